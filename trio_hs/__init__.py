@@ -1,0 +1,60 @@
+"""A trio client for HandlerSocket, the plugin that reads and writes MariaDB's InnoDB rows without SQL."""
+
+from ._transport import Server
+from .exceptions import (
+    AuthenticationError,
+    ColumnNotFoundError,
+    ConnectionError,
+    DecodingError,
+    DuplicateKeyError,
+    ForeignKeyError,
+    HandlerSocketError,
+    IndexedConnectionError,
+    IndexNotFoundError,
+    LockTimeoutError,
+    OperationalError,
+    ProtocolError,
+    ReadOnlyError,
+    RecoverableConnectionError,
+    RemoteTableError,
+    TableNotFoundError,
+    UnsupportedOperationError,
+)
+from .manager import Manager, RetryPolicy, Row, Table, open_manager
+from .protocol import Filter, Value
+from .sockets import ReadSocket, WriteSocket, open_read_socket, open_write_socket
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AuthenticationError",
+    "ColumnNotFoundError",
+    "ConnectionError",
+    "DecodingError",
+    "DuplicateKeyError",
+    "Filter",
+    "ForeignKeyError",
+    "HandlerSocketError",
+    "IndexNotFoundError",
+    "IndexedConnectionError",
+    "LockTimeoutError",
+    "Manager",
+    "OperationalError",
+    "ProtocolError",
+    "ReadOnlyError",
+    "ReadSocket",
+    "RecoverableConnectionError",
+    "RemoteTableError",
+    "RetryPolicy",
+    "Row",
+    "Server",
+    "Table",
+    "TableNotFoundError",
+    "UnsupportedOperationError",
+    "Value",
+    "WriteSocket",
+    "__version__",
+    "open_manager",
+    "open_read_socket",
+    "open_write_socket",
+]

@@ -1,0 +1,98 @@
+"""The byte stream under a connection: non-blocking calls first, waiting only when the kernel says so.
+
+Everything above this file meets a stream through :class:`Transport` alone, so a simulation can put another in its place.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import NamedTuple, Protocol
+
+import trio
+
+RECEIVE_BYTES = 256 * 1024
+
+
+class Server(NamedTuple):
+    """The address of one HandlerSocket listener.
+
+    Attributes:
+      kind: ``"inet"`` or ``"unix"``.
+      host: name or address for ``inet``, path of the socket for ``unix``.
+      port: for ``inet``; 9998 is the listener for reads and 9999 that for writes on a server with default settings.
+      timeout: seconds that this server may leave a request unanswered; None takes the pool's.
+    """
+
+    kind: str
+    host: str
+    port: int | None = None
+    timeout: float | None = None
+
+    def __str__(self) -> str:
+        if self.kind == "unix":
+            return self.host
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Transport(Protocol):
+    """A connected stream of bytes."""
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Hands over what can be taken now and says how many bytes that was (0 when none). OSError when it is broken."""
+
+    async def wait_sendable(self) -> None:
+        """Returns when ``send`` may take something again."""
+
+    def receive(self) -> bytes | None:
+        """What has arrived, ``b""`` at the end of the stream, None when nothing is there. OSError when it is broken."""
+
+    async def wait_receivable(self) -> None:
+        """Returns when ``receive`` has something to say."""
+
+    def close(self) -> None:
+        """Ends the stream at once, in both directions. May be called again."""
+
+
+class SocketTransport:
+    """A :class:`Transport` over a socket of the operating system.
+
+    It goes beneath trio's own stream, whose every send and receive costs a pass of the scheduler.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+
+    def send(self, data: bytes | memoryview) -> int:
+        try:
+            return self._socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+
+    async def wait_sendable(self) -> None:
+        await trio.lowlevel.wait_writable(self._socket)
+
+    def receive(self) -> bytes | None:
+        try:
+            return self._socket.recv(RECEIVE_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return None
+
+    async def wait_receivable(self) -> None:
+        await trio.lowlevel.wait_readable(self._socket)
+
+    def close(self) -> None:
+        if self._socket.fileno() != -1:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+
+
+async def connect(server: Server) -> Transport:
+    """Connects to a server. OSError says why that failed; cancellation leaves nothing open."""
+    if server.kind == "unix":
+        unix = await trio.open_unix_socket(server.host)
+        return SocketTransport(socket.socket(fileno=unix.socket.detach()))
+    assert server.port is not None
+    # A name may have several addresses; trio races them. Nagle's algorithm is off in what it returns.
+    inet = await trio.open_tcp_stream(server.host, server.port)
+    return SocketTransport(socket.socket(fileno=inet.socket.detach()))

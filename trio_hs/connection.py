@@ -1,0 +1,455 @@
+"""One connection to one listener: a pipeline that many tasks share.
+
+How a request travels
+---------------------
+``submit`` is synchronous: it puts the request's bytes into the queue and the request into the order of answers in one
+step, so the order needs no lock. Then one of two things sends the queue in one system call: ``submit`` itself when few
+tasks are at work (a lone request must not wait), or the writer task in the scheduler's next pass, when all the tasks
+that the last answers woke have queued their next requests too. The reader task hands each answer to the oldest request.
+
+- backlog: over the bound on what may be outstanding; nothing of it has been sent.
+- queued: bytes are in the queue; can be withdrawn without a trace.
+- sent: bytes went (at least partly) to the kernel; an answer is due. A caller that is cancelled now leaves its request here
+  as a placeholder that swallows its own answer.
+
+No request has a timer. Answers come in order, so a server that is silent while something is outstanding owes all of it:
+one watchdog per connection counts the silence in a few looks per timeout, and sleeps while nothing is outstanding.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import trio
+from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
+
+from ._transport import Transport
+from .exceptions import ProtocolError, operational_error
+from .protocol import Answers, Index, auth_line, check_answer, error_of
+
+#: Requests that a connection has outstanding before callers wait their turn. The server reads on without bound while its
+#: answers are not taken, so the bound has to be ours. Every further UNIT_BYTES of a request count as one more.
+MAX_OUTSTANDING = 1024
+UNIT_BYTES = 4096
+
+#: How often per timeout the watchdog looks: a silent server is given up at most timeout / TICKS too late.
+TICKS = 16
+#: A server that was silent for so many looks with requests outstanding is avoided while others answer.
+STALLED_TICKS = 2
+
+_NOT_OPENED = (2, "stmtnum")
+
+
+class _OpenedIndex:
+    """An index on one connection: its id there, and the server's refusal to open it, if that came."""
+
+    __slots__ = ("error", "index", "number", "prefix")
+
+    def __init__(self, index: Index, number: int) -> None:
+        self.index = index
+        self.number = number
+        self.prefix = b"%d" % number
+        self.error: tuple[int, str] | None = None
+
+
+class Request:
+    """A run of lines (mostly one) on its way through a connection; each line has an answer of its own.
+
+    Attributes:
+      answers: the lines that came back, in order; after a failure those that came before it.
+      failure: why there will be no more answers, or None.
+      sent_lines: after a failure, how many of the lines may have reached the server, those with an answer included.
+      opened: the index on the connection that carries the request.
+    """
+
+    __slots__ = ("answers", "connection", "data", "failure", "lines", "opened", "sent_lines", "task", "units")
+
+    def __init__(self, lines: int = 1) -> None:
+        self.lines = lines
+        self.answers: list[bytes] = []
+        self.failure: BaseException | None = None
+        self.task: trio.lowlevel.Task | None = None
+
+    # Set by Connection.submit; `sent_lines` by a failure.
+    data: bytes
+    units: int
+    sent_lines: int
+    opened: _OpenedIndex
+    connection: Connection
+
+    async def wait(self) -> None:
+        """Returns when every answer or the failure is there.
+
+        A cancelled caller's request is withdrawn when it was not sent; otherwise it may still be carried out, and its
+        answer is dropped when it comes.
+        """
+        if self.failure is None:
+            self.task = current_task()
+            await wait_task_rescheduled(self._abort)
+
+    def _abort(self, _raise_cancel: Any) -> Abort:
+        self.task = None
+        self.connection._withdraw(self)
+        return Abort.SUCCEEDED
+
+    def complete(self) -> int:
+        """Called when every answer or the failure is there; wakes the caller and says how many tasks that were."""
+        task = self.task
+        if task is None:
+            return 0
+        self.task = None
+        reschedule(task)
+        return 1
+
+    def error(self, line: bytes) -> tuple[int, str] | None:
+        """The error in one of the answers: code and name; None for a success."""
+        error = error_of(line)
+        if error == _NOT_OPENED and self.opened.error is not None:
+            return self.opened.error
+        return error
+
+
+class _OpenRequest(Request):
+    """The line that opens an index. Nobody waits for it: a refusal shows in the requests behind it."""
+
+    __slots__ = ()
+
+    def complete(self) -> int:
+        if self.failure is None:
+            self.opened.error = error_of(self.answers[0])
+            if self.opened.error is not None:
+                self.connection._refused(self.opened)
+        return 0
+
+
+class _Sleeper:
+    """Where one background task sleeps until there is something to do."""
+
+    __slots__ = ("_task", "asleep")
+
+    def __init__(self) -> None:
+        self.asleep = False
+        self._task: trio.lowlevel.Task | None = None
+
+    async def sleep(self) -> None:
+        def abort(_raise_cancel: Any) -> Abort:
+            self.asleep = False
+            return Abort.SUCCEEDED
+
+        self._task = current_task()
+        self.asleep = True
+        await wait_task_rescheduled(abort)
+
+    def wake(self) -> None:
+        if self.asleep:
+            assert self._task is not None
+            self.asleep = False
+            reschedule(self._task)
+
+
+class Connection:
+    """A pipelined connection. ``run`` keeps it going; ``submit`` and then ``Request.wait`` use it.
+
+    Attributes:
+      usable: True until something went wrong with it, then for ever False.
+      stalled: True while the server is suspiciously silent with requests outstanding.
+      outstanding: how much waits for an answer, in requests (long ones count for several), without the backlog.
+      reason: why it is not usable any more.
+      peer: the server, for people.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        peer: str,
+        *,
+        timeout: float,
+        on_closed: Callable[[Connection], None],
+        max_outstanding: int = MAX_OUTSTANDING,
+    ) -> None:
+        self.usable = True
+        self.stalled = False
+        self.outstanding = 0
+        self.reason: BaseException | None = None
+        self._transport = transport
+        self.peer = peer
+        self._timeout = timeout
+        self._on_closed = on_closed
+        self._max_outstanding = max_outstanding
+        self._scope = trio.CancelScope()
+        self._answers = Answers()
+        self._opened: dict[Index, _OpenedIndex] = {}
+        self._free_ids: list[int] = []
+        self._backlog: OrderedDict[Request, None] = OrderedDict()
+        self._queue: list[Request] = []
+        self._queue_data: list[bytes] = []
+        self._sent: deque[Request] = deque()
+        self._unsent = memoryview(b"")
+        # Tasks that the last answers woke and that have not come back with a next request yet.
+        self._expected = 0
+        self._heard = False
+        self._writer = _Sleeper()
+        self._watchdog = _Sleeper()
+
+    def __repr__(self) -> str:
+        state = "stalled" if self.stalled else "usable" if self.usable else f"closed: {self.reason}"
+        waiting = f", {len(self._backlog)} in the backlog" if self._backlog else ""
+        return f"<Connection {self.peer} {state}, {self.outstanding} outstanding{waiting}, {len(self._opened)} indexes>"
+
+    @property
+    def load(self) -> int:
+        """What a new request would wait behind."""
+        return self.outstanding + len(self._backlog)
+
+    # ---- its life
+
+    async def authenticate(self, secret: str | None) -> None:
+        """The first exchange, before ``run``; also the proof that somebody answers at all.
+
+        Raises AuthenticationError, OSError or ProtocolError. The caller sets the deadline and closes after a failure.
+        """
+        data = memoryview(auth_line(secret))
+        while data:
+            data = data[self._transport.send(data) :]
+            if data:
+                await self._transport.wait_sendable()
+        lines: list[bytes] = []
+        while not lines:
+            await self._transport.wait_receivable()
+            received = self._transport.receive()
+            if received == b"":
+                raise OSError("the server closed the connection instead of answering")
+            lines = self._answers.feed(received or b"")
+        if len(lines) > 1 or self._answers.incomplete:
+            raise ProtocolError("more than one answer to the first request")
+        error = error_of(lines[0])
+        # A server without authentication does not know the command; that matters only when there is a secret to check.
+        if error is not None and (secret is not None or error[0] == 3):
+            raise operational_error(*error)
+
+    async def run(self) -> None:
+        """Sends, receives and watches until the connection ends, however it ends. Raises nothing but Cancelled.
+
+        When it returns or is cancelled, every request has its answers or its failure and the stream is closed.
+        """
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    nursery.start_soon(self._watch)
+                    nursery.start_soon(self._read)
+        finally:
+            self.invalidate(OSError("the client closed the connection"))
+
+    def invalidate(self, reason: BaseException) -> None:
+        """Ends the connection now: closes the stream and fails everything outstanding with ``reason``."""
+        if not self.usable:
+            return
+        self.usable = False
+        self.stalled = False
+        self.reason = reason
+        self._scope.cancel()
+        self._transport.close()
+        # The server runs whole lines only, so a line whose end is still here cannot have been carried out.
+        unsent = len(self._unsent)
+        for request in reversed(self._sent):
+            kept = min(unsent, len(request.data))
+            unsent -= kept
+            request.sent_lines = request.lines - request.data.count(b"\n", len(request.data) - kept)
+        for request in (*self._queue, *self._backlog):
+            request.sent_lines = 0
+        for request in (*self._sent, *self._queue, *self._backlog):
+            request.failure = reason
+            request.complete()
+        self._sent.clear()
+        self._queue.clear()
+        self._queue_data.clear()
+        self._backlog.clear()
+        self._unsent = memoryview(b"")
+        self.outstanding = 0
+        self._on_closed(self)
+
+    # ---- requests
+
+    def submit(self, request: Request, index: Index, tails: Sequence[bytes]) -> None:
+        """Puts a request of ``request.lines`` tails on its way, its index opened in front of it where needed.
+
+        Never waits and never raises: what goes wrong is in ``request.failure`` then, at once or later.
+        """
+        if self._watchdog.asleep:
+            self._leave_idleness()
+        if not self.usable:
+            request.failure = self.reason
+            request.sent_lines = 0
+            return
+        opened = self._opened.get(index)
+        if opened is None:
+            opened = self._open(index)
+        prefix = opened.prefix
+        request.opened = opened
+        request.data = data = prefix + (tails[0] if request.lines == 1 else prefix.join(tails))
+        self._enqueue(request, data)
+        self._expected -= 1
+        if self._expected <= 0 and not self._unsent:
+            self._flush()
+        else:
+            self._writer.wake()
+
+    def _open(self, index: Index) -> _OpenedIndex:
+        number = self._free_ids.pop() if self._free_ids else len(self._opened)
+        opened = self._opened[index] = _OpenedIndex(index, number)
+        request = _OpenRequest()
+        request.opened = opened
+        request.data = b"P\t" + opened.prefix + index.open_tail
+        self._enqueue(request, request.data)
+        return opened
+
+    def _enqueue(self, request: Request, data: bytes) -> None:
+        request.connection = self
+        request.units = units = request.lines + len(data) // UNIT_BYTES
+        if self._backlog or self.outstanding >= self._max_outstanding:
+            self._backlog[request] = None
+        else:
+            self.outstanding += units
+            self._queue.append(request)
+            self._queue_data.append(data)
+
+    def _withdraw(self, request: Request) -> None:
+        """Forgets a request that was not sent; leaves one that was as the placeholder of its answer."""
+        if request in self._backlog:
+            del self._backlog[request]
+        elif request in self._queue:
+            position = self._queue.index(request)
+            del self._queue[position], self._queue_data[position]
+            self.outstanding -= request.units
+            self._admit()
+
+    def _admit(self) -> None:
+        """Moves requests from the backlog to the queue as far as the bound allows."""
+        while self._backlog and self.outstanding < self._max_outstanding:
+            request, _ = self._backlog.popitem(last=False)
+            self.outstanding += request.units
+            self._queue.append(request)
+            self._queue_data.append(request.data)
+            self._writer.wake()
+
+    def _leave_idleness(self) -> None:
+        """Before the first request after a pause: an end of the stream may have come in unnoticed, and a request sent into
+        it would have an unknown outcome for nothing. (Servers close idle connections, ``handlersocket_timeout``.)"""
+        self._watchdog.wake()
+        try:
+            received = self._transport.receive()
+        except OSError as error:
+            self.invalidate(error)
+            return
+        if received is not None:
+            self._received(received)
+
+    # ---- the three tasks
+
+    def _flush(self) -> None:
+        """Sends the queue in one call. What the kernel does not take now, the writer task sends later."""
+        if not self._queue:
+            return
+        data = self._queue_data[0] if len(self._queue_data) == 1 else b"".join(self._queue_data)
+        self._sent.extend(self._queue)
+        self._queue.clear()
+        self._queue_data.clear()
+        try:
+            taken = self._transport.send(data)
+        except OSError as error:
+            self._unsent = memoryview(data)
+            self.invalidate(error)
+            return
+        if taken < len(data):
+            self._unsent = memoryview(data)[taken:]
+            self._writer.wake()
+
+    async def _write(self) -> None:
+        while True:
+            if self._unsent:
+                await self._transport.wait_sendable()
+                try:
+                    self._unsent = self._unsent[self._transport.send(self._unsent) :]
+                except OSError as error:
+                    self.invalidate(error)
+            elif self._queue:
+                self._flush()
+            else:
+                await self._writer.sleep()
+
+    async def _read(self) -> None:
+        while True:
+            await self._transport.wait_receivable()
+            try:
+                received = self._transport.receive()
+            except OSError as error:
+                self.invalidate(error)
+                return
+            if received is not None:
+                self._received(received)
+
+    def _received(self, data: bytes) -> None:
+        self._heard = True
+        self.stalled = False
+        try:
+            if not data:
+                inside = " in the middle of an answer" if self._answers.incomplete else ""
+                raise OSError(f"the server closed the connection{inside}")
+            self._deliver(self._answers.feed(data))
+        except (OSError, ProtocolError) as error:
+            self.invalidate(error)
+
+    def _deliver(self, lines: list[bytes]) -> None:
+        """Hands answers to the oldest requests and wakes whose answers are complete."""
+        sent = self._sent
+        woken = 0
+        position = 0
+        while position < len(lines):
+            line = lines[position]
+            if not sent:
+                raise ProtocolError(f"an answer that nothing was asked for: {line[:60]!r}")
+            request = sent[0]
+            if request.lines == 1:
+                check_answer(line)
+                request.answers.append(line)
+                position += 1
+            else:
+                part = lines[position : position + request.lines - len(request.answers)]
+                for line in part:
+                    check_answer(line)
+                request.answers += part
+                position += len(part)
+                if len(request.answers) < request.lines:
+                    break
+            sent.popleft()
+            self.outstanding -= request.units
+            woken += request.complete()
+        self._expected = woken
+        if self._backlog:
+            self._admit()
+
+    def _refused(self, opened: _OpenedIndex) -> None:
+        """An index could not be opened: the next request on it tries again.
+
+        The id may serve another index then. Whatever was sent or queued under it comes before that one's own opening, and
+        finds nothing opened. An id that was opened is never given to another index: had its second opening failed, requests
+        would run on the first one's table.
+        """
+        del self._opened[opened.index]
+        self._free_ids.append(opened.number)
+
+    async def _watch(self) -> None:
+        silent = 0
+        while True:
+            if not (self._sent or self._queue):
+                silent = 0
+                await self._watchdog.sleep()
+            self._heard = False
+            await trio.sleep(self._timeout / TICKS)
+            silent = 0 if self._heard else silent + 1
+            self.stalled = silent >= STALLED_TICKS and bool(self._sent)
+            if silent > TICKS and self._sent:
+                self.invalidate(TimeoutError(f"no answer for {self._timeout:g} s"))

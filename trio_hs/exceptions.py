@@ -1,0 +1,171 @@
+"""The errors of trio_hs, and the table that gives the server's answers their class.
+
+Two questions decide what a program does with an error: did the server answer, and may it have changed data?
+An :class:`OperationalError` is the server's answer "no": nothing is unknown. A :class:`ConnectionError` means that there
+was no answer, and its ``maybe_applied`` says whether the server may have carried the operation out all the same.
+"""
+
+from __future__ import annotations
+
+import builtins
+
+
+class HandlerSocketError(Exception):
+    """The base of every error that trio_hs raises on its own account.
+
+    Mistakes in a call (a wrong type, an unknown operator, a negative limit) are ``TypeError`` and ``ValueError`` instead,
+    raised before a byte is sent.
+    """
+
+
+class ConnectionError(HandlerSocketError, builtins.ConnectionError):
+    """No answer came: the server could not be reached, closed the connection, or was silent for too long.
+
+    Attributes:
+      maybe_applied: True when the request reached (or may have reached) the server and would change data, so that nobody
+        knows whether it did. False when it provably had no effect: it never left whole, or it only reads.
+    """
+
+    def __init__(self, message: str, *, maybe_applied: bool = False) -> None:
+        super().__init__(message)
+        self.maybe_applied = maybe_applied
+
+
+class IndexedConnectionError(ConnectionError):
+    """A :class:`ConnectionError` of an operation on an opened index."""
+
+
+#: pyhs's name of :class:`IndexedConnectionError`.
+RecoverableConnectionError = IndexedConnectionError
+
+
+class ProtocolError(HandlerSocketError):
+    """The server sent bytes that are no HandlerSocket answer. The connection is dropped; callers see it as the
+    ``__cause__`` of their :class:`ConnectionError`."""
+
+
+class DecodingError(HandlerSocketError):
+    """The server carried the operation out, but a value that it gave back is no text in the chosen encoding.
+
+    Attributes:
+      data: the answer's values, as the bytes that the server sent.
+    """
+
+    def __init__(self, message: str, data: bytes) -> None:
+        super().__init__(message)
+        self.data = data
+
+
+class OperationalError(HandlerSocketError):
+    """The server answered with an error. The connection stays in use and the request is never repeated.
+
+    Attributes:
+      code: the answer's first number (1 storage engine, 2 request, 3 authentication).
+      message: the server's own word, such as ``"121"`` or ``"open_table"``.
+    """
+
+    #: What the answer means, for people.
+    meaning = "the server refused the request"
+
+    def __init__(self, code: int, message: str, context: str = "") -> None:
+        meaning = _MEANINGS.get((code, message), self.meaning)
+        super().__init__(f"{context + ': ' if context else ''}{meaning} (the server answered {code} {message})")
+        self.code = code
+        self.message = message
+
+
+class AuthenticationError(OperationalError):
+    """The secret is wrong, or none was given and the server wants one."""
+
+    meaning = "authentication failed: wrong secret, or none given where the server wants one"
+
+
+class TableNotFoundError(OperationalError):
+    """The database or table does not exist, or the server cannot open it."""
+
+    meaning = "no such database or table, or it cannot be opened"
+
+
+class IndexNotFoundError(OperationalError):
+    """The table has no index of that name (names are case-sensitive)."""
+
+    meaning = "the table has no such index (names are case-sensitive)"
+
+
+class ColumnNotFoundError(OperationalError):
+    """The table has no column of that name (names are case-sensitive)."""
+
+    meaning = "the table has no such column (names are case-sensitive)"
+
+
+class DuplicateKeyError(OperationalError):
+    """A row with the same unique key exists."""
+
+    meaning = "duplicate key"
+
+
+class ForeignKeyError(OperationalError):
+    """A foreign key forbids the change."""
+
+    meaning = "a foreign key forbids it"
+
+
+class LockTimeoutError(OperationalError):
+    """A row lock was not had within the server's ``innodb_lock_wait_timeout``."""
+
+    meaning = "a row stayed locked by another transaction for too long"
+
+
+class ReadOnlyError(OperationalError):
+    """The server takes no writes: it is ``read_only``, its writer lock is held, or this is its listener for reads."""
+
+    meaning = "the server takes no writes here"
+
+
+class UnsupportedOperationError(OperationalError):
+    """The table's storage engine, or the server, cannot do this operation."""
+
+    meaning = "the table's storage engine cannot do this operation"
+
+
+class RemoteTableError(OperationalError):
+    """The table is FEDERATED and the server behind it failed or refused."""
+
+    meaning = "the server behind the FEDERATED table failed or refused"
+
+
+# Measured on MariaDB 10.11 (docs/errors.md); 1 NNN are the storage engine's HA_ERR_* numbers.
+_CLASSES: dict[tuple[int, str], type[OperationalError]] = {
+    (1, "open_table"): TableNotFoundError,
+    (1, "lock_tables"): ReadOnlyError,
+    (1, "121"): DuplicateKeyError,
+    (1, "131"): UnsupportedOperationError,
+    (1, "146"): LockTimeoutError,
+    (1, "151"): ForeignKeyError,
+    (1, "152"): ForeignKeyError,
+    (1, "1430"): RemoteTableError,
+    (1, "10000"): RemoteTableError,
+    (2, "idxnum"): IndexNotFoundError,
+    (2, "fld"): ColumnNotFoundError,
+    (2, "readonly"): ReadOnlyError,
+    (2, "notimpl"): UnsupportedOperationError,
+    (3, "unauth"): AuthenticationError,
+    (3, "authtype"): AuthenticationError,
+}
+
+_MEANINGS: dict[tuple[int, str], str] = {
+    (1, "lock_tables"): "the server takes no writes now: it is read_only, or its writer lock is held elsewhere",
+    (2, "readonly"): "this is the server's listener for reads; writes go to its other port",
+    (2, "kpnum"): "more key values than the index has columns",
+    (2, "filterblob"): "a BLOB or TEXT column can only be filtered on NULL",
+    (2, "cmd"): "the server does not know this command",
+    (1, "167"): "the server's writer thread is stuck on an earlier error about auto_increment; restart it",
+}
+
+
+def operational_error(code: int, message: str, context: str = "") -> OperationalError:
+    """The error for the server's answer ``code message``, of the class that a program acts on.
+
+    ``context`` names server, table and operation for the reader; it must never hold a secret.
+    """
+    return _CLASSES.get((code, message), OperationalError)(code, message, context)

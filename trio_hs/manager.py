@@ -1,0 +1,461 @@
+"""The interface for applications: operations on named tables, repeated where that is safe and never where it is not."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import trio
+
+from .exceptions import ConnectionError
+from .protocol import Codec, Filter, Index, Value, find_modify_tail, find_tail, get_tail, insert_tail, parse_number, parse_rows
+from .sockets import DEFAULT_TIMEOUT, Pool, Servers, answer_of, background_nursery, failure_of
+
+#: A row: its fields and their values, in the order asked for; ``dict(row)`` makes it a dict.
+Row: TypeAlias = list[tuple[str, Any]]
+
+DEFAULT_READ_SERVERS: Servers = [("inet", "localhost", 9998)]
+DEFAULT_WRITE_SERVERS: Servers = [("inet", "localhost", 9999)]
+
+#: Some requests kill the server (docs/server.md). One whose connections died under it so often is not sent again.
+MAX_DEATHS = 2
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How long a Manager goes on when servers fail.
+
+    Reads are repeated, on another server where there is one. A write is repeated only when it provably did not reach a
+    server. The first repetition is immediate when another server is usable; the others wait ``backoff`` seconds,
+    doubling up to ``max_backoff``, each shortened at random by up to a half.
+
+    Attributes:
+      attempts: how often an operation is tried, the first time included.
+      backoff: seconds before a repetition.
+      max_backoff: the longest of these waits, in seconds.
+      deadline: seconds after which an operation is not tried again; None leaves that to the caller's ``trio.fail_after``.
+    """
+
+    attempts: int = 5
+    backoff: float = 0.05
+    max_backoff: float = 1.0
+    deadline: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ValueError(f"attempts must be at least 1, not {self.attempts!r}")
+        if self.backoff < 0 or self.max_backoff < self.backoff:
+            raise ValueError("backoff must not be negative, and max_backoff not less than backoff")
+
+    def pause(self, attempt: int) -> float:
+        """Seconds to wait after the given failed attempt (1 is the first)."""
+        return float(min(self.backoff * 2 ** (attempt - 1), self.max_backoff)) * (1 - random.random() / 2)
+
+
+class _Caller:
+    """Sends requests of one line to the two pools and repeats them as far as the policy and safety allow."""
+
+    def __init__(self, reader: Pool, writer: Pool, codec: Codec, retry: RetryPolicy) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.codec = codec
+        self.retry = retry
+
+    async def read(self, index: Index, tail: bytes, operation: str) -> bytes:
+        """The answer to a request that changes nothing; raises OperationalError or ConnectionError."""
+        return await self._call(self.reader, index, tail, operation, changes=False)
+
+    async def write(self, index: Index, tail: bytes, operation: str) -> bytes:
+        """The answer to a request that changes data. It is sent again only when it provably did not reach a server."""
+        return await self._call(self.writer, index, tail, operation, changes=True)
+
+    async def _call(self, pool: Pool, index: Index, tail: bytes, operation: str, *, changes: bool) -> bytes:
+        deaths = 0
+        attempt = 1
+        give_up_at = float("inf")
+        while True:
+            error: ConnectionError
+            try:
+                request = await pool.execute(index, (tail,))
+            except ConnectionError as exc:  # no server was usable
+                error = exc
+            else:
+                if request.failure is None:
+                    return answer_of(request, index, operation, changes=changes)
+                error = failure_of(request, index, operation, changes=changes)
+                deaths += request.sent_lines > 0
+            if attempt == 1 and self.retry.deadline is not None:
+                give_up_at = trio.current_time() + self.retry.deadline
+            if error.maybe_applied or deaths >= MAX_DEATHS or attempt >= self.retry.attempts:
+                raise error
+            pause = 0.0 if attempt == 1 and pool.choose() is not None else self.retry.pause(attempt)
+            if trio.current_time() + pause > give_up_at:
+                raise error
+            await trio.sleep(pause)
+            attempt += 1
+
+
+class Table:
+    """Operations on one table through one index, with the columns fixed: the fast way. Made by :meth:`Manager.table`.
+
+    The methods are those of :class:`Manager` without ``db``, ``table``, ``fields`` and ``index_name``; errors and
+    cancellation are described there.
+    """
+
+    def __init__(
+        self, caller: _Caller, db: str, write_db: str, table: str, fields: Sequence[str], index_name: str | None
+    ) -> None:
+        self._caller = caller
+        self._write_db = write_db
+        self._index = Index(db, table, fields, index_name)
+        self._write_index = self._index if write_db == db else Index(write_db, table, fields, index_name)
+        self._filtered: dict[tuple[str, tuple[str, ...]], Index] = {}
+
+    def __repr__(self) -> str:
+        return f"<Table {self._index!r}>"
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The columns that its operations read and write, in order."""
+        return self._index.columns
+
+    def _index_for(self, index: Index, filters: Sequence[Filter]) -> Index:
+        """The same index, opened with the columns that the filters are about."""
+        if not filters:
+            return index
+        names = tuple(dict.fromkeys(condition.column for condition in filters))
+        for name in names:
+            if not isinstance(name, str):
+                raise TypeError(f"a filter names its column, not {name!r}")
+        key = (index.db, tuple(map(str, names)))
+        if key not in self._filtered:
+            self._filtered[key] = Index(index.db, index.table, index.columns, index.name, key[1])
+        return self._filtered[key]
+
+    def _rows(self, line: bytes) -> list[Row]:
+        columns = self._index.columns
+        return [list(zip(columns, row, strict=True)) for row in parse_rows(line, self._index.width, self._caller.codec)]
+
+    async def get(self, value: Value) -> Row:
+        """The row whose index begins with ``value``, or ``[]``. See :meth:`Manager.get`."""
+        index = self._index
+        codec = self._caller.codec
+        rows = parse_rows(await self._caller.read(index, get_tail(codec.encode(value)), "get"), index.width, codec)
+        return list(zip(index.columns, rows[0], strict=True)) if rows else []
+
+    async def find(
+        self,
+        operation: str,
+        values: Sequence[Value],
+        limit: int = 0,
+        offset: int = 0,
+        *,
+        in_: tuple[int, Sequence[Value]] | None = None,
+        filters: Sequence[Filter] = (),
+    ) -> list[Row]:
+        """Rows in the order of the index. See :meth:`Manager.find`."""
+        index = self._index_for(self._index, filters)
+        tail = find_tail(index, self._caller.codec, operation, values, limit, offset, in_, filters)
+        return self._rows(await self._caller.read(index, tail, "find"))
+
+    async def insert(self, values: Sequence[Value]) -> int | None:
+        """Inserts a row, one value per field. See :meth:`Manager.insert`."""
+        tail = insert_tail(self._write_index, self._caller.codec, values)
+        return parse_number(await self._caller.write(self._write_index, tail, "insert")) or None
+
+    async def _modify(
+        self,
+        name: str,
+        modify_operation: str,
+        operation: str,
+        values: Sequence[Value],
+        modify_values: Sequence[Value],
+        limit: int,
+        offset: int,
+        return_original: bool,
+        in_: tuple[int, Sequence[Value]] | None,
+        filters: Sequence[Filter],
+    ) -> int | list[list[Any]]:
+        index = self._index_for(self._write_index, filters)
+        if return_original:
+            modify_operation += "?"
+        tail = find_modify_tail(
+            index, self._caller.codec, operation, values, modify_operation, modify_values, limit, offset, in_, filters
+        )
+        line = await self._caller.write(index, tail, name)
+        return parse_rows(line, index.width, self._caller.codec) if return_original else parse_number(line)
+
+    async def update(
+        self,
+        operation: str,
+        values: Sequence[Value],
+        update_values: Sequence[Value],
+        limit: int = 0,
+        offset: int = 0,
+        return_original: bool = False,
+        *,
+        in_: tuple[int, Sequence[Value]] | None = None,
+        filters: Sequence[Filter] = (),
+    ) -> int | list[Row]:
+        """Sets the fields of the rows found. See :meth:`Manager.update`."""
+        result = await self._modify(
+            "update", "U", operation, values, update_values, limit, offset, return_original, in_, filters
+        )
+        return result if isinstance(result, int) else self._named(result)
+
+    async def delete(
+        self,
+        operation: str,
+        values: Sequence[Value],
+        limit: int = 0,
+        offset: int = 0,
+        return_original: bool = False,
+        *,
+        in_: tuple[int, Sequence[Value]] | None = None,
+        filters: Sequence[Filter] = (),
+    ) -> int | list[Row]:
+        """Deletes the rows found. See :meth:`Manager.delete`."""
+        result = await self._modify("delete", "D", operation, values, (), limit, offset, return_original, in_, filters)
+        return result if isinstance(result, int) else self._named(result)
+
+    async def incr(
+        self,
+        operation: str,
+        values: Sequence[Value],
+        step: Sequence[Value] = ("1",),
+        limit: int = 0,
+        offset: int = 0,
+        return_original: bool = False,
+        *,
+        in_: tuple[int, Sequence[Value]] | None = None,
+        filters: Sequence[Filter] = (),
+    ) -> int | list[Any]:
+        """Adds to the fields of the rows found. See :meth:`Manager.incr`."""
+        result = await self._modify("incr", "+", operation, values, step, limit, offset, return_original, in_, filters)
+        return result if isinstance(result, int) else [value for row in result for value in row]
+
+    async def decr(
+        self,
+        operation: str,
+        values: Sequence[Value],
+        step: Sequence[Value] = ("1",),
+        limit: int = 0,
+        offset: int = 0,
+        return_original: bool = False,
+        *,
+        in_: tuple[int, Sequence[Value]] | None = None,
+        filters: Sequence[Filter] = (),
+    ) -> int | list[Any]:
+        """Subtracts from the fields of the rows found. See :meth:`Manager.decr`."""
+        result = await self._modify("decr", "-", operation, values, step, limit, offset, return_original, in_, filters)
+        return result if isinstance(result, int) else [value for row in result for value in row]
+
+    def _named(self, rows: list[list[Any]]) -> list[Row]:
+        return [list(zip(self._index.columns, row, strict=True)) for row in rows]
+
+
+class Manager:
+    """Reads from a pool of readers, writes to a pool of writers. Any number of tasks may share it.
+
+    Made by :func:`open_manager`.
+
+    What every operation has in common:
+
+    - ``fields`` are the columns to read or write, ``values`` those of the first columns of the index; ``index_name`` None
+      is the primary key. Never name a view: that crashes the server.
+    - It is a checkpoint. Cancelling a read leaves nothing behind. A cancelled write may have been carried out.
+    - TypeError and ValueError say what cannot be sent, before anything is. :class:`OperationalError` is the server's
+      refusal and is not retried. :class:`ConnectionError` comes when the retry policy gave up; its ``maybe_applied`` is
+      True for a write that may have been carried out. :class:`DecodingError` says that values that came back are not in
+      the encoding.
+    """
+
+    def __init__(self, caller: _Caller, write_databases: Mapping[str, str]) -> None:
+        self._caller = caller
+        self._write_databases = dict(write_databases)
+        self._tables: dict[tuple[str, str, tuple[str, ...], str | None], Table] = {}
+
+    def __repr__(self) -> str:
+        return f"<Manager reads {self._caller.reader!r} writes {self._caller.writer!r}>"
+
+    def table(self, db: str, table: str, fields: Sequence[str], index_name: str | None = None) -> Table:
+        """A handle on one table through one index. Nothing is sent; asking again for the same gives the same handle."""
+        key = (db, table, tuple(fields), index_name)
+        handle = self._tables.get(key)
+        if handle is None:
+            if isinstance(fields, str):
+                raise TypeError("fields must be a list of column names, not one str")
+            handle = Table(self._caller, db, self._write_databases.get(db, db), table, fields, index_name)
+            self._tables[key] = handle
+        return handle
+
+    async def get(self, db: str, table: str, fields: Sequence[str], value: Value) -> Row:
+        """The first row whose primary key begins with ``value``, or ``[]``."""
+        return await self.table(db, table, fields).get(value)
+
+    async def find(
+        self,
+        db: str,
+        table: str,
+        operation: str,
+        fields: Sequence[str],
+        values: Sequence[Value],
+        index_name: str | None = None,
+        limit: int = 0,
+        offset: int = 0,
+        *,
+        in_: tuple[int, Sequence[Value]] | None = None,
+        filters: Sequence[Filter] = (),
+    ) -> list[Row]:
+        """Rows in the order of the index: at most ``limit`` (0 means 1) behind the first ``offset``.
+
+        ``operation`` compares the first columns of the index with ``values``: ``=``, or ``>`` and ``>=`` (ascending),
+        or ``<`` and ``<=`` (descending). ``in_`` is the position of a column of the index (0 is the first) and the
+        values that it takes in turn: the first row for each that has one; ``limit`` is then by default their number.
+        ``filters`` name columns and are all to hold.
+        """
+        handle = self.table(db, table, fields, index_name)
+        return await handle.find(operation, values, limit, offset, in_=in_, filters=filters)
+
+    async def insert(
+        self, db: str, table: str, fields: Sequence[tuple[str, Value]], index_name: str | None = None
+    ) -> int | None:
+        """Inserts a row of ``(field, value)`` pairs (at most 32); returns the id that the server generated, if it did.
+
+        A nullable column that is left out gets 0 or ``""``, not its default: name each and give None.
+        """
+        handle = self.table(db, table, tuple([name for name, _ in fields]), index_name)
+        return await handle.insert([value for _, value in fields])
+
+    async def update(
+        self,
+        db: str,
+        table: str,
+        operation: str,
+        fields: Sequence[str],
+        values: Sequence[Value],
+        update_values: Sequence[Value],
+        index_name: str | None = None,
+        limit: int = 0,
+        offset: int = 0,
+        return_original: bool = False,
+        *,
+        in_: tuple[int, Sequence[Value]] | None = None,
+        filters: Sequence[Filter] = (),
+    ) -> int | list[Row]:
+        """Sets ``fields`` to ``update_values`` in the rows that ``find`` would give; returns how many, or the rows as
+        they were.
+
+        Not atomic over several rows: those changed before an error stay changed.
+        """
+        handle = self.table(db, table, fields, index_name)
+        return await handle.update(operation, values, update_values, limit, offset, return_original, in_=in_, filters=filters)
+
+    async def delete(
+        self,
+        db: str,
+        table: str,
+        operation: str,
+        fields: Sequence[str],
+        values: Sequence[Value],
+        index_name: str | None = None,
+        limit: int = 0,
+        offset: int = 0,
+        return_original: bool = False,
+        *,
+        in_: tuple[int, Sequence[Value]] | None = None,
+        filters: Sequence[Filter] = (),
+    ) -> int | list[Row]:
+        """Deletes the rows that ``find`` would give; returns how many, or the rows as they were."""
+        handle = self.table(db, table, fields, index_name)
+        return await handle.delete(operation, values, limit, offset, return_original, in_=in_, filters=filters)
+
+    async def incr(
+        self,
+        db: str,
+        table: str,
+        operation: str,
+        fields: Sequence[str],
+        values: Sequence[Value],
+        step: Sequence[Value] = ("1",),
+        index_name: str | None = None,
+        limit: int = 0,
+        offset: int = 0,
+        return_original: bool = False,
+        *,
+        in_: tuple[int, Sequence[Value]] | None = None,
+        filters: Sequence[Filter] = (),
+    ) -> int | list[Any]:
+        """Adds ``step`` (one number per field) in the rows that ``find`` would give.
+
+        Returns how many rows, or with ``return_original`` the values before, flat, row after row. NULL stays NULL.
+        Numbers only: the server turns other text, and fractions, into whole numbers. Never applied twice by us.
+        """
+        handle = self.table(db, table, fields, index_name)
+        return await handle.incr(operation, values, step, limit, offset, return_original, in_=in_, filters=filters)
+
+    async def decr(
+        self,
+        db: str,
+        table: str,
+        operation: str,
+        fields: Sequence[str],
+        values: Sequence[Value],
+        step: Sequence[Value] = ("1",),
+        index_name: str | None = None,
+        limit: int = 0,
+        offset: int = 0,
+        return_original: bool = False,
+        *,
+        in_: tuple[int, Sequence[Value]] | None = None,
+        filters: Sequence[Filter] = (),
+    ) -> int | list[Any]:
+        """Subtracts ``step``, like ``incr``; a row in which a field would change its sign is left alone and not counted.
+
+        With ``return_original`` such a row's values come back all the same: compare them to know.
+        """
+        handle = self.table(db, table, fields, index_name)
+        return await handle.decr(operation, values, step, limit, offset, return_original, in_=in_, filters=filters)
+
+
+@asynccontextmanager
+async def open_manager(
+    read_servers: Servers | None = None,
+    write_servers: Servers | None = None,
+    *,
+    read_secret: str | None = None,
+    write_secret: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    connections: int = 1,
+    retry: RetryPolicy | None = None,
+    encoding: str | None = "utf-8",
+    write_databases: Mapping[str, str] | None = None,
+) -> AsyncIterator[Manager]:
+    """Opens a :class:`Manager` for the block: ``async with open_manager() as hs:``.
+
+    Args:
+      read_servers, write_servers: lists of ``("inet", host, port[, timeout])`` or ``("unix", path)``, equals that share
+        the load; or lists of such lists, in order of preference. By default localhost's ports 9998 and 9999.
+      read_secret, write_secret: what the servers' ``handlersocket_plain_secret`` and ``handlersocket_plain_secret_wr`` say.
+      timeout: seconds that a server may be silent with requests outstanding before its connection is given up. It tells a
+        stalled server from a slow caller; limit an operation with ``trio.fail_after``.
+      connections: how many connections to hold to each server.
+      retry: how long to go on when servers fail.
+      encoding: the character set of the columns; None gives values as bytes.
+      write_databases: sends what is written to one database to another: ``{"drill": "drill_wt"}``.
+
+    Nothing is connected before the first operation. Leaving the block closes everything: no task and no socket is left, and
+    requests still in flight fail. Raises TypeError or ValueError for settings that cannot work.
+    """
+    codec = Codec(encoding)
+    async with background_nursery() as nursery:
+        reader = Pool(
+            nursery, read_servers or DEFAULT_READ_SERVERS, secret=read_secret, timeout=timeout, connections=connections
+        )
+        writer = Pool(
+            nursery, write_servers or DEFAULT_WRITE_SERVERS, secret=write_secret, timeout=timeout, connections=connections
+        )
+        yield Manager(_Caller(reader, writer, codec, retry or RetryPolicy()), write_databases or {})

@@ -1,0 +1,496 @@
+"""Pools of connections to equal and to preferred servers, and pyhs's low-level interface on top of one.
+
+A *group* is a list of servers that can stand in for each other; groups are in order of preference. :class:`_Link` keeps one
+connection to one server alive for as long as the pool is open. :meth:`Pool.choose` decides, from the state alone and
+without I/O, which connection serves the next request; everything that takes time happens in the links' tasks.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import trio
+
+from ._transport import Server, Transport, connect
+from .connection import Connection, Request
+from .exceptions import (
+    AuthenticationError,
+    ConnectionError,
+    HandlerSocketError,
+    IndexedConnectionError,
+    operational_error,
+)
+from .protocol import Codec, Filter, Index, Value, find_modify_tail, find_tail, insert_tail, parse_number, parse_rows
+
+logger = logging.getLogger("trio_hs")
+
+#: Seconds that a server may be silent with requests outstanding, or take to accept a connection.
+DEFAULT_TIMEOUT = 3.0
+
+#: Seconds between attempts to reach a server that is down: from the first to the last, doubling, each shortened at
+#: random by up to a half so that many clients do not come back at the same moment.
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 1.0
+#: A caller who finds every server down cuts the pause short, but no server is tried more often than this, in seconds.
+SHORTEST_PAUSE = 0.02
+
+#: Seconds for which a less preferred group is not yet asked while the preferred one is only just being (re)connected.
+GRACE = 0.25
+
+AnyServer: TypeAlias = Server | tuple[str, str] | tuple[str, str, int | None] | tuple[str, str, int | None, float | None]
+Servers: TypeAlias = Sequence[AnyServer] | Sequence[Sequence[AnyServer]]
+Connect: TypeAlias = Callable[[Server], Awaitable[Transport]]
+
+
+def parse_server(server: object) -> Server:
+    """A :class:`Server` from ``("inet", host, port[, timeout])`` or ``("unix", path[, None[, timeout]])``.
+
+    Raises TypeError or ValueError that says what is wrong and what would be right.
+    """
+    forms = "a server is ('inet', host, port[, timeout]) or ('unix', path[, None, timeout])"
+    if not isinstance(server, (tuple, list)) or not 2 <= len(server) <= 4:
+        raise TypeError(f"{forms}, not {server!r}")
+    kind, host, port, timeout = (*server, None, None)[:4]
+    if kind not in ("inet", "unix"):
+        raise ValueError(f"{forms}, not {kind!r}")
+    if not isinstance(host, str) or not host:
+        raise ValueError(f"{forms}; {host!r} is no host or path")
+    if kind == "inet" and (not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536):
+        raise ValueError(f"{forms}; {port!r} is no port of {host}")
+    if kind == "unix" and port is not None:
+        raise ValueError(f"{forms}; a unix socket has no port, but {port!r} was given")
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"{forms}; the timeout of {host} must be a positive number of seconds, not {timeout!r}")
+    return Server(kind, host, port, timeout)
+
+
+def parse_servers(servers: Servers) -> list[list[Server]]:
+    """Groups in order of preference. A flat list of servers is one group."""
+    if isinstance(servers, str) or not isinstance(servers, Iterable) or not servers:
+        raise TypeError(f"servers must be a list of servers, or a list of groups of them, not {servers!r}")
+    if all(isinstance(entry, list) for entry in servers):
+        groups = [[parse_server(server) for server in group] for group in servers]
+        if not all(groups):
+            raise ValueError("a group of servers is empty")
+        return groups
+    return [[parse_server(server) for server in servers]]
+
+
+def _reason(error: BaseException | None) -> str:
+    """Why, in one line; trio hides the reasons of a failed connect to several addresses in a group."""
+    cause = error.__cause__ if error is not None else None
+    if isinstance(error, OSError) and isinstance(cause, BaseExceptionGroup):
+        return "; ".join(dict.fromkeys(_reason(inner) for inner in cause.exceptions))
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)
+
+
+class _Link:
+    """One connection to one server, renewed for as long as the pool is open.
+
+    Attributes:
+      connection: the connection in use, or None while there is none.
+      error: why the last attempt or the last connection failed.
+      failed_attempts: how many attempts to connect have failed so far.
+      hopeful: True while the outcome of a first attempt is open; a preferred group is worth waiting for then.
+    """
+
+    def __init__(self, pool: Pool, server: Server) -> None:
+        self.pool = pool
+        self.server = server
+        self.connection: Connection | None = None
+        self.error: BaseException | None = None
+        self.failed_attempts = 0
+        self.hopeful = True
+        self._wanted = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<{self.server} {'up' if self.connection else 'connecting' if self.hopeful else f'down: {self.error}'}>"
+
+    @property
+    def timeout(self) -> float:
+        return self.server.timeout or self.pool.timeout
+
+    async def run(self) -> None:
+        """Connects, serves, and connects again, until cancelled."""
+        pause = FIRST_PAUSE
+        while True:
+            started = trio.current_time()
+            connection = await self._connect()
+            if connection is not None:
+                await connection.run()
+            # A connection that ends as soon as it is made is as bad as none; one that served well is renewed at once,
+            # for servers close idle connections (handlersocket_timeout).
+            if connection is not None and trio.current_time() - started > LONGEST_PAUSE:
+                pause = FIRST_PAUSE
+                continue
+            self._wanted = trio.Event()
+            with trio.move_on_after(pause * (1 - self.pool.random.random() / 2)):
+                await trio.sleep(SHORTEST_PAUSE)
+                await self._wanted.wait()
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def want(self) -> None:
+        """Somebody waits for this server: try it now."""
+        self._wanted.set()
+
+    async def _connect(self) -> Connection | None:
+        transport: Transport | None = None
+        error: BaseException
+        try:
+            with trio.fail_after(self.timeout):
+                transport = await self.pool.connect(self.server)
+                connection = Connection(
+                    transport, str(self.server), timeout=self.timeout, on_closed=self._closed,
+                )  # fmt: skip
+                await connection.authenticate(self.pool.secret)
+            self.connection = connection
+            self.hopeful = False
+            logger.info("%s: connected", self.server)
+            self.pool.changed()
+            transport = None
+            return connection
+        except trio.TooSlowError:
+            error = TimeoutError(f"no answer within {self.timeout:g} s")
+        # A name that IDNA refuses is a UnicodeError; a wrong secret is an OperationalError.
+        except (OSError, UnicodeError, HandlerSocketError) as exc:
+            error = exc
+        finally:
+            if transport is not None:
+                transport.close()
+        # The first failure is news, those of the probes behind it are not.
+        logger.log(logging.WARNING if self.hopeful else logging.DEBUG, "%s: cannot connect: %s", self.server, _reason(error))
+        self.error = error
+        self.failed_attempts += 1
+        self.hopeful = False
+        self.pool.changed()
+        return None
+
+    def _closed(self, connection: Connection) -> None:
+        if self.connection is connection:
+            self.connection = None
+            self.error = connection.reason
+            self.hopeful = True
+            logger.info("%s: connection lost: %s", self.server, connection.reason)
+            self.pool.changed()
+
+
+class Pool:
+    """Connections to the servers of one kind (for reads or for writes). Its tasks run in the nursery given to it.
+
+    It connects when it is first used: an open connection to a listener for writes, with a table open, keeps
+    ``SET GLOBAL read_only=1`` waiting on the server, so a program that only reads must not hold one.
+    """
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        servers: Servers,
+        *,
+        secret: str | None,
+        timeout: float,
+        connections: int,
+        connect: Connect = connect,
+        rng: random.Random | None = None,
+    ) -> None:
+        if not timeout > 0:
+            raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}")
+        if connections < 1:
+            raise ValueError(f"connections must be at least 1 per server, not {connections!r}")
+        if secret is not None and not isinstance(secret, str):
+            raise TypeError(f"a secret must be a str, not {type(secret).__name__}")
+        self.secret = secret
+        self.timeout = timeout
+        self.connect = connect
+        self.random = rng or random.Random()
+        self.groups = [
+            [_Link(self, server) for server in group for _ in range(connections)] for group in parse_servers(servers)
+        ]
+        self._nursery = nursery
+        self._started = False
+        self._live: deque[Connection] = deque()
+        self._waiting = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        return f"<Pool {' | '.join(' '.join(map(repr, group)) for group in self.groups)}>"
+
+    # ---- deciding
+
+    def choose(self) -> Connection | None:
+        """The connection for the next request: the least loaded of the first group that has one, a stalled one last.
+
+        None when no server is known to be usable now.
+        """
+        live = self._live
+        if len(live) == 1:
+            return live[0]
+        best: Connection | None = None
+        best_load = 0
+        live.rotate(1)  # equals take turns
+        for connection in live:
+            load = connection.load + (1 << 30 if connection.stalled else 0)
+            if best is None or load < best_load:
+                best, best_load = connection, load
+        return best
+
+    def changed(self) -> None:
+        """A link came up, went down or failed: decide anew who serves, and let those look who wait."""
+        self._live = deque(self._usable())
+        self._waiting.unpark_all()
+
+    def _usable(self) -> list[Connection]:
+        for group in self.groups:
+            usable = [link.connection for link in group if link.connection is not None]
+            if usable or any(link.hopeful for link in group):
+                return usable
+        return []
+
+    # ---- using
+
+    async def execute(self, index: Index, tails: Sequence[bytes]) -> Request:
+        """Sends one line per tail through one connection and returns the request when its answers or its failure are there.
+
+        Raises ConnectionError (nothing was sent then) when no server is usable, and AuthenticationError when that is for
+        the secret. A caller that is cancelled may have sent the request.
+        """
+        connection = self.choose()
+        if connection is None:
+            connection = await self._acquire()
+        request = Request(len(tails))
+        connection.submit(request, index, tails)
+        await request.wait()
+        return request
+
+    async def _acquire(self) -> Connection:
+        """Waits until a server is usable, or until each of them has failed once more."""
+        links = [link for group in self.groups for link in group]
+        if not self._started:
+            self._started = True
+            for link in links:
+                self._nursery.start_soon(link.run)
+        before = [link.failed_attempts for link in links]
+        while True:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            connection = self.choose()
+            if connection is not None:
+                return connection
+            if all(link.failed_attempts > failed for link, failed in zip(links, before, strict=True)):
+                raise self._nobody(links)
+            for link in links:
+                link.want()
+            with trio.move_on_after(GRACE) as grace:
+                await self._waiting.park()
+            if grace.cancelled_caught and len(self.groups) > 1:
+                self._give_up_hope()
+
+    def _give_up_hope(self) -> None:
+        """The most preferred group that may yet come has had its time: ask the next one."""
+        for group in self.groups:
+            if any(link.hopeful for link in group):
+                for link in group:
+                    link.hopeful = False
+                break
+        self.changed()
+
+    def _nobody(self, links: list[_Link]) -> HandlerSocketError:
+        errors = {link.server: link.error for link in links}
+        if all(isinstance(error, AuthenticationError) for error in errors.values()):
+            first = next(iter(errors.values()))
+            assert isinstance(first, AuthenticationError)
+            return operational_error(first.code, first.message, ", ".join(map(str, errors)))
+        reasons = "; ".join(f"{server}: {_reason(error)}" for server, error in errors.items())
+        return ConnectionError(f"no server is usable ({reasons})")
+
+
+def failure_of(request: Request, index: Index, operation: str, *, changes: bool) -> ConnectionError:
+    """The error for the caller of a request that got no answer.
+
+    ``changes`` tells a write, whose effect is unknown when it was sent, from a read, which has none.
+    """
+    reason = request.failure
+    maybe_applied = changes and request.sent_lines > len(request.answers)
+    sent = "it may have been carried out" if maybe_applied else "it had no effect"
+    error = IndexedConnectionError(
+        f"{request.connection.peer if request.connection else ''}: {operation} {index.db}.{index.table}: {reason} ({sent})",
+        maybe_applied=maybe_applied,
+    )
+    error.__cause__ = reason
+    return error
+
+
+def answer_of(request: Request, index: Index, operation: str, *, changes: bool) -> bytes:
+    """The one answer of a request of one line, if it is a success; raises the error that it is otherwise."""
+    if request.failure is not None:
+        raise failure_of(request, index, operation, changes=changes)
+    line = request.answers[0]
+    error = request.error(line)
+    if error is not None:
+        raise operational_error(*error, context=f"{request.connection.peer}: {operation} {index.db}.{index.table}")
+    return line
+
+
+@asynccontextmanager
+async def background_nursery() -> AsyncIterator[trio.Nursery]:
+    """A nursery whose tasks end with the block, and that never touches the block's own exception.
+
+    Leaving cancels the tasks and waits for them, shielded: they stop at once, and what they hold is closed by then.
+    (Left to itself, a nursery would wrap an exception of the user's code in a group.)
+    """
+    manager = trio.open_nursery()
+    nursery = await manager.__aenter__()
+    try:
+        yield nursery
+    finally:
+        nursery.cancel_scope.shield = True
+        nursery.cancel_scope.cancel()
+        await manager.__aexit__(None, None, None)
+
+
+class ReadSocket:
+    """pyhs's low-level interface to a pool of servers for reads: indexes have numbers, rows are lists of values.
+
+    Nothing is retried here. The numbers are this object's own; a connection opens an index by itself when it first
+    needs it.
+    """
+
+    def __init__(self, pool: Pool, codec: Codec) -> None:
+        self._pool = pool
+        self._codec = codec
+        self._indexes: dict[int, Index] = {}
+        self._ids: dict[tuple[object, ...], int] = {}
+        self._next_id = 0
+
+    async def get_index_id(
+        self,
+        db: str,
+        table: str,
+        fields: Sequence[str],
+        index_name: str | None = None,
+        filter_fields: Sequence[str] = (),
+    ) -> int:
+        """The number of an index, the same for the same arguments until it is purged.
+
+        ``fields`` are the columns that requests read and write, ``filter_fields`` those that filters are about,
+        ``index_name`` None is the primary key. Nothing is sent: a missing table shows in the first request. Never name
+        a view, it crashes the server. A checkpoint. Raises ValueError for what cannot be a name.
+        """
+        await trio.lowlevel.checkpoint()
+        key = (db, table, tuple(fields), index_name, tuple(filter_fields))
+        if key not in self._ids:
+            self._indexes[self._next_id] = Index(db, table, fields, index_name, filter_fields)
+            self._ids[key] = self._next_id
+            self._next_id += 1
+        return self._ids[key]
+
+    def _index(self, index_id: int) -> Index:
+        try:
+            return self._indexes[index_id]
+        except KeyError:
+            raise ValueError(f"there is no index {index_id!r}; get_index_id gives one, and purging takes it back") from None
+
+    async def find(
+        self,
+        index_id: int,
+        operation: str,
+        values: Sequence[Value],
+        limit: int = 0,
+        offset: int = 0,
+        *,
+        in_: tuple[int, Sequence[Value]] | None = None,
+        filters: Sequence[Filter] = (),
+    ) -> list[list[object]]:
+        """Rows found by the index, each a list of the values of its ``fields``.
+
+        ``operation`` is ``= > >= < <=``; ``values`` are those of the index's first columns; ``limit`` 0 means 1.
+        ``in_`` is the position of a column of the index and the values that it takes in turn, ``filters`` are about the
+        ``filter_fields``.
+
+        Raises ConnectionError when no answer came (reading has no effect, so it can be repeated), OperationalError for the
+        server's refusal, ValueError and TypeError for what cannot be sent. A checkpoint; cancellation leaves nothing
+        behind.
+        """
+        index = self._index(index_id)
+        tail = find_tail(index, self._codec, operation, values, limit, offset, in_, filters)
+        request = await self._pool.execute(index, (tail,))
+        return parse_rows(answer_of(request, index, "find", changes=False), index.width, self._codec)
+
+
+class WriteSocket(ReadSocket):
+    """pyhs's low-level interface to a pool of servers for writes. Nothing is retried here."""
+
+    async def insert(self, index_id: int, values: Sequence[Value]) -> int | None:
+        """Inserts a row of one value per field of the index; returns the id that the server generated, if it did.
+
+        A nullable column that is no field gets 0 or ``""``, not its default: name every nullable column and send None.
+        Raises DuplicateKeyError and other OperationalErrors, and ConnectionError, whose ``maybe_applied`` says whether
+        the row may be there all the same. A checkpoint; a cancelled insert may have been carried out.
+        """
+        index = self._index(index_id)
+        request = await self._pool.execute(index, (insert_tail(index, self._codec, values),))
+        return parse_number(answer_of(request, index, "insert", changes=True)) or None
+
+    async def find_modify(
+        self,
+        index_id: int,
+        operation: str,
+        values: Sequence[Value],
+        modify_operation: str,
+        modify_values: Sequence[Value] = (),
+        limit: int = 0,
+        offset: int = 0,
+        *,
+        in_: tuple[int, Sequence[Value]] | None = None,
+        filters: Sequence[Filter] = (),
+    ) -> int | list[list[object]]:
+        """Changes the rows that the same arguments of ``find`` find; returns how many, or the rows as they were.
+
+        ``modify_operation`` is ``U`` (update), ``D`` (delete), ``+`` or ``-`` (by ``modify_values``); with ``?`` behind
+        it the old rows come back. Not atomic: rows changed before an error stay changed. Errors and cancellation as for
+        ``insert``.
+        """
+        index = self._index(index_id)
+        tail = find_modify_tail(
+            index, self._codec, operation, values, modify_operation, modify_values, limit, offset, in_, filters
+        )
+        request = await self._pool.execute(index, (tail,))
+        line = answer_of(request, index, "find_modify", changes=True)
+        return parse_rows(line, index.width, self._codec) if modify_operation[-1] == "?" else parse_number(line)
+
+
+@asynccontextmanager
+async def open_read_socket(
+    servers: Servers,
+    secret: str | None = None,
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+    connections: int = 1,
+    encoding: str | None = "utf-8",
+) -> AsyncIterator[ReadSocket]:
+    """Opens a :class:`ReadSocket` for the block: ``async with open_read_socket([("inet", "127.0.0.1", 9998)]) as hs:``.
+
+    Arguments as for :func:`trio_hs.open_manager`. Leaving the block closes every connection; requests in flight fail.
+    """
+    codec = Codec(encoding)
+    async with background_nursery() as nursery:
+        yield ReadSocket(Pool(nursery, servers, secret=secret, timeout=timeout, connections=connections), codec)
+
+
+@asynccontextmanager
+async def open_write_socket(
+    servers: Servers,
+    secret: str | None = None,
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+    connections: int = 1,
+    encoding: str | None = "utf-8",
+) -> AsyncIterator[WriteSocket]:
+    """Opens a :class:`WriteSocket` for the block. Like :func:`open_read_socket`, for servers' listeners for writes."""
+    codec = Codec(encoding)
+    async with background_nursery() as nursery:
+        yield WriteSocket(Pool(nursery, servers, secret=secret, timeout=timeout, connections=connections), codec)
