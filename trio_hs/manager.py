@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 
 import trio
 
+from ._transport import connect
 from .exceptions import ConnectionError
 from .protocol import Codec, Filter, Index, Value, find_modify_tail, find_tail, get_tail, insert_tail, parse_number, parse_rows
-from .sockets import DEFAULT_TIMEOUT, Pool, Servers, answer_of, background_nursery, failure_of
+from .sockets import DEFAULT_TIMEOUT, Connect, Pool, Servers, answer_of, background_nursery, failure_of
 
 #: A row: its fields and their values, in the order asked for; ``dict(row)`` makes it a dict.
 Row: TypeAlias = list[tuple[str, Any]]
@@ -433,6 +434,7 @@ async def open_manager(
     retry: RetryPolicy | None = None,
     encoding: str | None = "utf-8",
     write_databases: Mapping[str, str] | None = None,
+    connect: Connect = connect,
 ) -> AsyncIterator[Manager]:
     """Opens a :class:`Manager` for the block: ``async with open_manager() as hs:``.
 
@@ -446,16 +448,17 @@ async def open_manager(
       retry: how long to go on when servers fail.
       encoding: the character set of the columns; None gives values as bytes.
       write_databases: sends what is written to one database to another: ``{"drill": "drill_wt"}``.
+      connect: how to reach a server; tests put servers of their own here.
 
     Nothing is connected before the first operation. Leaving the block closes everything: no task and no socket is left, and
     requests still in flight fail. Raises TypeError or ValueError for settings that cannot work.
     """
     codec = Codec(encoding)
     async with background_nursery() as nursery:
-        reader = Pool(
-            nursery, read_servers or DEFAULT_READ_SERVERS, secret=read_secret, timeout=timeout, connections=connections
-        )
-        writer = Pool(
-            nursery, write_servers or DEFAULT_WRITE_SERVERS, secret=write_secret, timeout=timeout, connections=connections
-        )
+
+        def pool(servers: Servers, secret: str | None) -> Pool:
+            return Pool(nursery, servers, secret=secret, timeout=timeout, connections=connections, connect=connect)
+
+        reader = pool(DEFAULT_READ_SERVERS if read_servers is None else read_servers, read_secret)
+        writer = pool(DEFAULT_WRITE_SERVERS if write_servers is None else write_servers, write_secret)
         yield Manager(_Caller(reader, writer, codec, retry or RetryPolicy()), write_databases or {})

@@ -471,6 +471,7 @@ async def open_read_socket(
     timeout: float = DEFAULT_TIMEOUT,
     connections: int = 1,
     encoding: str | None = "utf-8",
+    connect: Connect = connect,
 ) -> AsyncIterator[ReadSocket]:
     """Opens a :class:`ReadSocket` for the block: ``async with open_read_socket([("inet", "127.0.0.1", 9998)]) as hs:``.
 
@@ -478,7 +479,8 @@ async def open_read_socket(
     """
     codec = Codec(encoding)
     async with background_nursery() as nursery:
-        yield ReadSocket(Pool(nursery, servers, secret=secret, timeout=timeout, connections=connections), codec)
+        pool = Pool(nursery, servers, secret=secret, timeout=timeout, connections=connections, connect=connect)
+        yield ReadSocket(pool, codec)
 
 
 @asynccontextmanager
@@ -489,8 +491,10 @@ async def open_write_socket(
     timeout: float = DEFAULT_TIMEOUT,
     connections: int = 1,
     encoding: str | None = "utf-8",
+    connect: Connect = connect,
 ) -> AsyncIterator[WriteSocket]:
     """Opens a :class:`WriteSocket` for the block. Like :func:`open_read_socket`, for servers' listeners for writes."""
     codec = Codec(encoding)
     async with background_nursery() as nursery:
-        yield WriteSocket(Pool(nursery, servers, secret=secret, timeout=timeout, connections=connections), codec)
+        pool = Pool(nursery, servers, secret=secret, timeout=timeout, connections=connections, connect=connect)
+        yield WriteSocket(pool, codec)

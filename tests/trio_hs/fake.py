@@ -1,0 +1,155 @@
+"""A HandlerSocket server for tests: in memory, without a disk of its own, that does exactly what a test tells it to.
+
+By default it lets everyone in, opens every index, and answers a find with its own first key value, so that every caller can tell
+its own answer from another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from trio_hs import Server
+
+
+class MemoryTransport:
+    """One end of a stream in memory. The test side is :class:`FakeConnection`."""
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self.to_server = bytearray()
+        self.to_client = bytearray()
+        self.eof = False
+        self.broken: OSError | None = None
+        self.closed = False
+        self.sends = 0
+        self.changed = trio.lowlevel.ParkingLot()
+
+    def send(self, data: bytes | memoryview) -> int:
+        assert not self.closed
+        self.sends += 1
+        if self.broken is not None:
+            raise self.broken
+        taken = min(len(data), self.window - len(self.to_server))
+        self.to_server += bytes(data[:taken])
+        self.changed.unpark_all()
+        return taken
+
+    async def wait_sendable(self) -> None:
+        await trio.lowlevel.checkpoint()
+        while len(self.to_server) >= self.window and self.broken is None:
+            await self.changed.park()
+
+    def receive(self) -> bytes | None:
+        assert not self.closed
+        if self.broken is not None:
+            raise self.broken
+        data = bytes(self.to_client)
+        self.to_client.clear()
+        return data or (b"" if self.eof else None)
+
+    async def wait_receivable(self) -> None:
+        await trio.lowlevel.checkpoint()
+        while not self.to_client and not self.eof and self.broken is None:
+            await self.changed.park()
+
+    def close(self) -> None:
+        self.closed = True
+        self.changed.unpark_all()
+
+
+class FakeConnection:
+    """A connection as the server sees it."""
+
+    def __init__(self, transport: MemoryTransport) -> None:
+        self.transport = transport
+
+    def say(self, data: bytes) -> None:
+        self.transport.to_client += data
+        self.transport.changed.unpark_all()
+
+    def end(self) -> None:
+        """An orderly end of the stream."""
+        self.transport.eof = True
+        self.transport.changed.unpark_all()
+
+    def reset(self) -> None:
+        self.transport.broken = ConnectionResetError(104, "Connection reset by peer")
+        self.transport.changed.unpark_all()
+
+    async def line(self) -> bytes | None:
+        """The next request without its LF, or None when the client has gone."""
+        while (end := self.transport.to_server.find(b"\n")) < 0:
+            if self.transport.closed:
+                return None
+            await self.transport.changed.park()
+        line = bytes(self.transport.to_server[:end])
+        del self.transport.to_server[: end + 1]
+        self.transport.changed.unpark_all()
+        return line
+
+
+def echo(line: bytes) -> bytes:
+    """The default answers."""
+    if line[:1] in (b"A", b"P"):
+        return b"0\t1\n"
+    tokens = line.split(b"\t")
+    if tokens[1] == b"+" or tokens[-1][:1] in b"U+-D":
+        return b"0\t1\t1\n"
+    return b"0\t1\t" + tokens[3] + b"\n"
+
+
+class FakeServer:
+    """``connect`` goes to ``open_manager(connect=...)``; ``answer`` decides what each line gets (None: nothing, yet)."""
+
+    def __init__(self, nursery: trio.Nursery, answer: Callable[[bytes], bytes | None] = echo, window: int = 1 << 20) -> None:
+        self.nursery = nursery
+        self.answer = answer
+        self.window = window
+        self.refuses: OSError | None = None
+        self.lines: list[bytes] = []
+        self.connections: list[FakeConnection] = []
+        #: While set to an event, nothing is read or answered.
+        self.gate = trio.Event()
+        self.gate.set()
+
+    async def connect(self, server: Server) -> MemoryTransport:
+        await trio.lowlevel.checkpoint()
+        if self.refuses is not None:
+            raise self.refuses
+        transport = MemoryTransport(self.window)
+        connection = FakeConnection(transport)
+        self.connections.append(connection)
+        self.nursery.start_soon(self.serve, connection)
+        return transport
+
+    async def serve(self, connection: FakeConnection) -> None:
+        while (line := await connection.line()) is not None:
+            if not self.gate.is_set():  # an answer to everything that arrived together, as the real one gives
+                await self.gate.wait()
+            self.lines.append(line)
+            answer = self.answer(line)
+            if answer is not None:
+                connection.say(answer)
+
+    @property
+    def requests(self) -> list[bytes]:
+        """The lines on open indexes that came in."""
+        return [line for line in self.lines if line[:1].isdigit()]
+
+    @property
+    def open(self) -> list[FakeConnection]:
+        """The connections that the client has not closed."""
+        return [connection for connection in self.connections if not connection.transport.closed]
+
+
+class Network:
+    """Several fake servers, told apart by their port."""
+
+    def __init__(self, servers: dict[int, FakeServer]) -> None:
+        self.servers = servers
+
+    async def connect(self, server: Server) -> MemoryTransport:
+        assert server.port is not None
+        return await self.servers[server.port].connect(server)

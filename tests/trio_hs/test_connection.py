@@ -1,0 +1,407 @@
+"""The pipeline: order, coalescing, cancellation, bounds, silence. In memory and in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from trio_hs import ProtocolError
+from trio_hs.connection import Connection, Request
+from trio_hs.protocol import Index, get_tail
+
+from .fake import FakeConnection, FakeServer, MemoryTransport, echo
+
+INDEX = Index("d", "t", ["id"])
+OTHER = Index("d", "u", ["id"])
+
+
+@asynccontextmanager
+async def connected(
+    server: FakeServer, *, timeout: float = 3.0, max_outstanding: int = 1024
+) -> AsyncIterator[tuple[Connection, FakeConnection]]:
+    from trio_hs import Server
+
+    transport = await server.connect(Server("inet", "fake", 1))
+    closed: list[Connection] = []
+    connection = Connection(transport, "fake:1", timeout=timeout, on_closed=closed.append, max_outstanding=max_outstanding)
+    await connection.authenticate(None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.run)
+        await wait_all_tasks_blocked()
+        yield connection, server.connections[-1]
+        nursery.cancel_scope.cancel()
+    assert closed == [connection]
+    assert transport.closed
+    assert connection.outstanding == 0
+
+
+async def ask(connection: Connection, value: str, index: Index = INDEX) -> bytes:
+    """One request; its answer must be its own."""
+    request = Request()
+    connection.submit(request, index, [get_tail(value.encode())])
+    await request.wait()
+    if request.failure is not None:
+        raise request.failure
+    return request.answers[0]
+
+
+def answer(value: object) -> bytes:
+    return b"0\t1\t%b" % str(value).encode()
+
+
+async def test_a_request_opens_its_index_in_the_same_send_and_only_once(nursery: trio.Nursery, mock_clock: MockClock) -> None:
+    server = FakeServer(nursery)
+    async with connected(server) as (connection, peer):
+        sends = peer.transport.sends
+        assert await ask(connection, "a") == answer("a")
+        assert peer.transport.sends == sends + 1
+        assert await ask(connection, "b") == answer("b")
+        assert await ask(connection, "c", OTHER) == answer("c")
+        assert server.lines[1:] == [
+            b"P\t0\td\tt\tPRIMARY\tid", b"0\t=\t1\ta", b"0\t=\t1\tb", b"P\t1\td\tu\tPRIMARY\tid", b"1\t=\t1\tc",
+        ]  # fmt: skip
+
+
+async def test_requests_that_become_ready_together_leave_together(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    server = FakeServer(nursery)
+    rounds = 20
+    async with connected(server) as (connection, peer):
+
+        async def user(number: int) -> None:
+            for turn in range(rounds):
+                assert await ask(connection, f"{number}-{turn}") == answer(f"{number}-{turn}")
+
+        await ask(connection, "first")
+        server.gate = trio.Event()
+        before = peer.transport.sends
+        async with trio.open_nursery() as users:
+            for number in range(50):
+                users.start_soon(user, number)
+            await wait_all_tasks_blocked()
+            server.gate.set()
+        # The first round has no answers to wait for. The fake server may answer in several pieces.
+        assert peer.transport.sends - before <= 50 + rounds * 4
+
+
+async def test_a_lone_request_is_sent_before_its_task_waits(nursery: trio.Nursery) -> None:
+    server = FakeServer(nursery)
+    async with connected(server) as (connection, peer):
+        await ask(connection, "a")
+        request = Request()
+        connection.submit(request, INDEX, [get_tail(b"b")])
+        assert bytes(peer.transport.to_server) == b"0\t=\t1\tb\n"
+        await request.wait()
+
+
+async def test_a_batch_gets_its_answers_in_order(nursery: trio.Nursery) -> None:
+    server = FakeServer(nursery)
+    async with connected(server) as (connection, peer):
+        batch = Request(500)
+        connection.submit(batch, INDEX, [get_tail(b"%d" % number) for number in range(500)])
+        single = Request()
+        connection.submit(single, INDEX, [get_tail(b"x")])
+        await single.wait()
+        assert batch.answers == [answer(number) for number in range(500)]
+        assert single.answers == [answer("x")]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_cancelling_at_any_point_disturbs_nobody(data: st.DataObject) -> None:
+    """Hundreds in flight, cancelled before they are sent, while they wait and as their answer arrives."""
+    tasks = data.draw(st.integers(2, 120), label="tasks")
+    bound = data.draw(st.sampled_from([1, 3, 16, 1024]), label="bound")
+    window = data.draw(st.sampled_from([7, 50, 1 << 20]), label="window")
+    victims = data.draw(st.sets(st.integers(0, tasks - 1)), label="victims")
+    steps = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=6), label="steps")
+    finished: list[int] = []
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            server = FakeServer(nursery, window=window)
+            async with connected(server, max_outstanding=bound) as (connection, _):
+                scopes = {number: trio.CancelScope() for number in victims}
+
+                async def user(number: int) -> None:
+                    with scopes.get(number, trio.CancelScope()):
+                        for turn in range(4):
+                            name = f"{number}.{turn}"
+                            assert await ask(connection, name) == answer(name)
+                        finished.append(number)
+
+                async def cancel() -> None:
+                    for position, scope in enumerate(scopes.values()):
+                        for _ in range(steps[position % len(steps)]):
+                            await trio.lowlevel.checkpoint()
+                        scope.cancel()
+
+                async with trio.open_nursery() as users:
+                    for number in range(tasks):
+                        users.start_soon(user, number)
+                    users.start_soon(cancel)
+                # Whoever was cancelled left nothing that could reach another caller.
+                for number in range(10):
+                    assert await ask(connection, f"after {number}") == answer(f"after {number}")
+                await wait_all_tasks_blocked()
+                assert connection.usable
+                assert connection.load == 0
+                assert not connection._sent
+                assert not connection._queue
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+    assert set(finished) >= set(range(tasks)) - victims
+
+
+async def test_an_unsent_request_that_is_cancelled_is_never_sent(nursery: trio.Nursery) -> None:
+    server = FakeServer(nursery)
+    async with connected(server, max_outstanding=1) as (connection, _):
+        await ask(connection, "open")
+        server.gate = trio.Event()
+        async with trio.open_nursery() as callers:
+            callers.start_soon(ask, connection, "first")
+            await wait_all_tasks_blocked()
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await ask(connection, "second")
+            assert scope.cancelled_caught
+            server.gate.set()
+        assert [line.split(b"\t")[-1] for line in server.requests] == [b"open", b"first"]
+
+
+async def test_the_bound_holds_and_everyone_gets_a_turn(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    server = FakeServer(nursery)
+    worst = 0
+    async with connected(server, max_outstanding=10) as (connection, _):
+
+        async def user(number: int) -> None:
+            nonlocal worst
+            for turn in range(20):
+                assert await ask(connection, f"{number}.{turn}") == answer(f"{number}.{turn}")
+                worst = max(worst, connection.outstanding)
+
+        async with trio.open_nursery() as users:
+            for number in range(200):
+                users.start_soon(user, number)
+    assert worst <= 11  # one more for the opening of the index
+
+
+async def test_a_long_request_takes_its_share_of_the_bound(nursery: trio.Nursery) -> None:
+    server = FakeServer(nursery)
+    server.gate = trio.Event()
+    server.answer = lambda line: echo(line) if line[:1] in b"AP" else b"0\t1\n"
+    async with trio.open_nursery() as callers:
+        server.gate.set()
+        async with connected(server, max_outstanding=4) as (connection, _):
+            server.gate = trio.Event()
+            callers.start_soon(ask, connection, "x" * 40_000)
+            callers.start_soon(ask, connection, "y")
+            await wait_all_tasks_blocked()
+            assert connection.outstanding >= 4
+            assert connection.load == connection.outstanding + 1
+            server.gate.set()
+            await wait_all_tasks_blocked()
+            assert connection.load == 0
+
+
+async def test_an_index_that_cannot_be_opened(nursery: trio.Nursery) -> None:
+    """Every request behind the refusal reports it, and the next one tries again."""
+    exists = False
+
+    def serve(line: bytes) -> bytes:
+        if line[:1] == b"P" and b"\tu\t" in line and not exists:
+            return b"1\t1\topen_table\n"
+        if line[:2] == b"0\t" and not exists:
+            return b"2\t1\tstmtnum\n"
+        return echo(line)
+
+    server = FakeServer(nursery, serve)
+    async with connected(server) as (connection, _):
+        requests = [Request() for _ in range(3)]
+        for request in requests:
+            connection.submit(request, OTHER, [get_tail(b"a")])
+        for request in requests:
+            await request.wait()
+            assert request.error(request.answers[0]) == (1, "open_table")
+        exists = True
+        assert await ask(connection, "b", OTHER) == answer("b")
+        assert await ask(connection, "c", INDEX) == answer("c")
+
+
+async def test_silence_ends_the_connection_after_its_timeout(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    server = FakeServer(nursery)
+    async with connected(server, timeout=2.0) as (connection, _):
+        await ask(connection, "a")
+        await trio.sleep(100)  # idle is not silent
+        assert connection.usable
+        server.gate = trio.Event()
+        started = trio.current_time()
+        with pytest.raises(TimeoutError, match="no answer for 2 s"):
+            await ask(connection, "b")
+        assert 2.0 <= trio.current_time() - started <= 2.0 * (1 + 2 / 16)
+        assert not connection.usable
+
+
+async def test_a_slow_server_that_goes_on_answering_is_not_silent(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    server = FakeServer(nursery)
+    async with connected(server, timeout=1.0) as (connection, peer):
+        await ask(connection, "open")
+        server.answer = lambda line: None
+        async with trio.open_nursery() as callers:
+            for number in range(20):
+                callers.start_soon(ask, connection, str(number))
+            await wait_all_tasks_blocked()
+            for number in range(20):
+                await trio.sleep(0.9)
+                peer.say(server.requests[1 + number].replace(b"0\t=\t1", b"0\t1") + b"\n")
+        assert connection.usable
+
+
+async def test_a_stalled_server_shows_before_its_timeout(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    server = FakeServer(nursery)
+    async with connected(server, timeout=3.0) as (connection, _), trio.open_nursery() as callers:
+        await ask(connection, "a")
+        server.gate = trio.Event()
+        callers.start_soon(ask, connection, "b")
+        await trio.sleep(0.7)
+        assert connection.stalled
+        assert connection.usable
+        server.gate.set()
+        await trio.sleep(0.1)
+        assert not connection.stalled
+
+
+async def fails(connection: Connection, value: bytes) -> Request:
+    request = Request()
+    connection.submit(request, INDEX, [get_tail(value)])
+    await request.wait()
+    assert request.failure is not None
+    return request
+
+
+async def test_the_end_of_the_stream_fails_what_is_outstanding(nursery: trio.Nursery) -> None:
+    server = FakeServer(nursery)
+    async with connected(server) as (connection, peer), trio.open_nursery() as callers:
+        await ask(connection, "a")
+        server.gate = trio.Event()
+        failed: list[Request] = []
+
+        async def caller() -> None:
+            failed.append(await fails(connection, b"x"))
+
+        for _ in range(3):
+            callers.start_soon(caller)
+        await wait_all_tasks_blocked()
+        peer.say(b"0\t1\tha")
+        await wait_all_tasks_blocked()
+        peer.end()
+        await wait_all_tasks_blocked()
+        assert len(failed) == 3
+        for request in failed:
+            assert request.sent_lines == 1
+            assert "in the middle of an answer" in str(request.failure)
+
+
+async def test_a_reset_connection_knows_what_was_never_sent(nursery: trio.Nursery) -> None:
+    """The kernel took two requests and a half, so only these can have been carried out; half a line cannot."""
+    server = FakeServer(nursery)
+    async with connected(server) as (connection, peer):
+        await ask(connection, "a")
+        server.gate = trio.Event()
+        line = len(b"0\t=\t1\tx\n")
+        server.lines.clear()
+        peer.transport.window = line * 2 + line // 2
+        requests = [Request() for _ in range(4)]
+        # The server task takes one line out of the window before the gate stops it; so fill it up behind that.
+        blocker = Request()
+        connection.submit(blocker, INDEX, [get_tail(b"_")])
+        await wait_all_tasks_blocked()
+        for request in requests:
+            connection.submit(request, INDEX, [get_tail(b"x")])
+        peer.reset()
+        await wait_all_tasks_blocked()
+        assert blocker.sent_lines == 1
+        assert [request.sent_lines for request in requests] == [1, 1, 0, 0]
+
+
+async def test_a_request_into_a_stream_that_ended_unnoticed_is_not_sent(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    server = FakeServer(nursery)
+    async with connected(server) as (connection, peer):
+        await ask(connection, "a")
+        await trio.sleep(60)
+        sends = peer.transport.sends
+        peer.end()  # and in the same step, before any task could see it:
+        request = Request()
+        connection.submit(request, INDEX, [get_tail(b"b")])
+        assert request.failure is not None
+        assert request.sent_lines == 0
+        assert peer.transport.sends == sends
+
+
+@pytest.mark.parametrize("garbage", [b"HTTP/1.1 200 OK\n", b"\n", b"\xff\xfe\n", b"0\n", b"x\t1\n", b"-1\t1\n"])
+async def test_garbage_ends_the_connection(nursery: trio.Nursery, garbage: bytes) -> None:
+    server = FakeServer(nursery)
+    async with connected(server) as (connection, _):
+        await ask(connection, "a")
+        server.answer = lambda line: garbage
+        assert isinstance((await fails(connection, b"b")).failure, ProtocolError)
+        assert not connection.usable
+
+
+async def test_an_answer_that_nobody_asked_for_ends_the_connection(nursery: trio.Nursery) -> None:
+    server = FakeServer(nursery)
+    async with connected(server) as (connection, peer):
+        await ask(connection, "a")
+        peer.say(b"0\t1\tx\n")
+        await wait_all_tasks_blocked()
+        assert isinstance(connection.reason, ProtocolError)
+
+
+async def test_a_batch_that_breaks_keeps_the_answers_it_has(nursery: trio.Nursery) -> None:
+    server = FakeServer(nursery)
+    async with connected(server) as (connection, peer):
+        await ask(connection, "a")
+        left = 3
+
+        def serve(line: bytes) -> bytes | None:
+            nonlocal left
+            left -= 1
+            return echo(line) if left >= 0 else None
+
+        server.answer = serve
+        request = Request(5)
+        connection.submit(request, INDEX, [get_tail(b"%d" % number) for number in range(5)])
+        await wait_all_tasks_blocked()
+        peer.end()
+        await request.wait()
+        assert request.answers == [answer(number) for number in range(3)]
+        assert request.sent_lines == 5
+
+
+async def test_memory_of_cancelled_requests_is_given_back(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Callers with short deadlines come again and again to a server that is stuck."""
+    server = FakeServer(nursery)
+    async with connected(server, timeout=1000.0, max_outstanding=10) as (connection, _):
+        await ask(connection, "a")
+        server.gate = trio.Event()
+        for _ in range(2000):
+            with trio.move_on_after(0.001):
+                await ask(connection, "b")
+        assert connection.load <= 11
+        server.gate.set()
+        await trio.sleep(1)
+        assert connection.load == 0
+        assert await ask(connection, "c") == answer("c")
+
+
+def test_repr_says_what_a_person_on_call_needs() -> None:
+    connection = Connection(MemoryTransport(100), "10.0.0.1:9998", timeout=1, on_closed=lambda connection: None)
+    assert repr(connection) == "<Connection 10.0.0.1:9998 usable, 0 outstanding, 0 indexes>"
+    connection.invalidate(OSError("pulled the plug"))
+    assert repr(connection) == "<Connection 10.0.0.1:9998 closed: pulled the plug, 0 outstanding, 0 indexes>"

@@ -1,0 +1,348 @@
+"""The codec: values, requests and answers, without any I/O."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum, IntEnum
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_hs import DecodingError, DuplicateKeyError, Filter, ProtocolError
+from trio_hs.exceptions import operational_error
+from trio_hs.protocol import (
+    Answers,
+    Codec,
+    Index,
+    auth_line,
+    check_answer,
+    error_of,
+    escape,
+    find_modify_tail,
+    find_tail,
+    get_tail,
+    insert_tail,
+    parse_number,
+    parse_rows,
+    unescape,
+)
+
+INDEX = Index("d", "t", ["id", "n"], None, ["f", "g"])
+TEXT = Codec()
+BYTES = Codec(None)
+
+
+# ---- values
+
+
+@given(st.binary())
+def test_every_byte_string_survives(data: bytes) -> None:
+    token = escape(data)
+    assert not set(token) & (set(range(0x10)) - {1})
+    assert unescape(token) == data
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii", "cp1252", "utf-16-be", "shift_jis", "gbk", "big5"])
+@given(values=st.lists(st.none() | st.text(max_size=8), min_size=1, max_size=4))
+def test_every_text_survives(encoding: str, values: list[str | None]) -> None:
+    codec = Codec(encoding)
+    for value in values:
+        if value is not None:
+            try:
+                if value.encode(encoding).decode(encoding) != value:
+                    return  # Python's own codec does not bring it back
+            except UnicodeError:
+                with pytest.raises(UnicodeEncodeError):
+                    codec.encode(value)
+                return
+    tokens = codec.encode_all(values)
+    assert not any(byte < 0x10 and byte != 1 for token in tokens if token != b"\0" for byte in token)
+    assert codec.decode(b"\t".join(tokens)) == values
+
+
+@given(st.lists(st.none() | st.binary(max_size=8), min_size=1, max_size=4))
+def test_bytes_survive(values: list[bytes | None]) -> None:
+    assert BYTES.decode(b"\t".join(BYTES.encode_all(values))) == values
+
+
+def test_null_is_not_empty() -> None:
+    assert (TEXT.encode(None), TEXT.encode("")) == (b"\0", b"")
+    assert TEXT.decode(b"\0\t\t\0") == [None, "", None]
+    assert TEXT.decode(TEXT.encode("\0")) == ["\0"]
+
+
+class Colour(IntEnum):
+    RED = 3
+
+
+class Name(str, Enum):
+    A = "a\tb"
+
+
+@pytest.mark.parametrize(
+    "value, token",
+    [
+        (True, b"1"),
+        (False, b"0"),
+        (-7, b"-7"),
+        (Colour.RED, b"3"),
+        (Name.A, b"a\x01Ib"),
+        (2**70, b"1180591620717411303424"),
+        (1.5, b"1.5"),
+        (1e100, b"1e+100"),
+        (Decimal("1E+5"), b"100000"),
+        (Decimal("-1.50"), b"-1.50"),
+        (date(2024, 2, 29), b"2024-02-29"),
+        (datetime(2024, 2, 29, 1, 2, 3), b"2024-02-29 01:02:03"),
+        (datetime(2024, 2, 29, 1, 2, 3, 4), b"2024-02-29 01:02:03.000004"),
+        (time(1, 2, 3), b"01:02:03"),
+        (timedelta(0), b"00:00:00"),
+        (-timedelta(hours=12, minutes=34, seconds=56), b"-12:34:56"),
+        (timedelta(days=34, hours=22, minutes=59, seconds=59, microseconds=5), b"838:59:59.000005"),
+        (bytearray(b"\xff\t"), b"\xff\x01I"),
+    ],
+)
+def test_values_are_written_as_mariadb_reads_them(value: Any, token: bytes) -> None:
+    assert TEXT.encode(value) == token
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), Decimal("NaN"), Decimal("-Infinity")])
+def test_what_is_no_number_is_refused(value: float | Decimal) -> None:
+    with pytest.raises(ValueError, match="no infinity"):
+        TEXT.encode(value)
+
+
+@pytest.mark.parametrize("value", [datetime(2024, 1, 1, tzinfo=UTC), time(1, tzinfo=UTC)])
+def test_a_time_zone_is_refused(value: datetime | time) -> None:
+    with pytest.raises(ValueError, match="time zone"):
+        TEXT.encode(value)
+
+
+def test_a_time_outside_the_range_is_refused() -> None:
+    with pytest.raises(ValueError, match="838:59:59"):
+        TEXT.encode(timedelta(hours=839))
+
+
+@pytest.mark.parametrize("value", [object(), [1], {"a": 1}, 1j, memoryview(b"a")])
+def test_other_types_are_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match=f"cannot send a {type(value).__name__}"):
+        TEXT.encode(value)
+
+
+@pytest.mark.parametrize("values", ["abc", b"abc"])
+def test_one_text_is_no_list_of_values(values: Any) -> None:
+    with pytest.raises(TypeError, match="a list of values"):
+        TEXT.encode_all(values)
+
+
+def test_a_value_in_another_encoding_says_so() -> None:
+    with pytest.raises(DecodingError, match="no utf-8 text") as caught:
+        TEXT.decode(b"a\t\xff")
+    assert caught.value.data == b"a\t\xff"
+
+
+def test_an_unknown_encoding_is_refused_at_once() -> None:
+    with pytest.raises(LookupError):
+        Codec("klingon")
+
+
+# ---- requests
+
+
+def test_requests() -> None:
+    assert INDEX.open_tail == b"\td\tt\tPRIMARY\tid,n\tf,g\n"
+    assert auth_line("s\tx") == b"A\t1\ts\x01Ix\n"
+    assert auth_line(None) == b"A\t1\t\n"
+    assert get_tail(b"7") == b"\t=\t1\t7\n"
+    assert insert_tail(INDEX, TEXT, [1, None]) == b"\t+\t2\t1\t\0\n"
+    assert find_tail(INDEX, TEXT, ">=", ["a", None]) == b"\t>=\t2\ta\t\0\t1\t0\n"
+    assert find_tail(INDEX, TEXT, "<", ["a"], 10, 5) == b"\t<\t1\ta\t10\t5\n"
+    filters = [Filter("g", "!=", None), Filter(0, ">", 5, stop=True)]
+    assert find_tail(INDEX, TEXT, "=", [1], 2, 0, None, filters) == b"\t=\t1\t1\t2\t0\tF\t!=\t1\t\0\tW\t>\t0\t5\n"
+    assert find_modify_tail(INDEX, TEXT, "=", [1], "U?", [2, "x"]) == b"\t=\t1\t1\t1\t0\tU?\t2\tx\n"
+    assert find_modify_tail(INDEX, TEXT, "=", [1], "D") == b"\t=\t1\t1\t1\t0\tD\n"
+
+
+def test_in_asks_for_as_many_rows_as_values() -> None:
+    assert find_tail(INDEX, TEXT, "=", [], in_=(0, [1, 2])) == b"\t=\t1\t\t2\t0\t@\t0\t2\t1\t2\n"
+    assert find_tail(INDEX, TEXT, "=", ["a"], 9, 0, (1, [1])) == b"\t=\t2\ta\t\t9\t0\t@\t1\t1\t1\n"
+    assert find_tail(INDEX, TEXT, "=", ["a", "b"], 1, 0, (0, [1, 2])) == b"\t=\t2\ta\tb\t1\t0\t@\t0\t2\t1\t2\n"
+
+
+REFUSED: list[tuple[type[Exception], str, dict[str, Any]]] = [
+    (ValueError, "operation must be one of", {"operation": "=="}),
+    (ValueError, "operation must be one of", {"operation": ""}),
+    (ValueError, "1 to 31 values", {"values": []}),
+    (ValueError, "1 to 31 values", {"values": ["x"] * 32}),
+    (ValueError, "limit must not be negative", {"limit": -1}),
+    (ValueError, "offset must not be negative", {"offset": -1}),
+    (ValueError, "limit \\+ offset", {"limit": 2**32 - 1, "offset": 1}),
+    (TypeError, "limit must be an int", {"limit": "5"}),
+    (TypeError, "limit must be an int", {"limit": True}),
+    (ValueError, "empty list", {"in_": (0, [])}),
+    (ValueError, "cannot hold None", {"in_": (0, ["a", None])}),
+    (ValueError, "column 3 of the index", {"in_": (3, ["a"])}),
+    (ValueError, "column -1 of the index", {"in_": (-1, ["a"])}),
+    (TypeError, "by its position", {"in_": ("id", ["a"])}),
+    (ValueError, "filter's operation", {"filters": [Filter("f", "<>", 1)]}),
+    (ValueError, "filter is about column 'id'", {"filters": [Filter("id", "=", 1)]}),
+    (ValueError, "filter is about column 2", {"filters": [Filter(2, "=", 1)]}),
+]
+
+
+@pytest.mark.parametrize("error, match, wrong", REFUSED)
+def test_what_the_server_would_misread_is_refused(error: type[Exception], match: str, wrong: dict[str, Any]) -> None:
+    arguments: dict[str, Any] = {"operation": "=", "values": ["a"], **wrong}
+    with pytest.raises(error, match=match):
+        find_tail(INDEX, TEXT, **arguments)
+    with pytest.raises(error, match=match):
+        find_modify_tail(INDEX, TEXT, modify_operation="D", **arguments)
+
+
+def test_wrong_numbers_of_values_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 columns, 1 values"):
+        insert_tail(INDEX, TEXT, [1])
+    with pytest.raises(ValueError, match="'U' takes 2 values"):
+        find_modify_tail(INDEX, TEXT, "=", [1], "U", [1])
+    with pytest.raises(ValueError, match="'D' takes 0 values"):
+        find_modify_tail(INDEX, TEXT, "=", [1], "D", [1, 2])
+    with pytest.raises(ValueError, match="modify_operation"):
+        find_modify_tail(INDEX, TEXT, "=", [1], "u", [1, 2])
+    wide = Index("d", "t", [f"c{number}" for number in range(33)])
+    with pytest.raises(ValueError, match="at most 32"):
+        insert_tail(wide, TEXT, [1] * 33)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"db": ""},
+        {"db": "d\t"},
+        {"table": "t\n"},
+        {"table": ""},
+        {"columns": []},
+        {"columns": ["a", ""]},
+        {"columns": ["a,b"]},
+        {"columns": ["a\0"]},
+        {"name": "i\n"},
+        {"filter_columns": ["a,b"]},
+    ],
+)
+def test_names_that_the_protocol_cannot_carry_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        Index(**{"db": "d", "table": "t", "columns": ["a"], **wrong})
+
+
+@pytest.mark.parametrize("wrong", [{"columns": "abc"}, {"columns": [1]}, {"db": b"d"}])
+def test_names_of_other_types_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(TypeError):
+        Index(**{"db": "d", "table": "t", "columns": ["a"], **wrong})
+
+
+values = st.none() | st.text() | st.binary() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(key=st.lists(values, min_size=1, max_size=31), modify=st.lists(values, min_size=2, max_size=2), number=st.integers(0, 9999))
+def test_a_request_is_one_line_that_begins_harmlessly(key: list[Any], modify: list[Any], number: int) -> None:
+    tails = [
+        find_tail(INDEX, BYTES, "=", key),
+        find_modify_tail(INDEX, BYTES, ">", key, "+?", modify, filters=[Filter("f", "=", key[0])]),
+        insert_tail(INDEX, BYTES, modify),
+        get_tail(BYTES.encode(key[0])),
+    ]
+    for tail in tails:
+        line = b"%d" % number + tail
+        assert line.count(b"\n") == 1
+        assert line.endswith(b"\n")
+        assert line[:1].isdigit()  # never Q or /
+
+
+# ---- answers
+
+LINES = [b"0\t1", b"0\t1\t", b"0\t2\ta\tb", b"0\t2", b"1\t1\t121", b"2\t1\tcmd", b"0\t1\t" + b"x" * 300, b"0\t1\t\0"]
+
+
+@given(st.lists(st.sampled_from(LINES), max_size=6), st.data())
+def test_lines_arrive_in_any_pieces(lines: list[bytes], data: st.DataObject) -> None:
+    stream = b"".join(line + b"\n" for line in lines) + b"0\t"
+    answers = Answers()
+    got: list[bytes] = []
+    while stream:
+        size = data.draw(st.integers(1, len(stream)))
+        got += answers.feed(stream[:size])
+        stream = stream[size:]
+    assert got == lines
+    assert answers.incomplete
+    assert answers.feed(b"1\n") == [b"0\t1"]
+    assert not answers.incomplete
+
+
+def test_lines_arrive_byte_by_byte() -> None:
+    answers = Answers()
+    got = [line for byte in b"".join(line + b"\n" for line in LINES) for line in answers.feed(bytes((byte,)))]
+    assert got == LINES
+
+
+def test_an_answer_without_end_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trio_hs.protocol.MAX_ANSWER_BYTES", 1000)
+    answers = Answers()
+    answers.feed(b"x" * 1000)
+    with pytest.raises(ProtocolError, match="without an end"):
+        answers.feed(b"x")
+
+
+def test_rows() -> None:
+    assert parse_rows(b"0\t2", 2, TEXT) == []
+    assert parse_rows(b"0\t2\ta\t\0", 2, TEXT) == [["a", None]]
+    assert parse_rows(b"0\t1\t", 1, TEXT) == [[""]]
+    assert parse_rows(b"0\t1\ta\x01Ib\tc", 1, TEXT) == [["a\tb"], ["c"]]
+    assert parse_rows(b"0\t2\ta\tb\tc\td", 2, BYTES) == [[b"a", b"b"], [b"c", b"d"]]
+
+
+def test_numbers() -> None:
+    assert (parse_number(b"0\t1"), parse_number(b"0\t1\t119"), parse_number(b"0\t1\t0")) == (0, 119, 0)
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"\t", b"0", b"0\t", b"0\tx\ta", b"x\t1", b"-1\t1", b"0\t2\ta", b"0\t3\ta\tb\tc", b"0\t99999999999"]
+)
+def test_garbage_is_no_row(line: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        parse_rows(line, 2, TEXT)
+
+
+@pytest.mark.parametrize("line", [b"0\t1\tx", b"0\t2\t1\t2", b"0\t1\t1\t2", b"0\t1\t-1", b"1\t1\t121"])
+def test_garbage_is_no_number(line: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        parse_number(line)
+
+
+def test_errors_have_their_class() -> None:
+    assert error_of(b"0\t1") is None
+    assert error_of(b"1\t1\t121") == (1, "121")
+    assert error_of(b"1\t1") == (1, "")
+    error = operational_error(1, "121", "here")
+    assert isinstance(error, DuplicateKeyError)
+    assert (error.code, error.message) == (1, "121")
+    assert str(error) == "here: duplicate key (the server answered 1 121)"
+
+
+@given(st.binary(max_size=40) | st.builds(lambda a, b: a + b, st.sampled_from([b"0\t", b"0\t2\t", b"1\t1\t"]), st.binary(max_size=20)))
+def test_any_bytes_give_an_answer_or_a_protocol_error(line: bytes) -> None:
+    for parse in (
+        lambda: check_answer(line),
+        lambda: error_of(line),
+        lambda: parse_rows(line, 2, BYTES),
+        lambda: parse_number(line),
+    ):
+        try:
+            parse()
+        except ProtocolError:
+            pass
+    try:
+        parse_rows(line, 2, TEXT)
+    except (ProtocolError, DecodingError):
+        pass
