@@ -85,7 +85,7 @@ class Request:
         A cancelled caller's request is withdrawn when it was not sent; otherwise it may still be carried out, and its
         answer is dropped when it comes.
         """
-        if self.failure is None:
+        if self.failure is None and len(self.answers) < self.lines:
             self.task = current_task()
             await wait_task_rescheduled(self._abort)
 
@@ -371,6 +371,8 @@ class Connection:
         while True:
             if self._unsent:
                 await self._transport.wait_sendable()
+                if not self.usable:
+                    return
                 try:
                     self._unsent = self._unsent[self._transport.send(self._unsent) :]
                 except OSError as error:
@@ -383,6 +385,8 @@ class Connection:
     async def _read(self) -> None:
         while True:
             await self._transport.wait_receivable()
+            if not self.usable:  # ended by another task in the same pass of the scheduler
+                return
             try:
                 received = self._transport.receive()
             except OSError as error:

@@ -64,6 +64,7 @@ class FakeConnection:
 
     def __init__(self, transport: MemoryTransport) -> None:
         self.transport = transport
+        self.received = bytearray()
 
     def say(self, data: bytes) -> None:
         self.transport.to_client += data
@@ -80,13 +81,16 @@ class FakeConnection:
 
     async def line(self) -> bytes | None:
         """The next request without its LF, or None when the client has gone."""
-        while (end := self.transport.to_server.find(b"\n")) < 0:
+        while (end := self.received.find(b"\n")) < 0:
             if self.transport.closed:
                 return None
-            await self.transport.changed.park()
-        line = bytes(self.transport.to_server[:end])
-        del self.transport.to_server[: end + 1]
-        self.transport.changed.unpark_all()
+            if not self.transport.to_server:
+                await self.transport.changed.park()
+            self.received += self.transport.to_server
+            self.transport.to_server.clear()
+            self.transport.changed.unpark_all()
+        line = bytes(self.received[:end])
+        del self.received[: end + 1]
         return line
 
 

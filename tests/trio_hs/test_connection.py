@@ -120,6 +120,7 @@ def test_cancelling_at_any_point_disturbs_nobody(data: st.DataObject) -> None:
     window = data.draw(st.sampled_from([7, 50, 1 << 20]), label="window")
     victims = data.draw(st.sets(st.integers(0, tasks - 1)), label="victims")
     steps = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=6), label="steps")
+    clock = MockClock(autojump_threshold=0)  # a hang shows as the connection's timeout, at once
     finished: list[int] = []
 
     async def main() -> None:
@@ -155,7 +156,7 @@ def test_cancelling_at_any_point_disturbs_nobody(data: st.DataObject) -> None:
                 assert not connection._queue
             nursery.cancel_scope.cancel()
 
-    trio.run(main)
+    trio.run(main, clock=clock)
     assert set(finished) >= set(range(tasks)) - victims
 
 
@@ -194,20 +195,17 @@ async def test_the_bound_holds_and_everyone_gets_a_turn(nursery: trio.Nursery, a
 
 async def test_a_long_request_takes_its_share_of_the_bound(nursery: trio.Nursery) -> None:
     server = FakeServer(nursery)
-    server.gate = trio.Event()
-    server.answer = lambda line: echo(line) if line[:1] in b"AP" else b"0\t1\n"
-    async with trio.open_nursery() as callers:
+    async with connected(server, max_outstanding=4) as (connection, _):
+        await ask(connection, "open")
+        server.gate = trio.Event()
+        long, short = Request(), Request()
+        connection.submit(long, INDEX, [get_tail(b"x" * 40_000)])
+        connection.submit(short, INDEX, [get_tail(b"y")])
+        assert connection.outstanding == 1 + 40_000 // 4096
+        assert connection.load == connection.outstanding + 1
         server.gate.set()
-        async with connected(server, max_outstanding=4) as (connection, _):
-            server.gate = trio.Event()
-            callers.start_soon(ask, connection, "x" * 40_000)
-            callers.start_soon(ask, connection, "y")
-            await wait_all_tasks_blocked()
-            assert connection.outstanding >= 4
-            assert connection.load == connection.outstanding + 1
-            server.gate.set()
-            await wait_all_tasks_blocked()
-            assert connection.load == 0
+        await short.wait()
+        assert connection.load == 0
 
 
 async def test_an_index_that_cannot_be_opened(nursery: trio.Nursery) -> None:
@@ -314,14 +312,12 @@ async def test_a_reset_connection_knows_what_was_never_sent(nursery: trio.Nurser
     async with connected(server) as (connection, peer):
         await ask(connection, "a")
         server.gate = trio.Event()
-        line = len(b"0\t=\t1\tx\n")
-        server.lines.clear()
-        peer.transport.window = line * 2 + line // 2
-        requests = [Request() for _ in range(4)]
-        # The server task takes one line out of the window before the gate stops it; so fill it up behind that.
         blocker = Request()
         connection.submit(blocker, INDEX, [get_tail(b"_")])
-        await wait_all_tasks_blocked()
+        await wait_all_tasks_blocked()  # the server has read that, and now waits at the gate
+        line = len(b"0\t=\t1\tx\n")
+        peer.transport.window = line * 2 + line // 2
+        requests = [Request() for _ in range(4)]
         for request in requests:
             connection.submit(request, INDEX, [get_tail(b"x")])
         peer.reset()

@@ -1,0 +1,140 @@
+"""The servers of a run: what they are, where they listen, and how to open a set of them.
+
+A `Cluster` is plain data: it says how to reach the servers, and travels over msgpack to the other processes of a run.
+Whoever opened it (`open_cluster`) owns the processes behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+KINDS = ("auto", "docker", "mariadb", "embedded", "external")
+TOPOLOGIES = ("plain", "write-through")
+
+
+class ClusterError(Exception):
+    """The servers cannot be had. The message is one clear line for the user; a traceback would add nothing."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server of a run. Secrets and passwords stay out of its `repr`."""
+
+    name: str
+    """`writer`, `standby`, `reader-1`, `reader-2`, …"""
+    host: str
+    read_port: int
+    """HandlerSocket's read-only listener."""
+    write_port: int
+    """HandlerSocket's read-write listener. A replica refuses writes there until it is promoted."""
+    read_secret: str = field(repr=False)
+    write_secret: str = field(repr=False)
+    sql_port: int | None = None
+    pid: int | None = None
+    """The server's process, where it runs on this machine; as it was when the cluster came up."""
+    admin_user: str = ""
+    admin_password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One writer and what replicates from it."""
+
+    kind: str
+    """`mariadb`, `docker`, `embedded` or `external`."""
+    why: str
+    """One line: why this kind was chosen."""
+    version: str
+    """The server's own version string."""
+    servers: tuple[Server, ...]
+    admin_user: str = ""
+    admin_password: str = field(default="", repr=False)
+    write_databases: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """`{"drill": "drill_wt"}` where writes go through a FEDERATED twin (write-through), `{}` where they go straight to
+    InnoDB (plain)."""
+    replication_user: str = ""
+    replication_password: str = field(default="", repr=False)
+
+    @property
+    def writer(self) -> Server:
+        """The server that took the writes when the cluster came up."""
+        return self._named("writer")[0]
+
+    @property
+    def standby(self) -> Server | None:
+        """The server that waits to be promoted, if there is one. It is not one of the `readers`."""
+        return next(iter(self._named("standby")), None)
+
+    @property
+    def readers(self) -> tuple[Server, ...]:
+        return self._named("reader")
+
+    @property
+    def replicas(self) -> tuple[Server, ...]:
+        """Every server but the writer: the standby and the readers."""
+        return tuple(server for server in self.servers if server != self.writer)
+
+    def _named(self, role: str) -> tuple[Server, ...]:
+        return tuple(server for server in self.servers if server.name.partition("-")[0] == role)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Lists, dicts, strings and numbers only, for msgpack or JSON. It holds the secrets: do not log it."""
+        data = asdict(self)
+        data["servers"] = [asdict(server) for server in self.servers]
+        data["write_databases"] = dict(self.write_databases)
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Cluster:
+        return cls(**{**data, "servers": tuple(Server(**server) for server in data["servers"])})
+
+
+def _silent(message: str) -> None:
+    pass
+
+
+@asynccontextmanager
+async def open_cluster(
+    kind: str = "auto",
+    *,
+    readers: int = 2,
+    standby: bool = False,
+    topology: str = "plain",
+    database: str = "drill",
+    progress: Callable[[str], None] = _silent,
+) -> AsyncIterator[Cluster]:
+    """Bring up one writer, `readers` readers and perhaps a standby, and take them down when the block ends.
+
+    `topology` is `plain` (HandlerSocket writes straight to InnoDB, which stock MariaDB does not replicate) or
+    `write-through` (what is written to `database` goes through a FEDERATED twin and replicates). `progress` gets short
+    lines for the user, from the task that opens the cluster.
+
+    Raises `ClusterError` when the servers cannot be had. However the block ends (normally, by an exception, cancelled,
+    or with this process killed) no server process and no file of the run stays behind; the clean-up after a
+    cancellation is shielded and takes at most some 10 s, as a rule well below 1 s.
+    """
+    if kind not in KINDS:
+        raise ClusterError(f"no such kind of cluster: {kind!r} (one of {', '.join(KINDS)})")
+    if topology not in TOPOLOGIES:
+        raise ClusterError(f"no such topology: {topology!r} (one of {', '.join(TOPOLOGIES)})")
+    if readers < 0:
+        raise ClusterError(f"a cluster cannot have {readers} readers")
+    if kind not in ("auto", "mariadb"):
+        raise ClusterError(f"servers of kind {kind!r} are not available yet: use 'mariadb' (or 'auto')")
+
+    from . import _mariadb  # it imports this module
+
+    installation = await _mariadb.find_installation()
+    why = f"{'the first kind that works here' if kind == 'auto' else 'asked for'}: {installation}"
+    async with _mariadb.open_mariadb(
+        installation,
+        why,
+        readers=readers,
+        standby=standby,
+        write_databases={database: f"{database}_wt"} if topology == "write-through" else {},
+        progress=progress,
+    ) as cluster:
+        yield cluster
