@@ -111,7 +111,11 @@ class _Link:
         self._wanted = trio.Event()
 
     def __repr__(self) -> str:
-        return f"<{self.server} {'up' if self.connection else 'connecting' if self.hopeful else f'down: {self.error}'}>"
+        if not self.pool.used:
+            return f"<{self.server} not used yet>"
+        return (
+            f"<{self.server} {'up' if self.connection else 'connecting' if self.hopeful else f'down: {_reason(self.error)}'}>"
+        )
 
     @property
     def timeout(self) -> float:
@@ -213,7 +217,7 @@ class Pool:
             [_Link(self, server) for server in group for _ in range(connections)] for group in parse_servers(servers)
         ]
         self._nursery = nursery
-        self._started = False
+        self.used = False
         self._live: deque[Connection] = deque()
         self._waiting = trio.lowlevel.ParkingLot()
 
@@ -270,8 +274,8 @@ class Pool:
     async def _acquire(self) -> Connection:
         """Waits until a server is usable, or until each of them has failed once more."""
         links = [link for group in self.groups for link in group]
-        if not self._started:
-            self._started = True
+        if not self.used:
+            self.used = True
             for link in links:
                 self._nursery.start_soon(link.run)
         before = [link.failed_attempts for link in links]

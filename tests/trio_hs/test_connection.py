@@ -326,7 +326,9 @@ async def test_a_reset_connection_knows_what_was_never_sent(nursery: trio.Nurser
         assert [request.sent_lines for request in requests] == [1, 1, 0, 0]
 
 
-async def test_a_request_into_a_stream_that_ended_unnoticed_is_not_sent(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_request_into_a_stream_that_ended_unnoticed_is_not_sent(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     server = FakeServer(nursery)
     async with connected(server) as (connection, peer):
         await ask(connection, "a")

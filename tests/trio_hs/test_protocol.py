@@ -245,7 +245,9 @@ def test_names_of_other_types_are_refused(wrong: dict[str, Any]) -> None:
 values = st.none() | st.text() | st.binary() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 
 
-@given(key=st.lists(values, min_size=1, max_size=31), modify=st.lists(values, min_size=2, max_size=2), number=st.integers(0, 9999))
+@given(
+    key=st.lists(values, min_size=1, max_size=31), modify=st.lists(values, min_size=2, max_size=2), number=st.integers(0, 9999)
+)
 def test_a_request_is_one_line_that_begins_harmlessly(key: list[Any], modify: list[Any], number: int) -> None:
     tails = [
         find_tail(INDEX, BYTES, "=", key),
@@ -330,7 +332,10 @@ def test_errors_have_their_class() -> None:
     assert str(error) == "here: duplicate key (the server answered 1 121)"
 
 
-@given(st.binary(max_size=40) | st.builds(lambda a, b: a + b, st.sampled_from([b"0\t", b"0\t2\t", b"1\t1\t"]), st.binary(max_size=20)))
+@given(
+    st.binary(max_size=40)
+    | st.builds(lambda a, b: a + b, st.sampled_from([b"0\t", b"0\t2\t", b"1\t1\t"]), st.binary(max_size=20))
+)
 def test_any_bytes_give_an_answer_or_a_protocol_error(line: bytes) -> None:
     for parse in (
         lambda: check_answer(line),

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Iterator
+
+import pytest
+import trio
+
+from loadtest._cluster import Cluster, ClusterError, open_cluster
+from loadtest._mariadb import Installation, find_installation
+
+
+@pytest.fixture(scope="session")
+def mariadb_installation() -> Installation:
+    """The machine's MariaDB. Without one the test is skipped, but where CI=true, which must have one, it fails."""
+    try:
+        return trio.run(find_installation)
+    except ClusterError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must have a MariaDB with HandlerSocket: {error}", pytrace=False)
+        pytest.skip(str(error))
+
+
+@pytest.fixture(autouse=True)
+def _need_mariadb(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("mariadb"):
+        request.getfixturevalue("mariadb_installation")
+
+
+@pytest.fixture(scope="session")
+def cluster(mariadb_installation: Installation) -> Iterator[Cluster]:
+    """A writer and a reader of real MariaDB, for all tests that leave them as they were. Tests that kill have their own.
+
+    It lives in a thread of its own, for pytest's fixtures outlive any one `trio.run`.
+    """
+    up: queue.SimpleQueue[Cluster | BaseException] = queue.SimpleQueue()
+    done = trio.Event()
+    token: list[trio.lowlevel.TrioToken] = []
+
+    async def own() -> None:
+        token.append(trio.lowlevel.current_trio_token())
+        async with open_cluster("mariadb", readers=1) as opened:
+            up.put(opened)
+            await done.wait()
+
+    def run() -> None:
+        try:
+            trio.run(own)
+        except BaseException as error:
+            up.put(error)
+
+    thread = threading.Thread(target=run, name="cluster")
+    thread.start()
+    first = up.get()
+    if isinstance(first, BaseException):
+        raise first
+    yield first
+    token[0].run_sync_soon(done.set)
+    thread.join()

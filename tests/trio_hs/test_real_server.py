@@ -1,0 +1,223 @@
+"""The client against real MariaDB: what the README shows, and that every value comes back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+import trio
+
+import trio_hs
+from loadtest._cluster import Cluster, ClusterError
+from loadtest._mariadb import execute_sql
+from trio_hs import Filter, Manager
+
+pytestmark = pytest.mark.mariadb
+
+TRUCKS = (
+    "CREATE TABLE cars.trucks (id INT NOT NULL PRIMARY KEY, company VARCHAR(40) NOT NULL, model VARCHAR(40) NOT NULL,"
+    " KEY custom_index_name (id, company))"
+)
+THINGS = (
+    "CREATE TABLE cars.things (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, k VARCHAR(20) NULL, n INT NULL, b VARBINARY(600) NULL,"
+    " UNIQUE KEY k (k), KEY n (n))"
+)
+
+
+def manager(cluster: Cluster, **options: Any) -> AbstractAsyncContextManager[Manager]:
+    """A manager that reads from the server it writes to: straight InnoDB writes are not replicated."""
+    server = cluster.writer
+    options = {"read_secret": server.read_secret, "write_secret": server.write_secret, **options}
+    return trio_hs.open_manager(
+        [("inet", server.host, server.read_port)], [("inet", server.host, server.write_port)], **options
+    )
+
+
+@pytest.fixture
+async def hs(cluster: Cluster) -> AsyncIterator[Manager]:
+    await execute_sql(cluster.writer, "CREATE DATABASE cars", TRUCKS, THINGS)
+    async with manager(cluster) as opened:
+        yield opened
+    await execute_sql(cluster.writer, "DROP DATABASE cars")
+
+
+async def test_insert_and_get(hs: Manager) -> None:
+    assert await hs.insert("cars", "trucks", [("id", "1"), ("company", "Scania"), ("model", "G400")]) is None
+    row = await hs.get("cars", "trucks", ["id", "company", "model"], "1")
+    assert dict(row) == {"id": "1", "company": "Scania", "model": "G400"}
+    assert await hs.get("cars", "trucks", ["id", "company", "model"], "2") == []
+
+
+async def test_find_on_a_composite_index(hs: Manager) -> None:
+    for number in range(1, 21):
+        await hs.insert("cars", "trucks", [("id", number), ("company", f"c{number}"), ("model", "m")])
+    rows = await hs.find("cars", "trucks", ">=", ["id", "company", "model"], ["5", "c5"], "custom_index_name", 10)
+    assert [dict(row) for row in rows] == [{"id": str(n), "company": f"c{n}", "model": "m"} for n in range(5, 15)]
+    rows = await hs.find("cars", "trucks", "<", ["id"], ["5"], "custom_index_name", 2, 1)
+    assert [dict(row) for row in rows] == [{"id": "3"}, {"id": "2"}]
+
+
+async def test_incr_gives_the_original_and_adds_once(hs: Manager) -> None:
+    await hs.insert("cars", "trucks", [("id", "1"), ("company", ""), ("model", "")])
+    assert await hs.incr("cars", "trucks", "=", ["id"], ["1"], return_original=True) == ["1"]
+    assert await hs.get("cars", "trucks", ["id"], "1") == []
+    assert await hs.get("cars", "trucks", ["id"], "2") == [("id", "2")]
+    assert await hs.decr("cars", "trucks", "=", ["id"], ["2"], ["2"]) == 1
+    assert await hs.get("cars", "trucks", ["id"], "0") == [("id", "0")]
+
+
+async def test_the_low_level(hs: Manager, cluster: Cluster) -> None:
+    await hs.insert("cars", "trucks", [("id", "1"), ("company", "Scania"), ("model", "G400")])
+    server = cluster.writer
+    async with trio_hs.open_read_socket([("inet", server.host, server.read_port)], server.read_secret) as reader:
+        index_id = await reader.get_index_id("cars", "trucks", ["id", "company", "model"])
+        assert index_id == await reader.get_index_id("cars", "trucks", ["id", "company", "model"])
+        assert await reader.find(index_id, "=", ["1"]) == [["1", "Scania", "G400"]]
+        with pytest.raises(ValueError, match="no index 99"):
+            await reader.find(99, "=", ["1"])
+    async with trio_hs.open_write_socket([("inet", server.host, server.write_port)], server.write_secret) as writer:
+        index_id = await writer.get_index_id("cars", "trucks", ["id", "company", "model"])
+        await writer.insert(index_id, ["2", "Volvo", "FH"])
+        assert await writer.find_modify(index_id, "=", ["2"], "U?", ["2", "Volvo", "FM"]) == [["2", "Volvo", "FH"]]
+        assert await writer.find_modify(index_id, ">", ["0"], "D", limit=10) == 2
+        assert await writer.find(index_id, ">", ["0"], 10) == []
+
+
+async def test_with_one_of_several_servers_down_reads_go_on(hs: Manager, cluster: Cluster) -> None:
+    await hs.insert("cars", "trucks", [("id", "1"), ("company", "Scania"), ("model", "G400")])
+    server = cluster.writer
+    nobody = trio.socket.socket()
+    await nobody.bind(("127.0.0.1", 0))  # bound but not listening: refuses
+    dead = ("inet", "127.0.0.1", nobody.getsockname()[1])
+    alive = ("inet", server.host, server.read_port)
+    with nobody:
+        for servers in ([dead, alive], [alive, dead], [[dead], [alive]]):
+            async with trio_hs.open_manager(servers, read_secret=server.read_secret) as both:  # type: ignore[arg-type]
+                for _ in range(20):
+                    assert await both.get("cars", "trucks", ["id"], "1") == [("id", "1")]
+
+
+async def test_update_delete_and_their_originals(hs: Manager) -> None:
+    for number in (1, 2, 3):
+        await hs.insert("cars", "things", [("id", number), ("k", f"k{number}"), ("n", number), ("b", None)])
+    assert await hs.update("cars", "things", "=", ["n"], ["k2"], ["20"], "k") == 1
+    assert await hs.update("cars", "things", "=", ["n"], ["nobody"], ["20"], "k") == 0
+    assert await hs.update("cars", "things", ">=", ["n", "b"], ["2"], [7, b"\0\1"], None, 5, return_original=True) == [
+        [("n", "20"), ("b", None)],
+        [("n", "3"), ("b", None)],
+    ]
+    assert await hs.delete("cars", "things", ">", ["id", "b"], ["1"], None, 1, 1, return_original=True) == [
+        [("id", "3"), ("b", "\0\1")]
+    ]
+    assert await hs.delete("cars", "things", "=", ["id"], ["9"]) == 0
+
+
+async def test_in_and_filters(hs: Manager) -> None:
+    for number in range(1, 8):
+        await hs.insert("cars", "things", [("id", number), ("k", None), ("n", number % 3), ("b", None)])
+    rows = await hs.find("cars", "things", "=", ["id"], [], in_=(0, [5, 99, 2]))
+    assert rows == [[("id", "5")], [("id", "2")]]
+    rows = await hs.find("cars", "things", ">=", ["id"], [1], limit=10, filters=[Filter("n", "=", 1)])
+    assert rows == [[("id", "1")], [("id", "4")], [("id", "7")]]
+    rows = await hs.find("cars", "things", ">=", ["id"], [1], limit=10, filters=[Filter("n", "!=", 0, stop=True)])
+    assert rows == [[("id", "1")], [("id", "2")]]
+    assert await hs.incr("cars", "things", "=", ["n"], [], [10], in_=(0, [1, 2])) == 2
+    assert await hs.delete("cars", "things", ">=", ["id"], [1], limit=10, filters=[Filter("n", ">", 5)]) == 2
+
+
+async def test_generated_ids(hs: Manager) -> None:
+    assert await hs.insert("cars", "things", [("k", "a"), ("n", 1), ("b", None)]) == 1
+    assert await hs.insert("cars", "things", [("id", 7), ("k", "b"), ("n", 1), ("b", None)]) is None
+    assert await hs.insert("cars", "things", [("k", "c"), ("n", 1), ("b", None)]) == 8
+
+
+async def test_every_byte_and_null_come_back(hs: Manager, cluster: Cluster) -> None:
+    everything = bytes(range(256)) + b"\r\n\t\0\1" + b"\r"
+    async with manager(cluster, encoding=None) as raw:
+        table = raw.table("cars", "things", ["id", "k", "b"])
+        await table.insert([1, None, everything])
+        await table.insert([2, "", b""])
+        await table.insert([3, "\0", b"\0"])
+        assert [[value for _, value in row] for row in await table.find(">=", [0], 10)] == [
+            [b"1", None, everything], [b"2", b"", b""], [b"3", b"\0", b"\0"],
+        ]  # fmt: skip
+    await hs.insert("cars", "things", [("id", 4), ("k", "hé😀\t\n"), ("b", None)])
+    assert await hs.get("cars", "things", ["k"], 4) == [("k", "hé😀\t\n")]
+    with pytest.raises(trio_hs.DecodingError):
+        await hs.get("cars", "things", ["b"], 1)
+
+
+async def test_the_servers_refusals_have_their_class_and_cost_no_connection(hs: Manager) -> None:
+    await hs.insert("cars", "things", [("id", 1), ("k", "a"), ("n", 1), ("b", None)])
+    await hs.get("cars", "things", ["id"], 1)
+    before = repr(hs)
+    for error, call in [
+        (trio_hs.DuplicateKeyError, lambda: hs.insert("cars", "things", [("id", 1)])),
+        (trio_hs.TableNotFoundError, lambda: hs.get("cars", "nope", ["id"], 1)),
+        (trio_hs.TableNotFoundError, lambda: hs.get("nope", "things", ["id"], 1)),
+        (trio_hs.ColumnNotFoundError, lambda: hs.get("cars", "things", ["ID"], 1)),
+        (trio_hs.IndexNotFoundError, lambda: hs.find("cars", "things", "=", ["id"], [1], "primary")),
+        (trio_hs.OperationalError, lambda: hs.find("cars", "things", "=", ["id"], [1, 2])),
+    ]:
+        with pytest.raises(error, match=r"127\.0\.0\.1:\d+: (insert|get|find) \w+\.\w+: "):
+            await call()
+    assert repr(hs) == before
+
+
+async def test_a_write_to_the_listener_for_reads_is_refused(hs: Manager, cluster: Cluster) -> None:
+    server = cluster.writer
+    async with trio_hs.open_write_socket([("inet", server.host, server.read_port)], server.read_secret) as socket:
+        index_id = await socket.get_index_id("cars", "things", ["id"])
+        with pytest.raises(trio_hs.ReadOnlyError, match="listener for reads"):
+            await socket.insert(index_id, [1])
+
+
+@pytest.mark.parametrize("secret", ["wrong", None, "", "a\tb"])
+async def test_a_wrong_secret_is_told_at_once(hs: Manager, cluster: Cluster, secret: str | None) -> None:
+    with trio.fail_after(1):
+        async with manager(cluster, read_secret=secret) as wrong:
+            with pytest.raises(trio_hs.AuthenticationError, match="wrong secret"):
+                await wrong.get("cars", "trucks", ["id"], "1")
+
+
+async def test_a_line_cut_before_a_q_is_harmless(hs: Manager) -> None:
+    """The server stops for ever at a `Q` that begins what it has read (FACTS): only where a line begins, so never in ours."""
+    key = "Q" * 19
+    await hs.insert("cars", "things", [("id", 1), ("k", key), ("b", b"Q" * 500 + b"/" * 100)])
+    async with trio.open_nursery() as nursery:
+        for _ in range(200):
+            nursery.start_soon(hs.find, "cars", "things", "=", ["k"], [key], "k")
+
+
+async def test_asking_for_a_missing_table_pins_its_name(hs: Manager, cluster: Cluster) -> None:
+    """CREATE TABLE waits for whoever asked for the table before it existed, until that connection is closed."""
+    create = "CREATE TABLE cars.later (id INT PRIMARY KEY)"
+    async with manager(cluster) as early:
+        for _ in range(3):
+            with pytest.raises(trio_hs.TableNotFoundError):
+                await early.get("cars", "later", ["id"], 1)
+        with pytest.raises(ClusterError, match="1205"):
+            await execute_sql(cluster.writer, "SET lock_wait_timeout=1", create)
+    await execute_sql(cluster.writer, create, "INSERT INTO cars.later VALUES (1)")
+    assert await hs.get("cars", "later", ["id"], 1) == [("id", "1")]
+
+
+async def test_a_thousand_tasks_share_one_connection(hs: Manager) -> None:
+    table = hs.table("cars", "things", ["id", "k"])
+    for number in range(1, 51):
+        await table.insert([number, f"k{number}"])
+    calls = 0
+
+    async def user(number: int) -> None:
+        nonlocal calls
+        for turn in range(10):
+            key = (number + turn) % 50 + 1
+            assert await table.get(key) == [("id", str(key)), ("k", f"k{key}")]
+            calls += 1
+
+    async with trio.open_nursery() as nursery:
+        for number in range(1000):
+            nursery.start_soon(user, number)
+    assert calls == 10_000
