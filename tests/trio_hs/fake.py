@@ -1,7 +1,7 @@
 """A HandlerSocket server for tests: in memory, without a disk of its own, that does exactly what a test tells it to.
 
-By default it lets everyone in, opens every index, and answers a find with its own first key value, so that every caller can tell
-its own answer from another's.
+By default it lets everyone in, opens every index, and answers a find with its own first key value, so that every caller
+can tell its own answer from another's.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ async def test_a_lone_request_is_sent_before_its_task_waits(nursery: trio.Nurser
 
 async def test_a_batch_gets_its_answers_in_order(nursery: trio.Nursery) -> None:
     server = FakeServer(nursery)
-    async with connected(server) as (connection, peer):
+    async with connected(server) as (connection, _):
         batch = Request(500)
         connection.submit(batch, INDEX, [get_tail(b"%d" % number) for number in range(500)])
         single = Request()

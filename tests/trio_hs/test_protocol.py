@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum, IntEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 import pytest
@@ -78,7 +78,7 @@ class Colour(IntEnum):
     RED = 3
 
 
-class Name(str, Enum):
+class Name(StrEnum):
     A = "a\tb"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -21,8 +21,8 @@ TRUCKS = (
     " KEY custom_index_name (id, company))"
 )
 THINGS = (
-    "CREATE TABLE cars.things (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, k VARCHAR(20) NULL, n INT NULL, b VARBINARY(600) NULL,"
-    " UNIQUE KEY k (k), KEY n (n))"
+    "CREATE TABLE cars.things (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY,"
+    " k VARCHAR(20) NULL, n INT NULL, b VARBINARY(600) NULL, UNIQUE KEY k (k), KEY n (n))"
 )
 
 
@@ -94,7 +94,7 @@ async def test_with_one_of_several_servers_down_reads_go_on(hs: Manager, cluster
     alive = ("inet", server.host, server.read_port)
     with nobody:
         for servers in ([dead, alive], [alive, dead], [[dead], [alive]]):
-            async with trio_hs.open_manager(servers, read_secret=server.read_secret) as both:  # type: ignore[arg-type]
+            async with trio_hs.open_manager(servers, read_secret=server.read_secret) as both:
                 for _ in range(20):
                     assert await both.get("cars", "trucks", ["id"], "1") == [("id", "1")]
 
@@ -153,14 +153,15 @@ async def test_the_servers_refusals_have_their_class_and_cost_no_connection(hs: 
     await hs.insert("cars", "things", [("id", 1), ("k", "a"), ("n", 1), ("b", None)])
     await hs.get("cars", "things", ["id"], 1)
     before = repr(hs)
-    for error, call in [
+    refusals: list[tuple[type[Exception], Callable[[], Awaitable[object]]]] = [
         (trio_hs.DuplicateKeyError, lambda: hs.insert("cars", "things", [("id", 1)])),
         (trio_hs.TableNotFoundError, lambda: hs.get("cars", "nope", ["id"], 1)),
         (trio_hs.TableNotFoundError, lambda: hs.get("nope", "things", ["id"], 1)),
         (trio_hs.ColumnNotFoundError, lambda: hs.get("cars", "things", ["ID"], 1)),
         (trio_hs.IndexNotFoundError, lambda: hs.find("cars", "things", "=", ["id"], [1], "primary")),
         (trio_hs.OperationalError, lambda: hs.find("cars", "things", "=", ["id"], [1, 2])),
-    ]:
+    ]
+    for error, call in refusals:
         with pytest.raises(error, match=r"127\.0\.0\.1:\d+: (insert|get|find) \w+\.\w+: "):
             await call()
     assert repr(hs) == before

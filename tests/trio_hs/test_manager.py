@@ -1,0 +1,216 @@
+"""The Manager: what is repeated and what is not. Fake servers, virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+import trio_hs
+from trio_hs import ConnectionError, Filter, Manager, OperationalError, RetryPolicy
+
+from .fake import FakeServer, Network, echo
+from .test_sockets import REFUSED
+
+READERS = [("inet", "fake", 1), ("inet", "fake", 2)]
+WRITERS = [[("inet", "fake", 3)], [("inet", "fake", 4)]]
+
+
+@asynccontextmanager
+async def managed(nursery: trio.Nursery, **options: Any) -> AsyncIterator[tuple[Manager, dict[int, FakeServer]]]:
+    """A manager with the readers 1 and 2, the writer 3 and its standby 4."""
+    fakes = {port: FakeServer(nursery) for port in (1, 2, 3, 4)}
+    async with trio_hs.open_manager(READERS, WRITERS, connect=Network(fakes).connect, **options) as hs:
+        yield hs, fakes
+
+
+def kill(fake: FakeServer) -> None:
+    fake.refuses = REFUSED
+    for connection in fake.open:
+        connection.reset()
+
+
+async def test_rows_are_pairs(nursery: trio.Nursery) -> None:
+    async with managed(nursery) as (hs, _):
+        assert await hs.get("d", "t", ["id"], 5) == [("id", "5")]
+        assert await hs.find("d", "t", "=", ["id"], ["a"]) == [[("id", "a")]]
+        assert hs.table("d", "t", ["id"]) is hs.table("d", "t", ["id"])
+        assert hs.table("d", "t", ["id"]).fields == ("id",)
+
+
+async def test_wrong_calls_fail_before_anything_is_sent(nursery: trio.Nursery) -> None:
+    async with managed(nursery) as (hs, fakes):
+        calls: list[tuple[type[Exception], Any]] = [
+            (TypeError, lambda: hs.get("d", "t", "id", 5)),
+            (TypeError, lambda: hs.get("d", "t", ["id"], object())),  # type: ignore[arg-type]
+            (ValueError, lambda: hs.find("d", "t", "~", ["id"], [1])),
+            (ValueError, lambda: hs.find("d", "t", "=", ["id"], [1], limit=-1)),
+            (ValueError, lambda: hs.find("d", "t", "=", ["id"], [], in_=(0, []))),
+            (TypeError, lambda: hs.find("d", "t", "=", ["id"], [1], filters=[Filter(0, "=", 1)])),
+            (ValueError, lambda: hs.update("d", "t", "=", ["id", "n"], [1], [2])),
+            (ValueError, lambda: hs.incr("d", "t", "=", ["id", "n"], [1])),
+            (ValueError, lambda: hs.insert("d", "t", [])),
+        ]
+        for error, call in calls:
+            with pytest.raises(error):
+                await call()
+        assert not any(fake.connections for fake in fakes.values())
+
+
+async def test_a_read_goes_on_at_another_server_at_once(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery) as (hs, fakes):
+        await hs.get("d", "t", ["id"], 1)
+        await wait_all_tasks_blocked()
+        fakes[1].gate = trio.Event()
+        fakes[2].gate = trio.Event()
+        done: list[float] = []
+
+        async def caller(number: int) -> None:
+            assert await hs.get("d", "t", ["id"], number) == [("id", str(number))]
+            done.append(trio.current_time())
+
+        async with trio.open_nursery() as callers:
+            for number in range(64):
+                callers.start_soon(caller, number)
+            await wait_all_tasks_blocked()
+            started = trio.current_time()
+            kill(fakes[1])
+            fakes[2].gate.set()
+        assert len(done) == 64
+        assert max(done) - started < 0.01
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+async def test_a_write_that_may_have_arrived_is_not_repeated(
+    nursery: trio.Nursery, autojump_clock: MockClock, repeats: int
+) -> None:
+    async with managed(nursery, retry=RetryPolicy(attempts=repeats)) as (hs, fakes):
+        await hs.incr("d", "t", "=", ["n"], [1])
+        fakes[3].answer = lambda line: None
+        async with trio.open_nursery() as callers:
+
+            async def caller() -> None:
+                with pytest.raises(ConnectionError, match=r"incr d\.t: .*may have been carried out") as caught:
+                    await hs.incr("d", "t", "=", ["n"], [1])
+                assert caught.value.maybe_applied
+                assert isinstance(caught.value, trio_hs.RecoverableConnectionError)
+
+            callers.start_soon(caller)
+            await wait_all_tasks_blocked()
+            kill(fakes[3])
+        assert len(fakes[3].requests) == 2
+        assert not fakes[4].requests
+
+
+async def test_a_write_that_was_not_sent_goes_to_the_standby(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery) as (hs, fakes):
+        await hs.insert("d", "t", [("id", 1)])
+        kill(fakes[3])
+        assert await hs.incr("d", "t", "=", ["n"], [1]) == 1
+        assert len(fakes[4].requests) == 1
+
+
+async def test_a_write_that_times_out_may_have_been_applied(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery) as (hs, fakes):
+        await hs.insert("d", "t", [("id", 1)])
+        fakes[3].gate = trio.Event()
+        with pytest.raises(ConnectionError, match="no answer for 3 s") as caught:
+            await hs.insert("d", "t", [("id", 2)])
+        assert caught.value.maybe_applied
+
+
+async def test_a_failed_read_had_no_effect(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery, retry=RetryPolicy(attempts=1)) as (hs, fakes):
+        for port in (1, 2):
+            fakes[port].answer = lambda line: echo(line) if line[:1] == b"A" else None
+        with pytest.raises(ConnectionError, match="no effect") as caught:
+            await hs.get("d", "t", ["id"], 1)
+        assert not caught.value.maybe_applied
+
+
+async def test_a_request_of_death_reaches_two_servers_at_most(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    deaths = 0
+
+    async with managed(nursery, retry=RetryPolicy(attempts=100)) as (hs, fakes):
+
+        def die(line: bytes) -> bytes | None:
+            nonlocal deaths
+            if line[-5:] != b"death":
+                return echo(line)
+            deaths += 1
+            for port in (1, 2):
+                for connection in fakes[port].open:
+                    connection.reset()
+            return None
+
+        for port in (1, 2):
+            fakes[port].answer = die
+        with pytest.raises(ConnectionError):
+            await hs.get("d", "t", ["id"], "death")
+        assert deaths == 2
+        assert await hs.get("d", "t", ["id"], "life") == [("id", "life")]
+
+
+async def test_an_error_answer_is_an_answer(nursery: trio.Nursery) -> None:
+    async with managed(nursery) as (hs, fakes):
+        fakes[3].answer = lambda line: echo(line) if line[:1] in b"AP" else b"1\t1\t999\n"
+        with pytest.raises(OperationalError, match="1 999") as caught:
+            await hs.insert("d", "t", [("id", 1)])
+        assert (caught.value.code, caught.value.message) == (1, "999")
+        assert len(fakes[3].requests) == 1
+        assert len(fakes[3].connections) == 1
+
+
+async def test_garbage_costs_a_read_only_a_repetition(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery) as (hs, fakes):
+        fakes[1].answer = lambda line: echo(line) if line[:1] in b"AP" else b"SSH-2.0-OpenSSH\n"
+        for number in range(20):
+            assert await hs.get("d", "t", ["id"], number) == [("id", str(number))]
+
+
+async def test_patience_ends_with_the_policy(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    for policy, least, most in [
+        (RetryPolicy(attempts=1), 0, 0.1),
+        (RetryPolicy(attempts=3, backoff=1.0, max_backoff=1.0), 1.0, 2.5),
+        (RetryPolicy(attempts=1000, deadline=5.0), 3.5, 5.5),
+    ]:
+        async with managed(nursery, retry=policy) as (hs, fakes):
+            kill(fakes[1])
+            kill(fakes[2])
+            started = trio.current_time()
+            with pytest.raises(ConnectionError, match="no server is usable"):
+                await hs.get("d", "t", ["id"], 1)
+            assert least <= trio.current_time() - started <= most
+
+
+async def test_a_server_that_returns_in_time_is_found(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery) as (hs, fakes):
+        await hs.insert("d", "t", [("id", 1)])
+        kill(fakes[3])
+        kill(fakes[4])
+
+        async def come_back() -> None:
+            await trio.sleep(0.3)
+            fakes[3].refuses = None
+
+        nursery.start_soon(come_back)
+        assert await hs.incr("d", "t", "=", ["n"], [1]) == 1
+
+
+async def test_writes_go_to_the_write_database(nursery: trio.Nursery) -> None:
+    async with managed(nursery, write_databases={"d": "d_wt"}) as (hs, fakes):
+        await hs.get("d", "t", ["id"], 1)
+        await hs.delete("d", "t", "=", ["id"], [1], filters=[Filter("n", "=", 1)])
+        await hs.insert("e", "t", [("id", 1)])
+        opened = [line for fake in fakes.values() for line in fake.lines if line[:1] == b"P"]
+        assert [line.split(b"\t")[2] for line in opened] == [b"d", b"d_wt", b"e"]
+
+
+@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"backoff": -1}, {"backoff": 2.0, "max_backoff": 1.0}])
+def test_a_policy_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        RetryPolicy(**wrong)

@@ -1,0 +1,285 @@
+"""Pools: who serves, who is avoided, who comes back. Fake servers, virtual time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from trio_hs import AuthenticationError, ConnectionError, Server
+from trio_hs.protocol import Index, get_tail
+from trio_hs.sockets import LONGEST_PAUSE, SHORTEST_PAUSE, Pool, background_nursery, parse_servers
+
+from .fake import FakeServer, Network, echo
+
+INDEX = Index("d", "t", ["id"])
+A, B, C = (("inet", "fake", port) for port in (1, 2, 3))
+
+
+@asynccontextmanager
+async def pool_of(nursery: trio.Nursery, servers: Any, **options: Any) -> AsyncIterator[tuple[Pool, dict[int, FakeServer]]]:
+    fakes = {port: FakeServer(nursery) for port in (1, 2, 3)}
+    options = {"secret": None, "timeout": 3.0, "connections": 1, "rng": random.Random(0), **options}
+    async with background_nursery() as background:
+        yield Pool(background, servers, connect=Network(fakes).connect, **options), fakes
+    await wait_all_tasks_blocked()
+    assert not any(fake.open for fake in fakes.values())
+
+
+async def ask(pool: Pool, value: str = "x") -> None:
+    request = await pool.execute(INDEX, (get_tail(value.encode()),))
+    if request.failure is not None:
+        raise request.failure
+    assert request.answers == [b"0\t1\t" + value.encode()]
+
+
+REFUSED = ConnectionRefusedError(111, "Connection refused")
+
+
+@pytest.mark.parametrize(
+    "servers, groups",
+    [
+        ([A, B], [[A, B]]),
+        ([[A], [B]], [[A], [B]]),
+        ([[A, B], [C]], [[A, B], [C]]),
+        ([("unix", "/s")], [[("unix", "/s", None, None)]]),
+        ([("inet", "h", 1, 2.5)], [[("inet", "h", 1, 2.5)]]),
+        ([Server("inet", "h", 1)], [[("inet", "h", 1, None)]]),
+    ],
+)
+def test_servers(servers: Any, groups: Any) -> None:
+    assert parse_servers(servers) == [[(*server, None, None)[:4] for server in group] for group in groups]
+
+
+@pytest.mark.parametrize(
+    "servers, match",
+    [
+        ([], "list of servers"),
+        ("localhost:9998", "list of servers"),
+        (None, "list of servers"),
+        ([[]], "empty"),
+        (["localhost"], "a server is"),
+        ([("inet", "localhost")], "None is no port of localhost"),
+        ([("inet", "localhost", "9998")], "'9998' is no port"),
+        ([("inet", "localhost", 0)], "0 is no port"),
+        ([("inet", "localhost", 70000)], "70000 is no port"),
+        ([("inet", "", 1)], "'' is no host"),
+        ([("tcp", "localhost", 1)], "not 'tcp'"),
+        ([("unix", "/s", 1)], "no port"),
+        ([("inet", "localhost", 1, 0)], "positive"),
+        ([("inet", "localhost", 1, 2, 3)], "a server is"),
+    ],
+)
+def test_wrong_servers_say_what_is_wrong(servers: Any, match: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=match):
+        parse_servers(servers)
+
+
+async def test_equals_share_the_load(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with pool_of(nursery, [A, B]) as (pool, fakes):
+        await ask(pool)
+        await wait_all_tasks_blocked()
+        for _ in range(100):
+            await ask(pool)
+        assert abs(len(fakes[1].requests) - len(fakes[2].requests)) <= 3
+
+
+async def test_the_busier_server_gets_less(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with pool_of(nursery, [A, B]) as (pool, fakes), trio.open_nursery() as callers:
+        await ask(pool)
+        await wait_all_tasks_blocked()
+        fakes[1].gate = trio.Event()
+        for _ in range(10):
+            callers.start_soon(ask, pool)
+        await wait_all_tasks_blocked()
+        for _ in range(20):
+            with trio.fail_after(1):
+                await ask(pool)  # goes to 2, for something waits at 1
+        fakes[1].gate.set()
+
+
+async def test_nothing_is_connected_before_the_first_use(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with pool_of(nursery, [A]) as (_, fakes):
+        await trio.sleep(10)
+        assert not fakes[1].connections
+
+
+async def test_the_standby_serves_only_while_the_preferred_group_is_down(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async with pool_of(nursery, [[A], [B]]) as (pool, fakes):
+        for _ in range(5):
+            await ask(pool)
+        assert not fakes[2].requests
+        fakes[1].refuses = REFUSED
+        fakes[1].connections[-1].reset()
+        await wait_all_tasks_blocked()
+        started = trio.current_time()
+        for _ in range(5):
+            await ask(pool)
+        assert trio.current_time() - started < 0.1
+        assert len(fakes[2].requests) == 5
+        fakes[1].refuses = None
+        await trio.sleep(LONGEST_PAUSE + 0.1)
+        await ask(pool)
+        assert len(fakes[2].requests) == 5
+
+
+async def test_a_preferred_server_that_hangs_is_waited_for_only_briefly(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async with pool_of(nursery, [[A], [B]]) as (pool, fakes):
+        fakes[1].gate = trio.Event()  # accepts, never answers
+        started = trio.current_time()
+        await ask(pool)
+        assert trio.current_time() - started < 0.3
+        assert fakes[2].requests
+
+
+async def test_a_listener_that_never_answers_is_not_usable(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with pool_of(nursery, [A, B]) as (pool, fakes):
+        fakes[1].gate = trio.Event()
+        for _ in range(20):
+            with trio.fail_after(0.1):
+                await ask(pool)
+        assert not fakes[1].requests
+
+
+async def test_a_stalled_server_is_avoided_before_its_timeout(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with pool_of(nursery, [A, B]) as (pool, fakes), trio.open_nursery() as callers:
+        await ask(pool)
+        await wait_all_tasks_blocked()
+        fakes[1].gate = trio.Event()
+
+        async def stuck() -> None:
+            await pool.execute(INDEX, (get_tail(b"x"),))
+
+        for _ in range(4):
+            callers.start_soon(stuck)
+        await trio.sleep(0.6)
+        # More wait at 2 than at 1, and yet 2 is chosen.
+        fakes[2].gate = trio.Event()
+        for _ in range(6):
+            callers.start_soon(stuck)
+        await wait_all_tasks_blocked()
+        before = len(fakes[2].connections[0].transport.to_server)
+        assert before > 0 or fakes[2].lines
+        stalled = [link.connection for link in pool.groups[0] if link.connection and link.connection.stalled]
+        assert len(stalled) == 1
+        assert stalled[0].outstanding <= 4
+        fakes[1].gate.set()
+        fakes[2].gate.set()
+
+
+async def test_a_server_that_comes_back_is_used_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with pool_of(nursery, [A]) as (pool, fakes):
+        await ask(pool)
+        fakes[1].refuses = REFUSED
+        fakes[1].connections[-1].reset()
+        await wait_all_tasks_blocked()
+        with pytest.raises(ConnectionError, match=r"no server is usable \(fake:1: Connection refused") as caught:
+            await ask(pool)
+        assert not caught.value.maybe_applied
+        fakes[1].refuses = None
+        await ask(pool)  # a caller does not wait for the end of the pause
+
+
+async def test_probing_backs_off(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with pool_of(nursery, [A]) as (pool, fakes):
+        fakes[1].refuses = REFUSED
+        with pytest.raises(ConnectionError):
+            await ask(pool)
+        before = pool.groups[0][0].failed_attempts
+        await trio.sleep(60)
+        assert 60 <= pool.groups[0][0].failed_attempts - before <= 60 / (LONGEST_PAUSE / 2) + 10
+
+
+async def test_an_idle_connection_that_the_server_closes_costs_nobody_an_error(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async with pool_of(nursery, [A]) as (pool, fakes):
+        for _ in range(5):
+            await ask(pool)
+            await trio.sleep(34)
+            fakes[1].connections[-1].end()
+            await wait_all_tasks_blocked()
+        assert len(fakes[1].connections) == 6
+
+
+async def test_a_server_that_lets_in_and_hangs_up_is_not_stormed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with pool_of(nursery, [A]) as (pool, fakes):
+
+        async def hang_up() -> None:
+            while True:
+                await trio.sleep(0.001)
+                for connection in fakes[1].open:
+                    connection.end()
+
+        nursery.start_soon(hang_up)
+        with trio.move_on_after(30):
+            while True:
+                await pool.execute(INDEX, (get_tail(b"x"),))
+                await trio.sleep(0.0005)
+        assert len(fakes[1].connections) <= 30 / SHORTEST_PAUSE + 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_wrong_secret_is_told_as_such(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with pool_of(nursery, [A, B], secret="s3cret") as (pool, fakes):
+        for fake in fakes.values():
+            fake.answer = lambda line: b"3\t1\tunauth\n" if line[:1] == b"A" else echo(line)
+        with pytest.raises(AuthenticationError, match="fake:1, fake:2: authentication failed") as caught:
+            await ask(pool)
+        assert "s3cret" not in str(caught.value) + repr(pool)
+
+
+async def test_a_server_without_authentication_is_fine_when_there_is_no_secret(nursery: trio.Nursery) -> None:
+    async with pool_of(nursery, [A]) as (pool, fakes):
+        fakes[1].answer = lambda line: b"2\t1\tcmd\n" if line[:1] == b"A" else echo(line)
+        await ask(pool)
+
+
+async def test_a_name_that_does_not_resolve(nursery: trio.Nursery) -> None:
+    async with background_nursery() as background:
+        for host in ("no-such-host.invalid", "x" * 300, "a..b"):
+            pool = Pool(background, [("inet", host, 1)], secret=None, timeout=3.0, connections=1)
+            with pytest.raises(ConnectionError, match="no server is usable"):
+                await ask(pool)
+
+
+async def test_several_connections_to_a_server(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with pool_of(nursery, [A], connections=3) as (pool, fakes):
+        await ask(pool)
+        await wait_all_tasks_blocked()
+        assert len(fakes[1].open) == 3
+
+
+@pytest.mark.parametrize("wrong", [{"timeout": 0}, {"timeout": -1}, {"connections": 0}, {"secret": b"x"}])
+async def test_settings_that_cannot_work_are_refused(nursery: trio.Nursery, wrong: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        async with pool_of(nursery, [A], **wrong):
+            pass
+
+
+async def test_the_users_exception_leaves_the_block_as_it_is(nursery: trio.Nursery) -> None:
+    async def user() -> None:
+        async with pool_of(nursery, [A]) as (pool, _):
+            await ask(pool)
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        await user()
+
+
+async def test_cancelling_the_block_leaves_nothing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    with trio.move_on_after(1) as scope:
+        async with pool_of(nursery, [A, [B]][:1]) as (pool, fakes):
+            await ask(pool)
+            fakes[1].gate = trio.Event()
+            await ask(pool)
+    assert scope.cancelled_caught
