@@ -6,27 +6,31 @@ Everything above this file meets a stream through :class:`Transport` alone, so a
 from __future__ import annotations
 
 import socket
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import trio
 
 RECEIVE_BYTES = 256 * 1024
 
 
-class Server(NamedTuple):
+@dataclass(frozen=True)
+class Server:
     """The address of one HandlerSocket listener.
 
     Attributes:
       kind: ``"inet"`` or ``"unix"``.
       host: name or address for ``inet``, path of the socket for ``unix``.
       port: for ``inet``; 9998 is the listener for reads and 9999 that for writes on a server with default settings.
-      timeout: seconds that this server may leave a request unanswered; None takes the pool's.
+      timeout: seconds that this server may be silent with requests outstanding; None takes the pool's.
+      secret: this listener's secret where it differs from the others'; None takes the pool's.
     """
 
     kind: str
     host: str
     port: int | None = None
     timeout: float | None = None
+    secret: str | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         if self.kind == "unix":

@@ -439,9 +439,10 @@ async def open_manager(
     """Opens a :class:`Manager` for the block: ``async with open_manager() as hs:``.
 
     Args:
-      read_servers, write_servers: lists of ``("inet", host, port[, timeout])`` or ``("unix", path)``, equals that share
-        the load; or lists of such lists, in order of preference. By default localhost's ports 9998 and 9999.
-      read_secret, write_secret: what the servers' ``handlersocket_plain_secret`` and ``handlersocket_plain_secret_wr`` say.
+      read_servers, write_servers: lists of ``("inet", host, port[, timeout])``, ``("unix", path)`` or :class:`Server`, equals
+        that share the load; or lists of such lists, in order of preference. By default localhost's ports 9998 and 9999.
+      read_secret, write_secret: what the servers' ``handlersocket_plain_secret`` and ``handlersocket_plain_secret_wr`` say;
+        a :class:`Server` may have a secret of its own.
       timeout: seconds that a server may be silent with requests outstanding before its connection is given up. It tells a
         stalled server from a slow caller; limit an operation with ``trio.fail_after``.
       connections: how many connections to hold to each server.

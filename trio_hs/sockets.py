@@ -48,14 +48,18 @@ Connect: TypeAlias = Callable[[Server], Awaitable[Transport]]
 
 
 def parse_server(server: object) -> Server:
-    """A :class:`Server` from ``("inet", host, port[, timeout])`` or ``("unix", path[, None[, timeout]])``.
+    """A :class:`Server` from one, from ``("inet", host, port[, timeout])`` or from ``("unix", path[, None[, timeout]])``.
 
     Raises TypeError or ValueError that says what is wrong and what would be right.
     """
     forms = "a server is ('inet', host, port[, timeout]) or ('unix', path[, None, timeout])"
-    if not isinstance(server, (tuple, list)) or not 2 <= len(server) <= 4:
+    secret = None
+    if isinstance(server, Server):
+        kind, host, port, timeout, secret = server.kind, server.host, server.port, server.timeout, server.secret
+    elif isinstance(server, (tuple, list)) and 2 <= len(server) <= 4:
+        kind, host, port, timeout = (*server, None, None)[:4]
+    else:
         raise TypeError(f"{forms}, not {server!r}")
-    kind, host, port, timeout = (*server, None, None)[:4]
     if kind not in ("inet", "unix"):
         raise ValueError(f"{forms}, not {kind!r}")
     if not isinstance(host, str) or not host:
@@ -66,15 +70,17 @@ def parse_server(server: object) -> Server:
         raise ValueError(f"{forms}; a unix socket has no port, but {port!r} was given")
     if timeout is not None and not timeout > 0:
         raise ValueError(f"{forms}; the timeout of {host} must be a positive number of seconds, not {timeout!r}")
-    return Server(kind, host, port, timeout)
+    if secret is not None and not isinstance(secret, str):
+        raise TypeError(f"the secret of {host} must be a str, not {type(secret).__name__}")
+    return Server(kind, host, port, timeout, secret)
 
 
 def parse_servers(servers: Servers) -> list[list[Server]]:
     """Groups in order of preference. A flat list of servers is one group."""
     if isinstance(servers, str) or not isinstance(servers, Iterable) or not servers:
         raise TypeError(f"servers must be a list of servers, or a list of groups of them, not {servers!r}")
-    if all(isinstance(entry, list) for entry in servers):
-        groups = [[parse_server(server) for server in group] for group in servers]
+    groups = [[parse_server(server) for server in entry] for entry in servers if isinstance(entry, list)]
+    if len(groups) == len(servers):
         if not all(groups):
             raise ValueError("a group of servers is empty")
         return groups
@@ -153,7 +159,7 @@ class _Link:
                 connection = Connection(
                     transport, str(self.server), timeout=self.timeout, on_closed=self._closed,
                 )  # fmt: skip
-                await connection.authenticate(self.pool.secret)
+                await connection.authenticate(self.pool.secret if self.server.secret is None else self.server.secret)
             self.connection = connection
             self.hopeful = False
             logger.info("%s: connected", self.server)

@@ -49,11 +49,11 @@ REFUSED = ConnectionRefusedError(111, "Connection refused")
         ([[A, B], [C]], [[A, B], [C]]),
         ([("unix", "/s")], [[("unix", "/s", None, None)]]),
         ([("inet", "h", 1, 2.5)], [[("inet", "h", 1, 2.5)]]),
-        ([Server("inet", "h", 1)], [[("inet", "h", 1, None)]]),
+        ([Server("inet", "h", 1, secret="s")], [[("inet", "h", 1, None, "s")]]),
     ],
 )
 def test_servers(servers: Any, groups: Any) -> None:
-    assert parse_servers(servers) == [[(*server, None, None)[:4] for server in group] for group in groups]
+    assert parse_servers(servers) == [[Server(*server) for server in group] for group in groups]
 
 
 @pytest.mark.parametrize(
@@ -236,6 +236,14 @@ async def test_a_wrong_secret_is_told_as_such(nursery: trio.Nursery, autojump_cl
         with pytest.raises(AuthenticationError, match="fake:1, fake:2: authentication failed") as caught:
             await ask(pool)
         assert "s3cret" not in str(caught.value) + repr(pool)
+
+
+async def test_a_server_may_have_a_secret_of_its_own(nursery: trio.Nursery) -> None:
+    server = Server("inet", "fake", 1, secret="own")
+    assert "own" not in repr(server) + str(server)
+    async with pool_of(nursery, [server], secret="common") as (pool, fakes):
+        await ask(pool)
+        assert fakes[1].lines[0] == b"A\t1\town"
 
 
 async def test_a_server_without_authentication_is_fine_when_there_is_no_secret(nursery: trio.Nursery) -> None:
