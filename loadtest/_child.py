@@ -1,0 +1,88 @@
+"""A child process of Locust's process, and the channel to it. For greenlets: gevent has patched what is imported here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import gevent
+
+from loadtest._wire import BlockingChannel, Message, WireError
+
+__all__ = ["Child", "StartError", "ending"]
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class StartError(Exception):
+    """What a run needs cannot be had; one line for the user."""
+
+
+class Child:
+    """`python -m MODULE FD`, in a session of its own so that a signal to Locust's process group leaves it time to clean up.
+
+    It must end by itself when its end of the socket reads EOF: so nothing outlives a Locust that was killed.
+    `on_message` and `on_end` (with the exit code, negative for a signal) are called from a greenlet of the child's own.
+    """
+
+    def __init__(self, module: str, on_message: Callable[[Message], None], on_end: Callable[[int], None]) -> None:
+        ours, theirs = socket.socketpair()
+        search = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=2,  # Locust's stdout is for the result
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": search},
+        )
+        theirs.close()
+        self._channel = BlockingChannel(ours)
+        self._on_message = on_message
+        self._on_end = on_end
+        self._reader = gevent.spawn(self._read)
+
+    @property
+    def pid(self) -> int:
+        return int(self._process.pid)
+
+    def send(self, message: Message) -> None:
+        """Send a message; without effect when the child is gone, which `on_end` tells."""
+        try:
+            self._channel.send(message)
+        except OSError:
+            pass
+
+    def close(self, timeout: float) -> None:
+        """End the child: by EOF, and by SIGKILL when it has not ended after `timeout` seconds."""
+        self._channel.shut_down()
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(1)
+        self._channel.close()
+
+    def _read(self) -> None:
+        try:
+            while (message := self._channel.receive()) is not None:
+                self._on_message(message)
+        except WireError:
+            self._process.kill()
+        self._on_end(self._process.wait())
+
+
+def ending(code: int) -> str:
+    """How a process ended, in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

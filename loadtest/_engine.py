@@ -1,0 +1,257 @@
+"""The load engine: a child process of every Locust process that carries load, `python -m loadtest._engine FD`.
+
+Trio does not survive in a process that gevent has patched, so the load runs here, one task per Locust user in one
+`trio_hs.open_manager`. FD is a socket to Locust's process; the messages are `_wire.py`'s.
+
+Down: `setup` (cluster, scenario, worker), `start` (run), `users` (count), `stop`. Up: `ready`, `batch` (a `Batch`, every
+quarter of a second), `log` (a warning or error of the client), `stopped` (after the last batch of the run), `fatal` (one
+line for the user; the process then ends).
+The process ends when the socket does, and on SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+import trio_hs
+from loadtest._batch import Batch, OperationBatch, microseconds
+from loadtest._cluster import Cluster
+from loadtest._operations import Call, bind
+from loadtest._scenario import Scenario
+from loadtest._wire import Message, TrioChannel
+from loadtest._workload import operations
+
+BATCH_SECONDS = 0.25
+TIMEOUT = 3.0
+"""Seconds after which the client gives an unanswered request up."""
+PAUSE_AFTER_CONNECTION_ERROR = 0.01
+"""Seconds. A client that has no server left fails at once; users would then count errors instead of waiting for one."""
+
+
+class _Recorder:
+    """What one operation did since the last batch. The hot path only appends."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.ok: list[int] = []
+        self.failed: list[int] = []
+        self.errors: Counter[str] = Counter()
+
+    def take(self) -> OperationBatch:
+        batch = OperationBatch(microseconds(self.ok), microseconds(self.failed), self.errors)
+        self.ok.clear()
+        self.failed.clear()
+        self.errors = Counter()
+        return batch
+
+
+class _Log(logging.Handler):
+    """Keeps what the client warns of until the next batch; of a flood, the beginning."""
+
+    MAX = 100
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._kept: list[Message] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if len(self._kept) < self.MAX:
+            self._kept.append({"type": "log", "level": record.levelno, "line": _one_line(record.getMessage())})
+
+    def take(self) -> list[Message]:
+        kept, self._kept = self._kept, []
+        return kept
+
+
+class _User:
+    def __init__(self) -> None:
+        self.active = True
+
+
+class _Run:
+    """The users of one run, and what they did."""
+
+    def __init__(self, channel: TrioChannel, nursery: trio.Nursery, hs: trio_hs.Manager, setup: _Setup, run: int) -> None:
+        self._channel = channel
+        self._nursery = nursery
+        self._log = setup.log
+        self._users: list[_User] = []
+        calls = bind(hs, setup.scenario, run=run, worker=setup.worker)
+        self._recorders = {name: _Recorder(calls[name]) for name in setup.scenario.mix.weights()}
+        self._draw = operations(setup.scenario, setup.worker)
+        self._batch_start = time.time()
+        self._finished = trio.Event()
+
+    def finish(self) -> None:
+        """All users have ended: let `report_until_finished` send the last batch."""
+        self._finished.set()
+
+    def set_users(self, count: int) -> None:
+        """Start or stop users. One that stops ends its current operation first."""
+        while len(self._users) > count:
+            self._users.pop().active = False
+        while len(self._users) < count:
+            user = _User()
+            self._users.append(user)
+            self._nursery.start_soon(self._user, user)
+
+    async def _user(self, user: _User) -> None:
+        draw, recorders, clock = self._draw.__next__, self._recorders, time.perf_counter_ns
+        while user.active:
+            name, key = draw()
+            recorder = recorders[name]
+            begin = clock()
+            try:
+                answer = await recorder.call(key)
+            except trio_hs.HandlerSocketError as error:
+                recorder.failed.append(clock() - begin)
+                recorder.errors[f"{type(error).__name__}: {error}"] += 1
+                if isinstance(error, trio_hs.ConnectionError):
+                    await trio.sleep(PAUSE_AFTER_CONNECTION_ERROR)
+            else:
+                elapsed = clock() - begin
+                if answer:
+                    recorder.ok.append(elapsed)
+                else:
+                    recorder.failed.append(elapsed)
+                    recorder.errors["the row is not there"] += 1
+
+    async def report_until_finished(self) -> None:
+        """Send batches, and a last one after `finish`."""
+        while not self._finished.is_set():
+            # On quarters of the wall clock's second, so that a batch belongs to one second.
+            now = time.time()
+            with trio.move_on_after((math.floor(now / BATCH_SECONDS) + 1) * BATCH_SECONDS - now):
+                await self._finished.wait()
+            await self._report()
+
+    async def _report(self) -> None:
+        end = time.time()
+        taken = {name: recorder.take() for name, recorder in self._recorders.items()}
+        batch = Batch(self._batch_start, end, {name: operation for name, operation in taken.items() if operation})
+        self._batch_start = end
+        for line in self._log.take():
+            await self._channel.send(line)
+        await self._channel.send({"type": "batch", **batch.to_wire()})
+
+
+class _Setup:
+    def __init__(self, message: Message, log: _Log) -> None:
+        self.log = log
+        self.cluster = Cluster.from_dict(message["cluster"])
+        self.scenario = Scenario.model_validate(message["scenario"])
+        self.worker: int = message["worker"]
+
+    @asynccontextmanager
+    async def open_manager(self) -> AsyncIterator[trio_hs.Manager]:
+        readers = self.cluster.readers or (self.cluster.writer,)
+        writer = self.cluster.writer
+        async with trio_hs.open_manager(
+            [trio_hs.Server("inet", server.host, server.read_port, secret=server.read_secret) for server in readers],
+            [trio_hs.Server("inet", writer.host, writer.write_port, secret=writer.write_secret)],
+            timeout=TIMEOUT,
+            write_databases=dict(self.cluster.write_databases),
+        ) as hs:
+            yield hs
+
+
+class _Engine:
+    def __init__(self, channel: TrioChannel, nursery: trio.Nursery) -> None:
+        self._channel = channel
+        self._nursery = nursery
+        self._log = _Log()
+        logging.getLogger().addHandler(self._log)
+        self._setup: _Setup | None = None
+        self._run: _Run | None = None
+        self._stop = trio.Event()
+        self._ended = trio.Event()
+
+    async def serve(self) -> None:
+        """Until Locust is gone."""
+        while (message := await self._channel.receive()) is not None:
+            await self._obey(message)
+
+    async def _obey(self, message: Message) -> None:
+        match message["type"]:
+            case "setup":
+                self._setup = _Setup(message, self._log)
+                await self._channel.send({"type": "ready"})
+            case "start":
+                assert self._setup is not None
+                assert self._run is None
+                self._stop, self._ended = trio.Event(), trio.Event()
+                self._run = await self._nursery.start(self._carry_out, self._setup, message["run"])
+            case "users":
+                if self._run is not None:
+                    self._run.set_users(message["count"])
+            case "stop":
+                if self._run is not None:
+                    self._stop.set()
+                    await self._ended.wait()
+                    self._run = None
+                await self._channel.send({"type": "stopped"})
+            case unknown:
+                raise AssertionError(f"no such message: {unknown}")
+
+    async def _carry_out(
+        self, setup: _Setup, number: int, task_status: trio.TaskStatus[_Run] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        async with setup.open_manager() as hs:
+            async with trio.open_nursery() as reports:
+                with trio.CancelScope() as users:
+                    async with trio.open_nursery() as nursery:
+                        run = _Run(self._channel, nursery, hs, setup, number)
+                        reports.start_soon(run.report_until_finished)
+                        task_status.started(run)
+                        await self._stop.wait()
+                        run.set_users(0)
+                        # Every operation ends by the client's timeout; this is for the one that does not.
+                        users.deadline = trio.current_time() + TIMEOUT + 1
+                run.finish()
+        self._ended.set()
+
+
+async def _end_on_sigterm(nursery: trio.Nursery) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for _ in signals:
+            nursery.cancel_scope.cancel()
+
+
+async def main(fd: int) -> None:
+    """Serve Locust's process at the other end of the socket `fd`."""
+    channel = TrioChannel.from_fd(fd)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_end_on_sigterm, nursery)
+            await _Engine(channel, nursery).serve()
+            nursery.cancel_scope.cancel()
+    except BaseException as error:
+        traceback.print_exc()
+        with trio.move_on_after(1):
+            await channel.send({"type": "fatal", "line": _describe(error)})
+        sys.exit(1)
+
+
+def _describe(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return _one_line(f"{type(error).__name__}: {error}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    trio.run(main, int(sys.argv[1]))

@@ -1,0 +1,134 @@
+"""Locust's side of the load engine: what the engine should be doing, kept true over its start, its runs and its death."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from gevent.event import Event
+
+from loadtest._batch import Batch
+from loadtest._child import Child, StartError, ending
+from loadtest._wire import Message
+
+__all__ = ["EngineLink"]
+
+logger = logging.getLogger("loadtest")
+
+STOP_TIMEOUT = 6.0
+"""Seconds. The engine gives its last operations up after 4."""
+CLOSE_TIMEOUT = 2.0
+
+
+class EngineLink:
+    """Says to the engine what Locust says to its users.
+
+    `on_batch` gets every batch of statistics, the last one before `stop` returns. `on_death` gets one line when the engine
+    ends though nobody asked it to.
+    """
+
+    def __init__(self, on_batch: Callable[[Batch], None], on_death: Callable[[str], None]) -> None:
+        self._on_batch = on_batch
+        self._on_death = on_death
+        self._setup: Message | None = None
+        self._child: Child | None = None
+        self._reason = ""
+        self._runs = 0
+        self._running = False
+        self._users = 0
+        self._ready = Event()
+        self._starting = False
+        self._stopped = Event()
+
+    @property
+    def configured(self) -> bool:
+        return self._setup is not None
+
+    def configure(self, cluster: dict[str, Any], scenario: dict[str, Any], worker: int) -> None:
+        """Start the engine. A run that has begun before begins there now."""
+        self._setup = {"type": "setup", "cluster": cluster, "scenario": scenario, "worker": worker}
+        self._launch()
+        if self._running:
+            self._begin()
+
+    def wait_ready(self) -> None:
+        """Wait until the engine that `configure` has started can begin a run. Raises `StartError` instead of calling
+        `on_death`."""
+        self._starting = True
+        self._ready.wait()
+        self._starting = False
+        if self._child is None:
+            raise StartError(self._reason)
+
+    def start(self) -> None:
+        """Begin a run, without users."""
+        self._runs += 1
+        self._running = True
+        self._users = 0
+        if self._setup is not None:
+            if self._child is None:
+                self._launch()
+            self._begin()
+
+    def change_users(self, by: int) -> None:
+        """Locust has started or stopped users."""
+        self._users += by
+        self._send({"type": "users", "count": self._users})
+
+    def stop(self) -> None:
+        """End the run and wait until its last batch has come. Without effect when no run is on."""
+        if not self._running:
+            return
+        self._running = False
+        if self._child is not None:
+            self._stopped.clear()
+            self._send({"type": "stop"})
+            if not self._stopped.wait(STOP_TIMEOUT):
+                self._reason = "it did not stop"
+                self._child.close(0)
+
+    def close(self) -> None:
+        """End the engine."""
+        self._running = False
+        child, self._child = self._child, None
+        if child is not None:
+            child.close(CLOSE_TIMEOUT)
+
+    def _launch(self) -> None:
+        assert self._setup is not None
+        self._reason = ""
+        self._ready.clear()
+        self._child = Child("loadtest._engine", self._receive, self._end)
+        self._send(self._setup)
+
+    def _begin(self) -> None:
+        self._send({"type": "start", "run": self._runs})
+        self._send({"type": "users", "count": self._users})
+
+    def _send(self, message: Message) -> None:
+        if self._child is not None:
+            self._child.send(message)
+
+    def _receive(self, message: Message) -> None:
+        match message["type"]:
+            case "ready":
+                self._ready.set()
+            case "batch":
+                self._on_batch(Batch.from_wire(message))
+            case "log":
+                logger.log(message["level"], message["line"])
+            case "stopped":
+                self._stopped.set()
+            case "fatal":
+                self._reason = message["line"]
+
+    def _end(self, code: int) -> None:
+        child, self._child = self._child, None
+        self._running = False
+        self._stopped.set()
+        if child is not None:
+            self._reason = f"the load engine (process {child.pid}) died: {self._reason or ending(code)}"
+            if not self._starting:
+                self._on_death(self._reason)
+        self._ready.set()

@@ -1,0 +1,70 @@
+"""Our options in `locust -f loadtest/ --help`.
+
+Locust prints its help before it loads any locustfile, so options that a locustfile adds are not in it. The one thing that it
+imports before is a package `locust_plugins`, if there is one; the one thing that runs code of ours before that is gevent,
+which calls the entry points `gevent.plugins.monkey.did_patch_all` when Locust patches the standard library. So: there,
+where the command line asks for the help of this locustfile, wait for that import, and add the options then.
+
+gevent calls this in every process of the environment that it patches: elsewhere it does nothing, and it imports nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+__all__ = ["did_patch_all"]
+
+HERE = Path(__file__).resolve().parent
+
+
+def did_patch_all(_event: object) -> None:
+    """gevent has patched everything, in whatever process this is."""
+    if _is_help_of_ours(sys.argv, os.environ.get("LOCUST_LOCUSTFILE", "")):
+        sys.meta_path.insert(0, _Waiting())
+
+
+def _is_help_of_ours(argv: Sequence[str], locustfile: str) -> bool:
+    program = Path(argv[0]) if argv and argv[0] else Path()
+    # `python -m locust` has "-m" there while it imports the package.
+    if program.stem != "locust" and str(program) != "-m":
+        return False
+    if not {"-h", "--help"} & set(argv):
+        return False
+    for index, word in enumerate(argv):
+        if word in ("-f", "--locustfile"):
+            locustfile = argv[index + 1] if index + 1 < len(argv) else ""
+        elif word.startswith("--locustfile="):
+            locustfile = word.partition("=")[2]
+        elif word.startswith("-f"):
+            locustfile = word[2:].removeprefix("=")
+    return any(_is_ours(Path(part.strip())) for part in locustfile.split(",") if part.strip())
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return path.resolve() in (HERE, HERE / "locustfile.py")
+    except (OSError, ValueError):
+        return False
+
+
+class _Waiting:
+    """Finds nothing: it only notices that Locust is about to look for its plugins."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname == "locust_plugins":
+            sys.meta_path.remove(self)
+            import locust
+
+            from loadtest._options import add_options
+
+            events: Any = locust.events
+            events.init_command_line_parser.add_listener(lambda parser, **_: add_options(parser))
+        return None

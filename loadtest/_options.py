@@ -1,0 +1,92 @@
+"""Our command-line options, and the scenario as the source of Locust's own defaults."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from locust.argument_parser import LocustArgumentParser, get_empty_argument_parser
+
+from loadtest._scenario import CLUSTER_KINDS, Scenario, ScenarioError, load_scenario
+
+__all__ = ["add_options", "chosen_scenario"]
+
+DEFAULT_SCENARIO = "scenarios/mixed.yaml"
+BAD_ARGUMENTS = 2
+
+_scenarios: dict[str, Scenario] = {}
+
+
+def add_options(parser: LocustArgumentParser) -> None:
+    """Add our options to Locust's parser, with the chosen scenario's users, spawn rate and duration as the defaults of
+    Locust's. Ends the process with code 2 and a line per mistake when there is no valid scenario.
+
+    Locust builds its parser anew for each page of the web UI; the scenario is read once.
+    """
+    _add_group(parser)
+    arguments = _peek()
+    if arguments.wants_help or arguments.worker:
+        return  # help needs no scenario, and a worker gets the master's
+    try:
+        scenario = _load(arguments.scenario)
+    except ScenarioError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(BAD_ARGUMENTS)
+    duration = scenario.load.duration
+    parser.set_defaults(
+        num_users=scenario.load.users,
+        spawn_rate=scenario.load.spawn_rate,
+        run_time=int(duration) if duration.is_integer() else duration,
+    )
+
+
+def chosen_scenario(options: argparse.Namespace) -> Scenario:
+    """The scenario that `add_options` has checked, with what the command line overrides."""
+    scenario = _load(options.scenario)
+    if options.cluster is None:
+        return scenario
+    return scenario.model_copy(update={"cluster": scenario.cluster.model_copy(update={"kind": options.cluster})})
+
+
+def _add_group(parser: LocustArgumentParser) -> None:
+    group: Any = parser.add_argument_group(
+        "HandlerSocket options", "What to run against which servers. Users, spawn rate and run time default to the scenario's."
+    )
+    group.add_argument(
+        "--scenario",
+        metavar="<filename>",
+        default=DEFAULT_SCENARIO,
+        help=f"The YAML file that describes the run. Defaults to {DEFAULT_SCENARIO}.",
+        env_var="LOCUST_SCENARIO",
+    )
+    group.add_argument(
+        "--cluster",
+        metavar="<kind>",
+        choices=CLUSTER_KINDS,
+        help=f"The servers to start, instead of the scenario's cluster.kind: {', '.join(CLUSTER_KINDS)}.",
+        env_var="LOCUST_CLUSTER",
+    )
+
+
+def _peek() -> argparse.Namespace:
+    """The arguments that matter before Locust has parsed its own, from the same sources (also a config file)."""
+    parser = get_empty_argument_parser(add_help=False)
+    _add_group(parser)
+    for flags in (("-h", "--help"), ("-V", "--version"), ("-l", "--list")):
+        parser.add_argument(*flags, action="store_true", dest="wants_help")
+    parser.add_argument("--worker", action="store_true", env_var="LOCUST_MODE_WORKER")
+    arguments: argparse.Namespace = parser.parse_known_args()[0]
+    return arguments
+
+
+def _load(name: str) -> Scenario:
+    if name not in _scenarios:
+        path = Path(name)
+        if name == DEFAULT_SCENARIO and not path.exists():
+            # Away from the repository's root.
+            beside = Path(__file__).parent.parent / DEFAULT_SCENARIO
+            path = beside if beside.exists() else path
+        _scenarios[name] = load_scenario(path)
+    return _scenarios[name]

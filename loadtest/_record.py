@@ -1,0 +1,79 @@
+"""Our own account of a run, beside Locust's: latencies at microsecond resolution, mergeable without loss."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from hdrh.histogram import HdrHistogram
+
+from loadtest._batch import Batch
+
+__all__ = ["Latencies", "OperationRecord", "Record"]
+
+HIGHEST = 60_000_000
+"""Microseconds; what took longer counts as this, except in `Latencies.max`."""
+DIGITS = 3
+
+
+class Latencies:
+    """A distribution of microseconds, exact below 2.048 ms and to three digits above."""
+
+    def __init__(self) -> None:
+        self._histogram = HdrHistogram(1, HIGHEST, DIGITS)
+        self.count = 0
+        self.max = 0
+        """The longest, exactly."""
+
+    def record(self, latencies: Iterable[tuple[int, int]]) -> None:
+        """Add (microseconds, how many) pairs."""
+        for latency, count in latencies:
+            self._histogram.record_value(min(latency, HIGHEST), count)
+            self.count += count
+            self.max = max(self.max, latency)
+
+    def add(self, other: Latencies) -> None:
+        self._histogram.add(other._histogram)
+        self.count += other.count
+        self.max = max(self.max, other.max)
+
+    def percentile(self, percent: float) -> int:
+        """Microseconds within which `percent` of 100 lie; 0 when there are none."""
+        return min(int(self._histogram.get_value_at_percentile(percent)), self.max) if self.count else 0
+
+
+class OperationRecord:
+    """What one operation did over the whole run."""
+
+    def __init__(self) -> None:
+        self.ok = Latencies()
+        self.failed = Latencies()
+        self.errors: Counter[str] = Counter()
+
+
+class Record:
+    """What a run did."""
+
+    def __init__(self) -> None:
+        self.operations: dict[str, OperationRecord] = {}
+        self.start = 0.0
+        """Unix time of the first batch's start."""
+        self.end = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.start
+
+    @property
+    def failures(self) -> int:
+        return sum(operation.failed.count for operation in self.operations.values())
+
+    def merge(self, batch: Batch) -> None:
+        """Add a batch of any engine."""
+        self.start = min(self.start, batch.start) if self.end else batch.start
+        self.end = max(self.end, batch.end)
+        for name, operation in batch.operations.items():
+            record = self.operations.setdefault(name, OperationRecord())
+            record.ok.record(operation.ok.items())
+            record.failed.record(operation.failed.items())
+            record.errors.update(operation.errors)

@@ -1,0 +1,300 @@
+"""The scenario: what runs against which servers, read from YAML and checked before anything starts.
+
+Each concern has its own top-level key, so that what later versions add (`driver`, `faults`, `expect`) is a new key
+beside these, and what they add to a concern (`load.rate`, `load.stages`, `keys.theta`) is a new key within it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from loadtest._yaml import Document, YamlMistake, parse
+
+__all__ = [
+    "CLUSTER_KINDS",
+    "TOPOLOGIES",
+    "Cluster",
+    "Find",
+    "Keys",
+    "Load",
+    "Mix",
+    "Operation",
+    "Scenario",
+    "ScenarioError",
+    "Table",
+    "load_scenario",
+    "parse_scenario",
+]
+
+# As in `_cluster.py`; a test keeps the two alike.
+ClusterKind = Literal["auto", "docker", "mariadb", "embedded", "external"]
+Topology = Literal["plain", "write-through"]
+CLUSTER_KINDS: tuple[ClusterKind, ...] = get_args(ClusterKind)
+TOPOLOGIES: tuple[Topology, ...] = get_args(Topology)
+
+
+class ScenarioError(Exception):
+    """What is wrong with a scenario, one line per mistake; `str()` of it is what the user should read."""
+
+
+class _Model(BaseModel):
+    # strict: `users: "64"` and `users: yes` are mistakes, not numbers.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|h|m|s))")
+
+
+def _seconds(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = value.replace(" ", "")
+    if not text or _DURATION.sub("", text):
+        raise ValueError(f"must be a duration such as 20s, 1m30s or a number of seconds, not {value!r}")
+    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=7 * 24 * 3600)]
+_Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+
+
+class Cluster(_Model):
+    """Which servers to start."""
+
+    kind: ClusterKind = "auto"
+    """`auto` takes the first kind that works on this machine and says which."""
+    readers: int = Field(default=2, ge=1, le=16)
+    topology: Topology = "plain"
+    """`plain`: writes go straight to InnoDB, which stock MariaDB does not replicate (MDEV-33967). `write-through`: they
+    go through SQL and reach the readers, at a price in speed."""
+
+
+class Table(_Model):
+    """The table that the load works on, created and filled before the first operation."""
+
+    database: _Identifier = "drill"
+    name: _Identifier = "t"
+    rows: int = Field(default=10_000, ge=1, le=10_000_000)
+    groups: int = Field(default=100, ge=1, le=1_000_000)
+    """Rows are dealt out evenly over so many values of the column `grp`."""
+    value_size: int = Field(default=100, ge=0, le=16_000)
+    """Characters in `payload` of each row, as loaded, inserted and updated."""
+
+
+def _weight_alone(value: object) -> object:
+    return value if isinstance(value, Mapping | BaseModel) else {"weight": value}
+
+
+class Operation(_Model):
+    """One operation of the mix. A bare number is its weight."""
+
+    weight: float = Field(default=0.0, ge=0, le=1e9)
+
+
+class Find(Operation):
+    """Reads `limit` rows in the order of the composite index (grp, id), from a drawn row on."""
+
+    limit: int = Field(default=10, ge=1, le=100_000)
+
+
+class Incr(Operation):
+    """Adds `step` to the counter `n` of one row."""
+
+    step: int = Field(default=1, ge=1, le=1_000_000)
+
+
+_Plain = Annotated[Operation, BeforeValidator(_weight_alone)]
+
+
+class Mix(_Model):
+    """How often each operation comes, relative to the sum of the weights."""
+
+    get: _Plain = Operation()
+    find: Annotated[Find, BeforeValidator(_weight_alone)] = Find()
+    insert: _Plain = Operation()
+    incr: Annotated[Incr, BeforeValidator(_weight_alone)] = Incr()
+    decr: Annotated[Incr, BeforeValidator(_weight_alone)] = Incr()
+    update: _Plain = Operation()
+    delete: _Plain = Operation()
+
+    def weights(self) -> dict[str, float]:
+        """The operations that take part, with their weights."""
+        every = {name: getattr(self, name).weight for name in type(self).model_fields}
+        return {name: weight for name, weight in every.items() if weight > 0}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.weights():
+            raise ValueError("needs at least one operation with a weight above 0")
+        if self.delete.weight > self.insert.weight:
+            raise ValueError("delete removes rows that the run has inserted: give insert at least its weight")
+        return self
+
+
+class Load(_Model):
+    """Who puts the load on: users that each do one operation after the other."""
+
+    users: int = Field(default=1, ge=1, le=100_000)
+    spawn_rate: float = Field(default=64.0, gt=0, le=100_000)
+    """Users started per second."""
+    duration: Seconds = 20.0
+    """Seconds; text such as `20s` or `1m30s` is accepted."""
+
+
+class Keys(_Model):
+    """Which rows the operations touch."""
+
+    distribution: Literal["uniform"] = "uniform"
+
+
+class Scenario(_Model):
+    """One run, as its YAML file describes it."""
+
+    name: str = Field(min_length=1, max_length=200)
+    description: str = ""
+    cluster: Cluster = Cluster()
+    table: Table = Table()
+    load: Load = Load()
+    mix: Mix
+    keys: Keys = Keys()
+    seed: int = Field(default=1, ge=0, le=2**63 - 1)
+    """The same seed draws the same operations on the same keys."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.table.groups > self.table.rows:
+            raise ValueError("table.groups cannot be more than table.rows: a group would be empty")
+        return self
+
+
+def load_scenario(path: str | os.PathLike[str]) -> Scenario:
+    """Read and check a scenario file. Raises `ScenarioError`."""
+    name = os.fspath(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{name}:1: is not UTF-8 text: {error.reason}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ScenarioError(f"{name}: cannot be read: {reason}{_neighbours(Path(name))}") from error
+    return parse_scenario(text, name)
+
+
+def parse_scenario(text: str, name: str) -> Scenario:
+    """Check a scenario's text; `name` is what mistakes are reported under. Raises `ScenarioError`."""
+    try:
+        document = parse(text)
+    except YamlMistake as mistake:
+        raise ScenarioError(_report(name, mistake.line, mistake.path, mistake.message)) from mistake
+    if not isinstance(document.data, dict):
+        raise ScenarioError(_report(name, document.lines[()], (), "a scenario is a mapping that begins like `name: mixed`"))
+    try:
+        return Scenario.model_validate(document.data)
+    except ValidationError as error:
+        mistakes = sorted({_explain(document, detail) for detail in error.errors(include_url=False)})
+        raise ScenarioError("\n".join(_report(name, *mistake) for mistake in mistakes)) from error
+
+
+def _report(name: str, line: int, path: Iterable[str | int], message: str) -> str:
+    where = ".".join(map(str, path))
+    # One mistake is one line, whatever a key contains.
+    shown = f"{where}: {message}" if where else message
+    return f"{name}:{line}: " + "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
+
+
+def _explain(document: Document, detail: ErrorDetails) -> tuple[int, tuple[str, ...], str]:
+    path, line = document.locate(detail["loc"])
+    if detail["type"] == "missing":
+        return line, tuple(map(str, detail["loc"])), f"is missing; add it{_example(detail['loc'])}"
+    return line, tuple(map(str, path)), _message(detail)
+
+
+def _message(detail: ErrorDetails) -> str:
+    context = detail.get("ctx", {})
+    given = detail["input"]
+    shown = f"not {_show(given)}"
+    match detail["type"]:
+        case "extra_forbidden":
+            return _unknown_key(detail["loc"])
+        case "value_error":
+            return str(context["error"])
+        case "literal_error":
+            return f"must be {context['expected']}, {shown}{_did_you_mean(given, context['expected'])}"
+        case "greater_than":
+            return f"must be more than {context['gt']:g}, {shown}"
+        case "greater_than_equal":
+            return f"must be {context['ge']:g} or more, {shown}"
+        case "less_than_equal":
+            return f"must be {context['le']:g} or less, {shown}"
+        case "int_type" | "int_from_float" | "int_parsing":
+            return f"must be a whole number, {shown}"
+        case "float_type" | "float_parsing" | "finite_number":
+            return f"must be a number, {shown}"
+        case "string_type":
+            return f"must be text, {shown}"
+        case "string_pattern_mismatch":
+            return f"must be a plain SQL name of letters, digits and _, {shown}"
+        case "model_type" | "dict_type" | "model_attributes_type":
+            return f"must be a mapping of keys, {shown}"
+        case _:
+            return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, {shown}"
+
+
+def _show(value: object) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return f"the text {value[:60]!r}"
+        case int() | float():
+            return f"{value:.60}" if isinstance(value, float) else str(value)[:60]
+        case dict() | list():
+            return "a mapping" if isinstance(value, dict) else "a list"
+        case _:
+            return repr(value)[:60]
+
+
+def _unknown_key(path: tuple[int | str, ...]) -> str:
+    model: Any = Scenario
+    for step in path[:-1]:
+        model = model.model_fields[step].annotation
+    known = list(model.model_fields)
+    what = "no such operation" if model is Mix else "unknown key"
+    meant = difflib.get_close_matches(str(path[-1]), known, n=1)
+    return f"{what}; did you mean {meant[0]}?" if meant else f"{what}; there are {', '.join(known)}"
+
+
+def _did_you_mean(given: object, expected: str) -> str:
+    close = difflib.get_close_matches(str(given), re.findall(r"'([^']*)'", expected), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _example(path: tuple[int | str, ...]) -> str:
+    examples: dict[tuple[str, ...], str] = {
+        ("name",): ", such as `name: mixed`",
+        ("mix",): ", such as `mix: {get: 70, insert: 30}`",
+    }
+    return examples.get(tuple(map(str, path)), "")
+
+
+def _neighbours(path: Path) -> str:
+    folder = path if path.is_dir() else path.parent
+    try:
+        there = sorted(str(file) for file in folder.glob("*.yaml")) or sorted(map(str, Path("scenarios").glob("*.yaml")))
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(str(path), there, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; there are {', '.join(there[:12])}" if there else ""

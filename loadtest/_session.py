@@ -1,0 +1,323 @@
+"""What our side does at Locust's events, in each of the processes that Locust may be: alone, master or worker.
+
+Alone: controller and engine. Master: the controller; it tells workers their set-up when they ask. Worker: an engine, once
+the master has said for which cluster. Before users are stopped the engines end their runs, so that the last batch is
+counted; a master waits for its workers' last reports.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from locust.env import Environment
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, LocalRunner, MasterRunner, Runner, WorkerRunner
+
+from loadtest._batch import Batch
+from loadtest._child import StartError
+from loadtest._controller_link import ControllerLink
+from loadtest._engine_link import STOP_TIMEOUT, EngineLink
+from loadtest._options import chosen_scenario
+from loadtest._record import Record
+from loadtest._scenario import Scenario
+from loadtest._statistics import merge
+from loadtest._summary import print_summary, progress_line
+
+__all__ = ["LocalSession", "MasterSession", "WorkerSession", "open_session"]
+
+logger = logging.getLogger("loadtest")
+
+START_FAILED = 2
+INTERRUPTED = 130
+RUN_FAILED = 1
+
+PROGRESS_SECONDS = 5.0
+HELLO_SECONDS = 1.0
+
+# Custom messages between master and workers.
+HELLO = "trio_hs_hello"
+SETUP = "trio_hs_setup"
+DRAIN = "trio_hs_drain"
+DRAINED = "trio_hs_drained"
+DIED = "trio_hs_engine_died"
+REPORT = "trio_hs"
+"""Our part of a worker's report."""
+
+
+def open_session(environment: Environment) -> LocalSession | MasterSession | WorkerSession:
+    """Do the part of this process; for Locust's `init` event. Returns when load can start, or ends the process with code 2
+    when the servers cannot be had."""
+    match environment.runner:
+        case WorkerRunner() as runner:
+            return WorkerSession(environment, runner)
+        case MasterRunner() as runner:
+            return MasterSession(environment, runner)
+        case LocalRunner() as runner:
+            return LocalSession(environment, runner)
+        case other:
+            raise AssertionError(f"no part for {other!r}")
+
+
+class _Reporting:
+    """The side that shows results and owns the servers: alone or master."""
+
+    def __init__(self, environment: Environment, runner: Runner) -> None:
+        assert environment.parsed_options is not None
+        self._environment = environment
+        self._runner = runner
+        self._options = environment.parsed_options
+        self._scenario: Scenario = chosen_scenario(self._options)
+        self._record = Record()
+        self._recent: Batch | None = None
+        self._unseen = False
+        self._controller = ControllerLink(self._scenario.model_dump(mode="json"), self._fail)
+        events: Any = environment.events  # Locust's events are not typed
+        events.test_start.add_listener(self._on_test_start)
+        events.test_stopping.add_listener(self._on_test_stopping)
+        events.test_stop.add_listener(self._on_test_stop)
+        events.reset_stats.add_listener(self._reset)
+        events.spawning_complete.add_listener(self._on_spawning_complete)
+        events.quitting.add_listener(self._on_quitting)
+        events.quit.add_listener(self._on_quit)
+
+    def _start(self) -> None:
+        """Bring up what a run needs. Ends the process when that is not possible."""
+        try:
+            cluster = self._controller.wait_ready()
+            logger.info("servers ready: %s (%s)", cluster["kind"], cluster["why"])
+            self._use(cluster)
+        except StartError as error:
+            self._close()
+            sys.stderr.write(f"{error}\n")
+            sys.exit(START_FAILED)
+        except KeyboardInterrupt:
+            self._close()
+            sys.exit(INTERRUPTED)
+
+    def _use(self, cluster: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _close(self) -> None:
+        self._controller.close()
+
+    def _count(self, batch: Batch) -> None:
+        self._unseen = True
+        self._record.merge(batch)
+        if self._recent is None:
+            self._recent = batch
+        else:
+            self._recent.add(batch)
+
+    def _reset(self, **_: Any) -> None:
+        self._record = Record()
+        self._recent = None
+
+    def _fail(self, line: str) -> None:
+        """Something of ours died: say so, and end the run as failed."""
+        logger.error(line)
+        self._environment.process_exit_code = RUN_FAILED
+        if self._options.headless:
+            self._runner.quit()
+        else:
+            self._runner.stop()
+
+    def _drain(self) -> None:
+        raise NotImplementedError
+
+    def _on_test_start(self, **_: Any) -> None:
+        self._reset()
+        if self._options.headless and self._options.only_summary:
+            self._runner.greenlet.spawn(self._show_progress)
+
+    def _show_progress(self) -> None:
+        begin = time.monotonic()
+        while True:
+            gevent.sleep(PROGRESS_SECONDS)
+            recent, self._recent = self._recent, None
+            if self._runner.state not in (STATE_RUNNING, STATE_SPAWNING):
+                return
+            if recent is not None:
+                logger.info(progress_line(recent, self._runner.user_count, time.monotonic() - begin))
+
+    def _on_spawning_complete(self, **_: Any) -> None:
+        if self._environment.reset_stats:
+            self._reset()
+
+    def _on_test_stopping(self, **_: Any) -> None:
+        self._drain()
+
+    def _on_test_stop(self, **_: Any) -> None:
+        if not self._options.headless:
+            self._show_result()
+
+    def _on_quitting(self, **_: Any) -> None:
+        # After Ctrl-C the run is still on, and Locust decides its exit code next.
+        self._drain()
+        if self._options.headless:
+            # Locust would now print its tables of whole milliseconds: noise beside the one that we print.
+            logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
+
+    def _on_quit(self, **_: Any) -> None:
+        self._show_result()
+        self._close()
+
+    def _show_result(self) -> None:
+        if self._unseen:
+            self._unseen = False
+            title = f"{self._scenario.name}: {self._record.seconds:.1f} s"
+            print_summary(self._record, title, list(self._scenario.mix.weights()))
+            sys.stdout.flush()
+
+
+class LocalSession(_Reporting):
+    """Locust alone in one process."""
+
+    def __init__(self, environment: Environment, runner: LocalRunner) -> None:
+        super().__init__(environment, runner)
+        self.engine = EngineLink(self._on_batch, self._fail)
+        self._start()
+
+    def _use(self, cluster: dict[str, Any]) -> None:
+        self.engine.configure(cluster, self._scenario.model_dump(mode="json"), 0)
+        self.engine.wait_ready()
+
+    def _close(self) -> None:
+        self.engine.close()
+        super()._close()
+
+    def _on_batch(self, batch: Batch) -> None:
+        merge(batch, self._environment.stats)
+        self._count(batch)
+
+    def _on_test_start(self, **kwargs: Any) -> None:
+        super()._on_test_start(**kwargs)
+        self.engine.start()
+
+    def _drain(self) -> None:
+        self.engine.stop()
+
+
+class MasterSession(_Reporting):
+    """The process that workers report to."""
+
+    def __init__(self, environment: Environment, runner: MasterRunner) -> None:
+        super().__init__(environment, runner)
+        self._master: Any = runner
+        self._setup: dict[str, Any] | None = None
+        self._asking: list[str] = []
+        self._draining: set[str] = set()
+        self._drained = Event()
+        runner.register_message(HELLO, self._on_hello)
+        runner.register_message(DRAINED, self._on_drained)
+        runner.register_message(DIED, self._on_died, concurrent=True)
+        events: Any = environment.events
+        events.worker_report.add_listener(self._on_worker_report)
+        self._start()
+
+    def _use(self, cluster: dict[str, Any]) -> None:
+        self._setup = {"cluster": cluster, "scenario": self._scenario.model_dump(mode="json")}
+        for worker in self._asking:
+            self._answer(worker)
+
+    def _on_hello(self, msg: Any, **_: Any) -> None:
+        if self._setup is None:
+            self._asking.append(msg.node_id)
+        else:
+            self._answer(msg.node_id)
+
+    def _answer(self, worker: str) -> None:
+        self._master.send_message(SETUP, {**(self._setup or {}), "worker": self._master.get_worker_index(worker)}, worker)
+
+    def _on_worker_report(self, data: dict[str, Any], **_: Any) -> None:
+        if data.get(REPORT):
+            self._count(Batch.from_wire(data[REPORT]))
+
+    def _drain(self) -> None:
+        self._draining = {worker.id for worker in self._master.clients.running + self._master.clients.spawning}
+        if self._draining:
+            self._drained.clear()
+            self._master.send_message(DRAIN)
+            self._drained.wait(STOP_TIMEOUT + 1)
+
+    def _on_drained(self, msg: Any, **_: Any) -> None:
+        self._draining.discard(msg.node_id)
+        if not self._draining:
+            self._drained.set()
+
+    def _on_died(self, msg: Any, **_: Any) -> None:
+        self._draining.discard(msg.node_id)
+        self._fail(f"worker {self._master.get_worker_index(msg.node_id)}: {msg.data['line']}")
+
+
+class WorkerSession:
+    """A process that carries load for a master."""
+
+    def __init__(self, environment: Environment, runner: WorkerRunner) -> None:
+        self._environment = environment
+        self._runner = runner
+        self._unreported: Batch | None = None
+        self.engine = EngineLink(self._on_batch, self._on_death)
+        runner.register_message(SETUP, self._on_setup)
+        runner.register_message(DRAIN, self._on_drain, concurrent=True)
+        events: Any = environment.events  # Locust's events are not typed
+        events.test_start.add_listener(self._on_test_start)
+        events.test_stopping.add_listener(self._on_test_stopping)
+        events.report_to_master.add_listener(self._on_report)
+        events.quitting.add_listener(self._on_quitting)
+        events.quit.add_listener(self._on_quit)
+        runner.greenlet.spawn(self._ask)
+
+    def _ask(self) -> None:
+        # Again and again: the master may not listen yet.
+        while not self.engine.configured:
+            self._runner.send_message(HELLO)
+            gevent.sleep(HELLO_SECONDS)
+
+    def _on_setup(self, msg: Any, **_: Any) -> None:
+        if not self.engine.configured:
+            self.engine.configure(msg.data["cluster"], msg.data["scenario"], msg.data["worker"])
+
+    def _on_batch(self, batch: Batch) -> None:
+        merge(batch, self._environment.stats)
+        if self._unreported is None:
+            self._unreported = batch
+        else:
+            self._unreported.add(batch)
+
+    def _on_report(self, data: dict[str, Any], **_: Any) -> None:
+        batch, self._unreported = self._unreported, None
+        data[REPORT] = batch.to_wire() if batch is not None else None
+
+    def _on_test_start(self, **_: Any) -> None:
+        self.engine.start()
+
+    def _on_test_stopping(self, **_: Any) -> None:
+        self.engine.stop()
+
+    def _on_drain(self, **_: Any) -> None:
+        self.engine.stop()
+        self._report_now()
+        self._runner.send_message(DRAINED)
+
+    def _on_quitting(self, **_: Any) -> None:
+        self.engine.stop()
+        if self._unreported is not None:
+            self._report_now()
+
+    def _report_now(self) -> None:
+        data: dict[str, Any] = {}
+        events: Any = self._environment.events
+        events.report_to_master.fire(client_id=self._runner.client_id, data=data)
+        self._runner.send_message("stats", data)
+
+    def _on_quit(self, **_: Any) -> None:
+        self.engine.close()
+
+    def _on_death(self, line: str) -> None:
+        logger.error(line)
+        self._environment.process_exit_code = RUN_FAILED
+        self._runner.send_message(DIED, {"line": line})

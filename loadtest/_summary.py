@@ -1,0 +1,81 @@
+"""What a run did, for the terminal: one row per operation, in milliseconds that keep their microseconds."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from loadtest._batch import Batch
+from loadtest._record import Latencies, OperationRecord, Record
+
+__all__ = ["print_summary", "progress_line"]
+
+PERCENTILES = (50.0, 95.0, 99.0, 99.9)
+WIDTH = 110
+"""Columns where the output is no terminal."""
+MAX_ERRORS = 20
+
+
+def print_summary(record: Record, title: str, order: list[str], console: Console | None = None) -> None:
+    """Print the result of a run. `order` is that of the operations; what has not run at all is left out."""
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    console.print()
+    if not record.operations:
+        console.print(f"{title}: no operation was carried out")
+        return
+    names = sorted(record.operations, key=lambda name: (order.index(name) if name in order else len(order), name))
+    console.print(_table(record, names, title))
+    _print_errors(record, names, console)
+
+
+def _table(record: Record, names: list[str], title: str) -> Table:
+    table = Table(title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, show_footer=len(names) > 1)
+    total = OperationRecord()
+    for name in names:
+        total.ok.add(record.operations[name].ok)
+        total.failed.add(record.operations[name].failed)
+    headings = ["count", "failures", "ops/s", *(f"p{percent:g} ms" for percent in PERCENTILES), "max ms"]
+    table.add_column("operation", "all")
+    for heading, footer in zip(headings, _cells(total, record.seconds), strict=True):
+        table.add_column(heading, footer, justify="right")
+    for name in names:
+        table.add_row(name, *_cells(record.operations[name], record.seconds))
+    return table
+
+
+def _cells(operation: OperationRecord, seconds: float) -> list[Text | str]:
+    count, failures = operation.ok.count + operation.failed.count, operation.failed.count
+    rate = f"{count / seconds:,.0f}" if seconds > 0 else "-"
+    return [f"{count:,}", Text(f"{failures:,}", style="bold red" if failures else ""), rate, *_latencies(operation.ok)]
+
+
+def _latencies(latencies: Latencies) -> list[str]:
+    """Of what succeeded: how fast an operation fails says nothing about how fast it is."""
+    if not latencies.count:
+        return ["-"] * (len(PERCENTILES) + 1)
+    return [f"{us / 1000:.3f}" for us in (*map(latencies.percentile, PERCENTILES), latencies.max)]
+
+
+def _print_errors(record: Record, names: list[str], console: Console) -> None:
+    errors = [(count, name, text) for name in names for text, count in record.operations[name].errors.items()]
+    errors.sort(reverse=True)
+    for count, name, text in errors[:MAX_ERRORS]:
+        console.print(Text(f"  {count:,} x {name}: {text}", style="red"))
+    if len(errors) > MAX_ERRORS:
+        console.print(Text(f"  and {len(errors) - MAX_ERRORS} more kinds of error", style="red"))
+
+
+def progress_line(batch: Batch, users: int, seconds: float) -> str:
+    """One line about the last few seconds of a run that has lasted `seconds`."""
+    latencies = Latencies()
+    failures = 0
+    for operation in batch.operations.values():
+        latencies.record(operation.ok.items())
+        failures += operation.failed.total()
+    rate = (latencies.count + failures) / max(batch.end - batch.start, 1e-9)
+    p50, p99 = latencies.percentile(50) / 1000, latencies.percentile(99) / 1000
+    return f"{seconds:4.0f} s  {users} users  {rate:,.0f} ops/s  p50 {p50:.3f} ms  p99 {p99:.3f} ms  {failures:,} failures"

@@ -1,0 +1,101 @@
+"""YAML that remembers its lines: plain data, and for every key path the line that a person has to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+__all__ = ["Document", "YamlMistake", "parse"]
+
+Path = tuple[str | int, ...]
+
+
+class YamlMistake(Exception):
+    """The text is not usable YAML; `line` counts from 1."""
+
+    def __init__(self, line: int, message: str, path: Path = ()) -> None:
+        super().__init__(message)
+        self.line = line
+        self.message = message
+        self.path = path
+
+
+@dataclass(frozen=True)
+class Document:
+    """Parsed YAML."""
+
+    data: Any
+    """Plain Python values."""
+    lines: dict[Path, int]
+    """The line of each key or list item that the text contains, by its path; `()` is the document itself."""
+
+    def locate(self, path: Sequence[str | int]) -> tuple[Path, int]:
+        """The longest part of `path` that exists in the text, and its line."""
+        known = tuple(path)
+        while known not in self.lines:
+            known = known[:-1]
+        return known, self.lines[known]
+
+
+class _Constructor(yaml.SafeLoader):
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        # PyYAML lets the ValueError of int("", 2) or date(2024, 13, 1) escape without a line.
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, OverflowError, IndexError, KeyError, TypeError) as error:
+            raise YamlMistake(_line(node), f"not a value that YAML knows: {error}") from error
+
+
+def parse(text: str) -> Document:
+    """Parse one YAML document. Raises `YamlMistake`, also for a key that is given twice."""
+    try:
+        loader = _Constructor(text)
+        node = loader.get_single_node()
+        if node is None:
+            raise YamlMistake(1, "the file is empty")
+        lines: dict[Path, int] = {(): _line(node)}
+        for path, line in _walk(node, (), ()):
+            if path in lines:
+                raise YamlMistake(line, f"given twice; the first is in line {lines[path]}", path)
+            lines[path] = line
+        data = loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = " ".join(part for part in (error.context, error.problem) if part)
+        raise YamlMistake(mark.line + 1 if mark else 1, f"not valid YAML: {problem}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position if isinstance(error.position, int) else 0) + 1
+        raise YamlMistake(line, f"not valid YAML: {error.reason}") from error
+    except RecursionError:
+        raise YamlMistake(1, "nested too deeply") from None
+    return Document(data, lines)
+
+
+def _line(node: yaml.Node) -> int:
+    line: int = node.start_mark.line
+    return line + 1
+
+
+def _walk(node: yaml.Node, path: Path, above: tuple[int, ...]) -> Iterator[tuple[Path, int]]:
+    if id(node) in above:
+        raise YamlMistake(_line(node), "an alias that contains itself", path)
+    above = (*above, id(node))
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            name = _key(key)
+            yield (*path, name), _line(key)
+            yield from _walk(value, (*path, name), above)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield (*path, index), _line(item)
+            yield from _walk(item, (*path, index), above)
+
+
+def _key(node: yaml.Node) -> str:
+    value: Hashable = node.value if isinstance(node, yaml.ScalarNode) else None
+    if not isinstance(value, str):
+        raise YamlMistake(_line(node), "a key must be a plain word")
+    return value

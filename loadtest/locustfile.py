@@ -1,0 +1,49 @@
+"""What `locust -f loadtest/` loads: the load of a scenario, driven by trio-hs, behind Locust's face."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import locust
+from locust import User, constant, task
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+
+from loadtest._engine_link import EngineLink
+from loadtest._options import add_options
+from loadtest._session import MasterSession, open_session
+
+FOREVER = 10 * 365 * 24 * 3600
+
+
+def _add_options(parser: LocustArgumentParser, **_: Any) -> None:
+    add_options(parser)
+
+
+def _open_session(environment: Environment, **_: Any) -> None:
+    session = open_session(environment)
+    if not isinstance(session, MasterSession):
+        HandlerSocketUser.engine = session.engine
+
+
+class HandlerSocketUser(User):
+    """One task of the load engine, which does the work in a process of its own: this greenlet only says that it is there."""
+
+    engine: EngineLink
+    # Waiting, not working: so Locust may stop it at any moment, also with --stop-timeout.
+    wait_time = constant(FOREVER)
+
+    def on_start(self) -> None:
+        self.engine.change_users(+1)
+
+    def on_stop(self) -> None:
+        self.engine.change_users(-1)
+
+    @task
+    def in_the_engine(self) -> None:
+        """Nothing here; see `_engine.py`."""
+
+
+events: Any = locust.events  # not typed
+events.init_command_line_parser.add_listener(_add_options)
+events.init.add_listener(_open_session)
