@@ -157,9 +157,8 @@ class _Reporting:
     def _on_quitting(self, **_: Any) -> None:
         # After Ctrl-C the run is still on, and Locust decides its exit code next.
         self._drain()
-        if self._options.headless:
-            # Locust would now print its tables of whole milliseconds: noise beside the one that we print.
-            logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
+        # Locust would now print its tables of whole milliseconds: noise beside the one that we print.
+        logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
 
     def _on_quit(self, **_: Any) -> None:
         self._show_result()

@@ -90,9 +90,13 @@ class Request:
             await wait_task_rescheduled(self._abort)
 
     def _abort(self, _raise_cancel: Any) -> Abort:
+        self.abandon()
+        return Abort.SUCCEEDED
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more: it is withdrawn if it was not sent, otherwise its answers are dropped."""
         self.task = None
         self.connection._withdraw(self)
-        return Abort.SUCCEEDED
 
     def complete(self) -> int:
         """Called when every answer or the failure is there; wakes the caller and says how many tasks that were."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from typing import Any, TypeAlias
 import trio
 
 from ._transport import connect
-from .exceptions import ConnectionError
+from .connection import Request
+from .exceptions import ConnectionError, HandlerSocketError
 from .protocol import Codec, Filter, Index, Value, find_modify_tail, find_tail, get_tail, insert_tail, parse_number, parse_rows
-from .sockets import DEFAULT_TIMEOUT, Connect, Pool, Servers, answer_of, background_nursery, failure_of
+from .sockets import DEFAULT_TIMEOUT, Connect, Pool, Servers, answer_of, background_nursery, failure_of, refusal_of
 
 #: A row: its fields and their values, in the order asked for; ``dict(row)`` makes it a dict.
 Row: TypeAlias = list[tuple[str, Any]]
@@ -23,6 +25,11 @@ DEFAULT_WRITE_SERVERS: Servers = [("inet", "localhost", 9999)]
 
 #: Some requests kill the server (docs/server.md). One whose connections died under it so often is not sent again.
 MAX_DEATHS = 2
+
+#: Many operations in one call go out in chunks of so many lines, so many chunks at once: enough to keep a server busy, and
+#: little enough that other tasks on the same connection have their turn.
+CHUNK_LINES = 128
+CHUNKS_UNDER_WAY = 4
 
 
 @dataclass(frozen=True)
@@ -67,36 +74,108 @@ class _Caller:
 
     async def read(self, index: Index, tail: bytes, operation: str) -> bytes:
         """The answer to a request that changes nothing; raises OperationalError or ConnectionError."""
-        return await self._call(self.reader, index, tail, operation, changes=False)
+        return answer_of(await self._exchange(self.reader, index, (tail,), changes=False), index, operation, changes=False)
 
     async def write(self, index: Index, tail: bytes, operation: str) -> bytes:
         """The answer to a request that changes data. It is sent again only when it provably did not reach a server."""
-        return await self._call(self.writer, index, tail, operation, changes=True)
+        return answer_of(await self._exchange(self.writer, index, (tail,), changes=True), index, operation, changes=True)
 
-    async def _call(self, pool: Pool, index: Index, tail: bytes, operation: str, *, changes: bool) -> bytes:
-        deaths = 0
+    async def _exchange(self, pool: Pool, index: Index, tails: Sequence[bytes], *, changes: bool, deaths: int = 0) -> Request:
+        """The request with its answers, or with its failure when the policy or safety says stop.
+
+        ``deaths`` is how many connections have died under it already. Raises ConnectionError, with nothing sent, when no server
+        was usable.
+        """
         attempt = 1
         give_up_at = float("inf")
         while True:
-            error: ConnectionError
+            request: Request | None = None
+            error: ConnectionError | None = None
             try:
-                request = await pool.execute(index, (tail,))
-            except ConnectionError as exc:  # no server was usable
+                request = await pool.execute(index, tails)
+            except ConnectionError as exc:
                 error = exc
             else:
                 if request.failure is None:
-                    return answer_of(request, index, operation, changes=changes)
-                error = failure_of(request, index, operation, changes=changes)
+                    return request
                 deaths += request.sent_lines > 0
             if attempt == 1 and self.retry.deadline is not None:
                 give_up_at = trio.current_time() + self.retry.deadline
-            if error.maybe_applied or deaths >= MAX_DEATHS or attempt >= self.retry.attempts:
-                raise error
+            applied = changes and request is not None and request.sent_lines > 0
             pause = 0.0 if attempt == 1 and pool.choose() is not None else self.retry.pause(attempt)
-            if trio.current_time() + pause > give_up_at:
-                raise error
+            late = trio.current_time() + pause > give_up_at
+            if applied or late or deaths >= MAX_DEATHS or attempt >= self.retry.attempts:
+                if request is None:
+                    assert error is not None
+                    raise error
+                return request
             await trio.sleep(pause)
             attempt += 1
+
+    async def _exchange_many(
+        self, pool: Pool, index: Index, tails: Sequence[bytes]
+    ) -> list[tuple[Sequence[bytes], Request | None]]:
+        """Sends many lines in chunks, a few of which are under way at once, each once.
+
+        Gives every chunk in order with its request, answered or failed, or with None when no server was usable. When the
+        caller is cancelled, what was not sent yet is withdrawn.
+        """
+        under_way: deque[tuple[Sequence[bytes], Request | None]] = deque()
+        finished: list[tuple[Sequence[bytes], Request | None]] = []
+
+        async def finish_oldest() -> None:
+            request = under_way[0][1]
+            if request is not None:
+                await request.wait()
+            finished.append(under_way.popleft())
+
+        try:
+            for start in range(0, len(tails), CHUNK_LINES):
+                if len(under_way) >= CHUNKS_UNDER_WAY:
+                    await finish_oldest()
+                chunk = tails[start : start + CHUNK_LINES]
+                try:
+                    under_way.append((chunk, await pool.submit(index, chunk)))
+                except ConnectionError:
+                    under_way.append((chunk, None))
+            while under_way:
+                await finish_oldest()
+            return finished
+        finally:
+            for _, request in under_way:
+                if request is not None:
+                    request.abandon()
+
+    async def read_many(self, index: Index, tails: Sequence[bytes], operation: str) -> list[bytes]:
+        """The answers to many reads, in their order; raises the first error among them."""
+        answers: list[bytes] = []
+        for chunk, request in await self._exchange_many(self.reader, index, tails):
+            if request is None or request.failure is not None:
+                deaths = int(request is not None and request.sent_lines > 0)
+                request = await self._exchange(self.reader, index, chunk, changes=False, deaths=deaths)
+                if request.failure is not None:
+                    raise failure_of(request, index, operation, changes=False)
+            for line in request.answers:
+                error = refusal_of(request, line, index, operation)
+                if error is not None:
+                    raise error
+            answers += request.answers
+        return answers
+
+    async def write_many(self, index: Index, tails: Sequence[bytes], operation: str) -> list[bytes | HandlerSocketError]:
+        """The outcome of each of many writes, in their order: its answer, or its error."""
+        outcomes: list[bytes | HandlerSocketError] = []
+        for chunk, request in await self._exchange_many(self.writer, index, tails):
+            if request is None or (request.failure is not None and request.sent_lines == 0):
+                try:
+                    request = await self._exchange(self.writer, index, chunk, changes=True)
+                except HandlerSocketError as error:
+                    outcomes += [error] * len(chunk)
+                    continue
+            outcomes += [refusal_of(request, line, index, operation) or line for line in request.answers]
+            for number in range(len(request.answers), len(chunk)):
+                outcomes.append(failure_of(request, index, operation, changes=number < request.sent_lines))
+        return outcomes
 
 
 class Table:
@@ -146,6 +225,22 @@ class Table:
         codec = self._caller.codec
         rows = parse_rows(await self._caller.read(index, get_tail(codec.encode(value)), "get"), index.width, codec)
         return list(zip(index.columns, rows[0], strict=True)) if rows else []
+
+    async def get_many(self, values: Sequence[Value]) -> list[Row]:
+        """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
+        index = self._index
+        codec = self._caller.codec
+        tails = [get_tail(token) for token in codec.encode_all(values)]
+        lines = await self._caller.read_many(index, tails, "get_many")
+        found = [parse_rows(line, index.width, codec) for line in lines]
+        return [list(zip(index.columns, rows[0], strict=True)) if rows else [] for rows in found]
+
+    async def insert_many(self, rows: Sequence[Sequence[Value]]) -> list[int | HandlerSocketError | None]:
+        """Inserts rows of one value per field, each with an outcome of its own. See :meth:`Manager.insert_many`."""
+        index = self._write_index
+        tails = [insert_tail(index, self._caller.codec, row) for row in rows]
+        outcomes = await self._caller.write_many(index, tails, "insert_many")
+        return [parse_number(outcome) or None if isinstance(outcome, bytes) else outcome for outcome in outcomes]
 
     async def find(
         self,
@@ -296,6 +391,23 @@ class Manager:
     async def get(self, db: str, table: str, fields: Sequence[str], value: Value) -> Row:
         """The first row whose primary key begins with ``value``, or ``[]``."""
         return await self.table(db, table, fields).get(value)
+
+    async def get_many(self, db: str, table: str, fields: Sequence[str], values: Sequence[Value]) -> list[Row]:
+        """What ``get`` gives for each value, in the order of the values, in few round trips.
+
+        Not a snapshot: the rows are read one after the other. Raises the first error, if any.
+        """
+        return await self.table(db, table, fields).get_many(values)
+
+    async def insert_many(
+        self, db: str, table: str, fields: Sequence[str], rows: Sequence[Sequence[Value]]
+    ) -> list[int | HandlerSocketError | None]:
+        """Inserts rows of one value per field, in few round trips. Not atomic: each row has an outcome of its own.
+
+        An outcome is what ``insert`` would return (the generated id, or None), or the error that it would raise: none is raised
+        here but TypeError and ValueError, before anything is sent. A cancelled call may have inserted any of the rows.
+        """
+        return await self.table(db, table, fields).insert_many(rows)
 
     async def find(
         self,

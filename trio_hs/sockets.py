@@ -23,6 +23,7 @@ from .exceptions import (
     ConnectionError,
     HandlerSocketError,
     IndexedConnectionError,
+    OperationalError,
     operational_error,
 )
 from .protocol import Codec, Filter, Index, Value, find_modify_tail, find_tail, insert_tail, parse_number, parse_rows
@@ -277,6 +278,15 @@ class Pool:
         await request.wait()
         return request
 
+    async def submit(self, index: Index, tails: Sequence[bytes]) -> Request:
+        """Like ``execute``, but returns as soon as the request is on its way; the caller waits for it, or abandons it."""
+        connection = self.choose()
+        if connection is None:
+            connection = await self._acquire()
+        request = Request(len(tails))
+        connection.submit(request, index, tails)
+        return request
+
     async def _acquire(self) -> Connection:
         """Waits until a server is usable, or until each of them has failed once more."""
         links = [link for group in self.groups for link in group]
@@ -334,14 +344,22 @@ def failure_of(request: Request, index: Index, operation: str, *, changes: bool)
     return error
 
 
+def refusal_of(request: Request, line: bytes, index: Index, operation: str) -> OperationalError | None:
+    """The error that one of a request's answers is, or None for a success."""
+    error = request.error(line)
+    if error is None:
+        return None
+    return operational_error(*error, context=f"{request.connection.peer}: {operation} {index.db}.{index.table}")
+
+
 def answer_of(request: Request, index: Index, operation: str, *, changes: bool) -> bytes:
     """The one answer of a request of one line, if it is a success; raises the error that it is otherwise."""
     if request.failure is not None:
         raise failure_of(request, index, operation, changes=changes)
     line = request.answers[0]
-    error = request.error(line)
+    error = refusal_of(request, line, index, operation)
     if error is not None:
-        raise operational_error(*error, context=f"{request.connection.peer}: {operation} {index.db}.{index.table}")
+        raise error
     return line
 
 

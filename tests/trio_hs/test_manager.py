@@ -214,3 +214,85 @@ async def test_writes_go_to_the_write_database(nursery: trio.Nursery) -> None:
 def test_a_policy_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         RetryPolicy(**wrong)
+
+
+async def test_many_keys_come_back_in_their_order(nursery: trio.Nursery) -> None:
+    async with managed(nursery) as (hs, fakes):
+
+        def serve(line: bytes) -> bytes:
+            return b"0\t1\n" if line[-1:] == b"7" else echo(line)  # no such row
+
+        fakes[1].answer = fakes[2].answer = serve
+        rows = await hs.get_many("d", "t", ["id"], range(1000))
+        assert rows == [[] if number % 10 == 7 else [("id", str(number))] for number in range(1000)]
+        assert await hs.get_many("d", "t", ["id"], []) == []
+
+
+async def test_many_keys_survive_a_server(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery) as (hs, fakes):
+        await hs.get("d", "t", ["id"], 1)
+        await wait_all_tasks_blocked()
+        answered = 0
+
+        def serve(line: bytes) -> bytes | None:
+            nonlocal answered
+            answered += 1
+            if answered == 100:
+                kill(fakes[1])
+            return echo(line)
+
+        fakes[1].answer = serve
+        rows = await hs.get_many("d", "t", ["id"], range(2000))
+        assert rows == [[("id", str(number))] for number in range(2000)]
+
+
+async def test_many_keys_raise_the_first_error(nursery: trio.Nursery) -> None:
+    async with managed(nursery) as (hs, fakes):
+        for port in (1, 2):
+            fakes[port].answer = lambda line: b"1\t1\t146\n" if line[-2:] == b"\t9" else echo(line)
+        with pytest.raises(trio_hs.LockTimeoutError, match=r"get_many d\.t"):
+            await hs.get_many("d", "t", ["id"], range(20))
+
+
+async def test_every_row_of_many_has_its_own_outcome(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery) as (hs, fakes):
+        fakes[3].answer = lambda line: b"1\t1\t121\n" if line[-2:] == b"\t3" else echo(line)
+        outcomes = await hs.insert_many("d", "t", ["id"], [[number] for number in range(10)])
+        assert isinstance(outcomes[3], trio_hs.DuplicateKeyError)
+        assert outcomes[:3] + outcomes[4:] == [1] * 9
+
+
+async def test_many_rows_into_a_server_that_dies(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Answered rows are in, rows sent without an answer are unknown, and what never left goes to the standby."""
+    async with managed(nursery) as (hs, fakes):
+        await hs.insert("d", "t", [("id", 0)])
+        applied: list[bytes] = []
+
+        def serve(line: bytes) -> bytes | None:
+            applied.append(line)
+            if len(applied) == 200:
+                kill(fakes[3])
+                return None
+            return echo(line)
+
+        fakes[3].answer = serve
+        outcomes = await hs.insert_many("d", "t", ["id"], [[number] for number in range(1, 3001)])
+        assert len(outcomes) == 3000
+        unknown = [o for o in outcomes if isinstance(o, ConnectionError) and o.maybe_applied]
+        acknowledged = [o for o in outcomes if o == 1]
+        assert len(unknown) + len(acknowledged) == 3000  # nothing is said to be lost that was not sent: the standby took it
+        assert len(fakes[4].requests) + 200 <= len(acknowledged) + len(unknown)
+        assert len(acknowledged) >= 199 - 128
+        assert 0 < len(unknown) <= 4 * 128
+
+
+async def test_cancelling_many_withdraws_what_was_not_sent(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery) as (hs, fakes):
+        await hs.insert("d", "t", [("id", 0)])
+        fakes[3].gate = trio.Event()
+        with trio.move_on_after(1):
+            await hs.insert_many("d", "t", ["id"], [["x" * 1000]] * 100_000)
+        fakes[3].gate.set()
+        await trio.sleep(10)
+        assert len(fakes[3].requests) <= 1 + 4 * 128
+        assert await hs.insert("d", "t", [("id", 1)]) == 1
