@@ -160,6 +160,7 @@ class Connection:
       usable: True until something went wrong with it, then for ever False.
       stalled: True while the server is suspiciously silent with requests outstanding.
       outstanding: how much waits for an answer, in requests (long ones count for several), without the backlog.
+      retired: True when it takes no new requests and closes after the last answer.
       reason: why it is not usable any more.
       peer: the server, for people.
     """
@@ -175,6 +176,7 @@ class Connection:
     ) -> None:
         self.usable = True
         self.stalled = False
+        self.retired = False
         self.outstanding = 0
         self.reason: BaseException | None = None
         self._transport = transport
@@ -275,6 +277,15 @@ class Connection:
         self.outstanding = 0
         self._on_closed(self)
 
+    def retire(self) -> None:
+        """Lets the connection end by itself: the owner sends nothing more through it, and the last answer closes it."""
+        self.retired = True
+        self._close_if_retired()
+
+    def _close_if_retired(self) -> None:
+        if self.retired and not (self._sent or self._queue or self._backlog):
+            self.invalidate(OSError("the client closed the connection"))
+
     # ---- requests
 
     def submit(self, request: Request, index: Index, tails: Sequence[bytes]) -> None:
@@ -329,6 +340,7 @@ class Connection:
             del self._queue[position], self._queue_data[position]
             self.outstanding -= request.units
             self._admit()
+        self._close_if_retired()
 
     def _admit(self) -> None:
         """Moves requests from the backlog to the queue as far as the bound allows."""
@@ -438,6 +450,8 @@ class Connection:
         self._expected = woken
         if self._backlog:
             self._admit()
+        if self.retired:
+            self._close_if_retired()
 
     def _refused(self, opened: _OpenedIndex) -> None:
         """An index could not be opened: the next request on it tries again.

@@ -388,6 +388,27 @@ class Manager:
             self._tables[key] = handle
         return handle
 
+    async def purge(self) -> None:
+        """Closes every index on the servers, by renewing every connection; what is under way is still answered. A checkpoint.
+
+        Handles made by ``table`` stay good: they open their index again when they need it.
+        """
+        await trio.lowlevel.checkpoint()
+        self._tables.clear()
+        for pool in (self._caller.reader, self._caller.writer):
+            pool.renew()
+
+    @asynccontextmanager
+    async def suspended(self) -> AsyncIterator[None]:
+        """``async with hs.suspended():`` closes every connection and makes callers wait until the block ends.
+
+        An open index pins its table on the server: without this, an ALTER TABLE, or the ``SET GLOBAL read_only=1`` of a planned
+        switch-over, waits for ever. Entering waits for what is under way, at most as long as a server may be silent; a server
+        notices a closed connection a moment later. When entering is cancelled, callers go on at once. Blocks may overlap.
+        """
+        async with self._caller.reader.suspended(), self._caller.writer.suspended():
+            yield
+
     async def get(self, db: str, table: str, fields: Sequence[str], value: Value) -> Row:
         """The first row whose primary key begins with ``value``, or ``[]``."""
         return await self.table(db, table, fields).get(value)

@@ -132,10 +132,15 @@ class _Link:
         """Connects, serves, and connects again, until cancelled."""
         pause = FIRST_PAUSE
         while True:
+            await self.pool.resumed.wait()
             started = trio.current_time()
             connection = await self._connect()
             if connection is not None:
                 await connection.run()
+                if connection.retired:
+                    continue
+            if not self.pool.resumed.is_set():
+                continue
             # A connection that ends as soon as it is made is as bad as none; one that served well is renewed at once,
             # for servers close idle connections (handlersocket_timeout).
             if connection is not None and trio.current_time() - started > LONGEST_PAUSE:
@@ -161,6 +166,8 @@ class _Link:
                     transport, str(self.server), timeout=self.timeout, on_closed=self._closed,
                 )  # fmt: skip
                 await connection.authenticate(self.pool.secret if self.server.secret is None else self.server.secret)
+            if not self.pool.resumed.is_set():
+                return None
             self.connection = connection
             self.hopeful = False
             logger.info("%s: connected", self.server)
@@ -183,8 +190,19 @@ class _Link:
         self.pool.changed()
         return None
 
+    def retire(self) -> None:
+        """Gives the connection up in peace: what is under way on it is still answered."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            self.hopeful = True
+            self.pool.retiring.add(connection)
+            connection.retire()
+
     def _closed(self, connection: Connection) -> None:
-        if self.connection is connection:
+        if connection.retired:
+            self.pool.retiring.discard(connection)
+            self.pool.changed()
+        elif self.connection is connection:
             self.connection = None
             self.error = connection.reason
             self.hopeful = True
@@ -220,6 +238,10 @@ class Pool:
         self.timeout = timeout
         self.connect = connect
         self.random = rng or random.Random()
+        self.resumed = trio.Event()
+        self.resumed.set()
+        self.retiring: set[Connection] = set()
+        self._suspensions = 0
         self.groups = [
             [_Link(self, server) for server in group for _ in range(connections)] for group in parse_servers(servers)
         ]
@@ -262,6 +284,31 @@ class Pool:
                 return usable
         return []
 
+    # ---- renewing
+
+    def renew(self) -> None:
+        """Replaces every connection by a new one, on which no index is open yet; what is under way is still answered."""
+        for group in self.groups:
+            for link in group:
+                link.retire()
+        self.changed()
+
+    @asynccontextmanager
+    async def suspended(self) -> AsyncIterator[None]:
+        """No connection is open during the block, and new requests wait for its end."""
+        self._suspensions += 1
+        if self.resumed.is_set():
+            self.resumed = trio.Event()
+        self.renew()
+        try:
+            while self.retiring:
+                await self._waiting.park()
+            yield
+        finally:
+            self._suspensions -= 1
+            if not self._suspensions:
+                self.resumed.set()
+
     # ---- using
 
     async def execute(self, index: Index, tails: Sequence[bytes]) -> Request:
@@ -297,6 +344,7 @@ class Pool:
         before = [link.failed_attempts for link in links]
         while True:
             await trio.lowlevel.checkpoint_if_cancelled()
+            await self.resumed.wait()
             connection = self.choose()
             if connection is not None:
                 return connection
@@ -415,6 +463,30 @@ class ReadSocket:
             self._ids[key] = self._next_id
             self._next_id += 1
         return self._ids[key]
+
+    async def purge_index(self, index_id: int) -> None:
+        """Takes the number of an index back. The server keeps it open until ``purge``: the protocol cannot close one.
+
+        A checkpoint. Raises ValueError for a number that was not given.
+        """
+        await trio.lowlevel.checkpoint()
+        self._index(index_id)
+        del self._indexes[index_id]
+        self._ids = {key: number for key, number in self._ids.items() if number != index_id}
+
+    async def purge_indexes(self) -> None:
+        """Takes the numbers of all indexes back, and closes them on the servers by renewing every connection.
+
+        Requests under way are still answered. A checkpoint.
+        """
+        await trio.lowlevel.checkpoint()
+        self._indexes.clear()
+        self._ids.clear()
+        self._pool.renew()
+
+    async def purge(self) -> None:
+        """The same as ``purge_indexes``; pyhs has both."""
+        await self.purge_indexes()
 
     def _index(self, index_id: int) -> Index:
         try:

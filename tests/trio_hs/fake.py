@@ -99,7 +99,7 @@ def echo(line: bytes) -> bytes:
     if line[:1] in (b"A", b"P"):
         return b"0\t1\n"
     tokens = line.split(b"\t")
-    if tokens[1] == b"+" or tokens[-1][:1] in b"U+-D":
+    if tokens[1] == b"+" or {b"U", b"D", b"+", b"-"} & set(tokens[4:]):
         return b"0\t1\t1\n"
     return b"0\t1\t" + tokens[3] + b"\n"
 

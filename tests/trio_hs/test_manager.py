@@ -296,3 +296,62 @@ async def test_cancelling_many_withdraws_what_was_not_sent(nursery: trio.Nursery
         await trio.sleep(10)
         assert len(fakes[3].requests) <= 1 + 4 * 128
         assert await hs.insert("d", "t", [("id", 1)]) == 1
+
+
+async def test_nothing_is_open_while_suspended(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery) as (hs, fakes):
+        await hs.get("d", "t", ["id"], 1)
+        await hs.insert("d", "t", [("id", 1)])
+        stop = False
+        calls = 0
+
+        async def user(number: int) -> None:
+            nonlocal calls
+            while not stop:
+                assert await hs.get("d", "t", ["id"], number) == [("id", str(number))]
+                assert await hs.incr("d", "t", "=", ["n"], [number]) == 1
+                calls += 1
+                await trio.sleep(0.001)
+
+        async with trio.open_nursery() as users:
+            for number in range(20):
+                users.start_soon(user, number)
+            for _ in range(10):
+                await trio.sleep(0.1)
+                async with hs.suspended():
+                    assert not any(fake.open for fake in fakes.values())
+                    async with hs.suspended():
+                        await trio.sleep(5)
+                    before = calls
+                    await trio.sleep(5)
+                    assert not any(fake.open for fake in fakes.values())
+                    assert calls == before
+            await trio.sleep(0.1)
+            assert calls > before
+            stop = True
+
+
+async def test_suspending_waits_for_what_is_under_way(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery) as (hs, fakes), trio.open_nursery() as callers:
+        await hs.insert("d", "t", [("id", 1)])
+        fakes[3].gate = trio.Event()
+        callers.start_soon(hs.insert, "d", "t", [("id", 2)])
+        await wait_all_tasks_blocked()
+        with trio.move_on_after(1) as scope:
+            async with hs.suspended():
+                pass
+        assert scope.cancelled_caught
+        fakes[3].gate.set()
+        async with hs.suspended():
+            assert len(fakes[3].requests) == 2
+        assert await hs.insert("d", "t", [("id", 3)]) == 1
+
+
+async def test_purging_opens_indexes_anew(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery) as (hs, fakes):
+        table = hs.table("d", "t", ["id"])
+        await hs.insert("d", "t", [("id", 1)])
+        await hs.purge()
+        await table.insert([2])
+        assert [line[:1] for line in fakes[3].lines] == [b"A", b"P", b"0"] * 2
+        assert len(fakes[3].open) == 1

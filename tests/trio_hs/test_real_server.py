@@ -222,3 +222,43 @@ async def test_a_thousand_tasks_share_one_connection(hs: Manager) -> None:
         for number in range(1000):
             nursery.start_soon(user, number)
     assert calls == 10_000
+
+
+async def test_many_at_once(hs: Manager) -> None:
+    rows = [[number, f"k{number}", None, b""] for number in range(1, 1001)]
+    assert await hs.insert_many("cars", "things", ["id", "k", "n", "b"], rows) == [None] * 1000
+    outcomes = await hs.insert_many("cars", "things", ["id", "k", "n", "b"], [[1, "x", 1, b""], [1001, "y", 1, b""]])
+    assert isinstance(outcomes[0], trio_hs.DuplicateKeyError)
+    assert outcomes[1] is None
+    keys = [5, 2000, 1000, 5, 1]
+    assert await hs.get_many("cars", "things", ["id", "n"], keys) == [
+        [("id", str(key)), ("n", None)] if key <= 1000 else [] for key in keys
+    ]
+
+
+async def test_a_table_is_altered_under_load(hs: Manager, cluster: Cluster) -> None:
+    """Without `suspended` the ALTER would wait for ever; with it, nobody sees an error."""
+    await hs.insert("cars", "trucks", [("id", 1), ("company", "a"), ("model", "b")])
+    stop = False
+    calls = 0
+
+    async def user() -> None:
+        nonlocal calls
+        while not stop:
+            assert await hs.get("cars", "trucks", ["id"], 1) == [("id", "1")]
+            assert await hs.update("cars", "trucks", "=", ["model"], [1], ["c"]) == 1
+            calls += 1
+
+    alter = "ALTER TABLE cars.trucks ADD COLUMN wheels INT NOT NULL DEFAULT 6"
+    async with trio.open_nursery() as users:
+        for _ in range(16):
+            users.start_soon(user)
+        await trio.sleep(0.2)
+        with pytest.raises(ClusterError, match="1205"):
+            await execute_sql(cluster.writer, "SET lock_wait_timeout=1", alter)
+        async with hs.suspended():
+            before = calls
+            await execute_sql(cluster.writer, "SET lock_wait_timeout=5", alter)
+            assert calls == before
+        assert await hs.get("cars", "trucks", ["wheels"], 1) == [("wheels", "6")]
+        stop = True

@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_hs import AuthenticationError, ConnectionError, Server
+from trio_hs import AuthenticationError, ConnectionError, Server, open_write_socket
 from trio_hs.protocol import Index, get_tail
 from trio_hs.sockets import LONGEST_PAUSE, SHORTEST_PAUSE, Pool, background_nursery, parse_servers
 
@@ -291,3 +291,25 @@ async def test_cancelling_the_block_leaves_nothing(nursery: trio.Nursery, autoju
             fakes[1].gate = trio.Event()
             await ask(pool)
     assert scope.cancelled_caught
+
+
+async def test_index_numbers_are_taken_back(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    fake = FakeServer(nursery)
+    async with open_write_socket([A], connect=fake.connect) as hs:
+        first = await hs.get_index_id("d", "t", ["id"])
+        second = await hs.get_index_id("d", "u", ["id"])
+        assert first != second
+        assert await hs.find(first, "=", ["x"]) == [["x"]]
+        await hs.purge_index(first)
+        for use in (hs.find(first, "=", ["x"]), hs.purge_index(first)):
+            with pytest.raises(ValueError, match=f"no index {first}"):
+                await use
+        assert await hs.find(second, "=", ["x"]) == [["x"]]
+        assert await hs.get_index_id("d", "t", ["id"]) not in (first, second)
+        await hs.purge()
+        with pytest.raises(ValueError, match="no index"):
+            await hs.insert(second, ["x"])
+        third = await hs.get_index_id("d", "u", ["id"])
+        assert await hs.find(third, "=", ["x"]) == [["x"]]
+        assert len(fake.connections) == 2
+        assert len(fake.open) == 1
