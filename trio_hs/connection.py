@@ -355,13 +355,7 @@ class Connection:
         """Before the first request after a pause: an end of the stream may have come in unnoticed, and a request sent into
         it would have an unknown outcome for nothing. (Servers close idle connections, ``handlersocket_timeout``.)"""
         self._watchdog.wake()
-        try:
-            received = self._transport.receive()
-        except OSError as error:
-            self.invalidate(error)
-            return
-        if received is not None:
-            self._received(received)
+        self._receive()
 
     # ---- the three tasks
 
@@ -384,32 +378,36 @@ class Connection:
             self._writer.wake()
 
     async def _write(self) -> None:
-        while True:
+        while self.usable:
             if self._unsent:
                 await self._transport.wait_sendable()
-                if not self.usable:
-                    return
-                try:
-                    self._unsent = self._unsent[self._transport.send(self._unsent) :]
-                except OSError as error:
-                    self.invalidate(error)
+                if self.usable:  # another task may have ended it in the same pass of the scheduler
+                    self._send_rest()
             elif self._queue:
                 self._flush()
             else:
                 await self._writer.sleep()
 
+    def _send_rest(self) -> None:
+        try:
+            self._unsent = self._unsent[self._transport.send(self._unsent) :]
+        except OSError as error:
+            self.invalidate(error)
+
     async def _read(self) -> None:
-        while True:
+        while self.usable:
             await self._transport.wait_receivable()
-            if not self.usable:  # ended by another task in the same pass of the scheduler
-                return
-            try:
-                received = self._transport.receive()
-            except OSError as error:
-                self.invalidate(error)
-                return
-            if received is not None:
-                self._received(received)
+            if self.usable:
+                self._receive()
+
+    def _receive(self) -> None:
+        try:
+            received = self._transport.receive()
+        except OSError as error:
+            self.invalidate(error)
+            return
+        if received is not None:
+            self._received(received)
 
     def _received(self, data: bytes) -> None:
         self._heard = True

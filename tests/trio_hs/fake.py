@@ -37,6 +37,7 @@ class MemoryTransport:
         return taken
 
     async def wait_sendable(self) -> None:
+        assert not self.closed
         await trio.lowlevel.checkpoint()
         while len(self.to_server) >= self.window and self.broken is None:
             await self.changed.park()
@@ -50,6 +51,7 @@ class MemoryTransport:
         return data or (b"" if self.eof else None)
 
     async def wait_receivable(self) -> None:
+        assert not self.closed
         await trio.lowlevel.checkpoint()
         while not self.to_client and not self.eof and self.broken is None:
             await self.changed.park()
