@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import trio
 
 from ._transport import connect
 from .connection import Request
-from .exceptions import ConnectionError, HandlerSocketError
+from .exceptions import ConnectionError, HandlerSocketError, ProtocolError
 from .protocol import Codec, Filter, Index, Value, find_modify_tail, find_tail, get_tail, insert_tail, parse_number, parse_rows
-from .sockets import DEFAULT_TIMEOUT, Connect, Pool, Servers, answer_of, background_nursery, failure_of, refusal_of
+from .sockets import DEFAULT_TIMEOUT, Connect, Pool, Servers, answer_of, background_nursery, failure_of, garbled, refusal_of
+
+T = TypeVar("T")
 
 #: A row: its fields and their values, in the order asked for; ``dict(row)`` makes it a dict.
 Row: TypeAlias = list[tuple[str, Any]]
@@ -72,13 +74,41 @@ class _Caller:
         self.codec = codec
         self.retry = retry
 
-    async def read(self, index: Index, tail: bytes, operation: str) -> bytes:
-        """The answer to a request that changes nothing; raises OperationalError or ConnectionError."""
-        return answer_of(await self._exchange(self.reader, index, (tail,), changes=False), index, operation, changes=False)
+    async def read(self, index: Index, tail: bytes, operation: str) -> list[list[Any]]:
+        """The rows that a request finds; raises OperationalError or ConnectionError."""
+        return (await self._read_chunk(index, (tail,), operation))[0]
 
-    async def write(self, index: Index, tail: bytes, operation: str) -> bytes:
-        """The answer to a request that changes data. It is sent again only when it provably did not reach a server."""
-        return answer_of(await self._exchange(self.writer, index, (tail,), changes=True), index, operation, changes=True)
+    async def _read_chunk(self, index: Index, tails: Sequence[bytes], operation: str, deaths: int = 0) -> list[list[list[Any]]]:
+        while True:
+            request = await self._exchange(self.reader, index, tails, changes=False, deaths=deaths)
+            try:
+                return self._rows_of_each(request, index, operation)
+            except ProtocolError as error:
+                failure = garbled(request, index, operation, error, changes=False)
+            deaths += 1
+            if deaths >= MAX_DEATHS:
+                raise failure
+
+    def _rows_of_each(self, request: Request, index: Index, operation: str) -> list[list[list[Any]]]:
+        """The rows in each of a read's answers; raises the first error, or ProtocolError for an answer that makes no sense."""
+        if request.failure is not None:
+            raise failure_of(request, index, operation, changes=False)
+        found = []
+        for line in request.answers:
+            error = refusal_of(request, line, index, operation)
+            if error is not None:
+                raise error
+            found.append(parse_rows(line, index.width, self.codec))
+        return found
+
+    async def write(self, index: Index, tail: bytes, operation: str, parse: Callable[[bytes], T]) -> T:
+        """The parsed answer to a request that changes data. It is sent again only when it provably did not reach a server."""
+        request = await self._exchange(self.writer, index, (tail,), changes=True)
+        line = answer_of(request, index, operation, changes=True)
+        try:
+            return parse(line)
+        except ProtocolError as error:
+            raise garbled(request, index, operation, error, changes=True) from error
 
     async def _exchange(self, pool: Pool, index: Index, tails: Sequence[bytes], *, changes: bool, deaths: int = 0) -> Request:
         """The request with its answers, or with its failure when the policy or safety says stop.
@@ -146,25 +176,23 @@ class _Caller:
                 if request is not None:
                     request.abandon()
 
-    async def read_many(self, index: Index, tails: Sequence[bytes], operation: str) -> list[bytes]:
-        """The answers to many reads, in their order; raises the first error among them."""
-        answers: list[bytes] = []
+    async def read_many(self, index: Index, tails: Sequence[bytes], operation: str) -> list[list[list[Any]]]:
+        """The rows that each of many reads finds, in their order; raises the first error among them."""
+        found: list[list[list[Any]]] = []
         for chunk, request in await self._exchange_many(self.reader, index, tails):
-            if request is None or request.failure is not None:
-                deaths = int(request is not None and request.sent_lines > 0)
-                request = await self._exchange(self.reader, index, chunk, changes=False, deaths=deaths)
-                if request.failure is not None:
-                    raise failure_of(request, index, operation, changes=False)
-            for line in request.answers:
-                error = refusal_of(request, line, index, operation)
-                if error is not None:
-                    raise error
-            answers += request.answers
-        return answers
+            if request is not None and request.failure is None:
+                try:
+                    found += self._rows_of_each(request, index, operation)
+                    continue
+                except ProtocolError as error:
+                    garbled(request, index, operation, error, changes=False)
+            deaths = int(request is not None and request.sent_lines > 0)
+            found += await self._read_chunk(index, chunk, operation, deaths)
+        return found
 
-    async def write_many(self, index: Index, tails: Sequence[bytes], operation: str) -> list[bytes | HandlerSocketError]:
-        """The outcome of each of many writes, in their order: its answer, or its error."""
-        outcomes: list[bytes | HandlerSocketError] = []
+    async def insert_many(self, index: Index, tails: Sequence[bytes], operation: str) -> list[int | HandlerSocketError | None]:
+        """The outcome of each of many inserts, in their order: the generated id, or None, or the error."""
+        outcomes: list[int | HandlerSocketError | None] = []
         for chunk, request in await self._exchange_many(self.writer, index, tails):
             if request is None or (request.failure is not None and request.sent_lines == 0):
                 try:
@@ -172,7 +200,12 @@ class _Caller:
                 except HandlerSocketError as error:
                     outcomes += [error] * len(chunk)
                     continue
-            outcomes += [refusal_of(request, line, index, operation) or line for line in request.answers]
+            try:
+                outcomes += [
+                    refusal_of(request, line, index, operation) or parse_number(line) or None for line in request.answers
+                ]
+            except ProtocolError as error:
+                garbled(request, index, operation, error, changes=True)
             for number in range(len(request.answers), len(chunk)):
                 outcomes.append(failure_of(request, index, operation, changes=number < request.sent_lines))
         return outcomes
@@ -215,32 +248,27 @@ class Table:
             self._filtered[key] = Index(index.db, index.table, index.columns, index.name, key[1])
         return self._filtered[key]
 
-    def _rows(self, line: bytes) -> list[Row]:
-        columns = self._index.columns
-        return [list(zip(columns, row, strict=True)) for row in parse_rows(line, self._index.width, self._caller.codec)]
+    def _named(self, rows: list[list[Any]]) -> list[Row]:
+        return [list(zip(self._index.columns, row, strict=True)) for row in rows]
 
     async def get(self, value: Value) -> Row:
         """The row whose index begins with ``value``, or ``[]``. See :meth:`Manager.get`."""
         index = self._index
-        codec = self._caller.codec
-        rows = parse_rows(await self._caller.read(index, get_tail(codec.encode(value)), "get"), index.width, codec)
+        rows = await self._caller.read(index, get_tail(self._caller.codec.encode(value)), "get")
         return list(zip(index.columns, rows[0], strict=True)) if rows else []
 
     async def get_many(self, values: Sequence[Value]) -> list[Row]:
         """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
         index = self._index
-        codec = self._caller.codec
-        tails = [get_tail(token) for token in codec.encode_all(values)]
-        lines = await self._caller.read_many(index, tails, "get_many")
-        found = [parse_rows(line, index.width, codec) for line in lines]
+        tails = [get_tail(token) for token in self._caller.codec.encode_all(values)]
+        found = await self._caller.read_many(index, tails, "get_many")
         return [list(zip(index.columns, rows[0], strict=True)) if rows else [] for rows in found]
 
     async def insert_many(self, rows: Sequence[Sequence[Value]]) -> list[int | HandlerSocketError | None]:
         """Inserts rows of one value per field, each with an outcome of its own. See :meth:`Manager.insert_many`."""
         index = self._write_index
         tails = [insert_tail(index, self._caller.codec, row) for row in rows]
-        outcomes = await self._caller.write_many(index, tails, "insert_many")
-        return [parse_number(outcome) or None if isinstance(outcome, bytes) else outcome for outcome in outcomes]
+        return await self._caller.insert_many(index, tails, "insert_many")
 
     async def find(
         self,
@@ -255,12 +283,12 @@ class Table:
         """Rows in the order of the index. See :meth:`Manager.find`."""
         index = self._index_for(self._index, filters)
         tail = find_tail(index, self._caller.codec, operation, values, limit, offset, in_, filters)
-        return self._rows(await self._caller.read(index, tail, "find"))
+        return self._named(await self._caller.read(index, tail, "find"))
 
     async def insert(self, values: Sequence[Value]) -> int | None:
         """Inserts a row, one value per field. See :meth:`Manager.insert`."""
         tail = insert_tail(self._write_index, self._caller.codec, values)
-        return parse_number(await self._caller.write(self._write_index, tail, "insert")) or None
+        return await self._caller.write(self._write_index, tail, "insert", parse_number) or None
 
     async def _modify(
         self,
@@ -281,8 +309,9 @@ class Table:
         tail = find_modify_tail(
             index, self._caller.codec, operation, values, modify_operation, modify_values, limit, offset, in_, filters
         )
-        line = await self._caller.write(index, tail, name)
-        return parse_rows(line, index.width, self._caller.codec) if return_original else parse_number(line)
+        if not return_original:
+            return await self._caller.write(index, tail, name, parse_number)
+        return await self._caller.write(index, tail, name, lambda line: parse_rows(line, index.width, self._caller.codec))
 
     async def update(
         self,
@@ -348,9 +377,6 @@ class Table:
         """Subtracts from the fields of the rows found. See :meth:`Manager.decr`."""
         result = await self._modify("decr", "-", operation, values, step, limit, offset, return_original, in_, filters)
         return result if isinstance(result, int) else [value for row in result for value in row]
-
-    def _named(self, rows: list[list[Any]]) -> list[Row]:
-        return [list(zip(self._index.columns, row, strict=True)) for row in rows]
 
 
 class Manager:

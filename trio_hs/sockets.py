@@ -24,6 +24,7 @@ from .exceptions import (
     HandlerSocketError,
     IndexedConnectionError,
     OperationalError,
+    ProtocolError,
     operational_error,
 )
 from .protocol import Codec, Filter, Index, Value, find_modify_tail, find_tail, insert_tail, parse_number, parse_rows
@@ -411,6 +412,15 @@ def answer_of(request: Request, index: Index, operation: str, *, changes: bool) 
     return line
 
 
+def garbled(request: Request, index: Index, operation: str, error: ProtocolError, *, changes: bool) -> ConnectionError:
+    """The error for the caller of a request whose answer makes no sense; its connection cannot be trusted any more."""
+    request.connection.invalidate(error)
+    request.failure = error
+    request.answers = []
+    request.sent_lines = request.lines
+    return failure_of(request, index, operation, changes=changes)
+
+
 @asynccontextmanager
 async def background_nursery() -> AsyncIterator[trio.Nursery]:
     """A nursery whose tasks end with the block, and that never touches the block's own exception.
@@ -518,7 +528,11 @@ class ReadSocket:
         index = self._index(index_id)
         tail = find_tail(index, self._codec, operation, values, limit, offset, in_, filters)
         request = await self._pool.execute(index, (tail,))
-        return parse_rows(answer_of(request, index, "find", changes=False), index.width, self._codec)
+        line = answer_of(request, index, "find", changes=False)
+        try:
+            return parse_rows(line, index.width, self._codec)
+        except ProtocolError as error:
+            raise garbled(request, index, "find", error, changes=False) from error
 
 
 class WriteSocket(ReadSocket):
@@ -533,7 +547,11 @@ class WriteSocket(ReadSocket):
         """
         index = self._index(index_id)
         request = await self._pool.execute(index, (insert_tail(index, self._codec, values),))
-        return parse_number(answer_of(request, index, "insert", changes=True)) or None
+        line = answer_of(request, index, "insert", changes=True)
+        try:
+            return parse_number(line) or None
+        except ProtocolError as error:
+            raise garbled(request, index, "insert", error, changes=True) from error
 
     async def find_modify(
         self,
@@ -560,7 +578,10 @@ class WriteSocket(ReadSocket):
         )
         request = await self._pool.execute(index, (tail,))
         line = answer_of(request, index, "find_modify", changes=True)
-        return parse_rows(line, index.width, self._codec) if modify_operation[-1] == "?" else parse_number(line)
+        try:
+            return parse_rows(line, index.width, self._codec) if modify_operation[-1] == "?" else parse_number(line)
+        except ProtocolError as error:
+            raise garbled(request, index, "find_modify", error, changes=True) from error
 
 
 @asynccontextmanager
