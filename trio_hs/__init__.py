@@ -20,9 +20,9 @@ from .exceptions import (
     TableNotFoundError,
     UnsupportedOperationError,
 )
-from .manager import Manager, RetryPolicy, Row, Table, open_manager
+from .manager import Manager, RetryPolicy, Row, Statistics, Table, open_manager
 from .protocol import Filter, Value
-from .sockets import ReadSocket, WriteSocket, open_read_socket, open_write_socket
+from .sockets import ReadSocket, ServerStatistics, WriteSocket, open_read_socket, open_write_socket
 
 __version__ = "0.1.0"
 
@@ -48,6 +48,8 @@ __all__ = [
     "RetryPolicy",
     "Row",
     "Server",
+    "ServerStatistics",
+    "Statistics",
     "Table",
     "TableNotFoundError",
     "UnsupportedOperationError",

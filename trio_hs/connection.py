@@ -161,6 +161,7 @@ class Connection:
       stalled: True while the server is suspiciously silent with requests outstanding.
       outstanding: how much waits for an answer, in requests (long ones count for several), without the backlog.
       retired: True when it takes no new requests and closes after the last answer.
+      answered: how many answers have come.
       reason: why it is not usable any more.
       peer: the server, for people.
     """
@@ -178,6 +179,7 @@ class Connection:
         self.stalled = False
         self.retired = False
         self.outstanding = 0
+        self.answered = 0
         self.reason: BaseException | None = None
         self._transport = transport
         self.peer = peer
@@ -423,6 +425,7 @@ class Connection:
     def _deliver(self, lines: list[bytes]) -> None:
         """Hands answers to the oldest requests and wakes whose answers are complete."""
         sent = self._sent
+        self.answered += len(lines)
         woken = 0
         position = 0
         while position < len(lines):

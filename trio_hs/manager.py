@@ -15,7 +15,18 @@ from ._transport import connect
 from .connection import Request
 from .exceptions import ConnectionError, HandlerSocketError, ProtocolError
 from .protocol import Codec, Filter, Index, Value, find_modify_tail, find_tail, get_tail, insert_tail, parse_number, parse_rows
-from .sockets import DEFAULT_TIMEOUT, Connect, Pool, Servers, answer_of, background_nursery, failure_of, garbled, refusal_of
+from .sockets import (
+    DEFAULT_TIMEOUT,
+    Connect,
+    Pool,
+    Servers,
+    ServerStatistics,
+    answer_of,
+    background_nursery,
+    failure_of,
+    garbled,
+    refusal_of,
+)
 
 T = TypeVar("T")
 
@@ -63,6 +74,16 @@ class RetryPolicy:
     def pause(self, attempt: int) -> float:
         """Seconds to wait after the given failed attempt (1 is the first)."""
         return float(min(self.backoff * 2 ** (attempt - 1), self.max_backoff)) * (1 - random.random() / 2)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What :meth:`Manager.statistics` gives: the state of things at one moment."""
+
+    readers: tuple[ServerStatistics, ...]
+    """The servers for reads, in the order of preference."""
+    writers: tuple[ServerStatistics, ...]
+    """The servers for writes, in the order of preference."""
 
 
 class _Caller:
@@ -413,6 +434,10 @@ class Manager:
             handle = Table(self._caller, db, self._write_databases.get(db, db), table, fields, index_name)
             self._tables[key] = handle
         return handle
+
+    def statistics(self) -> Statistics:
+        """How the servers are doing now. Costs little; meant to be asked every few seconds."""
+        return Statistics(self._caller.reader.statistics(), self._caller.writer.statistics())
 
     async def purge(self) -> None:
         """Closes every index on the servers, by renewing every connection; what is under way is still answered. A checkpoint.

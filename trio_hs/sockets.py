@@ -12,6 +12,7 @@ import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import trio
@@ -99,6 +100,28 @@ def _reason(error: BaseException | None) -> str:
     return str(error)
 
 
+@dataclass(frozen=True)
+class ServerStatistics:
+    """How one server of a pool is doing, over all connections to it."""
+
+    server: str
+    """Its address."""
+    connections: int
+    """Connections that take requests now."""
+    stalled: int
+    """Connections whose server is suspiciously silent with requests outstanding."""
+    outstanding: int
+    """Requests that wait for an answer, long ones counting for several, or for their turn."""
+    answers: int
+    """Answers that came since the pool was opened."""
+    connected: int
+    """How often a connection was made and the server answered on it."""
+    failed_attempts: int
+    """How often that was tried in vain."""
+    last_error: str | None
+    """Why the last attempt failed or the last connection ended; None when nothing ever went wrong."""
+
+
 class _Link:
     """One connection to one server, renewed for as long as the pool is open.
 
@@ -106,6 +129,8 @@ class _Link:
       connection: the connection in use, or None while there is none.
       error: why the last attempt or the last connection failed.
       failed_attempts: how many attempts to connect have failed so far.
+      connected: how many have not.
+      answered: how many answers came on earlier connections.
       hopeful: True while the outcome of a first attempt is open; a preferred group is worth waiting for then.
     """
 
@@ -115,6 +140,8 @@ class _Link:
         self.connection: Connection | None = None
         self.error: BaseException | None = None
         self.failed_attempts = 0
+        self.connected = 0
+        self.answered = 0
         self.hopeful = True
         self._wanted = trio.Event()
 
@@ -138,6 +165,7 @@ class _Link:
             connection = await self._connect()
             if connection is not None:
                 await connection.run()
+                self.answered += connection.answered
                 if connection.retired:
                     continue
             if not self.pool.resumed.is_set():
@@ -170,6 +198,7 @@ class _Link:
             if not self.pool.resumed.is_set():
                 return None
             self.connection = connection
+            self.connected += 1
             self.hopeful = False
             logger.info("%s: connected", self.server)
             self.pool.changed()
@@ -284,6 +313,28 @@ class Pool:
             if usable or any(link.hopeful for link in group):
                 return usable
         return []
+
+    def statistics(self) -> tuple[ServerStatistics, ...]:
+        """How every server is doing, in the order of preference."""
+        links: dict[Server, list[_Link]] = {}
+        for group in self.groups:
+            for link in group:
+                links.setdefault(link.server, []).append(link)
+        return tuple(self._statistics_of(server, its_links) for server, its_links in links.items())
+
+    def _statistics_of(self, server: Server, links: list[_Link]) -> ServerStatistics:
+        connections = [link.connection for link in links if link.connection is not None]
+        errors = [_reason(link.error) for link in links if link.error is not None]
+        return ServerStatistics(
+            server=str(server),
+            connections=len(connections),
+            stalled=sum(connection.stalled for connection in connections),
+            outstanding=sum(connection.load for connection in connections),
+            answers=sum(link.answered for link in links) + sum(connection.answered for connection in connections),
+            connected=sum(link.connected for link in links),
+            failed_attempts=sum(link.failed_attempts for link in links),
+            last_error=errors[-1] if errors else None,
+        )
 
     # ---- renewing
 

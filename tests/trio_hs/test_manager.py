@@ -355,3 +355,20 @@ async def test_purging_opens_indexes_anew(nursery: trio.Nursery, autojump_clock:
         await table.insert([2])
         assert [line[:1] for line in fakes[3].lines] == [b"A", b"P", b"0"] * 2
         assert len(fakes[3].open) == 1
+
+
+async def test_statistics_say_how_each_server_is_doing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery, connections=2) as (hs, fakes):
+        assert [server.connected for server in hs.statistics().readers] == [0, 0]
+        for number in range(10):
+            await hs.get("d", "t", ["id"], number)
+        await hs.insert("d", "t", [("id", 1)])
+        kill(fakes[1])
+        await trio.sleep(1)
+        one, two = hs.statistics().readers
+        assert (one.server, one.connections, one.connected, one.last_error) == ("fake:1", 0, 2, "Connection refused")
+        assert one.failed_attempts > 0
+        assert (two.server, two.connections, two.connected, two.last_error) == ("fake:2", 2, 2, None)
+        assert one.answers + two.answers >= 10
+        assert (two.outstanding, two.stalled) == (0, 0)
+        assert [server.answers for server in hs.statistics().writers] == [2, 0]  # the index was opened too
