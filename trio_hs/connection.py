@@ -162,6 +162,7 @@ class Connection:
       outstanding: how much waits for an answer, in requests (long ones count for several), without the backlog.
       retired: True when it takes no new requests and closes after the last answer.
       answered: how many answers have come.
+      fruitless: True when it ended with requests outstanding and had never answered one.
       reason: why it is not usable any more.
       peer: the server, for people.
     """
@@ -180,6 +181,7 @@ class Connection:
         self.retired = False
         self.outstanding = 0
         self.answered = 0
+        self.fruitless = False
         self.reason: BaseException | None = None
         self._transport = transport
         self.peer = peer
@@ -218,6 +220,17 @@ class Connection:
 
         Raises AuthenticationError, OSError or ProtocolError. The caller sets the deadline and closes after a failure.
         """
+        line = await self._first_answer(secret)
+        try:
+            error = error_of(line)
+        except ProtocolError:
+            # What came is not quoted: an echo of the request would show the secret.
+            raise ProtocolError("what answers there is no HandlerSocket server") from None
+        # A server without authentication does not know the command; that matters only when there is a secret to check.
+        if error is not None and (secret is not None or error[0] == 3):
+            raise operational_error(*error)
+
+    async def _first_answer(self, secret: str | None) -> bytes:
         data = memoryview(auth_line(secret))
         while data:
             data = data[self._transport.send(data) :]
@@ -232,10 +245,7 @@ class Connection:
             lines = self._answers.feed(received or b"")
         if len(lines) > 1 or self._answers.incomplete:
             raise ProtocolError("more than one answer to the first request")
-        error = error_of(lines[0])
-        # A server without authentication does not know the command; that matters only when there is a secret to check.
-        if error is not None and (secret is not None or error[0] == 3):
-            raise operational_error(*error)
+        return lines[0]
 
     async def run(self) -> None:
         """Sends, receives and watches until the connection ends, however it ends. Raises nothing but Cancelled.
@@ -258,6 +268,7 @@ class Connection:
         self.usable = False
         self.stalled = False
         self.reason = reason
+        self.fruitless = bool(self._sent) and not self.answered
         self._scope.cancel()
         self._transport.close()
         # The server runs whole lines only, so a line whose end is still here cannot have been carried out.
@@ -295,6 +306,8 @@ class Connection:
 
         Never waits and never raises: what goes wrong is in ``request.failure`` then, at once or later.
         """
+        assert tails, "a request of no lines would merge with the next one"
+        request.connection = self
         if self._watchdog.asleep:
             self._leave_idleness()
         if not self.usable:
@@ -318,13 +331,13 @@ class Connection:
         number = self._free_ids.pop() if self._free_ids else len(self._opened)
         opened = self._opened[index] = _OpenedIndex(index, number)
         request = _OpenRequest()
+        request.connection = self
         request.opened = opened
         request.data = b"P\t" + opened.prefix + index.open_tail
         self._enqueue(request, request.data)
         return opened
 
     def _enqueue(self, request: Request, data: bytes) -> None:
-        request.connection = self
         request.units = units = request.lines + len(data) // UNIT_BYTES
         if self._backlog or self.outstanding >= self._max_outstanding:
             self._backlog[request] = None
@@ -392,9 +405,12 @@ class Connection:
 
     def _send_rest(self) -> None:
         try:
-            self._unsent = self._unsent[self._transport.send(self._unsent) :]
+            taken = self._transport.send(self._unsent)
         except OSError as error:
             self.invalidate(error)
+            return
+        self._unsent = self._unsent[taken:]
+        self._heard = self._heard or taken > 0  # a long request on a slow line is progress, not silence
 
     async def _read(self) -> None:
         while self.usable:

@@ -1,7 +1,8 @@
 """The errors of trio_hs, and the table that gives the server's answers their class.
 
 Two questions decide what a program does with an error: did the server answer, and may it have changed data?
-An :class:`OperationalError` is the server's answer "no": nothing is unknown. A :class:`ConnectionError` means that there
+An :class:`OperationalError` is the server's answer "no"; only of a change of several rows, and behind a FEDERATED table,
+may a part have been carried out. A :class:`ConnectionError` means that there
 was no answer, and its ``maybe_applied`` says whether the server may have carried the operation out all the same.
 """
 

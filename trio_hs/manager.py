@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -22,9 +22,9 @@ from .sockets import (
     Servers,
     ServerStatistics,
     answer_of,
-    background_nursery,
     failure_of,
     garbled,
+    open_pool,
     refusal_of,
 )
 
@@ -73,7 +73,7 @@ class RetryPolicy:
 
     def pause(self, attempt: int) -> float:
         """Seconds to wait after the given failed attempt (1 is the first)."""
-        return float(min(self.backoff * 2 ** (attempt - 1), self.max_backoff)) * (1 - random.random() / 2)
+        return float(min(self.backoff * 2 ** min(attempt - 1, 30), self.max_backoff)) * (1 - random.random() / 2)
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,8 @@ class _Caller:
         was usable.
         """
         attempt = 1
-        give_up_at = float("inf")
+        deadline = self.retry.deadline
+        give_up_at = float("inf") if deadline is None else trio.current_time() + deadline
         while True:
             request: Request | None = None
             error: ConnectionError | None = None
@@ -150,12 +151,10 @@ class _Caller:
                 if request.failure is None:
                     return request
                 deaths += request.sent_lines > 0
-            if attempt == 1 and self.retry.deadline is not None:
-                give_up_at = trio.current_time() + self.retry.deadline
             applied = changes and request is not None and request.sent_lines > 0
             pause = 0.0 if attempt == 1 and pool.choose() is not None else self.retry.pause(attempt)
             late = trio.current_time() + pause > give_up_at
-            if applied or late or deaths >= MAX_DEATHS or attempt >= self.retry.attempts:
+            if applied or late or pool.closed or deaths >= MAX_DEATHS or attempt >= self.retry.attempts:
                 if request is None:
                     assert error is not None
                     raise error
@@ -187,7 +186,7 @@ class _Caller:
                 chunk = tails[start : start + CHUNK_LINES]
                 try:
                     under_way.append((chunk, await pool.submit(index, chunk)))
-                except ConnectionError:
+                except HandlerSocketError:
                     under_way.append((chunk, None))
             while under_way:
                 await finish_oldest()
@@ -221,13 +220,13 @@ class _Caller:
                 except HandlerSocketError as error:
                     outcomes += [error] * len(chunk)
                     continue
-            try:
-                outcomes += [
-                    refusal_of(request, line, index, operation) or parse_number(line) or None for line in request.answers
-                ]
-            except ProtocolError as error:
-                garbled(request, index, operation, error, changes=True)
-            for number in range(len(request.answers), len(chunk)):
+            answers = request.answers
+            for line in answers:
+                try:
+                    outcomes.append(refusal_of(request, line, index, operation) or parse_number(line) or None)
+                except ProtocolError as error:
+                    outcomes.append(garbled(request, index, operation, error, changes=True))
+            for number in range(len(answers), len(chunk)):
                 outcomes.append(failure_of(request, index, operation, changes=number < request.sent_lines))
         return outcomes
 
@@ -426,11 +425,11 @@ class Manager:
 
     def table(self, db: str, table: str, fields: Sequence[str], index_name: str | None = None) -> Table:
         """A handle on one table through one index. Nothing is sent; asking again for the same gives the same handle."""
+        if isinstance(fields, str):
+            raise TypeError("fields must be a list of column names, not one str")
         key = (db, table, tuple(fields), index_name)
         handle = self._tables.get(key)
         if handle is None:
-            if isinstance(fields, str):
-                raise TypeError("fields must be a list of column names, not one str")
             handle = Table(self._caller, db, self._write_databases.get(db, db), table, fields, index_name)
             self._tables[key] = handle
         return handle
@@ -639,11 +638,12 @@ async def open_manager(
     requests still in flight fail. Raises TypeError or ValueError for settings that cannot work.
     """
     codec = Codec(encoding)
-    async with background_nursery() as nursery:
 
-        def pool(servers: Servers, secret: str | None) -> Pool:
-            return Pool(nursery, servers, secret=secret, timeout=timeout, connections=connections, connect=connect)
+    def pool(servers: Servers, secret: str | None) -> AbstractAsyncContextManager[Pool]:
+        return open_pool(servers, secret=secret, timeout=timeout, connections=connections, connect=connect)
 
-        reader = pool(DEFAULT_READ_SERVERS if read_servers is None else read_servers, read_secret)
-        writer = pool(DEFAULT_WRITE_SERVERS if write_servers is None else write_servers, write_secret)
+    async with (
+        pool(DEFAULT_READ_SERVERS if read_servers is None else read_servers, read_secret) as reader,
+        pool(DEFAULT_WRITE_SERVERS if write_servers is None else write_servers, write_secret) as writer,
+    ):
         yield Manager(_Caller(reader, writer, codec, retry or RetryPolicy()), write_databases or {})

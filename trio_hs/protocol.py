@@ -358,9 +358,10 @@ def _limit(limit: int, offset: int) -> bytes:
             raise TypeError(f"{what} must be an int, not {type(number).__name__}")
         if number < 0:
             raise ValueError(f"{what} must not be negative, but is {number}")
+    limit = limit or 1
     if limit + offset > MAX_ROWS:
         raise ValueError(f"limit + offset must be at most {MAX_ROWS}, but is {limit + offset}")
-    return b"\t%d\t%d" % (limit or 1, offset)
+    return b"\t%d\t%d" % (limit, offset)
 
 
 def _in(position: int, tokens: Sequence[bytes], width: int) -> bytes:

@@ -62,7 +62,8 @@ def parse_server(server: object) -> Server:
     elif isinstance(server, (tuple, list)) and 2 <= len(server) <= 4:
         kind, host, port, timeout = (*server, None, None)[:4]
     else:
-        raise TypeError(f"{forms}, not {server!r}")
+        # Three items at most: a secret may stand behind them.
+        raise TypeError(f"{forms}, not {tuple(server[:3]) if isinstance(server, (tuple, list)) else server!r}")
     if kind not in ("inet", "unix"):
         raise ValueError(f"{forms}, not {kind!r}")
     if not isinstance(host, str) or not host:
@@ -206,8 +207,9 @@ class _Link:
             return connection
         except trio.TooSlowError:
             error = TimeoutError(f"no answer within {self.timeout:g} s")
-        # A name that IDNA refuses is a UnicodeError; a wrong secret is an OperationalError.
-        except (OSError, UnicodeError, HandlerSocketError) as exc:
+        # A name that IDNA refuses is a UnicodeError, a wrong secret an OperationalError; a caller's own connect may raise
+        # anything. It must not end the block that opened the pool.
+        except Exception as exc:
             error = exc
         finally:
             if transport is not None:
@@ -235,7 +237,9 @@ class _Link:
         elif self.connection is connection:
             self.connection = None
             self.error = connection.reason
-            self.hopeful = True
+            # Who lets in and then dies of every request is not worth waiting for.
+            self.hopeful = not connection.fruitless
+            self.failed_attempts += connection.fruitless
             logger.info("%s: connection lost: %s", self.server, connection.reason)
             self.pool.changed()
 
@@ -271,6 +275,7 @@ class Pool:
         self.resumed = trio.Event()
         self.resumed.set()
         self.retiring: set[Connection] = set()
+        self.closed = False
         self._suspensions = 0
         self.groups = [
             [_Link(self, server) for server in group for _ in range(connections)] for group in parse_servers(servers)
@@ -345,6 +350,12 @@ class Pool:
                 link.retire()
         self.changed()
 
+    def close(self) -> None:
+        """Refuses further requests, also those that wait for a server; what is under way fails when the tasks end."""
+        self.closed = True
+        self.resumed.set()
+        self._waiting.unpark_all()
+
     @asynccontextmanager
     async def suspended(self) -> AsyncIterator[None]:
         """No connection is open during the block, and new requests wait for its end."""
@@ -369,16 +380,13 @@ class Pool:
         Raises ConnectionError (nothing was sent then) when no server is usable, and AuthenticationError when that is for
         the secret. A caller that is cancelled may have sent the request.
         """
-        connection = self.choose()
-        if connection is None:
-            connection = await self._acquire()
-        request = Request(len(tails))
-        connection.submit(request, index, tails)
+        request = await self.submit(index, tails)
         await request.wait()
         return request
 
     async def submit(self, index: Index, tails: Sequence[bytes]) -> Request:
         """Like ``execute``, but returns as soon as the request is on its way; the caller waits for it, or abandons it."""
+        await trio.lowlevel.checkpoint_if_cancelled()  # a caller that is cancelled already sends nothing
         connection = self.choose()
         if connection is None:
             connection = await self._acquire()
@@ -389,14 +397,17 @@ class Pool:
     async def _acquire(self) -> Connection:
         """Waits until a server is usable, or until each of them has failed once more."""
         links = [link for group in self.groups for link in group]
-        if not self.used:
+        if not self.used and not self.closed:
             self.used = True
             for link in links:
                 self._nursery.start_soon(link.run)
         before = [link.failed_attempts for link in links]
+        patience_ends = trio.current_time() + GRACE
         while True:
             await trio.lowlevel.checkpoint_if_cancelled()
             await self.resumed.wait()
+            if self.closed:
+                raise ConnectionError("the pool is closed: the block that opened it has ended")
             connection = self.choose()
             if connection is not None:
                 return connection
@@ -404,10 +415,12 @@ class Pool:
                 raise self._nobody(links)
             for link in links:
                 link.want()
-            with trio.move_on_after(GRACE) as grace:
+            with trio.move_on_at(patience_ends) as grace:
                 await self._waiting.park()
-            if grace.cancelled_caught and len(self.groups) > 1:
-                self._give_up_hope()
+            if grace.cancelled_caught:
+                patience_ends += GRACE
+                if len(self.groups) > 1:
+                    self._give_up_hope()
 
     def _give_up_hope(self) -> None:
         """The most preferred group that may yet come has had its time: ask the next one."""
@@ -489,6 +502,19 @@ async def background_nursery() -> AsyncIterator[trio.Nursery]:
         await manager.__aexit__(None, None, None)
 
 
+@asynccontextmanager
+async def open_pool(
+    servers: Servers, *, secret: str | None, timeout: float, connections: int, connect: Connect
+) -> AsyncIterator[Pool]:
+    """A :class:`Pool` for the block. Afterwards no task and no socket of it is left, and using it is a ConnectionError."""
+    async with background_nursery() as nursery:
+        pool = Pool(nursery, servers, secret=secret, timeout=timeout, connections=connections, connect=connect)
+        try:
+            yield pool
+        finally:
+            pool.close()
+
+
 class ReadSocket:
     """pyhs's low-level interface to a pool of servers for reads: indexes have numbers, rows are lists of values.
 
@@ -518,6 +544,8 @@ class ReadSocket:
         a view, it crashes the server. A checkpoint. Raises ValueError for what cannot be a name.
         """
         await trio.lowlevel.checkpoint()
+        if isinstance(fields, str):
+            raise TypeError("fields must be a list of column names, not one str")
         key = (db, table, tuple(fields), index_name, tuple(filter_fields))
         if key not in self._ids:
             self._indexes[self._next_id] = Index(db, table, fields, index_name, filter_fields)
@@ -650,8 +678,7 @@ async def open_read_socket(
     Arguments as for :func:`trio_hs.open_manager`. Leaving the block closes every connection; requests in flight fail.
     """
     codec = Codec(encoding)
-    async with background_nursery() as nursery:
-        pool = Pool(nursery, servers, secret=secret, timeout=timeout, connections=connections, connect=connect)
+    async with open_pool(servers, secret=secret, timeout=timeout, connections=connections, connect=connect) as pool:
         yield ReadSocket(pool, codec)
 
 
@@ -667,6 +694,5 @@ async def open_write_socket(
 ) -> AsyncIterator[WriteSocket]:
     """Opens a :class:`WriteSocket` for the block. Like :func:`open_read_socket`, for servers' listeners for writes."""
     codec = Codec(encoding)
-    async with background_nursery() as nursery:
-        pool = Pool(nursery, servers, secret=secret, timeout=timeout, connections=connections, connect=connect)
+    async with open_pool(servers, secret=secret, timeout=timeout, connections=connections, connect=connect) as pool:
         yield WriteSocket(pool, codec)
