@@ -261,6 +261,29 @@ async def test_a_slow_server_that_goes_on_answering_is_not_silent(nursery: trio.
         assert connection.usable
 
 
+async def test_a_long_request_on_a_slow_line_is_not_silence(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    server = FakeServer(nursery, window=1000)
+    async with connected(server, timeout=1.0) as (connection, peer):
+        await ask(connection, "a")
+        server.gate = trio.Event()
+        request = Request()
+        connection.submit(request, INDEX, [get_tail(b"x" * 20_000)])
+        async with trio.open_nursery() as slow:
+
+            async def take() -> None:
+                while True:
+                    await trio.sleep(0.5)
+                    peer.received += peer.transport.to_server
+                    peer.transport.to_server.clear()
+                    peer.transport.changed.unpark_all()
+                    server.gate.set()
+
+            slow.start_soon(take)
+            await request.wait()
+            slow.cancel_scope.cancel()
+        assert request.answers == [b"0\t1\t" + b"x" * 20_000]
+
+
 async def test_a_stalled_server_shows_before_its_timeout(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     server = FakeServer(nursery)
     async with connected(server, timeout=3.0) as (connection, _), trio.open_nursery() as callers:

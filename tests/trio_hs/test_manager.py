@@ -372,3 +372,98 @@ async def test_statistics_say_how_each_server_is_doing(nursery: trio.Nursery, au
         assert one.answers + two.answers >= 10
         assert (two.outstanding, two.stalled) == (0, 0)
         assert [server.answers for server in hs.statistics().writers] == [2, 0]  # the index was opened too
+
+
+async def test_a_connection_that_ended_unnoticed_is_told_as_such(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """The caller is the first to see the end: nothing was sent, and the error can be made."""
+    async with managed(nursery, retry=RetryPolicy(attempts=1)) as (hs, fakes):
+        await hs.insert("d", "t", [("id", 1)])
+        await trio.sleep(40)
+        fakes[3].connections[-1].end()
+        with pytest.raises(ConnectionError, match=r"fake:3: insert d\.t: .*had no effect") as caught:
+            await hs.insert("d", "t", [("id", 2)])
+        assert not caught.value.maybe_applied
+
+
+async def test_callers_outside_the_block_fail_when_it_ends(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    errors: list[ConnectionError] = []
+
+    async def caller(hs: Manager, port: int) -> None:
+        with pytest.raises(ConnectionError) as caught:
+            await (hs.get("d", "t", ["id"], 1) if port == 1 else hs.incr("d", "t", "=", ["n"], [1]))
+        errors.append(caught.value)
+
+    async with trio.open_nursery() as outer:
+        async with managed(nursery) as (hs, fakes):
+            await hs.get("d", "t", ["id"], 1)
+            for port in (1, 2):
+                fakes[port].gate = trio.Event()
+            fakes[3].refuses = fakes[4].refuses = REFUSED
+            outer.start_soon(caller, hs, 1)  # in flight
+            outer.start_soon(caller, hs, 3)  # waiting for a server
+            await wait_all_tasks_blocked()
+        with trio.fail_after(60):
+            await caller(hs, 1)  # afterwards
+    assert len(errors) == 3
+    assert "closed" in str(errors[-1])
+    async with managed(nursery) as (unused, _):
+        pass
+    await caller(unused, 1)
+    await caller(unused, 1)
+
+
+async def test_many_rows_keep_their_outcomes_when_no_server_is_left(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery) as (hs, fakes):
+        await hs.insert("d", "t", [("id", 0)])
+        answered = 0
+
+        def serve(line: bytes) -> bytes | None:
+            nonlocal answered
+            answered += 1
+            if answered == 200:  # it comes back with another secret
+                fakes[3].answer = fakes[4].answer = lambda line: b"3\t1\tunauth\n"
+                fakes[3].connections[-1].end()
+                for connection in fakes[4].open:
+                    connection.reset()
+                return None
+            return echo(line)
+
+        fakes[3].answer = serve
+        outcomes = await hs.insert_many("d", "t", ["id"], [[number] for number in range(3000)])
+        assert len(outcomes) == 3000
+        assert outcomes.count(1) == 199
+        assert any(isinstance(outcome, ConnectionError) and outcome.maybe_applied for outcome in outcomes)
+        assert isinstance(outcomes[-1], trio_hs.AuthenticationError)
+
+
+async def test_a_cancelled_caller_sends_nothing(nursery: trio.Nursery) -> None:
+    async with managed(nursery) as (hs, fakes):
+        await hs.insert("d", "t", [("id", 1)])
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await hs.insert("d", "t", [("id", 2)])
+        assert scope.cancelled_caught
+        await wait_all_tasks_blocked()
+        assert len(fakes[3].requests) == 1
+
+
+async def test_patience_without_end_and_with_a_deadline(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    assert RetryPolicy(attempts=10**9).pause(10**6) <= 1.0
+    async with managed(nursery, retry=RetryPolicy(deadline=1.0)) as (hs, fakes):
+        await hs.get("d", "t", ["id"], 1)
+        for port in (1, 2):
+            fakes[port].gate = trio.Event()
+        started = trio.current_time()
+        with pytest.raises(ConnectionError, match="no answer for 3 s"):
+            await hs.get("d", "t", ["id"], 1)
+        assert trio.current_time() - started < 3.5  # no second try after the deadline
+
+
+async def test_an_answer_to_a_write_that_makes_no_sense(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery) as (hs, fakes):
+        await hs.insert("d", "t", [("id", 1)])
+        fakes[3].answer = lambda line: b"0\t3\ta\tb\tc\n"
+        with pytest.raises(ConnectionError, match="no count") as caught:
+            await hs.insert("d", "t", [("id", 1)])
+        assert caught.value.maybe_applied
+        assert isinstance(caught.value.__cause__, trio_hs.ProtocolError)

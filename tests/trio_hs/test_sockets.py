@@ -313,3 +313,58 @@ async def test_index_numbers_are_taken_back(nursery: trio.Nursery, autojump_cloc
         assert await hs.find(third, "=", ["x"]) == [["x"]]
         assert len(fake.connections) == 2
         assert len(fake.open) == 1
+
+
+async def test_a_server_that_dies_of_every_request_gives_way_to_the_standby(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async with pool_of(nursery, [[A], [B]]) as (pool, fakes):
+
+        def die(line: bytes) -> bytes | None:
+            if line[:1] == b"A":
+                return echo(line)
+            fakes[1].connections[-1].end()
+            return None
+
+        fakes[1].answer = die
+        served = 0
+        for _ in range(100):
+            request = await pool.execute(INDEX, (get_tail(b"x"),))
+            served += request.failure is None
+            await trio.sleep(0.01)
+        assert served > 50
+
+
+async def test_a_refusing_server_does_not_prolong_the_wait_for_a_silent_one(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async with pool_of(nursery, [[A], [B, C]]) as (pool, fakes):
+        fakes[1].gate = trio.Event()
+        fakes[2].refuses = REFUSED
+        started = trio.current_time()
+        await ask(pool)
+        assert trio.current_time() - started < 0.5
+
+
+async def test_the_secret_is_not_shown_when_it_is_echoed(
+    nursery: trio.Nursery, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with pool_of(nursery, [A], secret="TOPSECRET") as (pool, fakes):
+        fakes[1].answer = lambda line: line + b"\n"
+        with pytest.raises(ConnectionError, match="no HandlerSocket server") as caught:
+            await ask(pool)
+        assert "TOPSECRET" not in str(caught.value) + repr(caught.value.__cause__) + repr(pool) + caplog.text
+    misplaced: Any = ("inet", "h", 1, None, "TOPSECRET")
+    with pytest.raises(TypeError) as wrong:
+        parse_servers([misplaced])
+    assert "TOPSECRET" not in str(wrong.value)
+
+
+async def test_a_connect_that_fails_in_its_own_way_ends_no_block(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async def connect(server: Server) -> Any:
+        raise trio.BrokenResourceError("a proxy of mine")
+
+    async with background_nursery() as background:
+        pool = Pool(background, [A], secret=None, timeout=3.0, connections=1, connect=connect)
+        with pytest.raises(ConnectionError, match="a proxy of mine"):
+            await ask(pool)
