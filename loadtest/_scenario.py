@@ -291,10 +291,9 @@ def _example(path: tuple[int | str, ...]) -> str:
 def _neighbours(path: Path) -> str:
     folder = path if path.is_dir() else path.parent
     try:
-        there = sorted(str(file) for file in folder.glob("*.yaml")) or sorted(map(str, Path("scenarios").glob("*.yaml")))
-    except OSError:
+        there = sorted(folder.glob("*.yaml")) or sorted(Path("scenarios").glob("*.yaml"))
+    except (OSError, ValueError):
         return ""
-    close = difflib.get_close_matches(str(path), there, n=1)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; there are {', '.join(there[:12])}" if there else ""
+    for stem in difflib.get_close_matches(path.stem, [file.stem for file in there], n=1):
+        return f"; did you mean {next(file for file in there if file.stem == stem)}?"
+    return f"; there are {', '.join(map(str, there[:12]))}" if there else ""

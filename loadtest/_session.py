@@ -8,12 +8,14 @@ counted; a master waits for its workers' last reports.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from typing import Any
 
 import gevent
 from gevent.event import Event
+from gevent.lock import BoundedSemaphore
 from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, LocalRunner, MasterRunner, Runner, WorkerRunner
 
@@ -37,6 +39,7 @@ RUN_FAILED = 1
 
 PROGRESS_SECONDS = 5.0
 HELLO_SECONDS = 1.0
+ORPHAN_SECONDS = 0.5
 
 # Custom messages between master and workers.
 HELLO = "trio_hs_hello"
@@ -73,7 +76,11 @@ class _Reporting:
         self._scenario: Scenario = chosen_scenario(self._options)
         self._record = Record()
         self._recent: Batch | None = None
+        """What has happened since the last line of progress."""
+        self._shows_progress = bool(self._options.headless and self._options.only_summary)
         self._unseen = False
+        self._quitting = BoundedSemaphore()
+        self._closed = False
         self._controller = ControllerLink(self._scenario.model_dump(mode="json"), self._fail)
         events: Any = environment.events  # Locust's events are not typed
         events.test_start.add_listener(self._on_test_start)
@@ -107,6 +114,8 @@ class _Reporting:
     def _count(self, batch: Batch) -> None:
         self._unseen = True
         self._record.merge(batch)
+        if not self._shows_progress:
+            return
         if self._recent is None:
             self._recent = batch
         else:
@@ -130,7 +139,7 @@ class _Reporting:
 
     def _on_test_start(self, **_: Any) -> None:
         self._reset()
-        if self._options.headless and self._options.only_summary:
+        if self._shows_progress:
             self._runner.greenlet.spawn(self._show_progress)
 
     def _show_progress(self) -> None:
@@ -161,8 +170,12 @@ class _Reporting:
         logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
 
     def _on_quit(self, **_: Any) -> None:
-        self._show_result()
-        self._close()
+        # After SIGTERM Locust shuts down twice, in two greenlets. The one that began must end first: it ends the process.
+        with self._quitting:
+            if not self._closed:
+                self._show_result()
+                self._close()
+                self._closed = True
 
     def _show_result(self) -> None:
         if self._unseen:
@@ -207,7 +220,6 @@ class MasterSession(_Reporting):
         super().__init__(environment, runner)
         self._master: Any = runner
         self._setup: dict[str, Any] | None = None
-        self._asking: list[str] = []
         self._draining: set[str] = set()
         self._drained = Event()
         runner.register_message(HELLO, self._on_hello)
@@ -219,16 +231,14 @@ class MasterSession(_Reporting):
 
     def _use(self, cluster: dict[str, Any]) -> None:
         self._setup = {"cluster": cluster, "scenario": self._scenario.model_dump(mode="json")}
-        for worker in self._asking:
-            self._answer(worker)
+        for worker in self._master.clients.all:
+            self._tell(worker.id)
 
     def _on_hello(self, msg: Any, **_: Any) -> None:
-        if self._setup is None:
-            self._asking.append(msg.node_id)
-        else:
-            self._answer(msg.node_id)
+        if self._setup is not None:
+            self._tell(msg.node_id)
 
-    def _answer(self, worker: str) -> None:
+    def _tell(self, worker: str) -> None:
         self._master.send_message(SETUP, {**(self._setup or {}), "worker": self._master.get_worker_index(worker)}, worker)
 
     def _on_worker_report(self, data: dict[str, Any], **_: Any) -> None:
@@ -269,12 +279,22 @@ class WorkerSession:
         events.quitting.add_listener(self._on_quitting)
         events.quit.add_listener(self._on_quit)
         runner.greenlet.spawn(self._ask)
+        if environment.parsed_options is not None and environment.parsed_options.processes:
+            gevent.spawn(self._end_with_master, os.getppid())
 
     def _ask(self) -> None:
-        # Again and again: the master may not listen yet.
+        # The master tells it to those that it knows when the servers are up; this is for a worker that comes later.
+        gevent.sleep(HELLO_SECONDS)
         while not self.engine.configured:
             self._runner.send_message(HELLO)
             gevent.sleep(HELLO_SECONDS)
+
+    def _end_with_master(self, master: int) -> None:
+        # Locust's own heartbeat would let the orphan load servers that are gone for another minute.
+        while os.getppid() == master:
+            gevent.sleep(ORPHAN_SECONDS)
+        self.engine.close()
+        os._exit(RUN_FAILED)
 
     def _on_setup(self, msg: Any, **_: Any) -> None:
         if not self.engine.configured:

@@ -143,3 +143,7 @@ class TrioChannel:
             if not data:
                 return None
             self._decoder.feed(data)
+
+    async def aclose(self) -> None:
+        """Close the socket. A checkpoint; closed also when cancelled."""
+        await self._stream.aclose()

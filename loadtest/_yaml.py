@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,32 +41,49 @@ class Document:
         return known, self.lines[known]
 
 
+class _Lines:
+    """The lines of a text as editors count them: YAML also ends lines at U+0085 and its like."""
+
+    def __init__(self, text: str) -> None:
+        self._ends = [index for index, character in enumerate(text) if character == "\n"]
+
+    def of(self, mark: yaml.Mark | None) -> int:
+        return bisect_left(self._ends, mark.index) + 1 if mark is not None else 1
+
+
 class _Constructor(yaml.SafeLoader):
+    def __init__(self, text: str, lines: _Lines) -> None:
+        super().__init__(text)
+        self._lines = lines
+
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         # PyYAML lets the ValueError of int("", 2) or date(2024, 13, 1) escape without a line.
         try:
             return super().construct_object(node, deep=deep)
         except (ValueError, OverflowError, IndexError, KeyError, TypeError) as error:
-            raise YamlMistake(_line(node), f"not a value that YAML knows: {error}") from error
+            raise YamlMistake(self._lines.of(node.start_mark), f"not a value that YAML knows: {error}") from error
 
 
 def parse(text: str) -> Document:
     """Parse one YAML document. Raises `YamlMistake`, also for a key that is given twice."""
+    count = _Lines(text)
     try:
-        loader = _Constructor(text)
+        loader = _Constructor(text, count)
         node = loader.get_single_node()
         if node is None:
             raise YamlMistake(1, "the file is empty")
-        lines: dict[Path, int] = {(): _line(node)}
-        for path, line in _walk(node, (), ()):
+        lines: dict[Path, int] = {(): count.of(node.start_mark)}
+        for path, line in _walk(node, (), (), count):
             if path in lines:
                 raise YamlMistake(line, f"given twice; the first is in line {lines[path]}", path)
             lines[path] = line
         data = loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if "<stream end>" in (error.problem or "") and error.context_mark:
+            mark = error.context_mark  # what is not closed, not where the file ends
         problem = " ".join(part for part in (error.context, error.problem) if part)
-        raise YamlMistake(mark.line + 1 if mark else 1, f"not valid YAML: {problem}") from error
+        raise YamlMistake(count.of(mark), f"not valid YAML: {problem}") from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position if isinstance(error.position, int) else 0) + 1
         raise YamlMistake(line, f"not valid YAML: {error.reason}") from error
@@ -74,28 +92,18 @@ def parse(text: str) -> Document:
     return Document(data, lines)
 
 
-def _line(node: yaml.Node) -> int:
-    line: int = node.start_mark.line
-    return line + 1
-
-
-def _walk(node: yaml.Node, path: Path, above: tuple[int, ...]) -> Iterator[tuple[Path, int]]:
+def _walk(node: yaml.Node, path: Path, above: tuple[int, ...], count: _Lines) -> Iterator[tuple[Path, int]]:
     if id(node) in above:
-        raise YamlMistake(_line(node), "an alias that contains itself", path)
+        raise YamlMistake(count.of(node.start_mark), "an alias that contains itself", path)
     above = (*above, id(node))
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            name = _key(key)
-            yield (*path, name), _line(key)
-            yield from _walk(value, (*path, name), above)
+            line = count.of(key.start_mark)
+            if not isinstance(key, yaml.ScalarNode):
+                raise YamlMistake(line, "a key must be a plain word", path)
+            yield (*path, key.value), line
+            yield from _walk(value, (*path, key.value), above, count)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            yield (*path, index), _line(item)
-            yield from _walk(item, (*path, index), above)
-
-
-def _key(node: yaml.Node) -> str:
-    value: Hashable = node.value if isinstance(node, yaml.ScalarNode) else None
-    if not isinstance(value, str):
-        raise YamlMistake(_line(node), "a key must be a plain word")
-    return value
+            yield (*path, index), count.of(item.start_mark)
+            yield from _walk(item, (*path, index), above, count)

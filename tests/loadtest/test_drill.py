@@ -1,0 +1,162 @@
+"""`locust -f loadtest/`, headless, on real MariaDB: that it measures, says so, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.loadtest.locust_process import SCENARIO, Locust
+
+pytestmark = pytest.mark.mariadb
+
+OPERATIONS = ["get", "find", "insert", "incr", "decr", "update", "delete"]
+ROW = re.compile(r"^  (\w+) +([\d,]+) +([\d,]+) +([\d,]+)((?: +\d+\.\d{3}){5}) *$", re.MULTILINE)
+
+
+def rows(text: str) -> dict[str, tuple[int, int, list[float]]]:
+    """Count, failures and the latencies in milliseconds of each operation in the result."""
+    return {
+        name: (int(count.replace(",", "")), int(failures.replace(",", "")), list(map(float, latencies.split())))
+        for name, count, failures, _, latencies in ROW.findall(text)
+    }
+
+
+def assert_good_result(locust: Locust) -> None:
+    found = rows(locust.stdout)
+    assert list(found) == [*OPERATIONS, "all"], locust.describe()
+    for count, failures, latencies in found.values():
+        assert count > 0
+        assert failures == 0
+        assert latencies == sorted(latencies)
+    assert found["all"][0] == sum(count for name, (count, _, _) in found.items() if name != "all")
+    assert "WARNING" not in locust.stderr, locust.describe()
+    assert "Traceback" not in locust.stderr, locust.describe()
+
+
+def test_a_run_prints_one_row_per_operation_and_exits_0() -> None:
+    with Locust("--headless", "--only-summary", scenario=SCENARIO.replace("readers: 1", "readers: 2")) as locust:
+        assert locust.finish() == 0, locust.describe()
+        assert_good_result(locust)
+        assert "8 total users" in locust.stderr
+        assert "Run time limit set to 2 seconds" in locust.stderr
+        # Locust's own tables of whole milliseconds would only be noise.
+        assert "Response time percentiles" not in locust.stderr
+
+
+def test_writes_go_through_sql_where_the_scenario_says_so() -> None:
+    scenario = SCENARIO.replace("{readers: 1}", "{readers: 1, topology: write-through}")
+    with Locust("--headless", "--only-summary", scenario=scenario) as locust:
+        assert locust.finish() == 0, locust.describe()
+        assert_good_result(locust)
+
+
+def test_the_command_line_has_the_last_word_on_users_and_time() -> None:
+    with Locust("--headless", "--only-summary", "-u", "3", "-t", "1s") as locust:
+        assert locust.finish() == 0, locust.describe()
+        assert "3 total users" in locust.stderr
+        assert "Run time limit set to 1 seconds" in locust.stderr
+
+
+def test_without_options_it_is_the_mixed_scenario() -> None:
+    with Locust("--headless", "--only-summary", scenario=None) as locust:
+        locust.wait_for("Ramping to 64 users")
+        assert "starting 3 MariaDB servers" in locust.stderr
+
+
+def test_the_environment_may_say_what_the_command_line_does_not(tmp_path: Path) -> None:
+    (tmp_path / "five.yaml").write_text(SCENARIO.replace("users: 8", "users: 5"))
+    env = {"LOCUST_SCENARIO": str(tmp_path / "five.yaml"), "LOCUST_RUN_TIME": "1s"}
+    with Locust("--headless", "--only-summary", scenario=None, env=env) as locust:
+        assert locust.finish() == 0, locust.describe()
+        assert "5 total users" in locust.stderr
+        assert "Run time limit set to 1 seconds" in locust.stderr
+
+
+def test_two_workers_are_merged_in_the_master() -> None:
+    with Locust("--headless", "--only-summary", "--json", "--processes", "2", "-t", "4s") as locust:
+        locust.wait_for("All users spawned")
+        assert len(locust.processes("loadtest._engine")) == 2
+        assert len(locust.processes("loadtest._controller")) == 1
+        assert locust.finish() == 0, locust.describe()
+        assert_good_result(locust)
+        # Locust's own count, of what its workers reported to it, is the same to the last operation.
+        for name in OPERATIONS:
+            match = re.search(rf'"name": "{name}",.*?"num_requests": (\d+),', locust.stdout, re.DOTALL)
+            assert match is not None, locust.describe()
+            assert int(match[1]) == rows(locust.stdout)[name][0]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("moment", ["starting 2 MariaDB servers", "All users spawned"])
+def test_whatever_ends_locust_nothing_stays_behind(signum: signal.Signals, moment: str) -> None:
+    with Locust("--headless", "--only-summary", "-t", "60s") as locust:
+        locust.wait_for(moment)
+        assert len(locust.processes()) > 2, "or this test looks for the wrong processes"
+        if signum == signal.SIGINT:
+            os.killpg(locust.process.pid, signum)  # as a terminal does
+        else:
+            os.kill(locust.process.pid, signum)
+        if moment == "All users spawned" and signum != signal.SIGKILL:
+            assert locust.finish() == 0, locust.describe()
+            assert "all" in rows(locust.stdout), locust.describe()
+        else:
+            locust.process.wait(20)
+        assert "Traceback" not in locust.stderr, locust.describe()
+
+
+def test_workers_end_with_a_master_that_was_killed() -> None:
+    with Locust("--headless", "--only-summary", "--processes", "2", "-t", "60s") as locust:
+        locust.wait_for("All users spawned")
+        assert len(locust.processes("-m locust")) == 3
+
+
+def test_ctrl_c_ends_master_and_workers_with_a_result() -> None:
+    with Locust("--headless", "--only-summary", "--processes", "2", "-t", "60s") as locust:
+        locust.wait_for("All users spawned")
+        os.killpg(locust.process.pid, signal.SIGINT)
+        locust.process.wait(20)
+        assert "all" in rows(locust.stdout), locust.describe()
+        assert "Traceback" not in locust.stderr, locust.describe()
+
+
+@pytest.mark.parametrize("processes", [[], ["--processes", "2"]])
+def test_an_engine_that_dies_is_reported_and_fails_the_run(processes: list[str]) -> None:
+    with Locust("--headless", "--only-summary", "-t", "60s", *processes) as locust:
+        locust.wait_for("All users spawned")
+        engine = locust.processes("loadtest._engine")[0]
+        os.kill(engine, signal.SIGKILL)
+        assert locust.finish() == 1, locust.describe()
+        assert f"the load engine (process {engine}) died: killed by SIGKILL" in locust.stderr
+        assert "Traceback" not in locust.stderr, locust.describe()
+
+
+def test_a_controller_that_dies_is_reported_and_fails_the_run() -> None:
+    with Locust("--headless", "--only-summary", "-t", "60s") as locust:
+        locust.wait_for("All users spawned")
+        os.kill(locust.processes("loadtest._controller")[0], signal.SIGKILL)
+        assert locust.finish() == 1, locust.describe()
+        assert "the controller of the servers died: killed by SIGKILL" in locust.stderr
+
+
+def test_failures_are_counted_named_and_give_exit_code_1() -> None:
+    with Locust("--headless", "--only-summary", "-t", "5s") as locust:
+        locust.wait_for("All users spawned")
+        writer = [
+            pid for pid in locust.processes("mariadbd") if "writer/" in _command(pid) and "_keeper.py" not in _command(pid)
+        ]
+        assert len(writer) == 1, locust.describe()
+        os.kill(writer[0], signal.SIGKILL)
+        assert locust.finish() == 1, locust.describe()
+        count, failures, _ = rows(locust.stdout)["all"]
+        assert 0 < failures < count
+        assert rows(locust.stdout)["get"][1] == 0, "the reader is alive"
+        assert re.search(r"[\d,]+ x insert: \w*ConnectionError: ", locust.stdout), locust.describe()
+
+
+def _command(pid: int) -> str:
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read().replace(b"\0", b" ").decode()

@@ -1,0 +1,171 @@
+"""The engine and the controller as processes: what they send up, and how they end. No servers are needed here."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+
+from loadtest._batch import Batch
+from loadtest._cluster import Cluster, Server
+from loadtest._scenario import parse_scenario
+from loadtest._wire import TrioChannel
+from tests.loadtest.locust_process import ROOT
+
+SCENARIO = "name: x\ntable: {rows: 100}\nmix: {get: 50, insert: 50, delete: 20}\n"
+
+
+class Child:
+    """An engine or controller, with us in Locust's place."""
+
+    def __init__(self, channel: TrioChannel, process: trio.Process) -> None:
+        self.channel = channel
+        self.process = process
+
+    async def send(self, kind: str, **message: Any) -> None:
+        await self.channel.send({"type": kind, **message})
+
+    async def until(self, kind: str) -> tuple[dict[str, Any], list[Batch]]:
+        """The next message of this kind, and the statistics that came before it."""
+        batches: list[Batch] = []
+        with trio.fail_after(15):
+            while (message := await self.channel.receive()) is not None:
+                if message["type"] == kind:
+                    return message, batches
+                if message["type"] == "batch":
+                    batches.append(Batch.from_wire(message))
+        raise AssertionError(f"it ended without {kind!r}")
+
+    async def ends(self) -> int:
+        with trio.fail_after(10):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def child(module: str) -> AsyncIterator[Child]:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-m", module, str(theirs.fileno())],
+            cwd=ROOT,
+            pass_fds=[theirs.fileno()],
+            stderr=subprocess.DEVNULL,
+        )
+    channel = TrioChannel.from_fd(ours.detach())
+    try:
+        yield Child(channel, process)
+    finally:
+        await channel.aclose()
+        with trio.move_on_after(10) as patience:
+            await process.wait()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        assert not patience.cancelled_caught, "it outlived us"
+
+
+def setup(port: int = 1, text: str = SCENARIO) -> dict[str, Any]:
+    server = {"host": "127.0.0.1", "read_port": port, "write_port": port, "read_secret": "r", "write_secret": "w"}
+    cluster = Cluster("external", "", "", tuple(Server(name, **server) for name in ("writer", "reader-1")))  # type: ignore[arg-type]
+    scenario = parse_scenario(text, "x").model_dump(mode="json")
+    return {"cluster": cluster.to_dict(), "scenario": scenario, "worker": 0}
+
+
+async def test_an_engine_counts_failures_and_goes_on() -> None:
+    async with child("loadtest._engine") as engine:
+        await engine.send("setup", **setup())
+        await engine.until("ready")
+        await engine.send("start", run=1)
+        await engine.send("users", count=4)
+        log, batches = await engine.until("log")
+        assert log["level"] == 30
+        assert "127.0.0.1:1" in log["line"]
+        await trio.sleep(0.6)
+        await engine.send("stop")
+        batches += (await engine.until("stopped"))[1]
+        whole = batches[0]
+        for batch in batches[1:]:
+            assert whole.end == batch.start, "batches follow each other without a gap"
+            whole.add(batch)
+        assert set(whole.operations) <= {"get", "insert", "delete"}
+        for operation in whole.operations.values():
+            assert not operation.ok
+            assert operation.failed.total() == operation.errors.total() > 0
+            assert all("ConnectionError: " in message for message in operation.errors)
+        await engine.channel.aclose()
+        assert await engine.ends() == 0
+
+
+async def test_an_engine_runs_again_and_reports_nothing_in_between() -> None:
+    async with child("loadtest._engine") as engine:
+        await engine.send("setup", **setup())
+        await engine.until("ready")
+        for run in (1, 2):
+            await engine.send("users", count=9)  # of no run: without effect
+            await engine.send("start", run=run)
+            await engine.send("users", count=3)
+            await engine.send("users", count=1)
+            await engine.send("stop")
+            await engine.until("stopped")
+        await engine.send("stop")
+        await engine.until("stopped")
+
+
+@pytest.mark.parametrize("module", ["loadtest._engine", "loadtest._controller"])
+async def test_a_child_ends_with_its_parent(module: str) -> None:
+    async with child(module) as process:
+        await process.channel.aclose()
+        assert await process.ends() == 0
+
+
+async def test_an_engine_ends_at_sigterm_but_not_at_ctrl_c() -> None:
+    async with child("loadtest._engine") as engine:
+        await engine.send("setup", **setup())
+        await engine.until("ready")
+        await engine.send("start", run=1)
+        await engine.send("users", count=4)
+        await engine.until("batch")
+        engine.process.send_signal(signal.SIGINT)
+        await engine.until("batch")
+        engine.process.send_signal(signal.SIGTERM)
+        assert await engine.ends() == 0
+
+
+async def test_an_engine_that_fails_says_why_in_one_line() -> None:
+    async with child("loadtest._engine") as engine:
+        await engine.send("oops\nsecond line")
+        fatal, _ = await engine.until("fatal")
+        assert fatal["line"] == "AssertionError: no such message: oops second line"
+        assert await engine.ends() == 1
+
+
+async def test_a_controller_says_in_one_line_what_it_cannot_have() -> None:
+    scenario = parse_scenario(SCENARIO + "cluster: {kind: external}\n", "x").model_dump(mode="json")
+    async with child("loadtest._controller") as controller:
+        await controller.send("open", scenario=scenario)
+        failed, _ = await controller.until("failed")
+        assert "external" in failed["line"]
+        assert "\n" not in failed["line"]
+        assert await controller.ends() == 2
+
+
+async def test_a_stop_does_not_wait_for_a_server_that_is_silent() -> None:
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+    async with listener, child("loadtest._engine") as engine:
+        port: int = listener.socket.getsockname()[1]
+        await engine.send("setup", **setup(port, "name: x\nmix: {insert: 1}\n"))
+        await engine.until("ready")
+        await engine.send("start", run=1)
+        await engine.send("users", count=2)
+        await trio.sleep(0.5)
+        started = trio.current_time()
+        await engine.send("stop")
+        await engine.until("stopped")
+        assert trio.current_time() - started < 5.5

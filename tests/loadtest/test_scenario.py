@@ -1,0 +1,230 @@
+"""Scenarios: what they mean, and that every mistake in one is a line that says where it is and what would be right."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest import _cluster
+from loadtest._scenario import CLUSTER_KINDS, TOPOLOGIES, Mix, Scenario, ScenarioError, load_scenario, parse_scenario
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def mistakes(text: str) -> list[str]:
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario(text, "s.yaml")
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_we_ship_is_valid_and_says_what_it_shows(path: Path) -> None:
+    scenario = load_scenario(path)
+    assert scenario.name == path.stem
+    assert path.read_text().startswith("# ")
+
+
+def test_the_mixed_scenario_is_what_the_readme_says() -> None:
+    scenario = load_scenario(ROOT / "scenarios/mixed.yaml")
+    assert scenario.mix.weights() == {"get": 70, "find": 15, "insert": 10, "incr": 5}
+    assert (scenario.table.rows, scenario.load.users, scenario.load.duration) == (10_000, 64, 20)
+
+
+def test_a_minimal_scenario_has_defaults_for_the_rest() -> None:
+    scenario = parse_scenario("name: x\nmix: {get: 1}\n", "s.yaml")
+    assert scenario.cluster.kind == "auto"
+    assert scenario.mix.get.weight == 1
+    assert scenario.mix.weights() == {"get": 1}
+
+
+def test_a_scenario_survives_the_way_to_a_child_process() -> None:
+    scenario = load_scenario(ROOT / "scenarios/mixed.yaml")
+    assert Scenario.model_validate(scenario.model_dump(mode="json")) == scenario
+
+
+def test_kinds_of_cluster_are_those_that_can_be_opened() -> None:
+    assert CLUSTER_KINDS == _cluster.KINDS
+    assert TOPOLOGIES == _cluster.TOPOLOGIES
+
+
+@pytest.mark.parametrize(
+    "text, seconds",
+    [("20s", 20), ("1m30s", 90), ("1m 30s", 90), ("1.5h", 5400), ("250ms", 0.25), ("20", 20), ("0.5", 0.5), ("1e1", None)],
+)
+def test_durations(text: str, seconds: float | None) -> None:
+    whole = f"name: x\nmix: {{get: 1}}\nload: {{duration: {text}}}\n"
+    if seconds is None:  # YAML 1.1 takes it for text
+        assert mistakes(whole)[0].startswith("s.yaml:3: load.duration: must be a duration such as 20s")
+    else:
+        assert parse_scenario(whole, "s.yaml").load.duration == seconds
+
+
+BASE = """\
+name: x            # 1
+mix:               # 2
+  get: 70          # 3
+  find:            # 4
+    weight: 15     # 5
+    limit: 10      # 6
+load:              # 7
+  users: 64        # 8
+  duration: 20s    # 9
+"""
+
+
+@pytest.mark.parametrize(
+    "before, after, expected",
+    [
+        ("get: 70", "get: -5", "3: mix.get: must be 0 or more, not -5"),
+        ("get: 70", "get: .inf", "3: mix.get: must be a number, not inf"),
+        ("get: 70", "get: '7'", "3: mix.get: must be a number, not the text '7'"),
+        ("get: 70", "get:", "3: mix.get: must be a number, not nothing"),
+        ("get: 70", "get: [1]", "3: mix.get: must be a number, not a list"),
+        ("get: 70", "gett: 70", "3: mix.gett: no such operation; did you mean get?"),
+        (
+            "get: 70",
+            "scan: 70",
+            "3: mix.scan: no such operation; there are get, find, insert, incr, decr, update, delete",
+        ),
+        ("weight: 15", "wieght: 15", "5: mix.find.wieght: unknown key; did you mean weight?"),
+        ("weight: 15", "weight: -1", "5: mix.find.weight: must be 0 or more, not -1"),
+        ("limit: 10", "limit: 0", "6: mix.find.limit: must be 1 or more, not 0"),
+        ("limit: 10", "limit: 1.5", "6: mix.find.limit: must be a whole number, not 1.5"),
+        ("limit: 10", "weight: 3", "6: mix.find.weight: given twice; the first is in line 5"),
+        ("users: 64", "users: true", "8: load.users: must be a whole number, not true"),
+        ("users: 64", "users: 0", "8: load.users: must be 1 or more, not 0"),
+        ("duration: 20s", "duration: 0", "9: load.duration: must be more than 0, not 0"),
+        ("duration: 20s", "durtion: 20s", "9: load.durtion: unknown key; did you mean duration?"),
+        (
+            "duration: 20s",
+            "duration: 20 parsecs",
+            "9: load.duration: must be a duration such as 20s, 1m30s or a number of seconds, not '20 parsecs'",
+        ),
+        ("name: x", "nmae: x", "1: name: is missing; add it, such as `name: mixed`"),
+        ("name: x", "name: 5", "1: name: must be text, not 5"),
+        ("  get: 70          # 3\n", "", None),
+        ("load:              # 7\n", "lead:\n", "7: lead: unknown key; did you mean load?"),
+        ("get: 70", "get: 70\n\tfind: 3", "4: not valid YAML: "),
+        ("get: 70", "get: {", "5: not valid YAML: "),
+        ("get: 70", "get: 2024-13-45", "3: not a value that YAML knows: "),
+        ("get: 70", "delete: 70", "2: mix: delete removes rows that the run has inserted"),
+        ("get: 70", "? [a, b]\n  : 70", "3: mix: a key must be a plain word"),
+        ("get: 70", "get: &a [*a]", "3: mix.get.0: an alias that contains itself"),
+        ("get: 70", "get: !!python/name:os.system 70", "3: not valid YAML: could not determine a constructor"),
+    ],
+)
+def test_each_mistake_is_named_with_its_line(before: str, after: str, expected: str | None) -> None:
+    assert before in BASE
+    text = BASE.replace(before, after)
+    if expected is None:
+        parse_scenario(text, "s.yaml")
+    else:
+        found = mistakes(text)
+        assert any(line.startswith(f"s.yaml:{expected}") for line in found), found
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("", "s.yaml:1: the file is empty"),
+        ("# nothing\n", "s.yaml:1: the file is empty"),
+        ("- a\n- b\n", "s.yaml:1: a scenario is a mapping that begins like `name: mixed`"),
+        ("just text", "s.yaml:1: a scenario is a mapping that begins like `name: mixed`"),
+        ("name: x\n---\nname: y\n", "s.yaml:2: not valid YAML: expected a single document"),
+        ("name: x\nmix: {}\n", "s.yaml:2: mix: needs at least one operation with a weight above 0"),
+        ("name: x\nmix: {get: 0}\n", "s.yaml:2: mix: needs at least one operation with a weight above 0"),
+        ("name: x\n", "s.yaml:1: mix: is missing; add it, such as `mix: {get: 70, insert: 30}`"),
+        ("name: x\nmix: 7\n", "s.yaml:2: mix: must be a mapping of keys, not 7"),
+        ("name: x\nmix: {get: 1}\ntable: {name: 'a b'}\n", "s.yaml:3: table.name: must be a plain SQL name"),
+        ("name: x\nmix: {get: 1}\ntable: {rows: 5, groups: 9}\n", "s.yaml:1: table.groups cannot be more"),
+        (
+            "name: x\nmix: {get: 1}\ncluster:\n  kind: mariabd\n",
+            "s.yaml:4: cluster.kind: must be 'auto', 'docker', 'mariadb', 'embedded' or 'external', not the text "
+            "'mariabd'; did you mean mariadb?",
+        ),
+        ("name: \x07\n", "s.yaml:1: not valid YAML: special characters are not allowed"),
+        ("a: " + "[" * 5000, "s.yaml:1: nested too deeply"),
+    ],
+)
+def test_whole_files_that_are_no_scenario(text: str, expected: str) -> None:
+    found = mistakes(text)
+    assert len(found) == 1
+    assert found[0].startswith(expected), found
+
+
+def test_every_mistake_is_reported_in_the_order_of_the_file() -> None:
+    text = BASE.replace("get: 70", "get: -1").replace("users: 64", "users: none").replace("limit: 10", "limti: 1")
+    assert [line.split(":")[1] for line in mistakes(text)] == ["3", "6", "8"]
+
+
+def test_anchors_and_merge_keys_work() -> None:
+    text = "name: x\nmix:\n  find: &f {weight: 1, limit: 7}\n  get: 1\n  insert: {weight: 1}\n"
+    assert parse_scenario(text, "s.yaml").mix.find.limit == 7
+    merged = "name: x\nmix:\n  find:\n    <<: {limit: 3}\n    weight: 1\n"
+    assert parse_scenario(merged, "s.yaml").mix.find.limit == 3
+    assert mistakes(merged.replace("limit", "limti"))[0].startswith("s.yaml:3: mix.find: ")
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "mixed.yaml").write_text("name: x\nmix: {get: 1}\n")
+    (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9\nmix: {get: 1}\n")
+    for name, expected in [
+        ("mixd.yaml", f"{tmp_path}/mixd.yaml: cannot be read: No such file or directory; did you mean {tmp_path}/mixed.yaml?"),
+        ("zzz", f"{tmp_path}/zzz: cannot be read: No such file or directory; there are {tmp_path}/latin.yaml, "),
+        ("latin.yaml", f"{tmp_path}/latin.yaml:1: is not UTF-8 text"),
+        ("", f"{tmp_path}: cannot be read: Is a directory"),
+        ("\0", f"{tmp_path}/\0: cannot be read: "),
+    ]:
+        with pytest.raises(ScenarioError) as caught:
+            load_scenario(tmp_path / name)
+        assert str(caught.value).startswith(expected)
+
+
+LINE = re.compile(r"s\.yaml:\d+: \S")
+
+
+def assert_scenario_or_clear_lines(text: str) -> None:
+    try:
+        assert isinstance(parse_scenario(text, "s.yaml"), Scenario)
+    except ScenarioError as error:
+        lines = str(error).split("\n")
+        assert all(LINE.match(line) and line.isprintable() for line in lines), lines
+        count = text.count("\n") + 1
+        assert all(1 <= int(line.split(":")[1]) <= count for line in lines), lines
+
+
+_words = st.sampled_from(["name", "mix", "load", "get", "users", "duration", "weight", "<<", "oops", "1", "~", "\x85"])
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10) | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_words, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(_values)
+def test_any_yaml_is_a_scenario_or_clear_lines(value: Any) -> None:
+    assert_scenario_or_clear_lines(yaml.safe_dump(value))
+
+
+@given(st.text(alphabet=st.sampled_from("ab:-[]{}&*!|>'\"#%@`,?\n\t 01_.e~<\0\x85é"), max_size=60))
+def test_any_text_is_a_scenario_or_clear_lines(text: str) -> None:
+    assert_scenario_or_clear_lines(text)
+
+
+@given(st.data())
+def test_any_damage_to_a_scenario_is_a_scenario_or_clear_lines(data: st.DataObject) -> None:
+    text = (ROOT / "scenarios/mixed.yaml").read_text()
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, min(len(text), start + 20)))
+    assert_scenario_or_clear_lines(text[:start] + data.draw(st.text(max_size=5)) + text[end:])
+
+
+@given(st.sampled_from(sorted(Mix.model_fields)), st.floats(max_value=-1e-9, allow_nan=False, allow_infinity=False))
+def test_any_negative_weight_is_refused_by_name(operation: str, weight: float) -> None:
+    assert mistakes(yaml.safe_dump({"name": "x", "mix": {operation: weight}}))[0].startswith(f"s.yaml:2: mix.{operation}: ")
