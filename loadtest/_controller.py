@@ -23,16 +23,19 @@ from loadtest._wire import TrioChannel
 async def main(fd: int) -> None:
     """Serve Locust's process at the other end of the socket `fd`."""
     channel = TrioChannel.from_fd(fd)
+    failure: str | None = None
     try:
         message = await channel.receive()
         if message is not None:
             await _own_servers(channel, Scenario.model_validate(message["scenario"]))
     except* ClusterError as errors:
-        await _fail(channel, str(_first(errors)))
+        failure = str(_first(errors))
     except* Exception as errors:
         traceback.print_exc()
         error = _first(errors)
-        await _fail(channel, f"{type(error).__name__}: {error}")
+        failure = f"{type(error).__name__}: {error}"
+    if failure is not None:  # not in the handlers: what they raise comes out in a group
+        await _fail(channel, failure)
 
 
 async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
