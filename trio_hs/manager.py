@@ -87,7 +87,7 @@ class Statistics:
 
 
 class _Caller:
-    """Sends requests of one line to the two pools and repeats them as far as the policy and safety allow."""
+    """Sends requests to the two pools and repeats them as far as the policy and safety allow."""
 
     def __init__(self, reader: Pool, writer: Pool, codec: Codec, retry: RetryPolicy) -> None:
         self.reader = reader
@@ -242,7 +242,6 @@ class Table:
         self, caller: _Caller, db: str, write_db: str, table: str, fields: Sequence[str], index_name: str | None
     ) -> None:
         self._caller = caller
-        self._write_db = write_db
         self._index = Index(db, table, fields, index_name)
         self._write_index = self._index if write_db == db else Index(write_db, table, fields, index_name)
         self._filtered: dict[tuple[str, tuple[str, ...]], Index] = {}
