@@ -1,6 +1,8 @@
 """A trio client for HandlerSocket, the plugin that reads and writes MariaDB's InnoDB rows without SQL."""
 
 from ._transport import Server
+from .columns import Column, Columns
+from .declared import DeclaredTable
 from .exceptions import (
     AuthenticationError,
     ColumnNotFoundError,
@@ -28,8 +30,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AuthenticationError",
+    "Column",
     "ColumnNotFoundError",
+    "Columns",
     "ConnectionError",
+    "DeclaredTable",
     "DecodingError",
     "DuplicateKeyError",
     "Filter",

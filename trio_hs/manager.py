@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 import trio
 
@@ -27,6 +27,10 @@ from .sockets import (
     open_pool,
     refusal_of,
 )
+
+if TYPE_CHECKING:
+    from .columns import Columns
+    from .declared import DeclaredTable
 
 T = TypeVar("T")
 
@@ -417,21 +421,53 @@ class Manager:
     def __init__(self, caller: _Caller, write_databases: Mapping[str, str]) -> None:
         self._caller = caller
         self._write_databases = dict(write_databases)
-        self._tables: dict[tuple[str, str, tuple[str, ...], str | None], Table] = {}
+        self._tables: dict[tuple[str, str, tuple[str, ...] | None, str | None, Columns | None], Table] = {}
 
     def __repr__(self) -> str:
         return f"<Manager reads {self._caller.reader!r} writes {self._caller.writer!r}>"
 
-    def table(self, db: str, table: str, fields: Sequence[str], index_name: str | None = None) -> Table:
-        """A handle on one table through one index. Nothing is sent; asking again for the same gives the same handle."""
+    @overload
+    def table(self, db: str, table: str, fields: Sequence[str], index_name: str | None = None) -> Table: ...
+
+    @overload
+    def table(
+        self, db: str, table: str, fields: Sequence[str] | None = None, index_name: str | None = None, *, columns: Columns
+    ) -> DeclaredTable: ...
+
+    def table(
+        self,
+        db: str,
+        table: str,
+        fields: Sequence[str] | None = None,
+        index_name: str | None = None,
+        *,
+        columns: Columns | None = None,
+    ) -> Table:
+        """A handle on one table through one index. Nothing is sent; asking again for the same gives the same handle.
+
+        With ``columns`` it checks every value before it is sent and gives back Python types: see :class:`DeclaredTable`.
+        ``fields`` may then be None for all columns but invisible and generated ones.
+        """
         if isinstance(fields, str):
             raise TypeError("fields must be a list of column names, not one str")
-        key = (db, table, tuple(fields), index_name)
+        if fields is None and columns is None:
+            raise TypeError("fields must be a list of column names, or columns must declare them")
+        key = (db, table, None if fields is None else tuple(fields), index_name, columns)
         handle = self._tables.get(key)
         if handle is None:
-            handle = Table(self._caller, db, self._write_databases.get(db, db), table, fields, index_name)
+            handle = self._new_table(*key)
             self._tables[key] = handle
         return handle
+
+    def _new_table(
+        self, db: str, table: str, fields: Sequence[str] | None, index_name: str | None, columns: Columns | None
+    ) -> Table:
+        write_db = self._write_databases.get(db, db)
+        if columns is None:
+            return Table(self._caller, db, write_db, table, fields or (), index_name)
+        from .declared import DeclaredTable  # it builds on this module
+
+        return DeclaredTable(self._caller, db, write_db, table, fields, index_name, columns)
 
     def statistics(self) -> Statistics:
         """How the servers are doing now. Costs little; meant to be asked every few seconds."""
