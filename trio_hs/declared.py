@@ -162,17 +162,16 @@ class DeclaredTable(Table):
         return insert_tail(index, self._caller.codec, [*tokens, *filling])
 
     def _step(self, column: Column, step: Any) -> bytes:
-        if not column.is_integer or (column.type == "bigint" and column.unsigned):
+        kind = f"{column.type}{' unsigned' if column.unsigned else ''}"
+        if not column.is_integer or kind == "bigint unsigned":
             raise ValueError(
-                f"column {column.name} is a {'bigint unsigned' if column.is_integer else column.type}: the server adds in 64 bits "
-                "with a sign; it would drop the fraction of other numbers, and turn 2**63 into 0"
+                f"column {column.name} is a {kind}: the server adds whole numbers in 64 bits with a sign; it would drop the "
+                "fraction of any other, and turn 2**63 into 0"
             )
-        if column.unsigned and isinstance(step, int) and step < 0:
-            raise ValueError(
-                f"column {column.name} is unsigned, and the server would clip at 0: use the opposite of a step of {step}"
-            )
-        if step is None:
-            raise TypeError(f"the step of column {column.name} must be an int, not None")
+        if not isinstance(step, int):
+            raise TypeError(f"the step of column {column.name} must be an int, not {type(step).__name__}")
+        if column.unsigned and step < 0:
+            raise ValueError(f"column {column.name} is unsigned: add or subtract a step of 0 or more, not {step}")
         return column.encode(step)
 
     # ---- operations ---------------------------------------------------------------------------------------------------
