@@ -68,6 +68,8 @@ class Column:
         if isinstance(self.members, str):
             raise TypeError(f"column {self.name}: members must be a list of str, not one str")
         object.__setattr__(self, "members", tuple(self.members))
+        if isinstance(self.default, set):
+            object.__setattr__(self, "default", frozenset(self.default))  # to be hashed
         try:
             _check_attributes(self)
             object.__setattr__(self, "_type", _TYPES[self.type][0](self))
@@ -260,21 +262,18 @@ class Columns:
     Raises TypeError or ValueError for a declaration that no table can have.
     """
 
-    __slots__ = ("_by_name", "_hash", "columns", "indexes")
-
-    columns: tuple[Column, ...]
-    indexes: Mapping[str, tuple[KeyPart, ...]]
+    __slots__ = ("_by_name", "_columns", "_hash", "_indexes")
 
     def __init__(self, columns: Iterable[Column], indexes: Mapping[str, Sequence[IndexPart]] | None = None) -> None:
-        self.columns = tuple(columns)
-        for column in self.columns:
+        self._columns = tuple(columns)
+        for column in self._columns:
             if not isinstance(column, Column):
                 raise TypeError(f"columns must hold Column objects, not a {type(column).__name__}")
-        self._by_name = {column.name: column for column in self.columns}
-        if not self.columns or len(self._by_name) < len(self.columns):
-            raise ValueError("columns is empty" if not self.columns else "two columns have the same name")
-        self.indexes = MappingProxyType({name: self._key(name, parts) for name, parts in (indexes or {}).items()})
-        self._hash = hash((self.columns, frozenset(self.indexes.items())))
+        self._by_name = {column.name: column for column in self._columns}
+        if len(self._by_name) < (len(self._columns) or 1):
+            raise ValueError("two columns have the same name" if self._columns else "columns is empty")
+        self._indexes = MappingProxyType({name: self._key(name, parts) for name, parts in (indexes or {}).items()})
+        self._hash = hash((self._columns, frozenset(self._indexes.items())))
 
     def _key(self, name: str, parts: Sequence[IndexPart]) -> tuple[KeyPart, ...]:
         if isinstance(parts, str) or not parts:
@@ -291,6 +290,16 @@ class Columns:
                 raise ValueError(f"index {name}: the prefix of column {column_name} must be at least 1, not {prefix!r}")
             key.append(KeyPart(column, prefix))
         return tuple(key)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns, in order."""
+        return self._columns
+
+    @property
+    def indexes(self) -> Mapping[str, tuple[KeyPart, ...]]:
+        """Each index's name and its columns."""
+        return self._indexes
 
     def column(self, name: str) -> Column:
         """The column of that name; ValueError when there is none."""
