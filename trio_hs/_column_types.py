@@ -122,10 +122,7 @@ class FloatingPoint(ColumnType):
     def _given_back(self, number: float) -> float:
         """What the server shows of it."""
         if self.single:
-            try:
-                number = float(struct.unpack("f", struct.pack("f", number))[0])
-            except OverflowError:
-                return float("inf")
+            number = float(struct.unpack("f", struct.pack("f", number))[0])  # infinite where it is too big
             if 0 < abs(number) < 1.1754943508222875e-38:
                 return 0.0
         if self.scale is not None:
@@ -426,12 +423,12 @@ class Packed(ColumnType):
 
 
 def _uuid(value: uuid.UUID) -> bytes:
-    # MariaDB keeps UUIDs of versions 1 to 5 with their parts in another order, and tells by these two bytes how it kept one. SQL
-    # refuses those that it could not tell; through HandlerSocket they came back with the parts exchanged (measured, all pairs).
+    # MariaDB keeps UUIDs of versions 1 to 5 with their parts in another order, and tells by these two bytes how it kept one.
+    # SQL refuses those that it could not tell; through HandlerSocket they come back with the parts exchanged (measured).
     data = value.bytes
     if data[6] & 0x80 and 0 < data[8] <= 0x80:
         raise ValueError(
-            f"cannot hold {value}: MariaDB has no UUIDs of version {data[6] >> 4} with the byte {data[8]:02x} there"
+            f"cannot hold {value}: with its bytes 6 and 8, {data[6]:02x} and {data[8]:02x}, its parts would be exchanged"
         )
     return data
 

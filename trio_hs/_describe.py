@@ -100,10 +100,7 @@ class _Reader:
         }
         columns = self._columns(checks)
         indexes = self._indexes()
-        try:
-            declared = Columns(columns, indexes)
-        except ValueError as error:
-            raise DescribeError(f"{self.name}: {error}") from None
+        declared = Columns(columns, indexes)
         self._warn(declared, checks)
         self._cursor.execute("SELECT VERSION() AS version")
         version = self._cursor.fetchone()["version"]
