@@ -491,7 +491,7 @@ async def test_a_read_is_hedged_and_the_first_answer_wins(nursery: trio.Nursery,
 
 
 async def test_a_hedged_read_waits_for_the_other_when_one_dies(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    async with managed(nursery, retry=RetryPolicy(hedge_after=0.02)) as (hs, fakes):
+    async with managed(nursery, retry=RetryPolicy(hedge_after=0.02, attempts=1)) as (hs, fakes):
         for _ in range(2):
             await hs.get("d", "t", ["id"], 1)
         for port in (1, 2):
@@ -549,6 +549,23 @@ async def test_a_cancelled_hedged_read_leaves_both_connections_in_order(
         for number in range(4):
             assert await hs.get("d", "t", ["id"], number) == [("id", str(number))]
         assert len(fakes[1].connections) == len(fakes[2].connections) == 1
+
+
+async def test_cancelled_hedged_reads_that_were_not_sent_are_withdrawn(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async with managed(nursery, retry=RetryPolicy(hedge_after=0.02)) as (hs, fakes):
+        for _ in range(2):
+            await hs.get("d", "t", ["id"], 1)
+        for port in (1, 2):
+            fakes[port].gate = trio.Event()
+        with trio.move_on_after(0.1):
+            async with trio.open_nursery() as callers:
+                for _ in range(3000):
+                    callers.start_soon(hs.get, "d", "t", ["id"], "gone")
+        assert [server.outstanding for server in hs.statistics().readers] == [1024, 1024]
+        for port in (1, 2):
+            fakes[port].gate.set()
 
 
 async def test_writes_are_never_hedged(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
