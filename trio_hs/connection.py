@@ -74,7 +74,7 @@ class Request:
 
     def __init__(self, lines: int = 1) -> None:
         self.lines = lines
-        self.answers: list[bytes] = []
+        self.answers: Sequence[bytes] = ()
         self.failure: BaseException | None = None
         self.task: trio.lowlevel.Task | None = None
 
@@ -339,10 +339,9 @@ class Connection:
         opened = self._opened.get(index)
         if opened is None:
             opened = self._open(index)
-        prefix = opened.prefix
         request.opened = opened
-        request.data = data = prefix + (tails[0] if request.lines == 1 else prefix.join(tails))
-        self._enqueue(request, data)
+        prefix = opened.prefix
+        self._enqueue(request, prefix + (tails[0] if request.lines == 1 else prefix.join(tails)))
         self._expected -= 1
         if self._expected <= 0 and not self._unsent and not more:
             self._flush()
@@ -355,14 +354,14 @@ class Connection:
         request = _OpenRequest()
         request.connection = self
         request.opened = opened
-        request.data = b"P\t" + opened.prefix + index.open_tail
-        self._enqueue(request, request.data)
+        self._enqueue(request, b"P\t" + opened.prefix + index.open_tail)
         if len(self._opened) >= MAX_OPENED and not self.worn:
             self.worn = True
             self._on_changed(self)
         return opened
 
     def _enqueue(self, request: Request, data: bytes) -> None:
+        request.data = data
         request.units = units = request.lines + len(data) // UNIT_BYTES
         if self._backlog or self.outstanding >= self._max_outstanding:
             self._backlog[request] = None
@@ -480,14 +479,16 @@ class Connection:
                 raise ProtocolError(f"an answer that nothing was asked for: {line[:60]!r}")
             request = sent[0]
             if request.lines == 1:
-                check_answer(line)
-                request.answers.append(line)
+                if not line.startswith(b"0\t"):
+                    check_answer(line)
+                request.answers = [line]
                 position += 1
             else:
                 part = lines[position : position + request.lines - len(request.answers)]
                 for line in part:
-                    check_answer(line)
-                request.answers += part
+                    if not line.startswith(b"0\t"):
+                        check_answer(line)
+                request.answers = [*request.answers, *part]
                 position += len(part)
                 if len(request.answers) < request.lines:
                     break

@@ -16,7 +16,20 @@ from ._instrument import Instrument, Instruments
 from ._transport import connect
 from .connection import Connection, Request
 from .exceptions import ConnectionError, HandlerSocketError, OperationalError, ProtocolError
-from .protocol import Codec, Filter, Index, Value, find_modify_tail, find_tail, get_tail, insert_tail, parse_number, parse_rows
+from .protocol import (
+    Codec,
+    Filter,
+    Index,
+    Value,
+    all_succeeded,
+    find_modify_tail,
+    find_tail,
+    get_tail,
+    insert_tail,
+    parse_each,
+    parse_number,
+    parse_rows,
+)
 from .sockets import (
     DEFAULT_TIMEOUT,
     Connect,
@@ -162,7 +175,7 @@ class _Caller:
             await first.wait()
             if first.failure is None and first.answers[0].startswith(b"0\t"):
                 try:
-                    return parse_rows(first.answers[0], index.width, self.codec)
+                    return parse_rows(first.answers[0], index, self.codec)
                 except ProtocolError as error:
                     garbled(first, index, operation, error, changes=False)
         return (await self._read_chunk(index, (tail,), operation, first))[0]
@@ -179,8 +192,9 @@ class _Caller:
         self, index: Index, tails: Sequence[bytes], operation: str, first: Request | None, since: float | None = None
     ) -> list[list[list[Any]]]:
         def parse(request: Request) -> list[list[list[Any]]]:
-            _raise_refusal(request, index, operation)
-            return [parse_rows(line, index.width, self.codec) for line in request.answers]
+            if not all_succeeded(request.answers):
+                _raise_refusal(request, index, operation)
+            return parse_each(request.answers, index, self.codec)
 
         return await self._perform(self.reader, index, tails, operation, parse, changes=False, first=first, since=since)
 
@@ -192,11 +206,24 @@ class _Caller:
         It is sent again only when it provably was not carried out, or with ``repeat``.
         """
 
+        first: Request | None = None
+        connection = self.writer.choose() if self._plain else None
+        if connection is not None:
+            await trio.lowlevel.checkpoint_if_cancelled()  # a caller that is cancelled already sends nothing
+            first = Request()
+            connection.submit(first, index, (tail,))
+            await first.wait()
+            if first.failure is None and first.answers[0].startswith(b"0\t"):
+                try:
+                    return parse_line(first.answers[0])
+                except ProtocolError as error:
+                    garbled(first, index, operation, error, changes=True)
+
         def parse(request: Request) -> T:
             _raise_refusal(request, index, operation)
             return parse_line(request.answers[0])
 
-        return await self._perform(self.writer, index, (tail,), operation, parse, changes=True, repeat=repeat)
+        return await self._perform(self.writer, index, (tail,), operation, parse, changes=True, repeat=repeat, first=first)
 
     async def insert_many(self, index: Index, tails: Sequence[bytes], operation: str) -> list[int | HandlerSocketError | None]:
         """The outcome of each of many inserts, in their order: the generated id, or None, or the error."""
@@ -206,7 +233,8 @@ class _Caller:
                 _raise_refusal(request, index, operation)
             outcomes: list[int | HandlerSocketError | None] = []
             for line in request.answers:
-                outcomes.append(refusal_of(request, line, index, operation) or parse_number(line) or None)
+                done = line.startswith(b"0\t")
+                outcomes.append((parse_number(line) or None) if done else refusal_of(request, line, index, operation))
             for number in range(len(outcomes), request.lines):
                 outcomes.append(failure_of(request, index, operation, changes=number < request.sent_lines))
             return outcomes
@@ -425,7 +453,8 @@ class Table:
         return self._filtered[key]
 
     def _named(self, rows: list[list[Any]]) -> list[Row]:
-        return [list(zip(self._index.columns, row, strict=True)) for row in rows]
+        columns = self._index.columns
+        return [list(zip(columns, row, strict=True)) for row in rows]
 
     async def get(self, value: Value) -> Row:
         """The row whose index begins with ``value``, or ``[]``. See :meth:`Manager.get`."""
@@ -438,7 +467,8 @@ class Table:
         index = self._index
         tails = [get_tail(token) for token in self._caller.codec.encode_all(values)]
         found = await self._caller.read_many(index, tails, "get_many")
-        return [list(zip(index.columns, rows[0], strict=True)) if rows else [] for rows in found]
+        columns = index.columns
+        return [list(zip(columns, rows[0], strict=True)) if rows else [] for rows in found]
 
     async def insert_many(self, rows: Sequence[Sequence[Value]]) -> list[int | HandlerSocketError | None]:
         """Inserts rows of one value per field, each with an outcome of its own. See :meth:`Manager.insert_many`."""
@@ -489,7 +519,7 @@ class Table:
         if not return_original:
             repeat = name in self._caller.retry.repeat_writes
             return await self._caller.write(index, tail, name, parse_number, repeat=repeat)
-        return await self._caller.write(index, tail, name, lambda line: parse_rows(line, index.width, self._caller.codec))
+        return await self._caller.write(index, tail, name, lambda line: parse_rows(line, index, self._caller.codec))
 
     async def update(
         self,

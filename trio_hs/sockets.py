@@ -567,7 +567,7 @@ def garbled(request: Request, index: Index, operation: str, error: ProtocolError
     """The error for the caller of a request whose answer makes no sense; its connection cannot be trusted any more."""
     request.connection.invalidate(error)
     request.failure = error
-    request.answers = []
+    request.answers = ()
     request.sent_lines = request.lines
     return failure_of(request, index, operation, changes=changes)
 
@@ -796,7 +796,7 @@ class ReadSocket:
             raise TypeError(f"a socket for reads carries out trio_hs.Find, not {request!r}")
         index = self._index(request.index_id)
         tail = find_tail(index, self._codec, *request[1:])
-        return _Job(index, tail, "find", False, lambda line: parse_rows(line, index.width, self._codec))
+        return _Job(index, tail, "find", False, lambda line: parse_rows(line, index, self._codec))
 
 
 class WriteSocket(ReadSocket):
@@ -842,7 +842,7 @@ class WriteSocket(ReadSocket):
             index = self._index(request.index_id)
             tail = find_modify_tail(index, self._codec, *request[1:])
             if request.modify_operation.endswith("?"):
-                return _Job(index, tail, "find_modify", True, lambda line: parse_rows(line, index.width, self._codec))
+                return _Job(index, tail, "find_modify", True, lambda line: parse_rows(line, index, self._codec))
             return _Job(index, tail, "find_modify", True, parse_number)
         if isinstance(request, Find):
             return super()._job(request)
