@@ -20,10 +20,11 @@ of bytes that completes no answer is silence too.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from typing import Any, TypeVar
 
 import trio
+from outcome import Outcome
 from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
 
 from ._transport import Transport
@@ -46,6 +47,25 @@ PROGRESS_BYTES = 1024
 MAX_OPENED = 10_000
 
 _NOT_OPENED = (2, "stmtnum")
+
+T = TypeVar("T")
+
+
+class _Woken(Outcome[None]):
+    """What a woken task receives: nothing. Unlike ``outcome.Value`` one object serves for ever; a fresh one for each request
+    was measured to be a tenth of a request's instructions."""
+
+    def unwrap(self) -> None:
+        pass
+
+    def send(self, gen: Generator[T, None, object]) -> T:
+        return gen.send(None)
+
+    async def asend(self, agen: AsyncGenerator[T, None]) -> T:
+        return await agen.asend(None)
+
+
+_WOKEN = _Woken()
 
 
 class _OpenedIndex:
@@ -103,9 +123,9 @@ class Request:
         """
         if self.failure is None and len(self.answers) < self.lines:
             self.task = current_task()
-            await wait_task_rescheduled(self._abort)
+            await wait_task_rescheduled(self.abort)
 
-    def _abort(self, _raise_cancel: Any) -> Abort:
+    def abort(self, _raise_cancel: Any) -> Abort:
         self.abandon()
         return Abort.SUCCEEDED
 
@@ -120,7 +140,7 @@ class Request:
         if task is None:
             return 0
         self.task = None
-        reschedule(task)
+        reschedule(task, _WOKEN)
         return 1
 
     def error(self, line: bytes) -> tuple[int, str] | None:
@@ -341,7 +361,7 @@ class Connection:
             opened = self._open(index)
         request.opened = opened
         prefix = opened.prefix
-        self._enqueue(request, prefix + (tails[0] if request.lines == 1 else prefix.join(tails)))
+        self._enqueue(request, prefix + tails[0] if request.lines == 1 else prefix + prefix.join(tails))
         self._expected -= 1
         if self._expected <= 0 and not self._unsent and not more:
             self._flush()
@@ -362,8 +382,8 @@ class Connection:
 
     def _enqueue(self, request: Request, data: bytes) -> None:
         request.data = data
-        request.units = units = request.lines + len(data) // UNIT_BYTES
-        if self._backlog or self.outstanding >= self._max_outstanding:
+        request.units = units = request.lines + (len(data) // UNIT_BYTES)
+        if self.outstanding >= self._max_outstanding or self._backlog:
             self._backlog[request] = None
         else:
             self.outstanding += units

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import trio
+from trio.lowlevel import current_task, wait_task_rescheduled
 
 from ._instrument import Instrument, Instruments
 from ._transport import connect
@@ -172,7 +173,9 @@ class _Caller:
             # The first attempt without the machinery behind it: it is mostly the only one.
             first = Request()
             connection.submit(first, index, (tail,))
-            await first.wait()
+            if first.failure is None:
+                first.task = current_task()
+                await wait_task_rescheduled(first.abort)
             if first.failure is None and first.answers[0].startswith(b"0\t"):
                 try:
                     return parse_rows(first.answers[0], index, self.codec)
@@ -460,7 +463,7 @@ class Table:
         """The row whose index begins with ``value``, or ``[]``. See :meth:`Manager.get`."""
         index = self._index
         rows = await self._caller.read(index, get_tail(self._caller.codec.encode(value)), "get")
-        return list(zip(index.columns, rows[0], strict=True)) if rows else []
+        return list(zip(index.columns, rows[0])) if rows else []  # noqa: B905  (parse_rows has seen to it)
 
     async def get_many(self, values: Sequence[Value]) -> list[Row]:
         """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
