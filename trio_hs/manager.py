@@ -215,13 +215,25 @@ class _Caller:
             await trio.lowlevel.checkpoint_if_cancelled()  # a caller that is cancelled already sends nothing
             first = Request()
             connection.submit(first, index, (tail,))
-            await first.wait()
+            if first.failure is None:
+                first.task = current_task()
+                await wait_task_rescheduled(first.abort)
             if first.failure is None and first.answers[0].startswith(b"0\t"):
                 try:
                     return parse_line(first.answers[0])
                 except ProtocolError as error:
                     garbled(first, index, operation, error, changes=True)
+        return await self._write(index, tail, operation, parse_line, repeat, first)
 
+    async def _write(
+        self,
+        index: Index,
+        tail: bytes,
+        operation: str,
+        parse_line: Callable[[bytes], T],
+        repeat: bool,
+        first: Request | None,
+    ) -> T:
         def parse(request: Request) -> T:
             _raise_refusal(request, index, operation)
             return parse_line(request.answers[0])

@@ -159,16 +159,17 @@ class Codec:
             return escape(value.encode(self._out))
         if value is None:
             return NULL
-        if isinstance(value, bytes | bytearray):
+        if isinstance(value, (bytes, bytearray)):
             return escape(bytes(value))
         text = _number_text(value)
         return text.encode() if self._ascii_based else escape(text.encode(self._out))
 
     def encode_all(self, values: Iterable[Value]) -> list[bytes]:
         """The tokens of several values."""
-        if isinstance(values, str | bytes | bytearray):
+        if isinstance(values, (str, bytes, bytearray)):
             raise TypeError(f"values must be a list of values, not one {type(values).__name__}")
-        values = list(values)
+        if not isinstance(values, (list, tuple)):
+            values = list(values)
         if len(values) >= BULK and self._ascii_based:
             kinds = set(map(type, values))
             if kinds == {int}:
@@ -335,13 +336,13 @@ def find_modify_tail(
     """A find, and what to do to the rows found: one value per column of the index, none for a delete."""
     if modify_operation not in MODIFY_OPERATIONS:
         raise ValueError(f"modify_operation must be one of {_listed(MODIFY_OPERATIONS)}, not {modify_operation!r}")
-    tokens = codec.encode_all(modify_values)
+    tokens = codec.encode_all(modify_values) if modify_values else []
     expected = 0 if modify_operation[0] == "D" else index.width
     if len(tokens) != expected:
         # The server would write the empty string into the rest, or add 0 to it, which mangles text and fractions.
         raise ValueError(f"{modify_operation!r} takes {expected} values, one per column, not {len(tokens)}")
     search = _search(index, codec, operation, values, limit, offset, in_, filters)
-    return b"\t".join([search, modify_operation.encode(), *tokens]) + b"\n"
+    return b"\t".join((search, modify_operation.encode(), *tokens)) + b"\n"
 
 
 def _listed(operations: Iterable[str]) -> str:
@@ -371,10 +372,13 @@ def _search(
     if not 0 < len(tokens) <= MAX_KEY_VALUES:
         raise ValueError(f"values must hold 1 to {MAX_KEY_VALUES} values of the key, not {len(tokens)}")
     conditions += [_filter(index, codec, condition) for condition in filters]
-    return b"".join([b"\t%b\t%d\t" % (operation.encode(), len(tokens)), b"\t".join(tokens), _limit(limit, offset), *conditions])
+    key = b"\t".join(tokens)
+    return b"\t%b\t%d\t%b%b%b" % (operation.encode(), len(tokens), key, _limit(limit, offset), b"".join(conditions))
 
 
 def _limit(limit: int, offset: int) -> bytes:
+    if type(limit) is type(offset) is int and 0 <= limit <= 1 and not offset:
+        return b"\t1\t0"
     for what, number in (("limit", limit), ("offset", offset)):
         if not isinstance(number, int) or isinstance(number, bool):
             raise TypeError(f"{what} must be an int, not {type(number).__name__}")
@@ -522,6 +526,8 @@ def parse_number(line: bytes) -> int:
     """The number that a modification's success carries (rows), or an insert's (generated id; 0 without one)."""
     if line == b"0\t1":
         return 0
+    if line == b"0\t1\t1":
+        return 1
     columns, payload = _payload(line)
     if payload is None:
         return 0
