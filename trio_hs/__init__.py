@@ -1,5 +1,6 @@
 """A trio client for HandlerSocket, the plugin that reads and writes MariaDB's InnoDB rows without SQL."""
 
+from ._instrument import Instrument
 from ._transport import Server
 from .columns import Column, Columns
 from .declared import DeclaredTable
@@ -24,7 +25,7 @@ from .exceptions import (
 )
 from .manager import Manager, RetryPolicy, Row, Statistics, Table, open_manager
 from .protocol import Filter, Value
-from .sockets import ReadSocket, ServerStatistics, WriteSocket, open_read_socket, open_write_socket
+from .sockets import Find, FindModify, Insert, ReadSocket, ServerStatistics, WriteSocket, open_read_socket, open_write_socket
 
 __version__ = "0.1.0"
 
@@ -38,10 +39,14 @@ __all__ = [
     "DecodingError",
     "DuplicateKeyError",
     "Filter",
+    "Find",
+    "FindModify",
     "ForeignKeyError",
     "HandlerSocketError",
     "IndexNotFoundError",
     "IndexedConnectionError",
+    "Insert",
+    "Instrument",
     "LockTimeoutError",
     "Manager",
     "OperationalError",

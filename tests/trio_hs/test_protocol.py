@@ -31,6 +31,7 @@ from trio_hs.protocol import (
 )
 
 INDEX = Index("d", "t", ["id", "n"], None, ["f", "g"])
+ONE, TWO = Index("d", "t", ["a"]), Index("d", "t", ["a", "b"])
 TEXT = Codec()
 BYTES = Codec(None)
 
@@ -297,11 +298,11 @@ def test_an_answer_without_end_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_rows() -> None:
-    assert parse_rows(b"0\t2", 2, TEXT) == []
-    assert parse_rows(b"0\t2\ta\t\0", 2, TEXT) == [["a", None]]
-    assert parse_rows(b"0\t1\t", 1, TEXT) == [[""]]
-    assert parse_rows(b"0\t1\ta\x01Ib\tc", 1, TEXT) == [["a\tb"], ["c"]]
-    assert parse_rows(b"0\t2\ta\tb\tc\td", 2, BYTES) == [[b"a", b"b"], [b"c", b"d"]]
+    assert parse_rows(b"0\t2", TWO, TEXT) == []
+    assert parse_rows(b"0\t2\ta\t\0", TWO, TEXT) == [["a", None]]
+    assert parse_rows(b"0\t1\t", ONE, TEXT) == [[""]]
+    assert parse_rows(b"0\t1\ta\x01Ib\tc", ONE, TEXT) == [["a\tb"], ["c"]]
+    assert parse_rows(b"0\t2\ta\tb\tc\td", TWO, BYTES) == [[b"a", b"b"], [b"c", b"d"]]
 
 
 def test_numbers() -> None:
@@ -313,7 +314,7 @@ def test_numbers() -> None:
 )
 def test_garbage_is_no_row(line: bytes) -> None:
     with pytest.raises(ProtocolError):
-        parse_rows(line, 2, TEXT)
+        parse_rows(line, TWO, TEXT)
 
 
 @pytest.mark.parametrize("line", [b"0\t1\tx", b"0\t2\t1\t2", b"0\t1\t1\t2", b"0\t1\t-1", b"1\t1\t121"])
@@ -340,7 +341,7 @@ def test_any_bytes_give_an_answer_or_a_protocol_error(line: bytes) -> None:
     for parse in (
         lambda: check_answer(line),
         lambda: error_of(line),
-        lambda: parse_rows(line, 2, BYTES),
+        lambda: parse_rows(line, TWO, BYTES),
         lambda: parse_number(line),
     ):
         try:
@@ -348,6 +349,6 @@ def test_any_bytes_give_an_answer_or_a_protocol_error(line: bytes) -> None:
         except ProtocolError:
             pass
     try:
-        parse_rows(line, 2, TEXT)
+        parse_rows(line, TWO, TEXT)
     except (ProtocolError, DecodingError):
         pass
