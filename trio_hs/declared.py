@@ -22,7 +22,7 @@ class _TypedCodec(Codec):
     """Tokens in, Python values out: columns encode for themselves, each in its own character set."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
-        super().__init__()
+        super().__init__(encoding=None)
         self._decoders = [column.decode for column in columns]
 
     def encode(self, value: Any) -> bytes:
@@ -30,6 +30,9 @@ class _TypedCodec(Codec):
 
     def decode(self, answer: bytes) -> list[Any]:
         return [decode(token) for decode, token in zip(cycle(self._decoders), answer.split(b"\t"), strict=False)]
+
+    def plain_text(self, answers: bytes) -> str | None:
+        return None  # each value goes through its column
 
 
 def _listed(what: str, values: Sequence[Any]) -> list[Any]:

@@ -192,6 +192,11 @@ async def test_a_value_that_does_not_fit_the_declaration_is_said(fake: Manager, 
         await fake.table("cars", "trucks", ["id", "added"], columns=TRUCKS).get(1)
 
 
+async def test_many_rows_are_typed_like_one(fake: Manager) -> None:
+    table = fake.table("cars", "trucks", ["id"], columns=TRUCKS)
+    assert await table.get_many(range(500)) == [[("id", number)] for number in range(500)]
+
+
 async def test_writes_go_to_the_twin(nursery: trio.Nursery, server: FakeServer) -> None:
     columns = Columns([Column("id", "int"), Column("n", "int", nullable=True)], {"PRIMARY": ["id"]})
     async with trio_hs.open_manager(

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from loadtest._cluster import Cluster
 from loadtest._mariadb import execute_sql
@@ -115,6 +117,7 @@ async def test_defaults_and_oddities(sql: Any, arguments: list[str], capsys: pyt
         ("set('x','y')", "'x,y'", Column("c", "set", members=["x", "y"], default=frozenset("xy"))),
         ("set('x','y')", "''", Column("c", "set", members=["x", "y"], default=frozenset())),
         ("enum('\\\\','e''\"')", "'e''\"'", Column("c", "enum", members=["\\", "e'\""], default="e'\"")),
+        (f"enum('{'x' * 40}','{'y' * 40}')", f"'{'x' * 40}'", Column("c", "enum", members=["x" * 40, "y" * 40], default="x" * 40)),
         ("varchar(9)", "'it''s'", Column("c", "varchar", length=9, default="it's")),
         ("varchar(9)", "''", Column("c", "varchar", length=9, default="")),
         ("varchar(30)", "'NULL'", Column("c", "varchar", length=30, default="NULL")),
@@ -288,6 +291,14 @@ def test_without_pymysql_the_command_says_how_to_get_it(
 def test_the_client_does_not_import_pymysql() -> None:
     check = "import sys, trio_hs, trio_hs.__main__; sys.exit('pymysql' in sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+@given(st.text("'\"\\\nab"))
+def test_text_is_quoted_as_formatters_do(text: str) -> None:
+    source = describing._quoted(text)
+    assert eval(source) == text
+    assert source.startswith('"' if text.count('"') <= text.count("'") else "'")
+    assert eval(describing._quoted(text.encode())) == text.encode()
 
 
 def test_as_a_module() -> None:
