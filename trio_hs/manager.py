@@ -59,6 +59,9 @@ DEFAULT_WRITE_SERVERS: Servers = [("inet", "localhost", 9999)]
 #: Some requests kill the server (docs/server.md). One whose connections died under it so often is not sent again.
 MAX_DEATHS = 2
 
+#: So many tables, or ways to filter one, are remembered; a program that makes up ever new ones must not grow without bound.
+MAX_HANDLES = 4096
+
 #: Many operations in one call go out in chunks of so many lines, so many chunks at once: enough to keep a server busy, and
 #: little enough that other tasks on the same connection have their turn.
 CHUNK_LINES = 128
@@ -468,6 +471,8 @@ class Table:
                 raise TypeError(f"a filter names its column, not {name!r}")
         key = (index.db, tuple(map(str, names)))
         if key not in self._filtered:
+            if len(self._filtered) >= MAX_HANDLES:
+                self._filtered.clear()
             self._filtered[key] = Index(index.db, index.table, index.columns, index.name, key[1])
         return self._filtered[key]
 
@@ -660,6 +665,8 @@ class Manager:
         handle = self._tables.get(key)
         if handle is None:
             handle = self._new_table(*key)
+            if len(self._tables) >= MAX_HANDLES:
+                self._tables.clear()
             self._tables[key] = handle
         return handle
 

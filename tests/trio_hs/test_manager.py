@@ -789,3 +789,15 @@ async def test_a_faulty_instrument_disturbs_nothing_and_is_dropped(
     with pytest.raises(TypeError, match="subclass"):
         async with trio_hs.open_manager(instruments=[Log]):  # type: ignore[list-item]
             pass
+
+
+async def test_handles_are_remembered_within_a_bound(
+    nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_hs.manager.MAX_HANDLES", 10)
+    async with managed(nursery) as (hs, _):
+        for number in range(100):
+            assert await hs.get("d", f"t{number}", ["id"], 1) == [("id", "1")]
+            await hs.find("d", "t", "=", ["id"], [1], filters=[Filter(f"c{number}", "=", 1)])
+        assert len(hs._tables) <= 10
+        assert len(hs.table("d", "t", ["id"])._filtered) <= 10
