@@ -27,7 +27,7 @@ Order: TypeAlias = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Column:
-    """A column's conversions. ``default`` is what an insert stores that leaves it out, or gives NULL where there can be none."""
+    """A column's conversions. ``default`` is what an insert stores that leaves it out, or gives NULL to a NOT NULL one."""
 
     name: str
     nullable: bool

@@ -1,20 +1,19 @@
 """Every operation of the client, in random sequences, against MariaDB and a model of it, and the tables that remain by SQL.
 
-``DIFFERENTIAL_OPERATIONS=1000000`` in the environment makes the run longer. A disagreement is shrunk to the fewest
-operations and printed with the seeds that make them.
+Each run is another one. In the environment, ``DIFFERENTIAL_SEED`` repeats one and ``DIFFERENTIAL_OPERATIONS=1000000`` makes it
+longer. A disagreement is cut down to the operations that it needs, and printed with the seeds that make them.
 """
 
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 import trio
-from hypothesis import HealthCheck, Phase, given, note, settings
-from hypothesis import strategies as st
 
 import trio_hs
 from loadtest._cluster import Cluster
@@ -23,10 +22,12 @@ from loadtest._mariadb import execute_sql
 from .differential_model import DATABASE, SCHEMAS, Table
 from .differential_operations import Clients, carry_out, expect, make
 
-pytestmark = [pytest.mark.mariadb, pytest.mark.timeout(900)]
-
 SEQUENCE = 200
 OPERATIONS = int(os.environ.get("DIFFERENTIAL_OPERATIONS", "20000"))
+SEED = int(os.environ.get("DIFFERENTIAL_SEED") or random.SystemRandom().getrandbits(64))
+SHRINK_SECONDS = 60.0
+
+pytestmark = [pytest.mark.mariadb, pytest.mark.timeout(120 + OPERATIONS // 100)]
 
 
 @pytest.fixture(scope="module")
@@ -63,38 +64,55 @@ async def rows_by_sql(cluster: Cluster, table: Table) -> list[list[bytes | None]
     return sorted((list(row.values()) for row in rows), key=repr)
 
 
-async def run(cluster: Cluster, seeds: Sequence[int]) -> None:
-    """Carries out the operations of these seeds on empty tables; raises AssertionError at the first disagreement."""
+async def disagreement(cluster: Cluster, seeds: Sequence[int]) -> str | None:
+    """Carries out the operations of these seeds on empty tables; says where client and model first disagree, if they do."""
     await execute_sql(cluster.writer, *(f"DELETE FROM {DATABASE}.{schema.name}" for schema in SCHEMAS))
     tables = {schema.name: Table(schema) for schema in SCHEMAS}
     async with AsyncExitStack() as stack:
         clients = await open_clients(cluster, stack)
         for seed in seeds:
             operation = make(seed)
-            answer = await carry_out(operation, clients)
+            try:
+                answer = await carry_out(operation, clients)
+            except Exception as error:
+                return f"{operation}\nraised {error!r}"
             expected = expect(operation, tables[operation.schema.name], answer)
-            note(f"{seed}: {operation}")
-            assert answer == expected, f"answer {answer}, expected {expected}, from {seed}: {operation}"
+            if answer != expected:
+                return f"{operation}\nanswered {answer!r}\nexpected {expected!r}"
     for table in tables.values():
-        expected_rows = sorted((list(row.values()) for row in table.rows), key=repr)
-        assert await rows_by_sql(cluster, table) == expected_rows, table.schema.name
+        expected = sorted((list(row.values()) for row in table.rows), key=repr)
+        rows = await rows_by_sql(cluster, table)
+        if rows != expected:
+            return f"{table.schema} holds\n{rows!r}\nexpected\n{expected!r}"
+    return None
 
 
-def test_every_operation_does_what_the_model_says(tables: Cluster) -> None:
+async def shrink(cluster: Cluster, seeds: list[int]) -> list[int]:
+    """A part of the sequence that still disagrees, with nothing left that can be left out alone."""
+    size = len(seeds)
+    with trio.move_on_after(SHRINK_SECONDS):
+        while size := size // 2:
+            start = 0
+            while start < len(seeds):
+                fewer = seeds[:start] + seeds[start + size :]
+                if await disagreement(cluster, fewer):
+                    seeds = fewer
+                else:
+                    start += size
+    return seeds
+
+
+async def test_every_operation_does_what_the_model_says(tables: Cluster) -> None:
+    rng = random.Random(SEED)
     done = 0
-
-    @settings(
-        max_examples=-(-OPERATIONS // SEQUENCE),
-        deadline=None,
-        phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
-        suppress_health_check=[HealthCheck.too_slow],
-        print_blob=True,
-    )
-    @given(st.lists(st.integers(0, 2**64 - 1), min_size=SEQUENCE, max_size=SEQUENCE))
-    def sequences(seeds: list[int]) -> None:
-        nonlocal done
-        trio.run(run, tables, seeds)
+    while done < OPERATIONS:
+        seeds = [rng.getrandbits(64) for _ in range(SEQUENCE)]
+        if await disagreement(tables, seeds):
+            seeds = await shrink(tables, seeds)
+            found = await disagreement(tables, seeds)
+            pytest.fail(
+                "\n".join([f"DIFFERENTIAL_SEED={SEED}", *(f"{seed}: {make(seed)}" for seed in seeds), str(found)]),
+                pytrace=False,
+            )
         done += len(seeds)
-
-    sequences()
     assert done >= OPERATIONS
