@@ -52,9 +52,9 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-@pytest.mark.parametrize("bound", [1024, 50])
-async def test_over_the_fake_server(nursery: trio.Nursery, bound: int) -> None:
-    """With a bound of 50 outstanding requests most of the tasks are in the backlog all the time."""
+async def test_over_the_fake_server(nursery: trio.Nursery) -> None:
+    """With a bound of 50 outstanding requests, so that most of the tasks are in the backlog all the time."""
+    bound = 50
     server = FakeServer(nursery)
     transport = await server.connect(trio_hs.Server("inet", "fake", 1))
     connection = Connection(transport, "fake", timeout=60, on_closed=lambda connection: None, max_outstanding=bound)

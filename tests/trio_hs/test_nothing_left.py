@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
 
 import trio_hs
 from loadtest._cluster import Cluster
@@ -62,7 +61,7 @@ async def normally(opens: Opens) -> None:
         assert await hs.get("left", "t", ["id"], 1) == [("id", "1")]
         assert await hs.update("left", "t", "=", ["n"], [1], [5]) == 1
         assert len(tasks()) > 2
-        assert await hs.get_many("left", "t", ["id"], range(3)) == [[], [("id", "1")], []]  # type: ignore[arg-type]
+        assert await hs.get_many("left", "t", ["id"], range(3)) == [[], [("id", "1")], []]
 
 
 async def unused(opens: Opens) -> None:
@@ -71,10 +70,13 @@ async def unused(opens: Opens) -> None:
 
 
 async def by_an_exception(opens: Opens) -> None:
-    with pytest.raises(LeavingError):
+    try:
         async with opens() as hs:
             await hs.get("left", "t", ["id"], 1)
             raise LeavingError
+    except LeavingError:  # itself, in no group
+        return
+    raise AssertionError("the user's exception was lost")
 
 
 async def by_cancellation(opens: Opens) -> None:
@@ -91,19 +93,24 @@ async def by_a_task_that_fails(opens: Opens) -> None:
         await hs.get("left", "t", ["id"], 1)
         raise LeavingError
 
-    with pytest.raises(ExceptionGroup) as caught:
+    failed = 0
+    try:
         async with opens() as hs, trio.open_nursery() as nursery:
             for _ in range(5):
                 nursery.start_soon(fail, hs)
-    assert caught.group_contains(LeavingError)
+    except* LeavingError as group:
+        failed = len(group.exceptions)
+    assert 1 <= failed <= 5
 
 
-async def while_suspended(opens: Opens) -> None:
-    with pytest.raises(LeavingError):
-        async with opens() as hs:
-            await hs.get("left", "t", ["id"], 1)
+async def out_of_suspended(opens: Opens) -> None:
+    async with opens() as hs:
+        await hs.get("left", "t", ["id"], 1)
+        try:
             async with hs.suspended():
                 raise LeavingError
+        except LeavingError:
+            return  # and with it the outer block
 
 
 async def after_purge(opens: Opens) -> None:
@@ -135,8 +142,15 @@ async def with_requests_in_flight(opens: Opens) -> None:
 
 
 ENDINGS = [
-    normally, unused, by_an_exception, by_cancellation, by_a_task_that_fails, while_suspended, after_purge, with_requests_in_flight,
-]  # fmt: skip
+    normally,
+    unused,
+    by_an_exception,
+    by_cancellation,
+    by_a_task_that_fails,
+    out_of_suspended,
+    after_purge,
+    with_requests_in_flight,
+]
 
 
 @pytest.fixture(scope="module")
@@ -172,36 +186,26 @@ async def test_the_real_server(table: Cluster, ending: Callable[[Opens], Awaitab
 async def test_a_write_that_waits_for_a_lock(table: Cluster) -> None:
     """The server sits on the request; the block ends all the same, and the caller learns that nobody knows the outcome."""
     server = table.writer
-    hold, held = trio.Event(), trio.Event()
     errors: list[trio_hs.ConnectionError] = []
 
-    async def lock() -> None:
-        # The plugin's own lock: its writer waits for it, without a row lock or a timeout of 50 s.
-        await execute_sql(server, "SELECT GET_LOCK('handlersocket_wr', 1)", "SELECT SLEEP(1)")
-        hold.set()
+    async def write(hs: Manager) -> None:
+        with pytest.raises(trio_hs.ConnectionError) as caught:
+            await hs.update("left", "t", "=", ["n"], [1], [6])
+        errors.append(caught.value)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(lock)
+        # The plugin's own lock: its writer waits until this connection ends.
+        nursery.start_soon(execute_sql, server, "SELECT GET_LOCK('handlersocket_wr', 1)", "SELECT SLEEP(1)")
         await trio.sleep(0.2)
-        before = tasks()
+        before = tasks(), descriptors()
         async with trio.open_nursery() as users:
             async with trio_hs.open_manager(
                 write_servers=[("inet", server.host, server.write_port)], write_secret=server.write_secret
             ) as hs:
-
-                async def write() -> None:
-                    try:
-                        await hs.update("left", "t", "=", ["n"], [1], [6])
-                    except trio_hs.ConnectionError as error:
-                        errors.append(error)
-
-                users.start_soon(write)
+                users.start_soon(write, hs)
                 await trio.sleep(0.3)
-                held.set()
-            await wait_all_tasks_blocked()
-        assert [error.maybe_applied for error in errors] == [True]
-        assert tasks() == before
-        assert not hold.is_set()
+        assert (tasks(), descriptors()) == before
+    assert [error.maybe_applied for error in errors] == [True]
 
 
 async def closed_port() -> int:
