@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import islice
@@ -27,15 +27,22 @@ Order: TypeAlias = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Column:
-    """A column's conversions. ``default`` is what an insert stores that leaves it out, or gives NULL to a NOT NULL one."""
+    """A column's conversions. ``zero`` is the type's empty value, ``declared`` the column's DEFAULT."""
 
     name: str
     nullable: bool
-    default: bytes
+    zero: bytes
+    declared: bytes | None = field(default=None, kw_only=True)
 
     @property
     def sql(self) -> str:
-        return f"{self.name} {self.type_sql} {'NULL' if self.nullable else 'NOT NULL'}"
+        null = "NULL" if self.nullable else "NOT NULL"
+        return f"{self.name} {self.type_sql} {null}" + (f" DEFAULT {self.declared.decode()}" if self.declared else "")
+
+    @property
+    def default(self) -> bytes:
+        """What an insert stores that leaves the column out: never NULL, which without a DEFAULT is what SQL would store."""
+        return self.zero if self.declared is None else self.declared
 
     @property
     def type_sql(self) -> str:
@@ -60,8 +67,8 @@ class Column:
         return None if value is None else self.store(value)
 
     def sought(self, value: Any) -> Stored:
-        """What a lookup compares with: in a NOT NULL column, NULL stands for the default."""
-        return self.default if value is None and not self.nullable else self.stored(value)
+        """What a lookup compares with: in a NOT NULL column, NULL stands for the empty value, whatever the DEFAULT is."""
+        return self.zero if value is None and not self.nullable else self.stored(value)
 
     def order_of(self, stored: Stored, prefix: int | None = None) -> Order:
         return (0,) if stored is None else (1, self.order(stored if prefix is None else self.cut(stored, prefix)))
@@ -301,7 +308,7 @@ SCHEMAS = [
             Integer("a", True, b"0"),
             Text("b", True, b""),
             Text("c", False, b"", collation="utf8mb4_general_ci"),
-            Integer("u", False, b"0", "INT UNSIGNED", 0, 2**32 - 1),
+            Integer("u", False, b"0", "INT UNSIGNED", 0, 2**32 - 1, declared=b"7"),
             Integer("g", True, b"0", "BIGINT", -(2**63), 2**63 - 1),
             Integer("h", True, b"0", "BIGINT UNSIGNED", 0, 2**64 - 1),
             Binary("v", True, b""),
@@ -342,7 +349,7 @@ SCHEMAS = [
             # The largest id would be the last: inserts without one fail from then on, even when it is deleted.
             Integer("id", False, b"0", wild=False),
             Binary("q", True, b"", 6),
-            Integer("n", True, b"0"),
+            Integer("n", True, b"0", declared=b"5"),
         ],
         [Key(None, (("id", None),)), Key("q", (("q", None),), unique=True), Key("n", (("n", None),))],
         generated="id",
