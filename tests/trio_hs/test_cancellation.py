@@ -99,7 +99,7 @@ async def call(hs: trio_hs.Manager, kind: str, name: str) -> None:
 
 
 # Not shrunk: most of an example follows from its seed, so a smaller one is another one, and each takes a while.
-@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=25, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     seed=st.integers(0, 2**32),
     tasks=st.integers(2, 300),
