@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
@@ -20,7 +21,7 @@ from loadtest._cluster import Cluster
 from loadtest._mariadb import execute_sql
 
 from .differential_model import DATABASE, SCHEMAS, Table
-from .differential_operations import Clients, carry_out, expect, make
+from .differential_operations import KINDS, Clients, carry_out, expect, make
 
 SEQUENCE = 200
 OPERATIONS = int(os.environ.get("DIFFERENTIAL_OPERATIONS", "20000"))
@@ -64,8 +65,11 @@ async def rows_by_sql(cluster: Cluster, table: Table) -> list[list[bytes | None]
     return sorted((list(row.values()) for row in rows), key=repr)
 
 
-async def disagreement(cluster: Cluster, seeds: Sequence[int]) -> str | None:
-    """Carries out the operations of these seeds on empty tables; says where client and model first disagree, if they do."""
+async def disagreement(cluster: Cluster, seeds: Sequence[int], agreed: Counter[str]) -> str | None:
+    """Carries out the operations of these seeds on empty tables; says where client and model first disagree, if they do.
+
+    ``agreed`` counts the operations, by kind, whose answers were compared and equal.
+    """
     # Not logged: HandlerSocket's writes were not either, so a replica would look for these rows in vain, and stop.
     await execute_sql(cluster.writer, "SET sql_log_bin=0", *(f"DELETE FROM {DATABASE}.{schema.name}" for schema in SCHEMAS))
     tables = {schema.name: Table(schema) for schema in SCHEMAS}
@@ -80,6 +84,7 @@ async def disagreement(cluster: Cluster, seeds: Sequence[int]) -> str | None:
             expected = expect(operation, tables[operation.schema.name], answer)
             if answer != expected:
                 return f"{operation}\nanswered {answer!r}\nexpected {expected!r}"
+            agreed[operation.kind] += 1
     for table in tables.values():
         expected = sorted((list(row.values()) for row in table.rows), key=repr)
         rows = await rows_by_sql(cluster, table)
@@ -96,7 +101,7 @@ async def shrink(cluster: Cluster, seeds: list[int]) -> list[int]:
             start = 0
             while start < len(seeds):
                 fewer = seeds[:start] + seeds[start + size :]
-                if await disagreement(cluster, fewer):
+                if await disagreement(cluster, fewer, Counter()):
                     seeds = fewer
                 else:
                     start += size
@@ -105,15 +110,14 @@ async def shrink(cluster: Cluster, seeds: list[int]) -> list[int]:
 
 async def test_every_operation_does_what_the_model_says(tables: Cluster) -> None:
     rng = random.Random(SEED)
-    done = 0
-    while done < OPERATIONS:
+    agreed: Counter[str] = Counter()
+    while agreed.total() < OPERATIONS:
         seeds = [rng.getrandbits(64) for _ in range(SEQUENCE)]
-        if await disagreement(tables, seeds):
+        first = await disagreement(tables, seeds, agreed)
+        if first is not None:
             seeds = await shrink(tables, seeds)
-            found = await disagreement(tables, seeds)
-            pytest.fail(
-                "\n".join([f"DIFFERENTIAL_SEED={SEED}", *(f"{seed}: {make(seed)}" for seed in seeds), str(found)]),
-                pytrace=False,
-            )
-        done += len(seeds)
-    assert done >= OPERATIONS
+            report = [f"DIFFERENTIAL_SEED={SEED}", first, "cut down to:", *(f"{seed}: {make(seed)}" for seed in seeds)]
+            last = await disagreement(tables, seeds, Counter())
+            pytest.fail("\n".join([*report, last or "which did not disagree once more"]), pytrace=False)
+    assert agreed.total() >= OPERATIONS
+    assert set(agreed) == set(KINDS), agreed
