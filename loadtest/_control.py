@@ -119,19 +119,24 @@ class Control(ABC):
     async def promote(self, name: str) -> None:
         """Make a replica the primary. The old one is neither asked nor told: it may be dead, or unreachable.
 
-        The replica first applies all that any running replica has fetched. Then the others replicate from it.
+        The replica first applies all that any running replica has fetched. Then the others that run replicate from it;
+        one that is paused or down has to `rejoin` later.
         """
 
     @abstractmethod
     async def rejoin(self, name: str) -> Rejoined:
         """Make any server but the primary a replica of the primary, and wait until it has what the primary had.
 
-        It is started if it is down. One that holds writes which the primary never got is rebuilt: they are lost.
+        It is started if it is down. One that holds writes which the primary never got is rebuilt: they are lost. A lag
+        that was set is gone.
         """
 
     @abstractmethod
     async def stop_replication(self, name: str) -> None:
-        """Make a replica neither fetch nor apply."""
+        """Make a replica neither fetch nor apply. What it had fetched and not applied, it has to fetch again.
+
+        So do not promote it then if the primary is dead: what it alone had acknowledged (semisync) would be lost.
+        """
 
     @abstractmethod
     async def start_replication(self, name: str) -> None:
