@@ -755,7 +755,8 @@ class Manager:
     ) -> int | None:
         """Inserts a row of ``(field, value)`` pairs (at most 32); returns the id that the server generated, if it did.
 
-        A nullable column that is left out gets 0 or ``""``, not its default: name each and give None.
+        A nullable column that is left out gets its DEFAULT if that is a literal, otherwise 0 or ``""`` instead of NULL: name each
+        and give None.
         """
         handle = self.table(db, table, tuple([name for name, _ in fields]), index_name)
         return await handle.insert([value for _, value in fields])

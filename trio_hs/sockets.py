@@ -55,7 +55,8 @@ LONGEST_SHUNNING = 1.0
 _NO_WRITES = (1, "lock_tables")
 
 AnyServer: TypeAlias = Server | tuple[str, str] | tuple[str, str, int | None] | tuple[str, str, int | None, float | None]
-Servers: TypeAlias = Sequence[AnyServer] | Sequence[Sequence[AnyServer]]
+#: Equals that share the load, or groups of them in order of preference; one list does not mix the two.
+Servers: TypeAlias = Sequence[AnyServer | Sequence[AnyServer]]
 Connect: TypeAlias = Callable[[Server], Awaitable[Transport]]
 
 
@@ -805,7 +806,8 @@ class WriteSocket(ReadSocket):
     async def insert(self, index_id: int, values: Sequence[Value]) -> int | None:
         """Inserts a row of one value per field of the index; returns the id that the server generated, if it did.
 
-        A nullable column that is no field gets 0 or ``""``, not its default: name every nullable column and send None.
+        A nullable column that is no field gets its DEFAULT if that is a literal, otherwise 0 or ``""`` instead of NULL: name
+        every nullable column and send None.
         Raises DuplicateKeyError and other OperationalErrors, and ConnectionError, whose ``maybe_applied`` says whether
         the row may be there all the same. A checkpoint; a cancelled insert may have been carried out.
         """

@@ -21,7 +21,19 @@ from trio.testing import MockClock
 from trio_hs import DecodingError, OperationalError, ProtocolError
 from trio_hs.connection import Connection, Request
 from trio_hs.exceptions import operational_error
-from trio_hs.protocol import Answers, Codec, Index, check_answer, error_of, get_tail, parse_number, parse_rows
+from trio_hs.protocol import (
+    BULK,
+    Answers,
+    Codec,
+    Index,
+    all_succeeded,
+    check_answer,
+    error_of,
+    get_tail,
+    parse_each,
+    parse_number,
+    parse_rows,
+)
 
 from .fake import FakeConnection, MemoryTransport
 
@@ -56,6 +68,7 @@ PIECES = [
 ]
 CODECS = [Codec(encoding) for encoding in ("utf-8", "latin-1", "utf-16-be", "shift_jis", None)]
 INDEX = Index("d", "t", ["a"])
+INDEXES = {width: Index("d", "t", [f"c{number}" for number in range(width)]) for width in range(1, 10)}
 
 
 def damaged(rng: random.Random) -> bytes:
@@ -93,12 +106,23 @@ def parse(line: bytes, width: int, codec: Codec) -> None:
         assert isinstance(raised, OperationalError)
         assert str(raised)
         assert raised.code > 0
+    index = INDEXES[width]
+    rows: list[list[object]] | None = None
     try:
-        for row in parse_rows(line, width, codec):
-            assert len(row) == width
-            assert error is None
+        rows = parse_rows(line, index, codec)
+        assert error is None
+        assert all(len(row) == width for row in rows)
     except (ProtocolError, DecodingError):
         pass
+    # In bulk it must mean the same, and do nothing to its neighbours.
+    neighbours = [index.row_head + b"\t".join([codec.encode("n")] * width)] * BULK
+    assert all_succeeded([*neighbours, line, *neighbours]) == line.startswith(b"0\t")
+    try:
+        found = parse_each([*neighbours, line], index, codec)
+    except (ProtocolError, DecodingError):
+        assert rows is None
+    else:
+        assert found == [*parse_each(neighbours, index, codec), rows]
     try:
         assert parse_number(line) >= 0
     except ProtocolError:

@@ -24,9 +24,9 @@ async def unix_server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Cl
     paths: list[Path] = []
     configuration = _mariadb._configuration
 
-    def with_unix_sockets(run: Any, data: Path, server: Any, *rest: Any) -> str:
+    def with_unix_sockets(run: Any, data: Path, server: Any, *rest: Any, **options: Any) -> str:
         paths[:] = [data / "r", data / "w"]
-        lines = configuration(run, data, server, *rest)
+        lines = configuration(run, data, server, *rest, **options)
         for line, replacement in {
             f"handlersocket_address={server.host}": "handlersocket_address=/",
             f"handlersocket_port={server.read_port}": f"handlersocket_port={paths[0]}",
@@ -40,7 +40,7 @@ async def unix_server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Cl
         return all(path.exists() for path in paths)
 
     monkeypatch.setattr(_mariadb, "_configuration", with_unix_sockets)
-    monkeypatch.setattr(_mariadb, "_handlersocket_answers", listens)
+    monkeypatch.setattr(_mariadb, "handlersocket_answers", listens)
     async with open_cluster("mariadb", readers=0) as cluster:
         yield cluster, str(paths[0]), str(paths[1])
 
