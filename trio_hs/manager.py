@@ -41,7 +41,7 @@ from .sockets import (
     garbled,
     open_pool,
     refusal_of,
-    refuses_writes,
+    turned_away,
 )
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ class _Caller:
         """The outcome of each of many inserts, in their order: the generated id, or None, or the error."""
 
         def parse(request: Request) -> list[int | HandlerSocketError | None]:
-            if refuses_writes(request):
+            if turned_away(request, changes=True):
                 _raise_refusal(request, index, operation)
             outcomes: list[int | HandlerSocketError | None] = []
             for line in request.answers:
@@ -320,11 +320,14 @@ class _Caller:
                 assert request is not None
                 error = garbled(request, index, operation, exc, changes=changes)
             except OperationalError as refusal:
-                # The one refusal that another server may not share. It proves that nothing was done.
-                elsewhere = changes and request is not None and refuses_writes(request) and pool.refused(request)
-                if elsewhere and attempt < self.retry.attempts:
-                    attempt += 1
-                    continue
+                # The one refusal that another server may not share, or this one a moment later: it may be shutting down.
+                if request is not None and turned_away(request, changes=changes) and attempt < self.retry.attempts:
+                    elsewhere = pool.refused(request)
+                    pause = 0.0 if elsewhere else self.retry.pause(attempt)
+                    if (elsewhere or not changes) and trio.current_time() + pause <= give_up_at:
+                        await trio.sleep(pause)
+                        attempt += 1
+                        continue
                 if doubt is not None:
                     raise doubt from refusal
                 raise
@@ -755,8 +758,8 @@ class Manager:
     ) -> int | None:
         """Inserts a row of ``(field, value)`` pairs (at most 32); returns the id that the server generated, if it did.
 
-        A nullable column that is left out gets its DEFAULT if that is a literal, otherwise 0 or ``""`` instead of NULL: name each
-        and give None.
+        A nullable column that is left out gets its DEFAULT if that is a literal, otherwise 0 or ``""`` instead of NULL: name
+        each and give None.
         """
         handle = self.table(db, table, tuple([name for name, _ in fields]), index_name)
         return await handle.insert([value for _, value in fields])

@@ -47,12 +47,13 @@ SHORTEST_PAUSE = 0.02
 #: Seconds for which a less preferred group is not yet asked while the preferred one is only just being (re)connected.
 GRACE = 0.25
 
-#: Seconds for which a server that takes no writes is not asked while another may: from the first to the longest, doubling.
+#: Seconds for which a server that turns requests away is not asked while another may: from the first to the longest, doubling.
 FIRST_SHUNNING = 0.1
 LONGEST_SHUNNING = 1.0
 
-#: The answer of a server that is ``read_only``, or whose writer lock is held: it did nothing.
-_NO_WRITES = (1, "lock_tables")
+#: The answer of a server that is ``read_only``, whose writer lock is held, or that is shutting down (to reads, too): it did
+#: nothing.
+_CANNOT_LOCK = (1, "lock_tables")
 
 AnyServer: TypeAlias = Server | tuple[str, str] | tuple[str, str, int | None] | tuple[str, str, int | None, float | None]
 #: Equals that share the load, or groups of them in order of preference; one list does not mix the two.
@@ -129,8 +130,8 @@ class ServerStatistics:
     """How often a connection was made and the server answered on it."""
     failed_attempts: int
     """How often that was tried in vain."""
-    refuses_writes: bool
-    """True while it is not asked because it answered a write with "read-only"; it is tried again every second."""
+    refusing: bool
+    """True while others are asked because it answered ``lock_tables``; it is tried again every second."""
     last_error: str | None
     """Why the last attempt failed or the last connection ended; None when nothing ever went wrong."""
 
@@ -144,7 +145,7 @@ class _Link:
       failed_attempts: how many attempts to connect have failed so far.
       connected: how many have not.
       answered: how many answers came on earlier connections.
-      refuses_writes: True for a while after it answered that it takes none.
+      refusing: True for a while after it answered that it cannot lock tables.
       hopeful: True while the outcome of a first attempt is open; a preferred group is worth waiting for then.
     """
 
@@ -158,7 +159,7 @@ class _Link:
         self.connected = 0
         self.answered = 0
         self.hopeful = True
-        self.refuses_writes = False
+        self.refusing = False
         self._shunning = FIRST_SHUNNING
         self._shunned_until = -math.inf
         self._wanted = trio.Event()
@@ -206,17 +207,17 @@ class _Link:
     @property
     def flaw(self) -> int:
         """0 for a server fit for use, 1 for one that stalls, 2 for one that would refuse. Greater is worse."""
-        if self.refuses_writes:
+        if self.refusing:
             return 2
         return int(self.connection is not None and self.connection.stalled)
 
     async def shun(self) -> None:
-        """Keeps writes away from a server that refuses them, for a moment; the first one afterwards tries it again."""
+        """Keeps requests away from a server that refuses them, for a moment; the first one afterwards tries it again."""
         again = trio.current_time() - self._shunned_until < 2 * LONGEST_SHUNNING
         self._shunning = min(self._shunning * 2, LONGEST_SHUNNING) if again else FIRST_SHUNNING
         await trio.sleep(self._shunning)
         self._shunned_until = trio.current_time()
-        self.refuses_writes = False
+        self.refusing = False
         self.pool.changed()
 
     async def _connect(self) -> Connection | None:
@@ -359,16 +360,15 @@ class Pool:
         return None
 
     def refused(self, request: Request) -> bool:
-        """Keeps further writes away from the server that answered this one with "no writes here", and says whether another is
-        to be asked: the answer proves that nothing was done."""
+        """Keeps further requests away from the server that turned this one away, and says whether another is to be asked."""
         if self.closed:
             return False
         for link in self._links():
-            if link.peer == request.connection.peer and not link.refuses_writes:
-                link.refuses_writes = True
+            if link.peer == request.connection.peer and not link.refusing:
+                link.refusing = True
                 self._nursery.start_soon(link.shun)
         self.changed()
-        return any(link.connection in self._live and not link.refuses_writes for link in self._links())
+        return any(link.connection in self._live and not link.refusing for link in self._links())
 
     def _links(self) -> list[_Link]:
         return [link for group in self.groups for link in group]
@@ -419,7 +419,7 @@ class Pool:
             answers=sum(link.answered for link in links) + sum(connection.answered for connection in connections),
             connected=sum(link.connected for link in links),
             failed_attempts=sum(link.failed_attempts for link in links),
-            refuses_writes=any(link.refuses_writes for link in links),
+            refusing=any(link.refusing for link in links),
             last_error=errors[-1] if errors else None,
         )
 
@@ -548,9 +548,13 @@ def refusal_of(request: Request, line: bytes, index: Index, operation: str) -> O
     return operational_error(*error, context=f"{request.connection.peer}: {operation} {index.db}.{index.table}")
 
 
-def refuses_writes(request: Request) -> bool:
-    """Whether every answer to a write says that the server takes none now, which proves that nothing was done."""
-    return request.failure is None and all(request.error(line) == _NO_WRITES for line in request.answers)
+def turned_away(request: Request, *, changes: bool) -> bool:
+    """Whether another server may be asked instead: this one answered that it cannot lock tables.
+
+    For a write all answers must say so, which proves that nothing was done; a read can be repeated as a whole.
+    """
+    some_or_all = all if changes else any
+    return request.failure is None and some_or_all(request.error(line) == _CANNOT_LOCK for line in request.answers)
 
 
 def answer_of(request: Request, index: Index, operation: str, *, changes: bool) -> bytes:

@@ -673,7 +673,7 @@ async def test_a_write_goes_on_to_a_server_that_takes_it(nursery: trio.Nursery, 
             assert await hs.incr("d", "t", "=", ["id"], [1]) == 1
         assert len(fakes[3].requests) == 1
         assert len(fakes[4].requests) == 20
-        assert [server.refuses_writes for server in hs.statistics().writers] == [True, False]
+        assert [server.refusing for server in hs.statistics().writers] == [True, False]
         results = await hs.insert_many("d", "t", ["id"], [[number] for number in range(300)])
         assert results == [1] * 300
         # It is tried again, but no more often than every second.
@@ -695,11 +695,34 @@ async def test_when_no_server_takes_writes_the_caller_hears_it_at_once(
         for port in (3, 4):
             fakes[port].answer = read_only
         for _ in range(3):
-            with pytest.raises(trio_hs.ReadOnlyError, match=r"fake:[34]: incr d\.t: the server takes no writes now"):
+            with pytest.raises(trio_hs.ReadOnlyError, match=r"fake:[34]: incr d\.t: the server cannot lock tables now"):
                 await hs.incr("d", "t", "=", ["id"], [1])
         results = await hs.insert_many("d", "t", ["id"], [[1], [2]])
         assert [type(result) for result in results] == [trio_hs.ReadOnlyError] * 2
         assert trio.current_time() < 0.1
+
+
+async def test_a_read_goes_on_when_a_server_shuts_down(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """MariaDB answers reads, too, with `lock_tables` while it stops in order."""
+    async with managed(nursery) as (hs, fakes):
+        fakes[1].answer = read_only
+        for number in range(20):
+            assert await hs.get("d", "t", ["id"], number) == [("id", str(number))]
+        assert len(await hs.get_many("d", "t", ["id"], list(range(1000)))) == 1000
+        assert len(fakes[1].requests) < 200
+        # With no other server it is asked again a little later.
+        fakes[2].refuses = REFUSED
+        kill(fakes[2])
+
+        async def restarted() -> None:
+            await trio.sleep(0.3)
+            fakes[1].answer = echo
+
+        nursery.start_soon(restarted)
+        assert await hs.get("d", "t", ["id"], 7) == [("id", "7")]
+        fakes[1].answer = read_only
+        with pytest.raises(trio_hs.ReadOnlyError):
+            await hs.get("d", "t", ["id"], 7)
 
 
 async def test_writes_wait_for_a_stalled_primary_rather_than_be_refused_by_its_standby(
