@@ -135,9 +135,7 @@ def _bound(function: Callable[[Any], Awaitable[None]], argument: Any) -> Callabl
     return call
 
 
-def _threads(
-    contender: Contender, call: Callable[[Any], int], pool: int, clock: Clock
-) -> tuple[dict[str, float], int]:
+def _threads(contender: Contender, call: Callable[[Any], int], pool: int, clock: Clock) -> tuple[dict[str, float], int]:
     failures: list[BaseException] = []
     counts: list[int] = []
 
@@ -167,13 +165,13 @@ def _threads(
 
 
 def main() -> None:
-    contender_class = CONTENDERS[sys.argv[1]]
     target = Target(**json.loads(sys.stdin.readline()))
+    contender = CONTENDERS[sys.argv[1]](target)
     for line in sys.stdin:
         order = json.loads(line)
         clock = Clock(order["seconds"], target.pid)
         try:
-            contender = contender_class(target, order["tasks"])
+            contender.begin(order["tasks"])
             result, changed = measure(contender, order["operation"], order["pool"], clock)
             answer: dict[str, Any] = {**result, "changed": changed}
         except BaseException as error:

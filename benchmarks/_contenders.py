@@ -82,18 +82,21 @@ class Contender:
     shared: ClassVar[bool] = False
     operations: ClassVar[Sequence[str]] = ("get", "get_many", "insert", "insert_many", "incr")
 
-    def __init__(self, target: Target, tasks: int) -> None:
+    def __init__(self, target: Target) -> None:
         self.target = target
-        self.tasks = tasks
         draw = random.Random(8)
         keys = list(range(1, ROWS + 1))
         draw.shuffle(keys)
         self.rows = {key: self.expected(key) for key in keys}
         self.next_key = itertools.cycle(keys).__next__
-        #: The key of the next row to insert; the run checks afterwards that there is no gap.
-        self.next_new = itertools.count(1).__next__
         samples = [draw.sample(keys, BATCH) for _ in range(8)]
         self.next_sample = itertools.cycle([(sample, self.expected_many(sample)) for sample in samples]).__next__
+
+    def begin(self, tasks: int) -> None:
+        """Before each measurement, when the table to be filled is empty."""
+        self.tasks = tasks
+        #: The key of the next row to insert; the run checks afterwards that none is missing.
+        self.next_new = itertools.count(1).__next__
 
     def expected(self, key: int) -> Any:
         """The row of a key as this client gives it."""
@@ -352,9 +355,7 @@ class TableCalls(_TrioHs):
     operations = (*Contender.operations, "find_in")
 
     def handles(self, hs: trio_hs.Manager) -> Any:
-        return _Tables(
-            hs.table(DATABASE, READ, FIELDS), hs.table(DATABASE, COUNTED, ["n"]), hs.table(DATABASE, FILLED, FIELDS)
-        )
+        return _Tables(hs.table(DATABASE, READ, FIELDS), hs.table(DATABASE, COUNTED, ["n"]), hs.table(DATABASE, FILLED, FIELDS))
 
     async def get(self, tables: _Tables) -> int:
         key = self.next_key()
@@ -407,9 +408,7 @@ class RawSocket(Contender):
     def __enter__(self) -> list[Any]:
         target = self.target
         self.read = self._connect(target.read_port, target.read_secret, (READ, b"id,n,payload"))
-        self.write = self._connect(
-            target.write_port, target.write_secret, (FILLED, b"id,n,payload"), (COUNTED, b"n")
-        )
+        self.write = self._connect(target.write_port, target.write_secret, (FILLED, b"id,n,payload"), (COUNTED, b"n"))
         self.inserted = b"\t0\t" + INSERTED.encode() + b"\n"
         return [None]
 

@@ -33,7 +33,7 @@ from loadtest._cluster import Cluster, ClusterError, open_cluster
 from loadtest._mariadb import create_table, execute_sql
 
 from ._client_report import write_report
-from ._contenders import COLUMNS_SQL, CONTENDERS, COUNTED, DATABASE, FILLED, INSERTED, READ, ROWS, THREADS, Target, payload
+from ._contenders import COLUMNS_SQL, CONTENDERS, COUNTED, DATABASE, FILLED, INSERTED, READ, ROWS, Target, payload
 
 ROOT = Path(__file__).resolve().parent.parent
 TASKS = (1, 16, 64, 256)
@@ -124,9 +124,9 @@ class Child:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        assert self.process.stdin is not None
         self.process.kill()
-        self.process.wait()
+        with self.process:  # closes the pipes and waits
+            pass
 
 
 class Database:
@@ -213,10 +213,9 @@ async def environment(cluster: Cluster, names: Iterable[str]) -> dict[str, Any]:
     shown = await execute_sql(cluster.writer, f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({listed})")
     distributions = [CONTENDERS[name].distribution for name in names]
     versions = {name: importlib.metadata.version(name) for name in (*distributions, "trio", "trio-hs") if name}
-    model = [line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "cpu": model[0] if model else platform.processor(),
+        "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "kernel": platform.release(),
         "python": platform.python_version(),
@@ -227,6 +226,13 @@ async def environment(cluster: Cluster, names: Iterable[str]) -> dict[str, Any]:
         "load_average_before": [round(load, 2) for load in os.getloadavg()],
         "rows": ROWS,
     }
+
+
+def cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(": ")[2]
+    return platform.processor()
 
 
 def installed(only: Sequence[str]) -> list[str]:
@@ -260,15 +266,13 @@ def result_of(cell: Cell) -> dict[str, Any]:
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     names = installed(options.only)
-    tasks, pools = ((1, 16), (4,)) if options.quick else (TASKS, POOLS)
+    tasks, pools = ((16,), (4,)) if options.quick else (TASKS, POOLS)
     wanted = cases(names, tasks, pools)
     async with open_cluster("mariadb", readers=0) as cluster:
         target = await set_up(cluster)
         about = await environment(cluster, names)
         # abandon_on_cancel: the children's input ends with this process, and so do they.
-        cells = await trio.to_thread.run_sync(
-            measure, target, wanted, options.rounds, options.seconds, abandon_on_cancel=True
-        )
+        cells = await trio.to_thread.run_sync(measure, target, wanted, options.rounds, options.seconds, abandon_on_cancel=True)
     settings = {"rounds": options.rounds, "seconds": options.seconds, "quick": options.quick}
     return {"environment": about, "settings": settings, "results": [result_of(cell) for cell in cells]}
 
