@@ -11,9 +11,10 @@ import json
 import resource
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from os import sysconf
 from pathlib import Path
 from time import perf_counter
@@ -25,6 +26,7 @@ from ._contenders import ASYNCIO, CONTENDERS, THREADS, Contender, Target
 
 _TICKS = sysconf("SC_CLK_TCK")
 AsyncOperation = Callable[[Any], Awaitable[int]]
+Worker = Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass
@@ -75,13 +77,13 @@ def measure(contender: Contender, operation: str, pool: int, clock: Clock) -> tu
     return trio.run(_tasks, contender, call, pool, clock, trio.Semaphore, _trio_all)
 
 
-async def _asyncio_all(workers: list[Callable[[], Awaitable[None]]]) -> None:
+async def _asyncio_all(workers: list[Worker]) -> None:
     async with asyncio.TaskGroup() as group:
         for worker in workers:
-            group.create_task(worker())  # type: ignore[arg-type]
+            group.create_task(worker())
 
 
-async def _trio_all(workers: list[Callable[[], Awaitable[None]]]) -> None:
+async def _trio_all(workers: list[Worker]) -> None:
     async with trio.open_nursery() as nursery:
         for worker in workers:
             nursery.start_soon(worker)
@@ -93,33 +95,33 @@ async def _tasks(
     pool: int,
     clock: Clock,
     semaphore: Callable[[int], AbstractAsyncContextManager[Any]],
-    run_all: Callable[[list[Callable[[], Awaitable[None]]]], Awaitable[None]],
+    run_all: Callable[[list[Worker]], Awaitable[None]],
 ) -> tuple[dict[str, float], int]:
-    async with contender.open(pool) as resources:
+    async with contender.open(pool) as opened:
         warm = 0
-        for resource_ in resources:
-            warm += await call(resource_)
-        free = semaphore(len(resources))
-        idle = list(resources)
+        for at in opened:
+            warm += await call(at)
+        free = semaphore(len(opened))
+        idle = list(opened)
 
-        async def own(resource_: Any) -> None:
+        async def own(at: Any) -> None:
             rows = 0
             while perf_counter() < clock.end:
-                rows += await call(resource_)
+                rows += await call(at)
             clock.rows += rows
 
         async def sharing() -> None:
             rows = 0
             while perf_counter() < clock.end:
                 async with free:
-                    resource_ = idle.pop()
-                    rows += await call(resource_)
-                    idle.append(resource_)
+                    at = idle.pop()
+                    rows += await call(at)
+                    idle.append(at)
             clock.rows += rows
 
-        workers: list[Callable[[], Awaitable[None]]]
-        if contender.shared or len(resources) >= contender.tasks:
-            workers = [_bound(own, resources[number % len(resources)]) for number in range(contender.tasks)]
+        workers: list[Worker]
+        if contender.shared or len(opened) >= contender.tasks:
+            workers = [partial(own, opened[number % len(opened)]) for number in range(contender.tasks)]
         else:
             workers = [sharing] * contender.tasks
         clock.start()
@@ -128,33 +130,26 @@ async def _tasks(
     return result, warm + clock.rows
 
 
-def _bound(function: Callable[[Any], Awaitable[None]], argument: Any) -> Callable[[], Awaitable[None]]:
-    async def call() -> None:
-        await function(argument)
-
-    return call
-
-
 def _threads(contender: Contender, call: Callable[[Any], int], pool: int, clock: Clock) -> tuple[dict[str, float], int]:
     failures: list[BaseException] = []
     counts: list[int] = []
 
-    def loop(resource_: Any) -> None:
+    def loop(at: Any) -> None:
         rows = 0
         try:
             while perf_counter() < clock.end:
-                rows += call(resource_)
+                rows += call(at)
         except BaseException as failure:
             failures.append(failure)
         counts.append(rows)
 
-    with contender.open(pool) as resources:
-        warm = sum(call(resource_) for resource_ in resources)
-        threads = [threading.Thread(target=loop, args=(resource_,)) for resource_ in resources[1:]]
+    with contender.open(pool) as opened:
+        warm = sum(call(at) for at in opened)
+        threads = [threading.Thread(target=loop, args=(at,)) for at in opened[1:]]
         clock.start()
         for thread in threads:
             thread.start()
-        loop(resources[0])  # a lone one needs no thread
+        loop(opened[0])  # a lone one needs no thread
         for thread in threads:
             thread.join()
         if failures:

@@ -1,9 +1,9 @@
 """What `benchmarks.client` compares: each client for Python behind one interface, and a bare socket as the floor.
 
 A contender opens `pool` connections and gives what a worker works with, one for each. An operation takes one of them,
-checks the answer (`WrongAnswer` fails the run), and says how many rows it has read or written. What is measured about
-SQL clients is their best case: an open cursor per connection, text that they escape themselves, autocommit, and no more
-around it than a semaphore where tasks have to share connections.
+checks the answer (`WrongAnswer` fails the run), and says how many rows it has read or written. SQL clients are measured at
+their best: an open cursor per connection, autocommit, and no more around it than a semaphore where tasks have to share
+connections.
 """
 
 from __future__ import annotations
