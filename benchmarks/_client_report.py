@@ -13,7 +13,7 @@ Result: TypeAlias = dict[str, Any]
 #: A contender, what it does, and by how many tasks.
 Which: TypeAlias = tuple[str, str, int]
 
-MANAGER, TABLE = "trio_hs, Manager", "trio_hs, Table"
+MANAGER, TABLE, FLOOR = "trio_hs, Manager", "trio_hs, Table", "raw socket"
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,14 @@ CLAIMS = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, what was measured of it, and whether it holds; None for both when something of it was not measured."""
+    """A claim, what was measured of it, and whether it holds; None for both when something of it was not measured.
+
+    `floor` is what the bare socket would have got in our place: what it does not reach, no client can, here and now.
+    """
 
     claim: Claim
     measured: float | None
+    floor: float | None = None
 
     @property
     def holds(self) -> bool | None:
@@ -55,7 +59,8 @@ class Verdict:
             return f"{self.claim.text}: not measured"
         digits = ",.0f" if self.claim.theirs is None else ".2f"
         figures = f"{self.measured:{digits}}, wanted {self.claim.wanted:,g}"
-        return f"{self.claim.text}: {figures}: {'holds' if self.holds else 'does not hold'}"
+        floor = "" if self.floor is None else f" (the bare socket: {self.floor:{digits}})"
+        return f"{self.claim.text}: {figures}: {'holds' if self.holds else 'does not hold'}{floor}"
 
 
 def best(results: Sequence[Result], which: Which) -> Result | None:
@@ -70,7 +75,12 @@ def judge(results: Sequence[Result]) -> list[Verdict]:
     for claim in CLAIMS:
         ours = best(results, claim.ours)
         theirs = best(results, claim.theirs) if claim.theirs else {"rate": 1.0}
-        verdicts.append(Verdict(claim, ours["rate"] / theirs["rate"] if ours and theirs else None))
+        if ours is None or theirs is None:
+            verdicts.append(Verdict(claim, None))
+            continue
+        bare = None if theirs.get("contender") == claim.ours[0] else best(results, (FLOOR, *claim.ours[1:]))
+        floor = bare["rate"] / theirs["rate"] if bare else None
+        verdicts.append(Verdict(claim, ours["rate"] / theirs["rate"], floor))
     return verdicts
 
 
@@ -132,7 +142,7 @@ def _in_batches(results: list[Result]) -> Iterator[str]:
     ):
         for result in results:
             if result["operation"] == operation:
-                how = {"trio_hs": ours, "raw socket": "one send"}.get(result["contender"].partition(",")[0], theirs)
+                how = {"trio_hs": ours, FLOOR: "one send"}.get(result["contender"].partition(",")[0], theirs)
                 rows.append(
                     [result["contender"], how, _rate(result), f"{result['client_us']:.1f}", f"{result['server_us']:.1f}"]
                 )
@@ -210,7 +220,7 @@ def _bars(results: Sequence[Result], operation: str, tasks: int) -> list[Result]
 
 def _bar(result: Result, y: int, length: float) -> list[str]:
     name = result["contender"]
-    kind = "ours" if name.startswith("trio_hs") else "floor" if name == "raw socket" else "peer"
+    kind = "ours" if name.startswith("trio_hs") else "floor" if name == FLOOR else "peer"
     return [
         f'<text x="{LABELS - 8}" y="{y}" text-anchor="end">{escape(name)}</text>',
         f'<rect class="{kind}" x="{LABELS}" y="{y - 12}" width="{max(length, 1):.1f}" height="15" rx="2"/>',
