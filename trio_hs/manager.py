@@ -26,6 +26,7 @@ from .protocol import (
     find_modify_tail,
     find_tail,
     get_tail,
+    get_tails,
     insert_tail,
     parse_each,
     parse_number,
@@ -493,10 +494,10 @@ class Table:
     async def get_many(self, values: Sequence[Value]) -> list[Row]:
         """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
         index = self._index
-        tails = [get_tail(token) for token in self._caller.codec.encode_all(values)]
+        tails = get_tails(self._caller.codec.encode_all(values))
         found = await self._caller.read_many(index, tails, "get_many")
         columns = index.columns
-        return [list(zip(columns, rows[0], strict=True)) if rows else [] for rows in found]
+        return [list(zip(columns, rows[0])) if rows else [] for rows in found]  # noqa: B905  (see get)
 
     async def insert_many(self, rows: Sequence[Sequence[Value]]) -> list[int | HandlerSocketError | None]:
         """Inserts rows of one value per field, each with an outcome of its own. See :meth:`Manager.insert_many`."""
