@@ -158,7 +158,9 @@ class Column:
         attributes.take("NULL")
         self.type = _parse_type(attributes)
         if attributes.tokens:
-            raise ValueError(f"cannot make sense of {' '.join(attributes.tokens)!r} (keys belong in primary_key=, unique=, indexes=)")
+            raise ValueError(
+                f"cannot make sense of {' '.join(attributes.tokens)!r} (keys belong in primary_key=, unique=, indexes=)"
+            )
         if self.auto_increment:
             self.nullable = False
             if not isinstance(self.type, Integer):

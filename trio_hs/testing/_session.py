@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..protocol import escape
@@ -66,7 +67,8 @@ def _addend(data: bytes) -> int:
     return wrap(-number if match[1] == b"-" else number)
 
 
-class _Statement(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Statement:
     """An open index: what a request on its id reads and writes."""
 
     table: StoredTable

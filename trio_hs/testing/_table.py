@@ -160,7 +160,11 @@ def _in_server_order(table: Table, columns: Sequence[Column]) -> list[tuple[str,
     unique = [(name, [KeyPart(columns, part) for part in key], True) for name, key in table.unique.items()]
     unique.sort(key=lambda index: (any(p.column.nullable for p in index[1]), any(p.is_prefix for p in index[1])))
     primary = [("PRIMARY", [KeyPart(columns, part) for part in table.primary_key], True)] if table.primary_key else []
-    return [*primary, *unique, *((name, [KeyPart(columns, part) for part in key], False) for name, key in table.indexes.items())]
+    return [
+        *primary,
+        *unique,
+        *((name, [KeyPart(columns, part) for part in key], False) for name, key in table.indexes.items()),
+    ]
 
 
 class Change(NamedTuple):
@@ -206,9 +210,9 @@ class StoredTable:
         ]
 
     @property
-    def rows(self) -> Iterable[Row]:
+    def rows(self) -> list[Row]:
         """All rows in the order of the clustered index."""
-        return iter(self._rows.entries.values())
+        return list(self._rows.entries.values())
 
     def __len__(self) -> int:
         return len(self._rows.entries)
@@ -339,3 +343,14 @@ class Database:
     def revert(self, changes: Sequence[Change]) -> None:
         """Takes changes back, the last one first."""
         self.apply(Change(table, after, before) for table, before, after in reversed(changes))
+
+    def copy(self) -> list[Change]:
+        """All rows of all tables."""
+        return [Change(table.name, None, row) for table in self.tables.values() for row in table.rows]
+
+    def replace(self, rows: Iterable[Change]) -> None:
+        """Puts another server's rows in the place of ours. Raises DivergedError."""
+        for table in self.tables.values():
+            for row in table.rows:
+                table.delete(row)
+        self.apply(rows)

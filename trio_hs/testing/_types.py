@@ -10,7 +10,7 @@ import math
 import re
 import struct
 from calendar import monthrange
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation, localcontext
 from typing import Any, TypeAlias
 
@@ -97,7 +97,7 @@ def _leading_number(data: bytes) -> Decimal:
 def _rounded(number: Decimal, scale: int = 0) -> int:
     """``number * 10**scale`` to the nearest whole number, halves away from zero; huge ones only in the order of size."""
     if number.adjusted() > _MOST_DIGITS:
-        return -(10**_MOST_DIGITS) if number < 0 else 10**_MOST_DIGITS
+        return -(1 << 1024) if number < 0 else 1 << 1024
     with localcontext() as context:
         context.prec = 2 * _MOST_DIGITS + 100
         return int(number.scaleb(scale).to_integral_value(ROUND_HALF_UP))
@@ -107,8 +107,9 @@ class Integer(ColumnType):
     """TINYINT to BIGINT."""
 
     def __init__(self, size: int, unsigned: bool = False, zerofill: int = 0) -> None:
-        self.low = 0 if unsigned else -(2 ** (8 * size - 1))
-        self.high = 2 ** (8 * size) - 1 if unsigned else 2 ** (8 * size - 1) - 1
+        bits = 8 * size - (not unsigned)
+        self.high = (1 << bits) - 1
+        self.low = 0 if unsigned else -self.high - 1
         self.zerofill = zerofill
         if not zerofill:
             self.token = self.text  # type: ignore[method-assign]  # a number has nothing to escape
@@ -133,7 +134,7 @@ class DecimalType(ColumnType):
         if not 1 <= precision <= 65 or not 0 <= scale <= min(precision, 38):
             raise ValueError(f"DECIMAL({precision},{scale}): the precision is 1 to 65, the scale 0 to 38 and not above it")
         self.scale = scale
-        self.high = 10**precision - 1
+        self.high = int(10**precision) - 1
         self.low = 0 if unsigned else -self.high
 
     def store(self, data: bytes) -> int:
@@ -206,11 +207,13 @@ class Bit(ColumnType):
     def __init__(self, bits: int) -> None:
         if not 1 <= bits <= 64:
             raise ValueError(f"BIT({bits}): a BIT column has 1 to 64 bits")
-        self.high = 2**bits - 1
+        self.high = (1 << bits) - 1
         self.size = (bits + 7) // 8
 
     def store(self, data: bytes) -> int:
-        return min(int.from_bytes(data[-1024:] if len(data) > 1024 and not data[:-1024].strip(b"\0") else data[:1024]), self.high)
+        return min(
+            int.from_bytes(data[-1024:] if len(data) > 1024 and not data[:-1024].strip(b"\0") else data[:1024]), self.high
+        )
 
     def store_int(self, number: int) -> int:
         return min(number % 2**64, self.high)
@@ -339,11 +342,12 @@ class Set(ColumnType):
 
 # ---- dates and times --------------------------------------------------------------------------------------------------
 
+_PUNCTUATION = rb"[!-/:-@\[-`{-~]"
 _DATE_TIME = re.compile(
-    rb"\s*(\d{1,4})[!-/:-@\[-`{-~]+(\d{1,2})[!-/:-@\[-`{-~]+(\d{1,2})"
-    rb"(?:(?:T|\s+|[!-/:-@\[-`{-~])(\d{1,2})(?:[!-/:-@\[-`{-~]+(\d{1,2})(?:[!-/:-@\[-`{-~]+(\d{1,2})(?:\.(\d*))?)?)?)?"
+    rb"\s*(\d+)P(\d+)P(\d+)(?:(?:T|\s+|P)(\d+)(?:P(\d+)(?:P(\d+)(?:\.(\d*))?)?)?)?".replace(b"P", _PUNCTUATION)
 )
-_DIGITS = re.compile(rb"\s*(\d+)(?:T(\d+))?(?:\Z|\.(\d*))")
+# Digits alone, or with something behind them that does not make them the first part of the other form.
+_DIGITS = re.compile(rb"\s*(\d++)(?:T(\d++))?(?:\.(\d*)|(?!P))".replace(b"P", _PUNCTUATION))
 
 
 def _parse_date_time(data: bytes) -> tuple[int, int, int, int, int, int, int] | None:
@@ -351,7 +355,7 @@ def _parse_date_time(data: bytes) -> tuple[int, int, int, int, int, int, int] | 
     match = _DATE_TIME.match(data)
     if match is not None:
         year_digits, *rest = match.groups(b"")
-        parts = [int(part or 0) for part in rest[:5]]
+        parts = [int(part[:9] or 0) for part in rest[:5]]
         fraction = rest[5]
     else:
         match = _DIGITS.match(data)
@@ -363,15 +367,34 @@ def _parse_date_time(data: bytes) -> tuple[int, int, int, int, int, int, int] | 
         parts = [int(tail[start : start + 2] or b"0") for start in range(0, 10, 2)]
         if len(digits) < 5:
             return None
-    year = int(year_digits)
+    year = int(year_digits[:9])
     month, day, hour, minute, second = parts
     if len(year_digits) <= 2 and (year or any(parts)):
         year += 2000 if year < 70 else 1900
-    if month > 12 or hour > 23 or minute > 59 or second > 59 or day > 31:
+    if year > 9999 or month > 12 or hour > 23 or minute > 59 or second > 59 or day > 31:
         return None
     if month and day > (29 if year == 0 and month == 2 else monthrange(year or 4, month)[1]):
         return None
     return year, month, day, hour, minute, second, int(fraction[:6].ljust(6, b"0"))
+
+
+# A number is taken for a date by its size: (up to here, what is missing to YYYYMMDDhhmmss), with gaps that are no date.
+_SIZES: tuple[tuple[int, Callable[[int], int | None]], ...] = (
+    (691231, lambda n: (n + 20000000) * 10**6 if n >= 101 else None),
+    (991231, lambda n: (n + 19000000) * 10**6 if n >= 700101 else None),
+    (99991231, lambda n: n * 10**6 if n >= 10000101 else None),
+    (691231235959, lambda n: n + 20000000000000 if n >= 101000000 else None),
+    (991231235959, lambda n: n + 19000000000000 if n >= 700101000000 else None),
+    (99991231235959, lambda n: n if n >= 10000101000000 else None),
+)
+
+
+def _date_digits(number: int) -> bytes:
+    """The digits YYYYMMDDhhmmss that a number stands for."""
+    for most, expanded in _SIZES:
+        if number <= most:
+            return b"%014d" % (expanded(number) or 0)
+    return b""
 
 
 def _check_precision(precision: int) -> None:
@@ -385,6 +408,9 @@ class Date(ColumnType):
     def store(self, data: bytes) -> int:
         parsed = _parse_date_time(data)
         return parsed[0] * 10000 + parsed[1] * 100 + parsed[2] if parsed else 0
+
+    def store_int(self, number: int) -> int:
+        return self.store(_date_digits(number))
 
     def text(self, value: int) -> bytes:
         digits = b"%08d" % value
@@ -408,8 +434,11 @@ class DateTime(ColumnType):
             value = value * 100 + part
         if self.stamp and (not (parsed[1] and parsed[2]) or not 19700101000000 < value <= 20380119031407):
             return 0
-        unit = 10 ** (6 - self.precision)
+        unit = int(10 ** (6 - self.precision))
         return value * 10**6 + parsed[6] // unit * unit
+
+    def store_int(self, number: int) -> int:
+        return self.store(_date_digits(number))
 
     def to_int(self, value: int) -> int:
         return value // 10**6
@@ -437,7 +466,7 @@ class Time(ColumnType):
         return self._fit(self._parse(data))
 
     def _fit(self, value: int) -> int:
-        unit = 10 ** (6 - self.precision)
+        unit = int(10 ** (6 - self.precision))
         return min(abs(value), _LONGEST_TIME) // unit * unit * (-1 if value < 0 else 1)
 
     def _parse(self, data: bytes) -> int:
@@ -458,6 +487,12 @@ class Time(ColumnType):
             return 0
         hours += 24 * int(days[:9] or 0)
         return _microseconds(hours, minutes, seconds, int(fraction[:6].ljust(6, b"0"))) * (-1 if sign else 1)
+
+    def store_int(self, number: int) -> int:
+        if abs(number) > 9999999:
+            longest = 0 if number == -(2**63) else _LONGEST_TIME  # whose positive does not fit a long long
+            return self._fit(longest if number > 0 else -longest)
+        return self._fit(self._parse(b"%d" % number))
 
     def to_int(self, value: int) -> int:
         seconds = abs(value) // 10**6

@@ -38,7 +38,9 @@ def tokens(*values: object) -> bytes:
 
 def opened(number: int, table: str, index: str, columns: str, filters: str | None = None) -> list[Step]:
     """The index opened on both connections."""
-    line = f"P\t{number}\t{DATABASE}\t{table}\t{index}\t{columns}".encode() + (b"" if filters is None else b"\t" + filters.encode())
+    line = f"P\t{number}\t{DATABASE}\t{table}\t{index}\t{columns}".encode() + (
+        b"" if filters is None else b"\t" + filters.encode()
+    )
     return [("R", line + b"\n"), ("W", line + b"\n")]
 
 
@@ -242,7 +244,13 @@ def of_type(name: str, sql: str, values: Sequence[object]) -> Group:
     """Every value stored, read in order, sought, filtered by, updated and counted up and down in a column of the type."""
     blob = sql in ("TINYTEXT", "TINYBLOB", "JSON")
     part = "v(4)" if blob else "v"
-    table = Table(DATABASE, f"type_{name}", {"id": "INT NOT NULL", "v": f"{sql} NULL", "w": f"{sql} NOT NULL"}, primary_key=["id"], indexes={"v": [part]})
+    table = Table(
+        DATABASE,
+        f"type_{name}",
+        {"id": "INT NOT NULL", "v": f"{sql} NULL", "w": f"{sql} NOT NULL"},
+        primary_key=["id"],
+        indexes={"v": [part]},
+    )
     steps = opened(0, table.name, "PRIMARY", "id,v") + opened(1, table.name, "v", "v,id", "v,w")
     steps += inserts(0, *enumerate(values))
     steps += [everything(0, 0), everything(1, None)]
@@ -274,7 +282,9 @@ KEYS = Table(
     unique={"uc": ["c"], "ub": ["b", "e"], "ue": ["e"], "ux": ["a(2)", "e"]},
     indexes={"p": ["a(3)", "b"], "blob": ["d(4)"], "down": ["b DESC", "e"], "cb": ["c", "b"]},
 )
-NO_KEY = Table(DATABASE, "no_key", {"a": "INT NULL", "b": "INT NULL DEFAULT 5", "c": "VARCHAR(5) DEFAULT 'q'"}, indexes={"a": ["a"]})
+NO_KEY = Table(
+    DATABASE, "no_key", {"a": "INT NULL", "b": "INT NULL DEFAULT 5", "c": "VARCHAR(5) DEFAULT 'q'"}, indexes={"a": ["a"]}
+)
 UNIQUE_ONLY = Table(
     DATABASE, "unique_only", {"a": "INT NULL", "b": "INT NOT NULL", "c": "ENUM('x','y') NOT NULL", "d": "TIMESTAMP NULL"},
     unique={"a": ["a"], "b": ["b"]}, indexes={"c": ["c"]},
@@ -292,13 +302,30 @@ def keys() -> Group:
     ]  # fmt: skip
     steps += inserts(0, *rows)
     for number in range(9):
-        for key in (("al",), ("alp",), ("ALPHA",), ("beta",), (None,), ("",), (1,), (2,), (3,), ("abcdef",), (b"\0\1\2\3\4\5",), ("b",), ("w",)):
+        for key in (
+            ("al",),
+            ("alp",),
+            ("ALPHA",),
+            ("beta",),
+            (None,),
+            ("",),
+            (1,),
+            (2,),
+            (3,),
+            ("abcdef",),
+            (b"\0\1\2\3\4\5",),
+            ("b",),
+            ("w",),
+        ):
             for operation in (b"=", b">", b">=", b"<", b"<="):
                 steps.append(("R", b"%d\t%b\t1\t%b\t100\t0\n" % (number, operation, tokens(*key))))
         for pair in (("alp", 1), ("al", 7), ("alpha", 1), (1, 2), (None, 4), (3, 6), ("x", 1), (2, 3), (None, None)):
             for operation in (b"=", b">", b">=", b"<", b"<="):
                 steps.append(("R", b"%d\t%b\t2\t%b\t100\t0\n" % (number, operation, tokens(*pair))))
-    steps += [("W", b"%d\t>=\t1\t\0\t3\t1\tU?\t%b\n" % (number, tokens("new", 50 + number, None, "d", 20 + number))) for number in range(9)]
+    steps += [
+        ("W", b"%d\t>=\t1\t\0\t3\t1\tU?\t%b\n" % (number, tokens("new", 50 + number, None, "d", 20 + number)))
+        for number in range(9)
+    ]
     steps += [everything(0, ""), everything(2, None), ("W", b"6\t>=\t1\t\0\t100\t0\tD?\n"), everything(0, "")]
     for table in ("no_key", "unique_only"):
         for name in ("PRIMARY", "", "0", "1", "2", "3", "a", "b", "c"):
@@ -306,28 +333,69 @@ def keys() -> Group:
     steps += opened(10, "no_key", "a", "a,b,c") + opened(11, "no_key", "a", "a")
     steps += inserts(10, (1, 9, "z"), (1, 8, "y"), (None, 7, "x"), (0, 6, None), (1, 5, "w"), (2, None, "v"))
     steps += inserts(11, (1,), (None,), (5,))
-    steps += [("R", b"10\t%b\t1\t%b\t100\t0\n" % (op, key)) for op in (b"=", b">", b">=", b"<", b"<=") for key in (b"1", b"\0", b"0", b"2")]
+    steps += [
+        ("R", b"10\t%b\t1\t%b\t100\t0\n" % (op, key))
+        for op in (b"=", b">", b">=", b"<", b"<=")
+        for key in (b"1", b"\0", b"0", b"2")
+    ]
     steps += [("W", b"10\t=\t1\t1\t2\t1\tU?\t1\t0\tn\n"), ("W", b"10\t=\t1\t1\t1\t0\tD?\n"), ("R", b"10\t>=\t1\t\0\t100\t0\n")]
-    steps += opened(12, "unique_only", "a", "a,b,c,d") + opened(13, "unique_only", "b", "a,b,c,d") + opened(14, "unique_only", "c", "a,b,c,d") + opened(15, "unique_only", "c", "b")
-    steps += inserts(12, (1, 5, "x", None), (None, 4, "y", ""), (None, 3, "x", None), (1, 2, "x", None), (7, 5, "x", None), (8, 1, "q", None))
+    steps += (
+        opened(12, "unique_only", "a", "a,b,c,d")
+        + opened(13, "unique_only", "b", "a,b,c,d")
+        + opened(14, "unique_only", "c", "a,b,c,d")
+        + opened(15, "unique_only", "c", "b")
+    )
+    steps += inserts(
+        12, (1, 5, "x", None), (None, 4, "y", ""), (None, 3, "x", None), (1, 2, "x", None), (7, 5, "x", None), (8, 1, "q", None)
+    )
     steps += inserts(15, (10,), (9,))
-    steps += [("R", b"%d\t%b\t1\t%b\t100\t0\n" % (n, op, key)) for n in (12, 13, 14) for op in (b"=", b">", b"<=") for key in (b"1", b"\0", b"3", b"x")]
+    steps += [
+        ("R", b"%d\t%b\t1\t%b\t100\t0\n" % (n, op, key))
+        for n in (12, 13, 14)
+        for op in (b"=", b">", b"<=")
+        for key in (b"1", b"\0", b"3", b"x")
+    ]
     return Group("keys", [KEYS, NO_KEY, UNIQUE_ONLY], steps)
 
 
 # ---- generated ids and pipelines --------------------------------------------------------------------------------------
 
-IDS = Table(DATABASE, "ids", {"id": "TINYINT UNSIGNED NOT NULL AUTO_INCREMENT", "k": "INT NOT NULL"}, primary_key=["id"], unique={"k": ["k"]})
+IDS = Table(
+    DATABASE,
+    "ids",
+    {"id": "TINYINT UNSIGNED NOT NULL AUTO_INCREMENT", "k": "INT NOT NULL"},
+    primary_key=["id"],
+    unique={"k": ["k"]},
+)
 
 
 def ids() -> Group:
     insert = b"0\t+\t1\t%d\n"
     steps = opened(0, "ids", "PRIMARY", "k") + opened(1, "ids", "PRIMARY", "id,k")
-    steps += [("W", insert % 1), ("W", insert % 1), ("W", insert % 2), ("W", b"".join(insert % k for k in (3, 4, 5, 6, 7))), ("W", insert % 8)]
+    steps += [
+        ("W", insert % 1),
+        ("W", insert % 1),
+        ("W", insert % 2),
+        ("W", b"".join(insert % k for k in (3, 4, 5, 6, 7))),
+        ("W", insert % 8),
+    ]
     steps += [("W", b"".join(insert % k for k in (9, 1, 10))), ("W", insert % 11), everything(1, 0)]
-    steps += [("W", b"".join(b"1\t+\t2\t%d\t%d\n" % (i, 1000 + i + 100 * n) for n, i in enumerate((0, 0, 0, 30, 0, 29, 0, 33, 0, 0)))), ("W", insert % 3000), everything(1, 0)]
+    steps += [
+        (
+            "W",
+            b"".join(b"1\t+\t2\t%d\t%d\n" % (i, 1000 + i + 100 * n) for n, i in enumerate((0, 0, 0, 30, 0, 29, 0, 33, 0, 0))),
+        ),
+        ("W", insert % 3000),
+        everything(1, 0),
+    ]
     steps += inserts(1, (50, 50), (40, 40), (0, 41), (None, 42), ("", 43), ("x", 44), ("-1", 45), (51, 1), (0, 46))
-    steps += [("W", b"1\t=\t1\t1\t1\t0\tU\t100\t1\n"), ("W", insert % 60), ("W", b"1\t=\t1\t100\t1\t0\tD\n"), ("W", insert % 61), everything(1, 0)]
+    steps += [
+        ("W", b"1\t=\t1\t1\t1\t0\tU\t100\t1\n"),
+        ("W", insert % 60),
+        ("W", b"1\t=\t1\t100\t1\t0\tD\n"),
+        ("W", insert % 61),
+        everything(1, 0),
+    ]
     steps += inserts(1, (253, 70), (0, 71), (0, 72), (0, 73), (254, 74))
     steps += [("W", b"1\t=\t1\t253\n0\tX\n\n" + insert % 81), everything(1, 0)]
     return Group("ids", [IDS], steps)
@@ -335,8 +403,16 @@ def ids() -> Group:
 
 def pipelines() -> Group:
     table = Table(DATABASE, "pipeline", {"id": "INT NOT NULL", "n": "INT NOT NULL"}, primary_key=["id"])
-    batch = b"".join(b"0\t+\t2\t%d\t%d\n0\t>=\t1\t%d\t3\t0\n0\t=\t1\t%d\t1\t0\t+?\t0\t1\n" % (i % 7, i, i - 1, i % 7) for i in range(60))
-    steps = [*opened(0, table.name, "PRIMARY", "id,n"), ("W", batch), everything(0, 0), ("W", b"0\t>=\t1\t0\t9\t0\tD\n" * 2 + batch), everything(0, 0)]
+    batch = b"".join(
+        b"0\t+\t2\t%d\t%d\n0\t>=\t1\t%d\t3\t0\n0\t=\t1\t%d\t1\t0\t+?\t0\t1\n" % (i % 7, i, i - 1, i % 7) for i in range(60)
+    )
+    steps = [
+        *opened(0, table.name, "PRIMARY", "id,n"),
+        ("W", batch),
+        everything(0, 0),
+        ("W", b"0\t>=\t1\t0\t9\t0\tD\n" * 2 + batch),
+        everything(0, 0),
+    ]
     return Group("pipelines", [table], steps)
 
 
@@ -345,7 +421,13 @@ def pipelines() -> Group:
 CHANCE = Table(
     DATABASE,
     "chance",
-    {"id": "INT NOT NULL AUTO_INCREMENT", "k": "VARCHAR(6) NULL", "n": "INT NULL", "u": "SMALLINT UNSIGNED NOT NULL DEFAULT 9", "b": "VARBINARY(6) NULL"},
+    {
+        "id": "INT NOT NULL AUTO_INCREMENT",
+        "k": "VARCHAR(6) NULL",
+        "n": "INT NULL",
+        "u": "SMALLINT UNSIGNED NOT NULL DEFAULT 9",
+        "b": "VARBINARY(6) NULL",
+    },
     primary_key=["id"],
     unique={"k": ["k", "n"]},
     indexes={"n": ["n"], "un": ["u", "k(2)"], "b": ["b(3)", "u"]},
@@ -392,7 +474,12 @@ def _random_lines(rng: random.Random, widths: Sequence[int], requests: int) -> I
             line += b"\t%b\t%b\t%d\t%b" % (rng.choice([b"F", b"W"]), operation, rng.randrange(4), tokens(_random_value(rng)))
         chosen = rng.random()
         if chosen < 0.12:
-            line += b"\t" + rng.choice([b"+", b"-", b"+?", b"-?"]) + b"\t" + tokens(0, "", *(rng.choice([1, -1, 2, None]) for _ in range(2)), 0)
+            line += (
+                b"\t"
+                + rng.choice([b"+", b"-", b"+?", b"-?"])
+                + b"\t"
+                + tokens(0, "", *(rng.choice([1, -1, 2, None]) for _ in range(2)), 0)
+            )
         elif chosen < 0.2:
             line += b"\t" + rng.choice([b"U", b"U?"]) + b"\t" + _random_row(rng)
         elif chosen < 0.24:
