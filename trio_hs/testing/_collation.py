@@ -50,9 +50,9 @@ class _Weights(dict[int, int]):
 _GENERAL = _Weights(_general_weight)
 
 _SWEDISH = str.maketrans(
-    "abcdefghijklmnopqrstuvwxyz" "ÀÁÂÃàáâã" "ÄÆäæ" "Åå" "Çç" "ÈÉÊËèéêë" "ÌÍÎÏìíîï" "Ðð" "Ññ" "ÒÓÔÕòóôõ" "Öö" "ø" "ÙÚÛùúû" "ÜÝüý" "þ",
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZ" "AAAAAAAA" "\\\\\\\\" "[[" "CC" "EEEEEEEE" "IIIIIIII" "DD" "NN" "OOOOOOOO" "]]" "Ø" "UUUUUU" "YYYY" "Þ",
-)  # fmt: skip
+    "abcdefghijklmnopqrstuvwxyzÀÁÂÃàáâãÄÆäæÅåÇçÈÉÊËèéêëÌÍÎÏìíîïÐðÑñÒÓÔÕòóôõÖöøÙÚÛùúûÜÝüýþ",
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZAAAAAAAA\\\\\\\\[[CCEEEEEEEEIIIIIIIIDDNNOOOOOOOO]]ØUUUUUUYYYYÞ",
+)
 
 
 def _general(text: str) -> str:

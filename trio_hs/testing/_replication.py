@@ -38,22 +38,36 @@ class Transaction(NamedTuple):
     changes: Sequence[Change]
 
 
+class Storage(Protocol):
+    """What keeps transactions beyond the process."""
+
+    def append(self, transaction: Transaction) -> None:
+        """Keeps one more."""
+
+    def begin(self, position: Position, rows: Sequence[Change]) -> None:
+        """Forgets all, and keeps these rows as the state at a position."""
+
+
 class Log:
     """The transactions that a server has committed, its own and those that it applied, the last ones kept.
 
     Attributes:
       position: the last transaction's.
       changed: where to wait for the next one.
+      journal: what keeps them beyond the process, or None.
     """
 
     def __init__(self, kept: int = KEPT_TRANSACTIONS) -> None:
         self.position = Position()
+        self.journal: Storage | None = None
         self.changed = trio.lowlevel.ParkingLot()
         self._start = Position()  # of the transaction before the first one kept
         self._kept = kept
         self._transactions: deque[tuple[Transaction, float]] = deque()
 
     def append(self, transaction: Transaction) -> None:
+        if self.journal is not None:
+            self.journal.append(transaction)
         self._transactions.append((transaction, trio.current_time()))
         self.position = transaction.position
         if len(self._transactions) > self._kept:
@@ -78,8 +92,10 @@ class Log:
         self.position = self._transactions[-1][0].position if self._transactions else self._start
         return lost
 
-    def restart(self, position: Position) -> None:
-        """Begins anew behind a position, with nothing kept."""
+    def restart(self, position: Position, rows: Sequence[Change] = ()) -> None:
+        """Begins anew behind a position, whose tables hold ``rows``, with nothing kept."""
+        if self.journal is not None:
+            self.journal.begin(position, rows)
         self._transactions.clear()
         self._start = self.position = position
         self.changed.unpark_all()
@@ -97,8 +113,11 @@ class Source(Protocol):
         source is down.
         """
 
-    async def next(self, position: Position) -> tuple[Transaction, float]:
-        """The transaction behind ``position``, as soon as there is one, and when it was committed. OSError as in ``copy``."""
+    async def next(self, position: Position, transfer: Callable[[], float]) -> tuple[Transaction, float]:
+        """The transaction behind ``position``, ``transfer()`` seconds after its commit, and when that was.
+
+        OSError as in ``copy``; what was on its way then is lost.
+        """
 
     def acknowledge(self, replica: str, position: Position) -> None:
         """Tells the source that a replica has everything up to ``position``."""
@@ -150,7 +169,7 @@ class Replica:
     async def run(self, source: Source, rebuild: bool) -> None:
         """Follows until :meth:`stop`, through every failure of the source. Raises nothing; see ``error``."""
         self.error = None
-        self.received = self._log.position
+        self.received = self._relay[-1][0].position if self._relay else self._log.position
         with trio.CancelScope() as self._scope:
             try:
                 async with trio.open_nursery() as nursery:
@@ -182,9 +201,11 @@ class Replica:
                     self._replace(*copied)
                 rebuild = False
                 self.connected = True
-                while True:
-                    transaction, committed = await source.next(self.received)
-                    await self._until(committed, lambda: self.transfer)
+                source.acknowledge(self._name, self.received)
+                while not self.paused:
+                    transaction, committed = await source.next(self.received, lambda: self.transfer)
+                    if self.paused:
+                        break  # it came too late, and is asked for again
                     self._relay.append((transaction, committed))
                     self.received = transaction.position
                     source.acknowledge(self._name, self.received)
@@ -198,7 +219,7 @@ class Replica:
     def _replace(self, position: Position, rows: list[Change]) -> None:
         self._relay.clear()
         self._database.replace(rows)
-        self._log.restart(position)
+        self._log.restart(position, rows)
         self.received = position
 
     async def _apply(self) -> None:

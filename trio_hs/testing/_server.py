@@ -6,9 +6,10 @@ only then answer. So a batch sees one state of the tables, and an answer means a
 
 from __future__ import annotations
 
+import math
 import random
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,11 @@ from pathlib import Path
 import trio
 
 from .._transport import Server, SocketTransport, Transport
+from ..sockets import background_nursery
 from ._connection import ServerConnection
 from ._declaration import Table
 from ._faults import Faults
+from ._journal import Journal
 from ._memory import memory_stream
 from ._replication import Log, Position, Replica, ReplicationError, Source, Transaction
 from ._session import Session
@@ -250,7 +253,9 @@ class EmbeddedServer:
     async def _commit(self) -> None:
         changes = self.database.commit()
         if changes:
-            position = Position(self.log.position.number + 1, self.name)
+            # Numbers come again after a crash that lost transactions; who had those must not take the new ones for them.
+            origin = f"{self.name}+{self._life}" if self._life else self.name
+            position = Position(self.log.position.number + 1, origin)
             self.log.append(Transaction(position, changes))
             life = self._life
             while life == self._life and self._copies(position) < self.synchronous:
@@ -272,8 +277,12 @@ class EmbeddedServer:
         await trio.lowlevel.checkpoint()
         self.replica.stop()
         self.database.read_only = True
-        self._source = _LocalSource(source) if isinstance(source, EmbeddedServer) else source
+        self._source = source.as_source() if isinstance(source, EmbeddedServer) else source
         self._nursery.start_soon(self.replica.run, self._source, rebuild)
+
+    def as_source(self) -> Source:
+        """This server, for replicas of this process."""
+        return _LocalSource(self)
 
     def promote(self) -> None:
         """Ends replication, applies what has arrived, and takes writes."""
@@ -292,6 +301,11 @@ class EmbeddedServer:
         self._replicated.unpark_all()
 
     # ---- life and death
+
+    def keep(self, journal: Journal) -> None:
+        """Brings the tables to where a journal ends, and writes to it from now on. Raises OSError and ValueError."""
+        journal.replay(self.database, self.log)
+        self.log.journal = journal
 
     def crash(self, *, lose: int = 0) -> None:
         """Dies at once: every connection ends, nothing more is answered, and ``lose`` transactions at the end are gone.
@@ -316,6 +330,7 @@ class EmbeddedServer:
         self.database.revert(self.database.commit())
         for transaction in self.log.take_back(lose):
             self.database.revert(transaction.changes)
+        self.log.changed.unpark_all()
 
     def restart(self) -> None:
         """Starts again after a crash, with the rows that were left and none of the open indexes.
@@ -369,16 +384,19 @@ class _LocalSource:
         self._check()
         return copy_for(self._server, position, rebuild)
 
-    async def next(self, position: Position) -> tuple[Transaction, float]:
+    async def next(self, position: Position, transfer: Callable[[], float]) -> tuple[Transaction, float]:
         await trio.lowlevel.checkpoint()
+        log = self._server.log
         while True:
             self._check()
-            if not self._server.log.holds(position):
+            if not log.holds(position):
                 raise ConnectionResetError(f"{self.name} has lost {position}")
-            found = self._server.log.after(position)
-            if found is not None:
+            found = log.after(position)
+            due = math.inf if found is None else found[1] + transfer()
+            if found is not None and due <= trio.current_time():
                 return found
-            await self._server.log.changed.park()
+            with trio.move_on_at(due):
+                await log.changed.park()
 
     def acknowledge(self, replica: str, position: Position) -> None:
         if self._server.running:
@@ -434,7 +452,7 @@ async def open_server(
 
     Raises ValueError for tables that make no sense. Leaving the block, also by cancellation, ends every connection and task.
     """
-    async with trio.open_nursery() as nursery:
+    async with background_nursery() as nursery:
         server = EmbeddedServer(
             tables,
             nursery,
@@ -449,4 +467,3 @@ async def open_server(
             yield server
         finally:
             server.crash()
-            nursery.cancel_scope.cancel()

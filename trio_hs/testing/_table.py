@@ -37,7 +37,7 @@ class EngineError(Exception):
         self.code = code
 
 
-class DivergedError(Exception):
+class DivergedError(ValueError):
     """A replicated change does not fit the rows that are there."""
 
 
@@ -320,11 +320,15 @@ class Database:
         self.tables: dict[tuple[str, str], StoredTable] = {}
         self.read_only = read_only
         for table in tables:
-            if (table.database, table.name) in self.tables:
-                raise ValueError(f"there are two tables {table.database}.{table.name}")
-            self.tables[table.database, table.name] = StoredTable(table)
+            self.create(table)
         #: The changes since the last commit, in order.
         self.uncommitted: list[Change] = []
+
+    def create(self, table: Table) -> None:
+        """Makes an empty table. Raises ValueError when there is one of that name."""
+        if (table.database, table.name) in self.tables:
+            raise ValueError(f"there are two tables {table.database}.{table.name}")
+        self.tables[table.database, table.name] = StoredTable(table)
 
     def commit(self) -> list[Change]:
         """The changes since the last commit, and the end of that transaction."""

@@ -378,6 +378,7 @@ def _parse_date_time(data: bytes) -> tuple[int, int, int, int, int, int, int] | 
     return year, month, day, hour, minute, second, int(fraction[:6].ljust(6, b"0"))
 
 
+_MOST_DATE = 99991231235959
 # A number is taken for a date by its size: (up to here, what is missing to YYYYMMDDhhmmss), with gaps that are no date.
 _SIZES: tuple[tuple[int, Callable[[int], int | None]], ...] = (
     (691231, lambda n: (n + 20000000) * 10**6 if n >= 101 else None),
@@ -385,7 +386,7 @@ _SIZES: tuple[tuple[int, Callable[[int], int | None]], ...] = (
     (99991231, lambda n: n * 10**6 if n >= 10000101 else None),
     (691231235959, lambda n: n + 20000000000000 if n >= 101000000 else None),
     (991231235959, lambda n: n + 19000000000000 if n >= 700101000000 else None),
-    (99991231235959, lambda n: n if n >= 10000101000000 else None),
+    (_MOST_DATE, lambda n: n if n >= 10000101000000 else None),
 )
 
 
@@ -489,10 +490,13 @@ class Time(ColumnType):
         return _microseconds(hours, minutes, seconds, int(fraction[:6].ljust(6, b"0"))) * (-1 if sign else 1)
 
     def store_int(self, number: int) -> int:
-        if abs(number) > 9999999:
-            longest = 0 if number == -(2**63) else _LONGEST_TIME  # whose positive does not fit a long long
-            return self._fit(longest if number > 0 else -longest)
-        return self._fit(self._parse(b"%d" % number))
+        if 9999999 < number <= _MOST_DATE:  # it is taken for a date with a time
+            date_time = _parse_date_time(_date_digits(number))
+            return _microseconds(*date_time[3:]) if date_time else 0
+        hours, minutes, seconds = abs(number) // 10000, abs(number) // 100 % 100, abs(number) % 100
+        if minutes > 59 or seconds > 59:
+            return 0
+        return self._fit(_microseconds(hours, minutes, seconds, 0) * (-1 if number < 0 else 1))
 
     def to_int(self, value: int) -> int:
         seconds = abs(value) // 10**6
