@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from .._transport import Transport
 from ._faults import Faults
 from ._session import Session
+from ._streams import BreakableTransport
 
 #: A request line may grow so long; then the connection is closed. The real server has no bound.
 MAX_LINE_BYTES = 128 * 1024 * 1024
@@ -26,7 +26,7 @@ class ServerConnection:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: BreakableTransport,
         session: Session,
         faults: Faults,
         on_ready: Callable[[ServerConnection], None],
@@ -145,5 +145,4 @@ class ServerConnection:
     def reset(self) -> None:
         """Breaks the connection."""
         self._scope.cancel()
-        reset = getattr(self._transport, "reset", self._transport.close)
-        reset()
+        self._transport.reset()

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import trio
 
-from .._transport import Server, SocketTransport, Transport
+from .._transport import Server, Transport
 from ..sockets import background_nursery
 from ._connection import ServerConnection
 from ._declaration import Table
 from ._faults import Faults
 from ._journal import Journal
-from ._memory import memory_stream
 from ._replication import Log, Position, Replica, ReplicationError, Source, Transaction
 from ._session import Session
+from ._streams import BreakableSocket, BreakableTransport, memory_stream
 from ._table import Change, Database
 
 READ_PORT = 9998
@@ -191,9 +191,9 @@ class EmbeddedServer:
                     return
                 await trio.sleep(0.1)  # out of file descriptors, for one
                 continue
-            self._serve(SocketTransport(socket.socket(fileno=stream.socket.detach())), listener)
+            self._serve(BreakableSocket(socket.socket(fileno=stream.socket.detach())), listener)
 
-    def _serve(self, transport: Transport, listener: _Listener) -> None:
+    def _serve(self, transport: BreakableTransport, listener: _Listener) -> None:
         session = Session(self.database, writable=listener.writable, secret=listener.secret)
         connection = ServerConnection(transport, session, self.faults, listener.on_ready)
         listener.connections[connection] = None

@@ -41,11 +41,18 @@ class Wire:
                     continue
                 assert piece, f"the connection ended after {bytes(received)!r}"
                 received += piece
-        return bytes(received).splitlines(keepends=True) if b"\r" not in received else split_lines(bytes(received))
+        return split_lines(bytes(received))
 
 
 def split_lines(data: bytes) -> list[bytes]:
     return [line + b"\n" for line in data.split(b"\n")[:-1]]
+
+
+def addresses_of(server: Server) -> tuple[Address, Address]:
+    return (
+        Address("inet", server.host, server.read_port, secret=server.read_secret),
+        Address("inet", server.host, server.write_port, secret=server.write_secret),
+    )
 
 
 @asynccontextmanager
@@ -54,10 +61,7 @@ async def real(server: Server, tables: Sequence[Table]) -> AsyncIterator[tuple[A
     await execute_sql(
         server, f"DROP DATABASE IF EXISTS {DATABASE}", f"CREATE DATABASE {DATABASE}", *(table.sql() for table in tables)
     )
-    yield (
-        Address("inet", server.host, server.read_port, secret=server.read_secret),
-        Address("inet", server.host, server.write_port, secret=server.write_secret),
-    )
+    yield addresses_of(server)
     await execute_sql(server, f"DROP DATABASE {DATABASE}")
 
 
@@ -80,11 +84,8 @@ def batches(steps: Sequence[Step]) -> list[Step]:
     out: list[Step] = []
     for port, run in groupby(steps, key=lambda step: step[0]):
         lines = [data for _, data in run]
-        out += (
-            [(port, data) for data in lines]
-            if port == "W"
-            else [(port, b"".join(lines[at : at + 100])) for at in range(0, len(lines), 100)]
-        )
+        size = 1 if port == "W" else 100
+        out += [(port, b"".join(lines[at : at + size])) for at in range(0, len(lines), size)]
     return out
 
 
@@ -126,26 +127,20 @@ async def test_who_may_what(cluster: Cluster) -> None:
 
 
 async def test_a_replica_refuses_writers(cluster: Cluster) -> None:
-    group = Group(
-        "replica",
-        [SHAPES],
-        [*opened(0, "shapes", "PRIMARY", "id,k"), *inserts(0, (1, "a")), ("W", b"0\t=\t1\t1\n"), ("W", b"0\t=\t1\t1\t1\t0\tD\n"), ("W", b"0\t=\t1\t1\t1\t0\tX\n"),
-         ("W", b"0\t=\t9\t1\n"), ("W", b"0\t=\n"), ("W", b"0\tS\t1\t1\n"), ("R", b"0\t=\t1\t1\n"), ("R", b"0\t+\t1\t1\n")],
-    )  # fmt: skip
+    writes = [b"=\t1\t1", b"=\t1\t1\t1\t0\tD", b"=\t1\t1\t1\t0\tX", b"=\t9\t1", b"=", b"S\t1\t1"]
+    reads = [b"=\t1\t1", b"+\t1\t1"]
+    steps = [*opened(0, "shapes", "PRIMARY", "id,k"), *inserts(0, (1, "a"))]
+    steps += [("W", b"0\t%b\n" % line) for line in writes] + [("R", b"0\t%b\n" % line) for line in reads]
     (reader,) = cluster.readers
     async with (
         real(cluster.writer, [SHAPES]),
-        open_server([SHAPES], read_secret="s", write_secret="t") as server,
+        open_server([SHAPES], read_secret=READ_SECRET, write_secret=WRITE_SECRET) as server,
         open_server([SHAPES]) as source,
     ):
         await wait_replicated(cluster)
         await server.follow(source)
-        theirs = (
-            Address("inet", reader.host, port, secret=secret)
-            for port, secret in ((reader.read_port, reader.read_secret), (reader.write_port, reader.write_secret))
-        )
         async with (
-            wires(theirs, None) as real_wires,
+            wires(addresses_of(reader), None) as real_wires,
             wires((server.read_address, server.write_address), server) as embedded_wires,
         ):
-            await compare(group, real_wires, embedded_wires)
+            await compare(Group("replica", [SHAPES], steps), real_wires, embedded_wires)

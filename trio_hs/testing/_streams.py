@@ -1,14 +1,36 @@
-"""Streams in memory: two ends, each a :class:`trio_hs._transport.Transport`, in a world without sockets."""
+"""Streams that can be broken: in memory (two ends, in a world without sockets) and over a socket."""
 
 from __future__ import annotations
 
 import errno
 import os
+import socket
+import struct
+from typing import Protocol
 
 import trio
 
+from .._transport import SocketTransport, Transport
+
 #: How many bytes one end takes before the other has read them, as a socket's buffer would.
 WINDOW_BYTES = 1 << 20
+
+
+class BreakableTransport(Transport, Protocol):
+    """A stream that can also end as a broken network would end it."""
+
+    def reset(self) -> None:
+        """Breaks the stream at both ends at once; what was not read is lost."""
+
+
+class BreakableSocket(SocketTransport):
+    """A socket's stream."""
+
+    def reset(self) -> None:
+        # A socket that does not linger sends a reset when it is closed.
+        if self._socket.family != socket.AF_UNIX and self._socket.fileno() != -1:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
 
 
 class MemoryTransport:
@@ -68,7 +90,6 @@ class MemoryTransport:
             self._wake()
 
     def reset(self) -> None:
-        """Both ends are broken at once, and what was not read is lost."""
         self._closed = True
         self.peer._received.clear()
         self.peer._broken = OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
