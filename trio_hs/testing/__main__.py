@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 import trio
@@ -72,6 +73,7 @@ def _secret(path: Path | None) -> str | None:
 async def _serve(options: argparse.Namespace) -> None:
     tables = _tables(options.table_file)
     async with (
+        AsyncExitStack() as files,
         open_server(
             tables,
             name=options.name,
@@ -84,7 +86,7 @@ async def _serve(options: argparse.Namespace) -> None:
     ):
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             if options.journal is not None:
-                server.keep(Journal(options.journal))
+                server.keep(files.enter_context(closing(Journal(options.journal))))
             server.replica.lag = options.lag
             await server.listen((options.host, options.port_read), (options.host, options.port_write))
             (replication,) = await trio.open_tcp_listeners(options.port_replication, host=options.host)

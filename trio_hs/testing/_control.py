@@ -32,6 +32,7 @@ class Control:
     def __init__(self, server: EmbeddedServer, stop: Callable[[], None]) -> None:
         self._server = server
         self._stop = stop
+        self._stopping = False
 
     async def serve(self, listener: trio.SocketListener) -> None:
         """Takes commands until it is cancelled."""
@@ -41,6 +42,8 @@ class Control:
         try:
             async for line in lines(stream):
                 await stream.send_all(json.dumps(await self.execute(line.decode(errors="replace"))).encode() + b"\n")
+                if self._stopping:
+                    self._stop()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # it has gone without waiting for the answer
 
@@ -96,7 +99,7 @@ class Control:
         self._server.database.create(table_of(json.loads(argument)))
 
     async def _do_stop(self, _: str) -> None:
-        self._stop()
+        self._stopping = True  # it is answered first
 
 
 def _seconds(text: str) -> float:
