@@ -22,7 +22,7 @@ from typing import Any
 import trio
 
 from ._declaration import Table
-from ._remote import RemoteSource, lines
+from ._remote import Lines, RemoteSource
 from ._server import EmbeddedServer
 
 
@@ -40,7 +40,8 @@ class Control:
 
     async def _handle(self, stream: trio.SocketStream) -> None:
         try:
-            async for line in lines(stream):
+            lines = Lines(stream)
+            while (line := await lines.next()) is not None:
                 await stream.send_all(json.dumps(await self.execute(line.decode(errors="replace"))).encode() + b"\n")
                 if self._stopping:
                     self._stop()

@@ -6,7 +6,8 @@ Then transactions come with their age, and acknowledgements go back.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import Callable
 
 import trio
 
@@ -20,16 +21,27 @@ _COPY_ROWS = 500
 _CONNECT_SECONDS = 5.0
 
 
-async def lines(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
-    """The lines that come in; ends with the stream. Raises trio.BrokenResourceError."""
-    pieces: list[bytes] = []
-    async for data in stream:
-        *whole, rest = data.split(b"\n")
-        for line in whole:
-            yield b"".join([*pieces, line])
-            pieces.clear()
-        if rest:
-            pieces.append(bytes(rest))
+class Lines:
+    """The lines that come in on a stream."""
+
+    def __init__(self, stream: trio.abc.ReceiveStream) -> None:
+        self._stream = stream
+        self._whole: deque[bytes] = deque()
+        self._pieces: list[bytes] = []
+
+    async def next(self) -> bytes | None:
+        """The next line without its LF, None when the stream has ended. Raises trio.BrokenResourceError."""
+        while not self._whole:
+            data = bytes(await self._stream.receive_some())
+            if not data:
+                return None
+            *whole, rest = data.split(b"\n")
+            if whole:
+                whole[0] = b"".join([*self._pieces, whole[0]])
+                self._pieces.clear()
+            self._pieces.append(rest)
+            self._whole += whole
+        return self._whole.popleft()
 
 
 async def serve_replicas(server: EmbeddedServer, listener: trio.SocketListener) -> None:
@@ -45,8 +57,8 @@ async def serve_replicas(server: EmbeddedServer, listener: trio.SocketListener) 
 
 
 async def _serve_replica(server: EmbeddedServer, stream: trio.SocketStream) -> None:
-    received = lines(stream)
-    hello = decode(await anext(received, b"null"))
+    received = Lines(stream)
+    hello = decode(await received.next() or b"null")
     name, position = str(hello["name"]), unpack_position(hello["position"])
     try:
         copied = copy_for(server, position, bool(hello["rebuild"]))
@@ -61,7 +73,7 @@ async def _serve_replica(server: EmbeddedServer, stream: trio.SocketStream) -> N
     async with trio.open_nursery() as nursery:
         sender = _Sender(server, stream, float(hello["transfer"]))
         nursery.start_soon(sender.run, position)
-        async for line in received:
+        while (line := await received.next()) is not None:
             message = decode(line)
             server.acknowledge(name, unpack_position(message["have"]))
             sender.transfer = float(message["transfer"])
@@ -97,18 +109,18 @@ class RemoteSource:
         self._host = host
         self._port = port
         self._stream: trio.SocketStream | None = None
-        self._lines: AsyncIterator[bytes] | None = None
+        self._lines: Lines | None = None
         self._have = Position()
         self._told: tuple[Position, float] | None = None
 
     async def copy(self, position: Position, rebuild: bool) -> tuple[Position, list[Change]] | None:
         """See :meth:`Source.copy`."""
-        await self._close()
+        self.close()
         with trio.move_on_after(_CONNECT_SECONDS):
             self._stream = await trio.open_tcp_stream(self._host, self._port)
         if self._stream is None:
             raise OSError(f"{self.name} does not answer")
-        self._lines = lines(self._stream)
+        self._lines = Lines(self._stream)
         self._told = None
         await self._send({"name": self._replica, "position": list(position), "rebuild": rebuild, "transfer": 0.0})
         rows: list[Change] = []
@@ -140,11 +152,15 @@ class RemoteSource:
     async def _line(self) -> bytes:
         assert self._lines is not None
         try:
-            return await anext(self._lines)
-        except (StopAsyncIteration, trio.BrokenResourceError) as error:
+            line = await self._lines.next()
+        except trio.BrokenResourceError as error:
             raise OSError(f"{self.name} has gone") from error
+        if line is None:
+            raise OSError(f"{self.name} has gone")
+        return line
 
-    async def _close(self) -> None:
+    def close(self) -> None:
+        """See :meth:`Source.close`."""
         if self._stream is not None:
-            await trio.aclose_forcefully(self._stream)
+            self._stream.socket.close()
             self._stream = None

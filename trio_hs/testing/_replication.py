@@ -122,6 +122,9 @@ class Source(Protocol):
     def acknowledge(self, replica: str, position: Position) -> None:
         """Tells the source that a replica has everything up to ``position``."""
 
+    def close(self) -> None:
+        """Lets go of what ``copy`` opened; ``copy`` may come again."""
+
 
 class Replica:
     """One server's way of following another.
@@ -170,20 +173,22 @@ class Replica:
         """Follows until :meth:`stop`, through every failure of the source. Raises nothing; see ``error``."""
         self.error = None
         self.received = self._relay[-1][0].position if self._relay else self._log.position
-        with trio.CancelScope() as self._scope:
+        with trio.CancelScope() as scope:
+            self._scope = scope
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._apply)
                     await self._receive(source, rebuild)
                     nursery.cancel_scope.cancel()
             finally:
-                self._scope = None
-                self.connected = False
+                source.close()
+                if self._scope is scope:  # and not already that of the next run
+                    self._scope = None
+                    self.connected = False
 
     def stop(self) -> None:
         """Ends :meth:`run`. What has arrived is applied at once, what has not is not waited for."""
-        if self._scope is not None:
-            self._scope.cancel()
+        self.forget()
         while self._relay and self.error is None:
             self._apply_next()
 
@@ -191,6 +196,8 @@ class Replica:
         """The process dies: what has arrived stays (a relay log is on disk) and is applied when it starts again."""
         if self._scope is not None:
             self._scope.cancel()
+            self._scope = None
+            self.connected = False
 
     async def _receive(self, source: Source, rebuild: bool) -> None:
         while self.error is None:

@@ -402,6 +402,9 @@ class _LocalSource:
         if self._server.running:
             self._server.acknowledge(replica, position)
 
+    def close(self) -> None:
+        pass
+
 
 def copy_for(server: EmbeddedServer, position: Position, rebuild: bool) -> tuple[Position, list[Change]] | None:
     """See :meth:`Source.copy`."""

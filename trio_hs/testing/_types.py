@@ -11,7 +11,7 @@ import re
 import struct
 from calendar import monthrange
 from collections.abc import Callable, Sequence
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation, localcontext
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, TypeAlias
 
 from ..protocol import escape
@@ -74,6 +74,7 @@ class ColumnType:
 _NUMBER = re.compile(rb"[ \t\n\v\f\r]*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)")
 #: More digits than any type can hold; the rest changes nothing but the time it takes.
 _MOST_DIGITS = 400
+_EXACT = Context(prec=2 * _MOST_DIGITS + 100)
 
 
 def _leading_number(data: bytes) -> Decimal:
@@ -82,25 +83,21 @@ def _leading_number(data: bytes) -> Decimal:
     if match is None:
         return Decimal(0)
     digits, _, exponent = match[1].lower().partition(b"e")
-    if len(digits) > _MOST_DIGITS:
-        whole = digits.partition(b".")[0].lstrip(b"+-0")
-        if len(whole) > _MOST_DIGITS // 2:
-            return Decimal("-1e300" if digits.startswith(b"-") else "1e300")
-        digits = digits[:_MOST_DIGITS]
+    whole, _, fraction = digits.lstrip(b"+-").partition(b".")
+    whole = whole.lstrip(b"0")
+    if len(whole) > _MOST_DIGITS:
+        whole, fraction = b"1" + b"0" * _MOST_DIGITS, b""
     power = max(-5000, min(5000, int(exponent[:6]))) if exponent else 0
-    try:
-        return Decimal(digits.decode()).scaleb(power)
-    except InvalidOperation:
-        return Decimal(0)
+    sign = b"-" if digits.startswith(b"-") else b""
+    digits = b"%b0%b.%b" % (sign, whole, fraction[:_MOST_DIGITS])
+    return _EXACT.scaleb(Decimal(digits.decode()), power)
 
 
 def _rounded(number: Decimal, scale: int = 0) -> int:
     """``number * 10**scale`` to the nearest whole number, halves away from zero; huge ones only in the order of size."""
     if number.adjusted() > _MOST_DIGITS:
         return -(1 << 1024) if number < 0 else 1 << 1024
-    with localcontext() as context:
-        context.prec = 2 * _MOST_DIGITS + 100
-        return int(number.scaleb(scale).to_integral_value(ROUND_HALF_UP))
+    return int(_EXACT.scaleb(number, scale).to_integral_value(ROUND_HALF_UP))
 
 
 class Integer(ColumnType):
@@ -141,7 +138,7 @@ class DecimalType(ColumnType):
         return min(max(_rounded(_leading_number(data), self.scale), self.low), self.high)
 
     def to_int(self, value: int) -> int:
-        whole = _rounded(Decimal(value).scaleb(-self.scale))
+        whole = _rounded(_EXACT.scaleb(Decimal(value), -self.scale))
         return min(max(whole, -(2**63)), _MAX_SIGNED)
 
     def text(self, value: int) -> bytes:
@@ -478,8 +475,8 @@ class Time(ColumnType):
         if match is None:
             return 0
         sign, days, first, second, third, fraction = match.groups(b"")
-        if len(first) > 18:
-            return -_LONGEST_TIME if sign else _LONGEST_TIME
+        if len(first) > 10 or int(first) >= 1 << 32:
+            return 0
         if second or days:
             hours, minutes, seconds = int(first), int(second or 0), int(third or 0)
         else:

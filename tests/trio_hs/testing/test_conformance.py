@@ -111,7 +111,8 @@ async def test_who_may_what(cluster: Cluster) -> None:
     find = b"0\t=\t1\t1\n"
     lines = [
         b"\n", b"Z\n", find, b"P\t0\n", b"0\n", b"A\n", b"A\t\n", b"A\t2\tSECRET\n", b"A\t1\n", b"A\t1\t\n", b"A\t1\twrong\n",
-        b"A\t1\tSECRET\0\n", b"A\t11\tSECRET\n", b"A\t1\tSECRET\textra\n", find, b"P\t0\tconformance\tshapes\tPRIMARY\tid\n", find,
+        b"A\t1\tSECRET\0\n", b"A\t11\tSECRET\n", b"A\t1\tSECRET\textra\n", find,
+        b"P\t0\tconformance\tshapes\tPRIMARY\tid\n", find,
         b"A\t1\twrong\n", find, b"P\t0\n", b"A\t1\tSECRET\n", find, b"A\t3\tSECRET\n", find,
     ]  # fmt: skip
     async with real(cluster.writer, [SHAPES]) as addresses, open_server([SHAPES], read_secret="s", write_secret="t") as server:

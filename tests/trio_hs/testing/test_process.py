@@ -208,24 +208,8 @@ async def test_commands(table_file: Path) -> None:
                 await hs.insert("cars", "vans", [("id", 2)])
             await server.command("read-only off")
             await hs.insert("cars", "vans", [("id", 2)])
-        for wrong, message in (
-            (f"create {json.dumps(other)}", "there are two tables cars.vans"),
-            ("create []", "a table is an object"),
-            ('create {"x": 1}', "no description of a table"),
-            ("create {", "create: "),
-            ("lag", "could not convert"),
-            ("lag -1", "no number of seconds"),
-            ("transfer nan", "no number of seconds"),
-            ("follow", "takes HOST PORT"),
-            ("follow 127.0.0.1 x", "takes HOST PORT"),
-            ("read-only maybe", "takes on or off"),
-            ("synchronous some", "number of replicas"),
-            ("fly", "no command 'fly'"),
-            ("", "no command ''"),
-        ):
-            with pytest.raises(ValueError, match=message):
-                await server.command(wrong)
-        await server.command("transfer 0.5")
+        with pytest.raises(ValueError, match=r"there are two tables cars\.vans"):
+            await server.command(f"create {json.dumps(other)}")
         await server.command("stop")
         with trio.fail_after(10):
             assert await server.process.wait() == 0
