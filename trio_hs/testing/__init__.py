@@ -7,7 +7,7 @@ It runs inside the test (with or without sockets, also under trio's ``MockClock`
 from ._declaration import Table
 from ._faults import Faults
 from ._replication import Position, Replica, ReplicationError
-from ._server import EmbeddedServer, ServerStatistics, open_server
+from ._server import EmbeddedServer, ServerStatistics, network, open_server
 
 __all__ = [
     "EmbeddedServer",
@@ -17,5 +17,6 @@ __all__ = [
     "ReplicationError",
     "ServerStatistics",
     "Table",
+    "network",
     "open_server",
 ]

@@ -18,10 +18,12 @@ MAX_UNSENT_BYTES = 64 * 1024 * 1024
 
 
 class ServerConnection:
-    """Attributes:
-    session: what the connection is allowed and has opened.
-    pending: how many requests wait to be carried out.
-    last_heard: when bytes came in last, on trio's clock.
+    """What one of the server's listeners knows of one client.
+
+    Attributes:
+      session: what the connection is allowed and has opened.
+      pending: how many requests wait to be carried out.
+      last_heard: when bytes came in last, on trio's clock.
     """
 
     def __init__(

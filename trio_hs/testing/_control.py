@@ -64,18 +64,15 @@ class Control:
 
     async def _do_lag(self, argument: str) -> None:
         self._server.replica.lag = _seconds(argument)
-        self._server.replica.wake()
 
     async def _do_transfer(self, argument: str) -> None:
         self._server.replica.transfer = _seconds(argument)
-        self._server.replica.wake()
 
     async def _do_pause(self, _: str) -> None:
         self._server.replica.paused = True
 
     async def _do_resume(self, _: str) -> None:
         self._server.replica.paused = False
-        self._server.replica.wake()
 
     async def _do_follow(self, argument: str) -> None:
         host, port, *rest = [*argument.split(), "", ""][:3] if argument.split() else ["", "", ""]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ._collation import BINARY, DEFAULTS, UTF8MB4_BIN, Collation, find_collation
+from ._collation import BINARY, UTF8MB4_BIN, find_collation
 from ._types import (
     Bit,
     ColumnType,
@@ -186,8 +186,6 @@ class Column:
 class KeyPart:
     """One column of an index: where its value is in the row, and how to get what it sorts by."""
 
-    __slots__ = ("collapse", "column", "descending", "length", "null_key", "position", "type")
-
     def __init__(self, columns: Sequence[Column], part: str) -> None:
         match = re.fullmatch(r"\s*(\w+)\s*(?:\((\d+)\))?\s*(?:(ASC|DESC)\s*)?", part, re.IGNORECASE)
         names = [column.name for column in columns]
@@ -195,8 +193,7 @@ class KeyPart:
             raise ValueError(f"{part!r} names no column (write 'column', 'column(10)' for a prefix, 'column DESC')")
         self.position = names.index(match[1])
         self.column = columns[self.position]
-        self.length = int(match[2]) if match[2] else None
-        self.type = self.column.type if self.length is None else self.column.type.prefix(self.length)
+        self.type = self.column.type.prefix(int(match[2])) if match[2] else self.column.type
         self.descending = (match[3] or "").upper() == "DESC"
         if self.type.is_blob:
             raise ValueError(f"a BLOB or TEXT column needs a prefix in an index: '{match[1]}(100)'")
@@ -272,6 +269,3 @@ class Table:
             f"CREATE TABLE `{self.database}`.`{self.name}` ({', '.join(parts)}) ENGINE=InnoDB "
             "DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci"
         )
-
-
-__all__ = ["DEFAULTS", "Collation", "Column", "KeyPart", "Table"]

@@ -130,9 +130,7 @@ class Replica:
     """One server's way of following another.
 
     Attributes:
-      lag: seconds between a transaction's commit and the moment when readers of the replica see it.
-      transfer: seconds between its commit and its arrival: what is on the way is lost with the source.
-      paused: nothing is received or applied.
+      transfer: seconds between a transaction's commit and its arrival: what is on the way is lost with the source.
       connected: the source answers.
       error: why replication has stopped for good, or None.
       received: the last transaction that has arrived.
@@ -142,9 +140,9 @@ class Replica:
     RETRY_SECONDS = 0.1
 
     def __init__(self, name: str, database: Database, log: Log) -> None:
-        self.lag: float | Callable[[], float] = 0.0
+        self._lag: float | Callable[[], float] = 0.0
         self.transfer = 0.0
-        self.paused = False
+        self._paused = False
         self.connected = False
         self.error: str | None = None
         self.received = log.position
@@ -165,8 +163,27 @@ class Replica:
         """Transactions that have arrived and that readers do not see yet."""
         return len(self._relay)
 
-    def wake(self) -> None:
-        """To be called after an attribute was set."""
+    @property
+    def lag(self) -> float | Callable[[], float]:
+        """Seconds between a transaction's commit and the moment when readers of the replica see it.
+
+        May be set at any time, also to a function that gives each transaction its own.
+        """
+        return self._lag
+
+    @lag.setter
+    def lag(self, lag: float | Callable[[], float]) -> None:
+        self._lag = lag
+        self._changed.unpark_all()
+
+    @property
+    def paused(self) -> bool:
+        """While it is set to True, nothing is received or applied."""
+        return self._paused
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        self._paused = paused
         self._changed.unpark_all()
 
     async def run(self, source: Source, rebuild: bool) -> None:
@@ -216,9 +233,9 @@ class Replica:
                     self._relay.append((transaction, committed))
                     self.received = transaction.position
                     source.acknowledge(self._name, self.received)
-                    self.wake()
-            except ReplicationError as error:
-                self.error = str(error)
+                    self._changed.unpark_all()
+            except (ReplicationError, ValueError, KeyError, TypeError) as error:
+                self.error = str(error)  # refused, or what came is no transaction of these tables
             except OSError:
                 self.connected = False
                 await trio.sleep(self.RETRY_SECONDS)

@@ -17,7 +17,7 @@ from pathlib import Path
 import trio
 
 from .._transport import Server, Transport
-from ..sockets import background_nursery
+from ..sockets import Connect, background_nursery
 from ._connection import ServerConnection
 from ._declaration import Table
 from ._faults import Faults
@@ -80,7 +80,6 @@ class EmbeddedServer:
       database: its tables.
       faults: what can go wrong with it, see :class:`Faults`.
       replica: how it follows another server: ``replica.lag`` and so on, see :meth:`follow`.
-      synchronous: a write is answered when so many replicas have it. 0 answers at once.
     """
 
     def __init__(
@@ -100,7 +99,7 @@ class EmbeddedServer:
         self.log = Log()
         self.replica = Replica(name, self.database, self.log)
         self.faults = Faults(self._wake, self._reset_connections, rng)
-        self.synchronous = synchronous
+        self._synchronous = synchronous
         self.idle_timeout = idle_timeout
         self._nursery = nursery
         self._reads = _Listener(False, read_secret)
@@ -258,7 +257,7 @@ class EmbeddedServer:
             position = Position(self.log.position.number + 1, origin)
             self.log.append(Transaction(position, changes))
             life = self._life
-            while life == self._life and self._copies(position) < self.synchronous:
+            while life == self._life and self._copies(position) < self._synchronous:
                 await self._replicated.park()
 
     def _copies(self, position: Position) -> int:
@@ -278,7 +277,11 @@ class EmbeddedServer:
         self.replica.stop()
         self.database.read_only = True
         self._source = source.as_source() if isinstance(source, EmbeddedServer) else source
-        self._nursery.start_soon(self.replica.run, self._source, rebuild)
+        self._nursery.start_soon(self._follow, self._source, rebuild, self._life)
+
+    async def _follow(self, source: Source, rebuild: bool, life: int) -> None:
+        if self._source is source and self._life == life:  # nobody was quicker to promote it, or to crash it
+            await self.replica.run(source, rebuild)
 
     def as_source(self) -> Source:
         """This server, for replicas of this process."""
@@ -289,6 +292,16 @@ class EmbeddedServer:
         self._source = None
         self.replica.stop()
         self.database.read_only = False
+
+    @property
+    def synchronous(self) -> int:
+        """A write is answered when so many replicas have it; 0 answers at once. May be set at any time."""
+        return self._synchronous
+
+    @synchronous.setter
+    def synchronous(self, replicas: int) -> None:
+        self._synchronous = replicas
+        self._replicated.unpark_all()
 
     @property
     def unreplicated(self) -> int:
@@ -342,7 +355,7 @@ class EmbeddedServer:
         self._running = True
         self._wake()
         if self._source is not None:
-            self._nursery.start_soon(self.replica.run, self._source, False)
+            self._nursery.start_soon(self._follow, self._source, False, self._life)
 
     def _reset_connections(self) -> None:
         for connection in self._connections():
@@ -434,6 +447,23 @@ def _listening_socket(address: tuple[str, int] | str) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def network(*servers: EmbeddedServer) -> Connect:
+    """A way to reach several servers in memory, for ``open_manager(connect=...)``. They are told apart by their names.
+
+    Raises ValueError for two servers of one name.
+    """
+    by_name = {server.name: server for server in servers}
+    if len(by_name) < len(servers):
+        raise ValueError(f"servers need names of their own: {', '.join(server.name for server in servers)}")
+
+    async def connect(address: Server) -> Transport:
+        if address.host not in by_name:
+            raise ConnectionRefusedError(f"there is no server {address.host}, but {', '.join(by_name)}")
+        return await by_name[address.host].connect(address)
+
+    return connect
 
 
 @asynccontextmanager

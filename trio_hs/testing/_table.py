@@ -338,11 +338,17 @@ class Database:
         return changes
 
     def apply(self, changes: Iterable[Change]) -> None:
-        """Makes another server's changes. Raises DivergedError."""
-        for table, before, after in changes:
-            if table not in self.tables:
-                raise DivergedError(f"there is no table {'.'.join(table)}")
-            self.tables[table].apply(before, after)
+        """Makes another server's changes. Raises DivergedError, and then none of them is made."""
+        made: list[Change] = []
+        try:
+            for change in changes:
+                if change.table not in self.tables:
+                    raise DivergedError(f"there is no table {'.'.join(change.table)}")
+                self.tables[change.table].apply(change.before, change.after)
+                made.append(change)
+        except DivergedError:
+            self.revert(made)
+            raise
 
     def revert(self, changes: Sequence[Change]) -> None:
         """Takes changes back, the last one first."""
@@ -353,7 +359,7 @@ class Database:
         return [Change(table.name, None, row) for table in self.tables.values() for row in table.rows]
 
     def replace(self, rows: Iterable[Change]) -> None:
-        """Puts another server's rows in the place of ours. Raises DivergedError."""
+        """Puts another server's rows in the place of ours. Raises DivergedError, and then there are none."""
         for table in self.tables.values():
             for row in table.rows:
                 table.delete(row)

@@ -77,6 +77,17 @@ async def test_a_replica_refuses_writers_until_it_is_promoted(
     assert replica.statistics().position == Position(2, "replica")
 
 
+async def test_a_promotion_right_behind_follow_holds(
+    source: EmbeddedServer, replica: EmbeddedServer, autojump_clock: trio.testing.MockClock
+) -> None:
+    await replica.follow(source)
+    replica.promote()
+    await insert(source, 1)
+    await trio.sleep(5)
+    assert ids(replica) == []
+    assert not replica.statistics().read_only
+
+
 async def test_lag_may_change_at_any_time(
     source: EmbeddedServer, replica: EmbeddedServer, autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -91,7 +102,6 @@ async def test_lag_may_change_at_any_time(
     await insert(source, 2)
     await trio.sleep(1)
     replica.replica.lag = 2
-    replica.replica.wake()
     await trio.sleep(0.9)
     assert ids(replica) == [1]
     await trio.sleep(0.2)
@@ -123,7 +133,6 @@ async def test_paused_replication(
     assert ids(replica) == [1]
     assert source.unreplicated == 1
     replica.replica.paused = False
-    replica.replica.wake()
     await trio.sleep(1)
     assert ids(replica) == [1, 2]
 
@@ -259,6 +268,27 @@ async def test_a_change_that_does_not_fit_stops_replication(
     await insert(source, 1)
     await trio.sleep(1)
     assert "another row has a key" in str(replica.statistics().replication_error)
+
+
+async def test_synchronous_may_be_given_up(source: EmbeddedServer, autojump_clock: trio.testing.MockClock) -> None:
+    source.synchronous = 1
+    transport = await writer(source)
+    transport.send(b"0\t+\t3\t2\tc\t1\n")
+    await trio.sleep(1000)
+    assert transport.receive() is None
+    source.synchronous = 0
+    assert await receive(transport) == b"0\t1\t0\n"
+
+
+async def test_a_copy_of_unknown_tables_stops_replication(
+    source: EmbeddedServer, autojump_clock: trio.testing.MockClock
+) -> None:
+    source.log = Log(kept=1)
+    await insert(source, 1, 2)
+    async with open_server([], name="empty") as empty:
+        await empty.follow(source)
+        await trio.sleep(1)
+        assert empty.statistics().replication_error == "there is no table cars.trucks"
 
 
 def test_the_log_knows_what_it_holds() -> None:

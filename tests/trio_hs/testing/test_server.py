@@ -14,7 +14,7 @@ import trio
 import trio_hs
 from trio_hs import Manager, RetryPolicy
 from trio_hs._transport import Transport
-from trio_hs.testing import EmbeddedServer, open_server
+from trio_hs.testing import EmbeddedServer, network, open_server
 
 from .tables import TRUCKS
 
@@ -72,6 +72,22 @@ async def test_secrets() -> None:
 async def test_an_address_of_nobody_is_refused(server: EmbeddedServer) -> None:
     with pytest.raises(ConnectionRefusedError, match="nothing listens on elsewhere:9998; localhost is localhost:9998"):
         await server.connect(trio_hs.Server("inet", "elsewhere", 9998))
+
+
+async def test_a_network_of_servers(server: EmbeddedServer, autojump_clock: trio.testing.MockClock) -> None:
+    async with open_server([TRUCKS], name="two") as two:
+        readers = [[server.read_address], [two.read_address]]
+        connect = network(server, two)
+        async with trio_hs.open_manager(readers, [server.write_address], connect=connect) as hs:
+            await two.follow(server)
+            await hs.insert("cars", "trucks", [("company", "Scania")])
+            await trio.sleep(1)
+            server.crash()
+            assert await hs.get("cars", "trucks", ["company"], 1) == [("company", "Scania")]
+        with pytest.raises(ConnectionRefusedError, match="there is no server three, but localhost, two"):
+            await connect(trio_hs.Server("inet", "three", 9998))
+        with pytest.raises(ValueError, match="names of their own: two, two"):
+            network(two, two)
 
 
 async def test_a_cycle_is_one_transaction_and_sees_one_state(server: EmbeddedServer) -> None:
