@@ -1,0 +1,148 @@
+"""The same bytes to real MariaDB and to the embedded server must give the same bytes back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from itertools import groupby
+
+import pytest
+import trio
+
+from loadtest._cluster import Cluster, Server
+from loadtest._replication import wait_replicated
+from loadtest._sql import execute_sql
+from trio_hs import Server as Address
+from trio_hs._transport import Transport, connect
+from trio_hs.testing import EmbeddedServer, Table, open_server
+
+from .requests import DATABASE, SHAPES, Group, Step, groups, inserts, opened
+
+pytestmark = pytest.mark.mariadb
+
+READ_SECRET, WRITE_SECRET = "the readers'", "the writers'"
+
+
+class Wire:
+    """A connection that sends raw requests and gives the raw answers."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+
+    async def ask(self, data: bytes) -> list[bytes]:
+        """The answer to each line of ``data``."""
+        received = bytearray()
+        rest = memoryview(data)
+        with trio.fail_after(30):
+            while rest or received.count(b"\n") < data.count(b"\n"):
+                rest = rest[self.transport.send(rest) :] if rest else rest
+                piece = self.transport.receive()
+                if piece is None:
+                    await (self.transport.wait_sendable if rest else self.transport.wait_receivable)()
+                    continue
+                assert piece, f"the connection ended after {bytes(received)!r}"
+                received += piece
+        return split_lines(bytes(received))
+
+
+def split_lines(data: bytes) -> list[bytes]:
+    return [line + b"\n" for line in data.split(b"\n")[:-1]]
+
+
+def addresses_of(server: Server) -> tuple[Address, Address]:
+    return (
+        Address("inet", server.host, server.read_port, secret=server.read_secret),
+        Address("inet", server.host, server.write_port, secret=server.write_secret),
+    )
+
+
+@asynccontextmanager
+async def real(server: Server, tables: Sequence[Table]) -> AsyncIterator[tuple[Address, Address]]:
+    """The addresses of a real server that has these tables and nothing else in the database."""
+    await execute_sql(
+        server, f"DROP DATABASE IF EXISTS {DATABASE}", f"CREATE DATABASE {DATABASE}", *(table.sql() for table in tables)
+    )
+    yield addresses_of(server)
+    await execute_sql(server, f"DROP DATABASE {DATABASE}")
+
+
+@asynccontextmanager
+async def wires(addresses: Iterable[Address], server: EmbeddedServer | None) -> AsyncIterator[dict[str, Wire]]:
+    """An authenticated connection to each of the listeners, ``R`` and ``W``; closed behind the block (they pin the tables)."""
+    opened_wires = {}
+    for name, address in zip("RW", addresses, strict=True):
+        wire = opened_wires[name] = Wire(await (connect if server is None else server.connect)(address))
+        assert await wire.ask(f"A\t1\t{address.secret}\n".encode()) == [b"0\t1\n"]
+    try:
+        yield opened_wires
+    finally:
+        for wire in opened_wires.values():
+            wire.transport.close()
+
+
+def batches(steps: Sequence[Step]) -> list[Step]:
+    """Reads in a row go out together, which changes nothing but the time it takes; a write is a transaction of its own."""
+    out: list[Step] = []
+    for port, run in groupby(steps, key=lambda step: step[0]):
+        lines = [data for _, data in run]
+        size = 1 if port == "W" else 100
+        out += [(port, b"".join(lines[at : at + size])) for at in range(0, len(lines), size)]
+    return out
+
+
+async def compare(group: Group, real_wires: dict[str, Wire], embedded_wires: dict[str, Wire]) -> None:
+    for port, data in batches(group.steps):
+        expected, found = await real_wires[port].ask(data), await embedded_wires[port].ask(data)
+        for line, theirs, ours in zip(split_lines(data), expected, found, strict=True):
+            assert ours == theirs, f"{group.name}, {port}: {line!r}"
+
+
+@pytest.mark.parametrize("group", groups(), ids=lambda group: group.name)
+async def test_the_same_bytes(group: Group, cluster: Cluster) -> None:
+    async with (
+        real(cluster.writer, group.tables) as addresses,
+        open_server(group.tables, read_secret=READ_SECRET, write_secret=WRITE_SECRET) as server,
+        wires(addresses, None) as real_wires,
+        wires((server.read_address, server.write_address), server) as embedded_wires,
+    ):
+        await compare(group, real_wires, embedded_wires)
+
+
+async def test_who_may_what(cluster: Cluster) -> None:
+    find = b"0\t=\t1\t1\n"
+    lines = [
+        b"\n", b"Z\n", find, b"P\t0\n", b"0\n", b"A\n", b"A\t\n", b"A\t2\tSECRET\n", b"A\t1\n", b"A\t1\t\n", b"A\t1\twrong\n",
+        b"A\t1\tSECRET\0\n", b"A\t11\tSECRET\n", b"A\t1\tSECRET\textra\n", find,
+        b"P\t0\tconformance\tshapes\tPRIMARY\tid\n", find,
+        b"A\t1\twrong\n", find, b"P\t0\n", b"A\t1\tSECRET\n", find, b"A\t3\tSECRET\n", find,
+    ]  # fmt: skip
+    async with real(cluster.writer, [SHAPES]) as addresses, open_server([SHAPES], read_secret="s", write_secret="t") as server:
+        for theirs, ours in zip(addresses, (server.read_address, server.write_address), strict=True):
+            one, other = Wire(await connect(theirs)), Wire(await server.connect(ours))
+            assert theirs.secret
+            assert ours.secret
+            for line in lines:
+                expected = await one.ask(line.replace(b"SECRET", theirs.secret.encode()))
+                assert await other.ask(line.replace(b"SECRET", ours.secret.encode())) == expected, line
+            one.transport.close()
+            other.transport.close()
+
+
+async def test_a_replica_refuses_writers(cluster: Cluster) -> None:
+    writes = [b"=\t1\t1", b"=\t1\t1\t1\t0\tD", b"=\t1\t1\t1\t0\tX", b"=\t9\t1", b"=", b"S\t1\t1"]
+    reads = [b"=\t1\t1", b"+\t1\t1"]
+    steps = [*opened(0, "shapes", "PRIMARY", "id,k"), *inserts(0, (1, "a"))]
+    steps += [("W", b"0\t%b\n" % line) for line in writes] + [("R", b"0\t%b\n" % line) for line in reads]
+    (reader,) = cluster.readers
+    async with (
+        real(cluster.writer, [SHAPES]),
+        open_server([SHAPES], read_secret=READ_SECRET, write_secret=WRITE_SECRET) as server,
+        open_server([SHAPES]) as source,
+    ):
+        await wait_replicated(cluster)
+        await server.follow(source)
+        async with (
+            wires(addresses_of(reader), None) as real_wires,
+            wires((server.read_address, server.write_address), server) as embedded_wires,
+        ):
+            await compare(Group("replica", [SHAPES], steps), real_wires, embedded_wires)

@@ -1,0 +1,117 @@
+"""How to command a server process: lines in, one line of JSON out for each, ``{"ok": ...}`` or ``{"error": "why"}``.
+
+status                          what it does, see ServerStatistics
+lag SECONDS                     readers of this replica see transactions so much later
+transfer SECONDS                transactions take so long from the source to this replica
+pause / resume                  replication stands still / goes on
+follow HOST PORT [rebuild]      becomes a replica of the server whose replication port that is
+promote                         becomes a writer
+read-only on|off                refuses or takes writes
+synchronous N                   answers a write when N replicas have it
+create JSON                     makes a table: {"database": .., "name": .., "columns": {..}, "primary_key": [..], ..}
+stop                            ends the process
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import trio
+
+from ._declaration import Table
+from ._remote import Lines, RemoteSource
+from ._server import EmbeddedServer
+
+
+class Control:
+    """Carries out commands on one server. ``stop`` is called for the command of that name."""
+
+    def __init__(self, server: EmbeddedServer, stop: Callable[[], None]) -> None:
+        self._server = server
+        self._stop = stop
+        self._stopping = False
+
+    async def serve(self, listener: trio.SocketListener) -> None:
+        """Takes commands until it is cancelled."""
+        await trio.serve_listeners(self._handle, [listener])
+
+    async def _handle(self, stream: trio.SocketStream) -> None:
+        try:
+            lines = Lines(stream)
+            while (line := await lines.next()) is not None:
+                await stream.send_all(json.dumps(await self.execute(line.decode(errors="replace"))).encode() + b"\n")
+                if self._stopping:
+                    self._stop()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # it has gone without waiting for the answer
+
+    async def execute(self, line: str) -> dict[str, Any]:
+        """What a command gives. A wrong one changes nothing."""
+        command, _, argument = line.strip().partition(" ")
+        method = getattr(self, f"_do_{command.replace('-', '_')}", None)
+        if method is None:
+            return {"error": f"no command {command!r}"}
+        try:
+            return {"ok": await method(argument.strip())}
+        except (ValueError, TypeError, KeyError) as error:
+            return {"error": f"{command}: {error}"}
+
+    async def _do_status(self, _: str) -> dict[str, Any]:
+        return asdict(self._server.statistics())
+
+    async def _do_lag(self, argument: str) -> None:
+        self._server.replica.lag = _seconds(argument)
+
+    async def _do_transfer(self, argument: str) -> None:
+        self._server.replica.transfer = _seconds(argument)
+
+    async def _do_pause(self, _: str) -> None:
+        self._server.replica.paused = True
+
+    async def _do_resume(self, _: str) -> None:
+        self._server.replica.paused = False
+
+    async def _do_follow(self, argument: str) -> None:
+        host, port, *rest = [*argument.split(), "", ""][:3] if argument.split() else ["", "", ""]
+        if not port.isdigit() or rest not in ([""], ["rebuild"]):
+            raise ValueError("it takes HOST PORT [rebuild]")
+        await self._server.follow(RemoteSource(self._server.name, host, int(port)), rebuild=rest == ["rebuild"])
+
+    async def _do_promote(self, _: str) -> None:
+        self._server.promote()
+
+    async def _do_read_only(self, argument: str) -> None:
+        if argument not in ("on", "off"):
+            raise ValueError("it takes on or off")
+        self._server.database.read_only = argument == "on"
+
+    async def _do_synchronous(self, argument: str) -> None:
+        if not argument.isdigit():
+            raise ValueError("it takes the number of replicas")
+        self._server.synchronous = int(argument)
+
+    async def _do_create(self, argument: str) -> None:
+        self._server.database.create(table_of(json.loads(argument)))
+
+    async def _do_stop(self, _: str) -> None:
+        self._stopping = True  # it is answered first
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < 1e9:
+        raise ValueError(f"{text} is no number of seconds")
+    return seconds
+
+
+def table_of(description: Any) -> Table:
+    """The table that JSON describes, with the names that :class:`Table` has. Raises ValueError."""
+    if not isinstance(description, dict):
+        raise ValueError(f"a table is an object with database, name, columns, ..., not {description!r}")
+    try:
+        return Table(**description)
+    except TypeError as error:
+        raise ValueError(f"no description of a table: {error}") from None

@@ -1,0 +1,271 @@
+"""Declarations: columns written as in SQL's CREATE TABLE, and tables made of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ._collation import BINARY, UTF8MB4_BIN, find_collation
+from ._types import (
+    Bit,
+    ColumnType,
+    Date,
+    DateTime,
+    DecimalType,
+    Enum,
+    Float,
+    Integer,
+    Set,
+    Text,
+    Time,
+    Value,
+    Year,
+)
+
+_TOKEN = re.compile(r"\s*(?:('(?:[^'\\]|''|\\.)*')|(\([^()']*(?:'(?:[^']|'')*'[^()']*)*\))|([^\s(']+))")
+
+_INTEGERS = {"TINYINT": (1, 3), "SMALLINT": (2, 5), "MEDIUMINT": (3, 8), "INT": (4, 10), "INTEGER": (4, 10), "BIGINT": (8, 20)}
+_BLOBS = {"TINY": 255, "": 65535, "MEDIUM": 2**24 - 1, "LONG": 2**32 - 1}
+
+
+class _Attributes:
+    """What follows the type: taken out one by one, so that a leftover is a mistake."""
+
+    def __init__(self, sql: str) -> None:
+        self.tokens: list[str] = []
+        position = 0
+        while match := _TOKEN.match(sql, position):
+            self.tokens.append(match[0].strip())
+            position = match.end()
+        if sql[position:].strip():
+            raise ValueError(f"cannot make sense of {sql[position:]!r}")
+
+    def take(self, *words: str) -> bool:
+        """True when these words stand there in a row; takes them out."""
+        upper = [token.upper() for token in self.tokens]
+        for start in range(len(upper) - len(words) + 1):
+            if tuple(upper[start : start + len(words)]) == words:
+                del self.tokens[start : start + len(words)]
+                return True
+        return False
+
+    def take_value(self, *words: str) -> str | None:
+        """The token behind these words; takes all of them out."""
+        upper = [token.upper() for token in self.tokens]
+        for start in range(len(upper) - len(words)):
+            if tuple(upper[start : start + len(words)]) == words:
+                value = self.tokens[start + len(words)]
+                del self.tokens[start : start + len(words) + 1]
+                return value
+        return None
+
+
+def _unquoted(literal: str) -> str:
+    return re.sub(r"\\(.)|''", lambda match: match[1] or "'", literal[1:-1])
+
+
+def _members(argument: str | None) -> list[str]:
+    members = [_unquoted(member) for member in re.findall(r"'(?:[^'\\]|''|\\.)*'", argument or "")]
+    if not members:
+        raise ValueError("an ENUM or SET needs its members, such as ENUM('a', 'b')")
+    return members
+
+
+def _numbers(argument: str | None, most: int) -> list[int]:
+    if argument is None:
+        return []
+    numbers = [number.strip() for number in argument[1:-1].split(",")]
+    if len(numbers) > most or not all(number.isdigit() for number in numbers):
+        raise ValueError(f"cannot make sense of {argument}")
+    return [int(number) for number in numbers]
+
+
+def _parse_type(attributes: _Attributes) -> ColumnType:
+    if not attributes.tokens:
+        raise ValueError("a declaration begins with a type, such as INT or VARCHAR(40)")
+    name = attributes.tokens.pop(0).upper()
+    argument = attributes.tokens.pop(0) if attributes.tokens and attributes.tokens[0].startswith("(") else None
+    unsigned = attributes.take("UNSIGNED")
+    zerofill = attributes.take("ZEROFILL")
+    if name in ("BOOL", "BOOLEAN"):
+        name = "TINYINT"
+    if name in _INTEGERS:
+        size, width = _INTEGERS[name]
+        widths = _numbers(argument, 1)
+        return Integer(size, unsigned or zerofill, (widths or [width])[0] if zerofill else 0)
+    if name in ("DECIMAL", "NUMERIC", "DEC"):
+        precision, scale, *_ = [*_numbers(argument, 2), *([10, 0] if argument is None else [0])]
+        return DecimalType(precision, scale, unsigned)
+    if name in ("FLOAT", "DOUBLE", "REAL"):
+        if argument is not None:
+            raise ValueError(f"{name}{argument} is not emulated: declare {name}")
+        return Float(name == "FLOAT", unsigned)
+    if name == "BIT":
+        return Bit((_numbers(argument, 1) or [1])[0])
+    if name in _TIMES:
+        return _TIMES[name]((_numbers(argument, 1) or [0])[0])
+    return _parse_text_type(name, argument, attributes)
+
+
+_TIMES: dict[str, Callable[[int], ColumnType]] = {
+    "DATE": lambda _: Date(),
+    "DATETIME": lambda precision: DateTime(precision),
+    "TIMESTAMP": lambda precision: DateTime(precision, stamp=True),
+    "TIME": lambda precision: Time(precision),
+    "YEAR": lambda _: Year(),
+}
+
+
+def _parse_text_type(name: str, argument: str | None, attributes: _Attributes) -> ColumnType:
+    charset = attributes.take_value("CHARACTER", "SET") or attributes.take_value("CHARSET")
+    collation = find_collation(charset, attributes.take_value("COLLATE"))
+    if name in ("ENUM", "SET"):
+        members = [member.encode(collation.charset or "utf-8") for member in _members(argument)]
+        return Enum(collation, members) if name == "ENUM" else Set(collation, members)
+    length = (_numbers(argument, 1) or [1])[0]
+    if name in ("CHAR", "BINARY"):
+        return Text(collation if name == "CHAR" else BINARY, length, fixed=True)
+    if name in ("VARCHAR", "VARBINARY"):
+        if argument is None:
+            raise ValueError(f"{name} needs its length, such as {name}(40)")
+        return Text(collation if name == "VARCHAR" else BINARY, length)
+    if name == "JSON":
+        return Text(UTF8MB4_BIN, _BLOBS["LONG"], blob=True)
+    for kind, of in (("TEXT", collation), ("BLOB", BINARY)):
+        size = name.removesuffix(kind)
+        if name.endswith(kind) and size in _BLOBS:
+            return Text(of, _BLOBS[size], blob=True)
+    raise ValueError(f"the type {name} is not emulated")
+
+
+class Column:
+    """One column: its type, whether it can hold NULL, and what an insert that leaves it out stores.
+
+    Attributes:
+      type: the :class:`ColumnType`.
+      initial: what an insert stores where it does not name the column. For a nullable column that is never NULL:
+        HandlerSocket forgets that default.
+    """
+
+    def __init__(self, name: str, sql: str) -> None:
+        self.name = name
+        self.sql = sql
+        attributes = _Attributes(sql)
+        self.auto_increment = attributes.take("AUTO_INCREMENT")
+        self.nullable = not attributes.take("NOT", "NULL")
+        default = attributes.take_value("DEFAULT")
+        attributes.take("NULL")
+        self.type = _parse_type(attributes)
+        if attributes.tokens:
+            raise ValueError(
+                f"cannot make sense of {' '.join(attributes.tokens)!r} (keys belong in primary_key=, unique=, indexes=)"
+            )
+        if self.auto_increment:
+            self.nullable = False
+            if not isinstance(self.type, Integer):
+                raise ValueError("AUTO_INCREMENT needs an integer type")
+        self.initial = self._initial(default)
+
+    def _initial(self, default: str | None) -> Value:
+        if default is None:
+            first_member = isinstance(self.type, Enum) and not self.nullable
+            return 1 if first_member else self.type.empty
+        if default.upper() == "NULL":
+            if not self.nullable:
+                raise ValueError("DEFAULT NULL in a column that is NOT NULL")
+            return self.type.empty
+        if default.startswith("'"):
+            charset = getattr(getattr(self.type, "collation", None), "charset", None)
+            return self.type.store(_unquoted(default).encode(charset or "utf-8"))
+        if not re.fullmatch(r"[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?", default):
+            raise ValueError(f"DEFAULT {default} is not emulated: HandlerSocket knows literal defaults only")
+        return self.type.store(default.encode())
+
+
+class KeyPart:
+    """One column of an index: where its value is in the row, and how to get what it sorts by."""
+
+    def __init__(self, columns: Sequence[Column], part: str) -> None:
+        match = re.fullmatch(r"\s*(\w+)\s*(?:\((\d+)\))?\s*(?:(ASC|DESC)\s*)?", part, re.IGNORECASE)
+        names = [column.name for column in columns]
+        if match is None or match[1] not in names:
+            raise ValueError(f"{part!r} names no column (write 'column', 'column(10)' for a prefix, 'column DESC')")
+        self.position = names.index(match[1])
+        self.column = columns[self.position]
+        self.type = self.column.type.prefix(int(match[2])) if match[2] else self.column.type
+        self.descending = (match[3] or "").upper() == "DESC"
+        if self.type.is_blob:
+            raise ValueError(f"a BLOB or TEXT column needs a prefix in an index: '{match[1]}(100)'")
+
+    @property
+    def is_prefix(self) -> bool:
+        return self.type is not self.column.type
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that an embedded server serves: data alone, like the CREATE TABLE that :meth:`sql` makes of it.
+
+    ``Table("cars", "trucks", {"id": "INT NOT NULL AUTO_INCREMENT", "model": "VARCHAR(40) NOT NULL DEFAULT 'x'"},
+    primary_key=["id"], indexes={"model": ["model(10)", "id"]})``. What is declared wrongly raises ValueError.
+
+    Attributes:
+      database: its database.
+      name: its name.
+      columns: each column's name and its declaration as in SQL. Character set and collation are utf8mb4 and
+        utf8mb4_general_ci unless declared; nothing is NOT NULL unless declared.
+      primary_key: the columns of the primary key. Each may be ``"column"``, ``"column(10)"`` (a prefix) or ``"column DESC"``.
+      unique: the unique indexes: name and columns.
+      indexes: the other indexes: name and columns.
+    """
+
+    database: str
+    name: str
+    columns: Mapping[str, str]
+    primary_key: Sequence[str] = ()
+    unique: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    indexes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parsed = self.parse_columns()
+        keys = [self.primary_key, *self.unique.values(), *self.indexes.values()]
+        try:
+            if not parsed:
+                raise ValueError("it has no columns")
+            for key in keys:
+                if isinstance(key, str):
+                    raise ValueError(f"the columns of a key are a list, not {key!r}")
+                for part in key:
+                    KeyPart(parsed, part)
+            automatic = [column.name for column in parsed if column.auto_increment]
+            if len(automatic) > 1 or (automatic and automatic[0] not in [key[0] for key in keys if key]):
+                raise ValueError("there is at most one AUTO_INCREMENT column, and it is the first column of a key")
+        except ValueError as error:
+            raise ValueError(f"table {self.database}.{self.name}: {error}") from None
+
+    def parse_columns(self) -> list[Column]:
+        """The columns, parsed. Raises ValueError for a declaration that makes no sense."""
+        columns = []
+        for name, sql in self.columns.items():
+            try:
+                columns.append(Column(name, sql))
+            except ValueError as error:
+                raise ValueError(f"table {self.database}.{self.name}, column {name}: {error}") from None
+        for name in self.primary_key:
+            for column in columns:
+                if column.name == re.split(r"[\s(]", name.strip())[0]:
+                    column.nullable = False
+        return columns
+
+    def sql(self) -> str:
+        """The statement that makes the same table on MariaDB."""
+        parts = [f"`{name}` {declaration}" for name, declaration in self.columns.items()]
+        if self.primary_key:
+            parts.append(f"PRIMARY KEY ({', '.join(self.primary_key)})")
+        parts += [f"UNIQUE KEY `{name}` ({', '.join(key)})" for name, key in self.unique.items()]
+        parts += [f"KEY `{name}` ({', '.join(key)})" for name, key in self.indexes.items()]
+        return (
+            f"CREATE TABLE `{self.database}`.`{self.name}` ({', '.join(parts)}) ENGINE=InnoDB "
+            "DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci"
+        )

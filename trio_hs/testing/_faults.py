@@ -1,0 +1,95 @@
+"""What can go wrong at a server, each with the way to end it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+
+class Faults:
+    """The faults of one server. Nothing here happens by itself, and nothing by chance without ``rng``.
+
+    Attributes:
+      refusing: connections are refused.
+      rng: decides where an answer is cut and how long a delay between two bounds is; None cuts in the middle and takes the
+        longer bound.
+    """
+
+    def __init__(self, changed: Callable[[], None], reset: Callable[[], None], rng: random.Random | None) -> None:
+        self.refusing = False
+        self.rng = rng
+        self._changed = changed
+        self._reset = reset
+        self._stalled = {True: False, False: False}
+        self._delay = (0.0, 0.0)
+        self._drops = 0
+        self._cuts = 0
+        self._silent = False
+
+    def refuse(self) -> None:
+        """Refuses new connections until :meth:`accept`; open ones stay."""
+        self.refusing = True
+        self._changed()
+
+    def accept(self) -> None:
+        """Ends :meth:`refuse`."""
+        self.refusing = False
+        self._changed()
+
+    def stall(self, *, reads: bool = True, writes: bool = True) -> None:
+        """Takes requests and does not carry them out until :meth:`resume`, on the listener for reads, for writes, or both."""
+        self._stalled = {False: self._stalled[False] or reads, True: self._stalled[True] or writes}
+
+    def resume(self) -> None:
+        """Ends :meth:`stall`: what was asked for meanwhile is carried out and answered."""
+        self._stalled = {True: False, False: False}
+        self._changed()
+
+    def delay(self, least: float, most: float | None = None) -> None:
+        """Sends every answer so many seconds late, in order; 0 ends that. Requests are carried out at once all the same."""
+        most = least if most is None else most
+        if not 0 <= least <= most:
+            raise ValueError(f"a delay is not negative and its bounds are in order, not {least!r} and {most!r}")
+        self._delay = (least, most)
+
+    def drop_answers(self, count: int = 1, *, silent: bool = False) -> None:
+        """Carries the requests behind the next ``count`` sendings out and closes their connection instead of answering.
+
+        ``silent`` leaves the connection open, and silent for ever. 0 ends the fault.
+        """
+        self._drops, self._silent = count, silent
+
+    def cut_answers(self, count: int = 1) -> None:
+        """Sends only a part of the next ``count`` sendings and then closes the connection. 0 ends the fault."""
+        self._cuts = count
+
+    def reset_connections(self) -> None:
+        """Resets every connection now. Requests that were not carried out yet are lost."""
+        self._reset()
+
+    def heal(self) -> None:
+        """Ends every fault."""
+        self.refusing = False
+        self._delay = (0.0, 0.0)
+        self._drops = self._cuts = 0
+        self.resume()
+
+    # ---- asked by the server
+
+    def stalls(self, writable: bool) -> bool:
+        return self._stalled[writable]
+
+    def draw_delay(self) -> float:
+        least, most = self._delay
+        return most if self.rng is None or least == most else self.rng.uniform(least, most)
+
+    def spoil(self, data: bytes) -> tuple[bytes, bool, bool]:
+        """What is to be sent of an answer, whether the connection ends behind it, and whether it falls silent."""
+        if self._drops > 0:
+            self._drops -= 1
+            return b"", not self._silent, self._silent
+        if self._cuts > 0:
+            self._cuts -= 1
+            length = len(data) // 2 if self.rng is None else self.rng.randrange(len(data))
+            return data[:length], True, False
+        return data, False, False

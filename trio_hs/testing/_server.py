@@ -1,0 +1,502 @@
+"""The embedded server: two listeners over one set of tables, each served by a worker, with or without sockets.
+
+A worker's cycle is the real one's: take everything that has come on all of its connections, carry it out, commit once, and
+only then answer. So a batch sees one state of the tables, and an answer means a commit.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from .._transport import Server, Transport
+from ..sockets import Connect, background_nursery
+from ._connection import ServerConnection
+from ._declaration import Table
+from ._faults import Faults
+from ._journal import Journal
+from ._replication import Log, Position, Replica, ReplicationError, Source, Transaction
+from ._session import Session
+from ._streams import BreakableSocket, BreakableTransport, memory_stream
+from ._table import Change, Database
+
+READ_PORT = 9998
+WRITE_PORT = 9999
+
+
+@dataclass(frozen=True)
+class ServerStatistics:
+    """The state of an :class:`EmbeddedServer` at one moment."""
+
+    running: bool
+    """False between a crash and the restart."""
+    connections: int
+    """Open connections to both listeners."""
+    requests: int
+    """Requests carried out since the server was made, over restarts."""
+    most_pending: int
+    """The most requests that one connection ever had waiting to be carried out."""
+    position: Position
+    """The last transaction that readers see."""
+    received: Position
+    """The last transaction that is safe here; on a replica it may be ahead of ``position``."""
+    read_only: bool
+    """Writers get ``lock_tables``."""
+    replicating: bool
+    """It follows another server and reaches it."""
+    replication_error: str | None
+    """Why replication has stopped for good."""
+
+
+class _Listener:
+    """One of the two: its connections, its worker's work, and its socket if it has one."""
+
+    def __init__(self, writable: bool, secret: str | None) -> None:
+        self.writable = writable
+        self.secret = None if secret is None else secret.encode()
+        self.connections: dict[ServerConnection, None] = {}
+        self.ready: dict[ServerConnection, None] = {}
+        self.wake = trio.lowlevel.ParkingLot()
+        self.address: tuple[str, int] | str | None = None
+        self.socket: trio.SocketListener | None = None
+
+    def on_ready(self, connection: ServerConnection) -> None:
+        self.ready[connection] = None
+        self.wake.unpark_all()
+
+
+class EmbeddedServer:
+    """A HandlerSocket server in this process; :func:`open_server` makes and runs one.
+
+    Attributes:
+      name: the host of its addresses while it has no sockets, and its name towards replicas.
+      database: its tables.
+      faults: what can go wrong with it, see :class:`Faults`.
+      replica: how it follows another server: ``replica.lag`` and so on, see :meth:`follow`.
+    """
+
+    def __init__(
+        self,
+        tables: Iterable[Table],
+        nursery: trio.Nursery,
+        *,
+        name: str = "localhost",
+        read_secret: str | None = None,
+        write_secret: str | None = None,
+        idle_timeout: float | None = None,
+        synchronous: int = 0,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.name = name
+        self.database = Database(tables)
+        self.log = Log()
+        self.replica = Replica(name, self.database, self.log)
+        self.faults = Faults(self._wake, self._reset_connections, rng)
+        self._synchronous = synchronous
+        self.idle_timeout = idle_timeout
+        self._nursery = nursery
+        self._reads = _Listener(False, read_secret)
+        self._writes = _Listener(True, write_secret)
+        self._running = True
+        self._life = 0
+        self._requests = 0
+        self._most_pending = 0
+        self._acknowledged: dict[str, int] = {}
+        self._replicated = trio.lowlevel.ParkingLot()
+        self._source: Source | None = None
+        for listener in (self._reads, self._writes):
+            nursery.start_soon(self._work, listener)
+        if idle_timeout is not None:
+            nursery.start_soon(self._close_idle, idle_timeout)
+
+    def __repr__(self) -> str:
+        state = "running" if self._running else "down"
+        return f"<EmbeddedServer {self.name} {state}, at {self.log.position}>"
+
+    # ---- how clients reach it
+
+    @property
+    def read_address(self) -> Server:
+        """The listener for reads: its socket's address, or one that only :meth:`connect` understands."""
+        return self._address(self._reads, READ_PORT)
+
+    @property
+    def write_address(self) -> Server:
+        """The listener for writes."""
+        return self._address(self._writes, WRITE_PORT)
+
+    def _address(self, listener: _Listener, port: int) -> Server:
+        secret = None if listener.secret is None else listener.secret.decode()
+        if isinstance(listener.address, str):
+            return Server("unix", listener.address, secret=secret)
+        host, port = listener.address or (self.name, port)
+        return Server("inet", host, port, secret=secret)
+
+    async def connect(self, server: Server) -> Transport:
+        """A stream in memory to one of the listeners, for ``open_manager(connect=server.connect)``.
+
+        Raises OSError for an address that is not this server's, and while it is down or refuses.
+        """
+        await trio.lowlevel.checkpoint()
+        for address, listener in ((self.read_address, self._reads), (self.write_address, self._writes)):
+            if (server.kind, server.host, server.port) == (address.kind, address.host, address.port):
+                if not self._running or self.faults.refusing:
+                    raise ConnectionRefusedError(f"{server} refuses connections")
+                ours, theirs = memory_stream()
+                self._serve(ours, listener)
+                return theirs
+        raise ConnectionRefusedError(
+            f"nothing listens on {server}; {self.name} is {self.read_address} and {self.write_address}"
+        )
+
+    async def listen(self, read: tuple[str, int] | str | Path, write: tuple[str, int] | str | Path) -> None:
+        """Listens on sockets too: ``(host, port)`` (port 0 takes a free one) or the path of a unix socket.
+
+        Raises OSError. The sockets are closed when the server's block ends, and by a crash until the restart.
+        """
+        await trio.lowlevel.checkpoint()
+        self._reads.address = str(read) if isinstance(read, Path) else read
+        self._writes.address = str(write) if isinstance(write, Path) else write
+        self._open_sockets()
+
+    def _open_sockets(self) -> None:
+        for listener in (self._reads, self._writes):
+            if listener.address is not None and listener.socket is None:
+                sock = _listening_socket(listener.address)
+                if not isinstance(listener.address, str):
+                    listener.address = sock.getsockname()[:2]
+                listener.socket = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+                self._nursery.start_soon(self._accept, listener, listener.socket)
+
+    def _close_sockets(self) -> None:
+        for listener in (self._reads, self._writes):
+            if listener.socket is not None:
+                listener.socket.socket.close()
+                listener.socket = None
+
+    async def _accept(self, listener: _Listener, sockets: trio.SocketListener) -> None:
+        while True:
+            try:
+                stream = await sockets.accept()
+            except (trio.ClosedResourceError, OSError):
+                if listener.socket is not sockets:
+                    return
+                await trio.sleep(0.1)  # out of file descriptors, for one
+                continue
+            self._serve(BreakableSocket(socket.socket(fileno=stream.socket.detach())), listener)
+
+    def _serve(self, transport: BreakableTransport, listener: _Listener) -> None:
+        session = Session(self.database, writable=listener.writable, secret=listener.secret)
+        connection = ServerConnection(transport, session, self.faults, listener.on_ready)
+        listener.connections[connection] = None
+        self._nursery.start_soon(self._run_connection, connection, listener)
+
+    async def _run_connection(self, connection: ServerConnection, listener: _Listener) -> None:
+        try:
+            await connection.run()
+        finally:
+            listener.connections.pop(connection, None)
+            listener.ready.pop(connection, None)
+
+    async def _close_idle(self, timeout: float) -> None:
+        """The real server looks every now and then too, so a connection may live somewhat longer than the timeout."""
+        while True:
+            await trio.sleep(min(timeout / 3, 10))
+            oldest = trio.current_time() - timeout
+            for connection in self._connections():
+                if connection.last_heard < oldest and not connection.pending:
+                    connection.close()
+
+    def _connections(self) -> list[ServerConnection]:
+        return [*self._reads.connections, *self._writes.connections]
+
+    # ---- how it works
+
+    def _wake(self) -> None:
+        if self._running:
+            if self.faults.refusing:
+                self._close_sockets()
+            else:
+                self._open_sockets()
+        self._reads.wake.unpark_all()
+        self._writes.wake.unpark_all()
+
+    async def _work(self, listener: _Listener) -> None:
+        while True:
+            while not listener.ready or self.faults.stalls(listener.writable):
+                await listener.wake.park()
+            life = self._life
+            batch = [(connection, self._execute(connection)) for connection in listener.ready]
+            listener.ready.clear()
+            if listener.writable:
+                await self._commit()
+            if life == self._life:
+                for connection, answers in batch:
+                    connection.answer(answers)
+            await trio.lowlevel.checkpoint()
+
+    def _execute(self, connection: ServerConnection) -> bytes:
+        self._most_pending = max(self._most_pending, connection.pending)
+        lines = connection.take_lines()
+        self._requests += len(lines)
+        execute = connection.session.execute
+        return b"".join([execute(line) for line in lines])
+
+    async def _commit(self) -> None:
+        changes = self.database.commit()
+        if changes:
+            # Numbers come again after a crash that lost transactions; who had those must not take the new ones for them.
+            origin = f"{self.name}+{self._life}" if self._life else self.name
+            position = Position(self.log.position.number + 1, origin)
+            self.log.append(Transaction(position, changes))
+            life = self._life
+            while life == self._life and self._copies(position) < self._synchronous:
+                await self._replicated.park()
+
+    def _copies(self, position: Position) -> int:
+        """How many replicas have a transaction."""
+        return sum(number >= position.number for number in self._acknowledged.values())
+
+    # ---- replication
+
+    async def follow(self, source: EmbeddedServer | Source, *, rebuild: bool = False) -> None:
+        """Becomes a replica: read-only, and everything that ``source`` commits is applied here.
+
+        It goes on from where it is. ``rebuild`` takes a copy of the source's tables where that is impossible because this
+        server has transactions that the source has not; without it replication stops then, and
+        ``statistics().replication_error`` says so. The source may be down, crash and come back.
+        """
+        await trio.lowlevel.checkpoint()
+        self.replica.stop()
+        self.database.read_only = True
+        self._source = source.as_source() if isinstance(source, EmbeddedServer) else source
+        self._nursery.start_soon(self._follow, self._source, rebuild, self._life)
+
+    async def _follow(self, source: Source, rebuild: bool, life: int) -> None:
+        if self._source is source and self._life == life:  # nobody was quicker to promote it, or to crash it
+            await self.replica.run(source, rebuild)
+
+    def as_source(self) -> Source:
+        """This server, for replicas of this process."""
+        return _LocalSource(self)
+
+    def promote(self) -> None:
+        """Ends replication, applies what has arrived, and takes writes."""
+        self._source = None
+        self.replica.stop()
+        self.database.read_only = False
+
+    @property
+    def synchronous(self) -> int:
+        """A write is answered when so many replicas have it; 0 answers at once. May be set at any time."""
+        return self._synchronous
+
+    @synchronous.setter
+    def synchronous(self, replicas: int) -> None:
+        self._synchronous = replicas
+        self._replicated.unpark_all()
+
+    @property
+    def unreplicated(self) -> int:
+        """How many of the last transactions no replica has."""
+        return self.log.position.number - max(self._acknowledged.values(), default=0)
+
+    def acknowledge(self, replica: str, position: Position) -> None:
+        """A replica has everything up to ``position``."""
+        self._acknowledged[replica] = position.number
+        self._replicated.unpark_all()
+
+    # ---- life and death
+
+    def keep(self, journal: Journal) -> None:
+        """Brings the tables to where a journal ends, and writes to it from now on. Raises OSError and ValueError."""
+        journal.replay(self.database, self.log)
+        self.log.journal = journal
+
+    def crash(self, *, lose: int = 0) -> None:
+        """Dies at once: every connection ends, nothing more is answered, and ``lose`` transactions at the end are gone.
+
+        0 is a server that flushes every commit to its disk, ``server.unreplicated`` one whose disk is lost: what no
+        replica has.
+        """
+        if not lose >= 0:
+            raise ValueError(f"lose is a number of transactions, not {lose!r}")
+        if not self._running:
+            return
+        self._running = False
+        self._life += 1
+        self._close_sockets()
+        self.replica.forget()
+        for connection in self._connections():
+            connection.close()
+        self._reads.ready.clear()
+        self._writes.ready.clear()
+        self._acknowledged.clear()
+        self._replicated.unpark_all()
+        self.database.revert(self.database.commit())
+        for transaction in self.log.take_back(lose):
+            self.database.revert(transaction.changes)
+        self.log.changed.unpark_all()
+
+    def restart(self) -> None:
+        """Starts again after a crash, with the rows that were left and none of the open indexes.
+
+        A replica goes on following. A source does not know its replicas until they have asked again.
+        """
+        if self._running:
+            return
+        self._running = True
+        self._wake()
+        if self._source is not None:
+            self._nursery.start_soon(self._follow, self._source, False, self._life)
+
+    def _reset_connections(self) -> None:
+        for connection in self._connections():
+            connection.reset()
+
+    @property
+    def running(self) -> bool:
+        return self._running
+
+    def statistics(self) -> ServerStatistics:
+        """What there is to say about the server now."""
+        replicating = self.replica.following
+        return ServerStatistics(
+            running=self._running,
+            connections=len(self._connections()),
+            requests=self._requests,
+            most_pending=self._most_pending,
+            position=self.log.position,
+            received=self.replica.received if replicating else self.log.position,
+            read_only=self.database.read_only,
+            replicating=replicating and self.replica.connected,
+            replication_error=self.replica.error,
+        )
+
+
+class _LocalSource:
+    """Another server of this process, as a replica's source."""
+
+    def __init__(self, server: EmbeddedServer) -> None:
+        self.name = server.name
+        self._server = server
+
+    def _check(self) -> None:
+        if not self._server.running:
+            raise ConnectionRefusedError(f"{self.name} is down")
+
+    async def copy(self, position: Position, rebuild: bool) -> tuple[Position, list[Change]] | None:
+        await trio.lowlevel.checkpoint()
+        self._check()
+        return copy_for(self._server, position, rebuild)
+
+    async def next(self, position: Position, transfer: Callable[[], float]) -> tuple[Transaction, float]:
+        await trio.lowlevel.checkpoint()
+        log = self._server.log
+        while True:
+            self._check()
+            if not log.holds(position):
+                raise ConnectionResetError(f"{self.name} has lost {position}")
+            found = log.after(position)
+            due = math.inf if found is None else found[1] + transfer()
+            if found is not None and due <= trio.current_time():
+                return found
+            with trio.move_on_at(due):
+                await log.changed.park()
+
+    def acknowledge(self, replica: str, position: Position) -> None:
+        if self._server.running:
+            self._server.acknowledge(replica, position)
+
+    def close(self) -> None:
+        pass
+
+
+def copy_for(server: EmbeddedServer, position: Position, rebuild: bool) -> tuple[Position, list[Change]] | None:
+    """See :meth:`Source.copy`."""
+    log = server.log
+    if log.holds(position):
+        return None
+    if position.number and not rebuild:
+        raise ReplicationError(
+            f"it is at {position}, which is no part of what {server.name} has (that is at {log.position}): it needs a rebuild"
+        )
+    return log.position, server.database.copy()
+
+
+def _listening_socket(address: tuple[str, int] | str) -> socket.socket:
+    if isinstance(address, str):
+        Path(address).unlink(missing_ok=True)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    else:
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.setblocking(False)
+        sock.bind(address)
+        sock.listen(256)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def network(*servers: EmbeddedServer) -> Connect:
+    """A way to reach several servers in memory, for ``open_manager(connect=...)``. They are told apart by their names.
+
+    Raises ValueError for two servers of one name.
+    """
+    by_name = {server.name: server for server in servers}
+    if len(by_name) < len(servers):
+        raise ValueError(f"servers need names of their own: {', '.join(server.name for server in servers)}")
+
+    async def connect(address: Server) -> Transport:
+        if address.host not in by_name:
+            raise ConnectionRefusedError(f"there is no server {address.host}, but {', '.join(by_name)}")
+        return await by_name[address.host].connect(address)
+
+    return connect
+
+
+@asynccontextmanager
+async def open_server(
+    tables: Iterable[Table],
+    *,
+    name: str = "localhost",
+    read_secret: str | None = None,
+    write_secret: str | None = None,
+    idle_timeout: float | None = None,
+    synchronous: int = 0,
+    rng: random.Random | None = None,
+) -> AsyncIterator[EmbeddedServer]:
+    """``async with open_server([Table(...)]) as server:`` runs a server until the block ends.
+
+    ``read_secret`` and ``write_secret`` are what clients must give, None lets everyone in. ``idle_timeout`` closes
+    connections that were silent for so many seconds, as ``handlersocket_timeout`` does. ``synchronous`` replicas must have
+    a write before it is answered. ``rng`` is the source of all chance in the server's faults.
+
+    Raises ValueError for tables that make no sense. Leaving the block, also by cancellation, ends every connection and task.
+    """
+    async with background_nursery() as nursery:
+        server = EmbeddedServer(
+            tables,
+            nursery,
+            name=name,
+            read_secret=read_secret,
+            write_secret=write_secret,
+            idle_timeout=idle_timeout,
+            synchronous=synchronous,
+            rng=rng,
+        )
+        try:
+            yield server
+        finally:
+            server.crash()

@@ -1,0 +1,529 @@
+"""Column types: what MariaDB makes of the bytes that are stored in a column, and what it gives back.
+
+Nothing here is an error: like the server for HandlerSocket, a type cuts, clips, rounds or zeroes what does not fit.
+A stored value is an ``int``, a ``float`` or ``bytes`` (None for NULL), so that a row travels as JSON.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from calendar import monthrange
+from collections.abc import Callable, Sequence
+from decimal import ROUND_HALF_UP, Context, Decimal
+from typing import Any, TypeAlias
+
+from ..protocol import escape
+from ._collation import BINARY, Collation
+
+Value: TypeAlias = int | float | bytes | None
+
+_MAX_SIGNED = 2**63 - 1
+
+
+def wrap(number: int) -> int:
+    """A C ``long long``: what the server computes increments in."""
+    return (number + 2**63) % 2**64 - 2**63
+
+
+class ColumnType:
+    """One type with its parameters.
+
+    Attributes:
+      empty: the value of a column that nothing was stored in.
+      null_key: sorts below every ``key``.
+      is_blob: cannot be filtered on, and indexed by a prefix only.
+    """
+
+    empty: Value = 0
+    null_key: Any = -math.inf
+    is_blob = False
+
+    def store(self, data: bytes) -> Value:
+        """The value that the server stores for these bytes."""
+        raise NotImplementedError
+
+    def store_int(self, number: int) -> Value:
+        """The value that the server stores for the result of an increment."""
+        return self.store(b"%d" % number)
+
+    def to_int(self, value: Any) -> int:
+        """The value as an increment sees it."""
+        return wrap(int(value))
+
+    def text(self, value: Any) -> bytes:
+        """The value as the server sends it, not escaped."""
+        return b"%d" % value
+
+    def token(self, value: Any) -> bytes:
+        """The value as it stands in an answer."""
+        return escape(self.text(value))
+
+    def key(self, value: Any) -> Any:
+        """What sorts and equals as the value does."""
+        return value
+
+    def prefix(self, length: int) -> ColumnType:
+        """The type of a key part of the first ``length`` characters."""
+        raise ValueError("only text and binary columns can have a prefix in an index")
+
+
+# ---- numbers ----------------------------------------------------------------------------------------------------------
+
+_NUMBER = re.compile(rb"[ \t\n\v\f\r]*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)")
+#: More digits than any type can hold; the rest changes nothing but the time it takes.
+_MOST_DIGITS = 400
+_EXACT = Context(prec=2 * _MOST_DIGITS + 100)
+
+
+def _leading_number(data: bytes) -> Decimal:
+    """The number at the start of a text, 0 when there is none."""
+    match = _NUMBER.match(data)
+    if match is None:
+        return Decimal(0)
+    digits, _, exponent = match[1].lower().partition(b"e")
+    whole, _, fraction = digits.lstrip(b"+-").partition(b".")
+    whole = whole.lstrip(b"0")
+    if len(whole) > _MOST_DIGITS:
+        whole, fraction = b"1" + b"0" * _MOST_DIGITS, b""
+    power = max(-5000, min(5000, int(exponent[:6]))) if exponent else 0
+    sign = b"-" if digits.startswith(b"-") else b""
+    digits = b"%b0%b.%b" % (sign, whole, fraction[:_MOST_DIGITS])
+    return _EXACT.scaleb(Decimal(digits.decode()), power)
+
+
+def _rounded(number: Decimal, scale: int = 0) -> int:
+    """``number * 10**scale`` to the nearest whole number, halves away from zero; huge ones only in the order of size."""
+    if number.adjusted() > _MOST_DIGITS:
+        return -(1 << 1024) if number < 0 else 1 << 1024
+    return int(_EXACT.scaleb(number, scale).to_integral_value(ROUND_HALF_UP))
+
+
+class Integer(ColumnType):
+    """TINYINT to BIGINT."""
+
+    def __init__(self, size: int, unsigned: bool = False, zerofill: int = 0) -> None:
+        bits = 8 * size - (not unsigned)
+        self.high = (1 << bits) - 1
+        self.low = 0 if unsigned else -self.high - 1
+        self.zerofill = zerofill
+        if not zerofill:
+            self.token = self.text  # type: ignore[method-assign]  # a number has nothing to escape
+
+    def store(self, data: bytes) -> int:
+        number = int(data) if len(data) < 20 and data.isdigit() else _rounded(_leading_number(data))
+        if number <= -(2**64) and self.low == 0:  # the server forgets the sign of what overflows 64 bits
+            return self.high
+        return min(max(number, self.low), self.high)
+
+    def store_int(self, number: int) -> int:
+        return min(max(number, self.low), self.high)
+
+    def text(self, value: int) -> bytes:
+        return b"%0*d" % (self.zerofill, value) if self.zerofill else b"%d" % value
+
+
+class DecimalType(ColumnType):
+    """DECIMAL: a whole number of the smallest unit."""
+
+    def __init__(self, precision: int, scale: int, unsigned: bool = False) -> None:
+        if not 1 <= precision <= 65 or not 0 <= scale <= min(precision, 38):
+            raise ValueError(f"DECIMAL({precision},{scale}): the precision is 1 to 65, the scale 0 to 38 and not above it")
+        self.scale = scale
+        self.high = int(10**precision) - 1
+        self.low = 0 if unsigned else -self.high
+
+    def store(self, data: bytes) -> int:
+        return min(max(_rounded(_leading_number(data), self.scale), self.low), self.high)
+
+    def to_int(self, value: int) -> int:
+        whole = _rounded(_EXACT.scaleb(Decimal(value), -self.scale))
+        return min(max(whole, -(2**63)), _MAX_SIGNED)
+
+    def text(self, value: int) -> bytes:
+        digits = f"{abs(value):0{self.scale + 1}d}"
+        point = len(digits) - self.scale
+        return f"{'-' if value < 0 else ''}{digits[:point]}{'.' if self.scale else ''}{digits[point:]}".encode()
+
+
+#: Beyond these positions of the decimal point the server writes an exponent.
+_LEAST_POINT, _MOST_POINT = -14, 15
+
+
+def _float_text(value: float, digits: int | None) -> bytes:
+    """The shortest text that gives the number again, or the one with so many digits, as the server lays it out."""
+    shortest = repr(value) if digits is None else f"{value:.{digits - 1}e}"
+    sign, figures, exponent = Decimal(shortest).normalize().as_tuple()
+    assert isinstance(exponent, int)
+    text = "".join(map(str, figures))
+    point = len(text) + exponent
+    if text == "0":
+        return b"-0" if sign else b"0"
+    if not _LEAST_POINT <= point <= _MOST_POINT:
+        body = f"{text[0]}{'.' if len(text) > 1 else ''}{text[1:]}e{point - 1}"
+    elif point <= 0:
+        body = f"0.{'0' * -point}{text}"
+    elif point >= len(text):
+        body = text + "0" * (point - len(text))
+    else:
+        body = f"{text[:point]}.{text[point:]}"
+    return f"{'-' if sign else ''}{body}".encode()
+
+
+class Float(ColumnType):
+    """FLOAT (``single``) and DOUBLE."""
+
+    empty = 0.0
+
+    def __init__(self, single: bool, unsigned: bool = False) -> None:
+        self.single = single
+        self.unsigned = unsigned
+        self.high = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0] if single else math.nextafter(math.inf, 0)
+
+    def store(self, data: bytes) -> float:
+        return self._fit(float(_leading_number(data)))
+
+    def store_int(self, number: int) -> float:
+        return self._fit(float(number))
+
+    def _fit(self, number: float) -> float:
+        number = min(max(number + 0.0, 0.0 if self.unsigned else -self.high), self.high)  # and no -0.0
+        return float(struct.unpack("<f", struct.pack("<f", number))[0]) if self.single else number
+
+    def to_int(self, value: float) -> int:
+        return min(max(round(value), -(2**63)), _MAX_SIGNED)
+
+    def text(self, value: float) -> bytes:
+        return _float_text(value, 6 if self.single else None)
+
+
+class Bit(ColumnType):
+    """BIT: the bytes themselves, the most significant first."""
+
+    def __init__(self, bits: int) -> None:
+        if not 1 <= bits <= 64:
+            raise ValueError(f"BIT({bits}): a BIT column has 1 to 64 bits")
+        self.high = (1 << bits) - 1
+        self.size = (bits + 7) // 8
+
+    def store(self, data: bytes) -> int:
+        return min(
+            int.from_bytes(data[-1024:] if len(data) > 1024 and not data[:-1024].strip(b"\0") else data[:1024]), self.high
+        )
+
+    def store_int(self, number: int) -> int:
+        return min(number % 2**64, self.high)
+
+    def text(self, value: int) -> bytes:
+        return value.to_bytes(self.size)
+
+
+# ---- text and bytes ---------------------------------------------------------------------------------------------------
+
+_WHOLE_NUMBER = re.compile(rb"[ \t\n\v\f\r]*([+-]?\d{1,30})")
+
+
+class Text(ColumnType):
+    """CHAR, VARCHAR and TEXT with their binary forms.
+
+    ``length`` counts characters (bytes for a binary type or a TEXT); ``fixed`` says CHAR or BINARY.
+    """
+
+    empty = b""
+    null_key = ""
+
+    def __init__(self, collation: Collation, length: int, *, fixed: bool = False, blob: bool = False) -> None:
+        self.collation = collation
+        self.length = length
+        self.fixed = fixed
+        self.is_blob = blob
+        if fixed and collation is BINARY:
+            self.empty = b"\0" * length
+
+    def store(self, data: bytes) -> bytes:
+        charset = self.collation.charset
+        if charset is None:
+            data = data[: self.length]
+            return data.ljust(self.length, b"\0") if self.fixed else data
+        if charset == "utf-8" and (len(data) > self.length or not data.isascii()):
+            data = self._cut_utf8(data)
+        else:
+            data = data[: self.length]
+        return data.rstrip(b" ") if self.fixed else data
+
+    def _cut_utf8(self, data: bytes) -> bytes:
+        text = _decode_utf8(data)
+        if not self.is_blob:
+            return text[: self.length].encode("utf-8", "surrogatepass")
+        data = text.encode("utf-8", "surrogatepass")
+        end = min(self.length, len(data))
+        while end < len(data) and data[end] & 0xC0 == 0x80:  # in the middle of a character
+            end -= 1
+        return data[:end]
+
+    def to_int(self, value: bytes) -> int:
+        match = _WHOLE_NUMBER.match(value)
+        return min(max(int(match[1]), -(2**63)), _MAX_SIGNED) if match else 0
+
+    def text(self, value: bytes) -> bytes:
+        return value
+
+    def key(self, value: bytes) -> str:
+        charset = self.collation.charset
+        return self.collation.key(_decode_utf8(value) if charset == "utf-8" else value.decode(charset or "latin-1"))
+
+    def prefix(self, length: int) -> ColumnType:
+        # A prefix of a TEXT counts characters; what is cut to it is a string like any other.
+        return self if not self.is_blob and length >= self.length else Text(self.collation, length)
+
+
+def _decode_utf8(data: bytes) -> str:
+    """The text, with ``?`` for every byte that belongs to no character, as the server stores it (it takes surrogates)."""
+    pieces = []
+    while True:
+        try:
+            pieces.append(data.decode("utf-8", "surrogatepass"))
+            return "".join(pieces)
+        except UnicodeDecodeError as error:
+            pieces.append(data[: error.start].decode("utf-8", "surrogatepass") + "?")
+            data = data[error.start + 1 :]
+
+
+class Enum(ColumnType):
+    """ENUM: the number of the member, 0 for the empty error value."""
+
+    def __init__(self, collation: Collation, members: Sequence[bytes]) -> None:
+        self.members = [b"", *members]
+        self._type = Text(collation, 255)
+        self._numbers = {self._type.key(member): number for number, member in enumerate(members, 1)}
+
+    def store(self, data: bytes) -> int:
+        number = self._numbers.get(self._type.key(data))
+        if number is None:
+            number = int(data) if data.isdigit() and len(data) < 7 else 0
+        return number if number < len(self.members) else 0
+
+    def store_int(self, number: int) -> int:
+        return number if 0 < number < len(self.members) else 0
+
+    def text(self, value: int) -> bytes:
+        return self.members[value]
+
+
+class Set(ColumnType):
+    """SET: a bit for each member."""
+
+    def __init__(self, collation: Collation, members: Sequence[bytes]) -> None:
+        self.members = members
+        self._type = Text(collation, 255)
+        self._bits = {self._type.key(member): 1 << position for position, member in enumerate(members)}
+
+    def store(self, data: bytes) -> int:
+        if not data:
+            return 0
+        bits = [self._bits.get(self._type.key(name)) for name in data.split(b",")]
+        if None in bits and data.isdigit() and len(data) < 20 and int(data) < 1 << len(self.members):
+            return int(data)
+        mask = 0
+        for bit in bits:
+            mask |= bit or 0
+        return mask
+
+    def store_int(self, number: int) -> int:
+        return number & ((1 << len(self.members)) - 1)
+
+    def text(self, value: int) -> bytes:
+        return b",".join(member for position, member in enumerate(self.members) if value >> position & 1)
+
+
+# ---- dates and times --------------------------------------------------------------------------------------------------
+
+_PUNCTUATION = rb"[!-/:-@\[-`{-~]"
+_DATE_TIME = re.compile(
+    rb"\s*(\d+)P(\d+)P(\d+)(?:(?:T|\s+|P)(\d+)(?:P(\d+)(?:P(\d+)(?:\.(\d*))?)?)?)?".replace(b"P", _PUNCTUATION)
+)
+# Digits alone, or with something behind them that does not make them the first part of the other form.
+_DIGITS = re.compile(rb"\s*(\d++)(?:T(\d++))?(?:\.(\d*)|(?!P))".replace(b"P", _PUNCTUATION))
+
+
+def _parse_date_time(data: bytes) -> tuple[int, int, int, int, int, int, int] | None:
+    """Year to microsecond, or None for what is no date. Month and day may be 0."""
+    match = _DATE_TIME.match(data)
+    if match is not None:
+        year_digits, *rest = match.groups(b"")
+        parts = [int(part[:9] or 0) for part in rest[:5]]
+        fraction = rest[5]
+    else:
+        match = _DIGITS.match(data)
+        if match is None:
+            return None
+        digits, fraction = match[1] + (match[2] or b""), match[3] or b""
+        width = 4 if len(digits) in (4, 8) or len(digits) >= 14 else 2
+        year_digits, tail = digits[:width], digits[width : width + 10]
+        parts = [int(tail[start : start + 2] or b"0") for start in range(0, 10, 2)]
+        if len(digits) < 5:
+            return None
+    year = int(year_digits[:9])
+    month, day, hour, minute, second = parts
+    if len(year_digits) <= 2 and (year or any(parts)):
+        year += 2000 if year < 70 else 1900
+    if year > 9999 or month > 12 or hour > 23 or minute > 59 or second > 59 or day > 31:
+        return None
+    if month and day > (29 if year == 0 and month == 2 else monthrange(year or 4, month)[1]):
+        return None
+    return year, month, day, hour, minute, second, int(fraction[:6].ljust(6, b"0"))
+
+
+_MOST_DATE = 99991231235959
+# A number is taken for a date by its size: (up to here, what is missing to YYYYMMDDhhmmss), with gaps that are no date.
+_SIZES: tuple[tuple[int, Callable[[int], int | None]], ...] = (
+    (691231, lambda n: (n + 20000000) * 10**6 if n >= 101 else None),
+    (991231, lambda n: (n + 19000000) * 10**6 if n >= 700101 else None),
+    (99991231, lambda n: n * 10**6 if n >= 10000101 else None),
+    (691231235959, lambda n: n + 20000000000000 if n >= 101000000 else None),
+    (991231235959, lambda n: n + 19000000000000 if n >= 700101000000 else None),
+    (_MOST_DATE, lambda n: n if n >= 10000101000000 else None),
+)
+
+
+def _date_digits(number: int) -> bytes:
+    """The digits YYYYMMDDhhmmss that a number stands for."""
+    for most, expanded in _SIZES:
+        if number <= most:
+            return b"%014d" % (expanded(number) or 0)
+    return b""
+
+
+def _check_precision(precision: int) -> None:
+    if not 0 <= precision <= 6:
+        raise ValueError(f"a time has 0 to 6 digits of a second, not {precision}")
+
+
+class Date(ColumnType):
+    """DATE, as the number YYYYMMDD."""
+
+    def store(self, data: bytes) -> int:
+        parsed = _parse_date_time(data)
+        return parsed[0] * 10000 + parsed[1] * 100 + parsed[2] if parsed else 0
+
+    def store_int(self, number: int) -> int:
+        return self.store(_date_digits(number))
+
+    def text(self, value: int) -> bytes:
+        digits = b"%08d" % value
+        return b"%b-%b-%b" % (digits[:4], digits[4:6], digits[6:])
+
+
+class DateTime(ColumnType):
+    """DATETIME and TIMESTAMP (``stamp``, in UTC), as the number YYYYMMDDhhmmssffffff."""
+
+    def __init__(self, precision: int = 0, stamp: bool = False) -> None:
+        _check_precision(precision)
+        self.precision = precision
+        self.stamp = stamp
+
+    def store(self, data: bytes) -> int:
+        parsed = _parse_date_time(data)
+        if parsed is None:
+            return 0
+        value = 0
+        for part in parsed[:6]:
+            value = value * 100 + part
+        if self.stamp and (not (parsed[1] and parsed[2]) or not 19700101000000 < value <= 20380119031407):
+            return 0
+        unit = int(10 ** (6 - self.precision))
+        return value * 10**6 + parsed[6] // unit * unit
+
+    def store_int(self, number: int) -> int:
+        return self.store(_date_digits(number))
+
+    def to_int(self, value: int) -> int:
+        return value // 10**6
+
+    def text(self, value: int) -> bytes:
+        d = b"%020d" % value
+        whole = b"%b-%b-%b %b:%b:%b" % (d[:4], d[4:6], d[6:8], d[8:10], d[10:12], d[12:14])
+        return whole + b"." + d[14 : 14 + self.precision] if self.precision else whole
+
+
+_TIME = re.compile(rb"\s*(-?)(?:(\d+)\s+(?=\d+:))?(\d+)(?::(\d+)(?::(\d+))?)?(?:\.(\d*))?")
+#: What a TIME column takes for a date with a time.
+_HAS_DATE = re.compile(rb"\s*(?:\d+[^\d:\s.]|\d{12})")
+_LONGEST_TIME = 839 * 3600 * 10**6 - 1
+
+
+class Time(ColumnType):
+    """TIME, as a number of microseconds."""
+
+    def __init__(self, precision: int = 0) -> None:
+        _check_precision(precision)
+        self.precision = precision
+
+    def store(self, data: bytes) -> int:
+        return self._fit(self._parse(data))
+
+    def _fit(self, value: int) -> int:
+        unit = int(10 ** (6 - self.precision))
+        return min(abs(value), _LONGEST_TIME) // unit * unit * (-1 if value < 0 else 1)
+
+    def _parse(self, data: bytes) -> int:
+        if len(data) >= 12 and _HAS_DATE.match(data):
+            date_time = _parse_date_time(data)
+            return _microseconds(*date_time[3:]) if date_time else 0
+        match = _TIME.match(data)
+        if match is None:
+            return 0
+        sign, days, first, second, third, fraction = match.groups(b"")
+        if len(first) > 10 or int(first) >= 1 << 32:
+            return 0
+        if second or days:
+            hours, minutes, seconds = int(first), int(second or 0), int(third or 0)
+        else:
+            hours, minutes, seconds = int(first) // 10000, int(first) // 100 % 100, int(first) % 100
+        if minutes > 59 or seconds > 59:
+            return 0
+        hours += 24 * int(days[:9] or 0)
+        return _microseconds(hours, minutes, seconds, int(fraction[:6].ljust(6, b"0"))) * (-1 if sign else 1)
+
+    def store_int(self, number: int) -> int:
+        if 9999999 < number <= _MOST_DATE:  # it is taken for a date with a time
+            date_time = _parse_date_time(_date_digits(number))
+            return _microseconds(*date_time[3:]) if date_time else 0
+        hours, minutes, seconds = abs(number) // 10000, abs(number) // 100 % 100, abs(number) % 100
+        if minutes > 59 or seconds > 59:
+            return 0
+        return self._fit(_microseconds(hours, minutes, seconds, 0) * (-1 if number < 0 else 1))
+
+    def to_int(self, value: int) -> int:
+        seconds = abs(value) // 10**6
+        number = seconds // 3600 * 10000 + seconds // 60 % 60 * 100 + seconds % 60
+        return -number if value < 0 else number
+
+    def text(self, value: int) -> bytes:
+        seconds, fraction = divmod(abs(value), 10**6)
+        sign = b"-" if value < 0 else b""
+        whole = b"%b%02d:%02d:%02d" % (sign, seconds // 3600, seconds // 60 % 60, seconds % 60)
+        return whole + b"." + (b"%06d" % fraction)[: self.precision] if self.precision else whole
+
+
+def _microseconds(hours: int, minutes: int, seconds: int, fraction: int) -> int:
+    return (hours * 3600 + minutes * 60 + seconds) * 10**6 + fraction
+
+
+class Year(ColumnType):
+    """YEAR: 0 and 1901 to 2155."""
+
+    def store(self, data: bytes) -> int:
+        number = _rounded(_leading_number(data))
+        if number == 0 and len(data) != 4 and _NUMBER.match(data):
+            return 2000
+        return self.store_int(number)
+
+    def store_int(self, number: int) -> int:
+        if 0 < number < 100:
+            number += 2000 if number < 70 else 1900
+        return number if 1901 <= number <= 2155 else 0
+
+    def text(self, value: int) -> bytes:
+        return b"%04d" % value

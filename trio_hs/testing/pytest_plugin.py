@@ -1,0 +1,45 @@
+"""Fixtures for pytest-trio. A test suite asks for them: ``pytest_plugins = ["trio_hs.testing.pytest_plugin"]`` in its conftest.
+
+They are not registered by an entry point: pytest would then import all of this in every project of every environment that
+has trio_hs in it, also where neither trio nor this package is under test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, TypeVar
+
+import pytest
+
+from ..manager import Manager, open_manager
+from . import EmbeddedServer, Table, open_server
+
+try:
+    from pytest_trio import trio_fixture
+except ImportError as error:  # pragma: no cover  (the tests have it)
+    raise ImportError("the fixtures of trio_hs.testing need pytest-trio: pip install pytest-trio") from error
+
+_Fixture = TypeVar("_Fixture", bound=Callable[..., Any])
+#: pytest's own decorator would do only where pytest-trio's trio_mode is on.
+_fixture: Callable[[_Fixture], _Fixture] = trio_fixture
+
+
+@pytest.fixture
+def handlersocket_tables() -> Sequence[Table]:
+    """The tables of ``handlersocket_server``: define a fixture of this name that returns yours."""
+    return ()
+
+
+@_fixture
+async def handlersocket_server(handlersocket_tables: Sequence[Table]) -> AsyncIterator[EmbeddedServer]:
+    """A server of the test's own with empty tables, without sockets: clients reach it with ``connect=server.connect``."""
+    async with open_server(handlersocket_tables) as server:
+        yield server
+
+
+@_fixture
+async def handlersocket_manager(handlersocket_server: EmbeddedServer) -> AsyncIterator[Manager]:
+    """A manager that reads from and writes to ``handlersocket_server``."""
+    server = handlersocket_server
+    async with open_manager([server.read_address], [server.write_address], connect=server.connect) as manager:
+        yield manager
