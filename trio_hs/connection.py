@@ -195,7 +195,7 @@ class Connection:
 
     Attributes:
       usable: True until something went wrong with it, then for ever False.
-      stalled: True while the server is suspiciously silent with requests outstanding.
+      stalled: True while the server is suspiciously silent with requests outstanding; when closed, whether it was at the end.
       outstanding: how much waits for an answer, in requests (long ones count for several), without the backlog.
       retired: True when it takes no new requests and closes after the last answer.
       worn: True when so many indexes are open on it that its owner should replace it.
@@ -246,7 +246,7 @@ class Connection:
         self._watchdog = _Sleeper()
 
     def __repr__(self) -> str:
-        state = "stalled" if self.stalled else "usable" if self.usable else f"closed: {self.reason}"
+        state = f"closed: {self.reason}" if not self.usable else "stalled" if self.stalled else "usable"
         waiting = f", {len(self._backlog)} in the backlog" if self._backlog else ""
         return f"<Connection {self.peer} {state}, {self.outstanding} outstanding{waiting}, {len(self._opened)} indexes>"
 
@@ -308,7 +308,6 @@ class Connection:
         if not self.usable:
             return
         self.usable = False
-        self.stalled = False
         self.reason = reason
         self.fruitless = bool(self._sent) and not self.answered
         self._scope.cancel()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from .columns import Column, Columns
 from .exceptions import HandlerSocketError
 from .manager import Row, Table
-from .protocol import NULL, Codec, Filter, Index, insert_tail, parse_number
+from .protocol import NULL, Codec, Filter, Index, insert_tail, listed_filters, parse_number
 
 if TYPE_CHECKING:
     from .manager import _Caller
@@ -90,7 +90,11 @@ class DeclaredTable(Table):
         if len(values) > len(self._key):
             raise ValueError(f"values holds {len(values)} values, but {self._index_words} has {len(self._key)} columns")
         tokens = [part.encode(value) for part, value in zip(self._key, values, strict=False)]
-        return tokens, None if in_ is None else self._in(*in_), [self._filter(condition) for condition in filters]
+        return (
+            tokens,
+            None if in_ is None else self._in(*in_),
+            [self._filter(condition) for condition in listed_filters(filters)],
+        )
 
     def _in(self, position: int, choices: Sequence[Any]) -> tuple[int, list[bytes]]:
         if not isinstance(position, int) or isinstance(position, bool) or not 0 <= position < len(self._key):

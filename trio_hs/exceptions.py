@@ -9,6 +9,7 @@ was no answer, and its ``maybe_applied`` says whether the server may have carrie
 from __future__ import annotations
 
 import builtins
+from typing import Any
 
 
 class HandlerSocketError(Exception):
@@ -17,6 +18,17 @@ class HandlerSocketError(Exception):
     Mistakes in a call (a wrong type, an unknown operator, a negative limit) are ``TypeError`` and ``ValueError`` instead,
     raised before a byte is sent.
     """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # To be copied and pickled although the constructors take other things than the message.
+        return _restore, (type(self), self.args, vars(self).copy())
+
+
+def _restore(kind: type[HandlerSocketError], args: tuple[Any, ...], attributes: dict[str, Any]) -> HandlerSocketError:
+    error = kind.__new__(kind, *args)
+    super(HandlerSocketError, error).__init__(*args)
+    vars(error).update(attributes)
+    return error
 
 
 class ConnectionError(HandlerSocketError, builtins.ConnectionError):

@@ -28,6 +28,7 @@ from .protocol import (
     get_tail,
     get_tails,
     insert_tail,
+    listed_filters,
     parse_each,
     parse_number,
     parse_rows,
@@ -196,7 +197,12 @@ class _Caller:
         """The rows that each of many reads finds, in their order; raises the first error among them."""
         found: list[list[list[Any]]] = []
         since = trio.current_time()
-        for chunk, request in await self._send_chunks(self.reader, index, tails, operation, READ_LINES):
+        if self.retry.hedge_after is None:
+            sent = await self._send_chunks(self.reader, index, tails, operation, READ_LINES)
+        else:  # a race needs both requests in one hand
+            await trio.lowlevel.checkpoint()
+            sent = [(tails[start : start + READ_LINES], None) for start in range(0, len(tails), READ_LINES)]
+        for chunk, request in sent:
             found += await self._read_chunk(index, chunk, operation, request, since)
         return found
 
@@ -265,13 +271,18 @@ class _Caller:
 
         outcomes: list[int | HandlerSocketError | None] = []
         since = trio.current_time()
+        nobody: ConnectionError | None = None
         for chunk, first in await self._send_chunks(self.writer, index, tails, operation, WRITE_LINES):
+            if first is None and nobody is not None:  # each chunk's own patience would add up
+                outcomes += [nobody] * len(chunk)
+                continue
             try:
                 outcomes += await self._perform(
                     self.writer, index, chunk, operation, parse, changes=True, first=first, since=since, partial=True
                 )
             except HandlerSocketError as error:
                 outcomes += [error] * len(chunk)
+                nobody = error if isinstance(error, ConnectionError) else None
         return outcomes
 
     # ---- attempts
@@ -327,6 +338,7 @@ class _Caller:
                     elsewhere = pool.refused(request)
                     pause = 0.0 if elsewhere else self.retry.pause(attempt)
                     if (elsewhere or not changes) and trio.current_time() + pause <= give_up_at:
+                        self.instruments.call("retry", operation, f"{index.db}.{index.table}", attempt, refusal)
                         await trio.sleep(pause)
                         attempt += 1
                         continue
@@ -345,8 +357,7 @@ class _Caller:
                 if partial and request is not None:
                     return parse(request)
                 raise doubt or error
-            if self.instruments:
-                self.instruments.call("retry", operation, f"{index.db}.{index.table}", attempt, error)
+            self.instruments.call("retry", operation, f"{index.db}.{index.table}", attempt, error)
             await trio.sleep(pause)
             attempt += 1
 
@@ -404,11 +415,15 @@ class _Caller:
     ) -> list[tuple[Sequence[bytes], Request | None]]:
         """Sends many lines in chunks, a few of which are under way at once, each once.
 
-        Gives every chunk in order with its request, answered or failed, or with None when no server was usable. When the
-        caller is cancelled, what was not sent yet is withdrawn.
+        Gives every chunk in order with its request, answered or failed, or with None from the first on for which no server was
+        usable. When the caller is cancelled, what was not sent yet is withdrawn.
         """
         under_way: deque[tuple[Sequence[bytes], Request | None, float]] = deque()
         finished: list[tuple[Sequence[bytes], Request | None]] = []
+        nobody = False
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if not tails:
+            await trio.lowlevel.checkpoint()
 
         async def finish_oldest() -> None:
             chunk, request, started = under_way[0]
@@ -425,9 +440,10 @@ class _Caller:
                 chunk = tails[start : start + chunk_lines]
                 started = trio.current_time()
                 try:
-                    under_way.append((chunk, await pool.submit(index, chunk), started))
+                    request = None if nobody else await pool.submit(index, chunk)
                 except HandlerSocketError:
-                    under_way.append((chunk, None, started))
+                    request, nobody = None, True
+                under_way.append((chunk, request, started))
             while under_way:
                 await finish_oldest()
             return finished
@@ -468,7 +484,7 @@ class Table:
         """The columns that its operations read and write, in order."""
         return self._index.columns
 
-    def _index_for(self, index: Index, filters: Sequence[Filter]) -> Index:
+    def _index_for(self, index: Index, filters: tuple[Filter, ...]) -> Index:
         """The same index, opened with the columns that the filters are about."""
         if not filters:
             return index
@@ -518,6 +534,7 @@ class Table:
         filters: Sequence[Filter] = (),
     ) -> list[Row]:
         """Rows in the order of the index. See :meth:`Manager.find`."""
+        filters = listed_filters(filters) if filters else ()
         index = self._index_for(self._index, filters)
         tail = find_tail(index, self._caller.codec, operation, values, limit, offset, in_, filters)
         return self._named(await self._caller.read(index, tail, "find"))
@@ -541,6 +558,7 @@ class Table:
         in_: tuple[int, Sequence[Value]] | None,
         filters: Sequence[Filter],
     ) -> int | list[list[Any]]:
+        filters = listed_filters(filters) if filters else ()
         index = self._index_for(self._write_index, filters)
         if return_original:
             modify_operation += "?"

@@ -71,6 +71,17 @@ class Filter(NamedTuple):
     stop: bool = False
 
 
+def listed_filters(filters: Iterable[Filter]) -> tuple[Filter, ...]:
+    """The filters, to be gone through more than once. TypeError for what is no collection of :class:`Filter`."""
+    if isinstance(filters, Filter):
+        raise TypeError("filters must be a list of Filter, not one Filter")
+    found = tuple(filters)
+    for condition in found:
+        if not isinstance(condition, Filter):
+            raise TypeError(f"filters must hold trio_hs.Filter(column, operation, value, stop=False), not {condition!r}")
+    return found
+
+
 # ---- values -----------------------------------------------------------------------------------------------------------
 
 _ESCAPE = re.compile(rb"[\x00-\x0f]")
@@ -146,7 +157,12 @@ class Codec:
 
     def __init__(self, encoding: str | None = "utf-8") -> None:
         self.encoding = encoding
-        self._out = "utf-8" if encoding is None else codecs.lookup(encoding).name
+        try:
+            self._out = "utf-8" if encoding is None else codecs.lookup(encoding).name
+        except LookupError:
+            raise ValueError(
+                f"encoding must be one that Python knows, such as 'utf-8' for MariaDB's utf8mb4, or None, not {encoding!r}"
+            ) from None
         self._ascii_based = self._out in _ASCII_BASED
 
     def encode(self, value: Value) -> bytes:
@@ -376,7 +392,8 @@ def _search(
         limit = limit or len(choices)
     if not 0 < len(tokens) <= MAX_KEY_VALUES:
         raise ValueError(f"values must hold 1 to {MAX_KEY_VALUES} values of the key, not {len(tokens)}")
-    conditions += [_filter(index, codec, condition) for condition in filters]
+    if filters:
+        conditions += [_filter(index, codec, condition) for condition in listed_filters(filters)]
     key = b"\t".join(tokens)
     return b"\t%b\t%d\t%b%b%b" % (operation.encode(), len(tokens), key, _limit(limit, offset), b"".join(conditions))
 

@@ -184,7 +184,6 @@ class _Link:
             connection = await self._connect()
             if connection is not None:
                 await connection.run()
-                self.answered += connection.answered
                 if connection.retired:
                     continue
             if not self.pool.resumed.is_set():
@@ -271,17 +270,19 @@ class _Link:
             connection.retire()
 
     def _closed(self, connection: Connection) -> None:
+        self.answered += connection.answered
         if connection.retired:
             self.pool.retiring.discard(connection)
             self.pool.changed()
         elif self.connection is connection:
             self.connection = None
             self.error = connection.reason
-            # Who lets in and then dies of every request is not worth waiting for.
-            self.hopeful = not connection.fruitless
+            # Who lets in and then dies of every request is not worth waiting for, nor is who was avoided before.
+            self.hopeful = not (connection.fruitless or connection.stalled or self.refusing)
             self.failed_attempts += connection.fruitless
-            logger.info("%s: connection lost: %s", self.server, connection.reason)
-            self.pool.instruments.call("connection_down", str(self.server), connection.reason)
+            if not self.pool.closed:
+                logger.info("%s: connection lost: %s", self.server, connection.reason)
+                self.pool.instruments.call("connection_down", str(self.server), connection.reason)
             self.pool.changed()
 
     def _connection_changed(self, connection: Connection) -> None:
@@ -360,7 +361,8 @@ class Pool:
         return None
 
     def refused(self, request: Request) -> bool:
-        """Keeps further requests away from the server that turned this one away, and says whether another is to be asked."""
+        """Keeps further requests away from the server that turned this one away, and says whether another is to be asked,
+        which may be one that is only just being connected."""
         if self.closed:
             return False
         for link in self._links():
@@ -368,7 +370,7 @@ class Pool:
                 link.refusing = True
                 self._nursery.start_soon(link.shun)
         self.changed()
-        return any(link.connection in self._live and not link.refusing for link in self._links())
+        return any(link.connection in self._live or link.hopeful for link in self._links() if not link.refusing)
 
     def _links(self) -> list[_Link]:
         return [link for group in self.groups for link in group]
@@ -384,7 +386,8 @@ class Pool:
         self._waiting.unpark_all()
 
     def _usable(self) -> list[Connection]:
-        """The connections of the first group with a server fit for use. Without one, those to the least flawed servers."""
+        """The connections of the first group with a server fit for use. Without one, those to the least flawed servers, but
+        none while there is hope for a better one."""
         flawed: dict[int, list[Connection]] = {1: [], 2: []}
         for group in self.groups:
             # Per server, not per connection: what stalls one connection to it mostly stalls the others too.
@@ -398,7 +401,7 @@ class Pool:
             for flaw, connection in connected:
                 flawed[flaw].append(connection)
             if any(link.hopeful for link in group):
-                break
+                return []
         return flawed[1] or flawed[2]
 
     def statistics(self) -> tuple[ServerStatistics, ...]:
@@ -416,7 +419,8 @@ class Pool:
             connections=len(connections),
             stalled=sum(connection.stalled for connection in connections),
             outstanding=sum(connection.load for connection in connections),
-            answers=sum(link.answered for link in links) + sum(connection.answered for connection in connections),
+            answers=sum(link.answered for link in links)
+            + sum(each.answered for each in (*connections, *self.retiring) if each.peer == str(server)),
             connected=sum(link.connected for link in links),
             failed_attempts=sum(link.failed_attempts for link in links),
             refusing=any(link.refusing for link in links),
@@ -488,7 +492,9 @@ class Pool:
         patience_ends = trio.current_time() + GRACE
         while True:
             await trio.lowlevel.checkpoint_if_cancelled()
-            await self.resumed.wait()
+            if not self.resumed.is_set():
+                await self.resumed.wait()
+                patience_ends = trio.current_time() + GRACE
             if self.closed:
                 raise ConnectionError("the pool is closed: the block that opened it has ended")
             connection = self.choose()
@@ -502,7 +508,8 @@ class Pool:
                 await self._waiting.park()
             if grace.cancelled_caught:
                 patience_ends += GRACE
-                if len(self.groups) > 1:
+                # In a lone group there is nobody to turn to but who is avoided for now.
+                if len(self.groups) > 1 or any(link.connection is not None for link in links):
                     self._give_up_hope()
 
     def _give_up_hope(self) -> None:
@@ -702,9 +709,11 @@ class ReadSocket:
         a view, it crashes the server. A checkpoint. Raises ValueError for what cannot be a name.
         """
         await trio.lowlevel.checkpoint()
-        if isinstance(fields, str):
-            raise TypeError("fields must be a list of column names, not one str")
-        key = (db, table, tuple(fields), index_name, tuple(filter_fields))
+        for what, names in (("fields", fields), ("filter_fields", filter_fields)):
+            if isinstance(names, str):
+                raise TypeError(f"{what} must be a list of column names, not one str")
+        fields, filter_fields = tuple(fields), tuple(filter_fields)
+        key = (db, table, fields, index_name, filter_fields)
         if key not in self._ids:
             self._indexes[self._next_id] = Index(db, table, fields, index_name, filter_fields)
             self._ids[key] = self._next_id

@@ -147,7 +147,7 @@ def test_a_value_in_another_encoding_says_so() -> None:
 
 
 def test_an_unknown_encoding_is_refused_at_once() -> None:
-    with pytest.raises(LookupError):
+    with pytest.raises(ValueError, match="not 'klingon'"):
         Codec("klingon")
 
 
