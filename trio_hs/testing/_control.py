@@ -11,7 +11,7 @@ read-only on|off                refuses or takes writes
 synchronous N                   answers a write when N replicas have it
 create JSON                     makes a table: {"database": .., "name": .., "columns": {..}, "primary_key": [..], ..}
 load JSON                       stores rows: {"database": .., "name": .., "rows": [[1, "text", null, ..], ..]}
-rows JSON                       gives rows, for {"database": .., "name": .., "after": KEY or null, "limit": ..}: those behind KEY
+rows JSON                       gives rows, for {"database": .., "name": .., "after": KEY or null, "limit": ..}: those after KEY
                                 in the order of the primary key, a single integer; integers as numbers, the rest as text
 stop                            ends the process
 """
