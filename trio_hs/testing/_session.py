@@ -7,12 +7,13 @@ the server's order, which decides the error that a wrong request gets. docs/serv
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..protocol import escape
-from ._table import WRONG_COMMAND, Change, Database, EngineError, Index, Row, StoredTable
+from ._table import WRONG_COMMAND, Change, Database, EngineError, Entry, Index, Row, StoredTable
 from ._types import Value, wrap
 
 _DIGITS = re.compile(rb"[^0-9]+")
@@ -24,6 +25,7 @@ MAX_VALUES = 32
 #: Ids above this one make the server allocate gigabytes or crash; nobody should use them.
 MAX_INDEX_ID = 1_000_000
 
+_BACKWARDS = ("<", "<=")
 #: ``S`` was meant for SQL and never written.
 _OPERATIONS = frozenset((b"=", b">", b">=", b"<", b"<=", b"+", b"S"))
 
@@ -256,8 +258,6 @@ class Session:
         self._require_lock()
         if len(search.values) > len(statement.index.parts):
             raise _Refused(2, "kpnum")
-        if statement.federated and search.operation in (b"<", b"<="):
-            raise EngineError(WRONG_COMMAND)
         with_rows = not modification or modification[1:2] == b"?"
         answer = [b"0", b"%d" % len(statement.fields)]
         modified = 0
@@ -363,10 +363,13 @@ def _rows(statement: _Statement, search: _Search) -> Any:
     live = bool(search.modification)
     if limit + skip >= _WORD:  # the server adds them up in 32 bits
         return
-    if search.in_part < 0:
-        found = index.scan(operation, index.search_key(search.values), live)
+    if search.in_part >= 0:
+        found = _in_rows(statement, operation, search)
+    elif statement.federated:
+        found = _federated_scan(index, operation, index.search_key(search.values))
+        found = iter(list(found)) if live and operation not in _BACKWARDS else found
     else:
-        found = _in_rows(index, operation, search, statement.federated)
+        found = index.scan(operation, index.search_key(search.values), live)
     given = 0
     for row in found:
         failed = next((condition for condition in search.conditions if not condition.holds(row)), None)
@@ -382,16 +385,31 @@ def _rows(statement: _Statement, search: _Search) -> Any:
             return
 
 
-def _in_rows(index: Index, operation: str, search: _Search, federated: bool) -> Any:
+def _federated_scan(index: Index, operation: str, key: Entry) -> Iterator[Row]:
+    """What MariaDB 10.11 makes of a search through FEDERATED: it cannot go backwards.
+
+    ``<`` and ``<=`` find the lowest row, not the highest, and no other one behind it.
+    """
+    if operation not in _BACKWARDS:
+        yield from index.scan(operation, key)
+        return
+    for row in deque(index.scan(operation, key), maxlen=1):
+        yield row
+        raise EngineError(WRONG_COMMAND)
+
+
+def _in_rows(statement: _Statement, operation: str, search: _Search) -> Iterator[Row]:
     """The first row for each value of the list, skipping those that are missing; FEDERATED stops at the first of them."""
+    index = statement.index
+    scan = _federated_scan if statement.federated else Index.scan
     values = list(search.values)
     for value in search.in_values:
         if search.in_part < len(values):
             values[search.in_part] = value
-        row = next(index.scan(operation, index.search_key(values)), None)
+        row = next(scan(index, operation, index.search_key(values)), None)
         if row is not None:
             yield row
-        elif federated:
+        elif statement.federated:
             return
 
 
