@@ -44,6 +44,7 @@ COMMAND_SECONDS = 30.0
 ATTACH_SECONDS = 15.0
 """What a running replica may take to reach a running source, or to be refused; it tries ten times a second."""
 APPLY_SECONDS = 30.0
+REBUILD_SECONDS = 120.0
 BATCH_BYTES = 500_000
 
 
@@ -203,16 +204,16 @@ class EmbeddedControl(ProcessControl):
         status: dict[str, Any] = await self._servers[name].ask("status")
         return status
 
-    async def follow(self, name: str, source: str) -> None:
+    async def follow(self, name: str, source: str, within: float = ATTACH_SECONDS) -> None:
         """Make a server replicate from another, from where it is, and wait until it does. Raises `_RefusedError`."""
         server = self._servers[name]
         await server.ask("resume")
         await server.ask(f"follow {HOST} {self._servers[source].replication_port}")
         self._sources[name] = source
-        await self.wait_attached(name)
+        await self.wait_attached(name, within)
 
-    async def wait_attached(self, name: str) -> None:
-        with bounded(f"waiting for {name} to replicate from {self._sources[name]}", ATTACH_SECONDS):
+    async def wait_attached(self, name: str, within: float = ATTACH_SECONDS) -> None:
+        with bounded(f"waiting for {name} to replicate from {self._sources[name]}", within):
             while not (status := await self._status(name))["replicating"]:
                 if status["replication_error"]:
                     raise _RefusedError(f"{name} cannot replicate: {status['replication_error']}")
@@ -320,15 +321,15 @@ class EmbeddedControl(ProcessControl):
             self._sources.pop(name, None)
             await self.launch(name)
         try:
-            await self._attach(name)
+            await self._attach(name, APPLY_SECONDS)
         except _RefusedError as error:
             return await self._rebuild(name, str(error))
         return Rejoined(False, f"{self.primary} has all that {name} had")
 
-    async def _attach(self, name: str) -> None:
+    async def _attach(self, name: str, within: float) -> None:
         await self._servers[name].ask("lag 0")
-        await self.follow(name, self.primary)
-        await self._wait_applied(name, (await self._status(self.primary))["position"][0], APPLY_SECONDS)
+        await self.follow(name, self.primary, within)
+        await self._wait_applied(name, (await self._status(self.primary))["position"][0], within)
         await self.secure()
 
     async def _rebuild(self, name: str, reason: str) -> Rejoined:
@@ -338,7 +339,7 @@ class EmbeddedControl(ProcessControl):
         self._sources.pop(name, None)
         await self.launch(name, fresh=True)
         self._once_primary.discard(name)
-        await self._attach(name)
+        await self._attach(name, REBUILD_SECONDS)
         return Rejoined(True, reason)
 
     # ---- tables
