@@ -7,12 +7,13 @@ the server's order, which decides the error that a wrong request gets. docs/serv
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..protocol import escape
-from ._table import Change, Database, EngineError, Index, Row, StoredTable
+from ._table import WRONG_COMMAND, Change, Database, EngineError, Entry, Index, Row, StoredTable
 from ._types import Value, wrap
 
 _DIGITS = re.compile(rb"[^0-9]+")
@@ -24,6 +25,7 @@ MAX_VALUES = 32
 #: Ids above this one make the server allocate gigabytes or crash; nobody should use them.
 MAX_INDEX_ID = 1_000_000
 
+_BACKWARDS = ("<", "<=")
 #: ``S`` was meant for SQL and never written.
 _OPERATIONS = frozenset((b"=", b">", b">=", b"<", b"<=", b"+", b"S"))
 
@@ -76,6 +78,8 @@ class _Statement:
     fields: tuple[int, ...]
     filter_fields: tuple[int, ...]
     tokens: tuple[tuple[int, Callable[[Any], bytes]], ...]
+    federated: bool
+    """Opened under the name of a twin."""
 
     def row_tokens(self, row: Row, out: list[bytes]) -> None:
         """Appends the answer's tokens of a row."""
@@ -178,7 +182,8 @@ class Session:
 
     def _open_index(self, tokens: list[bytes]) -> bytes:
         number, database, name, index_name, fields, filter_fields = (*tokens[1:7], *[b""] * 6)[:6]
-        table = self._database.tables.get((_text(database), _text(name)))
+        twin_of = self._database.twins.get(_text(database))
+        table = self._database.tables.get((twin_of or _text(database), _text(name)))
         if table is None:
             raise _Refused(1, "open_table")
         index = _find_index(table, index_name.partition(b"\0")[0])
@@ -188,6 +193,7 @@ class Session:
             columns := _find_columns(table, fields),
             _find_columns(table, filter_fields),
             tuple((position, table.columns[position].type.token) for position in columns),
+            twin_of is not None,
         )
         slot = _number(number)
         if slot > MAX_INDEX_ID:
@@ -238,7 +244,9 @@ class Session:
                 row[position] = None
         stored, generated = table.insert(row)
         self._database.uncommitted.append(Change(table.name, None, stored))
-        return b"0\t1\n" if table.automatic is None else b"0\t1\t%d\n" % generated
+        if table.automatic is None:
+            return b"0\t1\n"
+        return b"0\t1\t%d\n" % (0 if statement.federated else generated)
 
     def _find(self, statement: _Statement, search: _Search) -> bytes:
         modification = search.modification
@@ -355,10 +363,13 @@ def _rows(statement: _Statement, search: _Search) -> Any:
     live = bool(search.modification)
     if limit + skip >= _WORD:  # the server adds them up in 32 bits
         return
-    if search.in_part < 0:
-        found = index.scan(operation, index.search_key(search.values), live)
+    if search.in_part >= 0:
+        found = _in_rows(statement, operation, search)
+    elif statement.federated:
+        found = _federated_scan(index, operation, index.search_key(search.values))
+        found = iter(list(found)) if live and operation not in _BACKWARDS else found
     else:
-        found = _in_rows(index, operation, search)
+        found = index.scan(operation, index.search_key(search.values), live)
     given = 0
     for row in found:
         failed = next((condition for condition in search.conditions if not condition.holds(row)), None)
@@ -374,15 +385,32 @@ def _rows(statement: _Statement, search: _Search) -> Any:
             return
 
 
-def _in_rows(index: Index, operation: str, search: _Search) -> Any:
-    """The first row for each value of the list, skipping those that are missing."""
+def _federated_scan(index: Index, operation: str, key: Entry) -> Iterator[Row]:
+    """What MariaDB 10.11 makes of a search through FEDERATED: it cannot go backwards.
+
+    ``<`` and ``<=`` find the lowest row, not the highest, and no other one behind it.
+    """
+    if operation not in _BACKWARDS:
+        yield from index.scan(operation, key)
+        return
+    for row in deque(index.scan(operation, key), maxlen=1):
+        yield row
+        raise EngineError(WRONG_COMMAND)
+
+
+def _in_rows(statement: _Statement, operation: str, search: _Search) -> Iterator[Row]:
+    """The first row for each value of the list, skipping those that are missing; FEDERATED stops at the first of them."""
+    index = statement.index
+    scan = _federated_scan if statement.federated else Index.scan
     values = list(search.values)
     for value in search.in_values:
         if search.in_part < len(values):
             values[search.in_part] = value
-        row = next(index.scan(operation, index.search_key(values)), None)
+        row = next(scan(index, operation, index.search_key(values)), None)
         if row is not None:
             yield row
+        elif statement.federated:
+            return
 
 
 def _updated(statement: _Statement, row: Row, values: Sequence[bytes | None], _sign: int) -> Row:

@@ -147,8 +147,11 @@ async def test_replication_between_processes(table_file: Path, tmp_path: Path) -
             async with replica.manager() as hs:
                 with pytest.raises(trio_hs.ReadOnlyError):
                     await hs.insert("cars", "trucks", [("b", None)])
-            await replica.command("promote")
+            assert status["behind"] > 0
+            await replica.command("detach")
             assert await replica.ids() == [1, 2, 3]
+            assert (await replica.command("status"))["read_only"]
+            await replica.command("promote")
             async with replica.manager() as hs:
                 assert await hs.insert("cars", "trucks", [("b", None), ("f", None)]) == 4
             async with running(table_file, "--name", "a") as rejoined:
@@ -160,6 +163,30 @@ async def test_replication_between_processes(table_file: Path, tmp_path: Path) -
 
 async def _is(what: Callable[[], Awaitable[list[int]]], expected: list[int]) -> bool:
     return await what() == expected
+
+
+async def test_plain_writes_stay_here_and_loaded_rows_replicate(table_file: Path, tmp_path: Path) -> None:
+    journal = str(tmp_path / "journal")
+    rows = {"database": "cars", "name": "trucks"}
+    async with running(table_file, "--unlogged", "--journal", journal) as source:
+        follow = f"{source.host}:{source.ready['port_replication']}"
+        async with running(table_file, "--name", "b", "--follow", follow) as replica:
+            async with source.manager() as hs:
+                await hs.insert("cars", "trucks", [("b", b"plain"), ("f", None)])
+            await source.command(f"load {json.dumps({**rows, 'rows': [[7, 'é', '0.5'], [9, None, None]]})}")
+            with pytest.raises(ValueError, match=r"\[9, None, None\] cannot be stored: storage engine error 121"):
+                await source.command(f"load {json.dumps({**rows, 'rows': [[8, None, None], [9, None, None]]})}")
+            await until(lambda: _is(replica.ids, [7, 9]))
+            page = f"rows {json.dumps({**rows, 'after': None, 'limit': 2})}"
+            assert await source.command(page) == [[1, "plain", None], [7, "é", "0.5"]]
+            assert await replica.command(page.replace("null", "7")) == [[9, None, None]]
+        source.process.kill()
+    async with running(table_file, "--read-only", "--twin", "lorries=cars", "--journal", journal) as again:
+        assert await again.ids() == [1, 7, 9]
+        async with again.manager() as hs:
+            assert await hs.get("lorries", "trucks", ["b"], 1) == [("b", b"plain")]
+            with pytest.raises(trio_hs.ReadOnlyError):
+                await hs.insert("lorries", "trucks", [("b", None)])
 
 
 async def test_a_diverged_replica_says_so_and_can_be_rebuilt(table_file: Path, tmp_path: Path) -> None:
@@ -237,7 +264,9 @@ def test_bad_input_is_one_clear_line(
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["--port-read", "x"], ["--port-write", "65536"], ["--follow", "nowhere"]])
+@pytest.mark.parametrize(
+    "arguments", [["--port-read", "x"], ["--port-write", "65536"], ["--follow", "nowhere"], ["--twin", "a="]]
+)
 def test_bad_options(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
