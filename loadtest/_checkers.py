@@ -324,7 +324,7 @@ class StaleReads(Checker):
             behind = read.start - replaced
             self.stale += 1
             self.longest = max(self.longest, behind)
-            if behind > self.context.staleness * 1e9:
+            if behind > round(self.context.staleness * 1e9):
                 # A delete that is not told may explain why a row was gone; nothing else makes an old state new again.
                 certain = self.context.one_clock and not (read.state == ABSENT and self.context.may_be_untold(row.key))
                 line = f"a read saw {_show(read.state)}, replaced {behind / 1e9:.6f} s before"

@@ -408,6 +408,9 @@ def _read_header(path: Path) -> tuple[Header, int]:
         raise HistoryError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, msgpack.UnpackException) as error:
         raise HistoryError(f"{path}: its header is damaged or cut") from error
-    if data.pop("format") != FORMAT:
+    if isinstance(data, dict) and data.pop("format", FORMAT) != FORMAT:
         raise HistoryError(f"{path}: has a format that this version does not read; it reads format {FORMAT}")
-    return Header(**data), start
+    try:
+        return Header(**data), start
+    except TypeError as error:
+        raise HistoryError(f"{path}: its header is damaged or cut") from error
