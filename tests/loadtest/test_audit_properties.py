@@ -45,7 +45,6 @@ def false(result: Audit) -> set[str]:
 
 
 @given(randoms, st.integers(0, 300))
-@settings(deadline=None)
 def test_a_correct_store_passes_whatever_its_users_did(rng: random.Random, steps: int) -> None:
     store = Store(rng, LOADED)
     store.run(steps)
@@ -54,7 +53,6 @@ def test_a_correct_store_passes_whatever_its_users_did(rng: random.Random, steps
 
 
 @given(randoms, st.integers(0, 300))
-@settings(deadline=None)
 def test_a_correct_store_never_fails_when_keys_are_used_for_everything(rng: random.Random, steps: int) -> None:
     store = Store(rng, LOADED, general=True)
     store.run(steps)
@@ -66,7 +64,6 @@ def test_a_correct_store_never_fails_when_keys_are_used_for_everything(rng: rand
 
 
 @given(randoms, st.integers(0, 300), st.floats(0, 1), st.integers(0, 1), st.booleans())
-@settings(deadline=None)
 def test_what_a_cut_history_does_not_tell_is_never_held_against_the_store(
     rng: random.Random, steps: int, kept: float, worker: int, missing: bool
 ) -> None:
@@ -85,7 +82,6 @@ def test_what_a_cut_history_does_not_tell_is_never_held_against_the_store(
 
 
 @given(randoms, st.integers(0, 100), st.integers(0, 100), st.sampled_from(["insert", "update", "delete", "incr", "decr"]))
-@settings(deadline=None)
 def test_a_forgotten_write_is_found(rng: random.Random, before: int, after: int, operation: str) -> None:
     store = Store(rng, LOADED)
     key = first_insert_key(9, 0) if operation in ("insert", "delete") else 1
@@ -101,7 +97,6 @@ def test_a_forgotten_write_is_found(rng: random.Random, before: int, after: int,
 
 
 @given(randoms, st.integers(0, 100), st.integers(0, 100), st.sampled_from(["incr", "decr"]), st.integers(1, 5))
-@settings(deadline=None)
 def test_what_is_applied_twice_is_found(rng: random.Random, before: int, after: int, operation: str, again: int) -> None:
     """By the server, or by a client that repeats what it should not: the history looks the same."""
     store = Store(rng, LOADED)
@@ -116,7 +111,6 @@ def test_what_is_applied_twice_is_found(rng: random.Random, before: int, after: 
 
 
 @given(randoms, st.integers(0, 100), st.integers(0, 100), st.sampled_from(["update", "delete"]), st.integers(1, 5000))
-@settings(deadline=None)
 def test_a_stale_read_is_found(rng: random.Random, before: int, after: int, operation: str, lag: int) -> None:
     store = Store(rng, LOADED)
     key = first_insert_key(9, 0) if operation == "delete" else 3
@@ -139,7 +133,6 @@ def test_a_stale_read_is_found(rng: random.Random, before: int, after: int, oper
 
 
 @given(randoms, st.integers(0, 100), st.booleans())
-@settings(deadline=None)
 def test_a_user_who_sees_a_row_go_back_is_found(rng: random.Random, steps: int, other: bool) -> None:
     """Though no read is stale on its own: the write was not acknowledged yet."""
     store = Store(rng, LOADED)
@@ -157,7 +150,6 @@ def test_a_user_who_sees_a_row_go_back_is_found(rng: random.Random, steps: int, 
 
 
 @given(randoms, st.integers(0, 100), st.sampled_from(["failed", "another's", "nobody's"]), st.booleans())
-@settings(deadline=None)
 def test_what_nobody_wrote_is_found(rng: random.Random, steps: int, whose: str, read: bool) -> None:
     store = Store(rng, LOADED)
     store.run(steps, spare=1)
@@ -178,7 +170,7 @@ def test_what_nobody_wrote_is_found(rng: random.Random, steps: int, whose: str, 
 
 
 @given(randoms, st.integers(0, 300))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_many_buckets_say_the_same_as_one(rng: random.Random, steps: int) -> None:
     store = Store(rng, LOADED)
     store.run(steps, spare=1)
