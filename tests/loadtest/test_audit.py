@@ -72,6 +72,7 @@ CASES: dict[str, list[tuple[str, list[Op], Rows | None, dict[str, Any], str, int
         ("the last of three is lost", [update(1, v, 2 * v, 2 * v + 1) for v in (5, 6, 7)], {1: (6, 0)}, ONE, FALSE, 1),
         ("concurrent updates, either first", [update(1, 5, 0, 9), update(1, 6, 8, 20)], {1: (5, 0)}, ONE, TRUE, 0),
         ("concurrent updates, or the other", [update(1, 5, 0, 9), update(1, 6, 8, 20)], {1: (6, 0)}, ONE, TRUE, 0),
+        ("one starts as the other ends", [update(1, 5, 0, 9), update(1, 6, 9, 20)], {1: (5, 0)}, ONE, TRUE, 0),
         ("both concurrent ones are lost", [update(1, 5, 0, 9), update(1, 6, 8, 20)], {1: (0, 0)}, ONE, FALSE, 2),
         ("an early unknown one may win", [update(1, 5, 0, 3, "info"), update(1, 6, 8, 20)], {1: (5, 0)}, ONE, TRUE, 0),
         ("a loaded row is gone", [], {2: (0, 0)}, {"loaded": 2}, FALSE, 1),

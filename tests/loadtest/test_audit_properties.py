@@ -50,6 +50,7 @@ def test_a_correct_store_passes_whatever_its_users_did(rng: random.Random, steps
     store.run(steps)
     result = audited(store)
     assert set(verdicts(result).values()) == {Verdict.TRUE}, [check.explanation for check in result.checks.values()]
+    assert result["stale_reads"].measured["stale"] == 0
 
 
 @given(randoms, st.integers(0, 300))
