@@ -131,6 +131,7 @@ CASES: dict[str, list[tuple[str, list[Op], Rows | None, dict[str, Any], str, int
         ("within, but no sum of the steps", [incr(1, 3, 9, "info")], {1: (0, 2)}, ONE, FALSE, 1),
         ("above", [incr(1, 3, 9), decr(1, 1, 19)], {1: (0, 3)}, ONE, FALSE, 1),
         ("below", [incr(1, 3, 9), decr(1, 1, 19)], {1: (0, 1)}, ONE, FALSE, 1),
+        ("an unknown step of one", [incr(1, 1, 9, "info")], {1: (0, 1)}, ONE, TRUE, 0),
         ("a refused decrement", [decr(1, 0, 9)], {1: (0, 0)}, ONE, TRUE, 0),
         ("from where it was", [incr(1, 3, 9)], {1: (2, 10)}, {"before": {1: (2, 7)}}, TRUE, 0),
         ("of a row inserted", [insert(NEW, NEW, 0, 9), incr(NEW, 3, 19)], {NEW: (NEW, 3)}, {}, TRUE, 0),
