@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import trio
 
 from loadtest._batch import Batch
 from loadtest._cluster import Cluster, Server
+from loadtest._history import UNSEEN, History, Operation, Outcome
 from loadtest._scenario import parse_scenario
 from loadtest._wire import TrioChannel
 from tests.loadtest.locust_process import ROOT
@@ -154,6 +156,64 @@ async def test_a_controller_says_in_one_line_what_it_cannot_have() -> None:
         assert "external" in failed["line"]
         assert "\n" not in failed["line"]
         assert await controller.ends() == 2
+
+
+def audited(tmp_path: Path) -> dict[str, Any]:
+    return {"run": 1, "history": str(tmp_path / "history-0.bin")}
+
+
+async def test_an_engine_keeps_a_history_of_what_failed(tmp_path: Path) -> None:
+    async with child("loadtest._engine") as engine:
+        await engine.send("setup", **setup())
+        await engine.until("ready")
+        await engine.send("start", **audited(tmp_path))
+        await engine.send("users", count=4)
+        _, before = await engine.until("batch")
+        await trio.sleep(0.4)
+        await engine.send("stop")
+        _, batches = await engine.until("stopped")
+        history = History(tmp_path / "history-0.bin")
+        records = list(history.records())
+        assert history.complete
+        counted = sum(done.failed.total() for batch in [*before, *batches] for done in batch.operations.values())
+        # The first batch itself is not among those that `until` gives.
+        assert len(records) >= counted > 0
+        assert {record.outcome for record in records} == {Outcome.FAIL}, "nothing reached a server"
+        assert {record.error for record in records} == {"ConnectionError"}
+        assert {record.user for record in records} == {0, 1, 2, 3}
+        assert all(record.value == UNSEEN for record in records if record.operation is Operation.GET)
+        inserts = [record for record in records if record.operation is Operation.INSERT]
+        assert len({record.key for record in inserts}) == len({record.value for record in inserts}) == len(inserts) > 0
+
+
+async def test_a_run_that_is_not_audited_keeps_no_history(tmp_path: Path) -> None:
+    async with child("loadtest._engine") as engine:
+        await engine.send("setup", **setup(text=SCENARIO + "audit: false\n"))
+        await engine.until("ready")
+        await engine.send("start", **audited(tmp_path))
+        await engine.send("users", count=1)
+        await engine.send("stop")
+        await engine.until("stopped")
+        assert not list(tmp_path.iterdir())  # noqa: ASYNC240  (a directory of this test alone)
+
+
+@pytest.mark.parametrize("end, complete", [(signal.SIGTERM, True), (signal.SIGKILL, False)])
+async def test_what_nobody_waited_for_is_in_the_history(tmp_path: Path, end: signal.Signals, complete: bool) -> None:
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+    async with listener, child("loadtest._engine") as engine:
+        port: int = listener.socket.getsockname()[1]
+        await engine.send("setup", **setup(port, "name: x\nmix: {insert: 1}\n"))
+        await engine.until("ready")
+        await engine.send("start", **audited(tmp_path))
+        await engine.send("users", count=2)
+        await engine.until("batch")
+        engine.process.send_signal(end)
+        await engine.ends()
+        history = History(tmp_path / "history-0.bin")
+        records = list(history.records())
+        assert history.complete is complete
+        expected = [(Operation.INSERT, Outcome.INFO, "cancelled")] * 2 if complete else []
+        assert [(record.operation, record.outcome, record.error) for record in records] == expected
 
 
 async def test_a_stop_does_not_wait_for_a_server_that_is_silent() -> None:

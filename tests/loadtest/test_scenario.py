@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest import _cluster
+from loadtest._batch import NOT_THERE
+from loadtest._expect import ERROR_KINDS
 from loadtest._scenario import (
     CLUSTER_KINDS,
     REPLICATIONS,
@@ -22,6 +24,7 @@ from loadtest._scenario import (
     load_scenario,
     parse_scenario,
 )
+from trio_hs import exceptions
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -166,6 +169,88 @@ def test_whole_files_that_are_no_scenario(text: str, expected: str) -> None:
     found = mistakes(text)
     assert len(found) == 1
     assert found[0].startswith(expected), found
+
+
+EXPECT = """\
+name: x
+mix: {get: 1, insert: 1}
+expect:
+  availability: 99.9%
+  throughput: {before: 5000, during: 1000}
+  latency:
+    get: {p99: 5ms, p99.9: {during: 1s}}
+    all: {max: 4s}
+  errors: {ConnectionError: 5, the row is not there: 0}
+  recovery: 2s
+  lost: any
+  applied_twice: 0
+  staleness: 500ms
+  monotonic_reads: true
+"""
+
+
+def test_expectations() -> None:
+    expect = parse_scenario(EXPECT, "s.yaml").expect
+    assert expect.availability.limits() == {"run": 0.999}
+    assert expect.throughput.limits() == {"before": 5000, "during": 1000}
+    assert expect.latency.get.limits()["p99"] == {"run": 0.005}
+    assert expect.latency.get.limits()["p99.9"] == {"during": 1.0}
+    assert expect.errors == {"ConnectionError": 5, "the row is not there": 0}
+    assert (expect.recovery.steady, expect.recovery.first_success) == (2.0, None)
+    assert (expect.lost, expect.applied_twice, expect.unexpected, expect.staleness) == ("any", 0, None, 0.5)
+    scenario = parse_scenario(EXPECT, "s.yaml")
+    assert Scenario.model_validate(scenario.model_dump(mode="json")) == scenario
+
+
+@pytest.mark.parametrize(
+    "before, after, expected",
+    [
+        ("99.9%", "99,9%", "4: expect.availability: must be a share such as 99.9% or 0.999, not '99,9%'"),
+        ("99.9%", "101%", "4: expect.availability: must be 1 or less, not the text '101%'"),
+        ("before: 5000", "befor: 5000", "5: expect.throughput.befor: unknown key; did you mean before?"),
+        ("before: 5000", "before: -1", "5: expect.throughput.before: must be 0 or more, not -1"),
+        ("p99: 5ms", "p98: 5ms", "7: expect.latency.get.p98: unknown key; did you mean p99?"),
+        ("p99: 5ms", "p99: 5 parsecs", "7: expect.latency.get.p99: must be a duration such as 20s"),
+        ("during: 1s", "while: 1s", "7: expect.latency.get.p99.9.while: unknown key; there are run, before, during, after"),
+        ("    all:", "    gett:", "8: expect.latency.gett: unknown key; did you mean get?"),
+        ("ConnectionError: 5", "ConectionError: 5", "9: expect.errors: no such kind of error: 'ConectionError'; did you mean"),
+        ("ConnectionError: 5", "ConnectionError: -1", "9: expect.errors.ConnectionError: must be 0 or more, not -1"),
+        ("recovery: 2s", "recovery: {stedy: 2s}", "10: expect.recovery.stedy: unknown key; did you mean steady?"),
+        ("lost: any", "lost: none", "11: expect.lost: must be a whole number from 0 on, or any, not 'none'"),
+        ("lost: any", "lost: -1", "11: expect.lost: must be a whole number from 0 on, or any, not -1"),
+        ("staleness: 500ms", "staleness: -1", "13: expect.staleness: must be 0 or more, not -1"),
+        ("monotonic_reads: true", "monotonic_reads: 1", "14: expect.monotonic_reads: must be true or false, not 1"),
+        ("  lost: any", "  losst: any", "11: expect.losst: unknown key; did you mean lost?"),
+        ("name: x", "name: x\naudit: false", "1: expect.lost needs the audit"),
+        ("name: x", "name: x\naudit: {reads: 2}", "2: audit.reads: must be 1 or less, not 2"),
+        ("name: x", "name: x\naudit: 7", "2: audit: must be true or false, not 7"),
+        ("name: x", "name: x\naudit: {read: 1}", "2: audit.read: unknown key; did you mean reads?"),
+        ("name: x", "name: x\ntable: {value_size: 17}", "1: table.value_size must be 18 or more in an audited run"),
+    ],
+)
+def test_each_mistake_in_what_is_expected_is_named_with_its_line(before: str, after: str, expected: str) -> None:
+    assert before in EXPECT
+    found = mistakes(EXPECT.replace(before, after))
+    assert any(line.startswith(f"s.yaml:{expected}") for line in found), found
+
+
+def test_a_run_with_writes_is_audited_unless_it_says_otherwise() -> None:
+    for mix, audit, audited in [
+        ("{get: 1, find: 1}", None, False),
+        ("{get: 1, find: 1}", "true", True),
+        *((f"{{insert: 1, {name}: 1}}", None, True) for name in ("incr", "decr", "update", "delete")),
+        ("{insert: 1}", "false", False),
+        ("{insert: 1}", "{reads: 0.5}", True),
+        ("{get: 1}", "{reads: 0.5}", False),
+    ]:
+        text = f"name: x\nmix: {mix}\n" + (f"audit: {audit}\n" if audit else "")
+        assert parse_scenario(text, "s.yaml").audited is audited
+
+
+def test_kinds_of_error_are_those_of_the_client() -> None:
+    errors = {name for name in vars(exceptions) if isinstance(vars(exceptions)[name], type)}
+    # An alias counts under the name of its class.
+    assert set(ERROR_KINDS) - {NOT_THERE} == errors - {"RecoverableConnectionError"}
 
 
 def test_every_mistake_is_reported_in_the_order_of_the_file() -> None:

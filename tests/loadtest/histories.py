@@ -1,0 +1,214 @@
+"""Histories for tests: written by hand, or by a small simulated store."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from loadtest._audit import Audit, audit
+from loadtest._final import FinalState, write_final_state
+from loadtest._history import ABSENT, Event, History, HistoryWriter, Operation, Outcome
+from loadtest._workload import first_insert_key
+
+US = 1000
+"""Nanoseconds: what a history's durations are exact to."""
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operation; times in microseconds."""
+
+    operation: str
+    key: int
+    value: int = 0
+    start: int = 0
+    end: int = 0
+    outcome: str = "ok"
+    user: int = 0
+    worker: int = 0
+
+
+Rows = Mapping[int, tuple[int, int]]
+
+
+def write_history(folder: Path, worker: int, ops: Iterable[Op], *, cut: bool = False, events: Iterable[Event] = ()) -> History:
+    """A worker's history with these operations. With `cut` it has no closing record."""
+    path = folder / f"history-{worker}.bin"
+    now = 0
+    writer = HistoryWriter(path, worker=worker, clock=lambda: now)
+    for event in events:
+        now = event.time * US
+        writer.event(event.kind, event.name)
+    for op in sorted(ops, key=lambda op: op.end):
+        writer.append(
+            Operation[op.operation.upper()], Outcome[op.outcome.upper()], op.key, op.value, op.start * US, op.end * US, op.user
+        )
+    if cut:
+        writer.abandon()
+    else:
+        writer.close()
+    return History(path)
+
+
+def write_state(folder: Path, server: str, rows: Rows) -> FinalState:
+    path = folder / f"final-{server}.bin"
+    write_final_state(path, ((key, *rows[key]) for key in sorted(rows)))
+    return FinalState(path, server)
+
+
+def audit_of(
+    folder: Path,
+    ops: Sequence[Op],
+    final: Rows | None,
+    *,
+    loaded: int = 0,
+    cut: Sequence[int] = (),
+    events: Sequence[Event] = (),
+    **more: Any,
+) -> Audit:
+    """Write it all down and audit it."""
+    workers = sorted({op.worker for op in ops} | set(cut) | {0})
+    histories = [write_history(folder, w, [op for op in ops if op.worker == w], cut=w in cut) for w in workers]
+    if events:
+        histories.append(write_history(folder, -1, (), events=events))
+    state = None if final is None else write_state(folder, "writer", final)
+    return audit(histories, state, loaded=loaded, **more)
+
+
+@dataclass
+class _Running:
+    op: Op
+    applied: bool = False
+    seen: int = ABSENT
+    refused: bool = False
+
+
+@dataclass
+class Store:
+    """A store that does everything right, used by several users at once, and what its users would have written down.
+
+    A write whose outcome its user never learns is applied at once, later, or never.
+    """
+
+    rng: random.Random
+    loaded: int
+    workers: int = 2
+    users: int = 3
+    info: float = 0.15
+    general: bool = False
+    """Deletes, inserts and counts any key; else as the workload does, on whose facts the audit of cut histories rests."""
+    rows: dict[int, tuple[int, int]] = field(default_factory=dict)
+    ops: list[Op] = field(default_factory=list)
+    now: int = 100
+    _running: dict[tuple[int, int], _Running] = field(default_factory=dict)
+    _pending: list[Op] = field(default_factory=list)
+    _fresh: dict[int, int] = field(default_factory=dict)
+    _inserted: dict[int, list[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.rows = dict.fromkeys(range(1, self.loaded + 1), (0, 0))
+        self._fresh = {worker: first_insert_key(1, worker) for worker in range(self.workers)}
+        self._inserted = {worker: [] for worker in range(self.workers)}
+
+    def version(self, worker: int) -> int:
+        self._fresh[worker] += 1
+        return self._fresh[worker]
+
+    def run(self, steps: int, spare: int = 0) -> None:
+        """So many steps of randomly chosen users, none of which touches the row `spare`; then everyone ends."""
+        for _ in range(steps):
+            who = (self.rng.randrange(self.workers), self.rng.randrange(self.users))
+            self._tick()
+            if who not in self._running:
+                op = self._draw(*who)
+                if op.key != spare:
+                    self._running[who] = _Running(op)
+            else:
+                self._go_on(who)
+            if self._pending and self.rng.random() < 0.3:
+                self._apply(self._pending.pop(self.rng.randrange(len(self._pending))))
+        while self._running:
+            self._tick()
+            self._go_on(self.rng.choice(list(self._running)))
+        for op in self._pending:
+            if self.rng.random() < 0.5:
+                self._apply(op)
+        self._pending.clear()
+
+    def carry_out(self, op: Op, *, times: int = 1) -> Op:
+        """One operation with nobody else about, recorded as acknowledged however often it is really applied."""
+        self._tick()
+        started = replace(op, start=self.now)
+        self._tick()
+        running = _Running(started)
+        for _ in range(times):
+            self._apply(started, running)
+        self._tick()
+        value = running.seen if op.operation == "get" else op.value
+        done = replace(started, end=self.now, value=value)
+        self.ops.append(done)
+        return done
+
+    def _tick(self) -> None:
+        self.now += self.rng.randint(1, 3)
+
+    def _draw(self, worker: int, user: int) -> Op:
+        inserted = self._inserted[worker]
+        operation = self.rng.choice(["get", "get", "insert", "update", "incr", "decr", "delete"])
+        key = self.rng.randint(1, self.loaded)
+        if self.general:
+            key = self.rng.randint(1, self.loaded + 2)
+        elif operation == "insert" or (operation == "delete" and not inserted):
+            operation, key = "insert", self.version(worker)
+        elif operation == "delete":
+            key = inserted.pop()
+        elif operation in ("get", "update") and inserted and self.rng.random() < 0.3:
+            key = self.rng.choice(inserted)
+        value = {"incr": self.rng.choice([1, 5]), "decr": 2, "insert": self.version(worker), "update": self.version(worker)}
+        return Op(operation, key, value.get(operation, 0), start=self.now, user=user, worker=worker)
+
+    def _go_on(self, who: tuple[int, int]) -> None:
+        running = self._running[who]
+        fate = self.rng.random()
+        writes = running.op.operation != "get"
+        if not running.applied and fate < self.info and writes:
+            # Nobody will know: perhaps it is on its way still.
+            self._pending.append(running.op)
+            self._end(who, "info")
+        elif not running.applied and fate < self.info + 0.05 and writes:
+            self._end(who, "fail")
+        elif not running.applied:
+            self._apply(running.op, running)
+        elif fate < self.info and writes:
+            self._end(who, "info")
+        else:
+            self._end(who, "fail" if running.refused else "ok")
+
+    def _end(self, who: tuple[int, int], outcome: str) -> None:
+        running = self._running.pop(who)
+        op = replace(running.op, end=self.now, outcome=outcome)
+        if op.operation == "get":
+            op = replace(op, value=running.seen)
+        if op.operation == "insert" and outcome == "ok":
+            self._inserted[op.worker].append(op.key)
+        self.ops.append(op)
+
+    def _apply(self, op: Op, running: _Running | None = None) -> None:
+        row = self.rows.get(op.key)
+        running = running or _Running(op)
+        running.applied = True
+        if op.operation == "get":
+            running.seen = row[0] if row else ABSENT
+        elif (row is None) != (op.operation == "insert"):
+            running.refused = True
+        elif op.operation == "insert":
+            self.rows[op.key] = (op.value, 0)
+        elif row is None or op.operation == "delete":
+            self.rows.pop(op.key, None)
+        elif op.operation == "update":
+            self.rows[op.key] = (op.value, row[1])
+        else:
+            self.rows[op.key] = (row[0], row[1] + (op.value if op.operation == "incr" else -op.value))

@@ -1,0 +1,186 @@
+"""The audit against a simulated store: silent while the store is right, and exact about the one thing that it gets wrong."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadtest import _rows
+from loadtest._audit import Audit, Verdict
+from loadtest._history import ABSENT
+from loadtest._workload import first_insert_key
+from tests.loadtest.histories import Op, Store, audit_of
+
+ALL = {"lost", "recovered", "unexpected", "applied_twice", "counters", "stale_reads", "monotonic_reads", "replicas"}
+LOADED = 4
+randoms = st.randoms(use_true_random=False)
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def audited(store: Store, **more: object) -> Audit:
+    with folder() as path:
+        return audit_of(path, store.ops, store.rows, loaded=LOADED, **more)  # type: ignore[arg-type]
+
+
+def verdicts(result: Audit) -> dict[str, Verdict]:
+    assert set(result.checks) == ALL
+    return {name: check.verdict for name, check in result.checks.items()}
+
+
+def false(result: Audit) -> set[str]:
+    return {name for name, verdict in verdicts(result).items() if verdict is Verdict.FALSE}
+
+
+@given(randoms, st.integers(0, 300))
+def test_a_correct_store_passes_whatever_its_users_did(rng: random.Random, steps: int) -> None:
+    store = Store(rng, LOADED)
+    store.run(steps)
+    result = audited(store)
+    assert set(verdicts(result).values()) == {Verdict.TRUE}, [check.explanation for check in result.checks.values()]
+    assert result["stale_reads"].measured["stale"] == 0
+
+
+@given(randoms, st.integers(0, 300))
+def test_a_correct_store_never_fails_when_keys_are_used_for_everything(rng: random.Random, steps: int) -> None:
+    store = Store(rng, LOADED, general=True)
+    store.run(steps)
+    result = audited(store)
+    assert not false(result), [check.explanation for check in result.checks.values()]
+    # A counter whose row comes and goes cannot be told; what is read and written can.
+    for name in ("unexpected", "stale_reads", "monotonic_reads"):
+        assert result[name].verdict is Verdict.TRUE
+
+
+@given(randoms, st.integers(0, 300), st.floats(0, 1), st.integers(0, 1), st.booleans())
+def test_what_a_cut_history_does_not_tell_is_never_held_against_the_store(
+    rng: random.Random, steps: int, kept: float, worker: int, missing: bool
+) -> None:
+    store = Store(rng, LOADED)
+    store.run(steps)
+    theirs = sorted((op for op in store.ops if op.worker == worker), key=lambda op: op.end)
+    theirs = theirs[: 0 if missing else int(len(theirs) * kept)]
+    ops = [op for op in store.ops if op.worker != worker] + theirs
+    with folder() as path:
+        if missing and worker == 1:
+            result = audit_of(path, ops, store.rows, loaded=LOADED, workers=[0, 1])
+        else:
+            result = audit_of(path, ops, store.rows, loaded=LOADED, cut=[worker])
+    assert not false(result), [check.explanation for check in result.checks.values()]
+    assert Verdict.TRUE not in {result[name].verdict for name in ALL - {"replicas"}}
+
+
+@given(randoms, st.integers(0, 100), st.integers(0, 100), st.sampled_from(["insert", "update", "delete", "incr", "decr"]))
+def test_a_forgotten_write_is_found(rng: random.Random, before: int, after: int, operation: str) -> None:
+    store = Store(rng, LOADED)
+    key = first_insert_key(9, 0) if operation in ("insert", "delete") else 1
+    store.run(before, spare=key)
+    if operation == "delete":
+        store.carry_out(Op("insert", key, store.version(0)))
+    store.carry_out(Op(operation, key, store.version(0) if operation in ("insert", "update") else 3), times=0)
+    store.run(after, spare=key)
+    result = audited(store)
+    assert false(result) == ({"lost", "counters"} if operation in ("incr", "decr") else {"lost"})
+    assert [finding.key for finding in result["lost"].findings] == [key]
+    assert (result["lost"].count, result["lost"].possible) == (1, 0)
+
+
+@given(randoms, st.integers(0, 100), st.integers(0, 100), st.sampled_from(["incr", "decr"]), st.integers(1, 5))
+def test_what_is_applied_twice_is_found(rng: random.Random, before: int, after: int, operation: str, again: int) -> None:
+    """By the server, or by a client that repeats what it should not: the history looks the same."""
+    store = Store(rng, LOADED)
+    store.run(before, spare=2)
+    for times in (1, 1 + again, 1):
+        store.carry_out(Op(operation, 2, 7), times=times)
+    store.run(after, spare=2)
+    result = audited(store)
+    assert false(result) == {"applied_twice", "counters"}
+    assert [finding.key for finding in result["applied_twice"].findings] == [2]
+    assert result["applied_twice"].count == again
+
+
+@given(randoms, st.integers(0, 100), st.integers(0, 100), st.sampled_from(["update", "delete"]), st.integers(1, 5000))
+def test_a_stale_read_is_found(rng: random.Random, before: int, after: int, operation: str, lag: int) -> None:
+    store = Store(rng, LOADED)
+    key = first_insert_key(9, 0) if operation == "delete" else 3
+    store.run(before, spare=key)
+    if operation == "delete":
+        store.carry_out(Op("insert", key, store.version(0)))
+    old = store.rows[key][0]
+    write = store.carry_out(Op(operation, key, store.version(0) if operation == "update" else 0))
+    store.now += lag
+    read = store.carry_out(Op("get", key, user=7))
+    store.ops[-1] = replace(read, value=old)
+    store.run(after, spare=key)
+    behind = read.start - write.end
+    result = audited(store)
+    assert false(result) == {"stale_reads"}
+    assert [finding.key for finding in result["stale_reads"].findings] == [key]
+    assert result["stale_reads"].measured["max_seconds"] == pytest.approx(behind / 1e6)
+    assert audited(store, staleness=behind / 1e6)["stale_reads"].verdict is Verdict.TRUE
+    assert audited(store, staleness=(behind - 1) / 1e6)["stale_reads"].verdict is Verdict.FALSE
+
+
+@given(randoms, st.integers(0, 100), st.booleans())
+def test_a_user_who_sees_a_row_go_back_is_found(rng: random.Random, steps: int, other: bool) -> None:
+    """Though no read is stale on its own: the write was not acknowledged yet."""
+    store = Store(rng, LOADED)
+    store.run(steps, spare=1)
+    now, version = store.now, store.version(0)
+    store.ops += [
+        Op("update", 1, version, now + 1, now + 90),
+        Op("get", 1, version, now + 10, now + 20, user=8),
+        Op("get", 1, 0, now + 30, now + 40, user=9 if other else 8),
+    ]
+    store.rows[1] = (version, 0)
+    result = audited(store)
+    assert false(result) == (set() if other else {"monotonic_reads"})
+    assert [finding.key for finding in result["monotonic_reads"].findings] == ([] if other else [1])
+
+
+@given(randoms, st.integers(0, 100), st.sampled_from(["failed", "another's", "nobody's"]), st.booleans())
+def test_what_nobody_wrote_is_found(rng: random.Random, steps: int, whose: str, read: bool) -> None:
+    store = Store(rng, LOADED)
+    store.run(steps, spare=1)
+    version = store.version(0)
+    if whose == "failed":
+        store.carry_out(Op("update", 1, version), times=0)
+        store.ops[-1] = replace(store.ops[-1], outcome="fail")
+    elif whose == "another's":
+        store.carry_out(Op("update", 2, version))
+    if read:
+        store.carry_out(Op("get", 1))
+        store.ops[-1] = replace(store.ops[-1], value=version)
+    else:
+        store.rows[1] = (version, 0)
+    result = audited(store)
+    assert false(result) == {"unexpected"}
+    assert [finding.key for finding in result["unexpected"].findings] == [1]
+
+
+@given(randoms, st.integers(0, 300))
+@settings(max_examples=30)
+def test_many_buckets_say_the_same_as_one(rng: random.Random, steps: int) -> None:
+    store = Store(rng, LOADED)
+    store.run(steps, spare=1)
+    store.carry_out(Op("update", 1, store.version(0)), times=0)
+    one = audited(store)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_rows, "BUCKET_ENTRIES", 7)
+        patch.setattr(_rows, "SPILL_ENTRIES", 5)
+        patch.setattr("loadtest._history.CHUNK_RECORDS", 3)
+        assert audited(store).to_dict() == one.to_dict()
+    assert false(one) == {"lost"}
+    assert ABSENT not in store.rows

@@ -1,0 +1,289 @@
+"""The verdict: every expectation passed, missed and unknown, the phases and recovery times behind them, and the exit code."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest._audit import Audit, Check, Verdict
+from loadtest._batch import NOT_THERE, OTHER_ERRORS, Batch, OperationBatch
+from loadtest._expect import Expect
+from loadtest._history import FaultWindow
+from loadtest._judge import Judged, Judgement, Result, judge
+from loadtest._recovery import recoveries
+from loadtest._timeline import Fault, Timeline, percentile, unix_faults
+from tests.loadtest.histories import write_history
+
+T0 = 1_700_000_000.0
+PASS, MISS, UNKNOWN = Result.PASS, Result.MISS, Result.UNKNOWN
+
+
+def batch(
+    at: float, ok: int, failed: int = 0, *, us: int = 1000, name: str = "get", error: str = "ConnectionError: x"
+) -> Batch:
+    """A quarter of a second that begins `at` seconds into the run."""
+    done = OperationBatch(
+        Counter({us: ok} if ok else {}), Counter({5: failed} if failed else {}), Counter({error: failed} if failed else {})
+    )
+    return Batch(T0 + at, T0 + at + 0.25, {name: done} if ok or failed else {})
+
+
+def steady(start: float, end: float, ok: int = 100, **more: Any) -> list[Batch]:
+    return [batch(start + i * 0.25, ok, **more) for i in range(round((end - start) * 4))]
+
+
+def fault(start: float, end: float | None, name: str = "kill") -> Fault:
+    return Fault(name, T0 + start, None if end is None else T0 + end)
+
+
+# One second good, one second of the fault with a tenth failing and slow answers, two seconds good.
+RUN = [*steady(0, 1), *steady(1, 2, 90, failed=10, us=50_000), *steady(2, 4)]
+KILL = [fault(1.0, 2.0)]
+
+
+def judged(expect: dict[str, Any], batches: Sequence[Batch] = RUN, faults: Sequence[Fault] = KILL) -> list[Judged]:
+    result = judge(Expect.model_validate(expect), batches, faults, None, audited=False)
+    for one in result.judged:
+        assert one.line
+        assert "\n" not in one.line
+    return list(result.judged)
+
+
+@pytest.mark.parametrize(
+    "expect, name, result, measured",
+    [
+        ({"availability": 0.975}, "availability", PASS, 0.975),
+        ({"availability": "97.6%"}, "availability", MISS, 0.975),
+        ({"availability": {"before": 1.0}}, "availability.before", PASS, 1),
+        ({"availability": {"during": 0.9}}, "availability.during", PASS, 0.9),
+        ({"availability": {"during": 0.95}}, "availability.during", MISS, 0.9),
+        ({"availability": {"after": "100%"}}, "availability.after", PASS, 1),
+        ({"throughput": 390.0}, "throughput", PASS, 390),
+        ({"throughput": 391.0}, "throughput", MISS, 390),
+        ({"throughput": {"during": 360.0}}, "throughput.during", PASS, 360),
+        ({"latency": {"get": {"p50": 0.001}}}, "latency.get.p50", PASS, 0.001),
+        ({"latency": {"get": {"p99": "49ms"}}}, "latency.get.p99", MISS, 0.05),
+        ({"latency": {"all": {"p99.9": {"before": "1ms"}}}}, "latency.all.p99.9.before", PASS, 0.001),
+        ({"latency": {"all": {"max": {"during": "50ms"}}}}, "latency.all.max.during", PASS, 0.05),
+        ({"latency": {"insert": {"p50": "1s"}}}, "latency.insert.p50", UNKNOWN, None),
+        ({"errors": 40}, "errors.all", PASS, 40),
+        ({"errors": {"all": 39}}, "errors.all", MISS, 40),
+        ({"errors": {"ConnectionError": 39}}, "errors.ConnectionError", MISS, 40),
+        ({"errors": {NOT_THERE: 0}}, f"errors.{NOT_THERE}", PASS, 0),
+        ({"recovery": "1s"}, "recovery.steady", PASS, 1),
+        ({"recovery": {"steady": "900ms"}}, "recovery.steady", MISS, 1),
+        ({"recovery": {"first_success": "250ms"}}, "recovery.first_success", PASS, 0.25),
+        ({"recovery": {"first_success": "200ms"}}, "recovery.first_success", MISS, 0.25),
+    ],
+)
+def test_what_is_expected_is_measured(expect: dict[str, Any], name: str, result: Result, measured: float | None) -> None:
+    (one,) = judged(expect)
+    assert (one.name, one.result) == (name, result), one.line
+    assert one.measured == (None if measured is None else pytest.approx(measured))
+
+
+@pytest.mark.parametrize(
+    "expect",
+    [
+        {"availability": 0.1},
+        {"throughput": 0.0},
+        {"latency": {"all": {"p50": "1h"}}},
+        {"errors": 0},
+        {"recovery": "1h"},
+    ],
+)
+def test_nothing_measured_is_unknown(expect: dict[str, Any]) -> None:
+    (one,) = judged(expect, [], [])
+    assert one.result is UNKNOWN
+    assert one.measured is None
+
+
+@pytest.mark.parametrize("phase", ["during", "after"])
+def test_without_a_fault_nothing_is_during_or_after_it(phase: str) -> None:
+    for expect in ({"availability": {phase: 0.0}}, {"throughput": {phase: 0.0}}, {"latency": {"all": {"p50": {phase: 1.0}}}}):
+        assert [one.result for one in judged(expect, RUN, [])] == [UNKNOWN]
+    assert [one.result for one in judged({"recovery": "1s"}, RUN, [])] == [UNKNOWN]
+
+
+def test_errors_whose_kind_is_not_known_leave_it_open() -> None:
+    batches = [batch(0, 1, 3), batch(0.25, 1, 2, error=OTHER_ERRORS)]
+    for limit, result in ((2, MISS), (3, UNKNOWN), (4, UNKNOWN), (5, PASS)):
+        assert [one.result for one in judged({"errors": {"ConnectionError": limit}}, batches, [])] == [result]
+    assert [one.result for one in judged({"errors": 5}, batches, [])] == [PASS]
+
+
+def test_between_two_faults_is_after() -> None:
+    timeline = Timeline(steady(0, 4), [fault(3, 3.3), fault(1.1, 1.5)])
+    assert timeline.phases == ["before"] * 4 + ["during"] * 2 + ["after"] * 6 + ["during"] * 2 + ["after"] * 2
+
+
+def test_a_fault_without_an_end_lasts() -> None:
+    assert Timeline(steady(0, 1), [fault(0.5, None)]).phases == ["before", "before", "during", "during"]
+
+
+def test_engines_are_added_up_and_late_batches_belong_where_they_began() -> None:
+    late = [Batch(T0 + i * 0.25 + 0.01, T0 + i * 0.25 + 0.28, steady(0, 0.25)[0].operations) for i in range(4)]
+    timeline = Timeline([*steady(0, 1), *late], [])
+    assert timeline.slot == 0.25
+    assert [slot["get"].ok.total() for slot in timeline.slots if slot] == [200] * 4
+
+
+def test_longer_batches_make_longer_slots() -> None:
+    one = Batch(T0, T0 + 1.0, steady(0, 0.25)[0].operations)
+    assert Timeline([one, *steady(1, 2)], []).slot == 1.0
+
+
+def recovery(batches: Sequence[Batch], *faults: Fault) -> tuple[float | None, float | None, float | None]:
+    (one,) = recoveries(Timeline(batches, faults))
+    return one.first_error, one.first_success, one.steady
+
+
+def test_a_fault_that_nobody_noticed() -> None:
+    assert recovery(steady(0, 4), fault(1, 2)) == (None, 0.0, 0.0)
+
+
+def test_errors_without_a_success_until_the_server_is_back() -> None:
+    run = [*steady(0, 1), *steady(1, 2), *steady(2, 3, 0, failed=5), *steady(3, 6)]
+    assert list(recovery(run, fault(1.9, 3))) == pytest.approx([0.1, 1.35, 1.1])
+
+
+def test_a_stall_makes_no_errors_and_is_no_steady_state() -> None:
+    run = [*steady(0, 2), *steady(2, 3, 0), *steady(3, 6)]
+    first_error, _, steady_again = recovery(run, fault(2, 3))
+    assert first_error is None
+    # A window of a second in which at least half is done begins half-way through the stall.
+    assert steady_again == pytest.approx(0.5, abs=0.26)
+
+
+def test_one_operation_that_never_comes_back() -> None:
+    run = [*steady(0, 6), *steady(0, 2, name="insert"), *steady(2, 6, 0, failed=1, name="insert")]
+    first_error, first_success, steady_again = recovery(run, fault(2, None))
+    assert (first_error, first_success, steady_again) == (0.0, None, None)
+    (one,) = judged({"recovery": {"first_success": "2s"}}, run, [fault(2, None)])
+    assert (one.result, one.measured) == (MISS, None)
+    (one,) = judged({"recovery": {"first_success": "10s"}}, run, [fault(2, None)])
+    assert one.result is UNKNOWN, "it was not watched for so long"
+
+
+def test_a_run_that_ends_too_early_cannot_tell_whether_it_is_steady() -> None:
+    run = [*steady(0, 1), *steady(1, 2, 0, failed=5), *steady(2, 2.5)]
+    assert recovery(run, fault(1, 2))[2] is None
+
+
+def test_each_of_several_faults_is_recovered_from_on_its_own() -> None:
+    run = [*steady(0, 2), *steady(2, 2.5, 50, failed=1), *steady(2.5, 5), *steady(5, 6, 50, failed=1), *steady(6, 9)]
+    one, other = recoveries(Timeline(run, [fault(5, 6, "b"), fault(2, 3, "a")]))
+    assert (one.fault, other.fault) == ("a", "b")
+    assert [one.steady, other.steady] == pytest.approx([0.5, 1.0])
+    (judged_one,) = judged({"recovery": "1s"}, run, [fault(5, 6, "b"), fault(2, 3, "a")])
+    assert judged_one.result is PASS
+    assert "start of b" in judged_one.line
+
+
+@given(st.dictionaries(st.integers(0, 100), st.integers(1, 5), min_size=1), st.sampled_from([50.0, 90.0, 99.0, 99.9, 100.0]))
+def test_a_percentile_is_the_smallest_that_covers_its_share(latencies: dict[int, int], percent: float) -> None:
+    counted = Counter(latencies)
+    found = percentile(counted, percent)
+    needed = counted.total() * percent / 100
+    assert sum(count for value, count in counted.items() if value <= found) >= needed - 1e-6
+    assert sum(count for value, count in counted.items() if value < found) < needed
+
+
+def test_the_percentile_of_nothing_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no latencies"):
+        percentile(Counter(), 50)
+
+
+def test_faults_of_the_history_are_told_in_unix_time(tmp_path: Path) -> None:
+    header = write_history(tmp_path, 0, []).header
+    windows = [FaultWindow("kill", header.monotonic_ns + 10**9, None)]
+    (told,) = unix_faults(windows, header)
+    assert (told.name, told.end) == ("kill", None)
+    assert told.start == pytest.approx(header.unix_ns / 1e9 + 1)
+
+
+def audit_with(**changed: Check) -> Audit:
+    names = ["lost", "recovered", "unexpected", "applied_twice", "counters", "stale_reads", "monotonic_reads", "replicas"]
+    checks = {name: Check(name, Verdict.TRUE, "fine") for name in names}
+    return Audit({**checks, **changed}, (), (), 0)
+
+
+def check(name: str, count: int = 0, possible: int = 0, verdict: str = "", **measured: float) -> Check:
+    default = Verdict.FALSE if count else Verdict.UNKNOWN if possible else Verdict.TRUE
+    return Check(name, Verdict(verdict) if verdict else default, "so it is", count, possible, (), measured)
+
+
+def verdict(expect: dict[str, Any], audit: Audit | None) -> tuple[int, dict[str, Result]]:
+    result = judge(Expect.model_validate(expect), RUN, KILL, audit, audited=True)
+    return result.exit_code, {one.name: one.result for one in result.judged}
+
+
+def test_an_audit_without_a_finding_passes() -> None:
+    code, results = verdict({"staleness": 0.0, "monotonic_reads": True, "replicas_agree": True}, audit_with())
+    assert code == 0
+    assert set(results) == {"lost", "applied_twice", "unexpected", "counters", "staleness", "monotonic_reads", "replicas_agree"}
+
+
+@pytest.mark.parametrize(
+    "expect, found, code",
+    [
+        ({}, check("lost", 1), 3),
+        ({"lost": 1}, check("lost", 1), 0),
+        ({"lost": 1}, check("lost", 1, possible=1), 4),
+        ({"lost": 2}, check("lost", 3), 3),
+        ({"lost": "any"}, check("lost", 10**6), 0),
+        ({}, check("lost", possible=1), 4),
+        ({}, check("lost", verdict="unknown"), 4),
+        ({"lost": 5}, check("lost", verdict="unknown"), 4),
+        ({}, check("applied_twice", 1), 3),
+        ({"applied_twice": "any"}, check("applied_twice", 1), 0),
+        ({}, check("unexpected", 1), 3),
+        ({"unexpected": 1}, check("unexpected", 1), 0),
+        ({}, check("counters", 1), 3),
+        ({"lost": 1}, check("counters", 1), 0),
+        ({"lost": 1, "applied_twice": 1}, check("counters", 3), 3),
+        ({"lost": "any"}, check("counters", 9), 0),
+        ({}, check("stale_reads", 1, max_seconds=9.0), 0),
+        ({"staleness": "2s"}, check("stale_reads", 1, max_seconds=2.5), 1),
+        ({"staleness": "2s"}, check("stale_reads", 1, max_seconds=1.5), 0),
+        ({"staleness": "2s"}, check("stale_reads", verdict="unknown", max_seconds=1.5), 4),
+        ({}, check("monotonic_reads", 1), 0),
+        ({"monotonic_reads": True}, check("monotonic_reads", 1), 1),
+        ({}, check("replicas", 1), 0),
+        ({"replicas_agree": True}, check("replicas", 1), 3),
+        ({"replicas_agree": True}, check("replicas", verdict="unknown"), 4),
+        ({"errors": 0}, check("lost", 1), 3),
+        ({"errors": 0}, check("lost", verdict="unknown"), 1),
+        ({"errors": 0}, check("lost"), 1),
+    ],
+)
+def test_what_the_audit_found_decides_the_exit_code(expect: dict[str, Any], found: Check, code: int) -> None:
+    assert verdict(expect, audit_with(**{found.name: found}))[0] == code
+
+
+def test_an_audited_run_without_an_audit_is_inconclusive() -> None:
+    code, results = verdict({"staleness": "2s"}, None)
+    assert code == 4
+    assert results == dict.fromkeys(["lost", "applied_twice", "unexpected", "counters", "staleness"], UNKNOWN)
+
+
+def test_a_run_that_is_not_audited_is_not_judged_by_the_audit() -> None:
+    result = judge(Expect(), RUN, KILL, None, audited=False)
+    assert (result.exit_code, result.judged, result.verdict) == (0, [], "pass: nothing was expected")
+
+
+def test_the_verdict_is_one_line() -> None:
+    def one(result: Result, audit: bool = False) -> Judged:
+        return Judged("x", result, None, None, "", audit)
+
+    assert Judgement([one(PASS)]).verdict == "pass: all 1 expectations hold"
+    assert Judgement([one(PASS), one(MISS)]).verdict == "fail: 1 of 2 expectations missed"
+    assert Judgement([one(UNKNOWN), one(PASS)]).verdict == "inconclusive: 1 of 2 expectations could not be judged"
+    assert Judgement([one(MISS, True)]).verdict.startswith("fail: the audit found writes")
+    assert Judgement([one(MISS)]).to_dict()["exit_code"] == 1
