@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +12,7 @@ import pytest
 import trio
 
 from loadtest._audit import Audit, Verdict, audit
-from loadtest._cluster import Cluster
+from loadtest._cluster import Cluster, open_controlled_cluster
 from loadtest._final import FinalState, write_final_state
 from loadtest._history import History, Operation, Outcome
 from loadtest._scenario import Scenario, parse_scenario
@@ -34,23 +33,25 @@ audit: {{reads: 1}}
 """
 
 
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    """A server alone, which is read where it is written: what HandlerSocket writes straight to InnoDB is not replicated."""
+    async with open_controlled_cluster("mariadb", readers=0) as control:
+        await fill_table(control, parse_scenario(SCENARIO, "s.yaml"))
+        yield control.cluster
+
+
 @asynccontextmanager
 async def running(cluster: Cluster, folder: Path) -> AsyncIterator[Child]:
-    """An engine with eight users, which read where they write: what HandlerSocket writes straight to InnoDB is not
-    replicated."""
-    alone = dataclasses.replace(cluster, servers=(cluster.writer,))
+    """An engine with eight users."""
     scenario = parse_scenario(SCENARIO, "s.yaml")
-    await fill_table(alone, scenario)
-    try:
-        async with child("loadtest._engine") as engine:
-            await engine.send("setup", cluster=alone.to_dict(), scenario=scenario.model_dump(mode="json"), worker=0)
-            await engine.until("ready")
-            await engine.send("start", run=1, history=str(folder / "history-0.bin"))
-            await engine.send("users", count=8)
-            await trio.sleep(1)
-            yield engine
-    finally:
-        await execute_sql(cluster.writer, f"DROP DATABASE {DATABASE}")
+    async with child("loadtest._engine") as engine:
+        await engine.send("setup", cluster=cluster.to_dict(), scenario=scenario.model_dump(mode="json"), worker=0)
+        await engine.until("ready")
+        await engine.send("start", run=1, history=str(folder / "history-0.bin"))
+        await engine.send("users", count=8)
+        await trio.sleep(1)
+        yield engine
 
 
 async def read_back(cluster: Cluster, scenario: Scenario, path: Path) -> FinalState:
