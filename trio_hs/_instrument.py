@@ -68,5 +68,5 @@ class Instruments:
             try:
                 getattr(instrument, event)(*details)
             except Exception:
-                self._instruments.remove(instrument)
+                self._instruments = [other for other in self._instruments if other is not instrument]
                 logger.exception("the instrument %r failed in %s and is not used any more", instrument, event)

@@ -197,13 +197,22 @@ class _Caller:
         """The rows that each of many reads finds, in their order; raises the first error among them."""
         found: list[list[list[Any]]] = []
         since = trio.current_time()
-        if self.retry.hedge_after is None:
-            sent = await self._send_chunks(self.reader, index, tails, operation, READ_LINES)
-        else:  # a race needs both requests in one hand
+        if self.retry.hedge_after is not None:  # a race needs both requests in one hand
             await trio.lowlevel.checkpoint()
-            sent = [(tails[start : start + READ_LINES], None) for start in range(0, len(tails), READ_LINES)]
-        for chunk, request in sent:
-            found += await self._read_chunk(index, chunk, operation, request, since)
+            for start in range(0, len(tails), READ_LINES):
+                found += await self._read_chunk(index, tails[start : start + READ_LINES], operation, None, since)
+            return found
+
+        def parse(request: Request) -> list[list[list[Any]]] | None:
+            if request.failure is None and all_succeeded(request.answers):
+                try:
+                    return parse_each(request.answers, index, self.codec)
+                except HandlerSocketError:
+                    pass  # below, where there is help
+            return None
+
+        for chunk, request, rows in await self._send_chunks(self.reader, index, tails, operation, READ_LINES, parse):
+            found += rows if rows is not None else await self._read_chunk(index, chunk, operation, request, since)
         return found
 
     async def _read_chunk(
@@ -272,7 +281,7 @@ class _Caller:
         outcomes: list[int | HandlerSocketError | None] = []
         since = trio.current_time()
         nobody: ConnectionError | None = None
-        for chunk, first in await self._send_chunks(self.writer, index, tails, operation, WRITE_LINES):
+        for chunk, first, _ in await self._send_chunks(self.writer, index, tails, operation, WRITE_LINES, lambda request: None):
             if first is None and nobody is not None:  # each chunk's own patience would add up
                 outcomes += [nobody] * len(chunk)
                 continue
@@ -411,15 +420,22 @@ class _Caller:
                 racer.abandon()
 
     async def _send_chunks(
-        self, pool: Pool, index: Index, tails: Sequence[bytes], operation: str, chunk_lines: int
-    ) -> list[tuple[Sequence[bytes], Request | None]]:
+        self,
+        pool: Pool,
+        index: Index,
+        tails: Sequence[bytes],
+        operation: str,
+        chunk_lines: int,
+        parse: Callable[[Request], T | None],
+    ) -> list[tuple[Sequence[bytes], Request | None, T | None]]:
         """Sends many lines in chunks, a few of which are under way at once, each once.
 
-        Gives every chunk in order with its request, answered or failed, or with None from the first on for which no server was
-        usable. When the caller is cancelled, what was not sent yet is withdrawn.
+        Gives every chunk in order with its request, answered or failed, and what ``parse`` made of it while the next ones were
+        under way; with None for both from the first chunk on for which no server was usable. When the caller is cancelled, what
+        was not sent yet is withdrawn.
         """
         under_way: deque[tuple[Sequence[bytes], Request | None, float]] = deque()
-        finished: list[tuple[Sequence[bytes], Request | None]] = []
+        finished: list[tuple[Sequence[bytes], Request | None, T | None]] = []
         nobody = False
         await trio.lowlevel.checkpoint_if_cancelled()
         if not tails:
@@ -427,10 +443,12 @@ class _Caller:
 
         async def finish_oldest() -> None:
             chunk, request, started = under_way[0]
+            parsed: T | None = None
             if request is not None:
                 await request.wait()
                 self._tell(request, index, operation, started)
-            finished.append((chunk, request))
+                parsed = parse(request)
+            finished.append((chunk, request, parsed))
             under_way.popleft()
 
         try:

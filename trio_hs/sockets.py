@@ -55,6 +55,9 @@ LONGEST_SHUNNING = 1.0
 #: nothing.
 _CANNOT_LOCK = (1, "lock_tables")
 
+#: So many requests of one ``execute_many`` are under way at once.
+RUN_REQUESTS = 256
+
 AnyServer: TypeAlias = Server | tuple[str, str] | tuple[str, str, int | None] | tuple[str, str, int | None, float | None]
 #: Equals that share the load, or groups of them in order of preference; one list does not mix the two.
 Servers: TypeAlias = Sequence[AnyServer | Sequence[AnyServer]]
@@ -131,7 +134,7 @@ class ServerStatistics:
     failed_attempts: int
     """How often that was tried in vain."""
     refusing: bool
-    """True while others are asked because it answered ``lock_tables``; it is tried again every second."""
+    """True while others are asked because it answered ``lock_tables``; it is tried again after 0.1 s, at last every second."""
     last_error: str | None
     """Why the last attempt failed or the last connection ended; None when nothing ever went wrong."""
 
@@ -163,6 +166,7 @@ class _Link:
         self._shunning = FIRST_SHUNNING
         self._shunned_until = -math.inf
         self._wanted = trio.Event()
+        self._parted = trio.Event()
 
     def __repr__(self) -> str:
         if not self.pool.used:
@@ -183,7 +187,10 @@ class _Link:
             started = trio.current_time()
             connection = await self._connect()
             if connection is not None:
-                await connection.run()
+                # In a task of its own: one that is retired takes its time to end, and the next one must not wait for it.
+                self._parted = trio.Event()
+                self.pool.start(connection.run)
+                await self._parted.wait()
                 if connection.retired:
                     continue
             if not self.pool.resumed.is_set():
@@ -266,6 +273,7 @@ class _Link:
         connection, self.connection = self.connection, None
         if connection is not None:
             self.hopeful = True
+            self._parted.set()
             self.pool.retiring.add(connection)
             connection.retire()
 
@@ -275,6 +283,7 @@ class _Link:
             self.pool.retiring.discard(connection)
             self.pool.changed()
         elif self.connection is connection:
+            self._parted.set()
             self.connection = None
             self.error = connection.reason
             # Who lets in and then dies of every request is not worth waiting for, nor is who was avoided before.
@@ -293,6 +302,15 @@ class _Link:
 
 def _load(connection: Connection) -> int:
     return connection.load
+
+
+def _connected(group: Sequence[_Link]) -> list[tuple[int, Connection]]:
+    """The connections of a group, each with the flaw of its server: what stalls one connection to it mostly stalls the
+    others too."""
+    flaws: dict[str, int] = {}
+    for link in group:
+        flaws[link.peer] = max(link.flaw, flaws.get(link.peer, 0))
+    return [(flaws[link.peer], link.connection) for link in group if link.connection is not None]
 
 
 class Pool:
@@ -355,7 +373,7 @@ class Pool:
     def choose_other(self, connection: Connection) -> Connection | None:
         """The least loaded connection to another server, in the most preferred group that has one fit for use."""
         for group in self.groups:
-            others = [link.connection for link in group if link.connection and not link.flaw and link.peer != connection.peer]
+            others = [other for flaw, other in _connected(group) if not flaw and other.peer != connection.peer]
             if others:
                 return min(others, key=_load)
         return None
@@ -368,9 +386,13 @@ class Pool:
         for link in self._links():
             if link.peer == request.connection.peer and not link.refusing:
                 link.refusing = True
-                self._nursery.start_soon(link.shun)
+                self.start(link.shun)
         self.changed()
         return any(link.connection in self._live or link.hopeful for link in self._links() if not link.refusing)
+
+    def start(self, task: Callable[[], Awaitable[object]]) -> None:
+        """Runs a task until it ends or the pool does."""
+        self._nursery.start_soon(task)
 
     def _links(self) -> list[_Link]:
         return [link for group in self.groups for link in group]
@@ -390,11 +412,7 @@ class Pool:
         none while there is hope for a better one."""
         flawed: dict[int, list[Connection]] = {1: [], 2: []}
         for group in self.groups:
-            # Per server, not per connection: what stalls one connection to it mostly stalls the others too.
-            flaws: dict[str, int] = {}
-            for link in group:
-                flaws[link.peer] = max(link.flaw, flaws.get(link.peer, 0))
-            connected = [(flaws[link.peer], link.connection) for link in group if link.connection is not None]
+            connected = _connected(group)
             fit = [connection for flaw, connection in connected if not flaw]
             if fit:
                 return fit
@@ -487,7 +505,7 @@ class Pool:
         if not self.used and not self.closed:
             self.used = True
             for link in links:
-                self._nursery.start_soon(link.run)
+                self.start(link.run)
         before = [link.failed_attempts for link in links]
         patience_ends = trio.current_time() + GRACE
         while True:
@@ -507,7 +525,7 @@ class Pool:
             with trio.move_on_at(patience_ends) as grace:
                 await self._waiting.park()
             if grace.cancelled_caught:
-                patience_ends += GRACE
+                patience_ends = trio.current_time() + GRACE
                 # In a lone group there is nobody to turn to but who is avoided for now.
                 if len(self.groups) > 1 or any(link.connection is not None for link in links):
                     self._give_up_hope()
@@ -786,16 +804,19 @@ class ReadSocket:
         connection = await self._pool.acquire()
         under_way: deque[Request] = deque()
         try:
-            for number, job in enumerate(jobs, 1):
-                request = Request()
-                under_way.append(request)
-                connection.submit(request, job.index, (job.tail,), more=number < len(jobs))
-            for job in jobs:
-                await under_way[0].wait()
-                try:
-                    results.append(job.result(under_way.popleft()))
-                except HandlerSocketError as error:
-                    results.append(error)
+            # In runs, so that other tasks on the connection have their turn.
+            for start in range(0, len(jobs), RUN_REQUESTS):
+                run = jobs[start : start + RUN_REQUESTS]
+                for number, job in enumerate(run, 1):
+                    request = Request()
+                    under_way.append(request)
+                    connection.submit(request, job.index, (job.tail,), more=number < len(run))
+                for job in run:
+                    await under_way[0].wait()
+                    try:
+                        results.append(job.result(under_way.popleft()))
+                    except HandlerSocketError as error:
+                        results.append(error)
             return results
         finally:
             for request in under_way:

@@ -1,8 +1,9 @@
-"""What an adversarial reading of the client's core found wrong. Fake servers, virtual time."""
+"""What an adversarial reading of the client's core found. Fake servers, virtual time."""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import pickle
 from typing import Any
 
@@ -11,11 +12,22 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
-from trio_hs import ConnectionError, DecodingError, Filter, HandlerSocketError, OperationalError, RetryPolicy, open_read_socket
+import trio_hs.connection
+import trio_hs.sockets
+from trio_hs import (
+    ConnectionError,
+    DecodingError,
+    Filter,
+    HandlerSocketError,
+    OperationalError,
+    RetryPolicy,
+    open_read_socket,
+    protocol,
+)
 from trio_hs.protocol import Index
 
 from .fake import FakeServer, MemoryTransport, echo
-from .test_manager import managed, read_only
+from .test_manager import kill, managed, read_only
 from .test_sockets import A, B, C, ask, pool_of
 
 # ---- writes
@@ -295,3 +307,150 @@ async def test_calls_with_nothing_to_do_are_checkpoints(nursery: trio.Nursery, a
         for call in (lambda: hs.get_many("d", "t", ["id"], []), lambda: hs.insert_many("d", "t", ["id"], [])):
             with trio.testing.assert_checkpoints():
                 await call()
+
+
+async def test_callers_held_by_a_suspension_do_not_spin_when_it_ends(
+    nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each caller may look a few times while the connection is made; not four times for each second of the suspension."""
+    looks = 0
+    choose = trio_hs.sockets.Pool.choose
+
+    def counted(pool: trio_hs.sockets.Pool) -> Any:
+        nonlocal looks
+        looks += 1
+        return choose(pool)
+
+    async with managed(nursery) as (hs, fakes):
+        await hs.incr("d", "t", "=", ["id"], [1])
+        connect = fakes[3].connect
+
+        async def some_milliseconds_away(server: trio_hs.Server) -> MemoryTransport:
+            await trio.sleep(0.005)
+            return await connect(server)
+
+        for port in (3, 4):
+            fakes[port].connect = some_milliseconds_away  # type: ignore[method-assign]
+        async with trio.open_nursery() as callers:
+            async with hs.suspended():
+                for number in range(10):
+                    callers.start_soon(hs.incr, "d", "t", "=", ["id"], [number])
+                await trio.sleep(60)
+                monkeypatch.setattr(trio_hs.sockets.Pool, "choose", counted)
+        assert looks < 10 * 20
+
+
+async def test_a_long_pipeline_does_not_keep_the_others_waiting(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A single find beside execute_many of very many waits for about what may be outstanding, not for all of it."""
+    fake = FakeServer(nursery)
+    async with open_read_socket([A], connect=fake.connect) as hs, trio.open_nursery() as callers:
+        index_id = await hs.get_index_id("d", "t", ["id"])
+        await hs.find(index_id, "=", ["warm"])
+        fake.gate = trio.Event()
+        callers.start_soon(hs.execute_many, [trio_hs.Find(index_id, "=", ["x"])] * 20_000)
+        await wait_all_tasks_blocked()
+        callers.start_soon(hs.find, index_id, "=", ["mine"])
+        await wait_all_tasks_blocked()
+        fake.gate.set()
+    assert fake.lines.index(b"0\t=\t1\tmine\t1\t0") < 5000
+
+
+async def test_a_purge_during_a_slow_request_does_not_keep_the_others_waiting(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The new connection need not wait for the last answer on the old one."""
+    fake = FakeServer(nursery, lambda line: None if line.endswith(b"slow") else echo(line))
+    async with trio_hs.open_manager([A], [B], connect=fake.connect) as hs, trio.open_nursery() as callers:
+        await hs.get("d", "t", ["id"], 1)
+        callers.start_soon(hs.get, "d", "t", ["id"], "slow")
+        await wait_all_tasks_blocked()
+        await hs.purge()
+        with trio.move_on_after(1) as scope:
+            await hs.get("d", "t", ["id"], 2)
+        fake.connections[0].say(b"0\t1\tslow\n")
+        assert not scope.cancelled_caught
+
+
+async def test_parsing_very_many_rows_lets_other_tasks_run(nursery: trio.Nursery) -> None:
+    fake = FakeServer(nursery, lambda line: b"0\t1\tx\n" if line[:1].isdigit() else echo(line))
+    async with trio_hs.open_manager([A], [B], connect=fake.connect) as hs:
+        await hs.get("d", "t", ["id"], 1)
+        passes = 0
+        parsed_at: list[int] = []
+        parse_each = protocol.parse_each
+
+        def watched(*arguments: Any) -> Any:
+            parsed_at.append(passes)
+            return parse_each(*arguments)
+
+        async def tick() -> None:
+            nonlocal passes
+            while True:
+                passes += 1
+                await trio.lowlevel.checkpoint()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("trio_hs.manager.parse_each", watched)
+            async with trio.open_nursery() as ticker:
+                ticker.start_soon(tick)
+                await hs.get_many("d", "t", ["id"], list(range(20_000)))
+                ticker.cancel_scope.cancel()
+        assert len(parsed_at) > 50
+        assert len(set(parsed_at)) > len(parsed_at) / 4  # not all of them in one pass of the scheduler
+
+
+async def test_a_read_is_not_hedged_to_the_frozen_server_itself(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """With two connections each: what stalls one connection to a server mostly stalls the other too."""
+    async with pool_of(nursery, [[A, B, C]], connections=2) as (pool, fakes), trio.open_nursery() as callers:
+        await ask(pool)
+        await trio.sleep(1)
+        for port in (1, 2):
+            fakes[port].gate = trio.Event()
+        first = {link.peer: link.connection for link in reversed(pool.groups[0])}
+        for port in (1, 2):
+            connection = first[f"fake:{port}"]
+            assert connection is not None
+            connection.submit(trio_hs.connection.Request(), Index("d", "t", ["id"]), (b"\t=\t1\tx\n",))
+        await trio.sleep(0.7)
+        stalled = first["fake:1"]
+        assert stalled is not None
+        assert stalled.stalled
+        other = pool.choose_other(stalled)
+        assert other is not None
+        assert other.peer == "fake:3"
+        for port in (1, 2):
+            fakes[port].gate.set()
+        del callers
+
+
+@pytest.mark.parametrize("event", ["connection_up", "connection_down", "connect_failed", "failover", "request_done", "retry"])
+async def test_a_fault_in_any_callback_disturbs_nothing(nursery: trio.Nursery, autojump_clock: MockClock, event: str) -> None:
+    def fail(*details: Any) -> None:
+        raise RuntimeError("faulty")
+
+    faulty = type("Faulty", (trio_hs.Instrument,), {event: lambda self, *details: fail()})()
+    async with managed(nursery, instruments=[faulty]) as (hs, fakes):
+        for number in range(20):
+            assert await hs.get("d", "t", ["id"], number) == [("id", str(number))]
+            if number == 10:
+                kill(fakes[1])
+                fakes[2].connections[-1].reset()
+        await trio.sleep(5)
+
+
+async def test_of_two_equal_instruments_the_faulty_one_is_dropped(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    @dataclasses.dataclass
+    class Counter(trio_hs.Instrument):
+        faulty: bool = dataclasses.field(default=False, compare=False)
+        done: int = dataclasses.field(default=0, compare=False)
+
+        def request_done(self, *details: Any) -> None:
+            if self.faulty:
+                raise RuntimeError("faulty")
+            self.done += 1
+
+    good, faulty = Counter(), Counter(faulty=True)
+    async with managed(nursery, instruments=[good, faulty]) as (hs, _):
+        for _ in range(5):
+            await hs.get("d", "t", ["id"], 1)
+    assert good.done == 5

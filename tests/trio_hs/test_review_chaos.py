@@ -1,0 +1,168 @@
+"""Everything at once, at random: resets, silence, refusals, small windows, cancellation, purges, suspensions, hedging.
+
+Whatever happens: an answer is the caller's own, a write that was acknowledged was applied once, one that "had no effect"
+was not applied, nothing is applied twice, and every call ends.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+import trio_hs
+from trio_hs import ConnectionError, HandlerSocketError, OperationalError, RetryPolicy
+
+from .fake import FakeServer, Network, echo
+
+SEEDS = range(int(os.environ.get("CHAOS_FROM", "0")), int(os.environ.get("CHAOS_TO", "20")))
+
+
+class World:
+    def __init__(self, nursery: trio.Nursery, rng: random.Random) -> None:
+        self.rng = rng
+        self.applied: Counter[bytes] = Counter()
+        self.refusing: set[int] = set()
+        window = rng.choice([60, 300, 1 << 20])
+        self.fakes = {port: FakeServer(nursery, self.answer_of(port), window) for port in range(1, 5)}
+
+    def answer_of(self, port: int) -> Any:
+        def answer(line: bytes) -> bytes | None:
+            if line[:1] in (b"A", b"P"):
+                return echo(line)
+            if port in self.refusing:
+                return b"1\t1\tlock_tables\n"
+            if b"\t+" in line:
+                self.applied[line.split(b"\t")[3]] += 1
+            return echo(line)
+
+        return answer
+
+    async def trouble(self) -> None:
+        rng = self.rng
+        while True:
+            await trio.sleep(rng.expovariate(8))
+            port = rng.randint(1, 4)
+            fake = self.fakes[port]
+            match rng.randint(0, 5):
+                case 0:
+                    for connection in fake.open:
+                        rng.choice([connection.reset, connection.end])()
+                case 1:
+                    fake.gate = trio.Event()
+                    await trio.sleep(rng.choice([0.01, 0.5, 4]))
+                    fake.gate.set()
+                case 2:
+                    self.refusing.add(port)
+                case 3:
+                    self.refusing.discard(port)
+                case 4:
+                    fake.refuses = ConnectionRefusedError(111, "refused")
+                    for connection in fake.open:
+                        connection.reset()
+                case 5:
+                    fake.refuses = None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_chaos(nursery: trio.Nursery, autojump_clock: MockClock, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(seed)
+    monkeypatch.setattr("trio_hs.connection.MAX_OPENED", rng.choice([2, 3, 10_000]))
+    monkeypatch.setattr("trio_hs.manager.WRITE_LINES", rng.choice([3, 1000]))
+    monkeypatch.setattr("trio_hs.manager.READ_LINES", rng.choice([3, 256]))
+    world = World(nursery, rng)
+    readers: Any = rng.choice([[("inet", "f", 1), ("inet", "f", 2)], [[("inet", "f", 1)], [("inet", "f", 2)]]])
+    retry = RetryPolicy(hedge_after=rng.choice([None, 0.01, 0.2]), attempts=rng.choice([1, 2, 5]))
+    acked: set[bytes] = set()
+    innocent: set[bytes] = set()
+    count = [0]
+    ended = [0]
+
+    def unique() -> str:
+        count[0] += 1
+        return f"v{count[0]}"
+
+    async def caller(hs: trio_hs.Manager) -> None:
+        for _ in range(30):
+            with trio.move_on_after(rng.choice([0.001, 0.05, 1000, 1000, 1000])) as scope, trio.fail_after(300):
+                table = f"t{rng.randint(0, 3)}"
+                try:
+                    match rng.randint(0, 5):
+                        case 0 | 1:
+                            key = unique()
+                            assert await hs.get("d", table, ["id"], key) == [("id", key)]
+                        case 2:
+                            keys = [unique() for _ in range(rng.choice([1, 7, 40]))]
+                            rows = await hs.get_many("d", table, ["id"], keys)
+                            assert rows == [[("id", key)] for key in keys]
+                        case 3:
+                            key = unique()
+                            try:
+                                await hs.incr("d", table, "=", ["n"], [key])
+                                acked.add(key.encode())
+                            except ConnectionError as error:
+                                if not error.maybe_applied:
+                                    innocent.add(key.encode())
+                                raise
+                            except OperationalError:
+                                innocent.add(key.encode())
+                                raise
+                        case 4 if rng.random() < 0.7:
+                            keys = [unique() for _ in range(rng.choice([1, 7, 40]))]
+                            outcomes = await hs.insert_many("d", table, ["id"], [[key] for key in keys])
+                            for key, outcome in zip(keys, outcomes, strict=True):
+                                if outcome == 1:
+                                    acked.add(key.encode())
+                                elif not getattr(outcome, "maybe_applied", False):
+                                    innocent.add(key.encode())
+                        case 5 if rng.random() < 0.2:
+                            if rng.random() < 0.5:
+                                await hs.purge()
+                            else:
+                                async with hs.suspended():
+                                    assert not any(
+                                        server.connections for servers in vars(hs.statistics()).values() for server in servers
+                                    )
+                                    await trio.sleep(rng.choice([0, 0.1, 2]))
+                except HandlerSocketError:
+                    pass
+            del scope
+            if rng.random() < 0.5:
+                await trio.sleep(rng.expovariate(10))
+        ended[0] += 1
+
+    async with trio_hs.open_manager(
+        readers,
+        [[("inet", "f", 3)], [("inet", "f", 4)]],
+        connect=Network(world.fakes).connect,
+        retry=retry,
+        connections=rng.choice([1, 2]),
+    ) as hs:
+        async with trio.open_nursery() as troubled:
+            troubled.start_soon(world.trouble)
+            async with trio.open_nursery() as callers:
+                for _ in range(25):
+                    callers.start_soon(caller, hs)
+            troubled.cancel_scope.cancel()
+        assert ended == [25]
+        # Nothing is left behind: no parked task, no placeholder that is never answered.
+        for fake in world.fakes.values():
+            fake.gate.set()
+        await trio.sleep(10)
+        for pool in (hs._caller.reader, hs._caller.writer):
+            assert not pool._waiting
+            assert not pool.retiring
+            assert not any(link.refusing for link in pool._links())
+            for link in pool._links():
+                if link.connection is not None:
+                    assert link.connection.load == 0, link.connection
+                    assert not link.connection.stalled
+    twice = {key for key, times in world.applied.items() if times > 1}
+    assert not twice
+    assert not [key for key in acked if world.applied[key] != 1]
+    assert not [key for key in innocent if world.applied[key]]
