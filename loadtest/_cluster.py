@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._control import Control
 
 KINDS = ("auto", "docker", "mariadb", "embedded", "external")
 TOPOLOGIES = ("plain", "write-through")
+REPLICATIONS = ("none", "async", "semisync")
 
 
 class ClusterError(Exception):
@@ -57,6 +61,8 @@ class Cluster:
     InnoDB (plain)."""
     replication_user: str = ""
     replication_password: str = field(default="", repr=False)
+    replication: str = "async"
+    """`none`, `async` or `semisync`: see `open_controlled_cluster`."""
 
     @property
     def writer(self) -> Server:
@@ -103,14 +109,42 @@ async def open_cluster(
     readers: int = 2,
     standby: bool = False,
     topology: str = "plain",
+    replication: str = "async",
     database: str = "drill",
     progress: Callable[[str], None] = _silent,
 ) -> AsyncIterator[Cluster]:
+    """`open_controlled_cluster` for those who leave the servers alone: gives the cluster itself."""
+    async with open_controlled_cluster(
+        kind,
+        readers=readers,
+        standby=standby,
+        topology=topology,
+        replication=replication,
+        database=database,
+        progress=progress,
+    ) as control:
+        yield control.cluster
+
+
+@asynccontextmanager
+async def open_controlled_cluster(
+    kind: str = "auto",
+    *,
+    readers: int = 2,
+    standby: bool = False,
+    topology: str = "plain",
+    replication: str = "async",
+    database: str = "drill",
+    progress: Callable[[str], None] = _silent,
+) -> AsyncIterator[Control]:
     """Bring up one writer, `readers` readers and perhaps a standby, and take them down when the block ends.
 
     `topology` is `plain` (HandlerSocket writes straight to InnoDB, which stock MariaDB does not replicate) or
-    `write-through` (what is written to `database` goes through a FEDERATED twin and replicates). `progress` gets short
-    lines for the user, from the task that opens the cluster.
+    `write-through` (what is written to `database` goes through a FEDERATED twin and replicates). `replication` is
+    `none` (every server for itself), `async`, or `semisync`: a logged commit is acknowledged once a replica has fetched
+    it. `progress` gets short lines for the user, from the task that opens the cluster.
+
+    Gives the `Control` of the servers; its `cluster` says how to reach them.
 
     Raises `ClusterError` when the servers cannot be had. However the block ends (normally, by an exception, cancelled,
     or with this process killed) no server process and no file of the run stays behind; the clean-up after a
@@ -120,6 +154,10 @@ async def open_cluster(
         raise ClusterError(f"no such kind of cluster: {kind!r} (one of {', '.join(KINDS)})")
     if topology not in TOPOLOGIES:
         raise ClusterError(f"no such topology: {topology!r} (one of {', '.join(TOPOLOGIES)})")
+    if replication not in REPLICATIONS:
+        raise ClusterError(f"no such replication: {replication!r} (one of {', '.join(REPLICATIONS)})")
+    if replication == "semisync" and not (readers or standby):
+        raise ClusterError("semisync needs a replica that acknowledges: ask for a reader or a standby")
     if readers < 0:
         raise ClusterError(f"a cluster cannot have {readers} readers")
     if kind not in ("auto", "mariadb"):
@@ -135,6 +173,7 @@ async def open_cluster(
         readers=readers,
         standby=standby,
         write_databases={database: f"{database}_wt"} if topology == "write-through" else {},
+        replication=replication,
         progress=progress,
-    ) as cluster:
-        yield cluster
+    ) as control:
+        yield control

@@ -5,11 +5,16 @@ import queue
 import threading
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import trio
 
 from loadtest._cluster import Cluster, ClusterError, open_cluster
 from loadtest._mariadb import Installation, find_installation
+
+# How long an example takes says more about what else the machine does than about the example.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

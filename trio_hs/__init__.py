@@ -1,6 +1,9 @@
 """A trio client for HandlerSocket, the plugin that reads and writes MariaDB's InnoDB rows without SQL."""
 
+from ._instrument import Instrument
 from ._transport import Server
+from .columns import Column, Columns
+from .declared import DeclaredTable
 from .exceptions import (
     AuthenticationError,
     ColumnNotFoundError,
@@ -22,21 +25,28 @@ from .exceptions import (
 )
 from .manager import Manager, RetryPolicy, Row, Statistics, Table, open_manager
 from .protocol import Filter, Value
-from .sockets import ReadSocket, ServerStatistics, WriteSocket, open_read_socket, open_write_socket
+from .sockets import Find, FindModify, Insert, ReadSocket, ServerStatistics, WriteSocket, open_read_socket, open_write_socket
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AuthenticationError",
+    "Column",
     "ColumnNotFoundError",
+    "Columns",
     "ConnectionError",
+    "DeclaredTable",
     "DecodingError",
     "DuplicateKeyError",
     "Filter",
+    "Find",
+    "FindModify",
     "ForeignKeyError",
     "HandlerSocketError",
     "IndexNotFoundError",
     "IndexedConnectionError",
+    "Insert",
+    "Instrument",
     "LockTimeoutError",
     "Manager",
     "OperationalError",

@@ -13,16 +13,18 @@ that the last answers woke have queued their next requests too. The reader task 
   as a placeholder that swallows its own answer.
 
 No request has a timer. Answers come in order, so a server that is silent while something is outstanding owes all of it:
-one watchdog per connection counts the silence in a few looks per timeout, and sleeps while nothing is outstanding.
+one watchdog per connection counts the silence in a few looks per timeout, and sleeps while nothing is outstanding. A trickle
+of bytes that completes no answer is silence too.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from typing import Any, TypeVar
 
 import trio
+from outcome import Outcome
 from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
 
 from ._transport import Transport
@@ -38,8 +40,32 @@ UNIT_BYTES = 4096
 TICKS = 16
 #: A server that was silent for so many looks with requests outstanding is avoided while others answer.
 STALLED_TICKS = 2
+#: A look without a whole answer finds progress only when so many bytes of one moved, in either direction.
+PROGRESS_BYTES = 1024
+
+#: The server keeps an index open until the connection closes. With so many on it, a connection is due to be replaced.
+MAX_OPENED = 10_000
 
 _NOT_OPENED = (2, "stmtnum")
+
+T = TypeVar("T")
+
+
+class _Woken(Outcome[None]):
+    """What a woken task receives: nothing. Unlike ``outcome.Value`` one object serves for ever; a fresh one for each request
+    was measured to be a tenth of a request's instructions."""
+
+    def unwrap(self) -> None:
+        pass
+
+    def send(self, gen: Generator[T, None, object]) -> T:
+        return gen.send(None)
+
+    async def asend(self, agen: AsyncGenerator[T, None]) -> T:
+        return await agen.asend(None)
+
+
+_WOKEN = _Woken()
 
 
 class _OpenedIndex:
@@ -68,7 +94,7 @@ class Request:
 
     def __init__(self, lines: int = 1) -> None:
         self.lines = lines
-        self.answers: list[bytes] = []
+        self.answers: Sequence[bytes] = ()
         self.failure: BaseException | None = None
         self.task: trio.lowlevel.Task | None = None
 
@@ -79,6 +105,16 @@ class Request:
     opened: _OpenedIndex
     connection: Connection
 
+    @property
+    def finished(self) -> bool:
+        """Whether every answer or the failure is there."""
+        return self.failure is not None or len(self.answers) >= self.lines
+
+    @property
+    def deaths(self) -> int:
+        """How many connections have died under it."""
+        return int(self.failure is not None and self.sent_lines > 0)
+
     async def wait(self) -> None:
         """Returns when every answer or the failure is there.
 
@@ -87,9 +123,9 @@ class Request:
         """
         if self.failure is None and len(self.answers) < self.lines:
             self.task = current_task()
-            await wait_task_rescheduled(self._abort)
+            await wait_task_rescheduled(self.abort)
 
-    def _abort(self, _raise_cancel: Any) -> Abort:
+    def abort(self, _raise_cancel: Any) -> Abort:
         self.abandon()
         return Abort.SUCCEEDED
 
@@ -104,7 +140,7 @@ class Request:
         if task is None:
             return 0
         self.task = None
-        reschedule(task)
+        reschedule(task, _WOKEN)
         return 1
 
     def error(self, line: bytes) -> tuple[int, str] | None:
@@ -161,6 +197,7 @@ class Connection:
       stalled: True while the server is suspiciously silent with requests outstanding.
       outstanding: how much waits for an answer, in requests (long ones count for several), without the backlog.
       retired: True when it takes no new requests and closes after the last answer.
+      worn: True when so many indexes are open on it that its owner should replace it.
       answered: how many answers have come.
       fruitless: True when it ended with requests outstanding and had never answered one.
       reason: why it is not usable any more.
@@ -174,11 +211,13 @@ class Connection:
         *,
         timeout: float,
         on_closed: Callable[[Connection], None],
+        on_changed: Callable[[Connection], None] = lambda connection: None,
         max_outstanding: int = MAX_OUTSTANDING,
     ) -> None:
         self.usable = True
         self.stalled = False
         self.retired = False
+        self.worn = False
         self.outstanding = 0
         self.answered = 0
         self.fruitless = False
@@ -187,6 +226,7 @@ class Connection:
         self.peer = peer
         self._timeout = timeout
         self._on_closed = on_closed
+        self._on_changed = on_changed  # `stalled` or `worn` is another now
         self._max_outstanding = max_outstanding
         self._scope = trio.CancelScope()
         self._answers = Answers()
@@ -199,7 +239,8 @@ class Connection:
         self._unsent = memoryview(b"")
         # Tasks that the last answers woke and that have not come back with a next request yet.
         self._expected = 0
-        self._heard = False
+        # Of the bytes that moved since the watchdog's last look; a whole answer counts as PROGRESS_BYTES.
+        self._progress = 0
         self._writer = _Sleeper()
         self._watchdog = _Sleeper()
 
@@ -301,10 +342,11 @@ class Connection:
 
     # ---- requests
 
-    def submit(self, request: Request, index: Index, tails: Sequence[bytes]) -> None:
+    def submit(self, request: Request, index: Index, tails: Sequence[bytes], *, more: bool = False) -> None:
         """Puts a request of ``request.lines`` tails on its way, its index opened in front of it where needed.
 
-        Never waits and never raises: what goes wrong is in ``request.failure`` then, at once or later.
+        Never waits and never raises: what goes wrong is in ``request.failure`` then, at once or later. ``more`` says that the
+        caller has another request to submit before it waits, so that both leave in one system call.
         """
         assert tails, "a request of no lines would merge with the next one"
         request.connection = self
@@ -317,12 +359,11 @@ class Connection:
         opened = self._opened.get(index)
         if opened is None:
             opened = self._open(index)
-        prefix = opened.prefix
         request.opened = opened
-        request.data = data = prefix + (tails[0] if request.lines == 1 else prefix.join(tails))
-        self._enqueue(request, data)
+        prefix = opened.prefix
+        self._enqueue(request, prefix + tails[0] if request.lines == 1 else prefix + prefix.join(tails))
         self._expected -= 1
-        if self._expected <= 0 and not self._unsent:
+        if self._expected <= 0 and not self._unsent and not more:
             self._flush()
         else:
             self._writer.wake()
@@ -333,13 +374,16 @@ class Connection:
         request = _OpenRequest()
         request.connection = self
         request.opened = opened
-        request.data = b"P\t" + opened.prefix + index.open_tail
-        self._enqueue(request, request.data)
+        self._enqueue(request, b"P\t" + opened.prefix + index.open_tail)
+        if len(self._opened) >= MAX_OPENED and not self.worn:
+            self.worn = True
+            self._on_changed(self)
         return opened
 
     def _enqueue(self, request: Request, data: bytes) -> None:
-        request.units = units = request.lines + len(data) // UNIT_BYTES
-        if self._backlog or self.outstanding >= self._max_outstanding:
+        request.data = data
+        request.units = units = request.lines + (len(data) // UNIT_BYTES)
+        if self.outstanding >= self._max_outstanding or self._backlog:
             self._backlog[request] = None
         else:
             self.outstanding += units
@@ -410,7 +454,7 @@ class Connection:
             self.invalidate(error)
             return
         self._unsent = self._unsent[taken:]
-        self._heard = self._heard or taken > 0  # a long request on a slow line is progress, not silence
+        self._progress += taken  # a long request on a slow line is progress, not silence
 
     async def _read(self) -> None:
         while self.usable:
@@ -428,13 +472,18 @@ class Connection:
             self._received(received)
 
     def _received(self, data: bytes) -> None:
-        self._heard = True
-        self.stalled = False
         try:
             if not data:
                 inside = " in the middle of an answer" if self._answers.incomplete else ""
                 raise OSError(f"the server closed the connection{inside}")
-            self._deliver(self._answers.feed(data))
+            lines = self._answers.feed(data)
+            if not lines:
+                self._progress += len(data)
+                return
+            self._progress += PROGRESS_BYTES
+            if self.stalled:
+                self._set_stalled(False)
+            self._deliver(lines)
         except (OSError, ProtocolError) as error:
             self.invalidate(error)
 
@@ -450,14 +499,16 @@ class Connection:
                 raise ProtocolError(f"an answer that nothing was asked for: {line[:60]!r}")
             request = sent[0]
             if request.lines == 1:
-                check_answer(line)
-                request.answers.append(line)
+                if not line.startswith(b"0\t"):
+                    check_answer(line)
+                request.answers = [line]
                 position += 1
             else:
                 part = lines[position : position + request.lines - len(request.answers)]
                 for line in part:
-                    check_answer(line)
-                request.answers += part
+                    if not line.startswith(b"0\t"):
+                        check_answer(line)
+                request.answers = [*request.answers, *part]
                 position += len(part)
                 if len(request.answers) < request.lines:
                     break
@@ -486,9 +537,14 @@ class Connection:
             if not (self._sent or self._queue):
                 silent = 0
                 await self._watchdog.sleep()
-            self._heard = False
+            self._progress = 0
             await trio.sleep(self._timeout / TICKS)
-            silent = 0 if self._heard else silent + 1
-            self.stalled = silent >= STALLED_TICKS and bool(self._sent)
+            silent = 0 if self._progress >= PROGRESS_BYTES else silent + 1
+            self._set_stalled(silent >= STALLED_TICKS and bool(self._sent))
             if silent > TICKS and self._sent:
                 self.invalidate(TimeoutError(f"no answer for {self._timeout:g} s"))
+
+    def _set_stalled(self, stalled: bool) -> None:
+        if self.stalled != stalled:
+            self.stalled = stalled
+            self._on_changed(self)

@@ -118,7 +118,10 @@ class LockTimeoutError(OperationalError):
 
 
 class ReadOnlyError(OperationalError):
-    """The server takes no writes: it is ``read_only``, its writer lock is held, or this is its listener for reads."""
+    """The server takes no writes: it is ``read_only``, its writer lock is held, or this is its listener for reads.
+
+    A server that is shutting down answers the same to reads.
+    """
 
     meaning = "the server takes no writes here"
 
@@ -155,12 +158,12 @@ _CLASSES: dict[tuple[int, str], type[OperationalError]] = {
 }
 
 _MEANINGS: dict[tuple[int, str], str] = {
-    (1, "lock_tables"): "the server takes no writes now: it is read_only, or its writer lock is held elsewhere",
+    (1, "lock_tables"): "the server cannot lock tables now: it is read_only, its writer lock is held, or it is shutting down",
     (2, "readonly"): "this is the server's listener for reads; writes go to its other port",
     (2, "kpnum"): "more key values than the index has columns",
     (2, "filterblob"): "a BLOB or TEXT column can only be filtered on NULL",
     (2, "cmd"): "the server does not know this command",
-    (1, "167"): "the server's writer thread is stuck on an earlier error about auto_increment; restart it",
+    (1, "167"): "auto_increment has reached its column's end, or an earlier error has stuck in the server's writer thread",
 }
 
 

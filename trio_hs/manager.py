@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 import trio
+from trio.lowlevel import current_task, wait_task_rescheduled
 
+from ._instrument import Instrument, Instruments
 from ._transport import connect
-from .connection import Request
-from .exceptions import ConnectionError, HandlerSocketError, ProtocolError
-from .protocol import Codec, Filter, Index, Value, find_modify_tail, find_tail, get_tail, insert_tail, parse_number, parse_rows
+from .connection import Connection, Request
+from .exceptions import ConnectionError, HandlerSocketError, OperationalError, ProtocolError
+from .protocol import (
+    Codec,
+    Filter,
+    Index,
+    Value,
+    all_succeeded,
+    find_modify_tail,
+    find_tail,
+    get_tail,
+    insert_tail,
+    parse_each,
+    parse_number,
+    parse_rows,
+)
 from .sockets import (
     DEFAULT_TIMEOUT,
     Connect,
     Pool,
     Servers,
     ServerStatistics,
-    answer_of,
     failure_of,
     garbled,
     open_pool,
     refusal_of,
+    turned_away,
 )
+
+if TYPE_CHECKING:
+    from .columns import Columns
+    from .declared import DeclaredTable
 
 T = TypeVar("T")
 
@@ -39,10 +59,18 @@ DEFAULT_WRITE_SERVERS: Servers = [("inet", "localhost", 9999)]
 #: Some requests kill the server (docs/server.md). One whose connections died under it so often is not sent again.
 MAX_DEATHS = 2
 
+#: So many tables, or ways to filter one, are remembered; a program that makes up ever new ones must not grow without bound.
+MAX_HANDLES = 4096
+
 #: Many operations in one call go out in chunks of so many lines, so many chunks at once: enough to keep a server busy, and
 #: little enough that other tasks on the same connection have their turn.
 CHUNK_LINES = 128
 CHUNKS_UNDER_WAY = 4
+
+
+#: The writes that a policy may allow to be repeated. Not an increment: applied twice it is wrong for ever. Not insert_many:
+#: whoever repeats it has to look at each row's outcome.
+REPEATABLE_WRITES = frozenset(("insert", "update", "delete"))
 
 
 @dataclass(frozen=True)
@@ -51,25 +79,42 @@ class RetryPolicy:
 
     Reads are repeated, on another server where there is one. A write is repeated only when it provably did not reach a
     server. The first repetition is immediate when another server is usable; the others wait ``backoff`` seconds,
-    doubling up to ``max_backoff``, each shortened at random by up to a half.
+    doubling up to ``max_backoff``, each shortened at random by up to a half. An operation whose connections died under it
+    twice is not tried again, whatever the policy says: some requests kill the server.
 
     Attributes:
       attempts: how often an operation is tried, the first time included.
       backoff: seconds before a repetition.
       max_backoff: the longest of these waits, in seconds.
       deadline: seconds after which an operation is not tried again; None leaves that to the caller's ``trio.fail_after``.
+      hedge_after: seconds after which a read without an answer is also sent to another server, and whoever answers first is
+        believed; None never does. Set it above the usual latency, for it doubles the load of what is slower.
+      repeat_writes: the operations that are repeated although they may have been applied: some of ``insert``, ``update``
+        and ``delete``; no other ever is. What you accept with it: the first attempt may be applied late, after
+        the second one and after what others wrote since; a ``delete`` counts only what the last attempt deleted. With
+        ``return_original`` nothing is repeated. When an attempt is refused after one whose outcome is unknown (a repeated
+        ``insert`` finds the key taken, perhaps by itself), the ConnectionError of the unknown one is raised, from the refusal.
     """
 
     attempts: int = 5
     backoff: float = 0.05
     max_backoff: float = 1.0
     deadline: float | None = None
+    hedge_after: float | None = None
+    repeat_writes: Collection[str] = ()
 
     def __post_init__(self) -> None:
         if self.attempts < 1:
             raise ValueError(f"attempts must be at least 1, not {self.attempts!r}")
         if self.backoff < 0 or self.max_backoff < self.backoff:
             raise ValueError("backoff must not be negative, and max_backoff not less than backoff")
+        if self.hedge_after is not None and not self.hedge_after > 0:
+            raise ValueError(f"hedge_after must be a positive number of seconds, or None, not {self.hedge_after!r}")
+        if isinstance(self.repeat_writes, str):
+            raise TypeError("repeat_writes must be a collection of names of operations, not one str")
+        for name in self.repeat_writes:
+            if name not in REPEATABLE_WRITES:
+                raise ValueError(f"repeat_writes may hold {' '.join(sorted(REPEATABLE_WRITES))}, not {name!r}")
 
     def pause(self, attempt: int) -> float:
         """Seconds to wait after the given failed attempt (1 is the first)."""
@@ -86,149 +131,314 @@ class Statistics:
     """The servers for writes, in the order of preference."""
 
 
+class _Raced(Request):
+    """One of the two requests of a hedged read: who waits for it waits for its rival too."""
+
+    __slots__ = ("changed", "rival")
+
+    def __init__(self, lines: int, rival: _Raced | None = None) -> None:
+        super().__init__(lines)
+        self.changed = trio.Event()
+        self.rival = rival
+
+    def complete(self) -> int:
+        self.changed.set()
+        return 0
+
+    @property
+    def deaths(self) -> int:
+        return super().deaths + (self.rival.deaths if self.rival is not None else 0)
+
+
+async def _any_change(racers: Sequence[_Raced]) -> None:
+    """Returns when another of them is finished."""
+    changed = trio.Event()
+    for racer in racers:
+        racer.changed = changed
+    if not all(racer.finished for racer in racers):
+        await changed.wait()
+
+
 class _Caller:
     """Sends requests to the two pools and repeats them as far as the policy and safety allow."""
 
-    def __init__(self, reader: Pool, writer: Pool, codec: Codec, retry: RetryPolicy) -> None:
+    def __init__(self, reader: Pool, writer: Pool, codec: Codec, retry: RetryPolicy, instruments: Instruments) -> None:
         self.reader = reader
         self.writer = writer
         self.codec = codec
         self.retry = retry
+        self.instruments = instruments
+        self._plain = not instruments and retry.hedge_after is None and retry.deadline is None
+
+    # ---- operations
 
     async def read(self, index: Index, tail: bytes, operation: str) -> list[list[Any]]:
         """The rows that a request finds; raises OperationalError or ConnectionError."""
-        return (await self._read_chunk(index, (tail,), operation))[0]
+        first: Request | None = None
+        connection = self.reader.choose() if self._plain else None
+        if connection is not None:
+            # The first attempt without the machinery behind it: it is mostly the only one.
+            first = Request()
+            connection.submit(first, index, (tail,))
+            if first.failure is None:
+                first.task = current_task()
+                await wait_task_rescheduled(first.abort)
+            if first.failure is None and first.answers[0].startswith(b"0\t"):
+                try:
+                    return parse_rows(first.answers[0], index, self.codec)
+                except ProtocolError as error:
+                    garbled(first, index, operation, error, changes=False)
+        return (await self._read_chunk(index, (tail,), operation, first))[0]
 
-    async def _read_chunk(self, index: Index, tails: Sequence[bytes], operation: str, deaths: int = 0) -> list[list[list[Any]]]:
-        while True:
-            request = await self._exchange(self.reader, index, tails, changes=False, deaths=deaths)
-            try:
-                return self._rows_of_each(request, index, operation)
-            except ProtocolError as error:
-                failure = garbled(request, index, operation, error, changes=False)
-            deaths += 1
-            if deaths >= MAX_DEATHS:
-                raise failure
-
-    def _rows_of_each(self, request: Request, index: Index, operation: str) -> list[list[list[Any]]]:
-        """The rows in each of a read's answers; raises the first error, or ProtocolError for an answer that makes no sense."""
-        if request.failure is not None:
-            raise failure_of(request, index, operation, changes=False)
-        found = []
-        for line in request.answers:
-            error = refusal_of(request, line, index, operation)
-            if error is not None:
-                raise error
-            found.append(parse_rows(line, index.width, self.codec))
+    async def read_many(self, index: Index, tails: Sequence[bytes], operation: str) -> list[list[list[Any]]]:
+        """The rows that each of many reads finds, in their order; raises the first error among them."""
+        found: list[list[list[Any]]] = []
+        since = trio.current_time()
+        for chunk, request in await self._send_chunks(self.reader, index, tails, operation):
+            found += await self._read_chunk(index, chunk, operation, request, since)
         return found
 
-    async def write(self, index: Index, tail: bytes, operation: str, parse: Callable[[bytes], T]) -> T:
-        """The parsed answer to a request that changes data. It is sent again only when it provably did not reach a server."""
-        request = await self._exchange(self.writer, index, (tail,), changes=True)
-        line = answer_of(request, index, operation, changes=True)
-        try:
-            return parse(line)
-        except ProtocolError as error:
-            raise garbled(request, index, operation, error, changes=True) from error
+    async def _read_chunk(
+        self, index: Index, tails: Sequence[bytes], operation: str, first: Request | None, since: float | None = None
+    ) -> list[list[list[Any]]]:
+        def parse(request: Request) -> list[list[list[Any]]]:
+            if not all_succeeded(request.answers):
+                _raise_refusal(request, index, operation)
+            return parse_each(request.answers, index, self.codec)
 
-    async def _exchange(self, pool: Pool, index: Index, tails: Sequence[bytes], *, changes: bool, deaths: int = 0) -> Request:
-        """The request with its answers, or with its failure when the policy or safety says stop.
+        return await self._perform(self.reader, index, tails, operation, parse, changes=False, first=first, since=since)
 
-        ``deaths`` is how many connections have died under it already. Raises ConnectionError, with nothing sent, when no server
-        was usable.
+    async def write(
+        self, index: Index, tail: bytes, operation: str, parse_line: Callable[[bytes], T], *, repeat: bool = False
+    ) -> T:
+        """The parsed answer to a request that changes data.
+
+        It is sent again only when it provably was not carried out, or with ``repeat``.
+        """
+
+        first: Request | None = None
+        connection = self.writer.choose() if self._plain else None
+        if connection is not None:
+            await trio.lowlevel.checkpoint_if_cancelled()  # a caller that is cancelled already sends nothing
+            first = Request()
+            connection.submit(first, index, (tail,))
+            if first.failure is None:
+                first.task = current_task()
+                await wait_task_rescheduled(first.abort)
+            if first.failure is None and first.answers[0].startswith(b"0\t"):
+                try:
+                    return parse_line(first.answers[0])
+                except ProtocolError as error:
+                    garbled(first, index, operation, error, changes=True)
+        return await self._write(index, tail, operation, parse_line, repeat, first)
+
+    async def _write(
+        self,
+        index: Index,
+        tail: bytes,
+        operation: str,
+        parse_line: Callable[[bytes], T],
+        repeat: bool,
+        first: Request | None,
+    ) -> T:
+        def parse(request: Request) -> T:
+            _raise_refusal(request, index, operation)
+            return parse_line(request.answers[0])
+
+        return await self._perform(self.writer, index, (tail,), operation, parse, changes=True, repeat=repeat, first=first)
+
+    async def insert_many(self, index: Index, tails: Sequence[bytes], operation: str) -> list[int | HandlerSocketError | None]:
+        """The outcome of each of many inserts, in their order: the generated id, or None, or the error."""
+
+        def parse(request: Request) -> list[int | HandlerSocketError | None]:
+            if turned_away(request, changes=True):
+                _raise_refusal(request, index, operation)
+            outcomes: list[int | HandlerSocketError | None] = []
+            for line in request.answers:
+                done = line.startswith(b"0\t")
+                outcomes.append((parse_number(line) or None) if done else refusal_of(request, line, index, operation))
+            for number in range(len(outcomes), request.lines):
+                outcomes.append(failure_of(request, index, operation, changes=number < request.sent_lines))
+            return outcomes
+
+        outcomes: list[int | HandlerSocketError | None] = []
+        since = trio.current_time()
+        for chunk, first in await self._send_chunks(self.writer, index, tails, operation):
+            try:
+                outcomes += await self._perform(
+                    self.writer, index, chunk, operation, parse, changes=True, first=first, since=since, partial=True
+                )
+            except HandlerSocketError as error:
+                outcomes += [error] * len(chunk)
+        return outcomes
+
+    # ---- attempts
+
+    async def _perform(
+        self,
+        pool: Pool,
+        index: Index,
+        tails: Sequence[bytes],
+        operation: str,
+        parse: Callable[[Request], T],
+        *,
+        changes: bool,
+        repeat: bool = False,
+        first: Request | None = None,
+        since: float | None = None,
+        partial: bool = False,
+    ) -> T:
+        """What ``parse`` makes of the answers, after as many attempts as the policy and safety allow.
+
+        Args:
+          parse: may raise OperationalError, which ends the operation, and ProtocolError, which ends the connection.
+          changes: whether the lines change data, so that an attempt without an answer leaves a doubt.
+          repeat: whether to go on all the same then.
+          first: an attempt that the caller has made already.
+          since: when it did.
+          partial: whether ``parse`` can tell what a failed request, some of whose lines were answered, has achieved.
+
+        Raises the last attempt's ConnectionError, or that of the last one that left a doubt.
         """
         attempt = 1
-        deadline = self.retry.deadline
-        give_up_at = float("inf") if deadline is None else trio.current_time() + deadline
+        deaths = 0
+        doubt: ConnectionError | None = None
+        started = trio.current_time() if since is None else since
+        give_up_at = math.inf if self.retry.deadline is None else started + self.retry.deadline
         while True:
-            request: Request | None = None
-            error: ConnectionError | None = None
+            request, first = first, None
+            error: ConnectionError
             try:
-                request = await pool.execute(index, tails)
-            except ConnectionError as exc:
-                error = exc
-            else:
+                if request is None:
+                    request = await self._attempt(pool, index, tails, operation, changes)
                 if request.failure is None:
-                    return request
-                deaths += request.sent_lines > 0
-            applied = changes and request is not None and request.sent_lines > 0
+                    return parse(request)
+                error = failure_of(request, index, operation, changes=changes)
+            except ConnectionError as exc:
+                error = exc  # no server was usable
+            except ProtocolError as exc:
+                assert request is not None
+                error = garbled(request, index, operation, exc, changes=changes)
+            except OperationalError as refusal:
+                # The one refusal that another server may not share, or this one a moment later: it may be shutting down.
+                if request is not None and turned_away(request, changes=changes) and attempt < self.retry.attempts:
+                    elsewhere = pool.refused(request)
+                    pause = 0.0 if elsewhere else self.retry.pause(attempt)
+                    if (elsewhere or not changes) and trio.current_time() + pause <= give_up_at:
+                        await trio.sleep(pause)
+                        attempt += 1
+                        continue
+                if doubt is not None:
+                    raise doubt from refusal
+                raise
+            deaths += 0 if request is None else request.deaths
+            if error.maybe_applied:
+                doubt = error
             pause = 0.0 if attempt == 1 and pool.choose() is not None else self.retry.pause(attempt)
             late = trio.current_time() + pause > give_up_at
-            if applied or late or pool.closed or deaths >= MAX_DEATHS or attempt >= self.retry.attempts:
-                if request is None:
-                    assert error is not None
-                    raise error
-                return request
+            unsafe = deaths >= MAX_DEATHS or (doubt is not None and not repeat)
+            if unsafe or late or pool.closed or attempt >= self.retry.attempts:
+                if partial and request is not None:
+                    return parse(request)
+                raise doubt or error
+            if self.instruments:
+                self.instruments.call("retry", operation, f"{index.db}.{index.table}", attempt, error)
             await trio.sleep(pause)
             attempt += 1
 
-    async def _exchange_many(
-        self, pool: Pool, index: Index, tails: Sequence[bytes]
+    async def _attempt(self, pool: Pool, index: Index, tails: Sequence[bytes], operation: str, changes: bool) -> Request:
+        """One attempt: the request with its answers or its failure. Raises ConnectionError when no server is usable."""
+        connection = await pool.acquire()
+        started = trio.current_time()
+        if self.retry.hedge_after is not None and not changes:
+            request = await self._race(pool, connection, index, tails, self.retry.hedge_after)
+        else:
+            request = Request(len(tails))
+            connection.submit(request, index, tails)
+            await request.wait()
+        self._tell(request, index, operation, started)
+        return request
+
+    def _tell(self, request: Request, index: Index, operation: str, started: float) -> None:
+        if self.instruments:
+            seconds = trio.current_time() - started
+            table = f"{index.db}.{index.table}"
+            failed = request.failure is not None
+            self.instruments.call("request_done", request.connection.peer, operation, table, request.lines, seconds, failed)
+
+    async def _race(
+        self, pool: Pool, connection: Connection, index: Index, tails: Sequence[bytes], hedge_after: float
+    ) -> Request:
+        """The first of two requests to be answered; the second goes to another server when the first takes long.
+
+        The loser's answer is dropped when it comes, like that of a cancelled caller.
+        """
+        first = _Raced(len(tails))
+        racers = [first]
+        connection.submit(first, index, tails)
+        try:
+            with trio.move_on_after(hedge_after):
+                await _any_change(racers)
+            other = None if first.finished else pool.choose_other(connection)
+            if other is not None:
+                second = _Raced(len(tails), rival=first)
+                racers.append(second)
+                other.submit(second, index, tails)
+            while not all(racer.finished for racer in racers):
+                for racer in racers:
+                    if racer.finished and racer.failure is None:
+                        return racer
+                await _any_change(racers)
+            # One that failed has not won while the other may still answer.
+            return min(reversed(racers), key=lambda racer: racer.failure is not None)
+        finally:
+            for racer in racers:
+                racer.abandon()
+
+    async def _send_chunks(
+        self, pool: Pool, index: Index, tails: Sequence[bytes], operation: str
     ) -> list[tuple[Sequence[bytes], Request | None]]:
         """Sends many lines in chunks, a few of which are under way at once, each once.
 
         Gives every chunk in order with its request, answered or failed, or with None when no server was usable. When the
         caller is cancelled, what was not sent yet is withdrawn.
         """
-        under_way: deque[tuple[Sequence[bytes], Request | None]] = deque()
+        under_way: deque[tuple[Sequence[bytes], Request | None, float]] = deque()
         finished: list[tuple[Sequence[bytes], Request | None]] = []
 
         async def finish_oldest() -> None:
-            request = under_way[0][1]
+            chunk, request, started = under_way[0]
             if request is not None:
                 await request.wait()
-            finished.append(under_way.popleft())
+                self._tell(request, index, operation, started)
+            finished.append((chunk, request))
+            under_way.popleft()
 
         try:
             for start in range(0, len(tails), CHUNK_LINES):
                 if len(under_way) >= CHUNKS_UNDER_WAY:
                     await finish_oldest()
                 chunk = tails[start : start + CHUNK_LINES]
+                started = trio.current_time()
                 try:
-                    under_way.append((chunk, await pool.submit(index, chunk)))
+                    under_way.append((chunk, await pool.submit(index, chunk), started))
                 except HandlerSocketError:
-                    under_way.append((chunk, None))
+                    under_way.append((chunk, None, started))
             while under_way:
                 await finish_oldest()
             return finished
         finally:
-            for _, request in under_way:
+            for _, request, _ in under_way:
                 if request is not None:
                     request.abandon()
 
-    async def read_many(self, index: Index, tails: Sequence[bytes], operation: str) -> list[list[list[Any]]]:
-        """The rows that each of many reads finds, in their order; raises the first error among them."""
-        found: list[list[list[Any]]] = []
-        for chunk, request in await self._exchange_many(self.reader, index, tails):
-            if request is not None and request.failure is None:
-                try:
-                    found += self._rows_of_each(request, index, operation)
-                    continue
-                except ProtocolError as error:
-                    garbled(request, index, operation, error, changes=False)
-            deaths = int(request is not None and request.sent_lines > 0)
-            found += await self._read_chunk(index, chunk, operation, deaths)
-        return found
 
-    async def insert_many(self, index: Index, tails: Sequence[bytes], operation: str) -> list[int | HandlerSocketError | None]:
-        """The outcome of each of many inserts, in their order: the generated id, or None, or the error."""
-        outcomes: list[int | HandlerSocketError | None] = []
-        for chunk, request in await self._exchange_many(self.writer, index, tails):
-            if request is None or (request.failure is not None and request.sent_lines == 0):
-                try:
-                    request = await self._exchange(self.writer, index, chunk, changes=True)
-                except HandlerSocketError as error:
-                    outcomes += [error] * len(chunk)
-                    continue
-            answers = request.answers
-            for line in answers:
-                try:
-                    outcomes.append(refusal_of(request, line, index, operation) or parse_number(line) or None)
-                except ProtocolError as error:
-                    outcomes.append(garbled(request, index, operation, error, changes=True))
-            for number in range(len(answers), len(chunk)):
-                outcomes.append(failure_of(request, index, operation, changes=number < request.sent_lines))
-        return outcomes
+def _raise_refusal(request: Request, index: Index, operation: str) -> None:
+    """Raises the first error among a request's answers."""
+    for line in request.answers:
+        error = refusal_of(request, line, index, operation)
+        if error is not None:
+            raise error
 
 
 class Table:
@@ -264,24 +474,28 @@ class Table:
                 raise TypeError(f"a filter names its column, not {name!r}")
         key = (index.db, tuple(map(str, names)))
         if key not in self._filtered:
+            if len(self._filtered) >= MAX_HANDLES:
+                self._filtered.clear()
             self._filtered[key] = Index(index.db, index.table, index.columns, index.name, key[1])
         return self._filtered[key]
 
     def _named(self, rows: list[list[Any]]) -> list[Row]:
-        return [list(zip(self._index.columns, row, strict=True)) for row in rows]
+        columns = self._index.columns
+        return [list(zip(columns, row, strict=True)) for row in rows]
 
     async def get(self, value: Value) -> Row:
         """The row whose index begins with ``value``, or ``[]``. See :meth:`Manager.get`."""
         index = self._index
         rows = await self._caller.read(index, get_tail(self._caller.codec.encode(value)), "get")
-        return list(zip(index.columns, rows[0], strict=True)) if rows else []
+        return list(zip(index.columns, rows[0])) if rows else []  # noqa: B905  (parse_rows has seen to it)
 
     async def get_many(self, values: Sequence[Value]) -> list[Row]:
         """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
         index = self._index
         tails = [get_tail(token) for token in self._caller.codec.encode_all(values)]
         found = await self._caller.read_many(index, tails, "get_many")
-        return [list(zip(index.columns, rows[0], strict=True)) if rows else [] for rows in found]
+        columns = index.columns
+        return [list(zip(columns, rows[0], strict=True)) if rows else [] for rows in found]
 
     async def insert_many(self, rows: Sequence[Sequence[Value]]) -> list[int | HandlerSocketError | None]:
         """Inserts rows of one value per field, each with an outcome of its own. See :meth:`Manager.insert_many`."""
@@ -307,7 +521,8 @@ class Table:
     async def insert(self, values: Sequence[Value]) -> int | None:
         """Inserts a row, one value per field. See :meth:`Manager.insert`."""
         tail = insert_tail(self._write_index, self._caller.codec, values)
-        return await self._caller.write(self._write_index, tail, "insert", parse_number) or None
+        repeat = "insert" in self._caller.retry.repeat_writes
+        return await self._caller.write(self._write_index, tail, "insert", parse_number, repeat=repeat) or None
 
     async def _modify(
         self,
@@ -329,8 +544,9 @@ class Table:
             index, self._caller.codec, operation, values, modify_operation, modify_values, limit, offset, in_, filters
         )
         if not return_original:
-            return await self._caller.write(index, tail, name, parse_number)
-        return await self._caller.write(index, tail, name, lambda line: parse_rows(line, index.width, self._caller.codec))
+            repeat = name in self._caller.retry.repeat_writes
+            return await self._caller.write(index, tail, name, parse_number, repeat=repeat)
+        return await self._caller.write(index, tail, name, lambda line: parse_rows(line, index, self._caller.codec))
 
     async def update(
         self,
@@ -417,21 +633,55 @@ class Manager:
     def __init__(self, caller: _Caller, write_databases: Mapping[str, str]) -> None:
         self._caller = caller
         self._write_databases = dict(write_databases)
-        self._tables: dict[tuple[str, str, tuple[str, ...], str | None], Table] = {}
+        self._tables: dict[tuple[str, str, tuple[str, ...] | None, str | None, Columns | None], Table] = {}
 
     def __repr__(self) -> str:
         return f"<Manager reads {self._caller.reader!r} writes {self._caller.writer!r}>"
 
-    def table(self, db: str, table: str, fields: Sequence[str], index_name: str | None = None) -> Table:
-        """A handle on one table through one index. Nothing is sent; asking again for the same gives the same handle."""
+    @overload
+    def table(self, db: str, table: str, fields: Sequence[str], index_name: str | None = None) -> Table: ...
+
+    @overload
+    def table(
+        self, db: str, table: str, fields: Sequence[str] | None = None, index_name: str | None = None, *, columns: Columns
+    ) -> DeclaredTable: ...
+
+    def table(
+        self,
+        db: str,
+        table: str,
+        fields: Sequence[str] | None = None,
+        index_name: str | None = None,
+        *,
+        columns: Columns | None = None,
+    ) -> Table:
+        """A handle on one table through one index. Nothing is sent; asking again for the same gives the same handle.
+
+        With ``columns`` it checks every value before it is sent and gives back Python types: see :class:`DeclaredTable`.
+        ``fields`` may then be None for all columns but invisible and generated ones.
+        """
         if isinstance(fields, str):
             raise TypeError("fields must be a list of column names, not one str")
-        key = (db, table, tuple(fields), index_name)
+        if fields is None and columns is None:
+            raise TypeError("fields must be a list of column names, or columns must declare them")
+        key = (db, table, None if fields is None else tuple(fields), index_name, columns)
         handle = self._tables.get(key)
         if handle is None:
-            handle = Table(self._caller, db, self._write_databases.get(db, db), table, fields, index_name)
+            handle = self._new_table(*key)
+            if len(self._tables) >= MAX_HANDLES:
+                self._tables.clear()
             self._tables[key] = handle
         return handle
+
+    def _new_table(
+        self, db: str, table: str, fields: Sequence[str] | None, index_name: str | None, columns: Columns | None
+    ) -> Table:
+        write_db = self._write_databases.get(db, db)
+        if columns is None:
+            return Table(self._caller, db, write_db, table, fields or (), index_name)
+        from .declared import DeclaredTable  # it builds on this module
+
+        return DeclaredTable(self._caller, db, write_db, table, fields, index_name, columns)
 
     def statistics(self) -> Statistics:
         """How the servers are doing now. Costs little; meant to be asked every few seconds."""
@@ -508,7 +758,8 @@ class Manager:
     ) -> int | None:
         """Inserts a row of ``(field, value)`` pairs (at most 32); returns the id that the server generated, if it did.
 
-        A nullable column that is left out gets 0 or ``""``, not its default: name each and give None.
+        A nullable column that is left out gets its DEFAULT if that is a literal, otherwise 0 or ``""`` instead of NULL: name
+        each and give None.
         """
         handle = self.table(db, table, tuple([name for name, _ in fields]), index_name)
         return await handle.insert([value for _, value in fields])
@@ -616,6 +867,7 @@ async def open_manager(
     retry: RetryPolicy | None = None,
     encoding: str | None = "utf-8",
     write_databases: Mapping[str, str] | None = None,
+    instruments: Iterable[Instrument] = (),
     connect: Connect = connect,
 ) -> AsyncIterator[Manager]:
     """Opens a :class:`Manager` for the block: ``async with open_manager() as hs:``.
@@ -631,18 +883,22 @@ async def open_manager(
       retry: how long to go on when servers fail.
       encoding: the character set of the columns; None gives values as bytes.
       write_databases: sends what is written to one database to another: ``{"drill": "drill_wt"}``.
+      instruments: are told what happens, see :class:`Instrument`.
       connect: how to reach a server; tests put servers of their own here.
 
     Nothing is connected before the first operation. Leaving the block closes everything: no task and no socket is left, and
     requests still in flight fail. Raises TypeError or ValueError for settings that cannot work.
     """
     codec = Codec(encoding)
+    observers = Instruments(instruments)
 
     def pool(servers: Servers, secret: str | None) -> AbstractAsyncContextManager[Pool]:
-        return open_pool(servers, secret=secret, timeout=timeout, connections=connections, connect=connect)
+        return open_pool(
+            servers, secret=secret, timeout=timeout, connections=connections, connect=connect, instruments=observers
+        )
 
     async with (
         pool(DEFAULT_READ_SERVERS if read_servers is None else read_servers, read_secret) as reader,
         pool(DEFAULT_WRITE_SERVERS if write_servers is None else write_servers, write_secret) as writer,
     ):
-        yield Manager(_Caller(reader, writer, codec, retry or RetryPolicy()), write_databases or {})
+        yield Manager(_Caller(reader, writer, codec, retry or RetryPolicy(), observers), write_databases or {})

@@ -28,7 +28,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from .exceptions import DecodingError, ProtocolError
 
@@ -47,6 +47,8 @@ MAX_KEY_VALUES = 31
 MAX_INSERT_VALUES = 32
 #: Limit and offset are added up in 32 bits by the server and wrap around.
 MAX_ROWS = 2**32 - 1
+#: Lists of so many values or answers are worth a look at all of them at once.
+BULK = 16
 #: A line of answer that grows beyond this is taken for a stream of garbage.
 MAX_ANSWER_BYTES = 1 << 30
 
@@ -149,24 +151,34 @@ class Codec:
 
     def encode(self, value: Value) -> bytes:
         """The token of a value. Raises TypeError or ValueError for what cannot be one."""
+        if type(value) is int and self._ascii_based:
+            return b"%d" % value
         if isinstance(value, str):
             if self._ascii_based and value.isprintable():
                 return value.encode(self._out)
             return escape(value.encode(self._out))
         if value is None:
             return NULL
-        if isinstance(value, bytes | bytearray):
+        if isinstance(value, (bytes, bytearray)):
             return escape(bytes(value))
         text = _number_text(value)
         return text.encode() if self._ascii_based else escape(text.encode(self._out))
 
     def encode_all(self, values: Iterable[Value]) -> list[bytes]:
         """The tokens of several values."""
-        if isinstance(values, str | bytes | bytearray):
+        if isinstance(values, (str, bytes, bytearray)):
             raise TypeError(f"values must be a list of values, not one {type(values).__name__}")
+        if not isinstance(values, (list, tuple)):
+            values = list(values)
+        if len(values) >= BULK and self._ascii_based:
+            kinds = set(map(type, values))
+            if kinds == {int}:
+                return [b"%d" % value for value in values]  # type: ignore[str-format]
+            if kinds == {str} and "".join(values).isprintable():  # type: ignore[arg-type]
+                return "\n".join(values).encode(self._out).split(b"\n")  # type: ignore[arg-type]
         return [self.encode(value) for value in values]
 
-    def decode(self, answer: bytes) -> list[str | None] | list[bytes | None] | list[str | bytes | None]:
+    def decode(self, answer: bytes) -> list[Any]:
         """The values in a run of tokens, that is, in the part of an answer behind its header.
 
         Raises DecodingError when they are no text in the encoding.
@@ -177,10 +189,9 @@ class Codec:
             if self._ascii_based:
                 # One decode for the whole answer: TAB and the escapes are the same characters in text and bytes.
                 text = answer.decode(self._out)
-                tokens: list[str | None] = text.split("\t")  # type: ignore[assignment]
                 if "\0" in text or "\x01" in text:
-                    tokens = [None if t == "\0" else _unescape_text(t) for t in text.split("\t")]
-                return tokens
+                    return [None if t == "\0" else _unescape_text(t) for t in text.split("\t")]
+                return text.split("\t")
             return [None if t == NULL else unescape(t).decode(self._out) for t in answer.split(b"\t")]
         except UnicodeDecodeError as error:
             raise DecodingError(
@@ -188,6 +199,15 @@ class Codec:
                 "the encoding must be that of the columns, and encoding=None gives bytes",
                 answer,
             ) from error
+
+    def plain_text(self, answers: bytes) -> str | None:
+        """``answers`` decoded at once when that gives each value in it as it is; otherwise None: look at each by itself."""
+        if not self._ascii_based or self.encoding is None or b"\0" in answers or b"\x01" in answers:
+            return None
+        try:
+            return answers.decode(self._out)
+        except UnicodeDecodeError:
+            return None
 
 
 # ---- requests ---------------------------------------------------------------------------------------------------------
@@ -241,9 +261,10 @@ class Index:
     Attributes:
       open_tail: the request that opens it, behind ``P TAB id``.
       width: the number of columns.
+      no_row, row_head: an answer without a row, and what an answer with rows begins with.
     """
 
-    __slots__ = ("columns", "db", "filter_columns", "name", "open_tail", "table", "width")
+    __slots__ = ("columns", "db", "filter_columns", "name", "no_row", "open_tail", "row_head", "table", "width")
 
     def __init__(
         self,
@@ -260,6 +281,8 @@ class Index:
         self.name = name
         self.filter_columns = tuple(filter_columns)
         self.width = len(self.columns)
+        self.no_row = b"0\t%d" % self.width
+        self.row_head = self.no_row + b"\t"
 
     def __repr__(self) -> str:
         return f"<Index {self.db}.{self.table} {self.name or 'PRIMARY'} ({', '.join(self.columns)})>"
@@ -313,13 +336,13 @@ def find_modify_tail(
     """A find, and what to do to the rows found: one value per column of the index, none for a delete."""
     if modify_operation not in MODIFY_OPERATIONS:
         raise ValueError(f"modify_operation must be one of {_listed(MODIFY_OPERATIONS)}, not {modify_operation!r}")
-    tokens = codec.encode_all(modify_values)
+    tokens = codec.encode_all(modify_values) if modify_values else []
     expected = 0 if modify_operation[0] == "D" else index.width
     if len(tokens) != expected:
         # The server would write the empty string into the rest, or add 0 to it, which mangles text and fractions.
         raise ValueError(f"{modify_operation!r} takes {expected} values, one per column, not {len(tokens)}")
     search = _search(index, codec, operation, values, limit, offset, in_, filters)
-    return b"\t".join([search, modify_operation.encode(), *tokens]) + b"\n"
+    return b"\t".join((search, modify_operation.encode(), *tokens)) + b"\n"
 
 
 def _listed(operations: Iterable[str]) -> str:
@@ -349,10 +372,13 @@ def _search(
     if not 0 < len(tokens) <= MAX_KEY_VALUES:
         raise ValueError(f"values must hold 1 to {MAX_KEY_VALUES} values of the key, not {len(tokens)}")
     conditions += [_filter(index, codec, condition) for condition in filters]
-    return b"".join([b"\t%b\t%d\t" % (operation.encode(), len(tokens)), b"\t".join(tokens), _limit(limit, offset), *conditions])
+    key = b"\t".join(tokens)
+    return b"\t%b\t%d\t%b%b%b" % (operation.encode(), len(tokens), key, _limit(limit, offset), b"".join(conditions))
 
 
 def _limit(limit: int, offset: int) -> bytes:
+    if type(limit) is type(offset) is int and 0 <= limit <= 1 and not offset:
+        return b"\t1\t0"
     for what, number in (("limit", limit), ("offset", offset)):
         if not isinstance(number, int) or isinstance(number, bool):
             raise TypeError(f"{what} must be an int, not {type(number).__name__}")
@@ -457,23 +483,51 @@ def _payload(line: bytes) -> tuple[int, bytes | None]:
     return int(header[2]), line[header.end() :] if line[header.end() - 1] == 0x09 else None
 
 
-def parse_rows(line: bytes, width: int, codec: Codec) -> list[list[object]]:
-    """The rows of a find's success on an index of ``width`` columns, each a list of values."""
-    columns, payload = _payload(line)
-    if columns != width:
-        raise ProtocolError(f"an answer of {columns} columns where {width} were asked for: {_excerpt(line)}")
-    if payload is None:
-        return []
-    values: Sequence[object] = codec.decode(payload)
+def parse_rows(line: bytes, index: Index, codec: Codec) -> list[list[Any]]:
+    """The rows of a find's success, each a list of values."""
+    if not line.startswith(index.row_head):
+        columns, payload = _payload(line)
+        if columns != index.width:
+            raise ProtocolError(f"an answer of {columns} columns where {index.width} were asked for: {_excerpt(line)}")
+        if payload is None:
+            return []
+    values: list[Any] = codec.decode(line[len(index.row_head) :])
+    width = index.width
     if len(values) == width:
-        return [list(values)]
+        return [values]
     if len(values) % width:
         raise ProtocolError(f"an answer of {len(values)} values in rows of {width}: {_excerpt(line)}")
-    return [list(values[start : start + width]) for start in range(0, len(values), width)]
+    return [values[start : start + width] for start in range(0, len(values), width)]
+
+
+def all_succeeded(lines: Sequence[bytes]) -> bool:
+    """Whether every one of the answers is a success; quick for many."""
+    answers = b"\n".join(lines)
+    return answers.startswith(b"0\t") and answers.count(b"\n0\t") == len(lines) - 1
+
+
+def parse_each(lines: Sequence[bytes], index: Index, codec: Codec) -> list[list[list[Any]]]:
+    """The rows in each of many finds' successes. One decoding for all of them where they are plain text."""
+    text = codec.plain_text(b"\n".join(lines)) if len(lines) >= BULK else None
+    if text is None:
+        return [parse_rows(line, index, codec) for line in lines]
+    # 0, columns, and the values of one row.
+    length, width = index.width + 2, str(index.width)
+    found: list[list[list[Any]]] = []
+    for line, tokens in zip(lines, [answer.split("\t") for answer in text.split("\n")], strict=True):
+        if len(tokens) == length and tokens[1] == width and tokens[0] == "0":
+            found.append([tokens[2:]])
+        else:
+            found.append(parse_rows(line, index, codec))
+    return found
 
 
 def parse_number(line: bytes) -> int:
     """The number that a modification's success carries (rows), or an insert's (generated id; 0 without one)."""
+    if line == b"0\t1":
+        return 0
+    if line == b"0\t1\t1":
+        return 1
     columns, payload = _payload(line)
     if payload is None:
         return 0

@@ -8,15 +8,17 @@ without I/O, which connection serves the next request; everything that takes tim
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import trio
 
+from ._instrument import Instrument, Instruments
 from ._transport import Server, Transport, connect
 from .connection import Connection, Request
 from .exceptions import (
@@ -45,8 +47,17 @@ SHORTEST_PAUSE = 0.02
 #: Seconds for which a less preferred group is not yet asked while the preferred one is only just being (re)connected.
 GRACE = 0.25
 
+#: Seconds for which a server that turns requests away is not asked while another may: from the first to the longest, doubling.
+FIRST_SHUNNING = 0.1
+LONGEST_SHUNNING = 1.0
+
+#: The answer of a server that is ``read_only``, whose writer lock is held, or that is shutting down (to reads, too): it did
+#: nothing.
+_CANNOT_LOCK = (1, "lock_tables")
+
 AnyServer: TypeAlias = Server | tuple[str, str] | tuple[str, str, int | None] | tuple[str, str, int | None, float | None]
-Servers: TypeAlias = Sequence[AnyServer] | Sequence[Sequence[AnyServer]]
+#: Equals that share the load, or groups of them in order of preference; one list does not mix the two.
+Servers: TypeAlias = Sequence[AnyServer | Sequence[AnyServer]]
 Connect: TypeAlias = Callable[[Server], Awaitable[Transport]]
 
 
@@ -119,6 +130,8 @@ class ServerStatistics:
     """How often a connection was made and the server answered on it."""
     failed_attempts: int
     """How often that was tried in vain."""
+    refusing: bool
+    """True while others are asked because it answered ``lock_tables``; it is tried again every second."""
     last_error: str | None
     """Why the last attempt failed or the last connection ended; None when nothing ever went wrong."""
 
@@ -132,18 +145,23 @@ class _Link:
       failed_attempts: how many attempts to connect have failed so far.
       connected: how many have not.
       answered: how many answers came on earlier connections.
+      refusing: True for a while after it answered that it cannot lock tables.
       hopeful: True while the outcome of a first attempt is open; a preferred group is worth waiting for then.
     """
 
     def __init__(self, pool: Pool, server: Server) -> None:
         self.pool = pool
         self.server = server
+        self.peer = str(server)
         self.connection: Connection | None = None
         self.error: BaseException | None = None
         self.failed_attempts = 0
         self.connected = 0
         self.answered = 0
         self.hopeful = True
+        self.refusing = False
+        self._shunning = FIRST_SHUNNING
+        self._shunned_until = -math.inf
         self._wanted = trio.Event()
 
     def __repr__(self) -> str:
@@ -186,6 +204,22 @@ class _Link:
         """Somebody waits for this server: try it now."""
         self._wanted.set()
 
+    @property
+    def flaw(self) -> int:
+        """0 for a server fit for use, 1 for one that stalls, 2 for one that would refuse. Greater is worse."""
+        if self.refusing:
+            return 2
+        return int(self.connection is not None and self.connection.stalled)
+
+    async def shun(self) -> None:
+        """Keeps requests away from a server that refuses them, for a moment; the first one afterwards tries it again."""
+        again = trio.current_time() - self._shunned_until < 2 * LONGEST_SHUNNING
+        self._shunning = min(self._shunning * 2, LONGEST_SHUNNING) if again else FIRST_SHUNNING
+        await trio.sleep(self._shunning)
+        self._shunned_until = trio.current_time()
+        self.refusing = False
+        self.pool.changed()
+
     async def _connect(self) -> Connection | None:
         transport: Transport | None = None
         error: BaseException
@@ -193,8 +227,12 @@ class _Link:
             with trio.fail_after(self.timeout):
                 transport = await self.pool.connect(self.server)
                 connection = Connection(
-                    transport, str(self.server), timeout=self.timeout, on_closed=self._closed,
-                )  # fmt: skip
+                    transport,
+                    str(self.server),
+                    timeout=self.timeout,
+                    on_closed=self._closed,
+                    on_changed=self._connection_changed,
+                )
                 await connection.authenticate(self.pool.secret if self.server.secret is None else self.server.secret)
             if not self.pool.resumed.is_set():
                 return None
@@ -202,6 +240,7 @@ class _Link:
             self.connected += 1
             self.hopeful = False
             logger.info("%s: connected", self.server)
+            self.pool.instruments.call("connection_up", str(self.server))
             self.pool.changed()
             transport = None
             return connection
@@ -216,6 +255,7 @@ class _Link:
                 transport.close()
         # The first failure is news, those of the probes behind it are not.
         logger.log(logging.WARNING if self.hopeful else logging.DEBUG, "%s: cannot connect: %s", self.server, _reason(error))
+        self.pool.instruments.call("connect_failed", str(self.server), error)
         self.error = error
         self.failed_attempts += 1
         self.hopeful = False
@@ -241,7 +281,17 @@ class _Link:
             self.hopeful = not connection.fruitless
             self.failed_attempts += connection.fruitless
             logger.info("%s: connection lost: %s", self.server, connection.reason)
+            self.pool.instruments.call("connection_down", str(self.server), connection.reason)
             self.pool.changed()
+
+    def _connection_changed(self, connection: Connection) -> None:
+        if connection.worn and self.connection is connection:
+            self.retire()
+        self.pool.changed()
+
+
+def _load(connection: Connection) -> int:
+    return connection.load
 
 
 class Pool:
@@ -260,6 +310,7 @@ class Pool:
         timeout: float,
         connections: int,
         connect: Connect = connect,
+        instruments: Instruments | None = None,
         rng: random.Random | None = None,
     ) -> None:
         if not timeout > 0:
@@ -271,6 +322,7 @@ class Pool:
         self.secret = secret
         self.timeout = timeout
         self.connect = connect
+        self.instruments = instruments or Instruments()
         self.random = rng or random.Random()
         self.resumed = trio.Event()
         self.resumed.set()
@@ -283,6 +335,7 @@ class Pool:
         self._nursery = nursery
         self.used = False
         self._live: deque[Connection] = deque()
+        self._in_use: frozenset[str] = frozenset()
         self._waiting = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
@@ -291,40 +344,68 @@ class Pool:
     # ---- deciding
 
     def choose(self) -> Connection | None:
-        """The connection for the next request: the least loaded of the first group that has one, a stalled one last.
-
-        None when no server is known to be usable now.
-        """
+        """The connection for the next request: the least loaded of those that serve now, or None when there is none."""
         live = self._live
         if len(live) == 1:
             return live[0]
-        best: Connection | None = None
-        best_load = 0
         live.rotate(1)  # equals take turns
-        for connection in live:
-            load = connection.load + (1 << 30 if connection.stalled else 0)
-            if best is None or load < best_load:
-                best, best_load = connection, load
-        return best
+        return min(live, key=_load, default=None)
+
+    def choose_other(self, connection: Connection) -> Connection | None:
+        """The least loaded connection to another server, in the most preferred group that has one fit for use."""
+        for group in self.groups:
+            others = [link.connection for link in group if link.connection and not link.flaw and link.peer != connection.peer]
+            if others:
+                return min(others, key=_load)
+        return None
+
+    def refused(self, request: Request) -> bool:
+        """Keeps further requests away from the server that turned this one away, and says whether another is to be asked."""
+        if self.closed:
+            return False
+        for link in self._links():
+            if link.peer == request.connection.peer and not link.refusing:
+                link.refusing = True
+                self._nursery.start_soon(link.shun)
+        self.changed()
+        return any(link.connection in self._live and not link.refusing for link in self._links())
+
+    def _links(self) -> list[_Link]:
+        return [link for group in self.groups for link in group]
 
     def changed(self) -> None:
-        """A link came up, went down or failed: decide anew who serves, and let those look who wait."""
+        """Something happened to a link: decide anew who serves, and let those look who wait."""
         self._live = deque(self._usable())
+        if self.instruments:
+            in_use = frozenset(connection.peer for connection in self._live)
+            if in_use != self._in_use:
+                self._in_use = in_use
+                self.instruments.call("failover", tuple(sorted(in_use)))
         self._waiting.unpark_all()
 
     def _usable(self) -> list[Connection]:
+        """The connections of the first group with a server fit for use. Without one, those to the least flawed servers."""
+        flawed: dict[int, list[Connection]] = {1: [], 2: []}
         for group in self.groups:
-            usable = [link.connection for link in group if link.connection is not None]
-            if usable or any(link.hopeful for link in group):
-                return usable
-        return []
+            # Per server, not per connection: what stalls one connection to it mostly stalls the others too.
+            flaws: dict[str, int] = {}
+            for link in group:
+                flaws[link.peer] = max(link.flaw, flaws.get(link.peer, 0))
+            connected = [(flaws[link.peer], link.connection) for link in group if link.connection is not None]
+            fit = [connection for flaw, connection in connected if not flaw]
+            if fit:
+                return fit
+            for flaw, connection in connected:
+                flawed[flaw].append(connection)
+            if any(link.hopeful for link in group):
+                break
+        return flawed[1] or flawed[2]
 
     def statistics(self) -> tuple[ServerStatistics, ...]:
         """How every server is doing, in the order of preference."""
         links: dict[Server, list[_Link]] = {}
-        for group in self.groups:
-            for link in group:
-                links.setdefault(link.server, []).append(link)
+        for link in self._links():
+            links.setdefault(link.server, []).append(link)
         return tuple(self._statistics_of(server, its_links) for server, its_links in links.items())
 
     def _statistics_of(self, server: Server, links: list[_Link]) -> ServerStatistics:
@@ -338,6 +419,7 @@ class Pool:
             answers=sum(link.answered for link in links) + sum(connection.answered for connection in connections),
             connected=sum(link.connected for link in links),
             failed_attempts=sum(link.failed_attempts for link in links),
+            refusing=any(link.refusing for link in links),
             last_error=errors[-1] if errors else None,
         )
 
@@ -345,9 +427,8 @@ class Pool:
 
     def renew(self) -> None:
         """Replaces every connection by a new one, on which no index is open yet; what is under way is still answered."""
-        for group in self.groups:
-            for link in group:
-                link.retire()
+        for link in self._links():
+            link.retire()
         self.changed()
 
     def close(self) -> None:
@@ -386,17 +467,19 @@ class Pool:
 
     async def submit(self, index: Index, tails: Sequence[bytes]) -> Request:
         """Like ``execute``, but returns as soon as the request is on its way; the caller waits for it, or abandons it."""
-        await trio.lowlevel.checkpoint_if_cancelled()  # a caller that is cancelled already sends nothing
-        connection = self.choose()
-        if connection is None:
-            connection = await self._acquire()
+        connection = await self.acquire()
         request = Request(len(tails))
         connection.submit(request, index, tails)
         return request
 
-    async def _acquire(self) -> Connection:
+    async def acquire(self) -> Connection:
+        """The connection for the next request; submit it before anything else happens. Raises as ``execute`` does."""
+        await trio.lowlevel.checkpoint_if_cancelled()  # a caller that is cancelled already sends nothing
+        return self.choose() or await self._wait_for_server()
+
+    async def _wait_for_server(self) -> Connection:
         """Waits until a server is usable, or until each of them has failed once more."""
-        links = [link for group in self.groups for link in group]
+        links = self._links()
         if not self.used and not self.closed:
             self.used = True
             for link in links:
@@ -465,6 +548,15 @@ def refusal_of(request: Request, line: bytes, index: Index, operation: str) -> O
     return operational_error(*error, context=f"{request.connection.peer}: {operation} {index.db}.{index.table}")
 
 
+def turned_away(request: Request, *, changes: bool) -> bool:
+    """Whether another server may be asked instead: this one answered that it cannot lock tables.
+
+    For a write all answers must say so, which proves that nothing was done; a read can be repeated as a whole.
+    """
+    some_or_all = all if changes else any
+    return request.failure is None and some_or_all(request.error(line) == _CANNOT_LOCK for line in request.answers)
+
+
 def answer_of(request: Request, index: Index, operation: str, *, changes: bool) -> bytes:
     """The one answer of a request of one line, if it is a success; raises the error that it is otherwise."""
     if request.failure is not None:
@@ -480,7 +572,7 @@ def garbled(request: Request, index: Index, operation: str, error: ProtocolError
     """The error for the caller of a request whose answer makes no sense; its connection cannot be trusted any more."""
     request.connection.invalidate(error)
     request.failure = error
-    request.answers = []
+    request.answers = ()
     request.sent_lines = request.lines
     return failure_of(request, index, operation, changes=changes)
 
@@ -504,15 +596,81 @@ async def background_nursery() -> AsyncIterator[trio.Nursery]:
 
 @asynccontextmanager
 async def open_pool(
-    servers: Servers, *, secret: str | None, timeout: float, connections: int, connect: Connect
+    servers: Servers,
+    *,
+    secret: str | None,
+    timeout: float,
+    connections: int,
+    connect: Connect,
+    instruments: Instruments,
 ) -> AsyncIterator[Pool]:
     """A :class:`Pool` for the block. Afterwards no task and no socket of it is left, and using it is a ConnectionError."""
     async with background_nursery() as nursery:
-        pool = Pool(nursery, servers, secret=secret, timeout=timeout, connections=connections, connect=connect)
+        pool = Pool(
+            nursery,
+            servers,
+            secret=secret,
+            timeout=timeout,
+            connections=connections,
+            connect=connect,
+            instruments=instruments,
+        )
         try:
             yield pool
         finally:
             pool.close()
+
+
+class Find(NamedTuple):
+    """A ``find`` for ``execute_many``; the arguments are that method's."""
+
+    index_id: int
+    operation: str
+    values: Sequence[Value]
+    limit: int = 0
+    offset: int = 0
+    in_: tuple[int, Sequence[Value]] | None = None
+    filters: Sequence[Filter] = ()
+
+
+class Insert(NamedTuple):
+    """An ``insert`` for ``execute_many``."""
+
+    index_id: int
+    values: Sequence[Value]
+
+
+class FindModify(NamedTuple):
+    """A ``find_modify`` for ``execute_many``."""
+
+    index_id: int
+    operation: str
+    values: Sequence[Value]
+    modify_operation: str
+    modify_values: Sequence[Value] = ()
+    limit: int = 0
+    offset: int = 0
+    in_: tuple[int, Sequence[Value]] | None = None
+    filters: Sequence[Filter] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A request made ready: what to send, and what to make of the answer."""
+
+    index: Index
+    tail: bytes
+    operation: str
+    changes: bool
+    parse: Callable[[bytes], Any]
+
+    def result(self, request: Request) -> Any:
+        """What its caller gets; raises ConnectionError, OperationalError or DecodingError."""
+        line = answer_of(request, self.index, self.operation, changes=self.changes)
+        try:
+            return self.parse(line)
+        except ProtocolError as error:
+            raise garbled(request, self.index, self.operation, error, changes=self.changes) from error
 
 
 class ReadSocket:
@@ -604,14 +762,46 @@ class ReadSocket:
         server's refusal, ValueError and TypeError for what cannot be sent. A checkpoint; cancellation leaves nothing
         behind.
         """
-        index = self._index(index_id)
-        tail = find_tail(index, self._codec, operation, values, limit, offset, in_, filters)
-        request = await self._pool.execute(index, (tail,))
-        line = answer_of(request, index, "find", changes=False)
+        return cast("list[list[object]]", await self._execute(Find(index_id, operation, values, limit, offset, in_, filters)))
+
+    async def execute_many(self, requests: Sequence[Find | Insert | FindModify]) -> list[Any]:
+        """Sends requests as one pipeline to one server, which carries them out in their order.
+
+        Gives each one's result in their order: what the method of that name returns, or the HandlerSocketError that it would
+        raise. Not a transaction: an error stops nothing behind it. Raises TypeError and ValueError before anything is sent,
+        ConnectionError and AuthenticationError, with nothing sent, when no server is usable. A checkpoint; a cancelled call
+        may have carried out any of the requests.
+        """
+        jobs = [self._job(request) for request in requests]
+        results: list[Any] = []
+        connection = await self._pool.acquire()
+        under_way: deque[Request] = deque()
         try:
-            return parse_rows(line, index.width, self._codec)
-        except ProtocolError as error:
-            raise garbled(request, index, "find", error, changes=False) from error
+            for number, job in enumerate(jobs, 1):
+                request = Request()
+                under_way.append(request)
+                connection.submit(request, job.index, (job.tail,), more=number < len(jobs))
+            for job in jobs:
+                await under_way[0].wait()
+                try:
+                    results.append(job.result(under_way.popleft()))
+                except HandlerSocketError as error:
+                    results.append(error)
+            return results
+        finally:
+            for request in under_way:
+                request.abandon()
+
+    async def _execute(self, request: Find | Insert | FindModify) -> Any:
+        job = self._job(request)
+        return job.result(await self._pool.execute(job.index, (job.tail,)))
+
+    def _job(self, request: Find | Insert | FindModify) -> _Job:
+        if not isinstance(request, Find):
+            raise TypeError(f"a socket for reads carries out trio_hs.Find, not {request!r}")
+        index = self._index(request.index_id)
+        tail = find_tail(index, self._codec, *request[1:])
+        return _Job(index, tail, "find", False, lambda line: parse_rows(line, index, self._codec))
 
 
 class WriteSocket(ReadSocket):
@@ -620,17 +810,12 @@ class WriteSocket(ReadSocket):
     async def insert(self, index_id: int, values: Sequence[Value]) -> int | None:
         """Inserts a row of one value per field of the index; returns the id that the server generated, if it did.
 
-        A nullable column that is no field gets 0 or ``""``, not its default: name every nullable column and send None.
+        A nullable column that is no field gets its DEFAULT if that is a literal, otherwise 0 or ``""`` instead of NULL: name
+        every nullable column and send None.
         Raises DuplicateKeyError and other OperationalErrors, and ConnectionError, whose ``maybe_applied`` says whether
         the row may be there all the same. A checkpoint; a cancelled insert may have been carried out.
         """
-        index = self._index(index_id)
-        request = await self._pool.execute(index, (insert_tail(index, self._codec, values),))
-        line = answer_of(request, index, "insert", changes=True)
-        try:
-            return parse_number(line) or None
-        except ProtocolError as error:
-            raise garbled(request, index, "insert", error, changes=True) from error
+        return cast("int | None", await self._execute(Insert(index_id, values)))
 
     async def find_modify(
         self,
@@ -651,16 +836,23 @@ class WriteSocket(ReadSocket):
         it the old rows come back. Not atomic: rows changed before an error stay changed. Errors and cancellation as for
         ``insert``.
         """
-        index = self._index(index_id)
-        tail = find_modify_tail(
-            index, self._codec, operation, values, modify_operation, modify_values, limit, offset, in_, filters
-        )
-        request = await self._pool.execute(index, (tail,))
-        line = answer_of(request, index, "find_modify", changes=True)
-        try:
-            return parse_rows(line, index.width, self._codec) if modify_operation[-1] == "?" else parse_number(line)
-        except ProtocolError as error:
-            raise garbled(request, index, "find_modify", error, changes=True) from error
+        request = FindModify(index_id, operation, values, modify_operation, modify_values, limit, offset, in_, filters)
+        return cast("int | list[list[object]]", await self._execute(request))
+
+    def _job(self, request: Find | Insert | FindModify) -> _Job:
+        if isinstance(request, Insert):
+            index = self._index(request.index_id)
+            tail = insert_tail(index, self._codec, request.values)
+            return _Job(index, tail, "insert", True, lambda line: parse_number(line) or None)
+        if isinstance(request, FindModify):
+            index = self._index(request.index_id)
+            tail = find_modify_tail(index, self._codec, *request[1:])
+            if request.modify_operation.endswith("?"):
+                return _Job(index, tail, "find_modify", True, lambda line: parse_rows(line, index, self._codec))
+            return _Job(index, tail, "find_modify", True, parse_number)
+        if isinstance(request, Find):
+            return super()._job(request)
+        raise TypeError(f"a request is a trio_hs.Find, Insert or FindModify, not {request!r}")
 
 
 @asynccontextmanager
@@ -671,6 +863,7 @@ async def open_read_socket(
     timeout: float = DEFAULT_TIMEOUT,
     connections: int = 1,
     encoding: str | None = "utf-8",
+    instruments: Iterable[Instrument] = (),
     connect: Connect = connect,
 ) -> AsyncIterator[ReadSocket]:
     """Opens a :class:`ReadSocket` for the block: ``async with open_read_socket([("inet", "127.0.0.1", 9998)]) as hs:``.
@@ -678,7 +871,10 @@ async def open_read_socket(
     Arguments as for :func:`trio_hs.open_manager`. Leaving the block closes every connection; requests in flight fail.
     """
     codec = Codec(encoding)
-    async with open_pool(servers, secret=secret, timeout=timeout, connections=connections, connect=connect) as pool:
+    observers = Instruments(instruments)
+    async with open_pool(
+        servers, secret=secret, timeout=timeout, connections=connections, connect=connect, instruments=observers
+    ) as pool:
         yield ReadSocket(pool, codec)
 
 
@@ -690,9 +886,13 @@ async def open_write_socket(
     timeout: float = DEFAULT_TIMEOUT,
     connections: int = 1,
     encoding: str | None = "utf-8",
+    instruments: Iterable[Instrument] = (),
     connect: Connect = connect,
 ) -> AsyncIterator[WriteSocket]:
     """Opens a :class:`WriteSocket` for the block. Like :func:`open_read_socket`, for servers' listeners for writes."""
     codec = Codec(encoding)
-    async with open_pool(servers, secret=secret, timeout=timeout, connections=connections, connect=connect) as pool:
+    observers = Instruments(instruments)
+    async with open_pool(
+        servers, secret=secret, timeout=timeout, connections=connections, connect=connect, instruments=observers
+    ) as pool:
         yield WriteSocket(pool, codec)

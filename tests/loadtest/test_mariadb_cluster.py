@@ -19,7 +19,7 @@ import msgpack
 import pytest
 import trio
 
-from loadtest import _mariadb
+from loadtest import _mariadb, _run
 from loadtest._cluster import Cluster, ClusterError, Server, open_cluster
 from loadtest._keeper import RUN_VARIABLE
 from loadtest._mariadb import create_table, execute_sql, wait_replicated
@@ -201,15 +201,15 @@ async def test_write_through_writes_replicate_and_the_standby_can_be_promoted(te
 @pytest.mark.parametrize("nth", [1, 2, 3], ids=["read port", "write port", "SQL port"])
 async def test_a_port_lost_to_another_program_is_replaced(temporary: Path, monkeypatch: pytest.MonkeyPatch, nth: int) -> None:
     monkeypatch.setattr(_mariadb, "HANDLERSOCKET_SECONDS", 1)
-    reserve, calls = _mariadb._Run.reserve_port, 0
+    reserve, calls = _run.Run.reserve_port, 0
     with socket.create_server(("127.0.0.1", 0)) as other:  # accepts, in the kernel, and never answers
 
-        def lose_one(run: _mariadb._Run) -> int:
+        def lose_one(run: _run.Run) -> int:
             nonlocal calls
             calls += 1
             return int(other.getsockname()[1]) if calls == nth else reserve(run)
 
-        monkeypatch.setattr(_mariadb._Run, "reserve_port", lose_one)
+        monkeypatch.setattr(_run.Run, "reserve_port", lose_one)
         async with open_cluster("mariadb", readers=0) as cluster:
             assert calls == 6
             assert len(left_behind(temporary)) == 3  # the directory, its guardian, the second server
@@ -218,7 +218,7 @@ async def test_a_port_lost_to_another_program_is_replaced(temporary: Path, monke
 
 
 async def test_reserved_ports_are_for_servers_only(temporary: Path) -> None:
-    run = _mariadb._Run(None)
+    run = _run.Run(None)
     try:
         address = ("127.0.0.1", run.reserve_port())
         with socket.socket() as plain, pytest.raises(OSError, match="in use"):
@@ -430,7 +430,7 @@ async def test_a_missing_plugin_is_named_with_its_directory(
 
 @pytest.mark.mariadb
 async def test_too_little_disk_space_is_said(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_mariadb, "LEAST_FREE_BYTES", 1 << 60)
+    monkeypatch.setattr(_run, "LEAST_FREE_BYTES", 1 << 60)
     with pytest.raises(ClusterError, match=f"MiB free in {temporary}.*TMPDIR"):
         async with open_cluster("mariadb"):
             pass

@@ -41,7 +41,7 @@ async def connected(
     assert connection.outstanding == 0
 
 
-async def ask(connection: Connection, value: str, index: Index = INDEX) -> bytes:
+async def ask(connection: Connection, value: str = "x", index: Index = INDEX) -> bytes:
     """One request; its answer must be its own."""
     request = Request()
     connection.submit(request, index, [get_tail(value.encode())])
@@ -426,3 +426,67 @@ def test_repr_says_what_a_person_on_call_needs() -> None:
     assert repr(connection) == "<Connection 10.0.0.1:9998 usable, 0 outstanding, 0 indexes>"
     connection.invalidate(OSError("pulled the plug"))
     assert repr(connection) == "<Connection 10.0.0.1:9998 closed: pulled the plug, 0 outstanding, 0 indexes>"
+
+
+async def test_a_trickle_that_ends_no_answer_is_silence(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    server = FakeServer(nursery, answer=lambda line: None if line[:1].isdigit() else b"0\t1\n")
+    async with connected(server, timeout=3.0) as (connection, peer):
+        async with trio.open_nursery() as trickle:
+
+            async def drip() -> None:
+                peer.say(b"0\t1\t")
+                while connection.usable:
+                    await trio.sleep(0.1)
+                    peer.say(b"x")
+
+            trickle.start_soon(drip)
+            with pytest.raises(TimeoutError):
+                await ask(connection)
+        assert 3.0 <= trio.current_time() <= 3.5
+
+
+async def test_a_large_answer_on_a_slow_line_is_no_silence(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    server = FakeServer(nursery, answer=lambda line: None if line[:1].isdigit() else b"0\t1\n")
+    async with connected(server, timeout=1.0) as (connection, peer), trio.open_nursery() as slow:
+        request = Request()
+        connection.submit(request, INDEX, [get_tail(b"x")])
+
+        async def say() -> None:
+            await wait_all_tasks_blocked()
+            peer.say(b"0\t1\t")
+            for _ in range(100):
+                await trio.sleep(0.05)
+                peer.say(b"x" * 2000)
+            peer.say(b"\n")
+
+        slow.start_soon(say)
+        await request.wait()
+        assert request.failure is None
+        assert trio.current_time() > 4.9
+
+
+async def test_requests_that_are_announced_leave_in_one_call(nursery: trio.Nursery, mock_clock: MockClock) -> None:
+    server = FakeServer(nursery)
+    async with connected(server) as (connection, peer):
+        await ask(connection)
+        before = peer.transport.sends
+        requests = [Request() for _ in range(5)]
+        for number, request in enumerate(requests):
+            connection.submit(request, INDEX, [get_tail(b"%d" % number)], more=number < 4)
+        for number, request in enumerate(requests):
+            await request.wait()
+            assert request.answers == [answer(number)]
+        assert peer.transport.sends == before + 1
+
+
+async def test_a_connection_with_very_many_indexes_is_worn(
+    nursery: trio.Nursery, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_hs.connection.MAX_OPENED", 3)
+    server = FakeServer(nursery)
+    async with connected(server) as (connection, _):
+        for number in range(2):
+            await ask(connection, index=Index("d", f"t{number}", ["id"]))
+        assert not connection.worn
+        await ask(connection, index=Index("d", "t2", ["id"]))
+        assert connection.worn

@@ -467,3 +467,360 @@ async def test_an_answer_to_a_write_that_makes_no_sense(nursery: trio.Nursery, a
             await hs.insert("d", "t", [("id", 1)])
         assert caught.value.maybe_applied
         assert isinstance(caught.value.__cause__, trio_hs.ProtocolError)
+
+
+# ---- hedged reads
+
+
+async def test_a_read_is_hedged_and_the_first_answer_wins(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery, retry=RetryPolicy(hedge_after=0.02)) as (hs, fakes):
+        for number in range(4):  # both readers are connected then, and neither was slow
+            assert await hs.get("d", "t", ["id"], number) == [("id", str(number))]
+        assert len(fakes[1].requests) + len(fakes[2].requests) == 4
+        fakes[1].gate = trio.Event()
+        started = trio.current_time()
+        for number in range(10):
+            assert await hs.get("d", "t", ["id"], number) == [("id", str(number))]
+        assert trio.current_time() - started <= 10 * 0.021
+        fakes[1].gate.set()
+        await wait_all_tasks_blocked()
+        # The losers' answers went to nobody, and both connections are in order.
+        for number in range(10):
+            assert await hs.get("d", "t", ["id"], number) == [("id", str(number))]
+        assert len(fakes[1].connections) == len(fakes[2].connections) == 1
+
+
+async def test_a_hedged_read_waits_for_the_other_when_one_dies(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery, retry=RetryPolicy(hedge_after=0.02, attempts=1)) as (hs, fakes):
+        for _ in range(2):
+            await hs.get("d", "t", ["id"], 1)
+        for port in (1, 2):
+            fakes[port].gate = trio.Event()
+
+        async def one_dies_and_the_other_recovers() -> None:
+            await trio.sleep(0.1)
+            kill(fakes[1])
+            await trio.sleep(0.1)
+            fakes[2].gate.set()
+
+        nursery.start_soon(one_dies_and_the_other_recovers)
+        assert await hs.get("d", "t", ["id"], 7) == [("id", "7")]
+        assert trio.current_time() == pytest.approx(0.2, abs=0.05)
+
+
+async def test_a_hedged_request_of_death_takes_two_servers_at_most(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery, retry=RetryPolicy(hedge_after=0.02, attempts=9)) as (hs, fakes):
+        for _ in range(2):
+            await hs.get("d", "t", ["id"], 1)
+
+        def silent(line: bytes) -> bytes | None:
+            return None if line.endswith(b"poison") else echo(line)
+
+        for port in (1, 2):
+            fakes[port].answer = silent
+
+        async def both_die() -> None:
+            await trio.sleep(0.1)
+            for port in (1, 2):
+                for connection in fakes[port].open:
+                    connection.reset()
+
+        nursery.start_soon(both_die)
+        with pytest.raises(ConnectionError) as caught:
+            await hs.get("d", "t", ["id"], "poison")
+        assert not caught.value.maybe_applied
+        poisoned = [line for port in (1, 2) for line in fakes[port].requests if line.endswith(b"poison")]
+        assert len(poisoned) == 2
+
+
+async def test_a_cancelled_hedged_read_leaves_both_connections_in_order(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async with managed(nursery, retry=RetryPolicy(hedge_after=0.02)) as (hs, fakes):
+        for _ in range(2):
+            await hs.get("d", "t", ["id"], 1)
+        for port in (1, 2):
+            fakes[port].gate = trio.Event()
+        with trio.move_on_after(0.1) as scope:
+            await hs.get("d", "t", ["id"], "gone")
+        assert scope.cancelled_caught
+        for port in (1, 2):
+            fakes[port].gate.set()
+        for number in range(4):
+            assert await hs.get("d", "t", ["id"], number) == [("id", str(number))]
+        assert len(fakes[1].connections) == len(fakes[2].connections) == 1
+
+
+async def test_cancelled_hedged_reads_that_were_not_sent_are_withdrawn(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async with managed(nursery, retry=RetryPolicy(hedge_after=0.02)) as (hs, fakes):
+        for _ in range(2):
+            await hs.get("d", "t", ["id"], 1)
+        for port in (1, 2):
+            fakes[port].gate = trio.Event()
+        with trio.move_on_after(0.1):
+            async with trio.open_nursery() as callers:
+                for _ in range(3000):
+                    callers.start_soon(hs.get, "d", "t", ["id"], "gone")
+        assert [server.outstanding for server in hs.statistics().readers] == [1024, 1024]
+        for port in (1, 2):
+            fakes[port].gate.set()
+
+
+async def test_writes_are_never_hedged(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery, retry=RetryPolicy(hedge_after=0.02)) as (hs, fakes):
+        await hs.incr("d", "t", "=", ["id"], [1])
+        fakes[3].gate = trio.Event()
+        with trio.move_on_after(0.15):
+            await hs.incr("d", "t", "=", ["id"], [1])
+        assert not fakes[4].requests
+
+
+# ---- writes that may be repeated
+
+
+def die_of_the_first_request(*fakes: FakeServer, then: bytes = b"0\t1\t1\n") -> list[bytes]:
+    """Whichever gets the first request carries it out and dies before it answers; those behind it get the answer `then`.
+
+    Gives the requests, also those to come.
+    """
+    seen: list[bytes] = []
+
+    def answer(line: bytes) -> bytes | None:
+        if not line[:1].isdigit():
+            return echo(line)
+        seen.append(line)
+        if len(seen) == 1:
+            for fake in fakes:
+                if line in fake.lines:
+                    fake.connections[-1].reset()
+            return None
+        return then
+
+    for fake in fakes:
+        fake.lines.clear()
+        fake.answer = answer
+    return seen
+
+
+async def test_a_write_in_doubt_is_repeated_where_the_policy_says_so(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery, retry=RetryPolicy(repeat_writes=["update", "delete", "insert"])) as (hs, fakes):
+        calls: list[Any] = [
+            lambda: hs.update("d", "t", "=", ["id"], [1], [2]),
+            lambda: hs.delete("d", "t", "=", ["id"], [1]),
+            lambda: hs.insert("d", "t", [("id", 1)]),
+        ]
+        for call in calls:
+            seen = die_of_the_first_request(fakes[3], fakes[4])
+            assert await call() == 1
+            assert len(seen) == 2
+        never: list[Any] = [
+            lambda: hs.incr("d", "t", "=", ["id"], [1]),
+            lambda: hs.update("d", "t", "=", ["id"], [1], [2], return_original=True),
+        ]
+        for call in never:
+            seen = die_of_the_first_request(fakes[3], fakes[4])
+            with pytest.raises(ConnectionError) as caught:
+                await call()
+            assert caught.value.maybe_applied
+            assert len(seen) == 1
+
+
+async def test_a_refusal_after_a_doubt_does_not_settle_it(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """The row that a repeated insert finds may be its own."""
+    async with managed(nursery, retry=RetryPolicy(repeat_writes=["insert"])) as (hs, fakes):
+        die_of_the_first_request(fakes[3], fakes[4], then=b"1\t1\t121\n")
+        with pytest.raises(ConnectionError) as caught:
+            await hs.insert("d", "t", [("id", 1)])
+        assert caught.value.maybe_applied
+        assert isinstance(caught.value.__cause__, trio_hs.DuplicateKeyError)
+
+
+async def test_a_doubt_stays_when_no_server_can_be_had_afterwards(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery, retry=RetryPolicy(repeat_writes=["update"])) as (hs, fakes):
+        fakes[4].refuses = REFUSED
+        await hs.update("d", "t", "=", ["id"], [1], [2])
+
+        def die(line: bytes) -> bytes | None:
+            kill(fakes[3])
+            return None
+
+        fakes[3].answer = die
+        with pytest.raises(ConnectionError) as caught:
+            await hs.update("d", "t", "=", ["id"], [1], [2])
+        assert caught.value.maybe_applied
+
+
+@pytest.mark.parametrize("wrong", [{"repeat_writes": ["incr"]}, {"repeat_writes": "update"}, {"hedge_after": 0}])
+def test_wrong_policies(wrong: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        RetryPolicy(**wrong)
+
+
+# ---- a server that takes no writes
+
+
+def read_only(line: bytes) -> bytes | None:
+    return b"1\t1\tlock_tables\n" if line[:1].isdigit() else echo(line)
+
+
+async def test_a_write_goes_on_to_a_server_that_takes_it(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """After a promotion the preferred server comes back as a replica of the one that took over."""
+    async with managed(nursery) as (hs, fakes):
+        fakes[3].answer = read_only
+        for _ in range(20):
+            assert await hs.incr("d", "t", "=", ["id"], [1]) == 1
+        assert len(fakes[3].requests) == 1
+        assert len(fakes[4].requests) == 20
+        assert [server.refusing for server in hs.statistics().writers] == [True, False]
+        results = await hs.insert_many("d", "t", ["id"], [[number] for number in range(300)])
+        assert results == [1] * 300
+        # It is tried again, but no more often than every second.
+        for _ in range(300):
+            await trio.sleep(0.1)
+            assert await hs.incr("d", "t", "=", ["id"], [1]) == 1
+        assert 20 <= len(fakes[3].requests) <= 35
+        fakes[3].answer = echo
+        await trio.sleep(1.5)
+        before = len(fakes[4].requests)
+        await hs.incr("d", "t", "=", ["id"], [1])
+        assert len(fakes[4].requests) == before
+
+
+async def test_when_no_server_takes_writes_the_caller_hears_it_at_once(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async with managed(nursery) as (hs, fakes):
+        for port in (3, 4):
+            fakes[port].answer = read_only
+        for _ in range(3):
+            with pytest.raises(trio_hs.ReadOnlyError, match=r"fake:[34]: incr d\.t: the server cannot lock tables now"):
+                await hs.incr("d", "t", "=", ["id"], [1])
+        results = await hs.insert_many("d", "t", ["id"], [[1], [2]])
+        assert [type(result) for result in results] == [trio_hs.ReadOnlyError] * 2
+        assert trio.current_time() < 0.1
+
+
+async def test_a_read_goes_on_when_a_server_shuts_down(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """MariaDB answers reads, too, with `lock_tables` while it stops in order."""
+    async with managed(nursery) as (hs, fakes):
+        fakes[1].answer = read_only
+        for number in range(20):
+            assert await hs.get("d", "t", ["id"], number) == [("id", str(number))]
+        assert len(await hs.get_many("d", "t", ["id"], list(range(1000)))) == 1000
+        assert len(fakes[1].requests) < 200
+        # With no other server it is asked again a little later.
+        fakes[2].refuses = REFUSED
+        kill(fakes[2])
+
+        async def restarted() -> None:
+            await trio.sleep(0.3)
+            fakes[1].answer = echo
+
+        nursery.start_soon(restarted)
+        assert await hs.get("d", "t", ["id"], 7) == [("id", "7")]
+        fakes[1].answer = read_only
+        with pytest.raises(trio_hs.ReadOnlyError):
+            await hs.get("d", "t", ["id"], 7)
+
+
+async def test_writes_wait_for_a_stalled_primary_rather_than_be_refused_by_its_standby(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async with managed(nursery) as (hs, fakes):
+        fakes[4].answer = read_only
+        await hs.incr("d", "t", "=", ["id"], [1])
+        fakes[3].gate = trio.Event()
+        done: list[object] = []
+
+        async def write() -> None:
+            done.append(await hs.incr("d", "t", "=", ["id"], [1]))
+
+        nursery.start_soon(write)
+        await trio.sleep(0.7)
+        for _ in range(5):
+            nursery.start_soon(write)
+        await trio.sleep(0.7)
+        assert not done
+        fakes[3].gate.set()
+        await trio.sleep(0.1)
+        assert done == [1] * 6
+
+
+# ---- instruments
+
+
+class Log(trio_hs.Instrument):
+    def __init__(self) -> None:
+        self.events: list[tuple[Any, ...]] = []
+
+    def connection_up(self, server: str) -> None:
+        self.events.append(("up", server))
+
+    def connection_down(self, server: str, reason: BaseException) -> None:
+        self.events.append(("down", server, type(reason)))
+
+    def connect_failed(self, server: str, reason: BaseException) -> None:
+        self.events.append(("failed", server))
+
+    def failover(self, servers: tuple[str, ...]) -> None:
+        self.events.append(("failover", servers))
+
+    def request_done(self, server: str, operation: str, table: str, requests: int, seconds: float, failed: bool) -> None:
+        self.events.append(("done", server, operation, table, requests, round(seconds, 3), failed))
+
+    def retry(self, operation: str, table: str, attempt: int, error: trio_hs.HandlerSocketError) -> None:
+        self.events.append(("retry", operation, table, attempt, type(error)))
+
+
+async def test_instruments_are_told(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    log = Log()
+    async with managed(nursery, instruments=[log]) as (hs, fakes):
+        await hs.incr("d", "t", "=", ["id"], [1])
+        assert {("up", "fake:3"), ("up", "fake:4"), ("failover", ("fake:3",))} <= set(log.events)
+        assert ("done", "fake:3", "incr", "d.t", 1, 0, False) in log.events
+        await hs.insert_many("d", "t", ["id"], [[1], [2]])
+        assert ("done", "fake:3", "insert_many", "d.t", 2, 0, False) in log.events
+        await wait_all_tasks_blocked()
+        log.events.clear()
+        kill(fakes[3])
+        await trio.sleep(1)
+        assert ("down", "fake:3", ConnectionResetError) in log.events
+        assert ("failed", "fake:3") in log.events
+        assert ("failover", ("fake:4",)) in log.events
+
+        await hs.get("d", "t", ["id"], 1)
+        await wait_all_tasks_blocked()
+        log.events.clear()
+        die_of_the_first_request(fakes[1], fakes[2])
+        await hs.get("d", "t", ["id"], 1)
+        assert [event[0] for event in log.events if event[0] in ("done", "retry")] == ["done", "retry", "done"]
+
+
+async def test_a_faulty_instrument_disturbs_nothing_and_is_dropped(
+    nursery: trio.Nursery, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Faulty(trio_hs.Instrument):
+        def request_done(self, *details: Any) -> None:
+            raise RuntimeError("faulty")
+
+    async with managed(nursery, instruments=[Faulty()]) as (hs, _):
+        for _ in range(3):
+            assert await hs.get("d", "t", ["id"], 5) == [("id", "5")]
+    assert caplog.text.count("is not used any more") == 1
+    with pytest.raises(TypeError, match="subclass"):
+        async with trio_hs.open_manager(instruments=[Log]):  # type: ignore[list-item]
+            pass
+
+
+async def test_handles_are_remembered_within_a_bound(
+    nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_hs.manager.MAX_HANDLES", 10)
+    async with managed(nursery) as (hs, _):
+        for number in range(100):
+            assert await hs.get("d", f"t{number}", ["id"], 1) == [("id", "1")]
+            await hs.find("d", "t", "=", ["id"], [1], filters=[Filter(f"c{number}", "=", 1)])
+        assert len(hs._tables) <= 10
+        assert len(hs.table("d", "t", ["id"])._filtered) <= 10

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_hs import DecodingError, DuplicateKeyError, Filter, ProtocolError
@@ -31,6 +32,7 @@ from trio_hs.protocol import (
 )
 
 INDEX = Index("d", "t", ["id", "n"], None, ["f", "g"])
+ONE, TWO = Index("d", "t", ["a"]), Index("d", "t", ["a", "b"])
 TEXT = Codec()
 BYTES = Codec(None)
 
@@ -242,24 +244,211 @@ def test_names_of_other_types_are_refused(wrong: dict[str, Any]) -> None:
         Index(**{"db": "d", "table": "t", "columns": ["a"], **wrong})
 
 
-values = st.none() | st.text() | st.binary() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-
-
-@given(
-    key=st.lists(values, min_size=1, max_size=31), modify=st.lists(values, min_size=2, max_size=2), number=st.integers(0, 9999)
+values = st.one_of(
+    st.none(),
+    st.text(max_size=20),
+    st.binary(max_size=20),
+    st.integers(),
+    st.booleans(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.decimals(allow_nan=False, allow_infinity=False, places=3),
+    st.dates(),
+    st.datetimes(),
 )
-def test_a_request_is_one_line_that_begins_harmlessly(key: list[Any], modify: list[Any], number: int) -> None:
-    tails = [
-        find_tail(INDEX, BYTES, "=", key),
-        find_modify_tail(INDEX, BYTES, ">", key, "+?", modify, filters=[Filter("f", "=", key[0])]),
-        insert_tail(INDEX, BYTES, modify),
-        get_tail(BYTES.encode(key[0])),
+numbers = st.integers(0, 2**31) | st.just(0)
+nonsense = st.sampled_from([object(), [1], "\ud800", float("nan"), Decimal("inf"), datetime(2024, 1, 1, tzinfo=UTC), {}])
+
+
+@st.composite
+def searches(draw: st.DrawFn) -> dict[str, Any]:
+    """Arguments of ``find_tail``; now and then one that cannot be right."""
+    odd = draw(st.integers(0, 9)) == 0
+    key = st.lists(values | nonsense if odd else values, min_size=0 if odd else 1, max_size=33 if odd else 5)
+    search: dict[str, Any] = {
+        "operation": draw(st.sampled_from(["=", ">", ">=", "<", "<="]) | (st.text(max_size=3) if odd else st.nothing())),
+        "values": draw(key),
+        "limit": draw(st.integers(-1, 2**33) if odd else numbers),
+        "offset": draw(st.integers(-1, 2**33) if odd else numbers),
+    }
+    if draw(st.booleans()):
+        choices = st.lists(
+            values if odd else values.filter(lambda value: value is not None), min_size=0 if odd else 1, max_size=5
+        )
+        search["in_"] = (draw(st.integers(-1, 6) if odd else st.integers(0, len(search["values"]))), draw(choices))
+    column = st.sampled_from(["f", "g", 0, 1]) | (st.sampled_from(["h", 2, -1, True]) if odd else st.nothing())
+    operation = st.sampled_from(["=", "!=", ">", ">=", "<", "<="]) | (st.text(max_size=2) if odd else st.nothing())
+    search["filters"] = draw(st.lists(st.builds(Filter, column, operation, values, st.booleans()), max_size=3))
+    return search
+
+
+def read_value(token: bytes) -> bytes | None:
+    """What the server makes of a token, in the words of its documentation and apart from our own code."""
+    if token == b"\0":
+        return None
+    value, escaped = bytearray(), False
+    for byte in token:
+        if escaped:
+            assert 0x40 <= byte <= 0x4F
+            value.append(byte - 0x40)
+        elif byte != 1:
+            assert byte > 0x0F
+            value.append(byte)
+        escaped = byte == 1 and not escaped
+    assert not escaped
+    return bytes(value)
+
+
+def read_request(line: bytes) -> dict[str, Any]:
+    """A request on an open index as the server reads it: token after token, each where the documentation says."""
+    assert line[:1].isdigit()
+    assert line.count(b"\n") == 1
+    assert line.endswith(b"\n")
+    assert not set(line) & (set(range(0x10)) - {0, 1, 9, 10})
+    tokens = line[:-1].split(b"\t")[::-1]
+    request: dict[str, Any] = {"index": int(tokens.pop()), "operation": tokens.pop().decode()}
+    request["values"] = [read_value(tokens.pop()) for _ in range(int(tokens.pop()))]
+    if not tokens:
+        return request
+    request["limit"], request["offset"] = int(tokens.pop()), int(tokens.pop())
+    if tokens and tokens[-1] == b"@":
+        tokens.pop()
+        request["in_"] = (int(tokens.pop()), [read_value(tokens.pop()) for _ in range(int(tokens.pop()))])
+    request["filters"] = []
+    while tokens and tokens[-1] in (b"F", b"W"):
+        kind, operation, column = tokens.pop(), tokens.pop().decode(), int(tokens.pop())
+        request["filters"].append((column, operation, read_value(tokens.pop()), kind == b"W"))
+    if tokens:
+        request["modification"] = tokens.pop().decode()
+        request["changes"] = [read_value(token) for token in reversed(tokens)]
+    return request
+
+
+def as_bytes(value: Any) -> bytes | None:
+    """A value as it is to arrive; `test_values_are_written_as_mariadb_reads_them` says what that is for numbers and times."""
+    if value is None or isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode()
+    return bytes(TEXT.encode(value))
+
+
+def expected_search(search: dict[str, Any]) -> dict[str, Any]:
+    """What the server should read for arguments that the client accepted."""
+    key = [as_bytes(value) for value in search["values"]]
+    limit = search["limit"]
+    expected: dict[str, Any] = {"index": 7, "operation": search["operation"]}
+    if "in_" in search:
+        position, choices = search["in_"]
+        key += [b""] * (position == len(key))
+        limit = limit or len(choices)
+        expected["in_"] = (position, [as_bytes(choice) for choice in choices])
+    expected |= {"values": key, "limit": limit or 1, "offset": search["offset"]}
+    expected["filters"] = [
+        ({"f": 0, "g": 1}.get(column, column), operation, as_bytes(value), stop)
+        for column, operation, value, stop in search["filters"]
     ]
-    for tail in tails:
-        line = b"%d" % number + tail
-        assert line.count(b"\n") == 1
-        assert line.endswith(b"\n")
-        assert line[:1].isdigit()  # never Q or /
+    return expected
+
+
+def sendable(value: Any) -> bool:
+    try:
+        return value is None or bool(as_bytes(value)) or True
+    except (TypeError, ValueError):
+        return False
+
+
+def acceptable(search: dict[str, Any]) -> bool:
+    """Whether the documentation allows these arguments."""
+    key, (position, choices) = search["values"], search.get("in_", (0, [b""]))
+    width = len(key) + ("in_" in search and position == len(key))
+    everything = [*key, *choices, *(condition.value for condition in search["filters"])]
+    return (
+        search["operation"] in ("=", ">", ">=", "<", "<=")
+        and 1 <= width <= 31
+        and search["limit"] >= 0
+        and search["offset"] >= 0
+        and (search["limit"] or len(choices)) + search["offset"] < 2**32
+        and 0 <= position < width
+        and bool(choices)
+        and None not in choices
+        and all(sendable(value) for value in everything)
+        and all(condition.operation in ("=", "!=", ">", ">=", "<", "<=") for condition in search["filters"])
+        and all(condition.column in ("f", "g", 0, 1) and condition.column is not True for condition in search["filters"])
+    )
+
+
+def built(build: Callable[[], bytes], *, possible: bool) -> dict[str, Any] | None:
+    """The request as the server reads it, or None when it was refused, which has to be right."""
+    try:
+        tail = build()
+    except (TypeError, ValueError):
+        assert not possible
+        return None
+    assert possible
+    return read_request(b"7" + tail)
+
+
+@settings(max_examples=500)
+@given(searches())
+def test_the_server_reads_the_search_that_was_asked_for(search: dict[str, Any]) -> None:
+    request = built(lambda: find_tail(INDEX, TEXT, **search), possible=acceptable(search))
+    assert request is None or request == expected_search(search)
+
+
+@settings(max_examples=500)
+@given(
+    searches(),
+    st.sampled_from(["U", "U?", "D", "D?", "+", "+?", "-", "-?", "", "u", "UU"]),
+    st.lists(values | nonsense, max_size=3),
+)
+def test_the_server_reads_the_modification_that_was_asked_for(search: dict[str, Any], kind: str, changes: list[Any]) -> None:
+    number = 0 if kind[:1] == "D" else 2
+    possible = (
+        acceptable(search)
+        and kind in ("U", "U?", "D", "D?", "+", "+?", "-", "-?")
+        and len(changes) == number
+        and all(sendable(value) for value in changes)
+    )
+    request = built(
+        lambda: find_modify_tail(INDEX, TEXT, modify_operation=kind, modify_values=changes, **search), possible=possible
+    )
+    expected = {"modification": kind, "changes": [as_bytes(value) for value in changes]} if possible else {}
+    assert request is None or request == expected_search(search) | expected
+
+
+@given(st.lists(values | nonsense, max_size=34), st.integers(1, 34))
+def test_the_server_reads_the_row_that_was_inserted(row: list[Any], width: int) -> None:
+    index = Index("d", "t", [f"c{number}" for number in range(width)])
+    for inserted in (row, (row * width)[:width]):
+        possible = len(inserted) == width <= 32 and all(sendable(value) for value in inserted)
+        request = built(lambda inserted=inserted: insert_tail(index, TEXT, inserted), possible=possible)  # type: ignore[misc]
+        expected = {"index": 7, "operation": "+", "values": [as_bytes(value) for value in inserted]} if possible else None
+        assert request == expected
+
+
+@given(values)
+def test_the_server_reads_the_key_that_was_looked_up(value: Any) -> None:
+    request = built(lambda: get_tail(TEXT.encode(value)), possible=True)
+    assert request == {"index": 7, "operation": "=", "values": [as_bytes(value)]}
+
+
+@given(st.text(max_size=10), st.text(max_size=10), st.lists(st.text(max_size=6), max_size=4), st.none() | st.text(max_size=6))
+def test_the_server_reads_the_index_that_was_named(db: str, table: str, columns: list[str], name: str | None) -> None:
+    names = [db, table, *columns, name or ""]
+    possible = (
+        bool(db and table and columns)
+        and all(columns)
+        and not any(character < " " or "\ud800" <= character <= "\udfff" for text in names for character in text)
+        and not any("," in column for column in columns)
+    )
+    try:
+        tail = Index(db, table, columns, name).open_tail
+    except ValueError:
+        assert not possible
+        return
+    assert possible
+    tokens = (b"P\t7" + tail).removesuffix(b"\n").decode().split("\t")
+    assert tokens == ["P", "7", db, table, name or "PRIMARY", ",".join(columns)]
 
 
 # ---- answers
@@ -297,11 +486,11 @@ def test_an_answer_without_end_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_rows() -> None:
-    assert parse_rows(b"0\t2", 2, TEXT) == []
-    assert parse_rows(b"0\t2\ta\t\0", 2, TEXT) == [["a", None]]
-    assert parse_rows(b"0\t1\t", 1, TEXT) == [[""]]
-    assert parse_rows(b"0\t1\ta\x01Ib\tc", 1, TEXT) == [["a\tb"], ["c"]]
-    assert parse_rows(b"0\t2\ta\tb\tc\td", 2, BYTES) == [[b"a", b"b"], [b"c", b"d"]]
+    assert parse_rows(b"0\t2", TWO, TEXT) == []
+    assert parse_rows(b"0\t2\ta\t\0", TWO, TEXT) == [["a", None]]
+    assert parse_rows(b"0\t1\t", ONE, TEXT) == [[""]]
+    assert parse_rows(b"0\t1\ta\x01Ib\tc", ONE, TEXT) == [["a\tb"], ["c"]]
+    assert parse_rows(b"0\t2\ta\tb\tc\td", TWO, BYTES) == [[b"a", b"b"], [b"c", b"d"]]
 
 
 def test_numbers() -> None:
@@ -313,7 +502,7 @@ def test_numbers() -> None:
 )
 def test_garbage_is_no_row(line: bytes) -> None:
     with pytest.raises(ProtocolError):
-        parse_rows(line, 2, TEXT)
+        parse_rows(line, TWO, TEXT)
 
 
 @pytest.mark.parametrize("line", [b"0\t1\tx", b"0\t2\t1\t2", b"0\t1\t1\t2", b"0\t1\t-1", b"1\t1\t121"])
@@ -340,7 +529,7 @@ def test_any_bytes_give_an_answer_or_a_protocol_error(line: bytes) -> None:
     for parse in (
         lambda: check_answer(line),
         lambda: error_of(line),
-        lambda: parse_rows(line, 2, BYTES),
+        lambda: parse_rows(line, TWO, BYTES),
         lambda: parse_number(line),
     ):
         try:
@@ -348,6 +537,6 @@ def test_any_bytes_give_an_answer_or_a_protocol_error(line: bytes) -> None:
         except ProtocolError:
             pass
     try:
-        parse_rows(line, 2, TEXT)
+        parse_rows(line, TWO, TEXT)
     except (ProtocolError, DecodingError):
         pass

@@ -11,7 +11,17 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_hs import AuthenticationError, ConnectionError, Server, open_write_socket
+from trio_hs import (
+    AuthenticationError,
+    ConnectionError,
+    DuplicateKeyError,
+    Find,
+    FindModify,
+    Insert,
+    Server,
+    open_read_socket,
+    open_write_socket,
+)
 from trio_hs.protocol import Index, get_tail
 from trio_hs.sockets import LONGEST_PAUSE, SHORTEST_PAUSE, Pool, background_nursery, parse_servers
 
@@ -368,3 +378,135 @@ async def test_a_connect_that_fails_in_its_own_way_ends_no_block(nursery: trio.N
         pool = Pool(background, [A], secret=None, timeout=3.0, connections=1, connect=connect)
         with pytest.raises(ConnectionError, match="a proxy of mine"):
             await ask(pool)
+
+
+async def test_a_frozen_server_is_avoided_on_every_connection_to_it(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with pool_of(nursery, [A, B], connections=2) as (pool, fakes), trio.open_nursery() as callers:
+        await ask(pool)
+        await wait_all_tasks_blocked()
+        fakes[1].gate = trio.Event()
+        while not any(link.connection and link.connection.load for link in pool.groups[0]):
+            callers.start_soon(ask, pool)
+            await wait_all_tasks_blocked()
+        await trio.sleep(0.7)
+        for _ in range(20):
+            with trio.fail_after(0.1):
+                await ask(pool)
+        fakes[1].gate.set()
+
+
+async def test_a_stalled_group_is_left_before_its_timeout_and_gone_back_to(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async with pool_of(nursery, [[A], [B]]) as (pool, fakes), trio.open_nursery() as callers:
+        await ask(pool)
+        fakes[1].gate = trio.Event()
+        callers.start_soon(ask, pool)
+        await trio.sleep(0.7)
+        for _ in range(3):
+            with trio.fail_after(0.1):
+                await ask(pool)
+        assert len(fakes[2].requests) == 3
+        fakes[1].gate.set()
+        await wait_all_tasks_blocked()
+        await ask(pool)
+        assert len(fakes[1].requests) == 3
+
+
+async def test_when_all_stall_they_are_used_all_the_same(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with pool_of(nursery, [[A], [B]]) as (pool, fakes), trio.open_nursery() as callers:
+        await ask(pool)
+        for port in (1, 2):
+            fakes[port].gate = trio.Event()
+            callers.start_soon(ask, pool)
+            await trio.sleep(0.7)
+        callers.start_soon(ask, pool)
+        await wait_all_tasks_blocked()
+        for port in (1, 2):
+            fakes[port].gate.set()
+
+
+async def test_a_worn_connection_is_replaced(
+    nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_hs.connection.MAX_OPENED", 10)
+    async with pool_of(nursery, [A]) as (pool, fakes):
+        for number in range(25):
+            request = await pool.execute(Index("d", f"t{number}", ["id"]), (get_tail(b"x"),))
+            assert request.failure is None
+        await wait_all_tasks_blocked()
+        assert len(fakes[1].connections) == 3
+        assert len(fakes[1].open) == 1
+
+
+async def test_execute_many_is_one_pipeline_with_an_outcome_for_each(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    def answer(line: bytes) -> bytes:
+        return b"1\t1\t121\n" if line.endswith(b"\t+\t1\ttaken") else echo(line)
+
+    fake = FakeServer(nursery, answer)
+    async with open_write_socket([A], connect=fake.connect) as hs:
+        one = await hs.get_index_id("d", "t", ["id"])
+        two = await hs.get_index_id("d", "u", ["id"])
+        await hs.find(one, "=", ["warm"])
+        before = fake.connections[0].transport.sends
+        results = await hs.execute_many(
+            [
+                Find(one, "=", ["a"]),
+                Insert(two, ["taken"]),
+                Insert(one, ["free"]),
+                FindModify(two, "=", ["b"], "+", [1]),
+                FindModify(two, "=", ["c"], "U?", [1]),
+                Find(two, "=", [], in_=(0, ["d"])),
+            ]
+        )
+        assert isinstance(results.pop(1), DuplicateKeyError)
+        assert results == [[["a"]], 1, 1, [["c"]], [[""]]]
+        assert fake.connections[0].transport.sends == before + 1
+        assert await hs.execute_many([]) == []
+
+
+async def test_execute_many_refuses_before_anything_is_sent(nursery: trio.Nursery) -> None:
+    fake = FakeServer(nursery)
+    async with open_read_socket([A], connect=fake.connect) as hs:
+        index_id = await hs.get_index_id("d", "t", ["id"])
+        with pytest.raises(TypeError, match=r"trio_hs\.Find"):
+            await hs.execute_many([Find(index_id, "=", ["a"]), Insert(index_id, ["a"])])
+        with pytest.raises(ValueError, match="operation"):
+            await hs.execute_many([Find(index_id, "=", ["a"]), Find(index_id, "~", ["a"])])
+    async with open_write_socket([A], connect=fake.connect) as hs:
+        with pytest.raises(TypeError, match="Find, Insert or FindModify"):
+            await hs.execute_many([("=", ["a"])])  # type: ignore[list-item]
+    assert not fake.lines
+
+
+async def test_execute_many_on_a_dying_connection_tells_each_write_apart(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    fake = FakeServer(nursery, lambda line: None if line.endswith(b"silent") else echo(line))
+    async with open_write_socket([A], connect=fake.connect) as hs:
+        index_id = await hs.get_index_id("d", "t", ["id"])
+
+        async def reset() -> None:
+            await wait_all_tasks_blocked()
+            fake.connections[0].reset()
+
+        nursery.start_soon(reset)
+        results = await hs.execute_many([Insert(index_id, ["a"]), Insert(index_id, ["silent"]), Find(index_id, "=", ["x"])])
+        assert results[0] == 1
+        assert [getattr(result, "maybe_applied", None) for result in results] == [None, True, False]
+
+
+async def test_a_cancelled_execute_many_leaves_the_connection_in_order(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    fake = FakeServer(nursery)
+    async with open_write_socket([A], connect=fake.connect) as hs:
+        index_id = await hs.get_index_id("d", "t", ["id"])
+        await hs.find(index_id, "=", ["warm"])
+        fake.gate = trio.Event()
+        with trio.move_on_after(0.1) as scope:
+            await hs.execute_many([Find(index_id, "=", [str(number)]) for number in range(2000)])
+        assert scope.cancelled_caught
+        fake.gate.set()
+        assert await hs.find(index_id, "=", ["mine"]) == [["mine"]]
+        assert len(fake.connections) == 1

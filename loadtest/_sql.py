@@ -1,0 +1,67 @@
+"""SQL on any server with a SQL port, from trio; and concurrent calls whose failure is one error, not a group."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pymysql
+import pymysql.cursors
+import trio
+
+from ._cluster import ClusterError, Server
+
+
+async def execute_sql(server: Server, *statements: str) -> list[dict[str, Any]]:
+    """Run the statements in one connection of the administrator, each its own transaction; the last one's rows.
+
+    Raises `ClusterError` when the server cannot be reached or refuses a statement. `trio.Cancelled` returns at once;
+    the statement under way, and those after it, may still be carried out.
+    """
+    try:
+        return await trio.to_thread.run_sync(run_sql, server, statements, abandon_on_cancel=True)
+    except (pymysql.MySQLError, OSError) as error:
+        code, message = (*error.args, "", "")[:2]
+        raise ClusterError(f"{server.name}: SQL error {code}: {message}") from error
+
+
+def run_sql(
+    server: Server, statements: tuple[str, ...], connect_timeout: int = 5, read_timeout: int = 60
+) -> list[dict[str, Any]]:
+    connection = pymysql.connect(
+        host=server.host,
+        port=server.sql_port or 0,
+        user=server.admin_user,
+        password=server.admin_password,
+        autocommit=True,
+        charset="utf8mb4",
+        connect_timeout=connect_timeout,
+        read_timeout=read_timeout,
+        cursorclass=pymysql.cursors.DictCursor,
+    )
+    with connection, connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        return list(cursor.fetchall())
+
+
+def quoted(identifier: str) -> str:
+    return "`" + identifier.replace("`", "``") + "`"
+
+
+async def at_once(*calls: Callable[[], Awaitable[None]]) -> None:
+    """Run the calls concurrently. The first `ClusterError` cancels the others and comes out bare, not in a group."""
+    errors: list[ClusterError] = []
+
+    async def run(call: Callable[[], Awaitable[None]], nursery: trio.Nursery) -> None:
+        try:
+            await call()
+        except ClusterError as error:
+            errors.append(error)
+            nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for call in calls:
+            nursery.start_soon(run, call, nursery)
+    if errors:
+        raise errors[0]

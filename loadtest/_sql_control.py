@@ -1,0 +1,215 @@
+"""Failover by SQL, for every provider whose servers are MariaDB: what differs is only how a server is started and ended."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from ._cluster import Cluster, ClusterError, Server
+from ._control import Control, Rejoined, ReplicationStatus, bounded
+from ._replication import (
+    DivergedError,
+    applied,
+    copy_twins,
+    drain,
+    follow,
+    gtids,
+    logged,
+    replication_trouble,
+    slave_status,
+    start_slave,
+    wait_applied,
+    wait_for_acknowledgements,
+)
+from ._sql import at_once, execute_sql
+
+logger = logging.getLogger("loadtest.control")
+
+APPLY_SECONDS = 30.0
+"""What a replica may take to apply all that it has fetched."""
+ATTACH_SECONDS = 5.0
+"""What running replicas may take to attach to a primary; they try every second."""
+OPERATION_SECONDS = 30.0
+"""What statements that do not wait for data may take together."""
+REBUILD_SECONDS = 120.0
+
+
+class SqlControl(Control):
+    """A `Control` over MariaDB servers. Subclasses start and end them.
+
+    With `semisync` every primary's commits wait until a replica has fetched them, once one is attached.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster)
+        self._semisync = cluster.replication == "semisync"
+        self._once_primary = {self.primary}
+
+    @abstractmethod
+    async def _launch(self, name: str, *, read_only: bool, new_secrets: bool = False, fresh: bool = False) -> None:
+        """Start a server that is down and wait until it is up. `fresh`: with empty data and a server id never used."""
+
+    async def start(self, name: str, *, new_secrets: bool = False) -> Server:
+        self.require(name, "down")
+        primary = name == self.primary
+        # A semi-synchronous primary takes no write that nobody acknowledges.
+        await self._launch(name, read_only=not primary or self._semisync, new_secrets=new_secrets)
+        if primary and self._semisync:
+            with bounded(f"opening {name} for writes", OPERATION_SECONDS):
+                await self.secure()
+                await execute_sql(self.server(name), "SET GLOBAL read_only=0")
+        return self.server(name)
+
+    def _running(self, *, but: tuple[str, ...]) -> list[Server]:
+        return [s for s in self.cluster.servers if s.name not in but and self.state(s.name) == "running"]
+
+    async def secure(self) -> None:
+        """Semi-synchronous commits on the primary, where somebody can acknowledge them."""
+        if not self._semisync:
+            return
+        within = ATTACH_SECONDS if self._running(but=(self.primary,)) else 0
+        if not within or not await wait_for_acknowledgements(self.server(self.primary), within):
+            logger.warning("%s has no replica: its commits wait for nobody until one rejoins", self.primary)
+
+    async def promote(self, name: str) -> None:
+        target = self.require(name, "running")
+        if name == self.primary:
+            raise ClusterError(f"{name} is the primary already")
+        await self._require_replica(name)
+        others = self._running(but=(name, self.primary))
+        with bounded(f"promoting {name}", OPERATION_SECONDS + 2 * APPLY_SECONDS):
+            await self._gather(target, others)
+            await execute_sql(target, "STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL rpl_semi_sync_slave_enabled=0")
+            self.primary = name
+            self._once_primary.add(name)
+            if not self._semisync:
+                await execute_sql(target, "SET GLOBAL read_only=0")
+            troubles: list[str] = []
+            await at_once(*(_noting(troubles, partial(follow, other, target, self.cluster)) for other in others))
+            if self._semisync:  # else what it acknowledges before a replica has attached could be lost with it
+                await self.secure()
+                await execute_sql(target, "SET GLOBAL read_only=0")
+        if troubles:
+            raise ClusterError(f"{name} is the primary now, but: {'; '.join(troubles)}; let them rejoin")
+
+    async def _gather(self, target: Server, others: list[Server]) -> None:
+        """Bring to `target` all that it, or any of the others, has fetched: any of them may have acknowledged it."""
+        try:
+            await drain(target, APPLY_SECONDS)
+        except ClusterError:
+            await execute_sql(target, "START SLAVE")
+            raise
+        troubles: list[str] = []
+        await at_once(*(_noting(troubles, partial(drain, other, APPLY_SECONDS)) for other in others))
+        if troubles:
+            logger.warning("promoting %s without what others may have fetched: %s", target.name, "; ".join(troubles))
+        positions = {server.name: await applied(server) for server in (target, *others)}
+        ahead = max(others, key=lambda other: _numbers(positions[other.name]), default=target)
+        if _numbers(positions[ahead.name]) > _numbers(positions[target.name]):
+            await follow(target, ahead, self.cluster)
+            await wait_applied(target, positions[ahead.name], APPLY_SECONDS)
+
+    async def rejoin(self, name: str) -> Rejoined:
+        if self.cluster.replication == "none":
+            raise ClusterError(f"{name} cannot rejoin: the servers of this cluster do not replicate")
+        if name == self.primary:
+            raise ClusterError(f"{name} is the primary: promote another server first")
+        primary = self.require(self.primary, "running")
+        self.require(name, "running", "down")
+        if self.state(name) == "running":
+            with bounded(f"asking {name} whether it is read-only", OPERATION_SECONDS):
+                open_for_writes = not (await execute_sql(self.server(name), "SELECT @@read_only AS r"))[0]["r"]
+            if open_for_writes:  # by a restart: SET GLOBAL read_only=1 waits for HandlerSocket's writers for ever
+                await self.stop(name)
+        if self.state(name) == "down":
+            await self._launch(name, read_only=True)
+        server = self.server(name)
+        if name in self._once_primary and not self.cluster.write_databases:
+            reason = "it took HandlerSocket writes of the plain topology, which are in no binary log: nobody can compare"
+            return await self._rebuild(name, reason)
+        try:
+            with bounded(f"{name} rejoining {primary.name}", OPERATION_SECONDS + APPLY_SECONDS):
+                await execute_sql(
+                    server, "STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL gtid_slave_pos=@@global.gtid_current_pos"
+                )
+                await self._attach(server, primary, APPLY_SECONDS)
+        except DivergedError as error:
+            return await self._rebuild(name, str(error))
+        return Rejoined(False, f"{primary.name} has all that {name} had")
+
+    async def _rebuild(self, name: str, reason: str) -> Rejoined:
+        """Empty data, and the primary's binary log from its beginning: servers of a run never purge theirs."""
+        await self.kill(name)
+        await self._launch(name, read_only=True, fresh=True)
+        self._once_primary.discard(name)
+        with bounded(f"rebuilding {name}", OPERATION_SECONDS + REBUILD_SECONDS):
+            await self._attach(self.server(name), self.server(self.primary), REBUILD_SECONDS)
+        return Rejoined(True, reason)
+
+    async def _attach(self, server: Server, primary: Server, within: float) -> None:
+        await follow(server, primary, self.cluster)
+        await wait_applied(server, await logged(primary), within)
+        await copy_twins(self.cluster, primary, server)
+        await self.secure()
+
+    async def _require_replica(self, name: str) -> Server:
+        server = self.require(name, "running")
+        if await slave_status(server) is None:
+            raise ClusterError(f"{name} replicates from nobody")
+        return server
+
+    async def stop_replication(self, name: str) -> None:
+        with bounded(f"stopping the replication of {name}", OPERATION_SECONDS):
+            await execute_sql(await self._require_replica(name), "STOP SLAVE")
+
+    async def start_replication(self, name: str) -> None:
+        with bounded(f"starting the replication of {name}", OPERATION_SECONDS):
+            await start_slave(await self._require_replica(name))
+
+    async def set_lag(self, name: str, seconds: int) -> None:
+        if isinstance(seconds, bool) or not isinstance(seconds, int) or seconds < 0:
+            raise ValueError(f"a lag is a whole number of seconds, 0 or more, not {seconds!r}")
+        with bounded(f"setting the lag of {name}", OPERATION_SECONDS):
+            server = await self._require_replica(name)
+            status = await self.replication_status(name)
+            # CHANGE MASTER throws away what was fetched and not applied (seen on 10.11); it must be there to fetch again.
+            if status.source is None or self.state(status.source) != "running":
+                raise ClusterError(f"the lag of {name} cannot be set while {status.source or 'its source'} does not run")
+            await execute_sql(server, "STOP SLAVE", f"CHANGE MASTER TO master_delay={seconds}")
+            if status.running:
+                await start_slave(server)
+
+    async def replication_status(self, name: str) -> ReplicationStatus:
+        with bounded(f"asking {name} how it replicates", OPERATION_SECONDS):
+            status = await slave_status(self.require(name, "running"))
+        if status is None:
+            return ReplicationStatus(None, False, None, 0, "")
+        address = (status["Master_Host"], status["Master_Port"])
+        running = status["Slave_IO_Running"] == status["Slave_SQL_Running"] == "Yes"
+        lag = status["Seconds_Behind_Master"]
+        return ReplicationStatus(
+            source=next((s.name for s in self.cluster.servers if (s.host, s.sql_port) == address), None),
+            running=running,
+            lag=None if lag is None else float(lag),
+            delay=status["SQL_Delay"],
+            error="" if running else replication_trouble(status),
+        )
+
+
+def _numbers(position: str) -> int:
+    """How far a position goes. Servers of a run share one replication domain, so its number orders them."""
+    return max(gtids(position).values(), default=0)
+
+
+def _noting(troubles: list[str], call: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """The call, its failure noted and not raised."""
+
+    async def noting() -> None:
+        try:
+            await call()
+        except ClusterError as error:
+            troubles.append(str(error))
+
+    return noting

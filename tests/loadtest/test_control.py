@@ -1,0 +1,311 @@
+"""The servers of a run are killed, paused, promoted and rejoined by name, and still nothing of them stays behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import trio
+
+from loadtest._cluster import ClusterError, open_cluster, open_controlled_cluster
+from loadtest._control import Control
+from loadtest._replication import create_table, gtids, logged, unreplicated, wait_applied
+from loadtest._sql import execute_sql
+
+from .test_mariadb_cluster import COLUMNS, ROOT, insert, left_behind, open_directory, read, soon, temporary
+
+__all__ = ["open_directory", "temporary"]
+
+
+async def count(control: Control, name: str) -> int:
+    return int((await execute_sql(control.server(name), "SELECT COUNT(*) AS n FROM drill.t"))[0]["n"])
+
+
+async def arrives(control: Control, name: str) -> None:
+    """Wait until a replica has what the primary has logged by now."""
+    await wait_applied(control.server(name), await logged(control.server(control.primary)), 10)
+
+
+def test_the_last_number_of_each_origin_is_read_from_a_position() -> None:
+    assert gtids("") == {}
+    assert gtids("0-1-100,0-2-110,3-1-7") == {(0, 1): 100, (0, 2): 110, (3, 1): 7}
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"replication": "chain"}, "no such replication: 'chain'"),
+        ({"replication": "semisync", "readers": 0}, "semisync needs a replica"),
+    ],
+)
+async def test_replication_that_cannot_be_had_is_refused(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ClusterError, match=message):
+        async with open_cluster(**arguments):  # type: ignore[arg-type]
+            pass
+
+
+@pytest.mark.mariadb
+async def test_processes_are_controlled_by_name(temporary: Path) -> None:
+    async with open_controlled_cluster("mariadb", readers=1) as control:
+        await create_table(control.cluster, "drill", "t", COLUMNS)
+        first = control.cluster.writer
+        assert await insert(first, 1) == "0\t1"
+
+        await control.kill("writer")
+        assert control.state("writer") == "down"
+        for impossible in (control.kill, control.stop, control.pause, control.resume, control.wait_up):
+            with pytest.raises(ClusterError, match="writer is down"):
+                await impossible("writer")
+        second = await control.start("writer")
+        assert second == control.cluster.writer
+        assert second.pid != first.pid
+        assert (second.read_port, second.write_secret) == (first.read_port, first.write_secret)
+        assert await read(second, 1) == "0\t2\t1\tv1"  # acknowledged, so it survived
+        assert await insert(second, 2) == "0\t1"  # still the primary
+        with pytest.raises(ClusterError, match="writer is running, and would have to be down"):
+            await control.start("writer")
+
+        await control.pause("reader-1")
+        with pytest.raises(ClusterError, match="reader-1 is paused, and would have to be running"):
+            await control.stop("reader-1")
+        with pytest.raises(ClusterError, match="reader-1 is paused"):
+            await control.replication_status("reader-1")
+        await control.resume("reader-1")
+        await control.wait_up("reader-1", 5)
+        third = await control.restart("reader-1", new_secrets=True)
+        assert third.read_secret != first.read_secret
+        await control.wait_up("reader-1")
+        assert await insert(third, 3) == "1\t1\tlock_tables"  # still read-only
+        await control.start_replication("reader-1")
+
+        with pytest.raises(ClusterError, match=r"no server 'reader-9' in this cluster \(one of writer, reader-1\)"):
+            await control.kill("reader-9")
+
+
+@pytest.mark.mariadb
+async def test_a_server_that_is_killed_while_it_starts_or_paused_is_still_accounted_for(temporary: Path) -> None:
+    async with open_controlled_cluster("mariadb", readers=1) as control:
+        await control.stop("reader-1")
+        async with trio.open_nursery() as nursery:
+
+            async def start() -> None:
+                with pytest.raises(ClusterError, match=r"reader-1 did not start \(exit code -9\)"):
+                    await control.start("reader-1")
+
+            nursery.start_soon(start)
+            while control.state("reader-1") == "down":  # noqa: ASYNC110  (the process is asked)
+                await trio.sleep(0.001)
+            await control.kill("reader-1")
+        await control.start("reader-1")
+        await control.pause("reader-1")
+        await control.kill("reader-1")  # a paused one, too
+        await control.start("reader-1")
+        await control.wait_up("reader-1", 5)
+
+        with trio.CancelScope() as scope:  # a start that is cancelled leaves a process that is known
+            await control.kill("reader-1")
+            scope.deadline = trio.current_time() + 0.1
+            await control.start("reader-1")
+        assert scope.cancelled_caught
+        assert control.state("reader-1") == "running"
+    assert left_behind(temporary) == []
+
+
+RESTARTED = """
+import sys, trio
+from loadtest._cluster import open_controlled_cluster
+
+async def main():
+    async with open_controlled_cluster("mariadb", readers=1) as control:
+        await control.kill("writer")
+        await control.start("writer")
+        await control.pause("reader-1")
+        print("ready", flush=True)
+        await trio.sleep_forever()
+
+trio.run(main)
+"""
+
+
+@pytest.mark.mariadb
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+async def test_nothing_is_left_of_restarted_and_paused_servers(temporary: Path, number: signal.Signals) -> None:
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    holder = subprocess.Popen(  # noqa: ASYNC220  (it returns at once)
+        [sys.executable, "-c", RESTARTED], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    with holder:
+        try:
+            assert holder.stdout is not None
+            assert await trio.to_thread.run_sync(holder.stdout.readline) == "ready\n"
+            assert len(left_behind(temporary)) == 4  # the directory, its guardian, two servers
+            holder.send_signal(number)
+            await trio.to_thread.run_sync(holder.wait, 20)
+        finally:
+            holder.kill()
+    assert await soon(lambda: not left_behind(temporary)), left_behind(temporary)
+
+
+@pytest.mark.mariadb
+async def test_replication_is_stopped_delayed_and_told(temporary: Path) -> None:
+    async with open_controlled_cluster("mariadb", readers=1) as control:
+        await create_table(control.cluster, "drill", "t", COLUMNS)
+        writer = control.cluster.writer
+        status = await control.replication_status("reader-1")
+        assert (status.source, status.running, status.delay, status.error) == ("writer", True, 0, "")
+        assert (await control.replication_status("writer")).source is None
+
+        await control.stop_replication("reader-1")
+        status = await control.replication_status("reader-1")
+        assert (status.running, status.lag) == (False, None)
+        assert "IO thread No" in status.error
+        await execute_sql(writer, "INSERT INTO drill.t VALUES (1, 'v')")
+        await trio.sleep(0.3)
+        assert await count(control, "reader-1") == 0
+        await control.start_replication("reader-1")
+        await arrives(control, "reader-1")
+        assert await count(control, "reader-1") == 1
+
+        await control.set_lag("reader-1", 2)
+        started = time.monotonic()
+        await execute_sql(writer, "INSERT INTO drill.t VALUES (2, 'v')")
+        await arrives(control, "reader-1")
+        assert time.monotonic() - started > 1  # the server counts whole seconds
+        assert (await control.replication_status("reader-1")).delay == 2
+        await control.set_lag("reader-1", 0)
+
+        for nonsense in (-1, True, 0.5):
+            with pytest.raises(ValueError, match="whole number of seconds"):
+                await control.set_lag("reader-1", nonsense)  # type: ignore[arg-type]
+        for impossible in (control.stop_replication, control.start_replication):
+            with pytest.raises(ClusterError, match="writer replicates from nobody"):
+                await impossible("writer")
+        await control.kill("writer")
+        with pytest.raises(ClusterError, match="lag of reader-1 cannot be set while writer does not run"):
+            await control.set_lag("reader-1", 1)
+
+
+@pytest.mark.mariadb
+async def test_a_promoted_standby_takes_over_and_the_old_writer_rejoins(temporary: Path) -> None:
+    async with open_controlled_cluster("mariadb", readers=1, standby=True, topology="write-through") as control:
+        await create_table(control.cluster, "drill", "t", COLUMNS)
+        assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
+        for name in ("standby", "reader-1"):
+            await arrives(control, name)
+        with pytest.raises(ClusterError, match="writer is the primary already"):
+            await control.promote("writer")
+        with pytest.raises(ClusterError, match="writer is the primary: promote another server first"):
+            await control.rejoin("writer")
+
+        await control.kill("writer")
+        await control.promote("standby")
+        assert control.primary == "standby"
+        assert (await control.replication_status("reader-1")).source == "standby"
+        assert await insert(control.server("standby"), 2, "drill_wt") == "0\t1"
+        await arrives(control, "reader-1")
+        assert await read(control.server("reader-1"), 2) == "0\t2\t2\tv2"
+
+        rejoined = await control.rejoin("writer")
+        assert not rejoined.rebuilt
+        assert await count(control, "writer") == 2
+        assert await insert(control.server("writer"), 3, "drill_wt") != "0\t1"  # read-only
+
+        # And back, as a switch-over would.
+        await control.stop("standby")
+        await control.promote("writer")
+        assert await insert(control.server("writer"), 3, "drill_wt") == "0\t1"
+        assert not (await control.rejoin("standby")).rebuilt
+        assert await count(control, "standby") == 3
+
+
+@pytest.mark.mariadb
+async def test_an_old_writer_with_writes_of_its_own_is_rebuilt_and_the_reason_told(temporary: Path) -> None:
+    async with open_controlled_cluster("mariadb", readers=0, standby=True, topology="write-through") as control:
+        await create_table(control.cluster, "drill", "t", COLUMNS)
+        assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
+        await arrives(control, "standby")
+        await control.stop_replication("standby")
+        assert await insert(control.server("writer"), 2, "drill_wt") == "0\t1"
+        assert await unreplicated(control.server("writer"), control.server("standby")) != ""
+        await control.kill("writer")
+        await control.promote("standby")
+        assert await insert(control.server("standby"), 3, "drill_wt") == "0\t1"
+
+        rejoined = await control.rejoin("writer")
+        assert rejoined.rebuilt
+        assert "writer holds transactions that standby never got: 0-1-" in rejoined.reason
+        rows = await execute_sql(control.server("writer"), "SELECT id FROM drill.t ORDER BY id")
+        assert [row["id"] for row in rows] == [1, 3]  # its own former write included, the lost one gone
+        assert await insert(control.server("standby"), 4, "drill_wt") == "0\t1"
+        await arrives(control, "writer")
+
+        # It is whole: it can be promoted, and writes through its own twin.
+        await control.kill("standby")
+        await control.promote("writer")
+        assert await insert(control.server("writer"), 5, "drill_wt") == "0\t1"
+        assert await count(control, "writer") == 4
+
+
+@pytest.mark.mariadb
+async def test_promotion_gathers_what_only_another_replica_has_fetched(temporary: Path) -> None:
+    async with open_controlled_cluster("mariadb", readers=1, standby=True, topology="write-through") as control:
+        await create_table(control.cluster, "drill", "t", COLUMNS)
+        await arrives(control, "standby")
+        await control.stop_replication("standby")
+        await execute_sql(control.server("reader-1"), "STOP SLAVE SQL_THREAD")  # fetches, and does not apply
+        assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
+        await trio.sleep(0.3)
+        await control.kill("writer")
+        await control.promote("standby")
+        assert await count(control, "standby") == await count(control, "reader-1") == 1
+
+
+@pytest.mark.mariadb
+async def test_semisync_commits_wait_for_a_replica_and_a_lone_primary_does_not_hang(temporary: Path) -> None:
+    async with open_controlled_cluster(
+        "mariadb", readers=0, standby=True, topology="write-through", replication="semisync"
+    ) as control:
+        await create_table(control.cluster, "drill", "t", COLUMNS)
+        assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
+        await control.stop_replication("standby")
+        with trio.move_on_after(1) as scope:
+            await insert(control.server("writer"), 2, "drill_wt")
+        assert scope.cancelled_caught  # nobody acknowledges it
+        await control.start_replication("standby")
+        await arrives(control, "standby")
+
+        with trio.fail_after(10):  # restarted, it waits for its replica again
+            await control.kill("writer")
+            await control.start("writer")
+        assert await insert(control.server("writer"), 3, "drill_wt") == "0\t1"
+        await control.pause("standby")
+        with trio.move_on_after(1) as scope:
+            await insert(control.server("writer"), 4, "drill_wt")
+        assert scope.cancelled_caught
+        await control.resume("standby")
+
+        await control.kill("writer")
+        await control.promote("standby")  # alone now
+        with trio.fail_after(5):
+            assert await insert(control.server("standby"), 5, "drill_wt") == "0\t1"
+        await control.rejoin("writer")
+        enabled = await execute_sql(control.server("standby"), "SELECT @@rpl_semi_sync_master_enabled AS on_")
+        assert enabled[0]["on_"] == 1
+        assert await insert(control.server("standby"), 6, "drill_wt") == "0\t1"
+        await arrives(control, "writer")
+
+
+@pytest.mark.mariadb
+async def test_servers_without_replication_are_each_for_themselves(temporary: Path) -> None:
+    async with open_controlled_cluster("mariadb", readers=1, replication="none") as control:
+        await create_table(control.cluster, "drill", "t", COLUMNS)
+        assert await count(control, "reader-1") == 0
+        with pytest.raises(ClusterError, match="reader-1 replicates from nobody"):
+            await control.promote("reader-1")
+        with pytest.raises(ClusterError, match="do not replicate"):
+            await control.rejoin("reader-1")

@@ -1,0 +1,190 @@
+"""Declarations of columns: what they take, what they refuse, and that every value survives its way to bytes and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_hs import Column, Columns, DecodingError
+from trio_hs.columns import TYPES
+
+from .declarations import CASES, IDS, Case
+
+RAW = ("uuid", "inet4", "inet6")
+
+
+def test_there_is_a_case_of_every_type() -> None:
+    assert {case.column.type for case in CASES} == set(TYPES)
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+@given(data=st.data())
+def test_round_trip(case: Case, data: st.DataObject) -> None:
+    value = data.draw(case.values)
+    token = case.column.encode(value)
+    assert not set(token) & {0x09, 0x0A, 0x0D, 0x00}
+    if case.column.type in RAW:  # raw bytes go out, text comes back
+        token = str(value).encode()
+    assert case.column.decode(token) == value
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_bounds(case: Case) -> None:
+    for value in case.bounds:
+        token = case.column.encode(value)
+        assert case.column.type in RAW or case.column.decode(token) == value
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_what_does_not_fit_is_refused_by_the_name_of_its_column(case: Case) -> None:
+    for value in case.refused:
+        with pytest.raises(ValueError, match=r"^column v \("):
+            case.column.encode(value)
+    for value in (case.wrong, object(), ["x"]):
+        with pytest.raises(
+            TypeError, match=rf"^column v \({case.column.type}\) takes (a|an|bytes)\b.*, not {type(value).__name__}$"
+        ):
+            case.column.encode(value)
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_null(case: Case) -> None:
+    assert case.column.encode(None) == b"\0"
+    assert case.column.decode(b"\0") is None
+
+
+def test_null_is_refused_where_it_may_not_be() -> None:
+    with pytest.raises(ValueError, match="column id is NOT NULL"):
+        Column("id", "int").encode(None)
+
+
+def test_more_values() -> None:
+    assert Column("d", "decimal", precision=5, scale=2).encode(3) == b"3.00"
+    assert Column("d", "decimal", precision=5).encode(Decimal("1E+4")) == b"10000"
+    for value in (Decimal("NaN"), Decimal("-Infinity")):
+        with pytest.raises(ValueError, match="no infinity and no NaN"):
+            Column("d", "decimal", precision=5).encode(value)
+    assert Column("n", "tinyint").encode(True) == b"1"
+    with pytest.raises(ValueError, match="time zone"):
+        Column("at", "datetime").encode(datetime(2024, 1, 1, tzinfo=UTC))
+    with pytest.raises(ValueError, match="takes 5 characters, not 6"):
+        Column("s", "char", length=5).encode("éééééé")
+    assert Column("y", "year").encode(0) == b"0000"
+
+
+@pytest.mark.parametrize(
+    "column, token",
+    [
+        (Column("v", "date"), b"0000-00-00"),
+        (Column("v", "date"), b"2024-00-10"),
+        (Column("v", "datetime"), b"0000-00-00 00:00:00"),
+        (Column("v", "time"), b"nonsense"),
+        (Column("v", "int"), b"1.5"),
+        (Column("v", "int"), b""),
+        (Column("v", "decimal", precision=3), b"x"),
+        (Column("v", "double"), b"x"),
+        (Column("v", "varchar", length=3), b"\xff"),
+        (Column("v", "varchar", length=3, charset="ascii"), b"\x80"),
+        (Column("v", "varchar", length=3, charset="utf16"), b"a"),
+        (Column("v", "bit", length=9), b"a"),
+        (Column("v", "enum", members=["a"]), b""),
+        (Column("v", "set", members=["a"]), b"a,b"),
+        (Column("v", "uuid"), b"x"),
+        (Column("v", "inet6"), b"x"),
+    ],
+)
+def test_what_is_no_value_of_the_column_is_said(column: Column, token: bytes) -> None:
+    with pytest.raises(DecodingError, match=r"^column v: .* that Python can hold") as caught:
+        column.decode(token)
+    assert caught.value.data == token
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Column("", "int"), "name must be a str and not empty"),
+        (lambda: Column("v", "integer"), "column v: there is no type 'integer'; the known ones are tinyint, "),
+        (lambda: Column("v", "varchar"), "a varchar needs length="),
+        (lambda: Column("v", "varchar", length=True), "a varchar needs length="),
+        (lambda: Column("v", "char", length=256), "the length of a char is from 0 to 255, not 256"),
+        (lambda: Column("v", "int", length=11), "a int has no length"),
+        (lambda: Column("v", "date", charset="latin1"), "a date has no charset"),
+        (lambda: Column("v", "varchar", length=3, charset="big5"), "has the charset 'big5'; the known ones are ascii"),
+        (lambda: Column("v", "decimal", precision=3, scale=4), "the scale of a decimal is from 0 to 3, not 4"),
+        (lambda: Column("v", "float", scale=2), "a float needs precision="),
+        (lambda: Column("v", "time", precision=7), "from 0 to 6, not 7"),
+        (lambda: Column("v", "enum"), "needs members="),
+        (lambda: Column("v", "enum", members="ab"), "not one str"),
+        (lambda: Column("v", "enum", members=["a", "a"]), "twice"),
+        (lambda: Column("v", "enum", members=["é"], charset="ascii"), "is in ascii, which cannot write 'é'"),
+        (lambda: Column("v", "set", members=["a,b"]), "with a comma"),
+        (lambda: Column("v", "set", members=[""]), "empty"),
+        (lambda: Column("v", "int", generated="always"), "generated is None, 'virtual' or 'stored'"),
+        (lambda: Column("v", "varchar", length=3, auto_increment=True), "auto_increment is for integers"),
+        (lambda: Column("v", "int", nullable=True, auto_increment=True), "auto_increment is for integers"),
+        (lambda: Column("v", "int", default=1, default_is_expression=True), "cannot have default and default_is_expression"),
+        (lambda: Column("v", "int", default=2**31), "the default does not fit: it takes"),
+        (lambda: Column("v", "int", default="1"), "the default does not fit: it takes an int"),
+        (lambda: Columns([]), "columns is empty"),
+        (lambda: Columns(["id"]), "must hold Column objects, not a str"),  # type: ignore[list-item]
+        (lambda: Columns([Column("v", "int"), Column("v", "int")]), "the same name"),
+        (lambda: Columns([Column("v", "int")], {"PRIMARY": ("id",)}), "there is no column 'id'; the declared ones are v"),
+        (lambda: Columns([Column("v", "int")], {"PRIMARY": "v"}), "index PRIMARY: its columns must be a list of names"),
+        (lambda: Columns([Column("v", "int")], {"PRIMARY": ()}), "index PRIMARY: its columns must be a list of names"),
+        (lambda: Columns([Column("v", "int")], {"i": (("v", 3),)}), "a int, has no prefix"),
+        (lambda: Columns([Column("v", "text")], {"i": ("v",)}), "it can only cover a prefix"),
+        (lambda: Columns([Column("v", "text")], {"i": (("v", 0),)}), "must be at least 1, not 0"),
+    ],
+)
+def test_a_declaration_that_no_table_can_have(make: Callable[[], object], message: str) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        make()
+    assert message in str(caught.value)
+
+
+def test_a_prefix_finds_only_what_is_shorter() -> None:
+    columns = Columns([Column("v", "text", nullable=True)], {"i": (("v", 4),)})
+    (part,) = columns.key("i")
+    assert part.encode("éab") == "éab".encode()
+    assert part.encode(None) == b"\0"
+    with pytest.raises(ValueError, match="a value of 4 would also find what only begins like it"):
+        part.encode("éabc")
+
+
+def test_columns_are_values() -> None:
+    def make(**options: Any) -> Columns:
+        return Columns([Column("id", "int"), Column("e", "enum", members=["a", "b"], **options)], {"PRIMARY": ["id"]})
+
+    assert make() == make()
+    assert hash(make()) == hash(make())
+    assert make() != make(nullable=True)
+    assert make() != Columns(make())
+    assert make() != 1
+    assert [column.name for column in make()] == ["id", "e"]
+    assert len(make()) == 2
+    assert repr(make()) == "<Columns id, e; indexes PRIMARY>"
+    assert repr(Columns(make())) == "<Columns id, e; indexes none>"
+    with pytest.raises(ValueError, match="no index 'i'; the declared ones are none"):
+        Columns(make()).key("i")
+    with pytest.raises(AttributeError):
+        make().column("id").type = "text"  # type: ignore[misc]
+
+
+def test_a_set_as_a_default_is_frozen() -> None:
+    columns = Columns([Column("v", "set", members=["a", "b"], default={"a"})])
+    assert columns.column("v").default == frozenset("a")
+    assert hash(columns)
+
+
+def test_what_an_insert_needs() -> None:
+    assert Column("v", "int").required
+    assert Column("v", "int", nullable=True, default_is_expression=True).required
+    harmless: list[dict[str, Any]] = [{"nullable": True}, {"default": 0}, {"auto_increment": True}, {"generated": "virtual"}]
+    for options in harmless:
+        assert not Column("v", "int", **options).required

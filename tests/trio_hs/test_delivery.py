@@ -1,0 +1,107 @@
+"""Rows of docs/delivery.md that no other test holds. Fake servers, virtual time."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+import trio_hs
+from trio_hs import ConnectionError
+
+from .fake import echo
+from .test_manager import kill, managed
+
+
+async def test_a_write_without_any_server_had_no_effect(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery) as (hs, fakes):
+        for port in (3, 4):
+            kill(fakes[port])
+        with pytest.raises(ConnectionError, match="no server is usable") as caught:
+            await hs.incr("d", "t", "=", ["n"], [1])
+        assert not caught.value.maybe_applied
+
+
+async def test_a_write_with_a_wrong_secret_is_not_tried_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery, write_secret="wrong") as (hs, fakes):
+        for port in (3, 4):
+            fakes[port].answer = lambda line: b"3\t1\tunauth\n"
+        with pytest.raises(trio_hs.AuthenticationError):
+            await hs.incr("d", "t", "=", ["n"], [1])
+        assert [len(fakes[port].connections) for port in (3, 4)] == [1, 1]
+
+
+async def test_a_write_that_was_not_sent_is_sent_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """The server closed the idle connection, and the caller is the first to see it."""
+    async with managed(nursery) as (hs, fakes):
+        await hs.incr("d", "t", "=", ["n"], ["first"])
+        await trio.sleep(40)
+        fakes[3].connections[-1].end()
+        assert await hs.incr("d", "t", "=", ["n"], ["second"]) == 1
+        sent = [line for port in (3, 4) for line in fakes[port].requests if b"second" in line]
+        assert len(sent) == 1
+
+
+async def test_a_write_whose_answer_is_no_text_was_carried_out(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery) as (hs, fakes):
+        fakes[3].answer = lambda line: b"0\t1\t\xff\n" if line[:1].isdigit() else echo(line)
+        with pytest.raises(trio_hs.DecodingError) as caught:
+            await hs.update("d", "t", "=", ["n"], [1], [2], return_original=True)
+        assert caught.value.data == b"\xff"
+        assert len(fakes[3].requests) == 1
+        assert len(fakes[3].open) == 1
+        assert not fakes[4].requests
+
+
+async def test_rows_of_many_that_were_not_sent_are_told_apart(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery) as (hs, fakes):
+        await hs.insert("d", "t", [("id", 0)])
+        fakes[3].gate = trio.Event()
+        transport = fakes[3].connections[0].transport
+        transport.window = 300  # the kernel takes no more than that, and the server reads nothing
+        outcomes: list[object] = []
+
+        async def insert() -> None:
+            outcomes.extend(await hs.insert_many("d", "t", ["id"], [["x" * 100] for _ in range(20)]))
+
+        nursery.start_soon(insert)
+        await wait_all_tasks_blocked()
+        kill(fakes[3])
+        await trio.sleep(1)
+        doubts = [isinstance(outcome, ConnectionError) and outcome.maybe_applied for outcome in outcomes]
+        assert len(outcomes) == 20
+        assert all(isinstance(outcome, ConnectionError) for outcome in outcomes)
+        assert 1 <= sum(doubts) <= 5
+        assert doubts == sorted(doubts, reverse=True)  # those in doubt come first
+        assert not fakes[4].requests
+
+
+async def test_a_write_that_is_cancelled_after_it_was_sent_is_carried_out(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async with managed(nursery) as (hs, fakes):
+        await hs.incr("d", "t", "=", ["n"], [0])
+        fakes[3].gate = trio.Event()
+        with trio.move_on_after(0.1) as scope:
+            await hs.incr("d", "t", "=", ["n"], ["cancelled"])
+        assert scope.cancelled_caught
+        fakes[3].gate.set()
+        # Its answer was for nobody: the next caller gets its own.
+        fakes[3].answer = lambda line: b"0\t1\t7\n" if b"next" in line else echo(line)
+        assert await hs.incr("d", "t", "=", ["n"], ["next"]) == 7
+        assert [line.split(b"\t")[3] for line in fakes[3].requests] == [b"0", b"cancelled", b"next"]
+
+
+async def test_a_write_in_flight_when_the_block_ends_is_in_doubt(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as outer:
+        async with managed(nursery) as (hs, fakes):
+            await hs.incr("d", "t", "=", ["n"], [1])
+            fakes[3].gate = trio.Event()
+
+            async def caller() -> None:
+                with pytest.raises(ConnectionError) as caught:
+                    await hs.incr("d", "t", "=", ["n"], [1])
+                assert caught.value.maybe_applied
+
+            outer.start_soon(caller)
+            await wait_all_tasks_blocked()

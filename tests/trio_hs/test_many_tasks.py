@@ -1,0 +1,109 @@
+"""A hundred thousand requests of a thousand tasks through one connection: memory stays level and nobody starves."""
+
+from __future__ import annotations
+
+import resource
+import tracemalloc
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import trio
+
+import trio_hs
+from loadtest._cluster import Cluster
+from loadtest._mariadb import execute_sql
+from trio_hs.connection import Connection, Request
+from trio_hs.protocol import Index, get_tail
+
+from .fake import FakeServer
+
+TASKS = 1000
+REQUESTS = 100_000
+INDEX = Index("d", "t", ["id"])
+
+
+async def flood(ask: Callable[[int, int], Awaitable[None]], measure: Callable[[], int]) -> list[int]:
+    """Lets every task ask until there were enough requests in all; what `measure` said after each tenth of them."""
+    total = 0
+    done = [0] * TASKS
+    measured: list[int] = []
+
+    async def user(number: int) -> None:
+        nonlocal total
+        while total < REQUESTS:
+            total += 1
+            await ask(number, done[number])
+            done[number] += 1
+            if total // (REQUESTS // 10) > len(measured):
+                measured.append(measure())
+
+    async with trio.open_nursery() as users:
+        for number in range(TASKS):
+            users.start_soon(user, number)
+    assert sum(done) == REQUESTS
+    # Everybody asks again as soon as it is answered, and answers come in order: nobody is served twice before all the others
+    # were served once, but for those whose turn falls on the end.
+    assert max(done) - min(done) <= 2, (min(done), max(done))
+    return measured
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+async def test_over_the_fake_server(nursery: trio.Nursery) -> None:
+    """With a bound of 50 outstanding requests, so that most of the tasks are in the backlog all the time."""
+    bound = 50
+    server = FakeServer(nursery)
+    transport = await server.connect(trio_hs.Server("inet", "fake", 1))
+    connection = Connection(transport, "fake", timeout=60, on_closed=lambda connection: None, max_outstanding=bound)
+    await connection.authenticate(None)
+    nursery.start_soon(connection.run)
+
+    async def ask(number: int, turn: int) -> None:
+        request = Request()
+        name = b"%d.%d" % (number, turn)
+        connection.submit(request, INDEX, [get_tail(name)])
+        await request.wait()
+        assert request.answers == [b"0\t1\t" + name]
+
+    def measure() -> int:
+        server.lines.clear()
+        assert connection.outstanding <= bound + 1  # and one for the opening of the index
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        sizes = await flood(ask, measure)
+    finally:
+        tracemalloc.stop()
+    assert connection.load == 0
+    assert max(sizes[1:]) - sizes[1] < 100_000, sizes  # a byte for each request since would be 80 kB
+
+
+@pytest.mark.mariadb
+async def test_over_the_real_server(cluster: Cluster) -> None:
+    server = cluster.writer
+    await execute_sql(
+        server,
+        "CREATE DATABASE many",
+        "CREATE TABLE many.t (id INT PRIMARY KEY, name VARCHAR(20) NOT NULL)",
+        "USE many",  # the SEQUENCE engine wants one
+        "INSERT INTO many.t SELECT seq, CONCAT('name ', seq) FROM seq_1_to_1000",
+    )
+    try:
+        async with trio_hs.open_manager([("inet", server.host, server.read_port)], read_secret=server.read_secret) as hs:
+            table = hs.table("many", "t", ["id", "name"])
+
+            async def ask(number: int, turn: int) -> None:
+                key = (number * 7 + turn) % 1000 + 1
+                assert await table.get(key) == [("id", str(key)), ("name", f"name {key}")]
+
+            sizes = await flood(ask, resident_bytes)
+            (statistics,) = hs.statistics().readers
+            assert (statistics.connected, statistics.outstanding) == (1, 0)
+            assert statistics.answers >= REQUESTS
+        assert max(sizes) - sizes[1] < 4 << 20, sizes
+    finally:
+        await execute_sql(server, "DROP DATABASE many")

@@ -1,0 +1,152 @@
+"""Every public call as a user types it. Not run: mypy --strict checks that the results have the types that it says."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, assert_type
+
+import trio_hs
+from trio_hs import Filter, HandlerSocketError, Manager, ReadSocket, RetryPolicy, Row, Server, Table, Value, WriteSocket
+
+
+async def defaults() -> None:
+    async with trio_hs.open_manager() as hs:
+        assert_type(hs, Manager)
+
+
+async def every_setting() -> None:
+    async with trio_hs.open_manager(
+        [Server("inet", "127.0.0.1", 9998), Server("inet", "::1", 9998, 1.5), Server("unix", "/run/hs.sock", secret="s")],
+        [[("inet", "primary", 9999)], [("inet", "standby", 9999), ("inet", "spare", 9999)]],
+        read_secret="r",
+        write_secret="w",
+        timeout=2.5,
+        connections=2,
+        retry=RetryPolicy(attempts=3, backoff=0.1, max_backoff=2, deadline=5.0),
+        encoding=None,
+        write_databases={"drill": "drill_wt"},
+    ) as hs:
+        assert_type(hs, Manager)
+
+
+async def every_form_of_a_server() -> None:
+    for servers in ([("inet", "a", 9998), ("inet", "b", 9998)], [("inet", "c", 9998)]):
+        async with trio_hs.open_read_socket(servers) as hs:
+            assert_type(hs, ReadSocket)
+    async with (
+        trio_hs.open_read_socket([("inet", "127.0.0.1", 9998, 1.5)]),
+        trio_hs.open_read_socket([("unix", "/run/hs.sock")]),
+    ):
+        pass
+    async with trio_hs.open_read_socket([("unix", "/run/hs.sock", None)]):
+        pass
+    async with trio_hs.open_read_socket([("unix", "/run/hs.sock", None, 2.0)]):
+        pass
+
+
+async def reading(hs: Manager) -> None:
+    row = await hs.get("cars", "trucks", ["id", "model"], "1")
+    assert_type(row, Row)
+    assert_type(dict(row), dict[str, Any])
+    assert_type(await hs.get_many("cars", "trucks", ("id", "model"), [1, 2, 3]), list[Row])
+    assert_type(await hs.find("cars", "trucks", ">=", ["id"], ["5", "c"], "custom_index_name", 10, 5), list[Row])
+    rows = await hs.find(
+        "cars",
+        "trucks",
+        "=",
+        ["id"],
+        [],
+        in_=(0, [1, 2]),
+        filters=[Filter("model", "!=", None), Filter("n", ">", 5, stop=True)],
+    )
+    assert_type([dict(row) for row in rows], list[dict[str, Any]])
+
+
+async def writing(hs: Manager) -> None:
+    values: list[Value] = [
+        "text", b"bytes", bytearray(b"bytes"), 1, 1.5, True, None, Decimal("1.5"), date(2024, 2, 29), datetime(2024, 2, 29),
+        time(1, 2, 3), timedelta(hours=-1),
+    ]  # fmt: skip
+    assert_type(await hs.insert("cars", "trucks", [("id", "1"), ("n", 5), ("model", None)]), int | None)
+    assert_type(await hs.insert("cars", "trucks", [("c", value) for value in values]), int | None)
+    outcomes = await hs.insert_many("cars", "trucks", ["id", "n"], [[1, 2], [3, None]])
+    assert_type(outcomes, list[int | HandlerSocketError | None])
+    assert_type(await hs.update("cars", "trucks", "=", ["n"], ["1"], [5], return_original=True), int | list[Row])
+    assert_type(await hs.delete("cars", "trucks", "<", ["id"], [5], None, 10, filters=[Filter("n", "=", 1)]), int | list[Row])
+    assert_type(await hs.incr("cars", "trucks", "=", ["n"], ["1"], [10], "index", 1, 0, True), int | list[Any])
+    assert_type(await hs.decr("cars", "trucks", "=", ["n"], ["1"], in_=(0, ["1", "2"])), int | list[Any])
+
+
+async def upkeep(hs: Manager) -> None:
+    assert_type(await hs.purge(), None)
+    async with hs.suspended() as nothing:
+        assert_type(nothing, None)
+    statistics = hs.statistics()
+    assert_type(statistics, trio_hs.Statistics)
+    for server in (*statistics.readers, *statistics.writers):
+        assert_type(server, trio_hs.ServerStatistics)
+        assert_type(server.last_error, str | None)
+        assert_type((server.server, server.connections, server.outstanding, server.answers), tuple[str, int, int, int])
+
+
+async def tables(hs: Manager) -> None:
+    trucks = hs.table("cars", "trucks", ["id", "n"], "index_name")
+    assert_type(trucks, Table)
+    assert_type(trucks.fields, tuple[str, ...])
+    assert_type(await trucks.get("1"), Row)
+    assert_type(await trucks.get_many([1, "2", b"3"]), list[Row])
+    assert_type(await trucks.find(">", [1], 10, 2, in_=None, filters=()), list[Row])
+    assert_type(await trucks.insert([1, None]), int | None)
+    assert_type(await trucks.insert_many([[1, None], ("2", Decimal(3))]), list[int | HandlerSocketError | None])
+    assert_type(await trucks.update("=", [1], [2, 3], return_original=True), int | list[Row])
+    assert_type(await trucks.delete("=", [1]), int | list[Row])
+    assert_type(await trucks.incr("=", [1], [0, 1]), int | list[Any])
+    assert_type(await trucks.decr("=", [1], [0, 1], return_original=True), int | list[Any])
+
+
+async def low_level() -> None:
+    async with trio_hs.open_read_socket([("inet", "127.0.0.1", 9998)], "secret", timeout=1.0, connections=2) as reader:
+        assert_type(reader, ReadSocket)
+        index = await reader.get_index_id("cars", "trucks", ["id", "n"], index_name=None, filter_fields=("model",))
+        assert_type(index, int)
+        rows = await reader.find(index, "=", ["1"], limit=0, offset=0, in_=None, filters=[Filter(0, "=", "x")])
+        assert_type(rows, list[list[object]])
+        assert_type(await reader.purge_index(index), None)
+        assert_type(await reader.purge_indexes(), None)
+        assert_type(await reader.purge(), None)
+    async with trio_hs.open_write_socket([("unix", "/run/hs.sock")], encoding=None) as writer:
+        assert_type(writer, WriteSocket)
+        index = await writer.get_index_id("cars", "trucks", ["id", "n"])
+        assert_type(await writer.insert(index, [1, 2]), int | None)
+        assert_type(await writer.find_modify(index, "=", [1], "U?", [1, 3], limit=1), int | list[list[object]])
+
+
+async def failing(hs: Manager) -> None:
+    try:
+        await hs.insert("cars", "trucks", [("id", 1)])
+    except trio_hs.DuplicateKeyError as refused:
+        assert_type(refused.code, int)
+        assert_type(refused.message, str)
+    except (
+        trio_hs.AuthenticationError, trio_hs.ColumnNotFoundError, trio_hs.ForeignKeyError, trio_hs.IndexNotFoundError,
+        trio_hs.LockTimeoutError, trio_hs.ReadOnlyError, trio_hs.RemoteTableError, trio_hs.TableNotFoundError,
+        trio_hs.UnsupportedOperationError,
+    ) as refusal:  # fmt: skip
+        operational: trio_hs.OperationalError = refusal
+        assert_type(operational.code, int)
+    except trio_hs.IndexedConnectionError as lost:
+        assert_type(lost.maybe_applied, bool)
+        recoverable: trio_hs.RecoverableConnectionError = lost
+        builtin: OSError = recoverable
+        raise builtin from None
+    except trio_hs.ConnectionError as unreachable:
+        assert_type(unreachable.maybe_applied, bool)
+    except trio_hs.DecodingError as undecodable:
+        assert_type(undecodable.data, bytes)
+    except trio_hs.ProtocolError as error:
+        base: HandlerSocketError = error
+        raise base from error
+
+
+assert_type(trio_hs.__version__, str)

@@ -1,0 +1,66 @@
+"""``python -m trio_hs describe``: the declaration of a table, for ``Manager.table(columns=...)``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ._describe import DescribeError, describe, render
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m trio_hs")
+    command = parser.add_subparsers(required=True, metavar="COMMAND").add_parser(
+        "describe",
+        help="print the Python declaration of a table",
+        description="Reads a table's columns and indexes through the server's SQL port and prints the declaration for"
+        " Manager.table(columns=...). The password comes from --password-file or the environment variable MYSQL_PWD."
+        " Exit code 2 says that the table cannot be described; standard error says why.",
+    )
+    command.add_argument("table", metavar="DB.TABLE", help="such as cars.trucks")
+    command.add_argument("--host", default="localhost", help="the server (default: %(default)s)")
+    command.add_argument("--port", type=int, default=3306, help="its SQL port (default: %(default)s)")
+    command.add_argument("--unix-socket", metavar="PATH", help="its socket, instead of --host and --port")
+    command.add_argument("--user", required=True, help="an account with SELECT and TRIGGER on the table")
+    command.add_argument("--password-file", type=Path, metavar="FILE", help="a file whose first line is the password")
+    return parser
+
+
+def _password(file: Path | None) -> str:
+    if file is None:
+        return os.environ.get("MYSQL_PWD", "")
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DescribeError(f"cannot read the password file {file}: {error}") from None
+    return lines[0] if lines else ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; gives its exit code."""
+    options = _parser().parse_args(arguments)
+    db, _, table = options.table.partition(".")
+    try:
+        if not db or not table:
+            raise DescribeError(f"{options.table!r} names no table: write DB.TABLE, such as cars.trucks")
+        description = describe(
+            db,
+            table,
+            host=options.host,
+            port=options.port,
+            user=options.user,
+            password=_password(options.password_file),
+            unix_socket=options.unix_socket,
+        )
+    except DescribeError as error:
+        print(f"trio_hs describe: {error}", file=sys.stderr)
+        return 2
+    print(render(description), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,454 @@
+"""One class per family of column types: what a column of it may hold, and what that looks like on the wire.
+
+``encode`` takes a Python value to the bytes that the server wants, or raises TypeError or ValueError for one that the server
+would not store, or find, as it is. ``decode`` takes what the server sends to a Python value, or raises ValueError or
+ArithmeticError. Neither sees NULL or the protocol's escapes. docs/declared.md says what the server does without these checks.
+"""
+
+from __future__ import annotations
+
+import codecs
+import ipaddress
+import re
+import reprlib
+import struct
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from decimal import Context, Decimal, Inexact, InvalidOperation
+from typing import Any
+
+from .protocol import Codec
+
+_TEXT = Codec()
+
+
+class ColumnType(ABC):
+    """What a column may hold."""
+
+    @abstractmethod
+    def encode(self, value: Any) -> bytes:
+        """The bytes of a value that is not None."""
+
+    @abstractmethod
+    def decode(self, data: bytes) -> Any:
+        """The value that the server's bytes stand for."""
+
+
+def _wrong_type(value: object, expected: str) -> TypeError:
+    return TypeError(f"takes {expected}, not {type(value).__name__}")
+
+
+# ---- numbers ----------------------------------------------------------------------------------------------------------
+
+
+class Integer(ColumnType):
+    """``tinyint`` to ``bigint``. The server clips what is out of range."""
+
+    def __init__(self, lowest: int, highest: int) -> None:
+        self.lowest = lowest
+        self.highest = highest
+
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, int):
+            raise _wrong_type(value, "an int")
+        if not self.lowest <= value <= self.highest:
+            raise ValueError(f"takes {self.lowest} to {self.highest}, not {value}")
+        return b"%d" % value
+
+    def decode(self, data: bytes) -> int:
+        return int(data)
+
+
+class DecimalNumber(ColumnType):
+    """``decimal(precision, scale)``. The server rounds to the scale and clips to the precision."""
+
+    def __init__(self, precision: int, scale: int, unsigned: bool) -> None:
+        self.unsigned = unsigned
+        self._kind = f"decimal({precision},{scale})"
+        self._unit = Decimal((0, (1,), -scale))
+        self._exact = Context(prec=precision, traps=[Inexact, InvalidOperation])
+
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, Decimal | int) or isinstance(value, bool):
+            raise _wrong_type(value, "a Decimal or an int")
+        number = Decimal(value)
+        if not number.is_finite():
+            raise ValueError(f"cannot hold {value}: MariaDB has no infinity and no NaN")
+        if self.unsigned and number < 0:
+            raise ValueError(f"is unsigned and cannot hold {value}")
+        try:
+            return format(self._exact.quantize(number, self._unit), "f").encode()
+        except (Inexact, InvalidOperation):
+            raise ValueError(f"is a {self._kind} and would round or clip {reprlib.repr(value)}") from None
+
+    def decode(self, data: bytes) -> Decimal:
+        return Decimal(data.decode("ascii"))
+
+
+class FloatingPoint(ColumnType):
+    """``float`` and ``double``, also with the deprecated (precision, scale).
+
+    The server gives a ``float`` back with six significant digits (measured: 16777217 came back as 16777200), and its
+    subnormal numbers with fewer. What would not come back equal is refused. A ``double`` comes back exactly.
+    """
+
+    def __init__(self, single: bool, unsigned: bool, precision: int | None, scale: int | None) -> None:
+        self.single = single
+        self.unsigned = unsigned
+        self.scale = scale
+        self._limit = float("inf") if precision is None or scale is None else float(10 ** (precision - scale))
+
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, float | int) or isinstance(value, bool):
+            raise _wrong_type(value, "a float or an int")
+        number = self._float(value)
+        if self.unsigned and number < 0:
+            raise ValueError(f"is unsigned and cannot hold {value}")
+        if self._given_back(number) != value or abs(number) >= self._limit:
+            raise ValueError(f"would not give {reprlib.repr(value)} back as it is: {self._limits()}")
+        return repr(number).encode()
+
+    def _float(self, value: float | int) -> float:
+        try:
+            number = float(value)
+        except OverflowError:
+            number = float("inf")
+        if number != number or number in (float("inf"), float("-inf")):
+            raise ValueError(f"cannot hold {reprlib.repr(value)}: MariaDB has no infinity and no NaN")
+        return number
+
+    def _given_back(self, number: float) -> float:
+        """What the server shows of it."""
+        if self.single:
+            number = float(struct.unpack("f", struct.pack("f", number))[0])  # infinite where it is too big
+            if 0 < abs(number) < 1.1754943508222875e-38:
+                return 0.0
+        if self.scale is not None:
+            return float(f"{number:.{self.scale}f}")
+        return float(f"{number:.6g}") if self.single else number
+
+    def _limits(self) -> str:
+        if self.scale is not None:
+            return f"it holds numbers below {self._limit:.0f} with {self.scale} digits behind the point"
+        return "a float column shows six significant digits, from 1.17549e-38 to 3.40282e38" if self.single else "too big"
+
+    def decode(self, data: bytes) -> float:
+        return float(data)
+
+
+class Bit(ColumnType):
+    """``bit(length)``, as an int, which is what MariaDB takes a bit column for in expressions.
+
+    On the wire it is raw bytes, big-endian; the text ``0`` would be taken for the byte 0x30.
+    """
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self._size = (length + 7) // 8
+
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, int):
+            raise _wrong_type(value, "an int")
+        if not 0 <= value < 1 << self.length:
+            raise ValueError(f"takes 0 to {(1 << self.length) - 1} in its {self.length} bits, not {value}")
+        return value.to_bytes(self._size, "big")
+
+    def decode(self, data: bytes) -> int:
+        if len(data) != self._size:
+            raise ValueError("wrong width")
+        return int.from_bytes(data, "big")
+
+
+# ---- text and bytes ---------------------------------------------------------------------------------------------------
+
+# MariaDB's latin1 is Windows-1252, with the C1 controls in the five places that Windows leaves empty (measured).
+_LATIN1 = "".join(bytes((b,)).decode("cp1252" if b not in (0x81, 0x8D, 0x8F, 0x90, 0x9D) else "latin-1") for b in range(256))
+_LATIN1_MAP = codecs.charmap_build(_LATIN1)
+
+#: MariaDB's character sets and Python's codecs that agree with them on every byte (measured; tests/trio_hs/test_declared.py
+#: asks the server again). Of ucs2 and utf8mb3 it is the Basic Multilingual Plane.
+_CODECS = {
+    "ascii": "ascii",
+    "cp1250": "cp1250",
+    "cp1251": "cp1251",
+    "cp850": "cp850",
+    "cp852": "cp852",
+    "koi8r": "koi8-r",
+    "latin1": "",
+    "latin2": "iso8859-2",
+    "latin5": "iso8859-9",
+    "latin7": "iso8859-13",
+    "macce": "mac-latin2",
+    "macroman": "mac-roman",
+    "ucs2": "utf-16-be",
+    "utf16": "utf-16-be",
+    "utf16le": "utf-16-le",
+    "utf32": "utf-32-be",
+    "utf8": "utf-8",
+    "utf8mb3": "utf-8",
+    "utf8mb4": "utf-8",
+}
+CHARSETS = tuple(_CODECS)
+_BMP_ONLY = ("ucs2", "utf8", "utf8mb3")
+
+
+class Charset:
+    """A character set of the server: the server converts nothing, so a value has to be in that of its column."""
+
+    def __init__(self, name: str) -> None:
+        if name not in _CODECS:
+            raise ValueError(f"has the charset {name!r}; the known ones are {', '.join(CHARSETS)}")
+        self.name = name
+        self._codec = _CODECS[name]
+        self._bmp_only = name in _BMP_ONLY
+
+    def encode(self, text: str) -> bytes:
+        try:
+            if not self._codec:
+                return codecs.charmap_encode(text, "strict", _LATIN1_MAP)[0]
+            if not self._bmp_only or text.isascii() or max(text) <= "\uffff":
+                return text.encode(self._codec)
+        except UnicodeEncodeError:
+            pass
+        raise ValueError(f"is in {self.name}, which cannot write {reprlib.repr(text)}")
+
+    def decode(self, data: bytes) -> str:
+        return codecs.charmap_decode(data, "strict", _LATIN1)[0] if not self._codec else data.decode(self._codec)
+
+
+class Text(ColumnType):
+    """``char`` and ``varchar`` (length in characters), the ``text`` types and ``json`` (size in bytes).
+
+    The server cuts off what is too long, from a look-up value too, which then finds another row; a ``char`` loses its
+    trailing spaces.
+    """
+
+    def __init__(self, charset: str, length: int | None = None, size: int | None = None, fixed: bool = False) -> None:
+        self.charset = Charset(charset)
+        self.length = length
+        self.size = size
+        self.fixed = fixed
+
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, str):
+            raise _wrong_type(value, "a str")
+        if self.length is not None and len(value) > self.length:
+            raise ValueError(f"takes {self.length} characters, not {len(value)}")
+        if self.fixed and value.endswith(" "):
+            raise ValueError(f"is a char, which loses the spaces at the end of {reprlib.repr(value)}")
+        data = self.charset.encode(value)
+        if self.size is not None and len(data) > self.size:
+            raise ValueError(f"takes {self.size} bytes, not {len(data)}")
+        return data
+
+    def decode(self, data: bytes) -> str:
+        return self.charset.decode(data)
+
+
+class Binary(ColumnType):
+    """``binary``, ``varbinary`` and the ``blob`` types.
+
+    A ``binary`` takes exactly its length: the server pads a shorter value with zero bytes, also when it looks one up.
+    """
+
+    def __init__(self, size: int, fixed: bool = False) -> None:
+        self.size = size
+        self.fixed = fixed
+
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, bytes):
+            raise _wrong_type(value, "bytes")
+        if len(value) > self.size or (self.fixed and len(value) != self.size):
+            raise ValueError(f"takes {'exactly ' if self.fixed else ''}{self.size} bytes, not {len(value)}")
+        return value
+
+    def decode(self, data: bytes) -> bytes:
+        return data
+
+
+class Enum(ColumnType):
+    """``enum``: a str out of its members. The server stores the empty string for any other, and takes ``B`` for ``b``."""
+
+    def __init__(self, members: tuple[str, ...], charset: str) -> None:
+        encode = Charset(charset).encode
+        self._data = {member: encode(member) for member in members}
+        self._members = {data: member for member, data in self._data.items()}
+
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, str):
+            raise _wrong_type(value, "a str")
+        if value not in self._data:
+            raise ValueError(f"takes one of {', '.join(map(repr, self._data))}, not {reprlib.repr(value)}")
+        return self._data[value]
+
+    def decode(self, data: bytes) -> str:
+        if data not in self._members:
+            raise ValueError("not a member")
+        return self._members[data]
+
+
+class Set(ColumnType):
+    """``set``: a set of strs out of its members, given back as a frozenset. The server drops any other."""
+
+    def __init__(self, members: tuple[str, ...], charset: str) -> None:
+        self._members = members
+        self._charset = Charset(charset)
+        self._charset.encode(",".join(members))
+        for member in members:
+            if not member or "," in member:
+                raise ValueError(f"cannot have the member {member!r}: empty, or with a comma")
+
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, set | frozenset):
+            raise _wrong_type(value, "a set or a frozenset")
+        if strange := value.difference(self._members):
+            raise ValueError(f"takes members out of {', '.join(map(repr, self._members))}, not {reprlib.repr(set(strange))}")
+        return self._charset.encode(",".join([member for member in self._members if member in value]))
+
+    def decode(self, data: bytes) -> frozenset[str]:
+        value = frozenset(self._charset.decode(data).split(",")) if data else frozenset()
+        if not value.issubset(self._members):
+            raise ValueError("not members")
+        return value
+
+
+# ---- times ------------------------------------------------------------------------------------------------------------
+
+
+def _require_precision(value: Any, microseconds: int, precision: int) -> None:
+    if microseconds % 10 ** (6 - precision):
+        raise ValueError(f"keeps {precision} digits of a second and would cut {value}")
+
+
+class Date(ColumnType):
+    """``date``. The server stores the zero date for one that does not exist; a zero date read is no Python date."""
+
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, date) or isinstance(value, datetime):
+            raise _wrong_type(value, "a date")
+        return _TEXT.encode(value)
+
+    def decode(self, data: bytes) -> date:
+        return date.fromisoformat(data.decode("ascii"))
+
+
+# A timestamp is kept in UTC, from 1970-01-01 00:00:01 to 2038-01-19 03:14:07, and read and written in the server's time zone,
+# which we do not know. So this is what is in range in every time zone, from UTC-12 to UTC+14.
+_FIRST_TIMESTAMP = datetime(1970, 1, 1, 14, 0, 1)
+_LAST_TIMESTAMP = datetime(2038, 1, 18, 15, 14, 7, 999999)
+
+
+class DateTime(ColumnType):
+    """``datetime`` and ``timestamp``, without a time zone, with as many digits of a second as ``precision`` says."""
+
+    def __init__(self, precision: int, timestamp: bool) -> None:
+        self.precision = precision
+        self.timestamp = timestamp
+
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, datetime):
+            raise _wrong_type(value, "a datetime")
+        data = _TEXT.encode(value)  # refuses a time zone
+        _require_precision(value, value.microsecond, self.precision)
+        if self.timestamp and not _FIRST_TIMESTAMP <= value <= _LAST_TIMESTAMP:
+            raise ValueError(f"takes {_FIRST_TIMESTAMP} to {_LAST_TIMESTAMP}, not {value}")
+        return data
+
+    def decode(self, data: bytes) -> datetime:
+        return datetime.fromisoformat(data.decode("ascii"))
+
+
+_TIME = re.compile(r"(-?)([0-9]{2,3}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,6}))?")
+
+
+class Time(ColumnType):
+    """``time``: a duration from -838:59:59 to 838:59:59, a timedelta in Python. The server clips what is beyond."""
+
+    def __init__(self, precision: int) -> None:
+        self.precision = precision
+
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, timedelta):
+            raise _wrong_type(value, "a timedelta")
+        _require_precision(value, value.microseconds, self.precision)
+        return _TEXT.encode(value)
+
+    def decode(self, data: bytes) -> timedelta:
+        match = _TIME.fullmatch(data.decode("ascii"))
+        if match is None:
+            raise ValueError("not a time")
+        sign, hours, minutes, seconds, fraction = match.groups()
+        value = timedelta(
+            hours=int(hours), minutes=int(minutes), seconds=int(seconds), microseconds=int((fraction or "0").ljust(6, "0"))
+        )
+        return -value if sign else value
+
+
+class Year(ColumnType):
+    """``year``: 1901 to 2155, or 0. Four digits go out: the server takes a lone 0 for 2000."""
+
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise _wrong_type(value, "an int")
+        if value and not 1901 <= value <= 2155:
+            raise ValueError(f"takes 1901 to 2155, or 0, not {value}")
+        return b"%04d" % value
+
+    def decode(self, data: bytes) -> int:
+        return int(data)
+
+
+# ---- uuid and addresses -----------------------------------------------------------------------------------------------
+
+
+class Packed(ColumnType):
+    """``uuid``, ``inet4`` and ``inet6``: raw bytes go out, also for a look-up, and text comes back (measured).
+
+    Sent as text they would be stored as NULL, or as zero.
+    """
+
+    def __init__(self, python: type[Any], pack: Callable[[Any], bytes]) -> None:
+        self._python = python
+        self._pack = pack
+
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, self._python):
+            raise _wrong_type(value, f"a {self._python.__name__}")
+        return self._pack(value)
+
+    def decode(self, data: bytes) -> Any:
+        return self._python(data.decode("ascii"))
+
+
+def _uuid(value: uuid.UUID) -> bytes:
+    # MariaDB keeps UUIDs of versions 1 to 5 with their parts in another order, and tells by these two bytes how it kept one.
+    # SQL refuses those that it could not tell; through HandlerSocket they come back with the parts exchanged (measured).
+    data = value.bytes
+    if data[6] & 0x80 and 0 < data[8] <= 0x80:
+        raise ValueError(
+            f"cannot hold {value}: with its bytes 6 and 8, {data[6]:02x} and {data[8]:02x}, its parts would be exchanged"
+        )
+    return data
+
+
+def _inet6(value: ipaddress.IPv6Address) -> bytes:
+    if value.scope_id is not None:
+        raise ValueError(f"cannot hold the zone of {value}")
+    return value.packed
+
+
+def uuid_type() -> ColumnType:
+    """``uuid``: a uuid.UUID."""
+    return Packed(uuid.UUID, _uuid)
+
+
+def inet4_type() -> ColumnType:
+    """``inet4``: an ipaddress.IPv4Address."""
+    return Packed(ipaddress.IPv4Address, lambda value: bytes(value.packed))
+
+
+def inet6_type() -> ColumnType:
+    """``inet6``: an ipaddress.IPv6Address."""
+    return Packed(ipaddress.IPv6Address, _inet6)

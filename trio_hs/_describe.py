@@ -1,0 +1,361 @@
+"""Writes a table's declaration from a live server's ``information_schema``, through its SQL port."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import re
+import textwrap
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from typing import Any
+
+from .columns import Column, Columns, IndexPart
+from .exceptions import DecodingError
+from .protocol import MAX_INSERT_VALUES
+
+SECONDS_TO_CONNECT = 10
+SECONDS_TO_ANSWER = 60
+WIDTH = 88  # where ruff and black break lines unless told otherwise
+
+NO_PYMYSQL = "describe reads the declaration by SQL and needs PyMySQL: pip install 'trio-hs[describe]'"
+
+
+class DescribeError(Exception):
+    """The table cannot be described. The message is one clear line that says why."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What was read: the declaration, and what its user should know besides."""
+
+    db: str
+    table: str
+    server: str
+    """The server's version."""
+    columns: Columns
+    indexes: Mapping[str, tuple[IndexPart, ...]]
+    warnings: tuple[str, ...]
+
+
+def describe(
+    db: str, table: str, *, host: str, port: int, user: str, password: str = "", unix_socket: str | None = None
+) -> Description:
+    """Reads a table's declaration. The account needs SELECT on the whole table; it sees triggers only with TRIGGER.
+
+    Raises DescribeError when PyMySQL or the server is missing, refuses, or has a table that a declared table cannot be.
+    """
+    try:
+        import pymysql
+        from pymysql.cursors import DictCursor
+    except ImportError:
+        raise DescribeError(NO_PYMYSQL) from None
+    where = unix_socket or f"{host}:{port}"
+    try:
+        connection = pymysql.connect(
+            host=host,
+            port=port,
+            user=user,
+            password=password,
+            unix_socket=unix_socket,
+            charset="utf8mb4",
+            cursorclass=DictCursor,
+            connect_timeout=SECONDS_TO_CONNECT,
+            read_timeout=SECONDS_TO_ANSWER,
+        )
+        with connection, connection.cursor() as cursor:
+            return _Reader(cursor, db, table, f"{user} at {where}").read()
+    except (pymysql.Error, OSError) as error:
+        reason = error.args[-1] if error.args else type(error).__name__
+        raise DescribeError(f"cannot read {db}.{table} as {user} at {where}: {reason}") from None
+
+
+# ---- reading ----------------------------------------------------------------------------------------------------------
+
+
+class _Reader:
+    def __init__(self, cursor: Any, db: str, table: str, where: str) -> None:
+        self._cursor = cursor
+        self.db = db
+        self.table = table
+        self.name = f"{db}.{table}"
+        self.where = where
+        self.warnings: list[str] = []
+
+    def _rows(self, query: str) -> list[dict[str, Any]]:
+        """The rows of a query on the table, with the names of their columns in lower case."""
+        self._cursor.execute(query, (self.db, self.table))
+        return [{name.lower(): value for name, value in row.items()} for row in self._cursor.fetchall()]
+
+    def read(self) -> Description:
+        self._table()
+        checks = {
+            row["constraint_name"]: row["check_clause"]
+            for row in self._rows(
+                "SELECT constraint_name, check_clause FROM information_schema.check_constraints"
+                " WHERE constraint_schema = %s AND table_name = %s"
+            )
+        }
+        columns = self._columns(checks)
+        indexes = self._indexes()
+        declared = Columns(columns, indexes)
+        self._warn(declared, checks)
+        self._cursor.execute("SELECT VERSION() AS version")
+        version = self._cursor.fetchone()["version"]
+        return Description(self.db, self.table, version, declared, indexes, tuple(self.warnings))
+
+    def _table(self) -> None:
+        """Refuses what is no table that HandlerSocket can open."""
+        found = self._rows(
+            "SELECT table_type, engine FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
+        )
+        if not found:
+            raise DescribeError(f"there is no table {self.name} that {self.where} may see")
+        kind, engine = found[0]["table_type"], found[0]["engine"]
+        if kind.endswith("VIEW"):
+            raise DescribeError(f"{self.name} is a view: opening an index on a view kills the server")
+        if kind == "SEQUENCE":
+            raise DescribeError(f"{self.name} is a sequence: HandlerSocket cannot open one")
+        if kind == "SYSTEM VERSIONED":
+            self.warnings.append("System versioning: HandlerSocket writes leave no history.")
+        if engine == "FEDERATED":
+            self.warnings.append(
+                "FEDERATED: find with < and <= is refused, in_ stops at the first missing value, and an increment is lost when"
+                " SQL changes the row at the same time."
+            )
+        self.engine = engine
+
+    def _columns(self, checks: Mapping[str, str]) -> list[Column]:
+        rows = self._rows(
+            "SELECT column_name, data_type, column_type, character_maximum_length, numeric_precision, numeric_scale,"
+            " datetime_precision, character_set_name, is_nullable, column_default, extra"
+            " FROM information_schema.columns WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position"
+        )
+        columns = []
+        for row in rows:
+            if row["data_type"] == "longtext" and checks.get(row["column_name"]) == f"json_valid(`{row['column_name']}`)":
+                row["data_type"] = "json"
+            try:
+                columns.append(_column(row))
+            except (TypeError, ValueError) as error:
+                raise DescribeError(f"{self.name}: a declared table cannot have this {row['column_type']}: {error}") from None
+            if "on update" in row["extra"].lower():
+                self.warnings.append(
+                    f"ON UPDATE: HandlerSocket writes leave {row['column_name']} alone; it has to be set by the caller."
+                )
+        return columns
+
+    def _indexes(self) -> dict[str, tuple[IndexPart, ...]]:
+        rows = self._rows(
+            "SELECT index_name, index_type, column_name, sub_part, non_unique FROM information_schema.statistics"
+            " WHERE table_schema = %s AND table_name = %s ORDER BY index_name <> 'PRIMARY', index_name, seq_in_index"
+        )
+        indexes: dict[str, tuple[IndexPart, ...]] = {}
+        for row in rows:
+            name, kind, column = row["index_name"], row["index_type"], row["column_name"]
+            if kind == "HASH" and self.engine != "MEMORY":
+                raise DescribeError(
+                    f"{self.name} has the long unique key {name} (UNIQUE on {column}, kept as a hash): an insert or update"
+                    " through HandlerSocket kills the server"
+                )
+            if kind in ("FULLTEXT", "SPATIAL"):
+                self.warnings.append(f"Index {name} is left out: HandlerSocket finds nothing through a {kind} index.")
+                continue
+            part: IndexPart = column if row["sub_part"] is None else (column, int(row["sub_part"]))
+            indexes[name] = (*indexes.get(name, ()), part)
+        return indexes
+
+    def _warn(self, columns: Columns, checks: Mapping[str, str]) -> None:
+        warn = self.warnings.append
+        if "PRIMARY" not in columns.indexes:
+            warn("No primary key: every handle needs an index_name.")
+        for column in columns:
+            if column.generated == "stored":
+                warn(f"STORED column {column.name}: HandlerSocket does not compute it; inserts and updates are refused.")
+        for name, key in columns.indexes.items():
+            if any(part.column.generated == "virtual" for part in key):
+                warn(f"Index {name} covers a virtual column: HandlerSocket writes would corrupt it, and are refused.")
+        if checks:
+            warn(f"CHECK is not checked by HandlerSocket writes: {', '.join(checks)}.")
+        triggers = self._rows(
+            "SELECT trigger_name FROM information_schema.triggers WHERE event_object_schema = %s AND event_object_table = %s"
+        )
+        if triggers:
+            warn(f"Triggers do not run on HandlerSocket writes: {', '.join(row['trigger_name'] for row in triggers)}.")
+        sent = [column for column in columns if not column.generated]
+        if len(sent) > MAX_INSERT_VALUES:
+            warn(f"{len(sent)} columns: HandlerSocket sets at most {MAX_INSERT_VALUES} in an insert, so inserts are refused.")
+
+
+_STRING = re.compile(r"'((?:[^'\\]|''|\\.)*)'", re.DOTALL)
+_STRING_ESCAPE = re.compile(r"''|\\(.)", re.DOTALL)
+_CONTROLS = {"0": "\0", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a"}
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_BITS = re.compile(r"b'([01]+)'")
+
+
+def _unquoted(text: str) -> str:
+    return _STRING_ESCAPE.sub(lambda match: _CONTROLS.get(match[1], match[1]) if match[1] else "'", text)
+
+
+def _column(row: Mapping[str, Any]) -> Column:
+    """The column that a row of ``information_schema.columns`` is about; ValueError when there is no declaration for it."""
+    extra = row["extra"].upper()
+    kind = row["data_type"]
+    options: dict[str, Any] = {"nullable": row["is_nullable"] == "YES", "invisible": "INVISIBLE" in extra}
+    if kind in ("char", "varchar", "binary", "varbinary"):
+        options["length"] = int(row["character_maximum_length"])
+    elif kind == "bit":
+        options["length"] = int(row["numeric_precision"])
+    elif kind == "decimal" or (kind in ("float", "double") and "(" in row["column_type"]):
+        options.update(precision=int(row["numeric_precision"]), scale=int(row["numeric_scale"]))
+    elif row["datetime_precision"] and kind != "date":
+        options["precision"] = int(row["datetime_precision"])
+    elif kind in ("enum", "set"):
+        options["members"] = [_unquoted(member[1]) for member in _STRING.finditer(row["column_type"])]
+    if row["character_set_name"] not in (None, "utf8mb4"):
+        options["charset"] = row["character_set_name"]
+    if "unsigned" in row["column_type"] and row["numeric_precision"] is not None:
+        options["unsigned"] = True
+    if "GENERATED" in extra:
+        return Column(row["column_name"], kind, generated="virtual" if "VIRTUAL" in extra else "stored", **options)
+    if "AUTO_INCREMENT" in extra:
+        return Column(row["column_name"], kind, auto_increment=True, **options)
+    return _with_default(Column(row["column_name"], kind, **options), row["column_default"], options)
+
+
+def _with_default(column: Column, default: str | None, options: Mapping[str, Any]) -> Column:
+    """The column with its default, or with the note that a caller has to give a value."""
+    if default in (None, "NULL"):
+        return column
+    try:
+        return Column(column.name, column.type, default=_default(column, str(default)), **options)
+    except (DecodingError, LookupError, ValueError):
+        return Column(column.name, column.type, default_is_expression=True, **options)
+
+
+def _default(column: Column, text: str) -> Any:
+    """The value of a literal as ``information_schema`` shows it. Raises one of several errors for what cannot be known."""
+    if match := _BITS.fullmatch(text):
+        return int(match[1], 2)
+    string = _STRING.fullmatch(text)
+    if string is None and not _NUMBER.fullmatch(text):
+        raise LookupError(f"{text} is computed")
+    if string is not None:
+        text = _unquoted(string[1])
+    if column.type in ("binary", "varbinary") or column.type.endswith("blob"):
+        if "?" in text:  # shown for any byte that is no text
+            raise LookupError("the default is not shown")
+        return text.encode("ascii")
+    if column.type == "set":
+        return frozenset(text.split(",") if text else ())
+    if column.charset or column.type in ("enum", "json") or column.type.endswith(("char", "text")):
+        return text
+    return column.decode(text.encode())
+
+
+# ---- writing ----------------------------------------------------------------------------------------------------------
+
+
+def render(description: Description) -> str:
+    """Python that makes the description's ``columns``, formatted as ruff and black would."""
+    name = re.sub(r"\W", "_", description.table).upper()
+    name = f"_{name}" if name[0].isdigit() else name
+    imports: set[str] = set()
+    columns = [_call("Column", _arguments(column, imports), 8) for column in description.columns]
+    indexes = [_index(index, parts) for index, parts in description.indexes.items()]
+    lines = [
+        *_comment(f"{description.db}.{description.table} on MariaDB {description.server}, by python -m trio_hs describe."),
+        *[line for warning in description.warnings for line in _comment(f"Mind: {warning}")],
+        *sorted(imports, key=lambda line: (line.startswith("from"), line)),
+        *([""] if imports else []),
+        "from trio_hs import Column, Columns",
+        "",
+        f"{name} = Columns(",
+        "    [",
+        *columns,
+        "    ],",
+        *(["    indexes={", *indexes, "    },"] if indexes else []),
+        ")",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent="# ", subsequent_indent="#   ", break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _arguments(column: Column, imports: set[str]) -> list[str]:
+    arguments = [_quoted(column.name), _quoted(column.type)]
+    for attribute in fields(Column)[2:]:
+        if attribute.init:
+            value = getattr(column, attribute.name)
+            if value != attribute.default:
+                arguments.append(f"{attribute.name}={_source(value, imports)}")
+    return arguments
+
+
+def _call(function: str, arguments: Iterable[str], indent: int) -> str:
+    """The call on one line if it fits, otherwise with an argument per line."""
+    arguments = list(arguments)
+    margin = " " * indent
+    line = f"{margin}{function}({', '.join(arguments)}),"
+    if len(line) <= WIDTH:
+        return line
+    return "\n".join([f"{margin}{function}(", *[f"{margin}    {argument}," for argument in arguments], f"{margin}),"])
+
+
+def _quoted(text: str | bytes) -> str:
+    """``repr`` with the quotes that formatters prefer: double ones unless that takes more backslashes."""
+    source = repr(text)
+    if source.endswith("'"):
+        prefix, body = source[:-1].split("'", 1)
+        body = body.replace("\\'", "'")
+        if body.count('"') <= body.count("'"):
+            body = body.replace('"', '\\"')
+            return f'{prefix}"{body}"'
+    return source
+
+
+def _index(name: str, parts: Iterable[IndexPart]) -> str:
+    items = [_quoted(part) if isinstance(part, str) else f"({_quoted(part[0])}, {part[1]})" for part in parts]
+    line = f"        {_quoted(name)}: ({', '.join(items)}{',' if len(items) == 1 else ''}),"
+    if len(line) <= WIDTH:
+        return line
+    return "\n".join([f"        {_quoted(name)}: (", *[f"            {item}," for item in items], "        ),"])
+
+
+_IMPORTS = {
+    datetime.date: "import datetime",
+    datetime.datetime: "import datetime",
+    datetime.timedelta: "import datetime",
+    uuid.UUID: "import uuid",
+    ipaddress.IPv4Address: "import ipaddress",
+    ipaddress.IPv6Address: "import ipaddress",
+    Decimal: "from decimal import Decimal",
+}
+
+
+def _source(value: Any, imports: set[str]) -> str:
+    if type(value) in _IMPORTS:
+        imports.add(_IMPORTS[type(value)])
+    if isinstance(value, str | bytes):
+        return _quoted(value)
+    if isinstance(value, tuple):  # members
+        line = f"[{', '.join(map(_quoted, value))}]"
+        if len(line) <= WIDTH - 24:
+            return line
+        return "\n".join(["[", *[f"                {_quoted(member)}," for member in value], "            ]"])
+    if isinstance(value, frozenset):
+        return f"frozenset({{{', '.join(map(_quoted, sorted(value)))}}})" if value else "frozenset()"
+    if isinstance(value, Decimal):
+        return f"Decimal({_quoted(str(value))})"
+    if isinstance(value, uuid.UUID):
+        return f"uuid.UUID({_quoted(str(value))})"
+    if isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address):
+        return f"ipaddress.{type(value).__name__}({_quoted(str(value))})"
+    return repr(value)

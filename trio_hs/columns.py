@@ -1,0 +1,332 @@
+"""Declarations of a table's columns and indexes: what :meth:`Manager.table` needs to check values before they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from . import _column_types as types
+from .exceptions import DecodingError
+from .protocol import NULL, escape, unescape
+
+#: A column of an index: its name, or its name and how many characters (bytes) of it the index covers.
+IndexPart: TypeAlias = str | tuple[str, int]
+
+_BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
+_SIZES = {"tiny": 2**8 - 1, "": 2**16 - 1, "medium": 2**24 - 1, "long": 2**32 - 1}
+_TEXTS = {f"{size}text": _SIZES[size] for size in _SIZES} | {"json": 2**32 - 1}
+_BLOBS = {f"{size}blob": _SIZES[size] for size in _SIZES}
+_DATA = "length", "charset", "precision", "scale", "unsigned", "members"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as its table declares it. ``python -m trio_hs describe`` writes these from a live server.
+
+    Attributes:
+      name: its name, in the server's own case.
+      type: MariaDB's name of its type, as in ``information_schema.columns.data_type``; ``json`` is a longtext in utf8mb4.
+      length: how much it holds: characters of ``char`` and ``varchar``, bytes of ``binary`` and ``varbinary``, bits of ``bit``.
+      charset: the character set of a text, ``enum`` or ``set``; None is utf8mb4.
+      precision: the digits of a ``decimal``; of a second in ``datetime``, ``timestamp`` and ``time`` (None is 0).
+      scale: how many of a decimal's digits are behind the point.
+      unsigned: no negative numbers.
+      members: those of an ``enum`` or ``set``, in order.
+      nullable: None may be stored.
+      default: what an insert sends for the column when the caller's fields leave it out. None: NULL where that may be stored,
+        otherwise the caller has to give a value.
+      default_is_expression: the default is computed, such as ``current_timestamp()``. HandlerSocket does not compute it, so
+        the caller has to give a value.
+      auto_increment: the server chooses a value when the caller's fields leave it out, or give None.
+      generated: ``"virtual"`` or ``"stored"``: the server computes it, and it is never written.
+      invisible: not among the fields unless named.
+
+    Raises TypeError or ValueError for a declaration that no table can have.
+    """
+
+    name: str
+    type: str
+    length: int | None = field(default=None, kw_only=True)
+    charset: str | None = field(default=None, kw_only=True)
+    precision: int | None = field(default=None, kw_only=True)
+    scale: int | None = field(default=None, kw_only=True)
+    unsigned: bool = field(default=False, kw_only=True)
+    members: Sequence[str] = field(default=(), kw_only=True)
+    nullable: bool = field(default=False, kw_only=True)
+    default: Any = field(default=None, kw_only=True)
+    default_is_expression: bool = field(default=False, kw_only=True)
+    auto_increment: bool = field(default=False, kw_only=True)
+    generated: str | None = field(default=None, kw_only=True)
+    invisible: bool = field(default=False, kw_only=True)
+    _type: types.ColumnType = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"a column's name must be a str and not empty, not {self.name!r}")
+        if isinstance(self.members, str):
+            raise TypeError(f"column {self.name}: members must be a list of str, not one str")
+        object.__setattr__(self, "members", tuple(self.members))
+        if isinstance(self.default, set):
+            object.__setattr__(self, "default", frozenset(self.default))  # to be hashed
+        try:
+            _check_attributes(self)
+            object.__setattr__(self, "_type", _TYPES[self.type][0](self))
+            _check_default(self)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"column {self.name}: {error}") from None
+
+    @property
+    def is_integer(self) -> bool:
+        """True for ``tinyint`` to ``bigint``."""
+        return self.type in _BITS
+
+    @property
+    def is_blob(self) -> bool:
+        """True for the BLOB and TEXT types, of which the server can neither filter nor index the whole."""
+        return self.type in _TEXTS or self.type in _BLOBS
+
+    @property
+    def required(self) -> bool:
+        """True when an insert needs a value from the caller."""
+        if self.auto_increment or self.generated:
+            return False
+        return self.default_is_expression or (self.default is None and not self.nullable)
+
+    def encode(self, value: Any) -> bytes:
+        """The token of a value. Raises TypeError or ValueError, naming the column, for one that it would not hold as it is."""
+        if value is None:
+            if not self.nullable:
+                raise ValueError(f"column {self.name} is NOT NULL: None would become its default, or another row's key")
+            return NULL
+        try:
+            return escape(self._type.encode(value))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"column {self.name} ({self.type}) {error}") from None
+
+    def decode(self, token: bytes) -> Any:
+        """The Python value of a token.
+
+        Raises DecodingError for what the column cannot hold by its declaration, and for a zero date, which is no Python date.
+        """
+        if token == NULL:
+            return None
+        data = unescape(token)
+        try:
+            return self._type.decode(data)
+        except (ValueError, ArithmeticError):
+            raise DecodingError(f"column {self.name}: {data[:60]!r} is no {self.type} that Python can hold", data) from None
+
+
+def _number(column: Column, attribute: str, lowest: int, highest: int, default: int | None = None) -> int:
+    number = getattr(column, attribute)
+    if number is None:
+        number = default
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise TypeError(f"a {column.type} needs {attribute}=, an int from {lowest} to {highest}, not {number!r}")
+    if not lowest <= number <= highest:
+        raise ValueError(f"the {attribute} of a {column.type} is from {lowest} to {highest}, not {number}")
+    return number
+
+
+def _integer(column: Column) -> types.ColumnType:
+    bits = _BITS[column.type]
+    return types.Integer(0, 2**bits - 1) if column.unsigned else types.Integer(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def _decimal(column: Column) -> types.ColumnType:
+    precision = _number(column, "precision", 1, 65)
+    return types.DecimalNumber(precision, _number(column, "scale", 0, min(precision, 38), 0), column.unsigned)
+
+
+def _floating_point(column: Column) -> types.ColumnType:
+    single = column.type == "float"
+    if column.precision is None and column.scale is None:
+        return types.FloatingPoint(single, column.unsigned, None, None)
+    precision = _number(column, "precision", 1, 255)
+    return types.FloatingPoint(single, column.unsigned, precision, _number(column, "scale", 0, min(precision, 30)))
+
+
+def _text(column: Column) -> types.ColumnType:
+    charset = column.charset or "utf8mb4"
+    if column.type in _TEXTS:
+        return types.Text(charset, size=_TEXTS[column.type])
+    fixed = column.type == "char"
+    return types.Text(charset, length=_number(column, "length", 0, 255 if fixed else 65535), fixed=fixed)
+
+
+def _binary(column: Column) -> types.ColumnType:
+    if column.type in _BLOBS:
+        return types.Binary(_BLOBS[column.type])
+    fixed = column.type == "binary"
+    return types.Binary(_number(column, "length", 0, 255 if fixed else 65535), fixed)
+
+
+def _choice(column: Column) -> types.ColumnType:
+    if not column.members or not all(isinstance(member, str) for member in column.members):
+        raise ValueError(f"a {column.type} needs members=, a list of str")
+    if len(set(column.members)) != len(column.members):
+        raise ValueError("a member is there twice")
+    return (types.Enum if column.type == "enum" else types.Set)(tuple(column.members), column.charset or "utf8mb4")
+
+
+def _seconds(column: Column) -> types.ColumnType:
+    precision = _number(column, "precision", 0, 6, 0)
+    return types.Time(precision) if column.type == "time" else types.DateTime(precision, column.type == "timestamp")
+
+
+# The types: what makes each, and which of the attributes in _DATA it has.
+_TYPES: dict[str, tuple[Callable[[Column], types.ColumnType], tuple[str, ...]]] = {
+    **dict.fromkeys(_BITS, (_integer, ("unsigned",))),
+    "decimal": (_decimal, ("precision", "scale", "unsigned")),
+    "float": (_floating_point, ("precision", "scale", "unsigned")),
+    "double": (_floating_point, ("precision", "scale", "unsigned")),
+    "bit": (lambda column: types.Bit(_number(column, "length", 1, 64)), ("length",)),
+    "char": (_text, ("length", "charset")),
+    "varchar": (_text, ("length", "charset")),
+    **dict.fromkeys(_TEXTS, (_text, ("charset",))),
+    "binary": (_binary, ("length",)),
+    "varbinary": (_binary, ("length",)),
+    **dict.fromkeys(_BLOBS, (_binary, ())),
+    "enum": (_choice, ("members", "charset")),
+    "set": (_choice, ("members", "charset")),
+    "date": (lambda column: types.Date(), ()),
+    "datetime": (_seconds, ("precision",)),
+    "timestamp": (_seconds, ("precision",)),
+    "time": (_seconds, ("precision",)),
+    "year": (lambda column: types.Year(), ()),
+    "uuid": (lambda column: types.uuid_type(), ()),
+    "inet4": (lambda column: types.inet4_type(), ()),
+    "inet6": (lambda column: types.inet6_type(), ()),
+}
+TYPES = tuple(_TYPES)
+_EMPTY = {attribute.name: attribute.default for attribute in fields(Column)}
+
+
+def _check_attributes(column: Column) -> None:
+    if column.type not in _TYPES:
+        raise ValueError(f"there is no type {column.type!r}; the known ones are {', '.join(TYPES)}")
+    for attribute in _DATA:
+        if getattr(column, attribute) != _EMPTY[attribute] and attribute not in _TYPES[column.type][1]:
+            raise ValueError(f"a {column.type} has no {attribute}")
+    if column.generated not in (None, "virtual", "stored"):
+        raise ValueError(f"generated is None, 'virtual' or 'stored', not {column.generated!r}")
+    if column.auto_increment and (not column.is_integer or column.nullable):
+        raise ValueError("auto_increment is for integers that are NOT NULL")
+    sources = {
+        "default": column.default is not None,
+        "default_is_expression": column.default_is_expression,
+        "auto_increment": column.auto_increment,
+        "generated": column.generated is not None,
+    }
+    given = [name for name, is_given in sources.items() if is_given]
+    if len(given) > 1:
+        raise ValueError(f"cannot have {' and '.join(given)} at once")
+
+
+def _check_default(column: Column) -> None:
+    if column.default is not None:
+        try:
+            column._type.encode(column.default)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"the default does not fit: it {error}") from None
+
+
+@dataclass(frozen=True)
+class KeyPart:
+    """A column of an index, and how many characters (bytes) of it the index covers; None is all of it."""
+
+    column: Column
+    prefix: int | None = None
+
+    def encode(self, value: Any) -> bytes:
+        """The token of a look-up value. Raises TypeError or ValueError for one that would find other rows."""
+        token = self.column.encode(value)
+        if self.prefix is not None and value is not None and len(value) >= self.prefix:
+            raise ValueError(
+                f"the index covers the first {self.prefix} of column {self.column.name}: "
+                f"a value of {len(value)} would also find what only begins like it"
+            )
+        return token
+
+
+class Columns:
+    """The columns and indexes of a table, checked and immutable. May be shared by any number of tables.
+
+    Args:
+      columns: the columns, in order. Leave none out that an insert would have to set: the server fills it with zero or ''.
+      indexes: each index's name and its columns, in order: ``{"PRIMARY": ("id",), "by_name": (("name", 10), "id")}``, where
+        ``("name", 10)`` is an index on the first ten characters.
+
+    Raises TypeError or ValueError for a declaration that no table can have.
+    """
+
+    __slots__ = ("_by_name", "_columns", "_hash", "_indexes")
+
+    def __init__(self, columns: Iterable[Column], indexes: Mapping[str, Sequence[IndexPart]] | None = None) -> None:
+        self._columns = tuple(columns)
+        for column in self._columns:
+            if not isinstance(column, Column):
+                raise TypeError(f"columns must hold Column objects, not a {type(column).__name__}")
+        self._by_name = {column.name: column for column in self._columns}
+        if len(self._by_name) < (len(self._columns) or 1):
+            raise ValueError("two columns have the same name" if self._columns else "columns is empty")
+        self._indexes = MappingProxyType({name: self._key(name, parts) for name, parts in (indexes or {}).items()})
+        self._hash = hash((self._columns, frozenset(self._indexes.items())))
+
+    def _key(self, name: str, parts: Sequence[IndexPart]) -> tuple[KeyPart, ...]:
+        if isinstance(parts, str) or not parts:
+            raise ValueError(f"index {name}: its columns must be a list of names, not {parts!r}")
+        key = []
+        for part in parts:
+            column_name, prefix = (part, None) if isinstance(part, str) else part
+            column = self.column(column_name)
+            if prefix is None and column.is_blob:
+                raise ValueError(f"index {name}: of column {column_name}, a {column.type}, it can only cover a prefix")
+            if prefix is not None and not (column.is_blob or column.type in ("char", "varchar", "binary", "varbinary")):
+                raise ValueError(f"index {name}: column {column_name}, a {column.type}, has no prefix")
+            if prefix is not None and (not isinstance(prefix, int) or prefix < 1):
+                raise ValueError(f"index {name}: the prefix of column {column_name} must be at least 1, not {prefix!r}")
+            key.append(KeyPart(column, prefix))
+        return tuple(key)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns, in order."""
+        return self._columns
+
+    @property
+    def indexes(self) -> Mapping[str, tuple[KeyPart, ...]]:
+        """Each index's name and its columns."""
+        return self._indexes
+
+    def column(self, name: str) -> Column:
+        """The column of that name; ValueError when there is none."""
+        if name not in self._by_name:
+            raise ValueError(f"there is no column {name!r}; the declared ones are {', '.join(self._by_name)}")
+        return self._by_name[name]
+
+    def key(self, index_name: str | None) -> tuple[KeyPart, ...]:
+        """The columns of the index of that name (None is the primary key); ValueError when there is none."""
+        name = index_name or "PRIMARY"
+        if name not in self.indexes:
+            raise ValueError(f"there is no index {name!r}; the declared ones are {', '.join(self.indexes) or 'none'}")
+        return self.indexes[name]
+
+    def __iter__(self) -> Iterator[Column]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Columns):
+            return NotImplemented
+        return self.columns == other.columns and self.indexes == other.indexes
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"<Columns {', '.join(self._by_name)}; indexes {', '.join(self.indexes) or 'none'}>"

@@ -1,0 +1,329 @@
+"""A table whose columns are declared: every value is checked before a byte is sent, and comes back as a Python type."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from itertools import cycle
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from .columns import Column, Columns
+from .exceptions import HandlerSocketError
+from .manager import Row, Table
+from .protocol import NULL, Codec, Filter, Index, insert_tail, parse_number
+
+if TYPE_CHECKING:
+    from .manager import _Caller
+
+In: TypeAlias = tuple[int, Sequence[Any]] | None
+
+
+class _TypedCodec(Codec):
+    """Tokens in, Python values out: columns encode for themselves, each in its own character set."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        super().__init__(encoding=None)
+        self._decoders = [column.decode for column in columns]
+
+    def encode(self, value: Any) -> bytes:
+        return bytes(value)
+
+    def decode(self, answer: bytes) -> list[Any]:
+        return [decode(token) for decode, token in zip(cycle(self._decoders), answer.split(b"\t"), strict=False)]
+
+    def plain_text(self, answers: bytes) -> str | None:
+        return None  # each value goes through its column
+
+
+def _listed(what: str, values: Sequence[Any]) -> list[Any]:
+    if isinstance(values, str | bytes | bytearray):
+        raise TypeError(f"{what} must be a list of values, not one {type(values).__name__}")
+    return list(values)
+
+
+class DeclaredTable(Table):
+    """A :class:`Table` with declared columns. Made by :meth:`Manager.table` with ``columns``.
+
+    Its methods are those of :class:`Table`. Values that go in are checked against their column: those of ``fields`` in an
+    insert or update, those of the index's columns in ``values`` and ``in_``, and those of filters. TypeError and ValueError
+    name the column and say what it takes; nothing was sent then. Values come back as the types that docs/declared.md lists.
+    :class:`DecodingError` says that a stored value does not fit the declaration; a write was carried out then.
+    """
+
+    def __init__(
+        self,
+        caller: _Caller,
+        db: str,
+        write_db: str,
+        table: str,
+        fields: Sequence[str] | None,
+        index_name: str | None,
+        columns: Columns,
+    ) -> None:
+        if fields is None:
+            fields = [column.name for column in columns if not column.invisible and not column.generated]
+        self._columns = columns
+        self._field_columns = tuple(columns.column(name) for name in fields)
+        self._key = columns.key(index_name)
+        self._index_words = f"the index {index_name or 'PRIMARY'}"
+        typed = copy.copy(caller)
+        typed.codec = _TypedCodec(self._field_columns)
+        super().__init__(typed, db, write_db, table, fields, index_name)
+        self._insert_index: Index | None = None
+        self._filling: list[bytes] = []
+
+    def __repr__(self) -> str:
+        return f"<DeclaredTable {self._index!r}>"
+
+    @property
+    def columns(self) -> Columns:
+        """The declaration."""
+        return self._columns
+
+    # ---- what goes in -------------------------------------------------------------------------------------------------
+
+    def _search(
+        self, values: Sequence[Any], in_: In, filters: Sequence[Filter]
+    ) -> tuple[list[bytes], tuple[int, list[bytes]] | None, list[Filter]]:
+        """The look-up values, ``in_`` and the filters, with tokens for values."""
+        values = _listed("values", values)
+        if len(values) > len(self._key):
+            raise ValueError(f"values holds {len(values)} values, but {self._index_words} has {len(self._key)} columns")
+        tokens = [part.encode(value) for part, value in zip(self._key, values, strict=False)]
+        return tokens, None if in_ is None else self._in(*in_), [self._filter(condition) for condition in filters]
+
+    def _in(self, position: int, choices: Sequence[Any]) -> tuple[int, list[bytes]]:
+        if not isinstance(position, int) or isinstance(position, bool) or not 0 <= position < len(self._key):
+            raise ValueError(
+                f"in_ names a column of {self._index_words} by its position, 0 to {len(self._key) - 1}, not by {position!r}"
+            )
+        part = self._key[position]
+        choices = _listed("in_", choices)
+        if None in choices:
+            raise ValueError("in_ cannot hold None: the server would look for a zero byte; find NULL with operation '='")
+        return position, [part.encode(value) for value in choices]
+
+    def _filter(self, condition: Filter) -> Filter:
+        name = condition.column
+        if not isinstance(name, str):
+            raise TypeError(f"a filter names its column, not {name!r}")
+        column = self._columns.column(name)
+        if column.is_blob and condition.value is not None:
+            raise ValueError(f"column {name} is a {column.type}, which the server only filters on NULL")
+        return condition._replace(value=column.encode(condition.value))
+
+    def _require_writable(self, operation: str, *, sets: bool = True) -> None:
+        """Raises ValueError for a write that would leave wrong data behind."""
+        for name, key in self._columns.indexes.items():
+            for part in key:
+                if part.column.generated == "virtual":
+                    raise ValueError(
+                        f"{operation} is refused: index {name} covers the virtual column {part.column.name}, and HandlerSocket "
+                        "writes do not keep such an index up; it would lose rows, and later writes would fail with 126"
+                    )
+        for column in self._columns if sets else ():
+            if column.generated == "stored":
+                raise ValueError(
+                    f"{operation} is refused: the server does not compute the stored column {column.name} for HandlerSocket "
+                    "writes; it would hold wrong data"
+                )
+        for column in self._field_columns if sets else ():
+            if column.generated:
+                raise ValueError(
+                    f"{operation} is refused: the field {column.name} is generated; take a handle without it to write"
+                )
+
+    def _fill(self) -> tuple[Index, list[bytes]]:
+        """The index to insert through, and what goes into the columns behind the fields.
+
+        Those columns are named in the insert because the server would put zero or '' into a nullable one that is not.
+        """
+        if self._insert_index is None:
+            self._require_writable("insert")
+            rest = [
+                column
+                for column in self._columns
+                if column not in self._field_columns and not column.generated and not column.auto_increment
+            ]
+            if missing := [column.name for column in rest if column.required]:
+                raise ValueError(
+                    f"insert needs a value for {', '.join(missing)}: NOT NULL without a default, or with one that "
+                    "HandlerSocket does not compute; name them among the fields"
+                )
+            index = self._write_index
+            names = [*index.columns, *[column.name for column in rest]]
+            self._filling = [NULL if column.default is None else column.encode(column.default) for column in rest]
+            self._insert_index = Index(index.db, index.table, names, index.name) if rest else index
+        return self._insert_index, self._filling
+
+    def _row_tail(self, values: Sequence[Any]) -> bytes:
+        index, filling = self._fill()
+        values = _listed("values", values)
+        if len(values) != len(self._field_columns):
+            raise ValueError(f"insert takes one value per field: {len(self._field_columns)} fields, {len(values)} values")
+        tokens = [_inserted(column, value) for column, value in zip(self._field_columns, values, strict=True)]
+        return insert_tail(index, self._caller.codec, [*tokens, *filling])
+
+    def _step(self, column: Column, step: Any) -> bytes:
+        kind = f"{column.type}{' unsigned' if column.unsigned else ''}"
+        if not column.is_integer or kind == "bigint unsigned":
+            raise ValueError(
+                f"column {column.name} is a {kind}: the server adds whole numbers in 64 bits with a sign; it would drop the "
+                "fraction of any other, and turn 2**63 into 0"
+            )
+        if not isinstance(step, int):
+            raise TypeError(f"the step of column {column.name} must be an int, not {type(step).__name__}")
+        if column.unsigned and step < 0:
+            raise ValueError(f"column {column.name} is unsigned: add or subtract a step of 0 or more, not {step}")
+        return column.encode(step)
+
+    # ---- operations ---------------------------------------------------------------------------------------------------
+
+    async def get(self, value: Any) -> Row:
+        """The row whose index begins with ``value``, or ``[]``. See :meth:`Manager.get`."""
+        return await super().get(self._key[0].encode(value))
+
+    async def get_many(self, values: Sequence[Any]) -> list[Row]:
+        """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
+        encode = self._key[0].encode
+        return await super().get_many([encode(value) for value in _listed("values", values)])
+
+    async def find(
+        self,
+        operation: str,
+        values: Sequence[Any],
+        limit: int = 0,
+        offset: int = 0,
+        *,
+        in_: In = None,
+        filters: Sequence[Filter] = (),
+    ) -> list[Row]:
+        """Rows in the order of the index. See :meth:`Manager.find`."""
+        values, in_, filters = self._search(values, in_, filters)
+        return await super().find(operation, values, limit, offset, in_=in_, filters=filters)
+
+    async def insert(self, values: Sequence[Any]) -> int | None:
+        """Inserts a row, one value per field; the other columns get their default, or NULL. See :meth:`Manager.insert`.
+
+        None into the auto_increment column lets the server choose. ValueError when a column would be left without a value.
+        """
+        tail = self._row_tail(values)
+        return await self._caller.write(self._fill()[0], tail, "insert", parse_number) or None
+
+    async def insert_many(self, rows: Sequence[Sequence[Any]]) -> list[int | HandlerSocketError | None]:
+        """Inserts rows as ``insert`` does, each with an outcome of its own. See :meth:`Manager.insert_many`.
+
+        When a value of any row is refused, nothing is sent.
+        """
+        index = self._fill()[0]
+        tails = []
+        for number, row in enumerate(rows):
+            try:
+                tails.append(self._row_tail(row))
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"row {number}: {error}") from None
+        return await self._caller.insert_many(index, tails, "insert_many")
+
+    async def update(
+        self,
+        operation: str,
+        values: Sequence[Any],
+        update_values: Sequence[Any],
+        limit: int = 0,
+        offset: int = 0,
+        return_original: bool = False,
+        *,
+        in_: In = None,
+        filters: Sequence[Filter] = (),
+    ) -> int | list[Row]:
+        """Sets the fields of the rows found. See :meth:`Manager.update`."""
+        self._require_writable("update")
+        update_values = _listed("update_values", update_values)
+        if len(update_values) != len(self._field_columns):
+            raise ValueError(
+                f"update takes one value per field: {len(self._field_columns)} fields, {len(update_values)} values"
+            )
+        tokens = [column.encode(value) for column, value in zip(self._field_columns, update_values, strict=True)]
+        values, in_, filters = self._search(values, in_, filters)
+        return await super().update(operation, values, tokens, limit, offset, return_original, in_=in_, filters=filters)
+
+    async def delete(
+        self,
+        operation: str,
+        values: Sequence[Any],
+        limit: int = 0,
+        offset: int = 0,
+        return_original: bool = False,
+        *,
+        in_: In = None,
+        filters: Sequence[Filter] = (),
+    ) -> int | list[Row]:
+        """Deletes the rows found. See :meth:`Manager.delete`."""
+        self._require_writable("delete", sets=False)
+        values, in_, filters = self._search(values, in_, filters)
+        return await super().delete(operation, values, limit, offset, return_original, in_=in_, filters=filters)
+
+    def _steps(self, name: str, step: Sequence[Any], limit: int, in_: In) -> list[bytes]:
+        """The tokens of one step per field, for fields that the server can add to without losing anything."""
+        self._require_writable(name)
+        step = _listed("step", step)
+        if len(step) != len(self._field_columns):
+            raise ValueError(f"{name} takes one step per field: {len(self._field_columns)} fields, {len(step)} steps")
+        if limit > 1 or in_ is not None:
+            for part in self._key:
+                if part.column in self._field_columns:
+                    raise ValueError(
+                        f"{name} is refused: it changes column {part.column.name} of {self._index_words} that it searches, and "
+                        "with several rows the server would meet some again and change them again"
+                    )
+        return [self._step(column, number) for column, number in zip(self._field_columns, step, strict=True)]
+
+    async def incr(
+        self,
+        operation: str,
+        values: Sequence[Any],
+        step: Sequence[Any] = (1,),
+        limit: int = 0,
+        offset: int = 0,
+        return_original: bool = False,
+        *,
+        in_: In = None,
+        filters: Sequence[Filter] = (),
+    ) -> int | list[Any]:
+        """Adds one int per field in the rows found. See :meth:`Manager.incr`.
+
+        For integers only, other than ``bigint unsigned``. Where the sum is out of range the server clips it without a word,
+        in a ``bigint`` it wraps around; nobody but the server knows the sum beforehand, so this is not checked.
+        """
+        tokens = self._steps("incr", step, limit, in_)
+        values, in_, filters = self._search(values, in_, filters)
+        return await super().incr(operation, values, tokens, limit, offset, return_original, in_=in_, filters=filters)
+
+    async def decr(
+        self,
+        operation: str,
+        values: Sequence[Any],
+        step: Sequence[Any] = (1,),
+        limit: int = 0,
+        offset: int = 0,
+        return_original: bool = False,
+        *,
+        in_: In = None,
+        filters: Sequence[Filter] = (),
+    ) -> int | list[Any]:
+        """Subtracts like ``incr``; a row in which a field would change its sign is left alone. See :meth:`Manager.decr`."""
+        tokens = self._steps("decr", step, limit, in_)
+        values, in_, filters = self._search(values, in_, filters)
+        return await super().decr(operation, values, tokens, limit, offset, return_original, in_=in_, filters=filters)
+
+
+def _inserted(column: Column, value: Any) -> bytes:
+    """The token of a value to insert. Into an auto_increment column, NULL and 0 both mean the next number (measured)."""
+    if column.auto_increment:
+        if value is None:
+            return NULL
+        if value == 0:
+            raise ValueError(
+                f"column {column.name} is auto_increment: the server would take 0 for the next number; None asks for that"
+            )
+    return column.encode(value)
