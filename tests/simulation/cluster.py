@@ -43,9 +43,7 @@ class Cluster:
             for value in row.possible
             if value is not None
         ]
-        rows += [
-            Change(("sim", "counters"), None, (counter.key, counter.start)) for counter in self._model.counters.values()
-        ]
+        rows += [Change(("sim", "counters"), None, (counter.key, counter.start)) for counter in self._model.counters.values()]
         for server in self.servers.values():
             server.database.apply(rows)
         self.primary.synchronous = self._topology.synchronous

@@ -140,11 +140,23 @@ class Run:
                 for caller in callers:
                     nursery.start_soon(caller.run)
                 nursery.start_soon(nemesis.run)
+                if topology.flood:
+                    nursery.start_soon(self.flood, cluster, callers)
             self.note("healing")
             streams.unreachable.clear()
             await cluster.heal()
             await trio.sleep(invariants.settling_seconds(topology))
             await self.judge(clients, pools, cluster)
+
+    async def flood(self, cluster: Cluster, callers: list[Caller]) -> None:
+        await trio.sleep(self.rng("flood").choice((0.0, self.topology.fault_seconds / 2)))
+        faults = cluster.servers[self.topology.reader_groups[0][0]].faults
+        faults.stall(writes=False)
+        async with trio.open_nursery() as nursery:
+            for caller in callers:
+                nursery.start_soon(caller.flood)
+            await trio.sleep(self.topology.timeout / 4)
+            faults.resume()
 
     async def open_clients(self, stack: AsyncExitStack, cluster: Cluster, streams: Network) -> tuple[Clients, list[Pool]]:
         """The pools come in pairs: for reads, for writes."""

@@ -36,7 +36,7 @@ class Topology:
         cannot be promoted, a standby has it. 0 promises nothing.
       latency: bounds of the seconds by which every answer is late.
       narrow: the share of connections that take and give few bytes at a time.
-      flood: whether tasks send so much at once that the client must hold requests back.
+      flood: whether all tasks send so much to a stalled server that the client must hold requests back.
     """
 
     writer_groups: Sequence[Sequence[str]]
@@ -69,7 +69,7 @@ class Topology:
         """Seconds after which no operation may be under way any more.
 
         An attempt waits for a server until each has failed once more (the attempt that is under way, a pause and another one),
-        then for an answer until the watchdog has seen ``timeout`` of silence, which may begin anew when a neighbour is answered.
+        then for an answer until the watchdog has seen ``timeout`` of silence, which begins anew when a neighbour is answered.
         """
         groups = max(len(self.writer_groups), len(self.reader_groups))
         reaching = 2 * self.timeout + LONGEST_PAUSE + groups * GRACE
@@ -88,19 +88,20 @@ def draw_topology(rng: random.Random) -> Topology:
     least = rng.choice((0.0, 0.0, 0.001, 0.02))
     return Topology(
         writer_groups=[writers] if rng.random() < 0.4 else [[name] for name in writers],
-        reader_groups=_partition(rng, read_from),
+        reader_groups=[[name] for name in read_from] if flood else _partition(rng, read_from),
         synchronous=synchronous,
         connections=1 if flood else rng.choice((1, 1, 2, 3)),
         timeout=rng.choice((0.3, 1.0, 3.0)),
         retry=_draw_policy(rng, len(writers)),
-        idle_timeout=rng.choice((None, None, 0.5, 3.0)),
+        # A server that closes connections sooner than LONGEST_PAUSE after they were made counts as broken.
+        idle_timeout=rng.choice((None, None, 1.5 * LONGEST_PAUSE, 4.0)),
         secret=rng.choice((None, "s3cr\u00e9t\t")),
         instrumented=rng.random() < 0.3,
         low_level=rng.random() < 0.4,
         latency=(least, rng.choice((least, least + 0.002, least + 0.05))),
         narrow=0.0 if flood else rng.choice((0.0, 0.0, 0.0, 0.3, 1.0)),
         flood=flood,
-        tasks=rng.choice((2, 4, 8, 16)),
+        tasks=4 if flood else rng.choice((2, 4, 8, 16)),
         operations=rng.randint(6, 16),
         fault_seconds=rng.choice((2.0, 5.0, 10.0)),
     )

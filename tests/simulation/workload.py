@@ -1,4 +1,4 @@
-"""What the callers do: every operation of the client, with deadlines and cancellations, and what they conclude from the answers."""
+"""What the callers do: every operation of the client, with deadlines and cancellations, and what they conclude."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import trio
 
 import trio_hs
 from trio_hs import Filter, FindModify, Insert, Manager, ReadSocket, WriteSocket
+from trio_hs.protocol import Value
 
 from .model import Model, Row
 from .topology import GROUPS, Topology
 
-DONE, FAILED, DOUBTED = "done", "failed", "in doubt"
+DONE: Final = "done"
+FAILED: Final = "failed"
+DOUBTED: Final = "in doubt"
 
 
 @dataclass
@@ -75,14 +78,10 @@ class Caller:
             if action in _LOW_LEVEL and not self.topology.low_level:
                 action = Caller.get
             await action(self)
-        if self.topology.flood:
-            await self.flood()
 
     # ---- one operation and its outcome
 
-    async def perform(
-        self, name: str, call: Callable[[], Awaitable[Any]], *, changes: bool, patience: float = 1.0
-    ) -> Outcome:
+    async def perform(self, name: str, call: Callable[[], Awaitable[Any]], *, changes: bool, patience: float = 1.0) -> Outcome:
         """Carries an operation out, sometimes with a deadline or cancelled in the middle, and checks how it ends."""
         epoch = self.model.losses
         limit = self.rng.uniform(0.0, 1.5) * self.topology.timeout if self.rng.random() < 0.12 else math.inf
@@ -244,7 +243,7 @@ class Caller:
     async def insert(self) -> None:
         row = self.own_row()
         value = row.next_value()
-        fields = [("id", row.key), ("grp", row.key % GROUPS), ("v", value)]
+        fields: list[tuple[str, Value]] = [("id", row.key), ("grp", row.key % GROUPS), ("v", value)]
         writer = self.clients.writer
         low_level = writer is not None and self.rng.random() < 0.2
 
@@ -270,7 +269,7 @@ class Caller:
     async def insert_many(self) -> None:
         self.rows[2:] = [self._new_row(), self._new_row()]
         values = [row.next_value() for row in self.rows]
-        lines = [[row.key, row.key % GROUPS, value] for row, value in zip(self.rows, values, strict=True)]
+        lines: list[list[Value]] = [[row.key, row.key % GROUPS, value] for row, value in zip(self.rows, values, strict=True)]
         hs = self.clients.manager
         outcome = await self.perform(
             f"insert_many {values}", lambda: hs.insert_many("sim", "items", ["id", "grp", "v"], lines), changes=True
