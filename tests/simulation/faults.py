@@ -33,7 +33,7 @@ class Nemesis:
         ends = trio.current_time() + self.topology.fault_seconds
         async with trio.open_nursery() as nursery:
             while True:
-                pause = self.rng.expovariate(1.5)
+                pause = self.rng.expovariate(2.0)
                 if trio.current_time() + pause >= ends:
                     return
                 await trio.sleep(pause)

@@ -15,14 +15,16 @@ class Tracked:
     """A stream that knows whether the client closed it, and that may be narrow.
 
     A narrow one takes ``width`` bytes and then none for ``pause`` seconds, so that a request can be cut in the middle of a
-    line, and gives what arrived in pieces of that size.
+    line, and gives what arrived in pieces of that size. ``lag`` is how many seconds later the client learns that something has
+    arrived, so that it sends into streams that have ended.
     """
 
-    def __init__(self, inner: Transport, width: int | None, pause: float) -> None:
+    def __init__(self, inner: Transport, width: int | None, pause: float, lag: float) -> None:
         self.closed = False
         self._inner = inner
         self._width = width
         self._pause = pause
+        self._lag = lag
         self._free_at = 0.0
         self._arrived = b""
         if width is None:  # nothing in the way of what is called most
@@ -55,6 +57,8 @@ class Tracked:
             await trio.lowlevel.checkpoint()
         else:
             await self._inner.wait_receivable()
+            if self._lag:
+                await trio.sleep(self._lag)
 
     def close(self) -> None:
         self.closed = True
@@ -86,6 +90,7 @@ class Network:
             await trio.sleep_forever()
         inner = await self._connect(server)
         width = self._random.randint(1, 200) if self._random.random() < self._narrow else None
-        stream = Tracked(inner, width, self._random.choice((0.0, 0.001, 0.01)))
+        lag = self._random.choice((0.0, 0.0, 0.0, 0.001, 0.02))
+        stream = Tracked(inner, width, self._random.choice((0.0, 0.001, 0.01)), lag)
         self._streams.append(stream)
         return stream

@@ -139,7 +139,8 @@ class Run:
                 await cluster.start()
                 for caller in callers:
                     nursery.start_soon(caller.run)
-                nursery.start_soon(nemesis.run)
+                if not topology.calm:
+                    nursery.start_soon(nemesis.run)
                 if topology.flood:
                     nursery.start_soon(self.flood, cluster, callers)
             self.note("healing")

@@ -36,6 +36,7 @@ class Topology:
         cannot be promoted, a standby has it. 0 promises nothing.
       latency: bounds of the seconds by which every answer is late.
       narrow: the share of connections that take and give few bytes at a time.
+      calm: whether nothing goes wrong, so that nothing may fail.
       flood: whether all tasks send so much to a stalled server that the client must hold requests back.
     """
 
@@ -52,6 +53,7 @@ class Topology:
     latency: tuple[float, float]
     narrow: float
     flood: bool
+    calm: bool
     tasks: int
     operations: int
     fault_seconds: float
@@ -79,6 +81,7 @@ class Topology:
 
 def draw_topology(rng: random.Random) -> Topology:
     flood = rng.random() < 0.06
+    calm = rng.random() < 0.06
     standbys = [f"w{number}" for number in range(1, 1 + rng.choice((0, 1, 1, 2)))]
     readers = [f"r{number}" for number in range(rng.choice((0, 1, 1, 2, 3)))]
     writers = ["w0", *standbys]
@@ -94,15 +97,16 @@ def draw_topology(rng: random.Random) -> Topology:
         timeout=rng.choice((0.3, 1.0, 3.0)),
         retry=_draw_policy(rng, len(writers)),
         # A server that closes connections sooner than LONGEST_PAUSE after they were made counts as broken.
-        idle_timeout=rng.choice((None, None, 1.5 * LONGEST_PAUSE, 4.0)),
+        idle_timeout=None if calm else rng.choice((None, None, 1.5 * LONGEST_PAUSE, 4.0)),
         secret=rng.choice((None, "s3cr\u00e9t\t")),
         instrumented=rng.random() < 0.3,
         low_level=rng.random() < 0.4,
         latency=(least, rng.choice((least, least + 0.002, least + 0.05))),
         narrow=0.0 if flood else rng.choice((0.0, 0.0, 0.0, 0.3, 1.0)),
         flood=flood,
+        calm=calm,
         tasks=4 if flood else rng.choice((2, 4, 8, 16)),
-        operations=rng.randint(6, 16),
+        operations=rng.randint(8, 20),
         fault_seconds=rng.choice((2.0, 5.0, 10.0)),
     )
 

@@ -100,6 +100,8 @@ class Caller:
         if took > min(limit, bound) + 1e-6:
             self.model.violated(f"{name} took {took:.3f} s where the caller's deadline was {min(limit, bound):.3f} s")
         self.log("answer", self.number, name, outcome.state, outcome.result if outcome.error is None else str(outcome.error))
+        if self.topology.calm and isinstance(outcome.error, trio_hs.ConnectionError):
+            self.model.violated(f"{name} failed while nothing was wrong: {outcome.error}")
         if changes and outcome.state == DONE and epoch != self.model.losses:
             return Outcome(DOUBTED, outcome.result)  # acknowledged, and perhaps lost since
         return outcome
@@ -418,12 +420,14 @@ class Caller:
     async def renew(self) -> None:
         """Purges, suspends, or looks at the statistics."""
         hs, reader = self.clients.manager, self.clients.reader
-        choice = self.rng.randrange(4)
+        choice = self.rng.randrange(5)
         if choice == 0:
             await hs.purge()
         elif choice == 1 and reader is not None:
             await reader.purge_indexes()
-        elif choice == 2:
+        elif choice == 2 and reader is not None:
+            await reader.purge_index(await reader.get_index_id("sim", "items", ["id", "v"]))
+        elif choice == 3:
             self.log("suspending", self.number)
             with trio.move_on_after(self.topology.patience) as scope:
                 async with hs.suspended():
