@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -15,6 +16,12 @@ from loadtest._mariadb import Installation, find_installation
 # How long an example takes says more about what else the machine does than about the example.
 hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
+
+
+# A shell that is not interactive starts a job in the background with SIGINT ignored, and so would every process that a test
+# starts to interrupt it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,33 @@ from decimal import Decimal
 from typing import Any, assert_type
 
 import trio_hs
-from trio_hs import Filter, HandlerSocketError, Manager, ReadSocket, RetryPolicy, Row, Server, Table, Value, WriteSocket
+from trio_hs import (
+    Column,
+    Columns,
+    DeclaredTable,
+    Filter,
+    Find,
+    FindModify,
+    HandlerSocketError,
+    Insert,
+    Instrument,
+    Manager,
+    ReadSocket,
+    RetryPolicy,
+    Row,
+    Server,
+    Table,
+    Value,
+    WriteSocket,
+)
+
+
+class Watch(Instrument):
+    def connection_down(self, server: str, reason: BaseException) -> None:
+        assert_type(server, str)
+
+    def request_done(self, server: str, operation: str, table: str, requests: int, seconds: float, failed: bool) -> None:
+        assert_type(seconds, float)
 
 
 async def defaults() -> None:
@@ -23,9 +49,12 @@ async def every_setting() -> None:
         write_secret="w",
         timeout=2.5,
         connections=2,
-        retry=RetryPolicy(attempts=3, backoff=0.1, max_backoff=2, deadline=5.0),
+        retry=RetryPolicy(
+            attempts=3, backoff=0.1, max_backoff=2, deadline=5.0, hedge_after=0.05, repeat_writes=("update", "delete")
+        ),
         encoding=None,
         write_databases={"drill": "drill_wt"},
+        instruments=[Watch()],
     ) as hs:
         assert_type(hs, Manager)
 
@@ -40,6 +69,10 @@ async def every_form_of_a_server() -> None:
     ):
         pass
     async with trio_hs.open_read_socket([("unix", "/run/hs.sock", None)]):
+        pass
+    mixed = trio_hs.open_read_socket([("inet", "127.0.0.1", 9998), ("unix", "/run/hs.sock"), Server("inet", "::1", 9998)])
+    groups = trio_hs.open_read_socket([[("inet", "127.0.0.1", 9998), ("unix", "/run/hs.sock")], [Server("inet", "::1", 9998)]])
+    async with mixed, groups:
         pass
     async with trio_hs.open_read_socket([("unix", "/run/hs.sock", None, 2.0)]):
         pass
@@ -105,6 +138,21 @@ async def tables(hs: Manager) -> None:
     assert_type(await trucks.decr("=", [1], [0, 1], return_original=True), int | list[Any])
 
 
+TRUCKS = Columns(
+    [Column("id", "int"), Column("model", "varchar", length=40, charset="latin1", nullable=True)],
+    indexes={"PRIMARY": ("id",), "model": (("model", 10), "id")},
+)
+
+
+async def declared(hs: Manager) -> None:
+    trucks = hs.table("cars", "trucks", columns=TRUCKS)
+    assert_type(trucks, DeclaredTable)
+    assert_type(hs.table("cars", "trucks", ["model"], "model", columns=TRUCKS), DeclaredTable)
+    assert_type(trucks.columns, Columns)
+    assert_type(await trucks.get(1), Row)
+    assert_type(await trucks.insert([1, None]), int | None)
+
+
 async def low_level() -> None:
     async with trio_hs.open_read_socket([("inet", "127.0.0.1", 9998)], "secret", timeout=1.0, connections=2) as reader:
         assert_type(reader, ReadSocket)
@@ -119,6 +167,10 @@ async def low_level() -> None:
         assert_type(writer, WriteSocket)
         index = await writer.get_index_id("cars", "trucks", ["id", "n"])
         assert_type(await writer.insert(index, [1, 2]), int | None)
+        outcomes = await writer.execute_many(
+            [Find(index, "=", [1]), Insert(index, [2, "b"]), FindModify(index, "=", [2], "D", limit=1)]
+        )
+        assert_type(outcomes, list[Any])
         assert_type(await writer.find_modify(index, "=", [1], "U?", [1, 3], limit=1), int | list[list[object]])
 
 

@@ -3,9 +3,10 @@
 How a request travels
 ---------------------
 ``submit`` is synchronous: it puts the request's bytes into the queue and the request into the order of answers in one
-step, so the order needs no lock. Then one of two things sends the queue in one system call: ``submit`` itself when few
-tasks are at work (a lone request must not wait), or the writer task in the scheduler's next pass, when all the tasks
-that the last answers woke have queued their next requests too. The reader task hands each answer to the oldest request.
+step, so the order needs no lock. Then one of two things sends the queue in one system call: ``submit`` itself when the
+connection was idle (a lone request must not wait) or when the last of the tasks that the last answers woke has come back, or
+else the writer task in the scheduler's next pass, when all that run in this one have queued their requests. The reader task
+hands each answer to the oldest request.
 
 - backlog: over the bound on what may be outstanding; nothing of it has been sent.
 - queued: bytes are in the queue; can be withdrawn without a trace.
@@ -361,9 +362,12 @@ class Connection:
             opened = self._open(index)
         request.opened = opened
         prefix = opened.prefix
+        expected = self._expected
+        alone = expected == 1 or (not expected and not self.outstanding)
         self._enqueue(request, prefix + tails[0] if request.lines == 1 else prefix + prefix.join(tails))
-        self._expected -= 1
-        if self._expected <= 0 and not self._unsent and not more:
+        if expected:
+            self._expected = expected - 1
+        if alone and not more and not self._unsent:
             self._flush()
         else:
             self._writer.wake()

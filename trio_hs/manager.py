@@ -26,6 +26,7 @@ from .protocol import (
     find_modify_tail,
     find_tail,
     get_tail,
+    get_tails,
     insert_tail,
     parse_each,
     parse_number,
@@ -62,11 +63,12 @@ MAX_DEATHS = 2
 #: So many tables, or ways to filter one, are remembered; a program that makes up ever new ones must not grow without bound.
 MAX_HANDLES = 4096
 
-#: Many operations in one call go out in chunks of so many lines, so many chunks at once: enough to keep a server busy, and
-#: little enough that other tasks on the same connection have their turn.
-CHUNK_LINES = 128
+#: Many operations in one call go out in chunks of so many lines, so many chunks at once: enough to keep a server busy while the
+#: answers of the last chunk are parsed, and little enough that other tasks on the connection have their turn. Writes that
+#: arrive together share a commit, which costs more than all the rest, so their chunks are larger.
+READ_LINES = 256
+WRITE_LINES = 1000
 CHUNKS_UNDER_WAY = 4
-
 
 #: The writes that a policy may allow to be repeated. Not an increment: applied twice it is wrong for ever. Not insert_many:
 #: whoever repeats it has to look at each row's outcome.
@@ -194,7 +196,7 @@ class _Caller:
         """The rows that each of many reads finds, in their order; raises the first error among them."""
         found: list[list[list[Any]]] = []
         since = trio.current_time()
-        for chunk, request in await self._send_chunks(self.reader, index, tails, operation):
+        for chunk, request in await self._send_chunks(self.reader, index, tails, operation, READ_LINES):
             found += await self._read_chunk(index, chunk, operation, request, since)
         return found
 
@@ -263,7 +265,7 @@ class _Caller:
 
         outcomes: list[int | HandlerSocketError | None] = []
         since = trio.current_time()
-        for chunk, first in await self._send_chunks(self.writer, index, tails, operation):
+        for chunk, first in await self._send_chunks(self.writer, index, tails, operation, WRITE_LINES):
             try:
                 outcomes += await self._perform(
                     self.writer, index, chunk, operation, parse, changes=True, first=first, since=since, partial=True
@@ -396,7 +398,7 @@ class _Caller:
                 racer.abandon()
 
     async def _send_chunks(
-        self, pool: Pool, index: Index, tails: Sequence[bytes], operation: str
+        self, pool: Pool, index: Index, tails: Sequence[bytes], operation: str, chunk_lines: int
     ) -> list[tuple[Sequence[bytes], Request | None]]:
         """Sends many lines in chunks, a few of which are under way at once, each once.
 
@@ -415,10 +417,10 @@ class _Caller:
             under_way.popleft()
 
         try:
-            for start in range(0, len(tails), CHUNK_LINES):
+            for start in range(0, len(tails), chunk_lines):
                 if len(under_way) >= CHUNKS_UNDER_WAY:
                     await finish_oldest()
-                chunk = tails[start : start + CHUNK_LINES]
+                chunk = tails[start : start + chunk_lines]
                 started = trio.current_time()
                 try:
                     under_way.append((chunk, await pool.submit(index, chunk), started))
@@ -492,10 +494,10 @@ class Table:
     async def get_many(self, values: Sequence[Value]) -> list[Row]:
         """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
         index = self._index
-        tails = [get_tail(token) for token in self._caller.codec.encode_all(values)]
+        tails = get_tails(self._caller.codec.encode_all(values))
         found = await self._caller.read_many(index, tails, "get_many")
         columns = index.columns
-        return [list(zip(columns, rows[0], strict=True)) if rows else [] for rows in found]
+        return [list(zip(columns, rows[0])) if rows else [] for rows in found]  # noqa: B905  (see get)
 
     async def insert_many(self, rows: Sequence[Sequence[Value]]) -> list[int | HandlerSocketError | None]:
         """Inserts rows of one value per field, each with an outcome of its own. See :meth:`Manager.insert_many`."""

@@ -293,6 +293,11 @@ def get_tail(token: bytes) -> bytes:
     return b"\t=\t1\t" + token + b"\n"
 
 
+def get_tails(tokens: Iterable[bytes]) -> list[bytes]:
+    """``get_tail`` of each."""
+    return [b"\t=\t1\t" + token + b"\n" for token in tokens]
+
+
 def insert_tail(index: Index, codec: Codec, values: Sequence[Value]) -> bytes:
     """The insert of a row, one value per column of the index: the server would fill a missing one with the empty string."""
     tokens = codec.encode_all(values)
@@ -513,13 +518,10 @@ def parse_each(lines: Sequence[bytes], index: Index, codec: Codec) -> list[list[
         return [parse_rows(line, index, codec) for line in lines]
     # 0, columns, and the values of one row.
     length, width = index.width + 2, str(index.width)
-    found: list[list[list[Any]]] = []
-    for line, tokens in zip(lines, [answer.split("\t") for answer in text.split("\n")], strict=True):
-        if len(tokens) == length and tokens[1] == width and tokens[0] == "0":
-            found.append([tokens[2:]])
-        else:
-            found.append(parse_rows(line, index, codec))
-    return found
+    return [
+        [tokens[2:]] if len(tokens) == length and tokens[1] == width and tokens[0] == "0" else parse_rows(line, index, codec)
+        for line, tokens in zip(lines, [answer.split("\t") for answer in text.split("\n")], strict=True)
+    ]
 
 
 def parse_number(line: bytes) -> int:

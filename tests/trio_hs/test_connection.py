@@ -343,6 +343,7 @@ async def test_a_reset_connection_knows_what_was_never_sent(nursery: trio.Nurser
         requests = [Request() for _ in range(4)]
         for request in requests:
             connection.submit(request, INDEX, [get_tail(b"x")])
+        await wait_all_tasks_blocked()
         peer.reset()
         await wait_all_tasks_blocked()
         assert blocker.sent_lines == 1

@@ -135,7 +135,7 @@ class ServerConnection:
             self._close_if_done()
 
     def _close_if_done(self) -> None:
-        finished = self._heard_end and not self.pending and not self._silent
+        finished = self._heard_end and (self._silent or not self.pending)
         if (self._ends or finished) and not self._unsent:
             self.close()
 

@@ -10,7 +10,8 @@ import pytest
 import trio
 
 from loadtest._cluster import Cluster, Server
-from loadtest._mariadb import execute_sql, wait_replicated
+from loadtest._replication import wait_replicated
+from loadtest._sql import execute_sql
 from trio_hs import Server as Address
 from trio_hs._transport import Transport, connect
 from trio_hs.testing import EmbeddedServer, Table, open_server

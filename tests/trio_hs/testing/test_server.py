@@ -227,6 +227,8 @@ async def test_dropped_answers(silent: bool, server: EmbeddedServer, autojump_cl
         assert await hs.get("cars", "trucks", ["company"], 1) == [("company", "Scania")]
         await trio.sleep(60)
         assert await hs.insert("cars", "trucks", [("company", "Volvo")]) == 2
+    await trio.testing.wait_all_tasks_blocked()
+    assert server.statistics().connections == 0
 
 
 async def test_an_answer_cut_in_the_middle(server: EmbeddedServer) -> None:

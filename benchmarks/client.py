@@ -1,0 +1,318 @@
+"""trio_hs beside the SQL clients for Python and a bare socket, in one run against one real MariaDB. `./dev bench client`
+
+Reads, inserts and increments by 1, 16, 64 and 256 tasks, and batches of 1,000 rows, in alternating rounds, each contender in a
+process of its own. Prints the medians and what issue 8 asks for, and writes `client.json`, `client.md` and `client.svg`.
+Every answer is checked. The exit code is 1 when a claim does not hold, 2 when something could not be run.
+
+Both sides have the same durability: `innodb_flush_log_at_trx_commit=1`, `sync_binlog` as shipped (0), and nothing in the
+binary log, which HandlerSocket's writes never reach and which the SQL sessions switch off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import trio
+
+from loadtest._cluster import Cluster, ClusterError, open_cluster
+from loadtest._mariadb import create_table, execute_sql
+
+from ._client_report import write_report
+from ._contenders import COLUMNS_SQL, CONTENDERS, COUNTED, DATABASE, FILLED, INSERTED, READ, ROWS, Target, payload
+
+ROOT = Path(__file__).resolve().parent.parent
+TASKS = (1, 16, 64, 256)
+POOLS = (1, 4, 16, 64)
+BY_TASKS, IN_BATCHES = ("get", "insert", "incr"), ("get_many", "find_in", "insert_many")
+#: What a measurement may take beyond its time: connecting, the last answers.
+PATIENCE = 60.0
+
+
+class BenchmarkError(Exception):
+    """Something could not be measured; one line for the user."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured in every round."""
+
+    contender: str
+    operation: str
+    tasks: int
+    pool: int
+
+
+@dataclass
+class Cell:
+    """A case and its figures, one of each per round: rows per second, and microseconds of CPU per row."""
+
+    case: Case
+    rates: list[float] = field(default_factory=list)
+    client_us: list[float] = field(default_factory=list)
+    server_us: list[float] = field(default_factory=list)
+
+
+def cases(names: Iterable[str], tasks: Sequence[int], pools: Sequence[int]) -> list[Case]:
+    """All of them; what competes stands together, so that a quiet minute of the machine serves all alike."""
+    names = list(names)
+    found = []
+    for operation in (*BY_TASKS, *IN_BATCHES):
+        for number in tasks if operation in BY_TASKS else (1,):
+            for name in names:
+                if operation in CONTENDERS[name].operations:
+                    found += [Case(name, operation, number, pool) for pool in pools_for(name, number, pools)]
+    return found
+
+
+def pools_for(name: str, tasks: int, pools: Sequence[int]) -> list[int]:
+    """The pool sizes to try: one connection where tasks share it, else what is no more than a connection per task."""
+    if CONTENDERS[name].shared or name == "raw socket" or tasks == 1:
+        return [1]
+    return [pool for pool in pools if 1 < pool <= tasks] or [1]
+
+
+class Child:
+    """A contender's process."""
+
+    def __init__(self, name: str, target: Target) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks._contender_process", name],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._say(asdict(target))
+
+    def _say(self, message: dict[str, Any]) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(message) + "\n")
+        self.process.stdin.flush()
+
+    def measure(self, case: Case, seconds: float) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        late = threading.Timer(seconds + PATIENCE, self.process.kill)
+        late.start()
+        try:
+            self._say({"operation": case.operation, "tasks": case.tasks, "pool": case.pool, "seconds": seconds})
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        finally:
+            late.cancel()
+        answer: dict[str, Any] = json.loads(line) if line else {"error": "its process ended, or took too long"}
+        if "error" in answer:
+            raise BenchmarkError(f"{case}: {answer['error']}")
+        return answer
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.kill()
+        with self.process:  # closes the pipes and waits
+            pass
+
+
+class Database:
+    """The server through an account that sees what the contenders have really done."""
+
+    def __init__(self, target: Target) -> None:
+        self.connection = pymysql.connect(
+            host=target.host, port=target.sql_port, user=target.user, password=target.password, database=DATABASE
+        )
+        self.connection.autocommit(True)
+        self._one("SET SESSION lock_wait_timeout = 30")  # an index left open would make the TRUNCATE wait for ever
+        self.total = self._sum()
+
+    def _one(self, statement: str) -> Any:
+        with self.connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchone()
+
+    def _sum(self) -> int:
+        return int(self._one(f"SELECT SUM(n) FROM {COUNTED}")[0])
+
+    def check(self, case: Case, changed: int) -> None:
+        """That the rows acknowledged are there, all of them and no other. Empties the table that was filled."""
+        if case.operation == "incr":
+            before, self.total = self.total, self._sum()
+            if (added := self.total - before) != changed:
+                raise BenchmarkError(f"{case}: {changed} increments were acknowledged, {added} were done")
+        if case.operation in ("insert", "insert_many"):
+            there = self._one(f"SELECT COUNT(*), MAX(id), SUM(payload = '{INSERTED}') FROM {FILLED}")
+            if there != (changed, changed, changed):
+                raise BenchmarkError(f"{case}: {changed} inserts were acknowledged; count, last id and right ones: {there}")
+            self._one(f"TRUNCATE TABLE {FILLED}")
+
+
+@contextmanager
+def children(names: Iterable[str], target: Target) -> Iterator[dict[str, Child]]:
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(Child(name, target)) for name in names}
+
+
+def measure(target: Target, wanted: list[Case], rounds: int, seconds: float) -> list[Cell]:
+    """Every case once per round. The rounds go forwards and backwards in turn: nobody is always behind the same one."""
+    cells = [Cell(case) for case in wanted]
+    database = Database(target)
+    with children(dict.fromkeys(case.contender for case in wanted), target) as by_name:
+        for number in range(rounds):
+            for cell in cells if number % 2 == 0 else reversed(cells):
+                result = by_name[cell.case.contender].measure(cell.case, seconds)
+                database.check(cell.case, result["changed"])
+                cell.rates.append(result["rate"])
+                cell.client_us.append(result["client_us"])
+                cell.server_us.append(result["server_us"])
+            print(f"round {number + 1} of {rounds}: load average {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
+    return cells
+
+
+async def set_up(cluster: Cluster) -> Target:
+    """The tables, filled; and the server as it is shipped where the harness's differs."""
+    server = cluster.writer
+    for table in (READ, COUNTED, FILLED):
+        await create_table(cluster, DATABASE, table, COLUMNS_SQL)
+    rows = ",".join(f"({key},0,'{payload(key)}')" for key in range(1, ROWS + 1))
+    await execute_sql(server, *(f"INSERT INTO {DATABASE}.{table} VALUES {rows}" for table in (READ, COUNTED)))
+    await execute_sql(server, "SET GLOBAL sync_binlog = 0")
+    assert server.sql_port is not None
+    assert server.pid is not None
+    return Target(
+        host=server.host,
+        read_port=server.read_port,
+        write_port=server.write_port,
+        sql_port=server.sql_port,
+        read_secret=server.read_secret,
+        write_secret=server.write_secret,
+        user=server.admin_user,
+        password=server.admin_password,
+        pid=server.pid,
+    )
+
+
+async def environment(cluster: Cluster, names: Iterable[str]) -> dict[str, Any]:
+    """What the figures were measured on and with."""
+    variables = "innodb_flush_log_at_trx_commit", "sync_binlog", "log_bin", "innodb_buffer_pool_size", "handlersocket_threads"
+    listed = ", ".join(f"'{name}'" for name in variables)
+    shown = await execute_sql(cluster.writer, f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({listed})")
+    distributions = [CONTENDERS[name].distribution for name in names]
+    versions = {name: importlib.metadata.version(name) for name in (*distributions, "trio", "trio-hs") if name}
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "server": cluster.version,
+        "server_variables": {row["Variable_name"]: row["Value"] for row in shown},
+        "sql_log_bin": "0 in the SQL clients' sessions; HandlerSocket's writes are never logged",
+        "libraries": versions,
+        "load_average_before": [round(load, 2) for load in os.getloadavg()],
+        "rows": ROWS,
+        "source": source_version(),
+    }
+
+
+def source_version() -> str:
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:
+        return ""
+
+
+def cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(": ")[2]
+    return platform.processor()
+
+
+def installed(only: Sequence[str]) -> list[str]:
+    """The contenders that can run here; says which cannot."""
+    unknown = [name for name in only if name not in CONTENDERS]
+    if unknown:
+        raise BenchmarkError(f"no contender {unknown[0]!r}; there are: {', '.join(CONTENDERS)}")
+    found = []
+    for name in only or CONTENDERS:
+        distribution = CONTENDERS[name].distribution
+        try:
+            if distribution is not None:
+                importlib.metadata.version(distribution)
+            found.append(name)
+        except importlib.metadata.PackageNotFoundError:
+            print(f"{distribution} is not installed (pip install 'trio-hs[bench]'): left out", file=sys.stderr)
+    return found
+
+
+def result_of(cell: Cell) -> dict[str, Any]:
+    """A cell as it goes into the report, with its medians."""
+    return {
+        **asdict(cell.case),
+        "runtime": CONTENDERS[cell.case.contender].runtime,
+        "rate": statistics.median(cell.rates),
+        "client_us": statistics.median(cell.client_us),
+        "server_us": statistics.median(cell.server_us),
+        "rates": [round(rate) for rate in cell.rates],
+    }
+
+
+async def run(options: argparse.Namespace) -> dict[str, Any]:
+    names = installed(options.only)
+    tasks, pools = ((16,), (4,)) if options.quick else (TASKS, POOLS)
+    wanted = cases(names, tasks, pools)
+    async with open_cluster("mariadb", readers=0) as cluster:
+        target = await set_up(cluster)
+        about = await environment(cluster, names)
+        # abandon_on_cancel: the children's input ends with this process, and so do they.
+        cells = await trio.to_thread.run_sync(measure, target, wanted, options.rounds, options.seconds, abandon_on_cancel=True)
+    settings = {"rounds": options.rounds, "seconds": options.seconds, "quick": options.quick}
+    return {"environment": about, "settings": settings, "results": [result_of(cell) for cell in cells]}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="./dev bench client", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a smoke test: one short round, few sizes, no verdict")
+    parser.add_argument("--rounds", type=int, help="default: 5")
+    parser.add_argument("--seconds", type=float, help="per measurement; default: 0.5")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help=f"one of: {', '.join(CONTENDERS)}")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results", help="folder for the report")
+    options = parser.parse_args(arguments)
+    options.rounds = options.rounds if options.rounds is not None else 1 if options.quick else 5
+    options.seconds = options.seconds if options.seconds is not None else 0.02 if options.quick else 0.5
+    if options.rounds < 1 or not options.seconds > 0:
+        parser.error("--rounds must be at least 1, and --seconds more than 0")
+    try:
+        report = trio.run(run, options)
+    except* (BenchmarkError, ClusterError) as errors:
+        error: BaseException = errors
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    verdicts = write_report(report, options.output)
+    print((options.output / "client.md").read_text())
+    if options.quick:
+        return 0
+    # What --only leaves out cannot be judged; in a whole run everything has to be.
+    return 0 if all(verdict.holds or (verdict.holds is None and options.only) for verdict in verdicts) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""The network faults that a proxy can show, as plain data. The names are toxiproxy's where it has one.
+
+`upstream` is the way from the client to the server, `downstream` the way back.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+__all__ = [
+    "Bandwidth",
+    "Blackhole",
+    "Direction",
+    "DropReplies",
+    "Fault",
+    "Flapping",
+    "HalfOpen",
+    "Latency",
+    "Partition",
+    "ResetPeer",
+]
+
+Direction: TypeAlias = Literal["both", "upstream", "downstream"]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Nothing passes, not even the news that a side has closed. The bytes are held, as TCP would send them again, and arrive
+    when the partition heals."""
+
+    direction: Direction = "both"
+    """A partition one way lets the other way pass on open connections. New ones need both ways for their handshake."""
+    new_connections: Literal["silent", "refuse"] = "silent"
+    """`silent`: the kernel completes the handshake and nobody answers. `refuse`: the port is closed."""
+
+    def __post_init__(self) -> None:
+        _one_of("direction", self.direction, "both", "upstream", "downstream")
+        _one_of("new_connections", self.new_connections, "silent", "refuse")
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Everything arrives later, in order. Handshakes are the kernel's and stay fast."""
+
+    latency: float
+    """Seconds, each way that `direction` names."""
+    jitter: float = 0.0
+    """Seconds: each portion of bytes is late by `latency` plus or minus up to this, at random."""
+    direction: Direction = "both"
+
+    def __post_init__(self) -> None:
+        _number("latency", self.latency, positive=False)
+        _number("jitter", self.jitter, positive=False)
+        if self.latency + self.jitter == 0:
+            raise ValueError("latency and jitter are both 0: that is no fault")
+        _one_of("direction", self.direction, "both", "upstream", "downstream")
+
+
+@dataclass(frozen=True)
+class Bandwidth:
+    """All connections together get so many bytes per second, each way that `direction` names."""
+
+    rate: float
+    direction: Direction = "both"
+
+    def __post_init__(self) -> None:
+        _number("rate", self.rate, positive=True)
+        _one_of("direction", self.direction, "both", "upstream", "downstream")
+
+
+@dataclass(frozen=True)
+class ResetPeer:
+    """Every open connection gets a RST, on both sides, once. It is over when it has begun; there is nothing to heal."""
+
+
+@dataclass(frozen=True)
+class HalfOpen:
+    """Of every connection that is open when it starts one side vanishes, and the other is not told: what it sends is
+    swallowed. Connections made later work."""
+
+    vanished: Literal["server", "client"] = "server"
+    """The side that is gone; its socket is reset. `client` shows what a server keeps of clients that died without a word."""
+
+    def __post_init__(self) -> None:
+        _one_of("vanished", self.vanished, "server", "client")
+
+
+@dataclass(frozen=True)
+class Blackhole:
+    """A listener that accepts and never answers: requests are swallowed, on open connections and on new ones, and never
+    reach the server."""
+
+
+@dataclass(frozen=True)
+class DropReplies:
+    """Lost acknowledgements: the server carries the request out, and its answer is lost with the connection.
+
+    After `after` answers the next one is waited for, so that it is sure that its request was applied, and the client's side is
+    cut without it; then the count begins anew. Answers to `A` and `P` lines (log in, open an index) do not count on connections
+    made during the fault; of those that were open before, the proxy does not know which answer is whose, and all count.
+    """
+
+    after: int
+    scope: Literal["connection", "total"] = "connection"
+    """Whether each connection counts for itself, or all count together."""
+    cut: Literal["boundary", "middle"] = "boundary"
+    """`middle` delivers the first half of the lost answer."""
+    end: Literal["reset", "close"] = "reset"
+    """What the client sees: a RST, or the end of the stream."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.after, bool) or not isinstance(self.after, int):
+            raise TypeError(f"after must be a number of answers, not {self.after!r}")
+        if self.after < 0:
+            raise ValueError(f"after must be 0 or more answers, not {self.after}")
+        _one_of("scope", self.scope, "connection", "total")
+        _one_of("cut", self.cut, "boundary", "middle")
+        _one_of("end", self.end, "reset", "close")
+
+
+@dataclass(frozen=True)
+class Flapping:
+    """A partition that comes and goes, beginning with `down` seconds of it, then `up` seconds without, and so on."""
+
+    down: float
+    up: float
+    partition: Partition = field(default_factory=Partition)
+
+    def __post_init__(self) -> None:
+        _number("down", self.down, positive=True)
+        _number("up", self.up, positive=True)
+
+
+Fault: TypeAlias = Partition | Latency | Bandwidth | ResetPeer | HalfOpen | Blackhole | DropReplies | Flapping
+
+
+def _one_of(name: str, value: object, *allowed: str) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+
+
+def _number(name: str, value: object, *, positive: bool) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    if not math.isfinite(value) or value < 0 or (positive and value == 0):
+        raise ValueError(f"{name} must be {'more than 0' if positive else '0 or more'}, not {value!r}")
