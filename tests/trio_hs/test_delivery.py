@@ -9,7 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 import trio_hs
 from trio_hs import ConnectionError
 
-from .fake import echo
+from .fake import FakeServer, echo
 from .test_manager import kill, managed
 
 
@@ -74,6 +74,32 @@ async def test_rows_of_many_that_were_not_sent_are_told_apart(nursery: trio.Nurs
         assert 1 <= sum(doubts) <= 5
         assert doubts == sorted(doubts, reverse=True)  # those in doubt come first
         assert not fakes[4].requests
+
+
+async def test_rows_of_many_that_were_answered_are_not_sent_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """What was sent was answered, the rest was not sent: nothing is in doubt, and still not all of it may be repeated."""
+    async with managed(nursery) as (hs, fakes):
+        await hs.insert("d", "t", [("id", 0)])
+        transport = fakes[3].connections[0].transport
+
+        def last_words(line: bytes) -> bytes:
+            transport.window = 0  # the kernel takes no more
+            return b"0\t1\n"
+
+        transport.window = 300  # two lines and a part of the third
+        fakes[3].answer = last_words
+        nursery.start_soon(_kill_later, fakes[3])
+        outcomes = await hs.insert_many("d", "t", ["id"], [[f"{number:x>100}"] for number in range(5)])
+        assert outcomes[:2] == [None, None]  # the other server would answer 1
+        for outcome in outcomes[2:]:
+            assert outcome is None or (isinstance(outcome, ConnectionError) and not outcome.maybe_applied)
+        sent = [line.split(b"\t")[3] for fake in fakes.values() for line in fake.requests]
+        assert len(sent) == len(set(sent)), "a row was sent twice"
+
+
+async def _kill_later(fake: FakeServer) -> None:
+    await trio.sleep(0.1)
+    kill(fake)
 
 
 async def test_a_write_that_is_cancelled_after_it_was_sent_is_carried_out(
