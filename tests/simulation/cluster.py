@@ -2,6 +2,9 @@
 
 By the book: a primary is dead or read-only before another one is promoted, the one promoted is the standby that has most of
 its log, and whoever is no primary follows it, rebuilt where it has what the primary has not.
+
+With synchronous replication, what was acknowledged before a promotion may have no second copy until others have caught up with
+the new primary. Until then its disk does not fail too, and nobody behind it is promoted: no topology promises anything then.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ class Cluster:
         self.servers = servers
         self.primary = servers["w0"]
         self.changing = trio.Lock()
+        self._promoted_at = 0  # the number of the last transaction then
         self._topology = topology
         self._model = model
 
@@ -64,7 +68,7 @@ class Cluster:
         lose = 0
         if lossy and server is self.primary and server.running:
             copied = max((self._end(r).number for r in self.replicas if self._in_lineage(r)), default=0)
-            lose = server.log.position.number - copied
+            lose = server.log.position.number - max(copied, self._promoted_at if self._topology.synchronous else 0)
             if lose and not self._topology.synchronous:
                 self._model.lose()
         server.crash(lose=lose)
@@ -76,10 +80,13 @@ class Cluster:
                 await server.follow(self.primary, rebuild=True)
 
     def best_standby(self) -> EmbeddedServer | None:
-        """The standby that has most of the primary's log."""
+        """The standby that has most of the primary's log, and enough of it; None when there is none."""
         standbys = [self.servers[name] for name in self._topology.writers]
         candidates = [server for server in standbys if server is not self.primary and self._in_lineage(server)]
-        return max(candidates, key=lambda server: self._end(server).number, default=None)
+        best = max(candidates, key=lambda server: self._end(server).number, default=None)
+        if best is not None and self._topology.synchronous and self._end(best).number < self._promoted_at:
+            return None
+        return best
 
     async def promote(self, best: EmbeddedServer) -> None:
         """Puts a standby in the place of a primary that is dead or read-only."""
@@ -91,6 +98,7 @@ class Cluster:
         old.database.read_only = True
         best.promote()
         self.primary = best
+        self._promoted_at = best.log.position.number
         best.synchronous = self._topology.synchronous
         old.synchronous = 0
         for server in self.replicas:
