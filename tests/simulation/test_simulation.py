@@ -51,6 +51,15 @@ def test_the_exit_code_tells_of_violations(monkeypatch: pytest.MonkeyPatch, caps
     assert "counted 7" in capsys.readouterr().out
 
 
+def test_the_seeds_that_fail_are_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(trio_hs.manager, "parse_number", lambda line: 7)
+    assert main(["--runs", "2", "--first", "5", "--seed", "exit", "--jobs", "1"]) == 1
+    printed = capsys.readouterr().out
+    assert "replay: ./dev simulate --replay exit:5 -v\n" in printed
+    assert "2 runs in" in printed
+    assert printed.endswith("2 failed\n")
+
+
 def test_wrong_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--runs", "0"])

@@ -163,13 +163,13 @@ class Caller:
         group, key, limit = self.rng.randrange(GROUPS), self.some_key(), self.rng.randint(1, 8)
         keys = [self.some_key() for _ in range(3)]
         kind = self.rng.randrange(4)
+        comparison = self.rng.choice((">=", "<", "<=", ">"))
         calls: Sequence[Callable[[], Awaitable[Any]]] = (
             lambda: hs.find("sim", "items", "=", fields, [group], "by_grp", limit),
-            lambda: hs.find("sim", "items", self_operation, fields, [group, key], "by_grp", limit, 1),
+            lambda: hs.find("sim", "items", comparison, fields, [group, key], "by_grp", limit, 1),
             lambda: hs.find("sim", "items", "=", fields, [""], in_=(0, keys)),
             lambda: hs.find("sim", "items", ">=", fields, [key], None, limit, filters=[Filter("grp", "=", group)]),
         )
-        self_operation = self.rng.choice((">=", "<", "<=", ">"))
         outcome = await self.perform(f"find {kind} {group} {key} {keys}", calls[kind], changes=False)
         if outcome.state != DONE:
             return
@@ -180,7 +180,7 @@ class Caller:
             place = (int(row["grp"]), number)
             fits = (
                 place[0] == group,
-                {">=": place >= (group, key), ">": place > (group, key)}.get(self_operation, place <= (group, key)),
+                {">=": place >= (group, key), ">": place > (group, key)}.get(comparison, place <= (group, key)),
                 number in keys,
                 number >= key and place[0] == group,
             )
