@@ -16,6 +16,7 @@ from .model import Counter, Model
 from .runner import run
 
 
+@pytest.mark.timeout(300)  # it takes 20 s on two idle cores
 def test_three_hundred_runs() -> None:
     assert simulate("ci", 0, 300, jobs=2) == []
 
