@@ -30,6 +30,8 @@ class HandlerSocketUser(User):
     """One task of the load engine, which does the work in a process of its own: this greenlet only says that it is there."""
 
     engine: EngineLink
+    # The web UI asks for a host where there is none; ours come from the scenario.
+    host = "the scenario's servers"
     # Waiting, not working: so Locust may stop it at any moment, also with --stop-timeout.
     wait_time = constant(FOREVER)
 

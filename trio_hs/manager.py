@@ -338,7 +338,9 @@ class _Caller:
                 doubt = error
             pause = 0.0 if attempt == 1 and pool.choose() is not None else self.retry.pause(attempt)
             late = trio.current_time() + pause > give_up_at
-            unsafe = deaths >= MAX_DEATHS or (doubt is not None and not repeat)
+            # Of several lines some may have been answered, and the rest never sent: no doubt, but no reason to repeat either.
+            begun = partial and request is not None and request.sent_lines > 0
+            unsafe = deaths >= MAX_DEATHS or begun or (doubt is not None and not repeat)
             if unsafe or late or pool.closed or attempt >= self.retry.attempts:
                 if partial and request is not None:
                     return parse(request)
