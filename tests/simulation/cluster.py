@@ -1,0 +1,138 @@
+"""The servers of a run, and the operator who restarts and promotes them by the book.
+
+By the book: a primary is dead or read-only before another one is promoted, the one promoted is the standby that has most of
+its log, and whoever is no primary follows it, rebuilt where it has what the primary has not.
+
+With synchronous replication, what was acknowledged before a promotion may have no second copy until others have caught up with
+the new primary. Until then its disk does not fail too, and nobody behind it is promoted: no topology promises anything then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import trio
+
+from trio_hs.testing import EmbeddedServer, Position
+from trio_hs.testing._table import Change
+
+from .model import Model
+from .topology import GROUPS, Topology
+
+
+class Cluster:
+    """
+    Attributes:
+      primary: the server that takes writes.
+      changing: held by whoever stops or replaces the primary.
+    """
+
+    def __init__(self, servers: Mapping[str, EmbeddedServer], topology: Topology, model: Model) -> None:
+        self.servers = servers
+        self.primary = servers["w0"]
+        self.changing = trio.Lock()
+        self._promoted_at = 0  # the number of the last transaction then
+        self._topology = topology
+        self._model = model
+
+    @property
+    def replicas(self) -> list[EmbeddedServer]:
+        return [server for server in self.servers.values() if server is not self.primary]
+
+    async def start(self) -> None:
+        """Gives every server the same rows and starts replication."""
+        rows = [
+            Change(("sim", "items"), None, (row.key, row.key % GROUPS, value.encode()))
+            for row in self._model.rows.values()
+            for value in row.possible
+            if value is not None
+        ]
+        rows += [Change(("sim", "counters"), None, (counter.key, counter.start)) for counter in self._model.counters.values()]
+        for server in self.servers.values():
+            server.database.apply(rows)
+        self.primary.synchronous = self._topology.synchronous
+        for server in self.replicas:
+            await server.follow(self.primary)
+
+    def _end(self, server: EmbeddedServer) -> Position:
+        """The last transaction that a server has, seen by readers or not."""
+        return server.replica.received if server.replica.waiting else server.log.position
+
+    def _in_lineage(self, server: EmbeddedServer) -> bool:
+        """Whether everything that a server has is in the primary's log."""
+        return self.primary.log.holds(server.log.position) and self.primary.log.holds(self._end(server))
+
+    def crash(self, server: EmbeddedServer, *, lossy: bool = False) -> None:
+        """Kills a server. A lossy crash of a primary loses what no replica has; without synchronous replication
+        some of that was acknowledged."""
+        lose = 0
+        if lossy and server is self.primary and server.running:
+            copied = max((self._end(r).number for r in self.replicas if self._in_lineage(r)), default=0)
+            lose = server.log.position.number - max(copied, self._promoted_at if self._topology.synchronous else 0)
+            if lose and not self._topology.synchronous:
+                self._model.lose()
+        server.crash(lose=lose)
+
+    async def restart(self, server: EmbeddedServer) -> None:
+        if not server.running:
+            server.restart()
+            if server is not self.primary:
+                await server.follow(self.primary, rebuild=True)
+
+    def best_standby(self) -> EmbeddedServer | None:
+        """The standby that has most of the primary's log, and enough of it; None when there is none."""
+        standbys = [self.servers[name] for name in self._topology.writers]
+        candidates = [server for server in standbys if server is not self.primary and self._in_lineage(server)]
+        best = max(candidates, key=lambda server: self._end(server).number, default=None)
+        if best is not None and self._topology.synchronous and self._end(best).number < self._promoted_at:
+            return None
+        return best
+
+    async def promote(self, best: EmbeddedServer) -> None:
+        """Puts a standby in the place of a primary that is dead or read-only."""
+        old = self.primary
+        if self._end(best) != old.log.position and not self._topology.synchronous:
+            self._model.lose()
+        if not best.running:
+            best.restart()
+        old.database.read_only = True
+        best.promote()
+        self.primary = best
+        self._promoted_at = best.log.position.number
+        best.synchronous = self._topology.synchronous
+        old.synchronous = 0
+        for server in self.replicas:
+            if server.running:
+                await server.follow(best, rebuild=True)
+
+    async def switch_over(self, patience: float) -> bool:
+        """Planned: the primary takes no more writes, a standby catches up and is promoted. False when none does."""
+        old = self.primary
+        old.database.read_only = True
+        with trio.move_on_after(patience):
+            while old.running:
+                best = self.best_standby()
+                if best is not None and self._end(best) == old.log.position:
+                    await self.promote(best)
+                    return True
+                await trio.sleep(0.05)
+        old.database.read_only = False
+        return False
+
+    async def heal(self) -> None:
+        """Ends every fault, starts what is down, and lets the replicas catch up."""
+        for server in self.servers.values():
+            server.faults.heal()
+            server.replica.paused = False
+            server.replica.lag = server.replica.transfer = 0.0
+        self.primary.database.read_only = False
+        await self.restart(self.primary)
+        for server in self.replicas:
+            await self.restart(server)
+            if not server.statistics().replicating:
+                await server.follow(self.primary, rebuild=True)
+
+    @property
+    def in_step(self) -> bool:
+        """Whether every replica's readers see what the primary's do."""
+        return all(server.log.position == self.primary.log.position for server in self.replicas)

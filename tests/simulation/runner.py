@@ -1,0 +1,227 @@
+"""One run: a world from a seed, its faults, its healing and its judgement. The same seed gives the same run, step by step."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import traceback
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+import trio._core._run
+import trio.testing
+
+import trio_hs
+from trio_hs import Instrument, open_manager, open_read_socket, open_write_socket
+from trio_hs.sockets import Pool
+from trio_hs.testing import network, open_server
+
+from . import invariants
+from .cluster import Cluster
+from .faults import Nemesis
+from .model import Model
+from .network import Network
+from .topology import TABLES, Topology, draw_topology
+from .workload import Caller, Clients
+
+COUNTERS = 5
+#: Virtual seconds after which a run is stuck.
+LONGEST_RUN = 3600.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a run: ``log`` holds one line per event."""
+
+    seed: str
+    violations: tuple[str, ...]
+    log: tuple[str, ...]
+
+
+@contextmanager
+def deterministic(seed: str) -> Iterator[None]:
+    """Nothing is left to chance: not the order in which trio runs tasks, nor the client's jitter."""
+    before = random.getstate()
+    scheduling = trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING
+    trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
+    trio._core._run._r.seed(f"{seed}/trio")
+    random.seed(f"{seed}/client")
+    try:
+        yield
+    finally:
+        random.setstate(before)
+        trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = scheduling  # type: ignore[misc]
+
+
+class _Recorder(Instrument):
+    """Writes the client's own events into the log, and judges why connections end."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def connection_up(self, server: str) -> None:
+        self.run.note("up", server)
+
+    def connection_down(self, server: str, reason: BaseException) -> None:
+        self.run.note("down", server, reason)
+        if not isinstance(reason, OSError):
+            self.run.model.violated(f"the connection to {server} ended for {reason!r}")
+
+    def failover(self, servers: tuple[str, ...]) -> None:
+        self.run.note("serving", *servers)
+
+    def retry(self, operation: str, table: str, attempt: int, error: trio_hs.HandlerSocketError) -> None:
+        self.run.note("retry", operation, table, attempt, error)
+
+
+class Run:
+    """See :func:`run`."""
+
+    def __init__(self, seed: str) -> None:
+        self.seed = seed
+        self.topology: Topology = draw_topology(self.rng("topology"))
+        self.model = Model(COUNTERS)
+        self.events: list[tuple[float, tuple[Any, ...]]] = []
+
+    def rng(self, purpose: str) -> random.Random:
+        """A stream of its own for each purpose, so that a change to one leaves the others alone."""
+        return random.Random(f"{self.seed}/{purpose}")
+
+    def note(self, *event: Any) -> None:
+        self.events.append((trio.current_time(), event))
+
+    async def main(self) -> None:
+        self.note("topology", self.topology)
+        with trio.move_on_after(LONGEST_RUN) as scope:
+            async with AsyncExitStack() as stack:
+                cluster = await self.open_cluster(stack)
+                streams = Network(network(*cluster.servers.values()), self.topology.narrow, self.rng("network"))
+                try:
+                    await self.play(cluster, streams)
+                finally:
+                    invariants.check_closed(streams, self.model)
+        if scope.cancelled_caught:
+            self.model.violated(f"the run did not end within {LONGEST_RUN:g} virtual seconds")
+
+    async def open_cluster(self, stack: AsyncExitStack) -> Cluster:
+        topology = self.topology
+        servers = {
+            name: await stack.enter_async_context(
+                open_server(
+                    TABLES,
+                    name=name,
+                    read_secret=topology.secret,
+                    write_secret=topology.secret,
+                    idle_timeout=topology.idle_timeout,
+                    rng=self.rng(f"server {name}"),
+                )
+            )
+            for name in topology.servers
+        }
+        for server in servers.values():
+            server.faults.delay(*topology.latency)
+        return Cluster(servers, topology, self.model)
+
+    async def play(self, cluster: Cluster, streams: Network) -> None:
+        topology, model = self.topology, self.model
+        async with AsyncExitStack() as stack:
+            clients, pools = await self.open_clients(stack, cluster, streams)
+            nemesis = Nemesis(cluster, streams, topology, self.rng("faults"), self.note)
+            async with trio.open_nursery() as nursery:
+                callers = [
+                    Caller(number, clients, model, topology, self.rng(f"caller {number}"), self.note, nursery)
+                    for number in range(topology.tasks)
+                ]
+                await cluster.start()
+                for caller in callers:
+                    nursery.start_soon(caller.run)
+                if not topology.calm:
+                    nursery.start_soon(nemesis.run)
+                if topology.flood:
+                    nursery.start_soon(self.flood, cluster, callers)
+            self.note("healing")
+            streams.unreachable.clear()
+            await cluster.heal()
+            await trio.sleep(invariants.settling_seconds(topology))
+            await self.judge(clients, pools, cluster)
+
+    async def flood(self, cluster: Cluster, callers: list[Caller]) -> None:
+        await trio.sleep(self.rng("flood").choice((0.0, self.topology.fault_seconds / 2)))
+        faults = cluster.servers[self.topology.reader_groups[0][0]].faults
+        faults.stall(writes=False)
+        async with trio.open_nursery() as nursery:
+            for caller in callers:
+                nursery.start_soon(caller.flood)
+            await trio.sleep(self.topology.timeout / 4)
+            faults.resume()
+
+    async def open_clients(self, stack: AsyncExitStack, cluster: Cluster, streams: Network) -> tuple[Clients, list[Pool]]:
+        """The pools come in pairs: for reads, for writes."""
+        topology = self.topology
+        read_servers = [[cluster.servers[name].read_address for name in group] for group in topology.reader_groups]
+        write_servers = [[cluster.servers[name].write_address for name in group] for group in topology.writer_groups]
+        common: dict[str, Any] = {
+            "timeout": topology.timeout,
+            "connections": topology.connections,
+            "connect": streams.connect,
+            "instruments": [_Recorder(self)] if topology.instrumented else [],
+        }
+        manager = await stack.enter_async_context(
+            open_manager(
+                read_servers,
+                write_servers,
+                read_secret=topology.secret,
+                write_secret=topology.secret,
+                retry=topology.retry,
+                **common,
+            )
+        )
+        clients = Clients(manager, None, None)
+        pools = [manager._caller.reader, manager._caller.writer]
+        if topology.low_level:
+            clients.reader = await stack.enter_async_context(open_read_socket(read_servers, topology.secret, **common))
+            clients.writer = await stack.enter_async_context(open_write_socket(write_servers, topology.secret, **common))
+            pools += [clients.reader._pool, clients.writer._pool]
+        for number, pool in enumerate(pools):
+            pool.random = self.rng(f"pool {number}")
+        return clients, pools
+
+    async def judge(self, clients: Clients, pools: list[Pool], cluster: Cluster) -> None:
+        topology, model = self.topology, self.model
+        self.note("judging")
+        await invariants.check_in_step(cluster, model)
+        invariants.check_survivors(cluster, model)
+        await invariants.check_recovered(clients, cluster, topology, model)
+        await trio.sleep(0.5)
+        invariants.check_survivors(cluster, model)
+        for number, pool in enumerate(pools):
+            invariants.check_pool(pool, topology, cluster, model, writes=number % 2 == 1)
+        invariants.check_back_pressure(list(cluster.servers.values()), model)
+
+
+def run(seed: str) -> Result:
+    """Plays one run from beginning to end. It raises nothing: what went wrong is among the violations."""
+    simulation = Run(seed)
+    with deterministic(seed), _quiet():
+        try:
+            trio.run(simulation.main, clock=trio.testing.MockClock(autojump_threshold=0))
+        except Exception:
+            simulation.model.violated(f"the program died:\n{traceback.format_exc()}")
+    log = tuple(f"{when:10.6f} {' '.join(map(str, event))}" for when, event in simulation.events)
+    return Result(seed, tuple(simulation.model.violations), log)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Thousands of servers that fail are no news."""
+    logger = logging.getLogger("trio_hs")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
