@@ -147,10 +147,11 @@ def test_whoever_is_not_cancelled_gets_its_own_answer(
                 assert len(server.connections) == 2  # one for reads, one for writes: none was lost
             nursery.cancel_scope.cancel()
 
+    before = live_requests()
     trio.run(main, clock=MockClock(autojump_threshold=0))
     assert survivors >= tasks - int(victims * tasks)
     assert survivors + cancelled == tasks
-    assert live_requests() == 0
+    assert live_requests() <= before
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:
@@ -178,12 +179,13 @@ async def test_memory_stays_level_over_many_rounds_of_cancellation(nursery: trio
             server.lines.clear()
 
         sizes = []
+        before = live_requests()  # of other tests, whose errors may not have been collected yet
         tracemalloc.start()
         try:
             for number in range(60):
                 await round_()
                 if number % 10 == 9:
-                    assert live_requests() == 0
+                    assert live_requests() <= before
                     sizes.append(tracemalloc.get_traced_memory()[0])
         finally:
             tracemalloc.stop()
