@@ -11,11 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-__all__ = ["Batch", "OperationBatch"]
+__all__ = ["NOT_THERE", "OTHER_ERRORS", "Batch", "OperationBatch"]
 
 MAX_ERRORS = 100
 """Distinct error messages that are kept apart per operation; the rest is counted together."""
 OTHER_ERRORS = "(other errors)"
+NOT_THERE = "the row is not there"
+"""The message when an operation on a row found none. All others begin with the name of their class and a colon."""
 
 
 @dataclass

@@ -3,7 +3,8 @@
 Trio does not survive in a process that gevent has patched, so the load runs here, one task per Locust user in one
 `trio_hs.open_manager`. FD is a socket to Locust's process; the messages are `_wire.py`'s.
 
-Down: `setup` (cluster, scenario, worker), `start` (run), `users` (count), `stop`. Up: `ready`, `batch` (a `Batch`, every
+Down: `setup` (cluster, scenario, worker), `start` (run; history, the path of the file to write, or none), `users` (count),
+`stop`. Up: `ready`, `batch` (a `Batch`, every
 quarter of a second), `log` (a warning or error of the client), `stopped` (after the last batch of the run), `fatal` (one
 line for the user; the process then ends).
 The process ends when the socket does, and on SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
@@ -11,6 +12,7 @@ The process ends when the socket does, and on SIGTERM. It ignores SIGINT: Ctrl-C
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import signal
@@ -18,16 +20,19 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import trio
 
 import trio_hs
-from loadtest._batch import Batch, OperationBatch, microseconds
+from loadtest._batch import NOT_THERE, Batch, OperationBatch, microseconds
 from loadtest._cluster import Cluster
-from loadtest._operations import Call, bind
+from loadtest._history import HistoryWriter
+from loadtest._operations import Bound, Intent, bind
 from loadtest._scenario import Scenario
+from loadtest._scribe import Scribe
 from loadtest._wire import Message, TrioChannel
 from loadtest._workload import operations
 
@@ -41,8 +46,8 @@ PAUSE_AFTER_CONNECTION_ERROR = 0.01
 class _Recorder:
     """What one operation did since the last batch. The hot path only appends."""
 
-    def __init__(self, call: Call) -> None:
-        self.call = call
+    def __init__(self, bound: Bound) -> None:
+        self.bound = bound
         self.ok: list[int] = []
         self.failed: list[int] = []
         self.errors: Counter[str] = Counter()
@@ -74,20 +79,31 @@ class _Log(logging.Handler):
 
 
 class _User:
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number
         self.active = True
 
 
 class _Run:
     """The users of one run, and what they did."""
 
-    def __init__(self, channel: TrioChannel, nursery: trio.Nursery, hs: trio_hs.Manager, setup: _Setup, run: int) -> None:
+    def __init__(
+        self,
+        channel: TrioChannel,
+        nursery: trio.Nursery,
+        hs: trio_hs.Manager,
+        setup: _Setup,
+        run: int,
+        scribe: Scribe | None,
+    ) -> None:
         self._channel = channel
         self._nursery = nursery
         self._log = setup.log
+        self._scribe = scribe
         self._users: list[_User] = []
-        calls = bind(hs, setup.scenario, run=run, worker=setup.worker)
-        self._recorders = {name: _Recorder(calls[name]) for name in setup.scenario.mix.weights()}
+        self._user_numbers = itertools.count()
+        bound = bind(hs, setup.scenario, run=run, worker=setup.worker)
+        self._recorders = {name: _Recorder(bound[name]) for name in setup.scenario.mix.weights()}
         self._draw = operations(setup.scenario, setup.worker)
         self._batch_start = time.time()
         self._finished = trio.Event()
@@ -101,30 +117,45 @@ class _Run:
         while len(self._users) > count:
             self._users.pop().active = False
         while len(self._users) < count:
-            user = _User()
+            user = _User(next(self._user_numbers))
             self._users.append(user)
             self._nursery.start_soon(self._user, user)
 
     async def _user(self, user: _User) -> None:
-        draw, recorders, clock = self._draw.__next__, self._recorders, time.perf_counter_ns
+        draw, recorders, scribe = self._draw.__next__, self._recorders, self._scribe
+        clock = time.monotonic_ns  # the history's: one for all processes of the machine
+        intent, number = Intent(), user.number
         while user.active:
-            name, key = draw()
+            name, intent.key = draw()
             recorder = recorders[name]
+            bound = recorder.bound
+            intent.operation = bound.operation
             begin = clock()
             try:
-                answer = await recorder.call(key)
+                answer = await bound.call(intent.key, intent)
             except trio_hs.HandlerSocketError as error:
-                recorder.failed.append(clock() - begin)
+                end = clock()
+                recorder.failed.append(end - begin)
                 recorder.errors[f"{type(error).__name__}: {error}"] += 1
+                if scribe is not None:
+                    scribe.failed(error, intent, begin, end, number)
                 if isinstance(error, trio_hs.ConnectionError):
                     await trio.sleep(PAUSE_AFTER_CONNECTION_ERROR)
+            except trio.Cancelled:
+                if scribe is not None:
+                    scribe.cancelled(intent, begin, clock(), number)
+                raise
             else:
-                elapsed = clock() - begin
+                end = clock()
                 if answer:
-                    recorder.ok.append(elapsed)
+                    recorder.ok.append(end - begin)
+                    if scribe is not None:
+                        scribe.succeeded(bound, intent, answer, begin, end, number)
                 else:
-                    recorder.failed.append(elapsed)
-                    recorder.errors["the row is not there"] += 1
+                    recorder.failed.append(end - begin)
+                    recorder.errors[NOT_THERE] += 1
+                    if scribe is not None:
+                        scribe.not_there(bound, intent, answer, begin, end, number)
 
     async def report_until_finished(self) -> None:
         """Send batches, and a last one after `finish`."""
@@ -136,6 +167,8 @@ class _Run:
             await self._report()
 
     async def _report(self) -> None:
+        if self._scribe is not None:
+            self._scribe.flush()
         end = time.time()
         taken = {name: recorder.take() for name, recorder in self._recorders.items()}
         batch = Batch(self._batch_start, end, {name: operation for name, operation in taken.items() if operation})
@@ -164,6 +197,19 @@ class _Setup:
         ) as hs:
             yield hs
 
+    @contextmanager
+    def open_scribe(self, path: str | None, run: int) -> Iterator[Scribe | None]:
+        """What keeps the history of a run, if it has one."""
+        if path is None or not self.scenario.audited:
+            yield None
+            return
+        with HistoryWriter(Path(path), worker=self.worker, run=run) as history:
+            try:
+                yield Scribe(history, self.scenario.audit.reads)
+            except* trio.Cancelled:
+                history.close()  # nothing is missing: every user has said what became of its last operation
+                raise
+
 
 class _Engine:
     def __init__(self, channel: TrioChannel, nursery: trio.Nursery) -> None:
@@ -190,7 +236,7 @@ class _Engine:
                 assert self._setup is not None
                 assert self._run is None
                 self._stop, self._ended = trio.Event(), trio.Event()
-                self._run = await self._nursery.start(self._carry_out, self._setup, message["run"])
+                self._run = await self._nursery.start(self._carry_out, self._setup, message["run"], message.get("history"))
             case "users":
                 if self._run is not None:
                     self._run.set_users(message["count"])
@@ -204,20 +250,25 @@ class _Engine:
                 raise AssertionError(f"no such message: {unknown}")
 
     async def _carry_out(
-        self, setup: _Setup, number: int, task_status: trio.TaskStatus[_Run] = trio.TASK_STATUS_IGNORED
+        self,
+        setup: _Setup,
+        number: int,
+        history: str | None,
+        task_status: trio.TaskStatus[_Run] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        async with setup.open_manager() as hs:
-            async with trio.open_nursery() as reports:
-                with trio.CancelScope() as users:
-                    async with trio.open_nursery() as nursery:
-                        run = _Run(self._channel, nursery, hs, setup, number)
-                        reports.start_soon(run.report_until_finished)
-                        task_status.started(run)
-                        await self._stop.wait()
-                        run.set_users(0)
-                        # Every operation ends by the client's timeout; this is for the one that does not.
-                        users.deadline = trio.current_time() + TIMEOUT + 1
-                run.finish()
+        with setup.open_scribe(history, number) as scribe:
+            async with setup.open_manager() as hs:
+                async with trio.open_nursery() as reports:
+                    with trio.CancelScope() as users:
+                        async with trio.open_nursery() as nursery:
+                            run = _Run(self._channel, nursery, hs, setup, number, scribe)
+                            reports.start_soon(run.report_until_finished)
+                            task_status.started(run)
+                            await self._stop.wait()
+                            run.set_users(0)
+                            # Every operation ends by the client's timeout; this is for the one that does not.
+                            users.deadline = trio.current_time() + TIMEOUT + 1
+                    run.finish()
         self._ended.set()
 
 

@@ -37,6 +37,7 @@ class EngineLink:
         self._runs = 0
         self._running = False
         self._users = 0
+        self._history: str | None = None
         self._ready = Event()
         self._starting = False
         self._stopped = Event()
@@ -61,8 +62,10 @@ class EngineLink:
         if self._child is None:
             raise StartError(self._reason)
 
-    def start(self) -> None:
-        """Begin a run, without users."""
+    def start(self, history: str | None = None) -> None:
+        """Begin a run, without users. `history` is the path of the file for its history, where an audited run is to have
+        one; it must not exist."""
+        self._history = history
         self._runs += 1
         self._running = True
         self._users = 0
@@ -103,7 +106,7 @@ class EngineLink:
         self._send(self._setup)
 
     def _begin(self) -> None:
-        self._send({"type": "start", "run": self._runs})
+        self._send({"type": "start", "run": self._runs, "history": self._history})
         self._send({"type": "users", "count": self._users})
 
     def _send(self, message: Message) -> None:

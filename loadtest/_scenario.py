@@ -13,14 +13,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from loadtest._expect import Expect
+from loadtest._model import Model, Seconds, field_of, names_of
 from loadtest._yaml import Document, YamlMistake, parse
 
 __all__ = [
     "CLUSTER_KINDS",
     "TOPOLOGIES",
+    "VERSION_WIDTH",
+    "Audit",
     "Cluster",
     "Find",
     "Keys",
@@ -45,29 +49,13 @@ class ScenarioError(Exception):
     """What is wrong with a scenario, one line per mistake; `str()` of it is what the user should read."""
 
 
-class _Model(BaseModel):
-    # strict: `users: "64"` and `users: yes` are mistakes, not numbers.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+VERSION_WIDTH = 18
+"""Characters at the beginning of every payload of an audited run."""
 
-
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|h|m|s))")
-
-
-def _seconds(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    text = value.replace(" ", "")
-    if not text or _DURATION.sub("", text):
-        raise ValueError(f"must be a duration such as 20s, 1m30s or a number of seconds, not {value!r}")
-    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
-
-
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=7 * 24 * 3600)]
 _Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
 
-class Cluster(_Model):
+class Cluster(Model):
     """Which servers to start."""
 
     kind: ClusterKind = "auto"
@@ -78,7 +66,7 @@ class Cluster(_Model):
     go through SQL and reach the readers, at a price in speed."""
 
 
-class Table(_Model):
+class Table(Model):
     """The table that the load works on, created and filled before the first operation."""
 
     database: _Identifier = "drill"
@@ -94,7 +82,7 @@ def _weight_alone(value: object) -> object:
     return value if isinstance(value, Mapping | BaseModel) else {"weight": value}
 
 
-class Operation(_Model):
+class Operation(Model):
     """One operation of the mix. A bare number is its weight."""
 
     weight: float = Field(default=0.0, ge=0, le=1e9)
@@ -115,7 +103,7 @@ class Incr(Operation):
 _Plain = Annotated[Operation, BeforeValidator(_weight_alone)]
 
 
-class Mix(_Model):
+class Mix(Model):
     """How often each operation comes, relative to the sum of the weights."""
 
     get: _Plain = Operation()
@@ -140,7 +128,7 @@ class Mix(_Model):
         return self
 
 
-class Load(_Model):
+class Load(Model):
     """Who puts the load on: users that each do one operation after the other."""
 
     users: int = Field(default=1, ge=1, le=100_000)
@@ -150,13 +138,29 @@ class Load(_Model):
     """Seconds; text such as `20s` or `1m30s` is accepted."""
 
 
-class Keys(_Model):
+class Keys(Model):
     """Which rows the operations touch."""
 
     distribution: Literal["uniform"] = "uniform"
 
 
-class Scenario(_Model):
+WRITES = ("insert", "incr", "decr", "update", "delete")
+
+
+def _switch(value: object) -> object:
+    return value if isinstance(value, Mapping | BaseModel) else {"enabled": value}
+
+
+class Audit(Model):
+    """Whether a history is kept and every acknowledged write checked against it. `audit: false` switches it off."""
+
+    enabled: bool | None = None
+    """None: when the mix has writes."""
+    reads: float = Field(default=0.1, ge=0, le=1)
+    """The share of the reads that succeed to be kept; those that fail all are."""
+
+
+class Scenario(Model):
     """One run, as its YAML file describes it."""
 
     name: str = Field(min_length=1, max_length=200)
@@ -166,6 +170,8 @@ class Scenario(_Model):
     load: Load = Load()
     mix: Mix
     keys: Keys = Keys()
+    audit: Annotated[Audit, BeforeValidator(_switch)] = Audit()
+    expect: Expect = Expect()
     seed: int = Field(default=1, ge=0, le=2**63 - 1)
     """The same seed draws the same operations on the same keys."""
 
@@ -173,7 +179,21 @@ class Scenario(_Model):
     def _check(self) -> Self:
         if self.table.groups > self.table.rows:
             raise ValueError("table.groups cannot be more than table.rows: a group would be empty")
+        if self.audited and self.table.value_size < VERSION_WIDTH:
+            raise ValueError(
+                f"table.value_size must be {VERSION_WIDTH} or more in an audited run, where each value begins with its "
+                f"version, not {self.table.value_size}; or say `audit: false`"
+            )
+        if not self.audited and (needing := self.expect.needing_audit()):
+            raise ValueError(f"expect.{needing[0]} needs the audit: leave `audit` out, or say `audit: true`")
         return self
+
+    @property
+    def audited(self) -> bool:
+        """Whether the run keeps a history."""
+        if self.audit.enabled is None:
+            return any(name in WRITES for name in self.mix.weights())
+        return self.audit.enabled
 
 
 def load_scenario(path: str | os.PathLike[str]) -> Scenario:
@@ -235,6 +255,8 @@ def _message(detail: ErrorDetails) -> str:
             return f"must be {context['ge']:g} or more, {shown}"
         case "less_than_equal":
             return f"must be {context['le']:g} or less, {shown}"
+        case "bool_type" | "bool_parsing":
+            return f"must be true or false, {shown}"
         case "int_type" | "int_from_float" | "int_parsing":
             return f"must be a whole number, {shown}"
         case "float_type" | "float_parsing" | "finite_number":
@@ -268,8 +290,8 @@ def _show(value: object) -> str:
 def _unknown_key(path: tuple[int | str, ...]) -> str:
     model: Any = Scenario
     for step in path[:-1]:
-        model = model.model_fields[step].annotation
-    known = list(model.model_fields)
+        model = field_of(model, step).annotation
+    known = names_of(model)
     what = "no such operation" if model is Mix else "unknown key"
     meant = difflib.get_close_matches(str(path[-1]), known, n=1)
     return f"{what}; did you mean {meant[0]}?" if meant else f"{what}; there are {', '.join(known)}"

@@ -1,13 +1,32 @@
-"""What the users do next: operations and keys, drawn in bulk because drawing one at a time costs as much as sending it."""
+"""What the users do next: operations and keys, drawn in bulk because drawing one at a time costs as much as sending it.
+
+In an audited run every payload begins with the version of the write that left it, `v`, 16 hexadecimal digits and a dot; the
+loaded rows have version 0. The audit rests on these facts:
+
+- a version is written once, to one row, by one operation: each worker counts its own up from `first_insert_key`;
+- a row that is loaded is never deleted or inserted; it may be updated and counted up and down by every worker;
+- a row that is inserted has a key that no other operation ever inserts, and only the worker that inserted it deletes it.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
 
-from loadtest._scenario import Scenario, Table
+from loadtest._history import FOREIGN, INITIAL
+from loadtest._scenario import VERSION_WIDTH, Scenario, Table
 
-__all__ = ["first_insert_key", "group_of", "operations", "payloads"]
+__all__ = [
+    "VERSION_WIDTH",
+    "fillers",
+    "first_insert_key",
+    "group_of",
+    "operations",
+    "payload_of",
+    "payloads",
+    "version_of",
+    "writer_of",
+]
 
 BULK = 4096
 PAYLOADS = 64
@@ -42,7 +61,34 @@ def group_of(key: int, table: Table) -> int:
     return key % table.groups
 
 
-def payloads(scenario: Scenario) -> list[str]:
-    """Values for the column `payload`, to be used in turn."""
+def writer_of(number: int) -> int | None:
+    """The worker whose key or version this is; None for a loaded row's."""
+    return (number // _PER_RUN - 1) % _WORKERS if number >= _PER_RUN else None
+
+
+def payload_of(version: int, filler: str) -> str:
+    """What an audited write puts into the column `payload`."""
+    return f"v{version:016x}.{filler}"
+
+
+def version_of(payload: str | bytes | None) -> int:
+    """The version in a payload, or `FOREIGN`."""
+    try:
+        if payload is None or payload[0] not in ("v", 118) or payload[17] not in (".", 46):
+            return FOREIGN
+        return int(payload[1:17], 16)
+    except (IndexError, ValueError):
+        return FOREIGN
+
+
+def fillers(scenario: Scenario) -> list[str]:
+    """Texts for the column `payload`, to be used in turn; in an audited run, for what comes after the version."""
     rng = random.Random(f"{scenario.seed}/payload")
-    return ["".join(rng.choices(_LETTERS, k=scenario.table.value_size)) for _ in range(PAYLOADS)]
+    size = scenario.table.value_size - (VERSION_WIDTH if scenario.audited else 0)
+    return ["".join(rng.choices(_LETTERS, k=size)) for _ in range(PAYLOADS)]
+
+
+def payloads(scenario: Scenario) -> list[str]:
+    """The loaded rows' values in the column `payload`, to be used in turn."""
+    texts = fillers(scenario)
+    return [payload_of(INITIAL, text) for text in texts] if scenario.audited else texts

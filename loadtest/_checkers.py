@@ -1,0 +1,519 @@
+"""The checkers of the audit: each looks at one row after the other and says true, false or unknown in the end.
+
+True needs everything: complete histories, and where it matters the final state. False needs one finding that nothing which
+may be missing explains. Everything else is unknown.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import Any, ClassVar
+
+from loadtest._final import FinalState
+from loadtest._history import ABSENT, FOREIGN, INITIAL, FaultWindow, Operation, Outcome
+from loadtest._rows import ENDLESS, Read, RowHistory
+from loadtest._workload import writer_of
+
+__all__ = [
+    "CHECKERS",
+    "Check",
+    "Checker",
+    "Context",
+    "Finding",
+    "Verdict",
+    "check_replicas",
+]
+
+MAX_FINDINGS = 20
+MAX_SUMS = 4096
+"""Distinct sums of doubtful steps that are told apart for one row; with more, only their bounds count."""
+
+
+class Verdict(Enum):
+    TRUE = "true"
+    FALSE = "false"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row where something is amiss."""
+
+    key: int
+    line: str
+    time: float | None = None
+    """Seconds since the history began; None where no moment can be told."""
+    faults: tuple[str, ...] = ()
+    """The faults that were on at that time."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one checker says."""
+
+    name: str
+    verdict: Verdict
+    explanation: str
+    """One line."""
+    count: int = 0
+    """How much is certainly amiss: writes, rows or reads, as the checker says."""
+    possible: int = 0
+    """How much more may be, for all that is known."""
+    findings: tuple[Finding, ...] = ()
+    """The first of them, at most 20."""
+    measured: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "verdict": self.verdict.value}
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all checkers need to know about the run."""
+
+    origin: int = 0
+    """The time from which findings count their seconds."""
+    faults: Sequence[FaultWindow] = ()
+    lacking: Sequence[str] = ()
+    """What of the histories is missing, each in words; empty when nothing is."""
+    cut: frozenset[int] = frozenset()
+    """The workers whose histories are not complete."""
+    anyone: bool = False
+    """Any worker may have done what no history tells."""
+    one_clock: bool = True
+    """Times of different workers can be compared."""
+    no_final: str = ""
+    """Why the final state decides nothing; "" when it does."""
+    staleness: float = 0.0
+    """Seconds by which a read may lag."""
+
+    def may_be_untold(self, number: int) -> bool:
+        """Whether some history that is missing may tell of this key or version. (That of a loaded row may be in any.)"""
+        writer = writer_of(number) if number > 0 else None
+        return self.anyone or bool(self.cut) if writer is None else self.anyone or writer in self.cut
+
+    def finding(self, key: int, line: str, time: int | None) -> Finding:
+        if time is None or abs(time) >= ENDLESS:
+            return Finding(key, line)
+        on = tuple(name for name, start, end in self.faults if start <= time and (end is None or time <= end))
+        return Finding(key, line, (time - self.origin) / 1e9, on)
+
+
+class Checker:
+    """Looks at one row after the other and sums up."""
+
+    name: ClassVar[str]
+    good: str
+    """The explanation of true."""
+    bad: str
+    """What `count` counts, in words that follow a number."""
+    needs_final = True
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.count = 0
+        self.possible = 0
+        self._findings: list[tuple[bool, float, int, Finding]] = []
+        self.measured: dict[str, float] = {}
+
+    def row(self, row: RowHistory) -> None:
+        raise NotImplementedError
+
+    def add(self, key: int, line: str, time: int | None, count: int = 1, *, certain: bool = True) -> None:
+        if certain:
+            self.count += count
+        else:
+            self.possible += count
+        finding = self.context.finding(key, line if certain else f"perhaps: {line}", time)
+        # What is certain first, and the earliest of that.
+        insort(self._findings, (not certain, math.inf if finding.time is None else finding.time, key, finding), key=_order)
+        del self._findings[MAX_FINDINGS:]
+
+    def check(self) -> Check:
+        lacking = list(self.context.lacking)
+        if self.needs_final and self.context.no_final:
+            lacking.append(self.context.no_final)
+        if self.count:
+            perhaps = f", perhaps {self.possible:,} more" if self.possible else ""
+            return self._is(Verdict.FALSE, f"{self.count:,} {self.bad}{perhaps}: {self._first()}")
+        if self.possible:
+            why = f" ({'; '.join(lacking)})" if lacking else ""
+            return self._is(Verdict.UNKNOWN, f"perhaps {self.possible:,} {self.bad}{why}: {self._first()}")
+        if lacking:
+            return self._is(Verdict.UNKNOWN, f"cannot be told: {'; '.join(lacking)}")
+        return self._is(Verdict.TRUE, self.good)
+
+    def crashed(self, error: Exception) -> Check:
+        """What to say when the checker itself failed."""
+        return self._is(Verdict.UNKNOWN, f"the checker failed: {type(error).__name__}: {' '.join(str(error).split())}")
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return tuple(finding for *_, finding in self._findings)
+
+    def _first(self) -> str:
+        found = self._findings[0][-1]
+        when = f" at {found.time:.3f} s" if found.time is not None else ""
+        return f"key {found.key}{when}{' during ' + ', '.join(found.faults) if found.faults else ''}: {found.line}"
+
+    def _is(self, verdict: Verdict, explanation: str) -> Check:
+        return Check(self.name, verdict, explanation, self.count, self.possible, self.findings, self.measured)
+
+
+def _order(entry: tuple[bool, float, int, Finding]) -> tuple[bool, float, int]:
+    return entry[:3]
+
+
+class Lost(Checker):
+    """An acknowledged write is lost when the row ended in a state that the write certainly came after."""
+
+    name = "lost"
+    good = "every acknowledged write is there at the end, or was superseded"
+    bad = "acknowledged writes are lost"
+
+    def row(self, row: RowHistory) -> None:
+        context, register, state = self.context, row.register, row.final_state
+        if context.no_final:
+            return
+        known = state in register.sources
+        if known or state == ABSENT:
+            # A delete that no history tells may be why the row is gone. A payload has one writer, and that one is known.
+            certain = context.one_clock and not (state == ABSENT and context.may_be_untold(row.key))
+            lost = register.successors(state)
+            if lost:
+                first = min(lost, key=lambda write: write.end)
+                line = f"{_describe(first.operation, first.state)} was acknowledged; at the end {_show(state)}"
+                self.add(row.key, line, first.end, len(lost), certain=certain)
+            elif not known and row.before is not None:
+                self.add(row.key, "the row was there before the run, nobody deleted it, and it is gone", None, certain=certain)
+            if not known and row.steps:
+                line = f"{row.steps.total():,} acknowledged changes of the counter are gone with the row"
+                self.add(row.key, line, row.last_step, row.steps.total(), certain=certain)
+        counted = counter(row)
+        if counted is not None and counted.kind in (LOST, UNCLEAR):
+            certain = counted.kind == LOST and not context.lacking
+            self.add(row.key, counted.line, row.last_step, counted.count, certain=certain)
+
+
+class Recovered(Checker):
+    """Counts the writes of unknown outcome that turned out to have been applied. Nothing is amiss with that."""
+
+    name = "recovered"
+    good = ""
+    bad = ""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.applied = 0
+        self.doubtful = 0
+
+    def row(self, row: RowHistory) -> None:
+        seen = {read.state for read in row.reads}
+        if not self.context.no_final:
+            seen.add(row.final_state)
+        for write in row.writes:
+            if write.outcome is Outcome.INFO:
+                self.doubtful += 1
+                self.applied += write.state in seen and (write.state != ABSENT or _only_by_delete(row))
+        self.doubtful += row.doubtful_steps.total()
+        if row.doubtful_steps and not self.context.no_final and row.final is not None and (base := _base(row)) is not None:
+            beyond = row.final[1] - base - _sum(row.steps)
+            same_way = [abs(step) for step in row.doubtful_steps if step * beyond > 0]
+            if same_way:
+                self.applied += min(-(-abs(beyond) // max(same_way)), row.doubtful_steps.total())
+
+    def check(self) -> Check:
+        lacking = [*self.context.lacking, *([self.context.no_final] if self.context.no_final else [])]
+        explanation = f"of {self.doubtful:,} writes whose outcome nobody knew, at least {self.applied:,} were applied"
+        self.measured = {"applied": self.applied, "doubtful": self.doubtful}
+        if lacking:
+            return self._is(Verdict.UNKNOWN, f"{explanation}; {'; '.join(lacking)}")
+        return self._is(Verdict.TRUE, explanation)
+
+
+class Unexpected(Checker):
+    """What is there, or was read, must have been written: by a write that did not certainly fail, and not after the read."""
+
+    name = "unexpected"
+    good = "everything that was found or read had been written"
+    bad = "rows or reads show what nobody wrote"
+
+    def row(self, row: RowHistory) -> None:
+        sources = row.register.sources
+        if not self.context.no_final:
+            if row.final is not None and row.final_state not in sources:
+                self._unwritten(row, row.final_state, "at the end", None)
+            counted = counter(row)
+            if counted is not None and counted.kind == UNWRITTEN:
+                self.add(row.key, counted.line, row.last_step or None, certain=not self.context.lacking)
+        for read in row.reads:
+            if read.state not in sources:
+                self._unwritten(row, read.state, "a read", read.start)
+            elif sources[read.state].earliest > read.end:
+                line = f"a read saw {_show(read.state)} before it was written"
+                self.add(row.key, line, read.start, certain=self.context.one_clock)
+
+    def _unwritten(self, row: RowHistory, state: int, where: str, time: int | None) -> None:
+        if state == ABSENT:
+            line = f"{where} found no row, though nobody deleted it"
+            self.add(row.key, line, time, certain=not self.context.may_be_untold(row.key))
+        elif state in row.register.failed:
+            self.add(row.key, f"{where}: {_show(state)}, whose write had certainly failed", time)
+        else:
+            certain = state == FOREIGN or not self.context.may_be_untold(state)
+            self.add(row.key, f"{where}: {_show(state)}, which nobody wrote here", time, certain=certain)
+
+
+class AppliedTwice(Checker):
+    """Only a counter shows it: every other write leaves the same when it is applied twice, and when that undoes what came in
+    between, it is that which is lost."""
+
+    name = "applied_twice"
+    good = "no increment or decrement was applied twice"
+    bad = "increments or decrements were applied twice"
+
+    def row(self, row: RowHistory) -> None:
+        counted = counter(row) if not self.context.no_final else None
+        if counted is not None and counted.kind in (TWICE, UNCLEAR):
+            certain = counted.kind == TWICE and not self.context.lacking
+            self.add(row.key, counted.line, row.last_step, counted.count, certain=certain)
+
+
+class Counters(Checker):
+    """Each counter ends between the acknowledged steps and these with those of unknown outcome, and at a sum of steps."""
+
+    name = "counters"
+    good = "every counter is what the acknowledged and perhaps some of the unknown steps make"
+    bad = "counters are off"
+
+    def row(self, row: RowHistory) -> None:
+        counted = counter(row) if not self.context.no_final else None
+        if counted is not None:
+            certain = counted.kind != UNDECIDED and not self.context.lacking
+            self.add(row.key, counted.line, row.last_step or None, certain=certain)
+
+
+class StaleReads(Checker):
+    """A read is stale when it began after the acknowledgement of a write that certainly replaced what it shows."""
+
+    name = "stale_reads"
+    needs_final = False
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.stale = 0
+        self.longest = 0
+        self.reads = 0
+        within = f"lagged by more than {context.staleness:g} s" if context.staleness else "was stale"
+        self.good = f"no read {within}"
+        self.bad = f"reads lagged by more than {context.staleness:g} s" if context.staleness else "reads were stale"
+
+    def row(self, row: RowHistory) -> None:
+        self.reads += len(row.reads)
+        register = row.register
+        for read in row.reads:
+            replaced = register.replaced(read.state) if read.state in register.sources else None
+            if replaced is None or replaced >= read.start:
+                continue
+            behind = read.start - replaced
+            self.stale += 1
+            self.longest = max(self.longest, behind)
+            if behind > self.context.staleness * 1e9:
+                # A delete that is not told may explain why a row was gone; nothing else makes an old state new again.
+                certain = self.context.one_clock and not (read.state == ABSENT and self.context.may_be_untold(row.key))
+                line = f"a read saw {_show(read.state)}, replaced {behind / 1e9:.6f} s before"
+                self.add(row.key, line, read.start, certain=certain)
+
+    def check(self) -> Check:
+        self.measured = {"max_seconds": self.longest / 1e9, "stale": self.stale, "beyond": self.count, "reads": self.reads}
+        return super().check()
+
+
+class MonotonicReads(Checker):
+    """Of one user's reads of one row, none shows a state that certainly came before what an earlier one showed."""
+
+    name = "monotonic_reads"
+    good = "no user saw a row go back in time"
+    bad = "reads went back in time"
+    needs_final = False
+
+    def row(self, row: RowHistory) -> None:
+        if len(row.reads) < 2:
+            return
+        sources = row.register.sources
+        newest: dict[int, tuple[int, int]] = {}
+        for read in sorted(row.reads):
+            source = sources.get(read.state)
+            if source is None:
+                continue
+            earliest, state = newest.get(read.who, (-ENDLESS, INITIAL))
+            if source.latest < earliest:
+                self._back(row, read, state)
+            newest[read.who] = max(newest.get(read.who, (-ENDLESS, INITIAL)), (source.earliest, read.state))
+
+    def _back(self, row: RowHistory, read: Read, state: int) -> None:
+        worker, user = read.who >> 32, read.who & 0xFFFFFFFF
+        line = f"user {user} of worker {worker} saw {_show(state)} and then {_show(read.state)}, which is older"
+        certain = self.context.one_clock and not (ABSENT in (state, read.state) and self.context.may_be_untold(row.key))
+        self.add(row.key, line, read.start, certain=certain)
+
+
+CHECKERS: tuple[type[Checker], ...] = (Lost, Recovered, Unexpected, AppliedTwice, Counters, StaleReads, MonotonicReads)
+
+
+# What a counter that is off shows.
+LOST, TWICE, UNWRITTEN, UNCLEAR, UNDECIDED = "lost", "twice", "unwritten", "unclear", "undecided"
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A counter that is not what it should be."""
+
+    kind: str
+    count: int
+    """At least so many steps."""
+    line: str
+
+
+def counter(row: RowHistory) -> Counted | None:
+    """What is amiss with a row's counter at the end, or None. The row's absence is not the counter's fault."""
+    if row.final is None:
+        return None
+    n, base = row.final[1], _base(row)
+    if base is None:
+        if not row.steps and not row.doubtful_steps and n in (0, row.before[1] if row.before else 0):
+            return None
+        return Counted(UNDECIDED, 1, "the row was deleted or inserted again, so nobody can tell what its counter should be")
+    acknowledged = base + _sum(row.steps)
+    least = acknowledged + sum(step * count for step, count in row.doubtful_steps.items() if step < 0)
+    most = acknowledged + sum(step * count for step, count in row.doubtful_steps.items() if step > 0)
+    should = f"{least}" if least == most else f"between {least} and {most}"
+    line = f"the counter is {n} and should be {should}"
+    up = [step for step in (*row.steps, *row.doubtful_steps) if step > 0]
+    down = [-step for step in (*row.steps, *row.doubtful_steps) if step < 0]
+    if n > most:
+        return _off(n - most, up, [-step for step in row.steps if step < 0], line)
+    if n < least:
+        return _off(least - n, down, [step for step in row.steps if step > 0], line)
+    sums = _sums(row.doubtful_steps)
+    if sums is not None and n - acknowledged not in sums:
+        return Counted(UNCLEAR, 1, f"{line}, as a sum of the steps")
+    return None
+
+
+def _off(by: int, again: list[int], undone: list[int], line: str) -> Counted:
+    """A counter is off by so much: because steps this way were applied again, or because steps the other way were undone."""
+    if again and undone:
+        return Counted(UNCLEAR, 1, line)
+    if again:
+        return Counted(TWICE, -(-by // max(again)), line)
+    if undone:
+        return Counted(LOST, -(-by // max(undone)), line)
+    return Counted(UNWRITTEN, 1, line)
+
+
+def _base(row: RowHistory) -> int | None:
+    """What the counter was before the first step; None when a delete or a second insert makes that uncertain."""
+    applied = [write for write in row.writes if write.outcome is not Outcome.FAIL]
+    inserts = sum(write.operation is Operation.INSERT for write in applied)
+    if any(write.state == ABSENT for write in applied) or inserts > (0 if row.before else 1):
+        return None
+    return row.before[1] if row.before else 0
+
+
+def _sum(steps: Counter[int]) -> int:
+    return sum(step * count for step, count in steps.items())
+
+
+def _sums(steps: Counter[int]) -> set[int] | None:
+    """Every sum that some of the steps make; None when there are too many."""
+    sums = {0}
+    for step, count in steps.items():
+        if len(sums) * (count + 1) > MAX_SUMS:
+            return None
+        sums = {total + step * times for total in sums for times in range(count + 1)}
+    return sums
+
+
+def _only_by_delete(row: RowHistory) -> bool:
+    """The row was there once, and no acknowledged delete removed it."""
+    there = row.before is not None or any(write.state != ABSENT and write.outcome is Outcome.OK for write in row.writes)
+    return there and not any(write.state == ABSENT and write.outcome is Outcome.OK for write in row.writes)
+
+
+def _show(state: int) -> str:
+    if state == ABSENT:
+        return "no row"
+    if state == FOREIGN:
+        return "a payload without a version"
+    return f"version {state:#x}" if state != INITIAL else "the version from before the run"
+
+
+def _describe(operation: Operation, state: int) -> str:
+    return "a delete" if operation is Operation.DELETE else f"the {operation.name.lower()} of {_show(state)}"
+
+
+def check_replicas(primary: FinalState | None, replicas: Iterable[FinalState], context: Context) -> Check:
+    """Whether every replica holds at the end what the primary holds. Rows count once per replica that differs."""
+    checker = _Replicas(context)
+    if primary is None or context.no_final:
+        return checker.check()
+    behind: list[str] = []
+    for replica in replicas:
+        if replica.complete:
+            checker.compare(primary, replica)
+        else:
+            behind.append(f"{replica.server} could not be read back")
+    checker.unread = behind
+    return checker.check()
+
+
+class _Replicas(Checker):
+    name = "replicas"
+    good = "every replica holds what the primary holds"
+    bad = "rows differ from the primary's"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.unread: list[str] = []
+        self.differing: dict[str, int] = defaultdict(int)
+
+    def compare(self, primary: FinalState, replica: FinalState) -> None:
+        for key, ours, theirs in _side_by_side(primary, replica):
+            self.differing[replica.server] += 1
+            here, there = (_show(row[0]) + f", n {row[1]}" if row else "no row" for row in (ours, theirs))
+            self.add(key, f"{replica.server} has {there}; {primary.server} has {here}", None)
+
+    def check(self) -> Check:
+        self.measured = dict(self.differing)
+        # The histories have no part in it, so what they lack does not matter.
+        self.context = Context(no_final=self.context.no_final, lacking=self.unread)
+        return super().check()
+
+
+_State = tuple[int, int] | None
+
+
+def _side_by_side(one: FinalState, other: FinalState) -> Iterable[tuple[int, _State, _State]]:
+    """The rows that are not the same in both."""
+    ours, theirs = iter(one), iter(other)
+    a, b = next(ours, None), next(theirs, None)
+    while a is not None or b is not None:
+        if a == b:
+            a, b = next(ours, None), next(theirs, None)
+        elif b is None or (a is not None and a[0] < b[0]):
+            assert a is not None
+            yield a[0], a[1:], None
+            a = next(ours, None)
+        elif a is None or b[0] < a[0]:
+            yield b[0], None, b[1:]
+            b = next(theirs, None)
+        else:
+            yield a[0], a[1:], b[1:]
+            a, b = next(ours, None), next(theirs, None)

@@ -1,0 +1,184 @@
+"""What a scenario expects of its run: the key `expect` of the file. `_judge` compares it with what happened."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, Field, field_validator
+
+from loadtest._batch import NOT_THERE
+from loadtest._model import Model, Seconds, seconds
+
+__all__ = ["ERROR_KINDS", "PERCENTILES", "PHASES", "Expect", "Latency", "Percentiles", "Phases", "Recovery"]
+
+PHASES = ("run", "before", "during", "after")
+PERCENTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
+
+# trio_hs's errors, which this cannot import: Locust's process, where scenarios are read, has no place for trio. A test keeps
+# the two alike.
+ERROR_KINDS = (
+    "AuthenticationError",
+    "ColumnNotFoundError",
+    "ConnectionError",
+    "DecodingError",
+    "DuplicateKeyError",
+    "ForeignKeyError",
+    "HandlerSocketError",
+    "IndexNotFoundError",
+    "IndexedConnectionError",
+    "LockTimeoutError",
+    "OperationalError",
+    "ProtocolError",
+    "ReadOnlyError",
+    "RemoteTableError",
+    "TableNotFoundError",
+    "UnsupportedOperationError",
+    NOT_THERE,
+)
+
+T = TypeVar("T")
+
+
+def _whole_run(value: object) -> object:
+    return value if isinstance(value, Mapping | BaseModel) else {"run": value}
+
+
+class Phases(Model, Generic[T]):
+    """A limit for the whole run, or for what comes before, during and after the faults. A bare value is the whole run's."""
+
+    run: T | None = None
+    before: T | None = None
+    """Until the first fault starts."""
+    during: T | None = None
+    """While a fault is on."""
+    after: T | None = None
+    """While no fault is on after the first one has ended."""
+
+    def limits(self) -> dict[str, T]:
+        """Phase -> limit, for the phases that have one."""
+        every = {phase: getattr(self, phase) for phase in PHASES}
+        return {phase: limit for phase, limit in every.items() if limit is not None}
+
+
+def _share(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        if not value.strip().endswith("%"):
+            raise ValueError
+        return round(float(value.strip()[:-1]) / 100, 12)
+    except ValueError:
+        raise ValueError(f"must be a share such as 99.9% or 0.999, not {value!r}") from None
+
+
+Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
+Rate = Annotated[float, Field(ge=0, le=1e9)]
+Lag = Annotated[float, BeforeValidator(seconds), Field(ge=0, le=7 * 24 * 3600)]
+ByPhase = BeforeValidator(_whole_run)
+_Durations = Annotated[Phases[Seconds], ByPhase]
+
+
+class Percentiles(Model):
+    """Limits to the latencies of what succeeded."""
+
+    p50: _Durations = Phases[Seconds]()
+    p90: _Durations = Phases[Seconds]()
+    p95: _Durations = Phases[Seconds]()
+    p99: _Durations = Phases[Seconds]()
+    p999: Annotated[_Durations, Field(alias="p99.9")] = Phases[Seconds]()
+    max: _Durations = Phases[Seconds]()
+
+    def limits(self) -> dict[str, dict[str, float]]:
+        """Percentile, as it is written -> phase -> seconds."""
+        return {name: getattr(self, name.replace(".", "")).limits() for name in PERCENTILES}
+
+
+class Latency(Model):
+    """Limits by operation; `all` is over all of them together."""
+
+    all: Percentiles = Percentiles()
+    get: Percentiles = Percentiles()
+    find: Percentiles = Percentiles()
+    insert: Percentiles = Percentiles()
+    incr: Percentiles = Percentiles()
+    decr: Percentiles = Percentiles()
+    update: Percentiles = Percentiles()
+    delete: Percentiles = Percentiles()
+
+
+def _steady(value: object) -> object:
+    return value if isinstance(value, Mapping | BaseModel) else {"steady": value}
+
+
+class Recovery(Model):
+    """How long after a fault's start it may take; of several faults, each. A bare duration is that of `steady`."""
+
+    first_success: Seconds | None = None
+    """Until every operation that failed has succeeded again once."""
+    steady: Seconds | None = None
+    """Until no operation fails any more, and each carries at least half of what it did before the first fault."""
+
+
+def _all_kinds(value: object) -> object:
+    return value if isinstance(value, Mapping) else {"all": value}
+
+
+Count = int | Literal["any"]
+
+
+def _count(value: object) -> object:
+    if isinstance(value, bool) or not (value is None or value == "any" or (isinstance(value, int) and value >= 0)):
+        raise ValueError(f"must be a whole number from 0 on, or any, not {value!r}")
+    return value
+
+
+AtMost = Annotated[Count | None, BeforeValidator(_count)]
+
+
+class Expect(Model):
+    """What must hold at the end."""
+
+    availability: Annotated[Phases[Share], ByPhase] = Phases[Share]()
+    """At least this share of the operations succeeds."""
+    throughput: Annotated[Phases[Rate], ByPhase] = Phases[Rate]()
+    """At least so many operations succeed per second, on average."""
+    latency: Latency = Latency()
+    errors: Annotated[dict[str, Annotated[int, Field(ge=0)]], BeforeValidator(_all_kinds)] = Field(default={})
+    """At most so many errors of a kind (the class of trio_hs's error, or `the row is not there`), or of `all` together."""
+    recovery: Annotated[Recovery, BeforeValidator(_steady)] = Recovery()
+    lost: AtMost = None
+    """At most so many acknowledged writes are lost. None: 0 where the run is audited."""
+    applied_twice: AtMost = None
+    """At most so many increments and decrements are applied twice. None as above."""
+    unexpected: AtMost = None
+    """At most so many rows or reads show what nobody wrote. None as above."""
+    staleness: Lag | None = None
+    """Seconds by which no read may lag behind an acknowledged write."""
+    monotonic_reads: bool = False
+    """No user sees a row go back in time."""
+    replicas_agree: bool = False
+    """At the end every other server holds what the primary holds."""
+
+    @field_validator("errors")
+    @classmethod
+    def _known_kinds(cls, errors: dict[str, int]) -> dict[str, int]:
+        for kind in errors:
+            if kind not in (*ERROR_KINDS, "all"):
+                close = difflib.get_close_matches(kind, ERROR_KINDS, n=1)
+                there = f"did you mean {close[0]}?" if close else f"there are all, {', '.join(ERROR_KINDS)}"
+                raise ValueError(f"no such kind of error: {kind!r}; {there}")
+        return errors
+
+    def needing_audit(self) -> list[str]:
+        """The expectations that only an audit can judge."""
+        asked = {
+            "lost": self.lost is not None,
+            "applied_twice": self.applied_twice is not None,
+            "unexpected": self.unexpected is not None,
+            "staleness": self.staleness is not None,
+            "monotonic_reads": self.monotonic_reads,
+            "replicas_agree": self.replicas_agree,
+        }
+        return [name for name, wanted in asked.items() if wanted]

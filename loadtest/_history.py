@@ -1,0 +1,413 @@
+"""The history of a run: what every write did, and what failed and sampled reads saw, one record of 39 bytes each.
+
+Each process of a run appends to a file of its own, as it happens; a crash loses at most what was not yet flushed, and may
+leave half a record, which the reader leaves out. Without the closing record a history counts as cut: nobody knows what is
+missing at its end.
+
+A file is `MAGIC`, the length of the header (4 bytes, little-endian), the header (msgpack, with the number of the format), then
+records of one size. Texts (kinds of error, servers, events) are spread over records of their own.
+
+Times are nanoseconds of CLOCK_MONOTONIC, which all processes of one machine share; the header names the boot of the machine,
+so that clocks that mean different things are not compared, and holds one moment in both clocks for people.
+"""
+
+from __future__ import annotations
+
+import heapq
+import struct
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import IO, Any, NamedTuple, Self
+
+import msgpack
+
+__all__ = [
+    "ABSENT",
+    "ANOTHER",
+    "FOREIGN",
+    "INITIAL",
+    "READS",
+    "RECORD",
+    "UNSEEN",
+    "Event",
+    "FaultWindow",
+    "Header",
+    "History",
+    "HistoryError",
+    "HistoryWriter",
+    "Operation",
+    "Outcome",
+    "Record",
+    "fault_windows",
+    "merge",
+]
+
+FORMAT = 1
+MAGIC = b"trio-hs\x00history\n"
+RECORD = struct.Struct("<qqqIIIBBB")
+"""key, value, end (ns), duration (us, rounded up), delay (us), user, operation * 4 + outcome, error, server."""
+TEXT = struct.Struct("<36sBBB")
+"""A piece of text, operation * 4, index, how long the piece is: shorter than 36 in the last piece of a text."""
+PIECE = 36
+CODE_AT = 36
+"""Where both have the operation."""
+FLUSH_BYTES = 64 * 1024
+CHUNK_RECORDS = 8192
+LONGEST = 2**32 - 1
+
+# What a read may show in place of the version that a write left.
+INITIAL = 0
+"""The version of the rows that were loaded before the run."""
+ABSENT = -1
+"""There was no row."""
+FOREIGN = -2
+"""There was a row whose payload no write of ours can have left."""
+UNSEEN = -3
+"""The read failed and showed nothing."""
+
+ANOTHER = 255
+"""Index of the error or server of which nothing is known, or for which there was no index left."""
+
+
+class Operation(IntEnum):
+    """The numbers are part of the file format: add, never change."""
+
+    GET = 1
+    FIND = 2
+    GET_MANY = 3
+    INSERT = 4
+    UPDATE = 5
+    DELETE = 6
+    INCR = 7
+    DECR = 8
+    # Not operations, but the file's own records.
+    ERROR = 60
+    SERVER = 61
+    EVENT = 62
+    END = 63
+
+
+READS = frozenset((Operation.GET, Operation.FIND, Operation.GET_MANY))
+_OWN = Operation.ERROR << 2
+"""Codes from here on are the file's own."""
+
+
+class Outcome(IntEnum):
+    """What is known about an operation. The numbers are part of the file format."""
+
+    OK = 0
+    """The server acknowledged it."""
+    FAIL = 1
+    """It was certainly not applied; a read that failed."""
+    INFO = 2
+    """Nobody knows: it may have been applied, or may be at any time until the run's end."""
+
+
+class HistoryError(Exception):
+    """The file is no history that this version can read; one line for the user."""
+
+
+class Record(NamedTuple):
+    """One operation, in full."""
+
+    worker: int
+    user: int
+    operation: Operation
+    outcome: Outcome
+    key: int
+    value: int
+    """The version that an insert or update writes, or a read saw; the step of an increment or decrement."""
+    intended: int
+    """When it should have started, in nanoseconds; in a closed loop the start."""
+    start: int
+    """At most this, by less than a microsecond: intervals err to the wide side."""
+    end: int
+    error: str
+    """The kind of the error, "" where there was none."""
+    server: str
+    """Who answered, "" where nobody knows."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to the run as a whole: `fault-started`, `fault-ended`, `promotion`, `phase`, ..."""
+
+    time: int
+    """Nanoseconds of the history's clock."""
+    kind: str
+    name: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+class FaultWindow(NamedTuple):
+    """From when to when a fault was on."""
+
+    name: str
+    start: int
+    end: int | None
+    """None when nothing in the history ended it."""
+
+
+def fault_windows(events: Iterable[Event]) -> list[FaultWindow]:
+    """The faults among the events, by their start: each lasts from `fault-started` to the next `fault-ended` of its name."""
+    begun: dict[str, int] = {}
+    windows = []
+    for event in sorted(events, key=lambda event: event.time):
+        if event.kind == "fault-started":
+            begun.setdefault(event.name, event.time)
+        elif event.kind == "fault-ended" and event.name in begun:
+            windows.append(FaultWindow(event.name, begun.pop(event.name), event.time))
+    windows += [FaultWindow(name, start, None) for name, start in begun.items()]
+    return sorted(windows, key=lambda window: window.start)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a history says about itself."""
+
+    worker: int
+    """The number of the worker that wrote it; -1 is the controller, which writes events only."""
+    run: int
+    clock: str
+    """Times of two histories can be compared when this is equal: the machine's boot."""
+    monotonic_ns: int
+    """One moment, as `time.monotonic_ns()` ..."""
+    unix_ns: int
+    """... and as `time.time_ns()` told it."""
+
+    def unix(self, moment: int) -> float:
+        """Unix time, in seconds, of a time in the history."""
+        return (self.unix_ns + moment - self.monotonic_ns) / 1e9
+
+
+def _this_boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "unknown"  # not Linux, where one machine is all that we compare
+
+
+class HistoryWriter:
+    """Appends to a new file. Not safe for use by several threads.
+
+    Nothing reaches the file before `flush`, except when more than 64 KiB have gathered: call it every quarter of a second.
+    Writing blocks, for as long as the page cache takes. Raises `OSError` when the file cannot be made or written, which no
+    run should survive: its audit would be worth nothing.
+    """
+
+    def __init__(self, path: Path, *, worker: int, run: int = 1, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self._clock = clock
+        self._file: IO[bytes] = path.open("xb", buffering=0)
+        self._buffer = bytearray()
+        self._errors: dict[str, int] = {}
+        self._servers: dict[str, int] = {}
+        self._records = 0
+        header = {
+            "format": FORMAT,
+            "worker": worker,
+            "run": run,
+            "clock": _this_boot(),
+            "monotonic_ns": clock(),
+            "unix_ns": time.time_ns(),
+        }
+        packed: bytes = msgpack.packb(header)
+        self._buffer += MAGIC + len(packed).to_bytes(4, "little") + packed
+        self.flush()
+
+    def append(
+        self,
+        operation: int,
+        outcome: int,
+        key: int,
+        value: int,
+        start: int,
+        end: int,
+        user: int,
+        *,
+        delay: int = 0,
+        error: int = ANOTHER,
+        server: int = ANOTHER,
+    ) -> None:
+        """Add an operation that ended just now: within one file, the ends must ascend.
+
+        `start` and `end` are nanoseconds, `delay` the nanoseconds from the intended start to `start`; `error` and `server`
+        come from the methods of that name.
+        """
+        lasted, late = -((start - end) // 1000), delay // 1000
+        if lasted > LONGEST or late > LONGEST:
+            lasted, late = min(lasted, LONGEST), min(late, LONGEST)
+        buffer = self._buffer
+        buffer += RECORD.pack(key, value, end, lasted, late, user, operation << 2 | outcome, error, server)
+        self._records += 1
+        if len(buffer) > FLUSH_BYTES:
+            self.flush()
+
+    def error(self, kind: str) -> int:
+        """The index of a kind of error, for `append`. There is room for 255; the others share one."""
+        return self._index(self._errors, Operation.ERROR, kind)
+
+    def server(self, name: str) -> int:
+        """The index of a server, for `append`."""
+        return self._index(self._servers, Operation.SERVER, name)
+
+    def event(self, kind: str, name: str = "", **details: Any) -> None:
+        """Add an event that happens now, and flush. `details` are what msgpack can carry."""
+        self._own(Operation.EVENT, 0, msgpack.packb([self._clock(), kind, name, details]))
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what has gathered."""
+        data = memoryview(self._buffer)
+        self._buffer = bytearray()
+        while data:
+            data = data[self._file.write(data) :]
+
+    def close(self) -> None:
+        """Write the closing record, which says that nothing is missing. Without effect the second time."""
+        if not self._file.closed:
+            self._own(Operation.END, 0, self._records.to_bytes(8, "little"))
+            self.flush()
+            self._file.close()
+
+    def abandon(self) -> None:
+        """Close without it: whoever writes this history knows that something is missing."""
+        if not self._file.closed:
+            self.flush()
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
+
+    def _index(self, known: dict[str, int], operation: Operation, text: str) -> int:
+        index = known.get(text)
+        if index is None:
+            if len(known) == ANOTHER:
+                return ANOTHER
+            index = known[text] = len(known)
+            self._own(operation, index, text.encode(errors="replace"))
+        return index
+
+    def _own(self, operation: Operation, index: int, text: bytes) -> None:
+        for at in range(0, len(text) + 1, PIECE):
+            piece = text[at : at + PIECE]
+            self._buffer += TEXT.pack(piece, operation << 2, index, len(piece))
+            self._records += 1
+
+
+class History:
+    """A history file, read as often as wanted. Raises `HistoryError` for what is none.
+
+    `events`, `errors`, `servers` and `complete` are known once `chunks` or `records` has been read to its end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.header, self._start = _read_header(path)
+        self.events: list[Event] = []
+        self.errors: dict[int, str] = {}
+        self.servers: dict[int, str] = {}
+        self.complete = False
+        """The closing record is there: nothing is missing at the end."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """The operations' records, for `RECORD.iter_unpack`, many at a time; half a record at the end is left out."""
+        self.events, self.errors, self.servers, self.complete = [], {}, {}, False
+        texts: dict[tuple[int, int], bytes] = {}
+        seen = 0
+        with self.path.open("rb") as file:
+            file.seek(self._start)
+            while data := file.read(RECORD.size * CHUNK_RECORDS):
+                data = data[: len(data) - len(data) % RECORD.size]
+                own = [i for i, code in enumerate(data[CODE_AT :: RECORD.size]) if code >= _OWN]
+                at = 0
+                for i in own:
+                    if at < i * RECORD.size:
+                        yield data[at : i * RECORD.size]
+                    at = (i + 1) * RECORD.size
+                    self._note(data[at - RECORD.size : at], texts, seen + i)
+                if at < len(data):
+                    yield data[at:]
+                seen += len(data) // RECORD.size
+
+    def records(self) -> Iterator[Record]:
+        """Every operation, in the order of the ends."""
+        worker = self.header.worker
+        for chunk in self.chunks():
+            for key, value, end, lasted, delay, user, code, error, server in RECORD.iter_unpack(chunk):
+                start = end - 1000 * lasted
+                yield Record(
+                    worker,
+                    user,
+                    _operation(code >> 2, self.path),
+                    Outcome(code & 3),
+                    key,
+                    value,
+                    start - 1000 * delay,
+                    start,
+                    end,
+                    self.errors.get(error, ""),
+                    self.servers.get(server, ""),
+                )
+
+    def _note(self, record: bytes, texts: dict[tuple[int, int], bytes], before: int) -> None:
+        """Take one of the file's own records in; `before` is how many records there were before it."""
+        piece, code, index, length = TEXT.unpack(record)
+        text = texts.pop((code, index), b"") + piece[:length]
+        if length == PIECE:
+            texts[code, index] = text
+            return
+        match _operation(code >> 2, self.path):
+            case Operation.ERROR:
+                self.errors[index] = text.decode(errors="replace")
+            case Operation.SERVER:
+                self.servers[index] = text.decode(errors="replace")
+            case Operation.EVENT:
+                try:
+                    self.events.append(Event(*msgpack.unpackb(text)))
+                except (ValueError, TypeError, msgpack.UnpackException) as error:
+                    raise HistoryError(f"{self.path}: a damaged event: {error}") from error
+            case Operation.END:
+                self.complete = int.from_bytes(text, "little") == before
+
+
+def merge(histories: Sequence[History]) -> Iterator[Record]:
+    """The records of several histories in the order of their ends, one of each in memory at a time.
+
+    Raises `HistoryError` when their times cannot be compared, for they come from different machines.
+    """
+    if len({history.header.clock for history in histories}) > 1:
+        raise HistoryError("the histories come from different machines, whose clocks cannot be compared")
+    return heapq.merge(*(history.records() for history in histories), key=lambda record: record.end)
+
+
+def _operation(number: int, path: Path) -> Operation:
+    try:
+        return Operation(number)
+    except ValueError:
+        raise HistoryError(f"{path}: a damaged record, of an operation {number}") from None
+
+
+def _read_header(path: Path) -> tuple[Header, int]:
+    try:
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise HistoryError(f"{path}: is no history of a run")
+            length = int.from_bytes(file.read(4), "little")
+            data = msgpack.unpackb(file.read(length))
+            start = file.tell()
+    except OSError as error:
+        raise HistoryError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, msgpack.UnpackException) as error:
+        raise HistoryError(f"{path}: its header is damaged or cut") from error
+    if data.pop("format") != FORMAT:
+        raise HistoryError(f"{path}: has a format that this version does not read; it reads format {FORMAT}")
+    return Header(**data), start

@@ -1,0 +1,275 @@
+"""The verdict: what a scenario expects, compared with what its run did and what the audit found. Pure.
+
+An expectation is passed, missed, or unknown where nothing tells. The exit code says what the worst of them means: 3 when the
+audit of the writes failed (`lost`, `applied_twice`, `unexpected`, `counters`, `replicas_agree`), 1 when any other expectation
+was missed, 4 when one could not be judged, 0 when all were passed. (2 is for bad arguments, and never comes from here.)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+from loadtest._audit import Audit, Verdict
+from loadtest._batch import OTHER_ERRORS, Batch
+from loadtest._expect import PERCENTILES, Expect, Latency
+from loadtest._recovery import recoveries
+from loadtest._timeline import Fault, Timeline, percentile
+
+__all__ = [
+    "AUDIT_FAILED",
+    "BAD_ARGUMENTS",
+    "EXPECTATION_MISSED",
+    "INCONCLUSIVE",
+    "PASSED",
+    "Judged",
+    "Judgement",
+    "Result",
+    "judge",
+]
+
+PASSED, EXPECTATION_MISSED, BAD_ARGUMENTS, AUDIT_FAILED, INCONCLUSIVE = range(5)
+
+
+class Result(Enum):
+    PASS = "pass"
+    MISS = "miss"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One expectation and what became of it."""
+
+    name: str
+    """Its place in the scenario's `expect`, such as `latency.get.p99.during`."""
+    result: Result
+    measured: float | None
+    """In the unit of the limit: a share, a number, or seconds. None when nothing was measured."""
+    limit: float | None
+    """None for `any`."""
+    line: str
+    """How it was judged, in words."""
+    audit: bool = False
+    """Whether it is about the writes' safety, so that a miss means exit code 3."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All expectations of a run."""
+
+    judged: Sequence[Judged]
+
+    @property
+    def exit_code(self) -> int:
+        missed = [judged for judged in self.judged if judged.result is Result.MISS]
+        if any(judged.audit for judged in missed):
+            return AUDIT_FAILED
+        if missed:
+            return EXPECTATION_MISSED
+        return INCONCLUSIVE if any(judged.result is Result.UNKNOWN for judged in self.judged) else PASSED
+
+    @property
+    def verdict(self) -> str:
+        """One line."""
+        count = Counter(judged.result for judged in self.judged)
+        total = len(self.judged)
+        match self.exit_code:
+            case 0:
+                return f"pass: all {total} expectations hold" if total else "pass: nothing was expected"
+            case 1:
+                return f"fail: {count[Result.MISS]} of {total} expectations missed"
+            case 3:
+                return f"fail: the audit found writes that are not as acknowledged; {count[Result.MISS]} of {total} missed"
+            case _:
+                return f"inconclusive: {count[Result.UNKNOWN]} of {total} expectations could not be judged"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        judged = [{**asdict(one), "result": one.result.value} for one in self.judged]
+        return {"verdict": self.verdict, "exit_code": self.exit_code, "expectations": judged}
+
+
+def judge(
+    expect: Expect, batches: Iterable[Batch], faults: Sequence[Fault], audit: Audit | None, *, audited: bool
+) -> Judgement:
+    """Compare.
+
+    `batches` are the engines' statistics, none longer than a second; `faults` those that struck, in Unix time; `audit` is None
+    when there is none, which leaves what an `audited` run expects of it unknown.
+    """
+    timeline = Timeline(batches, faults)
+    judged = [
+        *_availability(expect, timeline),
+        *_throughput(expect, timeline),
+        *_latency(expect.latency, timeline),
+        *_errors(expect, timeline),
+        *_recovery(expect, timeline),
+    ]
+    if audited:
+        judged += _audit(expect, audit)
+    return Judgement(judged)
+
+
+def _availability(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
+    for phase, limit in expect.availability.limits().items():
+        done, _ = timeline.total(phase)
+        ok, failed = done.ok.total(), done.failed.total()
+        name = _name("availability", phase)
+        if not ok + failed:
+            yield _unknown(name, limit, _nothing(phase, timeline))
+            continue
+        share = ok / (ok + failed)
+        line = f"{ok:,} of {ok + failed:,} operations succeeded {_phase(phase)}, {share:.4%}; at least {limit:.4%} expected"
+        yield _judged(name, share >= limit, share, limit, line)
+
+
+def _throughput(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
+    for phase, limit in expect.throughput.limits().items():
+        done, length = timeline.total(phase)
+        name = _name("throughput", phase)
+        if not length:
+            yield _unknown(name, limit, _nothing(phase, timeline))
+            continue
+        rate = done.ok.total() / length
+        line = f"{rate:,.0f} operations succeeded per second {_phase(phase)}; at least {limit:,.0f} expected"
+        yield _judged(name, rate >= limit, rate, limit, line)
+
+
+def _latency(latency: Latency, timeline: Timeline) -> Iterator[Judged]:
+    for operation in Latency.model_fields:
+        for percent, phases in getattr(latency, operation).limits().items():
+            for phase, limit in phases.items():
+                name = _name(f"latency.{operation}.{percent}", phase)
+                done, _ = timeline.total(phase, operation)
+                what = "operation" if operation == "all" else operation
+                if not done.ok:
+                    yield _unknown(name, limit, f"no {what} succeeded {_phase(phase)}")
+                    continue
+                measured = percentile(done.ok, PERCENTILES[percent]) / 1e6
+                line = (
+                    f"{percent} of {done.ok.total():,} {what}s {_phase(phase)} was {measured * 1e3:.3f} ms; "
+                    f"at most {limit * 1e3:g} ms expected"
+                )
+                yield _judged(name, measured <= limit, measured, limit, line)
+
+
+def _errors(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
+    if not expect.errors:
+        return
+    done, _ = timeline.total("run")
+    kinds: Counter[str] = Counter()
+    for message, count in done.errors.items():
+        kinds[message.partition(":")[0]] += count
+    for kind, limit in expect.errors.items():
+        name = f"errors.{kind}"
+        count = done.failed.total() if kind == "all" else kinds[kind]
+        line = f"{count:,} errors{'' if kind == 'all' else ' of this kind'}; at most {limit:,} expected"
+        others = kinds[OTHER_ERRORS] if kind != "all" else 0
+        if not timeline.slots:
+            yield _unknown(name, limit, _nothing("run", timeline))
+        elif count <= limit < count + others:
+            yield _unknown(name, limit, f"{line}; the kind of {others:,} more is not known, for there were too many messages")
+        else:
+            yield _judged(name, count <= limit, count, limit, line)
+
+
+def _recovery(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
+    limits = {"first_success": expect.recovery.first_success, "steady": expect.recovery.steady}
+    measured = recoveries(timeline)
+    for name, limit in limits.items():
+        if limit is None:
+            continue
+        if not measured:
+            yield _unknown(f"recovery.{name}", limit, "there was no fault to recover from")
+            continue
+        times = [(getattr(recovery, name), recovery) for recovery in measured]
+        words = "every operation had succeeded again" if name == "first_success" else "it was steady again"
+        never = next((recovery for time, recovery in times if time is None), None)
+        if never is not None:
+            yield _never(f"recovery.{name}", limit, timeline, never.fault, words)
+            continue
+        worst, recovery = max(times, key=lambda pair: pair[0])
+        first = f"first error after {recovery.first_error:.2f} s" if recovery.first_error is not None else "no error"
+        line = f"{words} {worst:.2f} s after the start of {recovery.fault} ({first}; times to {timeline.slot:g} s)"
+        line += f"; at most {limit:g} s expected"
+        yield _judged(f"recovery.{name}", worst <= limit, worst, limit, line)
+
+
+def _never(name: str, limit: float, timeline: Timeline, fault: str, words: str) -> Judged:
+    """Not within what was observed: a miss when that was longer than the limit, else nobody knows."""
+    start = next(one.start for one in timeline.faults if one.name == fault)
+    observed = min((one.start for one in timeline.faults if one.start > start), default=timeline.end) - start
+    line = f"it was not seen that {words} within {observed:.2f} s after the start of {fault}; at most {limit:g} s expected"
+    return Judged(name, Result.MISS if observed > limit + 1 else Result.UNKNOWN, None, limit, line)
+
+
+def _audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:
+    if audit is None:
+        for name in dict.fromkeys(["lost", "applied_twice", "unexpected", "counters", *expect.needing_audit()]):
+            yield _unknown(name, None, "there is no audit of this run", audit=name not in ("staleness", "monotonic_reads"))
+        return
+    limits = {"lost": expect.lost, "applied_twice": expect.applied_twice, "unexpected": expect.unexpected}
+    allowed = {name: None if limit == "any" else limit or 0 for name, limit in limits.items()}
+    for name, limit in allowed.items():
+        yield _counted(name, audit, name, limit)
+    # A counter is off because a step was lost or came twice. So with so many allowed, so many counters may be off.
+    together = [allowed["lost"], allowed["applied_twice"]]
+    yield _counted("counters", audit, "counters", None if None in together else sum(limit or 0 for limit in together))
+    if expect.staleness is not None:
+        stale = audit["stale_reads"]
+        longest = stale.measured.get("max_seconds", 0.0)
+        line = f"the stalest read lagged by {longest:.3f} s; at most {expect.staleness:g} s expected; {stale.explanation}"
+        result = Result.MISS if longest > expect.staleness else Result.PASS  # whatever bound the audit was given
+        if stale.verdict is Verdict.UNKNOWN:
+            result = Result.UNKNOWN
+        yield Judged("staleness", result, longest, expect.staleness, line)
+    if expect.monotonic_reads:
+        check = audit["monotonic_reads"]
+        yield Judged("monotonic_reads", _RESULTS[check.verdict], check.count, 0, check.explanation)
+    if expect.replicas_agree:
+        check = audit["replicas"]
+        yield Judged("replicas_agree", _RESULTS[check.verdict], check.count, 0, check.explanation, audit=True)
+
+
+_RESULTS = {Verdict.TRUE: Result.PASS, Verdict.FALSE: Result.MISS, Verdict.UNKNOWN: Result.UNKNOWN}
+
+
+def _counted(name: str, audit: Audit, check_name: str, limit: int | None) -> Judged:
+    check = audit[check_name]
+    expected = "any number allowed" if limit is None else f"at most {limit:,} expected"
+    line = f"{check.explanation}; {expected}"
+    if limit is None:
+        result = Result.PASS
+    elif check.count > limit:
+        result = Result.MISS
+    elif check.verdict is Verdict.UNKNOWN or check.count + check.possible > limit:
+        result = Result.UNKNOWN
+    else:
+        result = Result.PASS
+    return Judged(name, result, check.count, limit, line, audit=True)
+
+
+def _judged(name: str, good: bool, measured: float, limit: float, line: str) -> Judged:
+    return Judged(name, Result.PASS if good else Result.MISS, measured, limit, line)
+
+
+def _unknown(name: str, limit: float | None, line: str, *, audit: bool = False) -> Judged:
+    return Judged(name, Result.UNKNOWN, None, limit, line, audit)
+
+
+def _name(name: str, phase: str) -> str:
+    return name if phase == "run" else f"{name}.{phase}"
+
+
+def _phase(phase: str) -> str:
+    return "over the run" if phase == "run" else f"{phase} the faults"
+
+
+def _nothing(phase: str, timeline: Timeline) -> str:
+    if not timeline.slots:
+        return "nothing was measured"
+    return f"nothing happened {_phase(phase)}" if timeline.faults else "there was no fault"

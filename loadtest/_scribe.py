@@ -1,0 +1,71 @@
+"""Writes the history of an engine's users: decides what is certain about each operation, and which reads are kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio_hs
+from loadtest._batch import NOT_THERE
+from loadtest._history import READS, UNSEEN, HistoryWriter, Outcome
+from loadtest._operations import Bound, Intent
+
+__all__ = ["Scribe", "outcome_of"]
+
+CANCELLED = "cancelled"
+
+
+def outcome_of(error: trio_hs.HandlerSocketError) -> Outcome:
+    """What an error says about a write of one row."""
+    match error:
+        case trio_hs.OperationalError():
+            # An answer is a certain no, but for the FEDERATED table, which may have lost the server behind it on the way.
+            return Outcome.INFO if isinstance(error, trio_hs.RemoteTableError) else Outcome.FAIL
+        case trio_hs.ConnectionError():
+            return Outcome.INFO if error.maybe_applied else Outcome.FAIL
+        case _:
+            return Outcome.INFO
+
+
+class Scribe:
+    """Keeps every write, every read that fails, and of the other reads the share `reads` (0 to 1)."""
+
+    def __init__(self, history: HistoryWriter, reads: float) -> None:
+        self._history = history
+        self._append = history.append
+        self._share = reads
+        self._due = 0.0
+
+    def flush(self) -> None:
+        self._history.flush()
+
+    def succeeded(self, bound: Bound, intent: Intent, answer: Any, start: int, end: int, user: int) -> None:
+        """The answer was the one hoped for."""
+        if bound.observe is None:
+            self._append(intent.operation, Outcome.OK, intent.key, intent.value, start, end, user)
+            return
+        self._due += self._share
+        if self._due >= 1:
+            self._due -= 1
+            key, version = bound.observe(intent.key, answer)
+            self._append(intent.operation, Outcome.OK, key, version, start, end, user)
+
+    def not_there(self, bound: Bound, intent: Intent, answer: Any, start: int, end: int, user: int) -> None:
+        """The answer was that there is no such row: nothing was changed."""
+        value = intent.value if bound.observe is None else bound.observe(intent.key, answer)[1]
+        self._failed(Outcome.FAIL, NOT_THERE, intent, value, start, end, user)
+
+    def failed(self, error: trio_hs.HandlerSocketError, intent: Intent, start: int, end: int, user: int) -> None:
+        """There was an error."""
+        reads = intent.operation in READS
+        outcome = Outcome.FAIL if reads else outcome_of(error)
+        value = UNSEEN if reads else intent.value
+        self._failed(outcome, type(error).__name__, intent, value, start, end, user)
+
+    def cancelled(self, intent: Intent, start: int, end: int, user: int) -> None:
+        """Nobody waited for the answer."""
+        if intent.operation not in READS:
+            self._failed(Outcome.INFO, CANCELLED, intent, intent.value, start, end, user)
+
+    def _failed(self, outcome: Outcome, kind: str, intent: Intent, value: int, start: int, end: int, user: int) -> None:
+        error = self._history.error(kind)
+        self._append(intent.operation, outcome, intent.key, value, start, end, user, error=error)

@@ -1,0 +1,101 @@
+"""What a run did over time, for judging it: batches of all engines put into slots of equal length, and slots into phases."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from loadtest._batch import Batch, OperationBatch
+from loadtest._history import FaultWindow, Header
+
+__all__ = ["Fault", "Timeline", "percentile", "unix_faults"]
+
+SLOT = 0.25
+"""Seconds: as often as engines report. Wider where some batch is."""
+
+
+class Fault(NamedTuple):
+    """From when to when a fault was on, in Unix time."""
+
+    name: str
+    start: float
+    end: float | None
+    """None when it was on until the end of the run."""
+
+
+def unix_faults(windows: Iterable[FaultWindow], header: Header) -> list[Fault]:
+    """The windows of a history, by the clock that batches use. `header` is that of any history of the same machine."""
+    return [Fault(name, header.unix(start), None if end is None else header.unix(end)) for name, start, end in windows]
+
+
+def percentile(latencies: Counter[int], percent: float) -> int:
+    """The smallest of the counted latencies that at least `percent` of 100 do not exceed. Raises ValueError for none."""
+    total = latencies.total()
+    if not total:
+        raise ValueError("there are no latencies")
+    # Rounded first, for 99.9 % of 1000 is 999 and not 999.0000000000001.
+    rank = max(math.ceil(round(total * percent / 100, 6)), 1)
+    for latency in sorted(latencies):
+        rank -= latencies[latency]
+        if rank <= 0:
+            return latency
+    raise AssertionError("a Counter counted less than its total")
+
+
+class Timeline:
+    """The batches of a run, of all engines and in any order; all empty batches in between belong to it, for they tell of
+    silence. No batch should be longer than a second: its share of each fraction of that is not known."""
+
+    def __init__(self, batches: Iterable[Batch], faults: Sequence[Fault]) -> None:
+        kept = list(batches)
+        self.faults = sorted(faults, key=lambda fault: fault.start)
+        self.start = min((batch.start for batch in kept), default=0.0)
+        self.end = max((batch.end for batch in kept), default=0.0)
+        longest = max((batch.end - batch.start for batch in kept), default=SLOT)
+        # A batch may be late by the time that an engine is busy: what is nearly a slot is one.
+        self.slot = SLOT * max(math.ceil(longest / SLOT - 0.5), 1)
+        self.slots: list[dict[str, OperationBatch]] = [{} for _ in range(self._index(self.end - 1e-6) + 1 if kept else 0)]
+        for batch in kept:
+            slot = self.slots[self._index((batch.start + batch.end) / 2)]
+            for name, operation in batch.operations.items():
+                slot.setdefault(name, OperationBatch()).add(operation)
+        self.phases = [self._phase_of(index) for index in range(len(self.slots))]
+
+    def names(self) -> list[str]:
+        """The operations that were carried out at least once."""
+        return sorted({name for slot in self.slots for name in slot})
+
+    def total(self, phase: str, operation: str = "all") -> tuple[OperationBatch, float]:
+        """What an operation, or all of them, did in a phase (`run` is all of them), and how many seconds that lasted."""
+        total = OperationBatch()
+        length = 0.0
+        for index, slot in enumerate(self.slots):
+            if phase in ("run", self.phases[index]):
+                length += min(self.until(index), self.end) - max(self.since(index), self.start)
+                for name, done in slot.items():
+                    if operation in ("all", name):
+                        total.add(done)
+        return total, length
+
+    def since(self, index: int) -> float:
+        """When a slot begins."""
+        return self._origin + index * self.slot
+
+    def until(self, index: int) -> float:
+        """When a slot ends."""
+        return self._origin + (index + 1) * self.slot
+
+    @property
+    def _origin(self) -> float:
+        return math.floor(self.start / self.slot) * self.slot
+
+    def _index(self, moment: float) -> int:
+        return max(math.floor((moment - self._origin) / self.slot), 0)
+
+    def _phase_of(self, index: int) -> str:
+        since, until = self.since(index), self.until(index)
+        if any(fault.start < until and (fault.end is None or fault.end > since) for fault in self.faults):
+            return "during"
+        return "after" if self.faults and self.faults[0].start < since else "before"
