@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 import trio_hs
-from loadtest._cluster import Cluster, ClusterError, open_cluster
+from loadtest._cluster import Cluster, ClusterError, open_controlled_cluster
 from loadtest._operations import COLUMNS
 from loadtest._scenario import Scenario, load_scenario
 from loadtest._table import fill_table
@@ -120,9 +120,9 @@ def contenders(cluster: Cluster, scenario: Scenario, seconds: int, users: int) -
 async def measure(rounds: int, seconds: int, users: int) -> dict[str, list[float]]:
     """Operations per second of each contender in each round."""
     scenario = load_scenario(SCENARIO)
-    async with open_cluster("mariadb", readers=scenario.cluster.readers) as cluster:
-        await fill_table(cluster, scenario)
-        found = contenders(cluster, scenario, seconds, users)
+    async with open_controlled_cluster("mariadb", readers=scenario.cluster.readers) as control:
+        await fill_table(control, scenario)
+        found = contenders(control.cluster, scenario, seconds, users)
         results: dict[str, list[float]] = {name: [] for name in found}
         for number in range(rounds):
             for name, once in found.items():

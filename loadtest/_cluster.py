@@ -7,8 +7,9 @@ Whoever opened it (`open_cluster`) owns the processes behind it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -160,16 +161,10 @@ async def open_controlled_cluster(
         raise ClusterError("semisync needs a replica that acknowledges: ask for a reader or a standby")
     if readers < 0:
         raise ClusterError(f"a cluster cannot have {readers} readers")
-    if kind not in ("auto", "mariadb"):
-        raise ClusterError(f"servers of kind {kind!r} are not available yet: use 'mariadb' (or 'auto')")
+    if kind in ("docker", "external"):
+        raise ClusterError(f"servers of kind {kind!r} are not available yet: use 'mariadb', 'embedded' or 'auto'")
 
-    from . import _mariadb  # it imports this module
-
-    installation = await _mariadb.find_installation()
-    why = f"{'the first kind that works here' if kind == 'auto' else 'asked for'}: {installation}"
-    async with _mariadb.open_mariadb(
-        installation,
-        why,
+    async with (await _provider(kind))(
         readers=readers,
         standby=standby,
         write_databases={database: f"{database}_wt"} if topology == "write-through" else {},
@@ -177,3 +172,19 @@ async def open_controlled_cluster(
         progress=progress,
     ) as control:
         yield control
+
+
+async def _provider(kind: str) -> Callable[..., AbstractAsyncContextManager[Control]]:
+    """What opens servers of this kind, or for `auto` of the first kind that works here. Raises `ClusterError`."""
+    from . import _embedded, _mariadb  # they import this module
+
+    if kind == "embedded":
+        return partial(_embedded.open_embedded, "asked for: it needs nothing that is not installed with the harness")
+    try:
+        installation = await _mariadb.find_installation()
+    except ClusterError as error:
+        if kind != "auto":
+            raise
+        return partial(_embedded.open_embedded, f"no other kind works here: {error}")
+    why = "the first kind that works here" if kind == "auto" else "asked for"
+    return partial(_mariadb.open_mariadb, installation, f"{why}: {installation}")

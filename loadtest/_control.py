@@ -6,16 +6,20 @@ A `Cluster` is data that travels; a `Control` stays with whoever opened the serv
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import trio
+
+from trio_hs.testing import Table
 
 from ._cluster import Cluster, ClusterError, Server
 
 State = Literal["running", "paused", "down"]
+Row: TypeAlias = tuple[int | str | None, ...]
+"""A value for each column of a table."""
 
 WAIT_UP_SECONDS = 30.0
 POLL_SECONDS = 0.02
@@ -150,6 +154,32 @@ class Control(ABC):
     async def replication_status(self, name: str) -> ReplicationStatus:
         """How a running server replicates."""
 
+    @abstractmethod
+    async def create_table(self, table: Table) -> None:
+        """Create an empty table on every server, and what clients need to write to it (`cluster.write_databases`).
+
+        All servers must run, and the writer be the primary. Clients must not open it before this returns: to open a
+        missing table on a write port spoils that thread of MariaDB (inserts fail with error 167) until it restarts.
+        """
+
+    @abstractmethod
+    async def fill(self, table: Table, rows: Iterable[Row]) -> None:
+        """Insert rows on the primary, not through HandlerSocket, so that they replicate in every topology."""
+
+    @abstractmethod
+    async def wait_replicated(self, within: float = 10.0) -> None:
+        """Wait until every running replica has applied all that the primary has logged by now; see `Cluster.replication`.
+
+        What clients write straight to the tables of the plain topology is not logged, and so not waited for.
+        """
+
+    @abstractmethod
+    async def read_rows(self, name: str, table: Table, *, after: int | None = None, limit: int = 10_000) -> list[Row]:
+        """Rows that a running server holds, read without HandlerSocket: at most `limit`, in the order of the primary key.
+
+        That must be a single integer column; `after` gives those above a key. So all rows are read page by page.
+        """
+
     async def restart(self, name: str, *, new_secrets: bool = False) -> Server:
         """`stop`, then `start`."""
         await self.stop(name)
@@ -160,6 +190,25 @@ class Control(ABC):
         with bounded(f"waiting for {name} to answer", within):
             while not await handlersocket_answers(self.require(name, "running")):  # noqa: ASYNC110  (the network is asked)
                 await trio.sleep(POLL_SECONDS)
+
+
+def require_lag(seconds: int) -> None:
+    if isinstance(seconds, bool) or not isinstance(seconds, int) or seconds < 0:
+        raise ValueError(f"a lag is a whole number of seconds, 0 or more, not {seconds!r}")
+
+
+def by_size(rows: Iterable[Row], most: int) -> Iterator[list[Row]]:
+    """The rows, as many together as have some `most` characters."""
+    some: list[Row] = []
+    size = 0
+    for row in rows:
+        some.append(row)
+        size += sum(len(str(value)) + 4 for value in row)
+        if size >= most:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 @contextmanager

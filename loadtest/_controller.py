@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import trio
 
-from loadtest._cluster import ClusterError, open_cluster
+from loadtest._cluster import ClusterError, open_controlled_cluster
 from loadtest._scenario import Scenario
 from loadtest._table import fill_table
 from loadtest._wire import TrioChannel
@@ -47,17 +47,19 @@ async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
             progress.start_soon(_send_progress, channel, receive)
             async with (
                 lines,
-                open_cluster(
+                open_controlled_cluster(
                     scenario.cluster.kind,
                     readers=scenario.cluster.readers,
+                    standby=scenario.cluster.standby,
                     topology=scenario.cluster.topology,
+                    replication=scenario.cluster.replication,
                     database=scenario.table.database,
                     progress=_into(lines),
-                ) as cluster,
+                ) as control,
             ):
                 _into(lines)(f"filling {scenario.table.database}.{scenario.table.name} with {scenario.table.rows:,} rows")
-                await fill_table(cluster, scenario)
-                await channel.send({"type": "ready", "cluster": cluster.to_dict()})
+                await fill_table(control, scenario)
+                await channel.send({"type": "ready", "cluster": control.cluster.to_dict()})
                 await trio.sleep_forever()
 
 

@@ -9,7 +9,6 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -21,7 +20,8 @@ import pymysql
 import trio
 
 from ._cluster import Cluster, ClusterError, Server
-from ._control import State, handlersocket_answers
+from ._control import handlersocket_answers
+from ._process import ProcessControl, ServerProcess, read_log
 from ._replication import create_table as create_table
 from ._replication import follow
 from ._replication import wait_replicated as wait_replicated
@@ -31,8 +31,6 @@ from ._sql import execute_sql as execute_sql
 from ._sql_control import SqlControl
 
 START_SECONDS = 30.0
-STOP_SECONDS = 20.0
-KILL_SECONDS = 10.0
 HANDLERSOCKET_SECONDS = 3.0
 
 # --- What is installed -----------------------------------------------------------------------------------------------
@@ -229,31 +227,21 @@ def _copy_template(run: Run, template: Path, data: Path) -> None:
         run.give(Path(directory))
 
 
-class _Mariadbd:
-    """One server of a run: its data directory, its ports, and the process that serves them at the moment, if any."""
+class _Mariadbd(ServerProcess):
+    """One `mariadbd`: its data directory, its ports, and the process that serves them at the moment, if any."""
 
     def __init__(self, plan: _Plan, name: str, number: int) -> None:
+        admin = plan.passwords
+        server = Server(name, HOST, 0, 0, "", "", admin_user=admin.admin_user, admin_password=admin.admin)
+        super().__init__(server, plan.run.directory / name)
         self._plan = plan
         self.number = number
-        self.data = plan.run.directory / name
-        self.log = self.data / "server.log"
-        admin = plan.passwords
-        self.server = Server(name, HOST, 0, 0, "", "", admin_user=admin.admin_user, admin_password=admin.admin)
-        self.process: subprocess.Popen[bytes] | None = None
-        self.paused = False
-        self._starts = 0
-
-    @property
-    def state(self) -> State:
-        if self.process is None or self.process.poll() is not None:
-            return "down"
-        return "paused" if self.paused else "running"
 
     async def create(self) -> None:
         """An empty data directory, in place of the one that there may be."""
-        await trio.to_thread.run_sync(partial(shutil.rmtree, self.data, ignore_errors=True))
-        await trio.to_thread.run_sync(_copy_template, self._plan.run, self._plan.template, self.data)
-        self._plan.run.write_secret_file(self.data / "init.sql", _accounts_sql(self._plan.passwords))
+        await trio.to_thread.run_sync(partial(shutil.rmtree, self.directory, ignore_errors=True))
+        await trio.to_thread.run_sync(_copy_template, self._plan.run, self._plan.template, self.directory)
+        self._plan.run.write_secret_file(self.directory / "init.sql", _accounts_sql(self._plan.passwords))
 
     async def start_somewhere(self, *, read_only: bool) -> None:
         """Start on ports that are free, and keep them."""
@@ -274,14 +262,12 @@ class _Mariadbd:
             self.server = replace(self.server, read_secret=secrets.token_hex(16), write_secret=secrets.token_hex(16))
         plan = self._plan
         text = _configuration(
-            plan.run, self.data, self.server, self.number, plan.plugins, read_only=read_only, semisync=plan.semisync
+            plan.run, self.directory, self.server, self.number, plan.plugins, read_only=read_only, semisync=plan.semisync
         )
-        plan.run.write_secret_file(self.data / "server.cnf", text)
-        if self._starts and self.log.exists():  # its errors are not those of this start
-            self.log.rename(self.data / f"server.{self._starts}.log")
-        self._starts += 1
+        plan.run.write_secret_file(self.directory / "server.cnf", text)
         self.paused = False
-        self.process = plan.run.spawn([plan.installation.mariadbd, f"--defaults-file={self.data}/server.cnf"], self.log)
+        argv = [plan.installation.mariadbd, f"--defaults-file={self.directory}/server.cnf"]
+        self.process = plan.run.spawn(argv, self.new_log())
         self.server = replace(self.server, pid=self.process.pid)
         try:
             await _wait_until_up(self.server, self.process, self.log)
@@ -289,30 +275,12 @@ class _Mariadbd:
             await self.kill()  # it may live on, see _wait_until_up
             raise
 
-    @trio.lowlevel.enable_ki_protection
-    def send_signal(self, number: signal.Signals) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)  # to nobody, when it has ended
-        self.paused = number == signal.SIGSTOP
-
-    async def kill(self) -> None:
-        await self.end(signal.SIGKILL, KILL_SECONDS)
-
-    async def end(self, number: signal.Signals, within: float) -> None:
-        """Send a signal that ends it, and wait until it is gone."""
-        assert self.process is not None
-        self.send_signal(number)
-        with trio.move_on_after(within):
-            await until_ended(self.process)
-            return
-        raise ClusterError(f"{self.server.name} still runs {within:g} s after {number.name}: kill it")
-
 
 async def _wait_until_up(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
     with trio.move_on_after(START_SECONDS):
         while not await _sql_answers(server):
             # "Aborting", because the process does not always end: with the SQL port taken it hangs in its shutdown.
-            if process.poll() is not None or "[ERROR] Aborting" in _read(log):
+            if process.poll() is not None or "[ERROR] Aborting" in read_log(log):
                 reason = _reason(log)
                 kind = _AddressInUseError if "ddress already in use" in reason else ClusterError
                 raise kind(f"{server.name} did not start (exit code {process.poll()}): {reason}")
@@ -339,16 +307,9 @@ async def _sql_answers(server: Server) -> bool:
     return True
 
 
-def _read(log: Path) -> str:
-    try:
-        return log.read_text(errors="replace")
-    except OSError:
-        return ""
-
-
 def _reason(log: Path, lines: int = 3) -> str:
     """What a log says of its program's end: the last errors, or else the last line."""
-    text = [line.strip() for line in _read(log).splitlines() if line.strip()]
+    text = [line.strip() for line in read_log(log).splitlines() if line.strip()]
     errors = [line[line.index("[ERROR]") :] for line in text if "[ERROR]" in line]
     return " | ".join(errors[-lines:] or text[-1:]) or "it said nothing"
 
@@ -356,37 +317,16 @@ def _reason(log: Path, lines: int = 3) -> str:
 # --- The cluster -----------------------------------------------------------------------------------------------------
 
 
-class ProcessControl(SqlControl):
-    """A `Control` over the processes of a run."""
+class MariadbControl(ProcessControl, SqlControl):
+    """A `Control` over the `mariadbd` processes of a run."""
 
     def __init__(self, cluster: Cluster, processes: Mapping[str, _Mariadbd]) -> None:
-        super().__init__(cluster)
-        self._processes = processes
+        super().__init__(cluster, processes)
+        self._servers = processes
         self._next_number = len(processes) + 1
 
-    def state(self, name: str) -> State:
-        return self._processes[self.server(name).name].state
-
-    async def kill(self, name: str) -> None:
-        self.require(name, "running", "paused")
-        await self._processes[name].kill()
-
-    async def stop(self, name: str) -> None:
-        self.require(name, "running")
-        await self._processes[name].end(signal.SIGTERM, STOP_SECONDS)
-
-    async def pause(self, name: str) -> None:
-        self.require(name, "running")
-        await trio.lowlevel.checkpoint()
-        self._processes[name].send_signal(signal.SIGSTOP)
-
-    async def resume(self, name: str) -> None:
-        self.require(name, "paused")
-        await trio.lowlevel.checkpoint()
-        self._processes[name].send_signal(signal.SIGCONT)
-
     async def _launch(self, name: str, *, read_only: bool, new_secrets: bool = False, fresh: bool = False) -> None:
-        process = self._processes[name]
+        process = self._servers[name]
         if fresh:
             # A replica skips what its own server id wrote: under the old one it would miss all its own former writes.
             process.number, self._next_number = self._next_number, self._next_number + 1
@@ -394,8 +334,7 @@ class ProcessControl(SqlControl):
         try:
             await process.start(read_only=read_only, new_secrets=new_secrets)
         finally:
-            server = process.server
-            self._update(name, pid=server.pid, read_secret=server.read_secret, write_secret=server.write_secret)
+            self._refresh(name)
 
 
 @asynccontextmanager
@@ -408,7 +347,7 @@ async def open_mariadb(
     write_databases: Mapping[str, str],
     replication: str,
     progress: Callable[[str], None],
-) -> AsyncIterator[ProcessControl]:
+) -> AsyncIterator[MariadbControl]:
     """The `mariadb` kind of `open_controlled_cluster`, which says what it promises."""
     plugins = ["handlersocket.so"]
     if write_databases:
@@ -443,7 +382,7 @@ async def open_mariadb(
             replication_password=passwords.replication,
             replication=replication,
         )
-        control = ProcessControl(cluster, processes)
+        control = MariadbControl(cluster, processes)
         if cluster.replicas and replication != "none":
             progress("starting replication")
             await at_once(*(partial(follow, replica, cluster.writer, cluster) for replica in cluster.replicas))

@@ -22,6 +22,7 @@ from loadtest._yaml import Document, YamlMistake, parse
 
 __all__ = [
     "CLUSTER_KINDS",
+    "REPLICATIONS",
     "TOPOLOGIES",
     "VERSION_WIDTH",
     "Audit",
@@ -41,8 +42,10 @@ __all__ = [
 # As in `_cluster.py`; a test keeps the two alike.
 ClusterKind = Literal["auto", "docker", "mariadb", "embedded", "external"]
 Topology = Literal["plain", "write-through"]
+Replication = Literal["none", "async", "semisync"]
 CLUSTER_KINDS: tuple[ClusterKind, ...] = get_args(ClusterKind)
 TOPOLOGIES: tuple[Topology, ...] = get_args(Topology)
+REPLICATIONS: tuple[Replication, ...] = get_args(Replication)
 
 
 class ScenarioError(Exception):
@@ -61,6 +64,10 @@ class Cluster(Model):
     kind: ClusterKind = "auto"
     """`auto` takes the first kind that works on this machine and says which."""
     readers: int = Field(default=2, ge=1, le=16)
+    standby: bool = False
+    """Another replica, that no operation goes to: it can be promoted to take the writes."""
+    replication: Replication = "async"
+    """`semisync`: a logged write is acknowledged when a replica has fetched it. `none`: every server for itself."""
     topology: Topology = "plain"
     """`plain`: writes go straight to InnoDB, which stock MariaDB does not replicate (MDEV-33967). `write-through`: they
     go through SQL and reach the readers, at a price in speed."""

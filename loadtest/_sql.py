@@ -45,6 +45,18 @@ def run_sql(
         return list(cursor.fetchall())
 
 
+def noting(troubles: list[str], call: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """The call, its `ClusterError` noted and not raised."""
+
+    async def noted() -> None:
+        try:
+            await call()
+        except ClusterError as error:
+            troubles.append(str(error))
+
+    return noted
+
+
 def quoted(identifier: str) -> str:
     return "`" + identifier.replace("`", "``") + "`"
 

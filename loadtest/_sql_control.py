@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterable
 from functools import partial
 
+from pymysql.converters import escape_string
+
+from trio_hs.testing import Table
+
 from ._cluster import Cluster, ClusterError, Server
-from ._control import Control, Rejoined, ReplicationStatus, bounded
+from ._control import Control, Rejoined, ReplicationStatus, Row, bounded, by_size, require_lag
 from ._replication import (
     DivergedError,
     applied,
     copy_twins,
+    create_table,
     drain,
     follow,
     gtids,
@@ -23,7 +28,7 @@ from ._replication import (
     wait_applied,
     wait_for_acknowledgements,
 )
-from ._sql import at_once, execute_sql
+from ._sql import at_once, execute_sql, noting, quoted
 
 logger = logging.getLogger("loadtest.control")
 
@@ -34,6 +39,8 @@ ATTACH_SECONDS = 5.0
 OPERATION_SECONDS = 30.0
 """What statements that do not wait for data may take together."""
 REBUILD_SECONDS = 120.0
+STATEMENT_BYTES = 1_000_000
+"""Rows of one INSERT; servers take 16 MB."""
 
 
 class SqlControl(Control):
@@ -87,7 +94,7 @@ class SqlControl(Control):
             if not self._semisync:
                 await execute_sql(target, "SET GLOBAL read_only=0")
             troubles: list[str] = []
-            await at_once(*(_noting(troubles, partial(follow, other, target, self.cluster)) for other in others))
+            await at_once(*(noting(troubles, partial(follow, other, target, self.cluster)) for other in others))
             if self._semisync:  # else what it acknowledges before a replica has attached could be lost with it
                 await self.secure()
                 await execute_sql(target, "SET GLOBAL read_only=0")
@@ -102,7 +109,7 @@ class SqlControl(Control):
             await execute_sql(target, "START SLAVE")
             raise
         troubles: list[str] = []
-        await at_once(*(_noting(troubles, partial(drain, other, APPLY_SECONDS)) for other in others))
+        await at_once(*(noting(troubles, partial(drain, other, APPLY_SECONDS)) for other in others))
         if troubles:
             logger.warning("promoting %s without what others may have fetched: %s", target.name, "; ".join(troubles))
         positions = {server.name: await applied(server) for server in (target, *others)}
@@ -169,8 +176,7 @@ class SqlControl(Control):
             await start_slave(await self._require_replica(name))
 
     async def set_lag(self, name: str, seconds: int) -> None:
-        if isinstance(seconds, bool) or not isinstance(seconds, int) or seconds < 0:
-            raise ValueError(f"a lag is a whole number of seconds, 0 or more, not {seconds!r}")
+        require_lag(seconds)
         with bounded(f"setting the lag of {name}", OPERATION_SECONDS):
             server = await self._require_replica(name)
             status = await self.replication_status(name)
@@ -197,19 +203,41 @@ class SqlControl(Control):
             error="" if running else replication_trouble(status),
         )
 
+    async def create_table(self, table: Table) -> None:
+        await create_table(self.cluster, table.database, table.name, table.columns_sql())
+
+    async def fill(self, table: Table, rows: Iterable[Row]) -> None:
+        primary = self.require(self.primary, "running")
+        for some in by_size(rows, STATEMENT_BYTES):
+            values = ",".join(f"({','.join(map(_literal, row))})" for row in some)
+            await execute_sql(primary, f"INSERT INTO {_name(table)} VALUES {values}")
+
+    async def wait_replicated(self, within: float = 10.0) -> None:
+        primary = self.require(self.primary, "running")
+        if self.cluster.replication == "none":
+            return
+        position = await logged(primary)
+        replicas = self._running(but=(self.primary,))
+        await at_once(*(partial(wait_applied, replica, position, within) for replica in replicas))
+
+    async def read_rows(self, name: str, table: Table, *, after: int | None = None, limit: int = 10_000) -> list[Row]:
+        server = self.require(name, "running")
+        (key,) = table.primary_key
+        beyond = "" if after is None else f"WHERE {quoted(key)} > {after:d}"
+        rows = await execute_sql(server, f"SELECT * FROM {_name(table)} {beyond} ORDER BY {quoted(key)} LIMIT {limit:d}")
+        return [tuple(row.values()) for row in rows]
+
+
+def _name(table: Table) -> str:
+    return f"{quoted(table.database)}.{quoted(table.name)}"
+
+
+def _literal(value: int | str | None) -> str:
+    if isinstance(value, str):
+        return f"'{escape_string(value)}'"
+    return "NULL" if value is None else str(value)
+
 
 def _numbers(position: str) -> int:
     """How far a position goes. Servers of a run share one replication domain, so its number orders them."""
     return max(gtids(position).values(), default=0)
-
-
-def _noting(troubles: list[str], call: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-    """The call, its failure noted and not raised."""
-
-    async def noting() -> None:
-        try:
-            await call()
-        except ClusterError as error:
-            troubles.append(str(error))
-
-    return noting

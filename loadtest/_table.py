@@ -1,40 +1,40 @@
-"""The table that the load works on, created and filled through SQL on the writer, and replicated from there."""
+"""The table that the load works on, created and filled on the writer, and replicated from there."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 
-from loadtest._cluster import Cluster
-from loadtest._mariadb import create_table, execute_sql, wait_replicated
+from loadtest._control import Control, Row
 from loadtest._scenario import Scenario
 from loadtest._workload import group_of, payloads
+from trio_hs.testing import Table
 
-__all__ = ["fill_table"]
+__all__ = ["fill_table", "load_table"]
 
-BYTES_PER_STATEMENT = 1_000_000
 REPLICATION_TIMEOUT = 60.0
 
 
-async def fill_table(cluster: Cluster, scenario: Scenario) -> None:
-    """Create the scenario's table with its rows and wait until every reader has them. Raises `ClusterError`."""
+def load_table(scenario: Scenario) -> Table:
+    """The scenario's table, as servers create it."""
     table = scenario.table
-    columns = (
-        "id BIGINT NOT NULL PRIMARY KEY, grp INT NOT NULL, n BIGINT NOT NULL DEFAULT 0, "
-        f"payload VARCHAR({max(table.value_size, 1)}) CHARACTER SET latin1 NOT NULL, KEY grp (grp, id)"
-    )
-    await create_table(cluster, table.database, table.name, columns)
-    for values in _statements(scenario):
-        await execute_sql(cluster.writer, f"INSERT INTO `{table.database}`.`{table.name}` VALUES {values}")
-    await wait_replicated(cluster, REPLICATION_TIMEOUT)
+    columns = {
+        "id": "BIGINT NOT NULL",
+        "grp": "INT NOT NULL",
+        "n": "BIGINT NOT NULL DEFAULT 0",
+        "payload": f"VARCHAR({max(table.value_size, 1)}) CHARACTER SET latin1 NOT NULL",
+    }
+    return Table(table.database, table.name, columns, primary_key=["id"], indexes={"grp": ["grp", "id"]})
 
 
-def _statements(scenario: Scenario) -> Iterator[str]:
-    """The rows as SQL tuples, as many together as make up a statement of some size. Nothing in them needs escaping."""
+async def fill_table(control: Control, scenario: Scenario) -> None:
+    """Create the scenario's table with its rows and wait until every reader has them. Raises `ClusterError`."""
+    table = load_table(scenario)
+    await control.create_table(table)
+    await control.fill(table, _rows(scenario))
+    await control.wait_replicated(REPLICATION_TIMEOUT)
+
+
+def _rows(scenario: Scenario) -> Iterator[Row]:
     texts = payloads(scenario)
-    rows = (
-        f"({key},{group_of(key, scenario.table)},0,'{texts[key % len(texts)]}')" for key in range(1, scenario.table.rows + 1)
-    )
-    together = max(1, BYTES_PER_STATEMENT // (scenario.table.value_size + 30))
-    while some := list(itertools.islice(rows, together)):
-        yield ",".join(some)
+    for key in range(1, scenario.table.rows + 1):
+        yield key, group_of(key, scenario.table), 0, texts[key % len(texts)]

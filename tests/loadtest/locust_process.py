@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,7 +32,13 @@ class Locust:
     Leaving the block kills it and fails if a process or a file of it stays behind.
     """
 
-    def __init__(self, *arguments: str, scenario: str | None = SCENARIO, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        scenario: str | None = SCENARIO,
+        env: dict[str, str] | None = None,
+        wrapper: Sequence[str] = (),
+    ) -> None:
         self._mark = f"TRIO_HS_TEST={uuid.uuid4().hex}"
         # Not pytest's tmp_path: the user that runs MariaDB for root must be able to enter it.
         self.directory = Path(tempfile.mkdtemp(prefix="trio-hs-locust-"))
@@ -52,7 +58,7 @@ class Locust:
         environment |= {name: value, "TMPDIR": str(self.temporary), **(env or {})}
         with self.out.open("w") as out, self.err.open("w") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "locust", "-f", "loadtest/", *arguments],
+                [*wrapper, sys.executable, "-m", "locust", "-f", "loadtest/", *arguments],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -14,21 +14,21 @@ import trio
 
 from loadtest._cluster import ClusterError, open_cluster, open_controlled_cluster
 from loadtest._control import Control
-from loadtest._replication import create_table, gtids, logged, unreplicated, wait_applied
+from loadtest._replication import gtids
 from loadtest._sql import execute_sql
+from trio_hs.testing import Table
 
-from .test_mariadb_cluster import COLUMNS, ROOT, insert, left_behind, open_directory, read, soon, temporary
+from .kinds import EVERY_KIND
+from .test_mariadb_cluster import ROOT, insert, left_behind, open_directory, read, soon, temporary
 
 __all__ = ["open_directory", "temporary"]
 
 
+TABLE = Table("drill", "t", {"id": "INT NOT NULL", "v": "VARCHAR(20) NOT NULL"}, primary_key=["id"])
+
+
 async def count(control: Control, name: str) -> int:
-    return int((await execute_sql(control.server(name), "SELECT COUNT(*) AS n FROM drill.t"))[0]["n"])
-
-
-async def arrives(control: Control, name: str) -> None:
-    """Wait until a replica has what the primary has logged by now."""
-    await wait_applied(control.server(name), await logged(control.server(control.primary)), 10)
+    return len(await control.read_rows(name, TABLE))
 
 
 def test_the_last_number_of_each_origin_is_read_from_a_position() -> None:
@@ -49,10 +49,10 @@ async def test_replication_that_cannot_be_had_is_refused(arguments: dict[str, ob
             pass
 
 
-@pytest.mark.mariadb
-async def test_processes_are_controlled_by_name(temporary: Path) -> None:
-    async with open_controlled_cluster("mariadb", readers=1) as control:
-        await create_table(control.cluster, "drill", "t", COLUMNS)
+@EVERY_KIND
+async def test_processes_are_controlled_by_name(kind: str, temporary: Path) -> None:
+    async with open_controlled_cluster(kind, readers=1) as control:
+        await control.create_table(TABLE)
         first = control.cluster.writer
         assert await insert(first, 1) == "0\t1"
 
@@ -87,9 +87,9 @@ async def test_processes_are_controlled_by_name(temporary: Path) -> None:
             await control.kill("reader-9")
 
 
-@pytest.mark.mariadb
-async def test_a_server_that_is_killed_while_it_starts_or_paused_is_still_accounted_for(temporary: Path) -> None:
-    async with open_controlled_cluster("mariadb", readers=1) as control:
+@EVERY_KIND
+async def test_a_server_that_is_killed_while_it_starts_or_paused_is_still_accounted_for(kind: str, temporary: Path) -> None:
+    async with open_controlled_cluster(kind, readers=1) as control:
         await control.stop("reader-1")
         async with trio.open_nursery() as nursery:
 
@@ -121,7 +121,7 @@ import sys, trio
 from loadtest._cluster import open_controlled_cluster
 
 async def main():
-    async with open_controlled_cluster("mariadb", readers=1) as control:
+    async with open_controlled_cluster(sys.argv[1], readers=1) as control:
         await control.kill("writer")
         await control.start("writer")
         await control.pause("reader-1")
@@ -132,12 +132,12 @@ trio.run(main)
 """
 
 
-@pytest.mark.mariadb
+@EVERY_KIND
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-async def test_nothing_is_left_of_restarted_and_paused_servers(temporary: Path, number: signal.Signals) -> None:
+async def test_nothing_is_left_of_restarted_and_paused_servers(kind: str, temporary: Path, number: signal.Signals) -> None:
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
     holder = subprocess.Popen(  # noqa: ASYNC220  (it returns at once)
-        [sys.executable, "-c", RESTARTED], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, "-c", RESTARTED, kind], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     with holder:
         try:
@@ -151,11 +151,10 @@ async def test_nothing_is_left_of_restarted_and_paused_servers(temporary: Path, 
     assert await soon(lambda: not left_behind(temporary)), left_behind(temporary)
 
 
-@pytest.mark.mariadb
-async def test_replication_is_stopped_delayed_and_told(temporary: Path) -> None:
-    async with open_controlled_cluster("mariadb", readers=1) as control:
-        await create_table(control.cluster, "drill", "t", COLUMNS)
-        writer = control.cluster.writer
+@EVERY_KIND
+async def test_replication_is_stopped_delayed_and_told(kind: str, temporary: Path) -> None:
+    async with open_controlled_cluster(kind, readers=1) as control:
+        await control.create_table(TABLE)
         status = await control.replication_status("reader-1")
         assert (status.source, status.running, status.delay, status.error) == ("writer", True, 0, "")
         assert (await control.replication_status("writer")).source is None
@@ -163,18 +162,18 @@ async def test_replication_is_stopped_delayed_and_told(temporary: Path) -> None:
         await control.stop_replication("reader-1")
         status = await control.replication_status("reader-1")
         assert (status.running, status.lag) == (False, None)
-        assert "IO thread No" in status.error
-        await execute_sql(writer, "INSERT INTO drill.t VALUES (1, 'v')")
+        assert ("IO thread No" if kind == "mariadb" else "it was stopped") in status.error
+        await control.fill(TABLE, [(1, "v")])
         await trio.sleep(0.3)
         assert await count(control, "reader-1") == 0
         await control.start_replication("reader-1")
-        await arrives(control, "reader-1")
+        await control.wait_replicated()
         assert await count(control, "reader-1") == 1
 
         await control.set_lag("reader-1", 2)
         started = time.monotonic()
-        await execute_sql(writer, "INSERT INTO drill.t VALUES (2, 'v')")
-        await arrives(control, "reader-1")
+        await control.fill(TABLE, [(2, "v")])
+        await control.wait_replicated()
         assert time.monotonic() - started > 1  # the server counts whole seconds
         assert (await control.replication_status("reader-1")).delay == 2
         await control.set_lag("reader-1", 0)
@@ -190,13 +189,12 @@ async def test_replication_is_stopped_delayed_and_told(temporary: Path) -> None:
             await control.set_lag("reader-1", 1)
 
 
-@pytest.mark.mariadb
-async def test_a_promoted_standby_takes_over_and_the_old_writer_rejoins(temporary: Path) -> None:
-    async with open_controlled_cluster("mariadb", readers=1, standby=True, topology="write-through") as control:
-        await create_table(control.cluster, "drill", "t", COLUMNS)
+@EVERY_KIND
+async def test_a_promoted_standby_takes_over_and_the_old_writer_rejoins(kind: str, temporary: Path) -> None:
+    async with open_controlled_cluster(kind, readers=1, standby=True, topology="write-through") as control:
+        await control.create_table(TABLE)
         assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
-        for name in ("standby", "reader-1"):
-            await arrives(control, name)
+        await control.wait_replicated()
         with pytest.raises(ClusterError, match="writer is the primary already"):
             await control.promote("writer")
         with pytest.raises(ClusterError, match="writer is the primary: promote another server first"):
@@ -207,7 +205,7 @@ async def test_a_promoted_standby_takes_over_and_the_old_writer_rejoins(temporar
         assert control.primary == "standby"
         assert (await control.replication_status("reader-1")).source == "standby"
         assert await insert(control.server("standby"), 2, "drill_wt") == "0\t1"
-        await arrives(control, "reader-1")
+        await control.wait_replicated()
         assert await read(control.server("reader-1"), 2) == "0\t2\t2\tv2"
 
         rejoined = await control.rejoin("writer")
@@ -223,26 +221,28 @@ async def test_a_promoted_standby_takes_over_and_the_old_writer_rejoins(temporar
         assert await count(control, "standby") == 3
 
 
-@pytest.mark.mariadb
-async def test_an_old_writer_with_writes_of_its_own_is_rebuilt_and_the_reason_told(temporary: Path) -> None:
-    async with open_controlled_cluster("mariadb", readers=0, standby=True, topology="write-through") as control:
-        await create_table(control.cluster, "drill", "t", COLUMNS)
+@EVERY_KIND
+async def test_an_old_writer_with_writes_of_its_own_is_rebuilt_and_the_reason_told(kind: str, temporary: Path) -> None:
+    async with open_controlled_cluster(kind, readers=0, standby=True, topology="write-through") as control:
+        await control.create_table(TABLE)
         assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
-        await arrives(control, "standby")
+        await control.wait_replicated()
         await control.stop_replication("standby")
         assert await insert(control.server("writer"), 2, "drill_wt") == "0\t1"
-        assert await unreplicated(control.server("writer"), control.server("standby")) != ""
         await control.kill("writer")
         await control.promote("standby")
         assert await insert(control.server("standby"), 3, "drill_wt") == "0\t1"
 
         rejoined = await control.rejoin("writer")
         assert rejoined.rebuilt
-        assert "writer holds transactions that standby never got: 0-1-" in rejoined.reason
-        rows = await execute_sql(control.server("writer"), "SELECT id FROM drill.t ORDER BY id")
-        assert [row["id"] for row in rows] == [1, 3]  # its own former write included, the lost one gone
+        reasons = {"mariadb": "writer holds transactions that standby never got: 0-1-", "embedded": "it needs a rebuild"}
+        assert reasons[kind] in rejoined.reason
+        assert await control.read_rows("writer", TABLE) == [
+            (1, "v1"),
+            (3, "v3"),
+        ]  # its own former write included, the lost one gone
         assert await insert(control.server("standby"), 4, "drill_wt") == "0\t1"
-        await arrives(control, "writer")
+        await control.wait_replicated()
 
         # It is whole: it can be promoted, and writes through its own twin.
         await control.kill("standby")
@@ -251,33 +251,37 @@ async def test_an_old_writer_with_writes_of_its_own_is_rebuilt_and_the_reason_to
         assert await count(control, "writer") == 4
 
 
-@pytest.mark.mariadb
-async def test_promotion_gathers_what_only_another_replica_has_fetched(temporary: Path) -> None:
-    async with open_controlled_cluster("mariadb", readers=1, standby=True, topology="write-through") as control:
-        await create_table(control.cluster, "drill", "t", COLUMNS)
-        await arrives(control, "standby")
+@EVERY_KIND
+async def test_promotion_gathers_what_only_another_replica_has_fetched(kind: str, temporary: Path) -> None:
+    async with open_controlled_cluster(kind, readers=1, standby=True, topology="write-through") as control:
+        await control.create_table(TABLE)
+        await control.wait_replicated()
         await control.stop_replication("standby")
-        await execute_sql(control.server("reader-1"), "STOP SLAVE SQL_THREAD")  # fetches, and does not apply
+        if kind == "mariadb":  # it fetches, and does not apply
+            await execute_sql(control.server("reader-1"), "STOP SLAVE SQL_THREAD")
+        else:
+            await control.set_lag("reader-1", 60)
         assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
         await trio.sleep(0.3)
         await control.kill("writer")
+        assert await count(control, "reader-1") == 0
         await control.promote("standby")
         assert await count(control, "standby") == await count(control, "reader-1") == 1
 
 
-@pytest.mark.mariadb
-async def test_semisync_commits_wait_for_a_replica_and_a_lone_primary_does_not_hang(temporary: Path) -> None:
+@EVERY_KIND
+async def test_semisync_commits_wait_for_a_replica_and_a_lone_primary_does_not_hang(kind: str, temporary: Path) -> None:
     async with open_controlled_cluster(
-        "mariadb", readers=0, standby=True, topology="write-through", replication="semisync"
+        kind, readers=0, standby=True, topology="write-through", replication="semisync"
     ) as control:
-        await create_table(control.cluster, "drill", "t", COLUMNS)
+        await control.create_table(TABLE)
         assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
         await control.stop_replication("standby")
         with trio.move_on_after(1) as scope:
             await insert(control.server("writer"), 2, "drill_wt")
         assert scope.cancelled_caught  # nobody acknowledges it
         await control.start_replication("standby")
-        await arrives(control, "standby")
+        await control.wait_replicated()
 
         with trio.fail_after(10):  # restarted, it waits for its replica again
             await control.kill("writer")
@@ -294,16 +298,18 @@ async def test_semisync_commits_wait_for_a_replica_and_a_lone_primary_does_not_h
         with trio.fail_after(5):
             assert await insert(control.server("standby"), 5, "drill_wt") == "0\t1"
         await control.rejoin("writer")
-        enabled = await execute_sql(control.server("standby"), "SELECT @@rpl_semi_sync_master_enabled AS on_")
-        assert enabled[0]["on_"] == 1
         assert await insert(control.server("standby"), 6, "drill_wt") == "0\t1"
-        await arrives(control, "writer")
+        await control.wait_replicated()
+        await control.pause("writer")
+        with trio.move_on_after(1) as scope:
+            await insert(control.server("standby"), 7, "drill_wt")
+        assert scope.cancelled_caught  # it has somebody to wait for again
 
 
-@pytest.mark.mariadb
-async def test_servers_without_replication_are_each_for_themselves(temporary: Path) -> None:
-    async with open_controlled_cluster("mariadb", readers=1, replication="none") as control:
-        await create_table(control.cluster, "drill", "t", COLUMNS)
+@EVERY_KIND
+async def test_servers_without_replication_are_each_for_themselves(kind: str, temporary: Path) -> None:
+    async with open_controlled_cluster(kind, readers=1, replication="none") as control:
+        await control.create_table(TABLE)
         assert await count(control, "reader-1") == 0
         with pytest.raises(ClusterError, match="reader-1 replicates from nobody"):
             await control.promote("reader-1")

@@ -1,17 +1,20 @@
-"""`locust -f loadtest/`, headless, on real MariaDB: that it measures, says so, and leaves nothing behind."""
+"""`locust -f loadtest/`, headless: that it measures, says so, and leaves nothing behind."""
 
 from __future__ import annotations
 
 import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
+import trio
 
+from loadtest._cluster import ClusterError
+from loadtest._mariadb import find_installation
+from tests.loadtest.kinds import EVERY_KIND
 from tests.loadtest.locust_process import SCENARIO, Locust
-
-pytestmark = pytest.mark.mariadb
 
 OPERATIONS = ["get", "find", "insert", "incr", "decr", "update", "delete"]
 ROW = re.compile(r"^  (\w+) +([\d,]+) +([\d,]+) +([\d,]+)((?: +\d+\.\d{3}){5}) *$", re.MULTILINE)
@@ -37,8 +40,10 @@ def assert_good_result(locust: Locust) -> None:
     assert "Traceback" not in locust.stderr, locust.describe()
 
 
-def test_a_run_prints_one_row_per_operation_and_exits_0() -> None:
-    with Locust("--headless", "--only-summary", scenario=SCENARIO.replace("readers: 1", "readers: 2")) as locust:
+@EVERY_KIND
+def test_a_run_prints_one_row_per_operation_and_exits_0(kind: str) -> None:
+    scenario = SCENARIO.replace("readers: 1", "readers: 2")
+    with Locust("--headless", "--only-summary", "--cluster", kind, scenario=scenario) as locust:
         assert locust.finish() == 0, locust.describe()
         assert_good_result(locust)
         assert "8 total users" in locust.stderr
@@ -47,13 +52,17 @@ def test_a_run_prints_one_row_per_operation_and_exits_0() -> None:
         assert "Response time percentiles" not in locust.stderr
 
 
-def test_writes_go_through_sql_where_the_scenario_says_so() -> None:
-    scenario = SCENARIO.replace("{readers: 1}", "{readers: 1, topology: write-through}")
-    with Locust("--headless", "--only-summary", scenario=scenario) as locust:
+@EVERY_KIND
+def test_writes_go_through_sql_where_the_scenario_says_so(kind: str) -> None:
+    more = "standby: true, topology: write-through, replication: semisync"
+    scenario = SCENARIO.replace("{readers: 1}", f"{{readers: 1, {more}}}")
+    with Locust("--headless", "--only-summary", "--cluster", kind, scenario=scenario) as locust:
         assert locust.finish() == 0, locust.describe()
         assert_good_result(locust)
+        assert "3 servers are up" in locust.stderr
 
 
+@pytest.mark.mariadb
 def test_the_command_line_has_the_last_word_on_users_and_time() -> None:
     with Locust("--headless", "--only-summary", "-u", "3", "-t", "1s") as locust:
         assert locust.finish() == 0, locust.describe()
@@ -61,12 +70,14 @@ def test_the_command_line_has_the_last_word_on_users_and_time() -> None:
         assert "Run time limit set to 1 seconds" in locust.stderr
 
 
+@pytest.mark.mariadb
 def test_without_options_it_is_the_mixed_scenario() -> None:
     with Locust("--headless", "--only-summary", scenario=None) as locust:
         locust.wait_for("Ramping to 64 users")
         assert "starting 3 MariaDB servers" in locust.stderr
 
 
+@pytest.mark.mariadb
 def test_the_environment_may_say_what_the_command_line_does_not(tmp_path: Path) -> None:
     (tmp_path / "five.yaml").write_text(SCENARIO.replace("users: 8", "users: 5"))
     env = {"LOCUST_SCENARIO": str(tmp_path / "five.yaml"), "LOCUST_RUN_TIME": "1s"}
@@ -76,6 +87,7 @@ def test_the_environment_may_say_what_the_command_line_does_not(tmp_path: Path) 
         assert "Run time limit set to 1 seconds" in locust.stderr
 
 
+@pytest.mark.mariadb
 def test_two_workers_are_merged_in_the_master() -> None:
     with Locust("--headless", "--only-summary", "--json", "--processes", "2", "-t", "4s") as locust:
         locust.wait_for("All users spawned")
@@ -90,6 +102,7 @@ def test_two_workers_are_merged_in_the_master() -> None:
             assert int(match[1]) == rows(locust.stdout)[name][0]
 
 
+@pytest.mark.mariadb
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("moment", ["starting 2 MariaDB servers", "All users spawned"])
 def test_whatever_ends_locust_nothing_stays_behind(signum: signal.Signals, moment: str) -> None:
@@ -108,12 +121,14 @@ def test_whatever_ends_locust_nothing_stays_behind(signum: signal.Signals, momen
         assert "Traceback" not in locust.stderr, locust.describe()
 
 
+@pytest.mark.mariadb
 def test_workers_end_with_a_master_that_was_killed() -> None:
     with Locust("--headless", "--only-summary", "--processes", "2", "-t", "60s") as locust:
         locust.wait_for("All users spawned")
         assert len(locust.processes("-m locust")) == 3
 
 
+@pytest.mark.mariadb
 def test_ctrl_c_ends_master_and_workers_with_a_result() -> None:
     with Locust("--headless", "--only-summary", "--processes", "2", "-t", "60s") as locust:
         locust.wait_for("All users spawned")
@@ -123,6 +138,7 @@ def test_ctrl_c_ends_master_and_workers_with_a_result() -> None:
         assert "Traceback" not in locust.stderr, locust.describe()
 
 
+@pytest.mark.mariadb
 @pytest.mark.parametrize("processes", [[], ["--processes", "2"]])
 def test_an_engine_that_dies_is_reported_and_fails_the_run(processes: list[str]) -> None:
     with Locust("--headless", "--only-summary", "-t", "60s", *processes) as locust:
@@ -134,6 +150,7 @@ def test_an_engine_that_dies_is_reported_and_fails_the_run(processes: list[str])
         assert "Traceback" not in locust.stderr, locust.describe()
 
 
+@pytest.mark.mariadb
 def test_a_controller_that_dies_is_reported_and_fails_the_run() -> None:
     with Locust("--headless", "--only-summary", "-t", "60s") as locust:
         locust.wait_for("All users spawned")
@@ -142,12 +159,11 @@ def test_a_controller_that_dies_is_reported_and_fails_the_run() -> None:
         assert "the controller of the servers died: killed by SIGKILL" in locust.stderr
 
 
-def test_failures_are_counted_named_and_give_exit_code_1() -> None:
-    with Locust("--headless", "--only-summary", "-t", "5s") as locust:
+@EVERY_KIND
+def test_failures_are_counted_named_and_give_exit_code_1(kind: str) -> None:
+    with Locust("--headless", "--only-summary", "--cluster", kind, "-t", "5s") as locust:
         locust.wait_for("All users spawned")
-        writer = [
-            pid for pid in locust.processes("mariadbd") if "writer/" in _command(pid) and "_keeper.py" not in _command(pid)
-        ]
+        writer = [pid for pid in locust.processes("/writer/") if "_keeper.py" not in _command(pid)]
         assert len(writer) == 1, locust.describe()
         os.kill(writer[0], signal.SIGKILL)
         assert locust.finish() == 1, locust.describe()
@@ -155,6 +171,34 @@ def test_failures_are_counted_named_and_give_exit_code_1() -> None:
         assert 0 < failures < count
         assert rows(locust.stdout)["get"][1] == 0, "the reader is alive"
         assert re.search(r"[\d,]+ x insert: \w*ConnectionError: ", locust.stdout), locust.describe()
+
+
+def test_locust_that_is_killed_leaves_no_embedded_server() -> None:
+    with Locust("--headless", "--only-summary", "--cluster", "embedded", "-t", "60s") as locust:
+        locust.wait_for("All users spawned")
+        assert len(locust.processes("trio_hs.testing")) == 2
+        locust.process.kill()
+        locust.process.wait(20)
+
+
+def test_auto_takes_embedded_servers_where_there_is_no_mariadb_and_says_why() -> None:
+    with Locust("--headless", "--only-summary", "-t", "1s", wrapper=without_mariadb()) as locust:
+        assert locust.finish() == 0, locust.describe()
+        assert_good_result(locust)
+        (said,) = re.findall(r"servers ready: (.*)", locust.stderr)
+        assert said.startswith("embedded (no other kind works here: mariadbd not found in PATH"), locust.describe()
+
+
+def without_mariadb() -> list[str]:
+    """What to put before a command so that it finds no MariaDB. Root hides an installed one, in a mount namespace."""
+    try:
+        installed = Path(trio.run(find_installation).mariadbd)
+    except ClusterError:
+        return []
+    hide = ["unshare", "--mount", "sh", "-c", 'mount --bind /dev/null "$0" && exec "$@"', str(installed)]
+    if subprocess.run([*hide, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("to hide the installed MariaDB needs root and a mount namespace")
+    return hide
 
 
 def _command(pid: int) -> str:

@@ -123,7 +123,6 @@ def test_a_cluster_travels_as_plain_data_and_its_repr_keeps_secrets() -> None:
     "arguments, message",
     [
         ({"kind": "docker"}, "'docker' are not available yet: use 'mariadb'"),
-        ({"kind": "embedded"}, "not available yet"),
         ({"kind": "external"}, "not available yet"),
         ({"kind": "oracle"}, "no such kind of cluster: 'oracle'"),
         ({"topology": "ring"}, "no such topology: 'ring'"),
@@ -411,7 +410,7 @@ async def test_a_missing_mariadb_is_named_with_its_remedy(monkeypatch: pytest.Mo
     monkeypatch.setattr(_mariadb, "_USUAL_DIRECTORIES", ())
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(ClusterError, match=r"mariadbd not found in PATH.*apt-get install mariadb-server"):
-        async with open_cluster():
+        async with open_cluster("mariadb"):
             pass
 
 
@@ -424,7 +423,7 @@ async def test_a_missing_plugin_is_named_with_its_directory(
         (directory / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
     with pytest.raises(ClusterError, match=r"handlersocket\.so not found in /nonexistent/plugin"):
-        async with open_cluster():
+        async with open_cluster("mariadb"):
             pass
 
 

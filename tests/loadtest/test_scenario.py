@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest import _cluster
-from loadtest._scenario import CLUSTER_KINDS, TOPOLOGIES, Mix, Scenario, ScenarioError, load_scenario, parse_scenario
+from loadtest._scenario import (
+    CLUSTER_KINDS,
+    REPLICATIONS,
+    TOPOLOGIES,
+    Mix,
+    Scenario,
+    ScenarioError,
+    load_scenario,
+    parse_scenario,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,6 +60,7 @@ def test_a_scenario_survives_the_way_to_a_child_process() -> None:
 def test_kinds_of_cluster_are_those_that_can_be_opened() -> None:
     assert CLUSTER_KINDS == _cluster.KINDS
     assert TOPOLOGIES == _cluster.TOPOLOGIES
+    assert REPLICATIONS == _cluster.REPLICATIONS
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--follow", type=_address, metavar="HOST:PORT", help="replicate from the server with this replication port"
     )
+    parser.add_argument("--read-only", action="store_true", help="refuse writes, as a replica does")
+    parser.add_argument("--unlogged", action="store_true", help="replicas do not get clients' writes, as on stock MariaDB")
+    parser.add_argument(
+        "--twin",
+        type=_twin,
+        action="append",
+        default=[],
+        metavar="TWIN=DATABASE",
+        help="serve DATABASE's tables under the name TWIN too, as MariaDB's FEDERATED engine does",
+    )
     parser.add_argument("--lag", type=float, default=0.0, metavar="SECONDS", help="of this replica")
     parser.add_argument("--synchronous", type=int, default=0, metavar="N", help="answer a write when N replicas have it")
     parser.add_argument("--idle-timeout", type=float, default=300.0, metavar="SECONDS", help="(default: %(default)g)")
@@ -55,6 +65,13 @@ def _address(text: str) -> tuple[str, int]:
     if not host:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
     return host, _port(port)
+
+
+def _twin(text: str) -> tuple[str, str]:
+    twin, _, database = text.partition("=")
+    if not twin or not database:
+        raise argparse.ArgumentTypeError(f"{text!r} is not TWIN=DATABASE")
+    return twin, database
 
 
 def _tables(path: Path | None) -> list[Table]:
@@ -88,6 +105,9 @@ async def _serve(options: argparse.Namespace) -> None:
             if options.journal is not None:
                 server.keep(files.enter_context(closing(Journal(options.journal))))
             server.replica.lag = options.lag
+            server.database.read_only = options.read_only
+            server.database.twins.update(options.twin)
+            server.logs_writes = not options.unlogged
             await server.listen((options.host, options.port_read), (options.host, options.port_write))
             (replication,) = await trio.open_tcp_listeners(options.port_replication, host=options.host)
             (control,) = await trio.open_tcp_listeners(options.port_control, host=options.host)

@@ -5,10 +5,14 @@ lag SECONDS                     readers of this replica see transactions so much
 transfer SECONDS                transactions take so long from the source to this replica
 pause / resume                  replication stands still / goes on
 follow HOST PORT [rebuild]      becomes a replica of the server whose replication port that is
-promote                         becomes a writer
+detach                          ends replication, applies what has arrived, and still refuses writes
+promote                         the same, and takes writes
 read-only on|off                refuses or takes writes
 synchronous N                   answers a write when N replicas have it
 create JSON                     makes a table: {"database": .., "name": .., "columns": {..}, "primary_key": [..], ..}
+load JSON                       stores rows: {"database": .., "name": .., "rows": [[1, "text", null, ..], ..]}
+rows JSON                       gives rows, for {"database": .., "name": .., "after": KEY or null, "limit": ..}: those after KEY
+                                in the order of the primary key, a single integer; integers as numbers, the rest as text
 stop                            ends the process
 """
 
@@ -80,6 +84,9 @@ class Control:
             raise ValueError("it takes HOST PORT [rebuild]")
         await self._server.follow(RemoteSource(self._server.name, host, int(port)), rebuild=rest == ["rebuild"])
 
+    async def _do_detach(self, _: str) -> None:
+        self._server.detach()
+
     async def _do_promote(self, _: str) -> None:
         self._server.promote()
 
@@ -95,6 +102,16 @@ class Control:
 
     async def _do_create(self, argument: str) -> None:
         self._server.database.create(table_of(json.loads(argument)))
+
+    async def _do_load(self, argument: str) -> None:
+        wanted = json.loads(argument)
+        await self._server.load(wanted["database"], wanted["name"], wanted["rows"])
+
+    async def _do_rows(self, argument: str) -> list[list[int | str | None]]:
+        wanted = json.loads(argument)
+        table = self._server.database.tables[wanted["database"], wanted["name"]]
+        rows = table.page(wanted["after"], wanted["limit"])
+        return [[column.plain(value) for column, value in zip(table.columns, row, strict=True)] for row in rows]
 
     async def _do_stop(self, _: str) -> None:
         self._stopping = True  # it is answered first

@@ -165,7 +165,20 @@ class Column:
             self.nullable = False
             if not isinstance(self.type, Integer):
                 raise ValueError("AUTO_INCREMENT needs an integer type")
+        self.charset: str | None = getattr(getattr(self.type, "collation", None), "charset", None)
         self.initial = self._initial(default)
+
+    def store(self, value: int | str | None) -> Value:
+        """What is stored for a number or a text. Raises ValueError."""
+        if value is None and not self.nullable:
+            raise ValueError(f"{self.name} is NOT NULL")
+        return None if value is None else self.type.store(str(value).encode(self.charset or "latin-1"))
+
+    def plain(self, value: Value) -> int | str | None:
+        """A stored value as a number where it is a whole one, else as text (binary data as text of the same code points)."""
+        if value is None or (isinstance(self.type, Integer) and isinstance(value, int)):
+            return value
+        return self.type.text(value).decode(self.charset or "latin-1")
 
     def _initial(self, default: str | None) -> Value:
         if default is None:
@@ -176,8 +189,7 @@ class Column:
                 raise ValueError("DEFAULT NULL in a column that is NOT NULL")
             return self.type.empty
         if default.startswith("'"):
-            charset = getattr(getattr(self.type, "collation", None), "charset", None)
-            return self.type.store(_unquoted(default).encode(charset or "utf-8"))
+            return self.type.store(_unquoted(default).encode(self.charset or "utf-8"))
         if not re.fullmatch(r"[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?", default):
             raise ValueError(f"DEFAULT {default} is not emulated: HandlerSocket knows literal defaults only")
         return self.type.store(default.encode())
@@ -260,12 +272,16 @@ class Table:
 
     def sql(self) -> str:
         """The statement that makes the same table on MariaDB."""
+        return (
+            f"CREATE TABLE `{self.database}`.`{self.name}` ({self.columns_sql()}) ENGINE=InnoDB "
+            "DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci"
+        )
+
+    def columns_sql(self) -> str:
+        """What stands between the parentheses of :meth:`sql`: columns and keys."""
         parts = [f"`{name}` {declaration}" for name, declaration in self.columns.items()]
         if self.primary_key:
             parts.append(f"PRIMARY KEY ({', '.join(self.primary_key)})")
         parts += [f"UNIQUE KEY `{name}` ({', '.join(key)})" for name, key in self.unique.items()]
         parts += [f"KEY `{name}` ({', '.join(key)})" for name, key in self.indexes.items()]
-        return (
-            f"CREATE TABLE `{self.database}`.`{self.name}` ({', '.join(parts)}) ENGINE=InnoDB "
-            "DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci"
-        )
+        return ", ".join(parts)

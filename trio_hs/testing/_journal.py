@@ -48,6 +48,8 @@ class Journal:
         message = decode(line)
         if "rows" in message:
             database.apply(unpack_changes(message["rows"]))
+        elif "local" in message:
+            database.apply(unpack_changes(message["local"]))
         elif "copy" in message:
             log.restart(unpack_position(message["copy"]))
         else:
@@ -58,6 +60,10 @@ class Journal:
     def append(self, transaction: Transaction) -> None:
         """Adds a transaction."""
         self._write(encode(pack_transaction(transaction)))
+
+    def keep(self, changes: Sequence[Change]) -> None:
+        """Adds changes that are in no transaction: they are this server's alone."""
+        self._write(encode({"local": pack_changes(changes)}))
 
     def begin(self, position: Position, rows: Sequence[Change]) -> None:
         """Starts anew with a copy of the tables."""

@@ -44,6 +44,9 @@ class Storage(Protocol):
     def append(self, transaction: Transaction) -> None:
         """Keeps one more."""
 
+    def keep(self, changes: Sequence[Change]) -> None:
+        """Keeps changes that are not for replicas."""
+
     def begin(self, position: Position, rows: Sequence[Change]) -> None:
         """Forgets all, and keeps these rows as the state at a position."""
 
@@ -162,6 +165,13 @@ class Replica:
     def waiting(self) -> int:
         """Transactions that have arrived and that readers do not see yet."""
         return len(self._relay)
+
+    @property
+    def behind(self) -> float | None:
+        """Seconds since the commit of the first transaction that readers do not see yet; None when it is not known."""
+        if self._relay:
+            return max(0.0, trio.current_time() - self._relay[0][1])
+        return 0.0 if self.connected and not self.paused and self.error is None else None
 
     @property
     def lag(self) -> float | Callable[[], float]:

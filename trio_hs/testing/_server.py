@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,10 @@ class ServerStatistics:
     """It follows another server and reaches it."""
     replication_error: str | None
     """Why replication has stopped for good."""
+    behind: float | None
+    """Seconds that its readers are behind what has arrived of another server's writes; None when it is not known."""
+    paused: bool
+    """Replication stands still."""
 
 
 class _Listener:
@@ -80,6 +84,7 @@ class EmbeddedServer:
       database: its tables.
       faults: what can go wrong with it, see :class:`Faults`.
       replica: how it follows another server: ``replica.lag`` and so on, see :meth:`follow`.
+      logs_writes: False keeps clients' writes from replicas, as stock MariaDB does with HandlerSocket's (MDEV-33967).
     """
 
     def __init__(
@@ -99,6 +104,7 @@ class EmbeddedServer:
         self.log = Log()
         self.replica = Replica(name, self.database, self.log)
         self.faults = Faults(self._wake, self._reset_connections, rng)
+        self.logs_writes = True
         self._synchronous = synchronous
         self.idle_timeout = idle_timeout
         self._nursery = nursery
@@ -236,7 +242,7 @@ class EmbeddedServer:
             batch = [(connection, self._execute(connection)) for connection in listener.ready]
             listener.ready.clear()
             if listener.writable:
-                await self._commit()
+                await self._commit(logged=self.logs_writes)
             if life == self._life:
                 for connection, answers in batch:
                     connection.answer(answers)
@@ -249,9 +255,12 @@ class EmbeddedServer:
         execute = connection.session.execute
         return b"".join([execute(line) for line in lines])
 
-    async def _commit(self) -> None:
+    async def _commit(self, *, logged: bool) -> None:
         changes = self.database.commit()
-        if changes:
+        if changes and not logged:
+            if self.log.journal is not None:
+                self.log.journal.keep(changes)
+        elif changes:
             # Numbers come again after a crash that lost transactions; who had those must not take the new ones for them.
             origin = f"{self.name}+{self._life}" if self._life else self.name
             position = Position(self.log.position.number + 1, origin)
@@ -287,11 +296,23 @@ class EmbeddedServer:
         """This server, for replicas of this process."""
         return _LocalSource(self)
 
-    def promote(self) -> None:
-        """Ends replication, applies what has arrived, and takes writes."""
+    def detach(self) -> None:
+        """Ends replication, and applies what has arrived. Still refuses writes."""
         self._source = None
         self.replica.stop()
+
+    def promote(self) -> None:
+        """Ends replication, applies what has arrived, and takes writes."""
+        self.detach()
         self.database.read_only = False
+
+    async def load(self, database: str, table: str, rows: Iterable[Sequence[int | str | None]]) -> None:
+        """Stores rows, each a value for every column, in one transaction. Replicas get it, also without ``logs_writes``.
+
+        Raises KeyError for a table that is not there, ValueError for a row that cannot be stored; then none is.
+        """
+        self.database.load((database, table), rows)
+        await self._commit(logged=True)
 
     @property
     def synchronous(self) -> int:
@@ -378,6 +399,8 @@ class EmbeddedServer:
             read_only=self.database.read_only,
             replicating=replicating and self.replica.connected,
             replication_error=self.replica.error,
+            behind=self.replica.behind if replicating else None,
+            paused=self.replica.paused,
         )
 
 

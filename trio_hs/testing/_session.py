@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..protocol import escape
-from ._table import Change, Database, EngineError, Index, Row, StoredTable
+from ._table import WRONG_COMMAND, Change, Database, EngineError, Index, Row, StoredTable
 from ._types import Value, wrap
 
 _DIGITS = re.compile(rb"[^0-9]+")
@@ -76,6 +76,8 @@ class _Statement:
     fields: tuple[int, ...]
     filter_fields: tuple[int, ...]
     tokens: tuple[tuple[int, Callable[[Any], bytes]], ...]
+    federated: bool
+    """Opened under the name of a twin."""
 
     def row_tokens(self, row: Row, out: list[bytes]) -> None:
         """Appends the answer's tokens of a row."""
@@ -178,7 +180,8 @@ class Session:
 
     def _open_index(self, tokens: list[bytes]) -> bytes:
         number, database, name, index_name, fields, filter_fields = (*tokens[1:7], *[b""] * 6)[:6]
-        table = self._database.tables.get((_text(database), _text(name)))
+        twin_of = self._database.twins.get(_text(database))
+        table = self._database.tables.get((twin_of or _text(database), _text(name)))
         if table is None:
             raise _Refused(1, "open_table")
         index = _find_index(table, index_name.partition(b"\0")[0])
@@ -188,6 +191,7 @@ class Session:
             columns := _find_columns(table, fields),
             _find_columns(table, filter_fields),
             tuple((position, table.columns[position].type.token) for position in columns),
+            twin_of is not None,
         )
         slot = _number(number)
         if slot > MAX_INDEX_ID:
@@ -238,7 +242,9 @@ class Session:
                 row[position] = None
         stored, generated = table.insert(row)
         self._database.uncommitted.append(Change(table.name, None, stored))
-        return b"0\t1\n" if table.automatic is None else b"0\t1\t%d\n" % generated
+        if table.automatic is None:
+            return b"0\t1\n"
+        return b"0\t1\t%d\n" % (0 if statement.federated else generated)
 
     def _find(self, statement: _Statement, search: _Search) -> bytes:
         modification = search.modification
@@ -250,6 +256,8 @@ class Session:
         self._require_lock()
         if len(search.values) > len(statement.index.parts):
             raise _Refused(2, "kpnum")
+        if statement.federated and search.operation in (b"<", b"<="):
+            raise EngineError(WRONG_COMMAND)
         with_rows = not modification or modification[1:2] == b"?"
         answer = [b"0", b"%d" % len(statement.fields)]
         modified = 0
@@ -358,7 +366,7 @@ def _rows(statement: _Statement, search: _Search) -> Any:
     if search.in_part < 0:
         found = index.scan(operation, index.search_key(search.values), live)
     else:
-        found = _in_rows(index, operation, search)
+        found = _in_rows(index, operation, search, statement.federated)
     given = 0
     for row in found:
         failed = next((condition for condition in search.conditions if not condition.holds(row)), None)
@@ -374,8 +382,8 @@ def _rows(statement: _Statement, search: _Search) -> Any:
             return
 
 
-def _in_rows(index: Index, operation: str, search: _Search) -> Any:
-    """The first row for each value of the list, skipping those that are missing."""
+def _in_rows(index: Index, operation: str, search: _Search, federated: bool) -> Any:
+    """The first row for each value of the list, skipping those that are missing; FEDERATED stops at the first of them."""
     values = list(search.values)
     for value in search.in_values:
         if search.in_part < len(values):
@@ -383,6 +391,8 @@ def _in_rows(index: Index, operation: str, search: _Search) -> Any:
         row = next(index.scan(operation, index.search_key(values)), None)
         if row is not None:
             yield row
+        elif federated:
+            return
 
 
 def _updated(statement: _Statement, row: Row, values: Sequence[bytes | None], _sign: int) -> Row:

@@ -8,10 +8,11 @@ own indexes are, so ties come in the same order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
 from ._declaration import Column, KeyPart, Table
-from ._types import Value
+from ._types import Integer, Value
 
 try:
     from sortedcontainers import SortedDict
@@ -23,6 +24,7 @@ Entry: TypeAlias = tuple[Any, ...]
 
 #: The storage engine's error numbers, as in the server's answers.
 DUPLICATE_KEY = 121
+WRONG_COMMAND = 131
 NO_MORE_IDS = 167
 
 #: The most ids that are reserved at once.
@@ -214,6 +216,18 @@ class StoredTable:
         """All rows in the order of the clustered index."""
         return list(self._rows.entries.values())
 
+    def page(self, after: int | None, limit: int) -> list[Row]:
+        """The rows whose primary key, a single integer, is above ``after``, at most ``limit`` in its order.
+
+        Raises ValueError for a table with another kind of key.
+        """
+        key = self._rows
+        if key.name != "PRIMARY" or len(key.parts) != 1 or not isinstance(key.parts[0].type, Integer):
+            raise ValueError(f"{'.'.join(self.name)}: its primary key is not a single integer")
+        low = None if after is None else key.search_key([b"%d" % after])
+        entries = key.entries.irange(low, None, (False, True))
+        return [key.entries[entry] for entry in islice(entries, limit)]
+
     def __len__(self) -> int:
         return len(self._rows.entries)
 
@@ -313,11 +327,13 @@ class Database:
 
     Attributes:
       tables: by database and name.
+      twins: databases whose tables are those of another one, served as MariaDB's FEDERATED engine serves them.
       read_only: writers get ``lock_tables``, as on a replica.
     """
 
     def __init__(self, tables: Iterable[Table], read_only: bool = False) -> None:
         self.tables: dict[tuple[str, str], StoredTable] = {}
+        self.twins: dict[str, str] = {}
         self.read_only = read_only
         for table in tables:
             self.create(table)
@@ -329,6 +345,19 @@ class Database:
         if (table.database, table.name) in self.tables:
             raise ValueError(f"there are two tables {table.database}.{table.name}")
         self.tables[table.database, table.name] = StoredTable(table)
+
+    def load(self, name: tuple[str, str], rows: Iterable[Sequence[int | str | None]]) -> None:
+        """Inserts rows with a value for every column. Raises ValueError, and then none of them is there."""
+        table = self.tables[name]
+        inserted: list[Change] = []
+        for values in rows:
+            try:
+                row = [column.store(value) for column, value in zip(table.columns, values, strict=True)]
+                inserted.append(Change(name, None, table.insert(row)[0]))
+            except (ValueError, EngineError) as error:
+                self.revert(inserted)
+                raise ValueError(f"{'.'.join(name)}: {list(values)} cannot be stored: {error}") from None
+        self.uncommitted += inserted
 
     def commit(self) -> list[Change]:
         """The changes since the last commit, and the end of that transaction."""

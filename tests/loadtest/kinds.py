@@ -1,0 +1,7 @@
+"""The kinds of servers that tests of `Control` run against."""
+
+from __future__ import annotations
+
+import pytest
+
+EVERY_KIND = pytest.mark.parametrize("kind", ["embedded", pytest.param("mariadb", marks=pytest.mark.mariadb)])
