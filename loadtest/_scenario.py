@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 from pydantic_core import ErrorDetails
 
 from loadtest._expect import Expect
+from loadtest._faults import AnyFault, unknown_target
 from loadtest._model import Model, Seconds, field_of, names_of
 from loadtest._yaml import Document, YamlMistake, parse
 
@@ -178,6 +179,8 @@ class Scenario(Model):
     mix: Mix
     keys: Keys = Keys()
     audit: Annotated[Audit, BeforeValidator(_switch)] = Audit()
+    faults: list[AnyFault] = Field(default=[])
+    """What goes wrong, and when."""
     expect: Expect = Expect()
     seed: int = Field(default=1, ge=0, le=2**63 - 1)
     """The same seed draws the same operations on the same keys."""
@@ -191,6 +194,9 @@ class Scenario(Model):
                 f"table.value_size must be {VERSION_WIDTH} or more in an audited run, where each value begins with its "
                 f"version, not {self.table.value_size}; or say `audit: false`"
             )
+        for number, fault in enumerate(self.faults):
+            if wrong := unknown_target(fault, self.cluster.readers, self.cluster.standby):
+                raise ValueError(f"faults.{number}.target {wrong}")
         if not self.audited and (needing := self.expect.needing_audit()):
             raise ValueError(f"expect.{needing[0]} needs the audit: leave `audit` out, or say `audit: true`")
         return self
