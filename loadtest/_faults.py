@@ -11,14 +11,14 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, Self, TypeAlias
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from loadtest import _proxy_faults as network
 from loadtest._model import Model, Seconds, seconds
 
-__all__ = ["AnyFault", "Fault", "Moment", "resolve", "timeline", "unknown_target"]
+__all__ = ["FAULTS", "AnyFault", "Fault", "Moment", "resolve", "timeline", "unknown_target"]
 
 
 Offset = Annotated[float, BeforeValidator(seconds), Field(ge=0, le=7 * 24 * 3600)]
@@ -263,6 +263,12 @@ AnyFault: TypeAlias = Annotated[
 ]
 
 
+#: Every kind of fault, by its name.
+FAULTS: dict[str, type[Fault]] = {
+    str(get_args(kind.model_fields["fault"].annotation)[0]): kind for kind in get_args(get_args(AnyFault)[0])
+}
+
+
 # ---- whom, and when
 
 
@@ -273,9 +279,9 @@ def unknown_target(fault: Fault, readers: int, standby: bool) -> str | None:
     if target in ("writer", "primary", "one reader", "all readers") or (reader and int(reader[1]) <= readers):
         return None
     if target == "standby":
-        return None if standby else "there is no standby: set cluster.standby to true"
+        return None if standby else "must be a server of this cluster: for a standby say cluster.standby: true"
     if reader:
-        return f"there is no {target}: cluster.readers is {readers}"
+        return f"must be a server of this cluster: {target} is not, for cluster.readers is {readers}"
     known = ["writer", "primary", *(["standby"] if standby else []), *(f"reader-{n + 1}" for n in range(readers))]
     return f"must be one of {', '.join(known)}, one reader, all readers, not {target!r}"
 
