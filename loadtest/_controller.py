@@ -1,6 +1,7 @@
 """The controller: a child process of the local runner or master that owns the servers, `python -m loadtest._controller FD`.
 
-Down: `open` (scenario), `begin` (a run's number), `batch` (an engine's statistics), `finish`. Up: `progress` (a line for the
+Down: `open` (scenario), `begin` (a run's number), `worker` (the number of one that takes part), `batch` (an engine's
+statistics), `finish` (the workers that were lost). Up: `progress` (a line for the
 user), `ready` (the cluster as clients see it, its table filled), `begun` (the directory that keeps the run), `event` (a line
 about a fault), `result` (the verdict), `failed` (one line for the user; the process then ends). It takes everything down when
 the socket ends (Locust has quit, or was killed) and on SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
@@ -63,6 +64,7 @@ async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
                     topology=scenario.cluster.topology,
                     replication=scenario.cluster.replication,
                     database=scenario.table.database,
+                    only_mariadb_can=[fault.name for fault in scenario.faults if fault.needs_mariadb],
                     progress=_into(lines),
                 ) as control,
             ):
@@ -113,13 +115,17 @@ class _Runs:
                 match message["type"]:
                     case "begin":
                         await self._begin(message["run"], _into(lines), nursery)
+                    case "worker" if self._drill is not None:
+                        self._drill.take_part(message["worker"])
                     case "batch" if self._drill is not None:
                         self._drill.count(message["worker"], message["batch"])
                     case "finish" if self._drill is not None:
                         drill, self._drill = self._drill, None
-                        await self._channel.send({"type": "result", "result": await drill.finish()})
+                        await self._channel.send({"type": "result", "result": await drill.finish(message["lost"])})
 
     async def _begin(self, run: int, tell: Callable[[str], None], nursery: trio.Nursery) -> None:
+        if self._drill is not None:  # Locust has not ended it: its faults must not strike the next run
+            await self._drill.abandon()
         self._drill = drill = Drill(self._control, self._proxies, self._scenario, run, tell)
         await drill.prepare(run)
         nursery.start_soon(drill.put_faults)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gevent.event import AsyncResult
@@ -36,6 +36,8 @@ class ControllerLink:
         self._begun: AsyncResult = AsyncResult()
         self._result: AsyncResult = AsyncResult()
         self._running = False
+        self._reason = ""
+        """Why it ended, in its own words; or that it did."""
         self._child = Child("loadtest._controller", self._receive, self._end)
         self._child.send({"type": "open", "scenario": scenario})
 
@@ -46,6 +48,8 @@ class ControllerLink:
 
     def begin(self, run: int) -> str:
         """Begin a run: the faults' clock starts. Gives the directory that keeps the run. Raises `StartError`."""
+        if self._reason:
+            raise StartError(self._reason)
         self._begun, self._result = AsyncResult(), AsyncResult()
         self._running = True
         self._child.send({"type": "begin", "run": run})
@@ -57,13 +61,23 @@ class ControllerLink:
         if self._running:
             self._child.send({"type": "batch", "worker": worker, "batch": batch})
 
-    def finish(self) -> dict[str, Any] | None:
-        """End the run, after its last batch: everything heals, and the verdict comes. None when no run is on; raises
-        `StartError` when there will be no verdict."""
+    @property
+    def running(self) -> bool:
+        """Whether a run is on."""
+        return self._running
+
+    def take_part(self, worker: int) -> None:
+        """A worker may write from now on."""
+        if self._running:
+            self._child.send({"type": "worker", "worker": worker})
+
+    def finish(self, lost: Sequence[int] = ()) -> dict[str, Any] | None:
+        """End the run, after its last batch: everything heals, and the verdict comes. `lost` are the workers that went away.
+        None when no run is on; raises `StartError` when there will be no verdict."""
         if not self._running:
             return None
         self._running = False
-        self._child.send({"type": "finish"})
+        self._child.send({"type": "finish", "lost": list(lost)})
         result: dict[str, Any] = self._wait(self._result, FINISH_TIMEOUT)
         return result
 
@@ -91,14 +105,14 @@ class ControllerLink:
             case "result":
                 self._result.set(message["result"])
             case "failed":
-                self._ready.set_exception(StartError(message["line"]))
+                self._reason = message["line"]  # it ends now, and `_end` tells
 
     def _end(self, code: int) -> None:
         self._running = False
-        for answer in (self._begun, self._result):
+        self._reason = self._reason or f"the controller of the servers died: {ending(code)}"
+        was_ready = self._ready.ready()
+        for answer in (self._ready, self._begun, self._result):
             if not answer.ready():
-                answer.set_exception(StartError(f"the controller of the servers died: {ending(code)}"))
-        if not self._ready.ready():
-            self._ready.set_exception(StartError(f"the controller of the servers died: {ending(code)}"))
-        elif self._ready.successful() and not self._closing:
-            self._on_death(f"the controller of the servers died: {ending(code)}")
+                answer.set_exception(StartError(self._reason))
+        if was_ready and not self._closing:
+            self._on_death(self._reason)

@@ -7,7 +7,7 @@ import math
 import random
 import time
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -79,6 +79,8 @@ class Drill:
     async def prepare(self, run: int) -> None:
         """Before the first operation. Raises `ClusterError`."""
         if run > 1 and self._scenario.audited:
+            # What replicas have still to apply of the run before must not count as staleness of this one.
+            await self._settle()
             await self._read_back(self._control.primary, self.directory.before)
 
     async def put_faults(self) -> None:
@@ -89,22 +91,33 @@ class Drill:
         finally:
             self._healed.set()
 
+    def take_part(self, worker: int) -> None:
+        """A worker may have written from now on, whether or not it ever reports: so its history must be there."""
+        self._workers.add(worker)
+
     def count(self, worker: int, batch: Mapping[str, Any]) -> None:
         """A batch of an engine."""
         self._workers.add(worker)
         self.directory.add_batch(batch)
 
-    async def finish(self) -> dict[str, Any]:
-        """After the last operation: heal, read back, judge; gives what `result.json` holds."""
-        if any(event.end is None for event in self._nemesis.events):
-            self._tell("healing")
+    async def abandon(self) -> None:
+        """End it without a verdict: heal, and close its files."""
         self._scope.cancel()
         await self._healed.wait()
         self._history.close()
+
+    async def finish(self, lost: Sequence[int] = ()) -> dict[str, Any]:
+        """After the last operation: heal, read back, judge; gives what `result.json` holds.
+
+        `lost` are the workers that went away during the run.
+        """
+        if any(event.end is None for event in self._nemesis.events):
+            self._tell("healing")
+        await self.abandon()
         unread = await self._read_all_back() if self._scenario.audited else []
         self._tell("judging")
         result = await trio.to_thread.run_sync(
-            lambda: judge_run(self.directory, workers=self._workers, troubles=[*self._troubles(), *unread])
+            lambda: judge_run(self.directory, workers=self._workers, lost=lost, troubles=[*self._troubles(), *unread])
         )
         result["faults"] = [vars(event) for event in self._nemesis.events]
         result["primary"] = self._control.primary
@@ -112,13 +125,16 @@ class Drill:
         return result
 
     def _troubles(self) -> list[str]:
-        return [f"{event.fault} {event.server}: {event.error}" for event in self._nemesis.events if event.error]
+        failed = [f"{event.fault} {event.server}: {event.error}" for event in self._nemesis.events if event.error]
+        return failed + self._nemesis.never_struck()
 
     def _on_event(self, event: Event) -> None:
         name = f"{event.fault} {event.server}"
         details = {"number": event.number, "note": event.note, "error": event.error}
         if event.error:
             self._history.event("fault-failed", name, **details)
+            if event.struck is None:
+                self._history.event("fault-ended", name, **details)
             self._tell(f"fault failed: {name}: {event.error}")
         elif event.end is not None:
             self._history.event("fault-ended", name, **details)
@@ -134,10 +150,7 @@ class Drill:
     async def _read_all_back(self) -> list[str]:
         """Every server's rows into their files; gives what is wrong, in words."""
         troubles = []
-        try:
-            await self._control.wait_replicated(SETTLE_SECONDS)
-        except ClusterError as error:
-            self._tell(f"replicas have not caught up: {error}")
+        await self._settle()
         primary = self._control.primary
         for server in self._control.cluster.servers:
             if server.name == primary or self._reads_replicas:
@@ -145,10 +158,15 @@ class Drill:
                 try:
                     await self._read_back(server.name, self.directory.final(server.name))
                 except ClusterError as error:
-                    if server.name == primary:
-                        troubles.append(f"the primary was not read back: {error}")
+                    troubles.append(f"{server.name} was not read back: {error}")
         (self.directory.path / "primary").write_text(primary)
         return troubles
+
+    async def _settle(self) -> None:
+        try:
+            await self._control.wait_replicated(SETTLE_SECONDS)
+        except ClusterError as error:
+            self._tell(f"replicas have not caught up: {error}")
 
     @property
     def _reads_replicas(self) -> bool:
@@ -166,13 +184,28 @@ class Drill:
         await trio.to_thread.run_sync(write_final_state, path, rows)
 
 
-def judge_run(directory: RunDirectory, *, workers: set[int] | None = None, troubles: list[str] | None = None) -> dict[str, Any]:
+def judge_run(
+    directory: RunDirectory,
+    *,
+    workers: set[int] | None = None,
+    lost: Sequence[int] | None = None,
+    troubles: list[str] | None = None,
+) -> dict[str, Any]:
     """Judge a kept run; blocking. Gives what goes into `result.json`.
 
-    `workers` are those that took part, None trusts the files; `troubles` are faults that did not strike as they should.
+    `workers` are those that took part, `lost` those that went away during the run, and `troubles` what else makes the run show
+    less than it should: faults that did not strike, servers that were not read. None takes each as it was found at the run's
+    end; a run that did not come to its end has none of them, but then it has no final state either.
     """
     scenario = directory.scenario()
+    found_before = directory.result() or {}
+    if workers is None and found_before.get("workers") is not None:
+        workers = set(found_before["workers"])
+    if lost is None:
+        lost = found_before.get("lost_workers", ())
+    kept = troubles if troubles is not None else list(found_before.get("troubles", ()))
     histories, unreadable = _histories(directory)
+    unreadable += [f"worker {worker} was lost during the run" for worker in lost]
     found: Audit | None = None
     if scenario.audited:
         found = audit(
@@ -191,14 +224,19 @@ def judge_run(directory: RunDirectory, *, workers: set[int] | None = None, troub
     header = histories[0].header if histories else None
     faults = unix_faults(windows, header) if header is not None else []
     judgement = judge(scenario.expect, directory.batches(), faults, found, audited=scenario.audited)
-    kept = troubles if troubles is not None else list((directory.result() or {}).get("troubles", []))
     judged = [Judged("faults", Result.UNKNOWN, None, None, trouble) for trouble in kept]
+    judged += [
+        Judged("workers", Result.UNKNOWN, None, None, f"worker {worker} was lost during the run: what it did last is not known")
+        for worker in lost
+    ]
     judgement = Judgement([*judged, *judgement.judged])
     return {
         **judgement.to_dict(),
         "scenario": scenario.name,
         "audit": found.to_dict() if found is not None else None,
         "troubles": kept,
+        "workers": None if workers is None else sorted(workers),
+        "lost_workers": list(lost),
         "judged_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 

@@ -6,11 +6,12 @@ until the run ends. Some happen at once and have nothing to heal. `every` repeat
 
 from __future__ import annotations
 
-import math
+import heapq
 import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Annotated, ClassVar, Literal, Self, TypeAlias, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -18,7 +19,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from loadtest import _proxy_faults as network
 from loadtest._model import Model, Seconds, seconds
 
-__all__ = ["FAULTS", "AnyFault", "Fault", "Moment", "resolve", "timeline", "unknown_target"]
+__all__ = ["FAULTS", "AnyFault", "Fault", "Moment", "replication_missing", "resolve", "timeline", "unknown_target"]
 
 
 Offset = Annotated[float, BeforeValidator(seconds), Field(ge=0, le=7 * 24 * 3600)]
@@ -29,6 +30,8 @@ class Fault(Model):
 
     lasts: ClassVar[bool] = True
     """Whether there is something to heal."""
+    needs_mariadb: ClassVar[bool] = False
+    """Whether embedded servers, which have no SQL and no such weakness, cannot show it."""
 
     target: str
     """A server's name, `primary` (who takes the writes then), `one reader` (drawn anew each time) or `all readers`."""
@@ -109,6 +112,15 @@ class Promote(AtOnce):
     fault: Literal["promote"]
 
 
+class SwitchOver(AtOnce):
+    """Planned: the primary is shut down in order, the target takes its place, and the old one comes back as a replica.
+
+    Clients get no answer in between. With semisync a replica has every acknowledged write by then.
+    """
+
+    fault: Literal["switch-over"]
+
+
 class Rejoin(AtOnce):
     """A server, such as the old primary, becomes a replica of the primary, rebuilt when its data have gone another way."""
 
@@ -134,25 +146,34 @@ class Lag(Fault):
 class WriterLock(Fault):
     """Another connection holds the plugin's own lock on all writing, `handlersocket_wr`."""
 
+    needs_mariadb: ClassVar[bool] = True
     fault: Literal["writer-lock"]
 
 
 class RowLock(Fault):
     """Another client's transaction holds a row of the table, which stalls the server's whole writer thread."""
 
+    needs_mariadb: ClassVar[bool] = True
     fault: Literal["row-lock"]
     key: int = Field(default=1, ge=1)
 
 
 class AlterTable(AtOnce):
-    """An ALTER TABLE on the table under load. It waits for all who have the table open, 10 s at most."""
+    """An ALTER TABLE on the table under load. It waits for all who have the table open, and then perhaps gives up.
 
+    The harness does not ask its own clients to let go. That it gave up is no failure of the fault: it is told with it.
+    """
+
+    needs_mariadb: ClassVar[bool] = True
     fault: Literal["alter-table"]
+    patience: Seconds = 10.0
+    """How long it waits."""
 
 
 class StopListener(Fault):
     """The listener for reads accepts connections and serves nothing. Only a restart cures that, so healing is one."""
 
+    needs_mariadb: ClassVar[bool] = True
     fault: Literal["stop-listener"]
 
 
@@ -244,6 +265,7 @@ AnyFault: TypeAlias = Annotated[
     | Restart
     | Pause
     | Promote
+    | SwitchOver
     | Rejoin
     | StopReplication
     | Lag
@@ -286,6 +308,15 @@ def unknown_target(fault: Fault, readers: int, standby: bool) -> str | None:
     return f"must be one of {', '.join(known)}, one reader, all readers, not {target!r}"
 
 
+def replication_missing(fault: Fault, replication: str) -> str | None:
+    """What is wrong with a fault in a cluster that replicates so, or None."""
+    if isinstance(fault, SwitchOver) and replication != "semisync":
+        return f"{fault.name} needs cluster.replication: semisync, or it loses what no replica has got yet; not {replication}"
+    if isinstance(fault, Promote | Rejoin | StopReplication | Lag) and replication == "none":
+        return f"{fault.name} needs servers that replicate, and cluster.replication is none"
+    return None
+
+
 def resolve(target: str, names: Sequence[str], primary: str, rng: random.Random) -> list[str]:
     """The names of the servers that a target means now."""
     readers = [name for name in names if name.startswith("reader-")]
@@ -312,15 +343,17 @@ class Moment:
     heals: bool
 
 
-def timeline(faults: Sequence[Fault], duration: float) -> list[Moment]:
-    """Every start and healing within a run of so many seconds, in order; at one moment healing comes first."""
-    moments = [moment for number, fault in enumerate(faults) for moment in _moments(number, fault, duration)]
-    return sorted(moments, key=lambda moment: (moment.at, not moment.heals, moment.number))
+def timeline(faults: Sequence[Fault], duration: float) -> Iterator[Moment]:
+    """Every start and healing within a run of so many seconds, in order; at one moment healing comes first.
+
+    Without end when `duration` is infinite (a run lasts until somebody stops it) and a fault repeats.
+    """
+    each = [_moments(number, fault, duration) for number, fault in enumerate(faults)]
+    return heapq.merge(*each, key=lambda moment: (moment.at, not moment.heals, moment.number))
 
 
 def _moments(number: int, fault: Fault, duration: float) -> Iterator[Moment]:
-    times = 1 if fault.every is None else math.ceil(max(duration - fault.at, 0) / fault.every)
-    for occurrence in range(times):
+    for occurrence in range(1) if fault.every is None else count():
         start = fault.at + occurrence * (fault.every or 0)
         if start >= duration:
             return

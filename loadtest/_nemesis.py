@@ -6,9 +6,11 @@ A fault that could not be put on is an event too: a run in which it never struck
 from __future__ import annotations
 
 import logging
+import math
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -26,12 +28,14 @@ __all__ = ["Event", "Nemesis"]
 
 logger = logging.getLogger("loadtest.nemesis")
 
+LOCK_WAIT_TIMEOUT = 1205
+"""What MariaDB answers to an ALTER TABLE that did not get the table in time."""
 HEAL_SECONDS = 60.0
-"""What the last healing of everything may take together."""
-STATEMENT_SECONDS = 10
-"""What an ALTER TABLE waits for those who have the table open."""
+"""What the last healing of everything may take together ..."""
+HEAL_ONE_SECONDS = 30.0
+"""... and that of one fault or server, so that one which hangs does not cost the others theirs."""
 
-Heal = Callable[[], Awaitable[object]]
+Do = Callable[[], Awaitable[object]]
 
 
 @dataclass
@@ -56,10 +60,12 @@ class Event:
 
 @dataclass
 class _Active:
+    """A fault that has to be healed, or whose strike has not ended yet."""
+
     event: Event
     moment: Moment
-    heal: Heal | None = None
-    started: trio.Event = field(default_factory=trio.Event)
+    heal: Do | None = None
+    """Known before the strike begins: one that fails or is cancelled may have been carried out in part."""
 
 
 class Nemesis:
@@ -72,6 +78,7 @@ class Nemesis:
       schedule: the scenario's faults.
       rng: draws what `one reader` means.
       tell: is told of every event, when it starts and again whenever it has changed.
+      clock: tells the events' times: not trio's, which begins anywhere, but the one that histories have too.
     """
 
     def __init__(
@@ -82,6 +89,7 @@ class Nemesis:
         schedule: Sequence[Fault],
         rng: random.Random,
         tell: Callable[[Event], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.events: list[Event] = []
         self._control = control
@@ -90,6 +98,7 @@ class Nemesis:
         self._schedule = schedule
         self._rng = rng
         self._tell = tell
+        self._clock = clock
         self._active: list[_Active] = []
         # What is done to one server is done in order; servers do not wait for each other.
         self._locks = {server.name: trio.Lock() for server in control.cluster.servers}
@@ -102,7 +111,7 @@ class Nemesis:
                 for moment in timeline(self._schedule, duration):
                     await trio.sleep_until(begin + moment.at)
                     if moment.heals:
-                        for active in [a for a in self._active if (a.moment.number, a.moment.occurrence) == _key(moment)]:
+                        for active in [a for a in self._active if _key(a.moment) == _key(moment)]:
                             nursery.start_soon(self._heal, active)
                     else:
                         self._strike_all(moment, nursery)
@@ -110,12 +119,23 @@ class Nemesis:
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + HEAL_SECONDS):
                 await self.heal_all()
+            for active in self._active:
+                self._failed(active.event, "was still on at the end")
+
+    def never_struck(self) -> list[str]:
+        """The scenario's faults whose time never came, in words."""
+        struck = {event.number for event in self.events}
+        return [
+            f"{fault} never struck: the run ended before {fault.at:g} s"
+            for number, fault in enumerate(self._schedule)
+            if number not in struck
+        ]
 
     def _strike_all(self, moment: Moment, nursery: trio.Nursery) -> None:
         fault = self._schedule[moment.number]
         names = [server.name for server in self._control.cluster.servers]
         for name in resolve(fault.target, names, self._control.primary, self._rng):
-            event = Event(moment.number, fault.name, name, trio.current_time())
+            event = Event(moment.number, fault.name, name, self._clock())
             active = _Active(event, moment)
             self.events.append(event)
             self._active.append(active)
@@ -126,162 +146,228 @@ class Nemesis:
         event = active.event
         try:
             async with self._locks[event.server]:
-                active.heal = await self._begin(fault, event)
-            event.struck = trio.current_time()
-        except ClusterError as error:
-            event.error = str(error)
+                strike, active.heal = self._package(fault, event)
+                await strike()
+        except Exception as error:
+            self._failed(event, _words(error))
+            if active.heal is None:
+                self._active.remove(active)
+            return
+        event.struck = self._clock()
         if active.heal is None:
             self._active.remove(active)
             event.end = event.struck
-        active.started.set()
         self._tell(event)
 
     async def _heal(self, active: _Active) -> None:
-        await active.started.wait()
-        if active not in self._active or active.heal is None:
-            return
-        self._active.remove(active)
+        # The lock is fair, and the strike asked for it before: when we have it, the strike has ended.
+        async with self._locks[active.event.server]:
+            # What failed to strike heals at the end: to start a server now, say, that another fault has killed, would be wrong.
+            if active in self._active and active.heal is not None and not active.event.error:
+                await self._end(active, active.heal)
+
+    async def _end(self, active: _Active, heal: Do) -> None:
         event = active.event
         try:
-            async with self._locks[event.server]:
-                await active.heal()
-            event.end = trio.current_time()
-        except ClusterError as error:
-            event.error = f"did not heal: {error}"
-        self._tell(event)
+            await heal()
+        except Exception as error:
+            self._failed(event, f"did not heal: {_words(error)}")
+            return
+        self._active.remove(active)
+        if not event.error:
+            event.end = self._clock()
+            self._tell(event)
+
+    def _failed(self, event: Event, why: str) -> None:
+        if not event.error:  # the first reason is the one that explains the others
+            event.error = why
+            self._tell(event)
 
     async def heal_all(self) -> None:
-        """End every fault that is still on, the last one first, and start what is down. Shielded by the caller."""
+        """Start what is down, and end every fault that is still on, the last one first. Shielded by the caller."""
         for proxy in self._proxies.values():
             proxy.heal()
+        names = [server.name for server in self._control.cluster.servers]
+        for name in names:  # before all else, for a paused server would make the rest wait
+            await self._see_to(name, partial(self._resume, name))
+        for name in names:
+            if self._control.state(name) == "down":
+                await self._see_to(name, partial(self._control.start, name))
         for active in reversed(self._active[:]):
-            if active.heal is None:  # cancelled while it was put on: see to the server itself, below
+            event = active.event
+            if event.struck is None:
+                self._failed(event, "was cut off by the end of the run")
+            if active.heal is None:
                 self._active.remove(active)
-            else:
-                active.started.set()
-                await self._heal(active)
-        for server in self._control.cluster.servers:
+                continue
+            with trio.move_on_after(HEAL_ONE_SECONDS):
+                await self._end(active, active.heal)
+
+    async def _see_to(self, name: str, what: Do) -> None:
+        with trio.move_on_after(HEAL_ONE_SECONDS) as scope:
             try:
-                if self._control.state(server.name) == "paused":
-                    await self._control.resume(server.name)
-                if self._control.state(server.name) == "down":
-                    await self._control.start(server.name)
-            except ClusterError as error:
-                logger.error("%s", error)
+                await what()
+            except Exception as error:
+                logger.error("%s: %s", name, _words(error))
+        if scope.cancelled_caught:
+            logger.error("%s: could not be healed within %g s", name, HEAL_ONE_SECONDS)
 
     # ---- what each fault is
 
-    async def _begin(self, fault: Fault, event: Event) -> Heal | None:
-        """Put a fault on; gives what ends it. Raises `ClusterError`."""
+    def _package(self, fault: Fault, event: Event) -> tuple[Do, Do | None]:
+        """What puts a fault on, and what ends it, if anything does; that must be right also when it is not on (any more)."""
         control, name = self._control, event.server
         match fault:
             case faults.Kill():
-                await control.kill(name)
-                return partial(self._start, name)
+                return partial(control.kill, name), partial(self._start, name)
             case faults.Stop():
-                await control.stop(name)
-                return partial(self._start, name)
+                return partial(control.stop, name), partial(self._start, name)
             case faults.Restart():
-                await control.restart(name)
+                return partial(control.restart, name), None
             case faults.Pause():
-                await control.pause(name)
-                return partial(control.resume, name)
+                return partial(control.pause, name), partial(self._resume, name)
             case faults.Promote():
-                await control.promote(name)
+                return partial(control.promote, name), None
+            case faults.SwitchOver():
+                return partial(self._switch_over, name, event), None
             case faults.Rejoin():
-                joined = await control.rejoin(name)
-                event.note = f"{'rebuilt: ' if joined.rebuilt else ''}{joined.reason}"
+                return partial(self._rejoin, name, event), None
             case faults.StopReplication():
-                await control.stop_replication(name)
-                return partial(control.start_replication, name)
+                return partial(control.stop_replication, name), self._of_replica(name, partial(control.start_replication, name))
             case faults.Lag(seconds=seconds):
-                await control.set_lag(name, seconds)
-                return partial(control.set_lag, name, 0)
+                return partial(control.set_lag, name, seconds), self._of_replica(name, partial(control.set_lag, name, 0))
             case faults.WriterLock():
-                return await _hold(control.require(name, "running"), "SELECT GET_LOCK('handlersocket_wr', 5)")
+                held = _Held(control.require(name, "running"), "SELECT GET_LOCK('handlersocket_wr', 5)")
+                return held.begin, held.close
             case faults.RowLock(key=key):
                 row = f"SELECT 1 FROM {self._table_name} WHERE id = {key} FOR UPDATE"
-                return await _hold(control.require(name, "running"), "START TRANSACTION", row)
-            case faults.AlterTable():
-                await self._alter(control.require(name, "running"))
+                held = _Held(control.require(name, "running"), "START TRANSACTION", row)
+                return held.begin, held.close
+            case faults.AlterTable(patience=patience):
+                return partial(self._alter, name, math.ceil(patience), event), None
             case faults.StopListener():
-                await _stop_listener(control.require(name, "running"))
-                return partial(self._restart_hard, name)
+                return partial(_stop_listener, control.require(name, "running")), partial(self._restart_hard, name)
             case faults.Network():
-                return self._disturb(fault, name)
+                return self._disturbance(fault, name)
             case _:
                 raise AssertionError(f"no such fault: {fault!r}")
-        return None
 
     @property
     def _table_name(self) -> str:
         return ".".join(map(quoted, self._table))
 
     async def _start(self, name: str) -> None:
-        if self._control.state(name) == "down":  # a rejoin may have started it meanwhile
+        if self._control.state(name) == "down":  # a rejoin, or another fault's healing, may have started it meanwhile
             await self._control.start(name)
+        else:
+            await self._control.wait_up(name)
+
+    async def _resume(self, name: str) -> None:
+        if self._control.state(name) == "paused":  # it may have been killed meanwhile
+            await self._control.resume(name)
+
+    def _of_replica(self, name: str, heal: Do) -> Do:
+        """The healing of what a server no longer has once it is promoted."""
+
+        async def unless_promoted() -> None:
+            if name != self._control.primary:
+                await heal()
+
+        return unless_promoted
 
     async def _restart_hard(self, name: str) -> None:
-        await self._control.kill(name)
+        if self._control.state(name) != "down":
+            await self._control.kill(name)
         await self._control.start(name)
 
-    async def _alter(self, server: Server) -> None:
-        comment = f"drilled {trio.current_time():.3f}"
-        await execute_sql(
-            server,
-            f"SET SESSION lock_wait_timeout={STATEMENT_SECONDS}",
-            f"ALTER TABLE {self._table_name} COMMENT '{comment}'",
-        )
+    async def _rejoin(self, name: str, event: Event) -> None:
+        joined = await self._control.rejoin(name)
+        event.note = f"{'rebuilt: ' if joined.rebuilt else ''}{joined.reason}"
 
-    def _disturb(self, fault: faults.Network, name: str) -> Heal:
+    async def _switch_over(self, name: str, event: Event) -> None:
+        old = self._control.primary
+        if name == old:
+            raise ClusterError(f"{name} is the primary already")
+        self._control.require(name, "running")  # before the primary is gone
+        await self._control.stop(old)
+        await self._control.promote(name)
+        await self._rejoin(old, event)
+
+    async def _alter(self, name: str, patience: int, event: Event) -> None:
+        server = self._control.require(name, "running")
+        begin = trio.current_time()
+        alter = f"ALTER TABLE {self._table_name} COMMENT 'drilled {begin:.3f}'"
+        try:
+            await execute_sql(server, f"SET SESSION lock_wait_timeout={patience}", alter)
+            event.note = f"carried out after {trio.current_time() - begin:.1f} s"
+        except ClusterError as error:
+            if f"SQL error {LOCK_WAIT_TIMEOUT}:" not in str(error):
+                raise
+            event.note = f"gave up after {trio.current_time() - begin:.1f} s: somebody had the table open all the time"
+
+    def _disturbance(self, fault: faults.Network, name: str) -> tuple[Do, Do | None]:
         listeners = ("read", "write") if fault.listener == "both" else (fault.listener,)
-        started = [(self._proxies[(name, listener)], fault.proxy_fault()) for listener in listeners]
-        for proxy, disturbance in started:
-            proxy.start(disturbance)
+        both = [(self._proxies[(name, listener)], fault.proxy_fault()) for listener in listeners]
+
+        async def strike() -> None:
+            for proxy, disturbance in both:
+                proxy.start(disturbance)
 
         async def heal() -> None:
-            for proxy, disturbance in started:
+            for proxy, disturbance in both:
                 proxy.heal(disturbance)
 
-        return heal
+        return strike, heal if fault.lasts else None
 
 
 def _key(moment: Moment) -> tuple[int, int]:
     return moment.number, moment.occurrence
 
 
-async def _hold(server: Server, *statements: str) -> Heal:
-    """Carry out statements in a connection that stays open; gives what closes it, which undoes them."""
+def _words(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) if isinstance(error, ClusterError) else f"{type(error).__name__}: {error}"
 
-    def begin() -> Any:
-        connection = pymysql.connect(
+
+class _Held:
+    """Statements whose effect lasts as long as their connection."""
+
+    def __init__(self, server: Server, *statements: str) -> None:
+        self._server = server
+        self._statements = statements
+        self._connection: Any = None
+
+    async def begin(self) -> None:
+        """Carry them out. The last one must give something true. Raises `ClusterError`."""
+        try:
+            await trio.to_thread.run_sync(
+                self._begin
+            )  # to its end, also when cancelled: else nobody would close the connection
+        except (pymysql.MySQLError, OSError) as error:
+            raise ClusterError(f"{self._server.name}: {error}") from error
+
+    def _begin(self) -> None:
+        server = self._server
+        self._connection = pymysql.connect(
             host=server.host,
             port=server.sql_port or 0,
             user=server.admin_user,
             password=server.admin_password,
             connect_timeout=5,
-            read_timeout=30,
+            read_timeout=10,
         )
-        try:
-            with connection.cursor() as cursor:
-                for statement in statements:
-                    cursor.execute(statement)
-                if not (cursor.fetchone() or (None,))[0]:
-                    raise ClusterError(f"{server.name}: {statements[-1]}: not had")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        with self._connection.cursor() as cursor:
+            for statement in self._statements:
+                cursor.execute(statement)
+            if not (cursor.fetchone() or (None,))[0]:
+                raise ClusterError(f"{server.name}: {self._statements[-1]}: not had")
 
-    try:
-        connection = await trio.to_thread.run_sync(begin)
-    except (pymysql.MySQLError, OSError) as error:
-        raise ClusterError(f"{server.name}: {error}") from error
-
-    async def heal() -> None:
-        await trio.to_thread.run_sync(_close, connection)
-
-    return heal
+    async def close(self) -> None:
+        """Undo them, by closing the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await trio.to_thread.run_sync(_close, connection)
 
 
 def _close(connection: Any) -> None:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 from pydantic_core import ErrorDetails
 
 from loadtest._expect import Expect
-from loadtest._faults import FAULTS, AnyFault, unknown_target
+from loadtest._faults import FAULTS, AnyFault, replication_missing, unknown_target
 from loadtest._model import Model, Seconds, field_of, names_of
 from loadtest._yaml import Document, YamlMistake, parse
 
@@ -205,6 +205,11 @@ class Scenario(Model):
         for number, fault in enumerate(self.faults):
             if wrong := unknown_target(fault, self.cluster.readers, self.cluster.standby):
                 raise PlacedError(("faults", number, "target"), wrong)
+            if fault.at >= self.load.duration:
+                over = f"must be less than load.duration ({self.load.duration:g} s), or it never strikes"
+                raise PlacedError(("faults", number, "at"), over)
+            if wrong := replication_missing(fault, self.cluster.replication):
+                raise PlacedError(("faults", number, "fault"), wrong)
         if not self.audited and (needing := self.expect.needing_audit()):
             raise ValueError(f"expect.{needing[0]} needs the audit: leave `audit` out, or say `audit: true`")
         return self

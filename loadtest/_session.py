@@ -91,6 +91,7 @@ class _Reporting:
         self._directory: str | None = None
         self._result: dict[str, Any] | None = None
         self._quitting = BoundedSemaphore()
+        self._finishing = BoundedSemaphore()
         self._closed = False
         self._controller = ControllerLink(self._scenario.model_dump(mode="json"), self._fail)
         events: Any = environment.events  # Locust's events are not typed
@@ -162,11 +163,13 @@ class _Reporting:
 
     def _finish(self) -> None:
         """After the last batch of a run: what it comes to."""
-        try:
-            result = self._controller.finish()
-        except StartError as error:
-            self._fail(str(error))
-            return
+        # Of two shutdowns at once (see `_on_quit`) the second must not take the servers down under the first one's judging.
+        with self._finishing:
+            try:
+                result = self._controller.finish(self._lost())
+            except StartError as error:
+                self._fail(str(error))
+                return
         if result is None:
             return
         self._result = result
@@ -174,6 +177,10 @@ class _Reporting:
         # What nobody expected anything of is left to Locust, which fails a run in which an operation failed.
         if code or self._scenario.expect.model_fields_set:
             self._environment.process_exit_code = max(self._environment.process_exit_code or 0, code)
+
+    def _lost(self) -> list[int]:
+        """The numbers of the workers that went away during the run."""
+        return []
 
     def _show_progress(self) -> None:
         begin = time.monotonic()
@@ -200,6 +207,7 @@ class _Reporting:
     def _on_quitting(self, **_: Any) -> None:
         # After Ctrl-C the run is still on, and Locust decides its exit code next.
         self._drain()
+        self._finish()
         # Locust would now print its tables of whole milliseconds: noise beside the one that we print.
         logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
 
@@ -259,6 +267,8 @@ class MasterSession(_Reporting):
         self._master: Any = runner
         self._setup: dict[str, Any] | None = None
         self._draining: set[str] = set()
+        self._taking_part: set[str] = set()
+        """The workers that may have written in this run and have not said that they have ended it."""
         self._drained = Event()
         runner.register_message(HELLO, self._on_hello)
         runner.register_message(DRAINED, self._on_drained)
@@ -277,12 +287,25 @@ class MasterSession(_Reporting):
             self._tell(msg.node_id)
 
     def _tell(self, worker: str) -> None:
+        self._take_part(worker)  # it carries load at once, when a run is on
         self._master.send_message(SETUP, {**(self._setup or {}), "worker": self._master.get_worker_index(worker)}, worker)
 
     def _on_test_start(self, **kwargs: Any) -> None:
         super()._on_test_start(**kwargs)
+        self._taking_part.clear()
+        clients = self._master.clients
+        for worker in clients.ready + clients.spawning + clients.running:
+            self._take_part(worker.id)
         # Before Locust tells them to start users: messages to a worker keep their order.
         self._master.send_message(RUN, {"directory": self._directory})
+
+    def _take_part(self, worker: str) -> None:
+        if self._controller.running:
+            self._taking_part.add(worker)
+            self._controller.take_part(self._master.get_worker_index(worker))
+
+    def _lost(self) -> list[int]:
+        return sorted(self._master.get_worker_index(worker) for worker in self._taking_part)
 
     def _on_worker_report(self, client_id: str, data: dict[str, Any], **_: Any) -> None:
         for batch in data.get(REPORT) or ():
@@ -298,6 +321,7 @@ class MasterSession(_Reporting):
 
     def _on_drained(self, msg: Any, **_: Any) -> None:
         self._draining.discard(msg.node_id)
+        self._taking_part.discard(msg.node_id)
         if not self._draining:
             self._drained.set()
 
