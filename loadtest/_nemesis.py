@@ -341,9 +341,7 @@ class _Held:
     async def begin(self) -> None:
         """Carry them out. The last one must give something true. Raises `ClusterError`."""
         try:
-            await trio.to_thread.run_sync(
-                self._begin
-            )  # to its end, also when cancelled: else nobody would close the connection
+            await trio.to_thread.run_sync(self._begin)  # to its end, also when cancelled: `close` needs it
         except (pymysql.MySQLError, OSError) as error:
             raise ClusterError(f"{self._server.name}: {error}") from error
 
