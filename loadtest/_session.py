@@ -24,6 +24,7 @@ from loadtest._batch import Batch
 from loadtest._child import StartError
 from loadtest._controller_link import ControllerLink
 from loadtest._engine_link import STOP_TIMEOUT, EngineLink
+from loadtest._judge import AUDIT_FAILED, INCONCLUSIVE
 from loadtest._options import chosen_scenario
 from loadtest._record import Record
 from loadtest._run_directory import RunDirectory
@@ -38,6 +39,9 @@ logger = logging.getLogger("loadtest")
 START_FAILED = 2
 INTERRUPTED = 130
 RUN_FAILED = 1
+
+_SEVERITY = [0, INCONCLUSIVE, RUN_FAILED, START_FAILED, AUDIT_FAILED]
+"""Of several runs, or of one that failed otherwise too, the exit code is the gravest."""
 
 PROGRESS_SECONDS = 5.0
 HELLO_SECONDS = 1.0
@@ -176,7 +180,7 @@ class _Reporting:
         code = result["exit_code"]
         # What nobody expected anything of is left to Locust, which fails a run in which an operation failed.
         if code or self._scenario.expect.model_fields_set:
-            self._environment.process_exit_code = max(self._environment.process_exit_code or 0, code)
+            self._environment.process_exit_code = max(self._environment.process_exit_code or 0, code, key=_SEVERITY.index)
 
     def _lost(self) -> list[int]:
         """The numbers of the workers that went away during the run."""
