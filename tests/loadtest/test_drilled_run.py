@@ -19,7 +19,7 @@ import yaml
 from loadtest._drill import judge_run
 from loadtest._history import History, Operation
 from loadtest._run_directory import RunDirectory
-from tests.loadtest.drills import drills, path_of, shortened, stated_exit_code
+from tests.loadtest.drills import path_of, shortened, stated_exit_code
 from tests.loadtest.locust_process import ROOT, Locust, free_port
 
 HEADLESS = ("--headless", "--only-summary", "--explain")
@@ -54,27 +54,34 @@ def scenario_of(locust: Locust) -> dict[str, Any]:
     return scenario
 
 
+# A rejoin starts a server, which must have ended when the run does: less than half of the time is too little for that.
 @pytest.mark.parametrize(
-    "drill",
-    ["reader-failover", "reader-partition", "reply-loss", "writer-kill-semisync", "writer-kill-plain", "switch-over"],
+    "drill, factor",
+    [
+        ("reader-failover", 0.3),
+        ("reader-pause", 0.3),
+        ("reader-partition", 0.3),
+        ("reply-loss", 0.3),
+        ("writer-kill-plain", 0.3),
+        ("writer-kill-semisync", 0.6),
+    ],
 )
-def test_a_drill_gives_its_stated_verdict(drill: str) -> None:
-    assert_stated_verdict(drill, "embedded", 0.4)
+def test_a_drill_gives_its_stated_verdict(drill: str, factor: float) -> None:
+    assert_stated_verdict(drill, "embedded", factor)
 
 
 @pytest.mark.mariadb
 @pytest.mark.parametrize("drill", ["reader-failover", "writer-kill-semisync", "writer-kill-plain"])
 def test_a_drill_gives_its_stated_verdict_on_mariadb(drill: str) -> None:
-    assert_stated_verdict(drill, "mariadb", 0.6)
+    assert_stated_verdict(drill, "mariadb", 0.5)
 
 
-@pytest.mark.parametrize("drill", sorted({"alter-table", "writer-lock-stall"} & set(drills())))
-def test_what_only_mariadb_can_is_refused_before_anything_starts(drill: str) -> None:
-    with Locust(*HEADLESS, "--cluster", "embedded", "--scenario", str(path_of(drill)), scenario=None) as locust:
+def test_what_only_mariadb_can_is_refused_before_anything_starts() -> None:
+    with Locust(*HEADLESS, "--cluster", "embedded", "--scenario", str(path_of("alter-table")), scenario=None) as locust:
         assert locust.finish() == 2, locust.describe()
         assert "starting" not in locust.stderr.replace("Starting Locust", ""), locust.describe()
         (line,) = [line for line in locust.stderr.splitlines() if not line.startswith("[")]
-        assert re.fullmatch(r"embedded servers cannot do [a-z-]+: use cluster kind mariadb", line)
+        assert line == "embedded servers cannot do alter-table: use cluster kind mariadb"
         assert not (locust.directory / "runs").exists()
 
 
@@ -156,7 +163,7 @@ def writes_by_worker(run: Path) -> dict[int, int]:
 
 
 def test_the_writes_of_all_worker_processes_are_audited() -> None:
-    scenario = shortened("reader-failover", 0.4)
+    scenario = shortened("reader-failover", 0.3)
     with Locust(*HEADLESS, "--cluster", "embedded", "--processes", "2", scenario=scenario) as locust:
         assert locust.finish(100) == 0, locust.describe()
         assert result_of(locust)["workers"] == [0, 1]
