@@ -21,6 +21,7 @@ from loadtest._history import History, Operation
 from loadtest._run_directory import RunDirectory
 from tests.loadtest.drills import path_of, shortened, stated_exit_code
 from tests.loadtest.locust_process import ROOT, Locust, free_port
+from tests.loadtest.test_web import WebUi
 
 HEADLESS = ("--headless", "--only-summary", "--explain")
 
@@ -151,6 +152,33 @@ def test_a_drill_that_is_killed_leaves_nothing_and_can_still_be_judged(victim: s
         assert result["exit_code"] == 4
         assert judged(result)["lost"] == "unknown"
         assert "the primary was not read back" in str(result["expectations"])
+
+
+def test_a_second_run_in_the_web_ui_is_judged_by_what_the_first_has_left() -> None:
+    port = free_port()
+    scenario = shortened("writer-kill-semisync", 0.3).replace("duration: 5.4", "duration: 60.0")
+    with Locust("--web-host", "127.0.0.1", "--web-port", str(port), "--cluster", "embedded", scenario=scenario) as locust:
+        web = WebUi(locust, port)
+        locust.wait_until(web.answers, "the web UI does not answer", 30)
+        for number in (1, 2):
+            web.fetch("/swarm", user_count=8, spawn_rate=100)
+            over = (
+                "fault over: rejoin writer" if number == 1 else "fault failed: promote standby: standby is the primary already"
+            )
+            locust.wait_for(over)
+            before = web.count("incr")
+            locust.wait_until(lambda before=before: web.count("incr") > before + 20, "no writes")  # type: ignore[misc]
+            web.fetch("/stop")
+            locust.wait_until(lambda n=number: locust.stdout.count("verdict: ") == n, "no verdict")  # type: ignore[misc]
+        first, second = (RunDirectory(path) for path in sorted((locust.directory / "runs").iterdir()))
+        results = [json.loads((run.path / "result.json").read_text()) for run in (first, second)]
+        assert results[0]["exit_code"] == 0, locust.describe()
+        assert [run.before.exists() for run in (first, second)] == [False, True]
+        # The second finds a cluster that has failed over: what the schedule asks for is impossible there, and no write suffers.
+        assert results[1]["exit_code"] == 4, locust.describe()
+        assert {check["verdict"] for name, check in results[1]["audit"].items() if name in ("lost", "counters")} == {"true"}
+        locust.process.terminate()
+        assert locust.finish() == 4, locust.describe()
 
 
 def writes_by_worker(run: Path) -> dict[int, int]:
