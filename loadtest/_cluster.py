@@ -6,7 +6,7 @@ Whoever opened it (`open_cluster`) owns the processes behind it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -136,6 +136,7 @@ async def open_controlled_cluster(
     topology: str = "plain",
     replication: str = "async",
     database: str = "drill",
+    only_mariadb_can: Sequence[str] = (),
     progress: Callable[[str], None] = _silent,
 ) -> AsyncIterator[Control]:
     """Bring up one writer, `readers` readers and perhaps a standby, and take them down when the block ends.
@@ -143,7 +144,8 @@ async def open_controlled_cluster(
     `topology` is `plain` (HandlerSocket writes straight to InnoDB, which stock MariaDB does not replicate) or
     `write-through` (what is written to `database` goes through a FEDERATED twin and replicates). `replication` is
     `none` (every server for itself), `async`, or `semisync`: a logged commit is acknowledged once a replica has fetched
-    it. `progress` gets short lines for the user, from the task that opens the cluster.
+    it. `only_mariadb_can` names what the caller means to do that embedded servers cannot: they are refused then, before
+    anything starts. `progress` gets short lines for the user, from the task that opens the cluster.
 
     Gives the `Control` of the servers; its `cluster` says how to reach them.
 
@@ -164,7 +166,7 @@ async def open_controlled_cluster(
     if kind in ("docker", "external"):
         raise ClusterError(f"servers of kind {kind!r} are not available yet: use 'mariadb', 'embedded' or 'auto'")
 
-    async with (await _provider(kind))(
+    async with (await _provider(kind, only_mariadb_can))(
         readers=readers,
         standby=standby,
         write_databases={database: f"{database}_wt"} if topology == "write-through" else {},
@@ -174,17 +176,24 @@ async def open_controlled_cluster(
         yield control
 
 
-async def _provider(kind: str) -> Callable[..., AbstractAsyncContextManager[Control]]:
+async def _provider(kind: str, only_mariadb_can: Sequence[str]) -> Callable[..., AbstractAsyncContextManager[Control]]:
     """What opens servers of this kind, or for `auto` of the first kind that works here. Raises `ClusterError`."""
     from . import _embedded, _mariadb  # they import this module
 
     if kind == "embedded":
+        _refuse(only_mariadb_can, "use cluster kind mariadb")
         return partial(_embedded.open_embedded, "asked for: it needs nothing that is not installed with the harness")
     try:
         installation = await _mariadb.find_installation()
     except ClusterError as error:
         if kind != "auto":
             raise
+        _refuse(only_mariadb_can, f"and no other kind works here: {error}")
         return partial(_embedded.open_embedded, f"no other kind works here: {error}")
     why = "the first kind that works here" if kind == "auto" else "asked for"
     return partial(_mariadb.open_mariadb, installation, f"{why}: {installation}")
+
+
+def _refuse(only_mariadb_can: Sequence[str], instead: str) -> None:
+    if only_mariadb_can:
+        raise ClusterError(f"embedded servers cannot do {', '.join(dict.fromkeys(only_mariadb_can))}: {instead}")

@@ -1,23 +1,32 @@
 """The controller: a child process of the local runner or master that owns the servers, `python -m loadtest._controller FD`.
 
-Down: `open` (scenario). Up: `progress` (a line for the user), `ready` (the cluster, its table filled), `failed` (one line
-for the user; the process then ends). It takes everything down when the socket ends (Locust has quit, or was killed) and on
-SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
+Down: `open` (scenario), `begin` (a run's number), `worker` (the number of one that takes part), `batch` (an engine's
+statistics), `finish` (the workers that were lost). Up: `progress` (a line for the
+user), `ready` (the cluster as clients see it, its table filled), `begun` (the directory that keeps the run), `event` (a line
+about a fault), `result` (the verdict), `failed` (one line for the user; the process then ends). It takes everything down when
+the socket ends (Locust has quit, or was killed) and on SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
 """
 
 from __future__ import annotations
 
+import math
+import random
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
 from loadtest._cluster import ClusterError, open_controlled_cluster
+from loadtest._control import Control
+from loadtest._drill import Drill, Proxies, client_view
+from loadtest._faults import Network
+from loadtest._proxy import Proxy, open_proxy
 from loadtest._scenario import Scenario
 from loadtest._table import fill_table
-from loadtest._wire import TrioChannel
+from loadtest._wire import Message, TrioChannel
 
 
 async def main(fd: int) -> None:
@@ -41,7 +50,8 @@ async def main(fd: int) -> None:
 async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_on_sigterm, nursery)
-        nursery.start_soon(_end_with_locust, channel, nursery)
+        send, messages = trio.open_memory_channel[Message](math.inf)
+        nursery.start_soon(_end_with_locust, channel, send, nursery)
         async with trio.open_nursery() as progress:
             lines, receive = trio.open_memory_channel[str](100)
             progress.start_soon(_send_progress, channel, receive)
@@ -54,13 +64,15 @@ async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
                     topology=scenario.cluster.topology,
                     replication=scenario.cluster.replication,
                     database=scenario.table.database,
+                    only_mariadb_can=[fault.name for fault in scenario.faults if fault.needs_mariadb],
                     progress=_into(lines),
                 ) as control,
             ):
                 _into(lines)(f"filling {scenario.table.database}.{scenario.table.name} with {scenario.table.rows:,} rows")
                 await fill_table(control, scenario)
-                await channel.send({"type": "ready", "cluster": control.cluster.to_dict()})
-                await trio.sleep_forever()
+                async with _open_proxies(control, scenario) as proxies:
+                    await channel.send({"type": "ready", "cluster": client_view(control.cluster, proxies).to_dict()})
+                    await _Runs(channel, control, proxies, scenario).serve(messages)
 
 
 def _into(lines: trio.MemorySendChannel[str]) -> Callable[[str], None]:
@@ -78,10 +90,64 @@ async def _send_progress(channel: TrioChannel, lines: trio.MemoryReceiveChannel[
         await channel.send({"type": "progress", "line": line})
 
 
-async def _end_with_locust(channel: TrioChannel, nursery: trio.Nursery) -> None:
-    while await channel.receive() is not None:
-        pass
+async def _end_with_locust(channel: TrioChannel, send: trio.MemorySendChannel[Message], nursery: trio.Nursery) -> None:
+    while (message := await channel.receive()) is not None:
+        send.send_nowait(message)
     nursery.cancel_scope.cancel()
+
+
+class _Runs:
+    """The runs on one set of servers, one after the other."""
+
+    def __init__(self, channel: TrioChannel, control: Control, proxies: Proxies, scenario: Scenario) -> None:
+        self._channel = channel
+        self._control = control
+        self._proxies = proxies
+        self._scenario = scenario
+        self._drill: Drill | None = None
+
+    async def serve(self, messages: trio.MemoryReceiveChannel[Message]) -> None:
+        """Until cancelled; a run that is on then is healed."""
+        async with trio.open_nursery() as nursery:
+            lines, receive = trio.open_memory_channel[str](1000)
+            nursery.start_soon(self._send_events, receive)
+            async for message in messages:
+                match message["type"]:
+                    case "begin":
+                        await self._begin(message["run"], _into(lines), nursery)
+                    case "worker" if self._drill is not None:
+                        self._drill.take_part(message["worker"])
+                    case "batch" if self._drill is not None:
+                        self._drill.count(message["worker"], message["batch"])
+                    case "finish" if self._drill is not None:
+                        drill, self._drill = self._drill, None
+                        await self._channel.send({"type": "result", "result": await drill.finish(message["lost"])})
+
+    async def _begin(self, run: int, tell: Callable[[str], None], nursery: trio.Nursery) -> None:
+        if self._drill is not None:  # Locust has not ended it: its faults must not strike the next run
+            await self._drill.abandon()
+        self._drill = drill = Drill(self._control, self._proxies, self._scenario, run, tell)
+        await drill.prepare(run)
+        nursery.start_soon(drill.put_faults)
+        await self._channel.send({"type": "begun", "directory": str(drill.directory.path)})
+
+    async def _send_events(self, lines: trio.MemoryReceiveChannel[str]) -> None:
+        async for line in lines:
+            await self._channel.send({"type": "event", "line": line})
+
+
+@asynccontextmanager
+async def _open_proxies(control: Control, scenario: Scenario) -> AsyncIterator[Proxies]:
+    """A proxy in front of every listener, when a fault of the scenario is in the network."""
+    async with AsyncExitStack() as stack:
+        proxies: dict[tuple[str, str], Proxy] = {}
+        if any(isinstance(fault, Network) for fault in scenario.faults):
+            for server in control.cluster.servers:
+                for listener, port in (("read", server.read_port), ("write", server.write_port)):
+                    rng = random.Random(f"{scenario.seed}/{server.name}/{listener}")
+                    proxy = await stack.enter_async_context(open_proxy(server.host, port, rng=rng))
+                    proxies[(server.name, listener)] = proxy
+        yield proxies
 
 
 async def _end_on_sigterm(nursery: trio.Nursery) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gevent.event import AsyncResult
+from gevent.timeout import Timeout
 
 from loadtest._child import Child, StartError, ending
 from loadtest._wire import Message
@@ -19,6 +20,12 @@ CLOSE_TIMEOUT = 20.0
 """Seconds for the servers to be taken down."""
 
 
+BEGIN_TIMEOUT = 120.0
+"""Seconds to read the table, of a run that is not the first."""
+FINISH_TIMEOUT = 600.0
+"""Seconds to heal, to let replicas catch up, to read everything back and to judge it."""
+
+
 class ControllerLink:
     """Starts the controller. `on_death` gets one line when it ends though nobody asked it to, after it was ready."""
 
@@ -26,6 +33,11 @@ class ControllerLink:
         self._on_death = on_death
         self._closing = False
         self._ready: AsyncResult = AsyncResult()
+        self._begun: AsyncResult = AsyncResult()
+        self._result: AsyncResult = AsyncResult()
+        self._running = False
+        self._reason = ""
+        """Why it ended, in its own words; or that it did."""
         self._child = Child("loadtest._controller", self._receive, self._end)
         self._child.send({"type": "open", "scenario": scenario})
 
@@ -33,6 +45,47 @@ class ControllerLink:
         """The cluster, as `Cluster.to_dict` gives it. Raises `StartError`."""
         cluster: dict[str, Any] = self._ready.get()
         return cluster
+
+    def begin(self, run: int) -> str:
+        """Begin a run: the faults' clock starts. Gives the directory that keeps the run. Raises `StartError`."""
+        if self._reason:
+            raise StartError(self._reason)
+        self._begun, self._result = AsyncResult(), AsyncResult()
+        self._running = True
+        self._child.send({"type": "begin", "run": run})
+        directory: str = self._wait(self._begun, BEGIN_TIMEOUT)
+        return directory
+
+    def count(self, worker: int, batch: dict[str, Any]) -> None:
+        """Statistics of the engine of a worker, for the verdict."""
+        if self._running:
+            self._child.send({"type": "batch", "worker": worker, "batch": batch})
+
+    @property
+    def running(self) -> bool:
+        """Whether a run is on."""
+        return self._running
+
+    def take_part(self, worker: int) -> None:
+        """A worker may write from now on."""
+        if self._running:
+            self._child.send({"type": "worker", "worker": worker})
+
+    def finish(self, lost: Sequence[int] = ()) -> dict[str, Any] | None:
+        """End the run, after its last batch: everything heals, and the verdict comes. `lost` are the workers that went away.
+        None when no run is on; raises `StartError` when there will be no verdict."""
+        if not self._running:
+            return None
+        self._running = False
+        self._child.send({"type": "finish", "lost": list(lost)})
+        result: dict[str, Any] = self._wait(self._result, FINISH_TIMEOUT)
+        return result
+
+    def _wait(self, answer: AsyncResult, seconds: float) -> Any:
+        try:
+            return answer.get(timeout=seconds)
+        except Timeout:
+            raise StartError(f"the controller of the servers did not answer within {seconds:g} s") from None
 
     def close(self) -> None:
         """Take the servers down and wait until they are."""
@@ -45,11 +98,21 @@ class ControllerLink:
                 logger.info(message["line"])
             case "ready":
                 self._ready.set(message["cluster"])
+            case "begun":
+                self._begun.set(message["directory"])
+            case "event":
+                logger.info(message["line"])
+            case "result":
+                self._result.set(message["result"])
             case "failed":
-                self._ready.set_exception(StartError(message["line"]))
+                self._reason = message["line"]  # it ends now, and `_end` tells
 
     def _end(self, code: int) -> None:
-        if not self._ready.ready():
-            self._ready.set_exception(StartError(f"the controller of the servers died: {ending(code)}"))
-        elif self._ready.successful() and not self._closing:
-            self._on_death(f"the controller of the servers died: {ending(code)}")
+        self._running = False
+        self._reason = self._reason or f"the controller of the servers died: {ending(code)}"
+        was_ready = self._ready.ready()
+        for answer in (self._ready, self._begun, self._result):
+            if not answer.ready():
+                answer.set_exception(StartError(self._reason))
+        if was_ready and not self._closing:
+            self._on_death(self._reason)

@@ -188,10 +188,11 @@ class _Setup:
     @asynccontextmanager
     async def open_manager(self) -> AsyncIterator[trio_hs.Manager]:
         readers = self.cluster.readers or (self.cluster.writer,)
-        writer = self.cluster.writer
+        # The standby refuses writes until it is promoted; the client moves over by itself then.
+        writers = [self.cluster.writer, *([self.cluster.standby] if self.cluster.standby else [])]
         async with trio_hs.open_manager(
             [trio_hs.Server("inet", server.host, server.read_port, secret=server.read_secret) for server in readers],
-            [trio_hs.Server("inet", writer.host, writer.write_port, secret=writer.write_secret)],
+            [[trio_hs.Server("inet", server.host, server.write_port, secret=server.write_secret)] for server in writers],
             timeout=TIMEOUT,
             write_databases=dict(self.cluster.write_databases),
         ) as hs:

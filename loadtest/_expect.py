@@ -118,7 +118,7 @@ class Recovery(Model):
     first_success: Seconds | None = None
     """Until every operation that failed has succeeded again once."""
     steady: Seconds | None = None
-    """Until no operation fails any more, and each carries at least half of what it did before the first fault."""
+    """Until no operation fails any more, and each carries at least a quarter of what it did before the first fault."""
 
 
 def _all_kinds(value: object) -> object:

@@ -68,6 +68,12 @@ def _add_group(parser: LocustArgumentParser) -> None:
         help=f"The servers to start, instead of the scenario's cluster.kind: {', '.join(CLUSTER_KINDS)}.",
         env_var="LOCUST_CLUSTER",
     )
+    group.add_argument(
+        "--explain",
+        action="store_true",
+        help="Say of every expectation how it was judged, not only of those that were missed.",
+        env_var="LOCUST_EXPLAIN",
+    )
 
 
 def _peek() -> argparse.Namespace:

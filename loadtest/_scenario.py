@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 from pydantic_core import ErrorDetails
 
 from loadtest._expect import Expect
+from loadtest._faults import FAULTS, AnyFault, replication_missing, unknown_target
 from loadtest._model import Model, Seconds, field_of, names_of
 from loadtest._yaml import Document, YamlMistake, parse
 
@@ -50,6 +51,14 @@ REPLICATIONS: tuple[Replication, ...] = get_args(Replication)
 
 class ScenarioError(Exception):
     """What is wrong with a scenario, one line per mistake; `str()` of it is what the user should read."""
+
+
+class PlacedError(ValueError):
+    """A mistake that shows only beside other keys, and the place where it is to be mended."""
+
+    def __init__(self, place: tuple[int | str, ...], message: str) -> None:
+        super().__init__(message)
+        self.place = place
 
 
 VERSION_WIDTH = 18
@@ -178,6 +187,8 @@ class Scenario(Model):
     mix: Mix
     keys: Keys = Keys()
     audit: Annotated[Audit, BeforeValidator(_switch)] = Audit()
+    faults: list[AnyFault] = Field(default=[])
+    """What goes wrong, and when."""
     expect: Expect = Expect()
     seed: int = Field(default=1, ge=0, le=2**63 - 1)
     """The same seed draws the same operations on the same keys."""
@@ -191,6 +202,14 @@ class Scenario(Model):
                 f"table.value_size must be {VERSION_WIDTH} or more in an audited run, where each value begins with its "
                 f"version, not {self.table.value_size}; or say `audit: false`"
             )
+        for number, fault in enumerate(self.faults):
+            if wrong := unknown_target(fault, self.cluster.readers, self.cluster.standby):
+                raise PlacedError(("faults", number, "target"), wrong)
+            if fault.at >= self.load.duration:
+                over = f"must be less than load.duration ({self.load.duration:g} s), or it never strikes"
+                raise PlacedError(("faults", number, "at"), over)
+            if wrong := replication_missing(fault, self.cluster.replication):
+                raise PlacedError(("faults", number, "fault"), wrong)
         if not self.audited and (needing := self.expect.needing_audit()):
             raise ValueError(f"expect.{needing[0]} needs the audit: leave `audit` out, or say `audit: true`")
         return self
@@ -239,10 +258,33 @@ def _report(name: str, line: int, path: Iterable[str | int], message: str) -> st
 
 
 def _explain(document: Document, detail: ErrorDetails) -> tuple[int, tuple[str, ...], str]:
-    path, line = document.locate(detail["loc"])
-    if detail["type"] == "missing":
-        return line, tuple(map(str, detail["loc"])), f"is missing; add it{_example(detail['loc'])}"
+    where = _place(detail["loc"])
+    error = detail.get("ctx", {}).get("error")
+    if isinstance(error, PlacedError):
+        where = error.place
+    path, line = document.locate(where)
+    match detail["type"]:
+        case "missing":
+            return line, tuple(map(str, where)), f"is missing; add it{_example(where)}"
+        case "union_tag_not_found":
+            return line, tuple(map(str, where)), f"needs a `fault`: one of {', '.join(FAULTS)}"
+        case "union_tag_invalid":
+            return document.locate((*where, "fault"))[1], tuple(map(str, (*where, "fault"))), _no_such_fault(detail["input"])
     return line, tuple(map(str, path)), _message(detail)
+
+
+def _place(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """A mistake's place in the file: pydantic also names the kind of fault that it has chosen."""
+    if len(location) > 2 and location[0] == "faults" and location[2] in FAULTS:
+        return (*location[:2], *location[3:])
+    return location
+
+
+def _no_such_fault(given: Any) -> str:
+    name = given.get("fault") if isinstance(given, dict) else given
+    meant = difflib.get_close_matches(str(name), list(FAULTS), n=1)
+    hint = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(FAULTS)}"
+    return f"no such fault: {_show(name)}; {hint}"
 
 
 def _message(detail: ErrorDetails) -> str:
@@ -254,6 +296,8 @@ def _message(detail: ErrorDetails) -> str:
             return _unknown_key(detail["loc"])
         case "value_error":
             return str(context["error"])
+        case "list_type":
+            return f"must be a list, {shown}"
         case "literal_error":
             return f"must be {context['expected']}, {shown}{_did_you_mean(given, context['expected'])}"
         case "greater_than":
@@ -296,7 +340,9 @@ def _show(value: object) -> str:
 
 def _unknown_key(path: tuple[int | str, ...]) -> str:
     model: Any = Scenario
-    for step in path[:-1]:
+    if len(path) > 2 and path[0] == "faults":
+        model, path = FAULTS[str(path[2])], path[2:]
+    for step in path[:-1] if model is Scenario else ():
         model = field_of(model, step).annotation
     known = names_of(model)
     what = "no such operation" if model is Mix else "unknown key"

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -23,11 +24,13 @@ from loadtest._batch import Batch
 from loadtest._child import StartError
 from loadtest._controller_link import ControllerLink
 from loadtest._engine_link import STOP_TIMEOUT, EngineLink
+from loadtest._judge import AUDIT_FAILED, INCONCLUSIVE
 from loadtest._options import chosen_scenario
 from loadtest._record import Record
+from loadtest._run_directory import RunDirectory
 from loadtest._scenario import Scenario
 from loadtest._statistics import merge
-from loadtest._summary import print_summary, progress_line
+from loadtest._summary import print_summary, print_verdict, progress_line
 
 __all__ = ["LocalSession", "MasterSession", "WorkerSession", "open_session"]
 
@@ -37,11 +40,15 @@ START_FAILED = 2
 INTERRUPTED = 130
 RUN_FAILED = 1
 
+_SEVERITY = [0, INCONCLUSIVE, RUN_FAILED, START_FAILED, AUDIT_FAILED]
+"""Of several runs, or of one that failed otherwise too, the exit code is the gravest."""
+
 PROGRESS_SECONDS = 5.0
 HELLO_SECONDS = 1.0
 ORPHAN_SECONDS = 0.5
 
 # Custom messages between master and workers.
+RUN = "trio_hs_run"
 HELLO = "trio_hs_hello"
 SETUP = "trio_hs_setup"
 DRAIN = "trio_hs_drain"
@@ -65,6 +72,11 @@ def open_session(environment: Environment) -> LocalSession | MasterSession | Wor
             raise AssertionError(f"no part for {other!r}")
 
 
+def history_path(directory: str | None, worker: int) -> str | None:
+    """Where the engine of a worker keeps what it did."""
+    return None if directory is None else str(RunDirectory(Path(directory)).history(worker))
+
+
 class _Reporting:
     """The side that shows results and owns the servers: alone or master."""
 
@@ -79,7 +91,11 @@ class _Reporting:
         """What has happened since the last line of progress."""
         self._shows_progress = bool(self._options.headless and self._options.only_summary)
         self._unseen = False
+        self._runs = 0
+        self._directory: str | None = None
+        self._result: dict[str, Any] | None = None
         self._quitting = BoundedSemaphore()
+        self._finishing = BoundedSemaphore()
         self._closed = False
         self._controller = ControllerLink(self._scenario.model_dump(mode="json"), self._fail)
         events: Any = environment.events  # Locust's events are not typed
@@ -139,8 +155,36 @@ class _Reporting:
 
     def _on_test_start(self, **_: Any) -> None:
         self._reset()
+        self._runs += 1
+        self._result = None
+        try:
+            self._directory = self._controller.begin(self._runs)
+        except StartError as error:
+            self._directory = None
+            self._fail(str(error))
         if self._shows_progress:
             self._runner.greenlet.spawn(self._show_progress)
+
+    def _finish(self) -> None:
+        """After the last batch of a run: what it comes to."""
+        # Of two shutdowns at once (see `_on_quit`) the second must not take the servers down under the first one's judging.
+        with self._finishing:
+            try:
+                result = self._controller.finish(self._lost())
+            except StartError as error:
+                self._fail(str(error))
+                return
+        if result is None:
+            return
+        self._result = result
+        code = result["exit_code"]
+        # What nobody expected anything of is left to Locust, which fails a run in which an operation failed.
+        if code or self._scenario.expect.model_fields_set:
+            self._environment.process_exit_code = max(self._environment.process_exit_code or 0, code, key=_SEVERITY.index)
+
+    def _lost(self) -> list[int]:
+        """The numbers of the workers that went away during the run."""
+        return []
 
     def _show_progress(self) -> None:
         begin = time.monotonic()
@@ -160,12 +204,14 @@ class _Reporting:
         self._drain()
 
     def _on_test_stop(self, **_: Any) -> None:
+        self._finish()
         if not self._options.headless:
             self._show_result()
 
     def _on_quitting(self, **_: Any) -> None:
         # After Ctrl-C the run is still on, and Locust decides its exit code next.
         self._drain()
+        self._finish()
         # Locust would now print its tables of whole milliseconds: noise beside the one that we print.
         logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
 
@@ -173,6 +219,7 @@ class _Reporting:
         # After SIGTERM Locust shuts down twice, in two greenlets. The one that began must end first: it ends the process.
         with self._quitting:
             if not self._closed:
+                self._finish()
                 self._show_result()
                 self._close()
                 self._closed = True
@@ -182,6 +229,8 @@ class _Reporting:
             self._unseen = False
             title = f"{self._scenario.name}: {self._record.seconds:.1f} s"
             print_summary(self._record, title, list(self._scenario.mix.weights()))
+            if self._result is not None and self._directory is not None:
+                print_verdict(self._result, self._directory, explain=self._options.explain)
             sys.stdout.flush()
 
 
@@ -203,11 +252,12 @@ class LocalSession(_Reporting):
 
     def _on_batch(self, batch: Batch) -> None:
         merge(batch, self._environment.stats)
+        self._controller.count(0, batch.to_wire())
         self._count(batch)
 
     def _on_test_start(self, **kwargs: Any) -> None:
         super()._on_test_start(**kwargs)
-        self.engine.start()
+        self.engine.start(history_path(self._directory, 0))
 
     def _drain(self) -> None:
         self.engine.stop()
@@ -221,6 +271,8 @@ class MasterSession(_Reporting):
         self._master: Any = runner
         self._setup: dict[str, Any] | None = None
         self._draining: set[str] = set()
+        self._taking_part: set[str] = set()
+        """The workers that may have written in this run and have not said that they have ended it."""
         self._drained = Event()
         runner.register_message(HELLO, self._on_hello)
         runner.register_message(DRAINED, self._on_drained)
@@ -239,11 +291,30 @@ class MasterSession(_Reporting):
             self._tell(msg.node_id)
 
     def _tell(self, worker: str) -> None:
+        self._take_part(worker)  # it carries load at once, when a run is on
         self._master.send_message(SETUP, {**(self._setup or {}), "worker": self._master.get_worker_index(worker)}, worker)
 
-    def _on_worker_report(self, data: dict[str, Any], **_: Any) -> None:
-        if data.get(REPORT):
-            self._count(Batch.from_wire(data[REPORT]))
+    def _on_test_start(self, **kwargs: Any) -> None:
+        super()._on_test_start(**kwargs)
+        self._taking_part.clear()
+        clients = self._master.clients
+        for worker in clients.ready + clients.spawning + clients.running:
+            self._take_part(worker.id)
+        # Before Locust tells them to start users: messages to a worker keep their order.
+        self._master.send_message(RUN, {"directory": self._directory})
+
+    def _take_part(self, worker: str) -> None:
+        if self._controller.running:
+            self._taking_part.add(worker)
+            self._controller.take_part(self._master.get_worker_index(worker))
+
+    def _lost(self) -> list[int]:
+        return sorted(self._master.get_worker_index(worker) for worker in self._taking_part)
+
+    def _on_worker_report(self, client_id: str, data: dict[str, Any], **_: Any) -> None:
+        for batch in data.get(REPORT) or ():
+            self._controller.count(self._master.get_worker_index(client_id), batch)
+            self._count(Batch.from_wire(batch))
 
     def _drain(self) -> None:
         self._draining = {worker.id for worker in self._master.clients.running + self._master.clients.spawning}
@@ -254,6 +325,7 @@ class MasterSession(_Reporting):
 
     def _on_drained(self, msg: Any, **_: Any) -> None:
         self._draining.discard(msg.node_id)
+        self._taking_part.discard(msg.node_id)
         if not self._draining:
             self._drained.set()
 
@@ -268,9 +340,12 @@ class WorkerSession:
     def __init__(self, environment: Environment, runner: WorkerRunner) -> None:
         self._environment = environment
         self._runner = runner
-        self._unreported: Batch | None = None
+        self._unreported: list[dict[str, Any]] = []
+        self._directory: str | None = None
+        self._worker = 0
         self.engine = EngineLink(self._on_batch, self._on_death)
         runner.register_message(SETUP, self._on_setup)
+        runner.register_message(RUN, self._on_run)
         runner.register_message(DRAIN, self._on_drain, concurrent=True)
         events: Any = environment.events  # Locust's events are not typed
         events.test_start.add_listener(self._on_test_start)
@@ -296,23 +371,24 @@ class WorkerSession:
         self.engine.close()
         os._exit(RUN_FAILED)
 
+    def _on_run(self, msg: Any, **_: Any) -> None:
+        self._directory = msg.data["directory"]
+
     def _on_setup(self, msg: Any, **_: Any) -> None:
+        self._worker = msg.data["worker"]
         if not self.engine.configured:
             self.engine.configure(msg.data["cluster"], msg.data["scenario"], msg.data["worker"])
 
     def _on_batch(self, batch: Batch) -> None:
         merge(batch, self._environment.stats)
-        if self._unreported is None:
-            self._unreported = batch
-        else:
-            self._unreported.add(batch)
+        # Each by itself: merged, they would not tell any more when within those seconds it was that something failed.
+        self._unreported.append(batch.to_wire())
 
     def _on_report(self, data: dict[str, Any], **_: Any) -> None:
-        batch, self._unreported = self._unreported, None
-        data[REPORT] = batch.to_wire() if batch is not None else None
+        data[REPORT], self._unreported = self._unreported, []
 
     def _on_test_start(self, **_: Any) -> None:
-        self.engine.start()
+        self.engine.start(history_path(self._directory, self._worker))
 
     def _on_test_stopping(self, **_: Any) -> None:
         self.engine.stop()
@@ -324,7 +400,7 @@ class WorkerSession:
 
     def _on_quitting(self, **_: Any) -> None:
         self.engine.stop()
-        if self._unreported is not None:
+        if self._unreported:
             self._report_now()
 
     def _report_now(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -10,12 +12,14 @@ from rich.text import Text
 from loadtest._batch import Batch
 from loadtest._record import Latencies, OperationRecord, Record
 
-__all__ = ["print_summary", "progress_line"]
+__all__ = ["print_summary", "print_verdict", "progress_line"]
 
 PERCENTILES = (50.0, 95.0, 99.0, 99.9)
 WIDTH = 110
 """Columns where the output is no terminal."""
 MAX_ERRORS = 20
+MAX_FINDINGS = 5
+"""Of each check of the audit; the rest is in the kept result."""
 
 
 def print_summary(record: Record, title: str, order: list[str], console: Console | None = None) -> None:
@@ -58,6 +62,30 @@ def _latencies(latencies: Latencies) -> list[str]:
     if not latencies.count:
         return ["-"] * (len(PERCENTILES) + 1)
     return [f"{us / 1000:.3f}" for us in (*map(latencies.percentile, PERCENTILES), latencies.max)]
+
+
+_SIGNS = {"pass": ("pass", "green"), "miss": ("MISS", "bold red"), "unknown": ("UNKNOWN", "bold yellow")}
+
+
+def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, console: Console | None = None) -> None:
+    """Print what a run came to: the verdict, and the expectations that did not hold (all of them with `explain`)."""
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    for judged in result["expectations"]:
+        word, style = _SIGNS[judged["result"]]
+        if explain or word != "pass":
+            table.add_row(Text(word, style=style), judged["name"], judged["line"])
+    if table.row_count:
+        console.print(table)
+    for name, check in (result["audit"] or {}).items():
+        if check["verdict"] == "false":
+            for finding in check["findings"][:MAX_FINDINGS]:
+                console.print(Text(f"  {name}: {finding['line']}", style="red"))
+    code = result["exit_code"]
+    console.print(Text(f"verdict: {result['verdict']}", style="bold green" if code == 0 else "bold red"))
+    console.print(f"kept in {directory}", soft_wrap=True)
 
 
 def _print_errors(record: Record, names: list[str], console: Console) -> None:

@@ -56,10 +56,11 @@ class Locust:
             arguments += ("--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port)
         name, _, value = self._mark.partition("=")
         environment |= {name: value, "TMPDIR": str(self.temporary), **(env or {})}
+        self.environment = environment
         with self.out.open("w") as out, self.err.open("w") as err:
             self.process = subprocess.Popen(
-                [*wrapper, sys.executable, "-m", "locust", "-f", "loadtest/", *arguments],
-                cwd=ROOT,
+                [*wrapper, sys.executable, "-m", "locust", "-f", str(ROOT / "loadtest"), *arguments],
+                cwd=self.directory,  # where it keeps its runs
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -84,6 +85,12 @@ class Locust:
     @property
     def stdout(self) -> str:
         return self.out.read_text()
+
+    @property
+    def run(self) -> Path:
+        """The directory of the only run that it has kept."""
+        (run,) = (self.directory / "runs").iterdir()
+        return run
 
     @property
     def stderr(self) -> str:

@@ -1,0 +1,286 @@
+"""One run on servers that are up: its faults, its history, and at the end what was left of every write, judged and kept."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import time
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import trio
+
+from loadtest._audit import Audit, audit
+from loadtest._cluster import Cluster, ClusterError
+from loadtest._control import Control
+from loadtest._final import FinalState, FinalStateError, write_final_state
+from loadtest._history import History, HistoryError, HistoryWriter, fault_windows
+from loadtest._judge import Judged, Judgement, Result, judge
+from loadtest._nemesis import Event, Nemesis
+from loadtest._proxy import Proxy
+from loadtest._run_directory import CONTROLLER, RunDirectory
+from loadtest._scenario import Scenario
+from loadtest._table import load_table
+from loadtest._timeline import unix_faults
+from loadtest._workload import version_of
+
+__all__ = ["Drill", "client_view", "judge_run"]
+
+logger = logging.getLogger("loadtest.drill")
+
+SETTLE_SECONDS = 60.0
+"""What replicas may take to catch up before they are read back."""
+PAGE_ROWS = 10_000
+
+Proxies = Mapping[tuple[str, str], Proxy]
+
+
+def client_view(cluster: Cluster, proxies: Proxies) -> Cluster:
+    """The cluster as clients are to see it: behind the proxies, where there are any."""
+    servers = tuple(
+        replace(
+            server,
+            read_port=proxies[(server.name, "read")].port,
+            write_port=proxies[(server.name, "write")].port,
+        )
+        if (server.name, "read") in proxies
+        else server
+        for server in cluster.servers
+    )
+    return replace(cluster, servers=servers)
+
+
+class Drill:
+    """A run from its first operation to its verdict.
+
+    Args:
+      control: the servers.
+      proxies: in front of them, where the scenario disturbs the network.
+      run: its number on these servers, from 1.
+      tell: gets a line for the user now and then.
+    """
+
+    def __init__(self, control: Control, proxies: Proxies, scenario: Scenario, run: int, tell: Callable[[str], None]) -> None:
+        self.directory = RunDirectory.create(scenario)
+        self._control = control
+        self._scenario = scenario
+        self._tell = tell
+        self._workers: set[int] = set()
+        self._history = HistoryWriter(self.directory.history(CONTROLLER), worker=CONTROLLER, run=run)
+        table = scenario.table
+        rng = random.Random(f"{scenario.seed}/{run}/faults")
+        self._nemesis = Nemesis(control, proxies, (table.database, table.name), scenario.faults, rng, self._on_event)
+        self._scope = trio.CancelScope()
+        self._healed = trio.Event()
+
+    async def prepare(self, run: int) -> None:
+        """Before the first operation. Raises `ClusterError`."""
+        if run > 1 and self._scenario.audited:
+            # What replicas have still to apply of the run before must not count as staleness of this one.
+            await self._settle()
+            await self._read_back(self._control.primary, self.directory.before)
+
+    async def put_faults(self) -> None:
+        """Carry out the schedule until `finish`; then everything is healed."""
+        try:
+            with self._scope:
+                await self._nemesis.run(math.inf)
+        finally:
+            self._healed.set()
+
+    def take_part(self, worker: int) -> None:
+        """A worker may have written from now on, whether or not it ever reports: so its history must be there."""
+        self._workers.add(worker)
+
+    def count(self, worker: int, batch: Mapping[str, Any]) -> None:
+        """A batch of an engine."""
+        self._workers.add(worker)
+        self.directory.add_batch(batch)
+
+    async def abandon(self) -> None:
+        """End it without a verdict: heal, and close its files."""
+        self._scope.cancel()
+        await self._healed.wait()
+        self._history.close()
+
+    async def finish(self, lost: Sequence[int] = ()) -> dict[str, Any]:
+        """After the last operation: heal, read back, judge; gives what `result.json` holds.
+
+        `lost` are the workers that went away during the run.
+        """
+        if any(event.end is None for event in self._nemesis.events):
+            self._tell("healing")
+        await self.abandon()
+        unread = await self._read_all_back() if self._scenario.audited else []
+        self._tell("judging")
+        result = await trio.to_thread.run_sync(
+            lambda: judge_run(self.directory, workers=self._workers, lost=lost, troubles=[*self._troubles(), *unread])
+        )
+        result["faults"] = [vars(event) for event in self._nemesis.events]
+        result["primary"] = self._control.primary
+        self.directory.write_result(result)
+        return result
+
+    def _troubles(self) -> list[str]:
+        failed = [f"{event.fault} {event.server}: {event.error}" for event in self._nemesis.events if event.error]
+        return failed + self._nemesis.never_struck()
+
+    def _on_event(self, event: Event) -> None:
+        name = f"{event.fault} {event.server}"
+        details = {"number": event.number, "note": event.note, "error": event.error}
+        if event.error:
+            self._history.event("fault-failed", name, **details)
+            if event.struck is None:
+                self._history.event("fault-ended", name, **details)
+            self._tell(f"fault failed: {name}: {event.error}")
+        elif event.end is not None:
+            self._history.event("fault-ended", name, **details)
+            self._tell(f"fault over: {name}{f' ({event.note})' if event.note else ''}")
+        elif event.struck is None:
+            self._history.event("fault-started", name, **details)
+            self._tell(f"fault: {name}")
+        if event.fault == "promote" and event.end is not None and not event.error:
+            self._history.event("promotion", event.server)
+
+    # ---- reading back
+
+    async def _read_all_back(self) -> list[str]:
+        """Every server's rows into their files; gives what is wrong, in words."""
+        troubles = []
+        await self._settle()
+        primary = self._control.primary
+        for server in self._control.cluster.servers:
+            if server.name == primary or self._reads_replicas:
+                self._tell(f"reading back {server.name}")
+                try:
+                    await self._read_back(server.name, self.directory.final(server.name))
+                except ClusterError as error:
+                    troubles.append(f"{server.name} was not read back: {error}")
+        (self.directory.path / "primary").write_text(primary)
+        return troubles
+
+    async def _settle(self) -> None:
+        try:
+            await self._control.wait_replicated(SETTLE_SECONDS)
+        except ClusterError as error:
+            self._tell(f"replicas have not caught up: {error}")
+
+    @property
+    def _reads_replicas(self) -> bool:
+        return self._scenario.expect.replicas_agree
+
+    async def _read_back(self, name: str, path: Any) -> None:
+        found = array("q")  # 24 bytes a row: there may be millions
+        after: int | None = None
+        table = load_table(self._scenario)
+        while page := await self._control.read_rows(name, table, after=after, limit=PAGE_ROWS):
+            for key, _, n, payload in page:
+                found.extend((int(key or 0), version_of(str(payload)), int(n or 0)))
+            after = found[-3]
+        rows = zip(found[::3], found[1::3], found[2::3], strict=True)
+        await trio.to_thread.run_sync(write_final_state, path, rows)
+
+
+def judge_run(
+    directory: RunDirectory,
+    *,
+    workers: set[int] | None = None,
+    lost: Sequence[int] | None = None,
+    troubles: list[str] | None = None,
+) -> dict[str, Any]:
+    """Judge a kept run; blocking. Gives what goes into `result.json`.
+
+    `workers` are those that took part, `lost` those that went away during the run, and `troubles` what else makes the run show
+    less than it should: faults that did not strike, servers that were not read. None takes each as it was found at the run's
+    end; a run that did not come to its end has none of them, but then it has no final state either.
+    """
+    scenario = directory.scenario()
+    found_before = directory.result() or {}
+    if workers is None and found_before.get("workers") is not None:
+        workers = set(found_before["workers"])
+    if lost is None:
+        lost = found_before.get("lost_workers", ())
+    kept = troubles if troubles is not None else list(found_before.get("troubles", ()))
+    histories, unreadable = _histories(directory)
+    unreadable += [f"worker {worker} was lost during the run" for worker in lost]
+    found: Audit | None = None
+    if scenario.audited:
+        found = audit(
+            histories,
+            _final(directory),
+            loaded=scenario.table.rows,
+            workers=workers,
+            replicas=list(_replicas(directory)),
+            before=_state(directory.before, "before"),
+            staleness=scenario.expect.staleness or 0.0,
+            unreadable=unreadable,
+        )
+        windows = found.faults
+    else:
+        windows = _windows(histories)
+    header = histories[0].header if histories else None
+    faults = unix_faults(windows, header) if header is not None else []
+    judgement = judge(scenario.expect, directory.batches(), faults, found, audited=scenario.audited)
+    judged = [Judged("faults", Result.UNKNOWN, None, None, trouble) for trouble in kept]
+    judged += [
+        Judged("workers", Result.UNKNOWN, None, None, f"worker {worker} was lost during the run: what it did last is not known")
+        for worker in lost
+    ]
+    judgement = Judgement([*judged, *judgement.judged])
+    return {
+        **judgement.to_dict(),
+        "scenario": scenario.name,
+        "audit": found.to_dict() if found is not None else None,
+        "troubles": kept,
+        "workers": None if workers is None else sorted(workers),
+        "lost_workers": list(lost),
+        "judged_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _histories(directory: RunDirectory) -> tuple[list[History], list[str]]:
+    histories, unreadable = [], []
+    for path in directory.histories():
+        try:
+            histories.append(History(path))
+        except HistoryError as error:
+            unreadable.append(str(error))
+    return histories, unreadable
+
+
+def _windows(histories: list[History]) -> Any:
+    for history in histories:
+        for _ in history.records():  # the events are known when it has been read
+            pass
+    return fault_windows(event for history in histories for event in history.events)
+
+
+def _primary(directory: RunDirectory) -> str:
+    try:
+        return (directory.path / "primary").read_text()
+    except FileNotFoundError:
+        return "writer"
+
+
+def _state(path: Any, server: str) -> FinalState | None:
+    try:
+        return FinalState(path, server) if path.exists() else None
+    except FinalStateError as error:
+        logger.error("%s", error)
+        return None
+
+
+def _final(directory: RunDirectory) -> FinalState | None:
+    primary = _primary(directory)
+    return _state(directory.final(primary), primary)
+
+
+def _replicas(directory: RunDirectory) -> Iterator[FinalState]:
+    for path in sorted(directory.path.glob("final-*.bin")):
+        name = path.stem.removeprefix("final-")
+        state = _state(path, name) if name != _primary(directory) else None
+        if state is not None:
+            yield state

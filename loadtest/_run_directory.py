@@ -1,0 +1,105 @@
+"""Where a run is kept, so that it can be judged again: `runs/<time>-<scenario>/`.
+
+scenario.yaml      what was run, with what the command line changed
+history-N.bin      what worker N did; history-controller.bin has the faults
+batches.bin        the statistics of all engines, as they came
+before.bin         what the primary held before, in a run that was not the first on its servers
+final-NAME.bin     what each server held at the end
+result.json        the verdict
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import yaml
+
+from loadtest._batch import Batch
+from loadtest._scenario import Scenario, load_scenario
+
+__all__ = ["RunDirectory", "RunDirectoryError"]
+
+BASE = Path("runs")
+CONTROLLER = -1
+
+
+class RunDirectoryError(Exception):
+    """There is no run to be read there; one line for the user."""
+
+
+class RunDirectory:
+    """The files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, scenario: Scenario, base: Path = BASE) -> RunDirectory:
+        """A new directory. Raises OSError."""
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", scenario.name).strip("-.") or "run"
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        base.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 1000):
+            path = base / (f"{stamp}-{name}" if number == 1 else f"{stamp}-{name}-{number}")
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            kept = scenario.model_dump(mode="json", by_alias=True, exclude_unset=True)
+            (path / "scenario.yaml").write_text(yaml.safe_dump(kept, sort_keys=False))
+            return cls(path.absolute())
+        raise FileExistsError(f"{base} has a thousand runs of this second")
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """One that is there. Raises `RunDirectoryError`."""
+        if not (path / "scenario.yaml").is_file():
+            raise RunDirectoryError(f"{path}: is no kept run (it has no scenario.yaml)")
+        return cls(path)
+
+    def scenario(self) -> Scenario:
+        """What was run. Raises ScenarioError."""
+        return load_scenario(self.path / "scenario.yaml")
+
+    def history(self, worker: int) -> Path:
+        return self.path / f"history-{'controller' if worker == CONTROLLER else worker}.bin"
+
+    def histories(self) -> list[Path]:
+        return sorted(self.path.glob("history-*.bin"))
+
+    def final(self, server: str) -> Path:
+        return self.path / f"final-{server}.bin"
+
+    @property
+    def before(self) -> Path:
+        return self.path / "before.bin"
+
+    def add_batch(self, batch: Mapping[str, Any]) -> None:
+        """Keep a batch as it came over the wire."""
+        with (self.path / "batches.bin").open("ab") as file:
+            file.write(msgpack.packb(batch))
+
+    def batches(self) -> Iterator[Batch]:
+        try:
+            with (self.path / "batches.bin").open("rb") as file:
+                for data in msgpack.Unpacker(file, strict_map_key=False):
+                    yield Batch.from_wire(data)
+        except FileNotFoundError:
+            return
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        (self.path / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+
+    def result(self) -> dict[str, Any] | None:
+        """The verdict that was given, if one was."""
+        try:
+            result: dict[str, Any] = json.loads((self.path / "result.json").read_text())
+        except FileNotFoundError:
+            return None
+        return result

@@ -1,0 +1,47 @@
+"""The drills that are shipped in `scenarios/`: what each says of its own verdict, and a shorter form of each for tests."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from loadtest._model import seconds
+from tests.loadtest.locust_process import ROOT
+
+VERDICTS = {
+    "pass": 0,
+    "expectation missed (exit code 1)": 1,
+    "audit failed (exit code 3)": 3,
+    "inconclusive (exit code 4)": 4,
+}
+
+
+def path_of(drill: str) -> Path:
+    return ROOT / "scenarios" / f"{drill}.yaml"
+
+
+def drills() -> list[str]:
+    """The scenarios in which something goes wrong."""
+    return [path.stem for path in sorted((ROOT / "scenarios").glob("*.yaml")) if "faults" in yaml.safe_load(path.read_text())]
+
+
+def stated_exit_code(drill: str) -> int:
+    """What the comment at the beginning says. Raises KeyError when it says nothing of the kind."""
+    (stated,) = re.findall(r"^# verdict: (.*)$", path_of(drill).read_text(), re.MULTILINE) or [""]
+    return VERDICTS[stated]
+
+
+def shortened(drill: str, factor: float) -> str:
+    """The same drill in a fraction of its time, with fewer users and rows."""
+    scenario: dict[str, Any] = yaml.safe_load(path_of(drill).read_text())
+    scenario["load"]["duration"] = seconds(scenario["load"]["duration"]) * factor  # type: ignore[operator]
+    scenario["load"]["users"] = 8
+    scenario["table"] = {"rows": 500}
+    for fault in scenario["faults"]:
+        for key in ("at", "for"):
+            if key in fault:
+                fault[key] = seconds(fault[key]) * factor  # type: ignore[operator]
+    return yaml.safe_dump(scenario)

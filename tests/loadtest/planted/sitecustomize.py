@@ -1,0 +1,66 @@
+"""Defects for the audit to find. Python imports a module of this name by itself where this directory is in PYTHONPATH; what it does
+depends on which process it is. The keys of the rows that it spoils go to the files `forgotten`, `doubled` and `retried` of the
+directory PLANTED."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+EVERY = 40
+
+
+def note(name: str, key: object) -> None:
+    with (Path(os.environ["PLANTED"]) / name).open("a") as file:
+        file.write(f"{key}\n")
+
+
+def plant_in_server() -> None:
+    """It forgets every so many inserts that it acknowledges, and counts every so many increments twice."""
+    from trio_hs.testing import _session
+
+    insert, counted = _session.Session._insert, _session._counted
+    inserts, increments = itertools.count(1), itertools.count(1)
+
+    def forgetful_insert(self: Any, statement: Any, values: list[bytes | None]) -> bytes:
+        if next(inserts) % EVERY:
+            return insert(self, statement, values)
+        note("forgotten", int(values[0] or b""))
+        return b"0\t1\n"
+
+    def doubled(statement: Any, row: Any, values: Sequence[bytes | None], sign: int) -> Any:
+        once = counted(statement, row, values, sign)
+        if once is None or next(increments) % EVERY:
+            return once
+        note("doubled", int(row[0]))
+        return counted(statement, once, values, sign)
+
+    _session.Session._insert = forgetful_insert  # type: ignore[method-assign]
+    _session._counted = doubled
+
+
+def plant_in_client() -> None:
+    """It asks again when it does not know whether an increment was carried out."""
+    import trio_hs
+
+    incr = trio_hs.Table.incr
+
+    async def insistent_incr(self: Any, operation: str, values: Sequence[Any], step: Sequence[Any]) -> Any:
+        try:
+            return await incr(self, operation, values, step)
+        except trio_hs.ConnectionError as error:
+            if not error.maybe_applied:
+                raise
+            note("retried", values[0])
+            return await incr(self, operation, values, step)
+
+    trio_hs.Table.incr = insistent_incr  # type: ignore[method-assign, assignment]
+
+
+for module, plant in (("trio_hs.testing", plant_in_server), ("loadtest._engine", plant_in_client)):
+    if os.environ.get("PLANT_IN") == module and module in sys.orig_argv:
+        plant()

@@ -1,0 +1,242 @@
+"""Drills from the scenario to the exit code, with Locust as users run it: shorter forms of those that are shipped."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from loadtest._drill import judge_run
+from loadtest._history import History, Operation
+from loadtest._run_directory import RunDirectory
+from tests.loadtest.drills import path_of, shortened, stated_exit_code
+from tests.loadtest.locust_process import ROOT, Locust, free_port
+from tests.loadtest.test_web import WebUi
+
+HEADLESS = ("--headless", "--only-summary", "--explain")
+
+
+def result_of(locust: Locust) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((locust.run / "result.json").read_text())
+    return result
+
+
+def judged(result: dict[str, Any]) -> dict[str, str]:
+    return {one["name"]: one["result"] for one in result["expectations"]}
+
+
+def assert_stated_verdict(drill: str, kind: str, factor: float) -> None:
+    with Locust(*HEADLESS, "--cluster", kind, scenario=shortened(drill, factor)) as locust:
+        code = locust.finish(100)
+        assert code == stated_exit_code(drill), locust.describe()
+        result = result_of(locust)
+        assert result["exit_code"] == code
+        assert result["troubles"] == []
+        assert {event["fault"] for event in result["faults"]} == {f["fault"] for f in scenario_of(locust)["faults"]}
+        for event in result["faults"]:
+            assert event["start"] <= event["struck"] <= event["end"], event
+        assert "\nverdict: " in locust.stdout
+        assert f"kept in {locust.run}" in locust.stdout
+        assert "Traceback" not in locust.stderr, locust.describe()
+
+
+def scenario_of(locust: Locust) -> dict[str, Any]:
+    scenario: dict[str, Any] = yaml.safe_load((locust.run / "scenario.yaml").read_text())
+    return scenario
+
+
+# A rejoin starts a server, which must have ended when the run does: less than half of the time is too little for that.
+@pytest.mark.parametrize(
+    "drill, factor",
+    [
+        ("reader-failover", 0.3),
+        ("reader-pause", 0.3),
+        ("reader-partition", 0.3),
+        ("reply-loss", 0.3),
+        ("writer-kill-plain", 0.3),
+        ("writer-kill-semisync", 0.6),
+    ],
+)
+def test_a_drill_gives_its_stated_verdict(drill: str, factor: float) -> None:
+    assert_stated_verdict(drill, "embedded", factor)
+
+
+@pytest.mark.mariadb
+@pytest.mark.parametrize("drill", ["reader-failover", "writer-kill-semisync", "writer-kill-plain"])
+def test_a_drill_gives_its_stated_verdict_on_mariadb(drill: str) -> None:
+    assert_stated_verdict(drill, "mariadb", 0.5)
+
+
+def test_what_only_mariadb_can_is_refused_before_anything_starts() -> None:
+    with Locust(*HEADLESS, "--cluster", "embedded", "--scenario", str(path_of("alter-table")), scenario=None) as locust:
+        assert locust.finish() == 2, locust.describe()
+        assert "starting" not in locust.stderr.replace("Starting Locust", ""), locust.describe()
+        (line,) = [line for line in locust.stderr.splitlines() if not line.startswith("[")]
+        assert line == "embedded servers cannot do alter-table: use cluster kind mariadb"
+        assert not (locust.directory / "runs").exists()
+
+
+PAUSED = """\
+name: paused
+cluster: {readers: 2, kind: embedded}
+table: {rows: 500}
+load: {users: 8, duration: 60s}
+mix: {get: 60, insert: 20, incr: 20}
+faults:
+  - {fault: pause, target: reader-1, at: 1s}
+  - {fault: lag, target: reader-2, seconds: 1, at: 1s}
+expect: {lost: 0, applied_twice: 0}
+"""
+
+
+def stopped(locust: Locust) -> list[int]:
+    """Its processes that SIGSTOP has stopped."""
+    found = []
+    for pid in locust.processes():
+        try:
+            if re.search(r"^State:\s+T", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE):
+                found.append(pid)
+        except OSError:
+            pass  # it has just ended
+    return found
+
+
+def wait_for_the_pause(locust: Locust) -> None:
+    locust.wait_for("fault: pause reader-1")
+    locust.wait_until(lambda: len(stopped(locust)) == 1, "nobody is paused")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_drill_that_is_interrupted_heals_and_is_judged(signum: signal.Signals) -> None:
+    with Locust(*HEADLESS, scenario=PAUSED) as locust:
+        wait_for_the_pause(locust)
+        if signum == signal.SIGINT:
+            os.killpg(locust.process.pid, signum)  # as a terminal does
+        else:
+            os.kill(locust.process.pid, signum)
+        assert locust.finish() == 0, locust.describe()
+        assert "fault over: pause reader-1" in locust.stderr
+        assert "verdict: pass" in locust.stdout, locust.describe()
+        result = result_of(locust)
+        assert judged(result) == dict.fromkeys(["lost", "applied_twice", "unexpected", "counters"], "pass")
+
+
+def test_a_drill_that_ends_before_its_fault_has_shown_nothing() -> None:
+    scenario = PAUSED.replace("target: reader-1, at: 1s", "target: reader-1, at: 50s")
+    with Locust(*HEADLESS, "-t", "3s", scenario=scenario) as locust:
+        assert locust.finish() == 4, locust.describe()
+        assert "pause reader-1 never struck: the run ended before 50 s" in " ".join(locust.stdout.split())
+
+
+@pytest.mark.parametrize("victim", ["locust", "controller"])
+def test_a_drill_that_is_killed_leaves_nothing_and_can_still_be_judged(victim: str) -> None:
+    with Locust(*HEADLESS, scenario=PAUSED) as locust:
+        wait_for_the_pause(locust)
+        if victim == "locust":
+            locust.process.kill()
+        else:
+            os.kill(locust.processes("loadtest._controller")[0], signal.SIGKILL)
+        locust.wait_until(lambda: not locust.processes(), "processes are left")
+        assert locust.process.wait(1) == (-signal.SIGKILL if victim == "locust" else 1)
+        result = judge_run(RunDirectory.open(locust.run))
+        assert result["exit_code"] == 4
+        assert judged(result)["lost"] == "unknown"
+        assert "the primary was not read back" in str(result["expectations"])
+
+
+def test_a_second_run_in_the_web_ui_is_judged_by_what_the_first_has_left() -> None:
+    port = free_port()
+    scenario = shortened("writer-kill-semisync", 0.3).replace("duration: 5.4", "duration: 60.0")
+    with Locust("--web-host", "127.0.0.1", "--web-port", str(port), "--cluster", "embedded", scenario=scenario) as locust:
+        web = WebUi(locust, port)
+        locust.wait_until(web.answers, "the web UI does not answer", 30)
+        for number in (1, 2):
+            web.fetch("/swarm", user_count=8, spawn_rate=100)
+            over = (
+                "fault over: rejoin writer" if number == 1 else "fault failed: promote standby: standby is the primary already"
+            )
+            locust.wait_for(over)
+            before = web.count("incr")
+            locust.wait_until(lambda before=before: web.count("incr") > before + 20, "no writes")  # type: ignore[misc]
+            web.fetch("/stop")
+            locust.wait_until(lambda n=number: locust.stdout.count("verdict: ") == n, "no verdict")  # type: ignore[misc]
+        first, second = (RunDirectory(path) for path in sorted((locust.directory / "runs").iterdir()))
+        results = [json.loads((run.path / "result.json").read_text()) for run in (first, second)]
+        assert results[0]["exit_code"] == 0, locust.describe()
+        assert [run.before.exists() for run in (first, second)] == [False, True]
+        # The second finds a cluster that has failed over: what the schedule asks for is impossible there, and no write suffers.
+        assert results[1]["exit_code"] == 4, locust.describe()
+        assert {check["verdict"] for name, check in results[1]["audit"].items() if name in ("lost", "counters")} == {"true"}
+        locust.process.terminate()
+        assert locust.finish() == 4, locust.describe()
+
+
+def writes_by_worker(run: Path) -> dict[int, int]:
+    histories = [History(path) for path in RunDirectory(run).histories()]
+    return {
+        history.header.worker: sum(record.operation in (Operation.INSERT, Operation.INCR) for record in history.records())
+        for history in histories
+        if history.header.worker >= 0
+    }
+
+
+def test_the_writes_of_all_worker_processes_are_audited() -> None:
+    scenario = shortened("reader-failover", 0.3)
+    with Locust(*HEADLESS, "--cluster", "embedded", "--processes", "2", scenario=scenario) as locust:
+        assert locust.finish(100) == 0, locust.describe()
+        assert result_of(locust)["workers"] == [0, 1]
+        writes = writes_by_worker(locust.run)
+        assert set(writes) == {0, 1}
+        assert all(writes.values())
+        assert "Traceback" not in locust.stderr, locust.describe()
+
+
+@contextmanager
+def worker_of(locust: Locust, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that somebody starts beside the master, as on another terminal."""
+    command = [sys.executable, "-m", "locust", "-f", str(ROOT / "loadtest"), "--worker", "--master-port", str(port)]
+    with (locust.directory / "worker.log").open("ab") as log:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=locust.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("what", ["all stay", "one dies", "one comes late"])
+def test_workers_started_by_hand(what: str) -> None:
+    port = free_port()
+    scenario = shortened("reader-failover", 0.5)
+    arguments = ["--master", "--expect-workers", "2", "--master-bind-host", "127.0.0.1", "--master-bind-port", str(port)]
+    with Locust(*HEADLESS, "--cluster", "embedded", *arguments, scenario=scenario) as locust, ExitStack() as stack:
+        workers = [stack.enter_context(worker_of(locust, port)) for _ in range(2)]
+        locust.wait_for("fault: kill")
+        if what == "one dies":
+            workers[0].kill()
+        elif what == "one comes late":
+            stack.enter_context(worker_of(locust, port))
+        code = locust.process.wait(60)
+        log = locust.describe() + (locust.directory / "worker.log").read_text()
+        result = result_of(locust)
+        if what == "all stay":
+            assert code == 0, log
+            assert result["workers"] == [0, 1], log
+            assert all(writes_by_worker(locust.run).values())
+        else:
+            assert code == 4, log
+            assert judged(result)["lost"] == "unknown", log
+            assert judged(result)["applied_twice"] == "unknown", log
+            assert (result["lost_workers"] != []) == (what == "one dies"), log

@@ -1,0 +1,119 @@
+"""When faults strike and heal, and whom: the schedule of a scenario, without servers."""
+
+from __future__ import annotations
+
+import math
+import random
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from loadtest._faults import FAULTS, Fault, resolve, timeline
+from loadtest._scenario import Scenario, ScenarioError, parse_scenario
+
+SERVERS = ["writer", "standby", "reader-1", "reader-2", "reader-3"]
+
+
+def schedule(*faults: dict[str, Any], **cluster: Any) -> list[Fault]:
+    cluster = {"readers": 3, "standby": True, **cluster}
+    given = {"name": "x", "mix": {"get": 1}, "cluster": cluster, "load": {"duration": 1000.0}, "faults": list(faults)}
+    return list(Scenario.model_validate(given).faults)
+
+
+def moments(faults: list[Fault], duration: float) -> list[tuple[float, int, int, bool]]:
+    return [(m.at, m.number, m.occurrence, m.heals) for m in timeline(faults, duration)]
+
+
+def test_a_fault_strikes_and_heals_once() -> None:
+    faults = schedule({"fault": "kill", "target": "writer", "at": 2.0, "for": 3.0})
+    assert moments(faults, 10) == [(2, 0, 0, False), (5, 0, 0, True)]
+
+
+def test_without_for_it_lasts_until_the_end() -> None:
+    faults = schedule({"fault": "kill", "target": "writer", "at": 2.0})
+    assert moments(faults, 10) == [(2, 0, 0, False)]
+
+
+def test_what_comes_after_the_end_does_not_come() -> None:
+    faults = schedule(
+        {"fault": "kill", "target": "writer", "at": 10.0}, {"fault": "pause", "target": "writer", "at": 8.0, "for": 2.0}
+    )
+    assert moments(faults, 10) == [(8, 1, 0, False)]
+
+
+def test_every_repeats_until_the_end() -> None:
+    faults = schedule({"fault": "pause", "target": "reader-1", "at": 1.0, "for": 1.0, "every": 3.0})
+    assert [(at, occurrence, heals) for at, _, occurrence, heals in moments(faults, 8)] == [
+        (1, 0, False),
+        (2, 0, True),
+        (4, 1, False),
+        (5, 1, True),
+        (7, 2, False),
+    ]
+
+
+def test_a_run_without_an_end_repeats_without_an_end() -> None:
+    """The controller does not know when a run in the web UI ends."""
+    faults = schedule(
+        {"fault": "restart", "target": "writer", "at": 1.0, "every": 10.0}, {"fault": "pause", "target": "writer", "at": 5.0}
+    )
+    assert [m.at for m in islice(timeline(faults, math.inf), 4)] == [1, 5, 11, 21]
+
+
+def test_at_one_moment_healing_comes_first() -> None:
+    faults = schedule(
+        {"fault": "kill", "target": "reader-1", "at": 4.0, "for": 1.0},
+        {"fault": "pause", "target": "reader-1", "at": 2.0, "for": 2.0},
+    )
+    assert [(m.number, m.heals) for m in timeline(faults, 10)] == [(1, False), (1, True), (0, False), (0, True)]
+
+
+def test_targets() -> None:
+    rng = random.Random(1)
+    assert resolve("primary", SERVERS, "standby", rng) == ["standby"]
+    assert resolve("writer", SERVERS, "standby", rng) == ["writer"]
+    assert resolve("all readers", SERVERS, "writer", rng) == ["reader-1", "reader-2", "reader-3"]
+    drawn = {resolve("one reader", SERVERS, "writer", rng)[0] for _ in range(100)}
+    assert drawn == {"reader-1", "reader-2", "reader-3"}, "drawn anew each time, and never another server"
+    first, second = (resolve("one reader", SERVERS, "writer", random.Random(7)) for _ in range(2))
+    assert first == second, "the same seed draws the same"
+
+
+@pytest.mark.parametrize(
+    "text, where, message",
+    [
+        ("{fault: kill, target: writer, at: 20s}", "faults.0.at", "must be less than load.duration (20 s)"),
+        ("{fault: restart, target: writer, at: 1s, for: 2s}", "faults.0", "has nothing to heal: leave `for` out"),
+        ("{fault: pause, target: writer, at: 1s, for: 2s, every: 2s}", "faults.0", "needs a `for` shorter than `every`"),
+        ("{fault: pause, target: writer, at: 1s, every: 2s}", "faults.0", "needs a `for` shorter than `every`"),
+        ("{fault: promote, target: standby, at: 1s}", "faults.0.target", "for a standby say cluster.standby: true"),
+        ("{fault: kill, target: reader-4, at: 1s}", "faults.0.target", "cluster.readers is 2"),
+        ("{fault: kil, target: writer, at: 1s}", "faults.0.fault", "did you mean kill?"),
+        ("{fault: switch-over, target: reader-1, at: 1s}", "faults.0.fault", "needs cluster.replication: semisync"),
+        ("{fault: kill, target: writer, at: 1s, form: 2s}", "faults.0.form", "did you mean for?"),
+    ],
+)
+def test_a_wrong_fault_is_told_with_its_place(text: str, where: str, message: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario(f"name: x\nmix: {{get: 1}}\nfaults:\n  - {text}\n", "x.yaml")
+    assert str(caught.value).startswith(f"x.yaml:4: {where}"), str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_replication_faults_need_replication() -> None:
+    text = "name: x\nmix: {get: 1}\ncluster: {replication: none}\nfaults:\n  - {fault: promote, target: reader-1, at: 1s}\n"
+    with pytest.raises(ScenarioError, match="promote needs servers that replicate"):
+        parse_scenario(text, "x.yaml")
+
+
+def test_every_kind_of_fault_has_a_name_and_says_whether_it_lasts() -> None:
+    assert len(FAULTS) >= 20
+    at_once = {name for name, kind in FAULTS.items() if not kind.lasts}
+    assert at_once == {"restart", "promote", "rejoin", "switch-over", "alter-table", "reset"}
+    assert {name for name, kind in FAULTS.items() if kind.needs_mariadb} == {
+        "writer-lock",
+        "row-lock",
+        "alter-table",
+        "stop-listener",
+    }

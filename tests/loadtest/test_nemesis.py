@@ -1,0 +1,409 @@
+"""Faults on servers that only pretend, in virtual time: what strikes and heals in which order, and what is left at the end."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+import trio.lowlevel
+import trio.testing
+
+from loadtest._cluster import Cluster, ClusterError, Server
+from loadtest._control import Control, Rejoined, ReplicationStatus, Row, State
+from loadtest._nemesis import HEAL_ONE_SECONDS, HEAL_SECONDS, Event, Nemesis
+from loadtest._proxy import Proxy, open_proxy
+from loadtest._scenario import Scenario
+from trio_hs.testing import Table
+
+NAMES = ["writer", "standby", "reader-1", "reader-2"]
+STEP = 0.5
+"""Seconds that every operation of the control takes."""
+
+
+class FakeControl(Control):
+    """Knows what state its servers are in, and keeps a log of what was done to them, with the seconds since the beginning."""
+
+    def __init__(self) -> None:
+        servers = tuple(Server(name, "127.0.0.1", 1, 2, "", "") for name in NAMES)
+        super().__init__(Cluster(kind="fake", why="", version="", servers=servers, replication="semisync"))
+        self.states: dict[str, State] = dict.fromkeys(NAMES, "running")
+        self.replicating = set(NAMES[1:])
+        self.lags: dict[str, int] = {}
+        self.log: list[tuple[float, str]] = []
+        self.broken: dict[str, Exception] = {}
+        """What an operation, such as `start writer`, raises each time."""
+        self.hanging: set[str] = set()
+        self.busy: set[str] = set()
+        self._begin = trio.current_time()
+
+    async def _do(self, operation: str, name: str, require: Iterable[State], change: Callable[[], object]) -> None:
+        self.require(name, *require)
+        assert name not in self.busy, "two things are done to one server at once"
+        self.busy.add(name)
+        self.log.append((trio.current_time() - self._begin, f"{operation} {name}"))
+        try:
+            if f"{operation} {name}" in self.hanging:
+                await trio.sleep_forever()
+            await trio.sleep(STEP)
+            if error := self.broken.get(f"{operation} {name}"):
+                raise error
+            change()
+        finally:
+            self.busy.discard(name)
+
+    def _become(self, name: str, state: State) -> Callable[[], object]:
+        return partial(self.states.__setitem__, name, state)
+
+    def state(self, name: str) -> State:
+        return self.states[name]
+
+    async def kill(self, name: str) -> None:
+        self.require(name, "running", "paused")
+        self.states[name] = "down"  # at once: what is cancelled from here on has been carried out in part
+        await self._do("kill", name, ["down"], lambda: None)
+
+    async def stop(self, name: str) -> None:
+        await self._do("stop", name, ["running"], self._become(name, "down"))
+
+    async def start(self, name: str, *, new_secrets: bool = False) -> Server:
+        await self._do("start", name, ["down"], self._become(name, "running"))
+        return self.server(name)
+
+    async def pause(self, name: str) -> None:
+        await self._do("pause", name, ["running"], self._become(name, "paused"))
+
+    async def resume(self, name: str) -> None:
+        await self._do("resume", name, ["paused"], self._become(name, "running"))
+
+    async def promote(self, name: str) -> None:
+        def change() -> None:
+            self.primary = name
+            self.replicating.discard(name)
+
+        await self._do("promote", name, ["running"], change)
+
+    async def rejoin(self, name: str) -> Rejoined:
+        def change() -> None:
+            self.states[name] = "running"
+            self.replicating.add(name)
+            self.lags.pop(name, None)
+
+        await self._do("rejoin", name, ["running", "down"], change)
+        return Rejoined(True, "it had gone another way")
+
+    async def stop_replication(self, name: str) -> None:
+        await self._do("stop-replication", name, ["running"], partial(self.replicating.discard, name))
+
+    async def start_replication(self, name: str) -> None:
+        await self._do("start-replication", name, ["running"], partial(self.replicating.add, name))
+
+    async def set_lag(self, name: str, seconds: int) -> None:
+        if seconds:
+            self.lags[name] = seconds
+        await self._do(f"lag {seconds}", name, ["running"], lambda: None if seconds else self.lags.pop(name, None))
+
+    async def wait_up(self, name: str, within: float = 30.0) -> None:
+        self.require(name, "running")
+        await trio.lowlevel.checkpoint()
+
+    async def replication_status(self, name: str) -> ReplicationStatus:
+        raise NotImplementedError
+
+    async def create_table(self, table: Table) -> None:
+        raise NotImplementedError
+
+    async def fill(self, table: Table, rows: Iterable[Row]) -> None:
+        raise NotImplementedError
+
+    async def wait_replicated(self, within: float = 10.0) -> None:
+        raise NotImplementedError
+
+    async def read_rows(self, name: str, table: Table, *, after: int | None = None, limit: int = 10_000) -> list[Row]:
+        raise NotImplementedError
+
+
+class Drill:
+    """A nemesis with its fake servers."""
+
+    def __init__(self, *faults: dict[str, Any], proxies: Mapping[tuple[str, str], Proxy] | None = None, seed: int = 1) -> None:
+        cluster = {"readers": 2, "standby": True, "replication": "semisync"}
+        given = {"name": "x", "mix": {"get": 1}, "cluster": cluster, "load": {"duration": 1000.0}, "faults": list(faults)}
+        schedule = Scenario.model_validate(given).faults
+        self.control = FakeControl()
+        self.told: list[tuple[str, bool, bool, bool]] = []
+        self.begin = trio.current_time()
+        self.nemesis = Nemesis(
+            self.control, proxies or {}, ("drill", "t"), schedule, random.Random(seed), self._tell, trio.current_time
+        )
+
+    def _tell(self, event: Event) -> None:
+        self.told.append((f"{event.fault} {event.server}", event.struck is not None, event.end is not None, bool(event.error)))
+
+    @property
+    def log(self) -> list[tuple[float, str]]:
+        return self.control.log
+
+    def times(self) -> list[tuple[str, float, float | None, float | None]]:
+        def since(moment: float | None) -> float | None:
+            return None if moment is None else moment - self.begin
+
+        return [(f"{e.fault} {e.server}", e.start - self.begin, since(e.struck), since(e.end)) for e in self.nemesis.events]
+
+    def errors(self) -> list[str]:
+        return [event.error for event in self.nemesis.events if event.error]
+
+    def assert_healed(self) -> None:
+        assert set(self.control.states.values()) == {"running"}, self.control.states
+        assert not self.control.lags
+        assert not self.control.busy
+
+
+def fault(kind: str, target: str, at: float, length: float | None = None, **more: Any) -> dict[str, Any]:
+    return {"fault": kind, "target": target, "at": at, **({"for": length} if length is not None else {}), **more}
+
+
+async def cancelled_after(seconds: float, what: Callable[[], Awaitable[None]]) -> None:
+    with trio.move_on_after(seconds):
+        await what()
+
+
+async def test_a_fault_strikes_and_heals_on_time(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(fault("kill", "writer", 2, 3))
+    await drill.nemesis.run(10)
+    assert drill.log == [(2, "kill writer"), (5, "start writer")]
+    assert drill.times() == [("kill writer", 2, 2.5, 5.5)]
+    assert drill.told == [
+        ("kill writer", False, False, False),
+        ("kill writer", True, False, False),
+        ("kill writer", True, True, False),
+    ]
+    drill.assert_healed()
+
+
+async def test_what_has_no_end_heals_at_the_end_of_the_run(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(
+        fault("pause", "reader-1", 1), fault("stop-replication", "reader-2", 2), fault("lag", "standby", 3, seconds=5)
+    )
+    await drill.nemesis.run(10)
+    assert drill.log[-3:] == [(10, "resume reader-1"), (10.5, "lag 0 standby"), (11, "start-replication reader-2")]
+    assert drill.errors() == []
+    assert all(event.end is not None for event in drill.nemesis.events)
+    drill.assert_healed()
+
+
+@pytest.mark.parametrize("after", [0.5, 1.0, 1.2, 2.0, 2.7, 3.2, 4.0, 5.1, 5.3, 6.2, 7.0])
+async def test_a_cancelled_run_has_healed(after: float, autojump_clock: trio.testing.MockClock) -> None:
+    """Cancelled before, within and after each strike and each healing."""
+    drill = Drill(
+        fault("kill", "writer", 1, 4),
+        fault("pause", "reader-1", 1, 4),
+        fault("lag", "reader-2", 3, 3, seconds=5),
+        fault("stop-replication", "standby", 3, 3),
+    )
+    await cancelled_after(after, partial(drill.nemesis.run, 20))
+    drill.assert_healed()
+    assert "standby" in drill.control.replicating
+    for event in drill.nemesis.events:
+        assert (event.end is not None) != bool(event.error), event
+
+
+async def test_a_strike_that_is_cut_off_is_told(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(fault("promote", "standby", 1))
+    await cancelled_after(1.2, partial(drill.nemesis.run, 20))
+    assert drill.errors() == ["was cut off by the end of the run"]
+
+
+async def test_a_fault_that_cannot_strike_is_told_and_the_others_go_on(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(fault("pause", "writer", 1, 2), fault("kill", "reader-1", 2, 2))
+    drill.control.broken["pause writer"] = ClusterError("the kernel said no")
+    await drill.nemesis.run(10)
+    assert drill.errors() == ["the kernel said no"]
+    assert ("pause writer", False, False, True) in drill.told
+    assert drill.times()[1] == ("kill reader-1", 2, 2.5, 4.5)
+    drill.assert_healed()
+
+
+async def test_what_failed_after_half_of_it_is_healed_all_the_same(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(fault("lag", "reader-1", 1, 2, seconds=7))
+    drill.control.broken["lag 7 reader-1"] = ClusterError("it did not start again")
+    await drill.nemesis.run(10)
+    assert drill.log == [(1, "lag 7 reader-1"), (10, "lag 0 reader-1")]
+    assert drill.errors() == ["it did not start again"]
+    drill.assert_healed()
+
+
+async def test_an_error_that_nobody_foresaw_stops_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(fault("kill", "writer", 1, 2), fault("pause", "reader-1", 2, 2))
+    drill.control.broken["kill writer"] = RuntimeError("a bug of ours")
+    await drill.nemesis.run(10)
+    assert drill.errors() == ["RuntimeError: a bug of ours"]
+    assert drill.times()[1] == ("pause reader-1", 2, 2.5, 4.5)
+    drill.assert_healed()
+
+
+async def test_a_fault_that_does_not_heal_is_told_and_tried_again_at_the_end(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(fault("pause", "reader-1", 1, 2), fault("pause", "reader-2", 1, 2))
+    drill.control.broken["resume reader-1"] = ClusterError("no")
+    await drill.nemesis.run(10)
+    assert drill.errors() == ["did not heal: no"]
+    assert [when for when, what in drill.log if what == "resume reader-1"] == [3, 10, 10.5]
+    assert drill.control.states["reader-2"] == "running"
+
+
+async def test_a_healing_that_hangs_costs_the_others_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(fault("pause", "reader-1", 1), fault("lag", "reader-2", 2, seconds=3), fault("lag", "standby", 3, seconds=3))
+    drill.control.hanging.add("lag 0 standby")
+    await drill.nemesis.run(10)
+    assert trio.current_time() - drill.begin <= 10 + HEAL_SECONDS
+    assert drill.errors() == ["was still on at the end"]
+    assert drill.control.states["reader-1"] == "running"
+    assert drill.control.lags == {"standby": 3}
+    assert HEAL_ONE_SECONDS < HEAL_SECONDS
+
+
+async def test_repeated_faults_wait_for_the_healing_of_the_time_before(autojump_clock: trio.testing.MockClock) -> None:
+    """A second's kill takes and its healing take longer than the pause between them: each still has its turn."""
+    drill = Drill(fault("kill", "reader-1", 1, 0.1, every=0.3))
+    await drill.nemesis.run(1.8)
+    names = [what for _, what in drill.log]
+    assert names[:6] == ["kill reader-1", "start reader-1"] * 3
+    assert len(drill.nemesis.events) == 3
+    drill.assert_healed()
+
+
+async def test_a_repeated_fault_may_draw_another_server_each_time(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(fault("pause", "one reader", 1, 1, every=2))
+    await drill.nemesis.run(40)
+    struck = {event.server for event in drill.nemesis.events}
+    assert struck == {"reader-1", "reader-2"}
+    assert drill.errors() == []
+    drill.assert_healed()
+
+
+async def test_servers_do_not_wait_for_each_other(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(fault("kill", "all readers", 1, 1))
+    await drill.nemesis.run(5)
+    assert drill.log == [
+        *sorted([(1.0, "kill reader-1"), (1.0, "kill reader-2")], key=drill.log.index),
+        *sorted([(2.0, "start reader-1"), (2.0, "start reader-2")], key=drill.log.index),
+    ]
+
+
+async def test_the_healing_of_a_kill_leaves_alone_what_a_rejoin_has_started(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(fault("kill", "writer", 1, 5), fault("promote", "standby", 2), fault("rejoin", "writer", 3))
+    await drill.nemesis.run(10)
+    assert drill.log == [(1, "kill writer"), (2, "promote standby"), (3, "rejoin writer")]
+    assert drill.errors() == []
+    assert drill.nemesis.events[2].note == "rebuilt: it had gone another way"
+    assert drill.control.primary == "standby"
+
+
+async def test_a_fault_on_a_killed_server_fails_and_does_not_start_it(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(fault("kill", "writer", 1, 6), fault("stop", "writer", 2, 1))
+    await drill.nemesis.run(10)
+    assert drill.log == [(1, "kill writer"), (7, "start writer")]
+    assert drill.errors() == ["writer is down, and would have to be running"]
+    drill.assert_healed()
+
+
+async def test_a_paused_server_that_is_killed_and_started_needs_no_waking(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(fault("pause", "writer", 1, 6), fault("kill", "writer", 2, 2))
+    await drill.nemesis.run(10)
+    assert drill.log == [(1, "pause writer"), (2, "kill writer"), (4, "start writer")]
+    assert drill.errors() == []
+    drill.assert_healed()
+
+
+async def test_what_held_a_replica_back_ends_with_its_promotion(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(
+        fault("lag", "standby", 1, 8, seconds=2), fault("stop-replication", "standby", 2, 6), fault("promote", "standby", 3)
+    )
+    await drill.nemesis.run(10)
+    assert [what for _, what in drill.log] == ["lag 2 standby", "stop-replication standby", "promote standby"]
+    assert drill.errors() == []
+
+
+async def test_primary_is_who_takes_the_writes_then(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(fault("promote", "standby", 1), fault("kill", "primary", 3, 1))
+    await drill.nemesis.run(10)
+    assert drill.log == [(1, "promote standby"), (3, "kill standby"), (4, "start standby")]
+
+
+async def test_a_switch_over_stops_promotes_and_rejoins_in_order(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(fault("switch-over", "standby", 1))
+    await drill.nemesis.run(10)
+    assert [what for _, what in drill.log] == ["stop writer", "promote standby", "rejoin writer"]
+    assert drill.errors() == []
+
+
+async def test_a_switch_over_to_a_server_that_is_down_leaves_the_primary_alone(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(fault("kill", "standby", 1, 5), fault("switch-over", "standby", 3))
+    await drill.nemesis.run(10)
+    assert [what for _, what in drill.log] == ["kill standby", "start standby"]
+    assert drill.errors() == ["standby is down, and would have to be running"]
+
+
+async def test_a_switch_over_that_fails_half_way_leaves_no_server_down(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(fault("switch-over", "standby", 1))
+    drill.control.broken["promote standby"] = ClusterError("it has not applied everything")
+    await drill.nemesis.run(10)
+    assert drill.errors() == ["it has not applied everything"]
+    drill.assert_healed()
+
+
+async def test_faults_whose_time_never_came_are_known(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(fault("pause", "writer", 1, 1), fault("kill", "reader-1", 8))
+    await cancelled_after(5, partial(drill.nemesis.run, 20))
+    assert drill.nemesis.never_struck() == ["kill reader-1 never struck: the run ended before 8 s"]
+
+
+async def test_network_faults_of_both_listeners_begin_and_end_together() -> None:
+    async with (
+        open_proxy("127.0.0.1", 1, rng=random.Random(1)) as read,
+        open_proxy("127.0.0.1", 2, rng=random.Random(1)) as write,
+    ):
+        drill = Drill(
+            fault("partition", "reader-1", 0, 0.05),
+            fault("latency", "reader-1", 0.01, delay=0.1, listener="read"),
+            proxies={("reader-1", "read"): read, ("reader-1", "write"): write},
+        )
+        seen: list[tuple[int, int]] = []
+
+        async def look() -> None:
+            while True:
+                seen.append((len(read.statistics().faults), len(write.statistics().faults)))
+                await trio.sleep(0.005)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            await drill.nemesis.run(0.2)
+            nursery.cancel_scope.cancel()
+        assert (2, 1) in seen
+        assert (1, 0) in seen
+        assert read.statistics().faults == write.statistics().faults == ()
+        assert drill.errors() == []
+
+
+async def test_the_same_network_fault_twice_at_once_is_told_and_all_heals() -> None:
+    async with open_proxy("127.0.0.1", 1, rng=random.Random(1)) as proxy:
+        drill = Drill(
+            fault("partition", "reader-1", 0, listener="read"),
+            fault("partition", "reader-1", 0.01, 0.02, listener="read"),
+            proxies={("reader-1", "read"): proxy},
+        )
+        seen: list[int] = []
+        async with trio.open_nursery() as nursery:
+
+            async def look() -> None:
+                await trio.sleep(0.06)
+                seen.append(len(proxy.statistics().faults))
+
+            nursery.start_soon(look)
+            await drill.nemesis.run(0.1)
+        assert seen == [1], "the first one goes on"
+        assert "is active; heal it first" in drill.errors()[0]
+        assert proxy.statistics().faults == ()

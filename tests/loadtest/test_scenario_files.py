@@ -1,0 +1,47 @@
+"""The scenarios that are shipped: valid, each with its verdict stated, and kept with a run as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from loadtest._run_directory import RunDirectory
+from loadtest._scenario import load_scenario
+from tests.loadtest.drills import drills, path_of, stated_exit_code
+from tests.loadtest.locust_process import ROOT
+
+SCENARIOS = sorted(path.stem for path in (ROOT / "scenarios").glob("*.yaml"))
+
+
+def test_there_are_at_least_ten_drills() -> None:
+    assert len(drills()) >= 10
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_scenario_is_valid_and_begins_by_saying_what_it_shows(name: str) -> None:
+    scenario = load_scenario(path_of(name))
+    assert scenario.name == name
+    assert scenario.description
+    assert path_of(name).read_text().startswith("# Shows ")
+
+
+@pytest.mark.parametrize("name", drills())
+def test_a_drill_states_its_verdict_and_expects_something(name: str) -> None:
+    scenario = load_scenario(path_of(name))
+    code = stated_exit_code(name)
+    assert f"exit code {code}." in path_of(name).read_text(), "for people, and alike"
+    assert {"lost", "applied_twice"} <= scenario.expect.model_fields_set
+    assert 15 <= scenario.load.duration <= 30
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_run_keeps_its_scenario_as_it_was(name: str, tmp_path: Path) -> None:
+    scenario = load_scenario(path_of(name))
+    assert RunDirectory.create(scenario, tmp_path).scenario() == scenario
+
+
+def test_runs_of_one_second_are_kept_apart(tmp_path: Path) -> None:
+    scenario = load_scenario(path_of("mixed"))
+    paths = {RunDirectory.create(scenario, tmp_path).path for _ in range(5)}
+    assert len(paths) == 5
