@@ -35,10 +35,10 @@ def stated_exit_code(drill: str) -> int:
 
 
 def shortened(drill: str, factor: float) -> str:
-    """The same drill in a fraction of its time, with fewer users and rows."""
+    """The same drill in a fraction of its time, with fewer rows, and as many users: how fast it is steady again is measured by
+    what they did before, and a few users on an idle machine do more than the same few beside a server that starts."""
     scenario: dict[str, Any] = yaml.safe_load(path_of(drill).read_text())
     scenario["load"]["duration"] = seconds(scenario["load"]["duration"]) * factor  # type: ignore[operator]
-    scenario["load"]["users"] = 8
     scenario["table"] = {"rows": 500}
     for fault in scenario["faults"]:
         for key in ("at", "for"):

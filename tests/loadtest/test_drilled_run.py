@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,9 @@ def test_a_drill_gives_its_stated_verdict(drill: str, factor: float) -> None:
 
 
 @pytest.mark.mariadb
-@pytest.mark.parametrize("drill", ["reader-failover", "writer-kill-semisync", "writer-kill-plain"])
-def test_a_drill_gives_its_stated_verdict_on_mariadb(drill: str) -> None:
-    assert_stated_verdict(drill, "mariadb", 0.5)
+@pytest.mark.parametrize("drill, factor", [("reader-failover", 0.5), ("writer-kill-semisync", 0.8), ("writer-kill-plain", 0.5)])
+def test_a_drill_gives_its_stated_verdict_on_mariadb(drill: str, factor: float) -> None:
+    assert_stated_verdict(drill, "mariadb", factor)
 
 
 def test_what_only_mariadb_can_is_refused_before_anything_starts() -> None:
@@ -156,29 +157,27 @@ def test_a_drill_that_is_killed_leaves_nothing_and_can_still_be_judged(victim: s
 
 def test_a_second_run_in_the_web_ui_is_judged_by_what_the_first_has_left() -> None:
     port = free_port()
-    scenario = shortened("writer-kill-semisync", 0.3).replace("duration: 5.4", "duration: 60.0")
-    with Locust("--web-host", "127.0.0.1", "--web-port", str(port), "--cluster", "embedded", scenario=scenario) as locust:
+    with Locust("--web-host", "127.0.0.1", "--web-port", str(port), scenario=PAUSED) as locust:
         web = WebUi(locust, port)
         locust.wait_until(web.answers, "the web UI does not answer", 30)
         for number in (1, 2):
             web.fetch("/swarm", user_count=8, spawn_rate=100)
-            over = (
-                "fault over: rejoin writer" if number == 1 else "fault failed: promote standby: standby is the primary already"
-            )
-            locust.wait_for(over)
+            locust.wait_until(partial(lambda n: locust.stderr.count("fault: pause") == n, number), "no fault")
             before = web.count("incr")
-            locust.wait_until(lambda before=before: web.count("incr") > before + 20, "no writes")  # type: ignore[misc]
+            locust.wait_until(partial(lambda n: web.count("incr") > n + 20, before), "no writes")
             web.fetch("/stop")
-            locust.wait_until(lambda n=number: locust.stdout.count("verdict: ") == n, "no verdict")  # type: ignore[misc]
+            locust.wait_until(partial(lambda n: locust.stdout.count("verdict: ") == n, number), "no verdict")
         first, second = (RunDirectory(path) for path in sorted((locust.directory / "runs").iterdir()))
-        results = [json.loads((run.path / "result.json").read_text()) for run in (first, second)]
-        assert results[0]["exit_code"] == 0, locust.describe()
         assert [run.before.exists() for run in (first, second)] == [False, True]
-        # The second finds a cluster that has failed over: what the schedule asks for is impossible there, and no write suffers.
-        assert results[1]["exit_code"] == 4, locust.describe()
-        assert {check["verdict"] for name, check in results[1]["audit"].items() if name in ("lost", "counters")} == {"true"}
+        for run in (first, second):
+            result = run.result()
+            assert result is not None
+            assert judged(result) == dict.fromkeys(["lost", "applied_twice", "unexpected", "counters"], "pass")
+        # Judged by the loaded rows alone, what the first run has counted up would be nobody's.
+        second.before.unlink()
+        assert judged(judge_run(second))["counters"] == "miss"
         locust.process.terminate()
-        assert locust.finish() == 4, locust.describe()
+        assert locust.finish() == 0, locust.describe()
 
 
 def writes_by_worker(run: Path) -> dict[int, int]:

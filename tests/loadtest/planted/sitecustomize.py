@@ -1,8 +1,6 @@
-"""Defects for the audit to find.
-
-Python imports a module of this name by itself where this directory is in PYTHONPATH; what it does depends on which process it is.
-The keys of the rows that it spoils go to the files `forgotten`, `doubled` and `retried` of the directory PLANTED.
-"""
+"""Defects for the audit to find. Python imports a module of this name by itself where this directory is in PYTHONPATH; what it
+does depends on which process it is. The keys of the rows that it spoils go to the files `forgotten`, `doubled` and `retried`
+of the directory PLANTED."""
 
 from __future__ import annotations
 
