@@ -16,11 +16,13 @@ import trio
 from loadtest._audit import Audit, audit
 from loadtest._cluster import Cluster, ClusterError
 from loadtest._control import Control
+from loadtest._environment import environment
 from loadtest._final import FinalState, FinalStateError, write_final_state
 from loadtest._history import History, HistoryError, HistoryWriter, fault_windows
 from loadtest._judge import Judged, Judgement, Result, judge
 from loadtest._nemesis import Event, Nemesis
 from loadtest._proxy import Proxy
+from loadtest._report import write_report
 from loadtest._run_directory import CONTROLLER, RunDirectory
 from loadtest._scenario import Scenario
 from loadtest._table import load_table
@@ -65,6 +67,7 @@ class Drill:
 
     def __init__(self, control: Control, proxies: Proxies, scenario: Scenario, run: int, tell: Callable[[str], None]) -> None:
         self.directory = RunDirectory.create(scenario)
+        self.directory.write_environment(environment(control.cluster))
         self._control = control
         self._scenario = scenario
         self._tell = tell
@@ -108,8 +111,16 @@ class Drill:
         )
         result["faults"] = [vars(event) for event in self._nemesis.events]
         result["primary"] = self._control.primary
+        result["workers"] = sorted(self._workers)
         self.directory.write_result(result)
+        await trio.to_thread.run_sync(self._write_report, result)
         return result
+
+    def _write_report(self, result: dict[str, Any]) -> None:
+        try:
+            write_report(self.directory, result)
+        except Exception:  # a verdict must not be lost for the sake of its picture
+            logger.exception("there is no report of this run")
 
     def _troubles(self) -> list[str]:
         return [f"{event.fault} {event.server}: {event.error}" for event in self._nemesis.events if event.error]
@@ -126,6 +137,8 @@ class Drill:
         elif event.struck is None:
             self._history.event("fault-started", name, **details)
             self._tell(f"fault: {name}")
+        else:
+            self._history.event("fault-struck", name, **details)
         if event.fault == "promote" and event.end is not None and not event.error:
             self._history.event("promotion", event.server)
 
@@ -169,9 +182,13 @@ class Drill:
 def judge_run(directory: RunDirectory, *, workers: set[int] | None = None, troubles: list[str] | None = None) -> dict[str, Any]:
     """Judge a kept run; blocking. Gives what goes into `result.json`.
 
-    `workers` are those that took part, None trusts the files; `troubles` are faults that did not strike as they should.
+    `workers` are those that took part, `troubles` faults that did not strike as they should. None takes them from the verdict that
+    the run was given; without one the files are trusted.
     """
     scenario = directory.scenario()
+    earlier = directory.result() or {}
+    if workers is None and "workers" in earlier:
+        workers = set(earlier["workers"])
     histories, unreadable = _histories(directory)
     found: Audit | None = None
     if scenario.audited:
@@ -191,7 +208,7 @@ def judge_run(directory: RunDirectory, *, workers: set[int] | None = None, troub
     header = histories[0].header if histories else None
     faults = unix_faults(windows, header) if header is not None else []
     judgement = judge(scenario.expect, directory.batches(), faults, found, audited=scenario.audited)
-    kept = troubles if troubles is not None else list((directory.result() or {}).get("troubles", []))
+    kept = troubles if troubles is not None else list(earlier.get("troubles", []))
     judged = [Judged("faults", Result.UNKNOWN, None, None, trouble) for trouble in kept]
     judgement = Judgement([*judged, *judgement.judged])
     return {

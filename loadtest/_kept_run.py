@@ -1,0 +1,160 @@
+"""A kept run with all that is told about it: what the report, `analyze` and `compare` draw on. Reads files, writes none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from loadtest._batch import Batch
+from loadtest._expect import Expect
+from loadtest._history import Event, History, HistoryError, fault_windows
+from loadtest._judge import EXPECTATION_MISSED, PASSED
+from loadtest._record import Record
+from loadtest._recovery import FaultRecovery, recoveries
+from loadtest._run_directory import RunDirectory
+from loadtest._scenario import Scenario
+from loadtest._timeline import Fault as Window
+from loadtest._timeline import Timeline
+
+__all__ = ["FaultSeen", "KeptRun", "Mark", "faults_seen"]
+
+
+@dataclass
+class FaultSeen:
+    """A fault on one server, as it happened. Times are Unix time in seconds."""
+
+    name: str
+    """What it was and on whom, such as `kill reader-1`."""
+    asked: float
+    struck: float | None = None
+    """When it was on, or done; None when it never was, or the history does not tell."""
+    ended: float | None = None
+    """When it had healed; None when nothing tells of that."""
+    note: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Something that happened to the run at one moment."""
+
+    time: float
+    """Unix time, seconds."""
+    kind: str
+    """`promotion`, or what else a history has."""
+    name: str
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """Everything, read once."""
+
+    directory: RunDirectory
+    scenario: Scenario
+    result: dict[str, Any]
+    """As `judge_run` gives it."""
+    batches: list[Batch]
+    timeline: Timeline
+    record: Record
+    faults: list[FaultSeen]
+    marks: list[Mark]
+    environment: dict[str, Any]
+
+    @classmethod
+    def read(cls, directory: RunDirectory, result: dict[str, Any]) -> KeptRun:
+        """Blocking, for seconds when there were millions of operations. Raises `ScenarioError` and OSError."""
+        scenario = directory.scenario()
+        batches = list(directory.batches())
+        record = Record()
+        for batch in batches:
+            record.merge(batch)
+        events = sorted(_events(directory), key=lambda pair: pair[0])
+        return cls(
+            directory=directory,
+            scenario=scenario,
+            result=result,
+            batches=batches,
+            timeline=Timeline(batches, list(_windows(events))),
+            record=record,
+            faults=faults_seen(events),
+            marks=[Mark(time, event.kind, event.name) for time, event in events if not event.kind.startswith("fault-")],
+            environment=directory.environment(),
+        )
+
+    @property
+    def exit_code(self) -> int:
+        """As the run itself ended. What nobody expected anything of is left to Locust, which fails a run with failures."""
+        code: int = self.result["exit_code"]
+        if code == PASSED and self.scenario.expect == Expect() and self.record.failures:
+            return EXPECTATION_MISSED
+        return code
+
+    @property
+    def verdict(self) -> str:
+        """One line."""
+        if self.exit_code != self.result["exit_code"]:
+            return f"fail: {self.record.failures:,} operations failed, and nothing was expected"
+        return str(self.result["verdict"])
+
+    @property
+    def checks(self) -> dict[str, dict[str, Any]] | None:
+        """What the audit found, by check; None without an audit."""
+        audit = self.result["audit"]
+        if audit is None:
+            return None
+        # The other servers are read back only where they are expected to agree.
+        left_out = () if self.scenario.expect.replicas_agree else ("replicas",)
+        return {name: check for name, check in audit.items() if name not in left_out}
+
+    def operations(self) -> list[str]:
+        """Those that were carried out, in the order of the mix."""
+        order = list(self.scenario.mix.weights())
+        return sorted(self.record.operations, key=lambda name: (order.index(name) if name in order else len(order), name))
+
+    def recoveries(self) -> list[FaultRecovery]:
+        return recoveries(self.timeline)
+
+
+def _events(directory: RunDirectory) -> Iterator[tuple[float, Event]]:
+    """With their Unix times. What cannot be read is left out: the verdict says so."""
+    for path in directory.histories():
+        try:
+            history = History(path)
+            for _ in history.chunks():  # the events are known when it has been read
+                pass
+        except HistoryError:
+            continue
+        for event in history.events:
+            yield history.header.unix(event.time), event
+
+
+def _windows(events: Iterable[tuple[float, Event]]) -> Iterator[Window]:
+    moments = {event.time: time for time, event in events}
+    for name, start, end in fault_windows(event for _, event in events):
+        yield Window(name, moments[start], None if end is None else moments[end])
+
+
+def faults_seen(events: Iterable[tuple[float, Event]]) -> list[FaultSeen]:
+    """The faults among events in order of time, by their starts."""
+    seen: list[FaultSeen] = []
+    on: dict[tuple[str, Any], FaultSeen] = {}
+    for time, event in events:
+        key = event.name, event.details.get("number")
+        if event.kind == "fault-started":
+            on[key] = FaultSeen(event.name, time)
+            seen.append(on[key])
+        elif key in on:
+            fault = on[key]
+            fault.note = event.details.get("note") or fault.note
+            match event.kind:
+                case "fault-struck":
+                    fault.struck = time
+                case "fault-ended":
+                    fault.struck = fault.struck or time  # one that happens at once has struck when it is over
+                    fault.ended = time
+                    del on[key]
+                case "fault-failed":
+                    fault.error = event.details.get("error") or "for a reason that is not known"
+                    del on[key]
+    return seen
