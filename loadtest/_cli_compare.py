@@ -13,6 +13,7 @@ from rich.text import Text
 
 from loadtest._batch import OperationBatch
 from loadtest._command_line import console, read_run, safely
+from loadtest._expect import PHASES
 from loadtest._in_words import RESULTS, quantity
 from loadtest._kept_run import KeptRun
 from loadtest._series import ALL
@@ -20,8 +21,8 @@ from loadtest._timeline import percentile
 
 __all__ = ["main"]
 
-PHASES = ("run", "before", "during", "after")
 MAX_ERRORS = 20
+NOTHING = OperationBatch(), 0.0
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -78,7 +79,7 @@ def _result(judged: Mapping[str, Any] | None) -> str:
 def _operations(a: KeptRun, b: KeptRun) -> Iterator[list[str]]:
     for name in dict.fromkeys([*a.operations(), *b.operations(), ALL]):
         for phase in PHASES:
-            (one, seconds), (other, other_seconds) = a.timeline.total(phase, name), b.timeline.total(phase, name)
+            (one, seconds), (other, other_seconds) = (run.totals.get((phase, name), NOTHING) for run in (a, b))
             if not one and not other:
                 continue
             rates = _rate(one, seconds), _rate(other, other_seconds)

@@ -182,8 +182,8 @@ class Drill:
 def judge_run(directory: RunDirectory, *, workers: set[int] | None = None, troubles: list[str] | None = None) -> dict[str, Any]:
     """Judge a kept run; blocking. Gives what goes into `result.json`.
 
-    `workers` are those that took part, `troubles` faults that did not strike as they should. None takes them from the verdict that
-    the run was given; without one the files are trusted.
+    `workers` are those that took part, `troubles` faults that did not strike as they should. None takes them from the verdict
+    that the run was given before; without one the files are trusted.
     """
     scenario = directory.scenario()
     earlier = directory.result() or {}

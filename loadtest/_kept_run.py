@@ -6,14 +6,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from loadtest._batch import Batch
-from loadtest._expect import Expect
+from loadtest._batch import Batch, OperationBatch
+from loadtest._expect import PHASES, Expect
 from loadtest._history import Event, History, HistoryError, fault_windows
 from loadtest._judge import EXPECTATION_MISSED, PASSED
 from loadtest._record import Record
 from loadtest._recovery import FaultRecovery, recoveries
 from loadtest._run_directory import RunDirectory
 from loadtest._scenario import Scenario
+from loadtest._series import ALL
 from loadtest._timeline import Fault as Window
 from loadtest._timeline import Timeline
 
@@ -56,6 +57,8 @@ class KeptRun:
     """As `judge_run` gives it."""
     batches: list[Batch]
     timeline: Timeline
+    totals: dict[tuple[str, str], tuple[OperationBatch, float]]
+    """By phase and operation, as `Timeline.total` gives it; `run` and `all` are among them."""
     record: Record
     faults: list[FaultSeen]
     marks: list[Mark]
@@ -66,16 +69,19 @@ class KeptRun:
         """Blocking, for seconds when there were millions of operations. Raises `ScenarioError` and OSError."""
         scenario = directory.scenario()
         batches = list(directory.batches())
-        record = Record()
-        for batch in batches:
-            record.merge(batch)
         events = sorted(_events(directory), key=lambda pair: pair[0])
+        timeline = Timeline(batches, list(_windows(events)))
+        totals = _totals(timeline)
+        record = Record()
+        # In one go: to record every batch by itself took most of a minute for a run of ten.
+        record.merge(Batch(timeline.start, timeline.end, {name: totals["run", name][0] for name in timeline.names()}))
         return cls(
             directory=directory,
             scenario=scenario,
             result=result,
             batches=batches,
-            timeline=Timeline(batches, list(_windows(events))),
+            timeline=timeline,
+            totals=totals,
             record=record,
             faults=faults_seen(events),
             marks=[Mark(time, event.kind, event.name) for time, event in events if not event.kind.startswith("fault-")],
@@ -114,6 +120,25 @@ class KeptRun:
 
     def recoveries(self) -> list[FaultRecovery]:
         return recoveries(self.timeline)
+
+
+def _totals(timeline: Timeline) -> dict[tuple[str, str], tuple[OperationBatch, float]]:
+    """Adds every slot up once, however many totals it is part of."""
+    totals = {(phase, name): timeline.total(phase, name) for phase in PHASES[1:] for name in timeline.names()}
+    for phase in PHASES[1:]:
+        _, length = timeline.total(phase, "")
+        totals[phase, ALL] = _sum(totals[phase, name][0] for name in timeline.names()), length
+    _, length = timeline.total(PHASES[0], "")
+    for name in (*timeline.names(), ALL):
+        totals[PHASES[0], name] = _sum(totals[phase, name][0] for phase in PHASES[1:]), length
+    return totals
+
+
+def _sum(batches: Iterable[OperationBatch]) -> OperationBatch:
+    total = OperationBatch()
+    for batch in batches:
+        total.add(batch)
+    return total
 
 
 def _events(directory: RunDirectory) -> Iterator[tuple[float, Event]]:

@@ -202,7 +202,7 @@ def _panel(back: charts.Backdrop, series: Series, name: str, number: int) -> Ele
 
 
 def _figure(title: str, chart: Element) -> Element:
-    return el("div", el("h3", title), el("div", chart, class_="scroll"))
+    return el("div", el("h3", title), el("div", chart, class_="scroll"), class_="figure")
 
 
 def _numbers(back: charts.Backdrop, series: dict[str, Series], names: Sequence[str]) -> dict[str, Any]:
@@ -243,7 +243,7 @@ def _operations(run: KeptRun) -> Element:
 
 
 def _phases(run: KeptRun, name: str, phases: Sequence[str]) -> Iterable[Element]:
-    found = [(phase, *run.timeline.total(phase, name)) for phase in phases]
+    found = [(phase, *run.totals[phase, name]) for phase in phases]
     shown = [one for one in found if one[0] == "run" or one[2]]
     for number, (phase, done, length) in enumerate(shown):
         count, failures = done.ok.total() + done.failed.total(), done.failed.total()
@@ -288,8 +288,8 @@ def _faults(run: KeptRun, back: charts.Backdrop) -> Element | None:
         for one in run.recoveries()[:MAX_FAULTS]
     ]
     caption = (
-        f"Seconds from each fault's start, to {run.timeline.slot:g} s: until the first error, until every operation that failed "
-        "had succeeded again, and until nothing failed any more and each had half of its throughput back."
+        f"Seconds from each fault's start, to {run.timeline.slot:g} s: until the first error, until every operation that "
+        "failed had succeeded again, and until nothing failed any more and each had half of its throughput back."
     )
     return _section(
         "Faults as they happened",
