@@ -81,7 +81,7 @@ def draw_faults(back: Backdrop) -> Element | None:
 
 
 def _lane_of(mark: Mark) -> str:
-    return " ".join(part for part in (mark.kind, mark.name) if part)
+    return " ".join(part for part in (mark.kind.replace("-", " "), mark.name) if part)
 
 
 def _lane_label(back: Backdrop, lane: str) -> str:

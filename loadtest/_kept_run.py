@@ -18,7 +18,7 @@ from loadtest._series import ALL
 from loadtest._timeline import Fault as Window
 from loadtest._timeline import Timeline
 
-__all__ = ["FaultSeen", "KeptRun", "Mark", "faults_seen"]
+__all__ = ["FaultSeen", "KeptRun", "Mark", "faults_seen", "marks_seen"]
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Mark:
     time: float
     """Unix time, seconds."""
     kind: str
-    """`promotion`, or what else a history has."""
+    """`promotion`, `connection-lost`, `connection-up`, or what else a history has."""
     name: str
 
 
@@ -84,7 +84,7 @@ class KeptRun:
             totals=totals,
             record=record,
             faults=faults_seen(events),
-            marks=[Mark(time, event.kind, event.name) for time, event in events if not event.kind.startswith("fault-")],
+            marks=[mark for mark in marks_seen(events) if mark.time <= timeline.end],
             environment=directory.environment(),
         )
 
@@ -158,6 +158,19 @@ def _windows(events: Iterable[tuple[float, Event]]) -> Iterator[Window]:
     moments = {event.time: time for time, event in events}
     for name, start, end in fault_windows(event for _, event in events):
         yield Window(name, moments[start], None if end is None else moments[end])
+
+
+def marks_seen(events: Iterable[tuple[float, Event]]) -> Iterator[Mark]:
+    """What is no fault, out of events in order of time. That a server is connected is news where a connection was lost."""
+    lost = set()
+    for time, event in events:
+        match event.kind:
+            case "connection-lost":
+                lost.add(event.name)
+            case "connection-up" if event.name not in lost:
+                continue
+        if not event.kind.startswith("fault-"):
+            yield Mark(time, event.kind, event.name)
 
 
 def faults_seen(events: Iterable[tuple[float, Event]]) -> list[FaultSeen]:

@@ -15,18 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
+import trio_hs
 from loadtest._batch import Batch, OperationBatch
 from loadtest._charts import Backdrop, draw_faults, draw_latency
+from loadtest._cluster import Cluster, Server
+from loadtest._connections import connections_told
 from loadtest._drill import judge_run
-from loadtest._history import Event
-from loadtest._kept_run import FaultSeen, KeptRun, Mark, faults_seen
+from loadtest._history import Event, History, HistoryWriter
+from loadtest._kept_run import FaultSeen, KeptRun, Mark, faults_seen, marks_seen
 from loadtest._markup import el, to_html
 from loadtest._report import write_report
 from loadtest._run_directory import RunDirectory
 from loadtest._series import ALL, TimeAxis, axis_of, series_of
 from tests.loadtest.browser import Browser
 from tests.loadtest.kept import FAULT, SCENARIO, SECOND, HandMade
+from trio_hs.testing import Table, open_server
 
 
 class Page(HTMLParser):
@@ -253,6 +258,32 @@ def events(*described: tuple[float, str, str]) -> list[tuple[float, Event]]:
 )
 def test_faults_out_of_events(described: Sequence[tuple[float, str, str]], expected: list[FaultSeen]) -> None:
     assert faults_seen(events(*described)) == expected
+
+
+async def test_the_client_tells_of_its_connections(tmp_path: Path) -> None:
+    table = Table("drill", "t", {"id": "BIGINT NOT NULL"}, primary_key=["id"])
+    path = tmp_path / "h.bin"
+    async with open_server([table]) as server:
+        read, write = server.read_address, server.write_address
+        cluster = Cluster("embedded", "", "", (Server("reader-1", read.host, read.port or 0, write.port or 0, "", ""),))
+        with HistoryWriter(path, worker=0) as history, connections_told(history, cluster):
+            async with trio_hs.open_manager([read], [write], connect=server.connect) as hs:
+                await hs.get("drill", "t", ["id"], 1)
+                server.crash()
+                with pytest.raises(trio_hs.ConnectionError), trio.fail_after(1):
+                    await hs.insert("drill", "t", [("id", 1)])
+    kept = History(path)
+    assert list(kept.records()) == []
+    assert [(event.kind, event.name) for event in kept.events] == [
+        ("connection-up", "reader-1"),
+        ("connection-lost", "reader-1"),
+    ]
+
+
+def test_a_connection_is_news_once_one_was_lost() -> None:
+    up, lost = "connection-up", "connection-lost"
+    seen = list(marks_seen(events((0.0, up, "a"), (1.0, lost, "a"), (2.0, up, "a"), (3.0, "fault-started", "a"))))
+    assert [(mark.time, mark.kind) for mark in seen] == [(1.0, "connection-lost"), (2.0, "connection-up")]
 
 
 def test_labels_stay_on_the_page() -> None:
