@@ -122,11 +122,11 @@ def _sign(back: Backdrop, mark: Mark, y: float) -> Element:
 
 def _beside(label: str, left: float, right: float, y: float) -> Element:
     """A label behind what it is about, before it where there is no room, and else on it."""
-    room = len(label) * LETTER + 8
+    room = len(label) * LETTER + 10
     if right + room <= WIDTH:
-        return el("text", label, class_="label", x=right + 8, y=y)
+        return el("text", label, class_="label", x=right + 10, y=y)
     if left - room >= 0:
-        return el("text", label, class_="label", x=left - 8, y=y, text_anchor="end")
+        return el("text", label, class_="label", x=left - 10, y=y, text_anchor="end")
     return el("text", label, class_="label", x=left + 6, y=y)
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ import pytest
 import trio
 
 import trio_hs
+from loadtest import __main__ as commands
 from loadtest._batch import Batch, OperationBatch
 from loadtest._charts import Backdrop, draw_faults, draw_latency
 from loadtest._cluster import Cluster, Server
@@ -31,6 +33,8 @@ from loadtest._run_directory import RunDirectory
 from loadtest._series import ALL, TimeAxis, axis_of, series_of
 from tests.loadtest.browser import Browser
 from tests.loadtest.kept import FAULT, SCENARIO, SECOND, HandMade
+from tests.loadtest.locust_process import SCENARIO as SHORT
+from tests.loadtest.locust_process import Locust
 from trio_hs.testing import Table, open_server
 
 
@@ -107,6 +111,16 @@ def test_the_audit_names_keys_and_the_fault_that_was_on(tmp_path: Path) -> None:
     assert finding[1].startswith("key 45")
     assert finding[2].startswith("at 7.001 s, during kill reader-1: ")
     assert not any("replicas" in row for row in page.rows), "they were not read back"
+
+
+def test_what_nobody_expected_anything_of_is_found_but_not_violated(tmp_path: Path) -> None:
+    directory = HandMade().keep(tmp_path)
+    result = judge_run(directory)
+    for name in ("stale_reads", "lost"):
+        result["audit"][name]["verdict"] = "false"
+    page = Page(write_report(directory, result))
+    assert page.row("✗ found")[1] == "stale_reads"
+    assert page.row("✗ violated")[1] == "lost"
 
 
 def test_faults_are_told_as_they_happened(tmp_path: Path) -> None:
@@ -406,3 +420,29 @@ def test_pointing_at_a_chart_tells_its_numbers(browser: Browser, tmp_path: Path)
     )
     # Its script is the one that its policy names.
     assert 'class="cursor"' in browser.dom(report)
+
+
+# ---- at the end of a run
+
+
+def test_a_run_ends_with_its_report_and_is_judged_alike_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
+    scenario = SHORT.replace("duration: 2s", "duration: 4s") + (
+        "faults: [{fault: kill, target: reader-1, at: 1s, for: 1s}]\nexpect: {availability: 100%}\n"
+    )
+    with Locust("--headless", "--only-summary", "--cluster", "embedded", scenario=scenario.replace("1}", "2}", 1)) as locust:
+        code = locust.finish()
+        printed = locust.stdout
+    report, verdict = re.search(r"^report: (.*)$", printed, re.M), re.search(r"^verdict: .*$", printed, re.M)
+    assert report is not None, printed
+    assert verdict is not None, printed
+    path = Path(report[1])
+    try:
+        page = Page(path)
+        assert page.row("✓ struck")[1] == "kill reader-1"
+        assert page.row("server")[1].endswith("(embedded)")
+        assert "connection lost reader-1" in page.text
+        assert f"Exit code {code}: " in page.text
+        assert commands.main(["analyze", str(path.parent)]) == code
+        assert verdict[0] in capsys.readouterr().out
+    finally:
+        shutil.rmtree(path.parent)
