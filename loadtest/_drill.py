@@ -16,11 +16,13 @@ import trio
 from loadtest._audit import Audit, audit
 from loadtest._cluster import Cluster, ClusterError
 from loadtest._control import Control
+from loadtest._environment import environment
 from loadtest._final import FinalState, FinalStateError, write_final_state
 from loadtest._history import History, HistoryError, HistoryWriter, fault_windows
 from loadtest._judge import Judged, Judgement, Result, judge
 from loadtest._nemesis import Event, Nemesis
 from loadtest._proxy import Proxy
+from loadtest._report import write_report
 from loadtest._run_directory import CONTROLLER, RunDirectory
 from loadtest._scenario import Scenario
 from loadtest._table import load_table
@@ -65,6 +67,7 @@ class Drill:
 
     def __init__(self, control: Control, proxies: Proxies, scenario: Scenario, run: int, tell: Callable[[str], None]) -> None:
         self.directory = RunDirectory.create(scenario)
+        self.directory.write_environment(environment(control.cluster))
         self._control = control
         self._scenario = scenario
         self._tell = tell
@@ -122,7 +125,14 @@ class Drill:
         result["faults"] = [vars(event) for event in self._nemesis.events]
         result["primary"] = self._control.primary
         self.directory.write_result(result)
+        await trio.to_thread.run_sync(self._write_report, result)
         return result
+
+    def _write_report(self, result: dict[str, Any]) -> None:
+        try:
+            write_report(self.directory, result)
+        except Exception:  # a verdict must not be lost for the sake of its picture
+            logger.exception("there is no report of this run")
 
     def _troubles(self) -> list[str]:
         failed = [f"{event.fault} {event.server}: {event.error}" for event in self._nemesis.events if event.error]
@@ -142,6 +152,8 @@ class Drill:
         elif event.struck is None:
             self._history.event("fault-started", name, **details)
             self._tell(f"fault: {name}")
+        else:
+            self._history.event("fault-struck", name, **details)
         if event.fault == "promote" and event.end is not None and not event.error:
             self._history.event("promotion", event.server)
 

@@ -29,6 +29,7 @@ import trio
 import trio_hs
 from loadtest._batch import NOT_THERE, Batch, OperationBatch, microseconds
 from loadtest._cluster import Cluster
+from loadtest._connections import connections_told
 from loadtest._history import HistoryWriter
 from loadtest._operations import Bound, Intent, bind
 from loadtest._scenario import Scenario
@@ -206,7 +207,8 @@ class _Setup:
             return
         with HistoryWriter(Path(path), worker=self.worker, run=run) as history:
             try:
-                yield Scribe(history, self.scenario.audit.reads)
+                with connections_told(history, self.cluster):
+                    yield Scribe(history, self.scenario.audit.reads)
             except* trio.Cancelled:
                 history.close()  # nothing is missing: every user has said what became of its last operation
                 raise

@@ -5,7 +5,9 @@ history-N.bin      what worker N did; history-controller.bin has the faults
 batches.bin        the statistics of all engines, as they came
 before.bin         what the primary held before, in a run that was not the first on its servers
 final-NAME.bin     what each server held at the end
+environment.json   what it ran on
 result.json        the verdict
+report.html        the same for people, with charts
 """
 
 from __future__ import annotations
@@ -102,4 +104,21 @@ class RunDirectory:
             result: dict[str, Any] = json.loads((self.path / "result.json").read_text())
         except FileNotFoundError:
             return None
+        except ValueError as error:
+            raise RunDirectoryError(f"{self.path / 'result.json'}: is damaged: {error}") from error
         return result
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        (self.path / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
+
+    def environment(self) -> dict[str, Any]:
+        """What it ran on; empty where that was not kept."""
+        try:
+            environment: dict[str, Any] = json.loads((self.path / "environment.json").read_text())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return environment
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from loadtest._batch import Batch
 from loadtest._record import Latencies, OperationRecord, Record
+from loadtest._run_directory import RunDirectory
 
 __all__ = ["print_summary", "print_verdict", "progress_line"]
 
@@ -86,6 +88,9 @@ def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, cons
     code = result["exit_code"]
     console.print(Text(f"verdict: {result['verdict']}", style="bold green" if code == 0 else "bold red"))
     console.print(f"kept in {directory}", soft_wrap=True)
+    report = RunDirectory(Path(directory)).report
+    if report.exists():
+        console.print(f"report: {report}", soft_wrap=True)
 
 
 def _print_errors(record: Record, names: list[str], console: Console) -> None:

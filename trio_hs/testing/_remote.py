@@ -50,8 +50,8 @@ async def serve_replicas(server: EmbeddedServer, listener: trio.SocketListener) 
     async def handle(stream: trio.SocketStream) -> None:
         try:
             await _serve_replica(server, stream)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, ValueError, KeyError, TypeError):
-            pass  # it has gone, or it was no replica
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, ValueError, KeyError, TypeError):
+            pass  # it has gone, or it was no replica; also out of the nursery of the sender
 
     await trio.serve_listeners(handle, [listener])
 

@@ -6,7 +6,6 @@ import json
 import socket
 import struct
 
-import pytest
 import trio
 
 from trio_hs.testing import open_server
@@ -15,10 +14,6 @@ from trio_hs.testing._remote import serve_replicas
 from .tables import TRUCKS
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="serve_replicas catches a BrokenResourceError, and the nursery of _serve_replica raises it in a group: the server dies",
-)
 async def test_a_replica_that_resets_its_connection_does_not_end_its_source() -> None:
     async with open_server([TRUCKS], name="source") as source, trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")

@@ -1,0 +1,94 @@
+"""`python -m loadtest check`: a scenario's mistakes, or what its run would do and when. Starts nothing."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from loadtest import _in_words as words
+from loadtest._command_line import console, safely
+from loadtest._faults import Fault, Moment, timeline
+from loadtest._scenario import Scenario, load_scenario
+
+__all__ = ["main"]
+
+MAX_MOMENTS = 60
+"""Lines of the timeline: a fault that flaps for an hour has thousands."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser("python -m loadtest check", description=__doc__)
+    parser.add_argument("scenario", metavar="SCENARIO", help="the YAML file")
+    options = parser.parse_args(arguments)
+    return safely(lambda: _check(options.scenario))
+
+
+def _check(path: str) -> int:
+    scenario = load_scenario(path)
+    out = console()
+    out.print(Text(f"{path}: is valid", style="green"), soft_wrap=True)
+    out.print(Text(f"{scenario.name}{f': {scenario.description}' if scenario.description else ''}", style="bold"))
+    _print(out, "", _setting(scenario))
+    _print(out, "timeline", _moments(scenario))
+    _print(out, "expected", words.expectations(scenario) or [("nothing", "the run fails when an operation fails")])
+    return 0
+
+
+def _print(out: Console, title: str, rows: Sequence[tuple[str, str]]) -> None:
+    table = Table(title=title, title_style="bold", title_justify="left", show_header=False, box=box.SIMPLE, show_edge=False)
+    table.add_column(no_wrap=True, justify="right" if title == "timeline" else "left")
+    table.add_column()
+    for name, what in rows:
+        table.add_row(Text(name), Text(what))
+    out.print()
+    out.print(table)
+
+
+def _setting(scenario: Scenario) -> list[tuple[str, str]]:
+    cluster, table, load = scenario.cluster, scenario.table, scenario.load
+    weights = scenario.mix.weights()
+    total = sum(weights.values())
+    servers = f"writer, {'standby, ' if cluster.standby else ''}{cluster.readers} reader{'s' if cluster.readers > 1 else ''}"
+    audit = f"every write, and {scenario.audit.reads:.4g} of the reads" if scenario.audited else "none"
+    return [
+        ("servers", f"{servers} (kind {cluster.kind}, writes {cluster.topology}, replication {cluster.replication})"),
+        ("table", f"{table.database}.{table.name}, {table.rows:,} rows of {table.value_size:,} characters"),
+        ("load", f"{load.users:,} users, {load.spawn_rate:g} more each second, for {load.duration:g} s"),
+        ("mix", ", ".join(f"{name} {weight / total:.3g}" for name, weight in weights.items())),
+        ("audit", audit),
+    ]
+
+
+def _moments(scenario: Scenario) -> list[tuple[str, str]]:
+    load = scenario.load
+    full = load.users / load.spawn_rate
+    end = "the load ends; all faults heal, the servers are read back, the run is judged"
+    told = [(0.0, "the load begins"), (load.duration, end)]
+    if 0 < full < load.duration:
+        told.append((full, f"all {load.users:,} users are there"))
+    faults = list(_faults(scenario.faults, load.duration))
+    told += faults[:MAX_MOMENTS]
+    rows = [(f"{at:.2f} s", what) for at, what in sorted(told, key=lambda one: one[0])]
+    if len(faults) > MAX_MOMENTS:
+        rows.insert(-1, ("...", f"and {len(faults) - MAX_MOMENTS:,} more starts and healings of faults"))
+    late = [fault for fault in scenario.faults if fault.at >= load.duration]
+    return rows + [("never", f"{fault}: it would start at {fault.at:g} s, when the run has ended") for fault in late]
+
+
+def _faults(faults: Sequence[Fault], duration: float) -> Iterator[tuple[float, str]]:
+    for moment in timeline(faults, duration):
+        yield moment.at, _line(faults[moment.number], moment)
+
+
+def _line(fault: Fault, moment: Moment) -> str:
+    if moment.heals:
+        return f"healed: {fault}"
+    settings = fault.model_dump(by_alias=True, exclude={"fault", "target", "at", "for_", "every"})
+    details = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())
+    lasts = "" if not fault.lasts else f" for {fault.for_:g} s" if fault.for_ is not None else " until the end"
+    return f"{fault}{f' ({details})' if details else ''}{lasts}"

@@ -1,0 +1,22 @@
+"""`python -m loadtest schema`: the JSON Schema of scenario files. Editors complete and check by it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+
+from loadtest._command_line import safely
+from loadtest._json_schema import scenario_schema
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str]) -> int:
+    argparse.ArgumentParser("python -m loadtest schema", description=__doc__).parse_args(arguments)
+    return safely(_print)
+
+
+def _print() -> int:
+    print(json.dumps(scenario_schema(), indent=2))
+    return 0

@@ -1,0 +1,101 @@
+"""What a scenario expects, what was measured and what an exit code means, in words for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loadtest._expect import Expect, Latency
+from loadtest._judge import AUDIT_FAILED, BAD_ARGUMENTS, EXPECTATION_MISSED, INCONCLUSIVE, PASSED
+from loadtest._scenario import Scenario
+
+__all__ = ["EXIT_CODES", "RESULTS", "expectations", "quantity"]
+
+EXIT_CODES = {
+    PASSED: "every expectation holds",
+    EXPECTATION_MISSED: "an expectation was missed",
+    BAD_ARGUMENTS: "the arguments or the scenario were wrong",
+    AUDIT_FAILED: "the audit found writes that are not as acknowledged",
+    INCONCLUSIVE: "something could not be judged",
+}
+RESULTS = {"pass": ("✓", "pass"), "miss": ("✗", "miss"), "unknown": ("?", "unknown")}
+"""A sign and a word for each result: neither needs colour."""
+
+
+def quantity(name: str, value: float | None) -> str:
+    """A measured value or limit of the expectation `name`, with its unit; a dash for None."""
+    if value is None:
+        return "-"
+    match name.partition(".")[0]:
+        case "availability":
+            return f"{_cut(value * 100):.8g} %"
+        case "throughput":
+            return f"{value:,.0f}/s"
+        case "latency":
+            return f"{value * 1e3:,.3f}".rstrip("0").rstrip(".") + " ms"
+        case "recovery" | "staleness":
+            return f"{value:.3f}".rstrip("0").rstrip(".") + " s"
+    return f"{value:,.0f}"
+
+
+def _cut(percent: float) -> float:
+    """To five digits behind the point, and never up: 99.9999996 % is not 100 %."""
+    return int(percent * 1e5 + 1e-6) / 1e5
+
+
+def expectations(scenario: Scenario) -> list[tuple[str, str]]:
+    """Name and meaning of everything that the verdict will judge, named as `_judge` names it."""
+    return [*_measured(scenario.expect), *(_audited(scenario.expect) if scenario.audited else ())]
+
+
+def _measured(expect: Expect) -> Iterator[tuple[str, str]]:
+    for phase, limit in expect.availability.limits().items():
+        name = "availability"
+        yield _in(name, phase), f"at least {quantity(name, limit)} of the operations succeed {_when(phase)}"
+    for phase, limit in expect.throughput.limits().items():
+        yield _in("throughput", phase), f"at least {limit:,.0f} operations succeed per second {_when(phase)}"
+    for operation in Latency.model_fields:
+        for percent, phases in getattr(expect.latency, operation).limits().items():
+            what = "operation" if operation == "all" else operation
+            part = f"every {what} takes" if percent == "max" else f"{percent[1:]} % of the {what}s take"
+            for phase, limit in phases.items():
+                yield _in(f"latency.{operation}.{percent}", phase), f"{part} at most {limit * 1e3:g} ms {_when(phase)}"
+    for kind, count in expect.errors.items():
+        yield f"errors.{kind}", f"at most {count:,} errors" if kind == "all" else f"at most {count:,} errors of this kind"
+    if expect.recovery.first_success is not None:
+        limit = expect.recovery.first_success
+        yield "recovery.first_success", f"{limit:g} s after a fault began, every operation has succeeded again"
+    if expect.recovery.steady is not None:
+        yield (
+            "recovery.steady",
+            f"{expect.recovery.steady:g} s after a fault began, nothing fails and half the throughput is back",
+        )
+
+
+def _audited(expect: Expect) -> Iterator[tuple[str, str]]:
+    limits = {"lost": expect.lost, "applied_twice": expect.applied_twice, "unexpected": expect.unexpected}
+    words = {
+        "lost": "acknowledged writes are lost",
+        "applied_twice": "increments or decrements are applied twice",
+        "unexpected": "rows or reads show what nobody wrote",
+    }
+    for name, limit in limits.items():
+        yield name, f"{'any number of' if limit == 'any' else f'at most {limit or 0:,}'} {words[name]}"
+    together = [limit or 0 for limit in (expect.lost, expect.applied_twice)]
+    allowed = "any number of" if "any" in together else f"at most {sum(int(limit) for limit in together):,}"
+    yield "counters", f"{allowed} counters are off from what was acknowledged"
+    if expect.staleness is not None:
+        yield "staleness", f"no read lags behind an acknowledged write by more than {expect.staleness:g} s"
+    if expect.monotonic_reads:
+        yield "monotonic_reads", "no user sees a row go back in time"
+    if expect.replicas_agree:
+        yield "replicas_agree", "at the end every other server holds what the primary holds"
+
+
+def _in(name: str, phase: str) -> str:
+    return name if phase == "run" else f"{name}.{phase}"
+
+
+def _when(phase: str) -> str:
+    return {"run": "over the run", "before": "before the first fault", "during": "while a fault is on"}.get(
+        phase, "after a fault, while none is on"
+    )

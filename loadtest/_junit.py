@@ -1,0 +1,50 @@
+"""The expectations of a run as JUnit XML, which CI systems show: a test case each, a miss is a failure, unknown is skipped.
+
+A run that is inconclusive has no failure in there; its exit code, 4, is what must stop a pipeline.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from loadtest._kept_run import KeptRun
+from loadtest._markup import el, to_xml
+
+__all__ = ["junit"]
+
+
+def junit(run: KeptRun) -> str:
+    """The document."""
+    judged = run.result["expectations"]
+    if run.exit_code != run.result["exit_code"]:
+        judged = [*judged, {"name": "failures", "result": "miss", "line": run.verdict}]
+    count = {
+        "tests": len(judged),
+        "failures": sum(one["result"] == "miss" for one in judged),
+        "errors": 0,
+        "skipped": sum(one["result"] == "unknown" for one in judged),
+        "time": f"{run.record.seconds:.3f}",
+    }
+    started = run.environment.get("started")
+    suite = el(
+        "testsuite",
+        el("properties", [el("property", name=name, value=str(value)) for name, value in run.environment.items()]),
+        [_case(run.scenario.name, one) for one in judged],
+        name=run.scenario.name,
+        timestamp=None if started is None else started[:19],
+        **count,
+    )
+    return to_xml(el("testsuites", suite, name="trio-hs", **count))
+
+
+def _case(scenario: str, judged: dict[str, Any]) -> Element:
+    line = judged["line"]
+    match judged["result"]:
+        case "pass":
+            outcome = el("system-out", line)
+        case "miss":
+            outcome = el("failure", line, message=line, type="missed")
+        case _:
+            outcome = el("skipped", message=line)
+    return el("testcase", outcome, classname=scenario, name=judged["name"])

@@ -1,0 +1,198 @@
+"""A kept run with all that is told about it: what the report, `analyze` and `compare` draw on. Reads files, writes none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from loadtest._batch import Batch, OperationBatch
+from loadtest._expect import PHASES, Expect
+from loadtest._history import Event, History, HistoryError, fault_windows
+from loadtest._judge import EXPECTATION_MISSED, PASSED
+from loadtest._record import Record
+from loadtest._recovery import FaultRecovery, recoveries
+from loadtest._run_directory import RunDirectory
+from loadtest._scenario import Scenario
+from loadtest._series import ALL
+from loadtest._timeline import Fault as Window
+from loadtest._timeline import Timeline
+
+__all__ = ["FaultSeen", "KeptRun", "Mark", "faults_seen", "marks_seen"]
+
+
+@dataclass
+class FaultSeen:
+    """A fault on one server, as it happened. Times are Unix time in seconds."""
+
+    name: str
+    """What it was and on whom, such as `kill reader-1`."""
+    asked: float
+    struck: float | None = None
+    """When it was on, or done; None when it never was, or the history does not tell."""
+    ended: float | None = None
+    """When it had healed; None when nothing tells of that."""
+    note: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Something that happened to the run at one moment."""
+
+    time: float
+    """Unix time, seconds."""
+    kind: str
+    """`promotion`, `connection-lost`, `connection-up`, or what else a history has."""
+    name: str
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """Everything, read once."""
+
+    directory: RunDirectory
+    scenario: Scenario
+    result: dict[str, Any]
+    """As `judge_run` gives it."""
+    batches: list[Batch]
+    timeline: Timeline
+    totals: dict[tuple[str, str], tuple[OperationBatch, float]]
+    """By phase and operation, as `Timeline.total` gives it; `run` and `all` are among them."""
+    record: Record
+    faults: list[FaultSeen]
+    marks: list[Mark]
+    environment: dict[str, Any]
+
+    @classmethod
+    def read(cls, directory: RunDirectory, result: dict[str, Any]) -> KeptRun:
+        """Blocking, for seconds when there were millions of operations. Raises `ScenarioError` and OSError."""
+        scenario = directory.scenario()
+        batches = list(directory.batches())
+        events = sorted(_events(directory), key=lambda pair: pair[0])
+        timeline = Timeline(batches, list(_windows(events)))
+        totals = _totals(timeline)
+        record = Record()
+        # In one go: to record every batch by itself took most of a minute for a run of ten.
+        record.merge(Batch(timeline.start, timeline.end, {name: totals["run", name][0] for name in timeline.names()}))
+        return cls(
+            directory=directory,
+            scenario=scenario,
+            result=result,
+            batches=batches,
+            timeline=timeline,
+            totals=totals,
+            record=record,
+            faults=faults_seen(events),
+            marks=[mark for mark in marks_seen(events) if mark.time <= timeline.end],
+            environment=directory.environment(),
+        )
+
+    @property
+    def exit_code(self) -> int:
+        """As the run itself ended. What nobody expected anything of is left to Locust, which fails a run with failures."""
+        code: int = self.result["exit_code"]
+        if code == PASSED and self.scenario.expect == Expect() and self.record.failures:
+            return EXPECTATION_MISSED
+        return code
+
+    @property
+    def verdict(self) -> str:
+        """One line."""
+        if self.exit_code != self.result["exit_code"]:
+            return f"fail: {self.record.failures:,} operations failed, and nothing was expected"
+        return str(self.result["verdict"])
+
+    @property
+    def checks(self) -> dict[str, dict[str, Any]] | None:
+        """What the audit found, by check; None without an audit."""
+        audit = self.result["audit"]
+        if audit is None:
+            return None
+        # The other servers are read back only where they are expected to agree.
+        left_out = () if self.scenario.expect.replicas_agree else ("replicas",)
+        return {name: check for name, check in audit.items() if name not in left_out}
+
+    def operations(self) -> list[str]:
+        """Those that were carried out, in the order of the mix."""
+        order = list(self.scenario.mix.weights())
+        return sorted(self.record.operations, key=lambda name: (order.index(name) if name in order else len(order), name))
+
+    def recoveries(self) -> list[FaultRecovery]:
+        return recoveries(self.timeline)
+
+
+def _totals(timeline: Timeline) -> dict[tuple[str, str], tuple[OperationBatch, float]]:
+    """Adds every slot up once, however many totals it is part of."""
+    totals = {(phase, name): timeline.total(phase, name) for phase in PHASES[1:] for name in timeline.names()}
+    for phase in PHASES[1:]:
+        _, length = timeline.total(phase, "")
+        totals[phase, ALL] = _sum(totals[phase, name][0] for name in timeline.names()), length
+    _, length = timeline.total(PHASES[0], "")
+    for name in (*timeline.names(), ALL):
+        totals[PHASES[0], name] = _sum(totals[phase, name][0] for phase in PHASES[1:]), length
+    return totals
+
+
+def _sum(batches: Iterable[OperationBatch]) -> OperationBatch:
+    total = OperationBatch()
+    for batch in batches:
+        total.add(batch)
+    return total
+
+
+def _events(directory: RunDirectory) -> Iterator[tuple[float, Event]]:
+    """With their Unix times. What cannot be read is left out: the verdict says so."""
+    for path in directory.histories():
+        try:
+            history = History(path)
+            for _ in history.chunks():  # the events are known when it has been read
+                pass
+        except HistoryError:
+            continue
+        for event in history.events:
+            yield history.header.unix(event.time), event
+
+
+def _windows(events: Iterable[tuple[float, Event]]) -> Iterator[Window]:
+    moments = {event.time: time for time, event in events}
+    for name, start, end in fault_windows(event for _, event in events):
+        yield Window(name, moments[start], None if end is None else moments[end])
+
+
+def marks_seen(events: Iterable[tuple[float, Event]]) -> Iterator[Mark]:
+    """What is no fault, out of events in order of time. That a server is connected is news where a connection was lost."""
+    lost = set()
+    for time, event in events:
+        match event.kind:
+            case "connection-lost":
+                lost.add(event.name)
+            case "connection-up" if event.name not in lost:
+                continue
+        if not event.kind.startswith("fault-"):
+            yield Mark(time, event.kind, event.name)
+
+
+def faults_seen(events: Iterable[tuple[float, Event]]) -> list[FaultSeen]:
+    """The faults among events in order of time, by their starts."""
+    seen: list[FaultSeen] = []
+    on: dict[tuple[str, Any], FaultSeen] = {}
+    for time, event in events:
+        key = event.name, event.details.get("number")
+        if event.kind == "fault-started":
+            on[key] = FaultSeen(event.name, time)
+            seen.append(on[key])
+        elif key in on:
+            fault = on[key]
+            fault.note = event.details.get("note") or fault.note
+            match event.kind:
+                case "fault-struck":
+                    fault.struck = time
+                case "fault-ended":
+                    fault.struck = fault.struck or time  # one that happens at once has struck when it is over
+                    fault.ended = time
+                    del on[key]
+                case "fault-failed":
+                    fault.error = event.details.get("error") or "for a reason that is not known"
+                    del on[key]
+    return seen

@@ -1,0 +1,409 @@
+"""The report of a run: one HTML file that needs nothing else, no network and no JavaScript, and can be printed.
+
+Every text goes through `_markup.el`, which escapes it: server messages and scenario texts are not ours.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element
+
+import yaml
+
+from loadtest import _charts as charts
+from loadtest._in_words import EXIT_CODES, RESULTS, quantity
+from loadtest._kept_run import FaultSeen, KeptRun
+from loadtest._markup import Child, data, el, to_html
+from loadtest._record import Latencies
+from loadtest._run_directory import RunDirectory
+from loadtest._series import ALL, Series, axis_of, series_of
+from loadtest._timeline import percentile
+
+__all__ = ["render", "write_report"]
+
+HERE = Path(__file__).parent
+MAX_ERRORS = 30
+MAX_FAULTS = 200
+"""Shown of each; a run with `every` may have thousands. The rest is in the kept result and history."""
+COLUMNS = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
+PHASES = {"run": "whole run", "before": "before", "during": "during faults", "after": "after"}
+AUDIT_RESULTS = {"true": ("pass", "✓", "holds"), "false": ("miss", "✗", "violated"), "unknown": ("unknown", "?", "unknown")}
+
+EXPECTED_AS = {"stale_reads": "staleness", "replicas": "replicas_agree"}
+"""Checks of the audit whose expectation has another name."""
+
+
+def write_report(directory: RunDirectory, result: dict[str, Any], path: Path | None = None) -> Path:
+    """Draw a run and keep that, as `report.html` beside its files or as `path`. Blocking; raises OSError."""
+    target = path or directory.report
+    target.write_text(render(KeptRun.read(directory, result)), encoding="utf-8")
+    return target
+
+
+def render(run: KeptRun) -> str:
+    """The page."""
+    script, style = (HERE / "_report.js").read_text(), (HERE / "_report.css").read_text()
+    longest = max((batch.end - batch.start for batch in run.batches), default=0)
+    axis = axis_of(run.timeline.start, run.timeline.end, longest)
+    series = series_of(run.batches, axis) if axis.count else {}
+    names = [ALL, *run.operations()] if series else []
+    style += "\n".join(f"#choice-{i}:checked ~ #panel-{i} {{ display: block; }}" for i in range(len(names)))
+    # Nothing may be loaded, and no script but ours runs, whatever got past the escaping.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    back = charts.Backdrop(axis, run.faults, run.marks)
+    page = el(
+        "html",
+        el(
+            "head",
+            el("meta", charset="utf-8"),
+            el("meta", http_equiv="Content-Security-Policy", content=policy),
+            el("meta", name="viewport", content="width=device-width, initial-scale=1"),
+            el("title", f"{run.scenario.name}: {run.verdict}"),
+            el("style", style),
+        ),
+        el(
+            "body",
+            _header(run),
+            el(
+                "main",
+                _tiles(run),
+                _expectations(run),
+                _timeline(back, series, names),
+                _operations(run),
+                _errors(run),
+                _faults(run, back),
+                _audit(run),
+                _environment(run),
+                _scenario(run),
+                _files(run),
+            ),
+            data(_numbers(back, series, names), "series") if names else None,
+            el("script", script) if names else None,
+        ),
+        lang="en",
+    )
+    return to_html(page)
+
+
+# ---- what it came to
+
+
+def _header(run: KeptRun) -> Element:
+    code = run.exit_code
+    tone = {0: "pass", 4: "unknown"}.get(code, "miss")
+    started = run.environment.get("started", "")
+    about = [run.scenario.description, f"{run.record.seconds:.1f} s", started.replace("T", " ")]
+    return el(
+        "header",
+        el(
+            "div",
+            el("strong", run.scenario.name),
+            el("span", " · ".join(part for part in about if part), class_="soft"),
+            class_="title",
+        ),
+        el(
+            "div",
+            el("span", RESULTS[tone][0], class_="sign", aria_hidden="true"),
+            el("div", el("h1", run.verdict), el("p", f"Exit code {code}: {EXIT_CODES[code]}.", class_="soft")),
+            class_=f"verdict {tone}",
+        ),
+    )
+
+
+def _tiles(run: KeptRun) -> Element:
+    everything = Latencies()
+    for operation in run.record.operations.values():
+        everything.add(operation.ok)
+    failures = run.record.failures
+    count = everything.count + failures
+    rate = count / run.record.seconds if run.record.seconds else 0
+    struck = sum(fault.struck is not None for fault in run.faults)
+    tiles: list[tuple[str, str, str]] = [
+        ("operations", f"{count:,}", ""),
+        ("throughput", f"{rate:,.0f}", " /s"),
+        *(
+            (f"latency {name}", _ms(everything, percent), " ms")
+            for name, percent in (("p50", 50.0), ("p99", 99.0), ("p99.9", 99.9))
+        ),
+        ("failures", f"{failures:,}", f" {failures / count:.3%}" if failures else ""),
+        ("faults struck", f"{struck} of {len(run.faults)}", ""),
+    ]
+    if run.checks is not None:
+        lost = run.checks["lost"]
+        unknown = lost["verdict"] == "unknown"
+        tiles.append(("lost writes", "unknown" if unknown else f"{lost['count']:,}", ""))
+    shown = [el("div", el("dt", name), el("dd", value, el("small", unit) if unit else None)) for name, value, unit in tiles]
+    return el("dl", shown, class_="tiles")
+
+
+def _ms(latencies: Latencies, percent: float) -> str:
+    return f"{latencies.percentile(percent) / 1000:,.2f}" if latencies.count else "-"
+
+
+def _expectations(run: KeptRun) -> Element:
+    judged = run.result["expectations"]
+    if not judged:
+        return _section("Expectations", el("p", "Nothing was expected of this run.", class_="soft"))
+    order = ["miss", "unknown", "pass"]
+    rows = [
+        el(
+            "tr",
+            el("td", f"{RESULTS[one['result']][0]} {RESULTS[one['result']][1]}", class_=f"result {one['result']}"),
+            el("th", one["name"], scope="row"),
+            el("td", quantity(one["name"], one["measured"]), class_="number"),
+            el("td", quantity(one["name"], one["limit"]), class_="number"),
+            el("td", one["line"], class_="long"),
+        )
+        for one in sorted(judged, key=lambda one: order.index(one["result"]))
+    ]
+    return _section("Expectations", _table(["result", "expectation", "#measured", "#limit", "how it was judged"], rows))
+
+
+# ---- over time
+
+
+def _timeline(back: charts.Backdrop, series: dict[str, Series], names: Sequence[str]) -> Element:
+    if not names:
+        return _section("Timeline", el("p", "No operation was carried out.", class_="soft"))
+    choices, panels = [], []
+    for number, name in enumerate(names):
+        checked = "checked" if number == 0 else None
+        choices += [
+            el("input", type="radio", name="operation", id=f"choice-{number}", class_="choice", checked=checked),
+            el("label", "all operations" if name == ALL else name, for_=f"choice-{number}"),
+        ]
+        panels.append(_panel(back, series[name], name, number))
+    shaded = "Shaded: while a fault was on, from when it was asked for until it had healed. "
+    return _section(
+        "Timeline",
+        el("p", f"{shaded if back.faults else ''}One point is {back.axis.slot:g} s.", class_="soft"),
+        el("div", charts.draw_faults(back), class_="scroll"),
+        el("div", choices, panels),
+    )
+
+
+def _panel(back: charts.Backdrop, series: Series, name: str, number: int) -> Element:
+    what = "all operations" if name == ALL else name
+    return el(
+        "div",
+        el("p", "Point at a chart to read its numbers.", class_="readout", aria_hidden="true"),
+        _figure("Throughput: operations that succeeded, per second", charts.draw_throughput(back, series, what)),
+        _figure(
+            "Latency of those: p50 (solid), p99 (dashed), p99.9 (dotted), on a logarithmic scale",
+            charts.draw_latency(back, series, what),
+        ),
+        _figure("Errors per second", charts.draw_errors(back, series, what)),
+        class_="panel",
+        id=f"panel-{number}",
+        data_operation=name,
+    )
+
+
+def _figure(title: str, chart: Element) -> Element:
+    return el("div", el("h3", title), el("div", chart, class_="scroll"), class_="figure")
+
+
+def _numbers(back: charts.Backdrop, series: dict[str, Series], names: Sequence[str]) -> dict[str, Any]:
+    """What the script shows: four digits of each number."""
+    return {
+        "left": charts.LEFT,
+        "plot": charts.PLOT,
+        "width": charts.WIDTH,
+        "slot": back.axis.slot,
+        "count": (back.axis.end - back.axis.start) / back.axis.slot,
+        "series": {
+            name: {
+                "rate": _digits(series[name].rate),
+                "errors": _digits(series[name].errors),
+                **{percent: _digits(values) for percent, values in series[name].latency.items()},
+            }
+            for name in names
+        },
+    }
+
+
+def _digits(values: Iterable[float | None]) -> list[float | None]:
+    return [None if value is None else float(f"{value:.4g}") for value in values]
+
+
+# ---- tables
+
+
+def _operations(run: KeptRun) -> Element:
+    phases = list(PHASES) if run.timeline.faults else ["run"]
+    headings = ["operation", *(["phase"] if len(phases) > 1 else []), "#count", "#failures", "#ops/s"]
+    headings += [f"#{name} ms" for name in COLUMNS]
+    groups = [el("tbody", _phases(run, name, phases)) for name in [*run.operations(), ALL]]
+    caption = "Latencies are of what succeeded, as the client saw them."
+    if len(phases) > 1:
+        caption += " Before the first fault; while any was on; after that, while none was."
+    return _section("Operations", _table(headings, groups, caption))
+
+
+def _phases(run: KeptRun, name: str, phases: Sequence[str]) -> Iterable[Element]:
+    found = [(phase, *run.totals[phase, name]) for phase in phases]
+    shown = [one for one in found if one[0] == "run" or one[2]]
+    for number, (phase, done, length) in enumerate(shown):
+        count, failures = done.ok.total() + done.failed.total(), done.failed.total()
+        yield el(
+            "tr",
+            el("th", name, scope="rowgroup", rowspan=len(shown)) if number == 0 else None,
+            el("td", PHASES[phase]) if len(phases) > 1 else None,
+            _number(f"{count:,}"),
+            _number(f"{failures:,}", some=failures > 0),
+            _number(f"{done.ok.total() / length:,.0f}" if length else "-"),
+            [_number(f"{percentile(done.ok, percent) / 1000:,.3f}" if done.ok else "-") for percent in COLUMNS.values()],
+        )
+
+
+def _errors(run: KeptRun) -> Element | None:
+    kinds = [(count, name, text) for name, one in run.record.operations.items() for text, count in one.errors.items()]
+    if not kinds:
+        return None
+    kinds.sort(reverse=True)
+    rows = [
+        el("tr", _number(f"{count:,}"), el("th", name, scope="row"), el("td", text, class_="long"))
+        for count, name, text in kinds
+    ]
+    more = f"The {MAX_ERRORS} most frequent of {len(kinds)}." if len(kinds) > MAX_ERRORS else None
+    return _section("Errors", _table(["#count", "operation", "error"], rows[:MAX_ERRORS], more))
+
+
+def _faults(run: KeptRun, back: charts.Backdrop) -> Element | None:
+    if not run.faults:
+        return None
+    rows = [_fault(fault, back) for fault in run.faults[:MAX_FAULTS]]
+    more = f"The first {MAX_FAULTS} of {len(run.faults)}." if len(run.faults) > MAX_FAULTS else ""
+    headings = ["result", "fault", "#asked for", "#struck after", "#over at", "#lasted", "what else"]
+    recovered = [
+        el(
+            "tr",
+            el("th", one.fault, scope="row"),
+            _number("none" if one.first_error is None else f"{one.first_error:.2f} s"),
+            _number("not seen" if one.first_success is None else f"{one.first_success:.2f} s"),
+            _number("not seen" if one.steady is None else f"{one.steady:.2f} s"),
+        )
+        for one in run.recoveries()[:MAX_FAULTS]
+    ]
+    caption = (
+        f"Seconds from each fault's start, to {run.timeline.slot:g} s: until the first error, until every operation that "
+        "failed had succeeded again, and until nothing failed any more and each had half of its throughput back."
+    )
+    return _section(
+        "Faults as they happened",
+        _table(headings, rows, f"Times count from the start of the load. {more}".strip()),
+        el("h2", "Recovery"),
+        _table(["fault", "#first error", "#first success", "#steady"], recovered, caption),
+    )
+
+
+def _fault(fault: FaultSeen, back: charts.Backdrop) -> Element:
+    if fault.error:
+        word = ("miss", "✗ failed")
+    else:
+        word = ("pass", "✓ struck") if fault.struck is not None else ("unknown", "? unknown")
+    after = "-" if fault.struck is None else f"{fault.struck - fault.asked:.3f} s"
+    lasted = "-" if fault.struck is None or fault.ended is None else f"{fault.ended - fault.asked:.2f} s"
+    return el(
+        "tr",
+        el("td", word[1], class_=f"result {word[0]}"),
+        el("th", fault.name, scope="row"),
+        _number(back.seconds(fault.asked)),
+        _number(after),
+        _number(back.seconds(fault.ended)),
+        _number(lasted),
+        el("td", "; ".join(part for part in (fault.error, fault.note) if part), class_="long"),
+    )
+
+
+def _audit(run: KeptRun) -> Element:
+    if run.checks is None:
+        return _section(
+            "Audit of the writes", el("p", "This run kept no history of its writes, so nothing was audited.", class_="soft")
+        )
+    groups = []
+    judged = {one["name"] for one in run.result["expectations"]}
+    for name, check in run.checks.items():
+        tone, sign, word = AUDIT_RESULTS[check["verdict"]]
+        if check["verdict"] == "false" and EXPECTED_AS.get(name, name) not in judged:
+            tone, word = "unknown", "found"
+        row = el(
+            "tr",
+            el("td", f"{sign} {word}", class_=f"result {tone}"),
+            el("th", name, scope="row"),
+            _number(f"{check['count']:,}"),
+            _number(f"{check['possible']:,}"),
+            el("td", check["explanation"], class_="long"),
+        )
+        groups.append(el("tbody", row, [_finding(finding) for finding in check["findings"]]))
+    caption = (
+        "What was acknowledged, compared with what was read and with what the primary held after everything had healed. "
+        "What was found, where nothing was expected, does not count against the run."
+    )
+    return _section("Audit of the writes", _table(["result", "check", "#certain", "#possible", "explanation"], groups, caption))
+
+
+def _finding(finding: dict[str, Any]) -> Element:
+    when = "at no certain time" if finding["time"] is None else f"at {finding['time']:.3f} s"
+    during = f"during {', '.join(finding['faults'])}" if finding["faults"] else "while no fault was on"
+    place = when if finding["time"] is None else f"{when}, {during}"
+    return el(
+        "tr",
+        el("td"),
+        el("td", f"key {finding['key']}"),
+        el("td", f"{place}: {finding['line']}", colspan=3, class_="long"),
+        class_="finding",
+    )
+
+
+def _environment(run: KeptRun) -> Element:
+    rows = [el("tr", el("th", name, scope="row"), el("td", str(value))) for name, value in run.environment.items()]
+    if not rows:
+        return _section("Environment", el("p", "It was not kept.", class_="soft"))
+    return _section("Environment", _table(["what", "value"], rows, "As it was when the run began."))
+
+
+def _scenario(run: KeptRun) -> Element:
+    text = yaml.safe_dump(
+        run.scenario.model_dump(mode="json", by_alias=True, exclude_defaults=True), sort_keys=False, allow_unicode=True
+    )
+    return _section(
+        "Scenario", el("p", "What differs from the defaults; durations in seconds.", class_="soft"), el("pre", el("code", text))
+    )
+
+
+def _files(run: KeptRun) -> Element:
+    path = run.directory.path
+    shown = str(Path(*path.parts[-2:]))
+    return _section(
+        "Files",
+        el("p", "This run, with the history of its writes, is kept in ", el("code", shown), ". To judge and draw it again:"),
+        el("pre", el("code", f"python -m loadtest analyze {shown} --explain --html again.html")),
+    )
+
+
+# ---- shapes
+
+
+def _section(title: str, *content: Child) -> Element:
+    return el("section", el("h2", title), *content)
+
+
+def _number(text: str, *, some: bool = False) -> Element:
+    return el("td", text, class_="number some" if some else "number")
+
+
+def _table(headings: Sequence[str], rows: Sequence[Element], caption: str | None = None) -> Element:
+    """Rows, or bodies of rows. A heading that begins with # is that of a column of numbers."""
+    head = [el("th", one.lstrip("#"), scope="col", class_="number" if one.startswith("#") else None) for one in headings]
+    bodies: Child = rows if rows and rows[0].tag == "tbody" else el("tbody", rows)
+    return el(
+        "div",
+        el("table", el("caption", caption) if caption else None, el("thead", el("tr", head)), bodies),
+        class_="wide",
+    )

@@ -1,0 +1,365 @@
+"""`python -m loadtest`: what the commands say about scenarios and about kept runs, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+import yaml
+
+from loadtest import __main__ as commands
+from loadtest._cluster import Cluster, Server
+from loadtest._environment import environment
+from loadtest._in_words import EXIT_CODES, expectations, quantity
+from loadtest._judge import judge
+from loadtest._scenario import parse_scenario
+from tests.loadtest.kept import SCENARIO, HandMade
+
+ROOT = Path(__file__).resolve().parents[2]
+
+LOST = HandMade(lost=[70, 71])
+MISSED = HandMade(scenario=SCENARIO.replace("availability: 90%", "availability: 100%"))
+CUT = HandMade(cut=True)
+EVERY_CODE = pytest.mark.parametrize(
+    "made, code, verdict",
+    [
+        (HandMade(), 0, "verdict: pass: all 8 expectations hold"),
+        (MISSED, 1, "verdict: fail: 1 of 8 expectations missed"),
+        (LOST, 3, "verdict: fail: the audit found writes that are not as acknowledged"),
+        (CUT, 4, "verdict: inconclusive: "),
+    ],
+    ids=["pass", "missed", "lost", "cut"],
+)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        try:
+            code = commands.main([str(argument) for argument in arguments])
+        except SystemExit as error:  # argparse's
+            code = int(error.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+# ---- analyze
+
+
+@EVERY_CODE
+def test_a_kept_run_is_judged_as_it_was(run: Run, tmp_path: Path, made: HandMade, code: int, verdict: str) -> None:
+    directory = made.keep(tmp_path)
+    kept = directory.result()
+    assert kept is not None
+    assert kept["exit_code"] == code
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in directory.path.iterdir()}
+    got, out, err = run("analyze", directory.path)
+    assert (got, err) == (code, "")
+    assert verdict in out
+    assert "get" in out
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in directory.path.iterdir()} == before
+
+
+def test_only_what_did_not_hold_is_told_unless_asked(run: Run, tmp_path: Path) -> None:
+    path = MISSED.keep(tmp_path).path
+    short, long = run("analyze", path)[1], run("analyze", path, "--explain")[1]
+    assert "MISS" in short
+    assert "recovery.steady" not in short
+    for name, _ in expectations(parse_scenario(SCENARIO, "s.yaml")):
+        assert name in long
+
+
+def test_a_lost_write_is_named_with_the_fault_that_was_on(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("analyze", LOST.keep(tmp_path).path)
+    assert code == 3
+    assert "at 7.001 s during kill reader-1" in " ".join(out.split())
+
+
+@EVERY_CODE
+def test_json_says_the_same(run: Run, tmp_path: Path, made: HandMade, code: int, verdict: str) -> None:
+    got, out, _ = run("analyze", made.keep(tmp_path).path, "--json")
+    result = json.loads(out)
+    assert (got, result["exit_code"]) == (code, code)
+    assert f"verdict: {result['verdict']}".startswith(verdict)
+
+
+def test_a_run_that_was_killed_can_be_judged(run: Run, tmp_path: Path) -> None:
+    directory = replace(CUT, judged=False).keep(tmp_path)
+    with (directory.path / "batches.bin").open("ab") as file:
+        file.write(b"\x83\xa5star")  # half a batch
+    directory.final("writer").unlink()
+    code, out, _ = run("analyze", directory.path, "--html", tmp_path / "r.html")
+    assert code == 4
+    assert "inconclusive" in out
+    assert "kill reader-1" in (tmp_path / "r.html").read_text()
+
+
+def test_a_worker_whose_history_is_gone_is_missed(run: Run, tmp_path: Path) -> None:
+    directory = HandMade().keep(tmp_path)
+    result = directory.result()
+    assert result is not None
+    directory.write_result({**result, "workers": [0, 1]})
+    code, out, _ = run("analyze", directory.path)
+    assert code == 4
+    assert "the history of worker 1 is missing" in " ".join(out.split())
+
+
+def test_failures_of_which_nothing_was_expected_fail_the_run_as_locust_does(run: Run, tmp_path: Path) -> None:
+    nothing = SCENARIO.partition("expect:")[0] + "audit: false\n"
+    directory = HandMade(scenario=nothing).keep(tmp_path)
+    code, out, _ = run("analyze", directory.path, "--junit", tmp_path / "j.xml")
+    assert code == 1
+    assert "verdict: fail: 30 operations failed, and nothing was expected" in out
+    assert len(ElementTree.parse(tmp_path / "j.xml").findall(".//failure")) == 1
+    assert run("analyze", HandMade(scenario=nothing, errors=0).keep(tmp_path).path)[0] == 0
+
+
+def test_junit_has_a_case_for_each_expectation(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "j.xml"
+    terrible = 'a "quote" & <tag> \x00\x1b[31m'
+    made = HandMade(scenario=MISSED.scenario, cut=True, error=f"ConnectionError: {terrible}", environment={"cpu": terrible})
+    code, _, _ = run("analyze", made.keep(tmp_path).path, "--junit", file)
+    assert code == 1
+    root = ElementTree.parse(file).getroot()
+    (suite,) = root.iter("testsuite")
+    cases = {case.get("name"): case for case in root.iter("testcase")}
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("8", "1", "4")
+    failure, skipped = cases["availability"].find("failure"), cases["lost"].find("skipped")
+    assert failure is not None
+    assert "succeeded over the run" in failure.get("message", "")
+    assert skipped is not None
+    assert "the history of worker 0 is cut" in skipped.get("message", "")
+    assert cases["errors.all"].find("failure") is None
+
+
+def test_what_is_no_run_is_one_line_and_exit_code_2(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged/scenario.yaml").write_text("name: x\n")
+    for path, line in [
+        (tmp_path, "is no kept run (it has no scenario.yaml)"),
+        (tmp_path / "nowhere", "is no kept run"),
+        (tmp_path / "damaged", "mix: is missing"),
+    ]:
+        code, out, err = run("analyze", path)
+        assert (code, out) == (2, "")
+        assert err.count("\n") == 1
+        assert line in err
+    directory = HandMade().keep(tmp_path)
+    code, _, err = run("analyze", directory.path, "--html", tmp_path / "no/such/folder.html")
+    assert code == 2
+    assert err.endswith("folder.html: No such file or directory\n")
+    (directory.path / "result.json").write_text("{")
+    assert run("analyze", directory.path)[0] == 2
+    assert run("analyze")[0] == 2
+
+
+# ---- compare
+
+
+def test_two_runs_side_by_side(run: Run, tmp_path: Path) -> None:
+    good = HandMade(errors=0).keep(tmp_path / "a").path
+    bad = replace(LOST, environment={"trio": "0.2", "server": "10.11 (by hand)"}).keep(tmp_path / "b").path
+    code, out, err = run("compare", good, bad)
+    assert (code, err) == (0, "")
+    assert "pass: all 8 expectations hold" in out
+    assert "ConnectionError: reader-1: connection lost" in out
+    lines = {tuple(line.split()[:1]): line for line in out.splitlines()}
+    assert "✓ holds (0)" in lines[("lost",)]
+    assert "✗ violated (2)" in lines[("lost",)]
+    assert lines[("trio",)].split() == ["trio", "0.1", "0.2"]
+    assert "10.11" not in out, "what is the same is left out"
+    assert [word for word in ("before", "during", "after") if word not in out] == []
+
+
+# ---- check
+
+
+def test_check_tells_what_happens_when(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        SCENARIO.replace("kill, target: reader-1, at: 6s, for: 5s", "latency, target: writer, at: 6s, for: 5s, delay: 40ms")
+    )
+    code, out, err = run("check", path)
+    assert (code, err) == (0, "")
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert f"{path}: is valid" in lines
+    timeline = lines[lines.index("timeline") + 1 : lines.index("expected") - 1]
+    assert timeline == [
+        "0.00 s the load begins",
+        "0.06 s all 4 users are there",
+        "6.00 s latency writer (listener both, delay 0.04, jitter 0.0) for 5 s",
+        "11.00 s healed: latency writer",
+        "20.00 s the load ends; all faults heal, the servers are read back, the run is judged",
+    ]
+    assert "availability at least 90 % of the operations succeed over the run" in lines
+    assert "latency.get.p99.during 99 % of the gets take at most 200 ms while a fault is on" in lines
+
+
+def test_check_of_what_flaps_or_comes_too_late(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    every = "reset, target: reader-1, at: 0, every: 100ms}\n  - {fault: pause, target: writer, at: 20s"
+    path.write_text(SCENARIO.replace("kill, target: reader-1, at: 6s, for: 5s", every))
+    code, out, _ = run("check", path)
+    assert code == 0
+    assert len(out.splitlines()) < 90
+    assert "and 140 more starts and healings of faults" in out
+    assert "pause writer: it would start at 20 s, when the run has ended" in out
+
+
+def test_check_names_mistakes_as_a_run_does(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(SCENARIO.replace("kill", "kil"))
+    assert run("check", path) == (2, "", f"{path}:7: faults.0.fault: no such fault: the text 'kil'; did you mean kill?\n")
+    assert run("check")[0] == 2
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_we_ship_can_be_checked(run: Run, path: Path) -> None:
+    assert run("check", path)[0] == 0
+
+
+EVERYTHING = """\
+name: x
+mix: {get: 1, insert: 1}
+expect:
+  availability: {run: 99%, before: 1, during: 99.9%, after: 100%}
+  throughput: {run: 10, after: 5}
+  latency: {all: {max: 1s}, get: {p99.9: {during: 5ms}}}
+  errors: {all: 3, ReadOnlyError: 0}
+  recovery: {first_success: 1s, steady: 2s}
+  lost: any
+  applied_twice: 2
+  staleness: 1s
+  monotonic_reads: true
+  replicas_agree: true
+"""
+
+
+def test_every_expectation_has_words_under_the_name_that_it_is_judged_by() -> None:
+    for text in (EVERYTHING, "name: x\nmix: {get: 1}\nexpect: {errors: 0}\n", "name: x\nmix: {get: 1, incr: 1}\n"):
+        scenario = parse_scenario(text, "s.yaml")
+        judged = judge(scenario.expect, [], [], None, audited=scenario.audited).judged
+        assert {name for name, _ in expectations(scenario)} == {one.name for one in judged}
+
+
+@pytest.mark.parametrize(
+    "name, value, words",
+    [
+        ("availability", 0.999, "99.9 %"),
+        ("availability", 0.99999999, "99.99999 %"),
+        ("availability.during", 1.0, "100 %"),
+        ("throughput", 12345.6, "12,346/s"),
+        ("latency.get.p99", 0.0123456, "12.346 ms"),
+        ("latency.get.p99", 0.2, "200 ms"),
+        ("recovery.steady", 2.0, "2 s"),
+        ("lost", 1234, "1,234"),
+        ("lost", None, "-"),
+    ],
+)
+def test_quantities_have_their_units(name: str, value: float | None, words: str) -> None:
+    assert quantity(name, value) == words
+
+
+# ---- schema
+
+SCHEMA = ROOT / "docs/scenario.schema.json"
+
+
+def errors_of(text: str) -> list[Any]:
+    return list(jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).iter_errors(yaml.safe_load(text)))
+
+
+def test_the_published_schema_is_that_of_the_code(run: Run) -> None:
+    code, out, _ = run("schema")
+    assert code == 0
+    assert SCHEMA.read_text() == out, "run: python -m loadtest schema > docs/scenario.schema.json"
+    jsonschema.Draft202012Validator.check_schema(json.loads(out))
+    assert not {"ge", "gt", "le", "lt", "x-bare"} & set(_keys(json.loads(out))), "keywords that no editor knows"
+
+
+def _keys(schema: Any) -> list[str]:
+    if isinstance(schema, list):
+        return [key for one in schema for key in _keys(one)]
+    return [*schema, *(key for one in schema.values() for key in _keys(one))] if isinstance(schema, dict) else []
+
+
+@pytest.mark.parametrize(
+    "text", [SCENARIO, EVERYTHING, *(path.read_text() for path in sorted((ROOT / "scenarios").glob("*.yaml")))]
+)
+def test_the_schema_accepts_what_the_code_accepts(text: str) -> None:
+    parse_scenario(text, "s.yaml")
+    assert errors_of(text) == []
+
+
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        ("name: by-hand", "nmae: by-hand"),
+        ("get: 90", "get: -1"),
+        ("get: 90", "get: {wieght: 5}"),
+        ("duration: 20s", "duration: 20 parsecs"),
+        ("duration: 20s", "duration: 0"),
+        ("fault: kill", "fault: kil"),
+        ("target: reader-1, ", ""),
+        ("at: 6s", "at: -6"),
+        ("availability: 90%", "availability: 90"),
+        ("steady: 3s", "steady: true"),
+        ("all: 1000", "all: -1"),
+    ],
+)
+def test_the_schema_refuses_what_the_code_refuses(before: str, after: str) -> None:
+    assert before in SCENARIO
+    assert errors_of(SCENARIO.replace(before, after)) != []
+
+
+def test_the_schema_tells_what_keys_mean() -> None:
+    definitions = json.loads(SCHEMA.read_text())["$defs"]
+    assert definitions["Load"]["properties"]["spawn_rate"]["description"] == "Users started per second."
+    assert definitions["Kill"]["properties"]["for"]["description"].startswith("Seconds until it heals")
+
+
+# ---- the command itself
+
+
+def test_an_unknown_command_is_one_line_and_exit_code_2(run: Run) -> None:
+    assert run("nope") == (2, "", f"no such command: 'nope'; there are {', '.join(commands.COMMANDS)}\n")
+    assert run()[0] == 2
+    code, out, _ = run("--help")
+    assert code == 0
+    assert all(name in out for name in commands.COMMANDS)
+    for name in commands.COMMANDS:
+        assert run(name, "--help")[0] == 0
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m loadtest schema | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.stdout, done.stderr) == ("{\n", "")
+
+
+def test_every_exit_code_has_words() -> None:
+    assert sorted(EXIT_CODES) == [0, 1, 2, 3, 4]
+
+
+def test_the_environment_names_versions_but_no_secrets_and_no_places() -> None:
+    server = Server("writer", "db7.example.org", 9998, 9999, "s3cret", "s3cret2", admin_user="root", admin_password="pa55")
+    cluster = Cluster("mariadb", "asked for: /home/jo/mariadbd", "10.11.6-MariaDB", (server,), "root", "pa55")
+    found = environment(cluster)
+    assert found["server"] == "10.11.6-MariaDB (mariadb)"
+    assert {"python", "trio", "trio-hs", "cpu", "cores", "kernel", "load average"} <= set(found)
+    text = json.dumps(found)
+    for word in ("s3cret", "pa55", "db7", "/home", "root"):
+        assert word not in text
