@@ -17,7 +17,7 @@ from .tables import TRUCKS
 
 @pytest.mark.xfail(
     strict=True,
-    reason="serve_replicas catches a BrokenResourceError, and the nursery of _serve_replica raises it in a group: the server dies",
+    reason="serve_replicas catches a BrokenResourceError, and _serve_replica raises it in a group: the server dies",
 )
 async def test_a_replica_that_resets_its_connection_does_not_end_its_source() -> None:
     async with open_server([TRUCKS], name="source") as source, trio.open_nursery() as nursery:
