@@ -65,7 +65,7 @@ def scenario_of(locust: Locust) -> dict[str, Any]:
         ("reader-partition", 0.3),
         ("reply-loss", 0.3),
         ("writer-kill-plain", 0.3),
-        ("writer-kill-semisync", 0.6),
+        ("writer-kill-semisync", 0.4),
     ],
 )
 def test_a_drill_gives_its_stated_verdict(drill: str, factor: float) -> None:
@@ -73,7 +73,7 @@ def test_a_drill_gives_its_stated_verdict(drill: str, factor: float) -> None:
 
 
 @pytest.mark.mariadb
-@pytest.mark.parametrize("drill, factor", [("reader-failover", 0.5), ("writer-kill-semisync", 0.8), ("writer-kill-plain", 0.5)])
+@pytest.mark.parametrize("drill, factor", [("reader-failover", 0.5), ("writer-kill-semisync", 0.6), ("writer-kill-plain", 0.5)])
 def test_a_drill_gives_its_stated_verdict_on_mariadb(drill: str, factor: float) -> None:
     assert_stated_verdict(drill, "mariadb", factor)
 
