@@ -180,6 +180,20 @@ def test_a_second_run_in_the_web_ui_is_judged_by_what_the_first_has_left() -> No
         assert locust.finish() == 0, locust.describe()
 
 
+def test_a_controller_that_dies_while_it_judges_ends_the_run_as_failed() -> None:
+    with Locust(*HEADLESS, scenario=PAUSED) as locust:
+        wait_for_the_pause(locust)
+        (controller,) = locust.processes("loadtest._controller")
+        os.kill(controller, signal.SIGSTOP)  # so that the verdict is still awaited when it dies
+        locust.process.terminate()
+        history = History(locust.run / "history-0.bin")
+        locust.wait_until(lambda: bool(list(history.chunks())) and history.complete, "it does not drain")
+        os.kill(controller, signal.SIGKILL)
+        assert locust.process.wait(20) == 1, locust.describe()
+        assert "the controller of the servers died: killed by SIGKILL" in locust.stderr
+        assert "Traceback" not in locust.stderr, locust.describe()
+
+
 def writes_by_worker(run: Path) -> dict[int, int]:
     histories = [History(path) for path in RunDirectory(run).histories()]
     return {
