@@ -171,9 +171,11 @@ class _Reporting:
         with self._finishing:
             try:
                 result = self._controller.finish(self._lost())
+                failure = ""
             except StartError as error:
-                self._fail(str(error))
-                return
+                result, failure = None, str(error)
+        if failure:
+            self._fail(failure)  # outside, for it ends the run, and that comes here again
         if result is None:
             return
         self._result = result

@@ -65,7 +65,7 @@ def scenario_of(locust: Locust) -> dict[str, Any]:
         ("reader-partition", 0.3),
         ("reply-loss", 0.3),
         ("writer-kill-plain", 0.3),
-        ("writer-kill-semisync", 0.6),
+        ("writer-kill-semisync", 0.4),
     ],
 )
 def test_a_drill_gives_its_stated_verdict(drill: str, factor: float) -> None:
@@ -73,7 +73,7 @@ def test_a_drill_gives_its_stated_verdict(drill: str, factor: float) -> None:
 
 
 @pytest.mark.mariadb
-@pytest.mark.parametrize("drill, factor", [("reader-failover", 0.5), ("writer-kill-semisync", 0.8), ("writer-kill-plain", 0.5)])
+@pytest.mark.parametrize("drill, factor", [("reader-failover", 0.5), ("writer-kill-semisync", 0.6), ("writer-kill-plain", 0.5)])
 def test_a_drill_gives_its_stated_verdict_on_mariadb(drill: str, factor: float) -> None:
     assert_stated_verdict(drill, "mariadb", factor)
 
@@ -178,6 +178,20 @@ def test_a_second_run_in_the_web_ui_is_judged_by_what_the_first_has_left() -> No
         assert judged(judge_run(second))["counters"] == "miss"
         locust.process.terminate()
         assert locust.finish() == 0, locust.describe()
+
+
+def test_a_controller_that_dies_while_it_judges_ends_the_run_as_failed() -> None:
+    with Locust(*HEADLESS, scenario=PAUSED) as locust:
+        wait_for_the_pause(locust)
+        (controller,) = locust.processes("loadtest._controller")
+        os.kill(controller, signal.SIGSTOP)  # so that the verdict is still awaited when it dies
+        locust.process.terminate()
+        history = History(locust.run / "history-0.bin")
+        locust.wait_until(lambda: bool(list(history.chunks())) and history.complete, "it does not drain")
+        os.kill(controller, signal.SIGKILL)
+        assert locust.process.wait(20) == 1, locust.describe()
+        assert "the controller of the servers died: killed by SIGKILL" in locust.stderr
+        assert "Traceback" not in locust.stderr, locust.describe()
 
 
 def writes_by_worker(run: Path) -> dict[int, int]:
