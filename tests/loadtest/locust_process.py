@@ -56,6 +56,8 @@ class Locust:
             arguments += ("--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port)
         name, _, value = self._mark.partition("=")
         environment |= {name: value, "TMPDIR": str(self.temporary), **(env or {})}
+        if "--cluster" not in arguments and "kind:" not in (scenario or ""):
+            environment.setdefault("LOCUST_CLUSTER", "mariadb")  # these are tests of the harness, whatever else works here
         self.environment = environment
         with self.out.open("w") as out, self.err.open("w") as err:
             self.process = subprocess.Popen(
