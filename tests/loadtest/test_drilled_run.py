@@ -56,7 +56,7 @@ def scenario_of(locust: Locust) -> dict[str, Any]:
     return scenario
 
 
-# A rejoin starts a server, which must have ended when the run does: less than half of the time is too little for that.
+# A rejoin must have ended when the run does, and how long it takes does not shrink with the schedule.
 @pytest.mark.parametrize(
     "drill, factor",
     [
@@ -73,7 +73,7 @@ def test_a_drill_gives_its_stated_verdict(drill: str, factor: float) -> None:
 
 
 @pytest.mark.mariadb
-@pytest.mark.parametrize("drill, factor", [("reader-failover", 0.5), ("writer-kill-semisync", 0.6), ("writer-kill-plain", 0.5)])
+@pytest.mark.parametrize("drill, factor", [("reader-failover", 0.5), ("writer-kill-semisync", 1.0), ("writer-kill-plain", 0.5)])
 def test_a_drill_gives_its_stated_verdict_on_mariadb(drill: str, factor: float) -> None:
     assert_stated_verdict(drill, "mariadb", factor)
 
