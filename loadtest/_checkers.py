@@ -465,12 +465,14 @@ def check_replicas(primary: FinalState | None, replicas: Iterable[FinalState], c
     if primary is None or context.no_final:
         return checker.check()
     behind: list[str] = []
+    read = 0
     for replica in replicas:
         if replica.complete:
+            read += 1
             checker.compare(primary, replica)
         else:
             behind.append(f"{replica.server} could not be read back")
-    checker.unread = behind
+    checker.unread = behind or ([] if read else ["no replica was read back"])
     return checker.check()
 
 

@@ -152,14 +152,22 @@ class FaultWindow(NamedTuple):
 
 
 def fault_windows(events: Iterable[Event]) -> list[FaultWindow]:
-    """The faults among the events, by their start: each lasts from `fault-started` to the next `fault-ended` of its name."""
+    """The faults among the events, by their start: each lasts from `fault-started` to the next `fault-ended` of its name.
+
+    One that could not be put on is none; one that did not heal lasts until the end.
+    """
     begun: dict[str, int] = {}
+    struck: set[str] = set()
     windows = []
     for event in sorted(events, key=lambda event: event.time):
         if event.kind == "fault-started":
             begun.setdefault(event.name, event.time)
         elif event.kind == "fault-ended" and event.name in begun:
             windows.append(FaultWindow(event.name, begun.pop(event.name), event.time))
+        elif event.kind == "fault-failed" and event.name not in struck:
+            begun.pop(event.name, None)
+        elif event.kind == "fault-struck":
+            struck.add(event.name)
     windows += [FaultWindow(name, start, None) for name, start in begun.items()]
     return sorted(windows, key=lambda window: window.start)
 
