@@ -7,7 +7,6 @@ import json
 import os
 import random
 import re
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -432,17 +431,13 @@ def test_a_run_ends_with_its_report_and_is_judged_alike_afterwards(capsys: pytes
     with Locust("--headless", "--only-summary", "--cluster", "embedded", scenario=scenario.replace("1}", "2}", 1)) as locust:
         code = locust.finish()
         printed = locust.stdout
-    report, verdict = re.search(r"^report: (.*)$", printed, re.M), re.search(r"^verdict: .*$", printed, re.M)
-    assert report is not None, printed
-    assert verdict is not None, printed
-    path = Path(report[1])
-    try:
-        page = Page(path)
+        report, verdict = re.search(r"^report: (.*)$", printed, re.M), re.search(r"^verdict: .*$", printed, re.M)
+        assert report is not None, printed
+        assert verdict is not None, printed
+        page = Page(Path(report[1]))
         assert page.row("✓ struck")[1] == "kill reader-1"
         assert page.row("server")[1].endswith("(embedded)")
         assert "connection lost reader-1" in page.text
         assert f"Exit code {code}: " in page.text
-        assert commands.main(["analyze", str(path.parent)]) == code
+        assert commands.main(["analyze", str(Path(report[1]).parent)]) == code
         assert verdict[0] in capsys.readouterr().out
-    finally:
-        shutil.rmtree(path.parent)
