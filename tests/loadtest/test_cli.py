@@ -47,11 +47,10 @@ def test_a_mistake_in_the_options_is_one_line_and_starts_nothing(arguments: tupl
 
 
 def test_a_wrong_path_suggests_the_right_one() -> None:
-    with Locust("--scenario", "scenarios/mixd.yaml", scenario=None) as locust:
+    wrong, right = ROOT / "scenarios/mixd.yaml", ROOT / "scenarios/mixed.yaml"
+    with Locust("--scenario", str(wrong), scenario=None) as locust:
         assert locust.finish() == 2
-        assert locust.stderr == (
-            "scenarios/mixd.yaml: cannot be read: No such file or directory; did you mean scenarios/mixed.yaml?\n"
-        )
+        assert locust.stderr == f"{wrong}: cannot be read: No such file or directory; did you mean {right}?\n"
 
 
 def test_servers_that_cannot_be_had_are_one_line_without_a_traceback() -> None:
