@@ -182,7 +182,7 @@ def test_locust_that_is_killed_leaves_no_embedded_server() -> None:
 
 
 def test_auto_takes_embedded_servers_where_there_is_no_mariadb_and_says_why() -> None:
-    with Locust("--headless", "--only-summary", "-t", "1s", wrapper=without_mariadb()) as locust:
+    with Locust("--headless", "--only-summary", "-t", "1s", "--cluster", "auto", wrapper=without_mariadb()) as locust:
         assert locust.finish() == 0, locust.describe()
         assert_good_result(locust)
         (said,) = re.findall(r"servers ready: (.*)", locust.stderr)
