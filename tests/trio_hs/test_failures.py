@@ -475,6 +475,7 @@ async def test_a_locked_row_holds_every_writer_and_leaves_its_own_write_unknown(
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(increment, 1)
+                await trio.sleep(0.1)  # it must be the first to arrive
                 nursery.start_soon(increment, 2)  # another row, the same and only writer thread
             assert [error.maybe_applied for error in outcomes] == [True, True]
             assert await table.get(1)  # the listener for reads does not lock

@@ -155,6 +155,7 @@ async def test_a_neighbour_that_is_being_connected_does_not_hold_callers_at_a_st
         fakes[2].gate = trio.Event()
         fakes[2].connections[-1].end()  # reconnects, and hangs in that
         fakes[1].gate = trio.Event()
+        await wait_all_tasks_blocked()
         callers.start_soon(lambda: pool.execute(Index("d", "t", ["id"]), (b"\t=\t1\tx\n",)))
         await trio.sleep(0.7)
         with trio.move_on_after(1) as scope:
