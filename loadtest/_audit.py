@@ -73,7 +73,7 @@ def audit(
         first = next(rows, None)
     except Exception as error:
         failure = error
-    context = _context(histories, final, workers, staleness, unreadable)
+    context = _context(histories, final, workers, staleness, unreadable, later=before is not None)
     checkers: dict[str, Checker] = {checker.name: checker(context) for checker in CHECKERS}
     try:
         if first is not None:
@@ -104,6 +104,8 @@ def _context(
     workers: Iterable[int] | None,
     staleness: float,
     unreadable: Sequence[str],
+    *,
+    later: bool,
 ) -> Context:
     headers = [history.header for history in histories]
     there = {header.worker for header in headers}
@@ -124,6 +126,7 @@ def _context(
         no_final = "" if final.complete else f"{final.server} was not read back to its end"
     return Context(
         origin=min((header.monotonic_ns for header in headers), default=0),
+        later_run=headers[0].run if later and headers else None,
         faults=fault_windows(event for history in histories for event in history.events),
         lacking=lacking,
         cut=frozenset(missing | cut),

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from loadtest._final import FinalState
 from loadtest._history import ABSENT, FOREIGN, INITIAL, FaultWindow, Operation, Outcome
 from loadtest._rows import ENDLESS, Read, RowHistory
-from loadtest._workload import writer_of
+from loadtest._workload import of_run, writer_of
 
 __all__ = [
     "CHECKERS",
@@ -79,6 +79,8 @@ class Context:
 
     origin: int = 0
     """The time from which findings count their seconds."""
+    later_run: int | None = None
+    """The run's number, when it was not the first on its servers."""
     faults: Sequence[FaultWindow] = ()
     lacking: Sequence[str] = ()
     """What of the histories is missing, each in words; empty when nothing is."""
@@ -254,10 +256,17 @@ class Unexpected(Checker):
                 self.add(row.key, counted.line, row.last_step or None, certain=not self.context.lacking)
         for read in row.reads:
             if read.state not in sources:
+                if self._earlier(read.state):
+                    continue
                 self._unwritten(row, read.state, "a read", read.start)
             elif sources[read.state].earliest > read.end:
                 line = f"a read saw {_show(read.state)} before it was written"
                 self.add(row.key, line, read.start, certain=self.context.one_clock)
+
+    def _earlier(self, state: int) -> bool:
+        """Whether a read may show what was there before this run began: on a replica that never got an earlier run's writes."""
+        run = self.context.later_run
+        return run is not None and state != FOREIGN and not of_run(state, run)
 
     def _unwritten(self, row: RowHistory, state: int, where: str, time: int | None) -> None:
         if state == ABSENT:

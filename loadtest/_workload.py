@@ -56,6 +56,16 @@ def first_insert_key(run: int, worker: int) -> int:
     return (1 + (run % _RUNS) * _WORKERS + worker % _WORKERS) * _PER_RUN
 
 
+def run_of(number: int) -> int:
+    """The run that a key or version above every loaded row belongs to, as far as numbers tell; for run 1 and later."""
+    return (number // _PER_RUN - 1) // _WORKERS
+
+
+def of_run(number: int, run: int) -> bool:
+    """Whether a key or version can be one of this run's."""
+    return number >= _PER_RUN and run_of(number) == run % _RUNS
+
+
 def group_of(key: int, table: Table) -> int:
     """The value of `grp` in the row of this key."""
     return key % table.groups

@@ -208,15 +208,14 @@ def test_check_tells_what_happens_when(run: Run, tmp_path: Path) -> None:
     assert "latency.get.p99.during 99 % of the gets take at most 200 ms while a fault is on" in lines
 
 
-def test_check_of_what_flaps_or_comes_too_late(run: Run, tmp_path: Path) -> None:
+def test_check_of_what_comes_very_often(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
-    every = "reset, target: reader-1, at: 0, every: 100ms}\n  - {fault: pause, target: writer, at: 20s"
+    every = "reset, target: reader-1, at: 0, every: 100ms"
     path.write_text(SCENARIO.replace("kill, target: reader-1, at: 6s, for: 5s", every))
     code, out, _ = run("check", path)
     assert code == 0
     assert len(out.splitlines()) < 90
     assert "and 140 more starts and healings of faults" in out
-    assert "pause writer: it would start at 20 s, when the run has ended" in out
 
 
 def test_check_names_mistakes_as_a_run_does(run: Run, tmp_path: Path) -> None:
