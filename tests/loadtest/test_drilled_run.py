@@ -73,7 +73,7 @@ def test_a_drill_gives_its_stated_verdict(drill: str, factor: float) -> None:
 
 
 @pytest.mark.mariadb
-@pytest.mark.parametrize("drill, factor", [("reader-failover", 0.5), ("writer-kill-semisync", 1.0), ("writer-kill-plain", 0.5)])
+@pytest.mark.parametrize("drill, factor", [("reader-failover", 0.5), ("writer-kill-plain", 0.5)])
 def test_a_drill_gives_its_stated_verdict_on_mariadb(drill: str, factor: float) -> None:
     assert_stated_verdict(drill, "mariadb", factor)
 
