@@ -47,15 +47,16 @@ class Cost:
 
 #: The most that an operation may cost, by its name and the number of tasks: what was measured, and 5 per cent more. When a cost
 #: falls, or has to rise for a reason, print today's figures with `python -m tests.trio_hs.test_cost` and write them here.
+# (Of 1,000 requests by 64 tasks 16 to 18 calls receive the answers, as trio's order of tasks falls out.)
 BOUNDS: dict[tuple[str, int], Cost] = {
     ("Table.get", 1): Cost(2.107, 1.052, 1.053, 49.364),
-    ("Table.get", 64): Cost(1.120, 0.052, 0.019, 34.084),
+    ("Table.get", 64): Cost(1.120, 0.052, 0.021, 34.084),
     ("Manager.get", 1): Cost(2.107, 1.052, 1.053, 51.461),
-    ("Manager.get", 64): Cost(1.120, 0.052, 0.018, 36.182),
+    ("Manager.get", 64): Cost(1.120, 0.052, 0.021, 36.182),
     ("get_many", 1): Cost(0.007, 0.010, 0.004, 5.714),
     ("get_many", 64): Cost(0.008, 0.003, 0.003, 5.692),
     ("insert", 1): Cost(2.105, 1.052, 1.052, 61.956),
-    ("insert", 64): Cost(1.119, 0.052, 0.018, 46.679),
+    ("insert", 64): Cost(1.119, 0.052, 0.021, 46.679),
 }
 #: Bytes that a caller who waits may take beyond its task.
 WAITING_BYTES = 1650
