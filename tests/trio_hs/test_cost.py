@@ -246,7 +246,7 @@ def test_the_hundred_thousandth_request_costs_what_the_first_did(name: str) -> N
     finally:
         tracemalloc.stop()
     for what, value in vars(last).items():
-        assert value <= getattr(first, what) * 1.02, what
+        assert value <= getattr(first, what) * 1.02 + 0.005, what  # of counts in a thousand, which vary by a few
     # 98,000 requests: one forgotten byte of each would be more.
     assert grown < 32_000
 
