@@ -76,8 +76,7 @@ def _moments(scenario: Scenario) -> list[tuple[str, str]]:
     rows = [(f"{at:.2f} s", what) for at, what in sorted(told, key=lambda one: one[0])]
     if len(faults) > MAX_MOMENTS:
         rows.insert(-1, ("...", f"and {len(faults) - MAX_MOMENTS:,} more starts and healings of faults"))
-    late = [fault for fault in scenario.faults if fault.at >= load.duration]
-    return rows + [("never", f"{fault}: it would start at {fault.at:g} s, when the run has ended") for fault in late]
+    return rows
 
 
 def _faults(faults: Sequence[Fault], duration: float) -> Iterator[tuple[float, str]]:
