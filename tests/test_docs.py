@@ -132,7 +132,7 @@ def test_the_bounds_on_the_tuning_page_are_the_codes() -> None:
         f"at most {connection.MAX_OUTSTANDING} requests outstanding",
         f"each {connection.UNIT_BYTES} bytes",
         f"After {connection.MAX_OPENED:,} different indexes",
-        f"`get_many` sends {manager.READ_LINES} keys and `insert_many` {manager.WRITE_LINES:,} rows at a time, "
+        f"`get_many` sends {manager.READ_KEYS} keys and `insert_many` {manager.WRITE_LINES:,} rows at a time, "
         f"{manager.CHUNKS_UNDER_WAY} such parts",
         f"`timeout` ({sockets.DEFAULT_TIMEOUT:g} s)",
     ):

@@ -53,6 +53,9 @@ class Transport(Protocol):
     async def wait_receivable(self) -> None:
         """Returns when ``receive`` has something to say."""
 
+    def acknowledge(self) -> None:
+        """Tells the other end now that what ``receive`` gave has arrived: it may hold the rest back until it knows."""
+
     def close(self) -> None:
         """Ends the stream at once, in both directions. May be called again."""
 
@@ -66,6 +69,7 @@ class SocketTransport:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._socket = sock
+        self._is_tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
 
     def send(self, data: bytes | memoryview) -> int:
         try:
@@ -84,6 +88,14 @@ class SocketTransport:
 
     async def wait_receivable(self) -> None:
         await trio.lowlevel.wait_readable(self._socket)
+
+    def acknowledge(self) -> None:
+        # Elsewhere than on Linux the kernel's own delay, or the next request, has to do.
+        if self._is_tcp and hasattr(socket, "TCP_QUICKACK"):
+            try:
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            except OSError:
+                pass  # it is broken, which the next call that matters tells
 
     def close(self) -> None:
         if self._socket.fileno() != -1:

@@ -4,14 +4,18 @@ How a request travels
 ---------------------
 ``submit`` is synchronous: it puts the request's bytes into the queue and the request into the order of answers in one
 step, so the order needs no lock. Then one of two things sends the queue in one system call: ``submit`` itself when the
-connection was idle (a lone request must not wait) or when the last of the tasks that the last answers woke has come back, or
-else the writer task in the scheduler's next pass, when all that run in this one have queued their requests. The reader task
-hands each answer to the oldest request.
+connection was idle (a lone request must not wait), when the request is a long one (it needs no company) or when the last of
+the tasks that the last answers woke has come back, or else the writer task in the scheduler's next pass, when all that run in
+this one have queued their requests. The reader task hands each answer to the oldest request.
 
 - backlog: over the bound on what may be outstanding; nothing of it has been sent.
 - queued: bytes are in the queue; can be withdrawn without a trace.
 - sent: bytes went (at least partly) to the kernel; an answer is due. A caller that is cancelled now leaves its request here
   as a placeholder that swallows its own answer.
+
+The server leaves Nagle's algorithm on: what it writes while an earlier write is not acknowledged waits for that, and a kernel
+with nothing to send delays its acknowledgement by up to 40 ms. So whoever receives while more answers are due has the kernel
+acknowledge at once. (Measured: without it 1,000 rows took 9 ms in four requests, with it 3 ms.)
 
 No request has a timer. Answers come in order, so a server that is silent while something is outstanding owes all of it:
 one watchdog per connection counts the silence in a few looks per timeout, and sleeps while nothing is outstanding. A trickle
@@ -36,6 +40,8 @@ from .protocol import Answers, Index, auth_line, check_answer, error_of
 #: answers are not taken, so the bound has to be ours. Every further UNIT_BYTES of a request count as one more.
 MAX_OUTSTANDING = 1024
 UNIT_BYTES = 4096
+#: A request so long is sent without waiting for company: it would save nothing, and the server has work the sooner.
+FULL_BYTES = 1024
 
 #: How often per timeout the watchdog looks: a silent server is given up at most timeout / TICKS too late.
 TICKS = 16
@@ -235,7 +241,6 @@ class Connection:
         self._free_ids: list[int] = []
         self._backlog: OrderedDict[Request, None] = OrderedDict()
         self._queue: list[Request] = []
-        self._queue_data: list[bytes] = []
         self._sent: deque[Request] = deque()
         self._unsent = memoryview(b"")
         # Tasks that the last answers woke and that have not come back with a next request yet.
@@ -325,7 +330,6 @@ class Connection:
             request.complete()
         self._sent.clear()
         self._queue.clear()
-        self._queue_data.clear()
         self._backlog.clear()
         self._unsent = memoryview(b"")
         self.outstanding = 0
@@ -363,12 +367,20 @@ class Connection:
         prefix = opened.prefix
         expected = self._expected
         alone = expected == 1 or (not expected and not self.outstanding)
-        self._enqueue(request, prefix + tails[0] if request.lines == 1 else prefix + prefix.join(tails))
+        data = prefix + tails[0] if request.lines == 1 else prefix + prefix.join(tails)
+        # As `_enqueue` does; the call would be felt.
+        request.data = data
+        request.units = units = request.lines + (len(data) // UNIT_BYTES)
+        if self.outstanding < self._max_outstanding and not self._backlog:
+            self.outstanding += units
+            self._queue.append(request)
+        else:
+            self._backlog[request] = None
         if expected:
             self._expected = expected - 1
-        if alone and not more and not self._unsent:
+        if (alone or len(data) >= FULL_BYTES) and not more and not self._unsent:
             self._flush()
-        else:
+        elif self._writer.asleep:
             self._writer.wake()
 
     def _open(self, index: Index) -> _OpenedIndex:
@@ -391,15 +403,13 @@ class Connection:
         else:
             self.outstanding += units
             self._queue.append(request)
-            self._queue_data.append(data)
 
     def _withdraw(self, request: Request) -> None:
         """Forgets a request that was not sent; leaves one that was as the placeholder of its answer."""
         if request in self._backlog:
             del self._backlog[request]
         elif request in self._queue:
-            position = self._queue.index(request)
-            del self._queue[position], self._queue_data[position]
+            self._queue.remove(request)
             self.outstanding -= request.units
             self._admit()
         self._close_if_retired()
@@ -410,7 +420,6 @@ class Connection:
             request, _ = self._backlog.popitem(last=False)
             self.outstanding += request.units
             self._queue.append(request)
-            self._queue_data.append(request.data)
             self._writer.wake()
 
     def _leave_idleness(self) -> None:
@@ -425,10 +434,9 @@ class Connection:
         """Sends the queue in one call. What the kernel does not take now, the writer task sends later."""
         if not self._queue:
             return
-        data = self._queue_data[0] if len(self._queue_data) == 1 else b"".join(self._queue_data)
+        data = self._queue[0].data if len(self._queue) == 1 else b"".join([request.data for request in self._queue])
         self._sent.extend(self._queue)
         self._queue.clear()
-        self._queue_data.clear()
         try:
             taken = self._transport.send(data)
         except OSError as error:
@@ -487,21 +495,24 @@ class Connection:
             if self.stalled:
                 self._set_stalled(False)
             self._deliver(lines)
+            if self._sent and self.usable:
+                self._transport.acknowledge()
         except (OSError, ProtocolError) as error:
             self.invalidate(error)
 
     def _deliver(self, lines: list[bytes]) -> None:
         """Hands answers to the oldest requests and wakes whose answers are complete."""
         sent = self._sent
-        self.answered += len(lines)
+        count = len(lines)
+        self.answered += count
         woken = 0
         position = 0
-        while position < len(lines):
-            line = lines[position]
+        while position < count:
             if not sent:
-                raise ProtocolError(f"an answer that nothing was asked for: {line[:60]!r}")
+                raise ProtocolError(f"an answer that nothing was asked for: {lines[position][:60]!r}")
             request = sent[0]
             if request.lines == 1:
+                line = lines[position]
                 if not line.startswith(b"0\t"):
                     check_answer(line)
                 request.answers = [line]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections import deque
@@ -25,13 +26,15 @@ from .protocol import (
     all_succeeded,
     find_modify_tail,
     find_tail,
+    get_many_tail,
     get_tail,
     get_tails,
+    in_rows,
     insert_tail,
     listed_filters,
     parse_each,
     parse_number,
-    parse_rows,
+    parse_values,
 )
 from .sockets import (
     DEFAULT_TIMEOUT,
@@ -64,12 +67,14 @@ MAX_DEATHS = 2
 #: So many tables, or ways to filter one, are remembered; a program that makes up ever new ones must not grow without bound.
 MAX_HANDLES = 4096
 
-#: Many operations in one call go out in chunks of so many lines, so many chunks at once: enough to keep a server busy while the
-#: answers of the last chunk are parsed, and little enough that other tasks on the connection have their turn. Writes that
-#: arrive together share a commit, which costs more than all the rest, so their chunks are larger.
-READ_LINES = 256
+#: Many operations in one call go out in chunks of so many keys or lines, so many chunks at once: enough to keep a server busy
+#: while the answers of the last chunk are parsed, and little enough that other tasks on the connection have their turn. Writes
+#: that arrive together share a commit, which costs more than all the rest, so their chunks are larger.
+READ_KEYS = 500
 WRITE_LINES = 1000
 CHUNKS_UNDER_WAY = 4
+#: So many keys are worth a question with IN, which may have to be followed by one for each key.
+IN_KEYS = 16
 
 #: The writes that a policy may allow to be repeated. Not an increment: applied twice it is wrong for ever. Not insert_many:
 #: whoever repeats it has to look at each row's outcome.
@@ -175,8 +180,8 @@ class _Caller:
 
     # ---- operations
 
-    async def read(self, index: Index, tail: bytes, operation: str) -> list[list[Any]]:
-        """The rows that a request finds; raises OperationalError or ConnectionError."""
+    async def read(self, index: Index, tail: bytes, operation: str) -> list[Any]:
+        """The values in the rows that a request finds, row after row; raises OperationalError or ConnectionError."""
         first: Request | None = None
         connection = self.reader.choose() if self._plain else None
         if connection is not None:
@@ -186,42 +191,86 @@ class _Caller:
             if first.failure is None:
                 first.task = current_task()
                 await wait_task_rescheduled(first.abort)
-            if first.failure is None and first.answers[0].startswith(b"0\t"):
+            if first.failure is None:
                 try:
-                    return parse_rows(first.answers[0], index, self.codec)
+                    return parse_values(first.answers[0], index, self.codec)
                 except ProtocolError as error:
-                    garbled(first, index, operation, error, changes=False)
-        return (await self._read_chunk(index, (tail,), operation, first))[0]
+                    if first.error(first.answers[0]) is None:
+                        garbled(first, index, operation, error, changes=False)
+        return await self._read(index, tail, operation, first)
 
-    async def read_many(self, index: Index, tails: Sequence[bytes], operation: str) -> list[list[list[Any]]]:
-        """The rows that each of many reads finds, in their order; raises the first error among them."""
-        found: list[list[list[Any]]] = []
+    async def _read(self, index: Index, tail: bytes, operation: str, first: Request | None) -> list[Any]:
+        # By itself, because what `parse` refers to would cost every caller of `read` who waits some memory.
+        def parse(request: Request) -> list[Any]:
+            _raise_refusal(request, index, operation)
+            return parse_values(request.answers[0], index, self.codec)
+
+        return await self._perform(self.reader, index, (tail,), operation, parse, changes=False, first=first)
+
+    async def get_many(self, index: Index, tokens: Sequence[bytes], operation: str) -> list[Row]:
+        """Each key's first row, in the order of the keys, ``[]`` for one without; raises the first error among them.
+
+        To a list of keys (IN) the server answers in half the time that it takes for one after the other, in their order, but
+        leaves out what is not there. So when there is a row for every key, each is certain to be the right one; and where some
+        are missing, every key of the chunk is asked for by itself.
+        """
         since = trio.current_time()
-        if self.retry.hedge_after is not None:  # a race needs both requests in one hand
-            await trio.lowlevel.checkpoint()
-            for start in range(0, len(tails), READ_LINES):
-                found += await self._read_chunk(index, tails[start : start + READ_LINES], operation, None, since)
-            return found
+        chunks = _chunks(tokens, READ_KEYS)
+        tails = [get_many_tail(chunk) for chunk in chunks]
+        if len(tokens) < IN_KEYS or None in tails or self.retry.hedge_after is not None:
+            return await self._get_each(index, tokens, operation, since)
 
-        def parse(request: Request) -> list[list[list[Any]]] | None:
+        def parse(number: int, request: Request) -> list[Row] | None:
             if request.failure is None and all_succeeded(request.answers):
                 try:
-                    return parse_each(request.answers, index, self.codec)
+                    values = parse_values(request.answers[0], index, self.codec)
+                except HandlerSocketError:
+                    return None  # below, where there is help
+                return named(values, index) if len(values) == len(chunks[number]) * index.width else []
+            return None
+
+        lines = [[tail] for tail in tails if tail is not None]
+        asked = await self._send_chunks(self.reader, index, lines, operation, parse)
+        doubtful = [token for chunk, (_, rows) in zip(chunks, asked, strict=True) if rows == [] for token in chunk]
+        one_by_one = iter(await self._get_each(index, doubtful, operation, since) if doubtful else ())
+        found: list[Row] = []
+        for chunk, (request, rows) in zip(chunks, asked, strict=True):
+            if rows is None:
+                found += await self._read_chunk(index, get_tails(chunk), operation, request, since)
+            else:
+                found += rows or itertools.islice(one_by_one, len(chunk))
+        return found
+
+    async def _get_each(self, index: Index, tokens: Sequence[bytes], operation: str, since: float) -> list[Row]:
+        """``get_many`` by a request for each key, in few round trips all the same."""
+        found: list[Row] = []
+        chunks = _chunks(get_tails(tokens), READ_KEYS)
+        if self.retry.hedge_after is not None:  # a race needs both requests in one hand
+            await trio.lowlevel.checkpoint()
+            for chunk in chunks:
+                found += await self._read_chunk(index, chunk, operation, None, since)
+            return found
+
+        def parse(_: int, request: Request) -> list[Row] | None:
+            if request.failure is None and all_succeeded(request.answers):
+                try:
+                    return named_each(request.answers, index, self.codec)
                 except HandlerSocketError:
                     pass  # below, where there is help
             return None
 
-        for chunk, request, rows in await self._send_chunks(self.reader, index, tails, operation, READ_LINES, parse):
+        asked = await self._send_chunks(self.reader, index, chunks, operation, parse)
+        for chunk, (request, rows) in zip(chunks, asked, strict=True):
             found += rows if rows is not None else await self._read_chunk(index, chunk, operation, request, since)
         return found
 
     async def _read_chunk(
-        self, index: Index, tails: Sequence[bytes], operation: str, first: Request | None, since: float | None = None
-    ) -> list[list[list[Any]]]:
-        def parse(request: Request) -> list[list[list[Any]]]:
+        self, index: Index, tails: Sequence[bytes], operation: str, first: Request | None, since: float
+    ) -> list[Row]:
+        def parse(request: Request) -> list[Row]:
             if not all_succeeded(request.answers):
                 _raise_refusal(request, index, operation)
-            return parse_each(request.answers, index, self.codec)
+            return named_each(request.answers, index, self.codec)
 
         return await self._perform(self.reader, index, tails, operation, parse, changes=False, first=first, since=since)
 
@@ -281,7 +330,9 @@ class _Caller:
         outcomes: list[int | HandlerSocketError | None] = []
         since = trio.current_time()
         nobody: ConnectionError | None = None
-        for chunk, first, _ in await self._send_chunks(self.writer, index, tails, operation, WRITE_LINES, lambda request: None):
+        chunks = _chunks(tails, WRITE_LINES)
+        asked = await self._send_chunks(self.writer, index, chunks, operation, lambda _, request: None)
+        for chunk, (first, _) in zip(chunks, asked, strict=True):
             if first is None and nobody is not None:  # each chunk's own patience would add up
                 outcomes += [nobody] * len(chunk)
                 continue
@@ -423,52 +474,66 @@ class _Caller:
         self,
         pool: Pool,
         index: Index,
-        tails: Sequence[bytes],
+        chunks: Sequence[Sequence[bytes]],
         operation: str,
-        chunk_lines: int,
-        parse: Callable[[Request], T | None],
-    ) -> list[tuple[Sequence[bytes], Request | None, T | None]]:
-        """Sends many lines in chunks, a few of which are under way at once, each once.
+        parse: Callable[[int, Request], T | None],
+    ) -> list[tuple[Request | None, T | None]]:
+        """Sends chunks of lines, a few of which are under way at once, each once.
 
-        Gives every chunk in order with its request, answered or failed, and what ``parse`` made of it while the next ones were
-        under way; with None for both from the first chunk on for which no server was usable. When the caller is cancelled, what
-        was not sent yet is withdrawn.
+        Gives for each chunk its request, answered or failed, and what ``parse`` made of the chunk's number and that request
+        while the next ones were under way; None for both from the first chunk on for which no server was usable. When the
+        caller is cancelled, what was not sent yet is withdrawn.
         """
-        under_way: deque[tuple[Sequence[bytes], Request | None, float]] = deque()
-        finished: list[tuple[Sequence[bytes], Request | None, T | None]] = []
+        under_way: deque[tuple[Request | None, float]] = deque()
+        finished: list[tuple[Request | None, T | None]] = []
         nobody = False
         await trio.lowlevel.checkpoint_if_cancelled()
-        if not tails:
+        if not chunks:
             await trio.lowlevel.checkpoint()
 
         async def finish_oldest() -> None:
-            chunk, request, started = under_way[0]
+            request, started = under_way[0]
             parsed: T | None = None
             if request is not None:
                 await request.wait()
                 self._tell(request, index, operation, started)
-                parsed = parse(request)
-            finished.append((chunk, request, parsed))
+                parsed = parse(len(finished), request)
+            finished.append((request, parsed))
             under_way.popleft()
 
         try:
-            for start in range(0, len(tails), chunk_lines):
+            for chunk in chunks:
                 if len(under_way) >= CHUNKS_UNDER_WAY:
                     await finish_oldest()
-                chunk = tails[start : start + chunk_lines]
                 started = trio.current_time()
                 try:
                     request = None if nobody else await pool.submit(index, chunk)
                 except HandlerSocketError:
                     request, nobody = None, True
-                under_way.append((chunk, request, started))
+                under_way.append((request, started))
             while under_way:
                 await finish_oldest()
             return finished
         finally:
-            for _, request, _ in under_way:
+            for request, _ in under_way:
                 if request is not None:
                     request.abandon()
+
+
+def named(values: list[Any], index: Index) -> list[Row]:
+    """Rows of the values that lie flat in an answer."""
+    # Twice as fast as to take the values apart first, and then to name them row by row.
+    return in_rows(list(zip(itertools.cycle(index.columns), values)), index.width)
+
+
+def named_each(lines: Sequence[bytes], index: Index, codec: Codec) -> list[Row]:
+    """The one row in each of many answers, ``[]`` where there is none."""
+    columns = index.columns
+    return [list(zip(columns, values)) for values in parse_each(lines, index, codec)]  # noqa: B905  (see Table.get)
+
+
+def _chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def _raise_refusal(request: Request, index: Index, operation: str) -> None:
@@ -517,23 +582,15 @@ class Table:
             self._filtered[key] = Index(index.db, index.table, index.columns, index.name, key[1])
         return self._filtered[key]
 
-    def _named(self, rows: list[list[Any]]) -> list[Row]:
-        columns = self._index.columns
-        return [list(zip(columns, row, strict=True)) for row in rows]
-
     async def get(self, value: Value) -> Row:
         """The row whose index begins with ``value``, or ``[]``. See :meth:`Manager.get`."""
         index = self._index
-        rows = await self._caller.read(index, get_tail(self._caller.codec.encode(value)), "get")
-        return list(zip(index.columns, rows[0])) if rows else []  # noqa: B905  (parse_rows has seen to it)
+        values = await self._caller.read(index, get_tail(self._caller.codec.encode(value)), "get")
+        return list(zip(index.columns, values))  # noqa: B905  (parse_values has seen to it)
 
     async def get_many(self, values: Sequence[Value]) -> list[Row]:
         """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
-        index = self._index
-        tails = get_tails(self._caller.codec.encode_all(values))
-        found = await self._caller.read_many(index, tails, "get_many")
-        columns = index.columns
-        return [list(zip(columns, rows[0])) if rows else [] for rows in found]  # noqa: B905  (see get)
+        return await self._caller.get_many(self._index, self._caller.codec.encode_all(values), "get_many")
 
     async def insert_many(self, rows: Sequence[Sequence[Value]]) -> list[int | HandlerSocketError | None]:
         """Inserts rows of one value per field, each with an outcome of its own. See :meth:`Manager.insert_many`."""
@@ -555,7 +612,7 @@ class Table:
         filters = listed_filters(filters) if filters else ()
         index = self._index_for(self._index, filters)
         tail = find_tail(index, self._caller.codec, operation, values, limit, offset, in_, filters)
-        return self._named(await self._caller.read(index, tail, "find"))
+        return named(await self._caller.read(index, tail, "find"), index)
 
     async def insert(self, values: Sequence[Value]) -> int | None:
         """Inserts a row, one value per field. See :meth:`Manager.insert`."""
@@ -575,7 +632,8 @@ class Table:
         return_original: bool,
         in_: tuple[int, Sequence[Value]] | None,
         filters: Sequence[Filter],
-    ) -> int | list[list[Any]]:
+    ) -> int | list[Any]:
+        """How many rows were changed, or their values before, row after row."""
         filters = listed_filters(filters) if filters else ()
         index = self._index_for(self._write_index, filters)
         if return_original:
@@ -586,7 +644,7 @@ class Table:
         if not return_original:
             repeat = name in self._caller.retry.repeat_writes
             return await self._caller.write(index, tail, name, parse_number, repeat=repeat)
-        return await self._caller.write(index, tail, name, lambda line: parse_rows(line, index, self._caller.codec))
+        return await self._caller.write(index, tail, name, lambda line: parse_values(line, index, self._caller.codec))
 
     async def update(
         self,
@@ -604,7 +662,7 @@ class Table:
         result = await self._modify(
             "update", "U", operation, values, update_values, limit, offset, return_original, in_, filters
         )
-        return result if isinstance(result, int) else self._named(result)
+        return result if isinstance(result, int) else named(result, self._index)
 
     async def delete(
         self,
@@ -619,7 +677,7 @@ class Table:
     ) -> int | list[Row]:
         """Deletes the rows found. See :meth:`Manager.delete`."""
         result = await self._modify("delete", "D", operation, values, (), limit, offset, return_original, in_, filters)
-        return result if isinstance(result, int) else self._named(result)
+        return result if isinstance(result, int) else named(result, self._index)
 
     async def incr(
         self,
@@ -634,8 +692,7 @@ class Table:
         filters: Sequence[Filter] = (),
     ) -> int | list[Any]:
         """Adds to the fields of the rows found. See :meth:`Manager.incr`."""
-        result = await self._modify("incr", "+", operation, values, step, limit, offset, return_original, in_, filters)
-        return result if isinstance(result, int) else [value for row in result for value in row]
+        return await self._modify("incr", "+", operation, values, step, limit, offset, return_original, in_, filters)
 
     async def decr(
         self,
@@ -650,8 +707,7 @@ class Table:
         filters: Sequence[Filter] = (),
     ) -> int | list[Any]:
         """Subtracts from the fields of the rows found. See :meth:`Manager.decr`."""
-        result = await self._modify("decr", "-", operation, values, step, limit, offset, return_original, in_, filters)
-        return result if isinstance(result, int) else [value for row in result for value in row]
+        return await self._modify("decr", "-", operation, values, step, limit, offset, return_original, in_, filters)
 
 
 class Manager:

@@ -28,7 +28,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from .exceptions import DecodingError, ProtocolError
 
@@ -53,6 +53,8 @@ BULK = 16
 MAX_ANSWER_BYTES = 1 << 30
 
 NULL = b"\0"
+
+T = TypeVar("T")
 
 
 class Filter(NamedTuple):
@@ -314,6 +316,17 @@ def get_tails(tokens: Iterable[bytes]) -> list[bytes]:
     return [b"\t=\t1\t" + token + b"\n" for token in tokens]
 
 
+def get_many_tail(tokens: Sequence[bytes]) -> bytes | None:
+    """``get_tail`` of each in one line, whose answer has the rows in the same order and nothing for a key that has none.
+
+    None when there is a NULL among them, which IN cannot find.
+    """
+    if NULL in tokens:
+        return None
+    count = len(tokens)
+    return b"\t=\t1\t\t%d\t0\t@\t0\t%d\t%b\n" % (count, count, b"\t".join(tokens))
+
+
 def insert_tail(index: Index, codec: Codec, values: Sequence[Value]) -> bytes:
     """The insert of a row, one value per column of the index: the server would fill a missing one with the empty string."""
     tokens = codec.encode_all(values)
@@ -505,20 +518,27 @@ def _payload(line: bytes) -> tuple[int, bytes | None]:
     return int(header[2]), line[header.end() :] if line[header.end() - 1] == 0x09 else None
 
 
-def parse_rows(line: bytes, index: Index, codec: Codec) -> list[list[Any]]:
-    """The rows of a find's success, each a list of values."""
+def parse_values(line: bytes, index: Index, codec: Codec) -> list[Any]:
+    """The values in the rows of a find's success, row after row."""
     if not line.startswith(index.row_head):
         columns, payload = _payload(line)
         if columns != index.width:
             raise ProtocolError(f"an answer of {columns} columns where {index.width} were asked for: {_excerpt(line)}")
         if payload is None:
             return []
-    values: list[Any] = codec.decode(line[len(index.row_head) :])
-    width = index.width
-    if len(values) == width:
-        return [values]
-    if len(values) % width:
-        raise ProtocolError(f"an answer of {len(values)} values in rows of {width}: {_excerpt(line)}")
+    values = codec.decode(line[len(index.row_head) :])
+    if len(values) % index.width:
+        raise ProtocolError(f"an answer of {len(values)} values in rows of {index.width}: {_excerpt(line)}")
+    return values
+
+
+def parse_rows(line: bytes, index: Index, codec: Codec) -> list[list[Any]]:
+    """The rows of a find's success, each a list of values."""
+    return in_rows(parse_values(line, index, codec), index.width)
+
+
+def in_rows(values: list[T], width: int) -> list[list[T]]:
+    """What lies flat, in rows of ``width``."""
     return [values[start : start + width] for start in range(0, len(values), width)]
 
 
@@ -528,15 +548,15 @@ def all_succeeded(lines: Sequence[bytes]) -> bool:
     return answers.startswith(b"0\t") and answers.count(b"\n0\t") == len(lines) - 1
 
 
-def parse_each(lines: Sequence[bytes], index: Index, codec: Codec) -> list[list[list[Any]]]:
-    """The rows in each of many finds' successes. One decoding for all of them where they are plain text."""
+def parse_each(lines: Sequence[bytes], index: Index, codec: Codec) -> list[list[Any]]:
+    """``parse_values`` of each. One decoding for all of them where they are plain text."""
     text = codec.plain_text(b"\n".join(lines)) if len(lines) >= BULK else None
     if text is None:
-        return [parse_rows(line, index, codec) for line in lines]
+        return [parse_values(line, index, codec) for line in lines]
     # 0, columns, and the values of one row.
     length, width = index.width + 2, str(index.width)
     return [
-        [tokens[2:]] if len(tokens) == length and tokens[1] == width and tokens[0] == "0" else parse_rows(line, index, codec)
+        tokens[2:] if len(tokens) == length and tokens[1] == width and tokens[0] == "0" else parse_values(line, index, codec)
         for line, tokens in zip(lines, [answer.split("\t") for answer in text.split("\n")], strict=True)
     ]
 

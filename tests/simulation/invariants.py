@@ -9,7 +9,7 @@ import trio
 import trio_hs
 from trio_hs import Manager
 from trio_hs.connection import MAX_OUTSTANDING, TICKS
-from trio_hs.manager import READ_LINES, WRITE_LINES
+from trio_hs.manager import READ_KEYS, WRITE_LINES
 from trio_hs.sockets import LONGEST_PAUSE, LONGEST_SHUNNING, Pool
 from trio_hs.testing import EmbeddedServer
 
@@ -20,7 +20,7 @@ from .topology import GROUPS, Topology
 from .workload import Clients
 
 #: A connection admits a request while fewer than MAX_OUTSTANDING lines wait; the last one may have that many.
-MOST_PENDING = MAX_OUTSTANDING + max(READ_LINES, WRITE_LINES) - 1
+MOST_PENDING = MAX_OUTSTANDING + max(READ_KEYS, WRITE_LINES) - 1
 
 
 def settling_seconds(topology: Topology) -> float:

@@ -60,6 +60,9 @@ class Tracked:
             if self._lag:
                 await trio.sleep(self._lag)
 
+    def acknowledge(self) -> None:
+        self._inner.acknowledge()
+
     def close(self) -> None:
         self.closed = True
         self._inner.close()

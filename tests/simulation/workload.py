@@ -148,7 +148,10 @@ class Caller:
             self.model.violated(f"the counter {key}, which was always there, was not found")
 
     async def get_many(self) -> None:
-        keys = [self.some_key() for _ in range(self.rng.randint(1, 12))]
+        # Some are asked for one by one, some by IN, where mostly one is missing, and some by IN with none missing.
+        keys = [self.some_key() for _ in range(self.rng.randint(1, 40))]
+        if self.rng.random() < 0.3:
+            keys = [self.rng.choice(keys)] * len(keys)
         handle = self.clients.manager.table("sim", "items", ["v", "grp"])
         outcome = await self.perform(f"get_many {keys}", lambda: handle.get_many(keys), changes=False)
         if outcome.state == DONE:
@@ -211,9 +214,10 @@ class Caller:
         """So many reads at once that the client has to hold most of them back."""
         keys = [self.some_key() for _ in range(8)] * 80
         handle = self.clients.manager.table("sim", "items", ["v"])
-        outcome = await self.perform("flood", lambda: handle.get_many(keys), changes=False, patience=6.0)
+        # With NULL among them, each is asked for by itself.
+        outcome = await self.perform("flood", lambda: handle.get_many([None, *keys]), changes=False, patience=6.0)
         if outcome.state == DONE:
-            for key, row in zip(keys, outcome.result, strict=True):
+            for key, row in zip(keys, outcome.result[1:], strict=True):
                 self.check_row("items", key, row)
 
     # ---- writes to rows of its own

@@ -61,8 +61,10 @@ def make(seed: int) -> Operation:
         return _make_insert(rng, kind, via, text, schema)
     if kind in ("get", "get_many"):
         first = schema.columns[schema.primary.parts[0][0]]
-        count = 1 if kind == "get" else rng.randint(0, 6)
-        keys = tuple((first.draw_or_null(rng),) for _ in range(count))
+        count = 1 if kind == "get" else rng.choice((rng.randint(0, 6), rng.randint(16, 30)))
+        # With few different ones among many, mostly without NULL, it happens that all are there: the client asks by IN.
+        drawn = [first.draw_or_null(rng) if rng.random() < 0.1 else first.draw(rng) for _ in range(rng.randint(1, 6))]
+        keys = tuple((rng.choice(drawn),) for _ in range(count))
         return Operation(kind, rng.choice(["manager", "table"]), text, schema, _some(rng, names), rows=keys)
     search = _make_search(rng, schema)
     if kind == "find":

@@ -1,7 +1,7 @@
 """A HandlerSocket server for tests: in memory, without a disk of its own, that does exactly what a test tells it to.
 
-By default it lets everyone in, opens every index, and answers a find with its own first key value, so that every caller
-can tell its own answer from another's.
+By default it lets everyone in, opens every index, and answers a find with its own first key value (or with its list of them),
+so that every caller can tell its own answer from another's.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class MemoryTransport:
         self.broken: OSError | None = None
         self.closed = False
         self.sends = 0
+        self.acknowledged = 0
         self.changed = trio.lowlevel.ParkingLot()
 
     def send(self, data: bytes | memoryview) -> int:
@@ -55,6 +56,10 @@ class MemoryTransport:
         await trio.lowlevel.checkpoint()
         while not self.to_client and not self.eof and self.broken is None:
             await self.changed.park()
+
+    def acknowledge(self) -> None:
+        assert not self.closed
+        self.acknowledged += 1
 
     def close(self) -> None:
         self.closed = True
@@ -103,6 +108,8 @@ def echo(line: bytes) -> bytes:
     tokens = line.split(b"\t")
     if tokens[1] == b"+" or {b"U", b"D", b"+", b"-"} & set(tokens[4:]):
         return b"0\t1\t1\n"
+    if tokens[6:7] == [b"@"]:
+        return b"0\t1\t" + b"\t".join(tokens[9 : 9 + int(tokens[8])]) + b"\n"
     return b"0\t1\t" + tokens[3] + b"\n"
 
 

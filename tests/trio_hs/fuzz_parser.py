@@ -122,7 +122,8 @@ def parse(line: bytes, width: int, codec: Codec) -> None:
     except (ProtocolError, DecodingError):
         assert rows is None
     else:
-        assert found == [*parse_each(neighbours, index, codec), rows]
+        assert rows is not None
+        assert found == [*parse_each(neighbours, index, codec), [value for row in rows for value in row]]
     try:
         assert parse_number(line) >= 0
     except ProtocolError:

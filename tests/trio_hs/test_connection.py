@@ -99,6 +99,23 @@ async def test_a_lone_request_is_sent_before_its_task_waits(nursery: trio.Nurser
         await request.wait()
 
 
+async def test_answers_are_acknowledged_at_once_while_more_are_due(nursery: trio.Nursery) -> None:
+    """The server holds further answers back until then (Nagle's algorithm)."""
+    server = FakeServer(nursery, lambda line: None if line.startswith(b"0\t=") else echo(line))
+    async with connected(server) as (connection, peer):
+        requests = [Request() for _ in range(3)]
+        for request in requests:
+            connection.submit(request, INDEX, [get_tail(b"x")])
+        await wait_all_tasks_blocked()
+        for acknowledged, request in enumerate(requests[:2], 1):
+            peer.say(b"0\t1\tx\n")
+            await request.wait()
+            assert peer.transport.acknowledged == acknowledged + 1  # the first was for the index that opened
+        peer.say(b"0\t1\tx\n")
+        await requests[2].wait()
+        assert peer.transport.acknowledged == 3
+
+
 async def test_a_batch_gets_its_answers_in_order(nursery: trio.Nursery) -> None:
     server = FakeServer(nursery)
     async with connected(server) as (connection, _):

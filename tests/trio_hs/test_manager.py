@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -217,16 +217,49 @@ def test_a_policy_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
         RetryPolicy(**wrong)
 
 
+def without(missing: Callable[[bytes], bool]) -> Callable[[bytes], bytes]:
+    """A server that has a row for every key but these."""
+
+    def serve(line: bytes) -> bytes:
+        if line[:1] in (b"A", b"P"):
+            return echo(line)
+        found = [key for key in echo(line).strip().split(b"\t")[2:] if not missing(key)]
+        return b"\t".join([b"0\t1", *found]) + b"\n"
+
+    return serve
+
+
 async def test_many_keys_come_back_in_their_order(nursery: trio.Nursery) -> None:
     async with managed(nursery) as (hs, fakes):
-
-        def serve(line: bytes) -> bytes:
-            return b"0\t1\n" if line[-1:] == b"7" else echo(line)  # no such row
-
-        fakes[1].answer = fakes[2].answer = serve
-        rows = await hs.get_many("d", "t", ["id"], range(1000))
-        assert rows == [[] if number % 10 == 7 else [("id", str(number))] for number in range(1000)]
+        fakes[1].answer = fakes[2].answer = without(lambda key: key.endswith(b"7"))
+        rows = await hs.get_many("d", "t", ["id"], range(2000))
+        assert rows == [[] if number % 10 == 7 else [("id", str(number))] for number in range(2000)]
         assert await hs.get_many("d", "t", ["id"], []) == []
+
+
+async def test_many_keys_that_are_all_there_cost_few_requests(nursery: trio.Nursery) -> None:
+    async with managed(nursery) as (hs, fakes):
+        await hs.get("d", "t", ["id"], 1)
+        before = len(fakes[1].requests) + len(fakes[2].requests)
+        keys = [*range(1990), *[5] * 10]
+        assert await hs.get_many("d", "t", ["id"], keys) == [[("id", str(key))] for key in keys]
+        assert len(fakes[1].requests) + len(fakes[2].requests) - before == 4
+
+
+async def test_only_where_a_key_has_no_row_each_is_asked_for_by_itself(nursery: trio.Nursery) -> None:
+    async with managed(nursery) as (hs, fakes):
+        fakes[1].answer = fakes[2].answer = without(lambda key: key == b"700")
+        rows = await hs.get_many("d", "t", ["id"], range(2000))
+        assert rows == [[] if number == 700 else [("id", str(number))] for number in range(2000)]
+        assert 504 <= len(fakes[1].requests) + len(fakes[2].requests) <= 504 + 2
+
+
+async def test_a_null_among_many_keys_is_asked_for_like_any_other(nursery: trio.Nursery) -> None:
+    """IN would look for a zero byte instead."""
+    async with managed(nursery) as (hs, fakes):
+        rows = await hs.get_many("d", "t", ["id"], [None, *range(30)])
+        assert rows == [[("id", None)], *[[("id", str(number))] for number in range(30)]]
+        assert not any(b"@" in line for fake in fakes.values() for line in fake.requests)
 
 
 async def test_many_keys_survive_a_server(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -251,8 +284,9 @@ async def test_many_keys_raise_the_first_error(nursery: trio.Nursery) -> None:
     async with managed(nursery) as (hs, fakes):
         for port in (1, 2):
             fakes[port].answer = lambda line: b"1\t1\t146\n" if line[-2:] == b"\t9" else echo(line)
-        with pytest.raises(trio_hs.LockTimeoutError, match=r"get_many d\.t"):
-            await hs.get_many("d", "t", ["id"], range(20))
+        for keys in (range(15), [*range(50), 9]):  # one by one, and by IN
+            with pytest.raises(trio_hs.LockTimeoutError, match=r"get_many d\.t"):
+                await hs.get_many("d", "t", ["id"], keys)
 
 
 async def test_every_row_of_many_has_its_own_outcome(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -460,7 +460,7 @@ async def test_execute_many_is_one_pipeline_with_an_outcome_for_each(nursery: tr
             ]
         )
         assert isinstance(results.pop(1), DuplicateKeyError)
-        assert results == [[["a"]], 1, 1, [["c"]], [[""]]]
+        assert results == [[["a"]], 1, 1, [["c"]], [["d"]]]
         assert fake.connections[0].transport.sends == before + 1
         assert await hs.execute_many([]) == []
 

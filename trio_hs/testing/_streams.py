@@ -82,6 +82,9 @@ class MemoryTransport:
         if self._closed:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
+    def acknowledge(self) -> None:
+        """Nothing is held back here."""
+
     def close(self) -> None:
         """The other end reads what was sent, and then the end of the stream."""
         if not self._closed:
