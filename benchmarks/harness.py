@@ -12,6 +12,7 @@ import argparse
 import importlib.util
 import json
 import os
+import random
 import statistics
 import sys
 import tempfile
@@ -24,10 +25,10 @@ from rich.table import Table
 
 import trio_hs
 from loadtest._cluster import Cluster, ClusterError, open_controlled_cluster
+from loadtest._key_draws import draw_keys
 from loadtest._operations import COLUMNS
 from loadtest._scenario import Scenario, load_scenario
 from loadtest._table import fill_table
-from loadtest._workload import operations
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENARIO = ROOT / "scenarios/get-only.yaml"
@@ -70,13 +71,13 @@ def operations_per_second(report: Path) -> float:
 async def client_alone(cluster: Cluster, scenario: Scenario, seconds: int, users: int) -> float:
     """Operations per second of as many tasks that do nothing but get."""
     readers = [trio_hs.Server("inet", s.host, s.read_port, secret=s.read_secret) for s in cluster.readers]
-    draw = operations(scenario, 0).__next__
+    keys = draw_keys(scenario.keys, scenario.table.rows, random.Random(scenario.seed), 0)
     count = 0
 
     async def user() -> None:
         nonlocal count
         while True:
-            if not await rows.get(draw()[1]):
+            if not await rows.get(next(keys)):
                 raise BenchmarkError("the row is not there")
             count += 1
 

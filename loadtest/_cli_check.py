@@ -57,8 +57,9 @@ def _setting(scenario: Scenario) -> list[tuple[str, str]]:
     audit = f"every write, and {scenario.audit.reads:.4g} of the reads" if scenario.audited else "none"
     return [
         ("servers", f"{servers} (kind {cluster.kind}, writes {cluster.topology}, replication {cluster.replication})"),
-        ("table", f"{table.database}.{table.name}, {table.rows:,} rows of {table.value_size:,} characters"),
-        ("load", f"{load.users:,} users, {load.spawn_rate:g} more each second, for {load.duration:g} s"),
+        ("table", f"{table.database}.{table.name}, {table.rows:,} rows of {words.sizes(table.value_size)} characters"),
+        ("load", words.load(load)),
+        ("keys", ", ".join(f"{name} {keys.distribution}" for name, keys in scenario.mix.keys(scenario.keys).items())),
         ("mix", ", ".join(f"{name} {weight / total:.3g}" for name, weight in weights.items())),
         ("audit", audit),
     ]
@@ -69,6 +70,8 @@ def _moments(scenario: Scenario) -> list[tuple[str, str]]:
     full = load.users / load.spawn_rate
     end = "the load ends; all faults heal, the servers are read back, the run is judged"
     told = [(0.0, "the load begins"), (load.duration, end)]
+    if load.warm_up:
+        told.append((load.warm_up, "the warm-up ends: from here on all is counted"))
     if 0 < full < load.duration:
         told.append((full, f"all {load.users:,} users are there"))
     faults = list(_faults(scenario.faults, load.duration))

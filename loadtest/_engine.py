@@ -4,9 +4,8 @@ Trio does not survive in a process that gevent has patched, so the load runs her
 `trio_hs.open_manager`. FD is a socket to Locust's process; the messages are `_wire.py`'s.
 
 Down: `setup` (cluster, scenario, worker), `start` (run; history, the path of the file to write, or none), `users` (count),
-`stop`. Up: `ready`, `batch` (a `Batch`, every
-quarter of a second), `log` (a warning or error of the client), `stopped` (after the last batch of the run), `fatal` (one
-line for the user; the process then ends).
+`stop`. Up: `ready`, `batch` (a `Batch`, every quarter of a second once it is warm), `log` (a warning or error of the client),
+`stopped` (after the last batch of the run), `fatal` (one line for the user; the process then ends).
 The process ends when the socket does, and on SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
 """
 
@@ -15,11 +14,11 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import random
 import signal
 import sys
 import time
 import traceback
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -27,11 +26,13 @@ from pathlib import Path
 import trio
 
 import trio_hs
-from loadtest._batch import NOT_THERE, Batch, OperationBatch, microseconds
+from loadtest._batch import Batch
 from loadtest._cluster import Cluster
 from loadtest._connections import connections_told
 from loadtest._history import HistoryWriter
-from loadtest._operations import Bound, Intent, bind
+from loadtest._operations import bind
+from loadtest._pace import User, turn_of
+from loadtest._performer import Performer, Recorder
 from loadtest._scenario import Scenario
 from loadtest._scribe import Scribe
 from loadtest._wire import Message, TrioChannel
@@ -40,25 +41,6 @@ from loadtest._workload import operations
 BATCH_SECONDS = 0.25
 TIMEOUT = 3.0
 """Seconds after which the client gives an unanswered request up."""
-PAUSE_AFTER_CONNECTION_ERROR = 0.01
-"""Seconds. A client that has no server left fails at once; users would then count errors instead of waiting for one."""
-
-
-class _Recorder:
-    """What one operation did since the last batch. The hot path only appends."""
-
-    def __init__(self, bound: Bound) -> None:
-        self.bound = bound
-        self.ok: list[int] = []
-        self.failed: list[int] = []
-        self.errors: Counter[str] = Counter()
-
-    def take(self) -> OperationBatch:
-        batch = OperationBatch(microseconds(self.ok), microseconds(self.failed), self.errors)
-        self.ok.clear()
-        self.failed.clear()
-        self.errors = Counter()
-        return batch
 
 
 class _Log(logging.Handler):
@@ -79,12 +61,6 @@ class _Log(logging.Handler):
         return kept
 
 
-class _User:
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.active = True
-
-
 class _Run:
     """The users of one run, and what they did."""
 
@@ -101,11 +77,14 @@ class _Run:
         self._nursery = nursery
         self._log = setup.log
         self._scribe = scribe
-        self._users: list[_User] = []
+        self._warm_up = setup.scenario.load.warm_up
+        self._users: list[User] = []
         self._user_numbers = itertools.count()
-        bound = bind(hs, setup.scenario, run=run, worker=setup.worker)
-        self._recorders = {name: _Recorder(bound[name]) for name in setup.scenario.mix.weights()}
-        self._draw = operations(setup.scenario, setup.worker)
+        scenario, worker = setup.scenario, setup.worker
+        bound = bind(hs, scenario, run=run, worker=worker)
+        self._recorders = {name: Recorder(bound[name]) for name in scenario.mix.weights()}
+        turn = turn_of(scenario.load, random.Random(f"{scenario.seed}/{worker}/pace"))
+        self._performer = Performer(self._recorders, operations(scenario, worker).__next__, turn, scribe)
         self._batch_start = time.time()
         self._finished = trio.Event()
 
@@ -114,60 +93,26 @@ class _Run:
         self._finished.set()
 
     def set_users(self, count: int) -> None:
-        """Start or stop users. One that stops ends its current operation first."""
+        """Start or stop users."""
         while len(self._users) > count:
-            self._users.pop().active = False
+            self._users.pop().stop()
         while len(self._users) < count:
-            user = _User(next(self._user_numbers))
+            user = User(next(self._user_numbers))
             self._users.append(user)
-            self._nursery.start_soon(self._user, user)
-
-    async def _user(self, user: _User) -> None:
-        draw, recorders, scribe = self._draw.__next__, self._recorders, self._scribe
-        clock = time.monotonic_ns  # the history's: one for all processes of the machine
-        intent, number = Intent(), user.number
-        while user.active:
-            name, intent.key = draw()
-            recorder = recorders[name]
-            bound = recorder.bound
-            intent.operation = bound.operation
-            begin = clock()
-            try:
-                answer = await bound.call(intent.key, intent)
-            except trio_hs.HandlerSocketError as error:
-                end = clock()
-                recorder.failed.append(end - begin)
-                recorder.errors[f"{type(error).__name__}: {error}"] += 1
-                if scribe is not None:
-                    scribe.failed(error, intent, begin, end, number)
-                if isinstance(error, trio_hs.ConnectionError):
-                    await trio.sleep(PAUSE_AFTER_CONNECTION_ERROR)
-            except trio.Cancelled:
-                if scribe is not None:
-                    scribe.cancelled(intent, begin, clock(), number)
-                raise
-            else:
-                end = clock()
-                if answer:
-                    recorder.ok.append(end - begin)
-                    if scribe is not None:
-                        scribe.succeeded(bound, intent, answer, begin, end, number)
-                else:
-                    recorder.failed.append(end - begin)
-                    recorder.errors[NOT_THERE] += 1
-                    if scribe is not None:
-                        scribe.not_there(bound, intent, answer, begin, end, number)
+            self._nursery.start_soon(self._performer.perform, user)
 
     async def report_until_finished(self) -> None:
-        """Send batches, and a last one after `finish`."""
+        """Send batches, and a last one after `finish`; of the warm-up none."""
+        warm = self._batch_start + self._warm_up
         while not self._finished.is_set():
             # On quarters of the wall clock's second, so that a batch belongs to one second.
             now = time.time()
-            with trio.move_on_after((math.floor(now / BATCH_SECONDS) + 1) * BATCH_SECONDS - now):
+            until = (math.floor(now / BATCH_SECONDS) + 1) * BATCH_SECONDS
+            with trio.move_on_after((min(until, warm) if now < warm else until) - now):
                 await self._finished.wait()
-            await self._report()
+            await self._report(counted=self._batch_start >= warm)
 
-    async def _report(self) -> None:
+    async def _report(self, *, counted: bool) -> None:
         if self._scribe is not None:
             self._scribe.flush()
         end = time.time()
@@ -176,7 +121,8 @@ class _Run:
         self._batch_start = end
         for line in self._log.take():
             await self._channel.send(line)
-        await self._channel.send({"type": "batch", **batch.to_wire()})
+        if counted:
+            await self._channel.send({"type": "batch", **batch.to_wire()})
 
 
 class _Setup:

@@ -9,7 +9,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, Field, field_validator
 
 from loadtest._batch import NOT_THERE
-from loadtest._model import Model, Seconds, seconds
+from loadtest._model import Model, Seconds, SecondsOrZero
 
 __all__ = ["ERROR_KINDS", "PERCENTILES", "PHASES", "Expect", "Latency", "Percentiles", "Phases", "Recovery"]
 
@@ -75,7 +75,6 @@ def _share(value: object) -> object:
 
 Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, le=1e9)]
-Lag = Annotated[float, BeforeValidator(seconds), Field(ge=0, le=7 * 24 * 3600)]
 ByPhase = BeforeValidator(_whole_run)
 _Durations = Annotated[Phases[Seconds], ByPhase]
 
@@ -101,6 +100,7 @@ class Latency(Model):
     all: Percentiles = Percentiles()
     get: Percentiles = Percentiles()
     find: Percentiles = Percentiles()
+    get_many: Percentiles = Percentiles()
     insert: Percentiles = Percentiles()
     incr: Percentiles = Percentiles()
     decr: Percentiles = Percentiles()
@@ -154,7 +154,7 @@ class Expect(Model):
     """At most so many increments and decrements are applied twice. None as above."""
     unexpected: AtMost = None
     """At most so many rows or reads show what nobody wrote. None as above."""
-    staleness: Lag | None = None
+    staleness: SecondsOrZero | None = None
     """Seconds by which no read may lag behind an acknowledged write."""
     monotonic_reads: bool = False
     """No user sees a row go back in time."""

@@ -14,15 +14,12 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Annotated, ClassVar, Literal, Self, TypeAlias, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from loadtest import _proxy_faults as network
-from loadtest._model import Model, Seconds, seconds
+from loadtest._model import Model, Seconds, SecondsOrZero
 
 __all__ = ["FAULTS", "AnyFault", "Fault", "Moment", "replication_missing", "resolve", "timeline", "unknown_target"]
-
-
-Offset = Annotated[float, BeforeValidator(seconds), Field(ge=0, le=7 * 24 * 3600)]
 
 
 class Fault(Model):
@@ -35,7 +32,7 @@ class Fault(Model):
 
     target: str
     """A server's name, `primary` (who takes the writes then), `one reader` (drawn anew each time) or `all readers`."""
-    at: Offset
+    at: SecondsOrZero
     """Seconds after the load has begun."""
     for_: Seconds | None = Field(default=None, alias="for")
     """Seconds until it heals; without it at the end of the run."""
@@ -194,7 +191,7 @@ class Latency(Network):
 
     fault: Literal["latency"]
     delay: Seconds
-    jitter: Offset = 0.0
+    jitter: SecondsOrZero = 0.0
 
     def proxy_fault(self) -> network.Fault:
         return network.Latency(self.delay, self.jitter)

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from loadtest._expect import Expect, Latency
 from loadtest._judge import AUDIT_FAILED, BAD_ARGUMENTS, EXPECTATION_MISSED, INCONCLUSIVE, PASSED
+from loadtest._load import Load
+from loadtest._mix import ValueSize
 from loadtest._scenario import Scenario
 
-__all__ = ["EXIT_CODES", "RESULTS", "expectations", "quantity"]
+__all__ = ["EXIT_CODES", "RESULTS", "expectations", "load", "quantity", "sizes"]
 
 EXIT_CODES = {
     PASSED: "every expectation holds",
@@ -40,6 +42,23 @@ def quantity(name: str, value: float | None) -> str:
 def _cut(percent: float) -> float:
     """To five digits behind the point, and never up: 99.9999996 % is not 100 %."""
     return int(percent * 1e5 + 1e-6) / 1e5
+
+
+def sizes(value: ValueSize) -> str:
+    """How long values are."""
+    same = value.smallest == value.largest
+    return f"{value.largest:,}" if same else f"{value.smallest:,} to {value.largest:,}"
+
+
+def load(load: Load) -> str:
+    """Who puts it on, and how."""
+    waits = ""
+    if load.pacing is not None:
+        waits = f", an operation every {load.pacing:g} s each"
+    elif load.think_time is not None:
+        low, high = load.think_time.min, load.think_time.max
+        waits = f", {high:g} s between two operations" if low == high else f", {low:g} to {high:g} s between two operations"
+    return f"{load.users:,} users, {load.spawn_rate:g} more each second, for {load.duration:g} s{waits}"
 
 
 def expectations(scenario: Scenario) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from loadtest import _expect, _model, _scenario
+from loadtest import _expect, _load, _mix, _model, _scenario
 
 __all__ = ["scenario_schema"]
 
@@ -25,7 +25,10 @@ SHARE = {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%\s*$", "description":
 
 #: What a validator makes a value of its own model from: the key that the bare value stands for.
 BARE = {
-    _scenario._weight_alone: "weight",
+    _mix._name_alone: "distribution",
+    _mix._size_alone: "min",
+    _mix._weight_alone: "weight",
+    _load._time_alone: "max",
     _scenario._switch: "enabled",
     _expect._whole_run: "run",
     _expect._steady: "steady",
@@ -98,6 +101,8 @@ def _mend(schema: Any, definitions: dict[str, Any]) -> None:
             key, reference = schema.pop("x-bare"), schema.pop("$ref")
             properties = definitions[reference.rpartition("/")[2]]["properties"]
             bare = {name: value for name, value in properties[key].items() if name not in ("default", "description")}
+            if "anyOf" in bare:
+                bare["anyOf"] = [one for one in bare["anyOf"] if one != {"type": "null"}]
             schema["anyOf"] = [bare, {"$ref": reference}]
         for one in schema.values():
             _mend(one, definitions)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic.fields import FieldInfo
 
-__all__ = ["Model", "Seconds", "field_of", "names_of", "seconds"]
+__all__ = ["Model", "Seconds", "SecondsOrZero", "model_in", "names_of", "seconds"]
 
 
 class Model(BaseModel):
@@ -31,6 +30,7 @@ def seconds(value: object) -> object:
 
 
 Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=7 * 24 * 3600)]
+SecondsOrZero = Annotated[float, BeforeValidator(seconds), Field(ge=0, le=7 * 24 * 3600)]
 
 
 def names_of(model: type[BaseModel]) -> list[str]:
@@ -38,6 +38,17 @@ def names_of(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def field_of(model: type[BaseModel], key: Any) -> FieldInfo:
-    """The field that a key of the scenario file is about."""
-    return next(field for name, field in model.model_fields.items() if key in (name, field.alias))
+def model_in(model: type[BaseModel], key: str | int) -> type[BaseModel]:
+    """The model of what stands below a key of the scenario file, or of an item of a list."""
+    if isinstance(key, int):
+        return model
+    annotation = next(field.annotation for name, field in model.model_fields.items() if key in (name, field.alias))
+    found = _model_within(annotation)
+    assert found is not None, f"{key} of {model} has no keys"
+    return found
+
+
+def _model_within(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_within, get_args(annotation))), None)

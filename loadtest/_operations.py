@@ -1,4 +1,4 @@
-"""The operations of a mix, bound to the client: each takes the key of a loaded row and gives something true when the
+"""The operations of a mix, bound to the client: each takes what was drawn for it and gives something true when the
 answer was the one that the table's contents promise. What it does to which row goes into the caller's `Intent`, before the
 request can be sent: the history needs it whatever becomes of the request."""
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,14 +25,15 @@ class Intent:
 
     def __init__(self) -> None:
         self.operation = Operation.GET
-        self.key = 0
-        """The row. The engine sets this and `operation` to what was drawn, before the call."""
+        self.key: Any = 0
+        """The row, or those of a `get_many`. The engine sets this and `operation` to what was drawn, before the call."""
         self.value = 0
         """The version that is written, or the step."""
 
 
-Call = Callable[[int, Intent], Awaitable[Any]]
-Observe = Callable[[int, Any], tuple[int, int]]
+Call = Callable[[Any, Intent], Awaitable[Any]]
+"""What was drawn (see `_workload.Drawn`), and the intent to be filled in."""
+Observe = Callable[[Any, Any], tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -42,20 +43,44 @@ class Bound:
     call: Call
     operation: Operation
     observe: Observe | None = None
-    """Of a read: the key of a row that it found, and the version it saw, from the key asked for and the answer."""
+    """Of a read: the key of a row that it found or missed, and the version it saw, from what it asked for and the answer."""
+    may_be_empty: bool = False
+    """Nothing is as good an answer as a row: what the run inserts reaches a replica later, and may be deleted."""
 
 
 COLUMNS = ["id", "grp", "n", "payload"]
+MOST_TO_DELETE = 100_000
+"""Rows inserted and not deleted yet that are remembered: a mix that inserts more than it deletes may run for days."""
+
+
+class _Newest:
+    """The rows of the table by their age: first those that this engine inserted, then the loaded ones from the last one on."""
+
+    REMEMBERED = 4096
+
+    def __init__(self, loaded: int) -> None:
+        self._loaded = loaded
+        self._inserted: deque[int] = deque(maxlen=self.REMEMBERED)
+        self.add = self._inserted.append
+
+    def key(self, younger: int) -> int:
+        """The key of the row than which so many are younger."""
+        inserted = self._inserted
+        if younger < len(inserted):
+            return inserted[-1 - younger]
+        return self._loaded - (younger - len(inserted)) % self._loaded
 
 
 def bind(hs: trio_hs.Manager, scenario: Scenario, *, run: int, worker: int) -> Mapping[str, Bound]:
     """Every operation by its name in the scenario."""
     table, mix = scenario.table, scenario.mix
-    texts = fillers(scenario)
+    texts = itertools.cycle(fillers(scenario))
     audited = scenario.audited
     fresh = itertools.count(first_insert_key(run, worker))
     versions = itertools.count(first_insert_key(run, worker))
-    inserted: deque[int] = deque()
+    inserted: deque[int] = deque(maxlen=MOST_TO_DELETE)
+    newest = _Newest(table.rows)
+    latest = {name for name, drawn_by in mix.keys(scenario.keys).items() if drawn_by.distribution == "latest"}
 
     rows = hs.table(table.database, table.name, COLUMNS)
     ranges = hs.table(table.database, table.name, COLUMNS, "grp")
@@ -63,12 +88,11 @@ def bind(hs: trio_hs.Manager, scenario: Scenario, *, run: int, worker: int) -> M
     payload = hs.table(table.database, table.name, ["payload"])
     keys = hs.table(table.database, table.name, ["id"])
 
-    def new_payload(key: int, intent: Intent) -> str:
-        text = texts[key % len(texts)]
+    def new_payload(intent: Intent) -> str:
         if not audited:
-            return text
+            return next(texts)
         intent.value = version = next(versions)
-        return payload_of(version, text)
+        return payload_of(version, next(texts))
 
     def get(key: int, _: Intent) -> Awaitable[Any]:
         return rows.get(key)
@@ -76,11 +100,14 @@ def bind(hs: trio_hs.Manager, scenario: Scenario, *, run: int, worker: int) -> M
     def find(key: int, _: Intent) -> Awaitable[Any]:
         return ranges.find(">=", [group_of(key, table), key], limit=mix.find.limit)
 
+    async def get_many(keys: Sequence[int], _: Intent) -> _Found:
+        return _Found(await rows.get_many(keys))
+
     async def insert(_: int, intent: Intent) -> bool:
         intent.key = key = next(fresh)
-        await rows.insert([key, group_of(key, table), 0, new_payload(key, intent)])
-        if mix.delete.weight:
-            inserted.append(key)
+        await rows.insert([key, group_of(key, table), 0, new_payload(intent)])
+        newest.add(key)
+        inserted.append(key)
         return True
 
     def incr(key: int, intent: Intent) -> Awaitable[Any]:
@@ -95,7 +122,7 @@ def bind(hs: trio_hs.Manager, scenario: Scenario, *, run: int, worker: int) -> M
         return True
 
     def update(key: int, intent: Intent) -> Awaitable[Any]:
-        return payload.update("=", [key], [new_payload(key, intent)])
+        return payload.update("=", [key], [new_payload(intent)])
 
     def delete(_: int, intent: Intent) -> Awaitable[Any]:
         if not inserted:
@@ -105,15 +132,33 @@ def bind(hs: trio_hs.Manager, scenario: Scenario, *, run: int, worker: int) -> M
         intent.key = key = inserted.popleft()
         return keys.delete("=", [key])
 
+    def read(name: str, call: Call, operation: Operation, observe: Observe) -> Bound:
+        if name not in latest:
+            return Bound(call, operation, observe)
+
+        def call_latest(younger: Any, intent: Intent) -> Awaitable[Any]:
+            intent.key = key = newest.key(younger) if isinstance(younger, int) else [newest.key(age) for age in younger]
+            return call(key, intent)
+
+        return Bound(call_latest, operation, observe, may_be_empty=True)
+
     return {
-        "get": Bound(get, Operation.GET, _seen_by_get),
-        "find": Bound(find, Operation.FIND, _seen_by_find),
+        "get": read("get", get, Operation.GET, _seen_by_get),
+        "find": read("find", find, Operation.FIND, _seen_by_find),
+        "get_many": read("get_many", get_many, Operation.GET_MANY, _seen_by_get_many),
         "insert": Bound(insert, Operation.INSERT),
         "incr": Bound(incr, Operation.INCR),
         "decr": Bound(decr, Operation.DECR),
         "update": Bound(update, Operation.UPDATE),
         "delete": Bound(delete, Operation.DELETE),
     }
+
+
+class _Found(list[Any]):
+    """The rows of a `get_many`; true when none is missing."""
+
+    def __bool__(self) -> bool:
+        return all(self)
 
 
 def _seen_by_get(key: int, row: trio_hs.Row) -> tuple[int, int]:
@@ -125,3 +170,9 @@ def _seen_by_find(key: int, rows: list[trio_hs.Row]) -> tuple[int, int]:
     if not rows:
         return key, UNSEEN
     return int(rows[0][0][1]), version_of(rows[0][3][1])
+
+
+def _seen_by_get_many(keys: Sequence[int], found: Sequence[trio_hs.Row]) -> tuple[int, int]:
+    # A row that is missing stands for all, or the first one.
+    at = next((at for at, row in enumerate(found) if not row), 0)
+    return _seen_by_get(keys[at], found[at])

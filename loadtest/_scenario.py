@@ -1,7 +1,6 @@
 """The scenario: what runs against which servers, read from YAML and checked before anything starts.
 
-Each concern has its own top-level key, so that what later versions add (`driver`, `faults`, `expect`) is a new key
-beside these, and what they add to a concern (`load.rate`, `load.stages`, `keys.theta`) is a new key within it.
+Each concern has its own top-level key, and where there is much to say of it a module: `_mix`, `_load`, `_faults`, `_expect`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,9 @@ from pydantic_core import ErrorDetails
 
 from loadtest._expect import Expect
 from loadtest._faults import FAULTS, AnyFault, replication_missing, unknown_target
-from loadtest._model import Model, Seconds, field_of, names_of
+from loadtest._load import Load
+from loadtest._mix import READS, WRITES, Keys, KeysOrName, Mix, Size, ValueSize
+from loadtest._model import Model, model_in, names_of
 from loadtest._yaml import Document, YamlMistake, parse
 
 __all__ = [
@@ -28,11 +29,6 @@ __all__ = [
     "VERSION_WIDTH",
     "Audit",
     "Cluster",
-    "Find",
-    "Keys",
-    "Load",
-    "Mix",
-    "Operation",
     "Scenario",
     "ScenarioError",
     "Table",
@@ -90,77 +86,8 @@ class Table(Model):
     rows: int = Field(default=10_000, ge=1, le=10_000_000)
     groups: int = Field(default=100, ge=1, le=1_000_000)
     """Rows are dealt out evenly over so many values of the column `grp`."""
-    value_size: int = Field(default=100, ge=0, le=16_000)
+    value_size: Size = ValueSize(min=100, max=100)
     """Characters in `payload` of each row, as loaded, inserted and updated."""
-
-
-def _weight_alone(value: object) -> object:
-    return value if isinstance(value, Mapping | BaseModel) else {"weight": value}
-
-
-class Operation(Model):
-    """One operation of the mix. A bare number is its weight."""
-
-    weight: float = Field(default=0.0, ge=0, le=1e9)
-
-
-class Find(Operation):
-    """Reads `limit` rows in the order of the composite index (grp, id), from a drawn row on."""
-
-    limit: int = Field(default=10, ge=1, le=100_000)
-
-
-class Incr(Operation):
-    """Adds `step` to the counter `n` of one row."""
-
-    step: int = Field(default=1, ge=1, le=1_000_000)
-
-
-_Plain = Annotated[Operation, BeforeValidator(_weight_alone)]
-
-
-class Mix(Model):
-    """How often each operation comes, relative to the sum of the weights."""
-
-    get: _Plain = Operation()
-    find: Annotated[Find, BeforeValidator(_weight_alone)] = Find()
-    insert: _Plain = Operation()
-    incr: Annotated[Incr, BeforeValidator(_weight_alone)] = Incr()
-    decr: Annotated[Incr, BeforeValidator(_weight_alone)] = Incr()
-    update: _Plain = Operation()
-    delete: _Plain = Operation()
-
-    def weights(self) -> dict[str, float]:
-        """The operations that take part, with their weights."""
-        every = {name: getattr(self, name).weight for name in type(self).model_fields}
-        return {name: weight for name, weight in every.items() if weight > 0}
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if not self.weights():
-            raise ValueError("needs at least one operation with a weight above 0")
-        if self.delete.weight > self.insert.weight:
-            raise ValueError("delete removes rows that the run has inserted: give insert at least its weight")
-        return self
-
-
-class Load(Model):
-    """Who puts the load on: users that each do one operation after the other."""
-
-    users: int = Field(default=1, ge=1, le=100_000)
-    spawn_rate: float = Field(default=64.0, gt=0, le=100_000)
-    """Users started per second."""
-    duration: Seconds = 20.0
-    """Seconds; text such as `20s` or `1m30s` is accepted."""
-
-
-class Keys(Model):
-    """Which rows the operations touch."""
-
-    distribution: Literal["uniform"] = "uniform"
-
-
-WRITES = ("insert", "incr", "decr", "update", "delete")
 
 
 def _switch(value: object) -> object:
@@ -185,7 +112,8 @@ class Scenario(Model):
     table: Table = Table()
     load: Load = Load()
     mix: Mix
-    keys: Keys = Keys()
+    keys: KeysOrName = Keys()
+    """Which rows the operations touch."""
     audit: Annotated[Audit, BeforeValidator(_switch)] = Audit()
     faults: list[AnyFault] = Field(default=[])
     """What goes wrong, and when."""
@@ -197,22 +125,38 @@ class Scenario(Model):
     def _check(self) -> Self:
         if self.table.groups > self.table.rows:
             raise ValueError("table.groups cannot be more than table.rows: a group would be empty")
-        if self.audited and self.table.value_size < VERSION_WIDTH:
+        if self.audited and self.table.value_size.smallest < VERSION_WIDTH:
             raise ValueError(
                 f"table.value_size must be {VERSION_WIDTH} or more in an audited run, where each value begins with its "
-                f"version, not {self.table.value_size}; or say `audit: false`"
+                f"version, not {self.table.value_size.smallest}; or say `audit: false`"
             )
+        self._check_latest()
         for number, fault in enumerate(self.faults):
             if wrong := unknown_target(fault, self.cluster.readers, self.cluster.standby):
                 raise PlacedError(("faults", number, "target"), wrong)
             if fault.at >= self.load.duration:
                 over = f"must be less than load.duration ({self.load.duration:g} s), or it never strikes"
                 raise PlacedError(("faults", number, "at"), over)
+            if fault.at < self.load.warm_up:
+                early = f"must be load.warm_up ({self.load.warm_up:g} s) or more, or what it does is not counted"
+                raise PlacedError(("faults", number, "at"), early)
             if wrong := replication_missing(fault, self.cluster.replication):
                 raise PlacedError(("faults", number, "fault"), wrong)
         if not self.audited and (needing := self.expect.needing_audit()):
             raise ValueError(f"expect.{needing[0]} needs the audit: leave `audit` out, or say `audit: true`")
         return self
+
+    def _check_latest(self) -> None:
+        latest = [name for name, keys in self.mix.keys(self.keys).items() if keys.distribution == "latest"]
+        for name in latest:
+            if name not in READS:
+                writes = f"`latest` is for {', '.join(READS)}: give {name} keys of its own, such as `keys: uniform`"
+                raise PlacedError(("mix", name), writes)
+            if not self.mix.insert.weight:
+                raise PlacedError(("mix", name), "`latest` reads what the run inserts: the mix needs insert")
+            if self.cluster.topology == "plain":
+                plain = "`latest` needs cluster.topology: write-through, for in `plain` no reader gets what is inserted"
+                raise PlacedError(("mix", name), plain)
 
     @property
     def audited(self) -> bool:
@@ -343,7 +287,7 @@ def _unknown_key(path: tuple[int | str, ...]) -> str:
     if len(path) > 2 and path[0] == "faults":
         model, path = FAULTS[str(path[2])], path[2:]
     for step in path[:-1] if model is Scenario else ():
-        model = field_of(model, step).annotation
+        model = model_in(model, step)
     known = names_of(model)
     what = "no such operation" if model is Mix else "unknown key"
     meant = difflib.get_close_matches(str(path[-1]), known, n=1)

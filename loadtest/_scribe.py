@@ -51,8 +51,9 @@ class Scribe:
 
     def not_there(self, bound: Bound, intent: Intent, answer: Any, start: int, end: int, user: int) -> None:
         """The answer was that there is no such row: nothing was changed."""
-        value = intent.value if bound.observe is None else bound.observe(intent.key, answer)[1]
-        self._failed(Outcome.FAIL, NOT_THERE, intent, value, start, end, user)
+        if bound.observe is not None:
+            intent.key, intent.value = bound.observe(intent.key, answer)
+        self._failed(Outcome.FAIL, NOT_THERE, intent, intent.value, start, end, user)
 
     def failed(self, error: trio_hs.HandlerSocketError, intent: Intent, start: int, end: int, user: int) -> None:
         """There was an error."""
@@ -68,4 +69,5 @@ class Scribe:
 
     def _failed(self, outcome: Outcome, kind: str, intent: Intent, value: int, start: int, end: int, user: int) -> None:
         error = self._history.error(kind)
-        self._append(intent.operation, outcome, intent.key, value, start, end, user, error=error)
+        key = intent.key if isinstance(intent.key, int) else intent.key[0]
+        self._append(intent.operation, outcome, key, value, start, end, user, error=error)

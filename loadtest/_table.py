@@ -21,7 +21,7 @@ def load_table(scenario: Scenario) -> Table:
         "id": "BIGINT NOT NULL",
         "grp": "INT NOT NULL",
         "n": "BIGINT NOT NULL DEFAULT 0",
-        "payload": f"VARCHAR({max(table.value_size, 1)}) CHARACTER SET latin1 NOT NULL",
+        "payload": f"VARCHAR({max(table.value_size.largest, 1)}) CHARACTER SET latin1 NOT NULL",
     }
     return Table(table.database, table.name, columns, primary_key=["id"], indexes={"grp": ["grp", "id"]})
 

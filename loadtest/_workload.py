@@ -14,10 +14,12 @@ import random
 from collections.abc import Iterator
 
 from loadtest._history import FOREIGN, INITIAL
+from loadtest._key_draws import BULK, draw_keys
 from loadtest._scenario import VERSION_WIDTH, Scenario, Table
 
 __all__ = [
     "VERSION_WIDTH",
+    "Drawn",
     "fillers",
     "first_insert_key",
     "group_of",
@@ -28,8 +30,9 @@ __all__ = [
     "writer_of",
 ]
 
-BULK = 4096
 PAYLOADS = 64
+VARIED_PAYLOADS = 1024
+"""Where their sizes differ: so many can show what comes once in a thousand times."""
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 # BIGINT keys: 2**40 for each worker's inserts of one run, 2**12 workers, 2**10 runs within one Locust process.
@@ -38,17 +41,27 @@ _WORKERS = 2**12
 _RUNS = 2**10
 
 
-def operations(scenario: Scenario, worker: int) -> Iterator[tuple[str, int]]:
-    """Without end, the name of an operation and the key of one of the preloaded rows for it.
+Drawn = int | tuple[int, ...]
+"""What an operation is to work on: the key of a loaded row, or of several for `get_many`; where the distribution is `latest`,
+how many rows are younger."""
+
+
+def operations(scenario: Scenario, worker: int) -> Iterator[tuple[str, Drawn]]:
+    """Without end, the name of an operation and what it is to work on.
 
     The sequence depends on the scenario and the worker's number alone, so the same seed asks the same again.
     """
     rng = random.Random(f"{scenario.seed}/{worker}")
     weights = scenario.mix.weights()
     names, shares = list(weights), list(weights.values())
-    keys = range(1, scenario.table.rows + 1)
+    drawn_by = scenario.mix.keys(scenario.keys)
+    streams = {keys: draw_keys(keys, scenario.table.rows, rng, worker) for keys in dict.fromkeys(drawn_by.values())}
+    of: dict[str, Iterator[Drawn]] = {name: streams[keys] for name, keys in drawn_by.items()}
+    if "get_many" in of:
+        of["get_many"] = zip(*[streams[drawn_by["get_many"]]] * scenario.mix.get_many.count, strict=True)
     while True:
-        yield from zip(rng.choices(names, shares, k=BULK), rng.choices(keys, k=BULK), strict=True)
+        chosen = rng.choices(names, shares, k=BULK)
+        yield from zip(chosen, map(next, map(of.__getitem__, chosen)), strict=True)
 
 
 def first_insert_key(run: int, worker: int) -> int:
@@ -94,8 +107,11 @@ def version_of(payload: str | bytes | None) -> int:
 def fillers(scenario: Scenario) -> list[str]:
     """Texts for the column `payload`, to be used in turn; in an audited run, for what comes after the version."""
     rng = random.Random(f"{scenario.seed}/payload")
-    size = scenario.table.value_size - (VERSION_WIDTH if scenario.audited else 0)
-    return ["".join(rng.choices(_LETTERS, k=size)) for _ in range(PAYLOADS)]
+    of = scenario.table.value_size
+    sizes = of.spread(PAYLOADS if of.smallest == of.largest else VARIED_PAYLOADS)
+    rng.shuffle(sizes)
+    taken = VERSION_WIDTH if scenario.audited else 0
+    return ["".join(rng.choices(_LETTERS, k=size - taken)) for size in sizes]
 
 
 def payloads(scenario: Scenario) -> list[str]:

@@ -72,6 +72,32 @@ def test_a_drill_gives_its_stated_verdict(drill: str, factor: float) -> None:
     assert_stated_verdict(drill, "embedded", factor)
 
 
+YOUNGEST = """\
+name: youngest
+cluster: {kind: embedded, readers: 1, topology: write-through}
+table: {rows: 500, value_size: {min: 20, max: 60}}
+load: {users: 8, duration: 2s, warm_up: 500ms}
+keys: zipfian
+mix:
+  get: {weight: 50, keys: latest}
+  get_many: {weight: 10, count: 5, keys: latest}
+  insert: 20
+  incr: 10
+  delete: 5
+audit: {reads: 1}
+expect: {lost: 0, errors: 0, staleness: 1s}
+"""
+
+
+def test_rows_that_the_run_inserts_are_read_and_that_they_come_late_is_no_error() -> None:
+    with Locust(*HEADLESS, scenario=YOUNGEST) as locust:
+        assert locust.finish() == 0, locust.describe()
+        records = list(History(locust.run / "history-0.bin").records())
+        reads = [record for record in records if record.operation in (Operation.GET, Operation.GET_MANY)]
+        assert sum(record.key > 500 for record in reads) > len(reads) / 2
+        assert {record.key for record in reads} & set(range(400, 501)), "the loaded rows are next in age"
+
+
 @pytest.mark.mariadb
 @pytest.mark.parametrize("drill, factor", [("reader-failover", 0.5), ("writer-kill-plain", 0.5)])
 def test_a_drill_gives_its_stated_verdict_on_mariadb(drill: str, factor: float) -> None:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -195,6 +196,36 @@ async def test_a_run_that_is_not_audited_keeps_no_history(tmp_path: Path) -> Non
         await engine.send("stop")
         await engine.until("stopped")
         assert not list(tmp_path.iterdir())  # noqa: ASYNC240  (a directory of this test alone)
+
+
+async def test_users_think_after_their_first_operation_and_stop_at_once() -> None:
+    async with child("loadtest._engine") as engine:
+        await engine.send("setup", **setup(text=SCENARIO + "load: {think_time: 1m}\n"))
+        await engine.until("ready")
+        await engine.send("start", run=1)
+        await engine.send("users", count=5)
+        await trio.sleep(1.5)  # longer than the client tries to reach a server
+        started = trio.current_time()
+        await engine.send("stop")
+        _, batches = await engine.until("stopped")
+        assert sum(done.failed.total() for batch in batches for done in batch.operations.values()) == 5
+        assert trio.current_time() - started < 1
+
+
+async def test_a_warm_up_is_not_counted_but_kept(tmp_path: Path) -> None:
+    async with child("loadtest._engine") as engine:
+        await engine.send("setup", **setup(text=SCENARIO + "load: {pacing: 50ms, warm_up: 0.6}\n"))
+        await engine.until("ready")
+        started = time.time()
+        await engine.send("start", **audited(tmp_path))
+        await engine.send("users", count=2)
+        await trio.sleep(1.2)
+        await engine.send("stop")
+        _, batches = await engine.until("stopped")
+        assert min(batch.start for batch in batches) >= started + 0.6
+        counted = sum(done.failed.total() for batch in batches for done in batch.operations.values())
+        records = list(History(tmp_path / "history-0.bin").records())
+        assert 0 < counted < len(records)
 
 
 @pytest.mark.parametrize("end, complete", [(signal.SIGTERM, True), (signal.SIGKILL, False)])

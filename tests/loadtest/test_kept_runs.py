@@ -295,9 +295,24 @@ def _keys(schema: Any) -> list[str]:
     return [*schema, *(key for one in schema.values() for key in _keys(one))] if isinstance(schema, dict) else []
 
 
-@pytest.mark.parametrize(
-    "text", [SCENARIO, EVERYTHING, *(path.read_text() for path in sorted((ROOT / "scenarios").glob("*.yaml")))]
-)
+LOADS = """\
+name: loads
+table: {value_size: {sizes: [{size: 20, weight: 9}, {size: 500}]}}
+load: {think_time: {min: 10ms, max: 0.1}, warm_up: 1s}
+keys: {distribution: hot-set, hot_keys: 1%, hot_operations: 0.9}
+mix: {get: {weight: 1, keys: zipfian}, get_many: {weight: 1, count: 3, keys: {distribution: zipfian, theta: 0.8}}}
+"""
+SHORT_LOADS = """\
+name: loads
+table: {value_size: {min: 20, max: 30}}
+load: {think_time: 1s}
+keys: sequential
+mix: {get: 1}
+"""
+SHIPPED = [path.read_text() for path in sorted((ROOT / "scenarios").glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("text", [SCENARIO, EVERYTHING, LOADS, SHORT_LOADS, *SHIPPED])
 def test_the_schema_accepts_what_the_code_accepts(text: str) -> None:
     parse_scenario(text, "s.yaml")
     assert errors_of(text) == []
@@ -317,6 +332,9 @@ def test_the_schema_accepts_what_the_code_accepts(text: str) -> None:
         ("availability: 90%", "availability: 90"),
         ("steady: 3s", "steady: true"),
         ("all: 1000", "all: -1"),
+        ("mix:", "keys: {theta: 0}\nmix:"),
+        ("mix:", "keys: zipfan\nmix:"),
+        ("table: {rows: 200}", "table: {value_size: }"),
     ],
 )
 def test_the_schema_refuses_what_the_code_refuses(before: str, after: str) -> None:

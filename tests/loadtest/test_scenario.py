@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from loadtest import _cluster
 from loadtest._batch import NOT_THERE
 from loadtest._expect import ERROR_KINDS
+from loadtest._mix import Mix
 from loadtest._scenario import (
     CLUSTER_KINDS,
     REPLICATIONS,
     TOPOLOGIES,
-    Mix,
     Scenario,
     ScenarioError,
     load_scenario,
@@ -103,7 +103,7 @@ load:              # 7
         (
             "get: 70",
             "scan: 70",
-            "3: mix.scan: no such operation; there are get, find, insert, incr, decr, update, delete",
+            "3: mix.scan: no such operation; there are get, find, get_many, insert, incr, decr, update, delete",
         ),
         ("weight: 15", "wieght: 15", "5: mix.find.wieght: unknown key; did you mean weight?"),
         ("weight: 15", "weight: -1", "5: mix.find.weight: must be 0 or more, not -1"),
@@ -257,6 +257,66 @@ def test_kinds_of_error_are_those_of_the_client() -> None:
 def test_every_mistake_is_reported_in_the_order_of_the_file() -> None:
     text = BASE.replace("get: 70", "get: -1").replace("users: 64", "users: none").replace("limit: 10", "limti: 1")
     assert [line.split(":")[1] for line in mistakes(text)] == ["3", "6", "8"]
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("keys: {theta: 0.9}", "keys: theta is how skewed `zipfian` or `latest` is, and has no meaning with `uniform`"),
+        ("keys: {distribution: zipfian, theta: 0}", "keys.theta: must be more than 0, not 0"),
+        (
+            "keys: zipfan",
+            "keys: must be 'uniform', 'zipfian', 'latest', 'sequential' or 'hot-set', not the text 'zipfan'; did you",
+        ),
+        ("keys: {distribution: hot-set, hot_keys: 120%}", "keys.hot_keys: must be 1 or less"),
+        ("keys: {distribution: zipfian, hot_keys: 10%}", "keys: hot_keys and hot_operations are of a `hot-set`"),
+        ("keys: latest", "mix.get: `latest` reads what the run inserts: the mix needs insert"),
+        ("mix: {insert: 1, get: {weight: 1, keys: latest}}", "mix.get: `latest` needs cluster.topology: write-through"),
+        ("mix: {insert: 1, incr: {weight: 1, keys: latest}}", "mix.incr: `latest` is for get, find, get_many: give incr keys"),
+        ("mix: {insert: {weight: 1, keys: uniform}}", "mix.insert.keys: unknown key; there are weight"),
+        ("mix: {get: {weight: 1, keys: {thta: 1}}}", "mix.get.keys.thta: unknown key; did you mean theta?"),
+        ("mix: {get_many: {weight: 1, count: 0}}", "mix.get_many.count: must be 1 or more, not 0"),
+        ("table: {value_size: {min: 9, max: 5}}", "table.value_size: min cannot be more than max: 9 is more than 5"),
+        ("table: {value_size: {min: 9}}", "table.value_size: needs `min` and `max`, or `sizes` such as"),
+        ("table: {value_size: 100000}", "table.value_size: must be 16000 or less, not 100000"),
+        (
+            "table: {value_size: {sizes: [{size: 5, wight: 1}]}}",
+            "table.value_size.sizes.0.wight: unknown key; did you mean weight?",
+        ),
+        ("mix: {insert: 1}\ntable: {value_size: {min: 17, max: 20}}", "table.value_size must be 18 or more in an audited run"),
+        ("load: {think_time: {min: 2s, max: 1s}}", "load.think_time: min cannot be more than max: 2 s is more than 1 s"),
+        ("load: {think_time: fast}", "load.think_time: must be a duration such as 20s"),
+        (
+            "load: {think_time: 1s, pacing: 1s}",
+            "load: think_time waits after each operation, pacing from start to start: give one",
+        ),
+        ("load: {warm_up: 20s}", "load: warm_up must be less than duration (20 s), or nothing is counted"),
+        (
+            "load: {warm_up: 5s}\nfaults: [{fault: kill, target: writer, at: 4s}]",
+            "faults.0.at: must be load.warm_up (5 s) or more, or what it does is not counted",
+        ),
+    ],
+)
+def test_each_mistake_in_the_load_and_its_keys_is_named(text: str, expected: str) -> None:
+    whole = "name: x\n" + ("" if "mix:" in text else "mix: {get: 1}\n") + text + "\n"
+    found = mistakes(whole)
+    assert any(re.sub(r"^s\.yaml:\d+: ", "", line).startswith(expected) for line in found), found
+
+
+def test_a_bare_word_number_or_duration_stands_for_the_rest() -> None:
+    text = """name: x
+table: {value_size: {sizes: [{size: 20, weight: 9}, {size: 500}]}}
+load: {think_time: 10ms, warm_up: 1s}
+keys: zipfian
+mix: {get: {weight: 1, keys: {distribution: hot-set, hot_keys: 1%}}, get_many: 1, insert: 1}
+"""
+    scenario = parse_scenario(text, "s.yaml")
+    assert scenario.mix.keys(scenario.keys)["get"].hot_keys == 0.01
+    assert scenario.mix.keys(scenario.keys)["get_many"].distribution == "zipfian"
+    assert (scenario.table.value_size.smallest, scenario.table.value_size.largest) == (20, 500)
+    assert scenario.load.think_time is not None
+    assert (scenario.load.think_time.min, scenario.load.think_time.max) == (0.01, 0.01)
+    assert Scenario.model_validate(scenario.model_dump(mode="json")) == scenario
 
 
 def test_anchors_and_merge_keys_work() -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections import Counter
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtest._history import FOREIGN
+from loadtest._key_draws import draw_keys
+from loadtest._mix import Keys, ValueSize
 from loadtest._scenario import Scenario, parse_scenario
 from loadtest._workload import (
     VERSION_WIDTH,
+    Drawn,
     first_insert_key,
     group_of,
     operations,
@@ -30,7 +35,7 @@ def scenario(
     return parse_scenario(text, "s.yaml")
 
 
-def draw(of: Scenario, count: int, worker: int = 0) -> list[tuple[str, int]]:
+def draw(of: Scenario, count: int, worker: int = 0) -> list[tuple[str, Drawn]]:
     return list(itertools.islice(operations(of, worker), count))
 
 
@@ -62,6 +67,102 @@ def test_inserts_of_different_runs_and_workers_never_meet(one: tuple[int, int], 
     first, second = first_insert_key(*one), first_insert_key(*other)
     assert 10_000_000 < first < 2**63 - 2**40
     assert one == other or abs(first - second) >= 2**40
+
+
+def keys_of(count: int, rows: int, worker: int = 0, seed: int = 1, **keys: Any) -> list[int]:
+    return list(itertools.islice(draw_keys(Keys(**keys), rows, random.Random(seed), worker), count))
+
+
+_KEYS = st.one_of(
+    st.fixed_dictionaries({"distribution": st.sampled_from(["uniform", "sequential"])}),
+    st.fixed_dictionaries({"distribution": st.just("zipfian"), "theta": st.floats(0.01, 5)}),
+    st.fixed_dictionaries({"distribution": st.just("hot-set"), "hot_keys": st.floats(0, 1), "hot_operations": st.floats(0, 1)}),
+)
+
+
+@given(_KEYS, st.integers(1, 5000), st.integers(0, 5), st.integers(0, 100))
+@settings(deadline=None, max_examples=60)
+def test_every_distribution_draws_loaded_rows_only(keys: dict[str, Any], rows: int, worker: int, seed: int) -> None:
+    drawn = keys_of(5000, rows, worker, seed, **keys)
+    assert 1 <= min(drawn) <= max(drawn) <= rows
+
+
+@pytest.mark.parametrize("theta", [0.5, 0.99, 1.0, 1.5])
+@pytest.mark.parametrize("rows", [10, 1000, 5000, 200_000])
+def test_zipfian_shares_are_those_of_the_formula(theta: float, rows: int) -> None:
+    count = 300_000
+    drawn = [number for _, number in Counter(keys_of(count, rows, distribution="zipfian", theta=theta)).most_common()]
+    total = sum(rank**-theta for rank in range(1, rows + 1))
+    for first in (1, 2, 5):
+        expected = first**-theta / total * count
+        assert abs(drawn[first - 1] - expected) < 6 * expected**0.5 + 5
+    # Beyond the ranks that are drawn from a table: how much all of them get together.
+    head = sum(rank**-theta for rank in range(1, min(rows, 1000) + 1)) / total
+    ranks = keys_of(count, rows, distribution="latest", theta=theta)
+    assert abs(sum(rank < 1000 for rank in ranks) / count - head) < 0.005
+    assert 0 <= min(ranks) <= max(ranks) < rows
+
+
+def test_popular_rows_are_no_neighbours_and_none_is_left_out() -> None:
+    popular = [key for key, _ in Counter(keys_of(200_000, 10_000, distribution="zipfian")).most_common(10)]
+    assert min(abs(one - other) for one, other in itertools.combinations(popular, 2)) > 10
+    assert set(keys_of(20_000, 100, distribution="zipfian", theta=0.1)) == set(range(1, 101))
+
+
+def test_a_hot_set_gets_its_share() -> None:
+    drawn = Counter(keys_of(200_000, 1000, distribution="hot-set", hot_keys=0.1, hot_operations=0.9))
+    hot = [number for _, number in drawn.most_common(100)]
+    assert abs(sum(hot) / 200_000 - 0.9) < 0.01
+    assert max(hot) < 1.3 * min(hot), "within the hot set every row is as likely"
+    assert len(drawn) == 1000
+
+
+def test_sequential_keys_follow_each_other_and_workers_begin_apart() -> None:
+    assert keys_of(250, 100, distribution="sequential") == [*range(1, 101), *range(1, 101), *range(1, 51)]
+    begins = [keys_of(1, 1000, worker, distribution="sequential")[0] for worker in range(4)]
+    assert min(abs(one - other) for one, other in itertools.combinations(begins, 2)) > 100
+
+
+def test_an_operation_may_have_keys_of_its_own() -> None:
+    of = scenario("{get: {weight: 1, keys: sequential}, find: 1, get_many: {weight: 1, count: 3, keys: sequential}}", rows=1000)
+    drawn = draw(of, 300)
+    flat: list[int] = []
+    for name, one in drawn:
+        if name == "get_many":
+            assert isinstance(one, tuple)
+            assert len(one) == 3
+            flat.extend(one)
+        elif name == "get":
+            assert isinstance(one, int)
+            flat.append(one)
+    assert flat == list(range(1, len(flat) + 1)), "operations with the same keys share one sequence"
+    assert len({one for name, one in drawn if name == "find"}) > 50
+    assert drawn == draw(of, 300)
+
+
+@given(st.integers(18, 3000), st.integers(0, 500), st.integers(1, 2000))
+def test_sizes_of_a_range_are_spread_evenly(low: int, more: int, count: int) -> None:
+    spread = ValueSize(min=low, max=low + more).spread(count)
+    assert len(spread) == count
+    assert low <= min(spread) <= max(spread) <= low + more
+    assert abs(sum(spread) / count - (low + more / 2)) <= (more + 1) / count + 0.5
+
+
+@given(st.lists(st.tuples(st.integers(0, 1000), st.floats(0.01, 100)), min_size=1, max_size=5), st.integers(64, 1024))
+def test_sizes_come_as_often_as_their_weights_say(shares: list[tuple[int, float]], count: int) -> None:
+    spread = ValueSize.model_validate({"sizes": [{"size": size, "weight": weight} for size, weight in shares]}).spread(count)
+    assert len(spread) == count
+    expected: Counter[int] = Counter()
+    for size, weight in shares:
+        expected[size] += weight / sum(weight for _, weight in shares)  # type: ignore[assignment]
+    for size, share in expected.items():
+        assert abs(spread.count(size) - share * count) <= len(shares)
+
+
+def test_payloads_have_sizes_of_their_own() -> None:
+    text = "name: x\ntable: {value_size: {min: 18, max: 117}}\nmix: {insert: 1}\n"
+    sizes = Counter(len(payload) for payload in payloads(parse_scenario(text, "s.yaml")))
+    assert set(sizes) == set(range(18, 118))
 
 
 def test_rows_are_dealt_out_over_the_groups() -> None:

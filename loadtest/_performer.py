@@ -1,0 +1,95 @@
+"""What a user does: it carries out what is drawn, and notes what became of it. The hot path of the load engine."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import trio
+
+import trio_hs
+from loadtest._batch import NOT_THERE, OperationBatch, microseconds
+from loadtest._operations import Bound, Intent
+from loadtest._pace import Turn, User
+from loadtest._scribe import Scribe
+from loadtest._workload import Drawn
+
+__all__ = ["Performer", "Recorder"]
+
+PAUSE_AFTER_CONNECTION_ERROR = 0.01
+"""Seconds. A client that has no server left fails at once; users would then count errors instead of waiting for one."""
+
+
+class Recorder:
+    """What one operation did since the last batch. The hot path only appends."""
+
+    def __init__(self, bound: Bound) -> None:
+        self.bound = bound
+        self.ok: list[int] = []
+        """Nanoseconds."""
+        self.failed: list[int] = []
+        self.errors: Counter[str] = Counter()
+
+    def take(self) -> OperationBatch:
+        """What it did, which begins anew."""
+        batch = OperationBatch(microseconds(self.ok), microseconds(self.failed), self.errors)
+        self.ok.clear()
+        self.failed.clear()
+        self.errors = Counter()
+        return batch
+
+
+class Performer:
+    """Users' common part: `draw` says what comes next, `turn` when, and `scribe` keeps the history, if there is one."""
+
+    def __init__(
+        self,
+        recorders: Mapping[str, Recorder],
+        draw: Callable[[], tuple[str, Drawn]],
+        turn: Turn | None,
+        scribe: Scribe | None,
+    ) -> None:
+        self._recorders = recorders
+        self._draw = draw
+        self._turn = turn
+        self._scribe = scribe
+
+    async def perform(self, user: User) -> None:
+        """One operation after the other, as long as the user is active and has a turn."""
+        draw, recorders, turn, scribe = self._draw, self._recorders, self._turn, self._scribe
+        clock = time.monotonic_ns  # the history's: one for all processes of the machine
+        intent, number = Intent(), user.number
+        while user.active:
+            if turn is not None and await turn(user) is None:
+                break
+            name, intent.key = draw()
+            recorder = recorders[name]
+            bound = recorder.bound
+            intent.operation = bound.operation
+            begin = clock()
+            try:
+                answer = await bound.call(intent.key, intent)
+            except trio_hs.HandlerSocketError as error:
+                end = clock()
+                recorder.failed.append(end - begin)
+                recorder.errors[f"{type(error).__name__}: {error}"] += 1
+                if scribe is not None:
+                    scribe.failed(error, intent, begin, end, number)
+                if isinstance(error, trio_hs.ConnectionError):
+                    await trio.sleep(PAUSE_AFTER_CONNECTION_ERROR)
+            except trio.Cancelled:
+                if scribe is not None:
+                    scribe.cancelled(intent, begin, clock(), number)
+                raise
+            else:
+                end = clock()
+                if answer or bound.may_be_empty:
+                    recorder.ok.append(end - begin)
+                    if scribe is not None:
+                        scribe.succeeded(bound, intent, answer, begin, end, number)
+                else:
+                    recorder.failed.append(end - begin)
+                    recorder.errors[NOT_THERE] += 1
+                    if scribe is not None:
+                        scribe.not_there(bound, intent, answer, begin, end, number)
