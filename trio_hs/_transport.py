@@ -60,6 +60,15 @@ class Transport(Protocol):
         """Ends the stream at once, in both directions. May be called again."""
 
 
+def acknowledge(tcp: socket.socket) -> None:
+    """Has the kernel acknowledge now what was received; it would wait for something to send, up to 40 ms. On Linux only."""
+    if hasattr(socket, "TCP_QUICKACK"):
+        try:
+            tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        except OSError:
+            pass  # it is broken, which the next call that matters tells
+
+
 class SocketTransport:
     """A :class:`Transport` over a socket of the operating system.
 
@@ -90,12 +99,8 @@ class SocketTransport:
         await trio.lowlevel.wait_readable(self._socket)
 
     def acknowledge(self) -> None:
-        # Elsewhere than on Linux the kernel's own delay, or the next request, has to do.
-        if self._is_tcp and hasattr(socket, "TCP_QUICKACK"):
-            try:
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-            except OSError:
-                pass  # it is broken, which the next call that matters tells
+        if self._is_tcp:
+            acknowledge(self._socket)
 
     def close(self) -> None:
         if self._socket.fileno() != -1:

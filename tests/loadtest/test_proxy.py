@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+import statistics
 import struct
 import time
 from collections.abc import AsyncIterator, Callable
@@ -168,6 +169,23 @@ async def test_a_large_stream_passes_whole_both_ways_at_once() -> None:
         statistics = proxy.statistics()
         assert (statistics.upstream_bytes, statistics.downstream_bytes) == (len(data) + 1, len(data) + 1)
         assert (statistics.open, statistics.accepted, statistics.faults) == (1, 1, ())
+
+
+async def test_a_server_with_nagles_algorithm_does_not_wait_for_the_proxy() -> None:
+    """Its second answer waits until the first is acknowledged, which a kernel likes to put off by 40 ms."""
+    async with playground() as (_, target):
+        client, server = await target.pair()
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+        times = []
+        for _ in range(20):
+            await client.send_all(b"??")
+            assert await hear(server) == b"??"
+            started = time.perf_counter()
+            for _ in range(2):
+                await server.send_all(b"!")
+                assert await hear(client) == b"!"
+            times.append(time.perf_counter() - started)
+        assert statistics.median(times) < 0.03
 
 
 async def test_a_receiver_that_does_not_read_stops_the_sender() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import statistics
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_hs import ProtocolError
+from trio_hs import ProtocolError, Server
+from trio_hs._transport import connect
 from trio_hs.connection import Connection, Request
 from trio_hs.protocol import Index, get_tail
 
@@ -25,8 +29,6 @@ OTHER = Index("d", "u", ["id"])
 async def connected(
     server: FakeServer, *, timeout: float = 3.0, max_outstanding: int = 1024
 ) -> AsyncIterator[tuple[Connection, FakeConnection]]:
-    from trio_hs import Server
-
     transport = await server.connect(Server("inet", "fake", 1))
     closed: list[Connection] = []
     connection = Connection(transport, "fake:1", timeout=timeout, on_closed=closed.append, max_outstanding=max_outstanding)
@@ -114,6 +116,34 @@ async def test_answers_are_acknowledged_at_once_while_more_are_due(nursery: trio
         peer.say(b"0\t1\tx\n")
         await requests[2].wait()
         assert peer.transport.acknowledged == 3
+
+
+async def test_no_answer_waits_for_a_delayed_acknowledgement() -> None:
+    """A server with Nagle's algorithm on, in one write per answer: the second waits until the first is acknowledged."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        transport = await connect(Server("inet", "127.0.0.1", listener.getsockname()[1]))
+        server, _ = listener.accept()
+    server.settimeout(5)
+    connection = Connection(transport, "server", timeout=3.0, on_closed=lambda _: None)
+    longest: list[float] = []
+    with server, trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.run)
+            for number in range(20):
+                requests = [Request(), Request()]
+                for request in requests:
+                    connection.submit(request, INDEX, [get_tail(b"x")])
+                await wait_all_tasks_blocked()
+                server.recv(1000)
+                started = time.perf_counter()
+                if not number:
+                    server.send(b"0\t1\n")
+                for request in requests:
+                    server.send(b"0\t1\tx\n")
+                    await request.wait()
+                longest.append(time.perf_counter() - started)
+            nursery.cancel_scope.cancel()
+    assert statistics.median(longest) < 0.03
 
 
 async def test_a_batch_gets_its_answers_in_order(nursery: trio.Nursery) -> None:
