@@ -6,9 +6,10 @@ import itertools
 import math
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 import trio
@@ -620,7 +621,7 @@ class Table:
         repeat = "insert" in self._caller.retry.repeat_writes
         return await self._caller.write(self._write_index, tail, "insert", parse_number, repeat=repeat) or None
 
-    async def _modify(
+    def _modify(
         self,
         name: str,
         modify_operation: str,
@@ -632,8 +633,8 @@ class Table:
         return_original: bool,
         in_: tuple[int, Sequence[Value]] | None,
         filters: Sequence[Filter],
-    ) -> int | list[Any]:
-        """How many rows were changed, or their values before, row after row."""
+    ) -> Awaitable[int | list[Any]]:
+        """How many rows will have been changed, or their values before, row after row."""
         filters = listed_filters(filters) if filters else ()
         index = self._index_for(self._write_index, filters)
         if return_original:
@@ -641,10 +642,9 @@ class Table:
         tail = find_modify_tail(
             index, self._caller.codec, operation, values, modify_operation, modify_values, limit, offset, in_, filters
         )
-        if not return_original:
-            repeat = name in self._caller.retry.repeat_writes
-            return await self._caller.write(index, tail, name, parse_number, repeat=repeat)
-        return await self._caller.write(index, tail, name, lambda line: parse_values(line, index, self._caller.codec))
+        if return_original:
+            return self._caller.write(index, tail, name, partial(parse_values, index=index, codec=self._caller.codec))
+        return self._caller.write(index, tail, name, parse_number, repeat=name in self._caller.retry.repeat_writes)
 
     async def update(
         self,

@@ -54,6 +54,13 @@ MAX_ANSWER_BYTES = 1 << 30
 
 NULL = b"\0"
 
+# What a request's tail begins with, by operation and number of key values, and what a modification's goes on with.
+_FIND_HEADS = {
+    operation: [b"\t%b\t%d\t" % (operation.encode(), count) for count in range(MAX_KEY_VALUES + 1)]
+    for operation in FIND_OPERATIONS
+}
+_MODIFY_TAILS = {operation: b"\t" + operation.encode() for operation in MODIFY_OPERATIONS}
+
 T = TypeVar("T")
 
 
@@ -184,9 +191,9 @@ class Codec:
 
     def encode_all(self, values: Iterable[Value]) -> list[bytes]:
         """The tokens of several values."""
-        if isinstance(values, (str, bytes, bytearray)):
-            raise TypeError(f"values must be a list of values, not one {type(values).__name__}")
-        if not isinstance(values, (list, tuple)):
+        if type(values) is not list and type(values) is not tuple:
+            if isinstance(values, (str, bytes, bytearray)):
+                raise TypeError(f"values must be a list of values, not one {type(values).__name__}")
             values = list(values)
         if len(values) >= BULK and self._ascii_based:
             kinds = set(map(type, values))
@@ -280,9 +287,10 @@ class Index:
       open_tail: the request that opens it, behind ``P TAB id``.
       width: the number of columns.
       no_row, row_head: an answer without a row, and what an answer with rows begins with.
+      insert_head: what the tail of an insert begins with.
     """
 
-    __slots__ = ("columns", "db", "filter_columns", "name", "no_row", "open_tail", "row_head", "table", "width")
+    __slots__ = ("columns", "db", "filter_columns", "insert_head", "name", "no_row", "open_tail", "row_head", "table", "width")
 
     def __init__(
         self,
@@ -301,6 +309,7 @@ class Index:
         self.width = len(self.columns)
         self.no_row = b"0\t%d" % self.width
         self.row_head = self.no_row + b"\t"
+        self.insert_head = b"\t+\t%d\t" % self.width
 
     def __repr__(self) -> str:
         return f"<Index {self.db}.{self.table} {self.name or 'PRIMARY'} ({', '.join(self.columns)})>"
@@ -334,7 +343,7 @@ def insert_tail(index: Index, codec: Codec, values: Sequence[Value]) -> bytes:
         raise ValueError(f"insert takes one value per column: {index.width} columns, {len(tokens)} values")
     if index.width > MAX_INSERT_VALUES:
         raise ValueError(f"an insert can set at most {MAX_INSERT_VALUES} columns, not {index.width}")
-    return b"\t+\t%d\t%b\n" % (index.width, b"\t".join(tokens))
+    return index.insert_head + b"\t".join(tokens) + b"\n"
 
 
 def find_tail(
@@ -376,7 +385,7 @@ def find_modify_tail(
         # The server would write the empty string into the rest, or add 0 to it, which mangles text and fractions.
         raise ValueError(f"{modify_operation!r} takes {expected} values, one per column, not {len(tokens)}")
     search = _search(index, codec, operation, values, limit, offset, in_, filters)
-    return b"\t".join((search, modify_operation.encode(), *tokens)) + b"\n"
+    return b"\t".join((search + _MODIFY_TAILS[modify_operation], *tokens)) + b"\n"
 
 
 def _listed(operations: Iterable[str]) -> str:
@@ -393,22 +402,22 @@ def _search(
     in_: tuple[int, Sequence[Value]] | None,
     filters: Sequence[Filter],
 ) -> bytes:
-    if operation not in FIND_OPERATIONS:
+    heads = _FIND_HEADS.get(operation)
+    if heads is None:
         raise ValueError(f"operation must be one of {_listed(FIND_OPERATIONS)}, not {operation!r}")
     tokens = codec.encode_all(values)
-    conditions: list[bytes] = []
+    conditions = b""
     if in_ is not None:
         position, choices = in_
         if len(tokens) == position:
             tokens.append(b"")  # the key's value there, which the list replaces
-        conditions.append(_in(position, codec.encode_all(choices), len(tokens)))
+        conditions = _in(position, codec.encode_all(choices), len(tokens))
         limit = limit or len(choices)
     if not 0 < len(tokens) <= MAX_KEY_VALUES:
         raise ValueError(f"values must hold 1 to {MAX_KEY_VALUES} values of the key, not {len(tokens)}")
     if filters:
-        conditions += [_filter(index, codec, condition) for condition in listed_filters(filters)]
-    key = b"\t".join(tokens)
-    return b"\t%b\t%d\t%b%b%b" % (operation.encode(), len(tokens), key, _limit(limit, offset), b"".join(conditions))
+        conditions += b"".join([_filter(index, codec, condition) for condition in listed_filters(filters)])
+    return heads[len(tokens)] + b"\t".join(tokens) + _limit(limit, offset) + conditions
 
 
 def _limit(limit: int, offset: int) -> bytes:

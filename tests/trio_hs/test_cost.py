@@ -55,8 +55,10 @@ BOUNDS: dict[tuple[str, int], Cost] = {
     ("Manager.get", 64): Cost(1.120, 0.022, 0.021, 31.830),
     ("get_many", 1): Cost(0.007, 0.006, 0.004, 0.160),
     ("get_many", 64): Cost(0.007, 0.005, 0.004, 0.160),
-    ("insert", 1): Cost(2.105, 1.052, 1.053, 54.605),
-    ("insert", 64): Cost(1.120, 0.022, 0.021, 41.275),
+    ("insert", 1): Cost(2.105, 1.052, 1.053, 52.505),
+    ("insert", 64): Cost(1.120, 0.022, 0.021, 39.180),
+    ("incr", 1): Cost(2.105, 1.052, 1.053, 60.905),
+    ("incr", 64): Cost(1.120, 0.022, 0.021, 47.580),
 }
 #: Bytes that a caller who waits may take beyond its task.
 WAITING_BYTES = 1650
@@ -117,6 +119,8 @@ def _answer(line: bytes) -> bytes:
     tokens = line.split(b"\t")
     if tokens[0] in (b"A", b"P") or tokens[1] == b"+":
         return b"0\t1\n"
+    if tokens[6:7] == [b"+"]:
+        return b"0\t1\t1\n"
     keys = tokens[9:] if tokens[6:7] == [b"@"] else tokens[3:4]
     return b"\t".join([b"0\t3", *[key + b"\t0\tpayload" for key in keys]]) + b"\n"
 
@@ -178,11 +182,17 @@ async def insert(hs: trio_hs.Manager) -> int:
     return 1
 
 
+async def incr(hs: trio_hs.Manager) -> int:
+    assert await hs.incr("d", "t", "=", ["n"], [next(_keys)]) == 1
+    return 1
+
+
 OPERATIONS: dict[str, Operation] = {
     "Table.get": table_get,
     "Manager.get": manager_get,
     "get_many": get_many,
     "insert": insert,
+    "incr": incr,
 }
 
 
