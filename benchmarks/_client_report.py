@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 from xml.sax.saxutils import escape
@@ -13,7 +13,9 @@ Result: TypeAlias = dict[str, Any]
 #: A contender, what it does, and by how many tasks.
 Which: TypeAlias = tuple[str, str, int]
 
-MANAGER, TABLE, FLOOR = "trio_hs, Manager", "trio_hs, Table", "raw socket"
+MANAGER, TABLE = "trio_hs, Manager", "trio_hs, Table"
+#: What no client can be faster than, here and now: a bare socket, in a thread that it blocks and in a task of trio.
+FLOORS = ("raw socket", "raw socket in trio")
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,12 @@ CLAIMS = (
 class Verdict:
     """A claim, what was measured of it, and whether it holds; None for both when something of it was not measured.
 
-    `floor` is what the bare socket would have got in our place: what it does not reach, no client can, here and now.
+    `floors` are what bare sockets would have got in our place, by their name.
     """
 
     claim: Claim
     measured: float | None
-    floor: float | None = None
+    floors: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool | None:
@@ -59,8 +61,8 @@ class Verdict:
             return f"{self.claim.text}: not measured"
         digits = ",.0f" if self.claim.theirs is None else ".2f"
         figures = f"{self.measured:{digits}}, wanted {self.claim.wanted:,g}"
-        floor = "" if self.floor is None else f" (the bare socket: {self.floor:{digits}})"
-        return f"{self.claim.text}: {figures}: {'holds' if self.holds else 'does not hold'}{floor}"
+        floors = "; ".join(f"{name}: {value:{digits}}" for name, value in self.floors.items())
+        return f"{self.claim.text}: {figures}: {'holds' if self.holds else 'does not hold'}{f' ({floors})' if floors else ''}"
 
 
 def best(results: Sequence[Result], which: Which) -> Result | None:
@@ -78,9 +80,11 @@ def judge(results: Sequence[Result]) -> list[Verdict]:
         if ours is None or theirs is None:
             verdicts.append(Verdict(claim, None))
             continue
-        bare = None if theirs.get("contender") == claim.ours[0] else best(results, (FLOOR, *claim.ours[1:]))
-        floor = bare["rate"] / theirs["rate"] if bare else None
-        verdicts.append(Verdict(claim, ours["rate"] / theirs["rate"], floor))
+        floors = {}
+        if theirs.get("contender") != claim.ours[0]:
+            bare = {name: best(results, (name, *claim.ours[1:])) for name in FLOORS}
+            floors = {name: result["rate"] / theirs["rate"] for name, result in bare.items() if result}
+        verdicts.append(Verdict(claim, ours["rate"] / theirs["rate"], floors))
     return verdicts
 
 
@@ -142,7 +146,7 @@ def _in_batches(results: list[Result]) -> Iterator[str]:
     ):
         for result in results:
             if result["operation"] == operation:
-                how = {"trio_hs": ours, FLOOR: "one send"}.get(result["contender"].partition(",")[0], theirs)
+                how = {"trio_hs": ours, FLOORS[0]: "one send"}.get(result["contender"].partition(",")[0], theirs)
                 rows.append(
                     [result["contender"], how, _rate(result), f"{result['client_us']:.1f}", f"{result['server_us']:.1f}"]
                 )
@@ -220,7 +224,7 @@ def _bars(results: Sequence[Result], operation: str, tasks: int) -> list[Result]
 
 def _bar(result: Result, y: int, length: float) -> list[str]:
     name = result["contender"]
-    kind = "ours" if name.startswith("trio_hs") else "floor" if name == FLOOR else "peer"
+    kind = "ours" if name.startswith("trio_hs") else "floor" if name in FLOORS else "peer"
     return [
         f'<text x="{LABELS - 8}" y="{y}" text-anchor="end">{escape(name)}</text>',
         f'<rect class="{kind}" x="{LABELS}" y="{y - 12}" width="{max(length, 1):.1f}" height="15" rx="2"/>',

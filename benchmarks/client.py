@@ -32,7 +32,7 @@ import trio
 from loadtest._cluster import Cluster, ClusterError, open_cluster
 from loadtest._mariadb import create_table, execute_sql
 
-from ._client_report import write_report
+from ._client_report import FLOORS, write_report
 from ._contenders import COLUMNS_SQL, CONTENDERS, COUNTED, DATABASE, FILLED, INSERTED, READ, ROWS, Target, payload
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,7 +81,7 @@ def cases(names: Iterable[str], tasks: Sequence[int], pools: Sequence[int]) -> l
 
 def pools_for(name: str, tasks: int, pools: Sequence[int]) -> list[int]:
     """The pool sizes to try: one connection where tasks share it, else what is no more than a connection per task."""
-    if CONTENDERS[name].shared or name == "raw socket" or tasks == 1:
+    if CONTENDERS[name].shared or name in FLOORS or tasks == 1:
         return [1]
     return [pool for pool in pools if 1 < pool <= tasks] or [1]
 
