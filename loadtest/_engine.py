@@ -28,8 +28,9 @@ import trio
 import trio_hs
 from loadtest._batch import Batch
 from loadtest._cluster import Cluster
-from loadtest._connections import connections_told
+from loadtest._connections import connections_told, names_of_servers
 from loadtest._history import HistoryWriter
+from loadtest._meter import Meter
 from loadtest._operations import bind
 from loadtest._pace import User, turn_of
 from loadtest._performer import Performer, Recorder
@@ -72,10 +73,13 @@ class _Run:
         setup: _Setup,
         run: int,
         scribe: Scribe | None,
+        meter: Meter,
     ) -> None:
         self._channel = channel
         self._nursery = nursery
+        self._hs = hs
         self._log = setup.log
+        self._meter = meter
         self._scribe = scribe
         self._warm_up = setup.scenario.load.warm_up
         self._users: list[User] = []
@@ -84,7 +88,7 @@ class _Run:
         bound = bind(hs, scenario, run=run, worker=worker)
         self._recorders = {name: Recorder(bound[name]) for name in scenario.mix.weights()}
         turn = turn_of(scenario.load, random.Random(f"{scenario.seed}/{worker}/pace"))
-        self._performer = Performer(self._recorders, operations(scenario, worker).__next__, turn, scribe)
+        self._performer = Performer(self._recorders, operations(scenario, worker).__next__, turn, scribe, meter)
         self._batch_start = time.time()
         self._finished = trio.Event()
 
@@ -117,7 +121,8 @@ class _Run:
             self._scribe.flush()
         end = time.time()
         taken = {name: recorder.take() for name, recorder in self._recorders.items()}
-        batch = Batch(self._batch_start, end, {name: operation for name, operation in taken.items() if operation})
+        done = {name: operation for name, operation in taken.items() if operation}
+        batch = Batch(self._batch_start, end, done, self._meter.take(), self._meter.standings(self._hs.statistics()))
         self._batch_start = end
         for line in self._log.take():
             await self._channel.send(line)
@@ -131,9 +136,10 @@ class _Setup:
         self.cluster = Cluster.from_dict(message["cluster"])
         self.scenario = Scenario.model_validate(message["scenario"])
         self.worker: int = message["worker"]
+        self.names = names_of_servers(self.cluster)
 
     @asynccontextmanager
-    async def open_manager(self) -> AsyncIterator[trio_hs.Manager]:
+    async def open_manager(self, meter: Meter) -> AsyncIterator[trio_hs.Manager]:
         readers = self.cluster.readers or (self.cluster.writer,)
         # The standby refuses writes until it is promoted; the client moves over by itself then.
         writers = [self.cluster.writer, *([self.cluster.standby] if self.cluster.standby else [])]
@@ -142,19 +148,20 @@ class _Setup:
             [[trio_hs.Server("inet", server.host, server.write_port, secret=server.write_secret)] for server in writers],
             timeout=TIMEOUT,
             write_databases=dict(self.cluster.write_databases),
+            connect=meter.connect,
         ) as hs:
             yield hs
 
     @contextmanager
     def open_scribe(self, path: str | None, run: int) -> Iterator[Scribe | None]:
-        """What keeps the history of a run, if it has one."""
-        if path is None or not self.scenario.audited:
+        """What keeps the history of a run that is kept: of one that is not audited only what became of connections."""
+        if path is None:
             yield None
             return
         with HistoryWriter(Path(path), worker=self.worker, run=run) as history:
             try:
-                with connections_told(history, self.cluster):
-                    yield Scribe(history, self.scenario.audit.reads)
+                with connections_told(history, self.names):
+                    yield Scribe(history, self.scenario.audit.reads, self.names) if self.scenario.audited else None
             except* trio.Cancelled:
                 history.close()  # nothing is missing: every user has said what became of its last operation
                 raise
@@ -206,11 +213,12 @@ class _Engine:
         task_status: trio.TaskStatus[_Run] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         with setup.open_scribe(history, number) as scribe:
-            async with setup.open_manager() as hs:
+            meter = Meter(setup.names)
+            async with setup.open_manager(meter) as hs:
                 async with trio.open_nursery() as reports:
                     with trio.CancelScope() as users:
                         async with trio.open_nursery() as nursery:
-                            run = _Run(self._channel, nursery, hs, setup, number, scribe)
+                            run = _Run(self._channel, nursery, hs, setup, number, scribe, meter)
                             reports.start_soon(run.report_until_finished)
                             task_status.started(run)
                             await self._stop.wait()
