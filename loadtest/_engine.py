@@ -4,8 +4,9 @@ Trio does not survive in a process that gevent has patched, so the load runs her
 `trio_hs.open_manager`. FD is a socket to Locust's process; the messages are `_wire.py`'s.
 
 Down: `setup` (cluster, scenario, worker), `start` (run; history, the path of the file to write, or none), `users` (count),
-`stop`. Up: `ready`, `batch` (a `Batch`, every quarter of a second once it is warm), `log` (a warning or error of the client),
-`stopped` (after the last batch of the run), `fatal` (one line for the user; the process then ends).
+`suspend` (number) and `resume`, `stop`. Up: `ready`, `batch` (a `Batch`, every quarter of a second once it is warm),
+`suspended` (number: no connection is open, and users wait), `log` (a warning or error of the client), `stopped` (after the
+last batch of the run), `fatal` (one line for the user; the process then ends).
 The process ends when the socket does, and on SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
 """
 
@@ -91,6 +92,7 @@ class _Run:
         self._performer = Performer(self._recorders, operations(scenario, worker).__next__, turn, scribe, meter)
         self._batch_start = time.time()
         self._finished = trio.Event()
+        self._suspension = trio.CancelScope()
 
     def finish(self) -> None:
         """All users have ended: let `report_until_finished` send the last batch."""
@@ -104,6 +106,22 @@ class _Run:
             user = User(next(self._user_numbers))
             self._users.append(user)
             self._nursery.start_soon(self._performer.perform, user)
+
+    def suspend(self, number: int) -> None:
+        """Close every connection and hold the users, until `resume`."""
+        self.resume()
+        self._suspension = trio.CancelScope()
+        self._nursery.start_soon(self._hold, number, self._suspension)
+
+    def resume(self) -> None:
+        self._suspension.cancel()
+
+    async def _hold(self, number: int, suspension: trio.CancelScope) -> None:
+        with suspension:
+            async with self._hs.suspended():
+                with trio.CancelScope(shield=True):  # half a message would be the last that Locust understands
+                    await self._channel.send({"type": "suspended", "number": number})
+                await trio.sleep_forever()
 
     async def report_until_finished(self) -> None:
         """Send batches, and a last one after `finish`; of the warm-up none."""
@@ -196,6 +214,12 @@ class _Engine:
             case "users":
                 if self._run is not None:
                     self._run.set_users(message["count"])
+            case "suspend":
+                if self._run is not None:
+                    self._run.suspend(message["number"])
+            case "resume":
+                if self._run is not None:
+                    self._run.resume()
             case "stop":
                 if self._run is not None:
                     self._stop.set()
@@ -223,6 +247,7 @@ class _Engine:
                             task_status.started(run)
                             await self._stop.wait()
                             run.set_users(0)
+                            run.resume()
                             # Every operation ends by the client's timeout; this is for the one that does not.
                             users.deadline = trio.current_time() + TIMEOUT + 1
                     run.finish()

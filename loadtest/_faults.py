@@ -110,12 +110,13 @@ class Promote(AtOnce):
 
 
 class SwitchOver(AtOnce):
-    """Planned: the primary is shut down in order, the target takes its place, and the old one comes back as a replica.
-
-    Clients get no answer in between. With semisync a replica has every acknowledged write by then.
-    """
+    """Planned: the primary stops taking writes, the target takes its place, and the old one becomes a replica."""
 
     fault: Literal["switch-over"]
+    suspend: bool = False
+    """false: the primary is shut down in order, and clients get no answer until the target takes writes; with semisync a
+    replica has every acknowledged write by then. true: the clients let go of the servers and wait, and the primary is made
+    read-only in place, which would else wait for them for ever; the target applies all that the primary has logged."""
 
 
 class Rejoin(AtOnce):
@@ -158,13 +159,15 @@ class RowLock(Fault):
 class AlterTable(AtOnce):
     """An ALTER TABLE on the table under load. It waits for all who have the table open, and then perhaps gives up.
 
-    The harness does not ask its own clients to let go. That it gave up is no failure of the fault: it is told with it.
+    That it gave up is no failure of the fault, it is told with it; but with `suspend` it is one.
     """
 
     needs_mariadb: ClassVar[bool] = True
     fault: Literal["alter-table"]
     patience: Seconds = 10.0
     """How long it waits."""
+    suspend: bool = False
+    """true: the clients let go of the servers and wait, until the replicas have carried it out too."""
 
 
 class StopListener(Fault):
@@ -307,9 +310,10 @@ def unknown_target(fault: Fault, readers: int, standby: bool) -> str | None:
 
 def replication_missing(fault: Fault, replication: str) -> str | None:
     """What is wrong with a fault in a cluster that replicates so, or None."""
-    if isinstance(fault, SwitchOver) and replication != "semisync":
-        return f"{fault.name} needs cluster.replication: semisync, or it loses what no replica has got yet; not {replication}"
-    if isinstance(fault, Promote | Rejoin | StopReplication | Lag) and replication == "none":
+    if isinstance(fault, SwitchOver) and not fault.suspend and replication != "semisync":
+        without = f"{fault.name} without `suspend: true` needs cluster.replication: semisync"
+        return f"{without}, or it loses what no replica has got yet; not {replication}"
+    if isinstance(fault, Promote | SwitchOver | Rejoin | StopReplication | Lag) and replication == "none":
         return f"{fault.name} needs servers that replicate, and cluster.replication is none"
     return None
 

@@ -89,6 +89,7 @@ class _Metered:
         self._tally = tally
         self._send, self._receive = transport.send, transport.receive
         self.wait_sendable, self.wait_receivable = transport.wait_sendable, transport.wait_receivable
+        self.acknowledge = transport.acknowledge
         self._sent: deque[tuple[int, int]] = deque()
         """When requests were sent, and how many of those have no answer yet."""
 

@@ -91,6 +91,7 @@ def test_targets() -> None:
         ("{fault: kill, target: reader-4, at: 1s}", "faults.0.target", "cluster.readers is 2"),
         ("{fault: kil, target: writer, at: 1s}", "faults.0.fault", "did you mean kill?"),
         ("{fault: switch-over, target: reader-1, at: 1s}", "faults.0.fault", "needs cluster.replication: semisync"),
+        ("{fault: switch-over, target: reader-1, at: 1s, suspend: 1}", "faults.0.suspend", "must be true or false"),
         ("{fault: kill, target: writer, at: 1s, form: 2s}", "faults.0.form", "did you mean for?"),
     ],
 )

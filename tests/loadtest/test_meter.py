@@ -37,6 +37,9 @@ class Wire:
     async def wait_receivable(self) -> None:
         pass
 
+    def acknowledge(self) -> None:
+        pass
+
     def close(self) -> None:
         self.closed = True
 
