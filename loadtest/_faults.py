@@ -22,6 +22,10 @@ from loadtest._model import Model, Seconds, SecondsOrZero
 __all__ = ["FAULTS", "AnyFault", "Fault", "Moment", "replication_missing", "resolve", "timeline", "unknown_target"]
 
 
+LINK = "client->"
+"""How a target begins that is the network between clients and a server."""
+
+
 class Fault(Model):
     """What every fault has."""
 
@@ -31,7 +35,8 @@ class Fault(Model):
     """Whether embedded servers, which have no SQL and no such weakness, cannot show it."""
 
     target: str
-    """A server's name, `primary` (who takes the writes then), `one reader` (drawn anew each time) or `all readers`."""
+    """A server's name, `primary` (who takes the writes then), `one reader` (drawn anew each time) or `all readers`. A fault of
+    the network lies between clients and server, and may say so: `client->reader-1`."""
     at: SecondsOrZero
     """Seconds after the load has begun."""
     for_: Seconds | None = Field(default=None, alias="for")
@@ -248,6 +253,16 @@ class DropReplies(Network):
         return network.DropReplies(self.after)
 
 
+class IdleTimeout(Network):
+    """Connections on which nothing has passed for a while are closed in order, as by `handlersocket_timeout` or a firewall."""
+
+    fault: Literal["idle-timeout"]
+    after: Seconds
+
+    def proxy_fault(self) -> network.Fault:
+        return network.IdleTimeout(self.after)
+
+
 class Flapping(Network):
     """A partition that comes and goes."""
 
@@ -280,6 +295,7 @@ AnyFault: TypeAlias = Annotated[
     | HalfOpen
     | Blackhole
     | DropReplies
+    | IdleTimeout
     | Flapping,
     Field(discriminator="fault"),
 ]
@@ -296,7 +312,10 @@ FAULTS: dict[str, type[Fault]] = {
 
 def unknown_target(fault: Fault, readers: int, standby: bool) -> str | None:
     """What is wrong with a fault's target in a cluster of so many readers, or None."""
-    target = fault.target
+    target = fault.target.removeprefix(LINK)
+    if target != fault.target and not isinstance(fault, Network):
+        what = f"{fault.target} is the network between clients and a server, and {fault.name} strikes the server itself"
+        return f"{what}: say {target!r}"
     reader = re.fullmatch(r"reader-([1-9][0-9]*)", target)
     if target in ("writer", "primary", "one reader", "all readers") or (reader and int(reader[1]) <= readers):
         return None
@@ -305,7 +324,7 @@ def unknown_target(fault: Fault, readers: int, standby: bool) -> str | None:
     if reader:
         return f"must be a server of this cluster: {target} is not, for cluster.readers is {readers}"
     known = ["writer", "primary", *(["standby"] if standby else []), *(f"reader-{n + 1}" for n in range(readers))]
-    return f"must be one of {', '.join(known)}, one reader, all readers, not {target!r}"
+    return f"must be one of {', '.join(known)}, one reader, all readers, not {fault.target!r}"
 
 
 def replication_missing(fault: Fault, replication: str) -> str | None:
@@ -321,6 +340,7 @@ def replication_missing(fault: Fault, replication: str) -> str | None:
 def resolve(target: str, names: Sequence[str], primary: str, rng: random.Random) -> list[str]:
     """The names of the servers that a target means now."""
     readers = [name for name in names if name.startswith("reader-")]
+    target = target.removeprefix(LINK)
     match target:
         case "primary":
             return [primary]
