@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any, Self
 
-__all__ = ["NOT_THERE", "OTHER_ERRORS", "Batch", "OperationBatch"]
+__all__ = ["NOT_THERE", "OTHER_ERRORS", "Batch", "OperationBatch", "Standing"]
 
 MAX_ERRORS = 100
 """Distinct error messages that are kept apart per operation; the rest is counted together."""
@@ -42,6 +42,24 @@ class OperationBatch:
         return bool(self.ok or self.failed)
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How a server stands with the client at one moment."""
+
+    connections: int = 0
+    """Those that take requests."""
+    stalled: int = 0
+    """Those whose server is suspiciously silent."""
+    outstanding: int = 0
+    """Requests that wait for an answer, or for their turn."""
+    refusing: int = 0
+    """Clients that ask others for now, because it takes no requests."""
+
+    def plus(self, other: Standing) -> Standing:
+        """Of two clients, or of the listeners for reads and writes."""
+        return Standing(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
+
+
 @dataclass
 class Batch:
     """What an engine did between two moments."""
@@ -50,28 +68,46 @@ class Batch:
     """Unix time, seconds."""
     end: float
     operations: dict[str, OperationBatch] = field(default_factory=dict)
+    servers: dict[str, OperationBatch] = field(default_factory=dict)
+    """What each server did: its answers, by the time that they took, and the requests that failed there."""
+    standings: dict[str, Standing] = field(default_factory=dict)
+    """How each server stood at the end."""
 
     def add(self, other: Batch) -> None:
         self.start = min(self.start, other.start)
         self.end = max(self.end, other.end)
-        for name, operation in other.operations.items():
-            self.operations.setdefault(name, OperationBatch()).add(operation)
+        for mine, theirs in ((self.operations, other.operations), (self.servers, other.servers)):
+            for name, done in theirs.items():
+                mine.setdefault(name, OperationBatch()).add(done)
+        self.standings |= other.standings
+
+    def of_servers(self) -> Batch:
+        """The same time, with what each server did in the place of what each operation did."""
+        return Batch(self.start, self.end, self.servers)
 
     def to_wire(self) -> dict[str, Any]:
         """For msgpack."""
-        operations = {
-            name: [dict(operation.ok), dict(operation.failed), dict(operation.errors)]
-            for name, operation in self.operations.items()
+        return {
+            "start": self.start,
+            "end": self.end,
+            "operations": _to_wire(self.operations),
+            "servers": _to_wire(self.servers),
+            "standings": {name: astuple(standing) for name, standing in self.standings.items()},
         }
-        return {"start": self.start, "end": self.end, "operations": operations}
 
     @classmethod
     def from_wire(cls, data: dict[str, Any]) -> Self:
-        operations = {
-            name: OperationBatch(Counter(ok), Counter(failed), Counter(errors))
-            for name, (ok, failed, errors) in data["operations"].items()
-        }
-        return cls(data["start"], data["end"], operations)
+        standings = {name: Standing(*standing) for name, standing in data.get("standings", {}).items()}
+        servers = _from_wire(data.get("servers", {}))  # older kept runs have none
+        return cls(data["start"], data["end"], _from_wire(data["operations"]), servers, standings)
+
+
+def _to_wire(done: dict[str, OperationBatch]) -> dict[str, Any]:
+    return {name: [dict(one.ok), dict(one.failed), dict(one.errors)] for name, one in done.items()}
+
+
+def _from_wire(data: dict[str, Any]) -> dict[str, OperationBatch]:
+    return {name: OperationBatch(*map(Counter, parts)) for name, parts in data.items()}
 
 
 def microseconds(nanoseconds: Iterable[int]) -> Counter[int]:

@@ -1,25 +1,25 @@
-"""When the client lost its connections to a server and had one again, for the history.
+"""The client's servers by their names in the run: who an error is about, and when a connection was lost and had again.
 
-The client tells its log. It would also tell a `trio_hs.Instrument`, but that costs a call for every request.
+The client tells the latter to its log. It would also tell a `trio_hs.Instrument`, but that costs a call for every request.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from loadtest._cluster import Cluster
 from loadtest._history import HistoryWriter
 
-__all__ = ["connections_told"]
+__all__ = ["connections_told", "names_of_servers", "server_of"]
 
 KINDS = {"%s: connected": "connection-up", "%s: connection lost: %s": "connection-lost"}
 """The client's messages -> kinds of events."""
 
 
 class _Handler(logging.Handler):
-    def __init__(self, history: HistoryWriter, names: dict[str, str]) -> None:
+    def __init__(self, history: HistoryWriter, names: Mapping[str, str]) -> None:
         super().__init__(logging.INFO)
         self._history = history
         self._names = names
@@ -31,12 +31,21 @@ class _Handler(logging.Handler):
             self._history.event(kind, self._names.get(address, address))
 
 
-@contextmanager
-def connections_told(history: HistoryWriter, cluster: Cluster) -> Iterator[None]:
-    """Within the block, put `connection-up` and `connection-lost` into the history, by the servers' names."""
-    names = {
+def names_of_servers(cluster: Cluster) -> dict[str, str]:
+    """Address of a listener, as the client writes it -> name of its server."""
+    return {
         f"{server.host}:{port}": server.name for server in cluster.servers for port in (server.read_port, server.write_port)
     }
+
+
+def server_of(error: BaseException, names: Mapping[str, str]) -> str:
+    """The server that an error of the client is about; "" where it tells of none, or of several."""
+    return names.get(str(error).partition(": ")[0], "")
+
+
+@contextmanager
+def connections_told(history: HistoryWriter, names: Mapping[str, str]) -> Iterator[None]:
+    """Within the block, put `connection-up` and `connection-lost` into the history, by the servers' names."""
     handler, logger = _Handler(history, names), logging.getLogger("trio_hs")
     level = logger.level
     logger.addHandler(handler)

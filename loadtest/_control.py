@@ -128,6 +128,17 @@ class Control(ABC):
         """
 
     @abstractmethod
+    async def close_for_writes(self) -> None:
+        """Make the primary refuse writes where it is, so that another can be promoted and it can rejoin without a restart.
+
+        On MariaDB that waits for every HandlerSocket client that has a table open for writing: they must have let go.
+        """
+
+    @abstractmethod
+    async def open_for_writes(self) -> None:
+        """Undo `close_for_writes`, where nobody was promoted."""
+
+    @abstractmethod
     async def rejoin(self, name: str) -> Rejoined:
         """Make any server but the primary a replica of the primary, and wait until it has what the primary had.
 

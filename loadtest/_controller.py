@@ -1,10 +1,11 @@
 """The controller: a child process of the local runner or master that owns the servers, `python -m loadtest._controller FD`.
 
 Down: `open` (scenario), `begin` (a run's number), `worker` (the number of one that takes part), `batch` (an engine's
-statistics), `finish` (the workers that were lost). Up: `progress` (a line for the
-user), `ready` (the cluster as clients see it, its table filled), `begun` (the directory that keeps the run), `event` (a line
-about a fault), `result` (the verdict), `failed` (one line for the user; the process then ends). It takes everything down when
-the socket ends (Locust has quit, or was killed) and on SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
+statistics), `suspended` (number: all clients have let go of the servers), `finish` (the workers that were lost). Up: `progress`
+(a line for the user), `ready` (the cluster as clients see it, its table filled), `begun` (the directory that keeps the run),
+`suspend` (number) and `resume` (for all clients), `event` (a line about a fault), `result` (the verdict), `failed` (one line
+for the user; the process then ends). It takes everything down when the socket ends (Locust has quit, or was killed) and on
+SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
+from loadtest._clients import Clients
 from loadtest._cluster import ClusterError, open_controlled_cluster
 from loadtest._control import Control
 from loadtest._drill import Drill, Proxies, client_view
@@ -104,6 +106,7 @@ class _Runs:
         self._control = control
         self._proxies = proxies
         self._scenario = scenario
+        self._clients = Clients(channel.send)
         self._drill: Drill | None = None
 
     async def serve(self, messages: trio.MemoryReceiveChannel[Message]) -> None:
@@ -119,6 +122,8 @@ class _Runs:
                         self._drill.take_part(message["worker"])
                     case "batch" if self._drill is not None:
                         self._drill.count(message["worker"], message["batch"])
+                    case "suspended":
+                        self._clients.let_go(message["number"])
                     case "finish" if self._drill is not None:
                         drill, self._drill = self._drill, None
                         await self._channel.send({"type": "result", "result": await drill.finish(message["lost"])})
@@ -126,7 +131,7 @@ class _Runs:
     async def _begin(self, run: int, tell: Callable[[str], None], nursery: trio.Nursery) -> None:
         if self._drill is not None:  # Locust has not ended it: its faults must not strike the next run
             await self._drill.abandon()
-        self._drill = drill = Drill(self._control, self._proxies, self._scenario, run, tell)
+        self._drill = drill = Drill(self._control, self._proxies, self._scenario, run, self._clients.suspended, tell)
         await drill.prepare(run)
         nursery.start_soon(drill.put_faults)
         await self._channel.send({"type": "begun", "directory": str(drill.directory.path)})

@@ -27,10 +27,17 @@ FINISH_TIMEOUT = 600.0
 
 
 class ControllerLink:
-    """Starts the controller. `on_death` gets one line when it ends though nobody asked it to, after it was ready."""
+    """Starts the controller.
 
-    def __init__(self, scenario: dict[str, Any], on_death: Callable[[str], None]) -> None:
+    `on_death` gets one line when it ends though nobody asked it to, after it was ready. `on_suspend` gets the number of a
+    suspension, when all clients are to let go of the servers, and None when they are to go on; `suspended` is the answer.
+    """
+
+    def __init__(
+        self, scenario: dict[str, Any], on_death: Callable[[str], None], on_suspend: Callable[[int | None], None]
+    ) -> None:
         self._on_death = on_death
+        self._on_suspend = on_suspend
         self._closing = False
         self._ready: AsyncResult = AsyncResult()
         self._begun: AsyncResult = AsyncResult()
@@ -71,6 +78,10 @@ class ControllerLink:
         if self._running:
             self._child.send({"type": "worker", "worker": worker})
 
+    def suspended(self, number: int) -> None:
+        """All clients have let go of the servers."""
+        self._child.send({"type": "suspended", "number": number})
+
     def finish(self, lost: Sequence[int] = ()) -> dict[str, Any] | None:
         """End the run, after its last batch: everything heals, and the verdict comes. `lost` are the workers that went away.
         None when no run is on; raises `StartError` when there will be no verdict."""
@@ -102,6 +113,10 @@ class ControllerLink:
                 self._begun.set(message["directory"])
             case "event":
                 logger.info(message["line"])
+            case "suspend":
+                self._on_suspend(message["number"])
+            case "resume":
+                self._on_suspend(None)
             case "result":
                 self._result.set(message["result"])
             case "failed":

@@ -20,7 +20,7 @@ from loadtest._environment import environment
 from loadtest._final import FinalState, FinalStateError, write_final_state
 from loadtest._history import History, HistoryError, HistoryWriter, fault_windows
 from loadtest._judge import Judged, Judgement, Result, judge
-from loadtest._nemesis import Event, Nemesis
+from loadtest._nemesis import Event, Nemesis, Suspended
 from loadtest._proxy import Proxy
 from loadtest._report import write_report
 from loadtest._run_directory import CONTROLLER, RunDirectory
@@ -62,10 +62,19 @@ class Drill:
       control: the servers.
       proxies: in front of them, where the scenario disturbs the network.
       run: its number on these servers, from 1.
+      suspended: makes all clients let go of the servers, for the time of a block.
       tell: gets a line for the user now and then.
     """
 
-    def __init__(self, control: Control, proxies: Proxies, scenario: Scenario, run: int, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        control: Control,
+        proxies: Proxies,
+        scenario: Scenario,
+        run: int,
+        suspended: Suspended,
+        tell: Callable[[str], None],
+    ) -> None:
         self.directory = RunDirectory.create(scenario)
         self.directory.write_environment(environment(control.cluster))
         self._control = control
@@ -75,7 +84,9 @@ class Drill:
         self._history = HistoryWriter(self.directory.history(CONTROLLER), worker=CONTROLLER, run=run)
         table = scenario.table
         rng = random.Random(f"{scenario.seed}/{run}/faults")
-        self._nemesis = Nemesis(control, proxies, (table.database, table.name), scenario.faults, rng, self._on_event)
+        self._nemesis = Nemesis(
+            control, proxies, (table.database, table.name), scenario.faults, rng, suspended, self._on_event, self._on_promotion
+        )
         self._scope = trio.CancelScope()
         self._healed = trio.Event()
 
@@ -154,8 +165,9 @@ class Drill:
             self._tell(f"fault: {name}")
         else:
             self._history.event("fault-struck", name, **details)
-        if event.fault == "promote" and event.end is not None and not event.error:
-            self._history.event("promotion", event.server)
+
+    def _on_promotion(self, name: str) -> None:
+        self._history.event("promotion", name)
 
     # ---- reading back
 

@@ -306,6 +306,12 @@ class EmbeddedControl(ProcessControl):
             await self.follow(name, ahead)
             await self._wait_applied(name, positions[ahead], APPLY_SECONDS)
 
+    async def close_for_writes(self) -> None:
+        await self._servers[self.require(self.primary, "running").name].ask("read-only on")
+
+    async def open_for_writes(self) -> None:
+        await self._servers[self.require(self.primary, "running").name].ask("read-only off")
+
     async def rejoin(self, name: str) -> Rejoined:
         if self.cluster.replication == "none":
             raise ClusterError(f"{name} cannot rejoin: the servers of this cluster do not replicate")

@@ -4,8 +4,9 @@ Trio does not survive in a process that gevent has patched, so the load runs her
 `trio_hs.open_manager`. FD is a socket to Locust's process; the messages are `_wire.py`'s.
 
 Down: `setup` (cluster, scenario, worker), `start` (run; history, the path of the file to write, or none), `users` (count),
-`stop`. Up: `ready`, `batch` (a `Batch`, every quarter of a second once it is warm), `log` (a warning or error of the client),
-`stopped` (after the last batch of the run), `fatal` (one line for the user; the process then ends).
+`suspend` (number) and `resume`, `stop`. Up: `ready`, `batch` (a `Batch`, every quarter of a second once it is warm),
+`suspended` (number: no connection is open, and users wait), `log` (a warning or error of the client), `stopped` (after the
+last batch of the run), `fatal` (one line for the user; the process then ends).
 The process ends when the socket does, and on SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
 """
 
@@ -28,8 +29,9 @@ import trio
 import trio_hs
 from loadtest._batch import Batch
 from loadtest._cluster import Cluster
-from loadtest._connections import connections_told
+from loadtest._connections import connections_told, names_of_servers
 from loadtest._history import HistoryWriter
+from loadtest._meter import Meter
 from loadtest._operations import bind
 from loadtest._pace import User, turn_of
 from loadtest._performer import Performer, Recorder
@@ -72,10 +74,13 @@ class _Run:
         setup: _Setup,
         run: int,
         scribe: Scribe | None,
+        meter: Meter,
     ) -> None:
         self._channel = channel
         self._nursery = nursery
+        self._hs = hs
         self._log = setup.log
+        self._meter = meter
         self._scribe = scribe
         self._warm_up = setup.scenario.load.warm_up
         self._users: list[User] = []
@@ -84,9 +89,10 @@ class _Run:
         bound = bind(hs, scenario, run=run, worker=worker)
         self._recorders = {name: Recorder(bound[name]) for name in scenario.mix.weights()}
         turn = turn_of(scenario.load, random.Random(f"{scenario.seed}/{worker}/pace"))
-        self._performer = Performer(self._recorders, operations(scenario, worker).__next__, turn, scribe)
+        self._performer = Performer(self._recorders, operations(scenario, worker).__next__, turn, scribe, meter)
         self._batch_start = time.time()
         self._finished = trio.Event()
+        self._suspension = trio.CancelScope()
 
     def finish(self) -> None:
         """All users have ended: let `report_until_finished` send the last batch."""
@@ -100,6 +106,22 @@ class _Run:
             user = User(next(self._user_numbers))
             self._users.append(user)
             self._nursery.start_soon(self._performer.perform, user)
+
+    def suspend(self, number: int) -> None:
+        """Close every connection and hold the users, until `resume`."""
+        self.resume()
+        self._suspension = trio.CancelScope()
+        self._nursery.start_soon(self._hold, number, self._suspension)
+
+    def resume(self) -> None:
+        self._suspension.cancel()
+
+    async def _hold(self, number: int, suspension: trio.CancelScope) -> None:
+        with suspension:
+            async with self._hs.suspended():
+                with trio.CancelScope(shield=True):  # half a message would be the last that Locust understands
+                    await self._channel.send({"type": "suspended", "number": number})
+                await trio.sleep_forever()
 
     async def report_until_finished(self) -> None:
         """Send batches, and a last one after `finish`; of the warm-up none."""
@@ -117,7 +139,8 @@ class _Run:
             self._scribe.flush()
         end = time.time()
         taken = {name: recorder.take() for name, recorder in self._recorders.items()}
-        batch = Batch(self._batch_start, end, {name: operation for name, operation in taken.items() if operation})
+        done = {name: operation for name, operation in taken.items() if operation}
+        batch = Batch(self._batch_start, end, done, self._meter.take(), self._meter.standings(self._hs.statistics()))
         self._batch_start = end
         for line in self._log.take():
             await self._channel.send(line)
@@ -131,9 +154,10 @@ class _Setup:
         self.cluster = Cluster.from_dict(message["cluster"])
         self.scenario = Scenario.model_validate(message["scenario"])
         self.worker: int = message["worker"]
+        self.names = names_of_servers(self.cluster)
 
     @asynccontextmanager
-    async def open_manager(self) -> AsyncIterator[trio_hs.Manager]:
+    async def open_manager(self, meter: Meter) -> AsyncIterator[trio_hs.Manager]:
         readers = self.cluster.readers or (self.cluster.writer,)
         # The standby refuses writes until it is promoted; the client moves over by itself then.
         writers = [self.cluster.writer, *([self.cluster.standby] if self.cluster.standby else [])]
@@ -142,19 +166,20 @@ class _Setup:
             [[trio_hs.Server("inet", server.host, server.write_port, secret=server.write_secret)] for server in writers],
             timeout=TIMEOUT,
             write_databases=dict(self.cluster.write_databases),
+            connect=meter.connect,
         ) as hs:
             yield hs
 
     @contextmanager
     def open_scribe(self, path: str | None, run: int) -> Iterator[Scribe | None]:
-        """What keeps the history of a run, if it has one."""
-        if path is None or not self.scenario.audited:
+        """What keeps the history of a run that is kept: of one that is not audited only what became of connections."""
+        if path is None:
             yield None
             return
         with HistoryWriter(Path(path), worker=self.worker, run=run) as history:
             try:
-                with connections_told(history, self.cluster):
-                    yield Scribe(history, self.scenario.audit.reads)
+                with connections_told(history, self.names):
+                    yield Scribe(history, self.scenario.audit.reads, self.names) if self.scenario.audited else None
             except* trio.Cancelled:
                 history.close()  # nothing is missing: every user has said what became of its last operation
                 raise
@@ -189,6 +214,12 @@ class _Engine:
             case "users":
                 if self._run is not None:
                     self._run.set_users(message["count"])
+            case "suspend":
+                if self._run is not None:
+                    self._run.suspend(message["number"])
+            case "resume":
+                if self._run is not None:
+                    self._run.resume()
             case "stop":
                 if self._run is not None:
                     self._stop.set()
@@ -206,15 +237,17 @@ class _Engine:
         task_status: trio.TaskStatus[_Run] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         with setup.open_scribe(history, number) as scribe:
-            async with setup.open_manager() as hs:
+            meter = Meter(setup.names)
+            async with setup.open_manager(meter) as hs:
                 async with trio.open_nursery() as reports:
                     with trio.CancelScope() as users:
                         async with trio.open_nursery() as nursery:
-                            run = _Run(self._channel, nursery, hs, setup, number, scribe)
+                            run = _Run(self._channel, nursery, hs, setup, number, scribe, meter)
                             reports.start_soon(run.report_until_finished)
                             task_status.started(run)
                             await self._stop.wait()
                             run.set_users(0)
+                            run.resume()
                             # Every operation ends by the client's timeout; this is for the one that does not.
                             users.deadline = trio.current_time() + TIMEOUT + 1
                     run.finish()

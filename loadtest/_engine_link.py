@@ -25,12 +25,16 @@ class EngineLink:
     """Says to the engine what Locust says to its users.
 
     `on_batch` gets every batch of statistics, the last one before `stop` returns. `on_death` gets one line when the engine
-    ends though nobody asked it to.
+    ends though nobody asked it to. `on_suspended` gets the number of a suspension when it holds no connection any more.
     """
 
-    def __init__(self, on_batch: Callable[[Batch], None], on_death: Callable[[str], None]) -> None:
+    def __init__(
+        self, on_batch: Callable[[Batch], None], on_death: Callable[[str], None], on_suspended: Callable[[int], None]
+    ) -> None:
         self._on_batch = on_batch
         self._on_death = on_death
+        self._on_suspended = on_suspended
+        self._suspension: int | None = None
         self._setup: Message | None = None
         self._child: Child | None = None
         self._reason = ""
@@ -79,6 +83,14 @@ class EngineLink:
         self._users += by
         self._send({"type": "users", "count": self._users})
 
+    def suspend(self, number: int | None) -> None:
+        """Let go of the servers, or go on. One that has no run holds nothing, and learns of it when it gets one."""
+        self._suspension = number
+        if self._running and self._child is not None:
+            self._send({"type": "resume"} if number is None else {"type": "suspend", "number": number})
+        elif number is not None:
+            self._on_suspended(number)
+
     def stop(self) -> None:
         """End the run and wait until its last batch has come. Without effect when no run is on."""
         if not self._running:
@@ -107,6 +119,8 @@ class EngineLink:
 
     def _begin(self) -> None:
         self._send({"type": "start", "run": self._runs, "history": self._history})
+        if self._suspension is not None:
+            self._send({"type": "suspend", "number": self._suspension})
         self._send({"type": "users", "count": self._users})
 
     def _send(self, message: Message) -> None:
@@ -121,6 +135,8 @@ class EngineLink:
                 self._on_batch(Batch.from_wire(message))
             case "log":
                 logger.log(message["level"], message["line"])
+            case "suspended":
+                self._on_suspended(message["number"])
             case "stopped":
                 self._stopped.set()
             case "fatal":

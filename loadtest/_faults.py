@@ -22,6 +22,10 @@ from loadtest._model import Model, Seconds, SecondsOrZero
 __all__ = ["FAULTS", "AnyFault", "Fault", "Moment", "replication_missing", "resolve", "timeline", "unknown_target"]
 
 
+LINK = "client->"
+"""How a target begins that is the network between clients and a server."""
+
+
 class Fault(Model):
     """What every fault has."""
 
@@ -31,7 +35,8 @@ class Fault(Model):
     """Whether embedded servers, which have no SQL and no such weakness, cannot show it."""
 
     target: str
-    """A server's name, `primary` (who takes the writes then), `one reader` (drawn anew each time) or `all readers`."""
+    """A server's name, `primary` (who takes the writes then), `one reader` (drawn anew each time) or `all readers`. A fault of
+    the network lies between clients and server, and may say so: `client->reader-1`."""
     at: SecondsOrZero
     """Seconds after the load has begun."""
     for_: Seconds | None = Field(default=None, alias="for")
@@ -110,12 +115,13 @@ class Promote(AtOnce):
 
 
 class SwitchOver(AtOnce):
-    """Planned: the primary is shut down in order, the target takes its place, and the old one comes back as a replica.
-
-    Clients get no answer in between. With semisync a replica has every acknowledged write by then.
-    """
+    """Planned: the primary stops taking writes, the target takes its place, and the old one becomes a replica."""
 
     fault: Literal["switch-over"]
+    suspend: bool = False
+    """false: the primary is shut down in order, and clients get no answer until the target takes writes; with semisync a
+    replica has every acknowledged write by then. true: the clients let go of the servers and wait, and the primary is made
+    read-only in place, which would else wait for them for ever; the target applies all that the primary has logged."""
 
 
 class Rejoin(AtOnce):
@@ -158,13 +164,15 @@ class RowLock(Fault):
 class AlterTable(AtOnce):
     """An ALTER TABLE on the table under load. It waits for all who have the table open, and then perhaps gives up.
 
-    The harness does not ask its own clients to let go. That it gave up is no failure of the fault: it is told with it.
+    That it gave up is no failure of the fault, it is told with it; but with `suspend` it is one.
     """
 
     needs_mariadb: ClassVar[bool] = True
     fault: Literal["alter-table"]
     patience: Seconds = 10.0
     """How long it waits."""
+    suspend: bool = False
+    """true: the clients let go of the servers and wait, until the replicas have carried it out too."""
 
 
 class StopListener(Fault):
@@ -245,6 +253,16 @@ class DropReplies(Network):
         return network.DropReplies(self.after)
 
 
+class IdleTimeout(Network):
+    """Connections on which nothing has passed for a while are closed in order, as by `handlersocket_timeout` or a firewall."""
+
+    fault: Literal["idle-timeout"]
+    after: Seconds
+
+    def proxy_fault(self) -> network.Fault:
+        return network.IdleTimeout(self.after)
+
+
 class Flapping(Network):
     """A partition that comes and goes."""
 
@@ -277,6 +295,7 @@ AnyFault: TypeAlias = Annotated[
     | HalfOpen
     | Blackhole
     | DropReplies
+    | IdleTimeout
     | Flapping,
     Field(discriminator="fault"),
 ]
@@ -293,7 +312,10 @@ FAULTS: dict[str, type[Fault]] = {
 
 def unknown_target(fault: Fault, readers: int, standby: bool) -> str | None:
     """What is wrong with a fault's target in a cluster of so many readers, or None."""
-    target = fault.target
+    target = fault.target.removeprefix(LINK)
+    if target != fault.target and not isinstance(fault, Network):
+        what = f"{fault.target} is the network between clients and a server, and {fault.name} strikes the server itself"
+        return f"{what}: say {target!r}"
     reader = re.fullmatch(r"reader-([1-9][0-9]*)", target)
     if target in ("writer", "primary", "one reader", "all readers") or (reader and int(reader[1]) <= readers):
         return None
@@ -302,14 +324,15 @@ def unknown_target(fault: Fault, readers: int, standby: bool) -> str | None:
     if reader:
         return f"must be a server of this cluster: {target} is not, for cluster.readers is {readers}"
     known = ["writer", "primary", *(["standby"] if standby else []), *(f"reader-{n + 1}" for n in range(readers))]
-    return f"must be one of {', '.join(known)}, one reader, all readers, not {target!r}"
+    return f"must be one of {', '.join(known)}, one reader, all readers, not {fault.target!r}"
 
 
 def replication_missing(fault: Fault, replication: str) -> str | None:
     """What is wrong with a fault in a cluster that replicates so, or None."""
-    if isinstance(fault, SwitchOver) and replication != "semisync":
-        return f"{fault.name} needs cluster.replication: semisync, or it loses what no replica has got yet; not {replication}"
-    if isinstance(fault, Promote | Rejoin | StopReplication | Lag) and replication == "none":
+    if isinstance(fault, SwitchOver) and not fault.suspend and replication != "semisync":
+        without = f"{fault.name} without `suspend: true` needs cluster.replication: semisync"
+        return f"{without}, or it loses what no replica has got yet; not {replication}"
+    if isinstance(fault, Promote | SwitchOver | Rejoin | StopReplication | Lag) and replication == "none":
         return f"{fault.name} needs servers that replicate, and cluster.replication is none"
     return None
 
@@ -317,6 +340,7 @@ def replication_missing(fault: Fault, replication: str) -> str | None:
 def resolve(target: str, names: Sequence[str], primary: str, rng: random.Random) -> list[str]:
     """The names of the servers that a target means now."""
     readers = [name for name in names if name.startswith("reader-")]
+    target = target.removeprefix(LINK)
     match target:
         case "primary":
             return [primary]

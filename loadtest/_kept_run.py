@@ -59,6 +59,8 @@ class KeptRun:
     timeline: Timeline
     totals: dict[tuple[str, str], tuple[OperationBatch, float]]
     """By phase and operation, as `Timeline.total` gives it; `run` and `all` are among them."""
+    server_totals: dict[tuple[str, str], tuple[OperationBatch, float]]
+    """The same by phase and server, of what each of them did."""
     record: Record
     faults: list[FaultSeen]
     marks: list[Mark]
@@ -70,7 +72,8 @@ class KeptRun:
         scenario = directory.scenario()
         batches = list(directory.batches())
         events = sorted(_events(directory), key=lambda pair: pair[0])
-        timeline = Timeline(batches, list(_windows(events)))
+        windows = list(_windows(events))
+        timeline = Timeline(batches, windows)
         totals = _totals(timeline)
         record = Record()
         # In one go: to record every batch by itself took most of a minute for a run of ten.
@@ -82,6 +85,7 @@ class KeptRun:
             batches=batches,
             timeline=timeline,
             totals=totals,
+            server_totals=_totals(Timeline([batch.of_servers() for batch in batches], windows)),
             record=record,
             faults=faults_seen(events),
             marks=[mark for mark in marks_seen(events) if mark.time <= timeline.end],
@@ -117,6 +121,11 @@ class KeptRun:
         """Those that were carried out, in the order of the mix."""
         order = list(self.scenario.mix.weights())
         return sorted(self.record.operations, key=lambda name: (order.index(name) if name in order else len(order), name))
+
+    def servers(self) -> list[str]:
+        """Those that the clients reached, or tried to."""
+        names = {name for _, name in self.server_totals if name != ALL}
+        return sorted(names, key=lambda name: (name.startswith("reader-"), len(name), name))
 
     def recoveries(self) -> list[FaultRecovery]:
         return recoveries(self.timeline)

@@ -10,6 +10,7 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,18 +25,24 @@ from loadtest._faults import Fault, Moment, resolve, timeline
 from loadtest._proxy import Proxy
 from loadtest._sql import execute_sql, quoted
 
-__all__ = ["Event", "Nemesis"]
+__all__ = ["Event", "Nemesis", "Suspended"]
 
 logger = logging.getLogger("loadtest.nemesis")
 
 LOCK_WAIT_TIMEOUT = 1205
 """What MariaDB answers to an ALTER TABLE that did not get the table in time."""
+REPLICATE_SECONDS = 30.0
+"""What replicas may take to catch up while clients are suspended."""
 HEAL_SECONDS = 60.0
 """What the last healing of everything may take together ..."""
 HEAL_ONE_SECONDS = 30.0
 """... and that of one fault or server, so that one which hangs does not cost the others theirs."""
 
+UNDO_SECONDS = 10.0
+"""What it may take to let the primary take writes again, after a switch-over that failed."""
+
 Do = Callable[[], Awaitable[object]]
+Suspended = Callable[[], AbstractAsyncContextManager[None]]
 
 
 @dataclass
@@ -77,7 +84,9 @@ class Nemesis:
       table: the database and name of the table under load.
       schedule: the scenario's faults.
       rng: draws what `one reader` means.
+      suspended: makes all clients let go of the servers, for the time of a block.
       tell: is told of every event, when it starts and again whenever it has changed.
+      promoted: is told who is the primary now.
       clock: tells the events' times: not trio's, which begins anywhere, but the one that histories have too.
     """
 
@@ -88,7 +97,9 @@ class Nemesis:
         table: tuple[str, str],
         schedule: Sequence[Fault],
         rng: random.Random,
+        suspended: Suspended,
         tell: Callable[[Event], None],
+        promoted: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.events: list[Event] = []
@@ -97,7 +108,9 @@ class Nemesis:
         self._table = table
         self._schedule = schedule
         self._rng = rng
+        self._suspended = suspended
         self._tell = tell
+        self._promoted = promoted
         self._clock = clock
         self._active: list[_Active] = []
         # What is done to one server is done in order; servers do not wait for each other.
@@ -227,9 +240,9 @@ class Nemesis:
             case faults.Pause():
                 return partial(control.pause, name), partial(self._resume, name)
             case faults.Promote():
-                return partial(control.promote, name), None
-            case faults.SwitchOver():
-                return partial(self._switch_over, name, event), None
+                return partial(self._promote, name), None
+            case faults.SwitchOver(suspend=suspend):
+                return partial(self._switch_over_in_place if suspend else self._switch_over, name, event), None
             case faults.Rejoin():
                 return partial(self._rejoin, name, event), None
             case faults.StopReplication():
@@ -243,8 +256,8 @@ class Nemesis:
                 row = f"SELECT 1 FROM {self._table_name} WHERE id = {key} FOR UPDATE"
                 held = _Held(control.require(name, "running"), "START TRANSACTION", row)
                 return held.begin, held.close
-            case faults.AlterTable(patience=patience):
-                return partial(self._alter, name, math.ceil(patience), event), None
+            case faults.AlterTable():
+                return partial(self._alter, name, fault, event), None
             case faults.StopListener():
                 return partial(_stop_listener, control.require(name, "running")), partial(self._restart_hard, name)
             case faults.Network():
@@ -284,26 +297,57 @@ class Nemesis:
         joined = await self._control.rejoin(name)
         event.note = f"{'rebuilt: ' if joined.rebuilt else ''}{joined.reason}"
 
-    async def _switch_over(self, name: str, event: Event) -> None:
+    async def _promote(self, name: str) -> None:
+        await self._control.promote(name)
+        self._promoted(name)
+
+    def _to_be_replaced(self, name: str) -> str:
+        """The primary, whose place the named server can take."""
         old = self._control.primary
         if name == old:
             raise ClusterError(f"{name} is the primary already")
         self._control.require(name, "running")  # before the primary is gone
+        return old
+
+    async def _switch_over(self, name: str, event: Event) -> None:
+        old = self._to_be_replaced(name)
         await self._control.stop(old)
-        await self._control.promote(name)
+        await self._promote(name)
         await self._rejoin(old, event)
 
-    async def _alter(self, name: str, patience: int, event: Event) -> None:
+    async def _switch_over_in_place(self, name: str, event: Event) -> None:
+        old = self._to_be_replaced(name)
+        begin = trio.current_time()
+        async with self._suspended():
+            try:
+                await self._control.close_for_writes()
+                await self._control.wait_replicated(REPLICATE_SECONDS)
+                await self._promote(name)
+            except BaseException:
+                if self._control.primary == old:
+                    with trio.CancelScope(shield=True, deadline=trio.current_time() + UNDO_SECONDS):
+                        await self._control.open_for_writes()
+                raise
+        suspended = f"clients were suspended for {trio.current_time() - begin:.1f} s"
+        await self._rejoin(old, event)
+        event.note = f"{suspended}; {event.note}"
+
+    async def _alter(self, name: str, fault: faults.AlterTable, event: Event) -> None:
         server = self._control.require(name, "running")
         begin = trio.current_time()
         alter = f"ALTER TABLE {self._table_name} COMMENT 'drilled {begin:.3f}'"
-        try:
-            await execute_sql(server, f"SET SESSION lock_wait_timeout={patience}", alter)
-            event.note = f"carried out after {trio.current_time() - begin:.1f} s"
-        except ClusterError as error:
-            if f"SQL error {LOCK_WAIT_TIMEOUT}:" not in str(error):
-                raise
-            event.note = f"gave up after {trio.current_time() - begin:.1f} s: somebody had the table open all the time"
+        async with self._suspended() if fault.suspend else nullcontext():
+            try:
+                await execute_sql(server, f"SET SESSION lock_wait_timeout={math.ceil(fault.patience)}", alter)
+            except ClusterError as error:
+                if fault.suspend or f"SQL error {LOCK_WAIT_TIMEOUT}:" not in str(error):
+                    raise
+                event.note = f"gave up after {trio.current_time() - begin:.1f} s: somebody had the table open all the time"
+                return
+            if fault.suspend:  # clients that read from a replica would hold it up there, and all that comes behind it
+                await self._control.wait_replicated(REPLICATE_SECONDS)
+        during = ", for which clients were suspended" if fault.suspend else ""
+        event.note = f"carried out after {trio.current_time() - begin:.1f} s{during}"
 
     def _disturbance(self, fault: faults.Network, name: str) -> tuple[Do, Do | None]:
         listeners = ("read", "write") if fault.listener == "both" else (fault.listener,)

@@ -10,6 +10,7 @@ import trio
 
 import trio_hs
 from loadtest._batch import NOT_THERE, OperationBatch, microseconds
+from loadtest._meter import Meter
 from loadtest._operations import Bound, Intent
 from loadtest._pace import Turn, User
 from loadtest._scribe import Scribe
@@ -41,7 +42,8 @@ class Recorder:
 
 
 class Performer:
-    """Users' common part: `draw` says what comes next, `turn` when, and `scribe` keeps the history, if there is one."""
+    """Users' common part: `draw` says what comes next, `turn` when; `scribe` keeps the history, if there is one, and `meter`
+    counts refusals by server."""
 
     def __init__(
         self,
@@ -49,11 +51,13 @@ class Performer:
         draw: Callable[[], tuple[str, Drawn]],
         turn: Turn | None,
         scribe: Scribe | None,
+        meter: Meter,
     ) -> None:
         self._recorders = recorders
         self._draw = draw
         self._turn = turn
         self._scribe = scribe
+        self._meter = meter
 
     async def perform(self, user: User) -> None:
         """One operation after the other, as long as the user is active and has a turn."""
@@ -76,7 +80,9 @@ class Performer:
                 recorder.errors[f"{type(error).__name__}: {error}"] += 1
                 if scribe is not None:
                     scribe.failed(error, intent, begin, end, number)
-                if isinstance(error, trio_hs.ConnectionError):
+                if isinstance(error, trio_hs.OperationalError):
+                    self._meter.refused(error, end - begin)
+                elif isinstance(error, trio_hs.ConnectionError):
                     await trio.sleep(PAUSE_AFTER_CONNECTION_ERROR)
             except trio.Cancelled:
                 if scribe is not None:

@@ -22,7 +22,7 @@ import trio
 from trio_hs.sockets import background_nursery
 
 from ._proxy_connection import Connection
-from ._proxy_faults import Blackhole, DropReplies, Fault, Flapping, HalfOpen, Partition, ResetPeer
+from ._proxy_faults import Blackhole, DropReplies, Fault, Flapping, HalfOpen, IdleTimeout, Partition, ResetPeer
 from ._proxy_lane import Lane
 from ._proxy_replies import Count
 
@@ -30,6 +30,8 @@ __all__ = ["Proxy", "ProxyStatistics", "open_proxy"]
 
 HOST = "127.0.0.1"
 BACKLOG = 1024
+IDLE_LOOKS = 10
+"""How often, within the time after which an idle connection is closed, one looks whether it was."""
 NO_FILES_SECONDS = 0.05
 """How long to wait when the process has no file descriptor for another connection."""
 
@@ -110,6 +112,8 @@ class Proxy:
             self._strike(connection, active)
         if isinstance(fault, Flapping):
             self._nursery.start_soon(self._flap, active, fault)
+        if isinstance(fault, IdleTimeout):
+            self._nursery.start_soon(self._close_idle, active, fault)
         self._apply()
 
     def heal(self, fault: Fault | None = None) -> None:
@@ -221,6 +225,20 @@ class Proxy:
                 active.effect = None
                 self._apply()
                 await trio.sleep(fault.up)
+
+    async def _close_idle(self, active: _Active, fault: IdleTimeout) -> None:
+        idle: dict[Connection, tuple[int, float]] = {}
+        """How much had passed on each when it was last seen to carry something, and when that was."""
+        with active.scope:
+            while True:
+                now = trio.current_time()
+                before, idle = idle, {}
+                for connection in self._connections:
+                    passed, since = before.get(connection, (connection.passed, now))
+                    idle[connection] = (passed, since) if passed == connection.passed else (connection.passed, now)
+                    if now - idle[connection][1] >= fault.after:
+                        connection.close()
+                await trio.sleep(fault.after / IDLE_LOOKS)
 
     def _apply(self) -> None:
         """Make the lanes and the listener what the active faults want them to be."""

@@ -177,6 +177,15 @@ class Connection:
         self._forwarding.cancel()
         self._swallowing.cancel()
 
+    def close(self) -> None:
+        """End it in order, on both sides."""
+        self._forwarding.cancel()
+
+    @property
+    def passed(self) -> int:
+        """How many bytes have passed, both ways."""
+        return sum(pump.bytes for pump in self._pumps or ())
+
     def lose(self, side: str | None, fault: Fault) -> None:
         """`side` is gone (None: neither): its socket is reset, and what comes from those that are left is swallowed."""
         self._break_off([self._client] if side == "server" else [self._server] if side == "client" else self._sockets, fault)

@@ -17,6 +17,7 @@ __all__ = [
     "Fault",
     "Flapping",
     "HalfOpen",
+    "IdleTimeout",
     "Latency",
     "Partition",
     "ResetPeer",
@@ -133,7 +134,18 @@ class Flapping:
         _number("up", self.up, positive=True)
 
 
-Fault: TypeAlias = Partition | Latency | Bandwidth | ResetPeer | HalfOpen | Blackhole | DropReplies | Flapping
+@dataclass(frozen=True)
+class IdleTimeout:
+    """A connection on which nothing has passed for `after` seconds is closed in order, on both sides: as the server's own
+    `handlersocket_timeout` does, and many a firewall."""
+
+    after: float
+
+    def __post_init__(self) -> None:
+        _number("after", self.after, positive=True)
+
+
+Fault: TypeAlias = Partition | Latency | Bandwidth | ResetPeer | HalfOpen | Blackhole | DropReplies | Flapping | IdleTimeout
 
 
 def _one_of(name: str, value: object, *allowed: str) -> None:

@@ -1,8 +1,8 @@
-// Shows the numbers of the slot under the pointer, in all charts of an operation. The page is complete without it.
+// Shows the numbers of the slot under the pointer, in all charts of an operation or server. The page is complete without it.
 "use strict";
 for (const panel of document.querySelectorAll(".panel")) {
   const { left, plot, width, slot, count, series } = JSON.parse(document.getElementById("series").textContent);
-  const points = series[panel.dataset.operation];
+  const points = series[Number(panel.dataset.view)];
   const readout = panel.querySelector(".readout");
   const hint = readout.textContent;
   const charts = [...panel.querySelectorAll("svg.chart")];

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -15,12 +17,13 @@ from xml.etree.ElementTree import Element
 import yaml
 
 from loadtest import _charts as charts
+from loadtest._batch import OperationBatch
 from loadtest._in_words import EXIT_CODES, RESULTS, quantity
 from loadtest._kept_run import FaultSeen, KeptRun
 from loadtest._markup import Child, data, el, to_html
 from loadtest._record import Latencies
 from loadtest._run_directory import RunDirectory
-from loadtest._series import ALL, Series, axis_of, series_of
+from loadtest._series import ALL, Series, TimeAxis, axis_of, series_of
 from loadtest._timeline import percentile
 
 __all__ = ["render", "write_report"]
@@ -49,9 +52,8 @@ def render(run: KeptRun) -> str:
     script, style = (HERE / "_report.js").read_text(), (HERE / "_report.css").read_text()
     longest = max((batch.end - batch.start for batch in run.batches), default=0)
     axis = axis_of(run.timeline.start, run.timeline.end, longest)
-    series = series_of(run.batches, axis) if axis.count else {}
-    names = [ALL, *run.operations()] if series else []
-    style += "\n".join(f"#choice-{i}:checked ~ #panel-{i} {{ display: block; }}" for i in range(len(names)))
+    views = _views(run, axis) if axis.count else []
+    style += "\n".join(f"#choice-{i}:checked ~ #panel-{i} {{ display: block; }}" for i in range(len(views)))
     # Nothing may be loaded, and no script but ours runs, whatever got past the escaping.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
@@ -73,17 +75,18 @@ def render(run: KeptRun) -> str:
                 "main",
                 _tiles(run),
                 _expectations(run),
-                _timeline(back, series, names),
+                _timeline(back, views),
                 _operations(run),
                 _errors(run),
+                _servers(run),
                 _faults(run, back),
                 _audit(run),
                 _environment(run),
                 _scenario(run),
                 _files(run),
             ),
-            data(_numbers(back, series, names), "series") if names else None,
-            el("script", script) if names else None,
+            data(_numbers(back, views), "series") if views else None,
+            el("script", script) if views else None,
         ),
         lang="en",
     )
@@ -167,17 +170,48 @@ def _expectations(run: KeptRun) -> Element:
 # ---- over time
 
 
-def _timeline(back: charts.Backdrop, series: dict[str, Series], names: Sequence[str]) -> Element:
-    if not names:
+@dataclass(frozen=True)
+class _View:
+    """What one set of charts is about."""
+
+    label: str
+    what: str
+    series: Series
+    headings: tuple[str, str, str]
+    """Of throughput, latency and errors."""
+
+
+OF_OPERATION = ("Throughput: operations that succeeded, per second", "Latency of those", "Errors per second")
+OF_SERVER = (
+    "Throughput: answers to the client's requests, per second",
+    "Latency of the server: from the sending of a request to its answer",
+    "Errors: operations that it refused and requests that it left without an answer, per second",
+)
+
+
+def _views(run: KeptRun, axis: TimeAxis) -> list[_View]:
+    operations = series_of(run.batches, axis)
+    servers = series_of([batch.of_servers() for batch in run.batches], axis)
+    return [
+        _View("all operations", "all operations", operations[ALL], OF_OPERATION),
+        *(_View(name, name, operations[name], OF_OPERATION) for name in run.operations()),
+        *(_View(name, f"the server {name}", servers[name], OF_SERVER) for name in run.servers()),
+    ]
+
+
+def _timeline(back: charts.Backdrop, views: Sequence[_View]) -> Element:
+    if not views:
         return _section("Timeline", el("p", "No operation was carried out.", class_="soft"))
     choices, panels = [], []
-    for number, name in enumerate(names):
+    for number, view in enumerate(views):
         checked = "checked" if number == 0 else None
+        if number and view.headings != views[number - 1].headings:
+            choices.append(el("span", "by server", class_="soft between"))
         choices += [
-            el("input", type="radio", name="operation", id=f"choice-{number}", class_="choice", checked=checked),
-            el("label", "all operations" if name == ALL else name, for_=f"choice-{number}"),
+            el("input", type="radio", name="view", id=f"choice-{number}", class_="choice", checked=checked),
+            el("label", view.label, for_=f"choice-{number}"),
         ]
-        panels.append(_panel(back, series[name], name, number))
+        panels.append(_panel(back, view, number))
     shaded = "Shaded: while a fault was on, from when it was asked for until it had healed. "
     return _section(
         "Timeline",
@@ -187,20 +221,20 @@ def _timeline(back: charts.Backdrop, series: dict[str, Series], names: Sequence[
     )
 
 
-def _panel(back: charts.Backdrop, series: Series, name: str, number: int) -> Element:
-    what = "all operations" if name == ALL else name
+def _panel(back: charts.Backdrop, view: _View, number: int) -> Element:
+    throughput, latency, errors = view.headings
     return el(
         "div",
         el("p", "Point at a chart to read its numbers.", class_="readout", aria_hidden="true"),
-        _figure("Throughput: operations that succeeded, per second", charts.draw_throughput(back, series, what)),
+        _figure(throughput, charts.draw_throughput(back, view.series, view.what)),
         _figure(
-            "Latency of those: p50 (solid), p99 (dashed), p99.9 (dotted), on a logarithmic scale",
-            charts.draw_latency(back, series, what),
+            f"{latency}: p50 (solid), p99 (dashed), p99.9 (dotted), on a logarithmic scale",
+            charts.draw_latency(back, view.series, view.what),
         ),
-        _figure("Errors per second", charts.draw_errors(back, series, what)),
+        _figure(errors, charts.draw_errors(back, view.series, view.what)),
         class_="panel",
         id=f"panel-{number}",
-        data_operation=name,
+        data_view=str(number),
     )
 
 
@@ -208,7 +242,7 @@ def _figure(title: str, chart: Element) -> Element:
     return el("div", el("h3", title), el("div", chart, class_="scroll"), class_="figure")
 
 
-def _numbers(back: charts.Backdrop, series: dict[str, Series], names: Sequence[str]) -> dict[str, Any]:
+def _numbers(back: charts.Backdrop, views: Sequence[_View]) -> dict[str, Any]:
     """What the script shows: four digits of each number."""
     return {
         "left": charts.LEFT,
@@ -216,14 +250,14 @@ def _numbers(back: charts.Backdrop, series: dict[str, Series], names: Sequence[s
         "width": charts.WIDTH,
         "slot": back.axis.slot,
         "count": (back.axis.end - back.axis.start) / back.axis.slot,
-        "series": {
-            name: {
-                "rate": _digits(series[name].rate),
-                "errors": _digits(series[name].errors),
-                **{percent: _digits(values) for percent, values in series[name].latency.items()},
+        "series": [
+            {
+                "rate": _digits(view.series.rate),
+                "errors": _digits(view.series.errors),
+                **{percent: _digits(values) for percent, values in view.series.latency.items()},
             }
-            for name in names
-        },
+            for view in views
+        ],
     }
 
 
@@ -238,18 +272,38 @@ def _operations(run: KeptRun) -> Element:
     phases = list(PHASES) if run.timeline.faults else ["run"]
     headings = ["operation", *(["phase"] if len(phases) > 1 else []), "#count", "#failures", "#ops/s"]
     headings += [f"#{name} ms" for name in COLUMNS]
-    groups = [el("tbody", _phases(run, name, phases)) for name in [*run.operations(), ALL]]
+    groups = [el("tbody", _phases(run.totals, name, phases)) for name in [*run.operations(), ALL]]
     caption = "Latencies are of what succeeded, as the client saw them."
     if len(phases) > 1:
         caption += " Before the first fault; while any was on; after that, while none was."
     return _section("Operations", _table(headings, groups, caption))
 
 
-def _phases(run: KeptRun, name: str, phases: Sequence[str]) -> Iterable[Element]:
-    found = [(phase, *run.totals[phase, name]) for phase in phases]
+def _servers(run: KeptRun) -> Element | None:
+    names = run.servers()
+    if not names:
+        return None
+    phases = list(PHASES) if run.timeline.faults else ["run"]
+    headings = ["server", *(["phase"] if len(phases) > 1 else []), "#answers", "#failed", "#answers/s"]
+    headings += [f"#{name} ms" for name in COLUMNS]
+    groups = [el("tbody", _phases(run.server_totals, name, phases, answers=True)) for name in names]
+    caption = (
+        "What each server did, measured where the bytes leave and arrive: without the client's own part, and with every "
+        "repetition. Failed are operations that it refused, and requests that it left without an answer."
+    )
+    failed = _kinds("server", {name: run.server_totals["run", name][0].errors for name in names})
+    return _section("Servers", _table(headings, groups, caption), failed)
+
+
+def _phases(
+    totals: Mapping[tuple[str, str], tuple[OperationBatch, float]], name: str, phases: Sequence[str], *, answers: bool = False
+) -> Iterable[Element]:
+    """With `answers` the count is that alone: a refusal is one."""
+    found = [(phase, *totals[phase, name]) for phase in phases]
     shown = [one for one in found if one[0] == "run" or one[2]]
     for number, (phase, done, length) in enumerate(shown):
-        count, failures = done.ok.total() + done.failed.total(), done.failed.total()
+        failures = done.failed.total()
+        count = done.ok.total() + (0 if answers else failures)
         yield el(
             "tr",
             el("th", name, scope="rowgroup", rowspan=len(shown)) if number == 0 else None,
@@ -262,16 +316,21 @@ def _phases(run: KeptRun, name: str, phases: Sequence[str]) -> Iterable[Element]
 
 
 def _errors(run: KeptRun) -> Element | None:
-    kinds = [(count, name, text) for name, one in run.record.operations.items() for text, count in one.errors.items()]
+    table = _kinds("operation", {name: one.errors for name, one in run.record.operations.items()})
+    return None if table is None else _section("Errors", table)
+
+
+def _kinds(whose: str, errors: Mapping[str, Counter[str]]) -> Element | None:
+    """The kinds of errors, the most frequent first; None without any."""
+    kinds = sorted(((count, name, text) for name, one in errors.items() for text, count in one.items()), reverse=True)
     if not kinds:
         return None
-    kinds.sort(reverse=True)
     rows = [
         el("tr", _number(f"{count:,}"), el("th", name, scope="row"), el("td", text, class_="long"))
-        for count, name, text in kinds
+        for count, name, text in kinds[:MAX_ERRORS]
     ]
     more = f"The {MAX_ERRORS} most frequent of {len(kinds)}." if len(kinds) > MAX_ERRORS else None
-    return _section("Errors", _table(["#count", "operation", "error"], rows[:MAX_ERRORS], more))
+    return _table(["#count", whose, "error"], rows, more)
 
 
 def _faults(run: KeptRun, back: charts.Backdrop) -> Element | None:

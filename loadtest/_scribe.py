@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import trio_hs
 from loadtest._batch import NOT_THERE
-from loadtest._history import READS, UNSEEN, HistoryWriter, Outcome
+from loadtest._connections import server_of
+from loadtest._history import ANOTHER, READS, UNSEEN, HistoryWriter, Outcome
 from loadtest._operations import Bound, Intent
 
 __all__ = ["Scribe", "outcome_of"]
@@ -27,12 +29,16 @@ def outcome_of(error: trio_hs.HandlerSocketError) -> Outcome:
 
 
 class Scribe:
-    """Keeps every write, every read that fails, and of the other reads the share `reads` (0 to 1)."""
+    """Keeps every write, every read that fails, and of the other reads the share `reads` (0 to 1).
 
-    def __init__(self, history: HistoryWriter, reads: float) -> None:
+    `names` are the servers' by their addresses. Who answered is known of what failed; the client tells it there alone.
+    """
+
+    def __init__(self, history: HistoryWriter, reads: float, names: Mapping[str, str]) -> None:
         self._history = history
         self._append = history.append
         self._share = reads
+        self._names = names
         self._due = 0.0
 
     def flush(self) -> None:
@@ -60,14 +66,17 @@ class Scribe:
         reads = intent.operation in READS
         outcome = Outcome.FAIL if reads else outcome_of(error)
         value = UNSEEN if reads else intent.value
-        self._failed(outcome, type(error).__name__, intent, value, start, end, user)
+        self._failed(outcome, type(error).__name__, intent, value, start, end, user, server_of(error, self._names))
 
     def cancelled(self, intent: Intent, start: int, end: int, user: int) -> None:
         """Nobody waited for the answer."""
         if intent.operation not in READS:
             self._failed(Outcome.INFO, CANCELLED, intent, intent.value, start, end, user)
 
-    def _failed(self, outcome: Outcome, kind: str, intent: Intent, value: int, start: int, end: int, user: int) -> None:
+    def _failed(
+        self, outcome: Outcome, kind: str, intent: Intent, value: int, start: int, end: int, user: int, name: str = ""
+    ) -> None:
         error = self._history.error(kind)
+        server = self._history.server(name) if name else ANOTHER
         key = intent.key if isinstance(intent.key, int) else intent.key[0]
-        self._append(intent.operation, outcome, key, value, start, end, user, error=error)
+        self._append(intent.operation, outcome, key, value, start, end, user, error=error, server=server)

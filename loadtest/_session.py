@@ -53,6 +53,8 @@ HELLO = "trio_hs_hello"
 SETUP = "trio_hs_setup"
 DRAIN = "trio_hs_drain"
 DRAINED = "trio_hs_drained"
+SUSPEND = "trio_hs_suspend"
+SUSPENDED = "trio_hs_suspended"
 DIED = "trio_hs_engine_died"
 REPORT = "trio_hs"
 """Our part of a worker's report."""
@@ -97,7 +99,7 @@ class _Reporting:
         self._quitting = BoundedSemaphore()
         self._finishing = BoundedSemaphore()
         self._closed = False
-        self._controller = ControllerLink(self._scenario.model_dump(mode="json"), self._fail)
+        self._controller = ControllerLink(self._scenario.model_dump(mode="json"), self._fail, self._suspend)
         events: Any = environment.events  # Locust's events are not typed
         events.test_start.add_listener(self._on_test_start)
         events.test_stopping.add_listener(self._on_test_stopping)
@@ -151,6 +153,10 @@ class _Reporting:
             self._runner.stop()
 
     def _drain(self) -> None:
+        raise NotImplementedError
+
+    def _suspend(self, number: int | None) -> None:
+        """Make every engine let go of the servers, and tell the controller when they have; None lets them go on."""
         raise NotImplementedError
 
     def _on_test_start(self, **_: Any) -> None:
@@ -241,7 +247,7 @@ class LocalSession(_Reporting):
 
     def __init__(self, environment: Environment, runner: LocalRunner) -> None:
         super().__init__(environment, runner)
-        self.engine = EngineLink(self._on_batch, self._fail)
+        self.engine = EngineLink(self._on_batch, self._fail, self._controller.suspended)
         self._start()
 
     def _use(self, cluster: dict[str, Any]) -> None:
@@ -264,6 +270,9 @@ class LocalSession(_Reporting):
     def _drain(self) -> None:
         self.engine.stop()
 
+    def _suspend(self, number: int | None) -> None:
+        self.engine.suspend(number)
+
 
 class MasterSession(_Reporting):
     """The process that workers report to."""
@@ -276,7 +285,11 @@ class MasterSession(_Reporting):
         self._taking_part: set[str] = set()
         """The workers that may have written in this run and have not said that they have ended it."""
         self._drained = Event()
+        self._suspension: int | None = None
+        self._holding_on: set[str] = set()
+        """The workers that have not said yet that they have let go of the servers."""
         runner.register_message(HELLO, self._on_hello)
+        runner.register_message(SUSPENDED, self._on_suspended)
         runner.register_message(DRAINED, self._on_drained)
         runner.register_message(DIED, self._on_died, concurrent=True)
         events: Any = environment.events
@@ -295,6 +308,8 @@ class MasterSession(_Reporting):
     def _tell(self, worker: str) -> None:
         self._take_part(worker)  # it carries load at once, when a run is on
         self._master.send_message(SETUP, {**(self._setup or {}), "worker": self._master.get_worker_index(worker)}, worker)
+        if self._suspension is not None:
+            self._master.send_message(SUSPEND, {"number": self._suspension}, worker)
 
     def _on_test_start(self, **kwargs: Any) -> None:
         super()._on_test_start(**kwargs)
@@ -331,6 +346,20 @@ class MasterSession(_Reporting):
         if not self._draining:
             self._drained.set()
 
+    def _suspend(self, number: int | None) -> None:
+        self._suspension = number
+        self._holding_on = set(self._taking_part)
+        self._master.send_message(SUSPEND, {"number": number})
+        if number is not None and not self._holding_on:
+            self._controller.suspended(number)
+
+    def _on_suspended(self, msg: Any, **_: Any) -> None:
+        number = msg.data["number"]
+        if number == self._suspension and msg.node_id in self._holding_on:
+            self._holding_on.discard(msg.node_id)
+            if not self._holding_on:
+                self._controller.suspended(number)
+
     def _on_died(self, msg: Any, **_: Any) -> None:
         self._draining.discard(msg.node_id)
         self._fail(f"worker {self._master.get_worker_index(msg.node_id)}: {msg.data['line']}")
@@ -345,8 +374,9 @@ class WorkerSession:
         self._unreported: list[dict[str, Any]] = []
         self._directory: str | None = None
         self._worker = 0
-        self.engine = EngineLink(self._on_batch, self._on_death)
+        self.engine = EngineLink(self._on_batch, self._on_death, self._on_suspended)
         runner.register_message(SETUP, self._on_setup)
+        runner.register_message(SUSPEND, self._on_suspend)
         runner.register_message(RUN, self._on_run)
         runner.register_message(DRAIN, self._on_drain, concurrent=True)
         events: Any = environment.events  # Locust's events are not typed
@@ -394,6 +424,12 @@ class WorkerSession:
 
     def _on_test_stopping(self, **_: Any) -> None:
         self.engine.stop()
+
+    def _on_suspend(self, msg: Any, **_: Any) -> None:
+        self.engine.suspend(msg.data["number"])
+
+    def _on_suspended(self, number: int) -> None:
+        self._runner.send_message(SUSPENDED, {"number": number})
 
     def _on_drain(self, **_: Any) -> None:
         self.engine.stop()

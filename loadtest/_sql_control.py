@@ -38,6 +38,8 @@ ATTACH_SECONDS = 5.0
 """What running replicas may take to attach to a primary; they try every second."""
 OPERATION_SECONDS = 30.0
 """What statements that do not wait for data may take together."""
+CLOSE_SECONDS = 10
+"""What `SET GLOBAL read_only=1` waits for those who write; closed connections are noticed within some 0.1 s."""
 REBUILD_SECONDS = 120.0
 STATEMENT_BYTES = 1_000_000
 """Rows of one INSERT; servers take 16 MB."""
@@ -64,10 +66,28 @@ class SqlControl(Control):
         # A semi-synchronous primary takes no write that nobody acknowledges.
         await self._launch(name, read_only=not primary or self._semisync, new_secrets=new_secrets)
         if primary and self._semisync:
-            with bounded(f"opening {name} for writes", OPERATION_SECONDS):
-                await self.secure()
-                await execute_sql(self.server(name), "SET GLOBAL read_only=0")
+            await self.open_for_writes()
         return self.server(name)
+
+    async def close_for_writes(self) -> None:
+        primary = self.require(self.primary, "running")
+        # As a replica it is to acknowledge, and must not wait for acknowledgements of what it applies.
+        roles = [f"SET GLOBAL rpl_semi_sync_{role}" for role in ("master_enabled=0", "slave_enabled=1")]
+        with bounded(f"closing {primary.name} for writes", OPERATION_SECONDS):
+            await execute_sql(
+                primary,
+                f"SET SESSION lock_wait_timeout={CLOSE_SECONDS}",
+                "SET GLOBAL read_only=1",
+                *(roles if self._semisync else ()),
+            )
+
+    async def open_for_writes(self) -> None:
+        primary = self.require(self.primary, "running")
+        with bounded(f"opening {primary.name} for writes", OPERATION_SECONDS):
+            if self._semisync:
+                await execute_sql(primary, "SET GLOBAL rpl_semi_sync_slave_enabled=0")
+                await self.secure()
+            await execute_sql(primary, "SET GLOBAL read_only=0")
 
     def _running(self, *, but: tuple[str, ...]) -> list[Server]:
         return [s for s in self.cluster.servers if s.name not in but and self.state(s.name) == "running"]

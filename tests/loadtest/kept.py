@@ -12,6 +12,7 @@ from loadtest._batch import Batch, OperationBatch
 from loadtest._drill import judge_run
 from loadtest._final import write_final_state
 from loadtest._history import History, HistoryWriter, Operation, Outcome
+from loadtest._meter import NO_ANSWER
 from loadtest._run_directory import CONTROLLER, RunDirectory
 from loadtest._scenario import parse_scenario
 from loadtest._workload import first_insert_key
@@ -103,7 +104,11 @@ class HandMade:
         get = OperationBatch(ok)
         if failing:
             get.failed[2_000] = get.errors[self.error] = self.errors
-        return Batch(start + at, start + at + BATCH, {"get": get, "insert": OperationBatch(Counter({800: 10}))})
+        servers = {"reader-1": OperationBatch(Counter({300: 60})), "writer": OperationBatch(Counter({200: 10}))}
+        if failing:
+            servers["reader-1"] = OperationBatch(Counter(), Counter({2_000: self.errors}), Counter({NO_ANSWER: self.errors}))
+        done = {"get": get, "insert": OperationBatch(Counter({800: 10}))}
+        return Batch(start + at, start + at + BATCH, done, servers)
 
     def _write_history(self, directory: RunDirectory) -> list[int]:
         """Ten inserts a second, each acknowledged; gives their keys."""

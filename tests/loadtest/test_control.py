@@ -252,6 +252,36 @@ async def test_an_old_writer_with_writes_of_its_own_is_rebuilt_and_the_reason_to
 
 
 @EVERY_KIND
+@pytest.mark.parametrize("replication", ["async", "semisync"])
+async def test_a_primary_is_closed_for_writes_and_opened_again_or_replaced(
+    kind: str, replication: str, temporary: Path
+) -> None:
+    async with open_controlled_cluster(
+        kind, readers=1, standby=True, topology="write-through", replication=replication
+    ) as control:
+        await control.create_table(TABLE)
+        assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
+        await control.close_for_writes()
+        assert await insert(control.server("writer"), 2, "drill_wt") == "1\t1\tlock_tables"
+        await control.open_for_writes()
+        assert await insert(control.server("writer"), 3, "drill_wt") == "0\t1"
+
+        await control.close_for_writes()
+        await control.wait_replicated()
+        await control.promote("standby")
+        pid = control.server("writer").pid
+        assert not (await control.rejoin("writer")).rebuilt
+        assert control.server("writer").pid == pid, "without a restart"
+        # It is a whole replica now, and can be the primary again.
+        assert await insert(control.server("standby"), 4, "drill_wt") == "0\t1"
+        await control.wait_replicated()
+        assert await count(control, "writer") == await count(control, "reader-1") == 3
+        await control.kill("standby")
+        await control.promote("writer")
+        assert await insert(control.server("writer"), 5, "drill_wt") == "0\t1"
+
+
+@EVERY_KIND
 async def test_promotion_gathers_what_only_another_replica_has_fetched(kind: str, temporary: Path) -> None:
     async with open_controlled_cluster(kind, readers=1, standby=True, topology="write-through") as control:
         await control.create_table(TABLE)

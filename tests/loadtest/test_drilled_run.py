@@ -36,7 +36,8 @@ def judged(result: dict[str, Any]) -> dict[str, str]:
     return {one["name"]: one["result"] for one in result["expectations"]}
 
 
-def assert_stated_verdict(drill: str, kind: str, factor: float) -> None:
+def assert_stated_verdict(drill: str, kind: str, factor: float) -> dict[str, Any]:
+    """Gives the result."""
     with Locust(*HEADLESS, "--cluster", kind, scenario=shortened(drill, factor)) as locust:
         code = locust.finish(100)
         assert code == stated_exit_code(drill), locust.describe()
@@ -49,6 +50,7 @@ def assert_stated_verdict(drill: str, kind: str, factor: float) -> None:
         assert "\nverdict: " in locust.stdout
         assert f"kept in {locust.run}" in locust.stdout
         assert "Traceback" not in locust.stderr, locust.describe()
+        return result
 
 
 def scenario_of(locust: Locust) -> dict[str, Any]:
@@ -64,6 +66,7 @@ def scenario_of(locust: Locust) -> dict[str, Any]:
         ("reader-pause", 0.3),
         ("reader-partition", 0.3),
         ("reply-loss", 0.3),
+        ("switch-over-suspended", 0.4),
         ("writer-kill-plain", 0.3),
         ("writer-kill-semisync", 0.4),
     ],
@@ -99,9 +102,19 @@ def test_rows_that_the_run_inserts_are_read_and_that_they_come_late_is_no_error(
 
 
 @pytest.mark.mariadb
-@pytest.mark.parametrize("drill, factor", [("reader-failover", 0.5), ("writer-kill-plain", 0.5)])
+@pytest.mark.parametrize(
+    "drill, factor", [("reader-failover", 0.5), ("writer-kill-plain", 0.5), ("switch-over-suspended", 0.5)]
+)
 def test_a_drill_gives_its_stated_verdict_on_mariadb(drill: str, factor: float) -> None:
     assert_stated_verdict(drill, "mariadb", factor)
+
+
+@pytest.mark.mariadb
+def test_an_alter_table_passes_only_while_the_clients_are_suspended() -> None:
+    result = assert_stated_verdict("alter-table", "mariadb", 0.5)
+    blocked, passed = [event["note"] for event in result["faults"]]
+    assert blocked.startswith("gave up after 4.")
+    assert passed.startswith("carried out after ")
 
 
 def test_what_only_mariadb_can_is_refused_before_anything_starts() -> None:
@@ -229,8 +242,8 @@ def writes_by_worker(run: Path) -> dict[int, int]:
     }
 
 
-def test_the_writes_of_all_worker_processes_are_audited() -> None:
-    scenario = shortened("reader-failover", 0.3)
+def test_the_writes_of_all_worker_processes_are_audited_and_all_let_go_when_asked_to() -> None:
+    scenario = shortened("switch-over-suspended", 0.4)  # in which nobody may fail
     with Locust(*HEADLESS, "--cluster", "embedded", "--processes", "2", scenario=scenario) as locust:
         assert locust.finish(100) == 0, locust.describe()
         assert result_of(locust)["workers"] == [0, 1]
@@ -258,11 +271,11 @@ def worker_of(locust: Locust, port: int) -> Iterator[subprocess.Popen[bytes]]:
 @pytest.mark.parametrize("what", ["all stay", "one dies", "one comes late"])
 def test_workers_started_by_hand(what: str) -> None:
     port = free_port()
-    scenario = shortened("reader-failover", 0.5)
+    scenario = shortened("switch-over-suspended" if what == "all stay" else "reader-failover", 0.5)
     arguments = ["--master", "--expect-workers", "2", "--master-bind-host", "127.0.0.1", "--master-bind-port", str(port)]
     with Locust(*HEADLESS, "--cluster", "embedded", *arguments, scenario=scenario) as locust, ExitStack() as stack:
         workers = [stack.enter_context(worker_of(locust, port)) for _ in range(2)]
-        locust.wait_for("fault: kill")
+        locust.wait_for("fault: ")
         if what == "one dies":
             workers[0].kill()
         elif what == "one comes late":

@@ -74,6 +74,9 @@ def test_targets() -> None:
     assert resolve("primary", SERVERS, "standby", rng) == ["standby"]
     assert resolve("writer", SERVERS, "standby", rng) == ["writer"]
     assert resolve("all readers", SERVERS, "writer", rng) == ["reader-1", "reader-2", "reader-3"]
+    assert resolve("client->reader-2", SERVERS, "writer", rng) == ["reader-2"]
+    assert resolve("client->primary", SERVERS, "standby", rng) == ["standby"]
+    assert [fault.target for fault in schedule({"fault": "reset", "target": "client->one reader", "at": 1.0})]
     drawn = {resolve("one reader", SERVERS, "writer", rng)[0] for _ in range(100)}
     assert drawn == {"reader-1", "reader-2", "reader-3"}, "drawn anew each time, and never another server"
     first, second = (resolve("one reader", SERVERS, "writer", random.Random(7)) for _ in range(2))
@@ -91,6 +94,10 @@ def test_targets() -> None:
         ("{fault: kill, target: reader-4, at: 1s}", "faults.0.target", "cluster.readers is 2"),
         ("{fault: kil, target: writer, at: 1s}", "faults.0.fault", "did you mean kill?"),
         ("{fault: switch-over, target: reader-1, at: 1s}", "faults.0.fault", "needs cluster.replication: semisync"),
+        ("{fault: switch-over, target: reader-1, at: 1s, suspend: 1}", "faults.0.suspend", "must be true or false"),
+        ("{fault: kill, target: client->reader-1, at: 1s}", "faults.0.target", "say 'reader-1'"),
+        ("{fault: partition, target: client->reader-4, at: 1s}", "faults.0.target", "cluster.readers is 2"),
+        ("{fault: partition, target: writer->reader-1, at: 1s}", "faults.0.target", "not 'writer->reader-1'"),
         ("{fault: kill, target: writer, at: 1s, form: 2s}", "faults.0.form", "did you mean for?"),
     ],
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -33,6 +34,7 @@ class FakeControl(Control):
         self.states: dict[str, State] = dict.fromkeys(NAMES, "running")
         self.replicating = set(NAMES[1:])
         self.lags: dict[str, int] = {}
+        self.closed: set[str] = set()
         self.log: list[tuple[float, str]] = []
         self.broken: dict[str, Exception] = {}
         """What an operation, such as `start writer`, raises each time."""
@@ -44,7 +46,7 @@ class FakeControl(Control):
         self.require(name, *require)
         assert name not in self.busy, "two things are done to one server at once"
         self.busy.add(name)
-        self.log.append((trio.current_time() - self._begin, f"{operation} {name}"))
+        self.note(f"{operation} {name}")
         try:
             if f"{operation} {name}" in self.hanging:
                 await trio.sleep_forever()
@@ -54,6 +56,9 @@ class FakeControl(Control):
             change()
         finally:
             self.busy.discard(name)
+
+    def note(self, what: str) -> None:
+        self.log.append((trio.current_time() - self._begin, what))
 
     def _become(self, name: str, state: State) -> Callable[[], object]:
         return partial(self.states.__setitem__, name, state)
@@ -85,6 +90,12 @@ class FakeControl(Control):
             self.replicating.discard(name)
 
         await self._do("promote", name, ["running"], change)
+
+    async def close_for_writes(self) -> None:
+        await self._do("close", self.primary, ["running"], partial(self.closed.add, self.primary))
+
+    async def open_for_writes(self) -> None:
+        await self._do("open", self.primary, ["running"], partial(self.closed.discard, self.primary))
 
     async def rejoin(self, name: str) -> Rejoined:
         def change() -> None:
@@ -120,7 +131,8 @@ class FakeControl(Control):
         raise NotImplementedError
 
     async def wait_replicated(self, within: float = 10.0) -> None:
-        raise NotImplementedError
+        self.note("replicated")
+        await trio.lowlevel.checkpoint()
 
     async def read_rows(self, name: str, table: Table, *, after: int | None = None, limit: int = 10_000) -> list[Row]:
         raise NotImplementedError
@@ -135,10 +147,27 @@ class Drill:
         schedule = Scenario.model_validate(given).faults
         self.control = FakeControl()
         self.told: list[tuple[str, bool, bool, bool]] = []
+        self.promoted: list[str] = []
         self.begin = trio.current_time()
         self.nemesis = Nemesis(
-            self.control, proxies or {}, ("drill", "t"), schedule, random.Random(seed), self._tell, trio.current_time
+            self.control,
+            proxies or {},
+            ("drill", "t"),
+            schedule,
+            random.Random(seed),
+            self._suspended,
+            self._tell,
+            self.promoted.append,
+            trio.current_time,
         )
+
+    @asynccontextmanager
+    async def _suspended(self) -> AsyncIterator[None]:
+        self.control.note("suspended")
+        try:
+            yield
+        finally:
+            self.control.note("resumed")
 
     def _tell(self, event: Event) -> None:
         self.told.append((f"{event.fault} {event.server}", event.struck is not None, event.end is not None, bool(event.error)))
@@ -160,6 +189,7 @@ class Drill:
         assert set(self.control.states.values()) == {"running"}, self.control.states
         assert not self.control.lags
         assert not self.control.busy
+        assert self.control.primary not in self.control.closed
 
 
 def fault(kind: str, target: str, at: float, length: float | None = None, **more: Any) -> dict[str, Any]:
@@ -352,6 +382,34 @@ async def test_a_switch_over_that_fails_half_way_leaves_no_server_down(autojump_
     drill.control.broken["promote standby"] = ClusterError("it has not applied everything")
     await drill.nemesis.run(10)
     assert drill.errors() == ["it has not applied everything"]
+    drill.assert_healed()
+
+
+async def test_a_switch_over_in_place_suspends_the_clients_until_the_target_is_the_primary(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    drill = Drill(fault("switch-over", "standby", 1, suspend=True))
+    await drill.nemesis.run(10)
+    order = ["suspended", "close writer", "replicated", "promote standby", "resumed", "rejoin writer"]
+    assert [what for _, what in drill.log] == order
+    assert drill.errors() == []
+    assert drill.promoted == ["standby"]
+    assert drill.nemesis.events[0].note.startswith("clients were suspended for 1.0 s; ")
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_switch_over_in_place_that_fails_leaves_the_primary_open_for_writes(
+    cancelled: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    drill = Drill(fault("switch-over", "standby", 1, suspend=True))
+    if cancelled:
+        drill.control.hanging.add("promote standby")
+        await cancelled_after(5, partial(drill.nemesis.run, 100))
+    else:
+        drill.control.broken["promote standby"] = ClusterError("it has not applied everything")
+        await drill.nemesis.run(10)
+    assert [what for _, what in drill.log][-3:] == ["promote standby", "open writer", "resumed"]
+    assert drill.errors() == ["was cut off by the end of the run" if cancelled else "it has not applied everything"]
     drill.assert_healed()
 
 

@@ -28,6 +28,7 @@ from loadtest._proxy_faults import (
     Fault,
     Flapping,
     HalfOpen,
+    IdleTimeout,
     Latency,
     Partition,
     ResetPeer,
@@ -438,6 +439,27 @@ async def test_a_blackhole_lets_go_of_clients_that_leave() -> None:
         await until(lambda: not proxy.statistics().open)
 
 
+async def test_an_idle_connection_is_closed_in_order_and_a_busy_one_is_not() -> None:
+    async with playground() as (proxy, target):
+        idle, idle_server = await target.pair()
+        busy, busy_server = await target.pair()
+        proxy.start(IdleTimeout(0.3))
+        begin = time.perf_counter()
+        for _ in range(5):
+            await trio.sleep(0.1)
+            await busy_server.send_all(b"x")
+            assert await hear(busy) == b"x"
+        assert await hear(idle) == b""
+        assert await hear(idle_server) == b""
+        assert time.perf_counter() - begin > 0.3
+        assert await hear(busy) == b"", "its turn has come"
+        fresh, fresh_server = await target.pair()
+        proxy.heal(IdleTimeout(0.3))
+        await trio.sleep(0.5)
+        await fresh.send_all(b"x")
+        assert await hear(fresh_server) == b"x"
+
+
 async def test_flapping_alternates() -> None:
     async with playground() as (proxy, target):
         client, server = await target.pair()
@@ -577,6 +599,7 @@ EVERY_FAULT: list[Fault] = [
     HalfOpen("server"),
     Blackhole(),
     DropReplies(0),
+    IdleTimeout(30),
     Flapping(0.01, 0.01),
 ]
 
@@ -673,6 +696,7 @@ async def test_a_fault_cannot_be_started_twice() -> None:
         (lambda: DropReplies(-1), "after must be 0 or more answers"),
         (lambda: DropReplies(1, scope="all"), "scope must be one of connection, total"),  # type: ignore[arg-type]
         (lambda: Flapping(0, 1), "down must be more than 0"),
+        (lambda: IdleTimeout(0), "after must be more than 0"),
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(make: Any, message: str) -> None:

@@ -22,13 +22,15 @@ from loadtest import __main__ as commands
 from loadtest._batch import Batch, OperationBatch
 from loadtest._charts import Backdrop, draw_faults, draw_latency
 from loadtest._cluster import Cluster, Server
-from loadtest._connections import connections_told
+from loadtest._connections import connections_told, names_of_servers
 from loadtest._drill import judge_run
 from loadtest._history import Event, History, HistoryWriter
 from loadtest._kept_run import FaultSeen, KeptRun, Mark, faults_seen, marks_seen
 from loadtest._markup import el, to_html
+from loadtest._operations import Intent
 from loadtest._report import write_report
 from loadtest._run_directory import RunDirectory
+from loadtest._scribe import Scribe
 from loadtest._series import ALL, TimeAxis, axis_of, series_of
 from tests.loadtest.browser import Browser
 from tests.loadtest.kept import FAULT, SCENARIO, SECOND, HandMade
@@ -139,10 +141,30 @@ def test_faults_are_told_as_they_happened(tmp_path: Path) -> None:
     assert "restart reader-2, 15.00 s: failed" in page.text
 
 
+def test_each_server_is_told_by_itself(tmp_path: Path) -> None:
+    page = page_of(HandMade(), tmp_path)
+    # 74 batches of 60 answers, 15 of them in the 5.25 s of quarters that saw the fault; before, 6 of 5 requests that got none.
+    assert page.row("reader-1", "whole run")[2:6] == ["4,440", "30", "222", "0.300"]
+    assert page.row("during faults", "900", "30")[3:5] == ["171", "0.300"]
+    assert page.row("writer", "whole run")[2:6] == ["800", "0", "40", "0.200"]
+    assert page.row("30", "reader-1") == ["30", "reader-1", "no answer: the connection ended"]
+    labels = re.findall(r"<label[^>]*>([^<]*)</label>", page.source)
+    assert labels == ["all operations", "get", "insert", "writer", "reader-1"]
+
+
+def test_a_run_that_tells_nothing_of_servers_has_no_such_part(tmp_path: Path) -> None:
+    directory = HandMade(seconds=0).keep(tmp_path)
+    old = {"start": 1e9, "end": 1e9 + 0.25, "operations": {"get": [{400: 10}, {}, {}]}}
+    directory.add_batch(old)
+    page = Page(report_of(directory))
+    assert page.row("get")[1] == "whole run"
+    assert "by server" not in page.text
+
+
 def test_environment_scenario_and_files_are_in_it(tmp_path: Path) -> None:
     directory = HandMade().keep(tmp_path)
     page = Page(report_of(directory))
-    assert page.row("server") == ["server", "10.11 (by hand)"]
+    assert page.row("server", "10.11 (by hand)")
     assert "target: reader-1" in page.text
     assert f"{directory.path.parent.name}/{directory.path.name}" in page.text
 
@@ -190,11 +212,15 @@ def test_it_needs_no_network(tmp_path: Path) -> None:
 def test_each_chart_can_be_heard(tmp_path: Path) -> None:
     page = page_of(HandMade(), tmp_path)
     charts = [value for tag, name, value in page.attributes if tag == "svg" and name == "aria-label"]
-    assert len(charts) == page.tags["svg"] == page.tags["desc"] == 1 + 3 * 3  # all, get, insert
+    assert len(charts) == page.tags["svg"] == page.tags["desc"] == 1 + 3 * 5  # all, get, insert, and two servers
     assert (
         "Throughput of all operations. Between 420 and 440 per second. Faults: kill reader-1 from 6.00 s to 11.00 s." in charts
     )
     assert "Errors of get. 30 in all, at most 20 per second. Faults: kill reader-1 from 6.00 s to 11.00 s." in charts
+    assert (
+        "Throughput of the server reader-1. Between 0 and 240 per second. Faults: kill reader-1 from 6.00 s to 11.00 s."
+        in charts
+    )
     assert page.tags["table"] == sum(value == "wide" for _, name, value in page.attributes if name == "class")
     assert sum(name == "scope" for _, name, _ in page.attributes) > 20
 
@@ -279,14 +305,23 @@ async def test_the_client_tells_of_its_connections(tmp_path: Path) -> None:
     async with open_server([table]) as server:
         read, write = server.read_address, server.write_address
         cluster = Cluster("embedded", "", "", (Server("reader-1", read.host, read.port or 0, write.port or 0, "", ""),))
-        with HistoryWriter(path, worker=0) as history, connections_told(history, cluster):
+        names = names_of_servers(cluster)
+        with HistoryWriter(path, worker=0) as history, connections_told(history, names):
+            scribe = Scribe(history, 1.0, names)
             async with trio_hs.open_manager([read], [write], connect=server.connect) as hs:
                 await hs.get("drill", "t", ["id"], 1)
+                with pytest.raises(trio_hs.IndexNotFoundError) as refused:
+                    await hs.find("drill", "t", "=", ["id"], [1], "no-such-index")
+                scribe.failed(refused.value, Intent(), 0, 1, 0)
                 server.crash()
-                with pytest.raises(trio_hs.ConnectionError), trio.fail_after(1):
+                with pytest.raises(trio_hs.ConnectionError) as nobody, trio.fail_after(1):
                     await hs.insert("drill", "t", [("id", 1)])
+                scribe.failed(nobody.value, Intent(), 0, 1, 0)
     kept = History(path)
-    assert list(kept.records()) == []
+    assert [(record.error, record.server) for record in kept.records()] == [
+        ("IndexNotFoundError", "reader-1"),
+        ("ConnectionError", ""),  # no server was usable
+    ]
     assert [(event.kind, event.name) for event in kept.events] == [
         ("connection-up", "reader-1"),
         ("connection-lost", "reader-1"),
@@ -382,7 +417,7 @@ def test_the_fault_band_lies_where_the_fault_was(browser: Browser, tmp_path: Pat
     # The labels are where they say, and the band is where they say that the fault was.
     assert ticks == pytest.approx({f"{seconds} s": x(seconds) for seconds in range(0, 21, 2)}, abs=1)
     assert (band["left"], band["right"]) == pytest.approx((ticks["6 s"], (ticks["10 s"] + ticks["12 s"]) / 2), abs=1)
-    assert found["panels"] == [True, False, False], "one operation at a time"
+    assert found["panels"] == [True, False, False, False, False], "one operation or server at a time"
 
     # And it is to be seen there: in a row between the top and the line, its colour is in these columns and no others.
     row = browser.picture(report).row(round(band["top"]) + 4)
@@ -436,7 +471,8 @@ def test_a_run_ends_with_its_report_and_is_judged_alike_afterwards(capsys: pytes
         assert verdict is not None, printed
         page = Page(Path(report[1]))
         assert page.row("✓ struck")[1] == "kill reader-1"
-        assert page.row("server")[1].endswith("(embedded)")
+        assert [row[1] for row in page.rows if row[0] == "server"][-1].endswith("(embedded)")
+        assert {"writer", "reader-1", "reader-2"} <= {row[0] for row in page.rows}
         assert "connection lost reader-1" in page.text
         assert f"Exit code {code}: " in page.text
         assert commands.main(["analyze", str(Path(report[1]).parent)]) == code

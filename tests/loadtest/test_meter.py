@@ -1,0 +1,161 @@
+"""What is counted of a server: lines, the time that each took, and what became of them when the connection ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import trio
+
+import trio_hs
+from loadtest import _meter
+from loadtest._batch import Batch, OperationBatch, Standing
+from loadtest._meter import NO_ANSWER, Meter
+from trio_hs.testing import EmbeddedServer, Table, open_server
+
+TABLE = Table("drill", "t", {"id": "BIGINT NOT NULL"}, primary_key=["id"])
+MILLISECOND = 1_000_000
+
+
+class Wire:
+    """A transport whose kernel takes so many bytes at once, and whose answers the test puts there."""
+
+    def __init__(self) -> None:
+        self.takes = 1000
+        self.arrived: list[bytes] = []
+        self.closed = False
+
+    def send(self, data: bytes | memoryview) -> int:
+        return min(len(data), self.takes)
+
+    async def wait_sendable(self) -> None:
+        pass
+
+    def receive(self) -> bytes | None:
+        return self.arrived.pop(0) if self.arrived else None
+
+    async def wait_receivable(self) -> None:
+        pass
+
+    def acknowledge(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Metered:
+    """A metered wire to reader-1, and the clock."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.milliseconds = 0
+        self.wire = Wire()
+
+        async def connect(server: trio_hs.Server) -> Wire:
+            return self.wire
+
+        monkeypatch.setattr(_meter, "connect", connect)
+        monkeypatch.setattr(_meter, "monotonic_ns", lambda: self.milliseconds * MILLISECOND)
+        self.meter = Meter({"127.0.0.1:1": "reader-1"})
+        self.transport = trio.run(self.meter.connect, trio_hs.Server("inet", "127.0.0.1", 1))
+
+    def at(self, milliseconds: int) -> Metered:
+        self.milliseconds = milliseconds
+        return self
+
+    def send(self, data: bytes | memoryview) -> int:
+        return self.transport.send(data)
+
+    def receive(self, data: bytes) -> None:
+        self.wire.arrived.append(data)
+        assert self.transport.receive() == data
+
+    def ok(self) -> dict[int, int]:
+        """Milliseconds -> answers."""
+        return {us // 1000: count for us, count in self.meter.take()["reader-1"].ok.items()}
+
+
+@pytest.fixture
+def metered(monkeypatch: pytest.MonkeyPatch) -> Metered:
+    return Metered(monkeypatch)
+
+
+def test_each_answer_is_timed_from_the_sending_of_its_request(metered: Metered) -> None:
+    metered.at(0).send(b"a\nb\n")
+    metered.at(5).send(b"c\n")
+    metered.at(10).receive(b"0\t1\n")
+    metered.at(20).receive(b"0\t1\n0\t1\n")
+    assert metered.ok() == {10: 1, 20: 1, 15: 1}
+    assert metered.meter.take() == {}
+
+
+def test_a_line_counts_when_its_end_has_left_and_its_answer_when_the_end_is_there(metered: Metered) -> None:
+    metered.wire.takes = 3
+    assert metered.at(0).send(b"a\nbc\n") == 3
+    assert metered.at(2).send(memoryview(b"c\n")) == 2
+    metered.at(3).receive(b"0\t1\n0")
+    metered.at(4).receive(b"\t1")
+    metered.at(9).receive(b"\n")
+    assert metered.ok() == {3: 1, 7: 1}
+
+
+def test_what_waits_when_the_connection_ends_gets_no_answer(metered: Metered) -> None:
+    metered.at(0).send(b"a\n")
+    metered.at(1).send(b"b\nc\n")
+    metered.at(4).receive(b"0\t1\n")
+    metered.at(8).transport.close()
+    metered.transport.close()
+    assert metered.wire.closed
+    done = metered.meter.take()["reader-1"]
+    assert (done.ok, done.failed) == (Counter({4000: 1}), Counter({7000: 2}))
+    assert done.errors == {NO_ANSWER: 2}
+
+
+def test_an_answer_that_nobody_asked_for_is_not_counted(metered: Metered) -> None:
+    metered.receive(b"0\t1\n")
+    assert metered.meter.take() == {}
+
+
+async def test_answers_refusals_and_standings_of_a_real_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_server([TABLE]) as server:
+
+        async def connect(address: trio_hs.Server) -> object:
+            return await server.connect(address)
+
+        monkeypatch.setattr(_meter, "connect", connect)
+        meter = Meter({str(server.read_address): "reader-1", str(server.write_address): "writer"})
+        async with trio_hs.open_manager([server.read_address], [server.write_address], connect=meter.connect) as hs:
+            assert meter.standings(hs.statistics()) == {}, "nobody has been asked yet"
+            await hs.insert("drill", "t", [("id", 1)])
+            for _ in range(3):
+                await hs.get("drill", "t", ["id"], 1)
+            with pytest.raises(trio_hs.DuplicateKeyError) as refused:
+                await hs.insert("drill", "t", [("id", 1)])
+            meter.refused(refused.value, 5 * MILLISECOND)
+            assert meter.standings(hs.statistics()) == {"reader-1": Standing(1), "writer": Standing(1)}
+            await crash(server)
+            with pytest.raises(trio_hs.ConnectionError):
+                await hs.insert("drill", "t", [("id", 2)])
+            assert meter.standings(hs.statistics())["writer"].connections == 0
+        done = meter.take()
+    # Each connection was let in and has opened its index.
+    assert done["reader-1"].ok.total() == 3 + 2
+    assert done["writer"].ok.total() == 2 + 2
+    assert done["writer"].failed == {5000: 1}
+    assert done["writer"].errors == {"DuplicateKeyError: 1 121": 1}
+
+
+async def crash(server: EmbeddedServer) -> None:
+    server.crash()
+    await trio.testing.wait_all_tasks_blocked()
+
+
+def test_standings_and_servers_survive_the_way_to_another_process() -> None:
+    batch = Batch(0, 1)
+    batch.standings["reader-1"] = Standing(1, 0, 7, 1).plus(Standing(1, 1))
+    batch.servers["reader-1"] = OperationBatch(Counter({10: 2}), Counter({9: 1}), Counter({NO_ANSWER: 1}))
+    again = Batch.from_wire(batch.to_wire())
+    assert again == batch
+    assert again.standings["reader-1"] == Standing(2, 1, 7, 1)
+    again.add(batch)
+    assert again.servers["reader-1"].ok == {10: 4}
