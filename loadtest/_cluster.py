@@ -7,10 +7,10 @@ Whoever opened it (`open_cluster`) owns the processes behind it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from ._control import Control
@@ -42,6 +42,8 @@ class Server:
     """The server's process, where it runs on this machine; as it was when the cluster came up."""
     admin_user: str = ""
     admin_password: str = field(default="", repr=False)
+    peer_host: str = ""
+    """Where the run's other servers reach it, on the same ports, when that is not `host`."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,10 @@ class Cluster:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Cluster:
         return cls(**{**data, "servers": tuple(Server(**server) for server in data["servers"])})
+
+
+def server_names(readers: int, standby: bool) -> list[str]:
+    return ["writer", *(["standby"] if standby else []), *(f"reader-{i + 1}" for i in range(readers))]
 
 
 def _silent(message: str) -> None:
@@ -163,10 +169,10 @@ async def open_controlled_cluster(
         raise ClusterError("semisync needs a replica that acknowledges: ask for a reader or a standby")
     if readers < 0:
         raise ClusterError(f"a cluster cannot have {readers} readers")
-    if kind in ("docker", "external"):
-        raise ClusterError(f"servers of kind {kind!r} are not available yet: use 'mariadb', 'embedded' or 'auto'")
+    if kind == "external":
+        raise ClusterError(f"servers of kind {kind!r} are not available yet: use another")
 
-    async with (await _provider(kind, only_mariadb_can))(
+    async with (await _provider(kind, only_mariadb_can, progress))(
         readers=readers,
         standby=standby,
         write_databases={database: f"{database}_wt"} if topology == "write-through" else {},
@@ -176,22 +182,52 @@ async def open_controlled_cluster(
         yield control
 
 
-async def _provider(kind: str, only_mariadb_can: Sequence[str]) -> Callable[..., AbstractAsyncContextManager[Control]]:
-    """What opens servers of this kind, or for `auto` of the first kind that works here. Raises `ClusterError`."""
-    from . import _embedded, _mariadb  # they import this module
+Provider: TypeAlias = "Callable[..., AbstractAsyncContextManager[Control]]"
 
-    if kind == "embedded":
-        _refuse(only_mariadb_can, "use cluster kind mariadb")
-        return partial(_embedded.open_embedded, "asked for: it needs nothing that is not installed with the harness")
-    try:
-        installation = await _mariadb.find_installation()
-    except ClusterError as error:
-        if kind != "auto":
-            raise
-        _refuse(only_mariadb_can, f"and no other kind works here: {error}")
-        return partial(_embedded.open_embedded, f"no other kind works here: {error}")
-    why = "the first kind that works here" if kind == "auto" else "asked for"
-    return partial(_mariadb.open_mariadb, installation, f"{why}: {installation}")
+
+async def _provider(kind: str, only_mariadb_can: Sequence[str], progress: Callable[[str], None]) -> Provider:
+    """What opens servers of this kind. Raises `ClusterError`."""
+    from . import _docker, _embedded, _mariadb  # they import this module
+
+    match kind:
+        case "auto":
+            return await _first_that_works(only_mariadb_can, progress)
+        case "docker":
+            return partial(_docker.open_docker, "asked for")
+        case "embedded":
+            _refuse(only_mariadb_can, "use cluster kind mariadb or docker")
+            return partial(_embedded.open_embedded, "asked for: it needs nothing that is not installed with the harness")
+    installation = await _mariadb.find_installation()
+    return partial(_mariadb.open_mariadb, installation, f"asked for: {installation}")
+
+
+async def _first_that_works(only_mariadb_can: Sequence[str], progress: Callable[[str], None]) -> Provider:
+    """Containers, if their image is there; processes; containers whose image has to be built first; embedded servers."""
+    from . import _docker, _docker_engine, _embedded, _mariadb
+
+    troubles, hint = [], ""
+    async with AsyncExitStack() as stack:
+        engine: _docker_engine.Engine | None = None
+        try:
+            engine = await stack.enter_async_context(_docker_engine.open_engine())
+            if await _docker_engine.has_image(engine):
+                return partial(_docker.open_docker, "the first kind that works here")
+            hint = " (and Docker runs, but has no image for it yet: ask for docker to build one)"
+        except ClusterError as error:
+            troubles.append(str(error))
+        try:
+            installation = await _mariadb.find_installation()
+            return partial(_mariadb.open_mariadb, installation, f"the first kind that works here: {installation}{hint}")
+        except ClusterError as error:
+            troubles.append(str(error))
+        if engine is not None:
+            try:
+                await _docker_engine.provide_image(engine, progress)
+                return partial(_docker.open_docker, f"the first kind that works here, for {troubles[-1]}")
+            except ClusterError as error:
+                troubles.append(str(error))
+    _refuse(only_mariadb_can, f"and no other kind works here: {'; '.join(troubles)}")
+    return partial(_embedded.open_embedded, f"no other kind works here: {'; '.join(troubles)}")
 
 
 def _refuse(only_mariadb_can: Sequence[str], instead: str) -> None:

@@ -82,14 +82,10 @@ class Control(ABC):
             raise ClusterError(f"{name} is {state}, and would have to be {' or '.join(states)}")
         return server
 
-    def _update(self, name: str, *, pid: int | None, read_secret: str, write_secret: str) -> None:
-        self.cluster = replace(
-            self.cluster,
-            servers=tuple(
-                replace(server, pid=pid, read_secret=read_secret, write_secret=write_secret) if server.name == name else server
-                for server in self.cluster.servers
-            ),
-        )
+    def _update(self, changed: Server) -> None:
+        """Tell `cluster` what a start has changed."""
+        servers = tuple(changed if server.name == changed.name else server for server in self.cluster.servers)
+        self.cluster = replace(self.cluster, servers=servers)
 
     @abstractmethod
     def state(self, name: str) -> State:

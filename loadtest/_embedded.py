@@ -21,7 +21,7 @@ import trio
 
 from trio_hs.testing import Table
 
-from ._cluster import Cluster, ClusterError, Server
+from ._cluster import Cluster, ClusterError, Server, server_names
 from ._control import (
     POLL_SECONDS,
     Control,
@@ -149,8 +149,8 @@ class EmbeddedControl(ProcessControl):
     """A `Control` over embedded servers, by the commands of their control ports."""
 
     def __init__(self, cluster: Cluster, servers: Mapping[str, _EmbeddedServer], plan: _Plan) -> None:
-        super().__init__(cluster, servers)
-        self._servers = servers
+        super().__init__(cluster)
+        self._servers = self._processes = servers
         self._plan = plan
         self._semisync = cluster.replication == "semisync"
         self._once_primary = {self.primary}
@@ -178,7 +178,7 @@ class EmbeddedControl(ProcessControl):
         try:
             await self._servers[name].start(*options, new_secrets=new_secrets, fresh=fresh)
         finally:
-            self._refresh(name)
+            self._update(self._servers[name].server)
 
     async def secure(self) -> None:
         """With semisync, make the primary's commits wait for a replica, if any runs: alone it would hang at its first."""
@@ -384,7 +384,7 @@ async def open_embedded(
 ) -> AsyncIterator[Control]:
     """The `embedded` kind of `open_controlled_cluster`, which says what it promises."""
     check_temporary_directory(None)
-    names = ["writer", *(["standby"] if standby else []), *(f"reader-{i + 1}" for i in range(readers))]
+    names = server_names(readers, standby)
     # As on MariaDB: what clients write straight to the tables does not replicate (MDEV-33967), through their twins it does.
     options = [f"--twin={twin}={database}" for database, twin in write_databases.items()] or ["--unlogged"]
     async with open_run(None) as run:

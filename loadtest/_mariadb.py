@@ -7,31 +7,32 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
-import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import pymysql
 import trio
 
-from ._cluster import Cluster, ClusterError, Server
-from ._control import handlersocket_answers
+from ._cluster import Cluster, ClusterError, server_names
+from ._mariadbd import (
+    REDO_SIZE,
+    START_SECONDS,
+    Mariadbd,
+    MariadbdControl,
+    Settings,
+    accounts_sql,
+    bring_up,
+    new_server,
+    reason_in,
+)
 from ._process import ProcessControl, ServerProcess, read_log
 from ._replication import create_table as create_table
-from ._replication import follow
 from ._replication import wait_replicated as wait_replicated
-from ._run import HOST, POLL_SECONDS, Run, check_temporary_directory, open_run, server_account, until_ended
-from ._sql import at_once, run_sql
+from ._run import HOST, Run, check_memory, check_temporary_directory, open_run, server_account, until_ended
 from ._sql import execute_sql as execute_sql
-from ._sql_control import SqlControl
-
-START_SECONDS = 30.0
-HANDLERSOCKET_SECONDS = 3.0
 
 # --- What is installed -----------------------------------------------------------------------------------------------
 
@@ -92,104 +93,13 @@ def _require_plugin(installation: Installation, name: str) -> None:
 
 
 @dataclass(frozen=True)
-class _Passwords:
-    admin_user: str
-    admin: str
-    replication_user: str
-    replication: str
-
-
-@dataclass
 class _Plan:
     """What the servers of a run have in common."""
 
     run: Run
     installation: Installation
     template: Path
-    plugins: list[str]
-    passwords: _Passwords
-    semisync: bool
-
-
-class _AddressInUseError(ClusterError):
-    """Somebody took one of the ports in spite of the reservation."""
-
-
-def _configuration(
-    run: Run, data: Path, server: Server, number: int, plugins: list[str], *, read_only: bool, semisync: bool
-) -> str:
-    durable = server.name in ("writer", "standby")
-    lines = [
-        "[mariadbd]",
-        *([] if run.account or os.geteuid() else ["user=root"]),
-        f"datadir={data}",
-        f"tmpdir={data}",
-        f"init-file={data}/init.sql",
-        # Relative to the data directory: a path of more than 107 bytes would be refused.
-        "socket=sql.sock",
-        "pid-file=server.pid",
-        f"bind-address={HOST}",
-        f"port={server.sql_port}",
-        "skip-name-resolve",
-        "default-time-zone=+00:00",
-        "character-set-server=utf8mb4",
-        "max-connections=500",
-        # The plugin calls itself Beta, and the server's default is stricter.
-        "plugin-maturity=beta",
-        *(f"plugin-load-add={plugin}" for plugin in plugins),
-        f"handlersocket_address={HOST}",
-        f"handlersocket_port={server.read_port}",
-        f"handlersocket_port_wr={server.write_port}",
-        f"handlersocket_plain_secret={server.read_secret}",
-        f"handlersocket_plain_secret_wr={server.write_secret}",
-        f"handlersocket_threads={min(16, max(2, os.cpu_count() or 2))}",
-        "handlersocket_threads_wr=1",
-        # Else it writes its secrets into the log.
-        "handlersocket_verbose=0",
-        f"server-id={number}",
-        "log-bin=binlog",
-        "binlog-format=ROW",
-        "log-slave-updates=1",
-        "gtid-strict-mode=1",
-        "slave-net-timeout=10",
-        f"read-only={int(read_only)}",
-        # What was acknowledged must survive a kill, and on the writers a power cut as well.
-        "innodb-flush-log-at-trx-commit=1",
-        f"sync-binlog={int(durable)}",
-        *(_SEMISYNC if semisync else []),
-        *(["rpl-semi-sync-slave-enabled=1"] if semisync and read_only else []),
-        # Small, for a quick start and small directories.
-        f"innodb-log-file-size={_REDO_SIZE}",
-        "innodb-buffer-pool-size=64M",
-        "key-buffer-size=1M",
-        "aria-pagecache-buffer-size=8M",
-        "performance-schema=OFF",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-_REDO_SIZE = "32M"
-
-_SEMISYNC = [
-    # A commit that has waited so long is acknowledged without a replica: never, in the life of a run.
-    f"rpl-semi-sync-master-timeout={24 * 3600 * 1000}",
-    # Else a commit is seen by others, and survives in the primary alone, before a replica has it.
-    "rpl-semi-sync-master-wait-point=AFTER_SYNC",
-]
-
-
-def _accounts_sql(passwords: _Passwords) -> str:
-    """Run at every start of a server, before it takes connections."""
-    admin, replication = f"'{passwords.admin_user}'@'{HOST}'", f"'{passwords.replication_user}'@'{HOST}'"
-    # One statement a line, as init-file wants it. Not logged: each server has its own, and replicated users would give
-    # the replicas GTIDs of the writer's past, or clash.
-    return (
-        "SET sql_log_bin=0;\n"
-        f"CREATE USER IF NOT EXISTS {admin} IDENTIFIED BY '{passwords.admin}';\n"
-        f"GRANT ALL PRIVILEGES ON *.* TO {admin} WITH GRANT OPTION;\n"
-        f"CREATE USER IF NOT EXISTS {replication} IDENTIFIED BY '{passwords.replication}';\n"
-        f"GRANT REPLICATION SLAVE ON *.* TO {replication};\n"
-    )
+    settings: Settings
 
 
 async def _make_template(run: Run, installation: Installation) -> Path:
@@ -205,7 +115,7 @@ async def _make_template(run: Run, installation: Installation) -> Path:
             "--force",
             "--skip-test-db",
             "--skip-name-resolve",
-            f"--innodb-log-file-size={_REDO_SIZE}",
+            f"--innodb-log-file-size={REDO_SIZE}",
         ],
         log,
     )
@@ -213,8 +123,8 @@ async def _make_template(run: Run, installation: Installation) -> Path:
         await until_ended(process)
         if process.returncode == 0:
             return template
-        raise ClusterError(f"{installation.install_db} failed: {_reason(log)}")
-    raise ClusterError(f"{installation.install_db} took more than {START_SECONDS:.0f} s: {_reason(log)}")
+        raise ClusterError(f"{installation.install_db} failed: {reason_in(read_log(log))}")
+    raise ClusterError(f"{installation.install_db} took more than {START_SECONDS:.0f} s: {reason_in(read_log(log))}")
 
 
 def _copy_template(run: Run, template: Path, data: Path) -> None:
@@ -227,114 +137,45 @@ def _copy_template(run: Run, template: Path, data: Path) -> None:
         run.give(Path(directory))
 
 
-class _Mariadbd(ServerProcess):
+class _Process(ServerProcess, Mariadbd):
     """One `mariadbd`: its data directory, its ports, and the process that serves them at the moment, if any."""
 
     def __init__(self, plan: _Plan, name: str, number: int) -> None:
-        admin = plan.passwords
-        server = Server(name, HOST, 0, 0, "", "", admin_user=admin.admin_user, admin_password=admin.admin)
-        super().__init__(server, plan.run.directory / name)
+        ServerProcess.__init__(self, new_server(name, HOST, plan.settings.passwords), plan.run.directory / name)
+        Mariadbd.__init__(self, plan.settings, str(self.directory), number)
         self._plan = plan
-        self.number = number
 
     async def create(self) -> None:
-        """An empty data directory, in place of the one that there may be."""
         await trio.to_thread.run_sync(partial(shutil.rmtree, self.directory, ignore_errors=True))
         await trio.to_thread.run_sync(_copy_template, self._plan.run, self._plan.template, self.directory)
-        self._plan.run.write_secret_file(self.directory / "init.sql", _accounts_sql(self._plan.passwords))
+        self._plan.run.write_secret_file(self.directory / "init.sql", accounts_sql(self._plan.settings))
 
-    async def start_somewhere(self, *, read_only: bool) -> None:
-        """Start on ports that are free, and keep them."""
-        attempts = 3
-        while True:
-            reserve = self._plan.run.reserve_port
-            self.server = replace(self.server, read_port=reserve(), write_port=reserve(), sql_port=reserve())
-            try:
-                return await self.start(read_only=read_only, new_secrets=True)
-            except _AddressInUseError:
-                attempts -= 1
-                if not attempts:
-                    raise
-
-    async def start(self, *, read_only: bool, new_secrets: bool = False) -> None:
-        """Start and wait until it answers on all its ports. When it does not, no process is left."""
-        if new_secrets:
-            self.server = replace(self.server, read_secret=secrets.token_hex(16), write_secret=secrets.token_hex(16))
+    async def run_with(self, configuration: str) -> None:
         plan = self._plan
-        text = _configuration(
-            plan.run, self.directory, self.server, self.number, plan.plugins, read_only=read_only, semisync=plan.semisync
-        )
-        plan.run.write_secret_file(self.directory / "server.cnf", text)
+        plan.run.write_secret_file(self.directory / "server.cnf", configuration)
         self.paused = False
         argv = [plan.installation.mariadbd, f"--defaults-file={self.directory}/server.cnf"]
         self.process = plan.run.spawn(argv, self.new_log())
         self.server = replace(self.server, pid=self.process.pid)
-        try:
-            await _wait_until_up(self.server, self.process, self.log)
-        except ClusterError:
-            await self.kill()  # it may live on, see _wait_until_up
-            raise
+        await trio.lowlevel.checkpoint()
 
+    def exit_code(self) -> int | None:
+        return None if self.process is None else self.process.poll()
 
-async def _wait_until_up(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
-    with trio.move_on_after(START_SECONDS):
-        while not await _sql_answers(server):
-            # "Aborting", because the process does not always end: with the SQL port taken it hangs in its shutdown.
-            if process.poll() is not None or "[ERROR] Aborting" in read_log(log):
-                reason = _reason(log)
-                kind = _AddressInUseError if "ddress already in use" in reason else ClusterError
-                raise kind(f"{server.name} did not start (exit code {process.poll()}): {reason}")
-            await trio.sleep(POLL_SECONDS)
-        # HandlerSocket listens before SQL does. When it cannot, it says nothing and the server runs on without it.
-        with trio.move_on_after(HANDLERSOCKET_SECONDS):
-            while not await handlersocket_answers(server):  # noqa: ASYNC110  (no event: the network is asked)
-                await trio.sleep(POLL_SECONDS)
-            return
-        raise _AddressInUseError(
-            f"{server.name} answers SQL, but not HandlerSocket on ports {server.read_port} and {server.write_port}: "
-            "another program may have taken them"
-        )
-    raise ClusterError(f"{server.name} did not answer within {START_SECONDS:.0f} s: {_reason(log)}")
-
-
-async def _sql_answers(server: Server) -> bool:
-    # Not execute_sql, which is patient: whoever else has the port may accept and say nothing.
-    ask = partial(run_sql, server, ("SELECT 1",), connect_timeout=1, read_timeout=1)
-    try:
-        await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
-    except (pymysql.MySQLError, OSError):
-        return False
-    return True
-
-
-def _reason(log: Path, lines: int = 3) -> str:
-    """What a log says of its program's end: the last errors, or else the last line."""
-    text = [line.strip() for line in read_log(log).splitlines() if line.strip()]
-    errors = [line[line.index("[ERROR]") :] for line in text if "[ERROR]" in line]
-    return " | ".join(errors[-lines:] or text[-1:]) or "it said nothing"
+    async def read_log(self) -> str:
+        await trio.lowlevel.checkpoint()
+        return read_log(self.log)
 
 
 # --- The cluster -----------------------------------------------------------------------------------------------------
 
 
-class MariadbControl(ProcessControl, SqlControl):
+class MariadbControl(MariadbdControl, ProcessControl):
     """A `Control` over the `mariadbd` processes of a run."""
 
-    def __init__(self, cluster: Cluster, processes: Mapping[str, _Mariadbd]) -> None:
+    def __init__(self, cluster: Cluster, processes: Mapping[str, _Process]) -> None:
         super().__init__(cluster, processes)
-        self._servers = processes
-        self._next_number = len(processes) + 1
-
-    async def _launch(self, name: str, *, read_only: bool, new_secrets: bool = False, fresh: bool = False) -> None:
-        process = self._servers[name]
-        if fresh:
-            # A replica skips what its own server id wrote: under the old one it would miss all its own former writes.
-            process.number, self._next_number = self._next_number, self._next_number + 1
-            await process.create()
-        try:
-            await process.start(read_only=read_only, new_secrets=new_secrets)
-        finally:
-            self._refresh(name)
+        self._processes = processes
 
 
 @asynccontextmanager
@@ -349,43 +190,26 @@ async def open_mariadb(
     progress: Callable[[str], None],
 ) -> AsyncIterator[MariadbControl]:
     """The `mariadb` kind of `open_controlled_cluster`, which says what it promises."""
-    plugins = ["handlersocket.so"]
-    if write_databases:
-        plugins.append("ha_federatedx.so")
-        _require_plugin(installation, plugins[-1])
     account = server_account()
+    settings = Settings(
+        write_through=bool(write_databases),
+        semisync=replication == "semisync",
+        address=HOST,
+        clients=HOST,
+        root=os.geteuid() == 0 and account is None,
+    )
+    for plugin in settings.plugins:
+        _require_plugin(installation, plugin)
+    names = server_names(readers, standby)
     check_temporary_directory(account)
-    names = ["writer", *(["standby"] if standby else []), *(f"reader-{i + 1}" for i in range(readers))]
-    passwords = _Passwords("harness", secrets.token_hex(16), "replication", secrets.token_hex(16))
+    check_memory(len(names))
 
     async with open_run(account) as run:
         progress("creating a data directory")
-        template = await _make_template(run, installation)
-        progress(f"starting {len(names)} MariaDB servers" if len(names) > 1 else "starting a MariaDB server")
-        plan = _Plan(run, installation, template, plugins, passwords, replication == "semisync")
-        processes = {name: _Mariadbd(plan, name, number) for number, name in enumerate(names, 1)}
-
-        async def start(process: _Mariadbd) -> None:
-            await process.create()
-            await process.start_somewhere(read_only=process.server.name != "writer")
-
-        await at_once(*(partial(start, process) for process in processes.values()))
-        cluster = Cluster(
-            kind="mariadb",
-            why=why,
-            version=installation.version,
-            servers=tuple(process.server for process in processes.values()),
-            admin_user=passwords.admin_user,
-            admin_password=passwords.admin,
-            write_databases=write_databases,
-            replication_user=passwords.replication_user,
-            replication_password=passwords.replication,
-            replication=replication,
-        )
+        plan = _Plan(run, installation, await _make_template(run, installation), settings)
+        processes = {name: _Process(plan, name, number) for number, name in enumerate(names, 1)}
+        cluster = Cluster("mariadb", why, installation.version, (), write_databases=write_databases, replication=replication)
+        cluster = await bring_up(cluster, processes, run.reserve_port, progress)
         control = MariadbControl(cluster, processes)
-        if cluster.replicas and replication != "none":
-            progress("starting replication")
-            await at_once(*(partial(follow, replica, cluster.writer, cluster) for replica in cluster.replicas))
-            await control.secure()
-        progress(f"{len(names)} servers are up")
+        await control.begin_replication(progress)
         yield control

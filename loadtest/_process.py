@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from ._cluster import Cluster, ClusterError, Server
+from ._cluster import ClusterError, Server
 from ._control import Control, State
 from ._run import until_ended
 
@@ -63,9 +63,7 @@ class ServerProcess:
 class ProcessControl(Control):
     """The part of a `Control` that signals can do."""
 
-    def __init__(self, cluster: Cluster, processes: Mapping[str, ServerProcess]) -> None:
-        super().__init__(cluster)
-        self._processes = processes
+    _processes: Mapping[str, ServerProcess]
 
     def state(self, name: str) -> State:
         return self._processes[self.server(name).name].state
@@ -87,11 +85,6 @@ class ProcessControl(Control):
         self.require(name, "paused")
         await trio.lowlevel.checkpoint()
         self._processes[name].send_signal(signal.SIGCONT)
-
-    def _refresh(self, name: str) -> None:
-        """Tell `cluster` what a start has changed."""
-        server = self._processes[name].server
-        self._update(name, pid=server.pid, read_secret=server.read_secret, write_secret=server.write_secret)
 
 
 def read_log(log: Path) -> str:

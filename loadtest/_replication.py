@@ -117,7 +117,7 @@ async def follow(replica: Server, source: Server, cluster: Cluster) -> None:
     await execute_sql(
         replica,
         "STOP SLAVE",
-        f"CHANGE MASTER TO master_host='{source.host}', master_port={source.sql_port}, "
+        f"CHANGE MASTER TO master_host='{source.peer_host or source.host}', master_port={source.sql_port}, "
         f"master_user='{cluster.replication_user}', master_password='{cluster.replication_password}', "
         # The default makes a replica wait a minute before it tries a restarted writer again.
         "master_use_gtid=slave_pos, master_connect_retry=1",
@@ -186,6 +186,11 @@ async def drain(replica: Server, within: float) -> None:
     status = await slave_status(replica) or {}
     await execute_sql(replica, "START SLAVE SQL_THREAD", "STOP SLAVE IO_THREAD")
     await wait_applied(replica, status.get("Gtid_IO_Pos", ""), within + status.get("SQL_Delay", 0))
+
+
+async def start_fetching(replica: Server) -> None:
+    """Undo what `drain` has stopped."""
+    await execute_sql(replica, "START SLAVE")
 
 
 async def copy_twins(cluster: Cluster, source: Server, server: Server) -> None:

@@ -1,4 +1,4 @@
-"""What a run of local processes owns: one directory, processes, ports, and the guardian that outlives us."""
+"""What a run owns: one directory, processes, ports, perhaps containers, and the guardian that outlives us."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 import pwd
 import random
+import re
 import secrets
 import shutil
 import socket
@@ -26,6 +27,8 @@ logger = logging.getLogger("loadtest.run")
 
 HOST = "127.0.0.1"
 LEAST_FREE_BYTES = 1 << 30
+SERVER_BYTES = 160 << 20
+"""Memory of one MariaDB server of a run: 72 MiB when it is idle, and its buffer pool grows by some 50."""
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.02
 
@@ -53,12 +56,14 @@ def server_account() -> Account | None:
 class Run:
     """One directory, the processes that work in it, the ports they listen on, and the guardian that outlives us.
 
+    The guardian also removes the containers and networks that the engine with the socket `engine` holds for this run.
+
     Every method that starts something is synchronous and protected from Ctrl-C, so that nothing is ever started and
     not recorded.
     """
 
     @trio.lowlevel.enable_ki_protection
-    def __init__(self, account: Account | None) -> None:
+    def __init__(self, account: Account | None, engine: str | None = None) -> None:
         self.account = account
         self.directory = Path(tempfile.gettempdir(), f"trio-hs-{secrets.token_hex(6)}").absolute()
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -66,7 +71,7 @@ class Run:
         # Before the directory exists: there is no moment at which our death would leave one behind. In a session of its
         # own, so that neither Ctrl-C nor a kill of our process group reaches it.
         self._guardian = subprocess.Popen(
-            [sys.executable, "-I", "-S", _keeper.__file__, "guard", str(self.directory)],
+            [sys.executable, "-I", "-S", _keeper.__file__, "guard", str(self.directory), *([engine] if engine else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -183,8 +188,8 @@ def _fixed_ports() -> list[int]:
 
 
 @asynccontextmanager
-async def open_run(account: Account | None) -> AsyncIterator[Run]:
-    run = Run(account)
+async def open_run(account: Account | None, engine: str | None = None) -> AsyncIterator[Run]:
+    run = Run(account, engine)
     try:
         yield run
     finally:
@@ -208,6 +213,26 @@ def check_temporary_directory(account: Account | None) -> None:
                 f"the servers' user, {account.name}, may not enter {parent}: "
                 "set TMPDIR to a directory that every user may enter, such as /tmp"
             )
+
+
+def check_memory(servers: int) -> None:
+    """Raises `ClusterError` when so many MariaDB servers would not fit into the memory that is free."""
+    needed = servers * SERVER_BYTES
+    free = available_memory()
+    if free is not None and free < needed:
+        raise ClusterError(
+            f"only {free >> 20} MiB of memory free, {servers} servers need {needed >> 20}: end other programs, or ask for "
+            "fewer readers"
+        )
+
+
+def available_memory() -> int | None:
+    """Bytes that can be had without swapping; None where the kernel does not tell."""
+    try:
+        found = re.search(r"^MemAvailable:\s*(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found[1]) << 10 if found else None
 
 
 def _may_enter(directory: Path, account: Account) -> bool:

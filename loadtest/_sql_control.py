@@ -24,6 +24,7 @@ from ._replication import (
     logged,
     replication_trouble,
     slave_status,
+    start_fetching,
     start_slave,
     wait_applied,
     wait_for_acknowledgements,
@@ -123,13 +124,17 @@ class SqlControl(Control):
 
     async def _gather(self, target: Server, others: list[Server]) -> None:
         """Bring to `target` all that it, or any of the others, has fetched: any of them may have acknowledged it."""
-        try:
-            await drain(target, APPLY_SECONDS)
-        except ClusterError:
-            await execute_sql(target, "START SLAVE")
-            raise
         troubles: list[str] = []
-        await at_once(*(noting(troubles, partial(drain, other, APPLY_SECONDS)) for other in others))
+        # At once: where the old primary's whole host is gone, as a container's is, a replica stops fetching only when its
+        # attempt to connect has failed, which was seen to take 3 s.
+        try:
+            await at_once(
+                partial(drain, target, APPLY_SECONDS),
+                *(noting(troubles, partial(drain, other, APPLY_SECONDS)) for other in others),
+            )
+        except ClusterError:
+            await at_once(*(noting(troubles, partial(start_fetching, server)) for server in (target, *others)))
+            raise
         if troubles:
             logger.warning("promoting %s without what others may have fetched: %s", target.name, "; ".join(troubles))
         positions = {server.name: await applied(server) for server in (target, *others)}
@@ -216,7 +221,7 @@ class SqlControl(Control):
         running = status["Slave_IO_Running"] == status["Slave_SQL_Running"] == "Yes"
         lag = status["Seconds_Behind_Master"]
         return ReplicationStatus(
-            source=next((s.name for s in self.cluster.servers if (s.host, s.sql_port) == address), None),
+            source=next((s.name for s in self.cluster.servers if (s.peer_host or s.host, s.sql_port) == address), None),
             running=running,
             lag=None if lag is None else float(lag),
             delay=status["SQL_Delay"],

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from loadtest._cluster import Cluster, ClusterError, open_cluster
+from loadtest._docker_engine import open_engine, provide_image
 from loadtest._mariadb import Installation, find_installation
 
 # How long an example takes says more about what else the machine does than about the example.
@@ -35,10 +36,27 @@ def mariadb_installation() -> Installation:
         pytest.skip(str(error))
 
 
+@pytest.fixture(scope="session")
+def docker_image() -> str:
+    """The image of the servers. Without an engine the test is skipped, but where CI=true, which must have one, it fails."""
+
+    async def provide() -> str:
+        async with open_engine() as engine:
+            return await provide_image(engine, print)
+
+    try:
+        return trio.run(provide)
+    except ClusterError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must have a container engine and the image: {error}", pytrace=False)
+        pytest.skip(str(error))
+
+
 @pytest.fixture(autouse=True)
-def _need_mariadb(request: pytest.FixtureRequest) -> None:
-    if request.node.get_closest_marker("mariadb"):
-        request.getfixturevalue("mariadb_installation")
+def _need_servers(request: pytest.FixtureRequest) -> None:
+    for marker, fixture in {"mariadb": "mariadb_installation", "docker": "docker_image"}.items():
+        if request.node.get_closest_marker(marker):
+            request.getfixturevalue(fixture)
 
 
 @pytest.fixture(scope="session")

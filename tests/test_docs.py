@@ -18,7 +18,7 @@ import pytest
 import trio
 
 import trio_hs
-from loadtest import _mariadb
+from loadtest import _mariadbd
 from loadtest._cluster import Cluster, Server, open_cluster
 from loadtest._sql import execute_sql
 from trio_hs import connection, exceptions, manager, sockets
@@ -210,14 +210,14 @@ def as_on(server: Server) -> dict[str, str]:
 async def test_the_tutorial_runs_on_a_server_with_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     tutorial = DOCS / "tutorial.md"
     (settings,) = blocks_of(tutorial, "ini")
-    original = _mariadb._configuration
+    original = _mariadbd.configuration
 
-    def configuration(run: Any, data: Path, server: Server, *details: Any, **options: Any) -> str:
-        ours = original(run, data, server, *details, **options).splitlines()
+    def configuration(data: str, server: Server, *details: Any, **options: Any) -> str:
+        ours = original(data, server, *details, **options).splitlines()
         kept = [line for line in ours if not line.startswith(("plugin-", "handlersocket_"))]
         return "\n".join([*kept, replaced(settings.text, as_on(server))])
 
-    monkeypatch.setattr(_mariadb, "_configuration", configuration)
+    monkeypatch.setattr(_mariadbd, "configuration", configuration)
     async with open_cluster("mariadb", readers=0) as cluster:
         server = cluster.writer
 

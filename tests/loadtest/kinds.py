@@ -4,4 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-EVERY_KIND = pytest.mark.parametrize("kind", ["embedded", pytest.param("mariadb", marks=pytest.mark.mariadb)])
+EVERY_KIND = pytest.mark.parametrize(
+    "kind",
+    [
+        "embedded",
+        pytest.param("mariadb", marks=pytest.mark.mariadb),
+        pytest.param("docker", marks=pytest.mark.docker),
+    ],
+)

@@ -54,11 +54,11 @@ def test_a_wrong_path_suggests_the_right_one() -> None:
 
 
 def test_servers_that_cannot_be_had_are_one_line_without_a_traceback() -> None:
-    with Locust("--headless", "--cluster", "external") as locust:
+    with Locust("--headless", "--cluster", "docker", env={"DOCKER_HOST": "unix:///nonexistent"}) as locust:
         assert locust.finish() == 2, locust.describe()
         assert "Traceback" not in locust.stderr
         (line,) = [line for line in locust.stderr.splitlines() if not line.startswith("[")]
-        assert "not available yet: use 'mariadb'" in line
+        assert "no container engine answers at /nonexistent" in line
 
 
 @pytest.mark.parametrize("program", [["-m", "locust"], [str(Path(sys.executable).parent / "locust")]])

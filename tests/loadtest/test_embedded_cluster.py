@@ -20,12 +20,16 @@ __all__ = ["open_directory", "temporary"]
 TABLE = Table("drill", "t", {"id": "INT NOT NULL", "v": "VARCHAR(20) NOT NULL"}, primary_key=["id"])
 
 
-async def test_auto_takes_them_where_mariadb_is_missing_and_says_why(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_auto_takes_them_where_containers_and_mariadb_are_missing_and_says_why(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_mariadb, "_USUAL_DIRECTORIES", ())
     monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent")
     async with open_cluster("auto", readers=0) as cluster:
         assert cluster.kind == "embedded"
-        assert cluster.why.startswith("no other kind works here: mariadbd not found in PATH")
+        assert cluster.why.startswith("no other kind works here: no container engine answers at /nonexistent")
+        assert "; mariadbd not found in PATH" in cluster.why
         assert "\n" not in cluster.why
     assert left_behind(temporary) == []
 

@@ -44,10 +44,10 @@ async def ids_on(control: Control, name: str) -> set[int]:
 
 async def cut_off(control: Control, name: str) -> None:
     """Stop a replica's fetching. Not MariaDB's applying: with both stopped it would throw away what it had fetched."""
-    if control.cluster.kind == "mariadb":
-        await execute_sql(control.server(name), "STOP SLAVE IO_THREAD")
-    else:
+    if control.cluster.kind == "embedded":
         await control.stop_replication(name)
+    else:
+        await execute_sql(control.server(name), "STOP SLAVE IO_THREAD")
 
 
 async def drill(control: Control, delay: float, *, cut: bool = False) -> Drill:

@@ -19,7 +19,7 @@ import msgpack
 import pytest
 import trio
 
-from loadtest import _mariadb, _run
+from loadtest import _mariadb, _mariadbd, _run
 from loadtest._cluster import Cluster, ClusterError, Server, open_cluster
 from loadtest._keeper import RUN_VARIABLE
 from loadtest._mariadb import create_table, execute_sql, wait_replicated
@@ -122,7 +122,6 @@ def test_a_cluster_travels_as_plain_data_and_its_repr_keeps_secrets() -> None:
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"kind": "docker"}, "'docker' are not available yet: use 'mariadb'"),
         ({"kind": "external"}, "not available yet"),
         ({"kind": "oracle"}, "no such kind of cluster: 'oracle'"),
         ({"topology": "ring"}, "no such topology: 'ring'"),
@@ -142,7 +141,7 @@ async def test_what_cannot_be_had_is_refused(arguments: dict[str, object], messa
 async def test_plain_sql_writes_replicate_and_handlersocket_writes_do_not(temporary: Path) -> None:
     progress: list[str] = []
     started = time.monotonic()
-    async with open_cluster(progress=progress.append) as cluster:
+    async with open_cluster("mariadb", progress=progress.append) as cluster:
         assert time.monotonic() - started < 15
         assert progress[-1] == "3 servers are up"
         assert [server.name for server in cluster.servers] == ["writer", "reader-1", "reader-2"]
@@ -199,7 +198,7 @@ async def test_write_through_writes_replicate_and_the_standby_can_be_promoted(te
 @pytest.mark.mariadb
 @pytest.mark.parametrize("nth", [1, 2, 3], ids=["read port", "write port", "SQL port"])
 async def test_a_port_lost_to_another_program_is_replaced(temporary: Path, monkeypatch: pytest.MonkeyPatch, nth: int) -> None:
-    monkeypatch.setattr(_mariadb, "HANDLERSOCKET_SECONDS", 1)
+    monkeypatch.setattr(_mariadbd, "HANDLERSOCKET_SECONDS", 1)
     reserve, calls = _run.Run.reserve_port, 0
     with socket.create_server(("127.0.0.1", 0)) as other:  # accepts, in the kernel, and never answers
 
@@ -398,7 +397,7 @@ async def test_a_server_that_dies_at_its_start_is_quoted(temporary: Path, stub: 
 async def test_a_server_that_never_answers_is_given_up(
     temporary: Path, stub: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_mariadb, "START_SECONDS", 2)
+    monkeypatch.setattr(_mariadbd, "START_SECONDS", 2)
     stub("trap '' TERM INT; echo thinking; sleep 60 & wait")
     with pytest.raises(ClusterError, match=r"did not answer within 2 s: thinking"):
         async with open_cluster("mariadb", readers=0):
@@ -434,6 +433,15 @@ async def test_too_little_disk_space_is_said(temporary: Path, monkeypatch: pytes
         async with open_cluster("mariadb"):
             pass
     assert left_behind(temporary) == []
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=getattr(pytest.mark, kind)) for kind in ("mariadb", "docker")])
+async def test_too_little_memory_is_said(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (_run.available_memory() or 0) > 1 << 20
+    monkeypatch.setattr(_run, "available_memory", lambda: 700 << 20)
+    with pytest.raises(ClusterError, match="only 700 MiB of memory free, 5 servers need 800: "):
+        async with open_cluster(kind, readers=4):
+            pass
 
 
 @pytest.mark.mariadb

@@ -19,7 +19,7 @@ import pytest
 import trio
 
 import trio_hs
-from loadtest import _mariadb
+from loadtest import _mariadbd
 from loadtest._cluster import Cluster, Server, open_controlled_cluster
 from loadtest._control import Control
 from loadtest._replication import create_table, wait_replicated
@@ -81,12 +81,12 @@ def slowest(latencies: list[tuple[float, float]]) -> float:
 
 def configure(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
     """Adds lines to the configuration of every server that this test starts."""
-    original = _mariadb._configuration
+    original = _mariadbd.configuration
 
     def with_lines(*args: Any, **kwargs: Any) -> str:
         return original(*args, **kwargs) + "".join(f"{line}\n" for line in lines)
 
-    monkeypatch.setattr(_mariadb, "_configuration", with_lines)
+    monkeypatch.setattr(_mariadbd, "configuration", with_lines)
 
 
 @asynccontextmanager

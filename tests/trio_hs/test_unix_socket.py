@@ -11,7 +11,7 @@ import pytest
 import trio
 
 import trio_hs
-from loadtest import _mariadb
+from loadtest import _mariadbd
 from loadtest._cluster import Cluster, open_cluster
 from loadtest._mariadb import execute_sql
 
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.mariadb
 async def unix_server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Cluster, str, str]]:
     """A server of its own, its directory's ``r`` and ``w`` being the listeners: an address of ``/`` makes ports into paths."""
     paths: list[Path] = []
-    configuration = _mariadb._configuration
+    configuration = _mariadbd.configuration
 
-    def with_unix_sockets(run: Any, data: Path, server: Any, *rest: Any, **options: Any) -> str:
-        paths[:] = [data / "r", data / "w"]
-        lines = configuration(run, data, server, *rest, **options)
+    def with_unix_sockets(data: str, server: Any, *rest: Any, **options: Any) -> str:
+        paths[:] = [Path(data, "r"), Path(data, "w")]
+        lines = configuration(data, server, *rest, **options)
         for line, replacement in {
             f"handlersocket_address={server.host}": "handlersocket_address=/",
             f"handlersocket_port={server.read_port}": f"handlersocket_port={paths[0]}",
@@ -39,8 +39,8 @@ async def unix_server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Cl
     async def listens(server: Any) -> bool:
         return all(path.exists() for path in paths)
 
-    monkeypatch.setattr(_mariadb, "_configuration", with_unix_sockets)
-    monkeypatch.setattr(_mariadb, "handlersocket_answers", listens)
+    monkeypatch.setattr(_mariadbd, "configuration", with_unix_sockets)
+    monkeypatch.setattr(_mariadbd, "handlersocket_answers", listens)
     async with open_cluster("mariadb", readers=0) as cluster:
         yield cluster, str(paths[0]), str(paths[1])
 
