@@ -3,9 +3,9 @@
 Down: `open` (scenario), `begin` (a run's number), `worker` (the number of one that takes part), `batch` (an engine's
 statistics), `suspended` (number: all clients have let go of the servers), `finish` (the workers that were lost). Up: `progress`
 (a line for the user), `ready` (the cluster as clients see it, its table filled), `begun` (the directory that keeps the run),
-`suspend` (number) and `resume` (for all clients), `event` (a line about a fault), `result` (the verdict), `failed` (one line
-for the user; the process then ends). It takes everything down when the socket ends (Locust has quit, or was killed) and on
-SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
+`suspend` (number) and `resume` (for all clients), `event` (a line about a fault), `fault` (its `Event`), `result` (the verdict)
+and `failed` (one line for the user; the process then ends). It takes everything down when the socket ends (Locust has quit, or
+was killed) and on SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict
 
 import trio
 
@@ -25,6 +26,7 @@ from loadtest._cluster import ClusterError, open_controlled_cluster
 from loadtest._control import Control
 from loadtest._drill import Drill, Proxies, client_view
 from loadtest._faults import Network
+from loadtest._nemesis import Event
 from loadtest._proxy import Proxy, open_proxy
 from loadtest._scenario import Scenario
 from loadtest._table import fill_table
@@ -55,8 +57,8 @@ async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
         send, messages = trio.open_memory_channel[Message](math.inf)
         nursery.start_soon(_end_with_locust, channel, send, nursery)
         async with trio.open_nursery() as progress:
-            lines, receive = trio.open_memory_channel[str](100)
-            progress.start_soon(_send_progress, channel, receive)
+            lines, receive = trio.open_memory_channel[Message](100)
+            progress.start_soon(_send_all, channel, receive)
             async with (
                 lines,
                 open_controlled_cluster(
@@ -67,29 +69,37 @@ async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
                     replication=scenario.cluster.replication,
                     database=scenario.table.database,
                     only_mariadb_can=[fault.name for fault in scenario.faults if fault.needs_mariadb],
-                    progress=_into(lines),
+                    progress=_into(lines, "progress"),
                 ) as control,
             ):
-                _into(lines)(f"filling {scenario.table.database}.{scenario.table.name} with {scenario.table.rows:,} rows")
+                _into(lines, "progress")(
+                    f"filling {scenario.table.database}.{scenario.table.name} with {scenario.table.rows:,} rows"
+                )
                 await fill_table(control, scenario)
                 async with _open_proxies(control, scenario) as proxies:
                     await channel.send({"type": "ready", "cluster": client_view(control.cluster, proxies).to_dict()})
                     await _Runs(channel, control, proxies, scenario).serve(messages)
 
 
-def _into(lines: trio.MemorySendChannel[str]) -> Callable[[str], None]:
-    def progress(line: str) -> None:
-        try:
-            lines.send_nowait(line)
-        except trio.WouldBlock:
-            pass  # nobody reads a hundred lines that came at once
+def _into(messages: trio.MemorySendChannel[Message], kind: str) -> Callable[[str], None]:
+    """What takes lines for the user."""
 
-    return progress
+    def tell(line: str) -> None:
+        _put(messages, {"type": kind, "line": line})
+
+    return tell
 
 
-async def _send_progress(channel: TrioChannel, lines: trio.MemoryReceiveChannel[str]) -> None:
-    async for line in lines:
-        await channel.send({"type": "progress", "line": line})
+def _put(messages: trio.MemorySendChannel[Message], message: Message) -> None:
+    try:
+        messages.send_nowait(message)
+    except trio.WouldBlock:
+        pass  # nobody reads so many that came at once
+
+
+async def _send_all(channel: TrioChannel, messages: trio.MemoryReceiveChannel[Message]) -> None:
+    async for message in messages:
+        await channel.send(message)
 
 
 async def _end_with_locust(channel: TrioChannel, send: trio.MemorySendChannel[Message], nursery: trio.Nursery) -> None:
@@ -112,12 +122,12 @@ class _Runs:
     async def serve(self, messages: trio.MemoryReceiveChannel[Message]) -> None:
         """Until cancelled; a run that is on then is healed."""
         async with trio.open_nursery() as nursery:
-            lines, receive = trio.open_memory_channel[str](1000)
-            nursery.start_soon(self._send_events, receive)
+            news, receive = trio.open_memory_channel[Message](1000)
+            nursery.start_soon(_send_all, self._channel, receive)
             async for message in messages:
                 match message["type"]:
                     case "begin":
-                        await self._begin(message["run"], _into(lines), nursery)
+                        await self._begin(message["run"], news, nursery)
                     case "worker" if self._drill is not None:
                         self._drill.take_part(message["worker"])
                     case "batch" if self._drill is not None:
@@ -128,17 +138,18 @@ class _Runs:
                         drill, self._drill = self._drill, None
                         await self._channel.send({"type": "result", "result": await drill.finish(message["lost"])})
 
-    async def _begin(self, run: int, tell: Callable[[str], None], nursery: trio.Nursery) -> None:
+    async def _begin(self, run: int, news: trio.MemorySendChannel[Message], nursery: trio.Nursery) -> None:
+        def happened(event: Event) -> None:
+            _put(news, {"type": "fault", "event": asdict(event)})
+
         if self._drill is not None:  # Locust has not ended it: its faults must not strike the next run
             await self._drill.abandon()
-        self._drill = drill = Drill(self._control, self._proxies, self._scenario, run, self._clients.suspended, tell)
+        self._drill = drill = Drill(
+            self._control, self._proxies, self._scenario, run, self._clients.suspended, _into(news, "event"), happened
+        )
         await drill.prepare(run)
         nursery.start_soon(drill.put_faults)
         await self._channel.send({"type": "begun", "directory": str(drill.directory.path)})
-
-    async def _send_events(self, lines: trio.MemoryReceiveChannel[str]) -> None:
-        async for line in lines:
-            await self._channel.send({"type": "event", "line": line})
 
 
 @asynccontextmanager

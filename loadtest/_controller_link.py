@@ -31,13 +31,19 @@ class ControllerLink:
 
     `on_death` gets one line when it ends though nobody asked it to, after it was ready. `on_suspend` gets the number of a
     suspension, when all clients are to let go of the servers, and None when they are to go on; `suspended` is the answer.
+    `on_fault` gets each fault's event as it changes.
     """
 
     def __init__(
-        self, scenario: dict[str, Any], on_death: Callable[[str], None], on_suspend: Callable[[int | None], None]
+        self,
+        scenario: dict[str, Any],
+        on_death: Callable[[str], None],
+        on_suspend: Callable[[int | None], None],
+        on_fault: Callable[[dict[str, Any]], None],
     ) -> None:
         self._on_death = on_death
         self._on_suspend = on_suspend
+        self._on_fault = on_fault
         self._closing = False
         self._ready: AsyncResult = AsyncResult()
         self._begun: AsyncResult = AsyncResult()
@@ -113,6 +119,8 @@ class ControllerLink:
                 self._begun.set(message["directory"])
             case "event":
                 logger.info(message["line"])
+            case "fault":
+                self._on_fault(message["event"])
             case "suspend":
                 self._on_suspend(message["number"])
             case "resume":

@@ -64,6 +64,7 @@ class Drill:
       run: its number on these servers, from 1.
       suspended: makes all clients let go of the servers, for the time of a block.
       tell: gets a line for the user now and then.
+      happened: gets the event of each fault, again whenever it has changed.
     """
 
     def __init__(
@@ -74,12 +75,14 @@ class Drill:
         run: int,
         suspended: Suspended,
         tell: Callable[[str], None],
+        happened: Callable[[Event], None],
     ) -> None:
         self.directory = RunDirectory.create(scenario)
         self.directory.write_environment(environment(control.cluster))
         self._control = control
         self._scenario = scenario
         self._tell = tell
+        self._happened = happened
         self._workers: set[int] = set()
         self._history = HistoryWriter(self.directory.history(CONTROLLER), worker=CONTROLLER, run=run)
         table = scenario.table
@@ -150,6 +153,7 @@ class Drill:
         return failed + self._nemesis.never_struck()
 
     def _on_event(self, event: Event) -> None:
+        self._happened(event)
         name = f"{event.fault} {event.server}"
         details = {"number": event.number, "note": event.note, "error": event.error}
         if event.error:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from loadtest._child import StartError
 from loadtest._controller_link import ControllerLink
 from loadtest._engine_link import STOP_TIMEOUT, EngineLink
 from loadtest._judge import AUDIT_FAILED, INCONCLUSIVE
+from loadtest._live import Live
 from loadtest._options import chosen_scenario
 from loadtest._record import Record
 from loadtest._run_directory import RunDirectory
@@ -99,7 +99,10 @@ class _Reporting:
         self._quitting = BoundedSemaphore()
         self._finishing = BoundedSemaphore()
         self._closed = False
-        self._controller = ControllerLink(self._scenario.model_dump(mode="json"), self._fail, self._suspend)
+        self._cluster: dict[str, Any] = {}
+        """As clients see it."""
+        self._live = Live([], self._scenario.faults)
+        self._controller = ControllerLink(self._scenario.model_dump(mode="json"), self._fail, self._suspend, self._on_fault)
         events: Any = environment.events  # Locust's events are not typed
         events.test_start.add_listener(self._on_test_start)
         events.test_stopping.add_listener(self._on_test_stopping)
@@ -114,6 +117,7 @@ class _Reporting:
         try:
             cluster = self._controller.wait_ready()
             logger.info("servers ready: %s (%s)", cluster["kind"], cluster["why"])
+            self._cluster = cluster
             self._use(cluster)
         except StartError as error:
             self._close()
@@ -129,8 +133,10 @@ class _Reporting:
     def _close(self) -> None:
         self._controller.close()
 
-    def _count(self, batch: Batch) -> None:
+    def _count(self, worker: int, batch: Batch) -> None:
+        self._controller.count(worker, batch.to_wire())
         self._unseen = True
+        self._live.count(worker, batch)
         self._record.merge(batch)
         if not self._shows_progress:
             return
@@ -152,6 +158,9 @@ class _Reporting:
         else:
             self._runner.stop()
 
+    def _on_fault(self, event: dict[str, Any]) -> None:
+        self._live.happened(event)
+
     def _drain(self) -> None:
         raise NotImplementedError
 
@@ -165,6 +174,7 @@ class _Reporting:
         self._result = None
         try:
             self._directory = self._controller.begin(self._runs)
+            self._live = Live([server["name"] for server in self._cluster["servers"]], self._scenario.faults)
         except StartError as error:
             self._directory = None
             self._fail(str(error))
@@ -195,14 +205,13 @@ class _Reporting:
         return []
 
     def _show_progress(self) -> None:
-        begin = time.monotonic()
         while True:
             gevent.sleep(PROGRESS_SECONDS)
             recent, self._recent = self._recent, None
             if self._runner.state not in (STATE_RUNNING, STATE_SPAWNING):
                 return
             if recent is not None:
-                logger.info(progress_line(recent, self._runner.user_count, time.monotonic() - begin))
+                logger.info(progress_line(recent, self._runner.user_count, self._live.seconds, self._live.phase))
 
     def _on_spawning_complete(self, **_: Any) -> None:
         if self._environment.reset_stats:
@@ -260,8 +269,7 @@ class LocalSession(_Reporting):
 
     def _on_batch(self, batch: Batch) -> None:
         merge(batch, self._environment.stats)
-        self._controller.count(0, batch.to_wire())
-        self._count(batch)
+        self._count(0, batch)
 
     def _on_test_start(self, **kwargs: Any) -> None:
         super()._on_test_start(**kwargs)
@@ -330,8 +338,7 @@ class MasterSession(_Reporting):
 
     def _on_worker_report(self, client_id: str, data: dict[str, Any], **_: Any) -> None:
         for batch in data.get(REPORT) or ():
-            self._controller.count(self._master.get_worker_index(client_id), batch)
-            self._count(Batch.from_wire(batch))
+            self._count(self._master.get_worker_index(client_id), Batch.from_wire(batch))
 
     def _drain(self) -> None:
         self._draining = {worker.id for worker in self._master.clients.running + self._master.clients.spawning}

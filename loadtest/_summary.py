@@ -102,8 +102,8 @@ def _print_errors(record: Record, names: list[str], console: Console) -> None:
         console.print(Text(f"  and {len(errors) - MAX_ERRORS} more kinds of error", style="red"))
 
 
-def progress_line(batch: Batch, users: int, seconds: float) -> str:
-    """One line about the last few seconds of a run that has lasted `seconds`."""
+def progress_line(batch: Batch, users: int, seconds: float, phase: str = "") -> str:
+    """One line about the last few seconds of a run that has lasted `seconds`, and what it is in the middle of."""
     latencies = Latencies()
     failures = 0
     for operation in batch.operations.values():
@@ -111,4 +111,5 @@ def progress_line(batch: Batch, users: int, seconds: float) -> str:
         failures += operation.failed.total()
     rate = (latencies.count + failures) / max(batch.end - batch.start, 1e-9)
     p50, p99 = latencies.percentile(50) / 1000, latencies.percentile(99) / 1000
-    return f"{seconds:4.0f} s  {users} users  {rate:,.0f} ops/s  p50 {p50:.3f} ms  p99 {p99:.3f} ms  {failures:,} failures"
+    figures = f"{users} users  {rate:,.0f} ops/s  p50 {p50:.3f} ms  p99 {p99:.3f} ms  {failures:,} failures"
+    return f"{seconds:4.0f} s  {figures}{f'  {phase}' if phase else ''}"

@@ -171,4 +171,5 @@ def test_markup_in_an_error_is_text() -> None:
 def test_the_line_of_progress() -> None:
     one = batch([183] * 99 + [20_000], [5])
     assert progress_line(one, 64, 15.2) == "  15 s  64 users  404 ops/s  p50 0.183 ms  p99 0.183 ms  1 failures"
+    assert progress_line(one, 64, 15.2, "during kill reader-1").endswith("  1 failures  during kill reader-1")
     assert "0 ops/s" in progress_line(Batch(1.0, 1.0), 0, 0)

@@ -1,0 +1,148 @@
+"""What is told of a run while it goes on: from batches and faults made by hand, by a clock that the test moves."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from loadtest._batch import Batch, OperationBatch, Standing
+from loadtest._live import KEPT_SECONDS, Live
+from loadtest._meter import NO_ANSWER
+from loadtest._scenario import parse_scenario
+
+FAULTS = parse_scenario(
+    """\
+name: x
+mix: {get: 1}
+faults:
+  - {fault: kill, target: reader-1, at: 2s, for: 2s}
+  - {fault: pause, target: reader-2, at: 8s, for: 2s}
+""",
+    "x.yaml",
+).faults
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(time, "time", lambda: 1_000_000 + made.now)
+    return made
+
+
+@pytest.fixture
+def live(clock: Clock) -> Live:
+    return Live(["writer", "reader-1", "reader-2"], FAULTS, clock)
+
+
+def batch(clock: Clock, ok: int = 10, **more: Any) -> Batch:
+    """A quarter of a second up to now."""
+    end = 1_000_000 + clock.now
+    return Batch(end - 0.25, end, {"get": OperationBatch(Counter({500: ok}))}, **more)
+
+
+def event(number: int, name: str, start: float, *, end: float | None = None, error: str = "", note: str = "") -> dict[str, Any]:
+    fault, server = name.split()
+    struck = start + 0.1
+    return {
+        "number": number, "fault": fault, "server": server, "start": start, "struck": struck, "end": end, "error": error,
+        "note": note,
+    }  # fmt: skip
+
+
+def test_figures_are_of_the_last_whole_seconds(live: Live, clock: Clock) -> None:
+    for _ in range(8 * 4):
+        clock.now += 0.25
+        live.count(0, batch(clock))
+        live.count(1, batch(clock, ok=5))
+    told = live.to_dict()
+    assert told["seconds"] == 8
+    assert told["all"] == {"rate": 60, "failed": 0, "p50": 500, "p99": 500, "p99.9": 500, "max": 500}
+    assert told["operations"] == {"get": told["all"]}
+    assert [point["rate"] for point in told["points"]] == [60] * 7
+    assert [point["at"] for point in told["points"]] == pytest.approx(range(7), abs=0.01)
+
+
+def test_a_worker_that_reports_late_still_counts_in_its_second(live: Live, clock: Clock) -> None:
+    late = []
+    for _ in range(3 * 4):
+        clock.now += 0.25
+        live.count(0, batch(clock))
+        late.append(batch(clock))
+    assert [point["rate"] for point in live.to_dict()["points"]] == [40, 40]
+    for one in late:
+        live.count(1, one)
+    assert [point["rate"] for point in live.to_dict()["points"]] == [80, 80]
+
+
+def test_only_the_last_minutes_are_kept(live: Live, clock: Clock) -> None:
+    for _ in range(2 * KEPT_SECONDS):
+        clock.now += 1
+        live.count(0, batch(clock))
+    assert len(live.to_dict()["points"]) == KEPT_SECONDS - 1
+
+
+def test_servers_are_told_with_their_state_over_all_workers(live: Live, clock: Clock) -> None:
+    answers = {"writer": OperationBatch(Counter({100: 8}))}
+    live.count(0, batch(clock, servers=answers, standings={"writer": Standing(1, 0, 3), "reader-1": Standing(0)}))
+    live.count(1, batch(clock, standings={"writer": Standing(1, 1, 4), "reader-1": Standing(0)}))
+    clock.now += 1
+    live.count(0, batch(clock, standings={"writer": Standing(1, 0, 2), "reader-1": Standing(0)}))
+    told = live.to_dict()
+    assert [(one["name"], one["state"], one["in_flight"]) for one in told["servers"]] == [
+        ("writer", "stalled", 6),
+        ("reader-1", "down", 0),
+        ("reader-2", "not used", 0),
+    ]
+    assert told["servers"][0]["rate"] == 8
+    assert told["in_flight"] == 6
+    live.count(1, batch(clock, standings={"writer": Standing(1, 0, 0, 1), "reader-1": Standing(1)}))
+    assert [one["state"] for one in live.to_dict()["servers"]] == ["refusing", "up", "not used"]
+
+
+def test_what_was_lost_and_did_not_fail_was_repeated(live: Live, clock: Clock) -> None:
+    lost = {"reader-1": OperationBatch(Counter(), Counter({9: 7}), Counter({NO_ANSWER: 7}))}
+    failed = OperationBatch(
+        Counter({5: 1}), Counter({9: 3}), Counter({"IndexedConnectionError: x": 2, "DuplicateKeyError: y": 1})
+    )
+    end = 1_000_000 + clock.now
+    live.count(0, Batch(end - 0.25, end, {"insert": failed}, lost))
+    told = live.to_dict()
+    assert (told["failures"], told["repeated"]) == (3, 5)
+
+
+def test_phase_and_faults(live: Live, clock: Clock) -> None:
+    assert live.phase == "before"
+    assert [one["state"] for one in live.to_dict()["faults"]] == ["planned", "planned"]
+    live.happened(event(0, "kill reader-1", 102))
+    clock.now = 103
+    assert live.phase == "during kill reader-1"
+    assert live.to_dict()["faults"] == [
+        {"name": "kill reader-1", "state": "on", "start": 2, "end": None, "told": ""},
+        {"name": "pause reader-2", "state": "planned", "start": 8, "end": None, "told": ""},
+    ]
+    live.happened(event(0, "kill reader-1", 102, end=104.5, note="it took its time"))
+    assert live.phase == "after"
+    live.happened(event(1, "pause reader-2", 108, error="it is down"))
+    assert live.phase == "after"
+    assert [(one["state"], one["end"], one["told"]) for one in live.to_dict()["faults"]] == [
+        ("over", 4.5, "it took its time"),
+        ("failed", None, "it is down"),
+    ]
+    assert Live([], [], clock).phase == ""
+
+
+def test_nothing_has_happened_yet(live: Live) -> None:
+    told = live.to_dict()
+    assert told["all"] == {"rate": 0, "failed": 0, "p50": None, "p99": None, "p99.9": None, "max": None}
+    assert told["points"] == []
