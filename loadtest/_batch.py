@@ -11,13 +11,16 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, field
 from typing import Any, Self
 
-__all__ = ["NOT_THERE", "OTHER_ERRORS", "Batch", "OperationBatch", "Standing"]
+__all__ = ["NOT_STARTED", "NOT_THERE", "OTHER_ERRORS", "Batch", "OperationBatch", "Standing"]
 
 MAX_ERRORS = 100
 """Distinct error messages that are kept apart per operation; the rest is counted together."""
 OTHER_ERRORS = "(other errors)"
 NOT_THERE = "the row is not there"
-"""The message when an operation on a row found none. All others begin with the name of their class and a colon."""
+"""The message when an operation on a row found none."""
+NOT_STARTED = "not started in time"
+"""The message when an operation of an open loop had to wait so long that it was given up. All others begin with the name of
+their class and a colon."""
 
 
 @dataclass

@@ -13,6 +13,7 @@ from rich.text import Text
 from loadtest import _in_words as words
 from loadtest._command_line import console, safely
 from loadtest._faults import Fault, Moment, timeline
+from loadtest._load import Load
 from loadtest._scenario import Scenario, load_scenario
 
 __all__ = ["main"]
@@ -67,19 +68,28 @@ def _setting(scenario: Scenario) -> list[tuple[str, str]]:
 
 def _moments(scenario: Scenario) -> list[tuple[str, str]]:
     load = scenario.load
-    full = load.users / load.spawn_rate
+    full = load.locust_users / load.locust_spawn_rate
     end = "the load ends; all faults heal, the servers are read back, the run is judged"
-    told = [(0.0, "the load begins"), (load.duration, end)]
+    told = [(0.0, "the load begins"), (load.lasts, end), *_stages(load)]
     if load.warm_up:
         told.append((load.warm_up, "the warm-up ends: from here on all is counted"))
-    if 0 < full < load.duration:
-        told.append((full, f"all {load.users:,} users are there"))
-    faults = list(_faults(scenario.faults, load.duration))
+    if 0 < full < load.lasts and not load.open:
+        told.append((full, f"all {load.locust_users:,} users are there"))
+    faults = list(_faults(scenario.faults, load.lasts))
     told += faults[:MAX_MOMENTS]
     rows = [(f"{at:.2f} s", what) for at, what in sorted(told, key=lambda one: one[0])]
     if len(faults) > MAX_MOMENTS:
         rows.insert(-1, ("...", f"and {len(faults) - MAX_MOMENTS:,} more starts and healings of faults"))
     return rows
+
+
+def _stages(load: Load) -> Iterator[tuple[float, str]]:
+    what = "operations a second" if load.open else "users"
+    at = 0.0
+    for stage, (until, value) in zip(load.stages, load.course()[1:], strict=True):
+        how = f"within {stage.for_:g} s" if stage.for_ else "at once"
+        yield at, f"from here on to {value:,.0f} {what}, {how}"
+        at = until
 
 
 def _faults(faults: Sequence[Fault], duration: float) -> Iterator[tuple[float, str]]:

@@ -27,11 +27,13 @@ from pathlib import Path
 import trio
 
 import trio_hs
+from loadtest._arrivals import Arrivals, Course
 from loadtest._batch import Batch
 from loadtest._cluster import Cluster
 from loadtest._connections import connections_told, names_of_servers
 from loadtest._history import HistoryWriter
 from loadtest._meter import Meter
+from loadtest._open_loop import OpenLoop
 from loadtest._operations import bind
 from loadtest._pace import User, turn_of
 from loadtest._performer import Performer, Recorder
@@ -88,18 +90,31 @@ class _Run:
         scenario, worker = setup.scenario, setup.worker
         bound = bind(hs, scenario, run=run, worker=worker)
         self._recorders = {name: Recorder(bound[name]) for name in scenario.mix.weights()}
-        turn = turn_of(scenario.load, random.Random(f"{scenario.seed}/{worker}/pace"))
-        self._performer = Performer(self._recorders, operations(scenario, worker).__next__, turn, scribe, meter)
+        rng = random.Random(f"{scenario.seed}/{worker}/pace")
+        load = scenario.load
+        draw = operations(scenario, worker).__next__
+        self._performer = Performer(self._recorders, draw, turn_of(load, rng), scribe, meter)
+        self._whole = load.locust_users
+        self._open_loop: OpenLoop | None = None
+        if load.open:
+            arrivals = Arrivals(Course(load.course()), load.arrivals, rng, time.monotonic_ns())
+            self._open_loop = OpenLoop(self._performer, arrivals, load, nursery)
+            nursery.start_soon(self._open_loop.run)
         self._batch_start = time.time()
         self._finished = trio.Event()
         self._suspension = trio.CancelScope()
 
     def finish(self) -> None:
         """All users have ended: let `report_until_finished` send the last batch."""
+        if self._open_loop is not None:
+            self._open_loop.abandon()
         self._finished.set()
 
     def set_users(self, count: int) -> None:
-        """Start or stop users."""
+        """Start or stop users; in an open loop they are shares of the rate."""
+        if self._open_loop is not None:
+            self._open_loop.share(count / self._whole)
+            return
         while len(self._users) > count:
             self._users.pop().stop()
         while len(self._users) < count:
@@ -122,6 +137,13 @@ class _Run:
                 with trio.CancelScope(shield=True):  # half a message would be the last that Locust understands
                     await self._channel.send({"type": "suspended", "number": number})
                 await trio.sleep_forever()
+
+    def stop(self) -> None:
+        """Let every user end its current operation."""
+        if self._open_loop is not None:
+            self._open_loop.stop()
+        else:
+            self.set_users(0)
 
     async def report_until_finished(self) -> None:
         """Send batches, and a last one after `finish`; of the warm-up none."""
@@ -246,7 +268,7 @@ class _Engine:
                             reports.start_soon(run.report_until_finished)
                             task_status.started(run)
                             await self._stop.wait()
-                            run.set_users(0)
+                            run.stop()
                             run.resume()
                             # Every operation ends by the client's timeout; this is for the one that does not.
                             users.deadline = trio.current_time() + TIMEOUT + 1

@@ -8,7 +8,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator
 
-from loadtest._batch import NOT_THERE
+from loadtest._batch import NOT_STARTED, NOT_THERE
 from loadtest._model import Model, Seconds, SecondsOrZero
 
 __all__ = ["ERROR_KINDS", "PERCENTILES", "PHASES", "Expect", "Latency", "Percentiles", "Phases", "Recovery"]
@@ -36,6 +36,7 @@ ERROR_KINDS = (
     "TableNotFoundError",
     "UnsupportedOperationError",
     NOT_THERE,
+    NOT_STARTED,
 )
 
 T = TypeVar("T")

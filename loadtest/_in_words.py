@@ -58,7 +58,12 @@ def load(load: Load) -> str:
     elif load.think_time is not None:
         low, high = load.think_time.min, load.think_time.max
         waits = f", {high:g} s between two operations" if low == high else f", {low:g} to {high:g} s between two operations"
-    return f"{load.users:,} users, {load.spawn_rate:g} more each second, for {load.duration:g} s{waits}"
+    lasts = f"for {load.lasts:g} s, in {len(load.stages)} stages" if load.stages else f"for {load.lasts:g} s"
+    if load.open:
+        _, rate = max(load.course(), key=lambda point: point[1])
+        arrive = "at random" if load.arrivals == "poisson" else "evenly"
+        return f"{'up to ' if load.stages else ''}{rate:,.0f} operations a second that arrive {arrive}, {lasts}"
+    return f"{load.locust_users:,} users, {load.locust_spawn_rate:g} more each second, {lasts}{waits}"
 
 
 def expectations(scenario: Scenario) -> list[tuple[str, str]]:

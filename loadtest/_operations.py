@@ -21,7 +21,7 @@ __all__ = ["Bound", "Intent", "bind"]
 class Intent:
     """What a user is about to do."""
 
-    __slots__ = ("key", "operation", "value")
+    __slots__ = ("delay", "key", "operation", "value")
 
     def __init__(self) -> None:
         self.operation = Operation.GET
@@ -29,6 +29,8 @@ class Intent:
         """The row, or those of a `get_many`. The engine sets this and `operation` to what was drawn, before the call."""
         self.value = 0
         """The version that is written, or the step."""
+        self.delay = 0
+        """Nanoseconds by which it starts later than it should."""
 
 
 Call = Callable[[Any, Intent], Awaitable[Any]]

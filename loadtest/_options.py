@@ -34,11 +34,11 @@ def add_options(parser: LocustArgumentParser) -> None:
     except ScenarioError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(BAD_ARGUMENTS)
-    duration = scenario.load.duration
+    load = scenario.load
     parser.set_defaults(
-        num_users=scenario.load.users,
-        spawn_rate=scenario.load.spawn_rate,
-        run_time=int(duration) if duration.is_integer() else duration,
+        num_users=load.locust_users,
+        spawn_rate=load.locust_spawn_rate,
+        run_time=int(load.lasts) if load.lasts.is_integer() else load.lasts,
     )
 
 

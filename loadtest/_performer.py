@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import trio
 
 import trio_hs
-from loadtest._batch import NOT_THERE, OperationBatch, microseconds
+from loadtest._batch import NOT_STARTED, NOT_THERE, OperationBatch, microseconds
 from loadtest._meter import Meter
 from loadtest._operations import Bound, Intent
 from loadtest._pace import Turn, User
@@ -42,8 +42,8 @@ class Recorder:
 
 
 class Performer:
-    """Users' common part: `draw` says what comes next, `turn` when; `scribe` keeps the history, if there is one, and `meter`
-    counts refusals by server."""
+    """Users' common part: `draw` says what comes next, `turn` when, where it is not at once; `scribe` keeps the history, if there
+    is one, and `meter` counts refusals by server."""
 
     def __init__(
         self,
@@ -55,28 +55,32 @@ class Performer:
     ) -> None:
         self._recorders = recorders
         self._draw = draw
-        self._turn = turn
+        self.turn = turn
         self._scribe = scribe
         self._meter = meter
 
     async def perform(self, user: User) -> None:
         """One operation after the other, as long as the user is active and has a turn."""
-        draw, recorders, turn, scribe = self._draw, self._recorders, self._turn, self._scribe
+        draw, recorders, turn, scribe = self._draw, self._recorders, self.turn, self._scribe
         clock = time.monotonic_ns  # the history's: one for all processes of the machine
         intent, number = Intent(), user.number
         while user.active:
-            if turn is not None and await turn(user) is None:
+            intended = None
+            if turn is not None and (intended := await turn(user)) is None:
                 break
             name, intent.key = draw()
             recorder = recorders[name]
             bound = recorder.bound
             intent.operation = bound.operation
             begin = clock()
+            if intended is None:
+                intended = begin
+            intent.delay = begin - intended
             try:
                 answer = await bound.call(intent.key, intent)
             except trio_hs.HandlerSocketError as error:
                 end = clock()
-                recorder.failed.append(end - begin)
+                recorder.failed.append(end - intended)
                 recorder.errors[f"{type(error).__name__}: {error}"] += 1
                 if scribe is not None:
                     scribe.failed(error, intent, begin, end, number)
@@ -91,11 +95,17 @@ class Performer:
             else:
                 end = clock()
                 if answer or bound.may_be_empty:
-                    recorder.ok.append(end - begin)
+                    recorder.ok.append(end - intended)
                     if scribe is not None:
                         scribe.succeeded(bound, intent, answer, begin, end, number)
                 else:
-                    recorder.failed.append(end - begin)
+                    recorder.failed.append(end - intended)
                     recorder.errors[NOT_THERE] += 1
                     if scribe is not None:
                         scribe.not_there(bound, intent, answer, begin, end, number)
+
+    def give_up(self, intended: int) -> None:
+        """Count the next operation, which should have started then, as one that never was."""
+        recorder = self._recorders[self._draw()[0]]
+        recorder.failed.append(time.monotonic_ns() - intended)
+        recorder.errors[NOT_STARTED] += 1

@@ -134,8 +134,8 @@ class Scenario(Model):
         for number, fault in enumerate(self.faults):
             if wrong := unknown_target(fault, self.cluster.readers, self.cluster.standby):
                 raise PlacedError(("faults", number, "target"), wrong)
-            if fault.at >= self.load.duration:
-                over = f"must be less than load.duration ({self.load.duration:g} s), or it never strikes"
+            if fault.at >= self.load.lasts:
+                over = f"must be less than the run ({self.load.lasts:g} s), or it never strikes"
                 raise PlacedError(("faults", number, "at"), over)
             if fault.at < self.load.warm_up:
                 early = f"must be load.warm_up ({self.load.warm_up:g} s) or more, or what it does is not counted"

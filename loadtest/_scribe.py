@@ -47,13 +47,13 @@ class Scribe:
     def succeeded(self, bound: Bound, intent: Intent, answer: Any, start: int, end: int, user: int) -> None:
         """The answer was the one hoped for."""
         if bound.observe is None:
-            self._append(intent.operation, Outcome.OK, intent.key, intent.value, start, end, user)
+            self._append(intent.operation, Outcome.OK, intent.key, intent.value, start, end, user, delay=intent.delay)
             return
         self._due += self._share
         if self._due >= 1:
             self._due -= 1
             key, version = bound.observe(intent.key, answer)
-            self._append(intent.operation, Outcome.OK, key, version, start, end, user)
+            self._append(intent.operation, Outcome.OK, key, version, start, end, user, delay=intent.delay)
 
     def not_there(self, bound: Bound, intent: Intent, answer: Any, start: int, end: int, user: int) -> None:
         """The answer was that there is no such row: nothing was changed."""
@@ -79,4 +79,5 @@ class Scribe:
         error = self._history.error(kind)
         server = self._history.server(name) if name else ANOTHER
         key = intent.key if isinstance(intent.key, int) else intent.key[0]
-        self._append(intent.operation, outcome, key, value, start, end, user, error=error, server=server)
+        delay = intent.delay
+        self._append(intent.operation, outcome, key, value, start, end, user, delay=delay, error=error, server=server)

@@ -29,6 +29,7 @@ from loadtest._options import chosen_scenario
 from loadtest._record import Record
 from loadtest._run_directory import RunDirectory
 from loadtest._scenario import Scenario
+from loadtest._stages import follow_stages
 from loadtest._statistics import merge
 from loadtest._summary import print_summary, print_verdict, progress_line
 
@@ -96,6 +97,7 @@ class _Reporting:
         self._runs = 0
         self._directory: str | None = None
         self._result: dict[str, Any] | None = None
+        self._stages: gevent.Greenlet | None = None
         self._quitting = BoundedSemaphore()
         self._finishing = BoundedSemaphore()
         self._closed = False
@@ -180,6 +182,9 @@ class _Reporting:
             self._fail(str(error))
         if self._shows_progress:
             self._runner.greenlet.spawn(self._show_progress)
+        load = self._scenario.load
+        if load.stages and not load.open:
+            self._stages = self._runner.greenlet.spawn(follow_stages, self._runner, load)
 
     def _finish(self) -> None:
         """After the last batch of a run: what it comes to."""
@@ -218,6 +223,8 @@ class _Reporting:
             self._reset()
 
     def _on_test_stopping(self, **_: Any) -> None:
+        if self._stages is not None:
+            self._stages.kill()
         self._drain()
 
     def _on_test_stop(self, **_: Any) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from loadtest._batch import Batch
+from loadtest._batch import NOT_STARTED, Batch
 from loadtest._record import Latencies, OperationRecord, Record
 from loadtest._run_directory import RunDirectory
 
@@ -35,6 +35,9 @@ def print_summary(record: Record, title: str, order: list[str], console: Console
         return
     names = sorted(record.operations, key=lambda name: (order.index(name) if name in order else len(order), name))
     console.print(_table(record, names, title))
+    not_started = sum(operation.errors[NOT_STARTED] for operation in record.operations.values())
+    if not_started:
+        console.print(Text(f"  {not_started:,} operations arrived and were not started in time", style="red"))
     _print_errors(record, names, console)
 
 

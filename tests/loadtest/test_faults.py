@@ -86,7 +86,7 @@ def test_targets() -> None:
 @pytest.mark.parametrize(
     "text, where, message",
     [
-        ("{fault: kill, target: writer, at: 20s}", "faults.0.at", "must be less than load.duration (20 s)"),
+        ("{fault: kill, target: writer, at: 20s}", "faults.0.at", "must be less than the run (20 s)"),
         ("{fault: restart, target: writer, at: 1s, for: 2s}", "faults.0", "has nothing to heal: leave `for` out"),
         ("{fault: pause, target: writer, at: 1s, for: 2s, every: 2s}", "faults.0", "needs a `for` shorter than `every`"),
         ("{fault: pause, target: writer, at: 1s, every: 2s}", "faults.0", "needs a `for` shorter than `every`"),

@@ -309,10 +309,15 @@ load: {think_time: 1s}
 keys: sequential
 mix: {get: 1}
 """
+OPEN = """\
+name: open
+load: {rate: 10, arrivals: even, max_in_flight: 5, max_wait: 1s, stages: [{for: 0s, rate: 20.5}, {for: 1m, rate: 0}]}
+mix: {get: 1}
+"""
 SHIPPED = [path.read_text() for path in sorted((ROOT / "scenarios").glob("*.yaml"))]
 
 
-@pytest.mark.parametrize("text", [SCENARIO, EVERYTHING, LOADS, SHORT_LOADS, *SHIPPED])
+@pytest.mark.parametrize("text", [SCENARIO, EVERYTHING, LOADS, SHORT_LOADS, OPEN, *SHIPPED])
 def test_the_schema_accepts_what_the_code_accepts(text: str) -> None:
     parse_scenario(text, "s.yaml")
     assert errors_of(text) == []
@@ -344,7 +349,7 @@ def test_the_schema_refuses_what_the_code_refuses(before: str, after: str) -> No
 
 def test_the_schema_tells_what_keys_mean() -> None:
     definitions = json.loads(SCHEMA.read_text())["$defs"]
-    assert definitions["Load"]["properties"]["spawn_rate"]["description"] == "Users started per second."
+    assert definitions["Load"]["properties"]["spawn_rate"]["description"].startswith("Users started per second; 64 if not")
     assert definitions["Kill"]["properties"]["for"]["description"].startswith("Seconds until it heals")
 
 

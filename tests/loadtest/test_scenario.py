@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest import _cluster
-from loadtest._batch import NOT_THERE
+from loadtest._batch import NOT_STARTED, NOT_THERE
 from loadtest._expect import ERROR_KINDS
 from loadtest._mix import Mix
 from loadtest._scenario import (
@@ -45,7 +45,7 @@ def test_what_we_ship_is_valid_and_says_what_it_shows(path: Path) -> None:
 def test_the_mixed_scenario_is_what_the_readme_says() -> None:
     scenario = load_scenario(ROOT / "scenarios/mixed.yaml")
     assert scenario.mix.weights() == {"get": 70, "find": 15, "insert": 10, "incr": 5}
-    assert (scenario.table.rows, scenario.load.users, scenario.load.duration) == (10_000, 64, 20)
+    assert (scenario.table.rows, scenario.load.users, scenario.load.lasts) == (10_000, 64, 20)
 
 
 def test_a_minimal_scenario_has_defaults_for_the_rest() -> None:
@@ -75,7 +75,7 @@ def test_durations(text: str, seconds: float | None) -> None:
     if seconds is None:  # YAML 1.1 takes it for text
         assert mistakes(whole)[0].startswith("s.yaml:3: load.duration: must be a duration such as 20s")
     else:
-        assert parse_scenario(whole, "s.yaml").load.duration == seconds
+        assert parse_scenario(whole, "s.yaml").load.lasts == seconds
 
 
 BASE = """\
@@ -251,7 +251,7 @@ def test_kinds_of_error_are_those_of_the_client() -> None:
     classes = {name: value for name, value in vars(exceptions).items() if isinstance(value, type)}
     errors = {name for name, value in classes.items() if issubclass(value, Exception)}  # not typing.Any, a class on 3.11
     # An alias counts under the name of its class.
-    assert set(ERROR_KINDS) - {NOT_THERE} == errors - {"RecoverableConnectionError"}
+    assert set(ERROR_KINDS) - {NOT_THERE, NOT_STARTED} == errors - {"RecoverableConnectionError"}
 
 
 def test_every_mistake_is_reported_in_the_order_of_the_file() -> None:
@@ -290,7 +290,25 @@ def test_every_mistake_is_reported_in_the_order_of_the_file() -> None:
             "load: {think_time: 1s, pacing: 1s}",
             "load: think_time waits after each operation, pacing from start to start: give one",
         ),
-        ("load: {warm_up: 20s}", "load: warm_up must be less than duration (20 s), or nothing is counted"),
+        ("load: {rate: -1}", "load.rate: must be 0 or more, not -1"),
+        ("load: {rate: 0}", "load: rate must be more than 0, or nothing happens"),
+        (
+            "load: {rate: 5, arrivals: evn}",
+            "load.arrivals: must be 'poisson' or 'even', not the text 'evn'; did you mean even?",
+        ),
+        ("load: {rate: 5, think_time: 1s}", "load: think_time and pacing are of users that wait for answers"),
+        ("load: {max_wait: 1s}", "load: arrivals, max_in_flight and max_wait are of an open loop: they need a rate"),
+        ("load: {stages: [{for: 1s}]}", "load.stages.0: needs `users` or `rate`, and not both"),
+        ("load: {stages: [{users: 1}]}", "load.stages.0.for: is missing; add it"),
+        ("load: {stages: [{for: 1s, usrs: 1}]}", "load.stages.0.usrs: unknown key; did you mean users?"),
+        (
+            "load: {stages: [{for: 1s, users: 1}, {for: 1s, rate: 1}]}",
+            "load: stages are about users or about the rate, all alike",
+        ),
+        ("load: {rate: 1, stages: [{for: 1s, users: 1}]}", "load: stages are about users or about the rate, all alike"),
+        ("load: {duration: 2s, stages: [{for: 2s, users: 1}]}", "load: duration is the sum of the stages: leave it out"),
+        ("load: {stages: [{for: 0s, users: 1}]}", "load: the stages last no time at all"),
+        ("load: {warm_up: 20s}", "load: warm_up must be less than the run (20 s), or nothing is counted"),
         (
             "load: {warm_up: 5s}\nfaults: [{fault: kill, target: writer, at: 4s}]",
             "faults.0.at: must be load.warm_up (5 s) or more, or what it does is not counted",
@@ -316,6 +334,26 @@ mix: {get: {weight: 1, keys: {distribution: hot-set, hot_keys: 1%}}, get_many: 1
     assert (scenario.table.value_size.smallest, scenario.table.value_size.largest) == (20, 500)
     assert scenario.load.think_time is not None
     assert (scenario.load.think_time.min, scenario.load.think_time.max) == (0.01, 0.01)
+    assert Scenario.model_validate(scenario.model_dump(mode="json")) == scenario
+
+
+@pytest.mark.parametrize(
+    "load, users, spawn_rate, lasts, course",
+    [
+        ("{}", 1, 64, 20, [(0, 1)]),
+        ("{users: 8, spawn_rate: 2, duration: 5s}", 8, 2, 5, [(0, 8)]),
+        ("{rate: 500}", 100, 100, 20, [(0, 500)]),
+        ("{rate: 500, users: 10}", 10, 10, 20, [(0, 500)]),
+        ("{users: 3, stages: [{for: 1s, users: 9}, {for: 2s, users: 1}]}", 3, 64, 3, [(0, 3), (1, 9), (3, 1)]),
+        ("{stages: [{for: 0s, rate: 5}, {for: 2s, rate: 5.5}]}", 100, 100, 2, [(0, 0), (0, 5), (2, 5.5)]),
+    ],
+)
+def test_what_locust_is_to_do(
+    load: str, users: int, spawn_rate: float, lasts: float, course: list[tuple[float, float]]
+) -> None:
+    scenario = parse_scenario(f"name: x\nmix: {{get: 1}}\nload: {load}\n", "s.yaml")
+    assert (scenario.load.locust_users, scenario.load.locust_spawn_rate, scenario.load.lasts) == (users, spawn_rate, lasts)
+    assert scenario.load.course() == course
     assert Scenario.model_validate(scenario.model_dump(mode="json")) == scenario
 
 

@@ -1,0 +1,63 @@
+"""A sleep that ends when it should. trio's sleeps end up to a millisecond late on Linux, for epoll counts in those."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import trio
+
+__all__ = ["Timer", "open_timer"]
+
+CLOCK_MONOTONIC = 1
+
+
+class Timer:
+    """Where there is nothing better, trio's own sleep."""
+
+    async def sleep(self, seconds: float) -> None:
+        """A checkpoint."""
+        await trio.sleep(seconds)
+
+
+class _Spec(ctypes.Structure):
+    """struct itimerspec"""
+
+    _fields_ = [(name, ctypes.c_long) for name in ("interval_s", "interval_ns", "value_s", "value_ns")]
+
+
+class _TimerFd(Timer):
+    """A Linux timerfd. Python has them from 3.13 on, so by way of the C library."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._set = library.timerfd_settime
+        self.fd: int = library.timerfd_create(CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        if self.fd < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create")
+        self._spec = _Spec()
+
+    async def sleep(self, seconds: float) -> None:
+        whole = int(seconds)
+        self._spec.value_s, self._spec.value_ns = whole, max(int((seconds - whole) * 1e9), 1)
+        self._set(self.fd, 0, ctypes.byref(self._spec), None)
+        await trio.lowlevel.wait_readable(self.fd)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.fd, 8)
+
+
+@contextmanager
+def open_timer() -> Iterator[Timer]:
+    """The best that this machine has; for one task."""
+    try:
+        timer = _TimerFd(ctypes.CDLL(None, use_errno=True)) if sys.platform == "linux" and sys.maxsize > 2**32 else Timer()
+    except (OSError, AttributeError):
+        timer = Timer()
+    try:
+        yield timer
+    finally:
+        if isinstance(timer, _TimerFd):
+            os.close(timer.fd)

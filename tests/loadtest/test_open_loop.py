@@ -1,0 +1,157 @@
+"""Open loop: what arrives is started or counted as not started, and latency counts from when it should have started."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import pytest
+import trio
+
+from loadtest._arrivals import Arrivals, Course
+from loadtest._batch import NOT_STARTED, Batch
+from loadtest._history import Operation
+from loadtest._load import Load
+from loadtest._meter import Meter
+from loadtest._open_loop import OpenLoop
+from loadtest._operations import Bound
+from loadtest._performer import Performer, Recorder
+from loadtest._run_directory import RunDirectory
+from tests.loadtest.locust_process import Locust
+
+
+class Service:
+    """Takes the place of the servers: how long an answer takes is for `answer` to say."""
+
+    def __init__(self, answer: Callable[[], Awaitable[None]]) -> None:
+        self._answer = answer
+        self.in_flight = self.most = 0
+
+    async def call(self, _key: object, _intent: object) -> bool:
+        self.in_flight += 1
+        self.most = max(self.most, self.in_flight)
+        try:
+            await self._answer()
+        finally:
+            self.in_flight -= 1
+        return True
+
+
+async def carry_out(service: Service, load: Load, seconds: float, wait: float = 5.0) -> Recorder:
+    """A run of so many seconds, whose operations then have `wait` seconds to end."""
+    recorder = Recorder(Bound(service.call, Operation.GET))
+    performer = Performer({"get": recorder}, itertools.cycle([("get", 1)]).__next__, None, None, Meter({}))
+    arrivals = Arrivals(Course(load.course()), load.arrivals, random.Random(1), time.monotonic_ns())
+    with trio.move_on_after(seconds + wait):
+        async with trio.open_nursery() as nursery:
+            loop = OpenLoop(performer, arrivals, load, nursery)
+            loop.share(1)
+            nursery.start_soon(loop.run)
+            await trio.sleep(seconds)
+            loop.stop()
+    loop.abandon()
+    return recorder
+
+
+async def test_a_rate_is_held_though_answers_take_their_time() -> None:
+    service = Service(partial(trio.sleep, 0.05))
+    done = await carry_out(service, Load(rate=1000, arrivals="even"), 1)
+    assert not done.failed
+    assert len(done.ok) == pytest.approx(1000, rel=0.03)
+    assert min(done.ok) >= 0.05e9
+    assert service.most >= 50, "one does not wait for another's answer"
+
+
+async def test_a_stall_is_in_the_latency_of_all_that_should_have_started_in_it() -> None:
+    begun = time.monotonic()
+
+    async def stalled() -> None:
+        now = time.monotonic() - begun
+        await trio.sleep(0.8 - now if 0.3 <= now < 0.8 else 0)
+
+    service = Service(stalled)
+    done = await carry_out(service, Load(rate=1000, arrivals="even", max_in_flight=5), 1.2)
+    assert service.most == 5
+    assert not done.failed
+    assert len(done.ok) == pytest.approx(1200, rel=0.03)
+    late = [latency / 1e9 for latency in done.ok if latency > 0.1e9]
+    assert len(late) == pytest.approx(400, abs=60), "those of 0.3 s to 0.7 s waited for 0.1 s or more"
+    assert max(late) == pytest.approx(0.5, abs=0.1)
+
+
+async def test_what_cannot_be_started_is_counted() -> None:
+    done = await carry_out(
+        Service(trio.sleep_forever), Load(rate=500, arrivals="even", max_in_flight=3, max_wait=0.2), 1, wait=0
+    )
+    assert not done.ok
+    assert list(done.errors) == [NOT_STARTED]
+    # Three are still on their way; the others are all there, also those that were not late enough yet.
+    assert done.errors[NOT_STARTED] == len(done.failed) == pytest.approx(497, rel=0.03)
+    assert sum(latency >= 0.2e9 for latency in done.failed) == pytest.approx(397, rel=0.05)
+
+
+async def test_what_has_arrived_is_still_carried_out_after_the_end() -> None:
+    service = Service(partial(trio.sleep, 0.2))
+    done = await carry_out(service, Load(rate=200, arrivals="even", max_in_flight=10), 0.5)
+    assert not done.failed
+    assert len(done.ok) == pytest.approx(100, rel=0.06)
+
+
+RATE = """\
+name: rate
+cluster: {kind: embedded, readers: 1}
+table: {rows: 500}
+load: {rate: 1000, duration: 4s}
+mix: {get: 1}
+"""
+
+
+def batches_of(locust: Locust) -> list[Batch]:
+    return list(RunDirectory.open(locust.run).batches())
+
+
+def rate_of(batches: list[Batch]) -> float:
+    """Operations per second."""
+    length = max(batch.end for batch in batches) - min(batch.start for batch in batches)
+    return sum(done.ok.total() for batch in batches for done in batch.operations.values()) / length
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [(["-u", "50", "-t", "4"], 500), (["-t", "4", "--processes", "2"], 1000)],
+    ids=["half", "two-workers"],
+)
+def test_locusts_users_are_shares_of_the_rate(arguments: list[str], expected: float) -> None:
+    with Locust("--headless", "--only-summary", *arguments, scenario=RATE) as locust:
+        assert locust.finish() == 0, locust.describe()
+        assert rate_of(batches_of(locust)) == pytest.approx(expected, rel=0.15), locust.describe()
+
+
+STAGES = """\
+  users: 2
+  think_time: 50ms
+  stages: [{for: 1s, users: 10}, {for: 1s, users: 10}, {for: 0s, users: 4}, {for: 1s, users: 4}]
+"""
+
+
+def test_stages_of_users_are_locusts_users() -> None:
+    scenario = RATE.replace("{rate: 1000, duration: 4s}\n", f"\n{STAGES}")
+    with Locust("--headless", "--only-summary", scenario=scenario) as locust:
+        assert locust.finish() == 0, locust.describe()
+        assert re.findall(r"Ramping to (\d+) users", locust.stderr) == ["2", "10", "4"]
+        batches = batches_of(locust)
+        assert max(batch.end for batch in batches) - min(batch.start for batch in batches) == pytest.approx(3, abs=0.5)
+
+
+def test_a_rate_that_the_servers_cannot_carry_shows_as_what_was_not_started() -> None:
+    scenario = RATE.replace("duration: 4s", "max_in_flight: 2, max_wait: 100ms, duration: 3s")
+    scenario += "faults: [{fault: pause, target: reader-1, at: 1s, for: 1s}]\n"
+    with Locust("--headless", "--only-summary", scenario=scenario) as locust:
+        assert locust.finish() == 1, locust.describe()
+        not_started = sum(done.errors[NOT_STARTED] for batch in batches_of(locust) for done in batch.operations.values())
+        assert not_started > 800, "of the second but the 100 ms that each may wait"
+        assert f"{not_started:,} operations arrived and were not started in time" in locust.stdout
