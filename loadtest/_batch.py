@@ -1,7 +1,8 @@
 """Statistics on their way from an engine to Locust: counts by latency, collapsed over a fraction of a second.
 
-Latencies are whole microseconds. Nothing is rounded further on the way, so a batch can be merged with any other, in any
-order, and say the same.
+Latencies are whole microseconds: exact below 2.048 ms, and above that as an HDR histogram of three digits keeps them, the
+highest value of its bucket. That bounds how many different ones there are. Nothing is rounded further on the way, so a batch
+can be merged with any other, in any order, and say the same.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, field
 from typing import Any, Self
 
-__all__ = ["NOT_STARTED", "NOT_THERE", "OTHER_ERRORS", "Batch", "OperationBatch", "Standing"]
+__all__ = ["NOT_STARTED", "NOT_THERE", "OTHER_ERRORS", "Batch", "OperationBatch", "Standing", "microseconds"]
 
+PRECISION_BITS = 11
+"""2048 values for each power of two above 2048, as HDR histograms have them for three digits: exact to 1 in 1024."""
 MAX_ERRORS = 100
 """Distinct error messages that are kept apart per operation; the rest is counted together."""
 OTHER_ERRORS = "(other errors)"
@@ -115,4 +118,8 @@ def _from_wire(data: dict[str, Any]) -> dict[str, OperationBatch]:
 
 def microseconds(nanoseconds: Iterable[int]) -> Counter[int]:
     """Collapse measured nanoseconds."""
-    return Counter([latency // 1000 for latency in nanoseconds])
+    exact = Counter([latency // 1000 for latency in nanoseconds])
+    collapsed: Counter[int] = Counter()
+    for latency, count in exact.items():
+        collapsed[latency | (1 << max(latency.bit_length() - PRECISION_BITS, 0)) - 1] += count
+    return collapsed

@@ -20,6 +20,7 @@ from loadtest._environment import environment
 from loadtest._final import FinalState, FinalStateError, write_final_state
 from loadtest._history import History, HistoryError, HistoryWriter, fault_windows
 from loadtest._judge import Judged, Judgement, Result, judge
+from loadtest._latencies import totals_of, write_latencies
 from loadtest._nemesis import Event, Nemesis, Suspended
 from loadtest._proxy import Proxy
 from loadtest._report import write_report
@@ -139,14 +140,15 @@ class Drill:
         result["faults"] = [vars(event) for event in self._nemesis.events]
         result["primary"] = self._control.primary
         self.directory.write_result(result)
-        await trio.to_thread.run_sync(self._write_report, result)
+        await trio.to_thread.run_sync(self._write_views, result)
         return result
 
-    def _write_report(self, result: dict[str, Any]) -> None:
+    def _write_views(self, result: dict[str, Any]) -> None:
         try:
+            write_latencies(self.directory.latencies, self.directory.batches())
             write_report(self.directory, result)
         except Exception:  # a verdict must not be lost for the sake of its picture
-            logger.exception("there is no report of this run")
+            logger.exception("there is no report, or no table of latencies, of this run")
 
     def _troubles(self) -> list[str]:
         failed = [f"{event.fault} {event.server}: {event.error}" for event in self._nemesis.events if event.error]
@@ -261,6 +263,7 @@ def judge_run(
     return {
         **judgement.to_dict(),
         "scenario": scenario.name,
+        "operations": totals_of(directory.batches()),
         "audit": found.to_dict() if found is not None else None,
         "troubles": kept,
         "workers": None if workers is None else sorted(workers),

@@ -12,7 +12,7 @@ from loadtest._history import Event, History, HistoryError, fault_windows
 from loadtest._judge import EXPECTATION_MISSED, PASSED
 from loadtest._record import Record
 from loadtest._recovery import FaultRecovery, recoveries
-from loadtest._run_directory import RunDirectory
+from loadtest._run_directory import Batches, RunDirectory
 from loadtest._scenario import Scenario
 from loadtest._series import ALL
 from loadtest._timeline import Fault as Window
@@ -55,7 +55,8 @@ class KeptRun:
     scenario: Scenario
     result: dict[str, Any]
     """As `judge_run` gives it."""
-    batches: list[Batch]
+    batches: Batches
+    """Not in memory, for there may be more than fit into it."""
     timeline: Timeline
     totals: dict[tuple[str, str], tuple[OperationBatch, float]]
     """By phase and operation, as `Timeline.total` gives it; `run` and `all` are among them."""
@@ -70,7 +71,7 @@ class KeptRun:
     def read(cls, directory: RunDirectory, result: dict[str, Any]) -> KeptRun:
         """Blocking, for seconds when there were millions of operations. Raises `ScenarioError` and OSError."""
         scenario = directory.scenario()
-        batches = list(directory.batches())
+        batches = directory.batches()
         events = sorted(_events(directory), key=lambda pair: pair[0])
         windows = list(_windows(events))
         timeline = Timeline(batches, windows)
@@ -85,7 +86,7 @@ class KeptRun:
             batches=batches,
             timeline=timeline,
             totals=totals,
-            server_totals=_totals(Timeline([batch.of_servers() for batch in batches], windows)),
+            server_totals=_totals(Timeline(batches.of_servers(), windows)),
             record=record,
             faults=faults_seen(events),
             marks=[mark for mark in marks_seen(events) if mark.time <= timeline.end],

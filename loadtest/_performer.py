@@ -42,8 +42,8 @@ class Recorder:
 
 
 class Performer:
-    """Users' common part: `draw` says what comes next, `turn` when, where it is not at once; `scribe` keeps the history, if there
-    is one, and `meter` counts refusals by server."""
+    """Users' common part: `draw` says what comes next, `turn` when, where it is not at once; `scribe` keeps the history, if
+    there is one, and `meter` counts refusals by server."""
 
     def __init__(
         self,

@@ -79,8 +79,7 @@ def _steady(timeline: Timeline, fault: Fault, slots: list[int], needed: dict[str
         # Throughput over a second: rare operations do not come in every slot.
         recent = slots[position : position + window]
         slow = len(recent) == window and any(
-            sum(timeline.slots[j][name].ok.total() for j in recent if name in timeline.slots[j]) / (window * timeline.slot)
-            < rate
+            sum(timeline.slots[j][name].ok for j in recent if name in timeline.slots[j]) / (window * timeline.slot) < rate
             for name, rate in needed.items()
         )
         if failed or slow:

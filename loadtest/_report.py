@@ -191,7 +191,7 @@ OF_SERVER = (
 
 def _views(run: KeptRun, axis: TimeAxis) -> list[_View]:
     operations = series_of(run.batches, axis)
-    servers = series_of([batch.of_servers() for batch in run.batches], axis)
+    servers = series_of(run.batches.of_servers(), axis)
     return [
         _View("all operations", "all operations", operations[ALL], OF_OPERATION),
         *(_View(name, name, operations[name], OF_OPERATION) for name in run.operations()),

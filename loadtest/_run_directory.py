@@ -6,6 +6,7 @@ batches.bin        the statistics of all engines, as they came
 before.bin         what the primary held before, in a run that was not the first on its servers
 final-NAME.bin     what each server held at the end
 environment.json   what it ran on
+latencies.csv      how long operations took, by second and in total
 result.json        the verdict
 report.html        the same for people, with charts
 """
@@ -33,6 +34,27 @@ CONTROLLER = -1
 
 class RunDirectoryError(Exception):
     """There is no run to be read there; one line for the user."""
+
+
+class Batches:
+    """The statistics of a run, read from its file as often as they are gone through."""
+
+    def __init__(self, path: Path, *, of_servers: bool = False) -> None:
+        self._path = path
+        self._of_servers = of_servers
+
+    def of_servers(self) -> Batches:
+        """The same as told by `Batch.of_servers`."""
+        return Batches(self._path, of_servers=True)
+
+    def __iter__(self) -> Iterator[Batch]:
+        try:
+            with self._path.open("rb") as file:
+                for data in msgpack.Unpacker(file, strict_map_key=False):
+                    batch = Batch.from_wire(data)
+                    yield batch.of_servers() if self._of_servers else batch
+        except FileNotFoundError:
+            return
 
 
 class RunDirectory:
@@ -87,13 +109,8 @@ class RunDirectory:
         with (self.path / "batches.bin").open("ab") as file:
             file.write(msgpack.packb(batch))
 
-    def batches(self) -> Iterator[Batch]:
-        try:
-            with (self.path / "batches.bin").open("rb") as file:
-                for data in msgpack.Unpacker(file, strict_map_key=False):
-                    yield Batch.from_wire(data)
-        except FileNotFoundError:
-            return
+    def batches(self) -> Batches:
+        return Batches(self.path / "batches.bin")
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         (self.path / "result.json").write_text(json.dumps(result, indent=2) + "\n")
@@ -118,6 +135,10 @@ class RunDirectory:
         except (FileNotFoundError, ValueError):
             return {}
         return environment
+
+    @property
+    def latencies(self) -> Path:
+        return self.path / "latencies.csv"
 
     @property
     def report(self) -> Path:

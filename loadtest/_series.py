@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 from loadtest._batch import Batch
 
@@ -13,6 +14,8 @@ __all__ = ["ALL", "PERCENTILES", "Series", "TimeAxis", "axis_of", "series_of"]
 
 ALL = "all"
 PERCENTILES = {"p50": 50.0, "p99": 99.0, "p99.9": 99.9}
+LATE = 10.0
+"""Seconds. Workers report every three."""
 SLOTS = ((0.25, 240), (0.5, 240), (1, 600), (2, 600), (5, 600), (10, 600), (30, 600), (60, 600), (300, 600), (1800, 600))
 """Lengths in seconds, each with how many of that length a chart may have: it is some 900 points wide."""
 
@@ -47,6 +50,10 @@ class Series:
     latency: dict[str, list[float | None]]
     """`p50`, `p99`, `p99.9` of what succeeded, in milliseconds; None where nothing did."""
 
+    @classmethod
+    def empty(cls, count: int) -> Self:
+        return cls([0.0] * count, [0.0] * count, {percent: [None] * count for percent in PERCENTILES})
+
 
 def axis_of(start: float, end: float, longest: float) -> TimeAxis:
     """An axis whose slots are not shorter than the longest batch, by and large."""
@@ -54,29 +61,42 @@ def axis_of(start: float, end: float, longest: float) -> TimeAxis:
     return TimeAxis(start, end, next(fitting, SLOTS[-1][0]))
 
 
-def series_of(batches: Sequence[Batch], axis: TimeAxis) -> dict[str, Series]:
+def series_of(batches: Iterable[Batch], axis: TimeAxis) -> dict[str, Series]:
     """The series of each operation, and of `all` together.
 
     A batch is about as long as a slot and lies across two. Its counts are dealt out by how much of it lies in each, or every
     few slots would look empty; its latencies cannot be, and go to the slot of its middle.
+
+    `batches` come as they were reported: what comes more than `LATE` after its time is missing from the percentiles. So no more
+    than the distributions of that time are in memory.
     """
-    every = {name for batch in batches for name in batch.operations} | {ALL}
-    series = {name: Series([0.0] * axis.count, [0.0] * axis.count, {}) for name in every}
-    latencies: dict[str, list[Counter[int]]] = {name: [Counter() for _ in range(axis.count)] for name in every}
+    series: dict[str, Series] = {}
+    open_slots: dict[int, dict[str, Counter[int]]] = {}
+    first_open = 0
     for batch in batches:
         shares = _shares(batch, axis)
         middle = min(int(((batch.start + batch.end) / 2 - axis.start) / axis.slot), axis.count - 1)
+        slot = open_slots.setdefault(middle, {}) if middle >= first_open else {}
         for name, done in batch.operations.items():
             ok, failed = done.ok.total(), done.failed.total()
             for one in (name, ALL):
-                latencies[one][middle].update(done.ok)
+                made = series.setdefault(one, Series.empty(axis.count))
+                slot.setdefault(one, Counter()).update(done.ok)
                 for index, share in shares:
-                    series[one].rate[index] += ok * share / axis.length(index)
-                    series[one].errors[index] += failed * share / axis.length(index)
-    for name, made in series.items():
-        measured = [_percentiles(counted) for counted in latencies[name]]
-        made.latency.update({percent: [values[i] for values in measured] for i, percent in enumerate(PERCENTILES)})
+                    made.rate[index] += ok * share / axis.length(index)
+                    made.errors[index] += failed * share / axis.length(index)
+        while first_open < middle - LATE / axis.slot:
+            _close(series, open_slots.pop(first_open, {}), first_open)
+            first_open += 1
+    for index, slot in open_slots.items():
+        _close(series, slot, index)
     return series
+
+
+def _close(series: dict[str, Series], slot: dict[str, Counter[int]], index: int) -> None:
+    for name, counted in slot.items():
+        for percent, value in zip(PERCENTILES, _percentiles(counted), strict=True):
+            series[name].latency[percent][index] = value
 
 
 def _shares(batch: Batch, axis: TimeAxis) -> list[tuple[int, float]]:

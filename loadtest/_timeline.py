@@ -44,40 +44,62 @@ def percentile(latencies: Counter[int], percent: float) -> int:
     raise AssertionError("a Counter counted less than its total")
 
 
+class Done(NamedTuple):
+    """How many operations of a kind ended within a slot."""
+
+    ok: int
+    failed: int
+
+
+NOTHING = Done(0, 0)
+
+
 class Timeline:
     """The batches of a run, of all engines and in any order; all empty batches in between belong to it, for they tell of
-    silence. No batch should be longer than a second: its share of each fraction of that is not known."""
+    silence. No batch should be longer than a second: its share of each fraction of that is not known.
+
+    `batches` is gone through twice, and not kept: of a long run there are more than fit into memory.
+    """
 
     def __init__(self, batches: Iterable[Batch], faults: Sequence[Fault]) -> None:
-        kept = list(batches)
         self.faults = sorted(faults, key=lambda fault: fault.start)
-        self.start = min((batch.start for batch in kept), default=0.0)
-        self.end = max((batch.end for batch in kept), default=0.0)
-        longest = max((batch.end - batch.start for batch in kept), default=SLOT)
+        start, self.end, longest = math.inf, 0.0, 0.0
+        for batch in batches:
+            start, self.end = min(start, batch.start), max(self.end, batch.end)
+            longest = max(longest, batch.end - batch.start)
+        self.start = start if start < math.inf else 0.0
         # A batch may be late by the time that an engine is busy: what is nearly a slot is one.
         self.slot = SLOT * max(math.ceil(longest / SLOT - 0.5), 1)
-        self.slots: list[dict[str, OperationBatch]] = [{} for _ in range(self._index(self.end - 1e-6) + 1 if kept else 0)]
-        for batch in kept:
-            slot = self.slots[self._index((batch.start + batch.end) / 2)]
-            for name, operation in batch.operations.items():
-                slot.setdefault(name, OperationBatch()).add(operation)
-        self.phases = [self._phase_of(index) for index in range(len(self.slots))]
+        count = self._index(self.end - 1e-6) + 1 if start < math.inf else 0
+        self.slots: list[dict[str, Done]] = [{} for _ in range(count)]
+        self.phases = [self._phase_of(index) for index in range(count)]
+        self._totals: dict[tuple[str, str], OperationBatch] = {}
+        for batch in batches:
+            self._add(batch)
+
+    def _add(self, batch: Batch) -> None:
+        index = self._index((batch.start + batch.end) / 2)
+        slot, phase = self.slots[index], self.phases[index]
+        for name, operation in batch.operations.items():
+            before = slot.get(name, NOTHING)
+            slot[name] = Done(before.ok + operation.ok.total(), before.failed + operation.failed.total())
+            self._totals.setdefault((phase, name), OperationBatch()).add(operation)
 
     def names(self) -> list[str]:
         """The operations that were carried out at least once."""
-        return sorted({name for slot in self.slots for name in slot})
+        return sorted({name for _, name in self._totals})
 
     def total(self, phase: str, operation: str = "all") -> tuple[OperationBatch, float]:
         """What an operation, or all of them, did in a phase (`run` is all of them), and how many seconds that lasted."""
         total = OperationBatch()
-        length = 0.0
-        for index, slot in enumerate(self.slots):
-            if phase in ("run", self.phases[index]):
-                length += min(self.until(index), self.end) - max(self.since(index), self.start)
-                for name, done in slot.items():
-                    if operation in ("all", name):
-                        total.add(done)
-        return total, length
+        for (when, name), done in self._totals.items():
+            if phase in ("run", when) and operation in ("all", name):
+                total.add(done)
+        return total, sum(
+            min(self.until(index), self.end) - max(self.since(index), self.start)
+            for index, when in enumerate(self.phases)
+            if phase in ("run", when)
+        )
 
     def since(self, index: int) -> float:
         """When a slot begins."""
