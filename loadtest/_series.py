@@ -70,7 +70,7 @@ def series_of(batches: Iterable[Batch], axis: TimeAxis) -> dict[str, Series]:
     `batches` come as they were reported: what comes more than `LATE` after its time is missing from the percentiles. So no more
     than the distributions of that time are in memory.
     """
-    series: dict[str, Series] = {}
+    series = {ALL: Series.empty(axis.count)}
     open_slots: dict[int, dict[str, Counter[int]]] = {}
     first_open = 0
     for batch in batches:
