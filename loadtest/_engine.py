@@ -3,10 +3,11 @@
 Trio does not survive in a process that gevent has patched, so the load runs here, one task per Locust user in one
 `trio_hs.open_manager`. FD is a socket to Locust's process; the messages are `_wire.py`'s.
 
-Down: `setup` (cluster, scenario, worker), `start` (run; history, the path of the file to write, or none), `users` (count),
-`suspend` (number) and `resume`, `stop`. Up: `ready`, `batch` (a `Batch`, every quarter of a second once it is warm),
-`suspended` (number: no connection is open, and users wait), `log` (a warning or error of the client), `stopped` (after the
-last batch of the run), `fatal` (one line for the user; the process then ends).
+Down: `setup` (cluster, scenario, worker; each: whether every operation is told), `start` (run; history, the path of the file
+to write, or none), `users` (count), `suspend` (number) and `resume`, `stop`. Up: `ready`, `each` (every operation since the
+last time), `batch` (a `Batch`, every quarter of a second once it is warm), `suspended` (number: no connection is open, and
+users wait), `log` (a warning or error of the client), `stopped` (after the last batch of the run), `fatal` (one line for the
+user; the process then ends).
 The process ends when the socket does, and on SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
 """
 
@@ -85,6 +86,7 @@ class _Run:
         self._meter = meter
         self._scribe = scribe
         self._warm_up = setup.scenario.load.warm_up
+        self._each = setup.each
         self._users: list[User] = []
         self._user_numbers = itertools.count()
         scenario, worker = setup.scenario, setup.worker
@@ -160,12 +162,15 @@ class _Run:
         if self._scribe is not None:
             self._scribe.flush()
         end = time.time()
+        each = {name: recorder.each() for name, recorder in self._recorders.items()} if self._each else {}
         taken = {name: recorder.take() for name, recorder in self._recorders.items()}
         done = {name: operation for name, operation in taken.items() if operation}
         batch = Batch(self._batch_start, end, done, self._meter.take(), self._meter.standings(self._hs.statistics()))
         self._batch_start = end
         for line in self._log.take():
             await self._channel.send(line)
+        if counted and each:
+            await self._channel.send({"type": "each", "operations": each})
         if counted:
             await self._channel.send({"type": "batch", **batch.to_wire()})
 
@@ -176,6 +181,7 @@ class _Setup:
         self.cluster = Cluster.from_dict(message["cluster"])
         self.scenario = Scenario.model_validate(message["scenario"])
         self.worker: int = message["worker"]
+        self.each: bool = message["each"]
         self.names = names_of_servers(self.cluster)
 
     @asynccontextmanager

@@ -26,14 +26,20 @@ class EngineLink:
 
     `on_batch` gets every batch of statistics, the last one before `stop` returns. `on_death` gets one line when the engine
     ends though nobody asked it to. `on_suspended` gets the number of a suspension when it holds no connection any more.
+    `on_each` gets every operation, as `_statistics.fire_each` takes them, if `configure` asks for that.
     """
 
     def __init__(
-        self, on_batch: Callable[[Batch], None], on_death: Callable[[str], None], on_suspended: Callable[[int], None]
+        self,
+        on_batch: Callable[[Batch], None],
+        on_death: Callable[[str], None],
+        on_suspended: Callable[[int], None],
+        on_each: Callable[[dict[str, Any]], None],
     ) -> None:
         self._on_batch = on_batch
         self._on_death = on_death
         self._on_suspended = on_suspended
+        self._on_each = on_each
         self._suspension: int | None = None
         self._setup: Message | None = None
         self._child: Child | None = None
@@ -50,9 +56,9 @@ class EngineLink:
     def configured(self) -> bool:
         return self._setup is not None
 
-    def configure(self, cluster: dict[str, Any], scenario: dict[str, Any], worker: int) -> None:
+    def configure(self, cluster: dict[str, Any], scenario: dict[str, Any], worker: int, *, each: bool = False) -> None:
         """Start the engine. A run that has begun before begins there now."""
-        self._setup = {"type": "setup", "cluster": cluster, "scenario": scenario, "worker": worker}
+        self._setup = {"type": "setup", "cluster": cluster, "scenario": scenario, "worker": worker, "each": each}
         self._launch()
         if self._running:
             self._begin()
@@ -131,6 +137,8 @@ class EngineLink:
         match message["type"]:
             case "ready":
                 self._ready.set()
+            case "each":
+                self._on_each(message["operations"])
             case "batch":
                 self._on_batch(Batch.from_wire(message))
             case "log":

@@ -69,6 +69,15 @@ def _add_group(parser: LocustArgumentParser) -> None:
         env_var="LOCUST_CLUSTER",
     )
     group.add_argument(
+        "--hs-events",
+        metavar="<how>",
+        choices=["batch", "each"],
+        default="batch",
+        help="What Locust gets: statistics a few times a second (batch, the default), or each operation as an event "
+        "`request` for listeners that need it (each), which costs more time than the operation itself.",
+        env_var="LOCUST_HS_EVENTS",
+    )
+    group.add_argument(
         "--explain",
         action="store_true",
         help="Say of every expectation how it was judged, not only of those that were missed.",

@@ -30,14 +30,19 @@ class Recorder:
         self.ok: list[int] = []
         """Nanoseconds."""
         self.failed: list[int] = []
-        self.errors: Counter[str] = Counter()
+        self.errors: list[str] = []
+        """Why each of these failed."""
+
+    def each(self) -> tuple[list[int], list[int], list[str]]:
+        """One by one, in the order of their ends: the microseconds of what succeeded and of what failed, and why that did."""
+        return [latency // 1000 for latency in self.ok], [latency // 1000 for latency in self.failed], list(self.errors)
 
     def take(self) -> OperationBatch:
         """What it did, which begins anew."""
-        batch = OperationBatch(microseconds(self.ok), microseconds(self.failed), self.errors)
+        batch = OperationBatch(microseconds(self.ok), microseconds(self.failed), Counter(self.errors))
         self.ok.clear()
         self.failed.clear()
-        self.errors = Counter()
+        self.errors.clear()
         return batch
 
 
@@ -81,7 +86,7 @@ class Performer:
             except trio_hs.HandlerSocketError as error:
                 end = clock()
                 recorder.failed.append(end - intended)
-                recorder.errors[f"{type(error).__name__}: {error}"] += 1
+                recorder.errors.append(f"{type(error).__name__}: {error}")
                 if scribe is not None:
                     scribe.failed(error, intent, begin, end, number)
                 if isinstance(error, trio_hs.OperationalError):
@@ -100,7 +105,7 @@ class Performer:
                         scribe.succeeded(bound, intent, answer, begin, end, number)
                 else:
                     recorder.failed.append(end - intended)
-                    recorder.errors[NOT_THERE] += 1
+                    recorder.errors.append(NOT_THERE)
                     if scribe is not None:
                         scribe.not_there(bound, intent, answer, begin, end, number)
 
@@ -108,4 +113,4 @@ class Performer:
         """Count the next operation, which should have started then, as one that never was."""
         recorder = self._recorders[self._draw()[0]]
         recorder.failed.append(time.monotonic_ns() - intended)
-        recorder.errors[NOT_STARTED] += 1
+        recorder.errors.append(NOT_STARTED)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from loadtest._record import Record
 from loadtest._run_directory import RunDirectory
 from loadtest._scenario import Scenario
 from loadtest._stages import follow_stages
-from loadtest._statistics import merge
+from loadtest._statistics import fire_each, merge
 from loadtest._summary import print_summary, print_verdict, progress_line
 
 __all__ = ["LocalSession", "MasterSession", "WorkerSession", "open_session"]
@@ -88,6 +89,7 @@ class _Reporting:
         self._environment = environment
         self._runner = runner
         self._options = environment.parsed_options
+        self._each = self._options.hs_events == "each"
         self._scenario: Scenario = chosen_scenario(self._options)
         self._record = Record()
         self._recent: Batch | None = None
@@ -263,11 +265,13 @@ class LocalSession(_Reporting):
 
     def __init__(self, environment: Environment, runner: LocalRunner) -> None:
         super().__init__(environment, runner)
-        self.engine = EngineLink(self._on_batch, self._fail, self._controller.suspended)
+        self.engine = EngineLink(
+            self._on_batch, self._fail, self._controller.suspended, partial(fire_each, environment=environment)
+        )
         self._start()
 
     def _use(self, cluster: dict[str, Any]) -> None:
-        self.engine.configure(cluster, self._scenario.model_dump(mode="json"), 0)
+        self.engine.configure(cluster, self._scenario.model_dump(mode="json"), 0, each=self._each)
         self.engine.wait_ready()
 
     def _close(self) -> None:
@@ -275,7 +279,8 @@ class LocalSession(_Reporting):
         super()._close()
 
     def _on_batch(self, batch: Batch) -> None:
-        merge(batch, self._environment.stats)
+        if not self._each:
+            merge(batch, self._environment.stats)
         self._count(0, batch)
 
     def _on_test_start(self, **kwargs: Any) -> None:
@@ -312,7 +317,7 @@ class MasterSession(_Reporting):
         self._start()
 
     def _use(self, cluster: dict[str, Any]) -> None:
-        self._setup = {"cluster": cluster, "scenario": self._scenario.model_dump(mode="json")}
+        self._setup = {"cluster": cluster, "scenario": self._scenario.model_dump(mode="json"), "each": self._each}
         for worker in self._master.clients.all:
             self._tell(worker.id)
 
@@ -388,7 +393,10 @@ class WorkerSession:
         self._unreported: list[dict[str, Any]] = []
         self._directory: str | None = None
         self._worker = 0
-        self.engine = EngineLink(self._on_batch, self._on_death, self._on_suspended)
+        self.engine = EngineLink(
+            self._on_batch, self._on_death, self._on_suspended, partial(fire_each, environment=environment)
+        )
+        self._each = False
         runner.register_message(SETUP, self._on_setup)
         runner.register_message(SUSPEND, self._on_suspend)
         runner.register_message(RUN, self._on_run)
@@ -423,10 +431,12 @@ class WorkerSession:
     def _on_setup(self, msg: Any, **_: Any) -> None:
         self._worker = msg.data["worker"]
         if not self.engine.configured:
-            self.engine.configure(msg.data["cluster"], msg.data["scenario"], msg.data["worker"])
+            self._each = msg.data["each"]
+            self.engine.configure(msg.data["cluster"], msg.data["scenario"], msg.data["worker"], each=self._each)
 
     def _on_batch(self, batch: Batch) -> None:
-        merge(batch, self._environment.stats)
+        if not self._each:
+            merge(batch, self._environment.stats)
         # Each by itself: merged, they would not tell any more when within those seconds it was that something failed.
         self._unreported.append(batch.to_wire())
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from functools import partial
 
+import gevent
+from locust.env import Environment
 from locust.stats import RequestStats, StatsEntry, StatsError
 
 from loadtest._batch import Batch, OperationBatch
 
-__all__ = ["METHOD", "merge", "milliseconds"]
+__all__ = ["METHOD", "OperationError", "fire_each", "merge", "milliseconds"]
 
+EVENTS_AT_ONCE = 500
 METHOD = "HS"
 """What Locust shows as the request's type."""
 
@@ -29,6 +34,22 @@ def merge(batch: Batch, stats: RequestStats) -> None:
         stats.entries[(name, METHOD)].extend(entry)
         stats.total.extend(entry)
         _add_errors(batch, name, operation.errors, stats)
+
+
+class OperationError(Exception):
+    """What Locust's listeners get for an operation that failed; the text says why."""
+
+
+def fire_each(operations: Mapping[str, tuple[list[int], list[int], list[str]]], environment: Environment) -> None:
+    """Tell Locust's listeners of every operation, Locust's own statistics among them. Other greenlets have their turns, too."""
+    fire = partial(environment.events.request.fire, request_type=METHOD, response_length=0, context={})
+    for name, (succeeded, failed, reasons) in operations.items():
+        for number, latency in enumerate(succeeded):
+            fire(name=name, response_time=latency / 1000, exception=None)
+            if number % EVENTS_AT_ONCE == 0:
+                gevent.sleep(0)
+        for latency, reason in zip(failed, reasons, strict=True):
+            fire(name=name, response_time=latency / 1000, exception=OperationError(reason))
 
 
 def _entry(batch: Batch, name: str, operation: OperationBatch, stats: RequestStats) -> StatsEntry:

@@ -29,7 +29,8 @@ mix: {get: 60, find: {weight: 10, limit: 5}, insert: 10, incr: 5, decr: 5, updat
 class Locust:
     """A Locust process that is marked, so that everything that it starts can be found again.
 
-    Leaving the block kills it and fails if a process or a file of it stays behind.
+    `beside` is the text of a locustfile of the user's own. Leaving the block kills the process and fails if a process or a file
+    of it stays behind.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Locust:
         *arguments: str,
         scenario: str | None = SCENARIO,
         env: dict[str, str] | None = None,
+        beside: str | None = None,
         wrapper: Sequence[str] = (),
     ) -> None:
         self._mark = f"TRIO_HS_TEST={uuid.uuid4().hex}"
@@ -49,6 +51,10 @@ class Locust:
         if scenario is not None:
             (self.directory / "short.yaml").write_text(scenario)
             arguments = ("--scenario", str(self.directory / "short.yaml"), *arguments)
+        locustfiles = [str(ROOT / "loadtest")]
+        if beside is not None:
+            (self.directory / "beside.py").write_text(beside)
+            locustfiles.append(str(self.directory / "beside.py"))
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
         if "--processes" in arguments:
             # The default port may be another Locust's, and workers would carry load for that one.
@@ -61,7 +67,7 @@ class Locust:
         self.environment = environment
         with self.out.open("w") as out, self.err.open("w") as err:
             self.process = subprocess.Popen(
-                [*wrapper, sys.executable, "-m", "locust", "-f", str(ROOT / "loadtest"), *arguments],
+                [*wrapper, sys.executable, "-m", "locust", "-f", ",".join(locustfiles), *arguments],
                 cwd=self.directory,  # where it keeps its runs
                 env=environment,
                 stdin=subprocess.DEVNULL,

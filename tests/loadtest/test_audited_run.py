@@ -54,7 +54,7 @@ async def running(cluster: Cluster, folder: Path) -> AsyncIterator[Child]:
     """An engine with eight users."""
     scenario = parse_scenario(SCENARIO, "s.yaml")
     async with child("loadtest._engine") as engine:
-        await engine.send("setup", cluster=cluster.to_dict(), scenario=scenario.model_dump(mode="json"), worker=0)
+        await engine.send("setup", cluster=cluster.to_dict(), scenario=scenario.model_dump(mode="json"), worker=0, each=False)
         await engine.until("ready")
         await engine.send("start", run=1, history=str(folder / "history-0.bin"))
         await engine.send("users", count=8)

@@ -78,7 +78,7 @@ def setup(port: int = 1, text: str = SCENARIO) -> dict[str, Any]:
     server = {"host": "127.0.0.1", "read_port": port, "write_port": port, "read_secret": "r", "write_secret": "w"}
     cluster = Cluster("external", "", "", tuple(Server(name, **server) for name in ("writer", "reader-1")))  # type: ignore[arg-type]
     scenario = parse_scenario(text, "x").model_dump(mode="json")
-    return {"cluster": cluster.to_dict(), "scenario": scenario, "worker": 0}
+    return {"cluster": cluster.to_dict(), "scenario": scenario, "worker": 0, "each": False}
 
 
 async def test_an_engine_counts_failures_and_goes_on() -> None:

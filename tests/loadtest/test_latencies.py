@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from collections import Counter
 from fractions import Fraction
@@ -93,6 +94,43 @@ def test_a_histogram_has_a_bounded_number_of_values() -> None:
     wide = microseconds(range(0, 60_000_000_000, 1_000_003))
     assert len(wide) < 2048 + 1024 * 15
     assert wide.total() == 60_000
+
+
+LISTENER = """\
+from collections import Counter
+import json, locust, os
+seen = Counter()
+
+@locust.events.request.add_listener
+def on_request(request_type, name, response_time, exception, **_):
+    assert isinstance(response_time, float)
+    seen[f"{request_type} {name} {exception}"] += 1
+
+@locust.events.quit.add_listener
+def on_quit(**_):
+    with open(f"seen-{os.getpid()}.json", "w") as file:
+        json.dump(seen, file)
+"""
+
+
+@pytest.mark.parametrize("processes", [[], ["--processes", "2"]], ids=["alone", "two-workers"])
+def test_listeners_get_each_operation_that_is_counted_if_they_want(processes: list[str]) -> None:
+    scenario = SCENARIO.replace("load: {users: 8", "load: {users: 4, think_time: 2ms").replace("expect: {errors: 0}\n", "")
+    scenario += "faults: [{fault: reset, target: writer, at: 1s}]\n"
+    with Locust(
+        "--headless", "--only-summary", "--hs-events", "each", *processes, scenario=scenario, beside=LISTENER
+    ) as locust:
+        locust.finish()
+        seen: Counter[str] = Counter()
+        for path in locust.directory.glob("seen-*.json"):
+            seen.update(json.loads(path.read_text()))
+        told = json.loads((locust.run / "result.json").read_text())["operations"]
+        expected: Counter[str] = Counter()
+        for name in ("get", "insert"):
+            expected[f"HS {name} None"] = told[name]["ok"]["count"]
+            expected.update({f"HS {name} {reason}": count for reason, count in told[name]["errors"].items()})
+        assert seen == expected, locust.describe()
+        assert expected["HS get None"] > 100
 
 
 SCENARIO = """\
