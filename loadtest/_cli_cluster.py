@@ -1,38 +1,223 @@
-"""`python -m loadtest cluster`: servers without a load."""
+"""`python -m loadtest cluster`: a scenario's servers without its load.
+
+`up` keeps them until Ctrl-C or `down`; `status` and `down` find them from another terminal. `check` says whether what
+HandlerSocket writes on a cluster reaches its readers: on the one that is up, or on one of its own.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from signal import SIGINT, SIGTERM
+from typing import Any
 
 import trio
+from pydantic import ValidationError
 
-from loadtest._cluster import ClusterError
+from loadtest._cluster import Cluster, ClusterError
+from loadtest._command_line import console, safely
+from loadtest._control import Control
+from loadtest._detect import detect
 from loadtest._docker_engine import open_engine, provide_image
+from loadtest._running import ask, kept_up, offered
+from loadtest._scenario import CLUSTER_KINDS, REPLICATIONS, TOPOLOGIES, Scenario, ScenarioError, load_scenario
+from loadtest._servers import open_servers
+from loadtest._shown import print_cluster
+from loadtest._table import fill_table, load_table
 
 __all__ = ["main"]
 
 NOT_HAD = 2
+NOT_REPLICATED = 1
+DOWN_SECONDS = 60.0
+ROWS = 1000
+"""Of the table, where no scenario says how many."""
 
 
 def main(arguments: Sequence[str]) -> int:
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], Awaitable[int]] = options.run
+    return safely(lambda: _carry_out(command, options))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m loadtest cluster", description=__doc__)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands.add_parser("image", help="build the image that containers run from, if the engine does not have it")
-    parser.parse_args(arguments)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, run: Callable[[argparse.Namespace], Awaitable[int]], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    up = add("up", _up, "start servers, say how to reach them, and keep them until Ctrl-C")
+    status = add("status", _status, "the servers that are up, and how they replicate")
+    add("down", _down, "end them")
+    check = add("check", _check, "whether what HandlerSocket writes reaches the binary log and the readers")
+    add("image", _image, "build the image that containers run from, if the engine does not have it")
+    for command in (up, status):
+        command.add_argument("--show-secrets", action="store_true", help="print secrets and passwords, too")
+    for command in (up, check):
+        _add_cluster_options(command)
+    return parser
+
+
+def _add_cluster_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "scenario", metavar="SCENARIO", nargs="?", help="a YAML file: its cluster and table; the rest is ignored"
+    )
+    command.add_argument("--cluster", dest="kind", metavar="KIND", choices=CLUSTER_KINDS, help=", ".join(CLUSTER_KINDS))
+    command.add_argument("--readers", type=int, metavar="N")
+    command.add_argument("--standby", action=argparse.BooleanOptionalAction, default=None)
+    command.add_argument("--topology", choices=TOPOLOGIES)
+    command.add_argument("--replication", choices=REPLICATIONS)
+
+
+def _carry_out(command: Callable[[argparse.Namespace], Awaitable[int]], options: argparse.Namespace) -> int:
+    code = NOT_HAD
+
+    async def until_signal() -> None:
+        nonlocal code
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_end_on_signals, nursery.cancel_scope)
+            code = await command(options)
+            nursery.cancel_scope.cancel()
+
     try:
-        trio.run(_image)
-    except ClusterError as error:
-        sys.stderr.write(f"{error}\n")
-        return NOT_HAD
-    return 0
+        code = 0  # when a signal ends it
+        trio.run(until_signal)
+    except* ClusterError as errors:
+        sys.stderr.write(f"{_first(errors)}\n")
+        code = NOT_HAD
+    except* ScenarioError as errors:
+        sys.stderr.write(f"{_first(errors)}\n")
+        code = NOT_HAD
+    return code
 
 
-async def _image() -> None:
-    async with open_engine() as engine:
-        print(await provide_image(engine, _tell))
+async def _end_on_signals(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(SIGINT, SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _tell(line: str) -> None:
     sys.stderr.write(f"{line}\n")
+
+
+def _wanted(options: argparse.Namespace) -> Scenario:
+    """The cluster and table that are asked for. Raises `ScenarioError`."""
+    scenario: dict[str, Any] = {"name": "cluster", "table": {"rows": ROWS}, "mix": {"get": 1}}
+    if options.scenario is not None:
+        of_file = load_scenario(options.scenario)
+        scenario |= {"name": of_file.name, "table": of_file.table.model_dump(), "cluster": of_file.cluster.model_dump()}
+    chosen = {name: getattr(options, name) for name in ("kind", "readers", "standby", "topology", "replication")}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    try:
+        return Scenario.model_validate({**scenario, "cluster": {**scenario.get("cluster", {}), **given}})
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        raise ScenarioError(f"--{detail['loc'][-1]}: {detail['msg'][:1].lower()}{detail['msg'][1:]}") from error
+
+
+# --- The commands ----------------------------------------------------------------------------------------------------
+
+
+async def _up(options: argparse.Namespace) -> int:
+    scenario = _wanted(options)
+    async with open_servers(scenario, _tell) as control:
+        await fill_table(control, scenario)
+        down = trio.Event()
+
+        async def answer(question: str) -> dict[str, Any]:
+            if question == "down":
+                down.set()
+                return {}
+            return await _described(control, scenario)
+
+        async with offered(answer):
+            await _print(await _described(control, scenario), options.show_secrets)
+            _tell("up until Ctrl-C, or `python -m loadtest cluster down` in another terminal")
+            await down.wait()
+    return 0
+
+
+async def _described(control: Control, scenario: Scenario) -> dict[str, Any]:
+    """The cluster as it is now, for JSON; with its secrets."""
+    servers: dict[str, dict[str, Any]] = {}
+    for server in control.cluster.servers:
+        state: dict[str, Any] = {"state": control.state(server.name)}
+        if state["state"] == "running":
+            try:
+                state["replication"] = vars(await control.replication_status(server.name))
+            except ClusterError as error:
+                state["trouble"] = str(error)
+        servers[server.name] = state
+    table = {"database": scenario.table.database, "name": scenario.table.name, "rows": scenario.table.rows}
+    return {"cluster": control.cluster.to_dict(), "primary": control.primary, "servers": servers, "table": table}
+
+
+async def _print(described: dict[str, Any], secrets: bool) -> None:
+    print_cluster(console(), described, secrets=secrets)
+    sys.stdout.flush()
+    await trio.lowlevel.checkpoint()
+
+
+async def _status(options: argparse.Namespace) -> int:
+    for pid in _those_up():
+        await _print(await ask(pid, "status"), options.show_secrets)
+    return 0
+
+
+async def _down(_: argparse.Namespace) -> int:
+    for pid in _those_up():
+        await ask(pid, "down")
+        with trio.move_on_after(DOWN_SECONDS):
+            while pid in kept_up():  # noqa: ASYNC110  (another process's end)
+                await trio.sleep(0.05)
+            _tell(f"the cluster of process {pid} is down")
+            continue
+        raise ClusterError(f"the cluster of process {pid} is still up after {DOWN_SECONDS:g} s")
+    return 0
+
+
+def _those_up() -> list[int]:
+    found = kept_up()
+    if not found:
+        raise ClusterError("no cluster is up: `python -m loadtest cluster up` starts one")
+    return found
+
+
+async def _check(options: argparse.Namespace) -> int:
+    named = options.scenario is not None or options.kind is not None
+    if not named and (pids := kept_up()):
+        described = await ask(pids[0], "status")
+        table = described["table"]
+        scenario = Scenario.model_validate({"name": "check", "mix": {"get": 1}, "table": table})
+        return await _detect(Cluster.from_dict(described["cluster"]), scenario, described["primary"])
+    scenario = _wanted(options)
+    async with open_servers(scenario, _tell) as control:
+        await control.create_table(load_table(scenario))
+        return await _detect(control.cluster, scenario, control.primary)
+
+
+async def _detect(cluster: Cluster, scenario: Scenario, primary: str) -> int:
+    (writer,) = (server for server in cluster.servers if server.name == primary)
+    table = load_table(scenario)
+    _tell(f"writing a marker row to {table.database}.{table.name} on {primary}, and deleting it again")
+    detection = await detect(cluster, table, writer)
+    for line in detection.lines():
+        print(line)
+    return 0 if detection.replicates else NOT_REPLICATED
+
+
+async def _image(_: argparse.Namespace) -> int:
+    async with open_engine() as engine:
+        print(await provide_image(engine, _tell))
+    return 0

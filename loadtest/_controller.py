@@ -22,13 +22,14 @@ from dataclasses import asdict
 import trio
 
 from loadtest._clients import Clients
-from loadtest._cluster import ClusterError, open_controlled_cluster
+from loadtest._cluster import ClusterError
 from loadtest._control import Control
 from loadtest._drill import Drill, Proxies, client_view
 from loadtest._faults import Network
 from loadtest._nemesis import Event
 from loadtest._proxy import Proxy, open_proxy
 from loadtest._scenario import Scenario
+from loadtest._servers import open_servers
 from loadtest._table import fill_table
 from loadtest._wire import Message, TrioChannel
 
@@ -61,16 +62,7 @@ async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
             progress.start_soon(_send_all, channel, receive)
             async with (
                 lines,
-                open_controlled_cluster(
-                    scenario.cluster.kind,
-                    readers=scenario.cluster.readers,
-                    standby=scenario.cluster.standby,
-                    topology=scenario.cluster.topology,
-                    replication=scenario.cluster.replication,
-                    database=scenario.table.database,
-                    only_mariadb_can=[fault.name for fault in scenario.faults if fault.needs_mariadb],
-                    progress=_into(lines, "progress"),
-                ) as control,
+                open_servers(scenario, _into(lines, "progress")) as control,
             ):
                 _into(lines, "progress")(
                     f"filling {scenario.table.database}.{scenario.table.name} with {scenario.table.rows:,} rows"

@@ -1,0 +1,168 @@
+"""Whether what HandlerSocket writes on a cluster reaches its binary log and its readers: docs/replication.md.
+
+A marker row is written through the client, as a load would, looked for, and deleted again.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+import trio_hs
+from loadtest._cluster import Cluster, ClusterError, Server
+from loadtest._sql import at_once, execute_sql
+from trio_hs.testing import Table
+
+__all__ = ["Arrival", "Detection", "detect"]
+
+WITHIN = 5.0
+"""Seconds that the marker may take to reach a server."""
+LOG_SECONDS = 0.5
+"""Seconds after the acknowledgement for which the binary log is searched. A commit is logged before it is acknowledged."""
+POLL_SECONDS = 0.002
+LOG = "binary log"
+"""Beside the servers' names."""
+PAGE = "docs/replication.md"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """When a marker row came somewhere, counted from the moment before it was written."""
+
+    where: str
+    seconds: float | None
+    """None when it did not come."""
+    trouble: str = ""
+    """What else is known of why it did not come."""
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What became of a marker row."""
+
+    acknowledged: float
+    """Seconds."""
+    log: Arrival | None
+    """The writer's binary log; None where nobody could look."""
+    replicas: tuple[Arrival, ...]
+    write_through: bool
+
+    @property
+    def replicates(self) -> bool:
+        """Whether it came to every replica."""
+        return all(arrival.seconds is not None for arrival in self.replicas)
+
+    def lines(self) -> Iterator[str]:
+        """What was seen and what to do, for the user."""
+        yield f"a row written through HandlerSocket was acknowledged in {_ms(self.acknowledged)}"
+        for arrival in ([self.log] if self.log else []) + list(self.replicas):
+            trouble = f" ({arrival.trouble})" if arrival.trouble else ""
+            yield f"{arrival.where}: " + (
+                "did not get it" + trouble if arrival.seconds is None else f"after {_ms(arrival.seconds)}"
+            )
+        if self.log is None:
+            yield "the binary log was not looked at: that needs the writer's SQL port"
+        if self.replicates and self.replicas:
+            yield "HandlerSocket's writes replicate here"
+        elif self.replicas:
+            yield from self._advice()
+
+    def _advice(self) -> Iterator[str]:
+        if self.log is not None and self.log.seconds is not None:
+            yield "the write is in the binary log, so replication does not run, or is late: see SHOW SLAVE STATUS there"
+        elif self.write_through:
+            yield f"writes go through the second database, and are not logged: is its table FEDERATED, and log_bin on? {PAGE}"
+        else:
+            yield (
+                "HandlerSocket's writes do not replicate here: MariaDB since 10.5 does not log them (MDEV-33967). Readers "
+                f"miss them, and a failover loses them all. Write through a FEDERATED twin instead: {PAGE}"
+            )
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms"
+
+
+async def detect(cluster: Cluster, table: Table, primary: Server, within: float = WITHIN) -> Detection:
+    """Write a marker row into the table, whose key is an integer `id`, and see where it comes to; then delete it.
+
+    The table is the load's, or one like it: `id`, `grp`, `n` and `payload`; the marker's id is negative, as no row of a load
+    is. Raises `ClusterError` when the row cannot be written, and says when it could not be deleted.
+    """
+    marker = -1 - secrets.randbelow(2**62)
+    database = table.database
+    asks_sql = primary.sql_port is not None
+    position = await _position(primary) if asks_sql else None
+    replicas = [server for server in cluster.servers if server != primary]
+    try:
+        async with trio_hs.open_manager(
+            write_servers=[_listener(primary, write=True)], write_databases=dict(cluster.write_databases)
+        ) as hs:
+            begin = trio.current_time()
+            await hs.insert(database, table.name, [("id", marker), ("grp", 0), ("n", 0), ("payload", "marker")])
+            acknowledged = trio.current_time() - begin
+            try:
+                found: dict[str, Arrival] = {}
+                calls = [partial(_arrive, found, server, table, marker, begin, begin + within) for server in replicas]
+                if asks_sql:
+                    # Of a twin, too: what its server carries out, and logs, is a write to this table.
+                    calls.append(partial(_logged, found, primary, position, f"({database}.{table.name})", begin))
+                await at_once(*calls)
+            finally:
+                with trio.move_on_after(within, shield=True):
+                    await hs.delete(database, table.name, "=", ["id"], [marker])
+    except trio_hs.HandlerSocketError as error:
+        raise ClusterError(f"{primary.name}: the marker row {marker} of {database}.{table.name}: {error}") from error
+    arrivals = tuple(found[server.name] for server in replicas)
+    return Detection(acknowledged, found.get(LOG), arrivals, bool(cluster.write_databases))
+
+
+def _listener(server: Server, *, write: bool = False) -> trio_hs.Server:
+    port, secret = (server.write_port, server.write_secret) if write else (server.read_port, server.read_secret)
+    return trio_hs.Server("inet", server.host, port, secret=secret or None)
+
+
+async def _arrive(found: dict[str, Arrival], server: Server, table: Table, marker: int, begin: float, deadline: float) -> None:
+    seconds, trouble = None, ""
+    try:
+        async with trio_hs.open_manager([_listener(server)]) as hs:
+            while seconds is None and trio.current_time() < deadline:
+                if await hs.get(table.database, table.name, ["id"], marker):
+                    seconds = trio.current_time() - begin
+                else:
+                    await trio.sleep(POLL_SECONDS)
+    except trio_hs.HandlerSocketError as error:
+        trouble = str(error)
+    found[server.name] = Arrival(server.name, seconds, trouble)
+
+
+# --- The binary log --------------------------------------------------------------------------------------------------
+
+
+async def _position(primary: Server) -> tuple[str, int] | None:
+    """Where the binary log ends now; None without one."""
+    status = await execute_sql(primary, "SHOW MASTER STATUS")
+    return (str(status[0]["File"]), int(status[0]["Position"])) if status else None
+
+
+async def _logged(
+    found: dict[str, Arrival], primary: Server, position: tuple[str, int] | None, table: str, begin: float
+) -> None:
+    """Whether the table was written to in the binary log after `position`. Row events name it in the map before them."""
+    where = f"{primary.name}'s binary log"
+    if position is None:
+        found[LOG] = Arrival(where, None, "it has none: log_bin is off")
+        return
+    file, offset = position
+    found[LOG] = Arrival(where, None)
+    deadline = trio.current_time() + LOG_SECONDS
+    while found[LOG].seconds is None and trio.current_time() < deadline:
+        events = await execute_sql(primary, f"SHOW BINLOG EVENTS IN '{file}' FROM {offset:d} LIMIT 10000")
+        if any(event["Event_type"] == "Table_map" and table in event["Info"] for event in events):
+            found[LOG] = Arrival(where, trio.current_time() - begin)
+        else:
+            await trio.sleep(POLL_SECONDS)

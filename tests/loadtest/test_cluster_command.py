@@ -1,0 +1,156 @@
+"""`python -m loadtest cluster`: servers without a load, found again from another terminal, and gone when they are to be."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from loadtest._cluster import open_controlled_cluster
+from loadtest._control import Control
+from loadtest._detect import detect
+from loadtest._running import kept_up
+from loadtest._scenario import Scenario
+from loadtest._sql import execute_sql
+from loadtest._table import load_table
+
+from .kinds import EVERY_KIND
+from .test_control import left
+from .test_mariadb_cluster import ROOT, open_directory, temporary
+
+__all__ = ["open_directory", "temporary"]
+
+SECONDS = 60
+SCENARIO = Scenario.model_validate({"name": "marked", "mix": {"get": 1}})
+
+
+def command(*arguments: str, within: float = SECONDS) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "loadtest", "cluster", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=within, check=False)
+
+
+@contextmanager
+def up(temporary: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A cluster that is up; its process is gone when the block ends."""
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "loadtest", "cluster", "up", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stderr is not None
+            lines = []
+            for line in process.stderr:
+                lines.append(line)
+                if line.startswith("up until Ctrl-C"):
+                    break
+            else:
+                raise AssertionError("".join(lines))
+            yield process
+            process.wait(SECONDS)
+        finally:
+            process.kill()
+
+
+@EVERY_KIND
+def test_a_cluster_is_put_up_found_checked_connected_to_and_taken_down(kind: str, temporary: Path) -> None:
+    with up(temporary, "--cluster", kind, "--readers", "1", "--standby", "--topology", "write-through") as process:
+        assert process.pid in kept_up()
+        hidden = command("status")
+        assert hidden.returncode == 0
+        shown = command("status", "--show-secrets").stdout
+        for name in ("writer (primary)", "standby", "reader-1"):
+            assert re.search(rf"^{re.escape(name)} +127\.0\.0\.1 .* running ", hidden.stdout, re.MULTILINE), hidden.stdout
+        assert re.search(r"^reader-1 .* writer +\S", hidden.stdout, re.MULTILINE), hidden.stdout
+        (secret,) = re.findall(r"^writer: read secret (\S+),", shown, re.MULTILINE)
+        assert secret in shown
+        assert secret not in hidden.stdout
+
+        checked = command("check")
+        assert checked.returncode == 0, checked
+        assert "HandlerSocket's writes replicate here" in checked.stdout
+        if kind != "embedded":
+            assert re.search(r"^writer's binary log: after [\d.]+ ms$", checked.stdout, re.MULTILINE)
+
+        (program,) = re.findall(r"^import trio, .*?^trio\.run\(main\)$", shown, re.MULTILINE | re.DOTALL)
+        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+        assert ran.stdout.startswith("{'id': '1', 'payload': '")
+
+        down = command("down")
+        assert down.returncode == 0
+        assert f"the cluster of process {process.pid} is down" in down.stderr
+    assert process.returncode == 0
+    assert left(kind, temporary) == []
+    assert process.pid not in kept_up()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_takes_it_down_in_order(number: signal.Signals, temporary: Path) -> None:
+    with up(temporary, "--cluster", "embedded", "--readers", "1") as process:
+        process.send_signal(number)
+    assert process.returncode == 0
+    assert left("embedded", temporary) == []
+
+
+def test_without_a_cluster_that_is_up_there_is_nothing_to_show_or_to_end() -> None:
+    if kept_up():
+        pytest.skip("another cluster of this user is up")
+    for name in ("status", "down"):
+        result = command(name)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert result.stderr == "no cluster is up: `python -m loadtest cluster up` starts one\n"
+
+
+def test_wrong_options_are_told_in_a_line(tmp_path: Path) -> None:
+    assert "invalid choice: 'oracle'" in command("up", "--cluster", "oracle").stderr
+    result = command("up", "--cluster", "embedded", "--readers", "99")
+    assert (result.returncode, result.stderr) == (2, "--readers: input should be less than or equal to 16\n")
+    (tmp_path / "wrong.yaml").write_text("name: wrong\nmix: {get: 1}\ncluster: {reader: 1}\n")
+    result = command("up", str(tmp_path / "wrong.yaml"))
+    assert result.returncode == 2
+    assert "wrong.yaml:3: cluster.reader: unknown key; did you mean readers?" in result.stderr
+
+
+# --- The detection ---------------------------------------------------------------------------------------------------
+
+
+async def detected(control: Control, within: float = 1.0) -> str:
+    """What the detection says; its marker is gone then."""
+    table = load_table(SCENARIO)
+    result = await detect(control.cluster, table, control.server(control.primary), within)
+    for server in control.cluster.servers:
+        assert await control.read_rows(server.name, table) == []
+    return "\n".join(result.lines())
+
+
+@pytest.mark.mariadb
+async def test_plain_writes_are_found_to_be_lost_and_the_reason_told(temporary: Path) -> None:
+    async with open_controlled_cluster("mariadb", readers=1) as control:
+        await control.create_table(load_table(SCENARIO))
+        said = await detected(control)
+    assert "writer's binary log: did not get it\n" in said
+    assert "reader-1: did not get it\n" in said
+    assert "do not replicate here: MariaDB since 10.5 does not log them (MDEV-33967)" in said
+
+
+@pytest.mark.mariadb
+async def test_a_replica_that_stands_still_is_told_from_writes_that_are_not_logged(temporary: Path) -> None:
+    async with open_controlled_cluster("mariadb", readers=1, topology="write-through") as control:
+        await control.create_table(load_table(SCENARIO))
+        assert "HandlerSocket's writes replicate here" in await detected(control)
+        await execute_sql(control.server("reader-1"), "STOP SLAVE")
+        said = await detected(control)
+    assert re.search(r"^writer's binary log: after", said, re.MULTILINE)
+    assert "reader-1: did not get it\n" in said
+    assert "the write is in the binary log, so replication does not run" in said
