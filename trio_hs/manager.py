@@ -231,7 +231,7 @@ class _Caller:
             return None
 
         lines = [[tail] for tail in tails if tail is not None]
-        asked = await self._send_chunks(self.reader, index, lines, operation, parse)
+        asked = await self._send_chunks(self.reader, index, lines, operation, parse, units=list(map(len, chunks)))
         doubtful = [token for chunk, (_, rows) in zip(chunks, asked, strict=True) if rows == [] for token in chunk]
         one_by_one = iter(await self._get_each(index, doubtful, operation, since) if doubtful else ())
         found: list[Row] = []
@@ -478,8 +478,10 @@ class _Caller:
         chunks: Sequence[Sequence[bytes]],
         operation: str,
         parse: Callable[[int, Request], T | None],
+        units: Sequence[int] = (),
     ) -> list[tuple[Request | None, T | None]]:
-        """Sends chunks of lines, a few of which are under way at once, each once.
+        """Sends chunks of lines, a few of which are under way at once, each once. ``units`` is what each counts for, by default
+        its number of lines.
 
         Gives for each chunk its request, answered or failed, and what ``parse`` made of the chunk's number and that request
         while the next ones were under way; None for both from the first chunk on for which no server was usable. When the
@@ -503,12 +505,12 @@ class _Caller:
             under_way.popleft()
 
         try:
-            for chunk in chunks:
+            for chunk, its_units in zip(chunks, units or [0] * len(chunks), strict=True):
                 if len(under_way) >= CHUNKS_UNDER_WAY:
                     await finish_oldest()
                 started = trio.current_time()
                 try:
-                    request = None if nobody else await pool.submit(index, chunk)
+                    request = None if nobody else await pool.submit(index, chunk, its_units)
                 except HandlerSocketError:
                     request, nobody = None, True
                 under_way.append((request, started))

@@ -487,10 +487,13 @@ class Pool:
         await request.wait()
         return request
 
-    async def submit(self, index: Index, tails: Sequence[bytes]) -> Request:
-        """Like ``execute``, but returns as soon as the request is on its way; the caller waits for it, or abandons it."""
+    async def submit(self, index: Index, tails: Sequence[bytes], units: int = 0) -> Request:
+        """Like ``execute``, but returns as soon as the request is on its way; the caller waits for it, or abandons it.
+
+        ``units`` is what it counts for, by default its number of lines.
+        """
         connection = await self.acquire()
-        request = Request(len(tails))
+        request = Request(len(tails), units)
         connection.submit(request, index, tails)
         return request
 

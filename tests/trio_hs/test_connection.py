@@ -16,7 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_hs import ProtocolError, Server
 from trio_hs._transport import connect
-from trio_hs.connection import Connection, Request
+from trio_hs.connection import FULL_UNITS, Connection, Request
 from trio_hs.protocol import Index, get_tail
 
 from .fake import FakeConnection, FakeServer, MemoryTransport, echo
@@ -238,6 +238,37 @@ async def test_the_bound_holds_and_everyone_gets_a_turn(nursery: trio.Nursery, a
             for number in range(200):
                 users.start_soon(user, number)
     assert worst <= 11  # one more for the opening of the index
+
+
+async def test_long_inserts_leave_together(nursery: trio.Nursery) -> None:
+    """What arrives together shares a commit."""
+    server = FakeServer(nursery)
+    async with connected(server) as (connection, peer):
+        await ask(connection, "open")
+        before = peer.transport.sends
+        server.gate = trio.Event()
+        requests = [Request() for _ in range(10)]
+        for request in requests:
+            connection.submit(request, INDEX, [b"\t+\t1\t" + b"x" * 3000 + b"\n"])
+        await wait_all_tasks_blocked()
+        assert peer.transport.sends == before + 2  # the first finds the connection idle
+        server.gate.set()
+        await requests[-1].wait()
+
+
+async def test_a_request_that_stands_for_many_leaves_at_once(nursery: trio.Nursery) -> None:
+    server = FakeServer(nursery)
+    async with connected(server) as (connection, peer):
+        await ask(connection, "open")
+        before = peer.transport.sends
+        server.gate = trio.Event()
+        requests = [Request(), Request(), Request(units=FULL_UNITS)]
+        for request in requests:
+            connection.submit(request, INDEX, [get_tail(b"x")])
+        assert connection.outstanding == 2 + FULL_UNITS
+        assert peer.transport.sends == before + 2
+        server.gate.set()
+        await requests[-1].wait()
 
 
 async def test_a_long_request_takes_its_share_of_the_bound(nursery: trio.Nursery) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
 from trio_hs import ConnectionError, Filter, Manager, OperationalError, RetryPolicy
+from trio_hs.connection import MAX_OUTSTANDING
 from trio_hs.manager import CHUNKS_UNDER_WAY, WRITE_LINES
 
 from .fake import FakeServer, Network, echo
@@ -260,6 +261,56 @@ async def test_a_null_among_many_keys_is_asked_for_like_any_other(nursery: trio.
         rows = await hs.get_many("d", "t", ["id"], [None, *range(30)])
         assert rows == [[("id", None)], *[[("id", str(number))] for number in range(30)]]
         assert not any(b"@" in line for fake in fakes.values() for line in fake.requests)
+
+
+async def test_keys_asked_for_by_list_take_their_share_of_the_bound(nursery: trio.Nursery) -> None:
+    """The server builds the rows of all that it has received in memory before it sends any."""
+    async with managed(nursery) as (hs, fakes):
+        await hs.get("d", "t", ["id"], 1)
+        await wait_all_tasks_blocked()
+        fakes[1].refuses = fakes[2].refuses = REFUSED
+        fakes[2].open[0].reset()
+        fakes[1].gate = trio.Event()
+        async with trio.open_nursery() as users:
+            for _ in range(20):
+                users.start_soon(hs.get_many, "d", "t", ["id"], range(500))
+            await wait_all_tasks_blocked()
+            assert hs.statistics().readers[0].outstanding >= MAX_OUTSTANDING
+            received = fakes[1].open[0]
+            arrived = bytes(received.received + received.transport.to_server).count(b"\t@\t")
+            assert 0 < arrived * 500 < MAX_OUTSTANDING + 500
+            fakes[1].gate.set()
+        assert hs.statistics().readers[0].outstanding == 0
+
+
+@pytest.mark.parametrize("deadly, deaths", [(b"\t@\t0\t", 1), (b"\t299\n", 2), (b"\t=\t1\t7\n", 2)])
+async def test_keys_that_kill_are_not_carried_to_a_third_server(
+    nursery: trio.Nursery, autojump_clock: MockClock, deadly: bytes, deaths: int
+) -> None:
+    """Whether servers die of a list, of the list and of the key alone, or (one is missing) of a key that is asked for alone."""
+    fakes = {port: FakeServer(nursery) for port in range(1, 6)}
+    died: list[int] = []
+
+    def serving(port: int) -> Callable[[bytes], bytes | None]:
+        answer = without(lambda key: key == b"5" and b"=" in deadly)
+
+        def serve(line: bytes) -> bytes | None:
+            if deadly in line + b"\n" and not fakes[port].refuses:
+                died.append(port)
+                kill(fakes[port])
+            return answer(line)
+
+        return serve
+
+    for port, fake in fakes.items():
+        fake.answer = serving(port)
+    readers = [("inet", "fake", port) for port in fakes]
+    async with trio_hs.open_manager(readers, READERS, connect=Network(fakes).connect) as hs:
+        await hs.get("d", "t", ["id"], 1)
+        await wait_all_tasks_blocked()
+        with nullcontext() if deaths == 1 else pytest.raises(ConnectionError):
+            assert await hs.get_many("d", "t", ["id"], range(300)) == [[("id", str(key))] for key in range(300)]
+        assert len(died) == deaths
 
 
 async def test_many_keys_survive_a_server(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

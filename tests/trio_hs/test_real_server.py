@@ -236,6 +236,39 @@ async def test_many_at_once(hs: Manager) -> None:
     ]
 
 
+class Sizes(trio_hs.Instrument):
+    """How many lines each request had."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def request_done(self, server: str, operation: str, table: str, requests: int, seconds: float, failed: bool) -> None:
+        self.seen.append(requests)
+
+
+@pytest.mark.parametrize("kind", ["VARBINARY(9)", "BINARY(3)", "VARCHAR(2) COLLATE utf8mb4_general_ci", "BIT(12)", "INT"])
+@pytest.mark.parametrize("index", ["PRIMARY KEY (k, n)", "KEY (k), PRIMARY KEY (n)"])
+async def test_a_list_of_keys_finds_what_each_of_them_finds(cluster: Cluster, kind: str, index: str) -> None:
+    """Keys with every byte, empty ones, ones that are cut or changed to fit, and ones that stand for several rows."""
+    keys = [*[bytes([byte]) for byte in range(256)], b"", b"ab", b"abcd", b"a ", b"a\0", b"\1@", b"\t\n\1A", b"11", b"x" * 12]
+    table = f"CREATE TABLE cars.many (k {kind} NOT NULL, n INT NOT NULL, {index})"
+    await execute_sql(cluster.writer, "CREATE DATABASE cars", table)
+    try:
+        sizes = Sizes()
+        async with manager(cluster, encoding=None, instruments=[sizes]) as hs:
+            await hs.insert_many("cars", "many", ["k", "n"], [(key, number) for number, key in enumerate([*keys[3:], b"11"])])
+            many = hs.table("cars", "many", ["k", "n"], None if index.startswith("PRIMARY") else "k")
+            each = [await many.get(key) for key in keys]
+            found = [(key, row) for key, row in zip(keys, each, strict=True) if row]
+            assert len(found) > 16
+            sizes.seen.clear()
+            assert await many.get_many([key for key, _ in found * 2]) == [row for _, row in found * 2]
+            assert set(sizes.seen) == {1}  # all by list
+            assert await many.get_many(keys) == each
+    finally:
+        await execute_sql(cluster.writer, "DROP DATABASE cars")
+
+
 async def test_a_table_is_altered_under_load(hs: Manager, cluster: Cluster) -> None:
     """Without `suspended` the ALTER would wait for ever; with it, nobody sees an error."""
     await hs.insert("cars", "trucks", [("id", 1), ("company", "a"), ("model", "b")])
