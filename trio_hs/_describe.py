@@ -125,6 +125,14 @@ class _Reader:
                 "FEDERATED: find with < and <= is refused, in_ stops at the first missing value, and an increment is lost when"
                 " SQL changes the row at the same time."
             )
+        partitions = self._rows(
+            "SELECT partition_name FROM information_schema.partitions"
+            " WHERE table_schema = %s AND table_name = %s AND partition_name IS NOT NULL"
+        )
+        if len(partitions) > 1:
+            raise DescribeError(
+                f"{self.name} has {len(partitions)} partitions: a lookup that concerns several of them kills the server"
+            )
         self.engine = engine
 
     def _columns(self, checks: Mapping[str, str]) -> list[Column]:

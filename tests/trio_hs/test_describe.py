@@ -184,6 +184,7 @@ async def test_what_cannot_be_described_is_one_line_and_exit_code_2(
         f"CREATE VIEW {DATABASE}.view_ AS SELECT 1 AS id",
         f"CREATE TABLE {DATABASE}.hashed (id INT PRIMARY KEY, t TEXT, UNIQUE long_one (t))",
         f"CREATE SEQUENCE {DATABASE}.sequence_",
+        f"CREATE TABLE {DATABASE}.parts (id INT PRIMARY KEY) PARTITION BY HASH (id) PARTITIONS 3",
         f"CREATE TABLE {DATABASE}.place (id INT PRIMARY KEY, p POINT)",
         f"CREATE TABLE {DATABASE}.big (id INT PRIMARY KEY, s VARCHAR(3) CHARACTER SET big5)",
     )
@@ -192,6 +193,7 @@ async def test_what_cannot_be_described_is_one_line_and_exit_code_2(
         "information_schema.tables": "information_schema.tables is a view",
         f"{DATABASE}.hashed": f"{DATABASE}.hashed has the long unique key long_one",
         f"{DATABASE}.sequence_": f"{DATABASE}.sequence_ is a sequence",
+        f"{DATABASE}.parts": f"{DATABASE}.parts has 3 partitions: a lookup that concerns several of them kills the server",
         f"{DATABASE}.place": f"{DATABASE}.place: a declared table cannot have this point: column p: there is no type 'point'",
         f"{DATABASE}.big": f"{DATABASE}.big: a declared table cannot have this varchar(3): column s: has the charset 'big5'",
         f"{DATABASE}.none": f"there is no table {DATABASE}.none that {cluster.writer.admin_user} at {cluster.writer.host}:",
