@@ -63,7 +63,7 @@ def assert_empty(connection: Connection) -> None:
     """No trace of any request is left."""
     assert connection.usable
     assert connection.load == 0
-    for name in ("_sent", "_queue", "_queue_data", "_backlog", "_unsent"):
+    for name in ("_sent", "_queue", "_backlog", "_unsent"):
         assert not getattr(connection, name), name
     assert not connection._answers.incomplete
 
