@@ -90,7 +90,7 @@ class Nemesis:
         if server is not self.cluster.primary:
             self.cluster.crash(server)
             await self.some_time()
-            await self.cluster.restart(server)
+            await self.restart(server)
             return
         async with self.cluster.changing:
             server = self.cluster.primary
@@ -100,6 +100,11 @@ class Nemesis:
             for replica in self.cluster.replicas:
                 if replica.running:
                     await replica.follow(server, rebuild=True)
+
+    async def restart(self, server: EmbeddedServer) -> None:
+        # It may be the primary that is being replaced now, and then must not come back before it is.
+        async with self.cluster.changing:
+            await self.cluster.restart(server)
 
     async def read_only(self, _server: EmbeddedServer) -> None:
         async with self.cluster.changing:
@@ -133,7 +138,7 @@ class Nemesis:
                 await self.cluster.promote(best)
                 self.log("promoted", best.name)
         await self.some_time()
-        await self.cluster.restart(old)
+        await self.restart(old)
 
     async def switch_over(self, _server: EmbeddedServer) -> None:
         async with self.cluster.changing:

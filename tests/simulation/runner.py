@@ -190,6 +190,13 @@ class Run:
             pool.random = self.rng(f"pool {number}")
         return clients, pools
 
+    async def until_losers_are_answered(self, pools: list[Pool]) -> None:
+        """Of the last hedged reads: over narrow streams that takes some seconds."""
+        if self.topology.retry.hedge_after is not None:
+            with trio.move_on_after(10.0):
+                while any(statistics.outstanding for pool in pools for statistics in pool.statistics()):
+                    await trio.sleep(0.05)
+
     async def judge(self, clients: Clients, pools: list[Pool], cluster: Cluster) -> None:
         topology, model = self.topology, self.model
         self.note("judging")
@@ -197,6 +204,7 @@ class Run:
         invariants.check_survivors(cluster, model)
         await invariants.check_recovered(clients, cluster, topology, model)
         await trio.sleep(0.5)
+        await self.until_losers_are_answered(pools)
         invariants.check_survivors(cluster, model)
         for number, pool in enumerate(pools):
             invariants.check_pool(pool, topology, cluster, model, writes=number % 2 == 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -430,7 +431,9 @@ class Caller:
         elif choice == 1 and reader is not None:
             await reader.purge_indexes()
         elif choice == 2 and reader is not None:
-            await reader.purge_index(await reader.get_index_id("sim", "items", ["id", "v"]))
+            index = await reader.get_index_id("sim", "items", ["id", "v"])
+            with suppress(ValueError):  # somebody else may have purged it in between
+                await reader.purge_index(index)
         elif choice == 3:
             self.log("suspending", self.number)
             with trio.move_on_after(self.topology.patience) as scope:
