@@ -40,8 +40,11 @@ from loadtest._pace import User, turn_of
 from loadtest._performer import Performer, Recorder
 from loadtest._scenario import Scenario
 from loadtest._scribe import Scribe
+from loadtest._sql_driver import SqlClient, open_sql_client
 from loadtest._wire import Message, TrioChannel
 from loadtest._workload import operations
+
+Client = trio_hs.Manager | SqlClient
 
 BATCH_SECONDS = 0.25
 TIMEOUT = 3.0
@@ -73,7 +76,7 @@ class _Run:
         self,
         channel: TrioChannel,
         nursery: trio.Nursery,
-        hs: trio_hs.Manager,
+        hs: Client,
         setup: _Setup,
         run: int,
         scribe: Scribe | None,
@@ -90,7 +93,7 @@ class _Run:
         self._users: list[User] = []
         self._user_numbers = itertools.count()
         scenario, worker = setup.scenario, setup.worker
-        bound = bind(hs, scenario, run=run, worker=worker)
+        bound = bind(hs.table, scenario, run=run, worker=worker)
         self._recorders = {name: Recorder(bound[name]) for name in scenario.mix.weights()}
         rng = random.Random(f"{scenario.seed}/{worker}/pace")
         load = scenario.load
@@ -185,10 +188,14 @@ class _Setup:
         self.names = names_of_servers(self.cluster)
 
     @asynccontextmanager
-    async def open_manager(self, meter: Meter) -> AsyncIterator[trio_hs.Manager]:
+    async def open_client(self, meter: Meter) -> AsyncIterator[Client]:
         readers = self.cluster.readers or (self.cluster.writer,)
         # The standby refuses writes until it is promoted; the client moves over by itself then.
         writers = [self.cluster.writer, *([self.cluster.standby] if self.cluster.standby else [])]
+        if self.scenario.driver.name == "sql":
+            async with open_sql_client(readers, writers, self.scenario.driver.connections) as client:
+                yield client
+            return
         async with trio_hs.open_manager(
             [trio_hs.Server("inet", server.host, server.read_port, secret=server.read_secret) for server in readers],
             [[trio_hs.Server("inet", server.host, server.write_port, secret=server.write_secret)] for server in writers],
@@ -266,7 +273,7 @@ class _Engine:
     ) -> None:
         with setup.open_scribe(history, number) as scribe:
             meter = Meter(setup.names)
-            async with setup.open_manager(meter) as hs:
+            async with setup.open_client(meter) as hs:
                 async with trio.open_nursery() as reports:
                     with trio.CancelScope() as users:
                         async with trio.open_nursery() as nursery:
