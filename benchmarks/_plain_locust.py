@@ -1,7 +1,8 @@
-"""What people write without us: a Locust `User` that asks a SQL client for one row by its primary key.
+"""What people write without us: a Locust `User` that works through SQL, with mysqlclient.
 
-Run by `benchmarks.harness`; `PLAIN_SQL` in the environment is JSON with the servers, the account and the table. Each user
-has a connection of its own; users are dealt out over the servers.
+Run by `benchmarks.harness`; `PLAIN_SQL` in the environment is JSON with the servers, the account, the table and the mix. Each
+user has a connection to a reader and one to the writer; users are dealt out over the readers. Writes are kept out of the binary
+log, as HandlerSocket's are.
 """
 
 from __future__ import annotations
@@ -11,61 +12,68 @@ import json
 import os
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
-import pymysql
+import MySQLdb
 from locust import User, constant, task
 from locust.env import Environment
 
-try:
-    import MySQLdb
-except ImportError:
-    MySQLdb = None
-
 SETTINGS: dict[str, Any] = json.loads(os.environ["PLAIN_SQL"])
-SERVERS = itertools.cycle(SETTINGS["servers"])
-QUERY = f"SELECT id, grp, n, payload FROM {SETTINGS['table']} WHERE id = %s"
+READERS = itertools.cycle(SETTINGS["readers"])
+TABLE, ROWS, GROUPS = SETTINGS["table"], SETTINGS["rows"], SETTINGS["groups"]
+NAMES, WEIGHTS = list(SETTINGS["mix"]), list(SETTINGS["mix"].values())
+# Above the loaded rows, and other ones in each round.
+FRESH = itertools.count(time.time_ns())
+COLUMNS = "id, grp, n, payload"
 
 
-class _SqlUser(User):
-    abstract = True
+class MysqlclientUser(User):
     wait_time = constant(0)
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        host, port = next(SERVERS)
-        self.cursor = self.connect(host, port).cursor()
+        self.reads = self.connect(*next(READERS)).cursor()
+        self.writes = self.connect(*SETTINGS["writer"]).cursor()
+        self.writes.execute("SET sql_log_bin=0")
 
     def connect(self, host: str, port: int) -> Any:
-        raise NotImplementedError
+        return MySQLdb.connect(host=host, port=port, user=SETTINGS["user"], password=SETTINGS["password"], autocommit=True)
 
     @task
-    def get(self) -> None:
-        key = random.randint(1, SETTINGS["rows"])
+    def work(self) -> None:
+        (name,) = random.choices(NAMES, WEIGHTS)
+        operation: Callable[[int], bool] = getattr(self, name)
+        key = random.randint(1, ROWS)
         begin = time.perf_counter()
         error: Exception | None = None
-        row = None
         try:
-            self.cursor.execute(QUERY, (key,))
-            row = self.cursor.fetchone()
-            if row is None:
+            if not operation(key):
                 error = LookupError("the row is not there")
         except Exception as failure:
             error = failure
         self.environment.events.request.fire(
             request_type="SQL",
-            name="get",
+            name=name,
             response_time=(time.perf_counter() - begin) * 1000,
             response_length=0,
             exception=error,
         )
 
+    def get(self, key: int) -> bool:
+        self.reads.execute(f"SELECT {COLUMNS} FROM {TABLE} WHERE id = %s", (key,))
+        return self.reads.fetchone() is not None
 
-class PyMySQLUser(_SqlUser):
-    def connect(self, host: str, port: int) -> Any:
-        return pymysql.connect(host=host, port=port, user=SETTINGS["user"], password=SETTINGS["password"], autocommit=True)
+    def find(self, key: int) -> bool:
+        group = key % GROUPS
+        where = "(grp = %s AND id >= %s) OR grp > %s ORDER BY grp, id LIMIT 10"
+        self.reads.execute(f"SELECT {COLUMNS} FROM {TABLE} FORCE INDEX (grp) WHERE {where}", (group, key, group))
+        return bool(self.reads.fetchall())
 
+    def insert(self, key: int) -> bool:
+        fresh = next(FRESH)
+        row = (fresh, fresh % GROUPS, 0, "x" * SETTINGS["value_size"])
+        return bool(self.writes.execute(f"INSERT INTO {TABLE} ({COLUMNS}) VALUES (%s, %s, %s, %s)", row))
 
-class MysqlclientUser(_SqlUser):
-    def connect(self, host: str, port: int) -> Any:
-        return MySQLdb.connect(host=host, port=port, user=SETTINGS["user"], password=SETTINGS["password"], autocommit=True)
+    def incr(self, key: int) -> bool:
+        return bool(self.writes.execute(f"UPDATE {TABLE} SET n = n + 1 WHERE id = %s", (key,)))

@@ -59,7 +59,7 @@ def _setting(scenario: Scenario) -> list[tuple[str, str]]:
     return [
         ("servers", f"{servers} (kind {cluster.kind}, writes {cluster.topology}, replication {cluster.replication})"),
         ("table", f"{table.database}.{table.name}, {table.rows:,} rows of {words.sizes(table.value_size)} characters"),
-        ("load", words.load(load)),
+        ("load", f"{words.load(load)}{', by SQL' if scenario.driver.name == 'sql' else ''}"),
         ("keys", ", ".join(f"{name} {keys.distribution}" for name, keys in scenario.mix.keys(scenario.keys).items())),
         ("mix", ", ".join(f"{name} {weight / total:.3g}" for name, weight in weights.items())),
         ("audit", audit),

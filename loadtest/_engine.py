@@ -4,10 +4,10 @@ Trio does not survive in a process that gevent has patched, so the load runs her
 `trio_hs.open_manager`. FD is a socket to Locust's process; the messages are `_wire.py`'s.
 
 Down: `setup` (cluster, scenario, worker; each: whether every operation is told), `start` (run; history, the path of the file
-to write, or none), `users` (count), `suspend` (number) and `resume`, `stop`. Up: `ready`, `each` (every operation since the
-last time), `batch` (a `Batch`, every quarter of a second once it is warm), `suspended` (number: no connection is open, and
-users wait), `log` (a warning or error of the client), `stopped` (after the last batch of the run), `fatal` (one line for the
-user; the process then ends).
+to write, or none; elapsed, the seconds since others have begun it), `users` (count), `suspend` (number) and `resume`,
+`stop`. Up: `ready`, `each` (every operation since the last time), `batch` (a `Batch`, every quarter of a second once it is
+warm), `suspended` (number: no connection is open, and users wait), `log` (a warning or error of the client), `stopped`
+(after the last batch of the run), `fatal` (one line for the user; the process then ends).
 The process ends when the socket does, and on SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
 """
 
@@ -40,8 +40,11 @@ from loadtest._pace import User, turn_of
 from loadtest._performer import Performer, Recorder
 from loadtest._scenario import Scenario
 from loadtest._scribe import Scribe
+from loadtest._sql_driver import SqlClient, open_sql_client
 from loadtest._wire import Message, TrioChannel
 from loadtest._workload import operations
+
+Client = trio_hs.Manager | SqlClient
 
 BATCH_SECONDS = 0.25
 TIMEOUT = 3.0
@@ -73,9 +76,9 @@ class _Run:
         self,
         channel: TrioChannel,
         nursery: trio.Nursery,
-        hs: trio_hs.Manager,
+        hs: Client,
         setup: _Setup,
-        run: int,
+        start: Message,
         scribe: Scribe | None,
         meter: Meter,
     ) -> None:
@@ -85,12 +88,13 @@ class _Run:
         self._log = setup.log
         self._meter = meter
         self._scribe = scribe
-        self._warm_up = setup.scenario.load.warm_up
+        elapsed: float = start.get("elapsed", 0.0)
+        self._warm_up = setup.scenario.load.warm_up - elapsed
         self._each = setup.each
         self._users: list[User] = []
         self._user_numbers = itertools.count()
         scenario, worker = setup.scenario, setup.worker
-        bound = bind(hs, scenario, run=run, worker=worker)
+        bound = bind(hs.table, scenario, run=start["run"], worker=worker)
         self._recorders = {name: Recorder(bound[name]) for name in scenario.mix.weights()}
         rng = random.Random(f"{scenario.seed}/{worker}/pace")
         load = scenario.load
@@ -99,7 +103,8 @@ class _Run:
         self._whole = load.locust_users
         self._open_loop: OpenLoop | None = None
         if load.open:
-            arrivals = Arrivals(Course(load.course()), load.arrivals, rng, time.monotonic_ns())
+            began = time.monotonic_ns() - int(elapsed * 1e9)
+            arrivals = Arrivals(Course(load.course()), load.arrivals, rng, began)
             self._open_loop = OpenLoop(self._performer, arrivals, load, nursery)
             nursery.start_soon(self._open_loop.run)
         self._batch_start = time.time()
@@ -185,10 +190,14 @@ class _Setup:
         self.names = names_of_servers(self.cluster)
 
     @asynccontextmanager
-    async def open_manager(self, meter: Meter) -> AsyncIterator[trio_hs.Manager]:
+    async def open_client(self, meter: Meter) -> AsyncIterator[Client]:
         readers = self.cluster.readers or (self.cluster.writer,)
         # The standby refuses writes until it is promoted; the client moves over by itself then.
         writers = [self.cluster.writer, *([self.cluster.standby] if self.cluster.standby else [])]
+        if self.scenario.driver.name == "sql":
+            async with open_sql_client(readers, writers, self.scenario.driver.connections) as client:
+                yield client
+            return
         async with trio_hs.open_manager(
             [trio_hs.Server("inet", server.host, server.read_port, secret=server.read_secret) for server in readers],
             [[trio_hs.Server("inet", server.host, server.write_port, secret=server.write_secret)] for server in writers],
@@ -238,7 +247,7 @@ class _Engine:
                 assert self._setup is not None
                 assert self._run is None
                 self._stop, self._ended = trio.Event(), trio.Event()
-                self._run = await self._nursery.start(self._carry_out, self._setup, message["run"], message.get("history"))
+                self._run = await self._nursery.start(self._carry_out, self._setup, message)
             case "users":
                 if self._run is not None:
                     self._run.set_users(message["count"])
@@ -260,17 +269,16 @@ class _Engine:
     async def _carry_out(
         self,
         setup: _Setup,
-        number: int,
-        history: str | None,
+        start: Message,
         task_status: trio.TaskStatus[_Run] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        with setup.open_scribe(history, number) as scribe:
+        with setup.open_scribe(start.get("history"), start["run"]) as scribe:
             meter = Meter(setup.names)
-            async with setup.open_manager(meter) as hs:
+            async with setup.open_client(meter) as hs:
                 async with trio.open_nursery() as reports:
                     with trio.CancelScope() as users:
                         async with trio.open_nursery() as nursery:
-                            run = _Run(self._channel, nursery, hs, setup, number, scribe, meter)
+                            run = _Run(self._channel, nursery, hs, setup, start, scribe, meter)
                             reports.start_soon(run.report_until_finished)
                             task_status.started(run)
                             await self._stop.wait()

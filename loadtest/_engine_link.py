@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +49,7 @@ class EngineLink:
         self._running = False
         self._users = 0
         self._history: str | None = None
+        self._began = 0.0
         self._ready = Event()
         self._starting = False
         self._stopped = Event()
@@ -56,11 +58,21 @@ class EngineLink:
     def configured(self) -> bool:
         return self._setup is not None
 
-    def configure(self, cluster: dict[str, Any], scenario: dict[str, Any], worker: int, *, each: bool = False) -> None:
-        """Start the engine. A run that has begun before begins there now."""
+    def configure(
+        self,
+        cluster: dict[str, Any],
+        scenario: dict[str, Any],
+        worker: int,
+        *,
+        each: bool = False,
+        began: float | None = None,
+    ) -> None:
+        """Start the engine. A run that has begun before begins there now; if others have begun it, that was at `began`, by
+        `time.monotonic()`."""
         self._setup = {"type": "setup", "cluster": cluster, "scenario": scenario, "worker": worker, "each": each}
         self._launch()
         if self._running:
+            self._began = self._began if began is None else began
             self._begin()
 
     def wait_ready(self) -> None:
@@ -72,10 +84,11 @@ class EngineLink:
         if self._child is None:
             raise StartError(self._reason)
 
-    def start(self, history: str | None = None) -> None:
+    def start(self, history: str | None = None, began: float | None = None) -> None:
         """Begin a run, without users. `history` is the path of the file for its history, where an audited run is to have
-        one; it must not exist."""
+        one; it must not exist. `began` is as for `configure`."""
         self._history = history
+        self._began = time.monotonic() if began is None else began
         self._runs += 1
         self._running = True
         self._users = 0
@@ -124,7 +137,8 @@ class EngineLink:
         self._send(self._setup)
 
     def _begin(self) -> None:
-        self._send({"type": "start", "run": self._runs, "history": self._history})
+        elapsed = time.monotonic() - self._began
+        self._send({"type": "start", "run": self._runs, "history": self._history, "elapsed": elapsed})
         if self._suspension is not None:
             self._send({"type": "suspend", "number": self._suspension})
         self._send({"type": "users", "count": self._users})

@@ -19,9 +19,22 @@ from pydantic import Field, model_validator
 from loadtest import _proxy_faults as network
 from loadtest._model import Model, Seconds, SecondsOrZero
 
-__all__ = ["FAULTS", "AnyFault", "Fault", "Moment", "replication_missing", "resolve", "timeline", "unknown_target"]
+__all__ = [
+    "FAULTS",
+    "ONLY_HANDLERSOCKET",
+    "AnyFault",
+    "Fault",
+    "Moment",
+    "Network",
+    "replication_missing",
+    "resolve",
+    "timeline",
+    "unknown_target",
+]
 
 
+ONLY_HANDLERSOCKET = ("writer-lock", "stop-listener")
+"""Faults of the plugin, of which who asks by SQL notices nothing."""
 LINK = "client->"
 """How a target begins that is the network between clients and a server."""
 

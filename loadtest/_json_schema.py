@@ -29,6 +29,7 @@ BARE = {
     _mix._size_alone: "min",
     _mix._weight_alone: "weight",
     _load._time_alone: "max",
+    _scenario._name_alone: "name",
     _scenario._switch: "enabled",
     _expect._whole_run: "run",
     _expect._steady: "steady",

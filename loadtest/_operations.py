@@ -13,6 +13,7 @@ from typing import Any
 import trio_hs
 from loadtest._history import ABSENT, UNSEEN, Operation
 from loadtest._scenario import Scenario
+from loadtest._sql_driver import SqlTable
 from loadtest._workload import fillers, first_insert_key, group_of, payload_of, version_of
 
 __all__ = ["Bound", "Intent", "bind"]
@@ -73,8 +74,12 @@ class _Newest:
         return self._loaded - (younger - len(inserted)) % self._loaded
 
 
-def bind(hs: trio_hs.Manager, scenario: Scenario, *, run: int, worker: int) -> Mapping[str, Bound]:
-    """Every operation by its name in the scenario."""
+TableOf = Callable[[str, str, list[str], str | None], trio_hs.Table | SqlTable]
+"""From database, table, columns and index."""
+
+
+def bind(table_of: TableOf, scenario: Scenario, *, run: int, worker: int) -> Mapping[str, Bound]:
+    """Every operation by its name in the scenario. `table_of` is `trio_hs.Manager.table`, or that of another driver."""
     table, mix = scenario.table, scenario.mix
     texts = itertools.cycle(fillers(scenario))
     audited = scenario.audited
@@ -84,11 +89,11 @@ def bind(hs: trio_hs.Manager, scenario: Scenario, *, run: int, worker: int) -> M
     newest = _Newest(table.rows)
     latest = {name for name, drawn_by in mix.keys(scenario.keys).items() if drawn_by.distribution == "latest"}
 
-    rows = hs.table(table.database, table.name, COLUMNS)
-    ranges = hs.table(table.database, table.name, COLUMNS, "grp")
-    counter = hs.table(table.database, table.name, ["n"])
-    payload = hs.table(table.database, table.name, ["payload"])
-    keys = hs.table(table.database, table.name, ["id"])
+    rows = table_of(table.database, table.name, COLUMNS, None)
+    ranges = table_of(table.database, table.name, COLUMNS, "grp")
+    counter = table_of(table.database, table.name, ["n"], None)
+    payload = table_of(table.database, table.name, ["payload"], None)
+    keys = table_of(table.database, table.name, ["id"], None)
 
     def new_payload(intent: Intent) -> str:
         if not audited:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ def add_options(parser: LocustArgumentParser) -> None:
         return  # help needs no scenario, and a worker gets the master's
     try:
         scenario = _load(arguments.scenario)
+        if scenario.driver.name == "sql" and find_spec("MySQLdb") is None:
+            raise ScenarioError(f"{arguments.scenario}: driver: sql needs mysqlclient: pip install 'trio-hs[sql]'")
     except ScenarioError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(BAD_ARGUMENTS)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 from pydantic_core import ErrorDetails
 
 from loadtest._expect import Expect
-from loadtest._faults import FAULTS, AnyFault, replication_missing, unknown_target
+from loadtest._faults import FAULTS, ONLY_HANDLERSOCKET, AnyFault, Network, replication_missing, unknown_target
 from loadtest._load import Load
 from loadtest._mix import READS, WRITES, Keys, KeysOrName, Mix, Size, ValueSize
 from loadtest._model import Model, model_in, names_of
@@ -103,6 +103,19 @@ class Audit(Model):
     """The share of the reads that succeed to be kept; those that fail all are."""
 
 
+def _name_alone(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Driver(Model):
+    """How the load reaches the servers. A bare word is the name."""
+
+    name: Literal["handlersocket", "sql"] = "handlersocket"
+    """`sql`: the same operations by SQL, with mysqlclient, to see what HandlerSocket buys."""
+    connections: int = Field(default=64, ge=1, le=10_000)
+    """Connections by SQL to each server, of each worker, at most. (HandlerSocket needs one.)"""
+
+
 class Scenario(Model):
     """One run, as its YAML file describes it."""
 
@@ -111,6 +124,7 @@ class Scenario(Model):
     cluster: Cluster = Cluster()
     table: Table = Table()
     load: Load = Load()
+    driver: Annotated[Driver, BeforeValidator(_name_alone)] = Driver()
     mix: Mix
     keys: KeysOrName = Keys()
     """Which rows the operations touch."""
@@ -140,6 +154,9 @@ class Scenario(Model):
             if fault.at < self.load.warm_up:
                 early = f"must be load.warm_up ({self.load.warm_up:g} s) or more, or what it does is not counted"
                 raise PlacedError(("faults", number, "at"), early)
+            if self.driver.name == "sql" and (isinstance(fault, Network) or fault.name in ONLY_HANDLERSOCKET):
+                by_sql = f"{fault.name} is between HandlerSocket and its clients, and does nothing to `driver: sql`"
+                raise PlacedError(("faults", number, "fault"), by_sql)
             if wrong := replication_missing(fault, self.cluster.replication):
                 raise PlacedError(("faults", number, "fault"), wrong)
         if not self.audited and (needing := self.expect.needing_audit()):
@@ -154,7 +171,7 @@ class Scenario(Model):
                 raise PlacedError(("mix", name), writes)
             if not self.mix.insert.weight:
                 raise PlacedError(("mix", name), "`latest` reads what the run inserts: the mix needs insert")
-            if self.cluster.topology == "plain":
+            if self.cluster.topology == "plain" and self.driver.name != "sql":
                 plain = "`latest` needs cluster.topology: write-through, for in `plain` no reader gets what is inserted"
                 raise PlacedError(("mix", name), plain)
 

@@ -15,6 +15,7 @@ __all__ = ["open_servers"]
 def open_servers(scenario: Scenario, progress: Callable[[str], None]) -> AbstractAsyncContextManager[Control]:
     """`open_controlled_cluster`, with what the scenario says."""
     cluster = scenario.cluster
+    by_sql = ["driver: sql"] if scenario.driver.name == "sql" else []
     return open_controlled_cluster(
         cluster.kind,
         readers=cluster.readers,
@@ -22,6 +23,6 @@ def open_servers(scenario: Scenario, progress: Callable[[str], None]) -> Abstrac
         topology=cluster.topology,
         replication=cluster.replication,
         database=scenario.table.database,
-        only_mariadb_can=[fault.name for fault in scenario.faults if fault.needs_mariadb],
+        only_mariadb_can=[*by_sql, *(fault.name for fault in scenario.faults if fault.needs_mariadb)],
         progress=progress,
     )

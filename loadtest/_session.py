@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -305,6 +306,8 @@ class MasterSession(_Reporting):
         self._taking_part: set[str] = set()
         """The workers that may have written in this run and have not said that they have ended it."""
         self._drained = Event()
+        self._began = 0.0
+        """When the run did, by the monotonic clock."""
         self._suspension: int | None = None
         self._holding_on: set[str] = set()
         """The workers that have not said yet that they have let go of the servers."""
@@ -327,7 +330,9 @@ class MasterSession(_Reporting):
 
     def _tell(self, worker: str) -> None:
         self._take_part(worker)  # it carries load at once, when a run is on
-        self._master.send_message(SETUP, {**(self._setup or {}), "worker": self._master.get_worker_index(worker)}, worker)
+        index = self._master.get_worker_index(worker)
+        elapsed = time.monotonic() - self._began if self._controller.running else None
+        self._master.send_message(SETUP, {**(self._setup or {}), "worker": index, "elapsed": elapsed}, worker)
         if self._suspension is not None:
             self._master.send_message(SUSPEND, {"number": self._suspension}, worker)
 
@@ -337,6 +342,7 @@ class MasterSession(_Reporting):
         clients = self._master.clients
         for worker in clients.ready + clients.spawning + clients.running:
             self._take_part(worker.id)
+        self._began = time.monotonic()
         # Before Locust tells them to start users: messages to a worker keep their order.
         self._master.send_message(RUN, {"directory": self._directory})
 
@@ -397,6 +403,8 @@ class WorkerSession:
             self._on_batch, self._on_death, self._on_suspended, partial(fire_each, environment=environment)
         )
         self._each = False
+        self._began: float | None = None
+        """When the run did, of a worker that came later, by this machine's monotonic clock."""
         runner.register_message(SETUP, self._on_setup)
         runner.register_message(SUSPEND, self._on_suspend)
         runner.register_message(RUN, self._on_run)
@@ -427,12 +435,16 @@ class WorkerSession:
 
     def _on_run(self, msg: Any, **_: Any) -> None:
         self._directory = msg.data["directory"]
+        self._began = None
 
     def _on_setup(self, msg: Any, **_: Any) -> None:
         self._worker = msg.data["worker"]
         if not self.engine.configured:
             self._each = msg.data["each"]
-            self.engine.configure(msg.data["cluster"], msg.data["scenario"], msg.data["worker"], each=self._each)
+            if (elapsed := msg.data["elapsed"]) is not None:
+                self._began = time.monotonic() - elapsed
+            cluster, scenario = msg.data["cluster"], msg.data["scenario"]
+            self.engine.configure(cluster, scenario, self._worker, each=self._each, began=self._began)
 
     def _on_batch(self, batch: Batch) -> None:
         if not self._each:
@@ -444,7 +456,7 @@ class WorkerSession:
         data[REPORT], self._unreported = self._unreported, []
 
     def _on_test_start(self, **_: Any) -> None:
-        self.engine.start(history_path(self._directory, self._worker))
+        self.engine.start(history_path(self._directory, self._worker), self._began)
 
     def _on_test_stopping(self, **_: Any) -> None:
         self.engine.stop()

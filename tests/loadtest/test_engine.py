@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trio
 
-from loadtest._batch import Batch
+from loadtest._batch import NOT_STARTED, Batch
 from loadtest._cluster import Cluster, Server
 from loadtest._history import UNSEEN, History, Operation, Outcome
 from loadtest._scenario import parse_scenario
@@ -253,6 +253,25 @@ async def test_a_warm_up_is_not_counted_but_kept(tmp_path: Path) -> None:
         counted = sum(done.failed.total() for batch in batches for done in batch.operations.values())
         records = list(History(tmp_path / "history-0.bin").records())
         assert 0 < counted < len(records)
+
+
+async def test_a_worker_that_comes_late_joins_the_stages_where_they_are() -> None:
+    ramp = "load: {stages: [{for: 100s, rate: 1000}], warm_up: 10s, max_in_flight: 1, max_wait: 50ms}\n"
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]  # silent: all but one operation cannot start
+    async with listener, child("loadtest._engine") as engine:
+        port: int = listener.socket.getsockname()[1]
+        await engine.send("setup", **setup(port, f"name: x\nmix: {{get: 1}}\n{ramp}"))
+        await engine.until("ready")
+        await engine.send("start", run=1, elapsed=50.0)
+        await engine.send("users", count=100)
+        await trio.sleep(1)
+        await engine.send("users", count=0)
+        await trio.sleep(0.3)
+        await engine.send("stop")
+        _, batches = await engine.until("stopped")
+        assert sum(done.errors[NOT_STARTED] for batch in batches for done in batch.operations.values()) == pytest.approx(
+            500, rel=0.2
+        )
 
 
 @pytest.mark.parametrize("end, complete", [(signal.SIGTERM, True), (signal.SIGKILL, False)])

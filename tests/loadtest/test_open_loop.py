@@ -21,7 +21,8 @@ from loadtest._open_loop import OpenLoop
 from loadtest._operations import Bound
 from loadtest._performer import Performer, Recorder
 from loadtest._run_directory import RunDirectory
-from tests.loadtest.locust_process import Locust
+from tests.loadtest.locust_process import Locust, free_port
+from tests.loadtest.test_web import WebUi
 
 
 class Service:
@@ -129,6 +130,30 @@ def test_locusts_users_are_shares_of_the_rate(arguments: list[str], expected: fl
     with Locust("--headless", "--only-summary", *arguments, scenario=RATE) as locust:
         assert locust.finish() == 0, locust.describe()
         assert rate_of(batches_of(locust)) == pytest.approx(expected, rel=0.15), locust.describe()
+
+
+def test_the_web_ui_scales_the_rate() -> None:
+    port = free_port()
+    with Locust(
+        "--web-host", "127.0.0.1", "--web-port", str(port), scenario=RATE.replace("duration: 4s", "duration: 60s")
+    ) as locust:
+        web = WebUi(locust, port)
+        locust.wait_until(web.answers, "the web UI does not answer", 30)
+        assert web.template()["num_users"] == 100
+        rates = []
+        for users in (100, 20):
+            web.fetch("/swarm", user_count=users, spawn_rate=1000)
+            locust.wait_until(partial(web.has_users, users), "not so many users", 10)
+            time.sleep(0.5)  # the batch that tells of before
+            since, before = time.monotonic(), web.count("get")
+            time.sleep(2)
+            rates.append((web.count("get") - before) / (time.monotonic() - since))
+        # Roughly: Locust's count moves on by a batch at a time.
+        assert rates[0] > 700
+        assert rates[1] < 350
+        web.fetch("/stop")
+        locust.process.terminate()
+        assert locust.finish() == 0, locust.describe()
 
 
 STAGES = """\
