@@ -194,7 +194,7 @@ class Run:
         """Of the last hedged reads: over narrow streams that takes some seconds."""
         if self.topology.retry.hedge_after is not None:
             with trio.move_on_after(10.0):
-                while any(statistics.outstanding for pool in pools for statistics in pool.statistics()):
+                while any(statistics.outstanding for pool in pools for statistics in pool.statistics()):  # noqa: ASYNC110  (they tell nobody)
                     await trio.sleep(0.05)
 
     async def judge(self, clients: Clients, pools: list[Pool], cluster: Cluster) -> None:
