@@ -33,6 +33,7 @@ from loadtest._batch import Batch
 from loadtest._cluster import Cluster
 from loadtest._connections import connections_told, names_of_servers
 from loadtest._history import HistoryWriter
+from loadtest._listeners import reader_of, writer_of
 from loadtest._meter import Meter
 from loadtest._open_loop import OpenLoop
 from loadtest._operations import bind
@@ -190,8 +191,8 @@ class _Setup:
         # The standby refuses writes until it is promoted; the client moves over by itself then.
         writers = [self.cluster.writer, *([self.cluster.standby] if self.cluster.standby else [])]
         async with trio_hs.open_manager(
-            [trio_hs.Server("inet", server.host, server.read_port, secret=server.read_secret) for server in readers],
-            [[trio_hs.Server("inet", server.host, server.write_port, secret=server.write_secret)] for server in writers],
+            [reader_of(server) for server in readers],
+            [[writer_of(server)] for server in writers],
             timeout=TIMEOUT,
             write_databases=dict(self.cluster.write_databases),
             connect=meter.connect,
