@@ -13,13 +13,13 @@ from signal import SIGINT, SIGTERM
 from typing import Any
 
 import trio
-from pydantic import ValidationError
 
 from loadtest._cluster import Cluster, ClusterError
 from loadtest._command_line import console, safely
 from loadtest._control import Control
 from loadtest._detect import detect
 from loadtest._docker_engine import open_engine, provide_image
+from loadtest._overrides import SERVERS_HELP, with_cluster
 from loadtest._running import ask, kept_up, offered
 from loadtest._scenario import CLUSTER_KINDS, REPLICATIONS, TOPOLOGIES, Scenario, ScenarioError, load_scenario
 from loadtest._servers import open_servers
@@ -67,6 +67,10 @@ def _add_cluster_options(command: argparse.ArgumentParser) -> None:
         "scenario", metavar="SCENARIO", nargs="?", help="a YAML file: its cluster and table; the rest is ignored"
     )
     command.add_argument("--cluster", dest="kind", metavar="KIND", choices=CLUSTER_KINDS, help=", ".join(CLUSTER_KINDS))
+    command.add_argument("--servers", metavar="SERVERS", help=SERVERS_HELP)
+    command.add_argument(
+        "--create-table", action="store_true", default=None, help="let it create a missing table on your servers"
+    )
     command.add_argument("--readers", type=int, metavar="N")
     command.add_argument("--standby", action=argparse.BooleanOptionalAction, default=None)
     command.add_argument("--topology", choices=TOPOLOGIES)
@@ -117,13 +121,11 @@ def _wanted(options: argparse.Namespace) -> Scenario:
     if options.scenario is not None:
         of_file = load_scenario(options.scenario)
         scenario |= {"name": of_file.name, "table": of_file.table.model_dump(), "cluster": of_file.cluster.model_dump()}
-    chosen = {name: getattr(options, name) for name in ("kind", "readers", "standby", "topology", "replication")}
+    chosen = {
+        name: getattr(options, name) for name in ("kind", "readers", "standby", "topology", "replication", "create_table")
+    }
     given = {name: value for name, value in chosen.items() if value is not None}
-    try:
-        return Scenario.model_validate({**scenario, "cluster": {**scenario.get("cluster", {}), **given}})
-    except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        raise ScenarioError(f"--{detail['loc'][-1]}: {detail['msg'][:1].lower()}{detail['msg'][1:]}") from error
+    return with_cluster(Scenario.model_validate(scenario), options.servers, given)
 
 
 # --- The commands ----------------------------------------------------------------------------------------------------
@@ -131,8 +133,10 @@ def _wanted(options: argparse.Namespace) -> Scenario:
 
 async def _up(options: argparse.Namespace) -> int:
     scenario = _wanted(options)
+    if scenario.cluster.kind == "external":
+        raise ClusterError("external servers are up already: `check` looks at them")
     async with open_servers(scenario, _tell) as control:
-        await fill_table(control, scenario)
+        await fill_table(control, scenario, _tell)
         down = trio.Event()
 
         async def answer(question: str) -> dict[str, Any]:
@@ -195,7 +199,7 @@ def _those_up() -> list[int]:
 
 
 async def _check(options: argparse.Namespace) -> int:
-    named = options.scenario is not None or options.kind is not None
+    named = any((options.scenario, options.kind, options.servers))
     if not named and (pids := kept_up()):
         described = await ask(pids[0], "status")
         table = described["table"]

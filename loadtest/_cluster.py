@@ -143,6 +143,9 @@ async def open_controlled_cluster(
     replication: str = "async",
     database: str = "drill",
     only_mariadb_can: Sequence[str] = (),
+    only_owners_can: Sequence[str] = (),
+    external: Sequence[Server] = (),
+    may_create_table: bool = False,
     progress: Callable[[str], None] = _silent,
 ) -> AsyncIterator[Control]:
     """Bring up one writer, `readers` readers and perhaps a standby, and take them down when the block ends.
@@ -151,7 +154,9 @@ async def open_controlled_cluster(
     `write-through` (what is written to `database` goes through a FEDERATED twin and replicates). `replication` is
     `none` (every server for itself), `async`, or `semisync`: a logged commit is acknowledged once a replica has fetched
     it. `only_mariadb_can` names what the caller means to do that embedded servers cannot: they are refused then, before
-    anything starts. `progress` gets short lines for the user, from the task that opens the cluster.
+    anything starts; `only_owners_can` likewise for `external` servers, which are those given in `external` (their names say
+    what they do, `readers` and `standby` nothing), and where a missing table is created only if `may_create_table`.
+    `progress` gets short lines for the user, from the task that opens the cluster.
 
     Gives the `Control` of the servers; its `cluster` says how to reach them.
 
@@ -159,6 +164,8 @@ async def open_controlled_cluster(
     or with this process killed) no server process and no file of the run stays behind; the clean-up after a
     cancellation is shielded and takes at most some 10 s, as a rule well below 1 s.
     """
+    from ._external import open_external  # it imports this module
+
     if kind not in KINDS:
         raise ClusterError(f"no such kind of cluster: {kind!r} (one of {', '.join(KINDS)})")
     if topology not in TOPOLOGIES:
@@ -169,13 +176,25 @@ async def open_controlled_cluster(
         raise ClusterError("semisync needs a replica that acknowledges: ask for a reader or a standby")
     if readers < 0:
         raise ClusterError(f"a cluster cannot have {readers} readers")
+    write_databases = {database: f"{database}_wt"} if topology == "write-through" else {}
     if kind == "external":
-        raise ClusterError(f"servers of kind {kind!r} are not available yet: use another")
+        _refuse("external servers", only_owners_can, "that takes more than the network; do it by your own means meanwhile")
+        if not external:
+            raise ClusterError("external servers must be named: cluster.servers in the scenario, or --servers")
+        async with open_external(
+            external,
+            may_create=may_create_table,
+            write_databases=write_databases,
+            replication=replication,
+            progress=progress,
+        ) as control:
+            yield control
+        return
 
     async with (await _provider(kind, only_mariadb_can, progress))(
         readers=readers,
         standby=standby,
-        write_databases={database: f"{database}_wt"} if topology == "write-through" else {},
+        write_databases=write_databases,
         replication=replication,
         progress=progress,
     ) as control:
@@ -195,7 +214,7 @@ async def _provider(kind: str, only_mariadb_can: Sequence[str], progress: Callab
         case "docker":
             return partial(_docker.open_docker, "asked for")
         case "embedded":
-            _refuse(only_mariadb_can, "use cluster kind mariadb or docker")
+            _refuse("embedded servers", only_mariadb_can, "use cluster kind mariadb or docker")
             return partial(_embedded.open_embedded, "asked for: it needs nothing that is not installed with the harness")
     installation = await _mariadb.find_installation()
     return partial(_mariadb.open_mariadb, installation, f"asked for: {installation}")
@@ -226,10 +245,10 @@ async def _first_that_works(only_mariadb_can: Sequence[str], progress: Callable[
                 return partial(_docker.open_docker, f"the first kind that works here, for {troubles[-1]}")
             except ClusterError as error:
                 troubles.append(str(error))
-    _refuse(only_mariadb_can, f"and no other kind works here: {'; '.join(troubles)}")
+    _refuse("embedded servers", only_mariadb_can, f"and no other kind works here: {'; '.join(troubles)}")
     return partial(_embedded.open_embedded, f"no other kind works here: {'; '.join(troubles)}")
 
 
-def _refuse(only_mariadb_can: Sequence[str], instead: str) -> None:
-    if only_mariadb_can:
-        raise ClusterError(f"embedded servers cannot do {', '.join(dict.fromkeys(only_mariadb_can))}: {instead}")
+def _refuse(who: str, wanted: Sequence[str], why: str) -> None:
+    if wanted:
+        raise ClusterError(f"{who} cannot do {', '.join(dict.fromkeys(wanted))}: {why}")

@@ -233,7 +233,7 @@ async def handlersocket_answers(server: Server) -> bool:
         return await _authenticates(server.host, server.read_port, server.read_secret) and (
             await _authenticates(server.host, server.write_port, server.write_secret)
         )
-    except OSError:
+    except (OSError, trio.BrokenResourceError):
         return False
 
 

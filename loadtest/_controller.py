@@ -64,10 +64,7 @@ async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
                 lines,
                 open_servers(scenario, _into(lines, "progress")) as control,
             ):
-                _into(lines, "progress")(
-                    f"filling {scenario.table.database}.{scenario.table.name} with {scenario.table.rows:,} rows"
-                )
-                await fill_table(control, scenario)
+                await fill_table(control, scenario, _into(lines, "progress"))
                 async with _open_proxies(control, scenario) as proxies:
                     await channel.send({"type": "ready", "cluster": client_view(control.cluster, proxies).to_dict()})
                     await _Runs(channel, control, proxies, scenario).serve(messages)

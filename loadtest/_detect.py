@@ -14,6 +14,8 @@ import trio
 
 import trio_hs
 from loadtest._cluster import Cluster, ClusterError, Server
+from loadtest._external import PAGE
+from loadtest._listeners import reader_of, writer_of
 from loadtest._sql import at_once, execute_sql
 from trio_hs.testing import Table
 
@@ -26,7 +28,6 @@ LOG_SECONDS = 0.5
 POLL_SECONDS = 0.002
 LOG = "binary log"
 """Beside the servers' names."""
-PAGE = "docs/replication.md"
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ async def detect(cluster: Cluster, table: Table, primary: Server, within: float 
     replicas = [server for server in cluster.servers if server != primary]
     try:
         async with trio_hs.open_manager(
-            write_servers=[_listener(primary, write=True)], write_databases=dict(cluster.write_databases)
+            write_servers=[writer_of(primary)], write_databases=dict(cluster.write_databases)
         ) as hs:
             begin = trio.current_time()
             await hs.insert(database, table.name, [("id", marker), ("grp", 0), ("n", 0), ("payload", "marker")])
@@ -121,15 +122,10 @@ async def detect(cluster: Cluster, table: Table, primary: Server, within: float 
     return Detection(acknowledged, found.get(LOG), arrivals, bool(cluster.write_databases))
 
 
-def _listener(server: Server, *, write: bool = False) -> trio_hs.Server:
-    port, secret = (server.write_port, server.write_secret) if write else (server.read_port, server.read_secret)
-    return trio_hs.Server("inet", server.host, port, secret=secret or None)
-
-
 async def _arrive(found: dict[str, Arrival], server: Server, table: Table, marker: int, begin: float, deadline: float) -> None:
     seconds, trouble = None, ""
     try:
-        async with trio_hs.open_manager([_listener(server)]) as hs:
+        async with trio_hs.open_manager([reader_of(server)]) as hs:
             while seconds is None and trio.current_time() < deadline:
                 if await hs.get(table.database, table.name, ["id"], marker):
                     seconds = trio.current_time() - begin

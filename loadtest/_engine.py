@@ -33,6 +33,7 @@ from loadtest._batch import Batch
 from loadtest._cluster import Cluster
 from loadtest._connections import connections_told, names_of_servers
 from loadtest._history import HistoryWriter
+from loadtest._listeners import reader_of, writer_of
 from loadtest._meter import Meter
 from loadtest._open_loop import OpenLoop
 from loadtest._operations import bind
@@ -199,8 +200,8 @@ class _Setup:
                 yield client
             return
         async with trio_hs.open_manager(
-            [trio_hs.Server("inet", server.host, server.read_port, secret=server.read_secret) for server in readers],
-            [[trio_hs.Server("inet", server.host, server.write_port, secret=server.write_secret)] for server in writers],
+            [reader_of(server) for server in readers],
+            [[writer_of(server)] for server in writers],
             timeout=TIMEOUT,
             write_databases=dict(self.cluster.write_databases),
             connect=meter.connect,

@@ -10,6 +10,7 @@ from typing import Any
 
 from locust.argument_parser import LocustArgumentParser, get_empty_argument_parser
 
+from loadtest._overrides import SERVERS_HELP, with_cluster
 from loadtest._scenario import CLUSTER_KINDS, Scenario, ScenarioError, load_scenario
 
 __all__ = ["add_options", "chosen_scenario"]
@@ -31,7 +32,7 @@ def add_options(parser: LocustArgumentParser) -> None:
     if arguments.wants_help or arguments.worker:
         return  # help needs no scenario, and a worker gets the master's
     try:
-        scenario = _load(arguments.scenario)
+        scenario = _overridden(arguments)
         if scenario.driver.name == "sql" and find_spec("MySQLdb") is None:
             raise ScenarioError(f"{arguments.scenario}: driver: sql needs mysqlclient: pip install 'trio-hs[sql]'")
     except ScenarioError as error:
@@ -47,10 +48,14 @@ def add_options(parser: LocustArgumentParser) -> None:
 
 def chosen_scenario(options: argparse.Namespace) -> Scenario:
     """The scenario that `add_options` has checked, with what the command line overrides."""
+    return _overridden(options)
+
+
+def _overridden(options: argparse.Namespace) -> Scenario:
     scenario = _load(options.scenario)
-    if options.cluster is None:
+    if options.cluster is None and options.servers is None:
         return scenario
-    return scenario.model_copy(update={"cluster": scenario.cluster.model_copy(update={"kind": options.cluster})})
+    return with_cluster(scenario, options.servers, {} if options.cluster is None else {"kind": options.cluster})
 
 
 def _add_group(parser: LocustArgumentParser) -> None:
@@ -71,6 +76,7 @@ def _add_group(parser: LocustArgumentParser) -> None:
         help=f"The servers to start, instead of the scenario's cluster.kind: {', '.join(CLUSTER_KINDS)}.",
         env_var="LOCUST_CLUSTER",
     )
+    group.add_argument("--servers", metavar="<servers>", help=SERVERS_HELP, env_var="LOCUST_SERVERS")
     group.add_argument(
         "--hs-events",
         metavar="<how>",

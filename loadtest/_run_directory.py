@@ -24,6 +24,7 @@ import msgpack
 import yaml
 
 from loadtest._batch import Batch
+from loadtest._external_servers import without_secrets
 from loadtest._scenario import Scenario, load_scenario
 
 __all__ = ["RunDirectory", "RunDirectoryError"]
@@ -76,6 +77,8 @@ class RunDirectory:
             except FileExistsError:
                 continue
             kept = scenario.model_dump(mode="json", by_alias=True, exclude_unset=True)
+            if "servers" in kept.get("cluster", {}):
+                kept["cluster"]["servers"] = [without_secrets(server) for server in kept["cluster"]["servers"]]
             (path / "scenario.yaml").write_text(yaml.safe_dump(kept, sort_keys=False))
             return cls(path.absolute())
         raise FileExistsError(f"{base} has a thousand runs of this second")

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 from pydantic_core import ErrorDetails
 
 from loadtest._expect import Expect
+from loadtest._external_servers import ExternalServer, named_servers
 from loadtest._faults import FAULTS, ONLY_HANDLERSOCKET, AnyFault, Network, replication_missing, unknown_target
 from loadtest._load import Load
 from loadtest._mix import READS, WRITES, Keys, KeysOrName, Mix, Size, ValueSize
@@ -76,6 +77,32 @@ class Cluster(Model):
     topology: Topology = "plain"
     """`plain`: writes go straight to InnoDB, which stock MariaDB does not replicate (MDEV-33967). `write-through`: they
     go through SQL and reach the readers, at a price in speed."""
+    servers: list[ExternalServer] = Field(default=[])
+    """The user's own servers, for kind `external`; they say how many readers there are, and whether there is a standby."""
+    create_table: bool = False
+    """Whether the run may create its table on `external` servers, where it is missing. It drops that one at the end."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_servers(cls, data: Any) -> Any:
+        """Fill in `readers` and `standby`."""
+        servers = data.get("servers") if isinstance(data, dict) else None
+        if not isinstance(servers, list) or not servers:
+            return data
+        names = [str(server.get("name")) for server in servers if isinstance(server, dict)]
+        readers = sum(name.startswith("reader-") for name in names)
+        counted = {"readers": max(readers, 1), "standby": "standby" in names}  # that there is none is told better than so
+        return {**counted, **data}
+
+    @model_validator(mode="after")
+    def _check_servers(self) -> Self:
+        if self.servers:
+            if self.kind != "external":
+                raise ValueError(f"servers are named for kind external, not for {self.kind}")
+            counted = named_servers(self.servers)
+            if counted != (self.readers, self.standby):
+                raise ValueError("servers say how many readers there are and whether there is a standby: leave those keys out")
+        return self
 
 
 class Table(Model):

@@ -213,20 +213,7 @@ class SqlControl(Control):
                 await start_slave(server)
 
     async def replication_status(self, name: str) -> ReplicationStatus:
-        with bounded(f"asking {name} how it replicates", OPERATION_SECONDS):
-            status = await slave_status(self.require(name, "running"))
-        if status is None:
-            return ReplicationStatus(None, False, None, 0, "")
-        address = (status["Master_Host"], status["Master_Port"])
-        running = status["Slave_IO_Running"] == status["Slave_SQL_Running"] == "Yes"
-        lag = status["Seconds_Behind_Master"]
-        return ReplicationStatus(
-            source=next((s.name for s in self.cluster.servers if (s.peer_host or s.host, s.sql_port) == address), None),
-            running=running,
-            lag=None if lag is None else float(lag),
-            delay=status["SQL_Delay"],
-            error="" if running else replication_trouble(status),
-        )
+        return await status_by_sql(self.require(name, "running"), self.cluster)
 
     async def create_table(self, table: Table) -> None:
         await create_table(self.cluster, table.database, table.name, table.columns_sql())
@@ -234,8 +221,7 @@ class SqlControl(Control):
     async def fill(self, table: Table, rows: Iterable[Row]) -> None:
         primary = self.require(self.primary, "running")
         for some in by_size(rows, STATEMENT_BYTES):
-            values = ",".join(f"({','.join(map(_literal, row))})" for row in some)
-            await execute_sql(primary, f"INSERT INTO {_name(table)} VALUES {values}")
+            await fill_by_sql(primary, table, some)
 
     async def wait_replicated(self, within: float = 10.0) -> None:
         primary = self.require(self.primary, "running")
@@ -246,11 +232,40 @@ class SqlControl(Control):
         await at_once(*(partial(wait_applied, replica, position, within) for replica in replicas))
 
     async def read_rows(self, name: str, table: Table, *, after: int | None = None, limit: int = 10_000) -> list[Row]:
-        server = self.require(name, "running")
-        (key,) = table.primary_key
-        beyond = "" if after is None else f"WHERE {quoted(key)} > {after:d}"
-        rows = await execute_sql(server, f"SELECT * FROM {_name(table)} {beyond} ORDER BY {quoted(key)} LIMIT {limit:d}")
-        return [tuple(row.values()) for row in rows]
+        return await rows_by_sql(self.require(name, "running"), table, after=after, limit=limit)
+
+
+async def status_by_sql(server: Server, cluster: Cluster) -> ReplicationStatus:
+    """How a server replicates. A source that is none of the cluster's is named by its address."""
+    with bounded(f"asking {server.name} how it replicates", OPERATION_SECONDS):
+        status = await slave_status(server)
+    if status is None:
+        return ReplicationStatus(None, False, None, 0, "")
+    address = (status["Master_Host"], status["Master_Port"])
+    running = status["Slave_IO_Running"] == status["Slave_SQL_Running"] == "Yes"
+    lag = status["Seconds_Behind_Master"]
+    known = (s.name for s in cluster.servers if (s.peer_host or s.host, s.sql_port) == address)
+    return ReplicationStatus(
+        source=next(known, "{}:{}".format(*address)),
+        running=running,
+        lag=None if lag is None else float(lag),
+        delay=status["SQL_Delay"],
+        error="" if running else replication_trouble(status),
+    )
+
+
+async def fill_by_sql(server: Server, table: Table, rows: Iterable[Row]) -> None:
+    """Insert rows in one statement: `STATEMENT_BYTES` at most."""
+    values = ",".join(f"({','.join(map(_literal, row))})" for row in rows)
+    await execute_sql(server, f"INSERT INTO {_name(table)} VALUES {values}")
+
+
+async def rows_by_sql(server: Server, table: Table, *, after: int | None, limit: int) -> list[Row]:
+    """A page of rows: see `Control.read_rows`."""
+    (key,) = table.primary_key
+    beyond = "" if after is None else f"WHERE {quoted(key)} > {after:d}"
+    rows = await execute_sql(server, f"SELECT * FROM {_name(table)} {beyond} ORDER BY {quoted(key)} LIMIT {limit:d}")
+    return [tuple(row.values()) for row in rows]
 
 
 def _name(table: Table) -> str:

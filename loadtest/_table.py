@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from loadtest._control import Control, Row
+from loadtest._detect import detect
 from loadtest._scenario import Scenario
 from loadtest._workload import group_of, payloads
 from trio_hs.testing import Table
@@ -26,10 +27,21 @@ def load_table(scenario: Scenario) -> Table:
     return Table(table.database, table.name, columns, primary_key=["id"], indexes={"grp": ["grp", "id"]})
 
 
-async def fill_table(control: Control, scenario: Scenario) -> None:
-    """Create the scenario's table with its rows and wait until every reader has them. Raises `ClusterError`."""
+def _silent(line: str) -> None:
+    pass
+
+
+async def fill_table(control: Control, scenario: Scenario, tell: Callable[[str], None] = _silent) -> None:
+    """Create the scenario's table with its rows and wait until every reader has them. Raises `ClusterError`.
+
+    Of servers that are the user's, also tell whether what is to be written to them replicates.
+    """
     table = load_table(scenario)
     await control.create_table(table)
+    if control.cluster.kind == "external":
+        for line in (await detect(control.cluster, table, control.server(control.primary))).lines():
+            tell(line)
+    tell(f"filling {table.database}.{table.name} with {scenario.table.rows:,} rows")
     await control.fill(table, _rows(scenario))
     await control.wait_replicated(REPLICATION_TIMEOUT)
 

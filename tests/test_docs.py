@@ -10,7 +10,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,11 @@ import trio
 import trio_hs
 from loadtest import _mariadbd
 from loadtest._cluster import Cluster, Server, open_cluster
+from loadtest._detect import detect
+from loadtest._replication import create_table
+from loadtest._scenario import Scenario
 from loadtest._sql import execute_sql
+from loadtest._table import load_table
 from trio_hs import connection, exceptions, manager, sockets
 
 ROOT = Path(__file__).parents[1]
@@ -229,6 +233,21 @@ async def test_the_tutorial_runs_on_a_server_with_its_settings(monkeypatch: pyte
         await run_page(tutorial, server, as_on(server), on_sql)
         verbose = await execute_sql(server, "SHOW VARIABLES LIKE 'handlersocket_verbose'")
         assert verbose[0]["Value"] == "0"
+
+
+@pytest.mark.mariadb
+async def test_the_twin_of_the_page_on_replication_makes_writes_replicate() -> None:
+    (twin,) = blocks_of(DOCS / "replication.md", "sql")
+    table = load_table(Scenario.model_validate({"name": "page", "mix": {"get": 1}}))
+    # Another database has the harness's twin: so the plugin for it is loaded.
+    async with open_cluster("mariadb", readers=1, topology="write-through", database="other") as cluster:
+        await create_table(cluster, "drill", "t", table.columns_sql())
+        for server in cluster.servers:
+            text = replaced(twin.text, {"3306": str(server.sql_port)})
+            await execute_sql(server, *text.strip().removesuffix(";").split(";\n"))
+        found = await detect(replace(cluster, write_databases={"drill": "drill_wt"}), table, cluster.writer)
+        assert found.replicates, list(found.lines())
+        assert not (await detect(replace(cluster, write_databases={}), table, cluster.writer, 0.5)).replicates
 
 
 @pytest.mark.mariadb

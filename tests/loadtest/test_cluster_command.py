@@ -115,7 +115,10 @@ def test_without_a_cluster_that_is_up_there_is_nothing_to_show_or_to_end() -> No
 def test_wrong_options_are_told_in_a_line(tmp_path: Path) -> None:
     assert "invalid choice: 'oracle'" in command("up", "--cluster", "oracle").stderr
     result = command("up", "--cluster", "embedded", "--readers", "99")
-    assert (result.returncode, result.stderr) == (2, "--readers: input should be less than or equal to 16\n")
+    assert (result.returncode, result.stderr) == (
+        2,
+        "with what the command line says, cluster.readers: input should be less than or equal to 16\n",
+    )
     (tmp_path / "wrong.yaml").write_text("name: wrong\nmix: {get: 1}\ncluster: {reader: 1}\n")
     result = command("up", str(tmp_path / "wrong.yaml"))
     assert result.returncode == 2

@@ -122,7 +122,7 @@ def test_a_cluster_travels_as_plain_data_and_its_repr_keeps_secrets() -> None:
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"kind": "external"}, "not available yet"),
+        ({"kind": "external"}, "external servers must be named: cluster.servers"),
         ({"kind": "oracle"}, "no such kind of cluster: 'oracle'"),
         ({"topology": "ring"}, "no such topology: 'ring'"),
         ({"readers": -1}, "-1 readers"),

@@ -1,0 +1,139 @@
+"""What writes that replicate cost: the plain topology beside write-through, async and semisync. `./dev bench write_through`
+
+Three clusters of a writer and a replica, in alternating rounds, one at a time: so many tasks of one client insert rows of their
+own for some seconds, then as many increment counters, drawn from a thousand rows. Prints the median of the rounds, what the
+replica had of each, and how long a single task waits. Exit code 2: something could not be run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import trio
+from rich.console import Console
+from rich.table import Table as Shown
+
+import trio_hs
+from loadtest._cluster import ClusterError, open_controlled_cluster
+from loadtest._control import Control
+from loadtest._listeners import writer_of
+from trio_hs.testing import Table
+
+TABLE = Table("drill", "t", {"id": "BIGINT NOT NULL", "n": "BIGINT NOT NULL", "payload": "VARCHAR(100) NOT NULL"}, ["id"])
+COUNTERS = 1000
+TOPOLOGIES = {
+    "plain": ("plain", "async"),
+    "write-through, async": ("write-through", "async"),
+    "write-through, semisync": ("write-through", "semisync"),
+}
+
+
+@dataclass
+class Result:
+    """A topology's rounds."""
+
+    rates: dict[str, list[float]] = field(default_factory=dict)
+    """Operations a second, by operation."""
+    written: int = 0
+    replicated: int = 0
+
+
+async def rate(operation: Callable[[], Awaitable[object]], tasks: int, seconds: float) -> float:
+    """How often a second so many tasks do it."""
+    count = 0
+
+    async def repeat(until: float) -> None:
+        nonlocal count
+        while trio.current_time() < until:
+            await operation()
+            count += 1
+
+    begin = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for _ in range(tasks):
+            nursery.start_soon(repeat, begin + seconds)
+    return count / (trio.current_time() - begin)
+
+
+async def measure(result: Result, name: str, tasks: int, seconds: float) -> None:
+    """One round: a cluster of its own, so that none has grown more than another."""
+    topology, replication = TOPOLOGIES[name]
+    async with open_controlled_cluster("mariadb", readers=1, topology=topology, replication=replication) as control:
+        await control.create_table(TABLE)
+        await control.fill(TABLE, [(id, 0, "counter") for id in range(COUNTERS)])
+        await control.wait_replicated()
+        databases = control.cluster.write_databases
+        async with trio_hs.open_manager(
+            write_servers=[writer_of(control.cluster.writer)], write_databases=databases, timeout=30
+        ) as hs:
+            rows, counters = hs.table("drill", "t", list(TABLE.columns)), hs.table("drill", "t", ["n"])
+            ids = iter(range(COUNTERS, 1 << 40))
+            rng = random.Random(1)
+
+            async def insert() -> None:
+                await rows.insert([next(ids), 0, "x" * 100])
+
+            async def incr() -> None:
+                await counters.incr("=", [rng.randrange(COUNTERS)], [1])
+
+            await rate(insert, tasks, 0.5)  # warm
+            for operation, what in (("insert", insert), ("incr", incr)):
+                for many in (tasks, 1):
+                    of = f"{operation}, {many} task{'s' if many > 1 else ''}"
+                    result.rates.setdefault(of, []).append(await rate(what, many, seconds))
+        result.written += next(ids) - COUNTERS
+        result.replicated += await on_replica(control)
+
+
+async def on_replica(control: Control) -> int:
+    """How many of the inserted rows the replica has, once it has applied all that was logged."""
+    await control.wait_replicated(120)
+    count, after = 0, COUNTERS - 1
+    while page := await control.read_rows("reader-1", TABLE, after=after, limit=100_000):
+        count += len(page)
+        after = int(page[-1][0] or 0)
+    return count
+
+
+async def compare(tasks: int, seconds: float, rounds: int) -> dict[str, Result]:
+    results = {name: Result() for name in TOPOLOGIES}
+    for number in range(rounds):
+        order = list(TOPOLOGIES)
+        for name in order[number % len(order) :] + order[: number % len(order)]:
+            print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr)
+            await measure(results[name], name, tasks, seconds)
+    return results
+
+
+def show(results: dict[str, Result]) -> None:
+    operations = list(next(iter(results.values())).rates)
+    table = Shown("", *(f"{operation}/s" for operation in operations), "on the replica")
+    for name, result in results.items():
+        medians = (f"{statistics.median(result.rates[operation]):,.0f}" for operation in operations)
+        table.add_row(name, *medians, f"{result.replicated / result.written:.2%} of {result.written:,} rows")
+    Console(width=140).print(table)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("./dev bench write_through", description=__doc__)
+    parser.add_argument("--tasks", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    code = 2
+    try:
+        show(trio.run(partial(compare, options.tasks, options.seconds, options.rounds)))
+        code = 0
+    except* ClusterError as errors:
+        print(errors.exceptions[0], file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
