@@ -388,8 +388,8 @@ class _Caller:
                 if request.failure is None:
                     return parse(request)
                 error = failure_of(request, index, operation, changes=changes)
-            except ConnectionError as exc:
-                error = exc  # no server was usable
+            except ConnectionError as exc:  # no server was usable
+                error = ConnectionError(f"{operation} {index.db}.{index.table}: {exc}")
             except ProtocolError as exc:
                 assert request is not None
                 error = garbled(request, index, operation, exc, changes=changes)

@@ -827,7 +827,11 @@ class ReadSocket:
 
     async def _execute(self, request: Find | Insert | FindModify) -> Any:
         job = self._job(request)
-        return job.result(await self._pool.execute(job.index, (job.tail,)))
+        try:
+            sent = await self._pool.execute(job.index, (job.tail,))
+        except ConnectionError as error:
+            raise ConnectionError(f"{job.operation} {job.index.db}.{job.index.table}: {error}") from None
+        return job.result(sent)
 
     def _job(self, request: Find | Insert | FindModify) -> _Job:
         if not isinstance(request, Find):

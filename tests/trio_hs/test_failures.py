@@ -45,6 +45,23 @@ async def fill(cluster: Cluster) -> None:
     await wait_replicated(cluster)
 
 
+async def get(table: trio_hs.Table, number: int) -> list[trio_hs.Row]:
+    return [await table.get(number)]
+
+
+async def get_many(table: trio_hs.Table, number: int) -> list[trio_hs.Row]:
+    """By list, where the last are missing also one by one."""
+    rows = await table.get_many(range(number, number + 20))
+    return [row for each, row in zip(range(number, number + 20), rows, strict=True) if row or each < ROWS]
+
+
+async def find(table: trio_hs.Table, number: int) -> list[trio_hs.Row]:
+    return await table.find(">=", [number], min(3, ROWS - number))
+
+
+READS = (get, get_many, find)
+
+
 async def read_while(
     hs: Manager, act: Callable[[], Awaitable[object]], seconds: float, waited: Callable[[], float] = lambda: 0.0
 ) -> list[tuple[float, float]]:
@@ -60,9 +77,10 @@ async def read_while(
         while not stop:
             number = (number * 7 + 1) % ROWS
             started, before = time.perf_counter(), waited()
-            row = await table.get(number)
+            rows = await READS[number % len(READS)](table, number)
             latencies.append((time.perf_counter() - started, waited() - before))
-            assert row == [("id", str(number)), ("model", f"m{number}")]
+            assert rows == [[("id", str(each)), ("model", f"m{each}")] for each in range(number, number + len(rows))]
+            assert rows
 
     await table.get(1)
     async with trio.open_nursery() as users:

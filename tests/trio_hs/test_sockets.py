@@ -439,6 +439,15 @@ async def test_a_worn_connection_is_replaced(
         assert len(fakes[1].open) == 1
 
 
+async def test_the_error_of_an_operation_without_a_server_names_it(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    fake = FakeServer(nursery)
+    fake.refuses = REFUSED
+    async with open_write_socket([A], connect=fake.connect) as hs:
+        index_id = await hs.get_index_id("d", "t", ["id"])
+        with pytest.raises(ConnectionError, match=r"^insert d\.t: no server is usable \(fake:1: Connection refused\)"):
+            await hs.insert(index_id, [1])
+
+
 async def test_execute_many_is_one_pipeline_with_an_outcome_for_each(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     def answer(line: bytes) -> bytes:
         return b"1\t1\t121\n" if line.endswith(b"\t+\t1\ttaken") else echo(line)
