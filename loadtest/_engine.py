@@ -13,7 +13,6 @@ The process ends when the socket does, and on SIGTERM. It ignores SIGINT: Ctrl-C
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 import random
@@ -30,6 +29,7 @@ import trio
 import trio_hs
 from loadtest._arrivals import Arrivals, Course
 from loadtest._batch import Batch
+from loadtest._closed_loop import ClosedLoop
 from loadtest._cluster import Cluster
 from loadtest._connections import connections_told, names_of_servers
 from loadtest._history import HistoryWriter
@@ -37,7 +37,7 @@ from loadtest._listeners import reader_of, writer_of
 from loadtest._meter import Meter
 from loadtest._open_loop import OpenLoop
 from loadtest._operations import bind
-from loadtest._pace import User, turn_of
+from loadtest._pace import turn_of
 from loadtest._performer import Performer, Recorder
 from loadtest._scenario import Scenario
 from loadtest._scribe import Scribe
@@ -92,43 +92,26 @@ class _Run:
         elapsed: float = start.get("elapsed", 0.0)
         self._warm_up = setup.scenario.load.warm_up - elapsed
         self._each = setup.each
-        self._users: list[User] = []
-        self._user_numbers = itertools.count()
         scenario, worker = setup.scenario, setup.worker
         bound = bind(hs.table, scenario, run=start["run"], worker=worker)
         self._recorders = {name: Recorder(bound[name]) for name in scenario.mix.weights()}
-        rng = random.Random(f"{scenario.seed}/{worker}/pace")
-        load = scenario.load
+        rng, load = random.Random(f"{scenario.seed}/{worker}/pace"), scenario.load
         draw = operations(scenario, worker).__next__
-        self._performer = Performer(self._recorders, draw, turn_of(load, rng), scribe, meter)
-        self._whole = load.locust_users
-        self._open_loop: OpenLoop | None = None
+        performer = Performer(self._recorders, draw, turn_of(load, rng), scribe, meter)
+        self._loop: ClosedLoop | OpenLoop = ClosedLoop(performer, nursery)
         if load.open:
             began = time.monotonic_ns() - int(elapsed * 1e9)
             arrivals = Arrivals(Course(load.course()), load.arrivals, rng, began)
-            self._open_loop = OpenLoop(self._performer, arrivals, load, nursery)
-            nursery.start_soon(self._open_loop.run)
+            self._loop = OpenLoop(performer, arrivals, load, nursery)
+        self.set_users, self.stop = self._loop.set_users, self._loop.stop
         self._batch_start = time.time()
         self._finished = trio.Event()
         self._suspension = trio.CancelScope()
 
     def finish(self) -> None:
         """All users have ended: let `report_until_finished` send the last batch."""
-        if self._open_loop is not None:
-            self._open_loop.abandon()
+        self._loop.abandon()
         self._finished.set()
-
-    def set_users(self, count: int) -> None:
-        """Start or stop users; in an open loop they are shares of the rate."""
-        if self._open_loop is not None:
-            self._open_loop.share(count / self._whole)
-            return
-        while len(self._users) > count:
-            self._users.pop().stop()
-        while len(self._users) < count:
-            user = User(next(self._user_numbers))
-            self._users.append(user)
-            self._nursery.start_soon(self._performer.perform, user)
 
     def suspend(self, number: int) -> None:
         """Close every connection and hold the users, until `resume`."""
@@ -145,13 +128,6 @@ class _Run:
                 with trio.CancelScope(shield=True):  # half a message would be the last that Locust understands
                     await self._channel.send({"type": "suspended", "number": number})
                 await trio.sleep_forever()
-
-    def stop(self) -> None:
-        """Let every user end its current operation."""
-        if self._open_loop is not None:
-            self._open_loop.stop()
-        else:
-            self.set_users(0)
 
     async def report_until_finished(self) -> None:
         """Send batches, and a last one after `finish`; of the warm-up none."""

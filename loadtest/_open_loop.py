@@ -22,13 +22,17 @@ LONGEST = 0.01
 
 
 class OpenLoop:
-    """Gives every arrival to a task that is idle; while there is none it waits, `load.max_wait` at most."""
+    """Gives every arrival to a task that is idle; while there is none it waits, `load.max_wait` at most.
+
+    Begins at once, in the nursery, and without users, that is without arrivals.
+    """
 
     def __init__(self, performer: Performer, arrivals: Arrivals, load: Load, nursery: trio.Nursery) -> None:
         self._performer = performer
         self._arrivals = arrivals
         self._most = load.max_in_flight
         self._patience = int(load.max_wait * 1e9)
+        self._whole = load.locust_users
         self._nursery = nursery
         self._due: deque[int] = deque()
         """When the operations that have arrived and not started should have started."""
@@ -36,13 +40,13 @@ class OpenLoop:
         self._tasks = 0
         self._stopped = False
         performer.turn = self._turn
+        nursery.start_soon(self._run)
 
-    def share(self, share: float) -> None:
-        """From now on this share of the rate arrives."""
-        self._admit(self._arrivals.share(share, time.monotonic_ns()))
+    def set_users(self, count: int) -> None:
+        """From now on the share of the rate arrives that so many of `load.users` are."""
+        self._admit(self._arrivals.share(count / self._whole, time.monotonic_ns()))
 
-    async def run(self) -> None:
-        """Let operations arrive until it is stopped."""
+    async def _run(self) -> None:
         with open_timer() as timer:
             while not self._stopped:
                 self._admit(self._arrivals.until(time.monotonic_ns()))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness import CLAIMS, OURS, PLAIN, report
+from benchmarks.harness import ALONE, CLAIMS, ENGINE, OURS, PLAIN, report
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,5 +29,11 @@ def test_the_mixed_scenario_beside_its_like_by_sql() -> None:
 @pytest.mark.parametrize("times, holds", [(0.9, False), (1.0, True)])
 def test_a_claim_holds_or_not(times: float, holds: bool, capsys: pytest.CaptureFixture[str]) -> None:
     results = {OURS: [1.0, 100 * CLAIMS["mixed", PLAIN] * times, 1e9], PLAIN: [1.0, 100.0, 1e9]}
-    assert report("mixed", results, 64) is holds
+    assert report("mixed", results, {}, 64) is holds
     assert ("does not hold" in capsys.readouterr().out) is not holds
+
+
+@pytest.mark.parametrize("engine, holds", [(6.2, True), (6.3, False)])
+def test_what_the_engine_adds_is_judged_by_its_cpu_time(engine: float, holds: bool) -> None:
+    cpu = {ENGINE: [1.0, engine, 9.0], ALONE: [4.0, 5.0, 6.0]}
+    assert report("get-only", {OURS: [100.0], PLAIN: [1.0]}, cpu, 64) is holds

@@ -241,15 +241,15 @@ async def test_users_think_after_their_first_operation_and_stop_at_once() -> Non
 
 async def test_a_warm_up_is_not_counted_but_kept(tmp_path: Path) -> None:
     async with child("loadtest._engine") as engine:
-        await engine.send("setup", **setup(text=SCENARIO + "load: {pacing: 50ms, warm_up: 0.6}\n"))
+        await engine.send("setup", **setup(text=SCENARIO + "load: {pacing: 50ms, warm_up: 1.5}\n"))
         await engine.until("ready")
         started = time.time()
         await engine.send("start", **audited(tmp_path))
         await engine.send("users", count=2)
-        await trio.sleep(1.2)
+        await trio.sleep(3)  # some of what fails is tried for half a second
         await engine.send("stop")
         _, batches = await engine.until("stopped")
-        assert min(batch.start for batch in batches) >= started + 0.6
+        assert min(batch.start for batch in batches) >= started + 1.5
         counted = sum(done.failed.total() for batch in batches for done in batch.operations.values())
         records = list(History(tmp_path / "history-0.bin").records())
         assert 0 < counted < len(records)

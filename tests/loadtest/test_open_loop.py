@@ -50,8 +50,7 @@ async def carry_out(service: Service, load: Load, seconds: float, wait: float = 
     with trio.move_on_after(seconds + wait):
         async with trio.open_nursery() as nursery:
             loop = OpenLoop(performer, arrivals, load, nursery)
-            loop.share(1)
-            nursery.start_soon(loop.run)
+            loop.set_users(load.locust_users)
             await trio.sleep(seconds)
             loop.stop()
     loop.abandon()
