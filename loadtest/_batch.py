@@ -8,11 +8,11 @@ can be merged with any other, in any order, and say the same.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any, Self
 
-__all__ = ["NOT_STARTED", "NOT_THERE", "OTHER_ERRORS", "Batch", "OperationBatch", "Standing", "microseconds"]
+__all__ = ["NOT_STARTED", "NOT_THERE", "OTHER_ERRORS", "Batch", "OperationBatch", "Standing", "collapse", "microseconds"]
 
 PRECISION_BITS = 11
 """2048 values for each power of two above 2048, as HDR histograms have them for three digits: exact to 1 in 1024."""
@@ -118,7 +118,11 @@ def _from_wire(data: dict[str, Any]) -> dict[str, OperationBatch]:
 
 def microseconds(nanoseconds: Iterable[int]) -> Counter[int]:
     """Collapse measured nanoseconds."""
-    exact = Counter([latency // 1000 for latency in nanoseconds])
+    return collapse(Counter([latency // 1000 for latency in nanoseconds]))
+
+
+def collapse(exact: Mapping[int, int]) -> Counter[int]:
+    """Microseconds with how often each came, as they are kept."""
     collapsed: Counter[int] = Counter()
     for latency, count in exact.items():
         collapsed[latency | (1 << max(latency.bit_length() - PRECISION_BITS, 0)) - 1] += count

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from gevent.event import AsyncResult
 from gevent.timeout import Timeout
@@ -12,7 +12,7 @@ from gevent.timeout import Timeout
 from loadtest._child import Child, StartError, ending
 from loadtest._wire import Message
 
-__all__ = ["ControllerLink"]
+__all__ = ["ControllerLink", "ControllerListener"]
 
 logger = logging.getLogger("loadtest")
 
@@ -26,24 +26,27 @@ FINISH_TIMEOUT = 600.0
 """Seconds to heal, to let replicas catch up, to read everything back and to judge it."""
 
 
+class ControllerListener(Protocol):
+    """Who is told what the controller says. Called from a greenlet of the link's own, which must not be held up."""
+
+    def on_line(self, line: str) -> None:
+        """A line for the user: what it does now, or what became of a fault."""
+
+    def on_fault(self, event: dict[str, Any]) -> None:
+        """A fault's event, when it begins and whenever it has changed."""
+
+    def on_suspend(self, number: int | None) -> None:
+        """All clients are to let go of the servers, which `ControllerLink.suspended` answers; None: they may go on."""
+
+    def on_controller_death(self, line: str) -> None:
+        """It has ended though nobody asked it to, after it was ready; why, in one line."""
+
+
 class ControllerLink:
-    """Starts the controller.
+    """Starts the controller, and tells a listener of what comes from it."""
 
-    `on_death` gets one line when it ends though nobody asked it to, after it was ready. `on_suspend` gets the number of a
-    suspension, when all clients are to let go of the servers, and None when they are to go on; `suspended` is the answer.
-    `on_fault` gets each fault's event as it changes.
-    """
-
-    def __init__(
-        self,
-        scenario: dict[str, Any],
-        on_death: Callable[[str], None],
-        on_suspend: Callable[[int | None], None],
-        on_fault: Callable[[dict[str, Any]], None],
-    ) -> None:
-        self._on_death = on_death
-        self._on_suspend = on_suspend
-        self._on_fault = on_fault
+    def __init__(self, scenario: dict[str, Any], listener: ControllerListener) -> None:
+        self._listener = listener
         self._closing = False
         self._ready: AsyncResult = AsyncResult()
         self._begun: AsyncResult = AsyncResult()
@@ -111,20 +114,19 @@ class ControllerLink:
 
     def _receive(self, message: Message) -> None:
         match message["type"]:
-            case "progress":
+            case "progress" | "event":
                 logger.info(message["line"])
+                self._listener.on_line(message["line"])
             case "ready":
                 self._ready.set(message["cluster"])
             case "begun":
                 self._begun.set(message["directory"])
-            case "event":
-                logger.info(message["line"])
             case "fault":
-                self._on_fault(message["event"])
+                self._listener.on_fault(message["event"])
             case "suspend":
-                self._on_suspend(message["number"])
+                self._listener.on_suspend(message["number"])
             case "resume":
-                self._on_suspend(None)
+                self._listener.on_suspend(None)
             case "result":
                 self._result.set(message["result"])
             case "failed":
@@ -138,4 +140,4 @@ class ControllerLink:
             if not answer.ready():
                 answer.set_exception(StartError(self._reason))
         if was_ready and not self._closing:
-            self._on_death(self._reason)
+            self._listener.on_controller_death(self._reason)

@@ -67,9 +67,13 @@ class EngineLink:
         each: bool = False,
         began: float | None = None,
     ) -> None:
-        """Start the engine. A run that has begun before begins there now; if others have begun it, that was at `began`, by
-        `time.monotonic()`."""
-        self._setup = {"type": "setup", "cluster": cluster, "scenario": scenario, "worker": worker, "each": each}
+        """Start the engine, in place of one that was set up otherwise. A run that has begun before begins there now; if others
+        have begun it, that was at `began`, by `time.monotonic()`."""
+        setup = {"type": "setup", "cluster": cluster, "scenario": scenario, "worker": worker, "each": each}
+        if setup == self._setup:
+            return
+        self._end_child()
+        self._setup = setup
         self._launch()
         if self._running:
             self._began = self._began if began is None else began
@@ -125,6 +129,9 @@ class EngineLink:
     def close(self) -> None:
         """End the engine."""
         self._running = False
+        self._end_child()
+
+    def _end_child(self) -> None:
         child, self._child = self._child, None
         if child is not None:
             child.close(CLOSE_TIMEOUT)

@@ -51,6 +51,7 @@ class Live:
         self._schedule = list(schedule)
         self._clock = clock
         self._begun = clock()
+        self._ended: float | None = None
         self._seconds: dict[int, _Second] = {}
         self._standings: dict[int, Mapping[str, Standing]] = {}
         self._events: dict[tuple[int, str, float], dict[str, Any]] = {}
@@ -68,6 +69,11 @@ class Live:
         for old in [second for second in self._seconds if second <= start - KEPT_SECONDS]:
             del self._seconds[old]
 
+    def end(self) -> None:
+        """The load has ended. Without effect the second time."""
+        if self._ended is None:
+            self._ended = self._clock()
+
     def happened(self, event: dict[str, Any]) -> None:
         """A fault has begun or changed: the fields of a nemesis's `Event`."""
         self._events[event["number"], event["server"], event["start"]] = event
@@ -76,8 +82,8 @@ class Live:
 
     @property
     def seconds(self) -> float:
-        """Since the run began."""
-        return self._clock() - self._begun
+        """Since the run began, until its load ended."""
+        return (self._clock() if self._ended is None else self._ended) - self._begun
 
     @property
     def phase(self) -> str:
@@ -97,6 +103,7 @@ class Live:
         recent, length = self._recent()
         return {
             "seconds": self.seconds,
+            "ended": self._ended is not None,
             "phase": self.phase,
             "failures": self._failures,
             "repeated": self.repeated,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from time import monotonic_ns
 
 import trio_hs
-from loadtest._batch import OperationBatch, Standing
+from loadtest._batch import OperationBatch, Standing, collapse
 from loadtest._connections import server_of
 from trio_hs._transport import Transport, connect
 
@@ -69,7 +69,7 @@ class _Tally:
         self.errors: dict[str, int] = {}
 
     def take(self) -> OperationBatch:
-        taken = OperationBatch(Counter(self.ok), Counter(self.failed), Counter(self.errors))
+        taken = OperationBatch(collapse(self.ok), collapse(self.failed), Counter(self.errors))
         self.ok.clear()
         self.failed.clear()
         self.errors.clear()

@@ -13,7 +13,7 @@ from locust.argument_parser import LocustArgumentParser, get_empty_argument_pars
 from loadtest._overrides import SERVERS_HELP, with_cluster
 from loadtest._scenario import CLUSTER_KINDS, Scenario, ScenarioError, load_scenario
 
-__all__ = ["add_options", "chosen_scenario"]
+__all__ = ["add_options", "chosen_scenario", "scenario_files", "scenario_of"]
 
 DEFAULT_SCENARIO = "scenarios/mixed.yaml"
 BAD_ARGUMENTS = 2
@@ -32,9 +32,7 @@ def add_options(parser: LocustArgumentParser) -> None:
     if arguments.wants_help or arguments.worker:
         return  # help needs no scenario, and a worker gets the master's
     try:
-        scenario = _overridden(arguments)
-        if scenario.driver.name == "sql" and find_spec("MySQLdb") is None:
-            raise ScenarioError(f"{arguments.scenario}: driver: sql needs mysqlclient: pip install 'trio-hs[sql]'")
+        scenario = chosen_scenario(arguments)
     except ScenarioError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(BAD_ARGUMENTS)
@@ -47,15 +45,29 @@ def add_options(parser: LocustArgumentParser) -> None:
 
 
 def chosen_scenario(options: argparse.Namespace) -> Scenario:
-    """The scenario that `add_options` has checked, with what the command line overrides."""
-    return _overridden(options)
+    """The scenario, with what the command line overrides. Raises `ScenarioError`, but not once `add_options` has checked it."""
+    return _overridden(options.scenario, options.cluster, options.servers)
 
 
-def _overridden(options: argparse.Namespace) -> Scenario:
-    scenario = _load(options.scenario)
-    if options.cluster is None and options.servers is None:
-        return scenario
-    return with_cluster(scenario, options.servers, {} if options.cluster is None else {"kind": options.cluster})
+def scenario_of(name: str, kind: str) -> Scenario:
+    """A scenario as its file is now, on a kind of servers (its own for ""). Raises `ScenarioError`."""
+    _scenarios[name] = _read(name)  # one that is broken now stays what it was: each page of the web UI needs it
+    return _overridden(name, kind or None, None)
+
+
+def scenario_files(*names: str) -> list[str]:
+    """The named scenarios, those beside them, and those in `scenarios/`."""
+    folders = {Path("scenarios"), *(Path(name).parent for name in names)}
+    return sorted({*names, *(str(path) for folder in folders for path in folder.glob("*.yaml"))})
+
+
+def _overridden(name: str, kind: str | None, servers: str | None) -> Scenario:
+    scenario = _load(name)
+    if kind is not None or servers is not None:
+        scenario = with_cluster(scenario, servers, {} if kind is None else {"kind": kind})
+    if scenario.driver.name == "sql" and find_spec("MySQLdb") is None:
+        raise ScenarioError(f"{name}: driver: sql needs mysqlclient: pip install 'trio-hs[sql]'")
+    return scenario
 
 
 def _add_group(parser: LocustArgumentParser) -> None:
@@ -107,10 +119,14 @@ def _peek() -> argparse.Namespace:
 
 def _load(name: str) -> Scenario:
     if name not in _scenarios:
-        path = Path(name)
-        if name == DEFAULT_SCENARIO and not path.exists():
-            # Away from the repository's root.
-            beside = Path(__file__).parent.parent / DEFAULT_SCENARIO
-            path = beside if beside.exists() else path
-        _scenarios[name] = load_scenario(path)
+        _scenarios[name] = _read(name)
     return _scenarios[name]
+
+
+def _read(name: str) -> Scenario:
+    path = Path(name)
+    if name == DEFAULT_SCENARIO and not path.exists():
+        # Away from the repository's root.
+        beside = Path(__file__).parent.parent / DEFAULT_SCENARIO
+        path = beside if beside.exists() else path
+    return load_scenario(path)

@@ -19,7 +19,7 @@ import gevent
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 from locust.env import Environment
-from locust.runners import STATE_RUNNING, STATE_SPAWNING, LocalRunner, MasterRunner, Runner, WorkerRunner
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, STATE_STOPPING, LocalRunner, MasterRunner, Runner, WorkerRunner
 
 from loadtest._batch import Batch
 from loadtest._child import StartError
@@ -27,10 +27,10 @@ from loadtest._controller_link import ControllerLink
 from loadtest._engine_link import STOP_TIMEOUT, EngineLink
 from loadtest._judge import AUDIT_FAILED, INCONCLUSIVE
 from loadtest._live import Live
-from loadtest._options import chosen_scenario
+from loadtest._options import chosen_scenario, scenario_files, scenario_of
 from loadtest._record import Record
 from loadtest._run_directory import RunDirectory
-from loadtest._scenario import Scenario
+from loadtest._scenario import Scenario, ScenarioError
 from loadtest._stages import follow_stages
 from loadtest._statistics import fire_each, merge
 from loadtest._summary import print_summary, print_verdict, progress_line
@@ -46,6 +46,7 @@ RUN_FAILED = 1
 _SEVERITY = [0, INCONCLUSIVE, RUN_FAILED, START_FAILED, AUDIT_FAILED]
 """Of several runs, or of one that failed otherwise too, the exit code is the gravest."""
 
+TOLD_OF_VERDICT = ("verdict", "exit_code", "expectations")
 PROGRESS_SECONDS = 5.0
 HELLO_SECONDS = 1.0
 ORPHAN_SECONDS = 0.5
@@ -91,6 +92,7 @@ class _Reporting:
         self._runner = runner
         self._options = environment.parsed_options
         self._each = self._options.hs_events == "each"
+        self._chosen = self._first = (self._options.scenario, self._options.cluster or "")
         self._scenario: Scenario = chosen_scenario(self._options)
         self._record = Record()
         self._recent: Batch | None = None
@@ -103,11 +105,16 @@ class _Reporting:
         self._stages: gevent.Greenlet | None = None
         self._quitting = BoundedSemaphore()
         self._finishing = BoundedSemaphore()
+        self._choosing = BoundedSemaphore()
         self._closed = False
+        self._line = ""
+        """What the controller said last."""
+        self._kept: list[tuple[Path, str]] = []
+        """Every run's directory and verdict."""
         self._cluster: dict[str, Any] = {}
         """As clients see it."""
         self._live = Live([], self._scenario.faults)
-        self._controller = ControllerLink(self._scenario.model_dump(mode="json"), self._fail, self._suspend, self._on_fault)
+        self._controller = self._launch(self._scenario)
         events: Any = environment.events  # Locust's events are not typed
         events.test_start.add_listener(self._on_test_start)
         events.test_stopping.add_listener(self._on_test_stopping)
@@ -117,13 +124,13 @@ class _Reporting:
         events.quitting.add_listener(self._on_quitting)
         events.quit.add_listener(self._on_quit)
 
+    def _launch(self, scenario: Scenario) -> ControllerLink:
+        return ControllerLink(scenario.model_dump(mode="json"), self)
+
     def _start(self) -> None:
         """Bring up what a run needs. Ends the process when that is not possible."""
         try:
-            cluster = self._controller.wait_ready()
-            logger.info("servers ready: %s (%s)", cluster["kind"], cluster["why"])
-            self._cluster = cluster
-            self._use(cluster)
+            self._use(self._controller.wait_ready())
         except StartError as error:
             self._close()
             sys.stderr.write(f"{error}\n")
@@ -133,7 +140,9 @@ class _Reporting:
             sys.exit(INTERRUPTED)
 
     def _use(self, cluster: dict[str, Any]) -> None:
-        raise NotImplementedError
+        """Have the engines work on these servers. Raises `StartError`."""
+        logger.info("servers ready: %s (%s)", cluster["kind"], cluster["why"])
+        self._cluster = cluster
 
     def _close(self) -> None:
         self._controller.close()
@@ -163,14 +172,91 @@ class _Reporting:
         else:
             self._runner.stop()
 
-    def _on_fault(self, event: dict[str, Any]) -> None:
+    # ---- what the controller says
+
+    def on_line(self, line: str) -> None:
+        self._line = line
+
+    def on_fault(self, event: dict[str, Any]) -> None:
         self._live.happened(event)
 
-    def _drain(self) -> None:
+    def on_suspend(self, number: int | None) -> None:
         raise NotImplementedError
 
-    def _suspend(self, number: int | None) -> None:
-        """Make every engine let go of the servers, and tell the controller when they have; None lets them go on."""
+    def on_controller_death(self, line: str) -> None:
+        self._fail(line)
+
+    # ---- what the web UI asks for
+
+    def choose(self, name: str | None, kind: str | None) -> str:
+        """Have the next run be of another scenario, or on another kind of servers; None leaves it as it is.
+
+        The new servers come up before the old ones go. Gives "", or why it cannot be and all stays as it was.
+        """
+        chosen = (name or self._chosen[0], self._chosen[1] if kind is None else kind)
+        if chosen == self._chosen:
+            return ""
+        if chosen[0] not in self.offered:  # who may see the page must not read any file of this machine by its mistakes
+            return f"{chosen[0]} is not one of the scenarios that there are to choose from"
+        if (
+            self._cluster.get("kind") == "external"
+        ):  # its table is there once: a second harness would be in the way of the first
+            return "the servers are not ours: start Locust anew for another scenario"
+        if self._runner.state in (STATE_RUNNING, STATE_SPAWNING, STATE_STOPPING):
+            return f"a run of {self._scenario.name} is on: stop it before you choose another scenario"
+        if not self._choosing.acquire(blocking=False):
+            return "the servers of another scenario are being started: wait until they are there"
+        try:
+            scenario = scenario_of(*chosen)
+            if scenario.cluster.kind == "external":
+                raise ScenarioError("servers of kind 'external' are for `--servers` or a scenario that Locust is started with")
+            controller = self._launch(scenario)
+            try:
+                cluster = controller.wait_ready()
+            except StartError:
+                controller.close()
+                raise
+            old, self._controller, self._scenario, self._chosen = self._controller, controller, scenario, chosen
+            self._live, self._result = Live([], scenario.faults), None
+            self._use(cluster)
+            old.close()
+        except (ScenarioError, StartError) as error:
+            return str(error)
+        finally:
+            self._choosing.release()
+        return ""
+
+    @property
+    def chosen(self) -> tuple[str, str]:
+        """The scenario's file, and the kind of servers, "" for the scenario's own."""
+        return self._chosen
+
+    @property
+    def offered(self) -> list[str]:
+        """The files of the scenarios that there are to choose from."""
+        return scenario_files(self._first[0], self._chosen[0])
+
+    def watched(self) -> dict[str, Any]:
+        """What there is to see now, for JSON."""
+        busy = self._choosing.locked() or self._finishing.locked()
+        return {
+            "scenario": self._scenario.name,
+            "description": self._scenario.description,
+            "cluster": self._cluster.get("kind", ""),
+            "state": self._runner.state,
+            "users": self._runner.user_count,
+            "doing": self._line if busy else "",
+            "verdict": None if self._result is None else {name: self._result[name] for name in TOLD_OF_VERDICT},
+            "runs": [{"name": path.name, "verdict": verdict} for path, verdict in self._kept],
+            "live": self._live.to_dict(),
+        }
+
+    def report(self, number: int) -> Path | None:
+        """The report of a run, counted from 0; None when there is none."""
+        path = RunDirectory(self._kept[number][0]).report if 0 <= number < len(self._kept) else None
+        return path if path is not None and path.exists() else None
+
+    def _drain(self) -> None:
         raise NotImplementedError
 
     def _on_test_start(self, **_: Any) -> None:
@@ -191,6 +277,7 @@ class _Reporting:
 
     def _finish(self) -> None:
         """After the last batch of a run: what it comes to."""
+        self._live.end()
         # Of two shutdowns at once (see `_on_quit`) the second must not take the servers down under the first one's judging.
         with self._finishing:
             try:
@@ -203,6 +290,8 @@ class _Reporting:
         if result is None:
             return
         self._result = result
+        if self._directory is not None:
+            self._kept.append((Path(self._directory), str(result["verdict"])))
         code = result["exit_code"]
         # What nobody expected anything of is left to Locust, which fails a run in which an operation failed.
         if code or self._scenario.expect.model_fields_set:
@@ -266,12 +355,11 @@ class LocalSession(_Reporting):
 
     def __init__(self, environment: Environment, runner: LocalRunner) -> None:
         super().__init__(environment, runner)
-        self.engine = EngineLink(
-            self._on_batch, self._fail, self._controller.suspended, partial(fire_each, environment=environment)
-        )
+        self.engine = EngineLink(self._on_batch, self._fail, self._on_suspended, partial(fire_each, environment=environment))
         self._start()
 
     def _use(self, cluster: dict[str, Any]) -> None:
+        super()._use(cluster)
         self.engine.configure(cluster, self._scenario.model_dump(mode="json"), 0, each=self._each)
         self.engine.wait_ready()
 
@@ -291,8 +379,11 @@ class LocalSession(_Reporting):
     def _drain(self) -> None:
         self.engine.stop()
 
-    def _suspend(self, number: int | None) -> None:
+    def on_suspend(self, number: int | None) -> None:
         self.engine.suspend(number)
+
+    def _on_suspended(self, number: int) -> None:
+        self._controller.suspended(number)
 
 
 class MasterSession(_Reporting):
@@ -320,6 +411,7 @@ class MasterSession(_Reporting):
         self._start()
 
     def _use(self, cluster: dict[str, Any]) -> None:
+        super()._use(cluster)
         self._setup = {"cluster": cluster, "scenario": self._scenario.model_dump(mode="json"), "each": self._each}
         for worker in self._master.clients.all:
             self._tell(worker.id)
@@ -371,7 +463,7 @@ class MasterSession(_Reporting):
         if not self._draining:
             self._drained.set()
 
-    def _suspend(self, number: int | None) -> None:
+    def on_suspend(self, number: int | None) -> None:
         self._suspension = number
         self._holding_on = set(self._taking_part)
         self._master.send_message(SUSPEND, {"number": number})
@@ -439,12 +531,11 @@ class WorkerSession:
 
     def _on_setup(self, msg: Any, **_: Any) -> None:
         self._worker = msg.data["worker"]
-        if not self.engine.configured:
-            self._each = msg.data["each"]
-            if (elapsed := msg.data["elapsed"]) is not None:
-                self._began = time.monotonic() - elapsed
-            cluster, scenario = msg.data["cluster"], msg.data["scenario"]
-            self.engine.configure(cluster, scenario, self._worker, each=self._each, began=self._began)
+        self._each = msg.data["each"]
+        if (elapsed := msg.data["elapsed"]) is not None:
+            self._began = time.monotonic() - elapsed
+        cluster, scenario = msg.data["cluster"], msg.data["scenario"]
+        self.engine.configure(cluster, scenario, self._worker, each=self._each, began=self._began)
 
     def _on_batch(self, batch: Batch) -> None:
         if not self._each:

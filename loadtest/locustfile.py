@@ -11,7 +11,8 @@ from locust.env import Environment
 
 from loadtest._engine_link import EngineLink
 from loadtest._options import add_options
-from loadtest._session import MasterSession, open_session
+from loadtest._session import MasterSession, WorkerSession, open_session
+from loadtest._web import add_tab
 
 FOREVER = 10 * 365 * 24 * 3600
 
@@ -24,6 +25,8 @@ def _open_session(environment: Environment, **_: Any) -> None:
     session = open_session(environment)
     if not isinstance(session, MasterSession):
         HandlerSocketUser.engine = session.engine
+    if environment.web_ui is not None and not isinstance(session, WorkerSession):
+        add_tab(environment.web_ui, session)
 
 
 class HandlerSocketUser(User):

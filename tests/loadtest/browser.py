@@ -13,7 +13,7 @@ SECONDS = 60
 
 
 class Browser:
-    """Opens files of this machine, each in a fresh process. `size` is that of the window, in pixels."""
+    """Opens pages, files of this machine or addresses, each in a fresh process. `size` is that of the window, in pixels."""
 
     def __init__(self, program: str, folder: Path, size: tuple[int, int] = (1240, 1400)) -> None:
         self._folder = folder
@@ -27,21 +27,25 @@ class Browser:
         program = next((found for name in NAMES if (found := shutil.which(name))), None)
         return None if program is None else cls(program, folder)
 
-    def dom(self, page: Path, *options: str) -> str:
+    def dom(self, page: Path | str, *options: str) -> str:
         """The page as it is after its scripts have run."""
-        return self._run("--dump-dom", *options, page.as_uri())
+        return self._run("--dump-dom", *options, _address(page))
 
-    def picture(self, page: Path, *options: str) -> Picture:
+    def picture(self, page: Path | str, *options: str) -> Picture:
         """What is to be seen of the page's beginning."""
         file = self._folder / "picture.png"
         file.unlink(missing_ok=True)  # Chromium does not always say that it took none
-        self._run(f"--screenshot={file}", *options, page.as_uri())
+        self._run(f"--screenshot={file}", *options, _address(page))
         return Picture(file.read_bytes())
 
     def _run(self, *arguments: str) -> str:
         done = subprocess.run([*self._command, *arguments], capture_output=True, text=True, timeout=SECONDS, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+
+def _address(page: Path | str) -> str:
+    return page if isinstance(page, str) else page.as_uri()
 
 
 class Picture:

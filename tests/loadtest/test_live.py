@@ -142,6 +142,15 @@ def test_phase_and_faults(live: Live, clock: Clock) -> None:
     assert Live([], [], clock).phase == ""
 
 
+def test_time_stands_still_when_the_load_has_ended(live: Live, clock: Clock) -> None:
+    clock.now += 5
+    assert (live.seconds, live.to_dict()["ended"]) == (5, False)
+    live.end()
+    clock.now += 5
+    live.end()
+    assert (live.seconds, live.to_dict()["ended"]) == (5, True)
+
+
 def test_nothing_has_happened_yet(live: Live) -> None:
     told = live.to_dict()
     assert told["all"] == {"rate": 0, "failed": 0, "p50": None, "p99": None, "p99.9": None, "max": None}

@@ -107,7 +107,7 @@ def test_what_waits_when_the_connection_ends_gets_no_answer(metered: Metered) ->
     metered.transport.close()
     assert metered.wire.closed
     done = metered.meter.take()["reader-1"]
-    assert (done.ok, done.failed) == (Counter({4000: 1}), Counter({7000: 2}))
+    assert (done.ok, done.failed) == (Counter({4001: 1}), Counter({7003: 2}))
     assert done.errors == {NO_ANSWER: 2}
 
 
@@ -141,7 +141,7 @@ async def test_answers_refusals_and_standings_of_a_real_client(monkeypatch: pyte
     # Each connection was let in and has opened its index.
     assert done["reader-1"].ok.total() == 3 + 2
     assert done["writer"].ok.total() == 2 + 2
-    assert done["writer"].failed == {5000: 1}
+    assert done["writer"].failed == {5003: 1}
     assert done["writer"].errors == {"DuplicateKeyError: 1 121": 1}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import random
 import re
 from collections import Counter
@@ -360,18 +359,6 @@ def test_a_report_that_cannot_be_drawn_is_told_from_one_that_can(tmp_path: Path)
 
 
 # ---- as a browser draws it
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Browser:
-    """Without one the test is skipped, but where CI=true, which must have one, it fails."""
-    found = Browser.find(tmp_path)
-    if found is None:
-        why = "no Chromium to look at the report with (Debian: apt-get install chromium)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI must have it: {why}", pytrace=False)
-        pytest.skip(why)
-    return found
 
 
 MEASURE = """<script>

@@ -1,0 +1,62 @@
+// Shows our page below the tab of its name in Locust's web UI, and what is being done while servers are started or read back.
+"use strict";
+(() => {
+  const { key, title } = document.currentScript.dataset;
+  const root = document.getElementById("root");
+  let frame = null;
+
+  let opened = null;
+  const open = () => {
+    // The choice of a scenario is among Locust's "custom parameters", which are folded: unfold them once per form.
+    const fold = [...root.querySelectorAll("form button[aria-expanded=false]")].find((one) => one.textContent === "Custom parameters");
+    if (fold && fold !== opened) {
+      opened = fold;
+      fold.click();
+    }
+  };
+
+  const place = () => {
+    open();
+    const tabs = root.querySelector("[role=tablist]");
+    const chosen = new URLSearchParams(location.search).get("tab") === key;
+    if (!tabs || !chosen) {
+      if (frame) frame.remove();
+      frame = null;
+      return;
+    }
+    const container = tabs.closest(".MuiContainer-root");
+    if (frame && frame.parentElement === container) return;
+    frame = document.createElement("iframe");
+    frame.src = `./${key}/`;
+    frame.title = title;
+    frame.style.cssText = "width: 100%; height: 900px; border: 0; color-scheme: normal;";
+    container.append(frame);
+  };
+  new MutationObserver(place).observe(root, { childList: true, subtree: true });
+  place();
+
+  addEventListener("message", (event) => {
+    if (frame && event.source === frame.contentWindow && Number.isFinite(event.data.height)) {
+      frame.style.height = `${Math.ceil(event.data.height)}px`;
+    }
+  });
+
+  const note = document.createElement("div");
+  note.setAttribute("role", "status");
+  note.style.cssText =
+    "position: fixed; left: 50%; bottom: 56px; transform: translateX(-50%); padding: 10px 18px; border-radius: 6px; z-index: 2000;" +
+    "background: #1c2128; color: #fff; font: 14px system-ui, sans-serif; box-shadow: 0 2px 8px rgb(0 0 0 / 40%);";
+  note.hidden = true;
+  document.body.append(note);
+  const ask = async () => {
+    try {
+      const { doing } = await (await fetch(`./${key}/live`)).json();
+      note.hidden = !doing;
+      note.textContent = doing;
+    } catch {
+      note.hidden = true; // Locust has ended, and its own page says so
+    }
+    setTimeout(ask, 1000);
+  };
+  ask();
+})();
