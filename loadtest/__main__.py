@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("loadtest._cli_check", "check a scenario file, and show what would happen when"),
     "analyze": ("loadtest._cli_analyze", "judge a kept run again"),
     "compare": ("loadtest._cli_compare", "put two kept runs side by side"),
+    "drills": ("loadtest._cli_drills", "carry out the scenarios that state their verdict, and compare"),
     "cluster": ("loadtest._cli_cluster", "servers without a load"),
     "schema": ("loadtest._cli_schema", "print the JSON Schema of scenario files, for editors"),
 }

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from loadtest import _stated
 from loadtest._model import seconds
 from tests.loadtest.locust_process import ROOT
-
-VERDICTS = {
-    "pass": 0,
-    "expectation missed (exit code 1)": 1,
-    "audit failed (exit code 3)": 3,
-    "inconclusive (exit code 4)": 4,
-}
 
 
 def path_of(drill: str) -> Path:
@@ -29,9 +22,10 @@ def drills() -> list[str]:
 
 
 def stated_exit_code(drill: str) -> int:
-    """What the comment at the beginning says. Raises KeyError when it says nothing of the kind."""
-    (stated,) = re.findall(r"^# verdict: (.*)$", path_of(drill).read_text(), re.MULTILINE) or [""]
-    return VERDICTS[stated]
+    """What the comment at the beginning says."""
+    stated = _stated.stated_exit_code(path_of(drill))
+    assert stated is not None, drill
+    return stated
 
 
 def shortened(drill: str, factor: float) -> str:
