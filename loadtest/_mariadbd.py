@@ -66,9 +66,15 @@ def new_server(name: str, host: str, passwords: Passwords) -> Server:
     return Server(name, host, 0, 0, "", "", admin_user=passwords.admin_user, admin_password=passwords.admin)
 
 
-def configuration(data: str, server: Server, number: int, settings: Settings, *, read_only: bool) -> str:
-    """The option file of a server whose data directory, with `init.sql` in it, is `data`, and whose server id is `number`."""
+def configuration(
+    data: str, server: Server, number: int, settings: Settings, *, read_only: bool, listening: bool = True
+) -> str:
+    """The option file of a server whose data directory, with `init.sql` in it, is `data`, and whose server id is `number`.
+
+    One that is not `listening` has no HandlerSocket.
+    """
     durable = server.name in ("writer", "standby")
+    plugins = settings.plugins if listening else settings.plugins[1:]
     lines = [
         "[mariadbd]",
         *(["user=root"] if settings.root else []),
@@ -86,16 +92,8 @@ def configuration(data: str, server: Server, number: int, settings: Settings, *,
         "max-connections=500",
         # The plugin calls itself Beta, and the server's default is stricter.
         "plugin-maturity=beta",
-        *(f"plugin-load-add={plugin}" for plugin in settings.plugins),
-        f"handlersocket_address={settings.address}",
-        f"handlersocket_port={server.read_port}",
-        f"handlersocket_port_wr={server.write_port}",
-        f"handlersocket_plain_secret={server.read_secret}",
-        f"handlersocket_plain_secret_wr={server.write_secret}",
-        f"handlersocket_threads={min(16, max(2, os.cpu_count() or 2))}",
-        "handlersocket_threads_wr=1",
-        # Else it writes its secrets into the log.
-        "handlersocket_verbose=0",
+        *(f"plugin-load-add={plugin}" for plugin in plugins),
+        *(_listeners(server, settings) if listening else []),
         f"server-id={number}",
         "log-bin=binlog",
         "binlog-format=ROW",
@@ -116,6 +114,20 @@ def configuration(data: str, server: Server, number: int, settings: Settings, *,
         "performance-schema=OFF",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _listeners(server: Server, settings: Settings) -> list[str]:
+    return [
+        f"handlersocket_address={settings.address}",
+        f"handlersocket_port={server.read_port}",
+        f"handlersocket_port_wr={server.write_port}",
+        f"handlersocket_plain_secret={server.read_secret}",
+        f"handlersocket_plain_secret_wr={server.write_secret}",
+        f"handlersocket_threads={min(16, max(2, os.cpu_count() or 2))}",
+        "handlersocket_threads_wr=1",
+        # Else it writes its secrets into the log.
+        "handlersocket_verbose=0",
+    ]
 
 
 _SEMISYNC = [
@@ -185,18 +197,19 @@ class Mariadbd(ABC):
                 if not attempts:
                     raise
 
-    async def start(self, *, read_only: bool, new_secrets: bool = False) -> None:
-        """Start and wait until it answers on all its ports. When it does not, it does not run."""
+    async def start(self, *, read_only: bool, new_secrets: bool = False, listening: bool = True) -> None:
+        """Start and wait until it answers on all its ports, or by SQL alone if not `listening`. If it does not, it is ended."""
         if new_secrets:
             self.server = replace(self.server, read_secret=secrets.token_hex(16), write_secret=secrets.token_hex(16))
-        await self.run_with(configuration(self._data, self.server, self.number, self.settings, read_only=read_only))
+        text = configuration(self._data, self.server, self.number, self.settings, read_only=read_only, listening=listening)
+        await self.run_with(text)
         try:
-            await self._wait_until_up()
+            await self._wait_until_up(listening)
         except ClusterError:
             await self.kill()  # it may live on, see _wait_until_up
             raise
 
-    async def _wait_until_up(self) -> None:
+    async def _wait_until_up(self, listening: bool) -> None:
         server = self.server
         with trio.move_on_after(START_SECONDS):
             while not await _sql_answers(server):
@@ -208,7 +221,7 @@ class Mariadbd(ABC):
                 await trio.sleep(POLL_SECONDS)
             # HandlerSocket listens before SQL does. When it cannot, it says nothing and the server runs on without it.
             with trio.move_on_after(HANDLERSOCKET_SECONDS):
-                while not await handlersocket_answers(server):  # noqa: ASYNC110  (no event: the network is asked)
+                while listening and not await handlersocket_answers(server):  # noqa: ASYNC110  (the network is asked)
                     await trio.sleep(POLL_SECONDS)
                 return
             raise AddressInUseError(
@@ -285,6 +298,6 @@ class MariadbdControl(SqlControl):
             server.number, self._next_number = self._next_number, self._next_number + 1
             await server.create()
         try:
-            await server.start(read_only=read_only, new_secrets=new_secrets)
+            await server.start(read_only=read_only, new_secrets=new_secrets, listening=not fresh)
         finally:
             self._update(server.server)

@@ -41,6 +41,8 @@ HEAL_ONE_SECONDS = 30.0
 UNDO_SECONDS = 10.0
 """What it may take to let the primary take writes again, after a switch-over that failed."""
 
+FAILOVERS = (faults.Promote, faults.SwitchOver, faults.Rejoin)
+
 Do = Callable[[], Awaitable[object]]
 Suspended = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -115,6 +117,8 @@ class Nemesis:
         self._active: list[_Active] = []
         # What is done to one server is done in order; servers do not wait for each other.
         self._locks = {server.name: trio.Lock() for server in control.cluster.servers}
+        # But who is the primary is one thing: a rejoin that comes while a promotion is under way would find the old one.
+        self._failovers = trio.Lock()
 
     async def run(self, duration: float) -> None:
         """Carry out the schedule from now on. However it ends, everything has healed then, or an event says why not."""
@@ -158,7 +162,7 @@ class Nemesis:
     async def _strike(self, fault: Fault, active: _Active) -> None:
         event = active.event
         try:
-            async with self._locks[event.server]:
+            async with self._locks[event.server], self._failovers if isinstance(fault, FAILOVERS) else nullcontext():
                 strike, active.heal = self._package(fault, event)
                 await strike()
         except Exception as error:

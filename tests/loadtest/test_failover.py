@@ -139,3 +139,46 @@ async def test_plain_handlersocket_writes_are_lost_by_a_failover(kind: str) -> N
         rejoined = await control.rejoin("writer")
         assert rejoined.rebuilt
         assert "nobody can compare" in rejoined.reason
+
+
+@EVERY_KIND
+async def test_an_old_writer_is_rebuilt_while_clients_want_to_write_to_it(kind: str) -> None:
+    """It is the client's first choice, and lacks its tables at first: who asked for one then held up its creation."""
+    async with open_controlled_cluster(kind, readers=1, standby=True, topology="write-through") as control:
+        await control.create_table(ROWS)
+        groups = [[write_listener(control.server(name))] for name in ("writer", "standby")]
+        databases = control.cluster.write_databases
+        async with trio_hs.open_manager(write_servers=groups, write_databases=databases, timeout=2.0) as hs:
+            rows, ids, acknowledged = hs.table("drill", "rows", ["id"]), iter(range(1, 1 << 30)), 0
+
+            async def insert() -> None:
+                nonlocal acknowledged
+                while True:
+                    try:
+                        await rows.insert([next(ids)])
+                        acknowledged += 1
+                    except trio_hs.HandlerSocketError:
+                        await trio.sleep(0.01)
+
+            async def progress() -> None:
+                goal = acknowledged + 100
+                with trio.fail_after(20):
+                    while acknowledged < goal:  # noqa: ASYNC110  (an event per insert would slow the load down)
+                        await trio.sleep(0.005)
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(TASKS):
+                    nursery.start_soon(insert)
+                await progress()
+                for replica in control.cluster.replicas:
+                    await cut_off(control, replica.name)
+                await progress()  # what the writer alone has
+                await control.kill("writer")
+                await control.promote("standby")
+                await progress()
+                with trio.fail_after(30):
+                    assert (await control.rejoin("writer")).rebuilt
+                await progress()
+                nursery.cancel_scope.cancel()
+        await control.wait_replicated()
+        assert await ids_on(control, "writer") == await ids_on(control, "standby")

@@ -363,6 +363,13 @@ async def test_primary_is_who_takes_the_writes_then(autojump_clock: trio.testing
     assert drill.log == [(1, "promote standby"), (3, "kill standby"), (4, "start standby")]
 
 
+async def test_a_rejoin_waits_for_a_promotion_that_is_under_way(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(fault("kill", "writer", 1, 5), fault("promote", "standby", 2), fault("rejoin", "writer", 2.1))
+    await drill.nemesis.run(10)
+    assert drill.log == [(1.0, "kill writer"), (2.0, "promote standby"), (2.5, "rejoin writer")]
+    assert not [event.error for event in drill.nemesis.events if event.error]
+
+
 async def test_a_switch_over_stops_promotes_and_rejoins_in_order(autojump_clock: trio.testing.MockClock) -> None:
     drill = Drill(fault("switch-over", "standby", 1))
     await drill.nemesis.run(10)
