@@ -40,7 +40,8 @@ def names_of_servers(cluster: Cluster) -> dict[str, str]:
 
 def server_of(error: BaseException, names: Mapping[str, str]) -> str:
     """The server that an error of the client is about; "" where it tells of none, or of several."""
-    return names.get(str(error).partition(": ")[0], "")
+    told = str(error).partition(": ")[0]
+    return told if told in names.values() else names.get(told, "")  # the SQL client tells the name, not the address
 
 
 @contextmanager

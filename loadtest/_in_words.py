@@ -91,7 +91,7 @@ def _measured(expect: Expect) -> Iterator[tuple[str, str]]:
     if expect.recovery.steady is not None:
         yield (
             "recovery.steady",
-            f"{expect.recovery.steady:g} s after a fault began, nothing fails and half the throughput is back",
+            f"{expect.recovery.steady:g} s after a fault began, nothing fails and a quarter of the throughput is back",
         )
 
 

@@ -351,7 +351,7 @@ def _faults(run: KeptRun, back: charts.Backdrop) -> Element | None:
     ]
     caption = (
         f"Seconds from each fault's start, to {run.timeline.slot:g} s: until the first error, until every operation that "
-        "failed had succeeded again, and until nothing failed any more and each had half of its throughput back."
+        "failed had succeeded again, and until nothing failed any more and each had a quarter of its throughput back."
     )
     return _section(
         "Faults as they happened",

@@ -21,7 +21,7 @@ from loadtest import __main__ as commands
 from loadtest._batch import Batch, OperationBatch
 from loadtest._charts import Backdrop, draw_faults, draw_latency
 from loadtest._cluster import Cluster, Server
-from loadtest._connections import connections_told, names_of_servers
+from loadtest._connections import connections_told, names_of_servers, server_of
 from loadtest._drill import judge_run
 from loadtest._history import Event, History, HistoryWriter
 from loadtest._kept_run import FaultSeen, KeptRun, Mark, faults_seen, marks_seen
@@ -316,6 +316,7 @@ async def test_the_client_tells_of_its_connections(tmp_path: Path) -> None:
                 with pytest.raises(trio_hs.ConnectionError) as nobody, trio.fail_after(1):
                     await hs.insert("drill", "t", [("id", 1)])
                 scribe.failed(nobody.value, Intent(), 0, 1, 0)
+    assert server_of(trio_hs.ConnectionError("reader-1: no answer for 3.0 s"), names) == "reader-1", "as the SQL client has it"
     kept = History(path)
     assert [(record.error, record.server) for record in kept.records()] == [
         ("IndexNotFoundError", "reader-1"),

@@ -64,6 +64,9 @@ def text_of(page: str) -> str:
 def test_the_tab_shows_a_run_and_then_its_verdict(browser: Browser) -> None:
     with web(DRILLED) as (locust, tab, address):
         assert '"extended_tabs": [{"key": "trio-hs"' in tab.fetch("/")
+        form = browser.dom(f"{address}/", PATIENCE)
+        assert re.search(r'aria-expanded="true"[^>]*>(?:<[^>]*>)*Custom parameters', form), "the choice is to be seen at once"
+        assert "short.yaml" in text_of(form)
         assert tab.swarm()["success"]
         locust.wait_for("fault: pause reader-1")
         locust.wait_until(lambda: len(tab.live()["live"]["points"]) > 5, "no points")
