@@ -131,7 +131,8 @@ def test_workers_end_with_a_master_that_was_killed() -> None:
 @pytest.mark.mariadb
 def test_ctrl_c_ends_master_and_workers_with_a_result() -> None:
     with Locust("--headless", "--only-summary", "--processes", "2", "-t", "60s") as locust:
-        locust.wait_for("All users spawned")
+        # Spawned are the users before the workers' engines are up, and without an operation there is no result.
+        locust.wait_until(lambda: any(locust.directory.glob("runs/*/batches.bin")), "no load")
         os.killpg(locust.process.pid, signal.SIGINT)
         locust.process.wait(20)
         assert "all" in rows(locust.stdout), locust.describe()
