@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import time
 from functools import partial
@@ -67,6 +68,7 @@ REPORT = "trio_hs"
 def open_session(environment: Environment) -> LocalSession | MasterSession | WorkerSession:
     """Do the part of this process; for Locust's `init` event. Returns when load can start, or ends the process with code 2
     when the servers cannot be had."""
+    _interrupt_only(gevent.getcurrent())
     match environment.runner:
         case WorkerRunner() as runner:
             return WorkerSession(environment, runner)
@@ -76,6 +78,12 @@ def open_session(environment: Environment) -> LocalSession | MasterSession | Wor
             return LocalSession(environment, runner)
         case other:
             raise AssertionError(f"no part for {other!r}")
+
+
+def _interrupt_only(main: Any) -> None:
+    """Have Ctrl-C raise KeyboardInterrupt in Locust's main greenlet, which expects it. By itself Python raises it in whichever
+    runs: one that was just taking a worker's message in would lose it, and all that the worker said later."""
+    gevent.signal_handler(signal.SIGINT, main.throw, KeyboardInterrupt)
 
 
 def history_path(directory: str | None, worker: int) -> str | None:
