@@ -123,6 +123,15 @@ class Control(ABC):
         one that is paused or down has to `rejoin` later.
         """
 
+    async def stop_serving(self, name: str) -> None:
+        """Make a running server end its clients' connections in order, and take no new ones until it is started again.
+
+        To be done before an orderly shutdown of a server that takes writes, where a shutdown alone would not keep all of
+        what it acknowledges meanwhile. Here that is nobody.
+        """
+        self.require(name, "running")
+        await trio.lowlevel.checkpoint()
+
     @abstractmethod
     async def close_for_writes(self) -> None:
         """Make the primary refuse writes where it is, so that another can be promoted and it can rejoin without a restart.

@@ -39,7 +39,7 @@ HEAL_ONE_SECONDS = 30.0
 """... and that of one fault or server, so that one which hangs does not cost the others theirs."""
 
 UNDO_SECONDS = 10.0
-"""What it may take to let the primary take writes again, after a switch-over that failed."""
+"""What it may take to have the primary take writes again, after a switch-over that failed."""
 
 FAILOVERS = (faults.Promote, faults.SwitchOver, faults.Rejoin)
 
@@ -315,7 +315,13 @@ class Nemesis:
 
     async def _switch_over(self, name: str, event: Event) -> None:
         old = self._to_be_replaced(name)
-        await self._control.stop(old)
+        try:
+            await self._control.stop_serving(old)
+            await self._control.stop(old)
+        except BaseException:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + UNDO_SECONDS):
+                await self._restart_hard(old)  # it may serve nobody any more
+            raise
         await self._promote(name)
         await self._rejoin(old, event)
 

@@ -73,6 +73,12 @@ class SqlControl(Control):
             await self.open_for_writes()
         return self.server(name)
 
+    async def stop_serving(self, name: str) -> None:
+        # A shutdown ends SQL connections first, those of FEDERATED tables among them, while HandlerSocket still answers: then
+        # a request fails in the middle of a batch, and what came before it in the batch is rolled back, and acknowledged.
+        with bounded(f"ending HandlerSocket on {name}", OPERATION_SECONDS):
+            await execute_sql(self.require(name, "running"), "UNINSTALL PLUGIN handlersocket")
+
     async def close_for_writes(self) -> None:
         primary = self.require(self.primary, "running")
         # As a replica it is to acknowledge, and must not wait for acknowledgements of what it applies.

@@ -257,6 +257,19 @@ async def test_an_old_writer_with_writes_of_its_own_is_rebuilt_and_the_reason_to
         assert await count(control, "writer") == 4
 
 
+@pytest.mark.mariadb
+async def test_a_server_that_stops_serving_answers_by_sql_alone_until_it_is_started_again(temporary: Path) -> None:
+    async with open_controlled_cluster("mariadb", readers=0, topology="write-through") as control:
+        await control.create_table(TABLE)
+        assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
+        await control.stop_serving("writer")
+        with pytest.raises(OSError):
+            await insert(control.server("writer"), 2, "drill_wt")
+        assert await count(control, "writer") == 1
+        await control.restart("writer")
+        assert await insert(control.server("writer"), 3, "drill_wt") == "0\t1"
+
+
 @EVERY_KIND
 @pytest.mark.parametrize("replication", ["async", "semisync"])
 async def test_a_primary_is_closed_for_writes_and_opened_again_or_replaced(

@@ -35,6 +35,7 @@ class FakeControl(Control):
         self.replicating = set(NAMES[1:])
         self.lags: dict[str, int] = {}
         self.closed: set[str] = set()
+        self.silent: set[str] = set()
         self.log: list[tuple[float, str]] = []
         self.broken: dict[str, Exception] = {}
         """What an operation, such as `start writer`, raises each time."""
@@ -76,6 +77,7 @@ class FakeControl(Control):
 
     async def start(self, name: str, *, new_secrets: bool = False) -> Server:
         await self._do("start", name, ["down"], self._become(name, "running"))
+        self.silent.discard(name)
         return self.server(name)
 
     async def pause(self, name: str) -> None:
@@ -91,6 +93,9 @@ class FakeControl(Control):
 
         await self._do("promote", name, ["running"], change)
 
+    async def stop_serving(self, name: str) -> None:
+        await self._do("stop serving", name, ["running"], partial(self.silent.add, name))
+
     async def close_for_writes(self) -> None:
         await self._do("close", self.primary, ["running"], partial(self.closed.add, self.primary))
 
@@ -100,6 +105,7 @@ class FakeControl(Control):
     async def rejoin(self, name: str) -> Rejoined:
         def change() -> None:
             self.states[name] = "running"
+            self.silent.discard(name)
             self.replicating.add(name)
             self.lags.pop(name, None)
 
@@ -190,6 +196,7 @@ class Drill:
         assert not self.control.lags
         assert not self.control.busy
         assert self.control.primary not in self.control.closed
+        assert not self.control.silent, "serve nobody"
 
 
 def fault(kind: str, target: str, at: float, length: float | None = None, **more: Any) -> dict[str, Any]:
@@ -373,7 +380,7 @@ async def test_a_rejoin_waits_for_a_promotion_that_is_under_way(autojump_clock: 
 async def test_a_switch_over_stops_promotes_and_rejoins_in_order(autojump_clock: trio.testing.MockClock) -> None:
     drill = Drill(fault("switch-over", "standby", 1))
     await drill.nemesis.run(10)
-    assert [what for _, what in drill.log] == ["stop writer", "promote standby", "rejoin writer"]
+    assert [what for _, what in drill.log] == ["stop serving writer", "stop writer", "promote standby", "rejoin writer"]
     assert drill.errors() == []
 
 
@@ -384,11 +391,14 @@ async def test_a_switch_over_to_a_server_that_is_down_leaves_the_primary_alone(a
     assert drill.errors() == ["standby is down, and would have to be running"]
 
 
-async def test_a_switch_over_that_fails_half_way_leaves_no_server_down(autojump_clock: trio.testing.MockClock) -> None:
+@pytest.mark.parametrize("broken", ["stop serving writer", "stop writer", "promote standby"])
+async def test_a_switch_over_that_fails_half_way_leaves_every_server_serving(
+    broken: str, autojump_clock: trio.testing.MockClock
+) -> None:
     drill = Drill(fault("switch-over", "standby", 1))
-    drill.control.broken["promote standby"] = ClusterError("it has not applied everything")
+    drill.control.broken[broken] = ClusterError("it would not")
     await drill.nemesis.run(10)
-    assert drill.errors() == ["it has not applied everything"]
+    assert drill.errors() == ["it would not"]
     drill.assert_healed()
 
 
