@@ -60,7 +60,8 @@ async def locust(seconds: int, users: int, *arguments: str, env: dict[str, str] 
         done = await trio.run_process(
             [sys.executable, "-m", "locust", *options, "--json-file", str(report), *arguments],
             cwd=directory,  # where the harness keeps its runs
-            env={**os.environ, **(env or {})},
+            # Locust's settings in the environment are somebody else's: one of them keeps gevent away, and nothing would end.
+            env={name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")} | (env or {}),
             capture_stdout=True,
             capture_stderr=True,
             check=False,

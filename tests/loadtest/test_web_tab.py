@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -103,6 +104,7 @@ def test_it_is_to_be_seen_in_both_themes_and_loads_nothing_from_elsewhere(browse
     with web(DRILLED) as (locust, tab, address):
         tab.swarm()
         locust.wait_for("fault: pause reader-1")
+        time.sleep(1.5)  # a fault that has only just begun is a thin line
         for page, scheme, ground, in_a_chart in (("/trio-hs/", 1, 255, 250), ("/?tab=trio-hs", 0, 18, 360)):
             picture = browser.picture(address + page, PATIENCE, f"--blink-settings=preferredColorScheme={scheme}")
             row = picture.row(in_a_chart)
