@@ -93,7 +93,8 @@ def test_only_one_verdict_may_be_stated(tmp_path: Path) -> None:
         stated_exit_code(Path(written(tmp_path, "x", QUICK + QUICK)))
 
 
-def test_whoever_ends_it_ends_the_run_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("signum, code", [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL)])
+def test_whoever_ends_it_ends_the_run_too(signum: signal.Signals, code: int, tmp_path: Path) -> None:
     path = written(tmp_path, "long", QUICK.replace("duration: 1s", "duration: 100s"))
     process = subprocess.Popen(
         [sys.executable, "-m", "loadtest", "drills", path], cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.DEVNULL
@@ -101,8 +102,8 @@ def test_whoever_ends_it_ends_the_run_too(tmp_path: Path) -> None:
     try:
         wait_until(lambda: bool(list(tmp_path.glob("runs/*/batches.bin"))))
         assert len(marked(tmp_path)) > 3
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 143
+        process.send_signal(signum)
+        assert process.wait(30) == code
         wait_until(lambda: not marked(tmp_path))
     finally:
         process.kill()
