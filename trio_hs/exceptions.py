@@ -175,6 +175,7 @@ _MEANINGS: dict[tuple[int, str], str] = {
     (2, "kpnum"): "more key values than the index has columns",
     (2, "filterblob"): "a BLOB or TEXT column can only be filtered on NULL",
     (2, "cmd"): "the server does not know this command",
+    (1, "188"): "the search was interrupted: the server is shutting down",
     (1, "167"): "auto_increment has reached its column's end, or an earlier error has stuck in the server's writer thread",
 }
 

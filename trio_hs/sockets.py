@@ -54,6 +54,8 @@ LONGEST_SHUNNING = 1.0
 #: The answer of a server that is ``read_only``, whose writer lock is held, or that is shutting down (to reads, too): it did
 #: nothing.
 _CANNOT_LOCK = (1, "lock_tables")
+#: The answer to a read that the server's shutdown interrupts (HA_ERR_ABORTED_BY_USER).
+_ABORTED = (1, "188")
 
 #: So many requests of one ``execute_many`` are under way at once.
 RUN_REQUESTS = 256
@@ -579,10 +581,14 @@ def refusal_of(request: Request, line: bytes, index: Index, operation: str) -> O
 def turned_away(request: Request, *, changes: bool) -> bool:
     """Whether another server may be asked instead: this one answered that it cannot lock tables.
 
-    For a write all answers must say so, which proves that nothing was done; a read can be repeated as a whole.
+    For a write all answers must say so, which proves that nothing was done; a read can be repeated as a whole, also one that
+    was interrupted.
     """
-    some_or_all = all if changes else any
-    return request.failure is None and some_or_all(request.error(line) == _CANNOT_LOCK for line in request.answers)
+    if request.failure is not None:
+        return False
+    if changes:
+        return all(request.error(line) == _CANNOT_LOCK for line in request.answers)
+    return any(request.error(line) in (_CANNOT_LOCK, _ABORTED) for line in request.answers)
 
 
 def answer_of(request: Request, index: Index, operation: str, *, changes: bool) -> bytes:
