@@ -132,21 +132,18 @@ def scheduling_delay() -> Iterator[Callable[[], float]]:
 
 @pytest.mark.mariadb
 async def test_a_killed_reader_fails_no_read_and_delays_none() -> None:
-    for _ in range(3):  # a client that delays a call does so each time, a machine that is busy elsewhere does not
-        async with two_readers() as (control, hs):
-            with scheduling_delay() as waited:
-                latencies = await read_while(hs, lambda: control.kill("reader-1"), 1.5, waited)
-        assert len(latencies) > 1000
-        # The bound is for the client: what the kernel gave to others, while a call ran, is not its doing. What the servers
-        # had to wait for is not taken off.
-        worst = max(latencies, key=lambda pair: pair[0] - pair[1])
-        print(
-            f"{len(latencies)} calls, the slowest {slowest(latencies) * 1e3:.1f} ms; "
-            f"without waiting for the CPU {(worst[0] - worst[1]) * 1e3:.1f} ms"
-        )
-        if worst[0] - worst[1] < 0.1:
-            return
-    pytest.fail("a call took more than 100 ms in each of three kills")
+    async with two_readers() as (control, hs):
+        with scheduling_delay() as waited:
+            latencies = await read_while(hs, lambda: control.kill("reader-1"), 1.5, waited)
+    assert len(latencies) > 1000
+    # The bound is for the client: what the kernel gave to others, while a call ran, is not its doing. What the servers
+    # had to wait for is not taken off.
+    worst = max(latencies, key=lambda pair: pair[0] - pair[1])
+    print(
+        f"{len(latencies)} calls, the slowest {slowest(latencies) * 1e3:.1f} ms; "
+        f"without waiting for the CPU {(worst[0] - worst[1]) * 1e3:.1f} ms"
+    )
+    assert worst[0] - worst[1] < 0.1
 
 
 async def kill_and_start(control: Control) -> None:
