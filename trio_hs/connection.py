@@ -13,6 +13,12 @@ this one have queued their requests. The reader task hands each answer to the ol
 - sent: bytes went (at least partly) to the kernel; an answer is due. A caller that is cancelled now leaves its request here
   as a placeholder that swallows its own answer.
 
+When all that was outstanding is answered together, the server is idle while the tasks make their next requests, and the client
+while the server carries them out. So the first half of them is sent by itself, and from then on two groups take turns. That
+would be wrong where the server takes longer than the tasks: a commit would serve half as many writes, which cost 40 % when one
+took 1 ms. Then the groups are joined: requests stay in the queue until what is outstanding, which the server finishes first
+anyway, is answered. (Where commits are quick, two groups did 1.5 times as many writes, and 1.2 times as many reads.)
+
 The server leaves Nagle's algorithm on: what it writes while an earlier write is not acknowledged waits for that, and a kernel
 with nothing to send delays its acknowledgement by up to 40 ms. So whoever receives while more answers are due has the kernel
 acknowledge at once. (Measured: without it 1,000 rows took 9 ms in four requests, with it 3 ms.)
@@ -44,6 +50,12 @@ UNIT_BYTES = 4096
 #: A request that stands for so many is sent without waiting for company: the server has work the sooner. Fewer do wait, also
 #: long ones: inserts of 2 KB that went out one by one, and so did not share a commit, were measured to take 1.3 times as long.
 FULL_UNITS = 64
+
+#: So many tasks that are woken at once are worth two groups of requests.
+GROUPED_TASKS = 16
+#: Whether the server is slower than they are is seen by how long the client waits for answers, which has the way there and back
+#: in it. Two groups of writes were measured to be a gain up to about so many times what the tasks take.
+SLOWER = 1.5
 
 #: How often per timeout the watchdog looks: a silent server is given up at most timeout / TICKS too late.
 TICKS = 16
@@ -248,6 +260,11 @@ class Connection:
         self._unsent = memoryview(b"")
         # Tasks that the last answers woke and that have not come back with a next request yet.
         self._expected = 0
+        # How many of them are expected when the first half has come back, which is then sent; -1 for no such thing.
+        self._half = -1
+        # Whether what is queued waits until what was sent is answered; and whether that has just come to an end.
+        self._joining = self._joined = False
+        self._delivered_at = self._flushed_at = 0.0
         # Of the bytes that moved since the watchdog's last look; a whole answer counts as PROGRESS_BYTES.
         self._progress = 0
         self._writer = _Sleeper()
@@ -369,7 +386,7 @@ class Connection:
         request.opened = opened
         prefix = opened.prefix
         expected = self._expected
-        alone = expected == 1 or (not expected and not self.outstanding)
+        due = expected == 1 or expected == self._half or (not expected and not self.outstanding)
         data = prefix + tails[0] if request.lines == 1 else prefix + prefix.join(tails)
         # As `_enqueue` does; the call would be felt.
         request.data = data
@@ -381,7 +398,9 @@ class Connection:
             self._backlog[request] = None
         if expected:
             self._expected = expected - 1
-        if (alone or units >= FULL_UNITS) and not more and not self._unsent:
+        if self._joining:
+            return
+        if (due or units >= FULL_UNITS) and not more and not self._unsent:
             self._flush()
         elif self._writer.asleep:
             self._writer.wake()
@@ -437,7 +456,11 @@ class Connection:
         """Sends the queue in one call. What the kernel does not take now, the writer task sends later."""
         if not self._queue:
             return
-        data = self._queue[0].data if len(self._queue) == 1 else b"".join([request.data for request in self._queue])
+        if len(self._queue) == 1:
+            data = self._queue[0].data
+        else:
+            data = b"".join([request.data for request in self._queue])
+            self._flushed_at = trio.current_time()
         self._sent.extend(self._queue)
         self._queue.clear()
         try:
@@ -456,7 +479,11 @@ class Connection:
                 await self._transport.wait_sendable()
                 if self.usable:  # another task may have ended it in the same pass of the scheduler
                     self._send_rest()
-            elif self._queue:
+            elif self._joined:
+                # Those whom the last answers woke run in this pass too, and belong to the same group.
+                self._joined = False
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            elif self._queue and not self._joining:
                 self._flush()
             else:
                 await self._writer.sleep()
@@ -533,10 +560,29 @@ class Connection:
             self.outstanding -= request.units
             woken += request.complete()
         self._expected = woken
+        self._half = -1
+        if self._joining:
+            self._joining = False
+            self._joined = True
+            self._writer.wake()
+        if woken >= GROUPED_TASKS or sent:
+            self._group(woken)
         if self._backlog:
             self._admit()
         if self.retired:
             self._close_if_retired()
+
+    def _group(self, woken: int) -> None:
+        """Decides whether the requests of so many woken tasks go out in two groups."""
+        now = trio.current_time()
+        waited, worked = now - self._flushed_at, self._flushed_at - self._delivered_at
+        self._delivered_at = now
+        if woken >= GROUPED_TASKS:
+            slow = waited > SLOWER * worked
+            if self._sent:
+                self._joining = slow
+            elif not slow:
+                self._half = woken // 2
 
     def _refused(self, opened: _OpenedIndex) -> None:
         """An index could not be opened: the next request on it tries again.

@@ -494,28 +494,30 @@ class _Caller:
         if not chunks:
             await trio.lowlevel.checkpoint()
 
-        async def finish_oldest() -> None:
+        async def oldest() -> Request | None:
             request, started = under_way[0]
-            parsed: T | None = None
             if request is not None:
                 await request.wait()
                 self._tell(request, index, operation, started)
-                parsed = parse(len(finished), request)
-            finished.append((request, parsed))
             under_way.popleft()
+            return request
+
+        def finish(request: Request | None) -> None:
+            finished.append((request, None if request is None else parse(len(finished), request)))
 
         try:
             for chunk, its_units in zip(chunks, units or [0] * len(chunks), strict=True):
-                if len(under_way) >= CHUNKS_UNDER_WAY:
-                    await finish_oldest()
+                answered = [await oldest()] if len(under_way) >= CHUNKS_UNDER_WAY else []
                 started = trio.current_time()
                 try:
                     request = None if nobody else await pool.submit(index, chunk, its_units)
                 except HandlerSocketError:
                     request, nobody = None, True
                 under_way.append((request, started))
+                for request in answered:  # now that the server has the next one to work at
+                    finish(request)
             while under_way:
-                await finish_oldest()
+                finish(await oldest())
             return finished
         finally:
             for request, _ in under_way:

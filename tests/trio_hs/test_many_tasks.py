@@ -25,15 +25,18 @@ INDEX = Index("d", "t", ["id"])
 
 async def flood(ask: Callable[[int, int], Awaitable[None]], measure: Callable[[], int]) -> list[int]:
     """Lets every task ask until there were enough requests in all; what `measure` said after each tenth of them."""
-    total = 0
+    total = answered = longest = 0
     done = [0] * TASKS
     measured: list[int] = []
 
     async def user(number: int) -> None:
-        nonlocal total
+        nonlocal total, answered, longest
         while total < REQUESTS:
             total += 1
+            before = answered
             await ask(number, done[number])
+            longest = max(longest, answered - before)
+            answered += 1
             done[number] += 1
             if total // (REQUESTS // 10) > len(measured):
                 measured.append(measure())
@@ -42,9 +45,11 @@ async def flood(ask: Callable[[int, int], Awaitable[None]], measure: Callable[[]
         for number in range(TASKS):
             users.start_soon(user, number)
     assert sum(done) == REQUESTS
-    # Everybody asks again as soon as it is answered, and answers come in order: nobody is served twice before all the others
-    # were served once, but for those whose turn falls on the end.
-    assert max(done) - min(done) <= 2, (min(done), max(done))
+    # Answers come in the order of the requests: whoever asks waits for those who asked before, and is overtaken by nobody. (Those
+    # who are answered together with it may run before it: trio runs what is ready in any order.)
+    assert longest < 2 * TASKS
+    # Where two groups take turns, trio's order decides which is first after they were joined, so shares drift apart at random.
+    assert min(done) >= 0.8 * REQUESTS / TASKS, (min(done), max(done))
     return measured
 
 
