@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import math
+import re
 from collections.abc import Mapping
 from typing import Annotated, Generic, Literal, TypeVar
 
@@ -64,14 +66,15 @@ class Phases(Model, Generic[T]):
 
 
 def _share(value: object) -> object:
-    if not isinstance(value, str):
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
         return value
-    try:
-        if not value.strip().endswith("%"):
-            raise ValueError
-        return round(float(value.strip()[:-1]) / 100, 12)
-    except ValueError:
-        raise ValueError(f"must be a share such as 99.9% or 0.999, not {value!r}") from None
+    share = value
+    if isinstance(value, str):
+        percent = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value)
+        share = round(float(percent[1]) / 100, 12) if percent else math.nan
+    if not 0 <= float(share) <= 1:
+        raise ValueError(f"must be a share such as 99.9% or 0.999, not {value!r}")
+    return share
 
 
 Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]

@@ -7,14 +7,23 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from loadtest._cluster import ClusterError, Server
 from loadtest._model import Model
 
-__all__ = ["ExternalServer", "FromEnvironment", "named_servers", "parse_servers", "without_secrets"]
+__all__ = [
+    "SERVER_NAME",
+    "VARIABLE",
+    "ExternalServer",
+    "FromEnvironment",
+    "named_servers",
+    "parse_servers",
+    "without_secrets",
+]
 
-NAME = r"^(writer|standby|reader-[1-9][0-9]?)$"
+SERVER_NAME = r"^(writer|standby|reader-[1-9][0-9]?)$"
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 HIDDEN = "(not kept)"
 
 _Port = Annotated[int, Field(ge=1, le=65535)]
@@ -23,27 +32,34 @@ _Port = Annotated[int, Field(ge=1, le=65535)]
 class FromEnvironment(Model):
     """A secret that stands in no file."""
 
-    env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    env: Annotated[str, Field(pattern=VARIABLE)]
     """The environment variable that holds it."""
+
+
+def _kind(value: object) -> str:
+    return "variable" if isinstance(value, Mapping | FromEnvironment) else "text"
+
+
+_Secret = Annotated[Annotated[str, Tag("text")] | Annotated[FromEnvironment, Tag("variable")], Discriminator(_kind)]
 
 
 class ExternalServer(Model):
     """One server, and how to reach it. What the last five keys leave out is looked for in the environment:
     TRIO_HS_READ_SECRET, TRIO_HS_WRITE_SECRET, TRIO_HS_SQL_USER and TRIO_HS_SQL_PASSWORD."""
 
-    name: Annotated[str, Field(pattern=NAME)]
+    name: Annotated[str, Field(pattern=SERVER_NAME)]
     """`writer`, `standby`, `reader-1`, `reader-2` and so on: what it does in the run."""
     host: Annotated[str, Field(min_length=1, max_length=255)]
     read_port: _Port = 9998
     write_port: _Port = 9999
-    read_secret: str | FromEnvironment | None = None
+    read_secret: _Secret | None = None
     """Text, or `{env: NAME}`."""
-    write_secret: str | FromEnvironment | None = None
+    write_secret: _Secret | None = None
     """Text, or `{env: NAME}`."""
     sql_port: _Port | None = None
     """Lets the run create its table, load it and read it back by SQL, and look into the binary log."""
-    sql_user: str | FromEnvironment | None = None
-    sql_password: str | FromEnvironment | None = None
+    sql_user: _Secret | None = None
+    sql_password: _Secret | None = None
     """Text, or `{env: NAME}`."""
 
     def resolved(self) -> Server:

@@ -26,6 +26,7 @@ __all__ = [
     "Fault",
     "Moment",
     "Network",
+    "not_on",
     "replication_missing",
     "resolve",
     "timeline",
@@ -338,6 +339,15 @@ def unknown_target(fault: Fault, readers: int, standby: bool) -> str | None:
         return f"must be a server of this cluster: {target} is not, for cluster.readers is {readers}"
     known = ["writer", "primary", *(["standby"] if standby else []), *(f"reader-{n + 1}" for n in range(readers))]
     return f"must be one of {', '.join(known)}, one reader, all readers, not {fault.target!r}"
+
+
+def not_on(fault: Fault, kind: str) -> str | None:
+    """Why a fault cannot be had on servers of this kind, or None."""
+    if kind == "external" and not isinstance(fault, Network):
+        return f"external servers cannot do {fault.name}: that takes more than the network; do it by your own means meanwhile"
+    if kind == "embedded" and fault.needs_mariadb:
+        return f"embedded servers cannot do {fault.name}: use cluster kind mariadb or docker"
+    return None
 
 
 def replication_missing(fault: Fault, replication: str) -> str | None:

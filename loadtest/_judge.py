@@ -16,7 +16,7 @@ from typing import Any
 from loadtest._audit import Audit, Verdict
 from loadtest._batch import OTHER_ERRORS, Batch
 from loadtest._expect import PERCENTILES, Expect, Latency
-from loadtest._recovery import recoveries
+from loadtest._recovery import OBSERVED_SECONDS, FaultRecovery, recoveries
 from loadtest._timeline import Fault, Timeline, percentile
 
 __all__ = [
@@ -188,23 +188,24 @@ def _recovery(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
             continue
         times = [(getattr(recovery, name), recovery) for recovery in measured]
         words = "every operation had succeeded again" if name == "first_success" else "it was steady again"
-        never = next((recovery for time, recovery in times if time is None), None)
-        if never is not None:
-            yield _never(f"recovery.{name}", limit, timeline, never.fault, words)
+        never = [recovery for time, recovery in times if time is None]
+        known = [(time, recovery) for time, recovery in times if time is not None]
+        worst, recovery = max(known, key=lambda pair: pair[0], default=(0.0, measured[0]))
+        if never and worst <= limit:
+            yield _never(f"recovery.{name}", limit, max(never, key=lambda one: one.seen), words)
             continue
-        worst, recovery = max(times, key=lambda pair: pair[0])
         first = f"first error after {recovery.first_error:.2f} s" if recovery.first_error is not None else "no error"
         line = f"{words} {worst:.2f} s after the start of {recovery.fault} ({first}; times to {timeline.slot:g} s)"
         line += f"; at most {limit:g} s expected"
         yield _judged(f"recovery.{name}", worst <= limit, worst, limit, line)
 
 
-def _never(name: str, limit: float, timeline: Timeline, fault: str, words: str) -> Judged:
+def _never(name: str, limit: float, recovery: FaultRecovery, words: str) -> Judged:
     """Not within what was observed: a miss when that was longer than the limit, else nobody knows."""
-    start = next(one.start for one in timeline.faults if one.name == fault)
-    observed = min((one.start for one in timeline.faults if one.start > start), default=timeline.end) - start
-    line = f"it was not seen that {words} within {observed:.2f} s after the start of {fault}; at most {limit:g} s expected"
-    return Judged(name, Result.MISS if observed > limit + 1 else Result.UNKNOWN, None, limit, line)
+    line = f"it was not seen that {words} after the start of {recovery.fault}, {recovery.seen:.2f} s before {recovery.until}"
+    line += f"; at most {limit:g} s expected"
+    missed = recovery.seen > limit + OBSERVED_SECONDS
+    return Judged(name, Result.MISS if missed else Result.UNKNOWN, None, limit, line)
 
 
 def _audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from loadtest._model import Model, Seconds, SecondsOrZero
+from loadtest._model import Model, PlacedError, Seconds, SecondsOrZero
 
 __all__ = ["Load", "Stage", "ThinkTime"]
 
@@ -92,19 +92,19 @@ class Load(Model):
         if len(kinds) > 1 or (kinds == {"users"} and self.rate is not None):
             raise ValueError("stages are about users or about the rate, all alike, and so is what they start from")
         if self.stages and self.duration is not None:
-            raise ValueError("duration is the sum of the stages: leave it out")
+            raise PlacedError(("duration",), "is the sum of the stages: leave it out")
         if not self.lasts:
             raise ValueError("the stages last no time at all")
         if self.rate == 0 and not self.stages:
-            raise ValueError("rate must be more than 0, or nothing happens")
+            raise PlacedError(("rate",), "must be more than 0, or nothing happens")
         if self.open and (self.think_time is not None or self.pacing is not None):
             raise ValueError("think_time and pacing are of users that wait for answers: they have no meaning beside a rate")
         if not self.open and self.model_fields_set & {"arrivals", "max_in_flight", "max_wait"} - self._at_default():
             raise ValueError("arrivals, max_in_flight and max_wait are of an open loop: they need a rate")
         if self.think_time is not None and self.pacing is not None:
-            raise ValueError("think_time waits after each operation, pacing from start to start: give one of them")
+            raise PlacedError(("pacing",), "is from start to start, think_time waits after each operation: give one of them")
         if self.warm_up >= self.lasts:
-            raise ValueError(f"warm_up must be less than the run ({self.lasts:g} s), or nothing is counted")
+            raise PlacedError(("warm_up",), f"must be less than the run ({self.lasts:g} s), or nothing is counted")
         return self
 
     def _at_default(self) -> set[str]:

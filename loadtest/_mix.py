@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from loadtest._expect import Share
-from loadtest._model import Model
+from loadtest._model import Model, PlacedError
 
 __all__ = ["READS", "WRITES", "Find", "GetMany", "Incr", "Keys", "KeysOrName", "Mix", "Operation", "ValueSize"]
 
@@ -114,7 +114,7 @@ class Mix(Model):
         if not self.weights():
             raise ValueError("needs at least one operation with a weight above 0")
         if self.delete.weight > self.insert.weight:
-            raise ValueError("delete removes rows that the run has inserted: give insert at least its weight")
+            raise PlacedError(("delete",), "removes rows that the run has inserted: give insert at least its weight")
         return self
 
 

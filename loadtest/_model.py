@@ -7,7 +7,15 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Model", "Seconds", "SecondsOrZero", "model_in", "names_of", "seconds"]
+__all__ = ["Model", "PlacedError", "Seconds", "SecondsOrZero", "model_in", "names_of", "seconds"]
+
+
+class PlacedError(ValueError):
+    """A mistake that shows only beside other keys, and the place below the model that finds it where it is to be mended."""
+
+    def __init__(self, place: tuple[int | str, ...], message: str) -> None:
+        super().__init__(message)
+        self.place = place
 
 
 class Model(BaseModel):

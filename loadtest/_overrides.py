@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from loadtest._external_servers import parse_servers
-from loadtest._scenario import Scenario, ScenarioError
+from loadtest._scenario import Scenario, ScenarioError, mistakes_in
 
 __all__ = ["SERVERS_HELP", "with_cluster"]
 
@@ -36,10 +36,4 @@ def with_cluster(scenario: Scenario, servers: str | None, given: Mapping[str, An
     try:
         return Scenario.model_validate({**data, "cluster": cluster})
     except ValidationError as error:
-        lines = (f"{'.'.join(map(str, detail['loc']))}: {_message(detail['msg'])}" for detail in error.errors())
-        raise ScenarioError("\n".join(f"with what the command line says, {line}" for line in lines)) from error
-
-
-def _message(text: str) -> str:
-    text = text.removeprefix("Value error, ")
-    return f"{text[:1].lower()}{text[1:]}"
+        raise ScenarioError("\n".join(f"with what the command line says, {line}" for line in mistakes_in(error))) from error

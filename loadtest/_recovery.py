@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from loadtest._timeline import Fault, Timeline
 
-__all__ = ["FaultRecovery", "recoveries"]
+__all__ = ["OBSERVED_SECONDS", "FaultRecovery", "recoveries"]
+
+REMEDIES = ("promote", "rejoin")
+"""Kinds of faults that put another one right: how long that one hurt shows only after them."""
 
 OBSERVED_SECONDS = 1.0
 """What is steady must have been so for as long, or nobody knows."""
@@ -18,7 +20,7 @@ cores that had other work the throughput of an undisturbed second was seen to si
 
 @dataclass(frozen=True)
 class FaultRecovery:
-    """Seconds from a fault's start, as exactly as a slot of the timeline is long, until the next fault starts."""
+    """Seconds from a fault's start, as exactly as a slot of the timeline is long."""
 
     fault: str
     first_error: float | None
@@ -27,6 +29,10 @@ class FaultRecovery:
     """Until each operation that failed had succeeded again; 0 when nothing failed, None when one has not."""
     steady: float | None
     """0 when it was never disturbed; None when it was not steady again, or too late to tell."""
+    seen: float
+    """For how long it was watched: until the next fault that is no remedy, or the end of the run."""
+    until: str
+    """What ended that, in words."""
 
 
 def recoveries(timeline: Timeline) -> list[FaultRecovery]:
@@ -41,20 +47,20 @@ def _rate_before(timeline: Timeline, name: str) -> float:
 
 
 def _recovery(timeline: Timeline, fault: Fault, needed: dict[str, float]) -> FaultRecovery:
-    slots = list(_slots_of(timeline, fault))
+    end, until = _watched_until(timeline, fault)
+    slots = [i for i in range(len(timeline.slots)) if timeline.until(i) > fault.start and timeline.since(i) < end]
     failing = [i for i in slots if any(done.failed for done in timeline.slots[i].values())]
     first_error = max(timeline.since(failing[0]) - fault.start, 0.0) if failing else None
-    return FaultRecovery(
-        fault.name, first_error, _first_success(timeline, fault, slots), _steady(timeline, fault, slots, needed)
-    )
+    first_success, steady = _first_success(timeline, fault, slots), _steady(timeline, fault, slots, needed)
+    return FaultRecovery(fault.name, first_error, first_success, steady, end - fault.start, until)
 
 
-def _slots_of(timeline: Timeline, fault: Fault) -> Iterator[int]:
-    later = [other.start for other in timeline.faults if other.start > fault.start]
-    end = min(later, default=timeline.end)
-    for index in range(len(timeline.slots)):
-        if timeline.until(index) > fault.start and timeline.since(index) < end:
-            yield index
+def _watched_until(timeline: Timeline, fault: Fault) -> tuple[float, str]:
+    later = [one for one in timeline.faults if one.start > fault.start and one.name.partition(" ")[0] not in REMEDIES]
+    if not later:
+        return timeline.end, "the run ended"
+    following = min(later, key=lambda one: one.start)
+    return following.start, f"{following.name} began"
 
 
 def _first_success(timeline: Timeline, fault: Fault, slots: list[int]) -> float | None:
@@ -63,7 +69,10 @@ def _first_success(timeline: Timeline, fault: Fault, slots: list[int]) -> float 
         mine = [(i, timeline.slots[i][name]) for i in slots if name in timeline.slots[i]]
         errors = [i for i, done in mine if done.failed]
         if errors:
-            successes = [i for i, done in mine if done.ok and i >= errors[0]]
+            after = [(i, done) for i, done in mine if i > errors[0]]
+            # In the slot of the first error successes may have come before it: they have, where nothing but errors follows.
+            again = after if after and not after[0][1].ok else [one for one in mine if one[0] >= errors[0]]
+            successes = [i for i, done in again if done.ok]
             if not successes:
                 return None
             latest = max(latest, timeline.until(successes[0]) - fault.start)

@@ -124,7 +124,7 @@ def _tiles(run: KeptRun) -> Element:
         everything.add(operation.ok)
     failures = run.record.failures
     count = everything.count + failures
-    rate = count / run.record.seconds if run.record.seconds else 0
+    rate = everything.count / run.record.seconds if run.record.seconds else 0
     struck = sum(fault.struck is not None for fault in run.faults)
     tiles: list[tuple[str, str, str]] = [
         ("operations", f"{count:,}", ""),

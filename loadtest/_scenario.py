@@ -16,11 +16,11 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 from pydantic_core import ErrorDetails
 
 from loadtest._expect import Expect
-from loadtest._external_servers import ExternalServer, named_servers
-from loadtest._faults import FAULTS, ONLY_HANDLERSOCKET, AnyFault, Network, replication_missing, unknown_target
+from loadtest._external_servers import SERVER_NAME, VARIABLE, ExternalServer, named_servers
+from loadtest._faults import FAULTS, ONLY_HANDLERSOCKET, AnyFault, Network, not_on, replication_missing, unknown_target
 from loadtest._load import Load
 from loadtest._mix import READS, WRITES, Keys, KeysOrName, Mix, Size, ValueSize
-from loadtest._model import Model, model_in, names_of
+from loadtest._model import Model, PlacedError, model_in, names_of
 from loadtest._yaml import Document, YamlMistake, parse
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "ScenarioError",
     "Table",
     "load_scenario",
+    "mistakes_in",
     "parse_scenario",
 ]
 
@@ -50,16 +51,14 @@ class ScenarioError(Exception):
     """What is wrong with a scenario, one line per mistake; `str()` of it is what the user should read."""
 
 
-class PlacedError(ValueError):
-    """A mistake that shows only beside other keys, and the place where it is to be mended."""
-
-    def __init__(self, place: tuple[int | str, ...], message: str) -> None:
-        super().__init__(message)
-        self.place = place
-
-
 VERSION_WIDTH = 18
 """Characters at the beginning of every payload of an audited run."""
+
+PATTERNS = {
+    SERVER_NAME: "writer, standby, or reader-1, reader-2 and so on",
+    VARIABLE: "the name of an environment variable, without a $",
+}
+"""What is not a name in SQL."""
 
 _Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
@@ -98,7 +97,7 @@ class Cluster(Model):
     def _check_servers(self) -> Self:
         if self.servers:
             if self.kind != "external":
-                raise ValueError(f"servers are named for kind external, not for {self.kind}")
+                raise PlacedError(("kind",), f"must be external where servers are named, not {self.kind}")
             counted = named_servers(self.servers)
             if counted != (self.readers, self.standby):
                 raise ValueError("servers say how many readers there are and whether there is a standby: leave those keys out")
@@ -165,11 +164,12 @@ class Scenario(Model):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.table.groups > self.table.rows:
-            raise ValueError("table.groups cannot be more than table.rows: a group would be empty")
+            raise PlacedError(("table", "groups"), "cannot be more than table.rows: a group would be empty")
         if self.audited and self.table.value_size.smallest < VERSION_WIDTH:
-            raise ValueError(
-                f"table.value_size must be {VERSION_WIDTH} or more in an audited run, where each value begins with its "
-                f"version, not {self.table.value_size.smallest}; or say `audit: false`"
+            raise PlacedError(
+                ("table", "value_size"),
+                f"must be {VERSION_WIDTH} or more in an audited run, where each value begins with its version, "
+                f"not {self.table.value_size.smallest}; or say `audit: false`",
             )
         self._check_latest()
         for number, fault in enumerate(self.faults):
@@ -184,10 +184,10 @@ class Scenario(Model):
             if self.driver.name == "sql" and (isinstance(fault, Network) or fault.name in ONLY_HANDLERSOCKET):
                 by_sql = f"{fault.name} is between HandlerSocket and its clients, and does nothing to `driver: sql`"
                 raise PlacedError(("faults", number, "fault"), by_sql)
-            if wrong := replication_missing(fault, self.cluster.replication):
+            if wrong := not_on(fault, self.cluster.kind) or replication_missing(fault, self.cluster.replication):
                 raise PlacedError(("faults", number, "fault"), wrong)
         if not self.audited and (needing := self.expect.needing_audit()):
-            raise ValueError(f"expect.{needing[0]} needs the audit: leave `audit` out, or say `audit: true`")
+            raise PlacedError(("expect", needing[0]), "needs the audit: leave `audit` out, or say `audit: true`")
         return self
 
     def _check_latest(self) -> None:
@@ -238,6 +238,11 @@ def parse_scenario(text: str, name: str) -> Scenario:
         raise ScenarioError("\n".join(_report(name, *mistake) for mistake in mistakes)) from error
 
 
+def mistakes_in(error: ValidationError) -> list[str]:
+    """What is wrong with a scenario, a line for each mistake, where there is no file to name."""
+    return [f"{'.'.join(map(str, _place(detail)))}: {_message(detail)}" for detail in error.errors(include_url=False)]
+
+
 def _report(name: str, line: int, path: Iterable[str | int], message: str) -> str:
     where = ".".join(map(str, path))
     # One mistake is one line, whatever a key contains.
@@ -246,10 +251,7 @@ def _report(name: str, line: int, path: Iterable[str | int], message: str) -> st
 
 
 def _explain(document: Document, detail: ErrorDetails) -> tuple[int, tuple[str, ...], str]:
-    where = _place(detail["loc"])
-    error = detail.get("ctx", {}).get("error")
-    if isinstance(error, PlacedError):
-        where = error.place
+    where = _place(detail)
     path, line = document.locate(where)
     match detail["type"]:
         case "missing":
@@ -261,10 +263,18 @@ def _explain(document: Document, detail: ErrorDetails) -> tuple[int, tuple[str, 
     return line, tuple(map(str, path)), _message(detail)
 
 
-def _place(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """A mistake's place in the file: pydantic also names the kind of fault that it has chosen."""
+def _place(detail: ErrorDetails) -> tuple[int | str, ...]:
+    """A mistake's place in the file."""
+    error = detail.get("ctx", {}).get("error")
+    return (*_keys_of(detail["loc"]), *(error.place if isinstance(error, PlacedError) else ()))
+
+
+def _keys_of(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Without the kind of fault or of secret that pydantic has chosen, which it names as well."""
     if len(location) > 2 and location[0] == "faults" and location[2] in FAULTS:
         return (*location[:2], *location[3:])
+    if len(location) > 4 and location[:2] == ("cluster", "servers"):
+        return (*location[:4], *location[5:])
     return location
 
 
@@ -303,7 +313,7 @@ def _message(detail: ErrorDetails) -> str:
         case "string_type":
             return f"must be text, {shown}"
         case "string_pattern_mismatch":
-            return f"must be a plain SQL name of letters, digits and _, {shown}"
+            return f"must be {PATTERNS.get(context['pattern'], 'a plain SQL name of letters, digits and _')}, {shown}"
         case "model_type" | "dict_type" | "model_attributes_type":
             return f"must be a mapping of keys, {shown}"
         case _:
@@ -319,7 +329,7 @@ def _show(value: object) -> str:
         case str():
             return f"the text {value[:60]!r}"
         case int() | float():
-            return f"{value:.60}" if isinstance(value, float) else str(value)[:60]
+            return str(value)[:60]
         case dict() | list():
             return "a mapping" if isinstance(value, dict) else "a list"
         case _:
@@ -330,7 +340,7 @@ def _unknown_key(path: tuple[int | str, ...]) -> str:
     model: Any = Scenario
     if len(path) > 2 and path[0] == "faults":
         model, path = FAULTS[str(path[2])], path[2:]
-    for step in path[:-1] if model is Scenario else ():
+    for step in _keys_of(path)[:-1] if model is Scenario else ():
         model = model_in(model, step)
     known = names_of(model)
     what = "no such operation" if model is Mix else "unknown key"

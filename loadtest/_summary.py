@@ -58,7 +58,7 @@ def _table(record: Record, names: list[str], title: str) -> Table:
 
 def _cells(operation: OperationRecord, seconds: float) -> list[Text | str]:
     count, failures = operation.ok.count + operation.failed.count, operation.failed.count
-    rate = f"{count / seconds:,.0f}" if seconds > 0 else "-"
+    rate = f"{operation.ok.count / seconds:,.0f}" if seconds > 0 else "-"
     return [f"{count:,}", Text(f"{failures:,}", style="bold red" if failures else ""), rate, *_latencies(operation.ok)]
 
 
@@ -112,7 +112,7 @@ def progress_line(batch: Batch, users: int, seconds: float, phase: str = "") -> 
     for operation in batch.operations.values():
         latencies.record(operation.ok.items())
         failures += operation.failed.total()
-    rate = (latencies.count + failures) / max(batch.end - batch.start, 1e-9)
+    rate = latencies.count / max(batch.end - batch.start, 1e-9)
     p50, p99 = latencies.percentile(50) / 1000, latencies.percentile(99) / 1000
     figures = f"{users} users  {rate:,.0f} ops/s  p50 {p50:.3f} ms  p99 {p99:.3f} ms  {failures:,} failures"
     return f"{seconds:4.0f} s  {figures}{f'  {phase}' if phase else ''}"

@@ -13,6 +13,13 @@ __all__ = ["Document", "YamlMistake", "parse"]
 
 Path = tuple[str | int, ...]
 
+HINTS = {
+    r"found character '\t'": "; indent with spaces",
+    "mapping values are not allowed here": "; put text that contains `: ` in quotes, and a blank behind each `-`",
+    "expected <block end>": "; keys that belong together begin in the same column",
+}
+"""What to do about PyYAML's complaints, by what is in them."""
+
 
 class YamlMistake(Exception):
     """The text is not usable YAML; `line` counts from 1."""
@@ -83,7 +90,8 @@ def parse(text: str) -> Document:
         if "<stream end>" in (error.problem or "") and error.context_mark:
             mark = error.context_mark  # what is not closed, not where the file ends
         problem = " ".join(part for part in (error.context, error.problem) if part)
-        raise YamlMistake(count.of(mark), f"not valid YAML: {problem}") from error
+        hint = next((hint for sign, hint in HINTS.items() if sign in problem), "")
+        raise YamlMistake(count.of(mark), f"not valid YAML: {problem}{hint}") from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position if isinstance(error.position, int) else 0) + 1
         raise YamlMistake(line, f"not valid YAML: {error.reason}") from error

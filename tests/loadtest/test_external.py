@@ -245,7 +245,7 @@ def test_faults_that_need_more_than_the_network_are_refused_before_anything_is_w
     with Locust("--headless", scenario=yaml.safe_dump(scenario), env=secrets_in_environment(cluster)) as locust:
         assert locust.finish() == 2
         (line,) = [line for line in locust.stderr.splitlines() if not line.startswith("[")]
-        assert line.startswith("external servers cannot do kill: that takes more than the network")
+        assert "faults.0.fault: external servers cannot do kill: that takes more than the network" in line
 
 
 @pytest.mark.mariadb
@@ -279,7 +279,7 @@ def test_servers_of_the_command_line_are_checked(cluster: Cluster) -> None:
     [
         (
             "{kind: mariadb, servers: [{name: writer, host: a}]}",
-            "2: cluster: servers are named for kind external, not for mariadb",
+            "2: cluster.kind: must be external where servers are named, not mariadb",
         ),
         (
             "{kind: external, servers: [{name: writer, host: a}]}",
@@ -287,6 +287,18 @@ def test_servers_of_the_command_line_are_checked(cluster: Cluster) -> None:
         ),
         ("{kind: external, servers: [{name: reader-1, host: a}]}", "2: cluster: must name one server `writer`"),
         ("{kind: external, servers: [{name: writer, hots: a}]}", "2: cluster.servers.0.hots: unknown key; did you mean host?"),
+        (
+            "{kind: external, servers: [{name: replica-1, host: a}]}",
+            "2: cluster.servers.0.name: must be writer, standby, or reader-1, reader-2 and so on, not the text 'replica-1'",
+        ),
+        *(
+            (f"{{kind: external, servers: [{{name: writer, host: a, sql_password: {given}}}]}}", f"2: cluster.servers.0.{told}")
+            for given, told in (
+                ("{var: A}", "sql_password.var: unknown key; there are env"),
+                ("{env: $A}", "sql_password.env: must be the name of an environment variable, without a $, not the text '$A'"),
+                ("5", "sql_password: must be text, not 5"),
+            )
+        ),
         (
             "{kind: external, readers: 2, servers: [{name: writer, host: a}, {name: reader-1, host: b}]}",
             "2: cluster: servers say how many readers there are",

@@ -153,6 +153,13 @@ def test_errors_without_a_success_until_the_server_is_back() -> None:
     assert list(recovery(run, fault(1.9, 3))) == pytest.approx([0.1, 1.35, 1.1])
 
 
+def test_what_succeeded_just_before_the_first_error_is_no_recovery() -> None:
+    run = [*steady(0, 1.75), *steady(1.75, 2, 60, failed=5), *steady(2, 4, 0, failed=5), *steady(4, 6)]
+    assert recovery(run, fault(1.9, 3))[1] == pytest.approx(2.35)
+    flickering = [*steady(0, 1.75), *steady(1.75, 4, 60, failed=5), *steady(4, 6)]
+    assert recovery(flickering, fault(1.9, 3))[1] == pytest.approx(0.1)
+
+
 def test_a_stall_makes_no_errors_and_is_no_steady_state() -> None:
     run = [*steady(0, 2), *steady(2, 3, 0), *steady(3, 6)]
     first_error, _, steady_again = recovery(run, fault(2, 3))
@@ -184,6 +191,27 @@ def test_each_of_several_faults_is_recovered_from_on_its_own() -> None:
     (judged_one,) = judged({"recovery": "1s"}, run, [fault(5, 6, "b"), fault(2, 3, "a")])
     assert judged_one.result is PASS
     assert "start of b" in judged_one.line
+
+
+def test_a_remedy_belongs_to_the_fault_before_it() -> None:
+    run = [*steady(0, 2), *steady(2, 4, 0, failed=5), *steady(4, 9)]
+    killed, promoted = fault(2, None, "kill writer"), fault(3, 3.5, "promote standby")
+    one, other = recoveries(Timeline(run, [killed, promoted]))
+    assert (one.steady, other.steady) == (2.0, 1.0)
+    (judged_one,) = judged({"recovery": "3s"}, run, [killed, promoted])
+    assert (judged_one.result, judged_one.measured) == (PASS, 2.0), judged_one.line
+
+
+def test_one_fault_that_was_not_recovered_from_in_time_is_a_miss_whatever_became_of_the_others() -> None:
+    run = [*steady(0, 2), *steady(2, 5, 50, failed=1), *steady(5, 8), *steady(8, 8.5, 50, failed=1)]
+    twice = [fault(2, 3, "kill reader-1"), fault(8, 9, "kill reader-1")]
+    assert [one.steady for one in recoveries(Timeline(run, twice))] == [3.0, None]
+    (missed,) = judged({"recovery": "2s"}, run, twice)
+    assert (missed.result, missed.measured) == (MISS, 3.0)
+    # The second one was watched for half a second, whatever the first one of the same name was.
+    (unknown,) = judged({"recovery": "4s"}, run, twice)
+    assert unknown.result is UNKNOWN
+    assert "after the start of kill reader-1, 0.50 s before the run ended; at most 4 s expected" in unknown.line
 
 
 @given(st.dictionaries(st.integers(0, 100), st.integers(1, 5), min_size=1), st.sampled_from([50.0, 90.0, 99.0, 99.9, 100.0]))
