@@ -78,6 +78,8 @@ class Batch:
     """What each server did: its answers, by the time that they took, and the requests that failed there."""
     standings: dict[str, Standing] = field(default_factory=dict)
     """How each server stood at the end."""
+    retries: int = 0
+    """Attempts of the client that failed and were followed by another one."""
 
     def add(self, other: Batch) -> None:
         self.start = min(self.start, other.start)
@@ -86,6 +88,7 @@ class Batch:
             for name, done in theirs.items():
                 mine.setdefault(name, OperationBatch()).add(done)
         self.standings |= other.standings
+        self.retries += other.retries
 
     def of_servers(self) -> Batch:
         """The same time, with what each server did in the place of what each operation did."""
@@ -99,13 +102,14 @@ class Batch:
             "operations": _to_wire(self.operations),
             "servers": _to_wire(self.servers),
             "standings": {name: astuple(standing) for name, standing in self.standings.items()},
+            "retries": self.retries,
         }
 
     @classmethod
     def from_wire(cls, data: dict[str, Any]) -> Self:
         standings = {name: Standing(*standing) for name, standing in data.get("standings", {}).items()}
-        servers = _from_wire(data.get("servers", {}))  # older kept runs have none
-        return cls(data["start"], data["end"], _from_wire(data["operations"]), servers, standings)
+        servers = _from_wire(data.get("servers", {}))  # older kept runs have none of the three
+        return cls(data["start"], data["end"], _from_wire(data["operations"]), servers, standings, data.get("retries", 0))
 
 
 def _to_wire(done: dict[str, OperationBatch]) -> dict[str, Any]:

@@ -101,6 +101,7 @@ def _line(fault: Fault, moment: Moment) -> str:
     if moment.heals:
         return f"healed: {fault}"
     settings = fault.model_dump(by_alias=True, exclude={"fault", "target", "at", "for_", "every"})
-    details = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())
+    told = {name.replace("_", " "): value for name, value in settings.items() if value is not False}
+    details = ", ".join(name if value is True else f"{name} {value}" for name, value in told.items())
     lasts = "" if not fault.lasts else f" for {fault.for_:g} s" if fault.for_ is not None else " until the end"
     return f"{fault}{f' ({details})' if details else ''}{lasts}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from signal import SIGINT, SIGTERM
 from typing import Any
 
@@ -19,6 +20,7 @@ from loadtest._command_line import console, safely
 from loadtest._control import Control
 from loadtest._detect import detect
 from loadtest._docker_engine import open_engine, provide_image
+from loadtest._orphans import clear_away
 from loadtest._overrides import SERVERS_HELP, with_cluster
 from loadtest._running import ask, kept_up, offered
 from loadtest._scenario import CLUSTER_KINDS, REPLICATIONS, TOPOLOGIES, Scenario, ScenarioError, load_scenario
@@ -52,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 
     up = add("up", _up, "start servers, say how to reach them, and keep them until Ctrl-C")
     status = add("status", _status, "the servers that are up, and how they replicate")
-    add("down", _down, "end them")
+    add("down", _down, "end them, and remove the containers of runs that were killed with their guardian")
     check = add("check", _check, "whether what HandlerSocket writes reaches the binary log and the readers")
     add("image", _image, "build the image that containers run from, if the engine does not have it")
     for command in (up, status):
@@ -180,7 +182,11 @@ async def _status(options: argparse.Namespace) -> int:
 
 
 async def _down(_: argparse.Namespace) -> int:
-    for pid in _those_up():
+    cleared = False
+    with suppress(ClusterError):  # where there is no engine, there are no containers
+        async with open_engine() as engine:
+            cleared = await clear_away(engine, _tell)
+    for pid in kept_up() if cleared else _those_up():
         await ask(pid, "down")
         with trio.move_on_after(DOWN_SECONDS):
             while pid in kept_up():  # noqa: ASYNC110  (another process's end)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import trio_hs
 from loadtest._cluster import Cluster
 from loadtest._history import HistoryWriter
 
@@ -38,10 +39,10 @@ def names_of_servers(cluster: Cluster) -> dict[str, str]:
     }
 
 
-def server_of(error: BaseException, names: Mapping[str, str]) -> str:
+def server_of(error: trio_hs.HandlerSocketError, names: Mapping[str, str]) -> str:
     """The server that an error of the client is about; "" where it tells of none, or of several."""
-    told = str(error).partition(": ")[0]
-    return told if told in names.values() else names.get(told, "")  # the SQL client tells the name, not the address
+    address = error.server or ""
+    return names.get(address, address)  # the SQL client tells the name, not the address
 
 
 @contextmanager

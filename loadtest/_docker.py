@@ -27,6 +27,7 @@ from ._control import POLL_SECONDS, State
 from ._docker_engine import Engine, in_words, open_engine, provide_image
 from ._keeper import RUN_LABEL
 from ._mariadbd import AddressInUseError, Mariadbd, MariadbdControl, Settings, accounts_sql, bring_up, new_server
+from ._orphans import OWNER_LABEL, clear_away, owner
 from ._process import KILL_SECONDS, STOP_SECONDS
 from ._run import HOST, Run, check_memory, open_run
 from ._sql import execute_sql
@@ -45,13 +46,10 @@ class _Plan:
     image: str
     network: str
     addresses: Iterator[str]
+    labels: Mapping[str, str]
     settings: Settings
     ends: dict[str, int] = field(default_factory=dict)
     """Exit codes, by container id, of those that have ended since they were last started: see `_told_of_ends`."""
-
-    @property
-    def labels(self) -> dict[str, str]:
-        return {RUN_LABEL: str(self.run.directory)}
 
 
 class _Container(Mariadbd):
@@ -215,7 +213,7 @@ def _told_of_ends(plan: _Plan) -> Iterator[None]:
         thread.join(KILL_SECONDS)
 
 
-def _make_network(engine: Engine, run: Run) -> tuple[str, Iterator[str]]:
+def _make_network(engine: Engine, name: str, labels: Mapping[str, str]) -> tuple[str, Iterator[str]]:
     """A network of the run; its name, and addresses in it. Blocking.
 
     Addresses can be chosen only in a subnet that was chosen, and which are free the engine knows: so it makes a network, and
@@ -223,7 +221,6 @@ def _make_network(engine: Engine, run: Run) -> tuple[str, Iterator[str]]:
     """
     attempts = 5
     while True:
-        name, labels = run.directory.name, {RUN_LABEL: str(run.directory)}
         first = engine.api.networks.create(name, driver="bridge", labels=labels)
         first.reload()
         subnet = next(c["Subnet"] for c in first.attrs["IPAM"]["Config"] if ":" not in c["Subnet"])
@@ -256,10 +253,13 @@ async def open_docker(
     check_memory(len(names))
     async with open_engine() as engine:
         await engine.call("asking the engine", engine.check_space)
+        await clear_away(engine, progress)
         image = await provide_image(engine, progress)
         async with open_run(None, engine.path) as run:
-            network, addresses = await engine.call("no network for the servers", partial(_make_network, engine, run))
-            plan = _Plan(run, engine, image, network, addresses, settings)
+            labels = {RUN_LABEL: str(run.directory), OWNER_LABEL: owner()}
+            make = partial(_make_network, engine, run.directory.name, labels)
+            network, addresses = await engine.call("no network for the servers", make)
+            plan = _Plan(run, engine, image, network, addresses, labels, settings)
             with _told_of_ends(plan):
                 containers = {name: _Container(plan, name, number) for number, name in enumerate(names, 1)}
                 cluster = Cluster(

@@ -105,6 +105,7 @@ class _Run:
             self._loop = OpenLoop(performer, arrivals, load, nursery)
         self.set_users, self.stop = self._loop.set_users, self._loop.stop
         self._batch_start = time.time()
+        self._retries = 0
         self._finished = trio.Event()
         self._suspension = trio.CancelScope()
 
@@ -147,7 +148,10 @@ class _Run:
         each = {name: recorder.each() for name, recorder in self._recorders.items()} if self._each else {}
         taken = {name: recorder.take() for name, recorder in self._recorders.items()}
         done = {name: operation for name, operation in taken.items() if operation}
-        batch = Batch(self._batch_start, end, done, self._meter.take(), self._meter.standings(self._hs.statistics()))
+        statistics = self._hs.statistics()
+        retries, self._retries = statistics.retries - self._retries, statistics.retries
+        standings = self._meter.standings(statistics)
+        batch = Batch(self._batch_start, end, done, self._meter.take(), standings, retries)
         self._batch_start = end
         for line in self._log.take():
             await self._channel.send(line)

@@ -105,12 +105,17 @@ class Stop(Fault):
     """An orderly shutdown. Healing starts the server again."""
 
     fault: Literal["stop"]
+    drain: bool = False
+    """true: HandlerSocket ends first, so that no client writes while the rest shuts down. (false, a writer of the write-through
+    topology may lose what it acknowledges in its last moment.)"""
 
 
 class Restart(AtOnce):
     """An orderly shutdown, and a start right behind it."""
 
     fault: Literal["restart"]
+    drain: bool = False
+    """As that of `stop`."""
 
 
 class Pause(Fault):

@@ -11,7 +11,6 @@ from typing import Any
 
 from loadtest._batch import Batch, OperationBatch, Standing
 from loadtest._faults import Fault
-from loadtest._meter import NO_ANSWER
 from loadtest._timeline import percentile
 
 __all__ = ["Live"]
@@ -19,8 +18,6 @@ __all__ = ["Live"]
 KEPT_SECONDS = 120
 RECENT_SECONDS = 5
 PERCENTILES = {"p50": 50.0, "p99": 99.0, "p99.9": 99.9}
-LOST = "IndexedConnectionError:"
-"""How the message of an operation begins that has lost its request with a connection, and was not tried again."""
 
 
 class _Second:
@@ -55,7 +52,7 @@ class Live:
         self._seconds: dict[int, _Second] = {}
         self._standings: dict[int, Mapping[str, Standing]] = {}
         self._events: dict[tuple[int, str, float], dict[str, Any]] = {}
-        self._failures = self._failed_for_good = self._without_answer = 0
+        self._failures = self._repeated = 0
 
     def count(self, worker: int, batch: Batch) -> None:
         """What the engine of a worker did."""
@@ -64,8 +61,7 @@ class Live:
         self._standings[worker] = batch.standings
         for done in batch.operations.values():
             self._failures += done.failed.total()
-            self._failed_for_good += sum(n for message, n in done.errors.items() if message.startswith(LOST))
-        self._without_answer += sum(done.errors[NO_ANSWER] for done in batch.servers.values())
+        self._repeated += batch.retries
         for old in [second for second in self._seconds if second <= start - KEPT_SECONDS]:
             del self._seconds[old]
 
@@ -93,11 +89,6 @@ class Live:
         on = [_name(event) for event in self._events.values() if event["end"] is None and not event["error"]]
         return f"during {', '.join(on)}" if on else "after" if self._events else "before"
 
-    @property
-    def repeated(self) -> int:
-        """Requests that were lost with a connection and sent again."""
-        return max(self._without_answer - self._failed_for_good, 0)
-
     def to_dict(self) -> dict[str, Any]:
         """All of it, for JSON. Latencies are microseconds, times seconds since the run began."""
         recent, length = self._recent()
@@ -106,7 +97,7 @@ class Live:
             "ended": self._ended is not None,
             "phase": self.phase,
             "failures": self._failures,
-            "repeated": self.repeated,
+            "repeated": self._repeated,
             "in_flight": sum(standing.outstanding for standing in self._standing().values()),
             "all": _figures(_sum(recent.operations.values()), length),
             "operations": {name: _figures(done, length) for name, done in sorted(recent.operations.items())},

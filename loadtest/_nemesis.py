@@ -39,7 +39,7 @@ HEAL_ONE_SECONDS = 30.0
 """... and that of one fault or server, so that one which hangs does not cost the others theirs."""
 
 UNDO_SECONDS = 10.0
-"""What it may take to have the primary take writes again, after a switch-over that failed."""
+"""What it may take to have a server serve again, after a shutdown or a switch-over that failed half way."""
 
 FAILOVERS = (faults.Promote, faults.SwitchOver, faults.Rejoin)
 
@@ -237,10 +237,10 @@ class Nemesis:
         match fault:
             case faults.Kill():
                 return partial(control.kill, name), partial(self._start, name)
-            case faults.Stop():
-                return partial(control.stop, name), partial(self._start, name)
-            case faults.Restart():
-                return partial(control.restart, name), None
+            case faults.Stop(drain=drain):
+                return partial(self._shut_down if drain else control.stop, name), partial(self._start, name)
+            case faults.Restart(drain=drain):
+                return partial(self._restart_drained if drain else control.restart, name), None
             case faults.Pause():
                 return partial(control.pause, name), partial(self._resume, name)
             case faults.Promote():
@@ -279,6 +279,21 @@ class Nemesis:
         else:
             await self._control.wait_up(name)
 
+    async def _shut_down(self, name: str) -> None:
+        """End its HandlerSocket, and then the server; one of which only the first half succeeds is started anew."""
+        self._control.require(name, "running")
+        try:
+            await self._control.stop_serving(name)
+            await self._control.stop(name)
+        except BaseException:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + UNDO_SECONDS):
+                await self._restart_hard(name)  # it may serve nobody any more
+            raise
+
+    async def _restart_drained(self, name: str) -> None:
+        await self._shut_down(name)
+        await self._control.start(name)
+
     async def _resume(self, name: str) -> None:
         if self._control.state(name) == "paused":  # it may have been killed meanwhile
             await self._control.resume(name)
@@ -315,13 +330,7 @@ class Nemesis:
 
     async def _switch_over(self, name: str, event: Event) -> None:
         old = self._to_be_replaced(name)
-        try:
-            await self._control.stop_serving(old)
-            await self._control.stop(old)
-        except BaseException:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + UNDO_SECONDS):
-                await self._restart_hard(old)  # it may serve nobody any more
-            raise
+        await self._shut_down(old)
         await self._promote(name)
         await self._rejoin(old, event)
 

@@ -184,6 +184,9 @@ class Scenario(Model):
             if self.driver.name == "sql" and (isinstance(fault, Network) or fault.name in ONLY_HANDLERSOCKET):
                 by_sql = f"{fault.name} is between HandlerSocket and its clients, and does nothing to `driver: sql`"
                 raise PlacedError(("faults", number, "fault"), by_sql)
+            if self.driver.name == "sql" and getattr(fault, "drain", False):
+                without = "ends HandlerSocket first, of which clients of `driver: sql` notice nothing: leave it out"
+                raise PlacedError(("faults", number, "drain"), without)
             if wrong := not_on(fault, self.cluster.kind) or replication_missing(fault, self.cluster.replication):
                 raise PlacedError(("faults", number, "fault"), wrong)
         if not self.audited and (needing := self.expect.needing_audit()):

@@ -82,7 +82,7 @@ class _Pool:
             with trio.move_on_after(TIMEOUT) as patience:
                 await trio.lowlevel.wait_readable(connection.fileno())
             if patience.cancelled_caught:
-                raise trio_hs.ConnectionError(f"{self._server.name}: no answer for {TIMEOUT} s", maybe_applied=changes)
+                raise self._lost(f"no answer for {TIMEOUT} s", changes)
             connection.read_query_result()
             result = connection.store_result()
             usable = True
@@ -121,10 +121,15 @@ class _Pool:
     def _translate(self, error: Exception, changes: bool) -> trio_hs.HandlerSocketError:
         code, message = (*error.args, 0, "")[:2]
         if code in CONNECTING or code in BROKEN:
-            applied = changes and code in BROKEN
-            return trio_hs.ConnectionError(f"{self._server.name}: SQL error {code}: {message}", maybe_applied=applied)
+            return self._lost(f"SQL error {code}: {message}", changes and code in BROKEN)
         # Not the message, which names the values.
-        return KINDS.get(code, trio_hs.OperationalError)(code, "by SQL", self._server.name)
+        refusal = KINDS.get(code, trio_hs.OperationalError)(code, "by SQL", self._server.name)
+        refusal.server = self._server.name
+        return refusal
+
+    def _lost(self, why: str, maybe_applied: bool) -> trio_hs.ConnectionError:
+        name = self._server.name
+        return trio_hs.ConnectionError(f"{name}: {why}", maybe_applied=maybe_applied, server=name)
 
     def close(self) -> None:
         while self._idle:
@@ -173,7 +178,7 @@ class SqlClient:
         yield
 
     def statistics(self) -> trio_hs.Statistics:
-        return trio_hs.Statistics((), ())
+        return trio_hs.Statistics((), (), 0)
 
     def close(self) -> None:
         for pool in self._pools:

@@ -295,7 +295,7 @@ class Connection:
             raise ProtocolError("what answers there is no HandlerSocket server") from None
         # A server without authentication does not know the command; that matters only when there is a secret to check.
         if error is not None and (secret is not None or error[0] == 3):
-            raise operational_error(*error)
+            raise operational_error(*error, server=self.peer)
 
     async def _first_answer(self, secret: str | None) -> bytes:
         data = memoryview(auth_line(secret))

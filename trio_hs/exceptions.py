@@ -17,7 +17,13 @@ class HandlerSocketError(Exception):
 
     Mistakes in a call (a wrong type, an unknown operator, a negative limit) are ``TypeError`` and ``ValueError`` instead,
     raised before a byte is sent.
+
+    Attributes:
+      server: the address of the server that it is about, as ``statistics()`` has it; None when it is about several, of which
+        none was usable, or about none: a closed Manager, a :class:`DecodingError`.
     """
+
+    server: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # To be copied and pickled although the constructors take other things than the message.
@@ -39,9 +45,10 @@ class ConnectionError(HandlerSocketError, builtins.ConnectionError):
         knows whether it did. False when it provably had no effect: it never left whole, or it only reads.
     """
 
-    def __init__(self, message: str, *, maybe_applied: bool = False) -> None:
+    def __init__(self, message: str, *, maybe_applied: bool = False, server: str | None = None) -> None:
         super().__init__(message)
         self.maybe_applied = maybe_applied
+        self.server = server
 
 
 class IndexedConnectionError(ConnectionError):
@@ -180,9 +187,11 @@ _MEANINGS: dict[tuple[int, str], str] = {
 }
 
 
-def operational_error(code: int, message: str, context: str = "") -> OperationalError:
-    """The error for the server's answer ``code message``, of the class that a program acts on.
+def operational_error(code: int, message: str, context: str = "", server: str | None = None) -> OperationalError:
+    """The error for the ``server``'s answer ``code message``, of the class that a program acts on.
 
     ``context`` names server, table and operation for the reader; it must never hold a secret.
     """
-    return _CLASSES.get((code, message), OperationalError)(code, message, context)
+    error = _CLASSES.get((code, message), OperationalError)(code, message, context)
+    error.server = server
+    return error

@@ -138,6 +138,8 @@ class Statistics:
     """The servers for reads, in the order of preference."""
     writers: tuple[ServerStatistics, ...]
     """The servers for writes, in the order of preference."""
+    retries: int
+    """How many attempts, since the Manager was opened, failed and were followed by another one."""
 
 
 class _Raced(Request):
@@ -177,6 +179,7 @@ class _Caller:
         self.codec = codec
         self.retry = retry
         self.instruments = instruments
+        self.retries = 0
         self._plain = not instruments and retry.hedge_after is None and retry.deadline is None
 
     # ---- operations
@@ -389,7 +392,7 @@ class _Caller:
                     return parse(request)
                 error = failure_of(request, index, operation, changes=changes)
             except ConnectionError as exc:  # no server was usable
-                error = ConnectionError(f"{operation} {index.db}.{index.table}: {exc}")
+                error = ConnectionError(f"{operation} {index.db}.{index.table}: {exc}", server=exc.server)
             except ProtocolError as exc:
                 assert request is not None
                 error = garbled(request, index, operation, exc, changes=changes)
@@ -399,7 +402,7 @@ class _Caller:
                     elsewhere = pool.refused(request)
                     pause = 0.0 if elsewhere else self.retry.pause(attempt)
                     if (elsewhere or not changes) and trio.current_time() + pause <= give_up_at:
-                        self.instruments.call("retry", operation, f"{index.db}.{index.table}", attempt, refusal)
+                        self._tell_of_retry(index, operation, attempt, refusal)
                         await trio.sleep(pause)
                         attempt += 1
                         continue
@@ -418,7 +421,7 @@ class _Caller:
                 if partial and request is not None:
                     return parse(request)
                 raise doubt or error
-            self.instruments.call("retry", operation, f"{index.db}.{index.table}", attempt, error)
+            self._tell_of_retry(index, operation, attempt, error)
             await trio.sleep(pause)
             attempt += 1
 
@@ -434,6 +437,10 @@ class _Caller:
             await request.wait()
         self._tell(request, index, operation, started)
         return request
+
+    def _tell_of_retry(self, index: Index, operation: str, attempt: int, error: HandlerSocketError) -> None:
+        self.retries += 1
+        self.instruments.call("retry", operation, f"{index.db}.{index.table}", attempt, error)
 
     def _tell(self, request: Request, index: Index, operation: str, started: float) -> None:
         if self.instruments:
@@ -785,7 +792,7 @@ class Manager:
 
     def statistics(self) -> Statistics:
         """How the servers are doing now. Costs little; meant to be asked every few seconds."""
-        return Statistics(self._caller.reader.statistics(), self._caller.writer.statistics())
+        return Statistics(self._caller.reader.statistics(), self._caller.writer.statistics(), self._caller.retries)
 
     async def purge(self) -> None:
         """Closes every index on the servers, by renewing every connection; what is under way is still answered. A checkpoint.

@@ -546,12 +546,13 @@ class Pool:
 
     def _nobody(self, links: list[_Link]) -> HandlerSocketError:
         errors = {link.server: link.error for link in links}
+        alone = str(links[0].server) if len(errors) == 1 else None
         if all(isinstance(error, AuthenticationError) for error in errors.values()):
             first = next(iter(errors.values()))
             assert isinstance(first, AuthenticationError)
-            return operational_error(first.code, first.message, ", ".join(map(str, errors)))
+            return operational_error(first.code, first.message, ", ".join(map(str, errors)), alone)
         reasons = "; ".join(f"{server}: {_reason(error)}" for server, error in errors.items())
-        return ConnectionError(f"no server is usable ({reasons})")
+        return ConnectionError(f"no server is usable ({reasons})", server=alone)
 
 
 def failure_of(request: Request, index: Index, operation: str, *, changes: bool) -> ConnectionError:
@@ -562,9 +563,9 @@ def failure_of(request: Request, index: Index, operation: str, *, changes: bool)
     reason = request.failure
     maybe_applied = changes and request.sent_lines > len(request.answers)
     sent = "it may have been carried out" if maybe_applied else "it had no effect"
+    server = request.connection.peer
     error = IndexedConnectionError(
-        f"{request.connection.peer if request.connection else ''}: {operation} {index.db}.{index.table}: {reason} ({sent})",
-        maybe_applied=maybe_applied,
+        f"{server}: {operation} {index.db}.{index.table}: {reason} ({sent})", maybe_applied=maybe_applied, server=server
     )
     error.__cause__ = reason
     return error
@@ -575,7 +576,8 @@ def refusal_of(request: Request, line: bytes, index: Index, operation: str) -> O
     error = request.error(line)
     if error is None:
         return None
-    return operational_error(*error, context=f"{request.connection.peer}: {operation} {index.db}.{index.table}")
+    server = request.connection.peer
+    return operational_error(*error, context=f"{server}: {operation} {index.db}.{index.table}", server=server)
 
 
 def turned_away(request: Request, *, changes: bool) -> bool:
@@ -836,7 +838,7 @@ class ReadSocket:
         try:
             sent = await self._pool.execute(job.index, (job.tail,))
         except ConnectionError as error:
-            raise ConnectionError(f"{job.operation} {job.index.db}.{job.index.table}: {error}") from None
+            raise ConnectionError(f"{job.operation} {job.index.db}.{job.index.table}: {error}", server=error.server) from None
         return job.result(sent)
 
     def _job(self, request: Find | Insert | FindModify) -> _Job:

@@ -16,14 +16,18 @@ import pytest
 from loadtest._cluster import open_controlled_cluster
 from loadtest._control import Control
 from loadtest._detect import detect
+from loadtest._docker_engine import image_name
+from loadtest._keeper import RUN_LABEL
+from loadtest._orphans import OWNER_LABEL, owner
 from loadtest._running import kept_up
 from loadtest._scenario import Scenario
 from loadtest._sql import execute_sql
 from loadtest._table import load_table
 
+from .containers import engine, left_in_engine
 from .kinds import EVERY_KIND
 from .test_control import left
-from .test_mariadb_cluster import ROOT, open_directory, temporary
+from .test_mariadb_cluster import ROOT, left_behind, open_directory, temporary
 
 __all__ = ["open_directory", "temporary"]
 
@@ -101,6 +105,25 @@ def test_a_signal_takes_it_down_in_order(number: signal.Signals, temporary: Path
         process.send_signal(number)
     assert process.returncode == 0
     assert left("embedded", temporary) == []
+
+
+@pytest.mark.docker
+def test_what_was_killed_with_its_guardian_is_removed_and_what_lives_is_not(temporary: Path) -> None:
+    with up(temporary, "--cluster", "docker", "--readers", "1") as process:
+        guardians = [path for path in left_behind(temporary) if path.startswith("process ")]
+        for pid in [int(path.split()[1]) for path in guardians]:
+            os.kill(pid, signal.SIGKILL)
+        process.kill()
+    assert len(left_in_engine(temporary)) == 3, "two containers and a network"
+    with engine() as client:
+        labels = {RUN_LABEL: f"{temporary}/living", OWNER_LABEL: owner()}
+        living = client.containers.create(image_name(), labels=labels)
+        try:
+            assert command("down").returncode == 0
+            assert left_in_engine(temporary) == [f"container {living.name}"]
+        finally:
+            living.remove()
+    assert left_behind(temporary) == []
 
 
 def test_without_a_cluster_that_is_up_there_is_nothing_to_show_or_to_end() -> None:

@@ -99,6 +99,9 @@ def test_targets() -> None:
         ("{fault: partition, target: client->reader-4, at: 1s}", "faults.0.target", "cluster.readers is 2"),
         ("{fault: partition, target: writer->reader-1, at: 1s}", "faults.0.target", "not 'writer->reader-1'"),
         ("{fault: kill, target: writer, at: 1s, form: 2s}", "faults.0.form", "did you mean for?"),
+        ("{fault: kill, target: writer, at: 1s, drain: true}", "faults.0.drain", "unknown key"),
+        ("{fault: stop, target: writer, at: 1s, drain: 2}", "faults.0.drain", "must be true or false"),
+        ("{fault: restart, target: writer, at: 1s, drain: true}\ndriver: sql", "faults.0.drain", "leave it out"),
     ],
 )
 def test_a_wrong_fault_is_told_with_its_place(text: str, where: str, message: str) -> None:

@@ -208,6 +208,18 @@ def test_check_tells_what_happens_when(run: Run, tmp_path: Path) -> None:
     assert "latency.get.p99.during 99 % of the gets take at most 200 ms while a fault is on" in lines
 
 
+def test_check_names_the_switches_that_are_on(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    fault = "kill, target: reader-1, at: 6s, for: 5s"
+    for text, told in (
+        (f"stop{fault[4:]}", "stop reader-1 for 5 s"),
+        (f"stop{fault[4:]}, drain: true", "stop reader-1 (drain) for 5 s"),
+    ):
+        path.write_text(SCENARIO.replace(fault, text))
+        lines = [" ".join(line.split()) for line in run("check", path)[1].splitlines()]
+        assert f"6.00 s {told}" in lines
+
+
 def test_check_of_what_comes_very_often(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     every = "reset, target: reader-1, at: 0, every: 100ms"

@@ -151,7 +151,7 @@ async def crash(server: EmbeddedServer) -> None:
 
 
 def test_standings_and_servers_survive_the_way_to_another_process() -> None:
-    batch = Batch(0, 1)
+    batch = Batch(0, 1, retries=2)
     batch.standings["reader-1"] = Standing(1, 0, 7, 1).plus(Standing(1, 1))
     batch.servers["reader-1"] = OperationBatch(Counter({10: 2}), Counter({9: 1}), Counter({NO_ANSWER: 1}))
     again = Batch.from_wire(batch.to_wire())
@@ -159,3 +159,4 @@ def test_standings_and_servers_survive_the_way_to_another_process() -> None:
     assert again.standings["reader-1"] == Standing(2, 1, 7, 1)
     again.add(batch)
     assert again.servers["reader-1"].ok == {10: 4}
+    assert again.retries == 4

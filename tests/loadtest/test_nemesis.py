@@ -384,6 +384,40 @@ async def test_a_switch_over_stops_promotes_and_rejoins_in_order(autojump_clock:
     assert drill.errors() == []
 
 
+async def test_a_drained_server_ends_its_handlersocket_before_the_rest_of_it(autojump_clock: trio.testing.MockClock) -> None:
+    drill = Drill(fault("stop", "writer", 1, 3, drain=True), fault("restart", "reader-1", 1, drain=True))
+    await drill.nemesis.run(10)
+    of_writer = [what for _, what in drill.log if what.endswith(" writer")]
+    of_reader = [what for _, what in drill.log if what.endswith(" reader-1")]
+    assert of_writer == ["stop serving writer", "stop writer", "start writer"]
+    assert of_reader == ["stop serving reader-1", "stop reader-1", "start reader-1"]
+    assert drill.errors() == []
+    drill.assert_healed()
+
+
+@pytest.mark.parametrize("kind", ["stop", "restart"])
+@pytest.mark.parametrize("broken", ["stop serving writer", "stop writer"])
+async def test_a_drained_shutdown_that_fails_half_way_leaves_the_server_serving(
+    kind: str, broken: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    drill = Drill(fault(kind, "writer", 1, drain=True))
+    drill.control.broken[broken] = ClusterError("it would not")
+    await drill.nemesis.run(10)
+    assert drill.errors() == ["it would not"]
+    assert [what for _, what in drill.log][-2:] == ["kill writer", "start writer"]
+    drill.assert_healed()
+
+
+@pytest.mark.parametrize("what", [fault("restart", "writer", 3, drain=True), fault("switch-over", "standby", 3)])
+async def test_an_orderly_shutdown_of_a_server_that_is_down_does_not_start_it(
+    what: dict[str, Any], autojump_clock: trio.testing.MockClock
+) -> None:
+    drill = Drill(fault("kill", "writer", 1, 5), what)
+    await drill.nemesis.run(10)
+    assert drill.log == [(1.0, "kill writer"), (6.0, "start writer")]
+    assert drill.errors() == ["writer is down, and would have to be running"]
+
+
 async def test_a_switch_over_to_a_server_that_is_down_leaves_the_primary_alone(autojump_clock: trio.testing.MockClock) -> None:
     drill = Drill(fault("kill", "standby", 1, 5), fault("switch-over", "standby", 3))
     await drill.nemesis.run(10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any
@@ -458,6 +459,64 @@ async def test_statistics_say_how_each_server_is_doing(nursery: trio.Nursery, au
         assert one.answers + two.answers >= 10
         assert (two.outstanding, two.stalled) == (0, 0)
         assert [server.answers for server in hs.statistics().writers] == [2, 0]  # the index was opened too
+
+
+async def test_an_error_names_its_server(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery, retry=RetryPolicy(attempts=1)) as (hs, fakes):
+        fakes[3].answer = lambda line: b"1\t1\t121\n" if line[:1].isdigit() else echo(line)
+        with pytest.raises(trio_hs.DuplicateKeyError) as refused:
+            await hs.insert("d", "t", [("id", 1)])
+        assert refused.value.server == "fake:3"
+        (outcome,) = await hs.insert_many("d", "t", ["id"], [[1]])
+        assert isinstance(outcome, trio_hs.DuplicateKeyError)
+        assert outcome.server == "fake:3"
+        die_of_the_first_request(fakes[3])
+        with pytest.raises(ConnectionError) as lost:
+            await hs.update("d", "t", "=", ["id"], [1], [2])
+        assert lost.value.server == "fake:3"
+        assert pickle.loads(pickle.dumps(lost.value)).server == "fake:3"
+        kill(fakes[1])
+        kill(fakes[2])
+        with pytest.raises(ConnectionError, match=r"fake:1: .* fake:2: ") as nobody:
+            await hs.get("d", "t", ["id"], 1)
+        assert nobody.value.server is None
+
+
+async def test_the_only_server_is_named_when_it_cannot_be_had(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    fake = FakeServer(nursery)
+    server = ("inet", "fake", 1)
+    async with trio_hs.open_manager([server], [server], connect=fake.connect, retry=RetryPolicy(attempts=1)) as hs:
+        fake.refuses = REFUSED
+        with pytest.raises(ConnectionError, match="no server is usable") as nobody:
+            await hs.insert("d", "t", [("id", 1)])
+        assert (nobody.value.server, nobody.value.maybe_applied) == ("fake:1", False)
+        fake.refuses = None
+        fake.answer = lambda line: b"3\t1\tunauth\n"
+        with pytest.raises(trio_hs.AuthenticationError) as refused:
+            await hs.get("d", "t", ["id"], 1)
+        assert refused.value.server == "fake:1"
+
+
+async def test_retries_are_counted(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery) as (hs, fakes):
+        await hs.get("d", "t", ["id"], 1)
+        await hs.insert("d", "t", [("id", 1)])
+        assert hs.statistics().retries == 0
+        die_of_the_first_request(fakes[1], fakes[2])
+        await hs.get("d", "t", ["id"], 1)
+        assert hs.statistics().retries == 1
+        fakes[3].answer = read_only
+        await hs.insert("d", "t", [("id", 1)])  # the next server takes it
+        assert hs.statistics().retries == 2
+        die_of_the_first_request(fakes[4])
+        with pytest.raises(ConnectionError):  # in doubt, and not repeated
+            await hs.insert("d", "t", [("id", 1)])
+        assert hs.statistics().retries == 2
+        for port in (1, 2, 3, 4):
+            kill(fakes[port])
+        with pytest.raises(ConnectionError):
+            await hs.get("d", "t", ["id"], 1)
+        assert hs.statistics().retries == 2 + RetryPolicy().attempts - 1
 
 
 async def test_a_connection_that_ended_unnoticed_is_told_as_such(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
