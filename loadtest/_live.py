@@ -55,7 +55,7 @@ class Live:
         self._seconds: dict[int, _Second] = {}
         self._standings: dict[int, Mapping[str, Standing]] = {}
         self._events: dict[tuple[int, str, float], dict[str, Any]] = {}
-        self._failures = self._failed_for_good = self._without_answer = 0
+        self._failures = self._not_started = self._failed_for_good = self._without_answer = 0
 
     def count(self, worker: int, batch: Batch) -> None:
         """What the engine of a worker did."""
@@ -64,6 +64,7 @@ class Live:
         self._standings[worker] = batch.standings
         for done in batch.operations.values():
             self._failures += done.failed.total()
+            self._not_started += done.not_started
             self._failed_for_good += sum(n for message, n in done.errors.items() if message.startswith(LOST))
         self._without_answer += sum(done.errors[NO_ANSWER] for done in batch.servers.values())
         for old in [second for second in self._seconds if second <= start - KEPT_SECONDS]:
@@ -106,6 +107,7 @@ class Live:
             "ended": self._ended is not None,
             "phase": self.phase,
             "failures": self._failures,
+            "not_started": self._not_started,
             "repeated": self.repeated,
             "in_flight": sum(standing.outstanding for standing in self._standing().values()),
             "all": _figures(_sum(recent.operations.values()), length),

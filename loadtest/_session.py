@@ -352,7 +352,7 @@ class _Reporting:
         if self._unseen:
             self._unseen = False
             title = f"{self._scenario.name}: {self._record.seconds:.1f} s"
-            print_summary(self._record, title, list(self._scenario.mix.weights()))
+            print_summary(self._record, title, list(self._scenario.mix.weights()), open_loop=self._scenario.load.open)
             if self._result is not None and self._directory is not None:
                 print_verdict(self._result, self._directory, explain=self._options.explain)
             sys.stdout.flush()
