@@ -28,7 +28,7 @@ from loadtest._controller_link import ControllerLink
 from loadtest._engine_link import STOP_TIMEOUT, EngineLink, Run
 from loadtest._judge import AUDIT_FAILED, INCONCLUSIVE
 from loadtest._live import Live
-from loadtest._options import chosen_scenario, scenario_files, scenario_of
+from loadtest._options import chosen_scenario, locust_settings, scenario_files, scenario_of
 from loadtest._record import Record
 from loadtest._run_directory import RunDirectory
 from loadtest._scenario import Scenario, ScenarioError
@@ -243,6 +243,18 @@ class _Reporting:
     def offered(self) -> list[str]:
         """The files of the scenarios that there are to choose from."""
         return scenario_files(self._first[0], self._chosen[0])
+
+    def load_of(self, name: str) -> dict[str, Any] | None:
+        """What the start form is to show of an offered scenario: users, spawn rate and run time. None where its file is wrong,
+        which `choose` tells."""
+        if name == self._chosen[0]:  # with what the command line has said, or the form before
+            return {one: getattr(self._options, one) for one in ("num_users", "spawn_rate", "run_time")}
+        if name not in self.offered:
+            return None
+        try:
+            return locust_settings(scenario_of(name, "").load)
+        except ScenarioError:
+            return None
 
     def watched(self) -> dict[str, Any]:
         """What there is to see now, for JSON."""
