@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 import trio_hs
+from benchmarks._locust import BenchmarkError, run_locust
 from loadtest._batch import Batch
 from loadtest._cluster import Cluster, ClusterError, open_controlled_cluster
 from loadtest._key_draws import draw_keys
@@ -48,26 +49,12 @@ Round = Callable[[], Awaitable[float]]
 Cpu = dict[str, list[float]]
 
 
-class BenchmarkError(Exception):
-    """Something could not be measured; one line for the user."""
-
-
 async def locust(seconds: int, users: int, *arguments: str, env: dict[str, str] | None = None) -> float:
     """Operations per second of a headless Locust run in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="trio-hs-bench-") as directory:
         report = Path(directory, "statistics")
-        options = ["--headless", "--only-summary", "-u", str(users), "-r", str(users), "-t", f"{seconds}s"]
-        done = await trio.run_process(
-            [sys.executable, "-m", "locust", *options, "--json-file", str(report), *arguments],
-            cwd=directory,  # where the harness keeps its runs
-            # Locust's settings in the environment are somebody else's: one of them keeps gevent away, and nothing would end.
-            env={name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")} | (env or {}),
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise BenchmarkError(f"locust {' '.join(arguments)}: exit code {done.returncode}\n{done.stderr.decode()[-2000:]}")
+        options = ["-u", str(users), "-r", str(users), "-t", f"{seconds}s", "--json-file", str(report)]
+        await run_locust(directory, *options, *arguments, env=env)
         return operations_per_second(Path(f"{report}.json"))
 
 

@@ -37,11 +37,16 @@ class OperationBatch:
     errors: Counter[str] = field(default_factory=Counter)
     """Message -> how many operations failed with it. Its sum is that of `failed`."""
 
+    @property
+    def not_started(self) -> int:
+        """How many of those that failed were never started."""
+        return self.errors[NOT_STARTED]
+
     def add(self, other: OperationBatch) -> None:
         self.ok.update(other.ok)
         self.failed.update(other.failed)
         for message, count in other.errors.items():
-            known = message in self.errors or len(self.errors) < MAX_ERRORS
+            known = message in self.errors or len(self.errors) < MAX_ERRORS or message == NOT_STARTED
             self.errors[message if known else OTHER_ERRORS] += count
 
     def __bool__(self) -> bool:

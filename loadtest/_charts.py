@@ -185,14 +185,10 @@ def draw_errors(back: Backdrop, series: Series, what: str) -> Element:
     most = max(series.errors, default=0)
     top = _ceiling(most)
     scale = _linear(top, height)
-    bars = []
-    for index, rate in enumerate(series.errors):
-        if rate > 0:
-            since = back.axis.start + index * back.axis.slot
-            left, right = back.x(since), back.x(since + back.axis.slot)
-            bars.append(f"M{left:.1f},{TOP + height}V{scale(rate):.1f}H{right:.1f}V{TOP + height}Z")
-    total = sum(rate * back.axis.length(index) for index, rate in enumerate(series.errors))
+    total, not_started = (_sum(back, rates) for rates in (series.errors, series.not_started))
     words = f"{total:,.0f} in all, at most {most:,.0f} per second." if total else "There were none."
+    if not_started:
+        words += f" Of these {not_started:,.0f} were not started in time."
     none = el("text", "no errors", class_="none", x=LEFT + PLOT / 2, y=TOP + height / 2 + 4, text_anchor="middle")
     return _svg(
         f"Errors of {what}",
@@ -201,8 +197,24 @@ def draw_errors(back: Backdrop, series: Series, what: str) -> Element:
         _bands(back, height),
         _grid(_ticks(top) if total else [0.0], scale, lambda value: f"{value:,.10g}"),
         _time_axis(back, TOP, TOP + height),
-        el("path", class_="errors", d="".join(bars)) if total else none,
+        el("path", class_="errors", d=_bars(back, series.errors, scale)) if total else none,
+        el("path", class_="not-started", d=_bars(back, series.not_started, scale)) if not_started else None,
     )
+
+
+def _bars(back: Backdrop, rates: Sequence[float], scale: Scale) -> str:
+    bottom = scale(0)
+    bars = []
+    for index, rate in enumerate(rates):
+        if rate > 0:
+            since = back.axis.start + index * back.axis.slot
+            left, right = back.x(since), back.x(since + back.axis.slot)
+            bars.append(f"M{left:.1f},{bottom:g}V{scale(rate):.1f}H{right:.1f}V{bottom:g}Z")
+    return "".join(bars)
+
+
+def _sum(back: Backdrop, rates: Sequence[float]) -> float:
+    return sum(rate * back.axis.length(index) for index, rate in enumerate(rates))
 
 
 def _svg(title: str, words: str, height: float, *parts: Child, name: str = "") -> Element:

@@ -42,6 +42,7 @@ def _analyze(options: argparse.Namespace) -> int:
 
 def _print(run: KeptRun, options: argparse.Namespace) -> None:
     out = console()
-    print_summary(run.record, f"{run.scenario.name}: {run.record.seconds:.1f} s", run.operations(), out)
+    title = f"{run.scenario.name}: {run.record.seconds:.1f} s"
+    print_summary(run.record, title, run.operations(), out, open_loop=run.scenario.load.open)
     result = {**run.result, "verdict": run.verdict, "exit_code": run.exit_code}
     print_verdict(result, options.run, explain=options.explain, console=out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from gevent.event import Event
@@ -13,13 +14,25 @@ from loadtest._batch import Batch
 from loadtest._child import Child, StartError, ending
 from loadtest._wire import Message
 
-__all__ = ["EngineLink"]
+__all__ = ["EngineLink", "Run"]
 
 logger = logging.getLogger("loadtest")
 
 STOP_TIMEOUT = 6.0
 """Seconds. The engine gives its last operations up after 4."""
 CLOSE_TIMEOUT = 2.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an engine has to know of a run, beside its set-up."""
+
+    number: int
+    """From 1 on, the same in every worker: keys and versions are made of it."""
+    history: str | None = None
+    """The path of the file for the engine's history; it must not exist. None: none is kept."""
+    began: float | None = None
+    """When others have begun it, by `time.monotonic()`; None: this engine is among the first."""
 
 
 class EngineLink:
@@ -45,11 +58,10 @@ class EngineLink:
         self._setup: Message | None = None
         self._child: Child | None = None
         self._reason = ""
-        self._runs = 0
         self._running = False
-        self._users = 0
-        self._history: str | None = None
+        self._run: Run | None = None
         self._began = 0.0
+        self._users = 0
         self._ready = Event()
         self._starting = False
         self._stopped = Event()
@@ -65,10 +77,9 @@ class EngineLink:
         worker: int,
         *,
         each: bool = False,
-        began: float | None = None,
+        run: Run | None = None,
     ) -> None:
-        """Start the engine, in place of one that was set up otherwise. A run that has begun before begins there now; if others
-        have begun it, that was at `began`, by `time.monotonic()`."""
+        """Start the engine, in place of one that was set up otherwise. A run that has begun before, `run`, begins there now."""
         setup = {"type": "setup", "cluster": cluster, "scenario": scenario, "worker": worker, "each": each}
         if setup == self._setup:
             return
@@ -76,7 +87,7 @@ class EngineLink:
         self._setup = setup
         self._launch()
         if self._running:
-            self._began = self._began if began is None else began
+            self._run = run
             self._begin()
 
     def wait_ready(self) -> None:
@@ -88,12 +99,10 @@ class EngineLink:
         if self._child is None:
             raise StartError(self._reason)
 
-    def start(self, history: str | None = None, began: float | None = None) -> None:
-        """Begin a run, without users. `history` is the path of the file for its history, where an audited run is to have
-        one; it must not exist. `began` is as for `configure`."""
-        self._history = history
-        self._began = time.monotonic() if began is None else began
-        self._runs += 1
+    def start(self, run: Run | None) -> None:
+        """Begin a run, without users. None: what it is will be told by `configure`, which has not been called yet."""
+        self._run = run
+        self._began = time.monotonic()
         self._running = True
         self._users = 0
         if self._setup is not None:
@@ -144,8 +153,9 @@ class EngineLink:
         self._send(self._setup)
 
     def _begin(self) -> None:
-        elapsed = time.monotonic() - self._began
-        self._send({"type": "start", "run": self._runs, "history": self._history, "elapsed": elapsed})
+        assert self._run is not None
+        elapsed = time.monotonic() - (self._began if self._run.began is None else self._run.began)
+        self._send({"type": "start", "run": self._run.number, "history": self._run.history, "elapsed": elapsed})
         if self._suspension is not None:
             self._send({"type": "suspend", "number": self._suspension})
         self._send({"type": "users", "count": self._users})

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from loadtest._batch import NOT_STARTED, Batch, OperationBatch
+from loadtest._batch import Batch, OperationBatch
 from loadtest._series import ALL, LATE
 from loadtest._timeline import percentile
 
@@ -31,7 +31,7 @@ def totals_of(batches: Iterable[Batch]) -> dict[str, Any]:
         name: {
             "ok": _measures(done.ok),
             "failed": _measures(done.failed),
-            "not_started": done.errors[NOT_STARTED],
+            "not_started": done.not_started,
             "errors": dict(done.errors),
         }
         for name, done in _with_all(total).items()
@@ -83,6 +83,8 @@ def _rows(second: int | str, done: Mapping[str, OperationBatch]) -> Iterator[lis
         for outcome, latencies in (("ok", operation.ok), ("failed", operation.failed)):
             if latencies:
                 yield [second, name, outcome, *_measures(latencies).values()]
+        if operation.not_started:  # of those that failed; their latencies are not kept apart
+            yield [second, name, "not started", operation.not_started, *[None] * len(PERCENTILES)]
 
 
 def _measures(latencies: Counter[int]) -> dict[str, int | None]:

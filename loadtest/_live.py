@@ -52,7 +52,7 @@ class Live:
         self._seconds: dict[int, _Second] = {}
         self._standings: dict[int, Mapping[str, Standing]] = {}
         self._events: dict[tuple[int, str, float], dict[str, Any]] = {}
-        self._failures = self._repeated = 0
+        self._failures = self._not_started = self._repeated = 0
 
     def count(self, worker: int, batch: Batch) -> None:
         """What the engine of a worker did."""
@@ -61,6 +61,7 @@ class Live:
         self._standings[worker] = batch.standings
         for done in batch.operations.values():
             self._failures += done.failed.total()
+            self._not_started += done.not_started
         self._repeated += batch.retries
         for old in [second for second in self._seconds if second <= start - KEPT_SECONDS]:
             del self._seconds[old]
@@ -97,6 +98,7 @@ class Live:
             "ended": self._ended is not None,
             "phase": self.phase,
             "failures": self._failures,
+            "not_started": self._not_started,
             "repeated": self._repeated,
             "in_flight": sum(standing.outstanding for standing in self._standing().values()),
             "all": _figures(_sum(recent.operations.values()), length),

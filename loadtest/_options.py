@@ -10,10 +10,11 @@ from typing import Any
 
 from locust.argument_parser import LocustArgumentParser, get_empty_argument_parser
 
+from loadtest._load import Load
 from loadtest._overrides import SERVERS_HELP, with_cluster
 from loadtest._scenario import CLUSTER_KINDS, Scenario, ScenarioError, load_scenario
 
-__all__ = ["add_options", "chosen_scenario", "scenario_files", "scenario_of"]
+__all__ = ["add_options", "chosen_scenario", "locust_settings", "scenario_files", "scenario_of"]
 
 DEFAULT_SCENARIO = "scenarios/mixed.yaml"
 BAD_ARGUMENTS = 2
@@ -36,12 +37,16 @@ def add_options(parser: LocustArgumentParser) -> None:
     except ScenarioError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(BAD_ARGUMENTS)
-    load = scenario.load
-    parser.set_defaults(
-        num_users=load.locust_users,
-        spawn_rate=load.locust_spawn_rate,
-        run_time=int(load.lasts) if load.lasts.is_integer() else load.lasts,
-    )
+    parser.set_defaults(**locust_settings(scenario.load))
+
+
+def locust_settings(load: Load) -> dict[str, float]:
+    """What a scenario says of Locust's own options, by their names."""
+    return {
+        "num_users": load.locust_users,
+        "spawn_rate": load.locust_spawn_rate,
+        "run_time": int(load.lasts) if load.lasts.is_integer() else load.lasts,
+    }
 
 
 def chosen_scenario(options: argparse.Namespace) -> Scenario:

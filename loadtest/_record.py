@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from hdrh.histogram import HdrHistogram
 
-from loadtest._batch import Batch
+from loadtest._batch import NOT_STARTED, Batch
 
 __all__ = ["Latencies", "OperationRecord", "Record"]
 
@@ -61,6 +61,16 @@ class OperationRecord:
         self.failed = Latencies()
         self.errors: Counter[str] = Counter()
 
+    @property
+    def not_started(self) -> int:
+        """How many of those that failed were never started."""
+        return self.errors[NOT_STARTED]
+
+    def add(self, other: OperationRecord) -> None:
+        self.ok.add(other.ok)
+        self.failed.add(other.failed)
+        self.errors.update(other.errors)
+
 
 class Record:
     """What a run did."""
@@ -78,6 +88,10 @@ class Record:
     @property
     def failures(self) -> int:
         return sum(operation.failed.count for operation in self.operations.values())
+
+    @property
+    def not_started(self) -> int:
+        return sum(operation.not_started for operation in self.operations.values())
 
     def merge(self, batch: Batch) -> None:
         """Add a batch of any engine."""

@@ -32,7 +32,8 @@ for (const panel of document.querySelectorAll(".panel")) {
     }
     const percentiles = ["p50", "p99", "p99.9"].map((name) => `${name} ${show(points[name][index], " ms")}`);
     const time = `${(index * slot).toFixed(2)} to ${((index + 1) * slot).toFixed(2)} s`;
-    readout.textContent = [time, show(points.rate[index], " ops/s"), ...percentiles, show(points.errors[index], " errors/s")].join(" · ");
+    readout.textContent = [time, show(points.rate[index], " ops/s"), ...percentiles, show(points.errors[index], " errors/s"),
+      ...(points.not_started?.[index] ? [show(points.not_started[index], " not started/s")] : [])].join(" · ");
   };
   for (const chart of charts) {
     chart.addEventListener("pointermove", move);

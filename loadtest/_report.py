@@ -134,6 +134,7 @@ def _tiles(run: KeptRun) -> Element:
             for name, percent in (("p50", 50.0), ("p99", 99.0), ("p99.9", 99.9))
         ),
         ("failures", f"{failures:,}", f" {failures / count:.3%}" if failures else ""),
+        *([("not started", f"{run.record.not_started:,}", "")] if run.scenario.load.open else []),
         ("faults struck", f"{struck} of {len(run.faults)}", ""),
     ]
     if run.checks is not None:
@@ -231,7 +232,10 @@ def _panel(back: charts.Backdrop, view: _View, number: int) -> Element:
             f"{latency}: p50 (solid), p99 (dashed), p99.9 (dotted), on a logarithmic scale",
             charts.draw_latency(back, view.series, view.what),
         ),
-        _figure(errors, charts.draw_errors(back, view.series, view.what)),
+        _figure(
+            f"{errors}{'; yellow: those that were not started in time' if any(view.series.not_started) else ''}",
+            charts.draw_errors(back, view.series, view.what),
+        ),
         class_="panel",
         id=f"panel-{number}",
         data_view=str(number),
@@ -254,6 +258,7 @@ def _numbers(back: charts.Backdrop, views: Sequence[_View]) -> dict[str, Any]:
             {
                 "rate": _digits(view.series.rate),
                 "errors": _digits(view.series.errors),
+                **({"not_started": _digits(view.series.not_started)} if any(view.series.not_started) else {}),
                 **{percent: _digits(values) for percent, values in view.series.latency.items()},
             }
             for view in views
@@ -270,10 +275,13 @@ def _digits(values: Iterable[float | None]) -> list[float | None]:
 
 def _operations(run: KeptRun) -> Element:
     phases = list(PHASES) if run.timeline.faults else ["run"]
-    headings = ["operation", *(["phase"] if len(phases) > 1 else []), "#count", "#failures", "#ops/s"]
-    headings += [f"#{name} ms" for name in COLUMNS]
-    groups = [el("tbody", _phases(run.totals, name, phases)) for name in [*run.operations(), ALL]]
+    open_loop = run.scenario.load.open
+    headings = ["operation", *(["phase"] if len(phases) > 1 else []), "#count", "#failures"]
+    headings += [*(["#not started"] if open_loop else []), "#ops/s", *(f"#{name} ms" for name in COLUMNS)]
+    groups = [el("tbody", _phases(run.totals, name, phases, open_loop=open_loop)) for name in [*run.operations(), ALL]]
     caption = "Latencies are of what succeeded, as the client saw them."
+    if open_loop:
+        caption += " Of the failures, not started are those that had waited for too long to be worth it."
     if len(phases) > 1:
         caption += " Before the first fault; while any was on; after that, while none was."
     return _section("Operations", _table(headings, groups, caption))
@@ -296,9 +304,14 @@ def _servers(run: KeptRun) -> Element | None:
 
 
 def _phases(
-    totals: Mapping[tuple[str, str], tuple[OperationBatch, float]], name: str, phases: Sequence[str], *, answers: bool = False
+    totals: Mapping[tuple[str, str], tuple[OperationBatch, float]],
+    name: str,
+    phases: Sequence[str],
+    *,
+    answers: bool = False,
+    open_loop: bool = False,
 ) -> Iterable[Element]:
-    """With `answers` the count is that alone: a refusal is one."""
+    """With `answers` the count is that alone: a refusal is one. `open_loop`: with a column of those that were not started."""
     found = [(phase, *totals[phase, name]) for phase in phases]
     shown = [one for one in found if one[0] == "run" or one[2]]
     for number, (phase, done, length) in enumerate(shown):
@@ -310,6 +323,7 @@ def _phases(
             el("td", PHASES[phase]) if len(phases) > 1 else None,
             _number(f"{count:,}"),
             _number(f"{failures:,}", some=failures > 0),
+            _number(f"{done.not_started:,}", some=done.not_started > 0) if open_loop else None,
             _number(f"{done.ok.total() / length:,.0f}" if length else "-"),
             [_number(f"{percentile(done.ok, percent) / 1000:,.3f}" if done.ok else "-") for percent in COLUMNS.values()],
         )

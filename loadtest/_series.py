@@ -47,12 +47,14 @@ class Series:
     """Operations that succeeded, per second."""
     errors: list[float]
     """Those that failed."""
+    not_started: list[float]
+    """Those of these that never started."""
     latency: dict[str, list[float | None]]
     """`p50`, `p99`, `p99.9` of what succeeded, in milliseconds; None where nothing did."""
 
     @classmethod
     def empty(cls, count: int) -> Self:
-        return cls([0.0] * count, [0.0] * count, {percent: [None] * count for percent in PERCENTILES})
+        return cls([0.0] * count, [0.0] * count, [0.0] * count, {percent: [None] * count for percent in PERCENTILES})
 
 
 def axis_of(start: float, end: float, longest: float) -> TimeAxis:
@@ -85,6 +87,7 @@ def series_of(batches: Iterable[Batch], axis: TimeAxis) -> dict[str, Series]:
                 for index, share in shares:
                     made.rate[index] += ok * share / axis.length(index)
                     made.errors[index] += failed * share / axis.length(index)
+                    made.not_started[index] += done.not_started * share / axis.length(index)
         while first_open < middle - LATE / axis.slot:
             _close(series, open_slots.pop(first_open, {}), first_open)
             first_open += 1

@@ -25,10 +25,10 @@ from locust.runners import STATE_RUNNING, STATE_SPAWNING, STATE_STOPPING, LocalR
 from loadtest._batch import Batch
 from loadtest._child import StartError
 from loadtest._controller_link import ControllerLink
-from loadtest._engine_link import STOP_TIMEOUT, EngineLink
+from loadtest._engine_link import STOP_TIMEOUT, EngineLink, Run
 from loadtest._judge import AUDIT_FAILED, INCONCLUSIVE
 from loadtest._live import Live
-from loadtest._options import chosen_scenario, scenario_files, scenario_of
+from loadtest._options import chosen_scenario, locust_settings, scenario_files, scenario_of
 from loadtest._record import Record
 from loadtest._run_directory import RunDirectory
 from loadtest._scenario import Scenario, ScenarioError
@@ -244,6 +244,18 @@ class _Reporting:
         """The files of the scenarios that there are to choose from."""
         return scenario_files(self._first[0], self._chosen[0])
 
+    def load_of(self, name: str) -> dict[str, Any] | None:
+        """What the start form is to show of an offered scenario: users, spawn rate and run time. None where its file is wrong,
+        which `choose` tells."""
+        if name == self._chosen[0]:  # with what the command line has said, or the form before
+            return {one: getattr(self._options, one) for one in ("num_users", "spawn_rate", "run_time")}
+        if name not in self.offered:
+            return None
+        try:
+            return locust_settings(scenario_of(name, "").load)
+        except ScenarioError:
+            return None
+
     def watched(self) -> dict[str, Any]:
         """What there is to see now, for JSON."""
         busy = self._choosing.locked() or self._finishing.locked()
@@ -352,7 +364,7 @@ class _Reporting:
         if self._unseen:
             self._unseen = False
             title = f"{self._scenario.name}: {self._record.seconds:.1f} s"
-            print_summary(self._record, title, list(self._scenario.mix.weights()))
+            print_summary(self._record, title, list(self._scenario.mix.weights()), open_loop=self._scenario.load.open)
             if self._result is not None and self._directory is not None:
                 print_verdict(self._result, self._directory, explain=self._options.explain)
             sys.stdout.flush()
@@ -382,7 +394,7 @@ class LocalSession(_Reporting):
 
     def _on_test_start(self, **kwargs: Any) -> None:
         super()._on_test_start(**kwargs)
-        self.engine.start(history_path(self._directory, 0))
+        self.engine.start(Run(self._runs, history_path(self._directory, 0)))
 
     def _drain(self) -> None:
         self.engine.stop()
@@ -405,8 +417,8 @@ class MasterSession(_Reporting):
         self._taking_part: set[str] = set()
         """The workers that may have written in this run and have not said that they have ended it."""
         self._drained = Event()
-        self._began = 0.0
-        """When the run did, by the monotonic clock."""
+        self._began: float | None = None
+        """When the run did, by the monotonic clock; None before workers were told of it."""
         self._suspension: int | None = None
         self._holding_on: set[str] = set()
         """The workers that have not said yet that they have let go of the servers."""
@@ -431,12 +443,19 @@ class MasterSession(_Reporting):
     def _tell(self, worker: str) -> None:
         self._take_part(worker)  # it carries load at once, when a run is on
         index = self._master.get_worker_index(worker)
-        elapsed = time.monotonic() - self._began if self._controller.running else None
-        self._master.send_message(SETUP, {**(self._setup or {}), "worker": index, "elapsed": elapsed}, worker)
+        run = None
+        if self._controller.running and self._began is not None:
+            run = {**self._run, "elapsed": time.monotonic() - self._began}
+        self._master.send_message(SETUP, {**(self._setup or {}), "worker": index, "run": run}, worker)
         if self._suspension is not None:
             self._master.send_message(SUSPEND, {"number": self._suspension}, worker)
 
+    @property
+    def _run(self) -> dict[str, Any]:
+        return {"number": self._runs, "directory": self._directory}
+
     def _on_test_start(self, **kwargs: Any) -> None:
+        self._began = None
         super()._on_test_start(**kwargs)
         self._taking_part.clear()
         clients = self._master.clients
@@ -444,7 +463,7 @@ class MasterSession(_Reporting):
             self._take_part(worker.id)
         self._began = time.monotonic()
         # Before Locust tells them to start users: messages to a worker keep their order.
-        self._master.send_message(RUN, {"directory": self._directory})
+        self._master.send_message(RUN, self._run)
 
     def _take_part(self, worker: str) -> None:
         if self._controller.running:
@@ -497,14 +516,14 @@ class WorkerSession:
         self._environment = environment
         self._runner = runner
         self._unreported: list[dict[str, Any]] = []
-        self._directory: str | None = None
-        self._worker = 0
+        self._worker: int | None = None
+        """Its number; None until the master has told it."""
+        self._told: dict[str, Any] | None = None
+        """What the master has said of the run."""
         self.engine = EngineLink(
             self._on_batch, self._on_death, self._on_suspended, partial(fire_each, environment=environment)
         )
         self._each = False
-        self._began: float | None = None
-        """When the run did, of a worker that came later, by this machine's monotonic clock."""
         runner.register_message(SETUP, self._on_setup)
         runner.register_message(SUSPEND, self._on_suspend)
         runner.register_message(RUN, self._on_run)
@@ -534,16 +553,22 @@ class WorkerSession:
         os._exit(RUN_FAILED)
 
     def _on_run(self, msg: Any, **_: Any) -> None:
-        self._directory = msg.data["directory"]
-        self._began = None
+        self._told = {**msg.data, "began": None}
 
     def _on_setup(self, msg: Any, **_: Any) -> None:
         self._worker = msg.data["worker"]
         self._each = msg.data["each"]
-        if (elapsed := msg.data["elapsed"]) is not None:
-            self._began = time.monotonic() - elapsed
+        if (run := msg.data["run"]) is not None:
+            self._told = {**run, "began": time.monotonic() - run["elapsed"]}
         cluster, scenario = msg.data["cluster"], msg.data["scenario"]
-        self.engine.configure(cluster, scenario, self._worker, each=self._each, began=self._began)
+        self.engine.configure(cluster, scenario, msg.data["worker"], each=self._each, run=self._run)
+
+    @property
+    def _run(self) -> Run | None:
+        """As far as it is known."""
+        if self._told is None or self._worker is None:
+            return None
+        return Run(self._told["number"], history_path(self._told["directory"], self._worker), self._told["began"])
 
     def _on_batch(self, batch: Batch) -> None:
         if not self._each:
@@ -555,7 +580,7 @@ class WorkerSession:
         data[REPORT], self._unreported = self._unreported, []
 
     def _on_test_start(self, **_: Any) -> None:
-        self.engine.start(history_path(self._directory, self._worker), self._began)
+        self.engine.start(self._run)
 
     def _on_test_stopping(self, **_: Any) -> None:
         self.engine.stop()

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from loadtest._batch import NOT_STARTED, Batch
+from loadtest._batch import Batch
 from loadtest._record import Latencies, OperationRecord, Record
 from loadtest._run_directory import RunDirectory
 
@@ -24,8 +24,13 @@ MAX_FINDINGS = 5
 """Of each check of the audit; the rest is in the kept result."""
 
 
-def print_summary(record: Record, title: str, order: list[str], console: Console | None = None) -> None:
-    """Print the result of a run. `order` is that of the operations; what has not run at all is left out."""
+def print_summary(
+    record: Record, title: str, order: list[str], console: Console | None = None, *, open_loop: bool = False
+) -> None:
+    """Print the result of a run. `order` is that of the operations; what has not run at all is left out.
+
+    In an open loop a column tells how many of the failures never started.
+    """
     console = console or Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH
@@ -34,32 +39,33 @@ def print_summary(record: Record, title: str, order: list[str], console: Console
         console.print(f"{title}: no operation was carried out")
         return
     names = sorted(record.operations, key=lambda name: (order.index(name) if name in order else len(order), name))
-    console.print(_table(record, names, title))
-    not_started = sum(operation.errors[NOT_STARTED] for operation in record.operations.values())
-    if not_started:
-        console.print(Text(f"  {not_started:,} operations arrived and were not started in time", style="red"))
+    console.print(_table(record, names, title, open_loop=open_loop))
+    if record.not_started:
+        console.print(Text(f"  {record.not_started:,} operations arrived and were not started in time", style="red"))
     _print_errors(record, names, console)
 
 
-def _table(record: Record, names: list[str], title: str) -> Table:
+def _table(record: Record, names: list[str], title: str, *, open_loop: bool) -> Table:
     table = Table(title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, show_footer=len(names) > 1)
     total = OperationRecord()
     for name in names:
-        total.ok.add(record.operations[name].ok)
-        total.failed.add(record.operations[name].failed)
-    headings = ["count", "failures", "ops/s", *(f"p{percent:g} ms" for percent in PERCENTILES), "max ms"]
+        total.add(record.operations[name])
+    headings = ["count", "failures", *(["not started"] if open_loop else [])]
+    headings += ["ops/s", *(f"p{percent:g} ms" for percent in PERCENTILES), "max ms"]
     table.add_column("operation", "all")
-    for heading, footer in zip(headings, _cells(total, record.seconds), strict=True):
+    for heading, footer in zip(headings, _cells(total, record.seconds, open_loop=open_loop), strict=True):
         table.add_column(heading, footer, justify="right")
     for name in names:
-        table.add_row(name, *_cells(record.operations[name], record.seconds))
+        table.add_row(name, *_cells(record.operations[name], record.seconds, open_loop=open_loop))
     return table
 
 
-def _cells(operation: OperationRecord, seconds: float) -> list[Text | str]:
+def _cells(operation: OperationRecord, seconds: float, *, open_loop: bool) -> list[Text | str]:
     count, failures = operation.ok.count + operation.failed.count, operation.failed.count
     rate = f"{operation.ok.count / seconds:,.0f}" if seconds > 0 else "-"
-    return [f"{count:,}", Text(f"{failures:,}", style="bold red" if failures else ""), rate, *_latencies(operation.ok)]
+    bad = [failures, operation.not_started] if open_loop else [failures]
+    shown = [Text(f"{number:,}", style="bold red" if number else "") for number in bad]
+    return [f"{count:,}", *shown, rate, *_latencies(operation.ok)]
 
 
 def _latencies(latencies: Latencies) -> list[str]:

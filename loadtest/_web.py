@@ -41,6 +41,8 @@ class Watched(Protocol):
 
     def choose(self, name: str | None, kind: str | None) -> str: ...
 
+    def load_of(self, name: str) -> dict[str, Any] | None: ...
+
     def watched(self) -> dict[str, Any]: ...
 
     def report(self, number: int) -> Path | None: ...
@@ -90,6 +92,10 @@ def _pages(web_ui: WebUI, session: Watched) -> Blueprint:
         answer.headers["Cache-Control"] = "no-store"
         return answer
 
+    def load() -> Response:
+        found = session.load_of(request.args.get("scenario", ""))
+        return Response("", 404) if found is None else jsonify(found)
+
     def report(number: int) -> Response:
         path = session.report(number)
         if path is None:
@@ -102,6 +108,7 @@ def _pages(web_ui: WebUI, session: Watched) -> Blueprint:
     rules = [
         ("/", page),
         ("/live", live),
+        ("/load", load),
         ("/runs/<int:number>/report", report),
         ("/<any('tab.js', 'page.js', 'page.css'):name>", file),
     ]

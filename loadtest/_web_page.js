@@ -137,6 +137,7 @@ const show = (told) => {
     ["p99.9 µs", micro(live.all["p99.9"])],
     ["in flight", count(live.in_flight)],
     ["failures", count(live.failures)],
+    ...(live.not_started ? [["not started", count(live.not_started)]] : []),
     ["repeated", count(live.repeated)],
   ];
   byId("tiles").replaceChildren(...tiles.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));

@@ -1,4 +1,5 @@
-// Shows our page below the tab of its name in Locust's web UI, and what is being done while servers are started or read back.
+// Shows our page below the tab of its name in Locust's web UI, and what is being done while servers are started or read back;
+// and in the start form the load of the chosen scenario.
 "use strict";
 (() => {
   const { key, title } = document.currentScript.dataset;
@@ -34,6 +35,24 @@
   };
   new MutationObserver(place).observe(root, { childList: true, subtree: true });
   place();
+
+  // Where another scenario is chosen, its users, ramp-up and run time. React takes note of what a user types, which is the
+  // element's own setter and an event.
+  const type = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set;
+  const FIELDS = { userCount: "num_users", spawnRate: "spawn_rate", runTime: "run_time" };
+  root.addEventListener("change", async ({ target }) => {
+    if (target.name !== "scenario" || !target.form) return;
+    const name = target.value;
+    const answer = await fetch(`./${key}/load?${new URLSearchParams({ scenario: name })}`);
+    if (!answer.ok || target.value !== name) return; // what is wrong with it is told at the start; or it was changed again
+    const load = await answer.json();
+    for (const [field, option] of Object.entries(FIELDS)) {
+      const input = target.form.elements[field];
+      if (!input) continue;
+      type.call(input, load[option] ?? "");
+      input.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+  });
 
   addEventListener("message", (event) => {
     if (frame && event.source === frame.contentWindow && Number.isFinite(event.data.height)) {

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -18,6 +19,7 @@ import pytest
 import yaml
 
 from loadtest._drill import judge_run
+from loadtest._final import FinalState, write_final_state
 from loadtest._history import History, Operation
 from loadtest._run_directory import RunDirectory
 from tests.loadtest.drills import path_of, shortened, stated_exit_code
@@ -268,18 +270,20 @@ def worker_of(locust: Locust, port: int) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-@pytest.mark.parametrize("what", ["all stay", "one dies", "one comes late"])
+def master_at(port: int, workers: int) -> list[str]:
+    return ["--master", "--expect-workers", str(workers), "--master-bind-host", "127.0.0.1", "--master-bind-port", str(port)]
+
+
+@pytest.mark.parametrize("what", ["all stay", "one dies"])
 def test_workers_started_by_hand(what: str) -> None:
     port = free_port()
     scenario = shortened("switch-over-suspended" if what == "all stay" else "reader-failover", 0.5)
-    arguments = ["--master", "--expect-workers", "2", "--master-bind-host", "127.0.0.1", "--master-bind-port", str(port)]
+    arguments = master_at(port, workers=2)
     with Locust(*HEADLESS, "--cluster", "embedded", *arguments, scenario=scenario) as locust, ExitStack() as stack:
         workers = [stack.enter_context(worker_of(locust, port)) for _ in range(2)]
         locust.wait_for("fault: ")
         if what == "one dies":
             workers[0].kill()
-        elif what == "one comes late":
-            stack.enter_context(worker_of(locust, port))
         code = locust.process.wait(60)
         log = locust.describe() + (locust.directory / "worker.log").read_text()
         result = result_of(locust)
@@ -291,4 +295,57 @@ def test_workers_started_by_hand(what: str) -> None:
             assert code == 4, log
             assert judged(result)["lost"] == "unknown", log
             assert judged(result)["applied_twice"] == "unknown", log
-            assert (result["lost_workers"] != []) == (what == "one dies"), log
+            assert result["lost_workers"] != [], log
+
+
+LATE = """\
+name: late
+cluster: {kind: embedded, readers: 1}
+table: {rows: 500}
+load: {users: 8, duration: 1h, think_time: 2ms}
+mix: {get: 50, insert: 20, incr: 10, update: 10, delete: 10}
+audit: {reads: 1}
+expect: {errors: 0, lost: 0}
+"""
+
+
+def test_a_worker_that_comes_late_keeps_a_history_too() -> None:
+    """In the second run, for keys and versions are made of the run's number."""
+    port, web_port = free_port(), free_port()
+    ui = ["--web-host", "127.0.0.1", "--web-port", str(web_port)]
+    with Locust(*ui, *master_at(port, workers=1), scenario=LATE) as locust, ExitStack() as stack:
+        web = WebUi(locust, web_port)
+        stack.enter_context(worker_of(locust, port))
+        locust.wait_until(web.answers, "the web UI does not answer", 30)
+        locust.wait_until(lambda: len(web.statistics()["workers"]) == 1, "no worker")
+
+        def run(number: int, workers: int) -> Path:
+            web.fetch("/swarm", user_count=8, spawn_rate=100)
+            locust.wait_until(lambda: web.count("insert") > 50, "no load")
+            for worker in range(1, workers):
+                stack.enter_context(worker_of(locust, port))
+                locust.wait_until(lambda: len(web.statistics()["workers"]) > worker, "it does not come", 30)  # noqa: B023
+            (kept,) = [path for path in (locust.directory / "runs").iterdir() if not (path / "result.json").exists()]
+            locust.wait_until(lambda: (kept / f"history-{workers - 1}.bin").exists(), "it keeps no history")
+            time.sleep(1.5)
+            web.fetch("/stop")
+            locust.wait_until((kept / "result.json").exists, "no verdict")
+            return kept
+
+        run(1, workers=1)
+        kept = run(2, workers=2)
+        result = json.loads((kept / "result.json").read_text())
+        assert result["exit_code"] == 0, result
+        assert (result["workers"], result["lost_workers"]) == ([0, 1], [])
+        writes = writes_by_worker(kept)
+        assert writes[0] > writes[1] > 20
+        assert {History(kept / f"history-{worker}.bin").header.run for worker in (0, 1)} == {2}
+        # Exact: what it inserted last is missed, once it is away.
+        history = History(kept / "history-1.bin")
+        last = [record for record in history.records() if record.operation is Operation.INSERT][-1]
+        final = FinalState(kept / "final-writer.bin", "writer")
+        write_final_state(kept / "final-writer.bin", [row for row in list(final) if row[0] != last.key])
+        found = judge_run(RunDirectory.open(kept))["audit"]["lost"]
+        assert [finding["key"] for finding in found["findings"]] == [last.key], found
+        locust.process.terminate()
+        assert locust.finish() == 0, locust.describe()

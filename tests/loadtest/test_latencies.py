@@ -49,6 +49,10 @@ def test_seconds_and_totals_of_several_workers(tmp_path: Path) -> None:
     assert found["100", "all", "ok"]["count"] == "5"
     assert found["101", "get", "failed"] == found["101", "all", "failed"] | {"operation": "get"}
     assert found["101", "get", "failed"]["max_us"] == "9"
+    not_started = found["101", "get", "not started"]
+    assert (not_started["count"], not_started["p50_us"], not_started["max_us"]) == ("2", "", "")
+    assert found["total", "all", "not started"]["count"] == "2"
+    assert ("100", "get", "not started") not in found
     assert found["total", "get", "ok"]["count"] == "6"
     assert found["total", "all", "failed"]["count"] == "2"
     assert list(dict.fromkeys(second for second, _, _ in found)) == ["100", "101", "120", "total"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from loadtest._batch import Batch, OperationBatch, Standing
+from loadtest._batch import NOT_STARTED, Batch, OperationBatch, Standing
 from loadtest._live import KEPT_SECONDS, Live
 from loadtest._scenario import parse_scenario
 
@@ -115,7 +115,14 @@ def test_failures_and_repetitions_of_all_workers_are_counted(live: Live, clock: 
     for worker in range(2):
         live.count(worker, Batch(end - 0.25, end, {"insert": failed}, retries=5))
     told = live.to_dict()
-    assert (told["failures"], told["repeated"]) == (6, 10)
+    assert (told["failures"], told["not_started"], told["repeated"]) == (6, 0, 10)
+
+
+def test_what_was_not_started_is_counted_by_itself(live: Live, clock: Clock) -> None:
+    late = OperationBatch(Counter({5: 1}), Counter({9: 3}), Counter({NOT_STARTED: 2, "DuplicateKeyError: y": 1}))
+    end = 1_000_000 + clock.now
+    live.count(0, Batch(end - 0.25, end, {"get": late}))
+    assert (live.to_dict()["failures"], live.to_dict()["not_started"]) == (3, 2)
 
 
 def test_phase_and_faults(live: Live, clock: Clock) -> None:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import re
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
+import yaml
 
 from loadtest._arrivals import Arrivals, Course
 from loadtest._batch import NOT_STARTED, Batch
 from loadtest._history import Operation
+from loadtest._latencies import totals_of
 from loadtest._load import Load
 from loadtest._meter import Meter
 from loadtest._open_loop import OpenLoop
 from loadtest._operations import Bound
 from loadtest._performer import Performer, Recorder
 from loadtest._run_directory import RunDirectory
+from tests.loadtest.drills import path_of
 from tests.loadtest.locust_process import Locust, free_port
 from tests.loadtest.test_web import WebUi
 
@@ -179,3 +184,29 @@ def test_a_rate_that_the_servers_cannot_carry_shows_as_what_was_not_started() ->
         not_started = sum(done.errors[NOT_STARTED] for batch in batches_of(locust) for done in batch.operations.values())
         assert not_started > 800, "of the second but the 100 ms that each may wait"
         assert f"{not_started:,} operations arrived and were not started in time" in locust.stdout
+        assert re.search(rf"^ *get +[\d,]+ +{not_started:,} +{not_started:,} ", locust.stdout, re.MULTILINE), locust.stdout
+
+
+def stalled(scenario: str, **load: object) -> dict[str, Any]:
+    """A shipped scenario in four seconds, in the second of which its reader is paused for one; gives what it did and its exit
+    code."""
+    short = yaml.safe_load(path_of(scenario).read_text())
+    short |= {"table": {"rows": 500}, "load": {"duration": 4.0, **load}}
+    short["faults"][0] |= {"at": 1.5}
+    with Locust("--headless", "--only-summary", "--cluster", "embedded", scenario=yaml.safe_dump(short)) as locust:
+        code = locust.finish()
+        (fault,) = json.loads((locust.run / "result.json").read_text())["faults"]
+        assert fault["end"] - fault["struck"] == pytest.approx(1, abs=0.2), locust.describe()
+        return {"exit code": code, "rate": rate_of(batches_of(locust)), **totals_of(batches_of(locust))["get"]}
+
+
+def test_a_stall_is_in_the_percentiles_of_an_open_loop_and_not_in_those_of_a_closed_one() -> None:
+    closed = stalled("closed-loop-stall", users=16)
+    assert closed["exit code"] == 0, closed
+    assert closed["ok"]["p99.9_us"] < 100_000 < closed["ok"]["max_us"], "the stall was there, and p99.9 does not know of it"
+    most = closed["rate"] * 4 / 3  # for a second of the four it did nothing
+    half = stalled("open-loop-stall", rate=most / 2)
+    assert half["exit code"] == 1, half
+    assert half["ok"]["p99.9_us"] > 900_000, half
+    assert half["ok"]["count"] + half["failed"]["count"] == pytest.approx(4 * most / 2, rel=0.02), "the rate was held"
+    assert half["failed"]["count"] < half["ok"]["count"] / 100, half["errors"]

@@ -18,7 +18,7 @@ import trio
 
 import trio_hs
 from loadtest import __main__ as commands
-from loadtest._batch import Batch, OperationBatch
+from loadtest._batch import NOT_STARTED, Batch, OperationBatch
 from loadtest._charts import Backdrop, draw_faults, draw_latency
 from loadtest._cluster import Cluster, Server
 from loadtest._connections import connections_told, names_of_servers, server_of
@@ -158,6 +158,22 @@ def test_a_run_that_tells_nothing_of_servers_has_no_such_part(tmp_path: Path) ->
     page = Page(report_of(directory))
     assert page.row("get")[1] == "whole run"
     assert "by server" not in page.text
+
+
+def test_what_was_not_started_has_a_column_and_a_colour_of_its_own(tmp_path: Path) -> None:
+    made = HandMade(scenario=SCENARIO.replace("users: 4, ", "rate: 400, "), error=NOT_STARTED)
+    page = page_of(made, tmp_path)
+    assert page.row("operation")[2:6] == ["count", "failures", "not started", "ops/s"]
+    assert page.row("get", "whole run")[2:5] == ["8,000", "30", "30"]
+    assert page.row("insert", "whole run")[2:5] == ["800", "0", "0"]
+    assert "not started30" in page.text, "a tile"
+    assert "Errors of get. 30 in all, at most 20 per second. Of these 30 were not started in time." in page.source
+    assert len(re.findall('<path class="not-started" d="M', page.source)) == 2, "of get, and of all"
+    assert "yellow: those that were not started in time" in page.text
+    closed = page_of(HandMade(), tmp_path / "closed")
+    assert not [row for row in closed.rows if "not started" in row]
+    assert "not started0" not in closed.text
+    assert 'class="not-started"' not in closed.source
 
 
 def test_environment_scenario_and_files_are_in_it(tmp_path: Path) -> None:

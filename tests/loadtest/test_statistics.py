@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from locust.stats import RequestStats, StatsEntry, get_error_report_summary, get_percentile_stats_summary, get_stats_summary
 from rich.console import Console
 
-from loadtest._batch import MAX_ERRORS, OTHER_ERRORS, Batch, OperationBatch, microseconds
+from loadtest._batch import MAX_ERRORS, NOT_STARTED, OTHER_ERRORS, Batch, OperationBatch, microseconds
 from loadtest._record import HIGHEST, Latencies, Record
 from loadtest._statistics import METHOD, merge, milliseconds
 from loadtest._summary import print_summary, progress_line
@@ -132,12 +132,12 @@ def test_a_master_adds_up_what_workers_send() -> None:
     assert master.entries[("get", METHOD)].response_times == {0.01: 1, 0.183: 1, 0.9: 1}
 
 
-def summary(*batches: Batch, order: tuple[str, ...] = ("get", "find")) -> str:
+def summary(*batches: Batch, order: tuple[str, ...] = ("get", "find"), open_loop: bool = False) -> str:
     record = Record()
     for one in batches:
         record.merge(one)
     out = io.StringIO()
-    print_summary(record, "mixed: 1.0 s", list(order), Console(file=out, highlight=False))
+    print_summary(record, "mixed: 1.0 s", list(order), Console(file=out, highlight=False), open_loop=open_loop)
     return out.getvalue()
 
 
@@ -157,6 +157,22 @@ def test_the_summary_does_not_call_failures_fast() -> None:
     assert "get  " in text
     assert "0.007" not in text
     assert "2 x get: OperationalError: no" in text
+
+
+def test_the_summary_of_an_open_loop_tells_what_was_not_started() -> None:
+    late = OperationBatch(Counter([3]), Counter([7, 8, 9]), Counter({NOT_STARTED: 2, "OperationalError: no": 1}))
+    text = summary(Batch(100.0, 100.25, {"get": late}), batch([5], name="find"), open_loop=True)
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
+    assert rows["operation"][1:5] == ["count", "failures", "not", "started"]
+    assert rows["get"][:4] == ["get", "4", "3", "2"]
+    assert rows["find"][:4] == ["find", "1", "0", "0"]
+    assert rows["all"][:4] == ["all", "5", "3", "2"]
+
+
+def test_what_was_not_started_is_told_beside_any_number_of_other_errors() -> None:
+    done = OperationBatch(errors=Counter({f"OperationalError: {number}": 1 for number in range(MAX_ERRORS)}))
+    done.add(OperationBatch(errors=Counter({NOT_STARTED: 5, "OperationalError: one more": 2})))
+    assert (done.not_started, done.errors[OTHER_ERRORS]) == (5, 2)
 
 
 def test_the_summary_of_nothing_says_so() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import signal
 import time
+import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -48,10 +50,10 @@ class Tab(WebUi):
 
 
 @contextmanager
-def web(scenario: str, *arguments: str) -> Iterator[tuple[Locust, Tab, str]]:
+def web(scenario: str, *arguments: str, beside: str | None = None) -> Iterator[tuple[Locust, Tab, str]]:
     """Locust, its web UI and its address."""
     port = free_port()
-    with Locust("--web-host", "127.0.0.1", "--web-port", str(port), *arguments, scenario=scenario) as locust:
+    with Locust("--web-host", "127.0.0.1", "--web-port", str(port), *arguments, scenario=scenario, beside=beside) as locust:
         tab = Tab(locust, port)
         locust.wait_until(tab.answers, "the web UI does not answer", 30)
         yield locust, tab, f"http://127.0.0.1:{port}"
@@ -157,6 +159,64 @@ def test_another_scenario_is_chosen_in_the_form() -> None:
         locust.process.terminate()
         assert locust.finish() == 4, locust.describe()  # that of the gravest: not every fault of the first one has struck
         assert "Traceback" not in locust.stderr, locust.describe()
+
+
+IN_THE_FORM = """
+import json, locust
+from flask import request
+
+SCRIPT = '''<script>
+const root = document.getElementById("root");
+const seen = [];
+const fields = (form) => ["userCount", "spawnRate", "runTime"].map((name) => form.elements[name].value);
+const until = async (condition) => {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 50));
+};
+(async () => {
+  await until(() => root.querySelector("select[name=scenario]"));
+  const select = root.querySelector("select[name=scenario]");
+  const form = select.form;
+  seen.push(fields(form));
+  for (const file of ["drilled", "wrong", "short", "drilled"]) {
+    const before = fields(form).join();
+    select.value = [...select.options].find((one) => one.value.endsWith(`/${file}.yaml`)).value;
+    select.dispatchEvent(new Event("change", { bubbles: true }));
+    if (file === "wrong") await new Promise((resolve) => setTimeout(resolve, 300));
+    else await until(() => fields(form).join() !== before);
+    seen.push(fields(form));
+  }
+  document.body.dataset.seen = JSON.stringify(seen);
+  if (location.hash === "#start") form.querySelector("button[type=submit]").click();
+})();
+</script></body>'''
+
+@locust.events.init.add_listener
+def on_init(environment, **_):
+    @environment.web_ui.app.after_request
+    def add(response):
+        if request.path == "/" and response.mimetype == "text/html":
+            response.set_data(response.get_data(as_text=True).replace("</body>", SCRIPT))
+        return response
+"""
+
+
+def test_the_form_shows_the_load_of_the_chosen_scenario(browser: Browser) -> None:
+    """As Chromium fills it in when somebody chooses; a script that the test adds to the page does."""
+    scenario = SCENARIO.replace("duration: 2s", "duration: 90s")
+    with web(scenario, "--cluster", "embedded", "-u", "5", beside=IN_THE_FORM) as (locust, tab, address):
+        (locust.directory / "drilled.yaml").write_text(DRILLED)
+        (locust.directory / "wrong.yaml").write_text(DRILLED.replace("rows: 500", "rows: many"))
+        page = browser.dom(f"{address}/#start", "--virtual-time-budget=15000")
+        found = re.search('data-seen="([^"]*)"', page)
+        assert found is not None, text_of(page)
+        short, drilled = ["5", "100", "90"], ["8", "64", "60"]
+        assert json.loads(html.unescape(found[1])) == [short, drilled, drilled, short, drilled]
+        locust.wait_until(lambda: tab.has_users(8), "it has not started as the form says")
+        assert tab.live()["scenario"] == "drilled"
+        tab.stop()
+        assert json.loads(tab.fetch(f"/trio-hs/load?scenario={locust.directory}/drilled.yaml"))["run_time"] == 60
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            tab.fetch("/trio-hs/load?scenario=/etc/passwd")
 
 
 def test_workers_follow_to_another_scenario() -> None:

@@ -45,7 +45,7 @@ async def flood(ask: Callable[[int, int], Awaitable[None]], measure: Callable[[]
         for number in range(TASKS):
             users.start_soon(user, number)
     assert sum(done) == REQUESTS
-    # Answers come in the order of the requests: whoever asks waits for those who asked before, and is overtaken by nobody. (Those
+    # Answers come in the order of the requests: whoever asks waits for those who asked before, and nobody overtakes it. (Those
     # who are answered together with it may run before it: trio runs what is ready in any order.)
     assert longest < 2 * TASKS
     # Where two groups take turns, trio's order decides which is first after they were joined, so shares drift apart at random.

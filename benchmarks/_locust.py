@@ -1,0 +1,33 @@
+"""A headless Locust run in a process of its own, as users start it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+import trio
+
+__all__ = ["BenchmarkError", "run_locust"]
+
+
+class BenchmarkError(Exception):
+    """Something could not be measured; one line for the user."""
+
+
+async def run_locust(
+    directory: str, *arguments: str, env: Mapping[str, str] | None = None, codes: tuple[int, ...] = (0,)
+) -> None:
+    """Run it to its end in `directory`, where the harness keeps its runs. Raises `BenchmarkError` for an exit code that is not
+    one of `codes`."""
+    done = await trio.run_process(
+        [sys.executable, "-m", "locust", "--headless", "--only-summary", *arguments],
+        cwd=directory,
+        # Locust's settings in the environment are somebody else's: one of them keeps gevent away, and nothing would end.
+        env={name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")} | dict(env or {}),
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )
+    if done.returncode not in codes:
+        raise BenchmarkError(f"locust {' '.join(arguments)}: exit code {done.returncode}\n{done.stderr.decode()[-2000:]}")
