@@ -22,6 +22,7 @@ from loadtest._drill import judge_run
 from loadtest._final import FinalState, write_final_state
 from loadtest._history import History, Operation
 from loadtest._run_directory import RunDirectory
+from tests.loadtest.containers import containers_below, engine, left_in_engine
 from tests.loadtest.drills import path_of, shortened, stated_exit_code
 from tests.loadtest.locust_process import ROOT, Locust, free_port
 from tests.loadtest.test_web import WebUi
@@ -194,6 +195,18 @@ def test_a_drill_that_is_killed_leaves_nothing_and_can_still_be_judged(victim: s
         assert result["exit_code"] == 4
         assert judged(result)["lost"] == "unknown"
         assert "the primary was not read back" in str(result["expectations"])
+
+
+@pytest.mark.docker
+def test_a_drill_in_containers_that_is_killed_leaves_none_also_if_one_is_paused() -> None:
+    with Locust(*HEADLESS, scenario=PAUSED.replace("embedded", "docker")) as locust, engine() as client:
+        locust.wait_for("fault: pause reader-1", 60)
+        locust.wait_until(
+            lambda: "paused" in [container.status for container in containers_below(client, locust.temporary)], "none is paused"
+        )
+        locust.process.kill()
+        locust.wait_until(lambda: not left_in_engine(locust.temporary), "a container or network is left")
+        assert judge_run(RunDirectory.open(locust.run))["exit_code"] == 4
 
 
 def test_a_second_run_in_the_web_ui_is_judged_by_what_the_first_has_left() -> None:
