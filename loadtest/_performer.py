@@ -59,6 +59,10 @@ class Performer:
         meter: Meter,
     ) -> None:
         self._recorders = recorders
+        # What the hot path needs of each: to look these up there was measured to be a fifth of its own time.
+        self._parts = {
+            name: (one, one.bound, one.bound.call, one.bound.operation, one.ok.append) for name, one in recorders.items()
+        }
         self._draw = draw
         self.turn = turn
         self._scribe = scribe
@@ -66,23 +70,23 @@ class Performer:
 
     async def perform(self, user: User) -> None:
         """One operation after the other, as long as the user is active and has a turn."""
-        draw, recorders, turn, scribe = self._draw, self._recorders, self.turn, self._scribe
+        draw, parts, turn, scribe = self._draw, self._parts, self.turn, self._scribe
         clock = time.monotonic_ns  # the history's: one for all processes of the machine
         intent, number = Intent(), user.number
         while user.active:
             intended = None
             if turn is not None and (intended := await turn(user)) is None:
                 break
-            name, intent.key = draw()
-            recorder = recorders[name]
-            bound = recorder.bound
-            intent.operation = bound.operation
+            name, key = draw()
+            recorder, bound, call, intent.operation, succeeded = parts[name]
+            intent.key = key
             begin = clock()
             if intended is None:
                 intended = begin
-            intent.delay = begin - intended
+            else:
+                intent.delay = begin - intended
             try:
-                answer = await bound.call(intent.key, intent)
+                answer = await call(key, intent)
             except trio_hs.HandlerSocketError as error:
                 end = clock()
                 recorder.failed.append(end - intended)
@@ -100,7 +104,7 @@ class Performer:
             else:
                 end = clock()
                 if answer or bound.may_be_empty:
-                    recorder.ok.append(end - intended)
+                    succeeded(end - intended)
                     if scribe is not None:
                         scribe.succeeded(bound, intent, answer, begin, end, number)
                 else:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import repeat
 
 from loadtest._history import FOREIGN, INITIAL
 from loadtest._key_draws import BULK, draw_keys
@@ -59,6 +60,8 @@ def operations(scenario: Scenario, worker: int) -> Iterator[tuple[str, Drawn]]:
     of: dict[str, Iterator[Drawn]] = {name: streams[keys] for name, keys in drawn_by.items()}
     if "get_many" in of:
         of["get_many"] = zip(*[streams[drawn_by["get_many"]]] * scenario.mix.get_many.count, strict=True)
+    if len(names) == 1:  # without end, too; to choose the only one would be half of the drawing
+        yield from zip(repeat(names[0]), of[names[0]], strict=False)
     while True:
         chosen = rng.choices(names, shares, k=BULK)
         yield from zip(chosen, map(next, map(of.__getitem__, chosen)), strict=True)
