@@ -18,7 +18,7 @@ import yaml
 
 from loadtest import _charts as charts
 from loadtest._batch import OperationBatch
-from loadtest._in_words import EXIT_CODES, RESULTS, quantity
+from loadtest._in_words import EXIT_CODES, RESULTS, expectation_of, place_of, quantity
 from loadtest._kept_run import FaultSeen, KeptRun
 from loadtest._markup import Child, data, el, to_html
 from loadtest._record import Latencies
@@ -35,9 +35,6 @@ MAX_FAULTS = 200
 COLUMNS = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 PHASES = {"run": "whole run", "before": "before", "during": "during faults", "after": "after"}
 AUDIT_RESULTS = {"true": ("pass", "✓", "holds"), "false": ("miss", "✗", "violated"), "unknown": ("unknown", "?", "unknown")}
-
-EXPECTED_AS = {"stale_reads": "staleness", "replicas": "replicas_agree"}
-"""Checks of the audit whose expectation has another name."""
 
 
 def write_report(directory: RunDirectory, result: dict[str, Any], path: Path | None = None) -> Path:
@@ -400,10 +397,9 @@ def _audit(run: KeptRun) -> Element:
             "Audit of the writes", el("p", "This run kept no history of its writes, so nothing was audited.", class_="soft")
         )
     groups = []
-    judged = {one["name"] for one in run.result["expectations"]}
     for name, check in run.checks.items():
         tone, sign, word = AUDIT_RESULTS[check["verdict"]]
-        if check["verdict"] == "false" and EXPECTED_AS.get(name, name) not in judged:
+        if check["verdict"] == "false" and expectation_of(name, run.result["expectations"]) is None:
             tone, word = "unknown", "found"
         row = el(
             "tr",
@@ -422,14 +418,11 @@ def _audit(run: KeptRun) -> Element:
 
 
 def _finding(finding: dict[str, Any]) -> Element:
-    when = "at no certain time" if finding["time"] is None else f"at {finding['time']:.3f} s"
-    during = f"during {', '.join(finding['faults'])}" if finding["faults"] else "while no fault was on"
-    place = when if finding["time"] is None else f"{when}, {during}"
     return el(
         "tr",
         el("td"),
         el("td", f"key {finding['key']}"),
-        el("td", f"{place}: {finding['line']}", colspan=3, class_="long"),
+        el("td", f"{place_of(finding)}: {finding['line']}", colspan=3, class_="long"),
         class_="finding",
     )
 

@@ -21,7 +21,7 @@ from loadtest import __main__ as commands
 from loadtest._batch import NOT_STARTED, Batch, OperationBatch
 from loadtest._charts import Backdrop, draw_faults, draw_latency
 from loadtest._cluster import Cluster, Server
-from loadtest._connections import connections_told, names_of_servers, server_of
+from loadtest._connections import connections_told, in_names, names_of_servers, server_of
 from loadtest._drill import judge_run
 from loadtest._history import Event, History, HistoryWriter
 from loadtest._kept_run import FaultSeen, KeptRun, Mark, faults_seen, marks_seen
@@ -343,6 +343,19 @@ async def test_the_client_tells_of_its_connections(tmp_path: Path) -> None:
         ("connection-up", "reader-1"),
         ("connection-lost", "reader-1"),
     ]
+
+
+@pytest.mark.parametrize(
+    "message, told",
+    [
+        ("ReadOnlyError: 127.0.0.1:9: incr t: no", "ReadOnlyError: standby: incr t: no"),
+        ("127.0.0.1:9: cannot connect: refused", "standby: cannot connect: refused"),
+        ("ConnectionError: 127.0.0.1:8: x: 127.0.0.1:9: y", "ConnectionError: 127.0.0.1:8: x: 127.0.0.1:9: y"),
+        ("the row is not there", "the row is not there"),
+    ],
+)
+def test_servers_are_told_by_their_names(message: str, told: str) -> None:
+    assert in_names(message, {"127.0.0.1:9": "standby"}) == told
 
 
 def test_a_connection_is_news_once_one_was_lost() -> None:
