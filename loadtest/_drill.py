@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 
+from loadtest._advice import advice
 from loadtest._audit import Audit, audit
 from loadtest._cluster import Cluster, ClusterError
 from loadtest._control import Control
@@ -268,6 +269,7 @@ def judge_run(
     return {
         **judgement.to_dict(),
         "verdict": judgement.verdict + _cut_short(judgement.seconds, scenario.load),
+        "advice": advice(scenario, judgement.judged, _primary(directory)),
         "scenario": scenario.name,
         "operations": totals_of(directory.batches()),
         "audit": found.to_dict() if found is not None else None,

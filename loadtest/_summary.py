@@ -96,6 +96,8 @@ def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, cons
         _print_check(name, check, expectation_of(name, result["expectations"]), console)
     style = {0: "bold green", INCONCLUSIVE: "bold yellow"}.get(result["exit_code"], "bold red")
     console.print(Text(f"verdict: {result['verdict']}", style=style))
+    for line in result["advice"]:
+        console.print(Text(f"  {line}"))
     console.print(f"kept in {directory}", soft_wrap=True)
     report = RunDirectory(Path(directory)).report
     if report.exists():
