@@ -461,7 +461,7 @@ def _show(state: int) -> str:
         return "no row"
     if state == FOREIGN:
         return "a payload without a version"
-    return f"version {state:#x}" if state != INITIAL else "the version from before the run"
+    return f"version v{state:016x}" if state != INITIAL else "the version from before the run"
 
 
 def _describe(operation: Operation, state: int) -> str:

@@ -50,15 +50,16 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text!r}")
+    return int(text)
 
 
 def _carry_out_all(names: Sequence[str], kind: str | None, times: int) -> int:
     try:
         drills = list(_drills([Path(name) for name in names] or sorted(Path("scenarios").glob("*.yaml"))))
+        if silent := set(map(Path, names)) - {drill.path for drill in drills}:
+            raise StatedVerdictError(f"{min(silent)}: states no verdict; begin it with a comment such as `# verdict: pass`")
     except StatedVerdictError as error:
         raise ScenarioError(str(error)) from error
     if not drills:

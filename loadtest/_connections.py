@@ -13,7 +13,7 @@ import trio_hs
 from loadtest._cluster import Cluster
 from loadtest._history import HistoryWriter
 
-__all__ = ["connections_told", "names_of_servers", "server_of"]
+__all__ = ["connections_told", "in_names", "names_of_servers", "server_of"]
 
 KINDS = {"%s: connected": "connection-up", "%s: connection lost: %s": "connection-lost"}
 """The client's messages -> kinds of events."""
@@ -43,6 +43,12 @@ def server_of(error: trio_hs.HandlerSocketError, names: Mapping[str, str]) -> st
     """The server that an error of the client is about; "" where it tells of none, or of several."""
     address = error.server or ""
     return names.get(address, address)  # the SQL client tells the name, not the address
+
+
+def in_names(message: str, names: Mapping[str, str]) -> str:
+    """A message of the client with the server's name for its address at the beginning, or behind the class of an error."""
+    parts = message.split(": ", 2)
+    return ": ".join([*(names.get(part, part) for part in parts[:2]), *parts[2:]])
 
 
 @contextmanager

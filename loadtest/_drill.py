@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 
+from loadtest._advice import advice
 from loadtest._audit import Audit, audit
 from loadtest._cluster import Cluster, ClusterError
 from loadtest._control import Control
@@ -21,6 +22,7 @@ from loadtest._final import FinalState, FinalStateError, write_final_state
 from loadtest._history import History, HistoryError, HistoryWriter, fault_windows
 from loadtest._judge import Judged, Judgement, Result, judge
 from loadtest._latencies import totals_of, write_latencies
+from loadtest._load import Load
 from loadtest._nemesis import Event, Nemesis, Suspended
 from loadtest._proxy import Proxy
 from loadtest._report import write_report
@@ -37,6 +39,8 @@ logger = logging.getLogger("loadtest.drill")
 SETTLE_SECONDS = 60.0
 """What replicas may take to catch up before they are read back."""
 PAGE_ROWS = 10_000
+CUT_SHORT_SECONDS = 1.0
+"""So much less than the scenario says is not worth telling: what starts and ends a run takes its time."""
 
 Proxies = Mapping[tuple[str, str], Proxy]
 
@@ -259,9 +263,13 @@ def judge_run(
         Judged("workers", Result.UNKNOWN, None, None, f"worker {worker} was lost during the run: what it did last is not known")
         for worker in lost
     ]
-    judgement = Judgement([*judged, *judgement.judged])
+    if not found_before and troubles is None:
+        judged.append(Judged("run", Result.UNKNOWN, None, None, "it did not come to its end: what happened last is not known"))
+    judgement = Judgement([*judged, *judgement.judged], judgement.seconds)
     return {
         **judgement.to_dict(),
+        "verdict": judgement.verdict + _cut_short(judgement.seconds, scenario.load),
+        "advice": advice(scenario, judgement.judged, _primary(directory)),
         "scenario": scenario.name,
         "operations": totals_of(directory.batches()),
         "audit": found.to_dict() if found is not None else None,
@@ -270,6 +278,12 @@ def judge_run(
         "lost_workers": list(lost),
         "judged_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def _cut_short(seconds: float, load: Load) -> str:
+    """What a verdict has to add where the run was shorter than the scenario says: it was stopped, or told to be."""
+    counted = load.lasts - load.warm_up
+    return f" (in {seconds:.1f} of {counted:g} s)" if seconds < counted - CUT_SHORT_SECONDS else ""
 
 
 def _histories(directory: RunDirectory) -> tuple[list[History], list[str]]:

@@ -20,18 +20,20 @@ import signal
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import trio
 
 import trio_hs
 from loadtest._arrivals import Arrivals, Course
-from loadtest._batch import Batch
+from loadtest._batch import Batch, OperationBatch
 from loadtest._closed_loop import ClosedLoop
 from loadtest._cluster import Cluster
-from loadtest._connections import connections_told, names_of_servers
+from loadtest._connections import connections_told, in_names, names_of_servers
 from loadtest._history import HistoryWriter
 from loadtest._listeners import reader_of, writer_of
 from loadtest._meter import Meter
@@ -86,7 +88,7 @@ class _Run:
         self._channel = channel
         self._nursery = nursery
         self._hs = hs
-        self._log = setup.log
+        self._log, self._names = setup.log, setup.names
         self._meter = meter
         self._scribe = scribe
         elapsed: float = start.get("elapsed", 0.0)
@@ -147,18 +149,24 @@ class _Run:
         end = time.time()
         each = {name: recorder.each() for name, recorder in self._recorders.items()} if self._each else {}
         taken = {name: recorder.take() for name, recorder in self._recorders.items()}
-        done = {name: operation for name, operation in taken.items() if operation}
+        done = {name: self._in_names(operation) for name, operation in taken.items() if operation}
         statistics = self._hs.statistics()
         retries, self._retries = statistics.retries - self._retries, statistics.retries
         standings = self._meter.standings(statistics)
         batch = Batch(self._batch_start, end, done, self._meter.take(), standings, retries)
         self._batch_start = end
         for line in self._log.take():
-            await self._channel.send(line)
+            await self._channel.send({**line, "line": in_names(line["line"], self._names)})
         if counted and each:
             await self._channel.send({"type": "each", "operations": each})
         if counted:
             await self._channel.send({"type": "batch", **batch.to_wire()})
+
+    def _in_names(self, done: OperationBatch) -> OperationBatch:
+        errors: Counter[str] = Counter()
+        for message, count in done.errors.items():
+            errors[in_names(message, self._names)] += count
+        return replace(done, errors=errors)
 
 
 class _Setup:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from loadtest._expect import Expect, Latency
 from loadtest._judge import AUDIT_FAILED, BAD_ARGUMENTS, EXPECTATION_MISSED, INCONCLUSIVE, PASSED
@@ -10,7 +11,7 @@ from loadtest._load import Load
 from loadtest._mix import ValueSize
 from loadtest._scenario import Scenario
 
-__all__ = ["EXIT_CODES", "RESULTS", "expectations", "load", "quantity", "sizes"]
+__all__ = ["EXIT_CODES", "RESULTS", "expectation_of", "expectations", "load", "place_of", "quantity", "sizes"]
 
 EXIT_CODES = {
     PASSED: "every expectation holds",
@@ -21,6 +22,23 @@ EXIT_CODES = {
 }
 RESULTS = {"pass": ("✓", "pass"), "miss": ("✗", "miss"), "unknown": ("?", "unknown")}
 """A sign and a word for each result: neither needs colour."""
+
+EXPECTED_AS = {"stale_reads": "staleness", "replicas": "replicas_agree"}
+"""Checks of the audit whose expectation has another name."""
+
+
+def expectation_of(check: str, judged: Iterable[Mapping[str, Any]]) -> str | None:
+    """What became of the expectation about a check of the audit; None where nothing was expected."""
+    results = {one["name"]: str(one["result"]) for one in judged}
+    return results.get(EXPECTED_AS.get(check, check))
+
+
+def place_of(finding: Mapping[str, Any]) -> str:
+    """When something was amiss, and what went on then."""
+    if finding["time"] is None:
+        return "at no certain time"
+    during = f"during {', '.join(finding['faults'])}" if finding["faults"] else "while no fault was on"
+    return f"at {finding['time']:.3f} s, {during}"
 
 
 def quantity(name: str, value: float | None) -> str:

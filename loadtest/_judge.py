@@ -62,6 +62,8 @@ class Judgement:
     """All expectations of a run."""
 
     judged: Sequence[Judged]
+    seconds: float = 0.0
+    """How long the run was, without its warm-up."""
 
     @property
     def exit_code(self) -> int:
@@ -111,7 +113,7 @@ def judge(
     ]
     if audited:
         judged += _audit(expect, audit)
-    return Judgement(judged)
+    return Judgement(judged, timeline.end - timeline.start)
 
 
 def _availability(expect: Expect, timeline: Timeline) -> Iterator[Judged]:

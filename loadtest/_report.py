@@ -18,7 +18,7 @@ import yaml
 
 from loadtest import _charts as charts
 from loadtest._batch import OperationBatch
-from loadtest._in_words import EXIT_CODES, RESULTS, quantity
+from loadtest._in_words import EXIT_CODES, RESULTS, expectation_of, place_of, quantity
 from loadtest._kept_run import FaultSeen, KeptRun
 from loadtest._markup import Child, data, el, to_html
 from loadtest._record import Latencies
@@ -29,15 +29,15 @@ from loadtest._timeline import percentile
 __all__ = ["render", "write_report"]
 
 HERE = Path(__file__).parent
+MAX_MISSED = 5
+"""Of what did not hold, in the headline; all of it is among the expectations."""
 MAX_ERRORS = 30
 MAX_FAULTS = 200
 """Shown of each; a run with `every` may have thousands. The rest is in the kept result and history."""
 COLUMNS = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
+AUDITED = {"lost": "writes lost", "applied_twice": "applied twice"}
 PHASES = {"run": "whole run", "before": "before", "during": "during faults", "after": "after"}
 AUDIT_RESULTS = {"true": ("pass", "✓", "holds"), "false": ("miss", "✗", "violated"), "unknown": ("unknown", "?", "unknown")}
-
-EXPECTED_AS = {"stale_reads": "staleness", "replicas": "replicas_agree"}
-"""Checks of the audit whose expectation has another name."""
 
 
 def write_report(directory: RunDirectory, result: dict[str, Any], path: Path | None = None) -> Path:
@@ -112,10 +112,31 @@ def _header(run: KeptRun) -> Element:
         el(
             "div",
             el("span", RESULTS[tone][0], class_="sign", aria_hidden="true"),
-            el("div", el("h1", run.verdict), el("p", f"Exit code {code}: {EXIT_CODES[code]}.", class_="soft")),
+            el("div", el("h1", run.verdict), el("p", f"Exit code {code}: {EXIT_CODES[code]}.", class_="soft"), _why(run)),
             class_=f"verdict {tone}",
         ),
     )
+
+
+def _why(run: KeptRun) -> list[Element]:
+    """What did not hold, the gravest first, and what to do about it."""
+    missed = sorted((one for one in run.result["expectations"] if one["result"] != "pass"), key=_gravity)
+    shown = [
+        el("li", el("strong", f"{RESULTS[one['result']][0]} {one['name']}: "), one["line"], class_=one["result"])
+        for one in missed[:MAX_MISSED]
+    ]
+    if len(missed) > MAX_MISSED:
+        shown.append(el("li", f"and {len(missed) - MAX_MISSED} more, see the expectations below"))
+    advice = [el("li", line) for line in run.result["advice"]]
+    return [
+        *([el("ul", shown, class_="missed")] if shown else []),
+        *([el("h2", "What to do"), el("ul", advice)] if advice else []),
+    ]
+
+
+def _gravity(judged: dict[str, Any]) -> tuple[bool, bool]:
+    """A miss before what is unknown, and what the audit found before the rest."""
+    return judged["result"] != "miss", not judged["audit"]
 
 
 def _tiles(run: KeptRun) -> Element:
@@ -127,22 +148,36 @@ def _tiles(run: KeptRun) -> Element:
     rate = everything.count / run.record.seconds if run.record.seconds else 0
     struck = sum(fault.struck is not None for fault in run.faults)
     tiles: list[tuple[str, str, str]] = [
+        *((what, _certain(run.checks[name]), "") for name, what in AUDITED.items() if run.checks is not None),
+        ("failures", f"{failures:,}", f" {failures / count * 100:.3g} %" if failures else ""),
+        *([("not started", f"{run.record.not_started:,}", "")] if run.scenario.load.open else []),
+        *_recovered(run),
+        ("faults struck", f"{struck} of {len(run.faults)}", ""),
         ("operations", f"{count:,}", ""),
         ("throughput", f"{rate:,.0f}", " /s"),
         *(
             (f"latency {name}", _ms(everything, percent), " ms")
             for name, percent in (("p50", 50.0), ("p99", 99.0), ("p99.9", 99.9))
         ),
-        ("failures", f"{failures:,}", f" {failures / count:.3%}" if failures else ""),
-        *([("not started", f"{run.record.not_started:,}", "")] if run.scenario.load.open else []),
-        ("faults struck", f"{struck} of {len(run.faults)}", ""),
     ]
-    if run.checks is not None:
-        lost = run.checks["lost"]
-        unknown = lost["verdict"] == "unknown"
-        tiles.append(("lost writes", "unknown" if unknown else f"{lost['count']:,}", ""))
     shown = [el("div", el("dt", name), el("dd", value, el("small", unit) if unit else None)) for name, value, unit in tiles]
     return el("dl", shown, class_="tiles")
+
+
+def _certain(check: dict[str, Any]) -> str:
+    return "unknown" if check["verdict"] == "unknown" else f"{check['count']:,}"
+
+
+def _recovered(run: KeptRun) -> Iterable[tuple[str, str, str]]:
+    """How long the worst fault hurt."""
+    times = [one.steady for one in run.recoveries()]
+    known = [time for time in times if time is not None]
+    if times:
+        yield (
+            ("longest recovery", f"{max(known):.2f}", " s")
+            if len(known) == len(times)
+            else ("longest recovery", "not seen", "")
+        )
 
 
 def _ms(latencies: Latencies, percent: float) -> str:
@@ -226,7 +261,9 @@ def _panel(back: charts.Backdrop, view: _View, number: int) -> Element:
     throughput, latency, errors = view.headings
     return el(
         "div",
-        el("p", "Point at a chart to read its numbers.", class_="readout", aria_hidden="true"),
+        el(
+            "p", "Point at a chart, or go through it with the arrow keys, to read its numbers.", class_="readout", role="status"
+        ),
         _figure(throughput, charts.draw_throughput(back, view.series, view.what)),
         _figure(
             f"{latency}: p50 (solid), p99 (dashed), p99.9 (dotted), on a logarithmic scale",
@@ -400,10 +437,9 @@ def _audit(run: KeptRun) -> Element:
             "Audit of the writes", el("p", "This run kept no history of its writes, so nothing was audited.", class_="soft")
         )
     groups = []
-    judged = {one["name"] for one in run.result["expectations"]}
     for name, check in run.checks.items():
         tone, sign, word = AUDIT_RESULTS[check["verdict"]]
-        if check["verdict"] == "false" and EXPECTED_AS.get(name, name) not in judged:
+        if check["verdict"] == "false" and expectation_of(name, run.result["expectations"]) is None:
             tone, word = "unknown", "found"
         row = el(
             "tr",
@@ -422,14 +458,11 @@ def _audit(run: KeptRun) -> Element:
 
 
 def _finding(finding: dict[str, Any]) -> Element:
-    when = "at no certain time" if finding["time"] is None else f"at {finding['time']:.3f} s"
-    during = f"during {', '.join(finding['faults'])}" if finding["faults"] else "while no fault was on"
-    place = when if finding["time"] is None else f"{when}, {during}"
     return el(
         "tr",
         el("td"),
         el("td", f"key {finding['key']}"),
-        el("td", f"{place}: {finding['line']}", colspan=3, class_="long"),
+        el("td", f"{place_of(finding)}: {finding['line']}", colspan=3, class_="long"),
         class_="finding",
     )
 
@@ -477,6 +510,6 @@ def _table(headings: Sequence[str], rows: Sequence[Element], caption: str | None
     bodies: Child = rows if rows and rows[0].tag == "tbody" else el("tbody", rows)
     return el(
         "div",
-        el("table", el("caption", caption) if caption else None, el("thead", el("tr", head)), bodies),
+        el("table", el("caption", el("span", caption)) if caption else None, el("thead", el("tr", head)), bodies),
         class_="wide",
     )

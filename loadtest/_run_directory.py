@@ -38,7 +38,7 @@ class RunDirectoryError(Exception):
 
 
 class Batches:
-    """The statistics of a run, read from its file as often as they are gone through."""
+    """The statistics of a run, read from its file as often as they are gone through. Raises `RunDirectoryError`."""
 
     def __init__(self, path: Path, *, of_servers: bool = False) -> None:
         self._path = path
@@ -56,6 +56,8 @@ class Batches:
                     yield batch.of_servers() if self._of_servers else batch
         except FileNotFoundError:
             return
+        except (msgpack.UnpackException, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise RunDirectoryError(f"{self._path}: is damaged: {type(error).__name__}: {error}") from error
 
 
 class RunDirectory:

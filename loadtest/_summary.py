@@ -11,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from loadtest._batch import Batch
+from loadtest._in_words import expectation_of, place_of
+from loadtest._judge import INCONCLUSIVE
 from loadtest._record import Latencies, OperationRecord, Record
 from loadtest._run_directory import RunDirectory
 
@@ -91,15 +93,24 @@ def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, cons
     if table.row_count:
         console.print(table)
     for name, check in (result["audit"] or {}).items():
-        if check["verdict"] == "false":
-            for finding in check["findings"][:MAX_FINDINGS]:
-                console.print(Text(f"  {name}: {finding['line']}", style="red"))
-    code = result["exit_code"]
-    console.print(Text(f"verdict: {result['verdict']}", style="bold green" if code == 0 else "bold red"))
+        _print_check(name, check, expectation_of(name, result["expectations"]), console)
+    style = {0: "bold green", INCONCLUSIVE: "bold yellow"}.get(result["exit_code"], "bold red")
+    console.print(Text(f"verdict: {result['verdict']}", style=style))
+    for line in result["advice"]:
+        console.print(Text(f"  {line}"))
     console.print(f"kept in {directory}", soft_wrap=True)
     report = RunDirectory(Path(directory)).report
     if report.exists():
         console.print(f"report: {report}", soft_wrap=True)
+
+
+def _print_check(name: str, check: dict[str, Any], expected: str | None, console: Console) -> None:
+    """The first keys of what was found. Where nothing was expected it counts for nothing, so a line is enough."""
+    if check["verdict"] == "false" and expected is None:
+        console.print(Text(f"  {name}, of which nothing was expected: {check['explanation']}"))
+    elif expected not in (None, "pass"):
+        for finding in check["findings"][:MAX_FINDINGS]:
+            console.print(Text(f"  {name}: key {finding['key']} {place_of(finding)}: {finding['line']}", style="red"))
 
 
 def _print_errors(record: Record, names: list[str], console: Console) -> None:

@@ -155,7 +155,7 @@ def _page() -> Any:
         ),
         el(
             "body",
-            el("header", el("h1", id="scenario"), el("p", id="about"), el("p", id="phase", role="status")),
+            el("header", el("h1", id="scenario"), el("p", id="about"), el("p", id="phase")),
             el("div", id="verdict", role="status"),
             el("dl", id="tiles"),
             el("div", id="charts"),

@@ -36,9 +36,15 @@ const table = (headings, rows, none) => {
     make("th", { scope: "col", class: text.startsWith("#") ? "number" : "" }, text.replace("#", ""))
   );
   const body = rows.map((row) =>
-    make("tr", {}, ...row.map((cell, i) => make(i ? "td" : "th", { class: headings[i].startsWith("#") ? "number" : "" }, cell)))
+    make("tr", {}, ...row.map((cell, i) => make(i ? "td" : "th", { class: headings[i].startsWith("#") ? "number" : "", ...(i ? {} : { scope: "row" }) }, cell)))
   );
   return make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body));
+};
+// What has not changed stays, with the focus that it may have; nor is it read out again.
+const fill = (element, ...children) => {
+  const there = [...element.childNodes];
+  if (there.length === children.length && children.every((child, i) => child.isEqualNode(there[i]))) return;
+  element.replaceChildren(...children);
 };
 const FIGURES = ["#per second", "#p50 µs", "#p99 µs", "#p99.9 µs", "#max µs", "#failed per second"];
 const figures = (one) => [count(one.rate), ...["p50", "p99", "p99.9", "max"].map((name) => micro(one[name])), count(one.failed)];
@@ -117,7 +123,8 @@ const verdict = (told, runs) => {
     make("div", { class: `verdict ${tone}` },
       make("span", { class: "badge", "aria-hidden": "true" }, sign),
       make("div", {}, make("strong", {}, told.verdict), make("span", { class: "soft" }, ` · exit code ${told.exit_code} · `), link,
-        ...(list.length ? [make("ul", {}, ...list)] : []))),
+        ...(list.length ? [make("ul", {}, ...list)] : []),
+        ...told.advice.map((line) => make("p", {}, line)))),
   ];
 };
 
@@ -129,7 +136,7 @@ const show = (told) => {
   const faults = live.phase && `${live.phase}${live.phase.startsWith("during") ? "" : " the faults"}`;
   const phase = running ? [`${told.state} for ${live.seconds.toFixed(0)} s`, `${told.users} users`, faults] : [told.state];
   byId("phase").textContent = [...phase, told.doing].filter(Boolean).join(" · ");
-  byId("verdict").replaceChildren(...verdict(told.verdict, told.runs));
+  fill(byId("verdict"), ...verdict(told.verdict, told.runs));
   const tiles = [
     ["operations per second", count(live.all.rate)],
     ["p50 µs", micro(live.all.p50)],
@@ -158,7 +165,7 @@ const show = (told) => {
     table(["fault", "state", "#from", "#to", "what else"],
       live.faults.map((one) => [one.name, state(one.state), since(one.start), since(one.end), one.told]), "The scenario has none.")
   );
-  byId("runs").replaceChildren(
+  fill(byId("runs"),
     table(["run", "verdict", "report"],
       told.runs.map((one, i) => [one.name, one.verdict, make("a", { href: `runs/${i}/report`, target: "_blank" }, "report")]),
       "None has ended yet.")

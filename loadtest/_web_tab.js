@@ -71,7 +71,7 @@
     try {
       const { doing } = await (await fetch(`./${key}/live`)).json();
       note.hidden = !doing;
-      note.textContent = doing;
+      if (note.textContent !== doing) note.textContent = doing; // else it would be read out every second
     } catch {
       note.hidden = true; // Locust has ended, and its own page says so
     }

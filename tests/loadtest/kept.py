@@ -80,7 +80,7 @@ class HandMade:
         missing = {inserted[number] for number in self.lost}
         write_final_state(directory.final("writer"), [row for row in rows if row[0] not in missing])
         if self.judged:
-            directory.write_result({**judge_run(directory, workers={0}), "workers": [0]})
+            directory.write_result({**judge_run(directory, workers={0}, troubles=[]), "workers": [0]})
         return directory
 
     def _write_events(self, directory: RunDirectory) -> float:

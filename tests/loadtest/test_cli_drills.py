@@ -58,7 +58,9 @@ def test_each_is_carried_out_as_often_as_asked_and_a_broken_word_is_shown(tmp_pa
 
     wrong = written(tmp_path, "wrong", QUICK.replace("pass", "audit failed (exit code 3)"))
     locked = "\nfaults: [{fault: row-lock, target: writer, at: 0.5s}]\n"
-    done = drills(tmp_path, wrong, written(tmp_path, "locked", QUICK + locked), "--cluster", "embedded")
+    done = drills(
+        tmp_path, wrong, written(tmp_path, "locked", QUICK.replace("embedded", "mariadb") + locked), "--cluster", "embedded"
+    )
     assert done.returncode == 1, done
     assert " NO  wrong 1/1, " in done.stdout
     assert "exit code 3 was stated" in done.stdout
@@ -70,7 +72,7 @@ def test_each_is_carried_out_as_often_as_asked_and_a_broken_word_is_shown(tmp_pa
 @pytest.mark.parametrize(
     "text, message",
     [
-        (QUICK.replace("# verdict: pass\n", ""), "there is no scenario that states its verdict"),
+        (QUICK.replace("# verdict: pass\n", ""), "x.yaml: states no verdict; begin it with a comment such as"),
         (
             QUICK.replace("verdict: pass", "verdict: passes"),
             "states `# verdict: passes`; it is one of pass, expectation missed",

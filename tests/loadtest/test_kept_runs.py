@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 import yaml
+from rich.console import Console
 
 from loadtest import __main__ as commands
 from loadtest._cluster import Cluster, Server
@@ -21,6 +23,7 @@ from loadtest._environment import environment
 from loadtest._in_words import EXIT_CODES, expectations, quantity
 from loadtest._judge import judge
 from loadtest._scenario import parse_scenario
+from loadtest._summary import print_verdict
 from tests.loadtest.kept import SCENARIO, HandMade
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,6 +89,27 @@ def test_a_lost_write_is_named_with_the_fault_that_was_on(run: Run, tmp_path: Pa
     code, out, _ = run("analyze", LOST.keep(tmp_path).path)
     assert code == 3
     assert "at 7.001 s during kill reader-1" in " ".join(out.split())
+    assert "lost: key 4504699138998342 at 7.001 s, during kill reader-1: the insert of version v" in " ".join(out.split())
+
+
+def test_what_nobody_expected_anything_of_is_a_line_beside_a_pass(tmp_path: Path) -> None:
+    directory = HandMade().keep(tmp_path)
+    result = directory.result()
+    assert result is not None
+    found = {"key": 7, "line": "was older", "time": 1.0, "faults": []}
+    result["audit"]["stale_reads"] |= {"verdict": "false", "explanation": "1 reads were stale: key 7", "findings": [found]}
+    out = io.StringIO()
+    print_verdict(result, str(directory.path), explain=False, console=Console(file=out, width=200))
+    assert out.getvalue().splitlines()[:2] == [
+        "  stale_reads, of which nothing was expected: 1 reads were stale: key 7",
+        "verdict: pass: all 8 expectations hold",
+    ]
+
+
+def test_a_run_that_was_shorter_than_its_scenario_says_so(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("analyze", HandMade(seconds=15).keep(tmp_path).path)
+    assert code == 0
+    assert "verdict: pass: all 8 expectations hold (in 15.0 of 20 s)\n" in out
 
 
 @EVERY_CODE
@@ -105,6 +129,14 @@ def test_a_run_that_was_killed_can_be_judged(run: Run, tmp_path: Path) -> None:
     assert code == 4
     assert "inconclusive" in out
     assert "kill reader-1" in (tmp_path / "r.html").read_text()
+
+
+def test_a_run_without_an_audit_that_was_killed_is_no_pass(run: Run, tmp_path: Path) -> None:
+    made = HandMade(scenario=SCENARIO.replace("expect:", "audit: false\nexpect:"), seconds=15)
+    assert run("analyze", made.keep(tmp_path).path)[0] == 0
+    code, out, _ = run("analyze", replace(made, judged=False).keep(tmp_path).path)
+    assert code == 4
+    assert "it did not come to its end" in out
 
 
 def test_a_worker_whose_history_is_gone_is_missed(run: Run, tmp_path: Path) -> None:
@@ -136,12 +168,13 @@ def test_junit_has_a_case_for_each_expectation(run: Run, tmp_path: Path) -> None
     root = ElementTree.parse(file).getroot()
     (suite,) = root.iter("testsuite")
     cases = {case.get("name"): case for case in root.iter("testcase")}
-    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("8", "1", "4")
-    failure, skipped = cases["availability"].find("failure"), cases["lost"].find("skipped")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("8", "1", "0")
+    assert suite.get("errors") == "4"
+    failure, unknown = cases["availability"].find("failure"), cases["lost"].find("error")
     assert failure is not None
     assert "succeeded over the run" in failure.get("message", "")
-    assert skipped is not None
-    assert "the history of worker 0 is cut" in skipped.get("message", "")
+    assert unknown is not None
+    assert "the history of worker 0 is cut" in unknown.get("message", "")
     assert cases["errors.all"].find("failure") is None
 
 
@@ -161,6 +194,10 @@ def test_what_is_no_run_is_one_line_and_exit_code_2(run: Run, tmp_path: Path) ->
     code, _, err = run("analyze", directory.path, "--html", tmp_path / "no/such/folder.html")
     assert code == 2
     assert err.endswith("folder.html: No such file or directory\n")
+    (directory.path / "batches.bin").write_bytes(b"\x93\x01\x02\x03" * 9)
+    code, out, err = run("analyze", directory.path)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "batches.bin: is damaged: " in err
     (directory.path / "result.json").write_text("{")
     assert run("analyze", directory.path)[0] == 2
     assert run("analyze")[0] == 2

@@ -21,7 +21,7 @@ from loadtest import __main__ as commands
 from loadtest._batch import NOT_STARTED, Batch, OperationBatch
 from loadtest._charts import Backdrop, draw_faults, draw_latency
 from loadtest._cluster import Cluster, Server
-from loadtest._connections import connections_told, names_of_servers, server_of
+from loadtest._connections import connections_told, in_names, names_of_servers, server_of
 from loadtest._drill import judge_run
 from loadtest._history import Event, History, HistoryWriter
 from loadtest._kept_run import FaultSeen, KeptRun, Mark, faults_seen, marks_seen
@@ -102,6 +102,20 @@ def test_results_are_told_by_sign_and_word_and_what_did_not_hold_comes_first(tmp
     results = [row[0] for row in page.rows if row[0] in ("✗ miss", "? unknown", "✓ pass")]
     assert results[:8] == ["✗ miss"] + ["? unknown"] * 4 + ["✓ pass"] * 3
     assert page.row("✗ miss")[1:4] == ["availability", "99.65909 %", "100 %"]
+
+
+def test_the_first_screen_tells_what_did_not_hold_and_what_to_do(tmp_path: Path) -> None:
+    lost = HandMade(scenario=SCENARIO.replace("90%", "100%").replace("table:", "cluster: {standby: true}\ntable:"), lost=[70])
+    directory = lost.keep(tmp_path)
+    (directory.path / "primary").write_text("standby")
+    (directory.final("writer")).rename(directory.final("standby"))
+    page = Page(report_of(directory))
+    head = page.text[: page.text.index("Expectations")]
+    assert head.index("✗ lost: 1 acknowledged writes are lost: key 45") < head.index("✗ availability: ")
+    assert "does not replicate, so standby took over without them." in head
+    assert re.search(r"longest recovery1\.\d\d s", head)
+    assert "What to do" not in page_of(HandMade(), tmp_path).text
+    assert "What is unknown is no pass" in page_of(HandMade(cut=True), tmp_path).text
 
 
 def test_the_audit_names_keys_and_the_fault_that_was_on(tmp_path: Path) -> None:
@@ -345,6 +359,19 @@ async def test_the_client_tells_of_its_connections(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "message, told",
+    [
+        ("ReadOnlyError: 127.0.0.1:9: incr t: no", "ReadOnlyError: standby: incr t: no"),
+        ("127.0.0.1:9: cannot connect: refused", "standby: cannot connect: refused"),
+        ("ConnectionError: 127.0.0.1:8: x: 127.0.0.1:9: y", "ConnectionError: 127.0.0.1:8: x: 127.0.0.1:9: y"),
+        ("the row is not there", "the row is not there"),
+    ],
+)
+def test_servers_are_told_by_their_names(message: str, told: str) -> None:
+    assert in_names(message, {"127.0.0.1:9": "standby"}) == told
+
+
 def test_a_connection_is_news_once_one_was_lost() -> None:
     up, lost = "connection-up", "connection-lost"
     seen = list(marks_seen(events((0.0, up, "a"), (1.0, lost, "a"), (2.0, up, "a"), (3.0, "fault-started", "a"))))
@@ -391,6 +418,10 @@ document.body.dataset.measured = JSON.stringify({
   bands: [...chart.querySelectorAll(".band")].map((one) => ({fault: one.dataset.fault, ...box(one)})),
   panels: [...document.querySelectorAll(".panel")].map((one) => one.getClientRects().length > 0),
   readout: panel.querySelector(".readout").textContent,
+  stepped: ["Home", "ArrowRight"].map((key) => {
+    chart.dispatchEvent(new KeyboardEvent("keydown", {key}));
+    return panel.querySelector(".readout").textContent;
+  }),
 });
 </script>"""
 
@@ -457,6 +488,7 @@ def test_pointing_at_a_chart_tells_its_numbers(browser: Browser, tmp_path: Path)
     assert measured(browser, report)["readout"] == (
         "6.25 to 6.50 s · 420 ops/s · p50 0.8 ms · p99 150 ms · p99.9 150 ms · 20 errors/s"
     )
+    assert [one.partition(" · ")[0] for one in measured(browser, report)["stepped"]] == ["0.00 to 0.25 s", "0.25 to 0.50 s"]
     # Its script is the one that its policy names.
     assert 'class="cursor"' in browser.dom(report)
 

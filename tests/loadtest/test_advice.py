@@ -1,0 +1,36 @@
+"""What a verdict that is no pass advises to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from loadtest._advice import advice
+from loadtest._judge import Judged, Result
+from loadtest._scenario import parse_scenario
+
+LOST = Judged("lost", Result.MISS, 1, 0, "1 lost", audit=True)
+
+
+@pytest.mark.parametrize(
+    "cluster, primary, word",
+    [
+        ("{}", "writer", "No other server took over"),
+        ("{standby: true}", "standby", "With cluster.topology: write-through they replicate"),
+        ("{standby: true, topology: write-through}", "standby", "What standby had not fetched"),
+        ("{standby: true, topology: write-through, replication: semisync}", "reader-1", "although replication was semisync"),
+    ],
+)
+def test_why_writes_were_lost(cluster: str, primary: str, word: str) -> None:
+    scenario = parse_scenario(f"name: x\ncluster: {cluster}\nmix: {{insert: 1}}\n", "s.yaml")
+    (told,) = advice(scenario, [LOST], primary)
+    assert word in told
+
+
+def test_a_pass_needs_none_and_what_is_unknown_is_no_pass() -> None:
+    scenario = parse_scenario("name: x\nmix: {get: 1}\n", "s.yaml")
+    assert advice(scenario, [Judged("lost", Result.PASS, 0, 0, "")], "writer") == []
+    unknown = [
+        Judged(name, Result.UNKNOWN, None, 1, "") for name in ("availability", "recovery.steady", "recovery.first_success")
+    ]
+    assert [line.partition(":")[0] for line in advice(scenario, unknown[:1], "writer")] == ["What is unknown is no pass"]
+    assert len(advice(scenario, unknown, "writer")) == 2
