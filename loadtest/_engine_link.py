@@ -79,14 +79,15 @@ class EngineLink:
         each: bool = False,
         run: Run | None = None,
     ) -> None:
-        """Start the engine, in place of one that was set up otherwise. A run that has begun before, `run`, begins there now."""
+        """Start the engine, in place of one that was set up otherwise. A run that has begun before begins there now, if it is
+        not at its end already: that is `run`."""
         setup = {"type": "setup", "cluster": cluster, "scenario": scenario, "worker": worker, "each": each}
         if setup == self._setup:
             return
         self._end_child()
         self._setup = setup
         self._launch()
-        if self._running:
+        if self._running and run is not None:
             self._run = run
             self._begin()
 

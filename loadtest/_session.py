@@ -418,7 +418,7 @@ class MasterSession(_Reporting):
         """The workers that may have written in this run and have not said that they have ended it."""
         self._drained = Event()
         self._began: float | None = None
-        """When the run did, by the monotonic clock; None before workers were told of it."""
+        """When the run did that workers may join, by the monotonic clock."""
         self._suspension: int | None = None
         self._holding_on: set[str] = set()
         """The workers that have not said yet that they have let go of the servers."""
@@ -441,10 +441,10 @@ class MasterSession(_Reporting):
             self._tell(msg.node_id)
 
     def _tell(self, worker: str) -> None:
-        self._take_part(worker)  # it carries load at once, when a run is on
         index = self._master.get_worker_index(worker)
         run = None
-        if self._controller.running and self._began is not None:
+        if self._began is not None:  # it carries load at once
+            self._take_part(worker)
             run = {**self._run, "elapsed": time.monotonic() - self._began}
         self._master.send_message(SETUP, {**(self._setup or {}), "worker": index, "run": run}, worker)
         if self._suspension is not None:
@@ -478,6 +478,7 @@ class MasterSession(_Reporting):
             self._count(self._master.get_worker_index(client_id), Batch.from_wire(batch))
 
     def _drain(self) -> None:
+        self._began = None
         self._draining = {worker.id for worker in self._master.clients.running + self._master.clients.spawning}
         if self._draining:
             self._drained.clear()

@@ -322,39 +322,43 @@ expect: {errors: 0, lost: 0}
 """
 
 
-def test_a_worker_that_comes_late_keeps_a_history_too() -> None:
+def test_workers_that_come_just_before_a_run_or_in_the_middle_of_it_keep_histories_too() -> None:
     """In the second run, for keys and versions are made of the run's number."""
     port, web_port = free_port(), free_port()
     ui = ["--web-host", "127.0.0.1", "--web-port", str(web_port)]
     with Locust(*ui, *master_at(port, workers=1), scenario=LATE) as locust, ExitStack() as stack:
         web = WebUi(locust, web_port)
-        stack.enter_context(worker_of(locust, port))
-        locust.wait_until(web.answers, "the web UI does not answer", 30)
-        locust.wait_until(lambda: len(web.statistics()["workers"]) == 1, "no worker")
 
-        def run(number: int, workers: int) -> Path:
+        def add_worker(count: int) -> None:
+            stack.enter_context(worker_of(locust, port))
+            locust.wait_until(lambda: len(web.statistics()["workers"]) == count, "it does not come", 30)
+
+        def run(*, late: bool) -> Path:
             web.fetch("/swarm", user_count=8, spawn_rate=100)
             locust.wait_until(lambda: web.count("insert") > 50, "no load")
-            for worker in range(1, workers):
-                stack.enter_context(worker_of(locust, port))
-                locust.wait_until(lambda: len(web.statistics()["workers"]) > worker, "it does not come", 30)  # noqa: B023
+            if late:
+                add_worker(3)
             (kept,) = [path for path in (locust.directory / "runs").iterdir() if not (path / "result.json").exists()]
-            locust.wait_until(lambda: (kept / f"history-{workers - 1}.bin").exists(), "it keeps no history")
+            newest = kept / f"history-{2 if late else 1}.bin"
+            locust.wait_until(newest.exists, "it keeps no history")
             time.sleep(1.5)
             web.fetch("/stop")
             locust.wait_until((kept / "result.json").exists, "no verdict")
             return kept
 
-        run(1, workers=1)
-        kept = run(2, workers=2)
+        locust.wait_until(web.answers, "the web UI does not answer", 30)
+        add_worker(1)
+        add_worker(2)  # which has a second until it asks for its number
+        kept = run(late=False)
+        assert all(writes_by_worker(kept)[worker] > 20 for worker in (0, 1))
+        kept = run(late=True)
         result = json.loads((kept / "result.json").read_text())
         assert result["exit_code"] == 0, result
-        assert (result["workers"], result["lost_workers"]) == ([0, 1], [])
-        writes = writes_by_worker(kept)
-        assert writes[0] > writes[1] > 20
-        assert {History(kept / f"history-{worker}.bin").header.run for worker in (0, 1)} == {2}
+        assert (result["workers"], result["lost_workers"]) == ([0, 1, 2], [])
+        assert all(writes_by_worker(kept)[worker] > 20 for worker in (0, 1, 2))
+        assert {History(kept / f"history-{worker}.bin").header.run for worker in (0, 1, 2)} == {2}
         # Exact: what it inserted last is missed, once it is away.
-        history = History(kept / "history-1.bin")
+        history = History(kept / "history-2.bin")
         last = [record for record in history.records() if record.operation is Operation.INSERT][-1]
         final = FinalState(kept / "final-writer.bin", "writer")
         write_final_state(kept / "final-writer.bin", [row for row in list(final) if row[0] != last.key])
