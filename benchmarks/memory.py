@@ -1,0 +1,110 @@
+"""How much memory a long audited run takes: Locust's process, its load engine, and the controller. `./dev bench memory`
+
+Carries out the mixed scenario, which is audited, against MariaDB, and looks at the processes every second. Prints the most that
+each of them took, and what is claimed. Exit code 1: the claim does not hold; 2: it could not be run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import trio
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks._locust import BenchmarkError, run_locust
+
+ROOT = Path(__file__).resolve().parent.parent
+MIB = 1 << 20
+LIMIT = 400
+"""MiB, of Locust's process and the load engine together."""
+MODULES = {"Locust": "locust", "load engine": "loadtest._engine", "controller": "loadtest._controller"}
+
+Sample = dict[str, int]
+"""Bytes by process."""
+
+
+def sample(parent: int) -> Sample:
+    """What Locust, started by `parent`, and its children have in memory now."""
+    found: Sample = {}
+    for pid in descendants(parent):
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):
+            continue  # it has just ended
+        for name, module in MODULES.items():
+            if module.encode() in command:
+                found[name] = pages * os.sysconf("SC_PAGE_SIZE")
+    return found
+
+
+def descendants(pid: int) -> Iterable[int]:
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            yield child
+            yield from descendants(child)
+
+
+def measure(minutes: float) -> tuple[int, list[Sample]]:
+    """How many operations were carried out, and the memory in each second, also while they were judged."""
+    with tempfile.TemporaryDirectory(prefix="trio-hs-bench-") as directory:
+        scenario = str(ROOT / "scenarios/mixed.yaml")
+        options = ["-f", str(ROOT / "loadtest"), "--scenario", scenario, "--cluster", "mariadb", "-t", f"{minutes * 60:g}s"]
+        samples = trio.run(_watched, directory, options)
+        [path] = Path(directory).glob("runs/*/result.json")
+        done: int = json.loads(path.read_text())["operations"]["all"]["ok"]["count"]
+    return done, samples
+
+
+async def _watched(directory: str, options: list[str]) -> list[Sample]:
+    samples: list[Sample] = []
+
+    async def look() -> None:
+        while True:
+            samples.append(sample(os.getpid()))
+            await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look)
+        await run_locust(directory, *options)
+        nursery.cancel_scope.cancel()
+    return samples
+
+
+def report(done: int, samples: list[Sample]) -> bool:
+    """Print the table, and what is claimed of it; gives whether that holds."""
+    half = samples[len(samples) // 2 :]
+    table = Table(title=f"{done:,} operations in an audited run: MiB at most")
+    for heading in ("", "whole run", "second half"):
+        table.add_column(heading, justify="right" if heading else "left")
+    together = [one.get("Locust", 0) + one.get("load engine", 0) for one in samples]
+    for name in MODULES:
+        table.add_row(name, *(f"{max(one.get(name, 0) for one in part) / MIB:,.0f}" for part in (samples, half)))
+    Console(width=100 if not sys.stdout.isatty() else None).print(table)
+    most = max(together) / MIB
+    holds = most <= LIMIT
+    word = "holds" if holds else "does not hold"
+    print(f"Locust and the load engine stay under {LIMIT} MiB: {word} ({most:,.0f} MiB)")
+    return holds
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="./dev bench memory", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=6.0, help="of load")
+    options = parser.parse_args()
+    try:
+        return 0 if report(*measure(options.minutes)) else 1
+    except* BenchmarkError as errors:
+        print(errors.exceptions[0], file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
