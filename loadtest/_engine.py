@@ -147,7 +147,7 @@ class _Run:
         if self._scribe is not None:
             self._scribe.flush()
         end = time.time()
-        each = {name: recorder.each() for name, recorder in self._recorders.items()} if self._each else {}
+        each = {name: self._one_by_one(recorder) for name, recorder in self._recorders.items()} if self._each else {}
         taken = {name: recorder.take() for name, recorder in self._recorders.items()}
         done = {name: self._in_names(operation) for name, operation in taken.items() if operation}
         statistics = self._hs.statistics()
@@ -161,6 +161,10 @@ class _Run:
             await self._channel.send({"type": "each", "operations": each})
         if counted:
             await self._channel.send({"type": "batch", **batch.to_wire()})
+
+    def _one_by_one(self, recorder: Recorder) -> tuple[list[int], list[int], list[str]]:
+        succeeded, failed, errors = recorder.each()
+        return succeeded, failed, [in_names(message, self._names) for message in errors]
 
     def _in_names(self, done: OperationBatch) -> OperationBatch:
         errors: Counter[str] = Counter()
