@@ -112,8 +112,9 @@ async def engine_alone(cluster: Cluster, scenario: Scenario, seconds: int, users
                     if done.failed:
                         raise BenchmarkError(f"the load engine failed: {dict(done.errors)}")
                     count += done.ok.total()
-        length = trio.current_time() - started
-        cpu.append((_cpu_seconds(process.pid) - busy) / count * 1e6)
+                # Here, for what comes after the last batch is in no count.
+                length, used = trio.current_time() - started, _cpu_seconds(process.pid) - busy
+        cpu.append(used / count * 1e6)
         await channel.aclose()
     return count / length
 
