@@ -270,7 +270,7 @@ def _panel(back: charts.Backdrop, view: _View, number: int) -> Element:
             charts.draw_latency(back, view.series, view.what),
         ),
         _figure(
-            f"{errors}{'; yellow: those that were not started in time' if any(view.series.not_started) else ''}",
+            f"{errors}{'; hollow: those that were not started in time' if any(view.series.not_started) else ''}",
             charts.draw_errors(back, view.series, view.what),
         ),
         class_="panel",

@@ -174,7 +174,7 @@ def test_a_run_that_tells_nothing_of_servers_has_no_such_part(tmp_path: Path) ->
     assert "by server" not in page.text
 
 
-def test_what_was_not_started_has_a_column_and_a_colour_of_its_own(tmp_path: Path) -> None:
+def test_what_was_not_started_has_a_column_and_bars_of_its_own(tmp_path: Path) -> None:
     made = HandMade(scenario=SCENARIO.replace("users: 4, ", "rate: 400, "), error=NOT_STARTED)
     page = page_of(made, tmp_path)
     assert page.row("operation")[2:6] == ["count", "failures", "not started", "ops/s"]
@@ -183,7 +183,7 @@ def test_what_was_not_started_has_a_column_and_a_colour_of_its_own(tmp_path: Pat
     assert "not started30" in page.text, "a tile"
     assert "Errors of get. 30 in all, at most 20 per second. Of these 30 were not started in time." in page.source
     assert len(re.findall('<path class="not-started" d="M', page.source)) == 2, "of get, and of all"
-    assert "yellow: those that were not started in time" in page.text
+    assert "hollow: those that were not started in time" in page.text
     closed = page_of(HandMade(), tmp_path / "closed")
     assert not [row for row in closed.rows if "not started" in row]
     assert "not started0" not in closed.text
