@@ -60,10 +60,20 @@ def _setting(scenario: Scenario) -> list[tuple[str, str]]:
         ("servers", f"{servers} (kind {cluster.kind}, writes {cluster.topology}, replication {cluster.replication})"),
         ("table", f"{table.database}.{table.name}, {table.rows:,} rows of {words.sizes(table.value_size)} characters"),
         ("load", f"{words.load(load)}{', by SQL' if scenario.driver.name == 'sql' else ''}"),
-        ("keys", ", ".join(f"{name} {keys.distribution}" for name, keys in scenario.mix.keys(scenario.keys).items())),
+        ("keys", _keys(scenario)),
         ("mix", ", ".join(f"{name} {weight / total:.3g}" for name, weight in weights.items())),
         ("audit", audit),
     ]
+
+
+def _keys(scenario: Scenario) -> str:
+    """By which distribution rows are drawn: one for all operations that draw any, or each one's."""
+    drawn = {
+        name: keys.distribution for name, keys in scenario.mix.keys(scenario.keys).items() if name not in ("insert", "delete")
+    }
+    if len(set(drawn.values())) > 1:
+        return ", ".join(f"{name} {distribution}" for name, distribution in drawn.items())
+    return next(iter(drawn.values()), "none are drawn")
 
 
 def _moments(scenario: Scenario) -> list[tuple[str, str]]:
@@ -85,11 +95,11 @@ def _moments(scenario: Scenario) -> list[tuple[str, str]]:
 
 def _stages(load: Load) -> Iterator[tuple[float, str]]:
     what = "operations a second" if load.open else "users"
-    at = 0.0
+    at, before = load.course()[0]
     for stage, (until, value) in zip(load.stages, load.course()[1:], strict=True):
         how = f"within {stage.for_:g} s" if stage.for_ else "at once"
-        yield at, f"from here on to {value:,.0f} {what}, {how}"
-        at = until
+        yield at, f"stays at {value:,.0f} {what}" if value == before else f"from here on to {value:,.0f} {what}, {how}"
+        at, before = until, value
 
 
 def _faults(faults: Sequence[Fault], duration: float) -> Iterator[tuple[float, str]]:
@@ -101,7 +111,11 @@ def _line(fault: Fault, moment: Moment) -> str:
     if moment.heals:
         return f"healed: {fault}"
     settings = fault.model_dump(by_alias=True, exclude={"fault", "target", "at", "for_", "every"})
-    told = {name.replace("_", " "): value for name, value in settings.items() if value is not False}
+    told = {
+        name.replace("_", " "): f"{value:g} s" if isinstance(value, float) else value  # all that is a fraction is a time
+        for name, value in settings.items()
+        if value is not False
+    }
     details = ", ".join(name if value is True else f"{name} {value}" for name, value in told.items())
     lasts = "" if not fault.lasts else f" for {fault.for_:g} s" if fault.for_ is not None else " until the end"
     return f"{fault}{f' ({details})' if details else ''}{lasts}"

@@ -28,6 +28,7 @@ from loadtest._drill import Drill, Proxies, client_view
 from loadtest._faults import Network
 from loadtest._nemesis import Event
 from loadtest._proxy import Proxy, open_proxy
+from loadtest._run_directory import cannot_keep
 from loadtest._scenario import Scenario
 from loadtest._servers import open_servers
 from loadtest._table import fill_table
@@ -45,9 +46,11 @@ async def main(fd: int) -> None:
     except* ClusterError as errors:
         failure = str(_first(errors))
     except* Exception as errors:
-        traceback.print_exc()
         error = _first(errors)
-        failure = f"{type(error).__name__}: {error}"
+        failure = cannot_keep(error)
+        if failure is None:
+            traceback.print_exc()
+            failure = f"{type(error).__name__}: {error}"
     if failure is not None:  # not in the handlers: what they raise comes out in a group
         await _fail(channel, failure)
 

@@ -41,6 +41,7 @@ from loadtest._open_loop import OpenLoop
 from loadtest._operations import bind
 from loadtest._pace import turn_of
 from loadtest._performer import Performer, Recorder
+from loadtest._run_directory import cannot_keep
 from loadtest._scenario import Scenario
 from loadtest._scribe import Scribe
 from loadtest._sql_driver import SqlClient, open_sql_client
@@ -298,16 +299,20 @@ async def main(fd: int) -> None:
             await _Engine(channel, nursery).serve()
             nursery.cancel_scope.cancel()
     except BaseException as error:
-        traceback.print_exc()
+        first = _first(error)
+        line = cannot_keep(first)
+        if line is None:
+            traceback.print_exc()
+            line = _one_line(f"{type(first).__name__}: {first}")
         with trio.move_on_after(1):
-            await channel.send({"type": "fatal", "line": _describe(error)})
+            await channel.send({"type": "fatal", "line": line})
         sys.exit(1)
 
 
-def _describe(error: BaseException) -> str:
+def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return _one_line(f"{type(error).__name__}: {error}")
+    return error
 
 
 def _one_line(text: str) -> str:

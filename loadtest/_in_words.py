@@ -121,16 +121,20 @@ def _audited(expect: Expect) -> Iterator[tuple[str, str]]:
         "unexpected": "rows or reads show what nobody wrote",
     }
     for name, limit in limits.items():
-        yield name, f"{'any number of' if limit == 'any' else f'at most {limit or 0:,}'} {words[name]}"
+        yield name, f"{_at_most(limit or 0)} {words[name]}"
     together = [limit or 0 for limit in (expect.lost, expect.applied_twice)]
-    allowed = "any number of" if "any" in together else f"at most {sum(int(limit) for limit in together):,}"
-    yield "counters", f"{allowed} counters are off from what was acknowledged"
+    allowed = "any" if "any" in together else sum(int(limit) for limit in together)
+    yield "counters", f"{_at_most(allowed)} counters are off from what was acknowledged"
     if expect.staleness is not None:
         yield "staleness", f"no read lags behind an acknowledged write by more than {expect.staleness:g} s"
     if expect.monotonic_reads:
         yield "monotonic_reads", "no user sees a row go back in time"
     if expect.replicas_agree:
         yield "replicas_agree", "at the end every other server holds what the primary holds"
+
+
+def _at_most(limit: int | str) -> str:
+    return "any number of" if limit == "any" else f"at most {limit:,}" if limit else "no"
 
 
 def _in(name: str, phase: str) -> str:

@@ -204,8 +204,10 @@ def _recovery(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
 
 def _never(name: str, limit: float, recovery: FaultRecovery, words: str) -> Judged:
     """Not within what was observed: a miss when that was longer than the limit, else nobody knows."""
-    line = f"it was not seen that {words} after the start of {recovery.fault}, {recovery.seen:.2f} s before {recovery.until}"
-    line += f"; at most {limit:g} s expected"
+    line = (
+        f"it was not seen that {words} in the {recovery.seen:.2f} s from the start of {recovery.fault} until {recovery.until}; "
+        f"at most {limit:g} s expected"
+    )
     missed = recovery.seen > limit + OBSERVED_SECONDS
     return Judged(name, Result.MISS if missed else Result.UNKNOWN, None, limit, line)
 

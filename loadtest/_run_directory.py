@@ -13,7 +13,9 @@ report.html        the same for people, with charts
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -27,14 +29,29 @@ from loadtest._batch import Batch
 from loadtest._external_servers import without_secrets
 from loadtest._scenario import Scenario, load_scenario
 
-__all__ = ["RunDirectory", "RunDirectoryError"]
+__all__ = ["RunDirectory", "RunDirectoryError", "cannot_keep", "require_place"]
 
 BASE = Path("runs")
+CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 CONTROLLER = -1
 
 
 class RunDirectoryError(Exception):
     """There is no run to be read there; one line for the user."""
+
+
+def cannot_keep(error: BaseException) -> str | None:
+    """One line for the user, when an error says that what a run does cannot be written down, which is no mistake of ours."""
+    if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
+        return f"the run cannot be kept: {error.strerror}"
+    return None
+
+
+def require_place(base: Path = BASE) -> None:
+    """See that runs can be kept, before servers are started for one. Raises `RunDirectoryError`."""
+    place = base if base.exists() else base.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise RunDirectoryError(f"{base.absolute()}: cannot keep runs there: start Locust in a directory that you may write to")
 
 
 class Batches:

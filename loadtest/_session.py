@@ -30,7 +30,7 @@ from loadtest._judge import AUDIT_FAILED, INCONCLUSIVE
 from loadtest._live import Live
 from loadtest._options import chosen_scenario, locust_settings, scenario_files, scenario_of
 from loadtest._record import Record
-from loadtest._run_directory import RunDirectory
+from loadtest._run_directory import RunDirectory, RunDirectoryError, require_place
 from loadtest._scenario import Scenario, ScenarioError
 from loadtest._stages import follow_stages
 from loadtest._statistics import fire_each, merge
@@ -122,6 +122,11 @@ class _Reporting:
         self._cluster: dict[str, Any] = {}
         """As clients see it."""
         self._live = Live([], self._scenario.faults)
+        try:
+            require_place()
+        except RunDirectoryError as error:
+            sys.stderr.write(f"{error}\n")
+            sys.exit(START_FAILED)
         self._controller = self._launch(self._scenario)
         events: Any = environment.events  # Locust's events are not typed
         events.test_start.add_listener(self._on_test_start)

@@ -22,7 +22,7 @@ const since = (value) => (value === null ? "" : `${value.toFixed(1)} s`);
 
 // A sign and a word: neither needs colour.
 const STATES = {
-  up: ["▲", "good"], down: ["▼", "bad"], stalled: ["■", "open"], refusing: ["✋", "open"], "not used": ["·", "soft"],
+  up: ["▲", "good"], down: ["▼", "bad"], stalled: ["■", "open"], refusing: ["◆", "open"], "not used": ["·", "soft"],
   on: ["●", "open"], over: ["✓", "good"], failed: ["✗", "bad"], planned: ["…", "soft"],
 };
 const state = (word) => {

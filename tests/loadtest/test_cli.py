@@ -61,6 +61,15 @@ def test_servers_that_cannot_be_had_are_one_line_without_a_traceback() -> None:
         assert "no container engine answers at /nonexistent" in line
 
 
+def test_a_place_where_no_run_can_be_kept_is_told_before_servers_are_started() -> None:
+    with Locust("--headless", "--cluster", "embedded") as locust:
+        (locust.directory / "runs").write_text("in the way")
+        assert locust.finish() == 2, locust.describe()
+        (line,) = [line for line in locust.stderr.splitlines() if not line.startswith("[")]
+        assert line.startswith(f"{locust.directory / 'runs'}: cannot keep runs there: start Locust in a directory")
+        assert "starting" not in locust.stderr.replace("Starting Locust", ""), locust.describe()
+
+
 @pytest.mark.parametrize("program", [["-m", "locust"], [str(Path(sys.executable).parent / "locust")]])
 def test_help_has_our_options_in_a_group_of_their_own(program: list[str]) -> None:
     # Works through the entry point `gevent.plugins.monkey.did_patch_all` of the installed distribution.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 import subprocess
@@ -79,6 +80,17 @@ def setup(port: int = 1, text: str = SCENARIO) -> dict[str, Any]:
     cluster = Cluster("external", "", "", tuple(Server(name, **server) for name in ("writer", "reader-1")))  # type: ignore[arg-type]
     scenario = parse_scenario(text, "x").model_dump(mode="json")
     return {"cluster": cluster.to_dict(), "scenario": scenario, "worker": 0, "each": False}
+
+
+async def test_a_history_that_cannot_be_written_ends_the_engine_in_a_line(tmp_path: Path) -> None:
+    async with child("loadtest._engine") as engine:
+        await engine.send("setup", **setup())
+        await engine.until("ready")
+        resource.prlimit(engine.process.pid, resource.RLIMIT_FSIZE, (600, 600))  # as a full disk would
+        await engine.send("start", run=1, history=str(tmp_path / "h.bin"))
+        await engine.send("users", count=4)
+        fatal, _ = await engine.until("fatal")
+    assert fatal["line"] == "the run cannot be kept: File too large"
 
 
 async def test_an_engine_counts_failures_and_goes_on() -> None:

@@ -211,7 +211,7 @@ def test_one_fault_that_was_not_recovered_from_in_time_is_a_miss_whatever_became
     # The second one was watched for half a second, whatever the first one of the same name was.
     (unknown,) = judged({"recovery": "4s"}, run, twice)
     assert unknown.result is UNKNOWN
-    assert "after the start of kill reader-1, 0.50 s before the run ended; at most 4 s expected" in unknown.line
+    assert "in the 0.50 s from the start of kill reader-1 until the run ended; at most 4 s expected" in unknown.line
 
 
 @given(st.dictionaries(st.integers(0, 100), st.integers(1, 5), min_size=1), st.sampled_from([50.0, 90.0, 99.0, 99.9, 100.0]))

@@ -237,10 +237,12 @@ def test_check_tells_what_happens_when(run: Run, tmp_path: Path) -> None:
     assert timeline == [
         "0.00 s the load begins",
         "0.06 s all 4 users are there",
-        "6.00 s latency writer (listener both, delay 0.04, jitter 0.0) for 5 s",
+        "6.00 s latency writer (listener both, delay 0.04 s, jitter 0 s) for 5 s",
         "11.00 s healed: latency writer",
         "20.00 s the load ends; all faults heal, the servers are read back, the run is judged",
     ]
+    assert "keys uniform" in lines
+    assert "lost no acknowledged writes are lost" in lines
     assert "availability at least 90 % of the operations succeed over the run" in lines
     assert "latency.get.p99.during 99 % of the gets take at most 200 ms while a fault is on" in lines
 
