@@ -142,6 +142,13 @@ class Statistics:
     """How many attempts, since the Manager was opened, failed and were followed by another one."""
 
 
+class _Totals:
+    """What the operations of a Manager and of all its tables add up to."""
+
+    def __init__(self) -> None:
+        self.retries = 0
+
+
 class _Raced(Request):
     """One of the two requests of a hedged read: who waits for it waits for its rival too."""
 
@@ -179,7 +186,7 @@ class _Caller:
         self.codec = codec
         self.retry = retry
         self.instruments = instruments
-        self.retries = 0
+        self.totals = _Totals()  # one, also where a declared table has a codec of its own
         self._plain = not instruments and retry.hedge_after is None and retry.deadline is None
 
     # ---- operations
@@ -439,7 +446,7 @@ class _Caller:
         return request
 
     def _tell_of_retry(self, index: Index, operation: str, attempt: int, error: HandlerSocketError) -> None:
-        self.retries += 1
+        self.totals.retries += 1
         self.instruments.call("retry", operation, f"{index.db}.{index.table}", attempt, error)
 
     def _tell(self, request: Request, index: Index, operation: str, started: float) -> None:
@@ -792,7 +799,7 @@ class Manager:
 
     def statistics(self) -> Statistics:
         """How the servers are doing now. Costs little; meant to be asked every few seconds."""
-        return Statistics(self._caller.reader.statistics(), self._caller.writer.statistics(), self._caller.retries)
+        return Statistics(self._caller.reader.statistics(), self._caller.writer.statistics(), self._caller.totals.retries)
 
     async def purge(self) -> None:
         """Closes every index on the servers, by renewing every connection; what is under way is still answered. A checkpoint.
@@ -868,6 +875,8 @@ class Manager:
         A nullable column that is left out gets its DEFAULT if that is a literal, otherwise 0 or ``""`` instead of NULL: name
         each and give None.
         """
+        if isinstance(fields, dict):  # names of two letters would be taken for pairs of a name and a value
+            raise TypeError("fields must be a list of (field, value) pairs: not a dict, but its items()")
         handle = self.table(db, table, tuple([name for name, _ in fields]), index_name)
         return await handle.insert([value for _, value in fields])
 
