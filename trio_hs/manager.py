@@ -121,9 +121,11 @@ class RetryPolicy:
             raise ValueError(f"hedge_after must be a positive number of seconds, or None, not {self.hedge_after!r}")
         if isinstance(self.repeat_writes, str):
             raise TypeError("repeat_writes must be a collection of names of operations, not one str")
-        for name in self.repeat_writes:
+        repeat_writes = tuple(self.repeat_writes)  # a copy: what is checked here must stay so
+        for name in repeat_writes:
             if name not in REPEATABLE_WRITES:
                 raise ValueError(f"repeat_writes may hold {' '.join(sorted(REPEATABLE_WRITES))}, not {name!r}")
+        object.__setattr__(self, "repeat_writes", repeat_writes)
 
     def pause(self, attempt: int) -> float:
         """Seconds to wait after the given failed attempt (1 is the first)."""
@@ -739,9 +741,9 @@ class Manager:
       is the primary key. Never name a view: that crashes the server.
     - It is a checkpoint. Cancelling a read leaves nothing behind. A cancelled write may have been carried out.
     - TypeError and ValueError say what cannot be sent, before anything is. :class:`OperationalError` is the server's
-      refusal and is not retried. :class:`ConnectionError` comes when the retry policy gave up; its ``maybe_applied`` is
-      True for a write that may have been carried out. :class:`DecodingError` says that values that came back are not in
-      the encoding.
+      refusal and is not retried, unless it is one that another server may not share. :class:`ConnectionError` comes when
+      the retry policy gave up; its ``maybe_applied`` is True for a write that may have been carried out.
+      :class:`DecodingError` says that values that came back are not in the encoding.
     """
 
     def __init__(self, caller: _Caller, write_databases: Mapping[str, str]) -> None:

@@ -815,6 +815,14 @@ def test_wrong_policies(wrong: dict[str, Any]) -> None:
         RetryPolicy(**wrong)
 
 
+def test_a_policy_keeps_what_was_checked() -> None:
+    names = ["update"]
+    policy = RetryPolicy(repeat_writes=names)
+    names.append("incr")
+    assert policy.repeat_writes == ("update",)
+    assert RetryPolicy(repeat_writes=iter(["delete"])).repeat_writes == ("delete",)  # type: ignore[arg-type]
+
+
 # ---- a server that takes no writes
 
 
