@@ -469,6 +469,7 @@ class Pool:
             self.resumed = trio.Event()
         self.renew()
         try:
+            await trio.lowlevel.checkpoint()
             while self.retiring:
                 await self._waiting.park()
             yield
@@ -811,6 +812,9 @@ class ReadSocket:
         may have carried out any of the requests.
         """
         jobs = [self._job(request) for request in requests]
+        if not jobs:
+            await trio.lowlevel.checkpoint()
+            return []
         results: list[Any] = []
         connection = await self._pool.acquire()
         under_way: deque[Request] = deque()
