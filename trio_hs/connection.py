@@ -31,7 +31,8 @@ of bytes that completes no answer is silence too.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import trio
@@ -254,6 +255,7 @@ class Connection:
         self._answers = Answers()
         self._opened: dict[Index, _OpenedIndex] = {}
         self._free_ids: list[int] = []
+        self._holders = 0
         self._backlog: OrderedDict[Request, None] = OrderedDict()
         self._queue: list[Request] = []
         self._sent: deque[Request] = deque()
@@ -360,8 +362,18 @@ class Connection:
         self.retired = True
         self._close_if_retired()
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps a retired connection open for the block, whose requests do not all go out at once."""
+        self._holders += 1
+        try:
+            yield
+        finally:
+            self._holders -= 1
+            self._close_if_retired()
+
     def _close_if_retired(self) -> None:
-        if self.retired and not (self._sent or self._queue or self._backlog):
+        if self.retired and not (self._holders or self._sent or self._queue or self._backlog):
             self.invalidate(OSError("the client closed the connection"))
 
     # ---- requests

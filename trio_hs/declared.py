@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from .columns import Column, Columns
 from .exceptions import HandlerSocketError
 from .manager import Row, Table
-from .protocol import NULL, Codec, Filter, Index, insert_tail, listed_filters, parse_number
+from .protocol import NULL, Codec, Filter, Index, in_pair, insert_tail, listed_filters, parse_number, value_list
 
 if TYPE_CHECKING:
     from .manager import _Caller
@@ -33,12 +33,6 @@ class _TypedCodec(Codec):
 
     def plain_text(self, answers: bytes) -> str | None:
         return None  # each value goes through its column
-
-
-def _listed(what: str, values: Sequence[Any]) -> list[Any]:
-    if isinstance(values, str | bytes | bytearray):
-        raise TypeError(f"{what} must be a list of values, not one {type(values).__name__}")
-    return list(values)
 
 
 class DeclaredTable(Table):
@@ -86,23 +80,22 @@ class DeclaredTable(Table):
         self, values: Sequence[Any], in_: In, filters: Sequence[Filter]
     ) -> tuple[list[bytes], tuple[int, list[bytes]] | None, list[Filter]]:
         """The look-up values, ``in_`` and the filters, with tokens for values."""
-        values = _listed("values", values)
+        values = value_list(values)
         if len(values) > len(self._key):
             raise ValueError(f"values holds {len(values)} values, but {self._index_words} has {len(self._key)} columns")
         tokens = [part.encode(value) for part, value in zip(self._key, values, strict=False)]
         return (
             tokens,
-            None if in_ is None else self._in(*in_),
+            None if in_ is None else self._in(*in_pair(in_)),
             [self._filter(condition) for condition in listed_filters(filters)],
         )
 
-    def _in(self, position: int, choices: Sequence[Any]) -> tuple[int, list[bytes]]:
+    def _in(self, position: int, choices: list[Any]) -> tuple[int, list[bytes]]:
         if not isinstance(position, int) or isinstance(position, bool) or not 0 <= position < len(self._key):
             raise ValueError(
                 f"in_ names a column of {self._index_words} by its position, 0 to {len(self._key) - 1}, not by {position!r}"
             )
         part = self._key[position]
-        choices = _listed("in_", choices)
         if None in choices:
             raise ValueError("in_ cannot hold None: the server would look for a zero byte; find NULL with operation '='")
         return position, [part.encode(value) for value in choices]
@@ -162,7 +155,7 @@ class DeclaredTable(Table):
 
     def _row_tail(self, values: Sequence[Any]) -> bytes:
         index, filling = self._fill()
-        values = _listed("values", values)
+        values = value_list(values)
         if len(values) != len(self._field_columns):
             raise ValueError(f"insert takes one value per field: {len(self._field_columns)} fields, {len(values)} values")
         tokens = [_inserted(column, value) for column, value in zip(self._field_columns, values, strict=True)]
@@ -190,7 +183,7 @@ class DeclaredTable(Table):
     async def get_many(self, values: Sequence[Any]) -> list[Row]:
         """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
         encode = self._key[0].encode
-        return await super().get_many([encode(value) for value in _listed("values", values)])
+        return await super().get_many([encode(value) for value in value_list(values)])
 
     async def find(
         self,
@@ -212,7 +205,8 @@ class DeclaredTable(Table):
         None into the auto_increment column lets the server choose. ValueError when a column would be left without a value.
         """
         tail = self._row_tail(values)
-        return await self._caller.write(self._fill()[0], tail, "insert", parse_number) or None
+        repeat = "insert" in self._caller.retry.repeat_writes
+        return await self._caller.write(self._fill()[0], tail, "insert", parse_number, repeat=repeat) or None
 
     async def insert_many(self, rows: Sequence[Sequence[Any]]) -> list[int | HandlerSocketError | None]:
         """Inserts rows as ``insert`` does, each with an outcome of its own. See :meth:`Manager.insert_many`.
@@ -242,7 +236,7 @@ class DeclaredTable(Table):
     ) -> int | list[Row]:
         """Sets the fields of the rows found. See :meth:`Manager.update`."""
         self._require_writable("update")
-        update_values = _listed("update_values", update_values)
+        update_values = value_list(update_values, "update_values")
         if len(update_values) != len(self._field_columns):
             raise ValueError(
                 f"update takes one value per field: {len(self._field_columns)} fields, {len(update_values)} values"
@@ -270,7 +264,7 @@ class DeclaredTable(Table):
     def _steps(self, name: str, step: Sequence[Any], limit: int, in_: In) -> list[bytes]:
         """The tokens of one step per field, for fields that the server can add to without losing anything."""
         self._require_writable(name)
-        step = _listed("step", step)
+        step = value_list(step, "step")
         if len(step) != len(self._field_columns):
             raise ValueError(f"{name} takes one step per field: {len(self._field_columns)} fields, {len(step)} steps")
         if limit > 1 or in_ is not None:

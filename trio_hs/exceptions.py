@@ -77,7 +77,9 @@ class DecodingError(HandlerSocketError):
 
 
 class OperationalError(HandlerSocketError):
-    """The server answered with an error. The connection stays in use and the request is never repeated.
+    """The server answered with an error. The connection stays in use.
+
+    A Manager repeats only what a server answers that takes no requests now: see docs/delivery.md, rows 11 and 20.
 
     Attributes:
       code: the answer's first number (1 storage engine, 2 request, 3 authentication).

@@ -121,9 +121,11 @@ class RetryPolicy:
             raise ValueError(f"hedge_after must be a positive number of seconds, or None, not {self.hedge_after!r}")
         if isinstance(self.repeat_writes, str):
             raise TypeError("repeat_writes must be a collection of names of operations, not one str")
-        for name in self.repeat_writes:
+        repeat_writes = tuple(self.repeat_writes)  # a copy: what is checked here must stay so
+        for name in repeat_writes:
             if name not in REPEATABLE_WRITES:
                 raise ValueError(f"repeat_writes may hold {' '.join(sorted(REPEATABLE_WRITES))}, not {name!r}")
+        object.__setattr__(self, "repeat_writes", repeat_writes)
 
     def pause(self, attempt: int) -> float:
         """Seconds to wait after the given failed attempt (1 is the first)."""
@@ -140,6 +142,13 @@ class Statistics:
     """The servers for writes, in the order of preference."""
     retries: int
     """How many attempts, since the Manager was opened, failed and were followed by another one."""
+
+
+class _Totals:
+    """What the operations of a Manager and of all its tables add up to."""
+
+    def __init__(self) -> None:
+        self.retries = 0
 
 
 class _Raced(Request):
@@ -179,7 +188,7 @@ class _Caller:
         self.codec = codec
         self.retry = retry
         self.instruments = instruments
-        self.retries = 0
+        self.totals = _Totals()  # one, also where a declared table has a codec of its own
         self._plain = not instruments and retry.hedge_after is None and retry.deadline is None
 
     # ---- operations
@@ -439,7 +448,7 @@ class _Caller:
         return request
 
     def _tell_of_retry(self, index: Index, operation: str, attempt: int, error: HandlerSocketError) -> None:
-        self.retries += 1
+        self.totals.retries += 1
         self.instruments.call("retry", operation, f"{index.db}.{index.table}", attempt, error)
 
     def _tell(self, request: Request, index: Index, operation: str, started: float) -> None:
@@ -732,9 +741,9 @@ class Manager:
       is the primary key. Never name a view: that crashes the server.
     - It is a checkpoint. Cancelling a read leaves nothing behind. A cancelled write may have been carried out.
     - TypeError and ValueError say what cannot be sent, before anything is. :class:`OperationalError` is the server's
-      refusal and is not retried. :class:`ConnectionError` comes when the retry policy gave up; its ``maybe_applied`` is
-      True for a write that may have been carried out. :class:`DecodingError` says that values that came back are not in
-      the encoding.
+      refusal and is not retried, unless it is one that another server may not share. :class:`ConnectionError` comes when
+      the retry policy gave up; its ``maybe_applied`` is True for a write that may have been carried out.
+      :class:`DecodingError` says that values that came back are not in the encoding.
     """
 
     def __init__(self, caller: _Caller, write_databases: Mapping[str, str]) -> None:
@@ -792,7 +801,7 @@ class Manager:
 
     def statistics(self) -> Statistics:
         """How the servers are doing now. Costs little; meant to be asked every few seconds."""
-        return Statistics(self._caller.reader.statistics(), self._caller.writer.statistics(), self._caller.retries)
+        return Statistics(self._caller.reader.statistics(), self._caller.writer.statistics(), self._caller.totals.retries)
 
     async def purge(self) -> None:
         """Closes every index on the servers, by renewing every connection; what is under way is still answered. A checkpoint.
@@ -868,6 +877,8 @@ class Manager:
         A nullable column that is left out gets its DEFAULT if that is a literal, otherwise 0 or ``""`` instead of NULL: name
         each and give None.
         """
+        if isinstance(fields, dict):  # names of two letters would be taken for pairs of a name and a value
+            raise TypeError("fields must be a list of (field, value) pairs: not a dict, but its items()")
         handle = self.table(db, table, tuple([name for name, _ in fields]), index_name)
         return await handle.insert([value for _, value in fields])
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -49,6 +49,8 @@ MAX_INSERT_VALUES = 32
 MAX_ROWS = 2**32 - 1
 #: Lists of so many values or answers are worth a look at all of them at once.
 BULK = 16
+#: A Decimal whose exponent is farther from 0 is refused: written out it could take all memory. Python's own bound for an int.
+MAX_EXPONENT = 4300
 #: A line of answer that grows beyond this is taken for a stream of garbage.
 MAX_ANSWER_BYTES = 1 << 30
 
@@ -78,6 +80,20 @@ class Filter(NamedTuple):
     operation: str
     value: Value
     stop: bool = False
+
+
+def value_list(values: Iterable[T], what: str = "values") -> list[T]:
+    """The values in a list of its own. TypeError for a lone one, and for a dict, whose keys are not meant."""
+    if isinstance(values, (str, bytes, bytearray, Mapping)) or not isinstance(values, Iterable):
+        raise TypeError(f"{what} must be a list of values, not one {type(values).__name__}")
+    return list(values)
+
+
+def in_pair(in_: object) -> tuple[int, list[Any]]:
+    """The position and the values of ``in_``. TypeError for what is no such pair."""
+    if not isinstance(in_, (tuple, list)) or len(in_) != 2:
+        raise TypeError(f"in_ must be a pair: the position of a column in the index, and a list of values; not {in_!r}")
+    return in_[0], value_list(in_[1], "in_")
 
 
 def listed_filters(filters: Iterable[Filter]) -> tuple[Filter, ...]:
@@ -132,6 +148,8 @@ def _number_text(value: Value) -> str:
     if isinstance(value, Decimal):
         if not value.is_finite():
             raise ValueError(f"{value!r} cannot be stored: MariaDB has no infinity and no NaN")
+        if abs(value.adjusted()) > MAX_EXPONENT:
+            raise ValueError(f"a Decimal with the exponent {value.adjusted()} cannot be stored: MariaDB has 65 digits")
         return format(value, "f")
     if isinstance(value, datetime | time) and value.tzinfo is not None:
         raise ValueError(f"{value!r} has a time zone, which a column cannot hold; convert it and drop tzinfo")
@@ -192,9 +210,7 @@ class Codec:
     def encode_all(self, values: Iterable[Value]) -> list[bytes]:
         """The tokens of several values."""
         if type(values) is not list and type(values) is not tuple:
-            if isinstance(values, (str, bytes, bytearray)):
-                raise TypeError(f"values must be a list of values, not one {type(values).__name__}")
-            values = list(values)
+            values = value_list(values)
         if len(values) >= BULK and self._ascii_based:
             kinds = set(map(type, values))
             if kinds == {int}:
@@ -408,7 +424,7 @@ def _search(
     tokens = codec.encode_all(values)
     conditions = b""
     if in_ is not None:
-        position, choices = in_
+        position, choices = in_pair(in_)
         if len(tokens) == position:
             tokens.append(b"")  # the key's value there, which the list replaces
         conditions = _in(position, codec.encode_all(choices), len(tokens))

@@ -469,6 +469,7 @@ class Pool:
             self.resumed = trio.Event()
         self.renew()
         try:
+            await trio.lowlevel.checkpoint()
             while self.retiring:
                 await self._waiting.park()
             yield
@@ -811,27 +812,31 @@ class ReadSocket:
         may have carried out any of the requests.
         """
         jobs = [self._job(request) for request in requests]
+        if not jobs:
+            await trio.lowlevel.checkpoint()
+            return []
         results: list[Any] = []
         connection = await self._pool.acquire()
         under_way: deque[Request] = deque()
-        try:
-            # In runs, so that other tasks on the connection have their turn.
-            for start in range(0, len(jobs), RUN_REQUESTS):
-                run = jobs[start : start + RUN_REQUESTS]
-                for number, job in enumerate(run, 1):
-                    request = Request()
-                    under_way.append(request)
-                    connection.submit(request, job.index, (job.tail,), more=number < len(run))
-                for job in run:
-                    await under_way[0].wait()
-                    try:
-                        results.append(job.result(under_way.popleft()))
-                    except HandlerSocketError as error:
-                        results.append(error)
-            return results
-        finally:
-            for request in under_way:
-                request.abandon()
+        with connection.held():
+            try:
+                # In runs, so that other tasks on the connection have their turn.
+                for start in range(0, len(jobs), RUN_REQUESTS):
+                    run = jobs[start : start + RUN_REQUESTS]
+                    for number, job in enumerate(run, 1):
+                        request = Request()
+                        under_way.append(request)
+                        connection.submit(request, job.index, (job.tail,), more=number < len(run))
+                    for job in run:
+                        await under_way[0].wait()
+                        try:
+                            results.append(job.result(under_way.popleft()))
+                        except HandlerSocketError as error:
+                            results.append(error)
+                return results
+            finally:
+                for request in under_way:
+                    request.abandon()
 
     async def _execute(self, request: Find | Insert | FindModify) -> Any:
         job = self._job(request)

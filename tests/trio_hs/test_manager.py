@@ -12,13 +12,14 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
-from trio_hs import ConnectionError, Filter, Manager, OperationalError, RetryPolicy
+from trio_hs import Column, Columns, ConnectionError, Filter, Manager, OperationalError, RetryPolicy
 from trio_hs.connection import MAX_OUTSTANDING
 from trio_hs.manager import CHUNKS_UNDER_WAY, WRITE_LINES
 
 from .fake import FakeServer, Network, echo
 from .test_sockets import REFUSED
 
+IDS = Columns([Column("id", "int")], {"PRIMARY": ["id"]})
 READERS = [("inet", "fake", 1), ("inet", "fake", 2)]
 WRITERS = [[("inet", "fake", 3)], [("inet", "fake", 4)]]
 
@@ -57,6 +58,9 @@ async def test_wrong_calls_fail_before_anything_is_sent(nursery: trio.Nursery) -
             (ValueError, lambda: hs.update("d", "t", "=", ["id", "n"], [1], [2])),
             (ValueError, lambda: hs.incr("d", "t", "=", ["id", "n"], [1])),
             (ValueError, lambda: hs.insert("d", "t", [])),
+            (TypeError, lambda: hs.insert("d", "t", {"id": 1})),  # type: ignore[arg-type]
+            (TypeError, lambda: hs.insert_many("d", "t", ["id"], [{"id": 1}])),  # type: ignore[list-item]
+            (TypeError, lambda: hs.incr("d", "t", "=", ["id"], [1], 1)),  # type: ignore[arg-type]
         ]
         for error, call in calls:
             with pytest.raises(error):
@@ -505,18 +509,21 @@ async def test_retries_are_counted(nursery: trio.Nursery, autojump_clock: MockCl
         die_of_the_first_request(fakes[1], fakes[2])
         await hs.get("d", "t", ["id"], 1)
         assert hs.statistics().retries == 1
+        die_of_the_first_request(fakes[1], fakes[2])
+        await hs.table("d", "t", columns=IDS).get(1)
+        assert hs.statistics().retries == 2
         fakes[3].answer = read_only
         await hs.insert("d", "t", [("id", 1)])  # the next server takes it
-        assert hs.statistics().retries == 2
+        assert hs.statistics().retries == 3
         die_of_the_first_request(fakes[4])
         with pytest.raises(ConnectionError):  # in doubt, and not repeated
             await hs.insert("d", "t", [("id", 1)])
-        assert hs.statistics().retries == 2
+        assert hs.statistics().retries == 3
         for port in (1, 2, 3, 4):
             kill(fakes[port])
         with pytest.raises(ConnectionError):
             await hs.get("d", "t", ["id"], 1)
-        assert hs.statistics().retries == 2 + RetryPolicy().attempts - 1
+        assert hs.statistics().retries == 3 + RetryPolicy().attempts - 1
 
 
 async def test_a_connection_that_ended_unnoticed_is_told_as_such(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -751,10 +758,14 @@ def die_of_the_first_request(*fakes: FakeServer, then: bytes = b"0\t1\t1\n") -> 
 
 async def test_a_write_in_doubt_is_repeated_where_the_policy_says_so(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with managed(nursery, retry=RetryPolicy(repeat_writes=["update", "delete", "insert"])) as (hs, fakes):
+        declared = hs.table("d", "t", columns=IDS)
         calls: list[Any] = [
             lambda: hs.update("d", "t", "=", ["id"], [1], [2]),
             lambda: hs.delete("d", "t", "=", ["id"], [1]),
             lambda: hs.insert("d", "t", [("id", 1)]),
+            lambda: declared.update("=", [1], [2]),
+            lambda: declared.delete("=", [1]),
+            lambda: declared.insert([1]),
         ]
         for call in calls:
             seen = die_of_the_first_request(fakes[3], fakes[4])
@@ -763,6 +774,7 @@ async def test_a_write_in_doubt_is_repeated_where_the_policy_says_so(nursery: tr
         never: list[Any] = [
             lambda: hs.incr("d", "t", "=", ["id"], [1]),
             lambda: hs.update("d", "t", "=", ["id"], [1], [2], return_original=True),
+            lambda: declared.incr("=", [1]),
         ]
         for call in never:
             seen = die_of_the_first_request(fakes[3], fakes[4])
@@ -801,6 +813,14 @@ async def test_a_doubt_stays_when_no_server_can_be_had_afterwards(nursery: trio.
 def test_wrong_policies(wrong: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError)):
         RetryPolicy(**wrong)
+
+
+def test_a_policy_keeps_what_was_checked() -> None:
+    names = ["update"]
+    policy = RetryPolicy(repeat_writes=names)
+    names.append("incr")
+    assert policy.repeat_writes == ("update",)
+    assert RetryPolicy(repeat_writes=iter(["delete"])).repeat_writes == ("delete",)  # type: ignore[arg-type]
 
 
 # ---- a server that takes no writes

@@ -134,10 +134,17 @@ def test_other_types_are_refused(value: Any) -> None:
         TEXT.encode(value)
 
 
-@pytest.mark.parametrize("values", ["abc", b"abc"])
-def test_one_text_is_no_list_of_values(values: Any) -> None:
+@pytest.mark.parametrize("values", ["abc", b"abc", 1, None, {"a": 1}])
+def test_one_value_is_no_list_of_values(values: Any) -> None:
     with pytest.raises(TypeError, match="a list of values"):
         TEXT.encode_all(values)
+
+
+@pytest.mark.parametrize("value", [Decimal("1e4301"), Decimal("-1e-4301"), Decimal("0e-999999999"), Decimal("1e99999999")])
+def test_a_decimal_that_would_fill_the_memory_is_refused(value: Decimal) -> None:
+    with pytest.raises(ValueError, match="the exponent"):
+        TEXT.encode(value)
+    assert len(TEXT.encode(Decimal("1e4300"))) == 4301
 
 
 def test_a_value_in_another_encoding_says_so() -> None:
@@ -189,6 +196,9 @@ REFUSED: list[tuple[type[Exception], str, dict[str, Any]]] = [
     (ValueError, "column 3 of the index", {"in_": (3, ["a"])}),
     (ValueError, "column -1 of the index", {"in_": (-1, ["a"])}),
     (TypeError, "by its position", {"in_": ("id", ["a"])}),
+    (TypeError, "in_ must be a pair", {"in_": 1}),
+    (TypeError, "in_ must be a pair", {"in_": (0, ["a"], 1)}),
+    (TypeError, "in_ must be a list of values", {"in_": (0, "ab")}),
     (ValueError, "filter's operation", {"filters": [Filter("f", "<>", 1)]}),
     (ValueError, "filter is about column 'id'", {"filters": [Filter("id", "=", 1)]}),
     (ValueError, "filter is about column 2", {"filters": [Filter(2, "=", 1)]}),

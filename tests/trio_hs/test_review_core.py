@@ -309,6 +309,13 @@ async def test_calls_with_nothing_to_do_are_checkpoints(nursery: trio.Nursery, a
         for call in (lambda: hs.get_many("d", "t", ["id"], []), lambda: hs.insert_many("d", "t", ["id"], [])):
             with trio.testing.assert_checkpoints():
                 await call()
+        suspension = hs.suspended()
+        with trio.testing.assert_checkpoints():
+            await suspension.__aenter__()
+        await suspension.__aexit__(None, None, None)
+    async with open_read_socket([A], connect=FakeServer(nursery).connect) as socket:
+        with trio.testing.assert_checkpoints():
+            assert await socket.execute_many([]) == []
 
 
 async def test_callers_held_by_a_suspension_do_not_spin_when_it_ends(

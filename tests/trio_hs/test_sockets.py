@@ -23,7 +23,7 @@ from trio_hs import (
     open_write_socket,
 )
 from trio_hs.protocol import Index, get_tail
-from trio_hs.sockets import LONGEST_PAUSE, SHORTEST_PAUSE, Pool, background_nursery, parse_servers
+from trio_hs.sockets import LONGEST_PAUSE, RUN_REQUESTS, SHORTEST_PAUSE, Pool, background_nursery, parse_servers
 
 from .fake import FakeServer, Network, echo
 
@@ -503,6 +503,28 @@ async def test_execute_many_on_a_dying_connection_tells_each_write_apart(
         results = await hs.execute_many([Insert(index_id, ["a"]), Insert(index_id, ["silent"]), Find(index_id, "=", ["x"])])
         assert results[0] == 1
         assert [getattr(result, "maybe_applied", None) for result in results] == [None, True, False]
+
+
+async def test_execute_many_ends_on_its_connection_though_that_is_renewed(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A purge lets what is under way be answered, the part of a long pipeline that was not sent yet included."""
+    fake = FakeServer(nursery)
+    async with open_write_socket([A], connect=fake.connect) as hs:
+        index_id = await hs.get_index_id("d", "t", ["id"])
+        await hs.find(index_id, "=", ["warm"])
+        fake.gate = trio.Event()
+
+        async def renew() -> None:
+            await wait_all_tasks_blocked()
+            await hs.purge()
+            fake.gate.set()
+
+        nursery.start_soon(renew)
+        requests = [Insert(index_id, [number]) for number in range(3 * RUN_REQUESTS)]
+        assert await hs.execute_many(requests) == [1] * len(requests)
+        await wait_all_tasks_blocked()
+        assert fake.connections[0] not in fake.open
 
 
 async def test_a_cancelled_execute_many_leaves_the_connection_in_order(
