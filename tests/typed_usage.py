@@ -117,6 +117,7 @@ async def upkeep(hs: Manager) -> None:
         assert_type(nothing, None)
     statistics = hs.statistics()
     assert_type(statistics, trio_hs.Statistics)
+    assert_type(statistics.retries, int)
     for server in (*statistics.readers, *statistics.writers):
         assert_type(server, trio_hs.ServerStatistics)
         assert_type(server.last_error, str | None)
@@ -180,6 +181,7 @@ async def failing(hs: Manager) -> None:
     except trio_hs.DuplicateKeyError as refused:
         assert_type(refused.code, int)
         assert_type(refused.message, str)
+        assert_type(refused.server, str | None)
     except (
         trio_hs.AuthenticationError, trio_hs.ColumnNotFoundError, trio_hs.ForeignKeyError, trio_hs.IndexNotFoundError,
         trio_hs.LockTimeoutError, trio_hs.ReadOnlyError, trio_hs.RemoteTableError, trio_hs.TableNotFoundError,
