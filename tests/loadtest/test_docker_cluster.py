@@ -16,9 +16,6 @@ import trio
 
 from loadtest import _docker_engine, _mariadb, _mariadbd, _run
 from loadtest._cluster import ClusterError, open_cluster, open_controlled_cluster
-from loadtest._docker_engine import image_name
-from loadtest._keeper import RUN_LABEL
-from loadtest._orphans import OWNER_LABEL, owner
 
 from .containers import containers_below, engine, left_in_engine
 from .test_mariadb_cluster import ROOT, left_behind, open_directory, soon, temporary
@@ -117,15 +114,6 @@ async def test_nothing_is_left_when_the_start_is_cancelled(temporary: Path, stag
             await trio.sleep_forever()
     assert scope.cancelled_caught
     assert all_left(temporary) == []
-
-
-@pytest.mark.docker
-async def test_a_run_begins_by_removing_what_was_left_by_one_that_was_killed_with_its_guardian(temporary: Path) -> None:
-    dead = owner().rpartition("/")[0] + "/1"  # our number, but it started when nobody else did
-    with engine() as client:
-        left = client.containers.create(image_name(), labels={RUN_LABEL: f"{temporary}/dead", OWNER_LABEL: dead})
-        async with open_cluster("docker", readers=0):
-            assert left.name not in [container.name for container in containers_below(client, temporary)]
 
 
 HOLDER = """
