@@ -126,6 +126,18 @@ def test_what_was_killed_with_its_guardian_is_removed_and_what_lives_is_not(temp
     assert left_behind(temporary) == []
 
 
+def test_a_check_that_is_interrupted_has_found_nothing_out(temporary: Path) -> None:
+    line = [sys.executable, "-m", "loadtest", "cluster", "check", "--cluster", "embedded"]
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "starting 3 embedded servers\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=SECONDS) == ("", "")
+        assert process.returncode == 130
+    assert left("embedded", temporary) == []
+
+
 def test_without_a_cluster_that_is_up_there_is_nothing_to_show_or_to_end() -> None:
     if kept_up():
         pytest.skip("another cluster of this user is up")
