@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 from loadtest._judge import Judged, Result
 from loadtest._scenario import Scenario
 
 __all__ = ["advice"]
 
+WRITE_THROUGH = (
+    "With cluster.topology: write-through they replicate; docs/replication.md says how your own servers can do that."
+)
+
 
 def advice(scenario: Scenario, judged: Sequence[Judged], primary: str) -> list[str]:
     """A sentence or two for each thing that can be told. `primary` is who took the writes at the end."""
-    of = {one.name: one for one in judged}
+    missed = {one.name for one in judged if one.result is Result.MISS}
+    unknown = {one.name for one in judged if one.result is Result.UNKNOWN}
     told = []
-    if "lost" in of and of["lost"].result is Result.MISS:
+    if "lost" in missed:
         told.append(_about_lost(scenario, primary))
-    if any(one.result is Result.UNKNOWN for one in judged):
-        told += _about_unknown(of)
+    if missed & {"staleness", "replicas_agree"} and _unlogged(scenario):
+        told.append(f"Writes straight to InnoDB never reach a reader on stock MariaDB. {WRITE_THROUGH}")
+    if unknown:
+        told += _about_unknown(unknown)
     return told
+
+
+def _unlogged(scenario: Scenario) -> bool:
+    return scenario.cluster.topology == "plain" and scenario.driver.name == "handlersocket"
 
 
 def _about_lost(scenario: Scenario, primary: str) -> str:
@@ -27,10 +38,9 @@ def _about_lost(scenario: Scenario, primary: str) -> str:
             "No other server took over, so the writer itself lost what it had acknowledged: look at how durable its commits "
             "are, and at what else changes this table."
         )
-    if scenario.cluster.topology == "plain" and scenario.driver.name == "handlersocket":
+    if _unlogged(scenario):
         return (
-            f"Writes went straight to InnoDB, which stock MariaDB does not replicate, so {primary} took over without them. "
-            "With cluster.topology: write-through they replicate; docs/replication.md says how your own servers can do that."
+            f"Writes straight to InnoDB are not replicated by stock MariaDB: {primary} took over without them. {WRITE_THROUGH}"
         )
     if scenario.cluster.replication != "semisync":
         return (
@@ -40,7 +50,7 @@ def _about_lost(scenario: Scenario, primary: str) -> str:
     return f"{primary} took over without them although replication was semisync: look at its log, and at when it was promoted."
 
 
-def _about_unknown(of: Mapping[str, Judged]) -> Iterator[str]:
+def _about_unknown(names: Set[str]) -> Iterator[str]:
     yield "What is unknown is no pass: mend what kept it from being judged, and carry the scenario out again."
-    if any(name.startswith("recovery.") and one.result is Result.UNKNOWN for name, one in of.items()):
+    if any(name.startswith("recovery.") for name in names):
         yield "Recovery can be judged when the load goes on long enough after a fault, and no other fault comes meanwhile."

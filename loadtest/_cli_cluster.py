@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from signal import SIGINT, SIGTERM
 from typing import Any
@@ -32,6 +32,7 @@ __all__ = ["main"]
 
 NOT_HAD = 2
 NOT_REPLICATED = 1
+INTERRUPTED = 130
 DOWN_SECONDS = 60.0
 ROWS = 1000
 """Of the table, where no scenario says how many."""
@@ -84,13 +85,15 @@ def _carry_out(command: Callable[[argparse.Namespace], Awaitable[int]], options:
 
     async def until_signal() -> None:
         nonlocal code
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_end_on_signals, nursery.cancel_scope)
-            code = await command(options)
-            nursery.cancel_scope.cancel()
+        # Before anything else: until then a Ctrl-C is an exception in whatever runs.
+        with trio.open_signal_receiver(SIGINT, SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_end_on, signals, nursery.cancel_scope)
+                code = await command(options)
+                nursery.cancel_scope.cancel()
 
     try:
-        code = 0  # when a signal ends it
+        code = 0 if command is _up else INTERRUPTED  # when a signal ends it: what has not been found out is no good news
         trio.run(until_signal)
     except* ClusterError as errors:
         sys.stderr.write(f"{_first(errors)}\n")
@@ -101,10 +104,9 @@ def _carry_out(command: Callable[[argparse.Namespace], Awaitable[int]], options:
     return code
 
 
-async def _end_on_signals(scope: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(SIGINT, SIGTERM) as signals:
-        async for _ in signals:
-            scope.cancel()
+async def _end_on(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        scope.cancel()
 
 
 def _first(error: BaseException) -> BaseException:

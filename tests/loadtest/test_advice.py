@@ -26,6 +26,13 @@ def test_why_writes_were_lost(cluster: str, primary: str, word: str) -> None:
     assert word in told
 
 
+def test_why_reads_were_stale() -> None:
+    stale = Judged("staleness", Result.MISS, 9, 1, "")
+    for cluster, count in (("{}", 1), ("{topology: write-through}", 0)):
+        scenario = parse_scenario(f"name: x\ncluster: {cluster}\nmix: {{insert: 1}}\n", "s.yaml")
+        assert len(advice(scenario, [stale], "writer")) == count
+
+
 def test_a_pass_needs_none_and_what_is_unknown_is_no_pass() -> None:
     scenario = parse_scenario("name: x\nmix: {get: 1}\n", "s.yaml")
     assert advice(scenario, [Judged("lost", Result.PASS, 0, 0, "")], "writer") == []

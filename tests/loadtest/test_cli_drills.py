@@ -95,11 +95,16 @@ def test_only_one_verdict_may_be_stated(tmp_path: Path) -> None:
         stated_exit_code(Path(written(tmp_path, "x", QUICK + QUICK)))
 
 
-@pytest.mark.parametrize("signum, code", [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL)])
+@pytest.mark.parametrize("signum, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
 def test_whoever_ends_it_ends_the_run_too(signum: signal.Signals, code: int, tmp_path: Path) -> None:
     path = written(tmp_path, "long", QUICK.replace("duration: 1s", "duration: 100s"))
     process = subprocess.Popen(
-        [sys.executable, "-m", "loadtest", "drills", path], cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "loadtest", "drills", path],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         wait_until(lambda: bool(list(tmp_path.glob("runs/*/batches.bin"))))
@@ -107,6 +112,7 @@ def test_whoever_ends_it_ends_the_run_too(signum: signal.Signals, code: int, tmp
         process.send_signal(signum)
         assert process.wait(30) == code
         wait_until(lambda: not marked(tmp_path))
+        assert process.communicate()[1] == "", "no traceback"
     finally:
         process.kill()
         process.wait()

@@ -126,6 +126,18 @@ def test_what_was_killed_with_its_guardian_is_removed_and_what_lives_is_not(temp
     assert left_behind(temporary) == []
 
 
+def test_a_check_that_is_interrupted_has_found_nothing_out(temporary: Path) -> None:
+    line = [sys.executable, "-m", "loadtest", "cluster", "check", "--cluster", "embedded"]
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "starting 3 embedded servers\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=SECONDS) == ("", "")
+        assert process.returncode == 130
+    assert left("embedded", temporary) == []
+
+
 @pytest.mark.docker
 async def test_a_run_begins_by_removing_what_was_left_by_one_that_was_killed_with_its_guardian(temporary: Path) -> None:
     dead = owner().rpartition("/")[0] + "/1"  # our number, but it started when nobody else did

@@ -112,7 +112,7 @@ def test_the_first_screen_tells_what_did_not_hold_and_what_to_do(tmp_path: Path)
     page = Page(report_of(directory))
     head = page.text[: page.text.index("Expectations")]
     assert head.index("✗ lost: 1 acknowledged writes are lost: key 45") < head.index("✗ availability: ")
-    assert "does not replicate, so standby took over without them." in head
+    assert "standby took over without them. With cluster.topology: write-through" in head
     assert re.search(r"longest recovery1\.\d\d s", head)
     assert "What to do" not in page_of(HandMade(), tmp_path).text
     assert "What is unknown is no pass" in page_of(HandMade(cut=True), tmp_path).text
