@@ -73,11 +73,11 @@ def test_the_pages_build_without_a_warning(built: Path) -> None:
         assert (built / f"{page.stem}.html").exists()
 
 
-def test_every_public_name_is_in_the_reference(built: Path) -> None:
+def test_the_reference_has_every_public_name_and_no_other(built: Path) -> None:
     _, _, _, _, compressed = (built / "objects.inv").read_bytes().split(b"\n", 4)
-    documented = {line.split()[0] for line in zlib.decompress(compressed).decode().splitlines()}
-    missing = {f"trio_hs.{name}" for name in trio_hs.__all__ if name != "__version__"} - documented
-    assert not missing
+    names = {line.split()[0] for line in zlib.decompress(compressed).decode().splitlines()}
+    documented = {name.removeprefix("trio_hs.") for name in names if name.count(".") == 1 and name.startswith("trio_hs.")}
+    assert documented == set(trio_hs.__all__) - {"__version__"}
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 from ._instrument import Instrument
 from ._transport import Server
-from .columns import Column, Columns
-from .declared import DeclaredTable
+from .columns import Column, Columns, IndexPart
+from .declared import DeclaredTable, In
 from .exceptions import (
     AuthenticationError,
     ColumnNotFoundError,
@@ -25,7 +25,18 @@ from .exceptions import (
 )
 from .manager import Manager, RetryPolicy, Row, Statistics, Table, open_manager
 from .protocol import Filter, Value
-from .sockets import Find, FindModify, Insert, ReadSocket, ServerStatistics, WriteSocket, open_read_socket, open_write_socket
+from .sockets import (
+    Connect,
+    Find,
+    FindModify,
+    Insert,
+    ReadSocket,
+    Servers,
+    ServerStatistics,
+    WriteSocket,
+    open_read_socket,
+    open_write_socket,
+)
 
 __version__ = "0.1.0"
 
@@ -34,6 +45,7 @@ __all__ = [
     "Column",
     "ColumnNotFoundError",
     "Columns",
+    "Connect",
     "ConnectionError",
     "DeclaredTable",
     "DecodingError",
@@ -43,7 +55,9 @@ __all__ = [
     "FindModify",
     "ForeignKeyError",
     "HandlerSocketError",
+    "In",
     "IndexNotFoundError",
+    "IndexPart",
     "IndexedConnectionError",
     "Insert",
     "Instrument",
@@ -59,6 +73,7 @@ __all__ = [
     "Row",
     "Server",
     "ServerStatistics",
+    "Servers",
     "Statistics",
     "Table",
     "TableNotFoundError",
