@@ -24,15 +24,13 @@ from .exceptions import (
     UnsupportedOperationError,
 )
 from .manager import Manager, RetryPolicy, Row, Statistics, Table, open_manager
+from .pool import Connect, Servers, ServerStatistics
 from .protocol import Filter, Value
 from .sockets import (
-    Connect,
     Find,
     FindModify,
     Insert,
     ReadSocket,
-    Servers,
-    ServerStatistics,
     WriteSocket,
     open_read_socket,
     open_write_socket,

@@ -19,6 +19,8 @@ from ._instrument import Instrument, Instruments
 from ._transport import connect
 from .connection import Connection, Request
 from .exceptions import ConnectionError, HandlerSocketError, OperationalError, ProtocolError
+from .outcomes import failure_of, garbled, refusal_of, turned_away
+from .pool import DEFAULT_TIMEOUT, Connect, Pool, Servers, ServerStatistics, open_pool
 from .protocol import (
     Codec,
     Filter,
@@ -36,18 +38,6 @@ from .protocol import (
     parse_each,
     parse_number,
     parse_values,
-)
-from .sockets import (
-    DEFAULT_TIMEOUT,
-    Connect,
-    Pool,
-    Servers,
-    ServerStatistics,
-    failure_of,
-    garbled,
-    open_pool,
-    refusal_of,
-    turned_away,
 )
 
 if TYPE_CHECKING:

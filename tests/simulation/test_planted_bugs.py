@@ -12,8 +12,9 @@ import trio
 from trio_hs import ConnectionError
 from trio_hs.connection import Connection, Request
 from trio_hs.manager import _Caller
+from trio_hs.outcomes import failure_of
+from trio_hs.pool import _Link
 from trio_hs.protocol import Index
-from trio_hs.sockets import _Link, failure_of
 
 from .runner import run
 

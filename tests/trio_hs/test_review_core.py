@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
 import trio_hs.connection
-import trio_hs.sockets
+import trio_hs.pool
 from trio_hs import (
     ConnectionError,
     DecodingError,
@@ -323,9 +323,9 @@ async def test_callers_held_by_a_suspension_do_not_spin_when_it_ends(
 ) -> None:
     """Each caller may look a few times while the connection is made; not four times for each second of the suspension."""
     looks = 0
-    choose = trio_hs.sockets.Pool.choose
+    choose = trio_hs.pool.Pool.choose
 
-    def counted(pool: trio_hs.sockets.Pool) -> Any:
+    def counted(pool: trio_hs.pool.Pool) -> Any:
         nonlocal looks
         looks += 1
         return choose(pool)
@@ -345,7 +345,7 @@ async def test_callers_held_by_a_suspension_do_not_spin_when_it_ends(
                 for number in range(10):
                     callers.start_soon(hs.incr, "d", "t", "=", ["id"], [number])
                 await trio.sleep(60)
-                monkeypatch.setattr(trio_hs.sockets.Pool, "choose", counted)
+                monkeypatch.setattr(trio_hs.pool.Pool, "choose", counted)
         assert looks < 10 * 20
 
 
