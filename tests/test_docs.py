@@ -25,7 +25,7 @@ from loadtest._replication import create_table
 from loadtest._scenario import Scenario
 from loadtest._sql import execute_sql
 from loadtest._table import load_table
-from trio_hs import connection, exceptions, manager, pool
+from trio_hs import caller, connection, exceptions, pool
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -136,8 +136,8 @@ def test_the_bounds_on_the_tuning_page_are_the_codes() -> None:
         f"at most {connection.MAX_OUTSTANDING} requests outstanding",
         f"each {connection.UNIT_BYTES} bytes",
         f"After {connection.MAX_OPENED:,} different indexes",
-        f"`get_many` sends {manager.READ_KEYS} keys and `insert_many` {manager.WRITE_LINES:,} rows at a time, "
-        f"{manager.CHUNKS_UNDER_WAY} such parts",
+        f"`get_many` sends {caller.READ_KEYS} keys and `insert_many` {caller.WRITE_LINES:,} rows at a time, "
+        f"{caller.CHUNKS_UNDER_WAY} such parts",
         f"`timeout` ({pool.DEFAULT_TIMEOUT:g} s)",
     ):
         assert said in page

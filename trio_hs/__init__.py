@@ -2,6 +2,7 @@
 
 from ._instrument import Instrument
 from ._transport import Server
+from .caller import RetryPolicy, Row
 from .columns import Column, Columns, IndexPart
 from .declared import DeclaredTable, In
 from .exceptions import (
@@ -23,7 +24,7 @@ from .exceptions import (
     TableNotFoundError,
     UnsupportedOperationError,
 )
-from .manager import Manager, RetryPolicy, Row, Statistics, Table, open_manager
+from .manager import Manager, Statistics, Table, open_manager
 from .pool import Connect, Servers, ServerStatistics
 from .protocol import Filter, Value
 from .sockets import (

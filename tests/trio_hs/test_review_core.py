@@ -22,7 +22,7 @@ from trio_hs import (
     HandlerSocketError,
     OperationalError,
     RetryPolicy,
-    manager,
+    caller,
     open_read_socket,
 )
 from trio_hs.protocol import Index
@@ -389,7 +389,7 @@ async def test_parsing_very_many_rows_lets_other_tasks_run(nursery: trio.Nursery
         await hs.get("d", "t", ["id"], 1)
         passes = 0
         parsed_at: list[int] = []
-        parse = getattr(manager, name)
+        parse = getattr(caller, name)
 
         def watched(*arguments: Any) -> Any:
             parsed_at.append(passes)
@@ -402,13 +402,13 @@ async def test_parsing_very_many_rows_lets_other_tasks_run(nursery: trio.Nursery
                 await trio.lowlevel.checkpoint()
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(manager, name, watched)
+            patch.setattr(caller, name, watched)
             async with trio.open_nursery() as ticker:
                 ticker.start_soon(tick)
                 await hs.get_many("d", "t", ["id"], list(range(40_000)))
                 ticker.cancel_scope.cancel()
         assert len(parsed_at) > 50
-        assert max(Counter(parsed_at).values()) <= manager.CHUNKS_UNDER_WAY  # in one pass of the scheduler
+        assert max(Counter(parsed_at).values()) <= caller.CHUNKS_UNDER_WAY  # in one pass of the scheduler
 
 
 async def test_a_read_is_not_hedged_to_the_frozen_server_itself(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
