@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import trio
 
-from trio_hs.sockets import background_nursery
+from trio_hs.pool import background_nursery
 
 from ._proxy_connection import Connection
 from ._proxy_faults import Blackhole, DropReplies, Fault, Flapping, HalfOpen, IdleTimeout, Partition, ResetPeer

@@ -2,8 +2,9 @@
 
 from ._instrument import Instrument
 from ._transport import Server
-from .columns import Column, Columns
-from .declared import DeclaredTable
+from .caller import RetryPolicy, Row
+from .columns import Column, Columns, IndexPart
+from .declared import DeclaredTable, In
 from .exceptions import (
     AuthenticationError,
     ColumnNotFoundError,
@@ -23,9 +24,18 @@ from .exceptions import (
     TableNotFoundError,
     UnsupportedOperationError,
 )
-from .manager import Manager, RetryPolicy, Row, Statistics, Table, open_manager
+from .manager import Manager, Statistics, Table, open_manager
+from .pool import Connect, Servers, ServerStatistics
 from .protocol import Filter, Value
-from .sockets import Find, FindModify, Insert, ReadSocket, ServerStatistics, WriteSocket, open_read_socket, open_write_socket
+from .sockets import (
+    Find,
+    FindModify,
+    Insert,
+    ReadSocket,
+    WriteSocket,
+    open_read_socket,
+    open_write_socket,
+)
 
 __version__ = "0.1.0"
 
@@ -34,6 +44,7 @@ __all__ = [
     "Column",
     "ColumnNotFoundError",
     "Columns",
+    "Connect",
     "ConnectionError",
     "DeclaredTable",
     "DecodingError",
@@ -43,7 +54,9 @@ __all__ = [
     "FindModify",
     "ForeignKeyError",
     "HandlerSocketError",
+    "In",
     "IndexNotFoundError",
+    "IndexPart",
     "IndexedConnectionError",
     "Insert",
     "Instrument",
@@ -59,6 +72,7 @@ __all__ = [
     "Row",
     "Server",
     "ServerStatistics",
+    "Servers",
     "Statistics",
     "Table",
     "TableNotFoundError",

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .caller import Row
 from .columns import Column, Columns
 from .exceptions import HandlerSocketError
-from .manager import Row, Table
+from .manager import Table
 from .protocol import NULL, Codec, Filter, Index, in_pair, insert_tail, listed_filters, parse_number, value_list
 
 if TYPE_CHECKING:
-    from .manager import _Caller
+    from .caller import Caller
 
 In: TypeAlias = tuple[int, Sequence[Any]] | None
 
@@ -46,7 +47,7 @@ class DeclaredTable(Table):
 
     def __init__(
         self,
-        caller: _Caller,
+        caller: Caller,
         db: str,
         write_db: str,
         table: str,

@@ -8,9 +8,9 @@ import trio
 
 import trio_hs
 from trio_hs import Manager
+from trio_hs.caller import READ_KEYS, WRITE_LINES
 from trio_hs.connection import MAX_OUTSTANDING, TICKS
-from trio_hs.manager import READ_KEYS, WRITE_LINES
-from trio_hs.sockets import LONGEST_PAUSE, LONGEST_SHUNNING, Pool
+from trio_hs.pool import LONGEST_PAUSE, LONGEST_SHUNNING, Pool
 from trio_hs.testing import EmbeddedServer
 
 from .cluster import Cluster

@@ -8,7 +8,7 @@ import trio
 
 from trio_hs import Server
 from trio_hs._transport import Transport
-from trio_hs.sockets import Connect
+from trio_hs.pool import Connect
 
 
 class Tracked:

@@ -10,10 +10,11 @@ import pytest
 import trio
 
 from trio_hs import ConnectionError
+from trio_hs.caller import Caller
 from trio_hs.connection import Connection, Request
-from trio_hs.manager import _Caller
+from trio_hs.outcomes import failure_of
+from trio_hs.pool import _Link
 from trio_hs.protocol import Index
-from trio_hs.sockets import _Link, failure_of
 
 from .runner import run
 
@@ -23,12 +24,12 @@ RUNS = 300
 
 def repeat_increments(patch: pytest.MonkeyPatch) -> None:
     """Repeats writes although they were sent."""
-    write = _Caller.write
+    write = Caller.write
 
-    async def repeating(self: _Caller, *args: Any, repeat: bool = False, **kwargs: Any) -> Any:
+    async def repeating(self: Caller, *args: Any, repeat: bool = False, **kwargs: Any) -> Any:
         return await write(self, *args, repeat=True, **kwargs)
 
-    patch.setattr(_Caller, "write", repeating)
+    patch.setattr(Caller, "write", repeating)
 
 
 def forget_placeholders(patch: pytest.MonkeyPatch) -> None:
@@ -85,7 +86,7 @@ def lie_about_doubts(patch: pytest.MonkeyPatch) -> None:
     def failure(request: Request, index: Index, operation: str, *, changes: bool) -> ConnectionError:
         return failure_of(request, index, operation, changes=False)
 
-    patch.setattr("trio_hs.manager.failure_of", failure)
+    patch.setattr("trio_hs.caller.failure_of", failure)
 
 
 def leave_streams_open(patch: pytest.MonkeyPatch) -> None:

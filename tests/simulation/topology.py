@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from trio_hs import RetryPolicy
 from trio_hs.connection import TICKS
-from trio_hs.sockets import GRACE, LONGEST_PAUSE
+from trio_hs.pool import GRACE, LONGEST_PAUSE
 from trio_hs.testing import Table
 
 GROUPS = 4

@@ -23,7 +23,7 @@ from trio_hs.connection import Connection, Request
 
 from .fake import FakeConnection, FakeServer, echo
 
-ADDRESS: trio_hs.sockets.Servers = [("inet", "fake", 1)]
+ADDRESS: trio_hs.Servers = [("inet", "fake", 1)]
 
 
 class SlowServer(FakeServer):
@@ -73,7 +73,7 @@ def live_requests() -> int:
     return sum(isinstance(thing, Request) for thing in gc.get_objects())
 
 
-def the_connection(pool: trio_hs.sockets.Pool) -> Connection:
+def the_connection(pool: trio_hs.pool.Pool) -> Connection:
     connection = pool.choose()
     assert connection is not None
     return connection

@@ -11,14 +11,14 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
 from trio_hs.connection import Connection, Request
+from trio_hs.pool import parse_server
 from trio_hs.protocol import Index, get_tail
-from trio_hs.sockets import parse_server
 
 from .fake import FakeConnection, FakeServer, MemoryTransport, Network, echo
 from .test_manager import managed
 
 INDEX = Index("d", "t", ["id"])
-ADDRESS: trio_hs.sockets.Servers = [("inet", "fake", 1)]
+ADDRESS: trio_hs.Servers = [("inet", "fake", 1)]
 
 
 def nonsense(line: bytes) -> bytes:
@@ -167,7 +167,7 @@ async def test_suspending_while_it_connects(nursery: trio.Nursery, autojump_cloc
 async def test_no_group_is_left_to_hope_for(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Both groups hang: each has its time, and then the caller waits for their timeouts, and is told."""
     fakes = {port: FakeServer(nursery, lambda line: None) for port in (1, 2)}
-    servers: trio_hs.sockets.Servers = [[("inet", "fake", 1)], [("inet", "fake", 2)]]
+    servers: trio_hs.Servers = [[("inet", "fake", 1)], [("inet", "fake", 2)]]
     retry = trio_hs.RetryPolicy(attempts=1)
     async with trio_hs.open_manager(servers, connect=Network(fakes).connect, retry=retry, timeout=2) as hs:
         started = trio.current_time()

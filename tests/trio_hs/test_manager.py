@@ -13,8 +13,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
 from trio_hs import Column, Columns, ConnectionError, Filter, Manager, OperationalError, RetryPolicy
+from trio_hs.caller import CHUNKS_UNDER_WAY, WRITE_LINES
 from trio_hs.connection import MAX_OUTSTANDING
-from trio_hs.manager import CHUNKS_UNDER_WAY, WRITE_LINES
 
 from .fake import FakeServer, Network, echo
 from .test_sockets import REFUSED

@@ -73,9 +73,9 @@ class World:
 async def test_chaos(nursery: trio.Nursery, autojump_clock: MockClock, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(seed)
     monkeypatch.setattr("trio_hs.connection.MAX_OPENED", rng.choice([2, 3, 10_000]))
-    monkeypatch.setattr("trio_hs.manager.WRITE_LINES", rng.choice([3, 1000]))
-    monkeypatch.setattr("trio_hs.manager.READ_KEYS", rng.choice([3, 256]))
-    monkeypatch.setattr("trio_hs.manager.IN_KEYS", rng.choice([1, 16]))
+    monkeypatch.setattr("trio_hs.caller.WRITE_LINES", rng.choice([3, 1000]))
+    monkeypatch.setattr("trio_hs.caller.READ_KEYS", rng.choice([3, 256]))
+    monkeypatch.setattr("trio_hs.caller.IN_KEYS", rng.choice([1, 16]))
     world = World(nursery, rng)
     readers: Any = rng.choice([[("inet", "f", 1), ("inet", "f", 2)], [[("inet", "f", 1)], [("inet", "f", 2)]]])
     retry = RetryPolicy(hedge_after=rng.choice([None, 0.01, 0.2]), attempts=rng.choice([1, 2, 5]))

@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
 import trio_hs.connection
-import trio_hs.sockets
+import trio_hs.pool
 from trio_hs import (
     ConnectionError,
     DecodingError,
@@ -22,7 +22,7 @@ from trio_hs import (
     HandlerSocketError,
     OperationalError,
     RetryPolicy,
-    manager,
+    caller,
     open_read_socket,
 )
 from trio_hs.protocol import Index
@@ -323,9 +323,9 @@ async def test_callers_held_by_a_suspension_do_not_spin_when_it_ends(
 ) -> None:
     """Each caller may look a few times while the connection is made; not four times for each second of the suspension."""
     looks = 0
-    choose = trio_hs.sockets.Pool.choose
+    choose = trio_hs.pool.Pool.choose
 
-    def counted(pool: trio_hs.sockets.Pool) -> Any:
+    def counted(pool: trio_hs.pool.Pool) -> Any:
         nonlocal looks
         looks += 1
         return choose(pool)
@@ -345,7 +345,7 @@ async def test_callers_held_by_a_suspension_do_not_spin_when_it_ends(
                 for number in range(10):
                     callers.start_soon(hs.incr, "d", "t", "=", ["id"], [number])
                 await trio.sleep(60)
-                monkeypatch.setattr(trio_hs.sockets.Pool, "choose", counted)
+                monkeypatch.setattr(trio_hs.pool.Pool, "choose", counted)
         assert looks < 10 * 20
 
 
@@ -389,7 +389,7 @@ async def test_parsing_very_many_rows_lets_other_tasks_run(nursery: trio.Nursery
         await hs.get("d", "t", ["id"], 1)
         passes = 0
         parsed_at: list[int] = []
-        parse = getattr(manager, name)
+        parse = getattr(caller, name)
 
         def watched(*arguments: Any) -> Any:
             parsed_at.append(passes)
@@ -402,13 +402,13 @@ async def test_parsing_very_many_rows_lets_other_tasks_run(nursery: trio.Nursery
                 await trio.lowlevel.checkpoint()
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(manager, name, watched)
+            patch.setattr(caller, name, watched)
             async with trio.open_nursery() as ticker:
                 ticker.start_soon(tick)
                 await hs.get_many("d", "t", ["id"], list(range(40_000)))
                 ticker.cancel_scope.cancel()
         assert len(parsed_at) > 50
-        assert max(Counter(parsed_at).values()) <= manager.CHUNKS_UNDER_WAY  # in one pass of the scheduler
+        assert max(Counter(parsed_at).values()) <= caller.CHUNKS_UNDER_WAY  # in one pass of the scheduler
 
 
 async def test_a_read_is_not_hedged_to_the_frozen_server_itself(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

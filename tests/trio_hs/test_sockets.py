@@ -22,8 +22,9 @@ from trio_hs import (
     open_read_socket,
     open_write_socket,
 )
+from trio_hs.pool import LONGEST_PAUSE, SHORTEST_PAUSE, Pool, background_nursery, parse_servers
 from trio_hs.protocol import Index, get_tail
-from trio_hs.sockets import LONGEST_PAUSE, RUN_REQUESTS, SHORTEST_PAUSE, Pool, background_nursery, parse_servers
+from trio_hs.sockets import RUN_REQUESTS
 
 from .fake import FakeServer, Network, echo
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import trio
 
 from .._transport import Server, Transport
-from ..sockets import Connect, background_nursery
+from ..pool import Connect, background_nursery
 from ._connection import ServerConnection
 from ._declaration import Table
 from ._faults import Faults

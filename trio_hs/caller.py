@@ -1,0 +1,513 @@
+"""One operation, whatever it takes: which pool it goes to, and whether it is sent again when it fails."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+import trio
+from trio.lowlevel import current_task, wait_task_rescheduled
+
+from ._instrument import Instruments
+from .connection import Connection, Request
+from .exceptions import ConnectionError, HandlerSocketError, OperationalError, ProtocolError
+from .outcomes import failure_of, garbled, refusal_of, turned_away
+from .pool import Pool
+from .protocol import Codec, Index, all_succeeded, get_many_tail, get_tails, in_rows, parse_each, parse_number, parse_values
+
+T = TypeVar("T")
+
+#: A row: its fields and their values, in the order asked for; ``dict(row)`` makes it a dict.
+Row: TypeAlias = list[tuple[str, Any]]
+
+#: Some requests kill the server (docs/server.md). One whose connections died under it so often is not sent again.
+MAX_DEATHS = 2
+
+#: Many operations in one call go out in chunks of so many keys or lines, so many chunks at once: enough to keep a server busy
+#: while the answers of the last chunk are parsed, and little enough that other tasks on the connection have their turn. Writes
+#: that arrive together share a commit, which costs more than all the rest, so their chunks are larger.
+READ_KEYS = 500
+WRITE_LINES = 1000
+CHUNKS_UNDER_WAY = 4
+#: So many keys are worth a question with IN, which may have to be followed by one for each key.
+IN_KEYS = 16
+
+#: The writes that a policy may allow to be repeated. Not an increment: applied twice it is wrong for ever. Not insert_many:
+#: whoever repeats it has to look at each row's outcome.
+REPEATABLE_WRITES = frozenset(("insert", "update", "delete"))
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How long a Manager goes on when servers fail.
+
+    Reads are repeated, on another server where there is one. A write is repeated only when it provably did not reach a
+    server. The first repetition is immediate when another server is usable; the others wait ``backoff`` seconds,
+    doubling up to ``max_backoff``, each shortened at random by up to a half. An operation whose connections died under it
+    twice is not tried again, whatever the policy says: some requests kill the server.
+
+    Attributes:
+      attempts: how often an operation is tried, the first time included.
+      backoff: seconds before a repetition.
+      max_backoff: the longest of these waits, in seconds.
+      deadline: seconds after which an operation is not tried again; None leaves that to the caller's ``trio.fail_after``.
+      hedge_after: seconds after which a read without an answer is also sent to another server, and whoever answers first is
+        believed; None never does. Set it above the usual latency, for it doubles the load of what is slower.
+      repeat_writes: the operations that are repeated although they may have been applied: some of ``insert``, ``update``
+        and ``delete``; no other ever is. What you accept with it: the first attempt may be applied late, after
+        the second one and after what others wrote since; a ``delete`` counts only what the last attempt deleted. With
+        ``return_original`` nothing is repeated. When an attempt is refused after one whose outcome is unknown (a repeated
+        ``insert`` finds the key taken, perhaps by itself), the ConnectionError of the unknown one is raised, from the refusal.
+    """
+
+    attempts: int = 5
+    backoff: float = 0.05
+    max_backoff: float = 1.0
+    deadline: float | None = None
+    hedge_after: float | None = None
+    repeat_writes: Collection[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ValueError(f"attempts must be at least 1, not {self.attempts!r}")
+        if self.backoff < 0 or self.max_backoff < self.backoff:
+            raise ValueError("backoff must not be negative, and max_backoff not less than backoff")
+        if self.hedge_after is not None and not self.hedge_after > 0:
+            raise ValueError(f"hedge_after must be a positive number of seconds, or None, not {self.hedge_after!r}")
+        if isinstance(self.repeat_writes, str):
+            raise TypeError("repeat_writes must be a collection of names of operations, not one str")
+        repeat_writes = tuple(self.repeat_writes)  # a copy: what is checked here must stay so
+        for name in repeat_writes:
+            if name not in REPEATABLE_WRITES:
+                raise ValueError(f"repeat_writes may hold {' '.join(sorted(REPEATABLE_WRITES))}, not {name!r}")
+        object.__setattr__(self, "repeat_writes", repeat_writes)
+
+    def pause(self, attempt: int) -> float:
+        """Seconds to wait after the given failed attempt (1 is the first)."""
+        return float(min(self.backoff * 2 ** min(attempt - 1, 30), self.max_backoff)) * (1 - random.random() / 2)
+
+
+class _Totals:
+    """What the operations of a Manager and of all its tables add up to."""
+
+    def __init__(self) -> None:
+        self.retries = 0
+
+
+class _Raced(Request):
+    """One of the two requests of a hedged read: who waits for it waits for its rival too."""
+
+    __slots__ = ("changed", "rival")
+
+    def __init__(self, lines: int, rival: _Raced | None = None) -> None:
+        super().__init__(lines)
+        self.changed = trio.Event()
+        self.rival = rival
+
+    def complete(self) -> int:
+        self.changed.set()
+        return 0
+
+    @property
+    def deaths(self) -> int:
+        return super().deaths + (self.rival.deaths if self.rival is not None else 0)
+
+
+async def _any_change(racers: Sequence[_Raced]) -> None:
+    """Returns when another of them is finished."""
+    changed = trio.Event()
+    for racer in racers:
+        racer.changed = changed
+    if not all(racer.finished for racer in racers):
+        await changed.wait()
+
+
+class Caller:
+    """Sends requests to the two pools and repeats them as far as the policy and safety allow."""
+
+    def __init__(self, reader: Pool, writer: Pool, codec: Codec, retry: RetryPolicy, instruments: Instruments) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.codec = codec
+        self.retry = retry
+        self.instruments = instruments
+        self.totals = _Totals()  # one, also where a declared table has a codec of its own
+        self._plain = not instruments and retry.hedge_after is None and retry.deadline is None
+
+    # ---- operations
+
+    async def read(self, index: Index, tail: bytes, operation: str) -> list[Any]:
+        """The values in the rows that a request finds, row after row; raises OperationalError or ConnectionError."""
+        first: Request | None = None
+        connection = self.reader.choose() if self._plain else None
+        if connection is not None:
+            # The first attempt without the machinery behind it: it is mostly the only one.
+            first = Request()
+            connection.submit(first, index, (tail,))
+            if first.failure is None:
+                first.task = current_task()
+                await wait_task_rescheduled(first.abort)
+            if first.failure is None:
+                try:
+                    return parse_values(first.answers[0], index, self.codec)
+                except ProtocolError as error:
+                    if first.error(first.answers[0]) is None:
+                        garbled(first, index, operation, error, changes=False)
+        return await self._read(index, tail, operation, first)
+
+    async def _read(self, index: Index, tail: bytes, operation: str, first: Request | None) -> list[Any]:
+        # By itself, because what `parse` refers to would cost every caller of `read` who waits some memory.
+        def parse(request: Request) -> list[Any]:
+            _raise_refusal(request, index, operation)
+            return parse_values(request.answers[0], index, self.codec)
+
+        return await self._perform(self.reader, index, (tail,), operation, parse, changes=False, first=first)
+
+    async def get_many(self, index: Index, tokens: Sequence[bytes], operation: str) -> list[Row]:
+        """Each key's first row, in the order of the keys, ``[]`` for one without; raises the first error among them.
+
+        To a list of keys (IN) the server answers in half the time that it takes for one after the other, in their order, but
+        leaves out what is not there. So when there is a row for every key, each is certain to be the right one; and where some
+        are missing, every key of the chunk is asked for by itself.
+        """
+        since = trio.current_time()
+        chunks = _chunks(tokens, READ_KEYS)
+        tails = [get_many_tail(chunk) for chunk in chunks]
+        if len(tokens) < IN_KEYS or None in tails or self.retry.hedge_after is not None:
+            return await self._get_each(index, tokens, operation, since)
+
+        def parse(number: int, request: Request) -> list[Row] | None:
+            if request.failure is None and all_succeeded(request.answers):
+                try:
+                    values = parse_values(request.answers[0], index, self.codec)
+                except HandlerSocketError:
+                    return None  # below, where there is help
+                return named(values, index) if len(values) == len(chunks[number]) * index.width else []
+            return None
+
+        lines = [[tail] for tail in tails if tail is not None]
+        asked = await self._send_chunks(self.reader, index, lines, operation, parse, units=list(map(len, chunks)))
+        doubtful = [token for chunk, (_, rows) in zip(chunks, asked, strict=True) if rows == [] for token in chunk]
+        one_by_one = iter(await self._get_each(index, doubtful, operation, since) if doubtful else ())
+        found: list[Row] = []
+        for chunk, (request, rows) in zip(chunks, asked, strict=True):
+            if rows is None:
+                found += await self._read_chunk(index, get_tails(chunk), operation, request, since)
+            else:
+                found += rows or itertools.islice(one_by_one, len(chunk))
+        return found
+
+    async def _get_each(self, index: Index, tokens: Sequence[bytes], operation: str, since: float) -> list[Row]:
+        """``get_many`` by a request for each key, in few round trips all the same."""
+        found: list[Row] = []
+        chunks = _chunks(get_tails(tokens), READ_KEYS)
+        if self.retry.hedge_after is not None:  # a race needs both requests in one hand
+            await trio.lowlevel.checkpoint()
+            for chunk in chunks:
+                found += await self._read_chunk(index, chunk, operation, None, since)
+            return found
+
+        def parse(_: int, request: Request) -> list[Row] | None:
+            if request.failure is None and all_succeeded(request.answers):
+                try:
+                    return named_each(request.answers, index, self.codec)
+                except HandlerSocketError:
+                    pass  # below, where there is help
+            return None
+
+        asked = await self._send_chunks(self.reader, index, chunks, operation, parse)
+        for chunk, (request, rows) in zip(chunks, asked, strict=True):
+            found += rows if rows is not None else await self._read_chunk(index, chunk, operation, request, since)
+        return found
+
+    async def _read_chunk(
+        self, index: Index, tails: Sequence[bytes], operation: str, first: Request | None, since: float
+    ) -> list[Row]:
+        def parse(request: Request) -> list[Row]:
+            if not all_succeeded(request.answers):
+                _raise_refusal(request, index, operation)
+            return named_each(request.answers, index, self.codec)
+
+        return await self._perform(self.reader, index, tails, operation, parse, changes=False, first=first, since=since)
+
+    async def write(
+        self, index: Index, tail: bytes, operation: str, parse_line: Callable[[bytes], T], *, repeat: bool = False
+    ) -> T:
+        """The parsed answer to a request that changes data.
+
+        It is sent again only when it provably was not carried out, or with ``repeat``.
+        """
+
+        first: Request | None = None
+        connection = self.writer.choose() if self._plain else None
+        if connection is not None:
+            await trio.lowlevel.checkpoint_if_cancelled()  # a caller that is cancelled already sends nothing
+            first = Request()
+            connection.submit(first, index, (tail,))
+            if first.failure is None:
+                first.task = current_task()
+                await wait_task_rescheduled(first.abort)
+            if first.failure is None and first.answers[0].startswith(b"0\t"):
+                try:
+                    return parse_line(first.answers[0])
+                except ProtocolError as error:
+                    garbled(first, index, operation, error, changes=True)
+        return await self._write(index, tail, operation, parse_line, repeat, first)
+
+    async def _write(
+        self,
+        index: Index,
+        tail: bytes,
+        operation: str,
+        parse_line: Callable[[bytes], T],
+        repeat: bool,
+        first: Request | None,
+    ) -> T:
+        def parse(request: Request) -> T:
+            _raise_refusal(request, index, operation)
+            return parse_line(request.answers[0])
+
+        return await self._perform(self.writer, index, (tail,), operation, parse, changes=True, repeat=repeat, first=first)
+
+    async def insert_many(self, index: Index, tails: Sequence[bytes], operation: str) -> list[int | HandlerSocketError | None]:
+        """The outcome of each of many inserts, in their order: the generated id, or None, or the error."""
+
+        def parse(request: Request) -> list[int | HandlerSocketError | None]:
+            if turned_away(request, changes=True):
+                _raise_refusal(request, index, operation)
+            outcomes: list[int | HandlerSocketError | None] = []
+            for line in request.answers:
+                done = line.startswith(b"0\t")
+                outcomes.append((parse_number(line) or None) if done else refusal_of(request, line, index, operation))
+            for number in range(len(outcomes), request.lines):
+                outcomes.append(failure_of(request, index, operation, changes=number < request.sent_lines))
+            return outcomes
+
+        outcomes: list[int | HandlerSocketError | None] = []
+        since = trio.current_time()
+        nobody: ConnectionError | None = None
+        chunks = _chunks(tails, WRITE_LINES)
+        asked = await self._send_chunks(self.writer, index, chunks, operation, lambda _, request: None)
+        for chunk, (first, _) in zip(chunks, asked, strict=True):
+            if first is None and nobody is not None:  # each chunk's own patience would add up
+                outcomes += [nobody] * len(chunk)
+                continue
+            try:
+                outcomes += await self._perform(
+                    self.writer, index, chunk, operation, parse, changes=True, first=first, since=since, partial=True
+                )
+            except HandlerSocketError as error:
+                outcomes += [error] * len(chunk)
+                nobody = error if isinstance(error, ConnectionError) else None
+        return outcomes
+
+    # ---- attempts
+
+    async def _perform(
+        self,
+        pool: Pool,
+        index: Index,
+        tails: Sequence[bytes],
+        operation: str,
+        parse: Callable[[Request], T],
+        *,
+        changes: bool,
+        repeat: bool = False,
+        first: Request | None = None,
+        since: float | None = None,
+        partial: bool = False,
+    ) -> T:
+        """What ``parse`` makes of the answers, after as many attempts as the policy and safety allow.
+
+        Args:
+          parse: may raise OperationalError, which ends the operation, and ProtocolError, which ends the connection.
+          changes: whether the lines change data, so that an attempt without an answer leaves a doubt.
+          repeat: whether to go on all the same then.
+          first: an attempt that the caller has made already.
+          since: when it did.
+          partial: whether ``parse`` can tell what a failed request, some of whose lines were answered, has achieved.
+
+        Raises the last attempt's ConnectionError, or that of the last one that left a doubt.
+        """
+        attempt = 1
+        deaths = 0
+        doubt: ConnectionError | None = None
+        started = trio.current_time() if since is None else since
+        give_up_at = math.inf if self.retry.deadline is None else started + self.retry.deadline
+        while True:
+            request, first = first, None
+            error: ConnectionError
+            try:
+                if request is None:
+                    request = await self._attempt(pool, index, tails, operation, changes)
+                if request.failure is None:
+                    return parse(request)
+                error = failure_of(request, index, operation, changes=changes)
+            except ConnectionError as exc:  # no server was usable
+                error = ConnectionError(f"{operation} {index.db}.{index.table}: {exc}", server=exc.server)
+            except ProtocolError as exc:
+                assert request is not None
+                error = garbled(request, index, operation, exc, changes=changes)
+            except OperationalError as refusal:
+                # The one refusal that another server may not share, or this one a moment later: it may be shutting down.
+                if request is not None and turned_away(request, changes=changes) and attempt < self.retry.attempts:
+                    elsewhere = pool.refused(request)
+                    pause = 0.0 if elsewhere else self.retry.pause(attempt)
+                    if (elsewhere or not changes) and trio.current_time() + pause <= give_up_at:
+                        self._tell_of_retry(index, operation, attempt, refusal)
+                        await trio.sleep(pause)
+                        attempt += 1
+                        continue
+                if doubt is not None:
+                    raise doubt from refusal
+                raise
+            deaths += 0 if request is None else request.deaths
+            if error.maybe_applied:
+                doubt = error
+            pause = 0.0 if attempt == 1 and pool.choose() is not None else self.retry.pause(attempt)
+            late = trio.current_time() + pause > give_up_at
+            # Of several lines some may have been answered, and the rest never sent: no doubt, but no reason to repeat either.
+            begun = partial and request is not None and request.sent_lines > 0
+            unsafe = deaths >= MAX_DEATHS or begun or (doubt is not None and not repeat)
+            if unsafe or late or pool.closed or attempt >= self.retry.attempts:
+                if partial and request is not None:
+                    return parse(request)
+                raise doubt or error
+            self._tell_of_retry(index, operation, attempt, error)
+            await trio.sleep(pause)
+            attempt += 1
+
+    async def _attempt(self, pool: Pool, index: Index, tails: Sequence[bytes], operation: str, changes: bool) -> Request:
+        """One attempt: the request with its answers or its failure. Raises ConnectionError when no server is usable."""
+        connection = await pool.acquire()
+        started = trio.current_time()
+        if self.retry.hedge_after is not None and not changes:
+            request = await self._race(pool, connection, index, tails, self.retry.hedge_after)
+        else:
+            request = Request(len(tails))
+            connection.submit(request, index, tails)
+            await request.wait()
+        self._tell(request, index, operation, started)
+        return request
+
+    def _tell_of_retry(self, index: Index, operation: str, attempt: int, error: HandlerSocketError) -> None:
+        self.totals.retries += 1
+        self.instruments.call("retry", operation, f"{index.db}.{index.table}", attempt, error)
+
+    def _tell(self, request: Request, index: Index, operation: str, started: float) -> None:
+        if self.instruments:
+            seconds = trio.current_time() - started
+            table = f"{index.db}.{index.table}"
+            failed = request.failure is not None
+            self.instruments.call("request_done", request.connection.peer, operation, table, request.lines, seconds, failed)
+
+    async def _race(
+        self, pool: Pool, connection: Connection, index: Index, tails: Sequence[bytes], hedge_after: float
+    ) -> Request:
+        """The first of two requests to be answered; the second goes to another server when the first takes long.
+
+        The loser's answer is dropped when it comes, like that of a cancelled caller.
+        """
+        first = _Raced(len(tails))
+        racers = [first]
+        connection.submit(first, index, tails)
+        try:
+            with trio.move_on_after(hedge_after):
+                await _any_change(racers)
+            other = None if first.finished else pool.choose_other(connection)
+            if other is not None:
+                second = _Raced(len(tails), rival=first)
+                racers.append(second)
+                other.submit(second, index, tails)
+            while not all(racer.finished for racer in racers):
+                for racer in racers:
+                    if racer.finished and racer.failure is None:
+                        return racer
+                await _any_change(racers)
+            # One that failed has not won while the other may still answer.
+            return min(reversed(racers), key=lambda racer: racer.failure is not None)
+        finally:
+            for racer in racers:
+                racer.abandon()
+
+    async def _send_chunks(
+        self,
+        pool: Pool,
+        index: Index,
+        chunks: Sequence[Sequence[bytes]],
+        operation: str,
+        parse: Callable[[int, Request], T | None],
+        units: Sequence[int] = (),
+    ) -> list[tuple[Request | None, T | None]]:
+        """Sends chunks of lines, a few of which are under way at once, each once. ``units`` is what each counts for, by default
+        its number of lines.
+
+        Gives for each chunk its request, answered or failed, and what ``parse`` made of the chunk's number and that request
+        while the next ones were under way; None for both from the first chunk on for which no server was usable. When the
+        caller is cancelled, what was not sent yet is withdrawn.
+        """
+        under_way: deque[tuple[Request | None, float]] = deque()
+        finished: list[tuple[Request | None, T | None]] = []
+        nobody = False
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if not chunks:
+            await trio.lowlevel.checkpoint()
+
+        async def oldest() -> Request | None:
+            request, started = under_way[0]
+            if request is not None:
+                await request.wait()
+                self._tell(request, index, operation, started)
+            under_way.popleft()
+            return request
+
+        def finish(request: Request | None) -> None:
+            finished.append((request, None if request is None else parse(len(finished), request)))
+
+        try:
+            for chunk, its_units in zip(chunks, units or [0] * len(chunks), strict=True):
+                answered = [await oldest()] if len(under_way) >= CHUNKS_UNDER_WAY else []
+                started = trio.current_time()
+                try:
+                    request = None if nobody else await pool.submit(index, chunk, its_units)
+                except HandlerSocketError:
+                    request, nobody = None, True
+                under_way.append((request, started))
+                for request in answered:  # now that the server has the next one to work at
+                    finish(request)
+            while under_way:
+                finish(await oldest())
+            return finished
+        finally:
+            for request, _ in under_way:
+                if request is not None:
+                    request.abandon()
+
+
+def named(values: list[Any], index: Index) -> list[Row]:
+    """Rows of the values that lie flat in an answer."""
+    # Twice as fast as to take the values apart first, and then to name them row by row.
+    return in_rows(list(zip(itertools.cycle(index.columns), values)), index.width)
+
+
+def named_each(lines: Sequence[bytes], index: Index, codec: Codec) -> list[Row]:
+    """The one row in each of many answers, ``[]`` where there is none."""
+    columns = index.columns
+    return [list(zip(columns, values)) for values in parse_each(lines, index, codec)]  # noqa: B905  (see Table.get)
+
+
+def _chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _raise_refusal(request: Request, index: Index, operation: str) -> None:
+    """Raises the first error among a request's answers."""
+    for line in request.answers:
+        error = refusal_of(request, line, index, operation)
+        if error is not None:
+            raise error
