@@ -1,7 +1,7 @@
 """How much memory a long audited run takes: Locust's process, its load engine, and the controller. `./dev bench memory`
 
 Carries out the mixed scenario, which is audited, against MariaDB, and looks at the processes every second. Prints the most that
-each of them took, and what is claimed. Exit code 1: the claim does not hold; 2: it could not be run.
+each of them took in each third of the time, and what is claimed. Exit code 1: the claim does not hold; 2: it could not be run.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import trio
@@ -80,13 +81,14 @@ async def _watched(directory: str, options: list[str]) -> list[Sample]:
 
 def report(done: int, samples: list[Sample]) -> bool:
     """Print the table, and what is claimed of it; gives whether that holds."""
-    half = samples[len(samples) // 2 :]
-    table = Table(title=f"{done:,} operations in an audited run: MiB at most")
-    for heading in ("", "whole run", "second half"):
+    ends = [len(samples) * third // 3 for third in range(4)]
+    thirds = [samples[since:until] for since, until in pairwise(ends)]
+    table = Table(title=f"{done:,} operations in an audited run: the most MiB in each third of its time")
+    for heading in ("", "first", "second", "third"):
         table.add_column(heading, justify="right" if heading else "left")
     together = [one.get("Locust", 0) + one.get("load engine", 0) for one in samples]
     for name in MODULES:
-        table.add_row(name, *(f"{max(one.get(name, 0) for one in part) / MIB:,.0f}" for part in (samples, half)))
+        table.add_row(name, *(f"{max(one.get(name, 0) for one in third) / MIB:,.0f}" for third in thirds))
     Console(width=100 if not sys.stdout.isatty() else None).print(table)
     most = max(together) / MIB
     holds = most <= LIMIT
