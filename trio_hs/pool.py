@@ -156,6 +156,8 @@ class _Link:
     def __repr__(self) -> str:
         if not self.pool.used:
             return f"<{self.server} not used yet>"
+        if self.pool.closed:
+            return f"<{self.server} closed>"
         return (
             f"<{self.server} {'up' if self.connection else 'connecting' if self.hopeful else f'down: {_reason(self.error)}'}>"
         )
@@ -270,11 +272,11 @@ class _Link:
         elif self.connection is connection:
             self._parted.set()
             self.connection = None
-            self.error = connection.reason
             # Who lets in and then dies of every request is not worth waiting for, nor is who was avoided before.
             self.hopeful = not (connection.fruitless or connection.stalled or self.refusing)
             self.failed_attempts += connection.fruitless
             if not self.pool.closed:
+                self.error = connection.reason
                 logger.info("%s: connection lost: %s", self.server, connection.reason)
                 self.pool.instruments.call("connection_down", str(self.server), connection.reason)
             self.pool.changed()

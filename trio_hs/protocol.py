@@ -98,8 +98,8 @@ def in_pair(in_: object) -> tuple[int, list[Any]]:
 
 def listed_filters(filters: Iterable[Filter]) -> tuple[Filter, ...]:
     """The filters, to be gone through more than once. TypeError for what is no collection of :class:`Filter`."""
-    if isinstance(filters, Filter):
-        raise TypeError("filters must be a list of Filter, not one Filter")
+    if isinstance(filters, Filter) or not isinstance(filters, Iterable):
+        raise TypeError(f"filters must be a list of Filter, not one {type(filters).__name__}")
     found = tuple(filters)
     for condition in found:
         if not isinstance(condition, Filter):

@@ -199,6 +199,7 @@ REFUSED: list[tuple[type[Exception], str, dict[str, Any]]] = [
     (TypeError, "in_ must be a pair", {"in_": 1}),
     (TypeError, "in_ must be a pair", {"in_": (0, ["a"], 1)}),
     (TypeError, "in_ must be a list of values", {"in_": (0, "ab")}),
+    (TypeError, "filters must be a list of Filter, not one int", {"filters": 5}),
     (ValueError, "filter's operation", {"filters": [Filter("f", "<>", 1)]}),
     (ValueError, "filter is about column 'id'", {"filters": [Filter("id", "=", 1)]}),
     (ValueError, "filter is about column 2", {"filters": [Filter(2, "=", 1)]}),

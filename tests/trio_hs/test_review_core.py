@@ -249,6 +249,8 @@ async def test_a_connection_that_the_client_closes_is_not_told_as_lost(
     async with managed(nursery, instruments=[log]) as (hs, _):
         await hs.get("d", "t", ["id"], 1)
     assert not [event for event in log.events if event[0] == "down"]
+    assert [server.last_error for server in hs.statistics().readers] == [None, None]
+    assert "<Pool <fake:1 closed> <fake:2 closed>>" in repr(hs)
 
 
 async def test_a_repetition_after_a_refusal_is_told(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
