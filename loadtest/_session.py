@@ -540,6 +540,9 @@ class WorkerSession:
         events.report_to_master.add_listener(self._on_report)
         events.quitting.add_listener(self._on_quitting)
         events.quit.add_listener(self._on_quit)
+        # Locust's worker listens to its master before it fires `init`: one that joins a run may have begun it already.
+        if runner.worker_state in (STATE_SPAWNING, STATE_RUNNING):
+            self._on_test_start()
         runner.greenlet.spawn(self._ask)
         if environment.parsed_options is not None and environment.parsed_options.processes:
             gevent.spawn(self._end_with_master, os.getppid())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import locust
+from gevent.event import AsyncResult
 from locust import User, constant, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
@@ -24,7 +25,7 @@ def _add_options(parser: LocustArgumentParser, **_: Any) -> None:
 def _open_session(environment: Environment, **_: Any) -> None:
     session = open_session(environment)
     if not isinstance(session, MasterSession):
-        HandlerSocketUser.engine = session.engine
+        HandlerSocketUser.engine.set(session.engine)
     if environment.web_ui is not None and not isinstance(session, WorkerSession):
         add_tab(environment.web_ui, session)
 
@@ -32,17 +33,21 @@ def _open_session(environment: Environment, **_: Any) -> None:
 class HandlerSocketUser(User):
     """One task of the load engine, which does the work in a process of its own: this greenlet only says that it is there."""
 
-    engine: EngineLink
+    engine: AsyncResult[EngineLink] = AsyncResult()
+    """There is one once Locust has fired `init`; a worker that joins a run may start users before."""
+    counted = False
     # The web UI asks for a host where there is none; ours come from the scenario.
     host = "the scenario's servers"
     # Waiting, not working: so Locust may stop it at any moment, also with --stop-timeout.
     wait_time = constant(FOREVER)
 
     def on_start(self) -> None:
-        self.engine.change_users(+1)
+        self.engine.get().change_users(+1)
+        self.counted = True
 
     def on_stop(self) -> None:
-        self.engine.change_users(-1)
+        if self.counted:
+            self.engine.get().change_users(-1)
 
     @task
     def in_the_engine(self) -> None:

@@ -1,0 +1,73 @@
+"""What a session does at Locust's events, without Locust's processes."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import gevent.pool
+import pytest
+from locust.env import Environment
+from locust.event import Events
+from locust.runners import STATE_INIT, STATE_SPAWNING, WorkerRunner
+
+from loadtest import _session
+from loadtest._engine_link import Run
+from loadtest._session import SETUP, WorkerSession
+
+
+class Engine:
+    """Notes what it is told."""
+
+    configured = False
+
+    def __init__(self, *_: object) -> None:
+        self.told: list[tuple[str, Run | None]] = []
+
+    def start(self, run: Run | None) -> None:
+        self.told.append(("start", run))
+
+    def configure(self, *_: object, each: bool, run: Run | None) -> None:
+        self.told.append(("configure", run))
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The listeners to what the master says, by kind of message."""
+    monkeypatch.setattr(_session, "EngineLink", Engine)
+    return {}
+
+
+def worker(messages: dict[str, Any], state: str) -> tuple[WorkerSession, Any]:
+    def register(kind: str, listener: Any, concurrent: bool = False) -> None:
+        messages[kind] = listener
+
+    runner = SimpleNamespace(worker_state=state, register_message=register, greenlet=gevent.pool.Group())
+    events: Any = cast("Any", Events)()  # not typed
+    session = WorkerSession(Environment(events=events), cast("WorkerRunner", runner))
+    runner.greenlet.kill()  # it would ask the master for its set-up
+    return session, events
+
+
+def set_up(messages: dict[str, Any]) -> None:
+    run = {"number": 2, "directory": "runs/x", "elapsed": 1.5}
+    data = {"worker": 3, "each": False, "run": run, "cluster": {}, "scenario": {}}
+    messages[SETUP](SimpleNamespace(data=data))
+
+
+def test_a_worker_that_was_told_to_begin_before_locust_fired_init_begins(messages: dict[str, Any]) -> None:
+    """Locust's worker listens to its master from its making on, and `init` comes later: of a run that it joins at once it had
+    begun nothing, users and all."""
+    session, _ = worker(messages, STATE_SPAWNING)
+    set_up(messages)
+    (first, of_nothing), (second, run) = cast("Engine", session.engine).told
+    assert (first, of_nothing, second) == ("start", None, "configure")
+    assert run is not None
+    assert (run.number, run.history) == (2, "runs/x/history-3.bin")
+
+
+def test_a_worker_that_waits_for_a_run_begins_when_locust_says_so(messages: dict[str, Any]) -> None:
+    session, events = worker(messages, STATE_INIT)
+    assert cast("Engine", session.engine).told == []
+    events.test_start.fire()
+    assert cast("Engine", session.engine).told == [("start", None)]
