@@ -7,7 +7,6 @@ time, 1 when one did not, and 2 when there was nothing to carry out.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import re
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from loadtest._command_line import safely
 from loadtest._judge import BAD_ARGUMENTS, EXPECTATION_MISSED, PASSED
+from loadtest._parent import end_with_parent
 from loadtest._scenario import CLUSTER_KINDS, Scenario, ScenarioError, load_scenario
 from loadtest._stated import StatedVerdictError, stated_exit_code
 
@@ -28,7 +28,6 @@ __all__ = ["main"]
 HERE = Path(__file__).parent
 MARGIN_SECONDS = 600.0
 """What a run may take beyond its load: to start servers, to heal, to read back and to judge."""
-PR_SET_PDEATHSIG = 1
 END_SECONDS = 60.0
 """What it may take to end when it is asked to."""
 
@@ -101,7 +100,7 @@ def _carry_out(drill: _Drill, kind: str | None, number: str) -> bool:
 def _run(command: Sequence[str], seconds: float) -> tuple[int, str, str]:
     """Exit code and output. However this ends, so has the command."""
     pipe, nothing = subprocess.PIPE, subprocess.DEVNULL  # Locust would take keys of the terminal for commands
-    started = subprocess.Popen(command, stdin=nothing, stdout=pipe, stderr=pipe, text=True, preexec_fn=_end_with_parent)
+    started = subprocess.Popen(command, stdin=nothing, stdout=pipe, stderr=pipe, text=True, preexec_fn=end_with_parent)
     with _ended(started) as process:
         try:
             out, err = process.communicate(timeout=seconds)
@@ -109,11 +108,6 @@ def _run(command: Sequence[str], seconds: float) -> tuple[int, str, str]:
             process.terminate()
             out, err = process.communicate(timeout=END_SECONDS)
         return process.returncode, out, err
-
-
-def _end_with_parent() -> None:
-    if sys.platform == "linux":  # elsewhere a run goes on to its end when we are killed
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ added to Locust's page shows below the tab that has its name. All of it comes fr
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +20,7 @@ from loadtest._scenario import CLUSTER_KINDS
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response as AnyResponse
 
-__all__ = ["Watched", "add_tab"]
+__all__ = ["Watched", "add_tab", "taken"]
 
 HERE = Path(__file__).parent
 KEY = "trio-hs"
@@ -46,6 +47,18 @@ class Watched(Protocol):
     def watched(self) -> dict[str, Any]: ...
 
     def report(self, number: int) -> Path | None: ...
+
+
+def taken(web_ui: WebUI) -> str:
+    """Why the web UI will not be able to listen where it is to be, or ""."""
+    with socket.socket(socket.AF_INET6 if ":" in web_ui.host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((web_ui.host, web_ui.port))
+        except OSError as error:
+            where = f"{web_ui.host or '*'}:{web_ui.port}"
+            return f"the web UI cannot listen on {where}: {error.strerror}; --web-port chooses another, --headless does without"
+    return ""
 
 
 def add_tab(web_ui: WebUI, session: Watched) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 import locust
@@ -12,8 +14,9 @@ from locust.env import Environment
 
 from loadtest._engine_link import EngineLink
 from loadtest._options import add_options
-from loadtest._session import MasterSession, WorkerSession, open_session
-from loadtest._web import add_tab
+from loadtest._parent import end_with_parent
+from loadtest._session import START_FAILED, MasterSession, WorkerSession, open_session
+from loadtest._web import add_tab, taken
 
 FOREVER = 10 * 365 * 24 * 3600
 
@@ -23,6 +26,9 @@ def _add_options(parser: LocustArgumentParser, **_: Any) -> None:
 
 
 def _open_session(environment: Environment, **_: Any) -> None:
+    if environment.web_ui is not None and (why := taken(environment.web_ui)):  # Locust would find out with the servers started
+        sys.stderr.write(f"{why}\n")
+        sys.exit(START_FAILED)
     session = open_session(environment)
     if not isinstance(session, MasterSession):
         HandlerSocketUser.engine.set(session.engine)
@@ -54,6 +60,8 @@ class HandlerSocketUser(User):
         """Nothing here; see `_engine.py`."""
 
 
+# Of `--processes`: a worker whose Locust ends before it has told it anything would look for it for ever.
+os.register_at_fork(after_in_child=end_with_parent)
 events: Any = locust.events  # not typed
 events.init_command_line_parser.add_listener(_add_options)
 events.init.add_listener(_open_session)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -52,6 +53,18 @@ class WebUi:
 
     def count(self, name: str) -> int:
         return sum(entry["num_requests"] for entry in self.statistics()["stats"] if entry["name"] == name)
+
+
+@pytest.mark.parametrize("processes", [[], ["--processes", "2"]])
+def test_a_port_that_is_taken_is_told_before_servers_are_started(processes: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with Locust("--web-host", "127.0.0.1", "--web-port", str(port), *processes) as locust:
+            assert locust.process.wait(30) == 2, locust.describe()  # workers end a moment later
+            told = locust.stderr
+    assert f"\nthe web UI cannot listen on 127.0.0.1:{port}: Address already in use; --web-port chooses another" in told
+    assert "Traceback" not in told
+    assert "MariaDB" not in told
 
 
 @pytest.mark.parametrize("processes", [[], ["--processes", "2"]])
