@@ -213,15 +213,12 @@ class Mariadbd(ABC):
         server = self.server
         with trio.move_on_after(START_SECONDS):
             while not await _sql_answers(server):
-                # "Aborting", because the process does not always end: with the SQL port taken it hangs in its shutdown.
-                if (code := self.exit_code()) is not None or "[ERROR] Aborting" in await self.read_log():
-                    reason = reason_in(await self.read_log())
-                    kind = AddressInUseError if "ddress already in use" in reason else ClusterError
-                    raise kind(f"{server.name} did not start (exit code {code}): {reason}")
+                await self._require_alive()
                 await trio.sleep(POLL_SECONDS)
             # HandlerSocket listens before SQL does. When it cannot, it says nothing and the server runs on without it.
             with trio.move_on_after(HANDLERSOCKET_SECONDS):
-                while listening and not await handlersocket_answers(server):  # noqa: ASYNC110  (the network is asked)
+                while listening and not await handlersocket_answers(server):
+                    await self._require_alive()
                     await trio.sleep(POLL_SECONDS)
                 return
             raise AddressInUseError(
@@ -229,6 +226,14 @@ class Mariadbd(ABC):
                 "another program may have taken them"
             )
         raise ClusterError(f"{server.name} did not answer within {START_SECONDS:.0f} s: {reason_in(await self.read_log())}")
+
+    async def _require_alive(self) -> None:
+        """Raise for a start that failed, with the reason."""
+        # "Aborting", because the process does not always end: with the SQL port taken it hangs in its shutdown.
+        if (code := self.exit_code()) is not None or "[ERROR] Aborting" in await self.read_log():
+            reason = reason_in(await self.read_log())
+            kind = AddressInUseError if "ddress already in use" in reason else ClusterError
+            raise kind(f"{self.server.name} did not start (exit code {code}): {reason}")
 
 
 async def _sql_answers(server: Server) -> bool:
