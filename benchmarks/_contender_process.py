@@ -32,27 +32,30 @@ Worker = Callable[[], Coroutine[Any, Any, None]]
 
 @dataclass
 class Clock:
-    """Opens when everything is connected and warm, and adds up what was done until every task has finished."""
+    """Opens when everything is connected and warm, and adds up what was done until every task has finished, without what the
+    check of batches took (by one task: so nothing else went on meanwhile)."""
 
+    contender: Contender
     seconds: float
-    pid: int
     end: float = 0.0
     rows: int = 0
 
     def start(self) -> None:
         self.rows = 0
-        self._server = server_cpu(self.pid)
+        self.contender.checking = 0.0
+        self._server = server_cpu(self.contender.target.pid)
         self._client = client_cpu()
         self._begin = perf_counter()
         self.end = self._begin + self.seconds
 
     def stop(self) -> dict[str, float]:
-        elapsed = perf_counter() - self._begin
+        checking = self.contender.checking
+        elapsed = perf_counter() - self._begin - checking
         return {
             "rows": self.rows,
             "rate": self.rows / elapsed,
-            "client_us": (client_cpu() - self._client) / self.rows * 1e6,
-            "server_us": (server_cpu(self.pid) - self._server) / self.rows * 1e6,
+            "client_us": (client_cpu() - self._client - checking) / self.rows * 1e6,
+            "server_us": (server_cpu(self.contender.target.pid) - self._server) / self.rows * 1e6,
         }
 
 
@@ -167,7 +170,7 @@ def main() -> None:
     gc.freeze()  # the rows that answers are compared with; that the collector goes through them is no cost of a client
     for line in sys.stdin:
         order = json.loads(line)
-        clock = Clock(order["seconds"], target.pid)
+        clock = Clock(contender, order["seconds"])
         try:
             contender.begin(order["tasks"])
             result, changed = measure(contender, order["operation"], order["pool"], clock)

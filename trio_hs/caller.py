@@ -6,7 +6,7 @@ import itertools
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -18,7 +18,7 @@ from .connection import Connection, Request
 from .exceptions import ConnectionError, HandlerSocketError, OperationalError, ProtocolError
 from .outcomes import failure_of, garbled, refusal_of, turned_away
 from .pool import Pool
-from .protocol import Codec, Index, all_succeeded, get_many_tail, get_tails, in_rows, parse_each, parse_number, parse_values
+from .protocol import Codec, Index, Value, all_succeeded, get_many_tail, get_tails, parse_each, parse_number, parse_values
 
 T = TypeVar("T")
 
@@ -31,9 +31,12 @@ MAX_DEATHS = 2
 #: Many operations in one call go out in chunks of so many keys or lines, so many chunks at once: enough to keep a server busy
 #: while the answers of the last chunk are parsed, and little enough that other tasks on the connection have their turn. Writes
 #: that arrive together share a commit, which costs more than all the rest, so their chunks are larger.
-READ_KEYS = 500
+READ_KEYS = 600
 WRITE_LINES = 1000
 CHUNKS_UNDER_WAY = 4
+#: A server answers together what it has received by the time that it wakes up. So many passes of the scheduler between the
+#: first chunk of keys and the second were measured to be enough for it to begin with the first alone in 19 of 20 cases.
+HEAD_START = 3
 #: So many keys are worth a question with IN, which may have to be followed by one for each key.
 IN_KEYS = 16
 
@@ -168,7 +171,7 @@ class Caller:
 
         return await self._perform(self.reader, index, (tail,), operation, parse, changes=False, first=first)
 
-    async def get_many(self, index: Index, tokens: Sequence[bytes], operation: str) -> list[Row]:
+    async def get_many(self, index: Index, values: Sequence[Value], operation: str) -> list[Row]:
         """Each key's first row, in the order of the keys, ``[]`` for one without; raises the first error among them.
 
         To a list of keys (IN) the server answers in half the time that it takes for one after the other, in their order, but
@@ -176,30 +179,31 @@ class Caller:
         are missing, every key of the chunk is asked for by itself.
         """
         since = trio.current_time()
-        chunks = _chunks(tokens, READ_KEYS)
-        tails = [get_many_tail(chunk) for chunk in chunks]
-        if len(tokens) < IN_KEYS or None in tails or self.retry.hedge_after is not None:
-            return await self._get_each(index, tokens, operation, since)
+        sizes = list(map(len, chunks := _chunks(values, READ_KEYS)))
+        lists = list(map(self.codec.encode_list, chunks))
+        tails = list(map(get_many_tail, lists, sizes))
+        if len(values) < IN_KEYS or None in tails or self.retry.hedge_after is not None:
+            return await self._get_each(index, _tokens(lists), operation, since)
 
         def parse(number: int, request: Request) -> list[Row] | None:
             if request.failure is None and all_succeeded(request.answers):
                 try:
-                    values = parse_values(request.answers[0], index, self.codec)
+                    found = parse_values(request.answers[0], index, self.codec)
                 except HandlerSocketError:
                     return None  # below, where there is help
-                return named(values, index) if len(values) == len(chunks[number]) * index.width else []
+                return named(found, index) if len(found) == sizes[number] * index.width else []
             return None
 
         lines = [[tail] for tail in tails if tail is not None]
-        asked = await self._send_chunks(self.reader, index, lines, operation, parse, units=list(map(len, chunks)))
-        doubtful = [token for chunk, (_, rows) in zip(chunks, asked, strict=True) if rows == [] for token in chunk]
+        asked = await self._send_chunks(self.reader, index, lines, operation, parse, units=sizes, head_start=True)
+        doubtful = _tokens(tokens for tokens, (_, rows) in zip(lists, asked, strict=True) if rows == [])
         one_by_one = iter(await self._get_each(index, doubtful, operation, since) if doubtful else ())
         found: list[Row] = []
-        for chunk, (request, rows) in zip(chunks, asked, strict=True):
+        for tokens, size, (request, rows) in zip(lists, sizes, asked, strict=True):
             if rows is None:
-                found += await self._read_chunk(index, get_tails(chunk), operation, request, since)
+                found += await self._read_chunk(index, get_tails(_tokens([tokens])), operation, request, since)
             else:
-                found += rows or itertools.islice(one_by_one, len(chunk))
+                found += rows or itertools.islice(one_by_one, size)
         return found
 
     async def _get_each(self, index: Index, tokens: Sequence[bytes], operation: str, since: float) -> list[Row]:
@@ -443,9 +447,11 @@ class Caller:
         operation: str,
         parse: Callable[[int, Request], T | None],
         units: Sequence[int] = (),
+        head_start: bool = False,
     ) -> list[tuple[Request | None, T | None]]:
         """Sends chunks of lines, a few of which are under way at once, each once. ``units`` is what each counts for, by default
-        its number of lines.
+        its number of lines. With ``head_start`` the server gets the first chunk a moment before the others, and so mostly
+        answers it before it goes on with them: what it answers can be parsed meanwhile.
 
         Gives for each chunk its request, answered or failed, and what ``parse`` made of the chunk's number and that request
         while the next ones were under way; None for both from the first chunk on for which no server was usable. When the
@@ -478,6 +484,9 @@ class Caller:
                 except HandlerSocketError:
                     request, nobody = None, True
                 under_way.append((request, started))
+                if head_start and len(chunks) > 1 and not finished and len(under_way) == 1:
+                    for _ in range(HEAD_START):
+                        await trio.lowlevel.checkpoint()
                 for request in answered:  # now that the server has the next one to work at
                     finish(request)
             while under_way:
@@ -491,14 +500,20 @@ class Caller:
 
 def named(values: list[Any], index: Index) -> list[Row]:
     """Rows of the values that lie flat in an answer."""
-    # Twice as fast as to take the values apart first, and then to name them row by row.
-    return in_rows(list(zip(itertools.cycle(index.columns), values)), index.width)
+    # No loop of Python's, and no list of all pairs in between: the fastest of the ways that were measured.
+    pairs = zip(itertools.cycle(index.columns), values)
+    return list(map(list, zip(*[pairs] * index.width, strict=True)))
 
 
 def named_each(lines: Sequence[bytes], index: Index, codec: Codec) -> list[Row]:
     """The one row in each of many answers, ``[]`` where there is none."""
     columns = index.columns
     return [list(zip(columns, values)) for values in parse_each(lines, index, codec)]  # noqa: B905  (see Table.get)
+
+
+def _tokens(lists: Iterable[bytes]) -> list[bytes]:
+    """The tokens of lists made by ``Codec.encode_list``."""
+    return list(itertools.chain.from_iterable(tokens.split(b"\t") for tokens in lists))
 
 
 def _chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:

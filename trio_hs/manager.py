@@ -27,6 +27,7 @@ from .protocol import (
     listed_filters,
     parse_number,
     parse_values,
+    value_list,
 )
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Table:
 
     async def get_many(self, values: Sequence[Value]) -> list[Row]:
         """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
-        return await self._caller.get_many(self._index, self._caller.codec.encode_all(values), "get_many")
+        return await self._caller.get_many(self._index, value_list(values), "get_many")
 
     async def insert_many(self, rows: Sequence[Sequence[Value]]) -> list[int | HandlerSocketError | None]:
         """Inserts rows of one value per field, each with an outcome of its own. See :meth:`Manager.insert_many`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
@@ -13,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
 from trio_hs import Column, Columns, ConnectionError, Filter, Manager, OperationalError, RetryPolicy
-from trio_hs.caller import CHUNKS_UNDER_WAY, WRITE_LINES
+from trio_hs.caller import CHUNKS_UNDER_WAY, READ_KEYS, WRITE_LINES
 from trio_hs.connection import MAX_OUTSTANDING
 
 from .fake import FakeServer, Network, echo
@@ -252,12 +253,30 @@ async def test_many_keys_that_are_all_there_cost_few_requests(nursery: trio.Nurs
         assert len(fakes[1].requests) + len(fakes[2].requests) - before == 4
 
 
+async def test_the_first_of_many_keys_reach_the_server_alone(nursery: trio.Nursery) -> None:
+    """So it has something left to do while their rows are taken apart here."""
+    sends: list[int] = []
+
+    def answer(line: bytes) -> bytes:
+        if b"@" in line:
+            sends.append(fake.connections[0].transport.sends)
+        return echo(line)
+
+    fake = FakeServer(nursery, answer)
+    async with trio_hs.open_manager([("inet", "fake", 1)], connect=fake.connect) as hs:
+        await hs.get("d", "t", ["id"], 1)
+        before = fake.connections[0].transport.sends
+        await hs.get_many("d", "t", ["id"], range(2 * READ_KEYS))
+        assert sends == [before + 1, before + 2]
+
+
 async def test_only_where_a_key_has_no_row_each_is_asked_for_by_itself(nursery: trio.Nursery) -> None:
     async with managed(nursery) as (hs, fakes):
         fakes[1].answer = fakes[2].answer = without(lambda key: key == b"700")
         rows = await hs.get_many("d", "t", ["id"], range(2000))
         assert rows == [[] if number == 700 else [("id", str(number))] for number in range(2000)]
-        assert 504 <= len(fakes[1].requests) + len(fakes[2].requests) <= 504 + 2
+        least = math.ceil(2000 / READ_KEYS) + READ_KEYS
+        assert least <= len(fakes[1].requests) + len(fakes[2].requests) <= least + 2  # an index opened on each
 
 
 async def test_a_null_among_many_keys_is_asked_for_like_any_other(nursery: trio.Nursery) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from trio_hs import DecodingError, DuplicateKeyError, Filter, ProtocolError
 from trio_hs.exceptions import operational_error
 from trio_hs.protocol import (
+    BULK,
     Answers,
     Codec,
     Index,
@@ -68,6 +69,28 @@ def test_every_text_survives(encoding: str, values: list[str | None]) -> None:
 @given(st.lists(st.none() | st.binary(max_size=8), min_size=1, max_size=4))
 def test_bytes_survive(values: list[bytes | None]) -> None:
     assert BYTES.decode(b"\t".join(BYTES.encode_all(values))) == values
+
+
+VALUES = st.none() | st.text(max_size=4) | st.integers() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16-be", None])
+@given(
+    st.sampled_from([st.integers(), st.text(max_size=4), st.just(True), VALUES]).flatmap(
+        lambda kind: st.lists(kind, min_size=1, max_size=4) | st.lists(kind, min_size=BULK, max_size=2 * BULK)
+    )
+)
+def test_a_list_of_values_is_their_tokens(encoding: str | None, values: list[Any]) -> None:
+    codec = Codec(encoding)
+    try:
+        tokens = [codec.encode(value) for value in values]
+    except UnicodeEncodeError:
+        for encode in (codec.encode_list, codec.encode_all):
+            with pytest.raises(UnicodeEncodeError):
+                encode(values)
+    else:
+        assert codec.encode_list(values) == b"\t".join(tokens)
+        assert codec.encode_all(values) == tokens
 
 
 def test_null_is_not_empty() -> None:
