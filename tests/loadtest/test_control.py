@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import trio
 
 from loadtest._cluster import ClusterError, open_cluster, open_controlled_cluster
 from loadtest._control import Control
+from loadtest._mariadbd import HANDLERSOCKET_SECONDS
 from loadtest._replication import gtids
 from loadtest._sql import execute_sql
 from trio_hs.testing import Table
@@ -134,6 +136,41 @@ async def test_a_server_that_is_killed_while_it_starts_or_paused_is_still_accoun
         assert scope.cancelled_caught
         assert control.state("reader-1") == "running"
     assert left(kind, temporary) == []
+
+
+@pytest.mark.mariadb
+async def test_a_server_that_dies_before_it_answers_on_all_ports_is_told_as_dead() -> None:
+    """Not as one whose ports are taken, which would be found out seconds later."""
+    async with open_controlled_cluster("mariadb", readers=1) as control:
+        await control.stop("reader-1")
+        server = control.server("reader-1")
+        errors: list[str] = []
+
+        async def start() -> None:
+            try:
+                await control.start("reader-1")
+            except ClusterError as error:
+                errors.append(str(error))
+
+        with socket.create_server((server.host, server.read_port)):  # HandlerSocket runs on without its port, and says nothing
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(start)
+                with trio.fail_after(20):
+                    while not await answers(control, "reader-1"):  # noqa: ASYNC110  (the server is asked)
+                        await trio.sleep(0.02)
+                began = trio.current_time()
+                await control.kill("reader-1")
+        assert trio.current_time() - began < HANDLERSOCKET_SECONDS / 2
+        assert len(errors) == 1
+        assert "reader-1 did not start (exit code -9)" in errors[0]
+
+
+async def answers(control: Control, name: str) -> bool:
+    try:
+        await execute_sql(control.server(name), "SELECT 1")
+    except ClusterError:
+        return False
+    return True
 
 
 RESTARTED = """
