@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import trio
-from trio.lowlevel import current_task, wait_task_rescheduled
+from trio.lowlevel import current_task, enable_ki_protection, wait_task_rescheduled
 
 from ._instrument import Instruments
 from .connection import Connection, Request
@@ -144,6 +144,7 @@ class Caller:
 
     # ---- operations
 
+    @enable_ki_protection
     async def read(self, index: Index, tail: bytes, operation: str) -> list[Any]:
         """The values in the rows that a request finds, row after row; raises OperationalError or ConnectionError."""
         first: Request | None = None
@@ -239,6 +240,7 @@ class Caller:
 
         return await self._perform(self.reader, index, tails, operation, parse, changes=False, first=first, since=since)
 
+    @enable_ki_protection
     async def write(
         self, index: Index, tail: bytes, operation: str, parse_line: Callable[[bytes], T], *, repeat: bool = False
     ) -> T:

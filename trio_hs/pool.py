@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ._instrument import Instruments
 from ._transport import Server, Transport, connect
@@ -166,6 +167,7 @@ class _Link:
     def timeout(self) -> float:
         return self.server.timeout or self.pool.timeout
 
+    @enable_ki_protection
     async def run(self) -> None:
         """Connects, serves, and connects again, until cancelled."""
         pause = FIRST_PAUSE
@@ -204,6 +206,7 @@ class _Link:
             return 2
         return int(self.connection is not None and self.connection.stalled)
 
+    @enable_ki_protection
     async def shun(self) -> None:
         """Keeps requests away from a server that refuses them, for a moment; the first one afterwards tries it again."""
         again = trio.current_time() - self._shunned_until < 2 * LONGEST_SHUNNING
@@ -365,6 +368,7 @@ class Pool:
                 return min(others, key=_load)
         return None
 
+    @enable_ki_protection
     def refused(self, request: Request) -> bool:
         """Keeps further requests away from the server that turned this one away, and says whether another is to be asked,
         which may be one that is only just being connected."""
@@ -434,12 +438,14 @@ class Pool:
 
     # ---- renewing
 
+    @enable_ki_protection
     def renew(self) -> None:
         """Replaces every connection by a new one, on which no index is open yet; what is under way is still answered."""
         for link in self._links():
             link.retire()
         self.changed()
 
+    @enable_ki_protection
     def close(self) -> None:
         """Refuses further requests, also those that wait for a server; what is under way fails when the tasks end."""
         self.closed = True
@@ -447,6 +453,7 @@ class Pool:
         self._waiting.unpark_all()
 
     @asynccontextmanager
+    @enable_ki_protection
     async def suspended(self) -> AsyncIterator[None]:
         """No connection is open during the block, and new requests wait for its end."""
         self._suspensions += 1
@@ -490,6 +497,7 @@ class Pool:
         await trio.lowlevel.checkpoint_if_cancelled()  # a caller that is cancelled already sends nothing
         return self.choose() or await self._wait_for_server()
 
+    @enable_ki_protection
     async def _wait_for_server(self) -> Connection:
         """Waits until a server is usable, or until each of them has failed once more."""
         links = self._links()
@@ -542,6 +550,7 @@ class Pool:
 
 
 @asynccontextmanager
+@enable_ki_protection
 async def background_nursery() -> AsyncIterator[trio.Nursery]:
     """A nursery whose tasks end with the block, and that never touches the block's own exception.
 
@@ -555,10 +564,17 @@ async def background_nursery() -> AsyncIterator[trio.Nursery]:
     finally:
         nursery.cancel_scope.shield = True
         nursery.cancel_scope.cancel()
-        await manager.__aexit__(None, None, None)
+        try:
+            await manager.__aexit__(None, None, None)
+        except BaseExceptionGroup as group:
+            # Ctrl-C while the tasks were ending; they have.
+            if group.split(KeyboardInterrupt)[1] is None:
+                raise KeyboardInterrupt from None
+            raise
 
 
 @asynccontextmanager
+@enable_ki_protection
 async def open_pool(
     servers: Servers,
     *,

@@ -138,7 +138,6 @@ class Session:
         self._secret = secret
         self._authorized = secret is None
         self._statements: dict[int, _Statement] = {}
-        self._highest = -1
 
     def execute(self, line: bytes) -> bytes:
         """The answer to one request, without committing. ``line`` comes without its LF."""
