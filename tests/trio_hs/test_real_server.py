@@ -184,7 +184,7 @@ async def test_a_wrong_secret_is_told_at_once(hs: Manager, cluster: Cluster, sec
 
 
 async def test_a_line_cut_before_a_q_is_harmless(hs: Manager) -> None:
-    """The server stops for ever at a `Q` that begins what it has read (docs/server.md): only where a line begins, so never in ours."""
+    """The server stops for ever at a `Q` that begins what it has read: only where a line begins, so never in ours."""
     key = "Q" * 19
     await hs.insert("cars", "things", [("id", 1), ("k", key), ("b", b"Q" * 500 + b"/" * 100)])
     async with trio.open_nursery() as nursery:
