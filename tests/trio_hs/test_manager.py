@@ -573,8 +573,9 @@ async def test_callers_outside_the_block_fail_when_it_ends(nursery: trio.Nursery
             outer.start_soon(caller, hs, 1)  # in flight
             outer.start_soon(caller, hs, 3)  # waiting for a server
             await wait_all_tasks_blocked()
-        with trio.fail_after(60):
-            await caller(hs, 1)  # afterwards
+        ended = trio.current_time()
+        await caller(hs, 1)  # afterwards
+    assert trio.current_time() - ended <= RetryPolicy().backoff  # a pause that had begun, and no other
     assert len(errors) == 3
     assert "closed" in str(errors[-1])
     async with managed(nursery) as (unused, _):
@@ -628,6 +629,64 @@ async def test_patience_without_end_and_with_a_deadline(nursery: trio.Nursery, a
         with pytest.raises(ConnectionError, match="no answer for 3 s"):
             await hs.get("d", "t", ["id"], 1)
         assert trio.current_time() - started < 3.5  # no second try after the deadline
+
+
+async def test_no_pause_ends_after_the_deadline(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Whether nobody answers or everybody turns the read away."""
+    async with managed(nursery, retry=RetryPolicy(backoff=20, max_backoff=20, deadline=5)) as (hs, fakes):
+        await hs.get("d", "t", ["id"], 1)
+        fakes[1].answer = fakes[2].answer = read_only
+        started = trio.current_time()
+        with pytest.raises(trio_hs.ReadOnlyError):
+            await hs.get("d", "t", ["id"], 1)
+        assert trio.current_time() - started < 5
+        kill(fakes[1])
+        kill(fakes[2])
+        started = trio.current_time()
+        with pytest.raises(ConnectionError):
+            await hs.get("d", "t", ["id"], 1)
+        assert trio.current_time() - started < 5
+
+
+async def test_the_deadline_is_one_for_all_keys_of_a_call(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Also where they are asked for part by part, as hedged reads are."""
+    async with managed(nursery, retry=RetryPolicy(hedge_after=100, deadline=2)) as (hs, fakes):
+        await hs.get("d", "t", ["id"], 1)
+        await wait_all_tasks_blocked()
+
+        def answer(line: bytes) -> bytes:
+            if line.endswith(b"\t%d" % READ_KEYS):  # the first of the second part
+                for fake in fakes.values():
+                    fake.gate = trio.Event()
+                nursery.start_soon(die)
+            return echo(line)
+
+        async def die() -> None:
+            await trio.sleep(1.5)
+            for fake in fakes.values():
+                fake.answer = echo
+                for connection in fake.open:
+                    connection.reset()
+                fake.gate.set()
+
+        fakes[1].answer = fakes[2].answer = answer
+        fakes[1].gate = fakes[2].gate = trio.Event()
+        async with trio.open_nursery() as users:
+
+            async def open_gates() -> None:
+                await trio.sleep(1)
+                fakes[1].gate.set()
+
+            users.start_soon(open_gates)
+            with pytest.raises(ConnectionError):
+                await hs.get_many("d", "t", ["id"], range(2 * READ_KEYS))
+
+
+def test_pauses_double_and_are_shortened_at_random() -> None:
+    policy = RetryPolicy(backoff=1, max_backoff=3)
+    for attempt, longest in ((1, 1), (2, 2), (3, 3), (9, 3)):
+        pauses = [policy.pause(attempt) for _ in range(50)]
+        assert longest / 2 <= min(pauses) < max(pauses) <= longest
 
 
 async def test_an_answer_to_a_write_that_makes_no_sense(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -186,14 +186,15 @@ async def test_after_a_suspension_the_preferred_server_is_still_preferred(
         assert len(fakes[3].requests) == 2
 
 
-async def test_get_many_is_hedged_like_every_read(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("keys", [3, 100])
+async def test_get_many_is_hedged_like_every_read(nursery: trio.Nursery, autojump_clock: MockClock, keys: int) -> None:
     async with managed(nursery, retry=RetryPolicy(hedge_after=0.02)) as (hs, fakes):
         for _ in range(4):
             await hs.get("d", "t", ["id"], 1)
         fakes[1].gate = trio.Event()
         for _ in range(2):
             with trio.fail_after(0.2):
-                await hs.get_many("d", "t", ["id"], [1, 2, 3])
+                await hs.get_many("d", "t", ["id"], range(keys))
         fakes[1].gate.set()
 
 
