@@ -487,7 +487,8 @@ async def open_manager(
         stalled server from a slow caller; limit an operation with ``trio.fail_after``.
       connections: how many connections to hold to each server.
       retry: how long to go on when servers fail.
-      encoding: the character set of the columns; None gives values as bytes.
+      encoding: the character set of the columns, one in which ASCII is its own bytes: the server reads numbers so. None gives
+        values as bytes. Text in ucs2, utf16 or utf32 needs declared columns (:meth:`Manager.table`).
       write_databases: sends what is written to one database to another: ``{"drill": "drill_wt"}``.
       instruments: are told what happens, see :class:`Instrument`.
       connect: how to reach a server; tests put servers of their own here.

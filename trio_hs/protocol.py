@@ -118,7 +118,11 @@ _UNESCAPES_TEXT = {chr(b + 0x40): chr(b) for b in range(0x10)}
 
 # In these encodings a printable text has no byte below 0x10 and every byte below 0x80 stands for itself, so that most
 # texts need no look at their bytes.
-_ASCII_BASED = frozenset(("utf-8", "ascii", "iso8859-1"))
+_TRANSPARENT = frozenset(("utf-8", "ascii", "iso8859-1"))
+
+# What an encoding has to leave as it is: ASCII, and what would be a character's code in some of those that do not.
+_ASCII = bytes(range(0x80))
+_PROBES = (*[bytes((byte,)) for byte in _ASCII], _ASCII, rb"\u0041 \x41 +AEE- ~{!!~}")
 
 
 def escape(data: bytes) -> bytes:
@@ -175,11 +179,20 @@ def _time_text(value: timedelta) -> str:
     return f"{'-' if value < timedelta(0) else ''}{text}{f'.{fraction:06}' if fraction else ''}"
 
 
+def _leaves_ascii(encoding: str) -> bool:
+    """Whether ASCII text is its own bytes in the encoding, whatever stands beside it."""
+    try:
+        return all(probe.decode("ascii").encode(encoding) == probe == probe.decode(encoding).encode() for probe in _PROBES)
+    except (UnicodeError, LookupError):  # a LookupError: it is no encoding of text
+        return False
+
+
 class Codec:
     """Values to tokens and back, in one text encoding.
 
     With ``encoding=None`` values come back as bytes, and text goes out as UTF-8. The encoding has to be that of the
-    columns: the server converts nothing.
+    columns: the server converts nothing. It reads numbers and times as ASCII, though, and nobody here knows which columns are
+    text, so an encoding in which ASCII is not its own bytes is refused: in UTF-16 the number 2 would be taken for 0.
     """
 
     def __init__(self, encoding: str | None = "utf-8") -> None:
@@ -190,22 +203,27 @@ class Codec:
             raise ValueError(
                 f"encoding must be one that Python knows, such as 'utf-8' for MariaDB's utf8mb4, or None, not {encoding!r}"
             ) from None
-        self._ascii_based = self._out in _ASCII_BASED
+        if encoding is not None and not _leaves_ascii(encoding):
+            raise ValueError(
+                f"encoding must be one in which ASCII text is its own bytes, such as 'utf-8' or 'cp1252', not {encoding!r}: "
+                "the server reads numbers as ASCII, and only a table whose columns are declared (columns=...) knows which ones "
+                "are text in ucs2, utf16 or utf32; encoding=None gives and takes bytes"
+            )
+        self._transparent = self._out in _TRANSPARENT
 
     def encode(self, value: Value) -> bytes:
         """The token of a value. Raises TypeError or ValueError for what cannot be one."""
-        if type(value) is int and self._ascii_based:
+        if type(value) is int:
             return b"%d" % value
         if isinstance(value, str):
-            if self._ascii_based and value.isprintable():
+            if self._transparent and value.isprintable():
                 return value.encode(self._out)
             return escape(value.encode(self._out))
         if value is None:
             return NULL
         if isinstance(value, (bytes, bytearray)):
             return escape(bytes(value))
-        text = _number_text(value)
-        return text.encode() if self._ascii_based else escape(text.encode(self._out))
+        return _number_text(value).encode()
 
     def encode_all(self, values: Iterable[Value]) -> list[bytes]:
         """The tokens of several values."""
@@ -217,11 +235,11 @@ class Codec:
 
     def encode_list(self, values: Sequence[Value]) -> bytes:
         """The tokens of several values, with a TAB between two; quick for many of one kind."""
-        if len(values) >= BULK and self._ascii_based:
+        if len(values) >= BULK:
             kinds = set(map(type, values))
             if kinds == {int}:
                 return ((b"\t%d" * len(values)) % tuple(values))[1:]
-            if kinds == {str} and "".join(values).isprintable():  # type: ignore[arg-type]
+            if kinds == {str} and self._transparent and "".join(values).isprintable():  # type: ignore[arg-type]
                 return "\t".join(values).encode(self._out)  # type: ignore[arg-type]
         return b"\t".join([self.encode(value) for value in values])
 
@@ -233,7 +251,7 @@ class Codec:
         if self.encoding is None:
             return [None if token == NULL else unescape(token) for token in answer.split(b"\t")]
         try:
-            if self._ascii_based:
+            if self._transparent:
                 # One decode for the whole answer: TAB and the escapes are the same characters in text and bytes.
                 text = answer.decode(self._out)
                 if "\0" in text or "\x01" in text:
@@ -249,7 +267,7 @@ class Codec:
 
     def plain_text(self, answers: bytes) -> str | None:
         """``answers`` decoded at once when that gives each value in it as it is; otherwise None: look at each by itself."""
-        if not self._ascii_based or self.encoding is None or b"\0" in answers or b"\x01" in answers:
+        if not self._transparent or self.encoding is None or b"\0" in answers or b"\x01" in answers:
             return None
         try:
             return answers.decode(self._out)

@@ -66,7 +66,7 @@ PIECES = [
     b" ",
     b"1\t",
 ]
-CODECS = [Codec(encoding) for encoding in ("utf-8", "latin-1", "utf-16-be", "shift_jis", None)]
+CODECS = [Codec(encoding) for encoding in ("utf-8", "latin-1", "gb18030", "shift_jis", None)]
 INDEX = Index("d", "t", ["a"])
 INDEXES = {width: Index("d", "t", [f"c{number}" for number in range(width)]) for width in range(1, 10)}
 

@@ -69,6 +69,18 @@ async def test_wrong_calls_fail_before_anything_is_sent(nursery: trio.Nursery) -
         assert not any(fake.connections for fake in fakes.values())
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-be", "utf-8-sig", "hex"])
+async def test_an_encoding_in_which_numbers_are_not_ascii_is_refused_by_whatever_opens(encoding: str) -> None:
+    for opened in (
+        trio_hs.open_manager(encoding=encoding),
+        trio_hs.open_read_socket([("inet", "fake", 1)], encoding=encoding),
+        trio_hs.open_write_socket([("inet", "fake", 1)], encoding=encoding),
+    ):
+        with pytest.raises(ValueError, match="encoding must be one in which ASCII text is its own bytes"):
+            async with opened:
+                pass
+
+
 async def test_a_read_goes_on_at_another_server_at_once(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with managed(nursery) as (hs, fakes):
         await hs.get("d", "t", ["id"], 1)

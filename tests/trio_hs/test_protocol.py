@@ -48,7 +48,7 @@ def test_every_byte_string_survives(data: bytes) -> None:
     assert unescape(token) == data
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii", "cp1252", "utf-16-be", "shift_jis", "gbk", "big5"])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii", "cp1252", "shift_jis", "gbk", "big5", "gb18030"])
 @given(values=st.lists(st.none() | st.text(max_size=8), min_size=1, max_size=4))
 def test_every_text_survives(encoding: str, values: list[str | None]) -> None:
     codec = Codec(encoding)
@@ -74,7 +74,7 @@ def test_bytes_survive(values: list[bytes | None]) -> None:
 VALUES = st.none() | st.text(max_size=4) | st.integers() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16-be", None])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "shift_jis", None])
 @given(
     st.sampled_from([st.integers(), st.text(max_size=4), st.just(True), VALUES]).flatmap(
         lambda kind: st.lists(kind, min_size=1, max_size=4) | st.lists(kind, min_size=BULK, max_size=2 * BULK)
@@ -179,6 +179,65 @@ def test_a_value_in_another_encoding_says_so() -> None:
 def test_an_unknown_encoding_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="not 'klingon'"):
         Codec("klingon")
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        *("utf-16", "utf-16-be", "utf-16-le", "utf-32", "utf-32-be", "utf-32-le", "utf-8-sig", "cp037", "cp500", "cp864"),
+        *("utf-7", "hz", "iso2022_jp", "iso2022_jp_2", "iso2022_jp_2004", "iso2022_jp_ext", "iso2022_kr"),
+        *("shift_jisx0213", "shift_jis_2004", "unicode_escape", "raw_unicode_escape", "punycode", "idna", "undefined"),
+        *("rot13", "hex", "base64", "quopri", "uu", "zlib", "bz2"),
+    ],
+)
+def test_an_encoding_in_which_ascii_is_something_else_is_refused(encoding: str) -> None:
+    """The server would take ``b"\\0" + b"2"`` for the number 0: what is sent to it in UTF-16 addresses other rows."""
+    with pytest.raises(ValueError, match=rf"ASCII text is its own bytes.*not '{encoding}'.*columns=") as caught:
+        Codec(encoding)
+    assert type(caught.value) is ValueError
+
+
+#: Python's codecs for MariaDB's multi-byte character sets, and for its single-byte ones.
+MULTI_BYTE = (
+    "big5",
+    "big5hkscs",
+    "cp932",
+    "cp949",
+    "cp950",
+    "euc_jp",
+    "euc_kr",
+    "gb18030",
+    "gb2312",
+    "gbk",
+    "shift_jis",
+    "johab",
+)
+SINGLE_BYTE = (
+    *("ascii", "cp1250", "cp1251", "cp1252", "cp1256", "cp1257", "cp850", "cp852", "cp866", "hp-roman8", "koi8-r", "koi8-u"),
+    *("latin-1", "iso8859-2", "iso8859-7", "iso8859-8", "iso8859-9", "iso8859-13", "mac-latin2", "mac-roman", "tis-620"),
+)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", *MULTI_BYTE, *SINGLE_BYTE])
+def test_numbers_are_ascii_in_every_encoding(encoding: str) -> None:
+    codec = Codec(encoding)
+    others: list[Any] = [-7, 1.5, True, Decimal("-1.50"), datetime(2024, 2, 29, 1, 2, 3, 4), timedelta(0), r"a\b~c+d{}|", None]
+    for numbers in (others, [*range(BULK)], [*range(BULK), *others]):
+        assert codec.encode_all(numbers) == TEXT.encode_all(numbers)
+        assert codec.encode_list(numbers) == TEXT.encode_list(numbers)
+
+
+@pytest.mark.parametrize("encoding", MULTI_BYTE)
+def test_no_character_of_several_bytes_holds_one_of_the_protocol(encoding: str) -> None:
+    codec = Codec(encoding)
+    for number in range(0x80, 0x10000):
+        try:
+            data = chr(number).encode(encoding)
+        except UnicodeEncodeError:
+            continue
+        assert min(data) > 0x0F
+        if data.decode(encoding, "replace") == chr(number):  # not where Python's own codec does not bring it back
+            assert codec.decode(codec.encode(f"{chr(number)}\t{chr(number)}")) == [f"{chr(number)}\t{chr(number)}"]
 
 
 # ---- requests

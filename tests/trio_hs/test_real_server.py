@@ -149,6 +149,39 @@ async def test_every_byte_and_null_come_back(hs: Manager, cluster: Cluster) -> N
         await hs.get("cars", "things", ["b"], 1)
 
 
+#: MariaDB's character sets that Python knows and that leave ASCII as it is, what Python calls them, and a text.
+ENCODINGS = {
+    "ascii": ("ascii", ""), "big5": ("big5", "功許蓋"), "cp1250": ("cp1250", "šž"), "cp1251": ("cp1251", "жя"),
+    "cp1256": ("cp1256", "ض"), "cp1257": ("cp1257", "ž"), "cp850": ("cp850", "éÿ"), "cp852": ("cp852", "šž"),
+    "cp866": ("cp866", "жя"), "cp932": ("cp932", "ソ表能"), "eucjpms": ("euc_jp", "ソ表"), "euckr": ("euc_kr", "한글"),
+    "gb2312": ("gb2312", "中文"), "gbk": ("gbk", "乗誠甛"), "greek": ("iso8859-7", "λω"), "hebrew": ("iso8859-8", "ש"),
+    "koi8r": ("koi8-r", "жя"), "koi8u": ("koi8-u", "їє"), "latin1": ("cp1252", "é€"), "latin2": ("iso8859-2", "šž"),
+    "latin5": ("iso8859-9", "ğş"), "latin7": ("iso8859-13", "ž"), "macce": ("mac-latin2", "ž"), "macroman": ("mac-roman", "é"),
+    "sjis": ("shift_jis", "ソ表能"), "tis620": ("tis-620", "ไทย"), "ujis": ("euc_jp", "ソ表"), "utf8mb4": ("utf-8", "é😀"),
+}  # fmt: skip
+
+
+async def test_text_in_every_encoding_that_is_taken_comes_back_and_numbers_find_their_rows(cluster: Cluster) -> None:
+    """Some of these have characters whose second byte is that of a backslash or a tilde."""
+    columns = ", ".join(f"{charset} VARCHAR(300) CHARACTER SET {charset} NOT NULL DEFAULT ''" for charset in ENCODINGS)
+    await execute_sql(cluster.writer, "CREATE DATABASE cars", f"CREATE TABLE cars.texts (id INT PRIMARY KEY, {columns})")
+    ascii_text = "".join(map(chr, range(0x80)))
+    try:
+        await execute_sql(cluster.writer, "INSERT INTO cars.texts (id) VALUES (1), (2)")
+        for charset, (encoding, characters) in ENCODINGS.items():
+            text = ascii_text + characters + ascii_text[::-1] + characters
+            async with manager(cluster, encoding=encoding) as hs:
+                texts = hs.table("cars", "texts", ["id", charset])
+                assert await texts.update("=", [2], [2, text]) == 1
+                assert [await texts.get(number) for number in (0, 1, 2)] == [
+                    [], [("id", "1"), (charset, "")], [("id", "2"), (charset, text)],
+                ]  # fmt: skip
+            query = f"SELECT HEX(CONVERT({charset} USING utf8mb4)) AS h FROM cars.texts WHERE id = 2"
+            assert bytes.fromhex((await execute_sql(cluster.writer, query))[0]["h"]).decode() == text, charset
+    finally:
+        await execute_sql(cluster.writer, "DROP DATABASE cars")
+
+
 async def test_the_servers_refusals_have_their_class_and_cost_no_connection(hs: Manager) -> None:
     await hs.insert("cars", "things", [("id", 1), ("k", "a"), ("n", 1), ("b", None)])
     await hs.get("cars", "things", ["id"], 1)
