@@ -177,14 +177,17 @@ class Caller:
 
         To a list of keys (IN) the server answers in half the time that it takes for one after the other, in their order, but
         leaves out what is not there. So when there is a row for every key, each is certain to be the right one; and where some
-        are missing, every key of the chunk is asked for by itself.
+        are missing, or a key is NULL, every key of the chunk is asked for by itself.
         """
         since = trio.current_time()
         sizes = list(map(len, chunks := _chunks(values, READ_KEYS)))
         lists = list(map(self.codec.encode_list, chunks))
-        tails = list(map(get_many_tail, lists, sizes))
-        if len(values) < IN_KEYS or None in tails or self.retry.hedge_after is not None:
+        if len(values) < IN_KEYS or self.retry.hedge_after is not None:
             return await self._get_each(index, _tokens(lists), operation, since)
+
+        tails = map(get_many_tail, lists, sizes)
+        by_list = {number: [tail] for number, tail in enumerate(tails) if tail is not None}
+        units = [sizes[number] for number in by_list]
 
         def parse(number: int, request: Request) -> list[Row] | None:
             if request.failure is None and all_succeeded(request.answers):
@@ -192,11 +195,15 @@ class Caller:
                     found = parse_values(request.answers[0], index, self.codec)
                 except HandlerSocketError:
                     return None  # below, where there is help
-                return named(found, index) if len(found) == sizes[number] * index.width else []
+                return named(found, index) if len(found) == units[number] * index.width else []
             return None
 
-        lines = [[tail] for tail in tails if tail is not None]
-        asked = await self._send_chunks(self.reader, index, lines, operation, parse, units=sizes, head_start=True)
+        # A chunk with a NULL is left out here, and so is like one of whose rows some are missing.
+        asked: list[tuple[Request | None, list[Row] | None]] = [(None, [])] * len(chunks)
+        lines = list(by_list.values())
+        answers = await self._send_chunks(self.reader, index, lines, operation, parse, units=units, head_start=True)
+        for number, answer in zip(by_list, answers, strict=True):
+            asked[number] = answer
         doubtful = _tokens(tokens for tokens, (_, rows) in zip(lists, asked, strict=True) if rows == [])
         one_by_one = iter(await self._get_each(index, doubtful, operation, since) if doubtful else ())
         found: list[Row] = []

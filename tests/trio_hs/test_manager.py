@@ -299,6 +299,20 @@ async def test_a_null_among_many_keys_is_asked_for_like_any_other(nursery: trio.
         assert not any(b"@" in line for fake in fakes.values() for line in fake.requests)
 
 
+async def test_a_null_among_many_keys_keeps_no_other_part_from_its_list(nursery: trio.Nursery) -> None:
+    async with managed(nursery) as (hs, fakes):
+        fakes[1].answer = fakes[2].answer = without(lambda key: key == b"1900")
+        keys = [None if number == 700 else number for number in range(4 * READ_KEYS)]
+        assert await hs.get_many("d", "t", ["id"], keys) == [
+            [] if key == 1900 else [("id", None if key is None else str(key))] for key in keys
+        ]
+        requests = [line for fake in fakes.values() for line in fake.requests]
+        asked = [line.split(b"\t") for line in requests if b"@" in line]
+        assert sorted(line[-READ_KEYS] for line in asked) == [b"0", b"1200", b"1800"]  # not the second part
+        by_itself = sorted(echo(line).strip(b"\n").split(b"\t")[2] for line in requests if b"@" not in line)
+        assert by_itself == sorted(b"\0" if n == 700 else b"%d" % n for n in [*range(600, 1200), *range(1800, 2400)])
+
+
 async def test_keys_asked_for_by_list_take_their_share_of_the_bound(nursery: trio.Nursery) -> None:
     """The server builds the rows of all that it has received in memory before it sends any."""
     async with managed(nursery) as (hs, fakes):
