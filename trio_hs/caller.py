@@ -76,6 +76,16 @@ class RetryPolicy:
     repeat_writes: Collection[str] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.attempts, int):
+            raise TypeError(f"attempts must be an int, not {self.attempts!r}")
+        for name, or_none in (("backoff", ""), ("max_backoff", ""), ("deadline", " or None"), ("hedge_after", " or None")):
+            seconds = getattr(self, name)
+            if seconds is None and or_none:
+                continue
+            if not isinstance(seconds, int | float):
+                raise TypeError(f"{name} must be a number of seconds{or_none}, not {seconds!r}")
+            if seconds != seconds:
+                raise ValueError(f"{name} must be a number of seconds{or_none}, not {seconds!r}")
         if self.attempts < 1:
             raise ValueError(f"attempts must be at least 1, not {self.attempts!r}")
         if self.backoff < 0 or self.max_backoff < self.backoff:

@@ -24,6 +24,7 @@ from .protocol import (
     find_tail,
     get_tail,
     insert_tail,
+    insert_tails,
     listed_filters,
     parse_number,
     parse_values,
@@ -104,7 +105,7 @@ class Table:
     async def insert_many(self, rows: Sequence[Sequence[Value]]) -> list[int | HandlerSocketError | None]:
         """Inserts rows of one value per field, each with an outcome of its own. See :meth:`Manager.insert_many`."""
         index = self._write_index
-        tails = [insert_tail(index, self._caller.codec, row) for row in rows]
+        tails = insert_tails(index, self._caller.codec, rows)
         return await self._caller.insert_many(index, tails, "insert_many")
 
     async def find(
@@ -147,8 +148,9 @@ class Table:
         index = self._index_for(self._write_index, filters)
         if return_original:
             modify_operation += "?"
+        what = "update_values" if name == "update" else "step"
         tail = find_modify_tail(
-            index, self._caller.codec, operation, values, modify_operation, modify_values, limit, offset, in_, filters
+            index, self._caller.codec, operation, values, modify_operation, modify_values, limit, offset, in_, filters, what
         )
         if return_original:
             return self._caller.write(index, tail, name, partial(parse_values, index=index, codec=self._caller.codec))
@@ -329,7 +331,8 @@ class Manager:
         """Inserts rows of one value per field, in few round trips. Not atomic: each row has an outcome of its own.
 
         An outcome is what ``insert`` would return (the generated id, or None), or the error that it would raise: none is raised
-        here but TypeError and ValueError, before anything is sent. A cancelled call may have inserted any of the rows.
+        here but TypeError and ValueError, before anything is sent; they name the row, counted from 0. A cancelled call may have
+        inserted any of the rows.
         """
         return await self.table(db, table, fields).insert_many(rows)
 
@@ -360,7 +363,8 @@ class Manager:
     async def insert(
         self, db: str, table: str, fields: Sequence[tuple[str, Value]], index_name: str | None = None
     ) -> int | None:
-        """Inserts a row of ``(field, value)`` pairs (at most 32); returns the id that the server generated, if it did.
+        """Inserts a row of ``(field, value)`` pairs (at most 32, each field once); returns the id that the server generated, if
+        it did.
 
         A nullable column that is left out gets its DEFAULT if that is a literal, otherwise 0 or ``""`` instead of NULL: name
         each and give None.
@@ -496,6 +500,8 @@ async def open_manager(
     Nothing is connected before the first operation. Leaving the block closes everything: no task and no socket is left, and
     requests still in flight fail. Raises TypeError or ValueError for settings that cannot work.
     """
+    if retry is not None and not isinstance(retry, RetryPolicy):
+        raise TypeError(f"retry must be a trio_hs.RetryPolicy or None, not {retry!r}")
     codec = Codec(encoding)
     observers = Instruments(instruments)
 

@@ -225,10 +225,10 @@ class Codec:
             return escape(bytes(value))
         return _number_text(value).encode()
 
-    def encode_all(self, values: Iterable[Value]) -> list[bytes]:
-        """The tokens of several values."""
+    def encode_all(self, values: Iterable[Value], what: str = "values") -> list[bytes]:
+        """The tokens of several values. TypeError, saying ``what`` is wrong, for what is no list of them."""
         if type(values) is not list and type(values) is not tuple:
-            values = value_list(values)
+            values = value_list(values, what)
         if len(values) >= BULK:
             return self.encode_list(values).split(b"\t")
         return [self.encode(value) for value in values]
@@ -326,11 +326,24 @@ class Index:
     Attributes:
       open_tail: the request that opens it, behind ``P TAB id``.
       width: the number of columns.
+      repeated: a column that is among them twice, which is for reading only; None without one.
       no_row, row_head: an answer without a row, and what an answer with rows begins with.
       insert_head: what the tail of an insert begins with.
     """
 
-    __slots__ = ("columns", "db", "filter_columns", "insert_head", "name", "no_row", "open_tail", "row_head", "table", "width")
+    __slots__ = (
+        "columns",
+        "db",
+        "filter_columns",
+        "insert_head",
+        "name",
+        "no_row",
+        "open_tail",
+        "repeated",
+        "row_head",
+        "table",
+        "width",
+    )
 
     def __init__(
         self,
@@ -347,6 +360,9 @@ class Index:
         self.name = name
         self.filter_columns = tuple(filter_columns)
         self.width = len(self.columns)
+        self.repeated: str | None = None
+        if len(set(self.columns)) < self.width:
+            self.repeated = next(name for name in self.columns if self.columns.count(name) > 1)
         self.no_row = b"0\t%d" % self.width
         self.row_head = self.no_row + b"\t"
         self.insert_head = b"\t+\t%d\t" % self.width
@@ -383,7 +399,26 @@ def insert_tail(index: Index, codec: Codec, values: Sequence[Value]) -> bytes:
         raise ValueError(f"insert takes one value per column: {index.width} columns, {len(tokens)} values")
     if index.width > MAX_INSERT_VALUES:
         raise ValueError(f"an insert can set at most {MAX_INSERT_VALUES} columns, not {index.width}")
+    if index.repeated is not None:
+        raise _two_values(index)
     return index.insert_head + b"\t".join(tokens) + b"\n"
+
+
+def insert_tails(index: Index, codec: Codec, rows: Iterable[Sequence[Value]]) -> list[bytes]:
+    """``insert_tail`` of each. TypeError and ValueError say which row, counted from 0."""
+    tails = []
+    for number, row in enumerate(rows):
+        try:
+            tails.append(insert_tail(index, codec, row))
+        except (TypeError, ValueError) as error:
+            # Not a UnicodeEncodeError, which cannot be made of a text alone.
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"row {number}: {error}") from None
+    return tails
+
+
+def _two_values(index: Index) -> ValueError:
+    return ValueError(f"column {index.repeated} is there twice, and would get two values")
 
 
 def find_tail(
@@ -415,15 +450,21 @@ def find_modify_tail(
     offset: int = 0,
     in_: tuple[int, Sequence[Value]] | None = None,
     filters: Sequence[Filter] = (),
+    what: str = "modify_values",
 ) -> bytes:
-    """A find, and what to do to the rows found: one value per column of the index, none for a delete."""
+    """A find, and what to do to the rows found: one value per column of the index, none for a delete.
+
+    ``what`` is the caller's name for ``modify_values``, for the error.
+    """
     if modify_operation not in MODIFY_OPERATIONS:
         raise ValueError(f"modify_operation must be one of {_listed(MODIFY_OPERATIONS)}, not {modify_operation!r}")
-    tokens = codec.encode_all(modify_values) if modify_values else []
+    tokens = codec.encode_all(modify_values, what)
     expected = 0 if modify_operation[0] == "D" else index.width
     if len(tokens) != expected:
         # The server would write the empty string into the rest, or add 0 to it, which mangles text and fractions.
         raise ValueError(f"{modify_operation!r} takes {expected} values, one per column, not {len(tokens)}")
+    if tokens and index.repeated is not None:
+        raise _two_values(index)
     search = _search(index, codec, operation, values, limit, offset, in_, filters)
     return b"\t".join((search + _MODIFY_TAILS[modify_operation], *tokens)) + b"\n"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
@@ -67,6 +67,44 @@ async def test_wrong_calls_fail_before_anything_is_sent(nursery: trio.Nursery) -
             with pytest.raises(error):
                 await call()
         assert not any(fake.connections for fake in fakes.values())
+
+
+WRONG_ARGUMENTS: list[tuple[Callable[[Manager], Awaitable[object]], type[Exception], str]] = [
+    (lambda hs: hs.incr("d", "t", "=", ["n"], [1], 1), TypeError, "^step must be a list of values, not one int"),  # type: ignore[arg-type]
+    (lambda hs: hs.decr("d", "t", "=", ["n"], [1], 0), TypeError, "^step must be a list of values, not one int"),  # type: ignore[arg-type]
+    (lambda hs: hs.update("d", "t", "=", ["n"], [1], "7"), TypeError, "^update_values must be .*, not one str"),
+    (lambda hs: hs.update("d", "t", "=", ["n"], "1", [7]), TypeError, "^values must be a list of values, not one str"),
+    (lambda hs: hs.delete("d", "t", "=", ["n"], 1), TypeError, "^values must be a list of values, not one int"),  # type: ignore[arg-type]
+    (lambda hs: hs.insert_many("d", "t", ["a", "b"], [[50, 2], [51]]), ValueError, "^row 1: .*: 2 columns, 1 values"),
+    (lambda hs: hs.insert_many("d", "t", ["a"], ["1"]), TypeError, "^row 0: values must be a list"),
+    (lambda hs: hs.insert_many("d", "t", ["a"], [["1"], ["\ud800"]]), ValueError, "^row 1: 'utf-8' codec can't"),
+    (lambda hs: hs.insert("d", "t", [("a", 1), ("b", 2), ("a", 3)]), ValueError, "column a is there twice"),
+    (lambda hs: hs.insert_many("d", "t", ["a", "a"], [[1, 2]]), ValueError, "column a is there twice"),
+    (lambda hs: hs.update("d", "t", "=", ["a", "a"], [1], [1, 2]), ValueError, "column a is there twice"),
+    (lambda hs: hs.incr("d", "t", "=", ["a", "a"], [1], [1, 2]), ValueError, "column a is there twice"),
+    (lambda hs: hs.table("d", "t", ["id", "id"], columns=IDS).insert([1, 2]), ValueError, "column id is there twice"),
+    (lambda hs: hs.table("d", "t", ["id", "id"], columns=IDS).update("=", [1], [2, 3]), ValueError, "id is there twice"),
+]
+
+
+@pytest.mark.parametrize("call, error, message", WRONG_ARGUMENTS, ids=[message for _, _, message in WRONG_ARGUMENTS])
+async def test_the_argument_that_is_wrong_is_named(
+    nursery: trio.Nursery, call: Callable[[Manager], Awaitable[object]], error: type[Exception], message: str
+) -> None:
+    async with managed(nursery) as (hs, fakes):
+        with pytest.raises(error, match=message):
+            await call(hs)
+        assert not any(fake.connections for fake in fakes.values())
+
+
+async def test_a_field_may_be_read_twice(nursery: trio.Nursery) -> None:
+    async with managed(nursery) as (hs, fakes):
+        for fake in fakes.values():
+            fake.answer = lambda line: b"0\t2\t5\t5\n" if line[:1].isdigit() else echo(line)
+        row = [("id", "5"), ("id", "5")]
+        assert await hs.get("d", "t", ["id", "id"], 5) == row
+        assert await hs.find("d", "t", "=", ["id", "id"], [5]) == [row]
+        assert await hs.delete("d", "t", "=", ["id", "id"], [5], return_original=True) == [row]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-be", "utf-8-sig", "hex"])
@@ -230,10 +268,28 @@ async def test_writes_go_to_the_write_database(nursery: trio.Nursery) -> None:
         assert [line.split(b"\t")[2] for line in opened] == [b"d", b"d_wt", b"e"]
 
 
-@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"backoff": -1}, {"backoff": 2.0, "max_backoff": 1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"attempts": 0}, {"backoff": -1}, {"backoff": 2.0, "max_backoff": 1.0}, {"deadline": math.nan}]
+)
 def test_a_policy_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         RetryPolicy(**wrong)
+
+
+@pytest.mark.parametrize(
+    "name, wrong",
+    [("attempts", "3"), ("attempts", 2.5), ("backoff", None), ("max_backoff", "1"), ("deadline", "x"), ("hedge_after", "x")],
+)
+def test_a_policy_of_what_is_no_number_is_told_at_once(name: str, wrong: Any) -> None:
+    with pytest.raises(TypeError, match=f"^{name} must be .*, not {wrong!r}$"):
+        RetryPolicy(**{name: wrong})
+
+
+@pytest.mark.parametrize("wrong", [3, 0, {"attempts": 3}, RetryPolicy])
+async def test_what_is_no_policy_is_told_at_once(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"retry must be a trio_hs\.RetryPolicy or None, not"):
+        async with trio_hs.open_manager(retry=wrong):
+            pass
 
 
 def without(missing: Callable[[bytes], bool]) -> Callable[[bytes], bytes]:

@@ -306,9 +306,25 @@ def test_wrong_numbers_of_values_are_refused() -> None:
         find_modify_tail(INDEX, TEXT, "=", [1], "D", [1, 2])
     with pytest.raises(ValueError, match="modify_operation"):
         find_modify_tail(INDEX, TEXT, "=", [1], "u", [1, 2])
+    for wrong in ("7", 7, 0, None, {"id": 1}):
+        with pytest.raises(TypeError, match=r"^modify_values must be a list of values"):
+            find_modify_tail(INDEX, TEXT, "=", [1], "U", wrong)  # type: ignore[arg-type]
     wide = Index("d", "t", [f"c{number}" for number in range(33)])
     with pytest.raises(ValueError, match="at most 32"):
         insert_tail(wide, TEXT, [1] * 33)
+
+
+def test_two_values_for_one_column_are_refused() -> None:
+    twice = Index("d", "t", ["id", "n", "id"])
+    with pytest.raises(ValueError, match="column id is there twice"):
+        insert_tail(twice, TEXT, [1, 2, 3])
+    for kind in ("U", "U?", "+", "-?"):
+        with pytest.raises(ValueError, match="column id is there twice"):
+            find_modify_tail(twice, TEXT, "=", [1], kind, [1, 2, 3])
+    # Reading one twice is nobody's harm, nor is deleting.
+    assert find_tail(twice, TEXT, "=", [1]) == b"\t=\t1\t1\t1\t0\n"
+    assert find_modify_tail(twice, TEXT, "=", [1], "D?") == b"\t=\t1\t1\t1\t0\tD?\n"
+    assert parse_rows(b"0\t3\t1\t2\t1", twice, TEXT) == [["1", "2", "1"]]
 
 
 @pytest.mark.parametrize(
