@@ -310,6 +310,9 @@ class Manager:
         An open index pins its table on the server: without this, an ALTER TABLE, or the ``SET GLOBAL read_only=1`` of a planned
         switch-over, waits for ever. Entering waits for what is under way, at most as long as a server may be silent; a server
         notices a closed connection a moment later. When entering is cancelled, callers go on at once. Blocks may overlap.
+
+        An operation of this Manager inside the block waits for the block's end, so one that the block itself waits for never
+        ends. Do such things behind the block, or by SQL.
         """
         async with self._caller.reader.suspended(), self._caller.writer.suspended():
             yield
