@@ -12,7 +12,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any, Self
 
-__all__ = ["NOT_STARTED", "NOT_THERE", "OTHER_ERRORS", "Batch", "OperationBatch", "Standing", "collapse", "microseconds"]
+__all__ = [
+    "NOT_STARTED",
+    "NOT_THERE",
+    "OTHER_ERRORS",
+    "UNANSWERED",
+    "Batch",
+    "OperationBatch",
+    "Standing",
+    "collapse",
+    "microseconds",
+]
 
 PRECISION_BITS = 11
 """2048 values for each power of two above 2048, as HDR histograms have them for three digits: exact to 1 in 1024."""
@@ -22,8 +32,10 @@ OTHER_ERRORS = "(other errors)"
 NOT_THERE = "the row is not there"
 """The message when an operation on a row found none."""
 NOT_STARTED = "not started in time"
-"""The message when an operation of an open loop had to wait so long that it was given up. All others begin with the name of
-their class and a colon."""
+"""The message when an operation of an open loop had to wait so long that it was given up."""
+UNANSWERED = "no answer when the run ended"
+"""The message when an operation was still under way when the time was up that a run has for its last ones. All others begin
+with the name of their class and a colon."""
 
 
 @dataclass
@@ -46,7 +58,7 @@ class OperationBatch:
         self.ok.update(other.ok)
         self.failed.update(other.failed)
         for message, count in other.errors.items():
-            known = message in self.errors or len(self.errors) < MAX_ERRORS or message == NOT_STARTED
+            known = message in self.errors or len(self.errors) < MAX_ERRORS or message in (NOT_STARTED, UNANSWERED)
             self.errors[message if known else OTHER_ERRORS] += count
 
     def __bool__(self) -> bool:

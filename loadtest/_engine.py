@@ -278,7 +278,8 @@ class _Engine:
                             await self._stop.wait()
                             run.stop()
                             run.resume()
-                            # Every operation ends by the client's timeout; this is for the one that does not.
+                            # An operation that waits for its first answer ends by the client's timeout. One that the client
+                            # tries again may not; it is counted as failed then, as each that is under way.
                             users.deadline = trio.current_time() + TIMEOUT + 1
                     run.finish()
         self._ended.set()

@@ -10,7 +10,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator
 
-from loadtest._batch import NOT_STARTED, NOT_THERE
+from loadtest._batch import NOT_STARTED, NOT_THERE, UNANSWERED
 from loadtest._model import Model, Seconds, SecondsOrZero
 
 __all__ = ["ERROR_KINDS", "PERCENTILES", "PHASES", "Expect", "Latency", "Percentiles", "Phases", "Recovery"]
@@ -39,6 +39,7 @@ ERROR_KINDS = (
     "UnsupportedOperationError",
     NOT_THERE,
     NOT_STARTED,
+    UNANSWERED,
 )
 
 T = TypeVar("T")
@@ -150,7 +151,8 @@ class Expect(Model):
     """At least so many operations succeed per second, on average."""
     latency: Latency = Latency()
     errors: Annotated[dict[str, Annotated[int, Field(ge=0)]], BeforeValidator(_all_kinds)] = Field(default={})
-    """At most so many errors of a kind (the class of trio_hs's error, or `the row is not there`), or of `all` together."""
+    """At most so many errors of a kind (the class of trio_hs's error, `the row is not there`, `not started in time` or
+    `no answer when the run ended`), or of `all` together."""
     recovery: Annotated[Recovery, BeforeValidator(_steady)] = Recovery()
     lost: AtMost = None
     """At most so many acknowledged writes are lost. None: 0 where the run is audited."""

@@ -53,7 +53,8 @@ class OpenLoop:
                 await timer.sleep(min(max(self._arrivals.wait(), SHORTEST), LONGEST))
 
     def stop(self) -> None:
-        """Nothing arrives any more; what has arrived is still carried out."""
+        """Nothing arrives any more; what has arrived is still carried out, also since the last look at the clock."""
+        self._admit(self._arrivals.until(time.monotonic_ns()))
         self._stopped = True
         self._idle.unpark_all()
 

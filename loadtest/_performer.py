@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import trio
 
 import trio_hs
-from loadtest._batch import NOT_STARTED, NOT_THERE, OperationBatch, microseconds
+from loadtest._batch import NOT_STARTED, NOT_THERE, UNANSWERED, OperationBatch, microseconds
 from loadtest._meter import Meter
 from loadtest._operations import Bound, Intent
 from loadtest._pace import Turn, User
@@ -98,8 +98,12 @@ class Performer:
                 elif isinstance(error, trio_hs.ConnectionError):
                     await trio.sleep(PAUSE_AFTER_CONNECTION_ERROR)
             except trio.Cancelled:
+                # Who is only told to stop does not come here: the run has ended, and has waited for the last ones long enough.
+                end = clock()
+                recorder.failed.append(end - intended)
+                recorder.errors.append(UNANSWERED)
                 if scribe is not None:
-                    scribe.cancelled(intent, begin, clock(), number)
+                    scribe.cancelled(intent, begin, end, number)
                 raise
             else:
                 end = clock()

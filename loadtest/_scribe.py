@@ -70,8 +70,9 @@ class Scribe:
 
     def cancelled(self, intent: Intent, start: int, end: int, user: int) -> None:
         """Nobody waited for the answer."""
-        if intent.operation not in READS:
-            self._failed(Outcome.INFO, CANCELLED, intent, intent.value, start, end, user)
+        reads = intent.operation in READS
+        value = UNSEEN if reads else intent.value
+        self._failed(Outcome.FAIL if reads else Outcome.INFO, CANCELLED, intent, value, start, end, user)
 
     def _failed(
         self, outcome: Outcome, kind: str, intent: Intent, value: int, start: int, end: int, user: int, name: str = ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,9 +18,13 @@ from typing import Any
 import pytest
 import trio
 
-from loadtest._batch import NOT_STARTED, Batch
+from loadtest._batch import NOT_STARTED, UNANSWERED, Batch, OperationBatch
+from loadtest._closed_loop import ClosedLoop
 from loadtest._cluster import Cluster, Server
 from loadtest._history import UNSEEN, History, Operation, Outcome
+from loadtest._meter import Meter
+from loadtest._operations import Bound
+from loadtest._performer import Performer, Recorder
 from loadtest._scenario import parse_scenario
 from loadtest._wire import TrioChannel
 from tests.loadtest.locust_process import ROOT
@@ -306,16 +312,44 @@ async def test_what_nobody_waited_for_is_in_the_history(tmp_path: Path, end: sig
         assert [(record.operation, record.outcome, record.error) for record in records] == expected
 
 
-async def test_a_stop_does_not_wait_for_a_server_that_is_silent() -> None:
+async def test_a_stop_does_not_wait_for_a_server_that_is_silent(tmp_path: Path) -> None:
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
     async with listener, child("loadtest._engine") as engine:
         port: int = listener.socket.getsockname()[1]
-        await engine.send("setup", **setup(port, "name: x\nmix: {insert: 1}\n"))
+        await engine.send("setup", **setup(port, "name: x\nmix: {get: 1, insert: 1}\n"))
         await engine.until("ready")
-        await engine.send("start", run=1)
-        await engine.send("users", count=2)
+        await engine.send("start", **audited(tmp_path))
+        await engine.send("users", count=8)
         await trio.sleep(0.5)
         started = trio.current_time()
         await engine.send("stop")
-        await engine.until("stopped")
+        _, batches = await engine.until("stopped")
         assert trio.current_time() - started < 5.5
+        whole = OperationBatch()
+        for done in (done for batch in batches for done in batch.operations.values()):
+            whole.add(done)
+        assert whole.errors == {UNANSWERED: 8}, "each operation that was under way has failed"
+        assert whole.failed.total() == 8
+        assert min(whole.failed) > 4e6
+        records = Counter((record.operation, record.outcome) for record in History(tmp_path / "history-0.bin").records())
+        assert set(records) <= {(Operation.GET, Outcome.FAIL), (Operation.INSERT, Outcome.INFO)}, (
+            "a write may have been applied"
+        )
+        assert records.total() == 8
+
+
+async def test_users_that_are_to_stop_end_their_operations_first() -> None:
+    async def call(_key: object, _intent: object) -> bool:
+        await trio.sleep(0.1)
+        return True
+
+    recorder = Recorder(Bound(call, Operation.GET))
+    performer = Performer({"get": recorder}, itertools.cycle([("get", 1)]).__next__, None, None, Meter({}))
+    async with trio.open_nursery() as nursery:
+        loop = ClosedLoop(performer, nursery)
+        loop.set_users(3)
+        await trio.sleep(0.05)
+        loop.set_users(1)
+        await trio.sleep(0.01)
+        loop.stop()
+    assert (len(recorder.ok), recorder.errors) == (3, [])

@@ -1,4 +1,4 @@
-"""Open loop: what arrives is started or counted as not started, and latency counts from when it should have started."""
+"""Open loop: what arrives is answered or counted as failed, and latency counts from when it should have started."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import random
 import re
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ import trio
 import yaml
 
 from loadtest._arrivals import Arrivals, Course
-from loadtest._batch import NOT_STARTED, Batch
+from loadtest._batch import NOT_STARTED, UNANSWERED, Batch
 from loadtest._history import Operation
 from loadtest._latencies import totals_of
 from loadtest._load import Load
@@ -47,9 +48,11 @@ class Service:
         return True
 
 
-async def carry_out(service: Service, load: Load, seconds: float, wait: float = 5.0) -> tuple[Recorder, float]:
-    """A run of so many seconds, whose operations then have `wait` seconds to end. Gives how long it really was, too: a busy
-    machine oversleeps."""
+async def carry_out(
+    service: Service, load: Load, seconds: float, wait: float = 5.0, busy: float = 0.0
+) -> tuple[Recorder, float]:
+    """A run of so many seconds, and `busy` in which the loop has no turn, whose operations then have `wait` seconds to end.
+    Gives how long it really was, too: a busy machine oversleeps."""
     recorder = Recorder(Bound(service.call, Operation.GET))
     performer = Performer({"get": recorder}, itertools.cycle([("get", 1)]).__next__, None, None, Meter({}))
     begun = time.monotonic_ns()
@@ -60,6 +63,7 @@ async def carry_out(service: Service, load: Load, seconds: float, wait: float = 
             loop.set_users(load.locust_users)
             try:
                 await trio.sleep(seconds)
+                time.sleep(busy)  # noqa: ASYNC251  (nothing else is to run)
             finally:
                 loop.stop()
                 lasted = (time.monotonic_ns() - begun) / 1e9
@@ -98,10 +102,32 @@ async def test_what_cannot_be_started_is_counted() -> None:
         Service(trio.sleep_forever), Load(rate=500, arrivals="even", max_in_flight=3, max_wait=0.2), 1, wait=0
     )
     assert not done.ok
-    assert set(done.errors) == {NOT_STARTED}
     # Three are still on their way; the others are all there, also those that were not late enough yet.
-    assert len(done.errors) == len(done.failed) == pytest.approx(500 * lasted - 3, rel=0.03)
-    assert sum(latency >= 0.2e9 for latency in done.failed) == pytest.approx(500 * (lasted - 0.2) - 3, rel=0.05)
+    assert Counter(done.errors) == {NOT_STARTED: len(done.errors) - 3, UNANSWERED: 3}
+    assert len(done.errors) == len(done.failed) == pytest.approx(500 * lasted, rel=0.03)
+    assert sum(latency >= 0.2e9 for latency in done.failed) == pytest.approx(500 * (lasted - 0.2), rel=0.05)
+
+
+async def test_what_arrived_while_the_machine_was_busy_at_the_end_is_carried_out() -> None:
+    done, lasted = await carry_out(Service(trio.lowlevel.checkpoint), Load(rate=1000, arrivals="even"), 0.1, busy=0.2)
+    assert not done.failed
+    assert len(done.ok) == pytest.approx(1000 * lasted, rel=0.05)
+
+
+async def test_what_has_no_answer_at_the_end_has_failed_since_it_should_have_started() -> None:
+    served = 0
+
+    async def answers_ten() -> None:
+        nonlocal served
+        served += 1
+        if served > 10:
+            await trio.sleep_forever()
+
+    done, lasted = await carry_out(Service(answers_ten), Load(rate=200, arrivals="even"), 0.5, wait=0.3)
+    assert len(done.ok) == 10
+    assert set(done.errors) == {UNANSWERED}
+    assert len(done.errors) == len(done.failed) == pytest.approx(200 * lasted - 10, rel=0.06)
+    assert sum(latency >= 0.5e9 for latency in done.failed) == pytest.approx(200 * (lasted - 0.2) - 10, rel=0.1)
 
 
 async def test_what_has_arrived_is_still_carried_out_after_the_end() -> None:
@@ -190,6 +216,27 @@ def test_a_rate_that_the_servers_cannot_carry_shows_as_what_was_not_started() ->
         assert not_started > 800, "of the second but the 100 ms that each may wait"
         assert f"{not_started:,} operations arrived and were not started in time" in locust.stdout
         assert re.search(rf"^ *get +[\d,]+ +{not_started:,} +{not_started:,} ", locust.stdout, re.MULTILINE), locust.stdout
+
+
+def test_a_reader_that_is_silent_to_the_end_leaves_failures_behind() -> None:
+    scenario = RATE.replace("rate: 1000, duration: 4s", "rate: 500, duration: 2s")
+    scenario += "faults: [{fault: pause, target: reader-1, at: 1s}]\n"
+    scenario += f"expect: {{availability: 100%, errors: {{{UNANSWERED}: 0}}}}\n"
+    with Locust("--headless", "--only-summary", "--explain", scenario=scenario) as locust:
+        assert locust.finish() == 1, locust.describe()
+        done = totals_of(batches_of(locust))["get"]
+        assert done["failed"]["count"] == done["errors"][UNANSWERED] == pytest.approx(500, rel=0.2), done
+        assert done["ok"]["count"] + done["failed"]["count"] == pytest.approx(1000, rel=0.15), "all that arrived"
+        assert f"{done['errors'][UNANSWERED]:,} x get: {UNANSWERED}" in locust.stdout
+        result = json.loads((locust.run / "result.json").read_text())
+        assert {one["name"]: one["result"] for one in result["expectations"]} == {
+            "availability": "miss",
+            f"errors.{UNANSWERED}": "miss",
+        }
+        at_the_server = [
+            batch.servers["reader-1"].failed.total() for batch in batches_of(locust) if "reader-1" in batch.servers
+        ]
+        assert sum(at_the_server) >= done["failed"]["count"], "each of them had been asked of the server"
 
 
 def stalled(scenario: str, **load: object) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from locust.stats import RequestStats, StatsEntry, get_error_report_summary, get_percentile_stats_summary, get_stats_summary
 from rich.console import Console
 
-from loadtest._batch import MAX_ERRORS, NOT_STARTED, OTHER_ERRORS, Batch, OperationBatch, microseconds
+from loadtest._batch import MAX_ERRORS, NOT_STARTED, OTHER_ERRORS, UNANSWERED, Batch, OperationBatch, microseconds
 from loadtest._record import HIGHEST, Latencies, Record
 from loadtest._statistics import METHOD, merge, milliseconds
 from loadtest._summary import print_summary, progress_line
@@ -169,10 +169,10 @@ def test_the_summary_of_an_open_loop_tells_what_was_not_started() -> None:
     assert rows["all"][:4] == ["all", "5", "3", "2"]
 
 
-def test_what_was_not_started_is_told_beside_any_number_of_other_errors() -> None:
+def test_what_the_end_of_a_run_cuts_off_is_told_beside_any_number_of_other_errors() -> None:
     done = OperationBatch(errors=Counter({f"OperationalError: {number}": 1 for number in range(MAX_ERRORS)}))
-    done.add(OperationBatch(errors=Counter({NOT_STARTED: 5, "OperationalError: one more": 2})))
-    assert (done.not_started, done.errors[OTHER_ERRORS]) == (5, 2)
+    done.add(OperationBatch(errors=Counter({NOT_STARTED: 5, UNANSWERED: 3, "OperationalError: one more": 2})))
+    assert (done.not_started, done.errors[UNANSWERED], done.errors[OTHER_ERRORS]) == (5, 3, 2)
 
 
 def test_the_summary_of_nothing_says_so() -> None:
