@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import gevent
 
 from loadtest._wire import BlockingChannel, Message, WireError
 
-__all__ = ["Child", "StartError", "ending"]
+__all__ = ["Child", "StartError"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -76,13 +75,3 @@ class Child:
         except WireError:
             self._process.kill()
         self._on_end(self._process.wait())
-
-
-def ending(code: int) -> str:
-    """How a process ended, in words."""
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"

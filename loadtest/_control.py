@@ -5,6 +5,7 @@ A `Cluster` is data that travels; a `Control` stays with whoever opened the serv
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import trio
 from trio_hs.testing import Table
 
 from ._cluster import Cluster, ClusterError, Server
+from ._ending import ending
 
 State = Literal["running", "paused", "down"]
 Row: TypeAlias = tuple[int | str | None, ...]
@@ -23,6 +25,8 @@ Row: TypeAlias = tuple[int | str | None, ...]
 
 WAIT_UP_SECONDS = 30.0
 POLL_SECONDS = 0.02
+LOG_SECONDS = 5.0
+"""What it may take to read the log of a server that died."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,19 @@ class Rejoined:
     """One line: why it was rebuilt, or why it did not have to be."""
 
 
+@dataclass(frozen=True)
+class Death:
+    """The end of a server that nobody here has ordered."""
+
+    server: str
+    ending: str
+    """How its process ended, in words."""
+    seen: float
+    """When that was noticed: `CLOCK_MONOTONIC`, in seconds."""
+    log: str
+    """What it had written since its last start; empty when that cannot be read."""
+
+
 class Control(ABC):
     """Faults and failover for the servers of one cluster, each by its name.
 
@@ -62,11 +79,15 @@ class Control(ABC):
     Attributes:
       cluster: the servers as they are now. A start changes a server's `pid`, and perhaps its secrets.
       primary: the name of the server that takes the writes: the writer, until another is promoted.
+      deaths: what `look_for_deaths` has found, for whoever tells of it to take out.
     """
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.primary = cluster.writer.name
+        self.deaths: list[Death] = []
+        self._serving: set[str] = set()
+        """The servers that have come up and that nobody has told to end; none where their processes are not ours."""
 
     def server(self, name: str) -> Server:
         for server in self.cluster.servers:
@@ -86,6 +107,31 @@ class Control(ABC):
         """Tell `cluster` what a start has changed."""
         servers = tuple(changed if server.name == changed.name else server for server in self.cluster.servers)
         self.cluster = replace(self.cluster, servers=servers)
+
+    async def look_for_deaths(self) -> None:
+        """Put into `deaths` each server that came up and is down now, though nobody has told it to end. Once for each death.
+
+        A start looks first, so that none goes unseen because the server is up again.
+        """
+        seen = time.monotonic()
+        dead = {name: self._exit_code(name) for name in sorted(self._serving) if self.state(name) == "down"}
+        self._serving -= dead.keys()  # before anything is waited for: each is to be told once, and not of its next life
+        for name, code in dead.items():
+            log = ""
+            try:
+                with trio.move_on_after(LOG_SECONDS, shield=True):
+                    log = await self._read_log(name)
+            except ClusterError:
+                pass
+            self.deaths.append(Death(name, "nobody knows how" if code is None else ending(code), seen, log))
+
+    def _exit_code(self, name: str) -> int | None:
+        """That of a server that is down; negative when a signal ended it."""
+        raise NotImplementedError
+
+    async def _read_log(self, name: str) -> str:
+        """What a server has written since its last start."""
+        raise NotImplementedError
 
     @abstractmethod
     def state(self, name: str) -> State:

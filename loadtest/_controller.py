@@ -3,9 +3,9 @@
 Down: `open` (scenario), `begin` (a run's number), `worker` (the number of one that takes part), `batch` (an engine's
 statistics), `suspended` (number: all clients have let go of the servers), `finish` (the workers that were lost). Up: `progress`
 (a line for the user), `ready` (the cluster as clients see it, its table filled), `begun` (the directory that keeps the run),
-`suspend` (number) and `resume` (for all clients), `event` (a line about a fault), `fault` (its `Event`), `result` (the verdict)
-and `failed` (one line for the user; the process then ends). It takes everything down when the socket ends (Locust has quit, or
-was killed) and on SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
+`suspend` (number) and `resume` (for all clients), `event` (a line about a fault), `fault` (its `Event`), `alarm` (a line about
+what nobody ordered), `result` (the verdict) and `failed` (one line for the user; the process then ends). It takes everything
+down when the socket ends (Locust has quit, or was killed) and on SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
 """
 
 from __future__ import annotations
@@ -137,7 +137,14 @@ class _Runs:
         if self._drill is not None:  # Locust has not ended it: its faults must not strike the next run
             await self._drill.abandon()
         self._drill = drill = Drill(
-            self._control, self._proxies, self._scenario, run, self._clients.suspended, _into(news, "event"), happened
+            self._control,
+            self._proxies,
+            self._scenario,
+            run,
+            self._clients.suspended,
+            _into(news, "event"),
+            _into(news, "alarm"),
+            happened,
         )
         await drill.prepare(run)
         nursery.start_soon(drill.put_faults)

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from gevent.event import AsyncResult
 from gevent.timeout import Timeout
 
-from loadtest._child import Child, StartError, ending
+from loadtest._child import Child, StartError
+from loadtest._ending import ending
 from loadtest._wire import Message
 
 __all__ = ["ControllerLink", "ControllerListener"]
@@ -116,6 +117,9 @@ class ControllerLink:
         match message["type"]:
             case "progress" | "event":
                 logger.info(message["line"])
+                self._listener.on_line(message["line"])
+            case "alarm":
+                logger.error(message["line"])
                 self._listener.on_line(message["line"])
             case "ready":
                 self._ready.set(message["cluster"])

@@ -174,12 +174,20 @@ class DockerControl(MariadbdControl):
     def state(self, name: str) -> State:
         return self._containers[self.server(name).name].state
 
+    def _exit_code(self, name: str) -> int | None:
+        return self._containers[name].exit_code()
+
+    async def _read_log(self, name: str) -> str:
+        return await self._containers[name].read_log()
+
     async def kill(self, name: str) -> None:
         self.require(name, "running", "paused")
+        self._serving.discard(name)
         await self._containers[name].kill()
 
     async def stop(self, name: str) -> None:
         self.require(name, "running")
+        self._serving.discard(name)
         await self._containers[name].stop()
 
     async def pause(self, name: str) -> None:

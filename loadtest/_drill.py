@@ -39,6 +39,8 @@ logger = logging.getLogger("loadtest.drill")
 SETTLE_SECONDS = 60.0
 """What replicas may take to catch up before they are read back."""
 PAGE_ROWS = 10_000
+WATCH_SECONDS = 0.2
+"""How often one looks whether a server has died by itself."""
 CUT_SHORT_SECONDS = 1.0
 """So much less than the scenario says is not worth telling: what starts and ends a run takes its time."""
 
@@ -69,6 +71,7 @@ class Drill:
       run: its number on these servers, from 1.
       suspended: makes all clients let go of the servers, for the time of a block.
       tell: gets a line for the user now and then.
+      alarm: gets a line for the user about what nobody ordered.
       happened: gets the event of each fault, again whenever it has changed.
     """
 
@@ -80,6 +83,7 @@ class Drill:
         run: int,
         suspended: Suspended,
         tell: Callable[[str], None],
+        alarm: Callable[[str], None],
         happened: Callable[[Event], None],
     ) -> None:
         self.directory = RunDirectory.create(scenario)
@@ -87,8 +91,13 @@ class Drill:
         self._control = control
         self._scenario = scenario
         self._tell = tell
+        self._alarm = alarm
         self._happened = happened
         self._workers: set[int] = set()
+        self._begun = math.inf
+        """When the load did, by `CLOCK_MONOTONIC`; inf until then."""
+        self._died: list[str] = []
+        """Servers that nobody has ended, in words."""
         self._history = HistoryWriter(self.directory.history(CONTROLLER), worker=CONTROLLER, run=run)
         table = scenario.table
         rng = random.Random(f"{scenario.seed}/{run}/faults")
@@ -100,18 +109,41 @@ class Drill:
 
     async def prepare(self, run: int) -> None:
         """Before the first operation. Raises `ClusterError`."""
+        await self._note_deaths()
         if run > 1 and self._scenario.audited:
             # What replicas have still to apply of the run before must not count as staleness of this one.
             await self._settle()
             await self._read_back(self._control.primary, self.directory.before)
 
     async def put_faults(self) -> None:
-        """Carry out the schedule until `finish`; then everything is healed."""
+        """Carry out the schedule until `finish`, and watch the servers; then everything is healed."""
+        self._begun = time.monotonic()
         try:
             with self._scope:
-                await self._nemesis.run(math.inf)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._watch)
+                    await self._nemesis.run(math.inf)
         finally:
             self._healed.set()
+
+    async def _watch(self) -> None:
+        while True:
+            await self._note_deaths()
+            await trio.sleep(WATCH_SECONDS)
+
+    async def _note_deaths(self) -> None:
+        """Tell of every server that has ended though neither a fault nor the run has ended it: such a run is no pass."""
+        await self._control.look_for_deaths()
+        while self._control.deaths:
+            death = self._control.deaths.pop(0)
+            seconds = death.seen - self._begun
+            when = f"{seconds:.1f} s after the start of the load" if seconds >= 0 else "before the load began"
+            line = f"{death.server} died {when} ({death.ending}), and neither a fault nor the run has ended it"
+            if death.log:
+                line += f"; its log is {self.directory.keep_log(death.server, death.log).name} in the run's directory"
+            self._died.append(line)
+            self._history.event("death", death.server, ending=death.ending)
+            self._alarm(line)
 
     def take_part(self, worker: int) -> None:
         """A worker may have written from now on, whether or not it ever reports: so its history must be there."""
@@ -126,6 +158,7 @@ class Drill:
         """End it without a verdict: heal, and close its files."""
         self._scope.cancel()
         await self._healed.wait()
+        await self._note_deaths()
         self._history.close()
 
     async def finish(self, lost: Sequence[int] = ()) -> dict[str, Any]:
@@ -156,7 +189,7 @@ class Drill:
 
     def _troubles(self) -> list[str]:
         failed = [f"{event.fault} {event.server}: {event.error}" for event in self._nemesis.events if event.error]
-        return failed + self._nemesis.never_struck()
+        return failed + self._nemesis.never_struck() + self._died
 
     def _on_event(self, event: Event) -> None:
         self._happened(event)

@@ -168,6 +168,7 @@ class EmbeddedControl(ProcessControl):
         return self.server(name)
 
     async def launch(self, name: str, *, new_secrets: bool = False, fresh: bool = False) -> None:
+        await self.look_for_deaths()
         options = [f"--lag={self._lags.get(name, 0)}"]
         if name in self._sources:
             options.append(f"--follow={HOST}:{self._servers[self._sources[name]].replication_port}")
@@ -177,6 +178,7 @@ class EmbeddedControl(ProcessControl):
             options.append("--synchronous=1")  # from its first commit on
         try:
             await self._servers[name].start(*options, new_secrets=new_secrets, fresh=fresh)
+            self._serving.add(name)
         finally:
             self._update(self._servers[name].server)
 

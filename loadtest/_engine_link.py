@@ -11,7 +11,8 @@ from typing import Any
 from gevent.event import Event
 
 from loadtest._batch import Batch
-from loadtest._child import Child, StartError, ending
+from loadtest._child import Child, StartError
+from loadtest._ending import ending
 from loadtest._wire import Message
 
 __all__ = ["EngineLink", "Run"]

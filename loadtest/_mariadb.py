@@ -159,13 +159,6 @@ class _Process(ServerProcess, Mariadbd):
         self.server = replace(self.server, pid=self.process.pid)
         await trio.lowlevel.checkpoint()
 
-    def exit_code(self) -> int | None:
-        return None if self.process is None else self.process.poll()
-
-    async def read_log(self) -> str:
-        await trio.lowlevel.checkpoint()
-        return read_log(self.log)
-
 
 # --- The cluster -----------------------------------------------------------------------------------------------------
 

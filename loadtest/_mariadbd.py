@@ -286,6 +286,7 @@ class MariadbdControl(SqlControl):
     def __init__(self, cluster: Cluster, servers: Mapping[str, Mariadbd]) -> None:
         super().__init__(cluster)
         self._servers = servers
+        self._serving |= servers.keys()
         self._next_number = len(servers) + 1
 
     async def begin_replication(self, progress: Callable[[str], None]) -> None:
@@ -297,6 +298,7 @@ class MariadbdControl(SqlControl):
         progress(f"{len(cluster.servers)} servers are up")
 
     async def _launch(self, name: str, *, read_only: bool, new_secrets: bool = False, fresh: bool = False) -> None:
+        await self.look_for_deaths()
         server = self._servers[name]
         if fresh:
             # A replica skips what its own server id wrote: under the old one it would miss all its own former writes.
@@ -304,5 +306,6 @@ class MariadbdControl(SqlControl):
             await server.create()
         try:
             await server.start(read_only=read_only, new_secrets=new_secrets, listening=not fresh)
+            self._serving.add(name)
         finally:
             self._update(server.server)

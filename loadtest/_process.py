@@ -34,6 +34,13 @@ class ServerProcess:
             return "down"
         return "paused" if self.paused else "running"
 
+    def exit_code(self) -> int | None:
+        return None if self.process is None else self.process.poll()
+
+    async def read_log(self) -> str:
+        await trio.lowlevel.checkpoint()
+        return read_log(self.log)
+
     def new_log(self) -> Path:
         """Where the next process writes: its errors are not those of the one before."""
         if self._starts and self.log.exists():
@@ -68,12 +75,20 @@ class ProcessControl(Control):
     def state(self, name: str) -> State:
         return self._processes[self.server(name).name].state
 
+    def _exit_code(self, name: str) -> int | None:
+        return self._processes[name].exit_code()
+
+    async def _read_log(self, name: str) -> str:
+        return await self._processes[name].read_log()
+
     async def kill(self, name: str) -> None:
         self.require(name, "running", "paused")
+        self._serving.discard(name)
         await self._processes[name].kill()
 
     async def stop(self, name: str) -> None:
         self.require(name, "running")
+        self._serving.discard(name)
         await self._processes[name].end(signal.SIGTERM, STOP_SECONDS)
 
     async def pause(self, name: str) -> None:

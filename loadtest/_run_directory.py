@@ -126,6 +126,13 @@ class RunDirectory:
     def before(self) -> Path:
         return self.path / "before.bin"
 
+    def keep_log(self, server: str, text: str) -> Path:
+        """Add what a server that died had written to its log."""
+        path = self.path / f"died-{server}.log"
+        with path.open("a") as file:
+            file.write(text)
+        return path
+
     def add_batch(self, batch: Mapping[str, Any]) -> None:
         """Keep a batch as it came over the wire."""
         with (self.path / "batches.bin").open("ab") as file:

@@ -318,8 +318,11 @@ class _Reporting:
         if self._directory is not None:
             self._kept.append((Path(self._directory), str(result["verdict"])))
         code = result["exit_code"]
+        expected = self._scenario.expect.model_fields_set
         # What nobody expected anything of is left to Locust, which fails a run in which an operation failed.
-        if code or self._scenario.expect.model_fields_set:
+        if code == INCONCLUSIVE and not expected and self._runner.errors and self._options.exit_code_on_error:
+            code = RUN_FAILED
+        if code or expected:
             self._environment.process_exit_code = max(self._environment.process_exit_code or 0, code, key=_SEVERITY.index)
 
     def _lost(self) -> list[int]:

@@ -94,6 +94,45 @@ async def test_processes_are_controlled_by_name(kind: str, temporary: Path) -> N
             await control.kill("reader-9")
 
 
+async def deaths(control: Control) -> list[tuple[str, str]]:
+    """What has been found since the last time: who, and how."""
+    await control.look_for_deaths()
+    found, control.deaths = control.deaths, []
+    return [(death.server, death.ending) for death in found]
+
+
+@EVERY_KIND
+async def test_a_server_that_dies_is_told_once_and_one_that_was_told_to_end_never(kind: str, temporary: Path) -> None:
+    async with open_controlled_cluster(kind, readers=1) as control:
+
+        async def die(name: str) -> None:
+            pid = control.server(name).pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            await soon(lambda: control.state(name) == "down")
+
+        assert await deaths(control) == []
+        await control.kill("writer")
+        assert await deaths(control) == []
+        await control.start("writer")
+        await control.restart("reader-1")
+        await control.pause("reader-1")
+        await control.kill("reader-1")
+        await control.rejoin("reader-1")
+        assert await deaths(control) == []
+
+        await die("reader-1")
+        await die("writer")
+        assert await deaths(control) == [("reader-1", "killed by SIGKILL"), ("writer", "killed by SIGKILL")]
+        assert await deaths(control) == []
+        await control.start("writer")
+        await die("writer")
+        await control.start("writer")  # before anybody has looked
+        assert await deaths(control) == [("writer", "killed by SIGKILL")]
+        await control.stop("writer")
+        assert await deaths(control) == []
+
+
 async def killed_while_it_starts(control: Control, name: str) -> bool:
     """Start a server and kill it at once; False when it was up sooner, so that its start rightly succeeded."""
     errors: list[str] = []
@@ -269,6 +308,7 @@ async def test_a_promoted_standby_takes_over_and_the_old_writer_rejoins(kind: st
         assert await insert(control.server("writer"), 3, "drill_wt") == "0\t1"
         assert not (await control.rejoin("standby")).rebuilt
         assert await count(control, "standby") == 3
+        assert await deaths(control) == []
 
 
 @EVERY_KIND
@@ -299,6 +339,7 @@ async def test_an_old_writer_with_writes_of_its_own_is_rebuilt_and_the_reason_to
         await control.promote("writer")
         assert await insert(control.server("writer"), 5, "drill_wt") == "0\t1"
         assert await count(control, "writer") == 4
+        assert await deaths(control) == []
 
 
 @pytest.mark.mariadb

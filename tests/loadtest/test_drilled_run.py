@@ -175,6 +175,44 @@ def test_a_drill_that_is_interrupted_heals_and_is_judged(signum: signal.Signals)
         assert judged(result) == dict.fromkeys(["lost", "applied_twice", "unexpected", "counters"], "pass")
 
 
+NO_FAULT = """\
+name: no fault
+cluster: {readers: 1}
+table: {rows: 500}
+load: {users: 4, duration: 4s}
+mix: {get: 60, insert: 10}
+expect: {availability: 1%}
+"""
+
+
+@pytest.mark.parametrize(
+    "kind, victim", [("embedded", "writer"), pytest.param("mariadb", "reader-1", marks=pytest.mark.mariadb)]
+)
+def test_a_server_that_dies_and_that_nobody_ended_is_told_at_once_and_the_run_is_no_pass(kind: str, victim: str) -> None:
+    with Locust(*HEADLESS, "--cluster", kind, scenario=NO_FAULT) as locust:
+        locust.wait_for("All users spawned")
+        (pid,) = (
+            pid for pid in locust.processes(f"/{victim}/") if b"_keeper.py" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )
+        os.kill(pid, signal.SIGKILL)
+        locust.wait_for(f"/ERROR/loadtest: {victim} died ", 2)
+        assert locust.finish() == 4, locust.describe()
+        (trouble,) = result_of(locust)["troubles"]
+        when = r"\d\.\d s after the start of the load"
+        how = (
+            rf"{victim} died {when} \(killed by SIGKILL\), and neither a fault nor the run has ended it; its log is (\S+) in .*"
+        )
+        match = re.fullmatch(how, trouble)
+        assert match is not None, trouble
+        assert (locust.run / match[1]).read_text(), "what it had said"
+        assert locust.stderr.count("/ERROR/") == 1, locust.describe()
+        assert "UNKNOWN  faults" in locust.stdout
+        history = History(locust.run / "history-controller.bin")
+        assert list(history.records()) == []
+        assert [(event.kind, event.name) for event in history.events] == [("death", victim)]
+        assert judge_run(RunDirectory(locust.run))["exit_code"] == 4, "nor when it is judged again"
+
+
 def test_a_drill_that_ends_before_its_fault_has_shown_nothing() -> None:
     scenario = PAUSED.replace("target: reader-1, at: 1s", "target: reader-1, at: 50s")
     with Locust(*HEADLESS, "-t", "3s", scenario=scenario) as locust:
