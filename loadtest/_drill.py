@@ -189,12 +189,12 @@ class Drill:
 
     def _troubles(self) -> list[str]:
         failed = [f"{event.fault} {event.server}: {event.error}" for event in self._nemesis.events if event.error]
-        return failed + self._nemesis.never_struck() + self._died
+        return [*failed, *self._nemesis.never_struck(), *self._nemesis.without_effect(), *self._died]
 
     def _on_event(self, event: Event) -> None:
         self._happened(event)
         name = f"{event.fault} {event.server}"
-        details = {"number": event.number, "note": event.note, "error": event.error}
+        details = {"number": event.number, "note": event.note, "error": event.error, "effects": event.effects}
         if event.error:
             self._history.event("fault-failed", name, **details)
             if event.struck is None:

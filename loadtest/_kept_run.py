@@ -34,6 +34,8 @@ class FaultSeen:
     """When it had healed; None when nothing tells of that."""
     note: str = ""
     error: str = ""
+    effects: int | None = None
+    """How many replies or connections it has hit; None where that is not counted."""
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,7 @@ def faults_seen(events: Iterable[tuple[float, Event]]) -> list[FaultSeen]:
         elif key in on:
             fault = on[key]
             fault.note = event.details.get("note") or fault.note
+            fault.effects = event.details.get("effects")
             match event.kind:
                 case "fault-struck":
                     fault.struck = time

@@ -22,7 +22,7 @@ from loadtest import _faults as faults
 from loadtest._cluster import ClusterError, Server
 from loadtest._control import Control
 from loadtest._faults import Fault, Moment, resolve, timeline
-from loadtest._proxy import Proxy
+from loadtest._proxy import Proxy, ProxyStatistics
 from loadtest._sql import execute_sql, quoted
 
 __all__ = ["Event", "Nemesis", "Suspended"]
@@ -40,6 +40,29 @@ HEAL_ONE_SECONDS = 30.0
 
 UNDO_SECONDS = 10.0
 """What it may take to have a server serve again, after a shutdown or a switch-over that failed half way."""
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """The effects of a fault whose effects are known for certain."""
+
+    what: str
+    of: Callable[[ProxyStatistics], int]
+    """How many a proxy has seen so far."""
+    none: str
+    """What to say where there was none, and what to do about it."""
+
+
+_NO_CONNECTION = "no connection was open then: aim it at a server that carries load, when it does"
+COUNTED: dict[type[Fault], _Counted] = {
+    faults.DropReplies: _Counted(
+        "replies lost",
+        lambda seen: seen.cut,
+        "no reply was lost, for none came after so many others: lower `after`, or aim it at a server that carries load",
+    ),
+    faults.Reset: _Counted("connections reset", lambda seen: seen.reset, _NO_CONNECTION),
+    faults.HalfOpen: _Counted("connections made half-open", lambda seen: seen.half_open, _NO_CONNECTION),
+}
 
 FAILOVERS = (faults.Promote, faults.SwitchOver, faults.Rejoin)
 
@@ -65,6 +88,8 @@ class Event:
     """Why it could not be put on or taken off."""
     note: str = ""
     """What else is to be told."""
+    effects: int | None = None
+    """How many replies or connections it has hit; None where that is not counted."""
 
 
 @dataclass
@@ -147,6 +172,15 @@ class Nemesis:
             for number, fault in enumerate(self._schedule)
             if number not in struck
         ]
+
+    def without_effect(self) -> list[str]:
+        """The scenario's faults that were on and did nothing, in words."""
+        effects: dict[int, int] = {}
+        for event in self.events:
+            if event.effects is not None and not event.error:
+                effects[event.number] = effects.get(event.number, 0) + event.effects
+        useless = [self._schedule[number] for number, effect in sorted(effects.items()) if not effect]
+        return [f"{fault} had no effect: {COUNTED[type(fault)].none}" for fault in useless]
 
     def _strike_all(self, moment: Moment, nursery: trio.Nursery) -> None:
         fault = self._schedule[moment.number]
@@ -265,7 +299,7 @@ class Nemesis:
             case faults.StopListener():
                 return partial(_stop_listener, control.require(name, "running")), partial(self._restart_hard, name)
             case faults.Network():
-                return self._disturbance(fault, name)
+                return self._disturbance(fault, name, event)
             case _:
                 raise AssertionError(f"no such fault: {fault!r}")
 
@@ -368,17 +402,33 @@ class Nemesis:
         during = ", for which clients were suspended" if fault.suspend else ""
         event.note = f"carried out after {trio.current_time() - begin:.1f} s{during}"
 
-    def _disturbance(self, fault: faults.Network, name: str) -> tuple[Do, Do | None]:
+    def _disturbance(self, fault: faults.Network, name: str, event: Event) -> tuple[Do, Do | None]:
         listeners = ("read", "write") if fault.listener == "both" else (fault.listener,)
         both = [(self._proxies[(name, listener)], fault.proxy_fault()) for listener in listeners]
 
+        counted = COUNTED.get(type(fault))
+        before = 0
+
+        def seen() -> int:
+            return 0 if counted is None else sum(counted.of(proxy.statistics()) for proxy, _ in both)
+
+        def count() -> None:
+            if counted is not None:
+                event.effects = seen() - before
+                event.note = f"{counted.what}: {event.effects:,}"
+
         async def strike() -> None:
+            nonlocal before
+            before = seen()
             for proxy, disturbance in both:
                 proxy.start(disturbance)
+            if not fault.lasts:
+                count()
 
         async def heal() -> None:
             for proxy, disturbance in both:
                 proxy.heal(disturbance)
+            count()
 
         return strike, heal if fault.lasts else None
 

@@ -50,6 +50,10 @@ class ProxyStatistics:
     """Connections that were reset because the server could not be connected to."""
     cut: int
     """Connections that `DropReplies` has ended: each has lost an answer."""
+    reset: int
+    """Connections that `ResetPeer` has ended."""
+    half_open: int
+    """Connections of which `HalfOpen` has made one side vanish."""
     upstream_bytes: int
     """Bytes that were read from clients and not swallowed."""
     downstream_bytes: int
@@ -82,7 +86,7 @@ class Proxy:
         self._downstream = Lane("downstream", rng)
         self._active: list[_Active] = []
         self._connections: set[Connection] = set()
-        self._accepted = self._unreachable = self._cut = 0
+        self._accepted = self._unreachable = self._cut = self._reset = self._half_open = 0
         self._silent = False
         self._reopened = trio.Event()
         # It never listens: it only keeps the port while a partition has closed the listener.
@@ -105,6 +109,7 @@ class Proxy:
         if isinstance(fault, ResetPeer):
             for connection in self._connections:
                 connection.reset()
+            self._reset += len(self._connections)
             return
         active = _Active(fault)
         self._active.append(active)
@@ -140,6 +145,8 @@ class Proxy:
             accepted=self._accepted,
             unreachable=self._unreachable + sum(connection.unreachable for connection in self._connections),
             cut=self._cut + sum(connection.cut for connection in self._connections),
+            reset=self._reset,
+            half_open=self._half_open,
             upstream_bytes=self._upstream.bytes,
             downstream_bytes=self._downstream.bytes,
         )
@@ -211,6 +218,7 @@ class Proxy:
         match active.fault:
             case HalfOpen(vanished=side) as fault if connection.broken_by is None:
                 connection.lose(side, fault)
+                self._half_open += 1
             case Blackhole() as fault if connection.broken_by is None:
                 connection.lose(None, fault)
             case DropReplies() as fault:

@@ -146,7 +146,7 @@ def _tiles(run: KeptRun) -> Element:
     failures = run.record.failures
     count = everything.count + failures
     rate = everything.count / run.record.seconds if run.record.seconds else 0
-    struck = sum(fault.struck is not None for fault in run.faults)
+    struck = sum(fault.struck is not None and not _useless(fault) for fault in run.faults)
     tiles: list[tuple[str, str, str]] = [
         *((what, _certain(run.checks[name]), "") for name, what in AUDITED.items() if run.checks is not None),
         ("failures", f"{failures:,}", f" {failures / count * 100:.3g} %" if failures else ""),
@@ -412,9 +412,16 @@ def _faults(run: KeptRun, back: charts.Backdrop) -> Element | None:
     )
 
 
+def _useless(fault: FaultSeen) -> bool:
+    """Whether it was on and did nothing."""
+    return fault.ended is not None and fault.effects == 0
+
+
 def _fault(fault: FaultSeen, back: charts.Backdrop) -> Element:
     if fault.error:
         word = ("miss", "✗ failed")
+    elif _useless(fault):
+        word = ("unknown", "? no effect")
     else:
         word = ("pass", "✓ struck") if fault.struck is not None else ("unknown", "? unknown")
     after = "-" if fault.struck is None else f"{fault.struck - fault.asked:.3f} s"

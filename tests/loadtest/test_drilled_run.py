@@ -213,6 +213,30 @@ def test_a_server_that_dies_and_that_nobody_ended_is_told_at_once_and_the_run_is
         assert judge_run(RunDirectory(locust.run))["exit_code"] == 4, "nor when it is judged again"
 
 
+NO_EFFECT = """\
+name: no effect
+cluster: {kind: embedded, readers: 1, standby: true}
+table: {rows: 500}
+load: {users: 4, duration: 3s}
+mix: {get: 60, insert: 10}
+faults:
+  - {fault: drop-replies, target: writer, at: 1s, for: 1s, after: 100000000}
+  - {fault: reset, target: standby, listener: read, at: 1s}
+expect: {availability: 1%}
+"""
+
+
+def test_a_fault_that_did_nothing_has_shown_nothing() -> None:
+    with Locust(*HEADLESS, scenario=NO_EFFECT) as locust:
+        assert locust.finish() == 4, locust.describe()
+        result = result_of(locust)
+        assert [line.partition(":")[0] for line in result["troubles"]] == [
+            "drop-replies writer had no effect",
+            "reset standby had no effect",
+        ]
+        assert {event["note"] for event in result["faults"]} == {"replies lost: 0", "connections reset: 0"}
+
+
 def test_a_drill_that_ends_before_its_fault_has_shown_nothing() -> None:
     scenario = PAUSED.replace("target: reader-1, at: 1s", "target: reader-1, at: 50s")
     with Locust(*HEADLESS, "-t", "3s", scenario=scenario) as locust:

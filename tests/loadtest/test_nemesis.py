@@ -497,6 +497,70 @@ async def test_network_faults_of_both_listeners_begin_and_end_together() -> None
         assert drill.errors() == []
 
 
+async def test_network_faults_that_did_nothing_are_known_and_what_others_did_is_counted() -> None:
+    async def answer(stream: trio.SocketStream) -> None:
+        try:
+            async for _ in stream:
+                await stream.send_all(b"0\t1\n")
+        except trio.BrokenResourceError:
+            pass
+
+    async def use(port: int) -> None:
+        while True:
+            try:
+                with trio.move_on_after(0.05):
+                    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                        while True:
+                            await stream.send_all(b"0\t=\t1\t1\n")
+                            await stream.receive_some()
+                            await trio.sleep(0.005)
+            except (OSError, trio.BrokenResourceError):
+                pass
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        port = listener.socket.getsockname()[1]
+        async with (
+            open_proxy("127.0.0.1", port, rng=random.Random(1)) as used,
+            open_proxy("127.0.0.1", port, rng=random.Random(1)) as idle,
+        ):
+            drill = Drill(
+                fault("drop-replies", "reader-1", 0.1, 0.2, after=1, listener="read"),
+                fault("half-open", "reader-1", 0.4, 0.1, listener="read"),
+                fault("reset", "reader-1", 0.6, listener="read"),
+                fault("drop-replies", "reader-2", 0.1, 0.2, after=1, listener="read"),
+                fault("half-open", "reader-2", 0.4, listener="read"),  # until the end
+                fault("reset", "reader-2", 0.6, listener="read"),
+                fault("latency", "reader-2", 0.6, 0.1, listener="read", delay=0.1),  # of which nobody can say
+                proxies={("reader-1", "read"): used, ("reader-2", "read"): idle},
+            )
+            nursery.start_soon(use, used.port)
+            await drill.nemesis.run(0.8)
+        nursery.cancel_scope.cancel()
+    assert drill.errors() == []
+    no_connection = "no connection was open then: aim it at a server that carries load, when it does"
+    assert drill.nemesis.without_effect() == [
+        "drop-replies reader-2 had no effect: no reply was lost, for none came after so many others: lower `after`, or aim it "
+        "at a server that carries load",
+        f"half-open reader-2 had no effect: {no_connection}",
+        f"reset reader-2 had no effect: {no_connection}",
+    ]
+    events = {(event.fault, event.server): event for event in drill.nemesis.events}
+    assert events["latency", "reader-2"].effects is None
+    for kind, what in (
+        ("drop-replies", "replies lost"),
+        ("half-open", "connections made half-open"),
+        ("reset", "connections reset"),
+    ):
+        effects = events[kind, "reader-1"].effects
+        assert effects
+        assert events[kind, "reader-1"].note == f"{what}: {effects}"
+        assert events[kind, "reader-2"].note == f"{what}: 0"
+    # One that struck several times has shown something if it did once.
+    drill.nemesis.events.append(Event(5, "reset", "reader-2", 0, 0, 0, effects=1))
+    assert len(drill.nemesis.without_effect()) == 2
+
+
 async def test_the_same_network_fault_twice_at_once_is_told_and_all_heals() -> None:
     async with open_proxy("127.0.0.1", 1, rng=random.Random(1)) as proxy:
         drill = Drill(

@@ -385,6 +385,7 @@ async def test_reset_peer_resets_every_open_connection_and_no_later_one() -> Non
             assert await hear(stream) == RESET
         assert proxy.statistics().faults == ()
         await target.pair()
+        assert proxy.statistics().reset == 2
 
 
 @pytest.mark.parametrize("vanished", ["client", "server"])
@@ -400,6 +401,7 @@ async def test_half_open_swallows_what_the_other_side_says(vanished: Any) -> Non
         await target.pair()  # later ones work
         proxy.heal()
         assert await hear(left) == RESET
+        assert proxy.statistics().half_open == 1
 
 
 async def test_a_blackhole_accepts_and_never_answers_and_nothing_reaches_the_server() -> None:

@@ -138,7 +138,7 @@ def test_what_nobody_expected_anything_of_is_found_but_not_violated(tmp_path: Pa
 
 
 def test_faults_are_told_as_they_happened(tmp_path: Path) -> None:
-    failed = (
+    failed: tuple[tuple[float, str, str, dict[str, Any]], ...] = (
         (15.0, "fault-started", "restart reader-2", {"number": 1}),
         (
             15.8,
@@ -147,10 +147,16 @@ def test_faults_are_told_as_they_happened(tmp_path: Path) -> None:
             {"number": 1, "error": "it did not come up"},
         ),
     )
-    page = page_of(HandMade(events=[*failed, (7.0, "promotion", "standby", {})]), tmp_path)
+    useless: list[tuple[float, str, str, dict[str, Any]]] = [
+        (16.0, f"fault-{what}", "reset standby", {"number": 2, "effects": 0}) for what in ("started", "ended")
+    ]
+    events = [*failed, *useless, (7.0, "promotion", "standby", {}), (9.0, "death", "writer", {"ending": "killed by SIGSEGV"})]
+    page = page_of(HandMade(events=events), tmp_path)
     assert page.row("✓ struck") == ["✓ struck", "kill reader-1", "6.00 s", "0.050 s", "11.00 s", "5.00 s", ""]
     assert page.row("✗ failed")[1:] == ["restart reader-2", "15.00 s", "-", "-", "-", "it did not come up"]
+    assert page.row("? no effect")[1:3] == ["reset standby", "16.00 s"]
     assert "promotion standby, 7.00 s" in page.text
+    assert "death writer, 9.00 s" in page.text
     assert "restart reader-2, 15.00 s: failed" in page.text
 
 
