@@ -23,6 +23,7 @@ from loadtest._history import History, HistoryError, HistoryWriter, fault_window
 from loadtest._judge import Judged, Judgement, Result, judge
 from loadtest._latencies import totals_of, write_latencies
 from loadtest._load import Load
+from loadtest._mix import WRITES
 from loadtest._nemesis import Event, Nemesis, Suspended
 from loadtest._proxy import Proxy
 from loadtest._report import write_report
@@ -290,7 +291,8 @@ def judge_run(
         windows = _windows(histories)
     header = histories[0].header if histories else None
     faults = unix_faults(windows, header) if header is not None else []
-    judgement = judge(scenario.expect, directory.batches(), faults, found, audited=scenario.audited)
+    writes = [name for name in scenario.mix.weights() if name in WRITES]
+    judgement = judge(scenario.expect, directory.batches(), faults, found, audited=scenario.audited, writes=writes)
     judged = [Judged("faults", Result.UNKNOWN, None, None, trouble) for trouble in kept]
     judged += [
         Judged("workers", Result.UNKNOWN, None, None, f"worker {worker} was lost during the run: what it did last is not known")
@@ -298,6 +300,8 @@ def judge_run(
     ]
     if not found_before and troubles is None:
         judged.append(Judged("run", Result.UNKNOWN, None, None, "it did not come to its end: what happened last is not known"))
+    if not judgement.counted:
+        judged.append(Judged("operations", Result.UNKNOWN, None, None, "none was counted: such a run has shown nothing"))
     judgement = Judgement([*judged, *judgement.judged], judgement.seconds)
     return {
         **judgement.to_dict(),

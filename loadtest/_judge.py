@@ -8,7 +8,7 @@ was missed, 4 when one could not be judged, 0 when all were passed. (2 is for ba
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from loadtest._audit import Audit, Verdict
 from loadtest._batch import OTHER_ERRORS, Batch
 from loadtest._expect import PERCENTILES, Expect, Latency
+from loadtest._mix import STEPS, WRITES
 from loadtest._recovery import OBSERVED_SECONDS, FaultRecovery, recoveries
 from loadtest._timeline import Fault, Timeline, percentile
 
@@ -64,6 +65,8 @@ class Judgement:
     judged: Sequence[Judged]
     seconds: float = 0.0
     """How long the run was, without its warm-up."""
+    counted: bool = True
+    """Whether there was any operation in that time."""
 
     @property
     def exit_code(self) -> int:
@@ -96,12 +99,19 @@ class Judgement:
 
 
 def judge(
-    expect: Expect, batches: Iterable[Batch], faults: Sequence[Fault], audit: Audit | None, *, audited: bool
+    expect: Expect,
+    batches: Iterable[Batch],
+    faults: Sequence[Fault],
+    audit: Audit | None,
+    *,
+    audited: bool,
+    writes: Collection[str] = (),
 ) -> Judgement:
     """Compare.
 
     `batches` are the engines' statistics, none longer than a second; `faults` those that struck, in Unix time; `audit` is None
-    when there is none, which leaves what an `audited` run expects of it unknown.
+    when there is none, which leaves what an `audited` run expects of it unknown. `writes` are those that the run was to carry
+    out: where none of them took place, nothing tells what becomes of them.
     """
     timeline = Timeline(batches, faults)
     judged = [
@@ -112,8 +122,8 @@ def judge(
         *_recovery(expect, timeline),
     ]
     if audited:
-        judged += _audit(expect, audit)
-    return Judgement(judged, timeline.end - timeline.start)
+        judged += _audit(expect, audit, timeline, writes)
+    return Judgement(judged, timeline.end - timeline.start, timeline.counted)
 
 
 def _availability(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
@@ -133,7 +143,7 @@ def _throughput(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
     for phase, limit in expect.throughput.limits().items():
         done, length = timeline.total(phase)
         name = _name("throughput", phase)
-        if not length:
+        if not length or not timeline.counted:
             yield _unknown(name, limit, _nothing(phase, timeline))
             continue
         rate = done.ok.total() / length
@@ -171,7 +181,7 @@ def _errors(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
         count = done.failed.total() if kind == "all" else kinds[kind]
         line = f"{count:,} errors{'' if kind == 'all' else ' of this kind'}; at most {limit:,} expected"
         others = kinds[OTHER_ERRORS] if kind != "all" else 0
-        if not timeline.slots:
+        if not timeline.counted:
             yield _unknown(name, limit, _nothing("run", timeline))
         elif count <= limit < count + others:
             yield _unknown(name, limit, f"{line}; the kind of {others:,} more is not known, for there were too many messages")
@@ -185,8 +195,9 @@ def _recovery(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
     for name, limit in limits.items():
         if limit is None:
             continue
-        if not measured:
-            yield _unknown(f"recovery.{name}", limit, "there was no fault to recover from")
+        if not measured or not timeline.counted:
+            why = "there was no fault to recover from" if timeline.counted else _nothing("run", timeline)
+            yield _unknown(f"recovery.{name}", limit, why)
             continue
         times = [(getattr(recovery, name), recovery) for recovery in measured]
         words = "every operation had succeeded again" if name == "first_success" else "it was steady again"
@@ -212,7 +223,7 @@ def _never(name: str, limit: float, recovery: FaultRecovery, words: str) -> Judg
     return Judged(name, Result.MISS if missed else Result.UNKNOWN, None, limit, line)
 
 
-def _audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:
+def _audit(expect: Expect, audit: Audit | None, timeline: Timeline, writes: Collection[str]) -> Iterator[Judged]:
     if audit is None:
         for name in dict.fromkeys(["lost", "applied_twice", "unexpected", "counters", *expect.needing_audit()]):
             yield _unknown(name, None, "there is no audit of this run", audit=name not in ("staleness", "monotonic_reads"))
@@ -220,10 +231,11 @@ def _audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:
     limits = {"lost": expect.lost, "applied_twice": expect.applied_twice, "unexpected": expect.unexpected}
     allowed = {name: None if limit == "any" else limit or 0 for name, limit in limits.items()}
     for name, limit in allowed.items():
-        yield _counted(name, audit, name, limit)
+        yield _counted(name, audit, limit, _untested(name, audit, timeline, writes))
     # A counter is off because a step was lost or came twice. So with so many allowed, so many counters may be off.
     together = [allowed["lost"], allowed["applied_twice"]]
-    yield _counted("counters", audit, "counters", None if None in together else sum(limit or 0 for limit in together))
+    limit = None if None in together else sum(limit or 0 for limit in together)
+    yield _counted("counters", audit, limit, _untested("counters", audit, timeline, writes))
     if expect.staleness is not None:
         stale = audit["stale_reads"]
         longest = stale.measured.get("max_seconds", 0.0)
@@ -243,8 +255,23 @@ def _audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:
 _RESULTS = {Verdict.TRUE: Result.PASS, Verdict.FALSE: Result.MISS, Verdict.UNKNOWN: Result.UNKNOWN}
 
 
-def _counted(name: str, audit: Audit, check_name: str, limit: int | None) -> Judged:
-    check = audit[check_name]
+_TESTED_BY = {"lost": WRITES, "applied_twice": STEPS, "counters": STEPS}
+"""Which writes can show what a check of the audit looks for."""
+
+
+def _untested(name: str, audit: Audit, timeline: Timeline, writes: Collection[str]) -> str:
+    """Why nothing can have shown what a check looks for, though the run was to write; "" where something can."""
+    kinds = [kind for kind in writes if kind in _TESTED_BY.get(name, ())]
+    if not kinds or any(timeline.total("run", kind)[0].ok for kind in kinds):
+        return ""
+    if name == "lost":  # of what nobody acknowledged nothing can be lost
+        return f"of what was counted no {' or '.join(kinds)} was acknowledged, so there was none to lose"
+    doubtful = audit["recovered"].measured.get("doubtful")
+    return "" if doubtful else f"of what was counted no {' or '.join(kinds)} was acknowledged, and no write is in doubt"
+
+
+def _counted(name: str, audit: Audit, limit: int | None, untested: str) -> Judged:
+    check = audit[name]
     expected = "any number allowed" if limit is None else f"at most {limit:,} expected"
     line = f"{check.explanation}; {expected}"
     if limit is None:
@@ -253,6 +280,8 @@ def _counted(name: str, audit: Audit, check_name: str, limit: int | None) -> Jud
         result = Result.MISS
     elif check.verdict is Verdict.UNKNOWN or check.count + check.possible > limit:
         result = Result.UNKNOWN
+    elif untested:
+        line, result = f"{untested}; {expected}", Result.UNKNOWN
     else:
         result = Result.PASS
     return Judged(name, result, check.count, limit, line, audit=True)
@@ -275,6 +304,6 @@ def _phase(phase: str) -> str:
 
 
 def _nothing(phase: str, timeline: Timeline) -> str:
-    if not timeline.slots:
-        return "nothing was measured"
+    if not timeline.counted:
+        return "no operation was counted"
     return f"nothing happened {_phase(phase)}" if timeline.faults else "there was no fault"

@@ -10,10 +10,12 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from loadtest._expect import Share
 from loadtest._model import Model, PlacedError
 
-__all__ = ["READS", "WRITES", "Find", "GetMany", "Incr", "Keys", "KeysOrName", "Mix", "Operation", "ValueSize"]
+__all__ = ["READS", "STEPS", "WRITES", "Find", "GetMany", "Incr", "Keys", "KeysOrName", "Mix", "Operation", "ValueSize"]
 
 READS = ("get", "find", "get_many")
 WRITES = ("insert", "incr", "decr", "update", "delete")
+STEPS = ("incr", "decr")
+"""The writes of which a counter tells how often they were applied."""
 
 THETA, HOT_KEYS, HOT_OPERATIONS = 0.99, 0.2, 0.8
 

@@ -85,6 +85,11 @@ class Timeline:
             slot[name] = Done(before.ok + operation.ok.total(), before.failed + operation.failed.total())
             self._totals.setdefault((phase, name), OperationBatch()).add(operation)
 
+    @property
+    def counted(self) -> bool:
+        """Whether there was any operation at all; a run in which there was none has shown nothing."""
+        return any(self._totals.values())
+
     def names(self) -> list[str]:
         """The operations that were carried out at least once."""
         return sorted({name for _, name in self._totals})

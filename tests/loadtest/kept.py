@@ -64,6 +64,8 @@ class HandMade:
     error: str = ERROR
     lost: Iterable[int] = ()
     """Which of the inserts, counted from 0, are missing at the end."""
+    idle: bool = False
+    """No operation is carried out, nor written down."""
     cut: bool = False
     """The worker's history lacks its end."""
     judged: bool = True
@@ -99,6 +101,8 @@ class HandMade:
         return History(path).header.unix(Clock()())
 
     def _batch(self, start: float, at: float) -> Batch:
+        if self.idle:
+            return Batch(start + at, start + at + BATCH)
         failing = self.fault is not None and self.fault[1] <= at < self.fault[1] + FAILING_SECONDS
         ok = Counter({400: 50, 600: 40, 900: 9, 4000: 1} if not failing else {700: 50, 90_000: 40, 150_000: 5})
         get = OperationBatch(ok)
@@ -115,7 +119,7 @@ class HandMade:
         clock = Clock()
         keys = []
         history = HistoryWriter(directory.history(0), worker=0, clock=clock)
-        for number in range(round(self.seconds * 10)):
+        for number in range(0 if self.idle else round(self.seconds * 10)):
             clock.now = number / 10
             key = first_insert_key(1, 0) + number
             history.append(Operation.INSERT, Outcome.OK, key, key, clock(), clock() + 800_000, 0)

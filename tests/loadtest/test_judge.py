@@ -104,6 +104,14 @@ def test_nothing_measured_is_unknown(expect: dict[str, Any]) -> None:
     assert one.measured is None
 
 
+@pytest.mark.parametrize(
+    "expect", [{"errors": {"all": 0, "ConnectionError": 0}}, {"recovery": {"first_success": "1h"}}, {"throughput": 0.0}]
+)
+def test_engines_that_report_and_count_no_operation_have_measured_nothing(expect: dict[str, Any]) -> None:
+    for one in judged(expect, steady(0, 8, 0), [fault(1, 2)]):
+        assert (one.result, one.line) == (UNKNOWN, "no operation was counted")
+
+
 @pytest.mark.parametrize("phase", ["during", "after"])
 def test_without_a_fault_nothing_is_during_or_after_it(phase: str) -> None:
     for expect in ({"availability": {phase: 0.0}}, {"throughput": {phase: 0.0}}, {"latency": {"all": {"p50": {phase: 1.0}}}}):
@@ -293,6 +301,33 @@ def test_an_audit_without_a_finding_passes() -> None:
 )
 def test_what_the_audit_found_decides_the_exit_code(expect: dict[str, Any], found: Check, code: int) -> None:
     assert verdict(expect, audit_with(**{found.name: found}))[0] == code
+
+
+@pytest.mark.parametrize(
+    "expect, operation, found, unknown",
+    [
+        ({}, "get", {}, {"lost", "applied_twice", "counters"}),
+        ({"lost": "any"}, "get", {}, {"applied_twice"}),
+        ({}, "get", {"recovered": check("recovered", doubtful=3)}, {"lost"}),
+        ({}, "insert", {}, {"applied_twice", "counters"}),
+        ({}, "incr", {}, set()),
+    ],
+)
+def test_what_no_write_can_have_shown_is_unknown(
+    expect: dict[str, Any], operation: str, found: dict[str, Check], unknown: set[str]
+) -> None:
+    batches = [*steady(0, 2, name=operation), *steady(2, 4, 0, failed=3, name="incr")]
+    result = judge(
+        Expect.model_validate(expect), batches, [], audit_with(**found), audited=True, writes=["insert", "incr", "decr"]
+    )
+    assert {one.name for one in result.judged if one.result is UNKNOWN} == unknown
+    # What the run was not to write is not missed.
+    assert judge(Expect.model_validate(expect), batches, [], audit_with(**found), audited=True).exit_code == 0
+
+
+def test_a_finding_stays_one_though_no_write_was_acknowledged() -> None:
+    found = audit_with(lost=check("lost", 1))
+    assert judge(Expect(), steady(0, 1), [], found, audited=True, writes=["insert"]).exit_code == 3
 
 
 def test_an_audited_run_without_an_audit_is_inconclusive() -> None:

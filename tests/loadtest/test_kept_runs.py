@@ -76,6 +76,15 @@ def test_a_kept_run_is_judged_as_it_was(run: Run, tmp_path: Path, made: HandMade
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in directory.path.iterdir()} == before
 
 
+@pytest.mark.parametrize("audit", [True, False])
+def test_a_run_without_any_operation_has_shown_nothing(run: Run, tmp_path: Path, audit: bool) -> None:
+    nothing_expected = SCENARIO[: SCENARIO.index("expect:")] + f"audit: {str(audit).lower()}\n"
+    code, out, _ = run("analyze", HandMade(scenario=nothing_expected, idle=True).keep(tmp_path).path)
+    assert code == 4
+    assert "operations none was counted: such a run has shown nothing" in " ".join(out.split())
+    assert "verdict: inconclusive" in out
+
+
 def test_only_what_did_not_hold_is_told_unless_asked(run: Run, tmp_path: Path) -> None:
     path = MISSED.keep(tmp_path).path
     short, long = run("analyze", path)[1], run("analyze", path, "--explain")[1]
