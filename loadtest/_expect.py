@@ -13,9 +13,11 @@ from pydantic import BaseModel, BeforeValidator, Field, field_validator
 from loadtest._batch import NOT_STARTED, NOT_THERE, UNANSWERED
 from loadtest._model import Model, Seconds, SecondsOrZero
 
-__all__ = ["ERROR_KINDS", "PERCENTILES", "PHASES", "Expect", "Latency", "Percentiles", "Phases", "Recovery"]
+__all__ = ["BEFORE_SECONDS", "ERROR_KINDS", "PERCENTILES", "PHASES", "Expect", "Latency", "Percentiles", "Phases", "Recovery"]
 
 PHASES = ("run", "before", "during", "after")
+BEFORE_SECONDS = 1.0
+"""What is counted before the first fault must be as long, for `recovery.steady` to be compared with it."""
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 
 # trio_hs's errors, which this cannot import: Locust's process, where scenarios are read, has no place for trio. A test keeps

@@ -199,6 +199,9 @@ def _recovery(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
             why = "there was no fault to recover from" if timeline.counted else _nothing("run", timeline)
             yield _unknown(f"recovery.{name}", limit, why)
             continue
+        if name == "steady" and measured[0].incomparable:
+            yield _incomparable(limit, max(measured, key=lambda one: one.failed_until))
+            continue
         times = [(getattr(recovery, name), recovery) for recovery in measured]
         words = "every operation had succeeded again" if name == "first_success" else "it was steady again"
         never = [recovery for time, recovery in times if time is None]
@@ -211,6 +214,14 @@ def _recovery(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
         line = f"{words} {worst:.2f} s after the start of {recovery.fault} ({first}; times to {timeline.slot:g} s)"
         line += f"; at most {limit:g} s expected"
         yield _judged(f"recovery.{name}", worst <= limit, worst, limit, line)
+
+
+def _incomparable(limit: float, recovery: FaultRecovery) -> Judged:
+    """Without a throughput to compare with, what failed for too long is a miss all the same, and nothing a pass."""
+    if recovery.failed_until <= limit:
+        return _unknown("recovery.steady", limit, recovery.incomparable)
+    line = f"operations failed {recovery.failed_until:.2f} s after the start of {recovery.fault}; at most {limit:g} s expected"
+    return Judged("recovery.steady", Result.MISS, None, limit, line)
 
 
 def _never(name: str, limit: float, recovery: FaultRecovery, words: str) -> Judged:

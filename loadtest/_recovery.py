@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from loadtest._expect import BEFORE_SECONDS
 from loadtest._timeline import Fault, Timeline
 
 __all__ = ["OBSERVED_SECONDS", "FaultRecovery", "recoveries"]
@@ -17,6 +18,9 @@ STEADY_SHARE = 0.25
 """Of the throughput before the first fault: a stall makes no errors, and shows there alone. A quarter, for on a machine of two
 cores that had other work the throughput of an undisturbed second was seen to sink to 0.37; a stall leaves nearly nothing."""
 
+MEASURED_SECONDS = BEFORE_SECONDS / 2
+"""So much of the time before the first fault must have been measured: slots are cut off it at either end."""
+
 
 @dataclass(frozen=True)
 class FaultRecovery:
@@ -28,17 +32,22 @@ class FaultRecovery:
     first_success: float | None
     """Until each operation that failed had succeeded again; 0 when nothing failed, None when one has not."""
     steady: float | None
-    """0 when it was never disturbed; None when it was not steady again, or too late to tell."""
+    """0 when it was never disturbed; None when it was not steady again, or too late to tell, or `incomparable`."""
+    failed_until: float
+    """Until the last failure that was seen; 0 when nothing failed."""
     seen: float
     """For how long it was watched: until the next fault that is no remedy, or the end of the run."""
     until: str
     """What ended that, in words."""
+    incomparable: str = ""
+    """Why nobody can tell what is steady, in words; "" when that is known."""
 
 
 def recoveries(timeline: Timeline) -> list[FaultRecovery]:
     """One for each fault, in the order of their starts."""
     needed = {name: _rate_before(timeline, name) * STEADY_SHARE for name in timeline.names()}
-    return [_recovery(timeline, fault, needed) for fault in timeline.faults]
+    incomparable = _incomparable(timeline)
+    return [_recovery(timeline, fault, needed, incomparable) for fault in timeline.faults]
 
 
 def _rate_before(timeline: Timeline, name: str) -> float:
@@ -46,13 +55,31 @@ def _rate_before(timeline: Timeline, name: str) -> float:
     return total.ok.total() / length if length else 0.0
 
 
-def _recovery(timeline: Timeline, fault: Fault, needed: dict[str, float]) -> FaultRecovery:
+def _incomparable(timeline: Timeline) -> str:
+    """Why there is no throughput to compare with; "" when there is."""
+    before, length = timeline.total("before")
+    if round(length, 3) < MEASURED_SECONDS:
+        return (
+            f"only {length:.2f} s before the first fault were measured, too little to compare with: "
+            f"let that fault come {BEFORE_SECONDS:g} s or more after the load, and its warm-up"
+        )
+    return "" if before.ok else "no operation succeeded before the first fault, so there is nothing to compare with"
+
+
+def _recovery(timeline: Timeline, fault: Fault, needed: dict[str, float], incomparable: str) -> FaultRecovery:
     end, until = _watched_until(timeline, fault)
     slots = [i for i in range(len(timeline.slots)) if timeline.until(i) > fault.start and timeline.since(i) < end]
     failing = [i for i in slots if any(done.failed for done in timeline.slots[i].values())]
-    first_error = max(timeline.since(failing[0]) - fault.start, 0.0) if failing else None
-    first_success, steady = _first_success(timeline, fault, slots), _steady(timeline, fault, slots, needed)
-    return FaultRecovery(fault.name, first_error, first_success, steady, end - fault.start, until)
+    return FaultRecovery(
+        fault.name,
+        first_error=max(timeline.since(failing[0]) - fault.start, 0.0) if failing else None,
+        first_success=_first_success(timeline, fault, slots),
+        steady=None if incomparable else _steady(timeline, fault, slots, needed),
+        failed_until=timeline.until(failing[-1]) - fault.start if failing else 0.0,
+        seen=end - fault.start,
+        until=until,
+        incomparable=incomparable,
+    )
 
 
 def _watched_until(timeline: Timeline, fault: Fault) -> tuple[float, str]:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from loadtest._expect import Expect
+from loadtest._expect import BEFORE_SECONDS, Expect
 from loadtest._external_servers import SERVER_NAME, VARIABLE, ExternalServer, named_servers
 from loadtest._faults import FAULTS, ONLY_HANDLERSOCKET, AnyFault, Network, not_on, replication_missing, unknown_target
 from loadtest._load import Load
@@ -181,6 +181,9 @@ class Scenario(Model):
             if fault.at < self.load.warm_up:
                 early = f"must be load.warm_up ({self.load.warm_up:g} s) or more, or what it does is not counted"
                 raise PlacedError(("faults", number, "at"), early)
+            if self.expect.recovery.steady is not None and fault.at < (least := self.load.warm_up + BEFORE_SECONDS):
+                bare = f"must be {least:g} s or more: expect.recovery compares with what was counted before the first fault"
+                raise PlacedError(("faults", number, "at"), bare)
             if self.driver.name == "sql" and (isinstance(fault, Network) or fault.name in ONLY_HANDLERSOCKET):
                 by_sql = f"{fault.name} is between HandlerSocket and its clients, and does nothing to `driver: sql`"
                 raise PlacedError(("faults", number, "fault"), by_sql)

@@ -176,6 +176,38 @@ def test_a_stall_makes_no_errors_and_is_no_steady_state() -> None:
     assert steady_again == pytest.approx(0.5, abs=0.26)
 
 
+@pytest.mark.parametrize("start, before", [(0.0, "0.00"), (0.3, "0.25"), (-5.0, "0.00")])
+def test_without_a_throughput_to_compare_with_nothing_is_steady(start: float, before: str) -> None:
+    """However little is carried out then: 4 of 400 operations a second, and in the end none at all."""
+    slow = [*steady(0, 0.25), *steady(0.25, 6, 1), *steady(6, 8, 0)]
+    (one,) = recoveries(Timeline(slow, [fault(start, None)]))
+    assert (one.steady, one.first_success) == (None, 0.0)
+    (unknown,) = judged({"recovery": "1s"}, slow, [fault(start, None)])
+    assert (unknown.result, unknown.measured) == (UNKNOWN, None)
+    assert unknown.line.startswith(f"only {before} s before the first fault were measured"), unknown.line
+    assert "let that fault come 1 s or more after the load, and its warm-up" in unknown.line
+
+
+def test_a_second_before_the_first_fault_is_enough_to_compare_with_though_slots_cut_it() -> None:
+    for begun in (0.0, 0.1, 0.24):
+        run = [Batch(one.start + begun, one.end + begun, one.operations) for one in [*steady(0, 1.25), *steady(1.25, 6, 1)]]
+        (one,) = judged({"recovery": "1s"}, run, [fault(begun + 1, None)])
+        assert one.result is MISS, one.line
+
+
+def test_operations_that_all_failed_before_the_first_fault_are_nothing_to_compare_with() -> None:
+    run = [*steady(0, 2, 0, failed=1), *steady(2, 6, 1)]
+    (one,) = judged({"recovery": "1s"}, run, [fault(2, 3)])
+    assert (one.result, one.line.partition(",")[0]) == (UNKNOWN, "no operation succeeded before the first fault")
+
+
+def test_what_failed_for_too_long_is_a_miss_without_any_throughput_to_compare_with() -> None:
+    run = [*steady(0, 3, 100, failed=1), *steady(3, 8)]
+    for limit, result in (("2s", MISS), ("3s", UNKNOWN), ("5s", UNKNOWN)):
+        (one,) = judged({"recovery": limit}, run, [fault(0, 1)])
+        assert one.result is result, one.line
+
+
 def test_one_operation_that_never_comes_back() -> None:
     run = [*steady(0, 6), *steady(0, 2, name="insert"), *steady(2, 6, 0, failed=1, name="insert")]
     first_error, first_success, steady_again = recovery(run, fault(2, None))

@@ -236,6 +236,41 @@ def test_each_mistake_in_what_is_expected_is_named_with_its_line(before: str, af
     assert any(line.startswith(f"s.yaml:{expected}") for line in found), found
 
 
+UNJUDGED = """\
+name: x
+mix: {get: 50, incr: 50}
+load: {duration: 10s, warm_up: 2s}
+faults:
+  - {fault: kill, target: reader-1, at: 3s}
+  - {fault: latency, target: all readers, delay: 400ms, at: AT}
+expect: EXPECT
+"""
+
+
+@pytest.mark.parametrize(
+    "at, expect, mistake",
+    [
+        ("2s", "{recovery: 1s}", "6: faults.1.at: must be 3 s or more: expect.recovery compares with what was counted before"),
+        ("2900ms", "{recovery: {steady: 1s}}", "6: faults.1.at: must be 3 s or more"),
+        ("3s", "{recovery: 1s}", None),
+        ("2s", "{recovery: {first_success: 1s}}", None),
+        ("2s", "{errors: 0}", None),
+    ],
+)
+def test_a_fault_before_which_nothing_is_counted_leaves_nothing_to_compare_recovery_with(
+    at: str, expect: str, mistake: str | None
+) -> None:
+    assert_mistake(UNJUDGED.replace("AT", at).replace("EXPECT", expect), mistake)
+
+
+def assert_mistake(text: str, mistake: str | None) -> None:
+    if mistake is None:
+        assert parse_scenario(text, "s.yaml")
+    else:
+        (found,) = mistakes(text)
+        assert found.startswith(f"s.yaml:{mistake}"), found
+
+
 def test_a_run_with_writes_is_audited_unless_it_says_otherwise() -> None:
     for mix, audit, audited in [
         ("{get: 1, find: 1}", None, False),
