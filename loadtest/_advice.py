@@ -54,6 +54,6 @@ def _about_unknown(names: Set[str]) -> Iterator[str]:
     yield "What is unknown is no pass: mend what kept it from being judged, and carry the scenario out again."
     if any(name.startswith("recovery.") for name in names):
         yield (
-            "Recovery can be judged when the load is counted for a second before the first fault, goes on long enough after each, "
-            "and no other fault comes meanwhile."
+            "Recovery can be judged when the load is counted for a second before the first fault and goes on long enough after "
+            "each, and no other fault comes meanwhile."
         )

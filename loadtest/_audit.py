@@ -48,6 +48,7 @@ def audit(
     replicas: Sequence[FinalState] = (),
     before: FinalState | None = None,
     staleness: float = 0.0,
+    sampled: float = 1.0,
     unreadable: Sequence[str] = (),
 ) -> Audit:
     """Check a run.
@@ -60,6 +61,7 @@ def audit(
       replicas: what the other servers held.
       before: what the table held before the run, where that was something else than the loaded rows.
       staleness: seconds by which a read may lag without counting as stale.
+      sampled: the share of the reads that the histories hold.
       unreadable: why histories that exist could not be opened, in words; any worker may have written those.
 
     A checker that lacks data says unknown, and so does one that fails. Memory stays at some 100 MB, whatever the length of
@@ -73,7 +75,7 @@ def audit(
         first = next(rows, None)
     except Exception as error:
         failure = error
-    context = _context(histories, final, workers, staleness, unreadable, later=before is not None)
+    context = _context(histories, final, workers, staleness, sampled, unreadable, later=before is not None)
     checkers: dict[str, Checker] = {checker.name: checker(context) for checker in CHECKERS}
     try:
         if first is not None:
@@ -103,6 +105,7 @@ def _context(
     final: FinalState | None,
     workers: Iterable[int] | None,
     staleness: float,
+    sampled: float,
     unreadable: Sequence[str],
     *,
     later: bool,
@@ -134,4 +137,5 @@ def _context(
         one_clock=one_clock,
         no_final=no_final,
         staleness=staleness,
+        sampled=sampled,
     )

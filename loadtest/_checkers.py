@@ -10,7 +10,7 @@ import math
 from bisect import insort
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any, ClassVar
 
@@ -94,6 +94,8 @@ class Context:
     """Why the final state decides nothing; "" when it does."""
     staleness: float = 0.0
     """Seconds by which a read may lag."""
+    sampled: float = 1.0
+    """The share of the reads that is kept."""
 
     def may_be_untold(self, number: int) -> bool:
         """Whether some history that is missing may tell of this key or version. (That of a loaded row may be in any.)"""
@@ -308,23 +310,46 @@ class Counters(Checker):
             self.add(row.key, counted.line, row.last_step or None, certain=certain)
 
 
-class StaleReads(Checker):
+class OfReads(Checker):
+    """Looks at the reads that were kept; where there was nothing to see in them, nobody knows."""
+
+    needs_final = False
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.reads = 0
+
+    def row(self, row: RowHistory) -> None:
+        self.reads += len(row.reads)
+
+    def unseen(self) -> str:
+        """Why nothing amiss can have been seen; "" where it can."""
+        return "" if self.reads else "no read was kept"
+
+    def check(self) -> Check:
+        self.measured["reads"] = self.reads
+        check = super().check()
+        if check.verdict is Verdict.TRUE and (why := self.unseen()):
+            check = self._is(Verdict.UNKNOWN, f"cannot be told: {why}")
+        sample = f", a sample of {self.context.sampled * 100:.3g} %" if self.context.sampled < 1 else ""
+        return replace(check, explanation=f"{check.explanation}; {self.reads:,} reads were examined{sample}")
+
+
+class StaleReads(OfReads):
     """A read is stale when it began after the acknowledgement of a write that certainly replaced what it shows."""
 
     name = "stale_reads"
-    needs_final = False
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.stale = 0
         self.longest = 0
-        self.reads = 0
         within = f"lagged by more than {context.staleness:g} s" if context.staleness else "was stale"
         self.good = f"no read {within}"
         self.bad = f"reads lagged by more than {context.staleness:g} s" if context.staleness else "reads were stale"
 
     def row(self, row: RowHistory) -> None:
-        self.reads += len(row.reads)
+        super().row(row)
         register = row.register
         for read in row.reads:
             replaced = register.replaced(read.state) if read.state in register.sources else None
@@ -340,19 +365,23 @@ class StaleReads(Checker):
                 self.add(row.key, line, read.start, certain=certain)
 
     def check(self) -> Check:
-        self.measured = {"max_seconds": self.longest / 1e9, "stale": self.stale, "beyond": self.count, "reads": self.reads}
+        self.measured = {"max_seconds": self.longest / 1e9, "stale": self.stale, "beyond": self.count}
         return super().check()
 
 
-class MonotonicReads(Checker):
+class MonotonicReads(OfReads):
     """Of one user's reads of one row, none shows a state that certainly came before what an earlier one showed."""
 
     name = "monotonic_reads"
     good = "no user saw a row go back in time"
     bad = "reads went back in time"
-    needs_final = False
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.compared = 0
 
     def row(self, row: RowHistory) -> None:
+        super().row(row)
         if len(row.reads) < 2:
             return
         sources = row.register.sources
@@ -362,9 +391,13 @@ class MonotonicReads(Checker):
             if source is None:
                 continue
             earliest, state = newest.get(read.who, (-ENDLESS, INITIAL))
+            self.compared += read.who in newest
             if source.latest < earliest:
                 self._back(row, read, state)
             newest[read.who] = max(newest.get(read.who, (-ENDLESS, INITIAL)), (source.earliest, read.state))
+
+    def unseen(self) -> str:
+        return super().unseen() or ("" if self.compared else "of no user two reads of the same row were kept")
 
     def _back(self, row: RowHistory, read: Read, state: int) -> None:
         worker, user = read.who >> 32, read.who & 0xFFFFFFFF

@@ -284,6 +284,7 @@ def judge_run(
             replicas=list(_replicas(directory)),
             before=_state(directory.before, "before"),
             staleness=scenario.expect.staleness or 0.0,
+            sampled=scenario.audit.reads,
             unreadable=unreadable,
         )
         windows = found.faults

@@ -254,7 +254,10 @@ def _audit(expect: Expect, audit: Audit | None, timeline: Timeline, writes: Coll
         result = Result.MISS if longest > expect.staleness else Result.PASS  # whatever bound the audit was given
         if stale.verdict is Verdict.UNKNOWN:
             result = Result.UNKNOWN
-        yield Judged("staleness", result, longest, expect.staleness, line)
+        if stale.measured.get("reads", 1):
+            yield Judged("staleness", result, longest, expect.staleness, line)
+        else:
+            yield _unknown("staleness", expect.staleness, stale.explanation)
     if expect.monotonic_reads:
         check = audit["monotonic_reads"]
         yield Judged("monotonic_reads", _RESULTS[check.verdict], check.count, 0, check.explanation)

@@ -194,7 +194,20 @@ class Scenario(Model):
                 raise PlacedError(("faults", number, "fault"), wrong)
         if not self.audited and (needing := self.expect.needing_audit()):
             raise PlacedError(("expect", needing[0]), "needs the audit: leave `audit` out, or say `audit: true`")
+        self._check_expected_reads()
         return self
+
+    def _check_expected_reads(self) -> None:
+        """What is expected of reads must find some."""
+        if not set(READS) & set(self.mix.weights()):
+            wrong = f"is about reads, and the mix has none of {', '.join(READS)}"
+        elif not self.audit.reads:
+            wrong = "is about reads, of which none is kept: audit.reads must be more than 0"
+        else:
+            return
+        for name in ("staleness", "monotonic_reads"):
+            if name in self.expect.needing_audit():
+                raise PlacedError(("expect", name), wrong)
 
     def _check_latest(self) -> None:
         latest = [name for name, keys in self.mix.keys(self.keys).items() if keys.distribution == "latest"]

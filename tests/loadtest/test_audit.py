@@ -154,14 +154,21 @@ CASES: dict[str, list[tuple[str, list[Op], Rows | None, dict[str, Any], str, int
         ("cut", [get(1, 0, 4, 5)], {1: (0, 0)}, {**ONE, "cut": [0]}, UNKNOWN, 0),
         ("cut, and gone", [insert(NEW, 7, 0, 1), get(NEW, ABSENT, 4, 5, "fail")], {NEW: (7, 0)}, {"cut": [0]}, UNKNOWN, 0),
         ("no final state needed", [update(1, 5, 0, 9), get(1, 5, 10, 11)], None, ONE, TRUE, 0),
+        ("no read", [update(1, 5, 0, 9)], {1: (5, 0)}, ONE, UNKNOWN, 0),
+        ("a read that failed shows nothing", [get(1, UNSEEN, 2, 3, "fail")], {1: (0, 0)}, ONE, UNKNOWN, 0),
     ],
     "monotonic_reads": [
         ("forward", [update(1, 5, 0, 1), get(1, 0, 0, 1), get(1, 5, 2, 3)], {1: (5, 0)}, ONE, TRUE, 0),
         ("back", [update(1, 5, 0, 9), get(1, 5, 1, 2), get(1, 0, 3, 4)], {1: (5, 0)}, ONE, FALSE, 1),
-        ("another user", [update(1, 5, 0, 9), get(1, 5, 1, 2), get(1, 0, 3, 4, user=1)], {1: (5, 0)}, ONE, TRUE, 0),
-        ("the same number, another worker",
-         [update(1, 5, 0, 9), get(1, 5, 1, 2), get(1, 0, 3, 4, worker=1)],
+        ("another user",
+         [update(1, 5, 0, 9), get(1, 5, 1, 2), get(1, 0, 3, 4, user=1), get(1, 5, 5, 6)],
          {1: (5, 0)}, ONE, TRUE, 0),
+        ("the same number, another worker",
+         [update(1, 5, 0, 9), get(1, 5, 1, 2), get(1, 0, 3, 4, worker=1), get(1, 5, 5, 6)],
+         {1: (5, 0)}, ONE, TRUE, 0),
+        ("no read", [update(1, 5, 0, 9)], {1: (5, 0)}, ONE, UNKNOWN, 0),
+        ("each user once", [update(1, 5, 0, 9), get(1, 5, 1, 2), get(1, 0, 3, 4, user=1)], {1: (5, 0)}, ONE, UNKNOWN, 0),
+        ("each row once", [get(1, 0, 1, 2), get(2, 0, 3, 4)], {1: (0, 0), 2: (0, 0)}, {"loaded": 2}, UNKNOWN, 0),
         ("back over two steps",
          [update(1, 5, 0, 1), update(1, 6, 2, 3), get(1, 6, 4, 5), get(1, 0, 6, 7), get(1, 5, 8, 9)],
          {1: (6, 0)}, ONE, FALSE, 2),
@@ -197,6 +204,16 @@ def test_every_checker_has_all_three_verdicts() -> None:
     for name, cases in CASES.items():
         # Nothing is ever amiss with what was recovered.
         assert {case[4] for case in cases} == ({TRUE, UNKNOWN} if name == "recovered" else {TRUE, FALSE, UNKNOWN})
+
+
+@pytest.mark.parametrize(
+    "sampled, told", [(1.0, "2 reads were examined"), (0.125, "2 reads were examined, a sample of 12.5 %")]
+)
+def test_how_many_reads_were_examined_is_told(tmp_path: Path, sampled: float, told: str) -> None:
+    ops = [update(1, 5, 0, 9), get(1, 5, 10, 11), get(1, 5, 12, 13)]
+    result = audit_of(tmp_path, ops, {1: (5, 0)}, **ONE, sampled=sampled)
+    assert result["stale_reads"].explanation == f"no read was stale; {told}"
+    assert result["monotonic_reads"].explanation == f"no user saw a row go back in time; {told}"
 
 
 def test_recovered_writes_are_counted(tmp_path: Path) -> None:
@@ -327,7 +344,9 @@ def test_without_any_history_nothing_is_true(tmp_path: Path) -> None:
 def test_the_controllers_history_may_be_cut_for_it_holds_no_writes(tmp_path: Path) -> None:
     histories = [write_history(tmp_path, 0, []), write_history(tmp_path, -1, [], cut=True)]
     result = audit(histories, write_state(tmp_path, "writer", {}), loaded=0, workers=[0])
-    assert {check.verdict for name, check in result.checks.items() if name != "replicas"} == {Verdict.TRUE}
+    of_reads = {"stale_reads", "monotonic_reads"}  # of which there is none
+    assert {check.verdict for name, check in result.checks.items() if name not in {"replicas", *of_reads}} == {Verdict.TRUE}
+    assert {result[name].explanation for name in of_reads} == {"cannot be told: no read was kept; 0 reads were examined"}
 
 
 def test_all_on_one_row(tmp_path: Path) -> None:

@@ -321,6 +321,8 @@ def test_an_audit_without_a_finding_passes() -> None:
         ({"staleness": "2s"}, check("stale_reads", 1, max_seconds=2.5), 1),
         ({"staleness": "2s"}, check("stale_reads", 1, max_seconds=1.5), 0),
         ({"staleness": "2s"}, check("stale_reads", verdict="unknown", max_seconds=1.5), 4),
+        ({"staleness": "2s"}, check("stale_reads", verdict="unknown", reads=0, max_seconds=0), 4),
+        ({}, check("stale_reads", verdict="unknown", reads=0, max_seconds=0), 0),
         ({}, check("monotonic_reads", 1), 0),
         ({"monotonic_reads": True}, check("monotonic_reads", 1), 1),
         ({}, check("replicas", 1), 0),

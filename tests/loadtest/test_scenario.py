@@ -263,6 +263,34 @@ def test_a_fault_before_which_nothing_is_counted_leaves_nothing_to_compare_recov
     assert_mistake(UNJUDGED.replace("AT", at).replace("EXPECT", expect), mistake)
 
 
+READS_EXPECTED = """\
+name: x
+cluster: {topology: write-through}
+mix: MIX
+audit: {reads: SHARE}
+expect:
+  lost: 0
+  EXPECT
+"""
+
+
+@pytest.mark.parametrize("name, value", [("staleness", "10ms"), ("monotonic_reads", "true")])
+@pytest.mark.parametrize(
+    "mix, share, mistake",
+    [
+        ("{insert: 1}", 0.1, "is about reads, and the mix has none of get, find, get_many"),
+        ("{update: 1, get: 0}", 1, "is about reads, and the mix has none of get, find, get_many"),
+        ("{get: 50, update: 50}", 0, "is about reads, of which none is kept: audit.reads must be more than 0"),
+        ("{find: 50, update: 50}", 0.01, None),
+        ("{get_many: 50, update: 50}", 1, None),
+    ],
+)
+def test_what_is_expected_of_reads_needs_some(mix: str, share: float, mistake: str | None, name: str, value: str) -> None:
+    text = READS_EXPECTED.replace("MIX", mix).replace("SHARE", str(share))
+    assert_mistake(text.replace("EXPECT", f"{name}: {value}"), mistake and f"7: expect.{name}: {mistake}")
+    assert_mistake(text.replace("EXPECT", "errors: 0"), None)
+
+
 def assert_mistake(text: str, mistake: str | None) -> None:
     if mistake is None:
         assert parse_scenario(text, "s.yaml")
