@@ -208,7 +208,9 @@ def _recovery(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
         known = [(time, recovery) for time, recovery in times if time is not None]
         worst, recovery = max(known, key=lambda pair: pair[0], default=(0.0, measured[0]))
         if never and worst <= limit:
-            yield _never(f"recovery.{name}", limit, max(never, key=lambda one: one.seen), words)
+            longest_first = sorted(never, key=lambda one: -one.seen)
+            found = [_never(f"recovery.{name}", limit, one, words) for one in longest_first]
+            yield next((one for one in found if one.result is Result.MISS), found[0])
             continue
         first = f"first error after {recovery.first_error:.2f} s" if recovery.first_error is not None else "no error"
         line = f"{words} {worst:.2f} s after the start of {recovery.fault} ({first}; times to {timeline.slot:g} s)"
@@ -226,6 +228,9 @@ def _incomparable(limit: float, recovery: FaultRecovery) -> Judged:
 
 def _never(name: str, limit: float, recovery: FaultRecovery, words: str) -> Judged:
     """Not within what was observed: a miss when that was longer than the limit, else nobody knows."""
+    if name == "recovery.first_success" and not recovery.counted:
+        none = f"no operation ended in the {recovery.seen:.2f} s from the start of {recovery.fault} until {recovery.until}"
+        return _unknown(name, limit, f"{none}; at most {limit:g} s expected")
     line = (
         f"it was not seen that {words} in the {recovery.seen:.2f} s from the start of {recovery.fault} until {recovery.until}; "
         f"at most {limit:g} s expected"

@@ -30,15 +30,19 @@ class FaultRecovery:
     first_error: float | None
     """None when nothing failed."""
     first_success: float | None
-    """Until each operation that failed had succeeded again; 0 when nothing failed, None when one has not."""
+    """Until each operation that failed had succeeded again; 0 when nothing failed, None when one has not, or when none was
+    `counted`."""
     steady: float | None
     """0 when it was never disturbed; None when it was not steady again, or too late to tell, or `incomparable`."""
     failed_until: float
     """Until the last failure that was seen; 0 when nothing failed."""
     seen: float
-    """For how long it was watched: until the next fault that is no remedy, or the end of the run."""
+    """For how long it was watched: until the next fault that is no remedy, or the end of the run. Faults that start within
+    the same slot's length are as one."""
     until: str
     """What ended that, in words."""
+    counted: bool
+    """Whether any operation ended in that time: where none does, none fails either."""
     incomparable: str = ""
     """Why nobody can tell what is steady, in words; "" when that is known."""
 
@@ -70,20 +74,25 @@ def _recovery(timeline: Timeline, fault: Fault, needed: dict[str, float], incomp
     end, until = _watched_until(timeline, fault)
     slots = [i for i in range(len(timeline.slots)) if timeline.until(i) > fault.start and timeline.since(i) < end]
     failing = [i for i in slots if any(done.failed for done in timeline.slots[i].values())]
+    whole = [i for i in slots if timeline.since(i) >= fault.start]
+    counted = bool(failing) or any(any(done) for i in whole for done in timeline.slots[i].values())
     return FaultRecovery(
         fault.name,
         first_error=max(timeline.since(failing[0]) - fault.start, 0.0) if failing else None,
-        first_success=_first_success(timeline, fault, slots),
+        first_success=_first_success(timeline, fault, slots) if counted else None,
         steady=None if incomparable else _steady(timeline, fault, slots, needed),
         failed_until=timeline.until(failing[-1]) - fault.start if failing else 0.0,
         seen=end - fault.start,
         until=until,
+        counted=counted,
         incomparable=incomparable,
     )
 
 
 def _watched_until(timeline: Timeline, fault: Fault) -> tuple[float, str]:
-    later = [one for one in timeline.faults if one.start > fault.start and one.name.partition(" ")[0] not in REMEDIES]
+    # What strikes several servers starts on one a moment after the other, and is one fault.
+    together = fault.start + timeline.slot
+    later = [one for one in timeline.faults if one.start > together and one.name.partition(" ")[0] not in REMEDIES]
     if not later:
         return timeline.end, "the run ended"
     following = min(later, key=lambda one: one.start)

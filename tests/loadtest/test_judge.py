@@ -242,6 +242,38 @@ def test_a_remedy_belongs_to_the_fault_before_it() -> None:
     assert (judged_one.result, judged_one.measured) == (PASS, 2.0), judged_one.line
 
 
+def test_a_fault_of_several_servers_is_one() -> None:
+    """As the nemesis starts them: one right after the other, some milliseconds apart when the disk is slow."""
+    run = [*steady(0, 3), *steady(3, 6.25, 20, failed=1), *steady(6.25, 12)]
+    both = [fault(3, 5, "kill reader-1"), fault(3.004, 5.1, "kill reader-2")]
+    found = recoveries(Timeline(run, both))
+    assert [one.steady for one in found] == pytest.approx([3.25, 3.246])
+    assert [one.seen for one in found] == pytest.approx([9, 8.996])
+    for limit, result in (("5s", PASS), ("500ms", MISS)):
+        (one,) = judged({"recovery": limit}, run, both)
+        assert one.result is result, one.line
+        assert one.measured == pytest.approx(3.25)
+    # Another one soon afterwards is another one.
+    (one,) = judged({"recovery": "5s"}, run, [*both, fault(3.5, 4, "reset reader-1")])
+    assert one.result is UNKNOWN
+    assert "until reset reader-1 began" in one.line
+
+
+def test_first_success_needs_an_operation_that_ended_after_the_fault() -> None:
+    """Where nothing ends any more nothing fails either."""
+    run = [*steady(0, 2.25), *steady(2.25, 8, 0)]
+    (one,) = judged({"recovery": {"first_success": "1s"}}, run, [fault(2.1, None)])
+    assert one.result is UNKNOWN
+    assert "no operation ended in the 5.90 s from the start of kill until the run ended" in one.line
+    (one,) = judged({"recovery": {"first_success": "1s"}}, [*run, *steady(7.5, 8)], [fault(2.1, None)])
+    assert one.result is PASS
+    # That nobody knows it of one fault does not hide that another one was not got over.
+    run = [*steady(0, 2), *steady(2, 5, 0, failed=1), *steady(5, 10, 0)]
+    (one,) = judged({"recovery": {"first_success": "1s"}}, run, [fault(2, None, "kill"), fault(5, None, "pause")])
+    assert one.result is MISS
+    assert "from the start of kill until pause began" in one.line
+
+
 def test_one_fault_that_was_not_recovered_from_in_time_is_a_miss_whatever_became_of_the_others() -> None:
     run = [*steady(0, 2), *steady(2, 5, 50, failed=1), *steady(5, 8), *steady(8, 8.5, 50, failed=1)]
     twice = [fault(2, 3, "kill reader-1"), fault(8, 9, "kill reader-1")]
