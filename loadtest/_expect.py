@@ -114,6 +114,10 @@ class Latency(Model):
     update: Percentiles = Percentiles()
     delete: Percentiles = Percentiles()
 
+    def operations(self) -> list[str]:
+        """Those that have a limit, `all` included."""
+        return [name for name in type(self).model_fields if any(getattr(self, name).limits().values())]
+
 
 def _steady(value: object) -> object:
     return value if isinstance(value, Mapping | BaseModel) else {"steady": value}

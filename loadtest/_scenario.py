@@ -195,6 +195,9 @@ class Scenario(Model):
         if not self.audited and (needing := self.expect.needing_audit()):
             raise PlacedError(("expect", needing[0]), "needs the audit: leave `audit` out, or say `audit: true`")
         self._check_expected_reads()
+        for name in self.expect.latency.operations():
+            if name not in ("all", *self.mix.weights()):
+                raise PlacedError(("expect", "latency", name), "is of an operation that the mix does not have")
         return self
 
     def _check_expected_reads(self) -> None:

@@ -291,6 +291,19 @@ def test_what_is_expected_of_reads_needs_some(mix: str, share: float, mistake: s
     assert_mistake(text.replace("EXPECT", "errors: 0"), None)
 
 
+@pytest.mark.parametrize(
+    "latency, mistake",
+    [
+        ("{find: {p99: 5ms}}", "3: expect.latency.find: is of an operation that the mix does not have"),
+        ("{get: {p50: 1ms}, delete: {max: {after: 1s}}}", "3: expect.latency.delete: is of an operation that the mix does not"),
+        ("{get: {p99: 5ms}, all: {max: 1s}}", None),
+        ("{find: {}, all: {max: 1s}}", None),
+    ],
+)
+def test_the_latency_of_what_is_not_in_the_mix_is_refused(latency: str, mistake: str | None) -> None:
+    assert_mistake(f"name: x\nmix: {{get: 1, insert: 1, delete: 0}}\nexpect: {{latency: {latency}}}\n", mistake)
+
+
 def assert_mistake(text: str, mistake: str | None) -> None:
     if mistake is None:
         assert parse_scenario(text, "s.yaml")
