@@ -372,11 +372,13 @@ def test_what_the_audit_found_decides_the_exit_code(expect: dict[str, Any], foun
 @pytest.mark.parametrize(
     "expect, operation, found, unknown",
     [
-        ({}, "get", {}, {"lost", "applied_twice", "counters"}),
-        ({"lost": "any"}, "get", {}, {"applied_twice"}),
-        ({}, "get", {"recovered": check("recovered", doubtful=3)}, {"lost"}),
-        ({}, "insert", {}, {"applied_twice", "counters"}),
-        ({}, "incr", {}, set()),
+        ({"lost": 0, "applied_twice": 0}, "get", {}, {"lost", "applied_twice", "counters"}),
+        ({"lost": "any", "applied_twice": 0}, "get", {}, {"applied_twice"}),
+        ({"lost": 0, "applied_twice": 0}, "get", {"recovered": check("recovered", doubtful=3)}, {"lost"}),
+        ({"lost": 0, "applied_twice": 0}, "insert", {}, {"applied_twice", "counters"}),
+        ({"lost": 0}, "insert", {}, set()),
+        ({"lost": 0, "applied_twice": 0}, "incr", {}, set()),
+        ({}, "get", {}, set()),
     ],
 )
 def test_what_no_write_can_have_shown_is_unknown(
