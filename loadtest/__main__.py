@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from loadtest._interrupts import INTERRUPTED
+
 __all__ = ["COMMANDS", "main"]
 
 #: A command, the module whose `main(arguments)` carries it out and gives the exit code, and what it does.
@@ -19,7 +21,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 BAD_ARGUMENTS = 2
-INTERRUPTED = 130
 
 
 def usage() -> str:

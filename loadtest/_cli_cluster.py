@@ -1,13 +1,16 @@
 """`python -m loadtest cluster`: a scenario's servers without its load.
 
 `up` keeps them until Ctrl-C or `down`; `status` and `down` find them from another terminal. `check` says whether what
-HandlerSocket writes on a cluster reaches its readers: on the one that is up, or on one of its own.
+HandlerSocket writes on a cluster reaches its readers: on the one that is up, or on one of its own. Where several are up, `down`
+and `check` want to be told which one.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from signal import SIGINT, SIGTERM
@@ -20,19 +23,19 @@ from loadtest._command_line import console, safely
 from loadtest._control import Control
 from loadtest._detect import detect
 from loadtest._docker_engine import open_engine, provide_image
+from loadtest._interrupts import INTERRUPTED
 from loadtest._orphans import clear_away
 from loadtest._overrides import SERVERS_HELP, with_cluster
 from loadtest._running import ask, kept_up, offered
 from loadtest._scenario import CLUSTER_KINDS, REPLICATIONS, TOPOLOGIES, Scenario, ScenarioError, load_scenario
 from loadtest._servers import open_servers
-from loadtest._shown import print_cluster
+from loadtest._shown import print_cluster, who_keeps
 from loadtest._table import fill_table, load_table
 
 __all__ = ["main"]
 
 NOT_HAD = 2
 NOT_REPLICATED = 1
-INTERRUPTED = 130
 DOWN_SECONDS = 60.0
 ROWS = 1000
 """Of the table, where no scenario says how many."""
@@ -55,13 +58,18 @@ def _parser() -> argparse.ArgumentParser:
 
     up = add("up", _up, "start servers, say how to reach them, and keep them until Ctrl-C")
     status = add("status", _status, "the servers that are up, and how they replicate")
-    add("down", _down, "end them, and remove the containers of runs that were killed with their guardian")
+    down = add("down", _down, "end them, and remove the containers of runs that were killed with their guardian")
     check = add("check", _check, "whether what HandlerSocket writes reaches the binary log and the readers")
     add("image", _image, "build the image that containers run from, if the engine does not have it")
     for command in (up, status):
         command.add_argument("--show-secrets", action="store_true", help="print secrets and passwords, too")
     for command in (up, check):
         _add_cluster_options(command)
+    status.add_argument("--pid", type=int, metavar="PID", help="only those that this process keeps up")
+    check.add_argument("--pid", type=int, metavar="PID", help="on those that this process keeps up, as `status` tells")
+    which = down.add_mutually_exclusive_group()
+    which.add_argument("--pid", type=int, metavar="PID", help="end those that this process keeps up, as `status` tells")
+    which.add_argument("--all", action="store_true", help="end all that this user keeps up, also from other directories")
     return parser
 
 
@@ -142,16 +150,20 @@ async def _up(options: argparse.Namespace) -> int:
     async with open_servers(scenario, _tell) as control:
         await fill_table(control, scenario, _tell)
         down = trio.Event()
+        kept = {"since": time.time(), "directory": os.getcwd(), "scenario": options.scenario}
+
+        async def described() -> dict[str, Any]:
+            return {**await _described(control, scenario), "kept": kept}
 
         async def answer(question: str) -> dict[str, Any]:
             if question == "down":
                 down.set()
                 return {}
-            return await _described(control, scenario)
+            return await described()
 
         async with offered(answer):
-            await _print(await _described(control, scenario), options.show_secrets)
-            _tell("up until Ctrl-C, or `python -m loadtest cluster down` in another terminal")
+            await _print(await described(), options.show_secrets)
+            _tell(f"up until Ctrl-C, or `python -m loadtest cluster down --pid {os.getpid()}` in another terminal")
             await down.wait()
     return 0
 
@@ -178,17 +190,25 @@ async def _print(described: dict[str, Any], secrets: bool) -> None:
 
 
 async def _status(options: argparse.Namespace) -> int:
-    for pid in _those_up():
-        await _print(await ask(pid, "status"), options.show_secrets)
+    pids = _those_up() if options.pid is None else [_named(options.pid)]
+    for number, pid in enumerate(pids):
+        described = await ask(pid, "status")
+        if number:
+            print()
+        print(who_keeps(pid, described))
+        await _print(described, options.show_secrets)
     return 0
 
 
-async def _down(_: argparse.Namespace) -> int:
+async def _down(options: argparse.Namespace) -> int:
     cleared = False
     with suppress(ClusterError):  # where there is no engine, there are no containers
         async with open_engine() as engine:
             cleared = await clear_away(engine, _tell)
-    for pid in kept_up() if cleared else _those_up():
+    if cleared and options.pid is None and not kept_up():
+        return 0
+    how = "name the one to end with `--pid PID`, or end all with `--all`"
+    for pid in _those_up() if options.all else [await _the_one(options.pid, how)]:
         await ask(pid, "down")
         with trio.move_on_after(DOWN_SECONDS):
             while pid in kept_up():  # noqa: ASYNC110  (another process's end)
@@ -206,11 +226,45 @@ def _those_up() -> list[int]:
     return found
 
 
+def _named(pid: int) -> int:
+    if pid not in kept_up():
+        raise ClusterError(f"process {pid} keeps no cluster up: `python -m loadtest cluster status` shows those that are")
+    return pid
+
+
+async def _the_one(pid: int | None, how: str) -> int:
+    """The process that keeps up the one that is meant. Several may belong to other people's work: none of them is meant by
+    chance, and `how` says how to name one."""
+    if pid is not None:
+        return _named(pid)
+    found = _those_up()
+    if len(found) > 1:
+        lines = dict.fromkeys(found, "")
+
+        async def look(pid: int) -> None:
+            try:
+                lines[pid] = who_keeps(pid, await ask(pid, "status"))
+            except ClusterError as error:
+                lines[pid] = str(error)
+
+        async with trio.open_nursery() as nursery:
+            for one in found:
+                nursery.start_soon(look, one)
+        for line in lines.values():
+            _tell(line)
+        raise ClusterError(f"{len(found)} clusters are up: {how}")
+    return found[0]
+
+
 async def _check(options: argparse.Namespace) -> int:
     named = any((options.scenario, options.kind, options.servers))
-    if not named and (pids := kept_up()):
-        described = await ask(pids[0], "status")
-        table = described["table"]
+    if named and options.pid is not None:
+        raise ClusterError("`--pid` is of a cluster that is up: name that, or describe one, but not both")
+    if options.pid is not None or (not named and kept_up()):
+        pid = await _the_one(options.pid, "name the one to check with `--pid PID`, or describe one of its own")
+        described = await ask(pid, "status")
+        # Without its rows: they need not go with the groups that a table has by default.
+        table = {name: described["table"][name] for name in ("database", "name")}
         scenario = Scenario.model_validate({"name": "check", "mix": {"get": 1}, "table": table})
         return await _detect(Cluster.from_dict(described["cluster"]), scenario, described["primary"])
     scenario = _wanted(options)

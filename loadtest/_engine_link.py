@@ -66,6 +66,7 @@ class EngineLink:
         self._ready = Event()
         self._starting = False
         self._stopped = Event()
+        self._stopped.set()
 
     @property
     def configured(self) -> bool:
@@ -128,6 +129,7 @@ class EngineLink:
     def stop(self) -> None:
         """End the run and wait until its last batch has come. Without effect when no run is on."""
         if not self._running:
+            self._stopped.wait(STOP_TIMEOUT)  # somebody else may just be ending it
             return
         self._running = False
         if self._child is not None:

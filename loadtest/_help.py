@@ -1,9 +1,11 @@
-"""Our options in `locust -f loadtest/ --help`.
+"""Our options in `locust -f loadtest/ --help`, and the end of `locust -f loadtest/` by a Ctrl-C while Python still imports.
 
 Locust prints its help before it loads any locustfile, so options that a locustfile adds are not in it. The one thing that it
 imports before is a package `locust_plugins`, if there is one; the one thing that runs code of ours before that is gevent,
 which calls the entry points `gevent.plugins.monkey.did_patch_all` when Locust patches the standard library. So: there,
-where the command line asks for the help of this locustfile, wait for that import, and add the options then.
+where the command line asks for the help of this locustfile, wait for that import, and add the options then. Where it names
+this locustfile at all, a Ctrl-C ends the process at once, without the traceback of whatever was being imported, until our
+session takes it (`_session.py`): nothing has been started by then.
 
 gevent calls this in every process of the environment that it patches: elsewhere it does nothing, and it imports nothing.
 """
@@ -11,6 +13,7 @@ gevent calls this in every process of the environment that it patches: elsewhere
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
@@ -25,16 +28,21 @@ HERE = Path(__file__).resolve().parent
 
 def did_patch_all(_event: object) -> None:
     """gevent has patched everything, in whatever process this is."""
-    if _is_help_of_ours(sys.argv, os.environ.get("LOCUST_LOCUSTFILE", "")):
+    locustfile = os.environ.get("LOCUST_LOCUSTFILE", "")
+    if _is_help_of_ours(sys.argv, locustfile):
         sys.meta_path.insert(0, _Waiting())
+    if _is_locust_of_ours(sys.argv, locustfile) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _is_help_of_ours(argv: Sequence[str], locustfile: str) -> bool:
+    return bool({"-h", "--help"} & set(argv)) and _is_locust_of_ours(argv, locustfile)
+
+
+def _is_locust_of_ours(argv: Sequence[str], locustfile: str) -> bool:
     program = Path(argv[0]) if argv and argv[0] else Path()
     # `python -m locust` has "-m" there while it imports the package.
     if program.stem != "locust" and str(program) != "-m":
-        return False
-    if not {"-h", "--help"} & set(argv):
         return False
     for index, word in enumerate(argv):
         if word in ("-f", "--locustfile"):

@@ -26,6 +26,7 @@ from loadtest._batch import Batch
 from loadtest._child import StartError
 from loadtest._controller_link import ControllerLink
 from loadtest._engine_link import STOP_TIMEOUT, EngineLink, Run
+from loadtest._interrupts import INTERRUPTED, Interrupts
 from loadtest._judge import AUDIT_FAILED, INCONCLUSIVE
 from loadtest._live import Live
 from loadtest._options import chosen_scenario, locust_settings, scenario_files, scenario_of
@@ -34,14 +35,13 @@ from loadtest._run_directory import RunDirectory, RunDirectoryError, require_pla
 from loadtest._scenario import Scenario, ScenarioError
 from loadtest._stages import follow_stages
 from loadtest._statistics import fire_each, merge
-from loadtest._summary import print_summary, print_verdict, progress_line
+from loadtest._summary import print_no_verdict, print_summary, print_verdict, progress_line
 
 __all__ = ["LocalSession", "MasterSession", "WorkerSession", "open_session"]
 
 logger = logging.getLogger("loadtest")
 
 START_FAILED = 2
-INTERRUPTED = 130
 RUN_FAILED = 1
 
 _SEVERITY = [0, INCONCLUSIVE, RUN_FAILED, START_FAILED, AUDIT_FAILED]
@@ -68,22 +68,25 @@ REPORT = "trio_hs"
 def open_session(environment: Environment) -> LocalSession | MasterSession | WorkerSession:
     """Do the part of this process; for Locust's `init` event. Returns when load can start, or ends the process with code 2
     when the servers cannot be had."""
-    _interrupt_only(gevent.getcurrent())
+    interrupts = _take_interrupts(gevent.getcurrent())
     match environment.runner:
         case WorkerRunner() as runner:
-            return WorkerSession(environment, runner)
+            return WorkerSession(environment, runner, interrupts)
         case MasterRunner() as runner:
-            return MasterSession(environment, runner)
+            return MasterSession(environment, runner, interrupts)
         case LocalRunner() as runner:
-            return LocalSession(environment, runner)
+            return LocalSession(environment, runner, interrupts)
         case other:
             raise AssertionError(f"no part for {other!r}")
 
 
-def _interrupt_only(main: Any) -> None:
-    """Have Ctrl-C raise KeyboardInterrupt in Locust's main greenlet, which expects it. By itself Python raises it in whichever
-    runs: one that was just taking a worker's message in would lose it, and all that the worker said later."""
-    gevent.signal_handler(signal.SIGINT, main.throw, KeyboardInterrupt)
+def _take_interrupts(main: Any) -> Interrupts:
+    """Have the first Ctrl-C raise KeyboardInterrupt in Locust's main greenlet, which expects it. By itself Python raises it in
+    whichever runs: one that was just taking a worker's message in would lose it, and all that the worker said later. Locust
+    expects it once: a second one, while it shuts down, would end it there and then."""
+    interrupts = Interrupts(partial(main.throw, KeyboardInterrupt))
+    gevent.signal_handler(signal.SIGINT, interrupts.take)
+    return interrupts
 
 
 def history_path(directory: str | None, worker: int) -> str | None:
@@ -94,8 +97,9 @@ def history_path(directory: str | None, worker: int) -> str | None:
 class _Reporting:
     """The side that shows results and owns the servers: alone or master."""
 
-    def __init__(self, environment: Environment, runner: Runner) -> None:
+    def __init__(self, environment: Environment, runner: Runner, interrupts: Interrupts) -> None:
         assert environment.parsed_options is not None
+        self._interrupts = interrupts
         self._environment = environment
         self._runner = runner
         self._options = environment.parsed_options
@@ -106,7 +110,8 @@ class _Reporting:
         self._recent: Batch | None = None
         """What has happened since the last line of progress."""
         self._shows_progress = bool(self._options.headless and self._options.only_summary)
-        self._unseen = False
+        self._untold = False
+        """Whether there is a run whose result has not been shown."""
         self._runs = 0
         self._directory: str | None = None
         self._result: dict[str, Any] | None = None
@@ -145,11 +150,11 @@ class _Reporting:
         try:
             self._use(self._controller.wait_ready())
         except StartError as error:
-            self._close()
+            self._end_servers()
             sys.stderr.write(f"{error}\n")
             sys.exit(START_FAILED)
         except KeyboardInterrupt:
-            self._close()
+            self._end_servers()
             sys.exit(INTERRUPTED)
 
     def _use(self, cluster: dict[str, Any]) -> None:
@@ -157,12 +162,17 @@ class _Reporting:
         logger.info("servers ready: %s (%s)", cluster["kind"], cluster["why"])
         self._cluster = cluster
 
+    def _end_servers(self) -> None:
+        self._interrupts.ending()
+        self._interrupts.doing = "ending the servers"
+        self._close()
+
     def _close(self) -> None:
         self._controller.close()
 
     def _count(self, worker: int, batch: Batch) -> None:
         self._controller.count(worker, batch.to_wire())
-        self._unseen = True
+        self._untold = True
         self._live.count(worker, batch)
         self._record.merge(batch)
         if not self._shows_progress:
@@ -281,6 +291,10 @@ class _Reporting:
         path = RunDirectory(self._kept[number][0]).report if 0 <= number < len(self._kept) else None
         return path if path is not None and path.exists() else None
 
+    def _end_load(self) -> None:
+        self._interrupts.doing = "ending the load"
+        self._drain()
+
     def _drain(self) -> None:
         raise NotImplementedError
 
@@ -288,11 +302,13 @@ class _Reporting:
         self._reset()
         self._runs += 1
         self._result = None
+        self._interrupts.judged = False
         try:
-            self._directory = self._controller.begin(self._runs)
+            self._directory = self._interrupts.kept = self._controller.begin(self._runs)
+            self._untold = True
             self._live = Live([server["name"] for server in self._cluster["servers"]], self._scenario.faults)
         except StartError as error:
-            self._directory = None
+            self._directory = self._interrupts.kept = None
             self._fail(str(error))
         if self._shows_progress:
             self._runner.greenlet.spawn(self._show_progress)
@@ -305,6 +321,7 @@ class _Reporting:
         self._live.end()
         # Of two shutdowns at once (see `_on_quit`) the second must not take the servers down under the first one's judging.
         with self._finishing:
+            self._interrupts.doing = "healing and judging"
             try:
                 result = self._controller.finish(self._lost())
                 failure = ""
@@ -345,7 +362,7 @@ class _Reporting:
     def _on_test_stopping(self, **_: Any) -> None:
         if self._stages is not None:
             self._stages.kill()
-        self._drain()
+        self._end_load()
 
     def _on_test_stop(self, **_: Any) -> None:
         self._finish()
@@ -354,7 +371,8 @@ class _Reporting:
 
     def _on_quitting(self, **_: Any) -> None:
         # After Ctrl-C the run is still on, and Locust decides its exit code next.
-        self._drain()
+        self._interrupts.ending()
+        self._end_load()
         self._finish()
         # Locust would now print its tables of whole milliseconds: noise beside the one that we print.
         logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
@@ -365,24 +383,29 @@ class _Reporting:
             if not self._closed:
                 self._finish()
                 self._show_result()
-                self._close()
+                self._end_servers()
                 self._closed = True
+                self._interrupts.quiet = True  # nothing is left but to exit
 
     def _show_result(self) -> None:
-        if self._unseen:
-            self._unseen = False
+        if self._untold:
+            self._untold = False
             title = f"{self._scenario.name}: {self._record.seconds:.1f} s"
             print_summary(self._record, title, list(self._scenario.mix.weights()), open_loop=self._scenario.load.open)
-            if self._result is not None and self._directory is not None:
-                print_verdict(self._result, self._directory, explain=self._options.explain)
+            if self._directory is not None:
+                if self._result is not None:
+                    print_verdict(self._result, self._directory, explain=self._options.explain)
+                    self._interrupts.judged = True
+                else:
+                    print_no_verdict(self._directory)
             sys.stdout.flush()
 
 
 class LocalSession(_Reporting):
     """Locust alone in one process."""
 
-    def __init__(self, environment: Environment, runner: LocalRunner) -> None:
-        super().__init__(environment, runner)
+    def __init__(self, environment: Environment, runner: LocalRunner, interrupts: Interrupts) -> None:
+        super().__init__(environment, runner, interrupts)
         self.engine = EngineLink(self._on_batch, self._fail, self._on_suspended, partial(fire_each, environment=environment))
         self._start()
 
@@ -417,8 +440,8 @@ class LocalSession(_Reporting):
 class MasterSession(_Reporting):
     """The process that workers report to."""
 
-    def __init__(self, environment: Environment, runner: MasterRunner) -> None:
-        super().__init__(environment, runner)
+    def __init__(self, environment: Environment, runner: MasterRunner, interrupts: Interrupts) -> None:
+        super().__init__(environment, runner, interrupts)
         self._master: Any = runner
         self._setup: dict[str, Any] | None = None
         self._draining: set[str] = set()
@@ -487,7 +510,9 @@ class MasterSession(_Reporting):
 
     def _drain(self) -> None:
         self._began = None
-        self._draining = {worker.id for worker in self._master.clients.running + self._master.clients.spawning}
+        carrying = {worker.id for worker in self._master.clients.running + self._master.clients.spawning}
+        # Those that Ctrl-C has reached, too, end by themselves: one that has said so may not answer any more.
+        self._draining = carrying & self._taking_part
         if self._draining:
             self._drained.clear()
             self._master.send_message(DRAIN)
@@ -521,7 +546,8 @@ class MasterSession(_Reporting):
 class WorkerSession:
     """A process that carries load for a master."""
 
-    def __init__(self, environment: Environment, runner: WorkerRunner) -> None:
+    def __init__(self, environment: Environment, runner: WorkerRunner, interrupts: Interrupts) -> None:
+        self._interrupts = interrupts
         self._environment = environment
         self._runner = runner
         self._unreported: list[dict[str, Any]] = []
@@ -548,6 +574,7 @@ class WorkerSession:
             self._on_test_start()
         runner.greenlet.spawn(self._ask)
         if environment.parsed_options is not None and environment.parsed_options.processes:
+            interrupts.quiet = True  # the master has the same terminal
             gevent.spawn(self._end_with_master, os.getppid())
 
     def _ask(self) -> None:
@@ -609,9 +636,9 @@ class WorkerSession:
         self._runner.send_message(DRAINED)
 
     def _on_quitting(self, **_: Any) -> None:
-        self.engine.stop()
-        if self._unreported:
-            self._report_now()
+        self._interrupts.ending()
+        self._interrupts.doing = "ending the load"
+        self._on_drain()  # also where nobody has asked: what it did is known to its end, so it is not lost
 
     def _report_now(self) -> None:
         data: dict[str, Any] = {}

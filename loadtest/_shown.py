@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from rich import box
@@ -11,9 +12,18 @@ from rich.text import Text
 
 from loadtest._cluster import Cluster, Server
 
-__all__ = ["print_cluster", "program"]
+__all__ = ["print_cluster", "program", "who_keeps"]
 
 HIDDEN = "..."
+
+
+def who_keeps(pid: int, described: dict[str, Any]) -> str:
+    """One line that tells a cluster that is kept up from the others."""
+    kept = described.get("kept", {})  # another version's may not tell
+    since = f" since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(kept['since']))}" if "since" in kept else ""
+    of = f" of {kept['scenario']}" if kept.get("scenario") else ""
+    where = f" in {kept['directory']}" if "directory" in kept else ""
+    return f"process {pid}: {described['cluster']['kind']} servers{of}, up{since}{where}"
 
 
 def print_cluster(out: Console, described: dict[str, Any], *, secrets: bool) -> None:

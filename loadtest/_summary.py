@@ -12,11 +12,12 @@ from rich.text import Text
 
 from loadtest._batch import Batch
 from loadtest._in_words import expectation_of, place_of
+from loadtest._interrupts import analyze_command
 from loadtest._judge import INCONCLUSIVE
 from loadtest._record import Latencies, OperationRecord, Record
 from loadtest._run_directory import RunDirectory
 
-__all__ = ["print_summary", "print_verdict", "progress_line"]
+__all__ = ["print_no_verdict", "print_summary", "print_verdict", "progress_line"]
 
 PERCENTILES = (50.0, 95.0, 99.0, 99.9)
 WIDTH = 110
@@ -102,6 +103,14 @@ def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, cons
     report = RunDirectory(Path(directory)).report
     if report.exists():
         console.print(f"report: {report}", soft_wrap=True)
+
+
+def print_no_verdict(directory: str, console: Console | None = None) -> None:
+    """Print of a run that could not be judged where it is kept, and how it can be."""
+    console = console or Console(highlight=False)
+    console.print(Text("no verdict: the run did not come to its end", style="bold yellow"))
+    console.print(Text(f"kept in {directory}"), soft_wrap=True)
+    console.print(Text(f"to judge what is kept: {analyze_command(directory)}"), soft_wrap=True)
 
 
 def _print_check(name: str, check: dict[str, Any], expected: str | None, console: Console) -> None:

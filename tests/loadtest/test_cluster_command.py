@@ -7,13 +7,16 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from loadtest._cluster import open_cluster, open_controlled_cluster
+from loadtest import _cli_cluster
+from loadtest._cluster import Cluster, ClusterError, Server, open_cluster, open_controlled_cluster
 from loadtest._control import Control
 from loadtest._detect import detect
 from loadtest._docker_engine import image_name
@@ -71,9 +74,14 @@ def up(temporary: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 def test_a_cluster_is_put_up_found_checked_connected_to_and_taken_down(kind: str, temporary: Path) -> None:
     with up(temporary, "--cluster", kind, "--readers", "1", "--standby", "--topology", "write-through") as process:
         assert process.pid in kept_up()
-        hidden = command("status")
+        this = ("--pid", str(process.pid))  # others of this user may be up
+        hidden = command("status", *this)
         assert hidden.returncode == 0
-        shown = command("status", "--show-secrets").stdout
+        started = (
+            rf"^process {process.pid}: {kind} servers, up since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d in {re.escape(os.getcwd())}$"
+        )
+        assert re.search(started, hidden.stdout, re.MULTILINE), hidden.stdout
+        shown = command("status", "--show-secrets", *this).stdout
         for name in ("writer (primary)", "standby", "reader-1"):
             assert re.search(rf"^{re.escape(name)} +127\.0\.0\.1 .* running ", hidden.stdout, re.MULTILINE), hidden.stdout
         assert re.search(r"^reader-1 .* writer +\S", hidden.stdout, re.MULTILINE), hidden.stdout
@@ -81,7 +89,7 @@ def test_a_cluster_is_put_up_found_checked_connected_to_and_taken_down(kind: str
         assert secret in shown
         assert secret not in hidden.stdout
 
-        checked = command("check")
+        checked = command("check", *this)
         assert checked.returncode == 0, checked
         assert "HandlerSocket's writes replicate here" in checked.stdout
         if kind != "embedded":
@@ -91,7 +99,7 @@ def test_a_cluster_is_put_up_found_checked_connected_to_and_taken_down(kind: str
         ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
         assert ran.stdout.startswith("{'id': '1', 'payload': '")
 
-        down = command("down")
+        down = command("down", *this)
         assert down.returncode == 0
         assert f"the cluster of process {process.pid} is down" in down.stderr
     assert process.returncode == 0
@@ -119,7 +127,7 @@ def test_what_was_killed_with_its_guardian_is_removed_and_what_lives_is_not(temp
         labels = {RUN_LABEL: f"{temporary}/living", OWNER_LABEL: owner()}
         living = client.containers.create(image_name(), labels=labels)
         try:
-            command("down")
+            command("down", "--pid", str(process.pid))  # which is no more: of those that are up none is to end
             assert left_in_engine(temporary) == [f"container {living.name}"]
         finally:
             living.remove()
@@ -147,14 +155,118 @@ async def test_a_run_begins_by_removing_what_was_left_by_one_that_was_killed_wit
             assert left.name not in [container.name for container in containers_below(client, temporary)]
 
 
-def test_without_a_cluster_that_is_up_there_is_nothing_to_show_or_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_cluster_that_is_up_there_is_nothing_to_show_or_to_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_cli_cluster, "kept_up", list)
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")  # other tests may just be killing runs in containers
-    if kept_up():
-        pytest.skip("another cluster of this user is up")
-    for name in ("status", "down"):
-        result = command(name)
-        assert (result.returncode, result.stdout) == (2, "")
-        assert result.stderr == "no cluster is up: `python -m loadtest cluster up` starts one\n"
+    for arguments in (["status"], ["down"], ["down", "--all"]):
+        assert _cli_cluster.main(arguments) == 2
+        assert capsys.readouterr() == ("", "no cluster is up: `python -m loadtest cluster up` starts one\n")
+
+
+class Kept:
+    """Clusters that are up, as far as the commands can tell."""
+
+    def __init__(self, *pids: int) -> None:
+        self.up = list(pids)
+        self.checked: list[str] = []
+
+    def kept_up(self) -> list[int]:
+        return list(self.up)
+
+    async def ask(self, pid: int, question: str) -> dict[str, Any]:
+        if question == "down":
+            self.up.remove(pid)
+            return {}
+        if pid == SILENT:
+            raise ClusterError(f"the cluster of process {pid} does not answer: gone")
+        server = Server("writer", f"server-of-{pid}", 1, 2, "r", "w")
+        return {
+            "cluster": Cluster("embedded", "", "", (server,)).to_dict(),
+            "primary": "writer",
+            "servers": {"writer": {"state": "running"}},
+            "table": {"database": "drill", "name": "t", "rows": 1},
+            "kept": {"since": 1.8e9 + pid, "directory": f"/work/{pid}", "scenario": None if pid % 2 else "mine.yaml"},
+        }
+
+    async def detect(self, cluster: Cluster, *_: object) -> int:
+        self.checked += [server.host for server in cluster.servers]
+        return 0
+
+
+SILENT = 13
+
+
+@pytest.fixture
+def keep(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Kept]]:
+    """Has the commands see these clusters and no others: those that are really up belong to somebody."""
+
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+    def make(*pids: int) -> Kept:
+        kept = Kept(*pids)
+        monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
+        monkeypatch.setattr(_cli_cluster, "kept_up", kept.kept_up)
+        monkeypatch.setattr(_cli_cluster, "ask", kept.ask)
+        monkeypatch.setattr(_cli_cluster, "_detect", kept.detect)
+        return kept
+
+    yield make
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    "name, how",
+    [
+        ("down", "name the one to end with `--pid PID`, or end all with `--all`"),
+        ("check", "name the one to check with `--pid PID`, or describe one of its own"),
+    ],
+)
+def test_of_several_clusters_none_is_taken_by_chance(
+    name: str, how: str, keep: Callable[..., Kept], capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = keep(11, 12, SILENT)
+    assert _cli_cluster.main([name]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "process 11: embedded servers, up since 2027-01-15 08:00:11 in /work/11\n"
+        "process 12: embedded servers of mine.yaml, up since 2027-01-15 08:00:12 in /work/12\n"
+        "the cluster of process 13 does not answer: gone\n"
+        f"3 clusters are up: {how}\n",
+    )
+    assert kept.up == [11, 12, SILENT]
+    assert kept.checked == []
+
+
+def test_the_cluster_that_is_named_is_the_one(keep: Callable[..., Kept], capsys: pytest.CaptureFixture[str]) -> None:
+    kept = keep(11, 12, 15)
+    assert _cli_cluster.main(["check", "--pid", "12"]) == 0
+    assert kept.checked == ["server-of-12"]
+    assert _cli_cluster.main(["status", "--pid", "15"]) == 0
+    assert re.findall(r"^process \d+", capsys.readouterr().out, re.MULTILINE) == ["process 15"]
+    assert _cli_cluster.main(["status"]) == 0
+    assert re.findall(r"^process \d+", capsys.readouterr().out, re.MULTILINE) == ["process 11", "process 12", "process 15"]
+    assert _cli_cluster.main(["down", "--pid", "12"]) == 0
+    assert kept.up == [11, 15]
+    assert capsys.readouterr().err == "the cluster of process 12 is down\n"
+    for name in ("down", "check", "status"):
+        assert _cli_cluster.main([name, "--pid", "12"]) == 2
+        assert capsys.readouterr().err.startswith("process 12 keeps no cluster up: "), name
+    assert _cli_cluster.main(["check", "--cluster", "embedded", "--pid", "11"]) == 2
+    assert "name that, or describe one, but not both" in capsys.readouterr().err
+    assert _cli_cluster.main(["down", "--all"]) == 0
+    assert kept.up == []
+
+
+def test_a_single_cluster_needs_no_name(keep: Callable[..., Kept]) -> None:
+    kept = keep(11)
+    assert _cli_cluster.main(["check"]) == 0
+    assert kept.checked == ["server-of-11"]
+    assert _cli_cluster.main(["down"]) == 0
+    assert kept.up == []
 
 
 def test_wrong_options_are_told_in_a_line(tmp_path: Path) -> None:

@@ -258,6 +258,14 @@ def test_a_drill_that_is_killed_leaves_nothing_and_can_still_be_judged(victim: s
         assert result["exit_code"] == 4
         assert judged(result)["lost"] == "unknown"
         assert "the primary was not read back" in str(result["expectations"])
+        if victim == "controller":
+            assert_told_how_to_judge_it(locust)
+
+
+def assert_told_how_to_judge_it(locust: Locust) -> None:
+    """Of a run that could not be judged when it ended."""
+    told = f"no verdict: the run did not come to its end\nkept in {locust.run}\n"
+    assert f"{told}to judge what is kept: python -m loadtest analyze {locust.run}\n" in locust.stdout, locust.describe()
 
 
 @pytest.mark.docker
@@ -308,6 +316,7 @@ def test_a_controller_that_dies_while_it_judges_ends_the_run_as_failed() -> None
         os.kill(controller, signal.SIGKILL)
         assert locust.process.wait(20) == 1, locust.describe()
         assert "the controller of the servers died: killed by SIGKILL" in locust.stderr
+        assert_told_how_to_judge_it(locust)
         assert "Traceback" not in locust.stderr, locust.describe()
 
 

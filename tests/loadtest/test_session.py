@@ -13,6 +13,7 @@ from locust.runners import STATE_INIT, STATE_SPAWNING, WorkerRunner
 
 from loadtest import _session
 from loadtest._engine_link import Run
+from loadtest._interrupts import Interrupts
 from loadtest._session import SETUP, WorkerSession
 
 
@@ -44,7 +45,7 @@ def worker(messages: dict[str, Any], state: str) -> tuple[WorkerSession, Any]:
 
     runner = SimpleNamespace(worker_state=state, register_message=register, greenlet=gevent.pool.Group())
     events: Any = cast("Any", Events)()  # not typed
-    session = WorkerSession(Environment(events=events), cast("WorkerRunner", runner))
+    session = WorkerSession(Environment(events=events), cast("WorkerRunner", runner), Interrupts(lambda: None))
     runner.greenlet.kill()  # it would ask the master for its set-up
     return session, events
 
