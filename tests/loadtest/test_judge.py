@@ -172,8 +172,13 @@ def test_a_stall_makes_no_errors_and_is_no_steady_state() -> None:
     run = [*steady(0, 2), *steady(2, 3, 0), *steady(3, 6)]
     first_error, _, steady_again = recovery(run, fault(2, 3))
     assert first_error is None
-    # A window of a second in which at least half is done begins half-way through the stall.
-    assert steady_again == pytest.approx(0.5, abs=0.26)
+    # In the second that begins a quarter of a second after the stall did, a quarter of what was done before is done.
+    assert steady_again == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("ok, steady_again", [(24, None), (25, 0.0)])
+def test_a_quarter_of_the_throughput_before_is_steady(ok: int, steady_again: float | None) -> None:
+    assert recovery([*steady(0, 4), *steady(4, 10, ok)], fault(4, None))[2] == steady_again
 
 
 @pytest.mark.parametrize("start, before", [(0.0, "0.00"), (0.3, "0.25"), (-5.0, "0.00")])
@@ -214,13 +219,31 @@ def test_one_operation_that_never_comes_back() -> None:
     assert (first_error, first_success, steady_again) == (0.0, None, None)
     (one,) = judged({"recovery": {"first_success": "2s"}}, run, [fault(2, None)])
     assert (one.result, one.measured) == (MISS, None)
-    (one,) = judged({"recovery": {"first_success": "10s"}}, run, [fault(2, None)])
-    assert one.result is UNKNOWN, "it was not watched for so long"
+    for limit in ("3.5s", "10s"):  # and what begins within the limit has to last for a second
+        (one,) = judged({"recovery": {"first_success": limit}}, run, [fault(2, None)])
+        assert one.result is UNKNOWN, "it was not watched for so long"
 
 
 def test_a_run_that_ends_too_early_cannot_tell_whether_it_is_steady() -> None:
     run = [*steady(0, 1), *steady(1, 2, 0, failed=5), *steady(2, 2.5)]
     assert recovery(run, fault(1, 2))[2] is None
+    assert recovery(steady(0, 2.75), fault(2, None))[2] is None, "not even where nothing happened"
+    assert recovery(steady(0, 3), fault(2, None))[2] == 0.0
+
+
+def test_a_slot_that_failed_since_before_the_fault_failed_from_its_start_on() -> None:
+    run = [*steady(0, 1.75), *steady(1.75, 3, 50, failed=5), *steady(3, 6)]
+    assert recovery(run, fault(1.9, 3))[0] == 0.0
+
+
+def test_each_fault_is_watched_until_the_next_one() -> None:
+    faults = [fault(6, 7, "c"), fault(2, 3, "a"), fault(4, 5, "b")]
+    found = recoveries(Timeline(steady(0, 9), faults))
+    assert [(one.fault, one.seen, one.until) for one in found] == [
+        ("a", 2.0, "b began"),
+        ("b", 2.0, "c began"),
+        ("c", 3.0, "the run ended"),
+    ]
 
 
 def test_each_of_several_faults_is_recovered_from_on_its_own() -> None:
