@@ -78,6 +78,7 @@ CASES: dict[str, list[tuple[str, list[Op], Rows | None, dict[str, Any], str, int
         ("a loaded row is gone", [], {2: (0, 0)}, {"loaded": 2}, FALSE, 1),
         ("a loaded row is gone with its counts", [incr(1, 3, 9), incr(1, 3, 19)], {}, ONE, FALSE, 3),
         ("an increment is lost", [incr(1, 3, 9), incr(1, 3, 19)], {1: (0, 3)}, ONE, FALSE, 1),
+        ("or the cut worker has decremented", [incr(1, 3, 9), incr(1, 3, 19)], {1: (0, 3)}, {**ONE, "cut": [1]}, UNKNOWN, 0),
         ("at least three are lost", [incr(1, 3, 10 * i) for i in range(1, 6)], {1: (0, 7)}, ONE, FALSE, 3),
         ("a decrement is lost", [decr(1, 3, 9)], {1: (0, 0)}, ONE, FALSE, 1),
         ("an unknown increment is not there", [incr(1, 3, 9, "info")], {1: (0, 0)}, ONE, TRUE, 0),
