@@ -113,6 +113,7 @@ class _Container(Mariadbd):
 
     def _start(self, files: Mapping[str, str]) -> None:
         self._container.put_archive(DATA, _archive(files))
+        self._started_at = None  # down until the engine has started it: it cannot be killed before
         self._plan.ends.pop(self._container.id, None)
         started_at = time.time()
         self._plan.engine.containers.start(self._container)

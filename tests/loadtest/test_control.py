@@ -15,6 +15,7 @@ import trio
 
 from loadtest._cluster import ClusterError, open_cluster, open_controlled_cluster
 from loadtest._control import Control
+from loadtest._docker import DockerControl
 from loadtest._mariadbd import HANDLERSOCKET_SECONDS
 from loadtest._replication import gtids
 from loadtest._sql import execute_sql
@@ -175,6 +176,26 @@ async def test_a_server_that_is_killed_while_it_starts_or_paused_is_still_accoun
         assert scope.cancelled_caught
         assert control.state("reader-1") == "running"
     assert left(kind, temporary) == []
+
+
+@pytest.mark.docker
+async def test_a_container_is_down_until_the_engine_has_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill before would hit nothing, and wait for an end that does not come."""
+    async with open_controlled_cluster("docker", readers=1) as control:
+        assert isinstance(control, DockerControl)
+        await control.stop("reader-1")
+        containers = control._containers["reader-1"]._plan.engine.containers
+        start, states = containers.start, []
+
+        def slowly(container: object) -> None:
+            time.sleep(0.1)
+            states.append(control.state("reader-1"))
+            start(container)
+
+        monkeypatch.setattr(containers, "start", slowly)
+        await control.start("reader-1")
+        assert states == ["down"]
+        assert control.state("reader-1") == "running"
 
 
 @pytest.mark.mariadb
