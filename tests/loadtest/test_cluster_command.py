@@ -187,7 +187,7 @@ class Kept:
             "primary": "writer",
             "servers": {"writer": {"state": "running"}},
             "table": {"database": "drill", "name": "t", "rows": 1},
-            "kept": {"since": 1.8e9 + pid, "directory": f"/work/{pid}", "scenario": None if pid % 2 else "mine.yaml"},
+            "kept": {"since": 1.8e9 + pid, "directory": f"/srv/{pid}", "scenario": None if pid % 2 else "mine.yaml"},
         }
 
     async def detect(self, cluster: Cluster, *_: object) -> int:
@@ -232,8 +232,8 @@ def test_of_several_clusters_none_is_taken_by_chance(
     assert _cli_cluster.main([name]) == 2
     assert capsys.readouterr() == (
         "",
-        "process 11: embedded servers, up since 2027-01-15 08:00:11 in /work/11\n"
-        "process 12: embedded servers of mine.yaml, up since 2027-01-15 08:00:12 in /work/12\n"
+        "process 11: embedded servers, up since 2027-01-15 08:00:11 in /srv/11\n"
+        "process 12: embedded servers of mine.yaml, up since 2027-01-15 08:00:12 in /srv/12\n"
         "the cluster of process 13 does not answer: gone\n"
         f"3 clusters are up: {how}\n",
     )
