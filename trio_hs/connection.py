@@ -231,6 +231,7 @@ class Connection:
       fruitless: True when it ended with requests outstanding and had never answered one.
       reason: why it is not usable any more.
       peer: the server, for people.
+      near: whether a request reaches the server in less time than it takes for a few hundred keys.
     """
 
     def __init__(
@@ -253,6 +254,7 @@ class Connection:
         self.reason: BaseException | None = None
         self._transport = transport
         self.peer = peer
+        self.near: bool = getattr(transport, "near", False)
         self._timeout = timeout
         self._on_closed = on_closed
         self._on_changed = on_changed  # `stalled` or `worn` is another now

@@ -338,6 +338,33 @@ async def test_the_first_of_many_keys_reach_the_server_alone(nursery: trio.Nurse
         assert sends == [before + 1, before + 2]
 
 
+@pytest.mark.parametrize("near,sizes", [(True, [400, 400, 400, 200]), (False, [600, 600, 200])])
+async def test_a_near_server_gets_keys_in_smaller_parts_each_when_an_earlier_one_is_answered(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, near: bool, sizes: list[int]
+) -> None:
+    monkeypatch.setattr("tests.trio_hs.fake.MemoryTransport.near", near, raising=False)
+    fake = FakeServer(nursery)
+    rows: list[Any] = []
+
+    def asked() -> list[int]:
+        return [line.split(b"\t@\t")[1].count(b"\t") - 1 for line in fake.requests if b"@" in line]
+
+    async def get_many(hs: trio_hs.Manager) -> None:
+        rows.extend(await hs.get_many("d", "t", ["id"], range(1400)))
+
+    async with trio_hs.open_manager([("inet", "fake", 1)], connect=fake.connect) as hs:
+        await hs.get("d", "t", ["id"], 1)
+        fake.gate = trio.Event()
+        before = fake.connections[0].transport.sends
+        async with trio.open_nursery() as users:
+            users.start_soon(get_many, hs)
+            await wait_all_tasks_blocked()
+            assert fake.connections[0].transport.sends - before == 2
+            fake.gate.set()
+    assert asked() == sizes
+    assert rows == [[("id", str(number))] for number in range(1400)]
+
+
 async def test_only_where_a_key_has_no_row_each_is_asked_for_by_itself(nursery: trio.Nursery) -> None:
     async with managed(nursery) as (hs, fakes):
         fakes[1].answer = fakes[2].answer = without(lambda key: key == b"700")
