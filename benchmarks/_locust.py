@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping
 
@@ -19,15 +20,27 @@ async def run_locust(
     directory: str, *arguments: str, env: Mapping[str, str] | None = None, codes: tuple[int, ...] = (0,)
 ) -> None:
     """Run it to its end in `directory`, where the harness keeps its runs. Raises `BenchmarkError` for an exit code that is not
-    one of `codes`."""
-    done = await trio.run_process(
-        [sys.executable, "-m", "locust", "--headless", "--only-summary", *arguments],
-        cwd=directory,
-        # Locust's settings in the environment are somebody else's: one of them keeps gevent away, and nothing would end.
-        env={name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")} | dict(env or {}),
-        capture_stdout=True,
-        capture_stderr=True,
-        check=False,
-    )
+    one of `codes`, and when SIGTERM has ended it."""
+    done = None
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def until_signal() -> None:
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(until_signal)
+            done = await trio.run_process(
+                [sys.executable, "-m", "locust", "--headless", "--only-summary", *arguments],
+                cwd=directory,
+                # Its settings in the environment are somebody else's: one of them keeps gevent away, and nothing would end.
+                env={name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")} | dict(env or {}),
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+            )
+            nursery.cancel_scope.cancel()
+    if done is None:
+        raise BenchmarkError("ended by SIGTERM")
     if done.returncode not in codes:
         raise BenchmarkError(f"locust {' '.join(arguments)}: exit code {done.returncode}\n{done.stderr.decode()[-2000:]}")
