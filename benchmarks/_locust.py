@@ -12,6 +12,10 @@ import trio
 __all__ = ["BenchmarkError", "run_locust"]
 
 
+#: Seconds that an interrupted run has to end.
+PATIENCE = 30.0
+
+
 class BenchmarkError(Exception):
     """Something could not be measured; one line for the user."""
 
@@ -21,12 +25,14 @@ async def run_locust(
 ) -> None:
     """Run it to its end in `directory`, where the harness keeps its runs. Raises `BenchmarkError` for an exit code that is not
     one of `codes`, and when SIGTERM has ended it."""
-    done = None
+    ended = False
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
 
             async def until_signal() -> None:
+                nonlocal ended
                 async for _ in signals:
+                    ended = True
                     nursery.cancel_scope.cancel()
 
             nursery.start_soon(until_signal)
@@ -38,9 +44,19 @@ async def run_locust(
                 capture_stdout=True,
                 capture_stderr=True,
                 check=False,
+                deliver_cancel=_end,
             )
             nursery.cancel_scope.cancel()
-    if done is None:
+    if ended:
         raise BenchmarkError("ended by SIGTERM")
     if done.returncode not in codes:
         raise BenchmarkError(f"locust {' '.join(arguments)}: exit code {done.returncode}\n{done.stderr.decode()[-2000:]}")
+
+
+async def _end(process: trio.Process) -> None:
+    """Leaves it time to stop its servers."""
+    process.terminate()
+    with trio.move_on_after(PATIENCE):
+        await process.wait()
+        return
+    process.kill()

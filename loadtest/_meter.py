@@ -93,6 +93,11 @@ class _Metered:
         self._sent: deque[tuple[int, int]] = deque()
         """When requests were sent, and how many of those have no answer yet."""
 
+    @property
+    def round_trip(self) -> float | None:
+        seconds: float | None = getattr(self._transport, "round_trip", None)
+        return seconds
+
     def send(self, data: bytes | memoryview) -> int:
         begin = monotonic_ns()  # before: what the kernel takes, the server may answer at once
         taken = self._send(data)

@@ -14,8 +14,6 @@ import trio
 
 RECEIVE_BYTES = 256 * 1024
 
-#: Seconds to a server and back in which it looks up a few hundred keys.
-NEAR = 0.0002
 #: Of Linux's `struct tcp_info`, up to the end of `tcpi_min_rtt`, in microseconds (since Linux 4.6).
 _TCP_INFO_BYTES = 152
 
@@ -47,8 +45,7 @@ class Server:
 class Transport(Protocol):
     """A connected stream of bytes.
 
-    It may have an attribute ``near``: whether the other end is so near that it does not wait long for what is sent when its
-    answer is there. Without one it counts as far.
+    It may have an attribute ``round_trip``: the seconds to the other end and back at the least, or None when that is not known.
     """
 
     def send(self, data: bytes | memoryview) -> int:
@@ -80,15 +77,16 @@ def acknowledge(tcp: socket.socket) -> None:
 
 
 def round_trip(tcp: socket.socket) -> float | None:
-    """Seconds that the kernel saw a segment and its acknowledgement take at the least, which at first are those of the
-    handshake, and so know nothing of the processes at either end. None where it does not tell. On Linux only."""
+    """Seconds that the kernel saw a segment and its acknowledgement take at the least, whatever the processes at both ends were
+    doing then. None where it does not tell. On Linux only."""
     if sys.platform != "linux":
         return None
     try:
         info = tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
     except OSError:
         return None
-    return int.from_bytes(info[-4:], sys.byteorder) / 1e6 if len(info) == _TCP_INFO_BYTES else None
+    microseconds = int.from_bytes(info[-4:], sys.byteorder) if len(info) == _TCP_INFO_BYTES else 0
+    return microseconds / 1e6 if microseconds else None  # Linux has no 0; what passes for it may
 
 
 class SocketTransport:
@@ -101,8 +99,11 @@ class SocketTransport:
         sock.setblocking(False)
         self._socket = sock
         self._is_tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
-        seconds = round_trip(sock) if self._is_tcp else 0.0
-        self.near = seconds is not None and seconds < NEAR
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds to the other end and back at the least; None where the kernel does not tell."""
+        return round_trip(self._socket) if self._is_tcp else 0.0
 
     def send(self, data: bytes | memoryview) -> int:
         try:

@@ -72,6 +72,10 @@ PROGRESS_BYTES = 1024
 #: The server keeps an index open until the connection closes. With so many on it, a connection is due to be replaced.
 MAX_OPENED = 10_000
 
+#: A server is near when the way to it and back takes less than so many seconds, and its first answer no more than so many.
+NEAR = 0.0002
+NEAR_ANSWER = 0.005
+
 _NOT_OPENED = (2, "stmtnum")
 
 T = TypeVar("T")
@@ -231,7 +235,7 @@ class Connection:
       fruitless: True when it ended with requests outstanding and had never answered one.
       reason: why it is not usable any more.
       peer: the server, for people.
-      near: whether a request reaches the server in less time than it takes for a few hundred keys.
+      near: whether the way to the server and back is short beside the time in which it looks up a few hundred keys.
     """
 
     def __init__(
@@ -254,7 +258,7 @@ class Connection:
         self.reason: BaseException | None = None
         self._transport = transport
         self.peer = peer
-        self.near: bool = getattr(transport, "near", False)
+        self.near = False
         self._timeout = timeout
         self._on_closed = on_closed
         self._on_changed = on_changed  # `stalled` or `worn` is another now
@@ -297,7 +301,11 @@ class Connection:
 
         Raises AuthenticationError, OSError or ProtocolError. The caller sets the deadline and closes after a failure.
         """
+        started = trio.current_time()
         line = await self._first_answer(secret)
+        # The kernel's round trip ends at a proxy on the way; the answer has come all the way.
+        round_trip = getattr(self._transport, "round_trip", None)
+        self.near = round_trip is not None and round_trip < NEAR and trio.current_time() - started < NEAR_ANSWER
         try:
             error = error_of(line)
         except ProtocolError:

@@ -344,7 +344,7 @@ class Pool:
         self._nursery = nursery
         self.used = False
         self._live: deque[Connection] = deque()
-        self.near = False  # whether all of these are; not when there is none
+        self.near = False  # whether that is a single one, to a server that is near
         self._in_use: frozenset[str] = frozenset()
         self._waiting = trio.lowlevel.ParkingLot()
 
@@ -392,7 +392,7 @@ class Pool:
     def changed(self) -> None:
         """Something happened to a link: decide anew who serves, and let those look who wait."""
         self._live = deque(self._usable())
-        self.near = bool(self._live) and all(connection.near for connection in self._live)
+        self.near = len(self._live) == 1 and self._live[0].near
         if self.instruments:
             in_use = frozenset(connection.peer for connection in self._live)
             if in_use != self._in_use:

@@ -338,19 +338,31 @@ async def test_the_first_of_many_keys_reach_the_server_alone(nursery: trio.Nurse
         assert sends == [before + 1, before + 2]
 
 
-@pytest.mark.parametrize("near,sizes", [(True, [400, 400, 400, 200]), (False, [600, 600, 200])])
+@pytest.mark.parametrize(
+    "round_trip,keys,held,sizes",
+    [
+        (0.0001, 1400, 2, [350, 350, 350, 350]),
+        (0.0001, 801, 2, [267, 267, 267]),
+        (0.0001, 800, 2, [600, 200]),
+        (0.0002, 1400, 2, [600, 600, 200]),
+        (None, 1400, 2, [600, 600, 200]),
+    ],
+)
 async def test_a_near_server_gets_keys_in_smaller_parts_each_when_an_earlier_one_is_answered(
-    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, near: bool, sizes: list[int]
+    nursery: trio.Nursery,
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    round_trip: float | None,
+    keys: int,
+    held: int,
+    sizes: list[int],
 ) -> None:
-    monkeypatch.setattr("tests.trio_hs.fake.MemoryTransport.near", near, raising=False)
+    monkeypatch.setattr("tests.trio_hs.fake.MemoryTransport.round_trip", round_trip, raising=False)
     fake = FakeServer(nursery)
     rows: list[Any] = []
 
-    def asked() -> list[int]:
-        return [line.split(b"\t@\t")[1].count(b"\t") - 1 for line in fake.requests if b"@" in line]
-
     async def get_many(hs: trio_hs.Manager) -> None:
-        rows.extend(await hs.get_many("d", "t", ["id"], range(1400)))
+        rows.extend(await hs.get_many("d", "t", ["id"], range(keys)))
 
     async with trio_hs.open_manager([("inet", "fake", 1)], connect=fake.connect) as hs:
         await hs.get("d", "t", ["id"], 1)
@@ -359,10 +371,54 @@ async def test_a_near_server_gets_keys_in_smaller_parts_each_when_an_earlier_one
         async with trio.open_nursery() as users:
             users.start_soon(get_many, hs)
             await wait_all_tasks_blocked()
-            assert fake.connections[0].transport.sends - before == 2
+            assert fake.connections[0].transport.sends - before == held
             fake.gate.set()
-    assert asked() == sizes
-    assert rows == [[("id", str(number))] for number in range(1400)]
+    assert keys_in_lists(fake) == sizes
+    assert rows == [[("id", str(number))] for number in range(keys)]
+
+
+def keys_in_lists(fake: FakeServer) -> list[int]:
+    """Of each list of keys that came in, how many it has."""
+    return [int(line.split(b"\t")[8]) for line in fake.requests if b"@" in line]
+
+
+async def test_several_connections_get_larger_parts_however_near(
+    nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They carry them at the same time. When one is left, it gets the smaller ones."""
+    monkeypatch.setattr("tests.trio_hs.fake.MemoryTransport.round_trip", 0.0001, raising=False)
+    async with managed(nursery) as (hs, fakes):
+        await hs.get("d", "t", ["id"], 1)
+        await wait_all_tasks_blocked()
+        await hs.get_many("d", "t", ["id"], range(1000))
+        assert sorted(keys_in_lists(fakes[1]) + keys_in_lists(fakes[2])) == [400, 600]
+        kill(fakes[1])
+        await wait_all_tasks_blocked()
+        fakes[2].lines.clear()
+        await hs.get_many("d", "t", ["id"], range(1000))
+        assert keys_in_lists(fakes[2]) == [334, 334, 332]
+
+
+async def test_a_server_behind_a_near_proxy_is_not_near(
+    nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel knows the way to the proxy, the first answer tells the rest."""
+    monkeypatch.setattr("tests.trio_hs.fake.MemoryTransport.round_trip", 0.0001, raising=False)
+
+    async def late(server: trio_hs.Server) -> Any:
+        fake.gate = trio.Event()
+        nursery.start_soon(let_in)
+        return await fake.connect(server)
+
+    async def let_in() -> None:
+        await trio.sleep(0.005)
+        fake.gate.set()
+
+    fake = FakeServer(nursery)
+    async with trio_hs.open_manager([("inet", "fake", 1)], connect=late) as hs:
+        await hs.get("d", "t", ["id"], 1)
+        await hs.get_many("d", "t", ["id"], range(1000))
+    assert keys_in_lists(fake) == [600, 400]
 
 
 async def test_only_where_a_key_has_no_row_each_is_asked_for_by_itself(nursery: trio.Nursery) -> None:

@@ -77,7 +77,7 @@ async def test_chaos(nursery: trio.Nursery, autojump_clock: MockClock, seed: int
     monkeypatch.setattr("trio_hs.caller.READ_KEYS", rng.choice([3, 256]))
     monkeypatch.setattr("trio_hs.caller.NEAR_KEYS", rng.choice([2, 256]))
     monkeypatch.setattr("trio_hs.caller.IN_KEYS", rng.choice([1, 16]))
-    monkeypatch.setattr("tests.trio_hs.fake.MemoryTransport.near", rng.choice([True, False]), raising=False)
+    monkeypatch.setattr("tests.trio_hs.fake.MemoryTransport.round_trip", rng.choice([0.0001, None]), raising=False)
     world = World(nursery, rng)
     readers: Any = rng.choice([[("inet", "f", 1), ("inet", "f", 2)], [[("inet", "f", 1)], [("inet", "f", 2)]]])
     retry = RetryPolicy(hedge_after=rng.choice([None, 0.01, 0.2]), attempts=rng.choice([1, 2, 5]))
