@@ -141,7 +141,10 @@ async def test_nothing_is_left_when_the_holder_gets_a_signal_while_it_starts(
     with holder:
         try:
             assert holder.stdout is not None
-            assert await trio.to_thread.run_sync(holder.stdout.readline) == "starting 2 MariaDB servers\n"
+            first = await trio.to_thread.run_sync(holder.stdout.readline)
+            if first.startswith("removed what killed runs have left"):  # by another test, which is at that
+                first = await trio.to_thread.run_sync(holder.stdout.readline)
+            assert first == "starting 2 MariaDB servers\n"
             await trio.sleep(delay)
             holder.send_signal(number)
             await trio.to_thread.run_sync(holder.wait, 20)
