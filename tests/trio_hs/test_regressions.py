@@ -1,4 +1,4 @@
-"""What an adversarial reading of the client's core found. Fake servers, virtual time."""
+"""Faults of the client that a reading of its code found, each held by a test. Fake servers, virtual time."""
 
 from __future__ import annotations
 
