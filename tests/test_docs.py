@@ -21,7 +21,7 @@ import trio_hs
 from loadtest import _mariadbd
 from loadtest._cluster import Cluster, Server, open_cluster
 from loadtest._detect import detect
-from loadtest._replication import create_table
+from loadtest._replication import wait_replicated
 from loadtest._scenario import Scenario
 from loadtest._sql import execute_sql
 from loadtest._table import load_table
@@ -237,11 +237,12 @@ async def test_the_tutorial_runs_on_a_server_with_its_settings(monkeypatch: pyte
 
 @pytest.mark.mariadb
 async def test_the_twin_of_the_page_on_replication_makes_writes_replicate() -> None:
-    (twin,) = blocks_of(DOCS / "replication.md", "sql")
+    own, twin = blocks_of(DOCS / "replication.md", "sql")
     table = load_table(Scenario.model_validate({"name": "page", "mix": {"get": 1}}))
     # Another database has the harness's twin: so the plugin for it is loaded.
     async with open_cluster("mariadb", readers=1, topology="write-through", database="other") as cluster:
-        await create_table(cluster, "drill", "t", table.columns_sql())
+        await execute_sql(cluster.writer, *own.text.strip().removesuffix(";").split(";\n"))
+        await wait_replicated(cluster)
         for server in cluster.servers:
             text = replaced(twin.text, {"3306": str(server.sql_port)})
             await execute_sql(server, *text.strip().removesuffix(";").split(";\n"))
