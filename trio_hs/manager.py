@@ -294,9 +294,10 @@ class Manager:
         return Statistics(self._caller.reader.statistics(), self._caller.writer.statistics(), self._caller.totals.retries)
 
     async def purge(self) -> None:
-        """Closes every index on the servers, by renewing every connection; what is under way is still answered. A checkpoint.
+        """Forgets every open index, by renewing every connection; what is under way is still answered. A checkpoint.
 
-        Handles made by ``table`` stay good: they open their index again when they need it.
+        Handles made by ``table`` stay good: they open their index again when they need it. It does not reliably release a
+        table for an ALTER TABLE: a new connection may be there before the old one is closed. ``suspended`` is for that.
         """
         await trio.lowlevel.checkpoint()
         self._tables.clear()
@@ -307,9 +308,13 @@ class Manager:
     async def suspended(self) -> AsyncIterator[None]:
         """``async with hs.suspended():`` closes every connection and makes callers wait until the block ends.
 
-        An open index pins its table on the server: without this, an ALTER TABLE, or the ``SET GLOBAL read_only=1`` of a planned
-        switch-over, waits for ever. Entering waits for what is under way, at most as long as a server may be silent; a server
-        notices a closed connection a moment later. When entering is cancelled, callers go on at once. Blocks may overlap.
+        An open index pins its table on the server: an ALTER TABLE, or the ``SET GLOBAL read_only=1`` of a planned switch-over,
+        waits until no connection is left on the plugin's thread that opened it. That includes connections of other programs,
+        whatever they use; the listener for writes has one thread by default. So every program that uses the server must be
+        suspended at the same moment (docs/server.md, "Locks").
+
+        Entering waits for what is under way, at most as long as a server may be silent; a server notices a closed connection a
+        moment later. When entering is cancelled, callers go on at once. Blocks may overlap.
 
         An operation of this Manager inside the block waits for the block's end, so one that the block itself waits for never
         ends. Do such things behind the block, or by SQL.

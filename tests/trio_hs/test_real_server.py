@@ -329,3 +329,32 @@ async def test_a_table_is_altered_under_load(hs: Manager, cluster: Cluster) -> N
             assert calls == before
         assert await hs.get("cars", "trucks", ["wheels"], 1) == [("wheels", "6")]
         stop = True
+
+
+async def test_any_connection_on_the_writer_thread_keeps_a_table_pinned(hs: Manager, cluster: Cluster) -> None:
+    """docs/server.md, "Locks": the thread of the write listener closes its tables only when it has no connection left."""
+    server = cluster.writer
+    alter = "ALTER TABLE cars.trucks COMMENT 'altered'"
+
+    async def waits() -> None:
+        with pytest.raises(ClusterError, match="1205"):
+            await execute_sql(server, "SET lock_wait_timeout=1", alter)
+
+    async def passes() -> None:
+        await execute_sql(server, "SET lock_wait_timeout=60", alter)
+
+    await hs.insert("cars", "trucks", [("id", 1), ("company", "a"), ("model", "b")])
+    async with manager(cluster) as other:
+        await other.update("cars", "things", "=", ["n"], [1], [1])
+        async with hs.suspended():
+            await waits()  # the other one has never touched this table
+            async with other.suspended():
+                await passes()
+                # A connection that does not even authenticate keeps what another one has opened meanwhile.
+                async with await trio.open_tcp_stream(server.host, server.write_port):
+                    async with trio_hs.open_write_socket(
+                        [("inet", server.host, server.write_port)], server.write_secret
+                    ) as writer:
+                        await writer.find(await writer.get_index_id("cars", "trucks", ["id"]), "=", ["1"])
+                    await waits()
+                await passes()
