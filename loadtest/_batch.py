@@ -8,9 +8,9 @@ can be merged with any other, in any order, and say the same.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 __all__ = [
     "NOT_STARTED",
@@ -18,10 +18,12 @@ __all__ = [
     "OTHER_ERRORS",
     "UNANSWERED",
     "Batch",
+    "Begun",
     "OperationBatch",
     "Standing",
     "collapse",
     "microseconds",
+    "total_of",
 ]
 
 PRECISION_BITS = 11
@@ -83,9 +85,18 @@ class Standing:
         return Standing(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
 
 
+class Begun(NamedTuple):
+    """Operations of a batch that began (or, in an open loop, should have begun) between two moments."""
+
+    since: float
+    """Unix time, seconds."""
+    until: float
+    operations: dict[str, OperationBatch]
+
+
 @dataclass
 class Batch:
-    """What an engine did between two moments."""
+    """What ended in an engine between two moments."""
 
     start: float
     """Unix time, seconds."""
@@ -97,10 +108,24 @@ class Batch:
     """How each server stood at the end."""
     retries: int = 0
     """Attempts of the client that failed and were followed by another one."""
+    begun: list[Begun] = field(default_factory=list)
+    """All the operations by when they began, the oldest first. Empty where only their latencies tell: in old kept runs, and in
+    a sum of batches."""
+    load_end: float | None = None
+    """When the load stopped, where that was before `end`. What ended later had begun before."""
+
+    @property
+    def under_load(self) -> tuple[float, float]:
+        """The part of its time in which there was load: nothing but the moment when it stopped, once it has."""
+        end = self.end if self.load_end is None else min(self.load_end, self.end)
+        return min(self.start, end), end
 
     def add(self, other: Batch) -> None:
+        ends = self.under_load[1], other.under_load[1]
         self.start = min(self.start, other.start)
         self.end = max(self.end, other.end)
+        self.load_end = max(ends) if max(ends) < self.end else None
+        self.begun.clear()
         for mine, theirs in ((self.operations, other.operations), (self.servers, other.servers)):
             for name, done in theirs.items():
                 mine.setdefault(name, OperationBatch()).add(done)
@@ -109,14 +134,18 @@ class Batch:
 
     def of_servers(self) -> Batch:
         """The same time, with what each server did in the place of what each operation did."""
-        return Batch(self.start, self.end, self.servers)
+        return Batch(self.start, self.end, self.servers, load_end=self.load_end)
 
     def to_wire(self) -> dict[str, Any]:
         """For msgpack."""
+        newest = self.begun[-1].operations if self.begun else self.operations
         return {
             "start": self.start,
             "end": self.end,
-            "operations": _to_wire(self.operations),
+            "operations": _to_wire(newest),
+            "begun": [self.begun[-1].since, self.begun[-1].until] if self.begun else None,
+            "older": [[since, until, _to_wire(operations)] for since, until, operations in self.begun[:-1]],
+            "load_end": self.load_end,
             "servers": _to_wire(self.servers),
             "standings": {name: astuple(standing) for name, standing in self.standings.items()},
             "retries": self.retries,
@@ -125,8 +154,33 @@ class Batch:
     @classmethod
     def from_wire(cls, data: dict[str, Any]) -> Self:
         standings = {name: Standing(*standing) for name, standing in data.get("standings", {}).items()}
-        servers = _from_wire(data.get("servers", {}))  # older kept runs have none of the three
-        return cls(data["start"], data["end"], _from_wire(data["operations"]), servers, standings, data.get("retries", 0))
+        servers = _from_wire(data.get("servers", {}))  # older kept runs have none of what may be missing here
+        operations = _from_wire(data["operations"])
+        begun = [Begun(since, until, _from_wire(older)) for since, until, older in data.get("older", ())]
+        if data.get("begun") is not None:
+            since, until = data["begun"]
+            begun.append(Begun(since, until, operations))
+        return cls(
+            data["start"],
+            data["end"],
+            total_of(begun) if begun else operations,
+            servers,
+            standings,
+            data.get("retries", 0),
+            begun,
+            data.get("load_end"),
+        )
+
+
+def total_of(begun: Sequence[Begun]) -> dict[str, OperationBatch]:
+    """All operations of a batch together; those of the only generation themselves, where there is one."""
+    if len(begun) == 1:
+        return begun[0].operations
+    total: dict[str, OperationBatch] = {}
+    for one in begun:
+        for name, done in one.operations.items():
+            total.setdefault(name, OperationBatch()).add(done)
+    return total
 
 
 def _to_wire(done: dict[str, OperationBatch]) -> dict[str, Any]:

@@ -4,10 +4,11 @@ Trio does not survive in a process that gevent has patched, so the load runs her
 `trio_hs.open_manager`. FD is a socket to Locust's process; the messages are `_wire.py`'s.
 
 Down: `setup` (cluster, scenario, worker; each: whether every operation is told), `start` (run; history, the path of the file
-to write, or none; elapsed, the seconds since others have begun it), `users` (count), `suspend` (number) and `resume`,
-`stop`. Up: `ready`, `each` (every operation since the last time), `batch` (a `Batch`, every quarter of a second once it is
-warm), `suspended` (number: no connection is open, and users wait), `log` (a warning or error of the client), `stopped`
-(after the last batch of the run), `fatal` (one line for the user; the process then ends).
+to write, or none; elapsed, the seconds since others have begun it), `users` (count), `suspend` (number) and `resume`, `mark`
+(a fault is about to change, or has changed), `stop`. Up: `ready`, `each` (every operation since the last time), `batch` (a
+`Batch`, every quarter of a second once it is warm, and at every mark), `suspended` (number: no connection is open, and users
+wait), `log` (a warning or error of the client), `stopped` (after the last batch of the run), `fatal` (one line for the user;
+the process then ends).
 The process ends when the socket does, and on SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
 """
 
@@ -23,14 +24,13 @@ import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import trio
 
 import trio_hs
 from loadtest._arrivals import Arrivals, Course
-from loadtest._batch import Batch, OperationBatch
+from loadtest._batch import Batch, Begun, OperationBatch, microseconds, total_of
 from loadtest._closed_loop import ClosedLoop
 from loadtest._cluster import Cluster
 from loadtest._connections import connections_told, in_names, names_of_servers
@@ -40,7 +40,7 @@ from loadtest._meter import Meter
 from loadtest._open_loop import OpenLoop
 from loadtest._operations import bind
 from loadtest._pace import turn_of
-from loadtest._performer import Performer, Recorder
+from loadtest._performer import Performer, Taken
 from loadtest._run_directory import cannot_keep
 from loadtest._scenario import Scenario
 from loadtest._scribe import Scribe
@@ -97,25 +97,47 @@ class _Run:
         self._each = setup.each
         scenario, worker = setup.scenario, setup.worker
         bound = bind(hs.table, scenario, run=start["run"], worker=worker)
-        self._recorders = {name: Recorder(bound[name]) for name in scenario.mix.weights()}
         rng, load = random.Random(f"{scenario.seed}/{worker}/pace"), scenario.load
         draw = operations(scenario, worker).__next__
-        performer = Performer(self._recorders, draw, turn_of(load, rng), scribe, meter)
+        mix = {name: bound[name] for name in scenario.mix.weights()}
+        self._performer = performer = Performer(mix, draw, turn_of(load, rng), scribe, meter)
         self._loop: ClosedLoop | OpenLoop = ClosedLoop(performer, nursery)
         if load.open:
             began = time.monotonic_ns() - int(elapsed * 1e9)
             arrivals = Arrivals(Course(load.course()), load.arrivals, rng, began)
             self._loop = OpenLoop(performer, arrivals, load, nursery)
-        self.set_users, self.stop = self._loop.set_users, self._loop.stop
-        self._batch_start = time.time()
+        self.set_users = self._loop.set_users
+        # One difference for the whole run, as the histories have it: the wall clock may be put right meanwhile.
+        self._wall = time.time() - time.monotonic()
+        self._batch_start = self._now()
+        self._warm = self._batch_start + self._warm_up
+        self._load_end: float | None = None
         self._retries = 0
+        self._unsent: list[Message] = []
         self._finished = trio.Event()
+        self._marked = trio.Event()
         self._suspension = trio.CancelScope()
+
+    def _now(self) -> float:
+        return time.monotonic() + self._wall
+
+    def stop(self) -> None:
+        """Have no operation begin any more, but those of an open loop that have arrived."""
+        self._loop.stop()
+        self.mark()
+        self._load_end = self._batch_start
+
+    def mark(self) -> None:
+        """End the batch here, and tell what began before from what begins after: a fault is about to change, or has changed."""
+        self._performer.cut()
+        self._end_batch()
+        self._marked.set()
 
     def finish(self) -> None:
         """All users have ended: let `report_until_finished` send the last batch."""
         self._loop.abandon()
         self._finished.set()
+        self._marked.set()
 
     def suspend(self, number: int) -> None:
         """Close every connection and hold the users, until `resume`."""
@@ -135,43 +157,66 @@ class _Run:
 
     async def report_until_finished(self) -> None:
         """Send batches, and a last one after `finish`; of the warm-up none."""
-        warm = self._batch_start + self._warm_up
         while not self._finished.is_set():
             # On quarters of the wall clock's second, so that a batch belongs to one second.
-            now = time.time()
+            now = self._now()
             until = (math.floor(now / BATCH_SECONDS) + 1) * BATCH_SECONDS
-            with trio.move_on_after((min(until, warm) if now < warm else until) - now):
-                await self._finished.wait()
-            await self._report(counted=self._batch_start >= warm)
+            self._marked = trio.Event()
+            with trio.move_on_after((min(until, self._warm) if now < self._warm else until) - now):
+                await self._marked.wait()
+            if not self._marked.is_set():
+                self._end_batch()
+            await self._send()
+        self._end_batch()
+        await self._send()
 
-    async def _report(self, *, counted: bool) -> None:
+    def _end_batch(self) -> None:
+        """End the current batch, for `_send`, and begin the next one."""
         if self._scribe is not None:
             self._scribe.flush()
-        end = time.time()
-        each = {name: self._one_by_one(recorder) for name, recorder in self._recorders.items()} if self._each else {}
-        taken = {name: recorder.take() for name, recorder in self._recorders.items()}
-        done = {name: self._in_names(operation) for name, operation in taken.items() if operation}
+        end = self._now()
+        begun: list[Begun] = []
+        each: dict[str, Taken] = {}
+        for since, until, taken in self._performer.take():
+            done = {name: self._done(one) for name, one in taken.items() if one[0] or one[1]}
+            begun.append(Begun(since / 1e9 + self._wall, end if until is None else until / 1e9 + self._wall, done))
+            for name, one in taken.items() if self._each else ():
+                each[name] = self._joined(each.get(name, ([], [], [])), one)
         statistics = self._hs.statistics()
         retries, self._retries = statistics.retries - self._retries, statistics.retries
         standings = self._meter.standings(statistics)
-        batch = Batch(self._batch_start, end, done, self._meter.take(), standings, retries)
+        operations = total_of(begun)
+        batch = Batch(
+            self._batch_start, end, operations, self._meter.take(), standings, retries, begun=begun, load_end=self._load_end
+        )
+        counted = self._batch_start >= self._warm
         self._batch_start = end
-        for line in self._log.take():
-            await self._channel.send({**line, "line": in_names(line["line"], self._names)})
+        self._unsent += [{**line, "line": in_names(line["line"], self._names)} for line in self._log.take()]
         if counted and each:
-            await self._channel.send({"type": "each", "operations": each})
+            self._unsent.append({"type": "each", "operations": each})
         if counted:
-            await self._channel.send({"type": "batch", **batch.to_wire()})
+            self._unsent.append({"type": "batch", **batch.to_wire()})
 
-    def _one_by_one(self, recorder: Recorder) -> tuple[list[int], list[int], list[str]]:
-        succeeded, failed, errors = recorder.each()
-        return succeeded, failed, [in_names(message, self._names) for message in errors]
+    async def _send(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        for message in unsent:
+            await self._channel.send(message)
 
-    def _in_names(self, done: OperationBatch) -> OperationBatch:
+    def _joined(self, before: Taken, more: Taken) -> Taken:
+        """For Locust's listeners, in microseconds."""
+        (ok, failed, errors), (more_ok, more_failed, more_errors) = before, more
+        return (
+            [*ok, *(latency // 1000 for latency in more_ok)],
+            [*failed, *(latency // 1000 for latency in more_failed)],
+            [*errors, *(in_names(message, self._names) for message in more_errors)],
+        )
+
+    def _done(self, taken: Taken) -> OperationBatch:
+        ok, failed, reasons = taken
         errors: Counter[str] = Counter()
-        for message, count in done.errors.items():
+        for message, count in Counter(reasons).items():
             errors[in_names(message, self._names)] += count
-        return replace(done, errors=errors)
+        return OperationBatch(microseconds(ok), microseconds(failed), errors)
 
 
 class _Setup:
@@ -251,6 +296,9 @@ class _Engine:
             case "resume":
                 if self._run is not None:
                     self._run.resume()
+            case "mark":
+                if self._run is not None:
+                    self._run.mark()
             case "stop":
                 if self._run is not None:
                     self._stop.set()

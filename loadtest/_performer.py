@@ -2,71 +2,131 @@
 
 from __future__ import annotations
 
+import bisect
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 
 import trio
 
 import trio_hs
-from loadtest._batch import NOT_STARTED, NOT_THERE, UNANSWERED, OperationBatch, microseconds
+from loadtest._batch import NOT_STARTED, NOT_THERE, UNANSWERED
+from loadtest._history import Operation
 from loadtest._meter import Meter
-from loadtest._operations import Bound, Intent
+from loadtest._operations import Bound, Call, Intent
 from loadtest._pace import Turn, User
 from loadtest._scribe import Scribe
 from loadtest._workload import Drawn
 
-__all__ = ["Performer", "Recorder"]
+__all__ = ["Performer", "Taken"]
 
 PAUSE_AFTER_CONNECTION_ERROR = 0.01
 """Seconds. A client that has no server left fails at once; users would then count errors instead of waiting for one."""
 
 
 class Recorder:
-    """What one operation did since the last batch. The hot path only appends."""
+    """Where what one operation does is appended. An operation keeps the one that was there when it began until it ends: while
+    one is alive, more may come."""
 
-    def __init__(self, bound: Bound) -> None:
-        self.bound = bound
+    __slots__ = ("__weakref__", "errors", "failed", "ok")
+
+    def __init__(self, tally: _Tally) -> None:
+        self.ok, self.failed, self.errors = tally.ok, tally.failed, tally.errors
+
+
+class _Tally:
+    """What became of one operation of a generation since the last batch. The hot path only appends."""
+
+    def __init__(self) -> None:
         self.ok: list[int] = []
         """Nanoseconds."""
         self.failed: list[int] = []
         self.errors: list[str] = []
         """Why each of these failed."""
+        self._recorder: weakref.ref[Recorder] | None = None
 
-    def each(self) -> tuple[list[int], list[int], list[str]]:
-        """One by one, in the order of their ends: the microseconds of what succeeded and of what failed, and why that did."""
-        return [latency // 1000 for latency in self.ok], [latency // 1000 for latency in self.failed], list(self.errors)
+    @property
+    def recorder(self) -> Recorder:
+        """The one that appends to this."""
+        recorder = None if self._recorder is None else self._recorder()
+        if recorder is None:
+            recorder = Recorder(self)
+            self._recorder = weakref.ref(recorder)
+        return recorder
 
-    def take(self) -> OperationBatch:
-        """What it did, which begins anew."""
-        batch = OperationBatch(microseconds(self.ok), microseconds(self.failed), Counter(self.errors))
+    @property
+    def final(self) -> bool:
+        """Whether nobody is left who may append."""
+        return self._recorder is None or self._recorder() is None
+
+    def take(self) -> Taken:
+        """One by one, in the order of their ends: the nanoseconds of what succeeded and of what failed, and why that did. The
+        tally begins anew."""
+        taken = list(self.ok), list(self.failed), list(self.errors)
         self.ok.clear()
         self.failed.clear()
         self.errors.clear()
-        return batch
+        return taken
+
+
+Taken = tuple[list[int], list[int], list[str]]
+_Parts = tuple[Recorder, Bound, Call, Operation, Callable[[int], None]]
 
 
 class Performer:
     """Users' common part: `draw` says what comes next, `turn` when, where it is not at once; `scribe` keeps the history, if
-    there is one, and `meter` counts refusals by server."""
+    there is one, and `meter` counts refusals by server.
+
+    What operations do is told apart by the generation in which they began (or should have begun). `cut` begins a new one.
+    """
 
     def __init__(
         self,
-        recorders: Mapping[str, Recorder],
+        bound: Mapping[str, Bound],
         draw: Callable[[], tuple[str, Drawn]],
         turn: Turn | None,
         scribe: Scribe | None,
         meter: Meter,
     ) -> None:
-        self._recorders = recorders
-        # What the hot path needs of each: to look these up there was measured to be a fifth of its own time.
-        self._parts = {
-            name: (one, one.bound, one.bound.call, one.bound.operation, one.ok.append) for name, one in recorders.items()
-        }
+        self._bound = bound
+        self._cuts: list[int] = []
+        """When each generation began, in nanoseconds of the monotonic clock."""
+        self._tallies: dict[int, dict[str, _Tally]] = {}
+        """By generation: those of the newest, and those in which something may still come to its end."""
+        # What the hot path needs of each operation: to look these up there was measured to be a fifth of its own time.
+        self._parts: dict[str, _Parts] = {}
         self._draw = draw
         self.turn = turn
         self._scribe = scribe
         self._meter = meter
+        self.cut()
+
+    def cut(self) -> None:
+        """Count what begins from now on as another generation. Costs the hot path nothing: each operation looks its recorder
+        up when it begins."""
+        self._cuts.append(time.monotonic_ns())
+        self._tallies[len(self._cuts) - 1] = tallies = {name: _Tally() for name in self._bound}
+        for name, bound in self._bound.items():
+            recorder = tallies[name].recorder
+            self._parts[name] = recorder, bound, bound.call, bound.operation, recorder.ok.append
+
+    def take(self) -> Iterator[tuple[int, int | None, dict[str, Taken]]]:
+        """What has ended since the last time, by generation, the oldest first: since when and until when its operations began,
+        in nanoseconds of the monotonic clock, and what each did. The newest is there in any case, with None for its end."""
+        newest = len(self._cuts) - 1
+        for number in sorted(self._tallies):
+            tallies = self._tallies[number]
+            if number != newest and all(tally.final for tally in tallies.values()):
+                del self._tallies[number]
+            taken = {name: tally.take() for name, tally in tallies.items()}
+            if number == newest or any(ok or failed for ok, failed, _ in taken.values()):
+                yield self._cuts[number], self._cuts[number + 1] if number != newest else None, taken
+
+    def _recorder_at(self, name: str, intended: int) -> Recorder:
+        """The recorder of an operation that should have begun then."""
+        number = max(bisect.bisect_right(self._cuts, intended) - 1, 0)
+        tallies = self._tallies.setdefault(number, {})
+        return tallies.setdefault(name, _Tally()).recorder
 
     async def perform(self, user: User) -> None:
         """One operation after the other, as long as the user is active and has a turn."""
@@ -85,6 +145,9 @@ class Performer:
                 intended = begin
             else:
                 intent.delay = begin - intended
+                if intended < self._cuts[-1]:  # it is of the load of then: its latency counts from there
+                    recorder = self._recorder_at(name, intended)
+                    succeeded = recorder.ok.append
             try:
                 answer = await call(key, intent)
             except trio_hs.HandlerSocketError as error:
@@ -119,6 +182,6 @@ class Performer:
 
     def give_up(self, intended: int) -> None:
         """Count the next operation, which should have started then, as one that never was."""
-        recorder = self._recorders[self._draw()[0]]
+        recorder = self._recorder_at(self._draw()[0], intended)
         recorder.failed.append(time.monotonic_ns() - intended)
         recorder.errors.append(NOT_STARTED)

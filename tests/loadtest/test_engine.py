@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 import trio
 
-from loadtest._batch import NOT_STARTED, UNANSWERED, Batch, OperationBatch
+from loadtest._batch import NOT_STARTED, UNANSWERED, Batch, OperationBatch, total_of
 from loadtest._closed_loop import ClosedLoop
 from loadtest._cluster import Cluster, Server
 from loadtest._history import UNSEEN, History, Operation, Outcome
 from loadtest._meter import Meter
 from loadtest._operations import Bound
-from loadtest._performer import Performer, Recorder
+from loadtest._performer import Performer
 from loadtest._scenario import parse_scenario
 from loadtest._wire import TrioChannel
 from tests.loadtest.locust_process import ROOT
@@ -338,13 +338,79 @@ async def test_a_stop_does_not_wait_for_a_server_that_is_silent(tmp_path: Path) 
         assert records.total() == 8
 
 
+async def test_a_mark_ends_the_batch_and_tells_what_began_before_it_from_what_began_later(tmp_path: Path) -> None:
+    """Against the history, which knows each operation's interval."""
+    async with child("loadtest._engine") as engine:
+        await engine.send("setup", **setup(text=SCENARIO + "audit: {reads: 1}\nload: {pacing: 10ms}\n"))
+        await engine.until("ready")
+        await engine.send("start", **audited(tmp_path))
+        await engine.send("users", count=8)
+        batches = []
+        for _ in range(5):
+            message, before = await engine.until("batch")
+            await engine.send("mark")
+            batches += [*before, Batch.from_wire(message)]
+        await engine.send("stop")
+        batches += (await engine.until("stopped"))[1]
+        history = History(tmp_path / "history-0.bin")
+        intervals = [(history.header.unix(one.start), history.header.unix(one.end)) for one in history.records()]
+    assert len({since for batch in batches for since, _, _ in batch.begun}) == 7, (
+        "a generation from each mark, start and stop on"
+    )
+    slack = 0.05  # the history has its own difference to the wall clock
+    for batch, following in itertools.pairwise(batches):
+        assert batch.end == following.start
+    for batch in batches:
+        assert batch.operations == total_of(batch.begun)
+        for since, until, operations in batch.begun:
+            counted = sum(done.failed.total() for done in operations.values())
+            able = [
+                1
+                for begin, end in intervals
+                if batch.start - slack <= end <= batch.end + slack and since - slack <= begin <= until + slack
+            ]
+            assert counted <= len(able)
+    stopped = next(batch for batch in batches if batch.load_end is not None).load_end
+    assert stopped is not None
+    assert all(batch.load_end == stopped or batch.end <= stopped for batch in batches)
+    assert sum(done.failed.total() for batch in batches for done in batch.operations.values()) == len(intervals)
+
+
+async def test_an_operation_that_outlives_cuts_is_counted_where_it_began() -> None:
+    go_on = trio.Event()
+
+    async def call(key: object, _intent: object) -> bool:
+        if key == 1:
+            await go_on.wait()
+        else:
+            await trio.sleep(0.001)
+        return True
+
+    keys = itertools.count(1)
+    performer = Performer({"get": Bound(call, Operation.GET)}, lambda: ("get", next(keys)), None, None, Meter({}))
+    async with trio.open_nursery() as nursery:
+        loop = ClosedLoop(performer, nursery)
+        loop.set_users(2)
+        for _ in range(20):
+            await trio.sleep(0.005)
+            performer.cut()
+            taken = [(since, until) for since, until, _ in performer.take()]
+            assert len(taken) <= 3
+        go_on.set()
+        await trio.sleep(0.005)
+        loop.stop()
+    first, *others = performer.take()
+    assert len(first[2]["get"][0]) == 1, "the slow one, of the first generation"
+    assert first[2]["get"][0][0] > 20 * 0.005e9
+    assert len(others) <= 2, "those that nothing can be added to are gone"
+
+
 async def test_users_that_are_to_stop_end_their_operations_first() -> None:
     async def call(_key: object, _intent: object) -> bool:
         await trio.sleep(0.1)
         return True
 
-    recorder = Recorder(Bound(call, Operation.GET))
-    performer = Performer({"get": recorder}, itertools.cycle([("get", 1)]).__next__, None, None, Meter({}))
+    performer = Performer({"get": Bound(call, Operation.GET)}, itertools.cycle([("get", 1)]).__next__, None, None, Meter({}))
     async with trio.open_nursery() as nursery:
         loop = ClosedLoop(performer, nursery)
         loop.set_users(3)
@@ -352,4 +418,6 @@ async def test_users_that_are_to_stop_end_their_operations_first() -> None:
         loop.set_users(1)
         await trio.sleep(0.01)
         loop.stop()
-    assert (len(recorder.ok), recorder.errors) == (3, [])
+    ((_, _, taken),) = performer.take()
+    ok, _, errors = taken["get"]
+    assert (len(ok), errors) == (3, [])

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import trio
@@ -24,11 +24,19 @@ from loadtest._load import Load
 from loadtest._meter import Meter
 from loadtest._open_loop import OpenLoop
 from loadtest._operations import Bound
-from loadtest._performer import Performer, Recorder
+from loadtest._performer import Performer
 from loadtest._run_directory import RunDirectory
 from tests.loadtest.drills import path_of
 from tests.loadtest.locust_process import Locust, free_port
 from tests.loadtest.test_web import WebUi
+
+
+class Done(NamedTuple):
+    """What a run did: nanoseconds of what succeeded and of what failed, and why that did."""
+
+    ok: list[int]
+    failed: list[int]
+    errors: list[str]
 
 
 class Service:
@@ -48,13 +56,11 @@ class Service:
         return True
 
 
-async def carry_out(
-    service: Service, load: Load, seconds: float, wait: float = 5.0, busy: float = 0.0
-) -> tuple[Recorder, float]:
+async def carry_out(service: Service, load: Load, seconds: float, wait: float = 5.0, busy: float = 0.0) -> tuple[Done, float]:
     """A run of so many seconds, and `busy` in which the loop has no turn, whose operations then have `wait` seconds to end.
     Gives how long it really was, too: a busy machine oversleeps."""
-    recorder = Recorder(Bound(service.call, Operation.GET))
-    performer = Performer({"get": recorder}, itertools.cycle([("get", 1)]).__next__, None, None, Meter({}))
+    bound = {"get": Bound(service.call, Operation.GET)}
+    performer = Performer(bound, itertools.cycle([("get", 1)]).__next__, None, None, Meter({}))
     begun = time.monotonic_ns()
     arrivals = Arrivals(Course(load.course()), load.arrivals, random.Random(1), begun)
     with trio.move_on_after(seconds + wait):
@@ -68,7 +74,40 @@ async def carry_out(
                 loop.stop()
                 lasted = (time.monotonic_ns() - begun) / 1e9
     loop.abandon()
-    return recorder, lasted
+    ((_, _, taken),) = performer.take()
+    return Done(*taken["get"]), lasted
+
+
+async def test_what_waited_through_a_cut_is_of_the_load_before_it() -> None:
+    """Each operation belongs to when it should have started: that of a latency which counts from there."""
+    go_on = trio.Event()
+    service = Service(go_on.wait)
+    performer = Performer(
+        {"get": Bound(service.call, Operation.GET)}, itertools.cycle([("get", 1)]).__next__, None, None, Meter({})
+    )
+    load = Load(rate=500, arrivals="even", max_in_flight=2, max_wait=60)
+    arrivals = Arrivals(Course(load.course()), load.arrivals, random.Random(1), time.monotonic_ns())
+    async with trio.open_nursery() as nursery:
+        loop = OpenLoop(performer, arrivals, load, nursery)
+        loop.set_users(load.locust_users)
+        await trio.sleep(0.2)  # two are under way then, and the others wait
+        performer.cut()
+        performer.cut()
+        await trio.sleep(0.2)
+        go_on.set()
+        await trio.sleep(0.1)
+        loop.stop()
+    end = time.monotonic_ns()
+    generations = list(performer.take())
+    for since, until, taken in generations:
+        latencies = taken["get"][0]
+        assert not taken["get"][1]
+        # All ended after the second 0.2 s, so what should have started before the cut took longer than those.
+        assert all(latency > 0.2e9 for latency in latencies) or until is None
+        assert max(latencies, default=0) <= end - since
+    assert len(generations[0][2]["get"][0]) == pytest.approx(100, rel=0.2)
+    assert sum(len(taken["get"][0]) for _, _, taken in generations) == pytest.approx(250, rel=0.3)
+    assert len(list(performer.take())) == 1, "nobody can add to the older ones"
 
 
 async def test_a_rate_is_held_though_answers_take_their_time() -> None:
