@@ -19,6 +19,7 @@ __all__ = [
     "UNANSWERED",
     "Batch",
     "Begun",
+    "EngineUse",
     "OperationBatch",
     "Standing",
     "collapse",
@@ -95,6 +96,28 @@ class Begun(NamedTuple):
 
 
 @dataclass
+class EngineUse:
+    """How busy an engine was, and how late, for a time."""
+
+    lag: Counter[int] = field(default_factory=Counter)
+    """Microseconds by which its event loop was late -> how many samples of it, which are evenly spread over the time."""
+    seconds: float = 0.0
+    cpu: float = 0.0
+    """Seconds of CPU time."""
+    waited: float = 0.0
+    """Seconds in which it was ready to run and other processes had all cores."""
+
+    @property
+    def busy(self) -> float:
+        """The share of the time in which it had something to do. At 1 it has no time left: it cannot keep up with more."""
+        return (self.cpu + self.waited) / self.seconds if self.seconds else 0.0
+
+    def plus(self, other: EngineUse) -> EngineUse:
+        """Of two times."""
+        return EngineUse(self.lag + other.lag, self.seconds + other.seconds, self.cpu + other.cpu, self.waited + other.waited)
+
+
+@dataclass
 class Batch:
     """What ended in an engine between two moments."""
 
@@ -113,6 +136,8 @@ class Batch:
     a sum of batches."""
     load_end: float | None = None
     """When the load stopped, where that was before `end`. What ended later had begun before."""
+    engines: dict[int, EngineUse] = field(default_factory=dict)
+    """How busy and how late each engine was, by its worker's number."""
 
     @property
     def under_load(self) -> tuple[float, float]:
@@ -131,6 +156,8 @@ class Batch:
                 mine.setdefault(name, OperationBatch()).add(done)
         self.standings |= other.standings
         self.retries += other.retries
+        for worker, use in other.engines.items():
+            self.engines[worker] = self.engines.get(worker, EngineUse()).plus(use)
 
     def of_servers(self) -> Batch:
         """The same time, with what each server did in the place of what each operation did."""
@@ -149,6 +176,7 @@ class Batch:
             "servers": _to_wire(self.servers),
             "standings": {name: astuple(standing) for name, standing in self.standings.items()},
             "retries": self.retries,
+            "engines": {worker: [dict(use.lag), use.seconds, use.cpu, use.waited] for worker, use in self.engines.items()},
         }
 
     @classmethod
@@ -169,6 +197,7 @@ class Batch:
             data.get("retries", 0),
             begun,
             data.get("load_end"),
+            {worker: EngineUse(Counter(lag), *use) for worker, (lag, *use) in data.get("engines", {}).items()},
         )
 
 

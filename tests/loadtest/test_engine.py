@@ -22,6 +22,7 @@ from loadtest._batch import NOT_STARTED, UNANSWERED, Batch, OperationBatch, tota
 from loadtest._closed_loop import ClosedLoop
 from loadtest._cluster import Cluster, Server
 from loadtest._history import UNSEEN, History, Operation, Outcome
+from loadtest._lag import PERIOD
 from loadtest._meter import Meter
 from loadtest._operations import Bound
 from loadtest._performer import Performer
@@ -122,6 +123,26 @@ async def test_an_engine_counts_failures_and_goes_on() -> None:
             assert all("ConnectionError: " in message for message in operation.errors)
         await engine.channel.aclose()
         assert await engine.ends() == 0
+
+
+async def test_an_engine_tells_how_late_and_how_busy_it_was() -> None:
+    async with child("loadtest._engine") as engine:
+        await engine.send("setup", **setup() | {"worker": 3})
+        await engine.until("ready")
+        await engine.send("start", run=1)
+        await engine.until("batch")
+        engine.process.send_signal(signal.SIGSTOP)
+        await trio.sleep(0.6)
+        engine.process.send_signal(signal.SIGCONT)
+        await engine.send("stop")
+        _, batches = await engine.until("stopped")
+    whole = batches[0]
+    for batch in batches[1:]:
+        whole.add(batch)
+    use = whole.engines[3]
+    assert max(use.lag) >= 600_000 - 2 * PERIOD / 1000
+    assert use.seconds == pytest.approx(whole.end - whole.start, abs=0.3)
+    assert 0 < use.cpu < use.seconds
 
 
 async def test_an_engine_runs_again_and_reports_nothing_in_between() -> None:
