@@ -42,6 +42,9 @@ class Server:
     """The server's process, where it runs on this machine; as it was when the cluster came up."""
     admin_user: str = ""
     admin_password: str = field(default="", repr=False)
+    load_user: str = ""
+    """The account of the load, where that asks by SQL. It has the rights of an application, so `read_only` stops it."""
+    load_password: str = field(default="", repr=False)
     peer_host: str = ""
     """Where the run's other servers reach it, on the same ports, when that is not `host`."""
 
@@ -194,6 +197,7 @@ async def open_controlled_cluster(
     async with (await _provider(kind, only_mariadb_can, progress))(
         readers=readers,
         standby=standby,
+        database=database,
         write_databases=write_databases,
         replication=replication,
         progress=progress,

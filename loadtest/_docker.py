@@ -252,12 +252,13 @@ async def open_docker(
     *,
     readers: int,
     standby: bool,
+    database: str,
     write_databases: Mapping[str, str],
     replication: str,
     progress: Callable[[str], None],
 ) -> AsyncIterator[DockerControl]:
     """The `docker` kind of `open_controlled_cluster`, which says what it promises."""
-    settings = Settings(bool(write_databases), replication == "semisync", address="0.0.0.0", clients="%")
+    settings = Settings(bool(write_databases), replication == "semisync", address="0.0.0.0", clients="%", database=database)
     names = server_names(readers, standby)
     check_memory(len(names))
     async with open_engine() as engine:

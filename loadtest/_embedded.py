@@ -322,8 +322,8 @@ class EmbeddedControl(ProcessControl):
         self.require(self.primary, "running")
         self.require(name, "running", "down")
         self._lags.pop(name, None)
-        if name in self._once_primary and not self.cluster.write_databases:
-            reason = "it took HandlerSocket writes of the plain topology, which no server logs: nobody can compare"
+        if name in self._once_primary and self.unlogged_writes:
+            reason = "it was the primary, and what clients write in the plain topology no server logs: nobody can compare"
             return await self._rebuild(name, reason)
         if self.state(name) == "down":
             self._sources.pop(name, None)
@@ -380,6 +380,7 @@ async def open_embedded(
     *,
     readers: int,
     standby: bool,
+    database: str,
     write_databases: Mapping[str, str],
     replication: str,
     progress: Callable[[str], None],

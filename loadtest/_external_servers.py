@@ -44,8 +44,9 @@ _Secret = Annotated[Annotated[str, Tag("text")] | Annotated[FromEnvironment, Tag
 
 
 class ExternalServer(Model):
-    """One server, and how to reach it. What the last five keys leave out is looked for in the environment:
-    TRIO_HS_READ_SECRET, TRIO_HS_WRITE_SECRET, TRIO_HS_SQL_USER and TRIO_HS_SQL_PASSWORD."""
+    """One server, and how to reach it. What the secrets, users and passwords leave out is looked for in the
+    environment: TRIO_HS_READ_SECRET, TRIO_HS_WRITE_SECRET, TRIO_HS_SQL_USER, TRIO_HS_SQL_PASSWORD, TRIO_HS_LOAD_USER and
+    TRIO_HS_LOAD_PASSWORD."""
 
     name: Annotated[str, Field(pattern=SERVER_NAME)]
     """`writer`, `standby`, `reader-1`, `reader-2` and so on: what it does in the run."""
@@ -61,6 +62,10 @@ class ExternalServer(Model):
     sql_user: _Secret | None = None
     sql_password: _Secret | None = None
     """Text, or `{env: NAME}`."""
+    load_user: _Secret | None = None
+    """The account of `driver: sql`, which has the rights of an application and no more: `read_only` must stop it."""
+    load_password: _Secret | None = None
+    """Text, or `{env: NAME}`."""
 
     def resolved(self) -> Server:
         """With its secrets. Raises `ClusterError` when a variable is not set."""
@@ -74,6 +79,8 @@ class ExternalServer(Model):
             sql_port=self.sql_port,
             admin_user=self._secret(self.sql_user, "TRIO_HS_SQL_USER"),
             admin_password=self._secret(self.sql_password, "TRIO_HS_SQL_PASSWORD"),
+            load_user=self._secret(self.load_user, "TRIO_HS_LOAD_USER"),
+            load_password=self._secret(self.load_password, "TRIO_HS_LOAD_PASSWORD"),
         )
 
     def _secret(self, value: str | FromEnvironment | None, otherwise: str) -> str:
@@ -116,5 +123,5 @@ def parse_servers(text: str) -> list[dict[str, Any]]:
 
 def without_secrets(server: Mapping[str, Any]) -> dict[str, Any]:
     """A dumped server as it may be kept: what stood in the file as text is not."""
-    secret = ("read_secret", "write_secret", "sql_password")
+    secret = ("read_secret", "write_secret", "sql_password", "load_password")
     return {key: HIDDEN if key in secret and isinstance(value, str) else value for key, value in server.items()}

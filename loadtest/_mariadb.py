@@ -178,6 +178,7 @@ async def open_mariadb(
     *,
     readers: int,
     standby: bool,
+    database: str,
     write_databases: Mapping[str, str],
     replication: str,
     progress: Callable[[str], None],
@@ -189,6 +190,7 @@ async def open_mariadb(
         semisync=replication == "semisync",
         address=HOST,
         clients=HOST,
+        database=database,
         root=os.geteuid() == 0 and account is None,
     )
     for plugin in settings.plugins:

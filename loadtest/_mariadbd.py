@@ -18,7 +18,7 @@ import trio
 from ._cluster import Cluster, ClusterError, Server
 from ._control import POLL_SECONDS, handlersocket_answers
 from ._replication import follow
-from ._sql import at_once, run_sql
+from ._sql import any_table, at_once, run_sql
 from ._sql_control import SqlControl
 
 START_SECONDS = 30.0
@@ -37,6 +37,8 @@ class Passwords:
     admin: str = field(default_factory=lambda: secrets.token_hex(16))
     replication_user: str = "replication"
     replication: str = field(default_factory=lambda: secrets.token_hex(16))
+    load_user: str = "load"
+    load: str = field(default_factory=lambda: secrets.token_hex(16))
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Settings:
     Attributes:
       address: what they listen on.
       clients: where their accounts are used from, as MariaDB writes it.
+      database: the database that the load's account may read and write.
       root: whether they run as root, which mariadbd refuses unless told to.
     """
 
@@ -53,6 +56,7 @@ class Settings:
     semisync: bool
     address: str
     clients: str
+    database: str
     root: bool = False
     passwords: Passwords = field(default_factory=Passwords)
 
@@ -63,7 +67,18 @@ class Settings:
 
 def new_server(name: str, host: str, passwords: Passwords) -> Server:
     """A server that has no ports and no secrets yet."""
-    return Server(name, host, 0, 0, "", "", admin_user=passwords.admin_user, admin_password=passwords.admin)
+    return Server(
+        name,
+        host,
+        0,
+        0,
+        "",
+        "",
+        admin_user=passwords.admin_user,
+        admin_password=passwords.admin,
+        load_user=passwords.load_user,
+        load_password=passwords.load,
+    )
 
 
 def configuration(
@@ -141,7 +156,8 @@ _SEMISYNC = [
 def accounts_sql(settings: Settings) -> str:
     """`init.sql`: run at every start of a server, before it takes connections."""
     passwords = settings.passwords
-    admin, replication = (f"'{user}'@'{settings.clients}'" for user in (passwords.admin_user, passwords.replication_user))
+    users = (passwords.admin_user, passwords.replication_user, passwords.load_user)
+    admin, replication, load = (f"'{user}'@'{settings.clients}'" for user in users)
     # One statement a line, as init-file wants it. Not logged: each server has its own, and replicated users would give
     # the replicas GTIDs of the writer's past, or clash.
     return (
@@ -150,6 +166,9 @@ def accounts_sql(settings: Settings) -> str:
         f"GRANT ALL PRIVILEGES ON *.* TO {admin} WITH GRANT OPTION;\n"
         f"CREATE USER IF NOT EXISTS {replication} IDENTIFIED BY '{passwords.replication}';\n"
         f"GRANT REPLICATION SLAVE ON *.* TO {replication};\n"
+        # The rights of an application and no more: read_only does not stop an administrator.
+        f"CREATE USER IF NOT EXISTS {load} IDENTIFIED BY '{passwords.load}';\n"
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {any_table(settings.database)} TO {load};\n"
     )
 
 

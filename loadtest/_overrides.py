@@ -15,7 +15,7 @@ __all__ = ["SERVERS_HELP", "with_cluster"]
 SERVERS_HELP = (
     "Servers of your own, for kind external: NAME=HOST:READ_PORT:WRITE_PORT[:SQL_PORT], separated by commas; the names are "
     "writer, standby, reader-1 and so on. Secrets come from the environment: TRIO_HS_READ_SECRET, TRIO_HS_WRITE_SECRET, "
-    "TRIO_HS_SQL_USER, TRIO_HS_SQL_PASSWORD."
+    "TRIO_HS_SQL_USER, TRIO_HS_SQL_PASSWORD, and for `driver: sql` TRIO_HS_LOAD_USER, TRIO_HS_LOAD_PASSWORD."
 )
 
 

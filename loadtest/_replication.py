@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from ._cluster import Cluster, ClusterError, Server
-from ._sql import at_once, execute_sql, quoted
+from ._sql import any_table, at_once, execute_sql, quoted
 
 POLL_SECONDS = 0.02
 REPLICATION_SECONDS = 15.0
@@ -73,10 +73,9 @@ def _link_name(database: str) -> str:
 def _link_sql(server: Server, database: str, itself: str) -> list[str]:
     # An ordinary user, whom read_only stops: a write port must not write on a replica.
     user, password = f"'{itself}'@'{server.host}'", secrets.token_hex(16)
-    pattern = quoted(database.replace("_", r"\_"))
     return [
         f"CREATE OR REPLACE USER {user} IDENTIFIED BY '{password}'",
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {pattern}.* TO {user}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {any_table(database)} TO {user}",
         f"CREATE SERVER {quoted(itself)} FOREIGN DATA WRAPPER mysql OPTIONS (HOST '{server.host}', "
         f"PORT {server.sql_port}, USER '{itself}', PASSWORD '{password}', DATABASE '{database}')",
     ]
@@ -103,7 +102,8 @@ async def wait_applied(replica: Server, position: str, within: float) -> None:
         stopped = not status or status[0]["Slave_SQL_Running"] != "Yes"
         if stopped or trio.current_time() >= deadline:
             trouble = replication_trouble(status[0]) if status else "it replicates from nobody"
-            raise ClusterError(f"{replica.name} has not applied {position} within {within:g} s: {trouble}")
+            when = "and has stopped" if stopped else f"within {within:g} s"
+            raise ClusterError(f"{replica.name} has not applied {position} {when}: {trouble}")
 
 
 async def follow(replica: Server, source: Server, cluster: Cluster) -> None:

@@ -71,6 +71,8 @@ def _replication(state: dict[str, Any]) -> tuple[str, str]:
 
 def _secrets(server: Server) -> str:
     sql = f", SQL user {server.admin_user}, SQL password {server.admin_password}" if server.sql_port else ""
+    if server.load_user:
+        sql += f"; the load's SQL user {server.load_user}, password {server.load_password}"
     return f"{server.name}: read secret {server.read_secret}, write secret {server.write_secret}{sql}"
 
 

@@ -103,8 +103,8 @@ class _Pool:
             MySQLdb.connect,
             host=self._server.host,
             port=self._server.sql_port,
-            user=self._server.admin_user,
-            password=self._server.admin_password,
+            user=self._server.load_user,
+            password=self._server.load_password,
             autocommit=True,
             charset="utf8mb4",
             client_flag=CLIENT.FOUND_ROWS,
@@ -161,7 +161,9 @@ class SqlClient:
         raise failure
 
     async def write(self, text: str) -> int:
-        """Gives how many rows were matched. Moves on to another writer when one certainly has not done it."""
+        """Gives how many rows were matched. Moves on to another writer when one certainly has not done it: a standby refuses
+        until it is promoted."""
+        failure: trio_hs.HandlerSocketError | None = None
         for pool in list(self._writers):
             try:
                 return (await pool.query(text, changes=True))[1]
@@ -169,7 +171,10 @@ class SqlClient:
                 self._writers.append(self._writers.pop(self._writers.index(pool)))
                 if isinstance(error, trio_hs.ConnectionError) and error.maybe_applied:
                     raise
-                failure: trio_hs.HandlerSocketError = error
+                # That the primary cannot be reached says more than that a standby refuses.
+                if not isinstance(failure, trio_hs.ConnectionError):
+                    failure = error
+        assert failure is not None
         raise failure
 
     @asynccontextmanager

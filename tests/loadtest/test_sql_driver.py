@@ -8,6 +8,7 @@ import random
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,8 +17,9 @@ import trio
 
 import trio_hs
 from loadtest import __main__ as command
-from loadtest._cluster import open_controlled_cluster
+from loadtest._cluster import ClusterError, open_controlled_cluster
 from loadtest._control import Control
+from loadtest._load_account import require_load_account
 from loadtest._operations import Intent, bind
 from loadtest._scenario import Scenario, ScenarioError, parse_scenario
 from loadtest._sql import execute_sql
@@ -115,13 +117,9 @@ async def test_errors_have_the_class_that_handlersockets_have(control: Control, 
     assert "there'" not in str(caught.value), "values make as many messages as there are rows"
     with pytest.raises(trio_hs.TableNotFoundError):
         await client.table("drill", "nowhere", ["id"]).get(1)
-    # The administrator may write to a server that is read-only: ask as somebody else.
-    grant = "GRANT SELECT, UPDATE ON drill.* TO plain@'%' IDENTIFIED BY 'p'"
-    await execute_sql(control.cluster.writer, grant, "SET GLOBAL read_only=1")
-    plain = replace(control.cluster.writer, admin_user="plain", admin_password="p")
-    async with open_sql_client([plain], [plain], 1) as other:
-        with pytest.raises(trio_hs.ReadOnlyError):
-            await other.table("drill", "t", ["n"]).incr("=", [1], [1])
+    await execute_sql(control.cluster.writer, "SET GLOBAL read_only=1")
+    with pytest.raises(trio_hs.ReadOnlyError):
+        await client.table("drill", "t", ["n"]).incr("=", [1], [1])
     await execute_sql(control.cluster.writer, "SET GLOBAL read_only=0")
     quoted = "it's \\ there"
     assert await client.table("drill", "t", ["payload"]).update("=", [1], [quoted]) == 1
@@ -176,9 +174,140 @@ async def test_operations_wait_for_one_of_the_connections(control: Control) -> N
             for key in range(1, 31):
                 nursery.start_soon(work, key)
         assert len(done) == 30
-        mine = f"SELECT COUNT(*) AS n FROM information_schema.processlist WHERE user = '{writer.admin_user}'"
+        mine = f"SELECT COUNT(*) AS n FROM information_schema.processlist WHERE user = '{writer.load_user}'"
         (row,) = await execute_sql(writer, mine)
-        assert row["n"] == 2 + 1, "and the one that asks"
+        assert row["n"] == 2
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[Control]:
+    """A writer and its standby, with the table."""
+    async with open_controlled_cluster("mariadb", readers=0, standby=True) as control:
+        await fill_table(control, scenario())
+        yield control
+
+
+async def test_the_account_of_the_driver_has_the_rights_of_an_application(pair: Control) -> None:
+    for server in pair.cluster.servers:
+        account = replace(server, admin_user=server.load_user, admin_password=server.load_password)
+        grants = [str(next(iter(row.values()))) for row in await execute_sql(account, "SHOW GRANTS")]
+        assert [grant.partition(" TO ")[0] for grant in grants] == [
+            "GRANT USAGE ON *.*",
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON `drill`.*",
+        ]
+
+
+async def test_writes_follow_a_promotion_and_nothing_else(pair: Control) -> None:
+    writer, standby = pair.cluster.writer, pair.cluster.standby
+    assert standby is not None
+
+    async def payloads() -> list[Any]:
+        """What row 1 has on each of the servers that run."""
+        running = [server for server in (writer, standby) if pair.state(server.name) == "running"]
+        return [(await execute_sql(server, "SELECT payload AS p FROM drill.t WHERE id = 1"))[0]["p"] for server in running]
+
+    async with open_sql_client([writer], [writer, standby], 4) as client:
+        update = partial(client.table("drill", "t", ["payload"]).update, "=", [1])
+        assert await update(["one"]) == 1
+        await pair.stop("writer")
+        for _ in range(3):  # the standby is asked each time
+            with pytest.raises(trio_hs.ConnectionError):
+                await update(["nobody takes this"])
+        assert "nobody takes this" not in await payloads()
+        await pair.start("writer")
+        assert await update(["two"]) == 1
+        await pair.wait_replicated()
+        assert await payloads() == ["two", "two"]
+        position = "SELECT @@gtid_binlog_pos AS p"
+        assert (await execute_sql(writer, position)) == (await execute_sql(standby, position)), "the cluster is not split"
+
+        await pair.kill("writer")
+        await pair.promote("standby")
+        with pytest.raises(trio_hs.ConnectionError):  # on the connection that was open: nobody knows what became of it
+            await update(["for the dead"])
+        assert await update(["three"]) == 1
+        assert await payloads() == ["three"]
+        await pair.rejoin("writer")
+        assert await update(["four"]) == 1
+        await pair.wait_replicated()
+        assert await payloads() == ["four", "four"]
+
+
+ACCOUNTS = {
+    "READ_ONLY ADMIN": ["GRANT SELECT, READ_ONLY ADMIN ON *.* TO app@'%'"],
+    "SUPER": ["GRANT SUPER ON *.* TO app@'%'"],
+    "ALL PRIVILEGES": ["GRANT ALL ON *.* TO app@'%'"],
+    "READ_ONLY ADMIN, by a role": [
+        "CREATE ROLE boss",
+        "GRANT READ_ONLY ADMIN ON *.* TO boss",
+        "GRANT boss TO app@'%'",
+        "SET DEFAULT ROLE boss FOR app@'%'",
+    ],
+}
+
+
+@pytest.mark.parametrize("beyond", ACCOUNTS)
+async def test_an_account_that_read_only_does_not_stop_is_refused(control: Control, beyond: str) -> None:
+    account = ["CREATE USER app@'%' IDENTIFIED BY 'p'", "GRANT SELECT, INSERT, UPDATE, DELETE ON drill.* TO app@'%'"]
+    writer = replace(control.cluster.writer, load_user="app", load_password="p")
+    check = partial(require_load_account, [writer], "writer", ("drill", "t"), alone=False)
+    await execute_sql(writer, *account)
+    await check()
+    await execute_sql(writer, *ACCOUNTS[beyond])
+    with pytest.raises(ClusterError, match=f"read_only may not stop, for it has {beyond.partition(',')[0]}: give the load"):
+        await check()
+
+
+async def test_a_standby_must_stop_the_account(pair: Control) -> None:
+    check = partial(require_load_account, pair.cluster.servers, "writer", ("drill", "t"), alone=False)
+    await check()
+    writer, standby = pair.cluster.servers
+    await execute_sql(standby, "SET GLOBAL read_only=0")
+    with pytest.raises(ClusterError, match="standby takes writes although writer is the primary"):
+        await check()
+    await execute_sql(standby, "SET GLOBAL read_only=1")
+    nobody = replace(standby, load_user="")
+    with pytest.raises(ClusterError, match="standby: driver: sql needs an account of its own"):
+        await require_load_account([writer, nobody], "writer", ("drill", "t"), alone=False)
+    # Granted to everybody, so that no account's grants show it: the server's answer does.
+    await execute_sql(standby, "SET sql_log_bin=0", "GRANT READ_ONLY ADMIN ON *.* TO PUBLIC")
+    with pytest.raises(ClusterError, match=r"standby: .*read_only"):
+        await check()
+
+
+RESTARTED = """\
+name: restarted
+cluster: {kind: mariadb, readers: 1, standby: true}
+driver: sql
+table: {rows: 50, groups: 5, value_size: 30}
+load: {users: 4, think_time: 5ms, duration: 6s}
+mix: {get: 4, insert: 2, incr: 2, update: 2, delete: 1}
+faults: [{fault: restart, target: writer, at: 2s}]
+expect: {lost: 0, applied_twice: 0, replicas_agree: true}
+"""
+PROMOTED = """\
+name: promoted
+cluster: {kind: mariadb, readers: 1, standby: true, replication: semisync}
+driver: sql
+table: {rows: 50, groups: 5, value_size: 30}
+load: {users: 4, think_time: 10ms, duration: 20s}
+mix: {get: 4, insert: 2, incr: 2, update: 2, delete: 1}
+faults:
+- {fault: kill, target: writer, at: 2s, for: 3s}
+- {fault: promote, target: standby, at: 3s}
+- {fault: rejoin, target: writer, at: 8s}
+expect: {lost: 0, applied_twice: 0, replicas_agree: true}
+"""
+
+
+@pytest.mark.parametrize("text, primary", [(RESTARTED, "writer"), (PROMOTED, "standby")], ids=["restarted", "promoted"])
+def test_a_failover_by_sql_loses_nothing_and_splits_nothing(text: str, primary: str) -> None:
+    with Locust("--headless", "--only-summary", scenario=text) as locust:
+        assert locust.finish(120) == 0, locust.describe()
+        told = json.loads((locust.run / "result.json").read_text())
+        assert told["primary"] == primary
+        assert told["operations"]["all"]["failed"]["count"] > 0, "the fault struck"
+        assert "HandlerSocket" not in "".join(fault["note"] for fault in told["faults"])
 
 
 def test_a_run_by_sql_is_audited_and_beside_the_same_by_handlersocket(capsys: pytest.CaptureFixture[str]) -> None:
