@@ -80,12 +80,15 @@ class Control(ABC):
       cluster: the servers as they are now. A start changes a server's `pid`, and perhaps its secrets.
       primary: the name of the server that takes the writes: the writer, until another is promoted.
       deaths: what `look_for_deaths` has found, for whoever tells of it to take out.
+      unlogged_writes: whether clients may write what is in no binary log. So it is where they write straight to InnoDB;
+        who knows that they do not write, or write by SQL, may set it to False.
     """
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.primary = cluster.writer.name
         self.deaths: list[Death] = []
+        self.unlogged_writes = not cluster.write_databases
         self._serving: set[str] = set()
         """The servers that have come up and that nobody has told to end; none where their processes are not ours."""
 

@@ -26,6 +26,7 @@ from loadtest._cluster import ClusterError
 from loadtest._control import Control
 from loadtest._drill import Drill, Proxies, client_view
 from loadtest._faults import Network
+from loadtest._mix import WRITES
 from loadtest._nemesis import Event
 from loadtest._proxy import Proxy, open_proxy
 from loadtest._run_directory import cannot_keep
@@ -67,6 +68,8 @@ async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
                 lines,
                 open_servers(scenario, _into(lines, "progress")) as control,
             ):
+                by_handlersocket = scenario.driver.name == "handlersocket"
+                control.unlogged_writes &= by_handlersocket and any(name in WRITES for name in scenario.mix.weights())
                 await fill_table(control, scenario, _into(lines, "progress"))
                 async with _open_proxies(control, scenario) as proxies:
                     await channel.send({"type": "ready", "cluster": client_view(control.cluster, proxies).to_dict()})

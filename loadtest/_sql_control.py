@@ -167,8 +167,8 @@ class SqlControl(Control):
         if self.state(name) == "down":
             await self._launch(name, read_only=True)
         server = self.server(name)
-        if name in self._once_primary and not self.cluster.write_databases:
-            reason = "it took HandlerSocket writes of the plain topology, which are in no binary log: nobody can compare"
+        if name in self._once_primary and self.unlogged_writes:
+            reason = "it was the primary, and what clients write straight to InnoDB is in no binary log: nobody can compare"
             return await self._rebuild(name, reason)
         try:
             with bounded(f"{name} rejoining {primary.name}", OPERATION_SECONDS + APPLY_SECONDS):
