@@ -293,7 +293,15 @@ def judge_run(
     header = histories[0].header if histories else None
     faults = unix_faults(windows, header) if header is not None else []
     writes = [name for name in scenario.mix.weights() if name in WRITES]
-    judgement = judge(scenario.expect, directory.batches(), faults, found, audited=scenario.audited, writes=writes)
+    judgement = judge(
+        scenario.expect,
+        directory.batches(),
+        faults,
+        found,
+        audited=scenario.audited,
+        writes=writes,
+        open_loop=scenario.load.open,
+    )
     judged = [Judged("faults", Result.UNKNOWN, None, None, trouble) for trouble in kept]
     judged += [
         Judged("workers", Result.UNKNOWN, None, None, f"worker {worker} was lost during the run: what it did last is not known")
@@ -303,6 +311,7 @@ def judge_run(
         judged.append(Judged("run", Result.UNKNOWN, None, None, "it did not come to its end: what happened last is not known"))
     if not judgement.counted:
         judged.append(Judged("operations", Result.UNKNOWN, None, None, "none was counted: such a run has shown nothing"))
+    engines = judgement.engines
     judgement = Judgement([*judged, *judgement.judged], judgement.seconds)
     return {
         **judgement.to_dict(),
@@ -310,6 +319,7 @@ def judge_run(
         "advice": advice(scenario, judgement.judged, _primary(directory)),
         "scenario": scenario.name,
         "operations": totals_of(directory.batches()),
+        "engine": {phase: total.to_dict() for phase, total in engines.items()},
         "audit": found.to_dict() if found is not None else None,
         "troubles": kept,
         "workers": None if workers is None else sorted(workers),

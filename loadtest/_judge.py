@@ -8,17 +8,18 @@ was missed, 4 when one could not be judged, 0 when all were passed. (2 is for ba
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from loadtest._audit import Audit, Verdict
 from loadtest._batch import OTHER_ERRORS, Batch
+from loadtest._engine_limit import Engines, EngineTotal
 from loadtest._expect import PERCENTILES, Expect, Latency
 from loadtest._mix import STEPS, WRITES
 from loadtest._recovery import OBSERVED_SECONDS, FaultRecovery, recoveries
-from loadtest._timeline import Fault, Timeline, percentile
+from loadtest._timeline import Fault, Timeline, percentile, rank
 
 __all__ = [
     "AUDIT_FAILED",
@@ -67,6 +68,8 @@ class Judgement:
     """How long the run was, without its warm-up."""
     counted: bool = True
     """Whether there was any operation in that time."""
+    engines: Mapping[str, EngineTotal] = field(default_factory=dict)
+    """What the load engines did, by phase, where that is known."""
 
     @property
     def exit_code(self) -> int:
@@ -106,24 +109,27 @@ def judge(
     *,
     audited: bool,
     writes: Collection[str] = (),
+    open_loop: bool = False,
 ) -> Judgement:
     """Compare.
 
-    `batches` are the engines' statistics, none longer than a second; `faults` those that struck, in Unix time; `audit` is None
-    when there is none, which leaves what an `audited` run expects of it unknown. `writes` are those that the run was to carry
-    out: where none of them took place, nothing tells what becomes of them.
+    `batches` are the engines' statistics, none longer than a second; they are gone through several times. `faults` are those
+    that struck, in Unix time; `audit` is None when there is none, which leaves what an `audited` run expects of it unknown.
+    `writes` are those that the run was to carry out: where none of them took place, nothing tells what becomes of them.
+    `open_loop`: operations arrived at a rate.
     """
     timeline = Timeline(batches, faults)
+    engines = Engines(batches, timeline.phase_at, open_loop=open_loop)
     judged = [
         *_availability(expect, timeline),
         *_throughput(expect, timeline),
-        *_latency(expect.latency, timeline),
+        *_latency(expect.latency, timeline, batches, engines),
         *_errors(expect, timeline),
         *_recovery(expect, timeline),
     ]
     if audited:
         judged += _audit(expect, audit, timeline, writes)
-    return Judgement(judged, timeline.end - timeline.start, timeline.counted)
+    return Judgement(judged, timeline.end - timeline.start, timeline.counted, engines.by_phase())
 
 
 def _availability(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
@@ -151,7 +157,7 @@ def _throughput(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
         yield _judged(name, rate >= limit, rate, limit, line)
 
 
-def _latency(latency: Latency, timeline: Timeline) -> Iterator[Judged]:
+def _latency(latency: Latency, timeline: Timeline, batches: Iterable[Batch], engines: Engines) -> Iterator[Judged]:
     for operation in Latency.model_fields:
         for percent, phases in getattr(latency, operation).limits().items():
             for phase, limit in phases.items():
@@ -166,7 +172,47 @@ def _latency(latency: Latency, timeline: Timeline) -> Iterator[Judged]:
                     f"{percent} of {done.ok.total():,} {what}s {_phase(phase)} was {measured * 1e3:.3f} ms; "
                     f"at most {limit * 1e3:g} ms expected"
                 )
+                if measured > limit:
+                    slow = _too_slow(batches, timeline, engines, phase, operation, limit)
+                    if done.ok.total() - slow.servers >= rank(done.ok.total(), PERCENTILES[percent]):
+                        line += f"; {_explained(slow, engines.total(phase))}"
+                        yield Judged(name, Result.UNKNOWN, measured, limit, line)
+                        continue
                 yield _judged(name, measured <= limit, measured, limit, line)
+
+
+class _TooSlow(NamedTuple):
+    """How many operations took longer than a limit."""
+
+    servers: int
+    """Those that the load engine cannot explain."""
+    engine: int
+    """Those that it may."""
+
+
+def _too_slow(
+    batches: Iterable[Batch], timeline: Timeline, engines: Engines, phase: str, operation: str, limit: float
+) -> _TooSlow:
+    servers = engine = 0
+    for batch in batches:
+        ended = (batch.start + batch.end) / 2
+        for when, name, done in timeline.dealt(batch):
+            if phase in ("run", when) and operation in ("all", name):
+                for latency, count in done.ok.items():
+                    if latency / 1e6 > limit:
+                        if engines.may_explain(ended, latency, limit * 1e6):
+                            engine += count
+                        else:
+                            servers += count
+    return _TooSlow(servers, engine)
+
+
+def _explained(slow: _TooSlow, total: EngineTotal) -> str:
+    """Why a limit that was exceeded is no miss."""
+    return (
+        f"the load engine itself may be why: it was late, or had no time left, for {slow.engine:,} of the "
+        f"{slow.engine + slow.servers:,} that took longer ({total.in_words()})"
+    )
 
 
 def _errors(expect: Expect, timeline: Timeline) -> Iterator[Judged]:

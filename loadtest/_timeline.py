@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from loadtest._batch import Batch, OperationBatch
 from loadtest._history import FaultWindow, Header
 
-__all__ = ["Fault", "Timeline", "percentile", "unix_faults"]
+__all__ = ["Fault", "Timeline", "percentile", "rank", "unix_faults"]
 
 SLOT = 0.25
 """Seconds: as often as engines report. Wider where some batch is."""
@@ -35,13 +35,18 @@ def percentile(latencies: Counter[int], percent: float) -> int:
     total = latencies.total()
     if not total:
         raise ValueError("there are no latencies")
-    # Rounded first, for 99.9 % of 1000 is 999 and not 999.0000000000001.
-    rank = max(math.ceil(round(total * percent / 100, 6)), 1)
+    left = rank(total, percent)
     for latency in sorted(latencies):
-        rank -= latencies[latency]
-        if rank <= 0:
+        left -= latencies[latency]
+        if left <= 0:
             return latency
     raise AssertionError("a Counter counted less than its total")
+
+
+def rank(total: int, percent: float) -> int:
+    """How many of so many latencies a percentile may not be below."""
+    # Rounded first, for 99.9 % of 1000 is 999 and not 999.0000000000001.
+    return max(math.ceil(round(total * percent / 100, 6)), 1)
 
 
 class Done(NamedTuple):
@@ -78,12 +83,17 @@ class Timeline:
             self._add(batch)
 
     def _add(self, batch: Batch) -> None:
-        index = self._index((batch.start + batch.end) / 2)
-        slot, phase = self.slots[index], self.phases[index]
-        for name, operation in batch.operations.items():
+        slot = self.slots[self._index((batch.start + batch.end) / 2)]
+        for phase, name, operation in self.dealt(batch):
             before = slot.get(name, NOTHING)
             slot[name] = Done(before.ok + operation.ok.total(), before.failed + operation.failed.total())
             self._totals.setdefault((phase, name), OperationBatch()).add(operation)
+
+    def dealt(self, batch: Batch) -> Iterator[tuple[str, str, OperationBatch]]:
+        """What a batch holds: the phase in which it counts, the operation, and what that did."""
+        phase = self.phase_at((batch.start + batch.end) / 2)
+        for name, operation in batch.operations.items():
+            yield phase, name, operation
 
     @property
     def counted(self) -> bool:
@@ -105,6 +115,10 @@ class Timeline:
             for index, when in enumerate(self.phases)
             if phase in ("run", when)
         )
+
+    def phase_at(self, moment: float) -> str:
+        """The phase that a moment (Unix time) is in."""
+        return self.phases[min(self._index(moment), len(self.phases) - 1)]
 
     def since(self, index: int) -> float:
         """When a slot begins."""

@@ -1,0 +1,143 @@
+"""Whether the load engine was the limit: what batches made by hand come to, and which misses of a latency it leaves open."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from loadtest._batch import Batch, EngineUse, OperationBatch
+from loadtest._engine_limit import Engines, EngineTotal
+from loadtest._expect import Expect
+from loadtest._judge import EXPECTATION_MISSED, INCONCLUSIVE, PASSED, Judgement, Result, judge
+from loadtest._timeline import Fault
+
+T0 = 1_700_000_000.0
+
+
+def batch(at: float, ok: dict[int, int], *, busy: float = 0.5, late: int = 200, worker: int = 0, length: float = 0.25) -> Batch:
+    """What one engine did in a quarter of a second that begins `at` seconds into the run: busy for a share of it, its event loop
+    late by 50 µs, and once by `late`."""
+    use = EngineUse(Counter({50: 24, late: 1}), length, busy * length)
+    return Batch(T0 + at, T0 + at + length, {"get": OperationBatch(Counter(ok))} if ok else {}, engines={worker: use})
+
+
+def steady(start: float, end: float, ok: dict[int, int], **more: Any) -> list[Batch]:
+    return [batch(start + i * 0.25, ok, **more) for i in range(round((end - start) * 4))]
+
+
+def judged(
+    limits: dict[str, Any], batches: Sequence[Batch], *, open_loop: bool = True, faults: Sequence[Fault] = ()
+) -> Judgement:
+    expect = Expect.model_validate({"latency": {"get": limits}})
+    return judge(expect, batches, faults, None, audited=False, open_loop=open_loop)
+
+
+SLOW = {1000: 50, 60_000: 50}
+"""Latencies of operations in microseconds: p50 is 1 ms, p99 is 60 ms."""
+
+
+def test_a_miss_while_the_engine_had_no_time_left_is_inconclusive() -> None:
+    judgement = judged({"p99": "10ms"}, steady(0, 4, SLOW, busy=0.97))
+    (one,) = judgement.judged
+    assert (one.result, one.measured, judgement.exit_code) == (Result.UNKNOWN, 0.06, INCONCLUSIVE)
+    assert "the load engine itself may be why" in one.line
+    assert "for 800 of the 800 that took longer" in one.line
+    assert "no time left in 4.0 of 4.0 s" in one.line
+
+
+def test_a_miss_of_the_servers_is_a_miss() -> None:
+    judgement = judged({"p99": "10ms"}, steady(0, 4, SLOW, busy=0.9))
+    assert (judgement.judged[0].result, judgement.exit_code) == (Result.MISS, EXPECTATION_MISSED)
+    assert "engine" not in judgement.judged[0].line
+
+
+def test_a_limit_that_is_met_is_met_although_the_engine_added_to_it() -> None:
+    judgement = judged({"p99": "60ms", "max": "60ms"}, steady(0, 4, SLOW, busy=1.0, late=50_000))
+    assert [one.result for one in judgement.judged] == [Result.PASS, Result.PASS]
+    assert judgement.exit_code == PASSED
+
+
+@pytest.mark.parametrize("late, result", [(16_000, Result.MISS), (17_000, Result.UNKNOWN)])
+@pytest.mark.parametrize("open_loop", [True, False])
+def test_a_late_event_loop_explains_three_times_its_lag(late: int, result: Result, open_loop: bool) -> None:
+    (one,) = judged({"p99": "10ms"}, steady(0, 4, SLOW, late=late), open_loop=open_loop).judged
+    assert one.result is result, one.line
+
+
+def test_in_a_closed_loop_a_busy_engine_is_no_excuse() -> None:
+    """Its users wait for their answers, so nothing queues within the engine but what its lag tells of."""
+    (one,) = judged({"p99": "10ms"}, steady(0, 4, SLOW, busy=1.0), open_loop=False).judged
+    assert one.result is Result.MISS
+
+
+def stall(**more: Any) -> list[Batch]:
+    """The servers stall for a second. All that was due in it is answered in the quarter of a second after it, in which the
+    engine has no time left."""
+    waited = dict.fromkeys(range(50000, 1050000, 10000), 50)
+    return [
+        *steady(0, 2, {1000: 1250}),
+        *steady(2, 3, {}, busy=0.01),
+        batch(3, waited, busy=1.0, **more),
+        *steady(3.25, 6, {1000: 1250}),
+    ]
+
+
+def test_what_was_due_while_the_servers_stalled_is_theirs() -> None:
+    judgement = judged({"p99": {"run": "100ms", "after": "100ms"}}, stall(late=20_000), faults=[Fault("pause", T0 + 2, T0 + 3)])
+    assert [one.result for one in judgement.judged] == [Result.MISS, Result.MISS]
+
+
+def test_enough_operations_that_the_engine_cannot_explain_are_a_miss_of_their_own() -> None:
+    both = [*steady(0, 2, SLOW, busy=0.97), *steady(2, 4, {1000: 99, 60_000: 1})]
+    assert judged({"p99": "10ms"}, both).judged[0].result is Result.UNKNOWN, "without the engine's it would have been met"
+    assert judged({"p99.9": "10ms"}, both).judged[0].result is Result.MISS, "and this one would not"
+    assert judged({"max": "10ms"}, both).judged[0].result is Result.MISS
+
+
+def test_one_engine_of_several_without_time_is_enough() -> None:
+    others = [one for worker in (0, 1, 2) for one in steady(0, 4, SLOW, worker=worker)]
+    assert judged({"p99": "10ms"}, others).judged[0].result is Result.MISS
+    assert judged({"p99": "10ms"}, [*others, *steady(0, 4, SLOW, worker=3, busy=1.0)]).judged[0].result is Result.UNKNOWN
+
+
+def test_runs_that_tell_nothing_of_their_engines_are_judged_as_before() -> None:
+    old = [Batch(one.start, one.end, one.operations) for one in steady(0, 4, SLOW)]
+    judgement = judged({"p99": "10ms"}, old)
+    assert judgement.judged[0].result is Result.MISS
+    assert judgement.engines == {}
+
+
+def engines(batches: Sequence[Batch], phase: str = "run") -> EngineTotal:
+    return Engines(batches, lambda moment: "before" if moment < T0 + 2 else "after", open_loop=True).total(phase)
+
+
+def test_the_engine_was_the_limit_of_a_phase_when_it_had_no_time_left_in_a_fifth_of_it() -> None:
+    run = [*steady(0, 2, SLOW), *steady(2, 3.75, SLOW), batch(3.75, SLOW, busy=0.95)]
+    assert [engines(run, phase).was_limit for phase in ("run", "before", "after")] == [False, False, False]
+    run[-2:] = steady(3.5, 4, SLOW, busy=0.95)
+    assert [engines(run, phase).was_limit for phase in ("run", "before", "after")] == [False, False, True]
+    assert not engines([]).was_limit
+
+
+def test_an_engine_that_waits_for_a_core_has_no_time_left_either() -> None:
+    use = EngineUse(Counter({50: 25}), 0.25, 0.15, 0.1)
+    total = engines([Batch(T0, T0 + 0.25, engines={0: use})])
+    assert total.was_limit
+    assert "60% of a core, and 40% of the time it waited for one" in total.in_words()
+    told = total.to_dict()
+    assert (told["cpu"], told["waited_for_cpu"]) == (pytest.approx(0.6), pytest.approx(0.4))
+    assert (told["was_limit"], told["no_time_left_seconds"]) == (True, pytest.approx(0.25))
+    assert told["lag"] == {"p50_us": 50, "p99_us": 50, "p99.9_us": 50, "max_us": 50}
+
+
+def test_an_engine_that_could_not_report_covers_all_that_time() -> None:
+    """Its loop was held for a second: the batch is as long, and what was due in any part of it may be the engine's."""
+    run = [*steady(0, 1, {1000: 99}), batch(1, {900_000: 100}, busy=1.0, length=1.0), *steady(2, 3, {1000: 99})]
+    assert engines(run).no_time_left == pytest.approx(1.0)
+    held = Engines(run, lambda _: "before", open_loop=True)
+    for due in (1.0, 1.3, 1.6, 1.9):
+        assert held.may_explain(T0 + 2.1, round((2.1 - due) * 1e6), 1000)
+    assert not held.may_explain(T0 + 2.1, 50_000, 1000)
