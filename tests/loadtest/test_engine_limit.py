@@ -18,8 +18,8 @@ T0 = 1_700_000_000.0
 
 
 def batch(at: float, ok: dict[int, int], *, busy: float = 0.5, late: int = 200, worker: int = 0, length: float = 0.25) -> Batch:
-    """What one engine did in a quarter of a second that begins `at` seconds into the run: busy for a share of it, its event loop
-    late by 50 µs, and once by `late`."""
+    """What one engine did in a quarter of a second that begins `at` seconds into the run: for a share of it busy, its event
+    loop late by 50 µs, and once by `late`."""
     use = EngineUse(Counter({50: 24, late: 1}), length, busy * length)
     return Batch(T0 + at, T0 + at + length, {"get": OperationBatch(Counter(ok))} if ok else {}, engines={worker: use})
 
