@@ -14,7 +14,7 @@ from typing import Any
 from loadtest._checkers import CHECKERS, Check, Checker, Context, Verdict, check_replicas
 from loadtest._final import FinalState
 from loadtest._history import Event, FaultWindow, History, fault_windows
-from loadtest._rows import RowHistory, rows_of
+from loadtest._rows import RowHistory, Untouched, rows_of
 
 __all__ = ["Audit", "Check", "Verdict", "audit"]
 
@@ -50,6 +50,7 @@ def audit(
     staleness: float = 0.0,
     sampled: float = 1.0,
     unreadable: Sequence[str] = (),
+    alone: bool = False,
 ) -> Audit:
     """Check a run.
 
@@ -63,12 +64,15 @@ def audit(
       staleness: seconds by which a read may lag without counting as stale.
       sampled: the share of the reads that the histories hold.
       unreadable: why histories that exist could not be opened, in words; any worker may have written those.
+      alone: there is no server but the primary, so no replica can differ.
 
-    A checker that lacks data says unknown, and so does one that fails. Memory stays at some 100 MB, whatever the length of
-    the run, unless most of it falls on very few rows; as much as the histories takes temporary room beside them on disk.
+    A checker that lacks data says unknown, and so does one that fails; one that had nothing to find says not applicable. Memory
+    stays at some 100 MB, whatever the length of the run, unless most of it falls on very few rows; as much as the histories
+    takes temporary room beside them on disk.
     """
     crashed: dict[str, Check] = {}
-    rows = rows_of(histories, final, loaded=loaded, before=before)
+    untouched = Untouched()
+    rows = rows_of(histories, final, loaded=loaded, before=before, untouched=untouched)
     first, failure = None, None
     try:
         # Which histories are complete shows when all are read, and that they are once there is a first row.
@@ -85,8 +89,10 @@ def audit(
         failure = error
     if failure is not None:
         crashed.update((name, checker.crashed(failure)) for name, checker in checkers.items())
+    for checker in checkers.values():
+        checker.untouched(untouched.inserts)
     checks = {name: crashed.get(name) or checker.check() for name, checker in checkers.items()}
-    checks["replicas"] = check_replicas(final, replicas, context)
+    checks["replicas"] = check_replicas(final, replicas, context, alone=alone)
     events = sorted((event for history in histories for event in history.events), key=lambda event: event.time)
     return Audit(checks, events, context.faults, context.origin)
 

@@ -1,7 +1,8 @@
-"""The checkers of the audit: each looks at one row after the other and says true, false or unknown in the end.
+"""The checkers of the audit: each looks at one row after the other and says true, false, unknown or not applicable in the end.
 
-True needs everything: complete histories, and where it matters the final state. False needs one finding that nothing which
-may be missing explains. Everything else is unknown.
+True needs everything: complete histories, where it matters the final state, and something that could have been found amiss;
+without that last the check is not applicable. False needs one finding that nothing which may be missing explains. Everything
+else is unknown.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Verdict(Enum):
     TRUE = "true"
     FALSE = "false"
     UNKNOWN = "unknown"
+    NOT_APPLICABLE = "not applicable"
+    """There was nothing that the check could have found amiss."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,13 @@ class Checker:
     def row(self, row: RowHistory) -> None:
         raise NotImplementedError
 
+    def untouched(self, inserts: int) -> None:
+        """Take note of so many rows that were inserted, acknowledged, and are as they were inserted."""
+
+    def nothing(self) -> str:
+        """Why there was nothing that can have been found amiss; "" where there was something."""
+        return ""
+
     def add(self, key: int, line: str, time: int | None, count: int = 1, *, certain: bool = True) -> None:
         if certain:
             self.count += count
@@ -151,6 +161,8 @@ class Checker:
             return self._is(Verdict.UNKNOWN, f"perhaps {self.possible:,} {self.bad}{why}: {self._first()}")
         if lacking:
             return self._is(Verdict.UNKNOWN, f"cannot be told: {'; '.join(lacking)}")
+        if why := self.nothing():
+            return self._is(Verdict.NOT_APPLICABLE, why)
         return self._is(Verdict.TRUE, self.good)
 
     def crashed(self, error: Exception) -> Check:
@@ -181,8 +193,19 @@ class Lost(Checker):
     good = "every acknowledged write is there at the end, or was superseded"
     bad = "acknowledged writes are lost"
 
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.acknowledged = 0
+
+    def untouched(self, inserts: int) -> None:
+        self.acknowledged += inserts
+
+    def nothing(self) -> str:
+        return "" if self.acknowledged else "no write was acknowledged, so there was none to lose"
+
     def row(self, row: RowHistory) -> None:
         context, register, state = self.context, row.register, row.final_state
+        self.acknowledged += sum(write.outcome is Outcome.OK for write in row.writes) + row.steps.total()
         if context.no_final:
             return
         known = state in register.sources
@@ -238,6 +261,8 @@ class Recovered(Checker):
         self.measured = {"applied": self.applied, "doubtful": self.doubtful}
         if lacking:
             return self._is(Verdict.UNKNOWN, f"{explanation}; {'; '.join(lacking)}")
+        if not self.doubtful:
+            return self._is(Verdict.NOT_APPLICABLE, "there was no write whose outcome nobody knew")
         return self._is(Verdict.TRUE, explanation)
 
 
@@ -281,7 +306,22 @@ class Unexpected(Checker):
             self.add(row.key, f"{where}: {_show(state)}, which nobody wrote here", time, certain=certain)
 
 
-class AppliedTwice(Checker):
+class OfSteps(Checker):
+    """Looks at the counters that were counted up or down and can be told at the end."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.steps = 0
+
+    def row(self, row: RowHistory) -> None:
+        if row.final is not None and _base(row) is not None:
+            self.steps += row.steps.total() + row.doubtful_steps.total()
+
+    def nothing(self) -> str:
+        return "" if self.steps else "no increment or decrement was acknowledged, and none is in doubt"
+
+
+class AppliedTwice(OfSteps):
     """Only a counter shows it: every other write leaves the same when it is applied twice, and when that undoes what came in
     between, it is that which is lost."""
 
@@ -290,13 +330,14 @@ class AppliedTwice(Checker):
     bad = "increments or decrements were applied twice"
 
     def row(self, row: RowHistory) -> None:
+        super().row(row)
         counted = counter(row) if not self.context.no_final else None
         if counted is not None and counted.kind in (TWICE, UNCLEAR):
             certain = counted.kind == TWICE and not self.context.lacking
             self.add(row.key, counted.line, row.last_step, counted.count, certain=certain)
 
 
-class Counters(Checker):
+class Counters(OfSteps):
     """Each counter ends between the acknowledged steps and these with those of unknown outcome, and at a sum of steps."""
 
     name = "counters"
@@ -304,6 +345,7 @@ class Counters(Checker):
     bad = "counters are off"
 
     def row(self, row: RowHistory) -> None:
+        super().row(row)
         counted = counter(row) if not self.context.no_final else None
         if counted is not None:
             certain = counted.kind != UNDECIDED and not self.context.lacking
@@ -311,34 +353,43 @@ class Counters(Checker):
 
 
 class OfReads(Checker):
-    """Looks at the reads that were kept; where there was nothing to see in them, nobody knows."""
+    """Looks at the reads that were kept, of which only some can show what it looks for."""
 
     needs_final = False
+    could: ClassVar[str]
+    """What reads can show it, in words that follow a number of them."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.reads = 0
+        self.telling = 0
+        """How many of them could have been found amiss."""
 
     def row(self, row: RowHistory) -> None:
         self.reads += len(row.reads)
 
-    def unseen(self) -> str:
-        """Why nothing amiss can have been seen; "" where it can."""
-        return "" if self.reads else "no read was kept"
+    def nothing(self) -> str:
+        if not self.reads:
+            return "no read was kept"
+        return "" if self.telling else f"{self._examined()}, none of them {self.could}"
 
     def check(self) -> Check:
-        self.measured["reads"] = self.reads
+        self.measured.update(reads=self.reads, telling=self.telling)
         check = super().check()
-        if check.verdict is Verdict.TRUE and (why := self.unseen()):
-            check = self._is(Verdict.UNKNOWN, f"cannot be told: {why}")
+        if check.verdict is Verdict.NOT_APPLICABLE:
+            return check
+        return replace(check, explanation=f"{check.explanation}; {self._examined()}, {self.telling:,} of them {self.could}")
+
+    def _examined(self) -> str:
         sample = f", a sample of {self.context.sampled * 100:.3g} %" if self.context.sampled < 1 else ""
-        return replace(check, explanation=f"{check.explanation}; {self.reads:,} reads were examined{sample}")
+        return f"{self.reads:,} reads were examined{sample}"
 
 
 class StaleReads(OfReads):
     """A read is stale when it began after the acknowledgement of a write that certainly replaced what it shows."""
 
     name = "stale_reads"
+    could = "after an acknowledged change of their row"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -352,6 +403,7 @@ class StaleReads(OfReads):
         super().row(row)
         register = row.register
         for read in row.reads:
+            self.telling += register.first_end < read.start
             replaced = register.replaced(read.state) if read.state in register.sources else None
             if replaced is None or replaced >= read.start:
                 continue
@@ -373,12 +425,9 @@ class MonotonicReads(OfReads):
     """Of one user's reads of one row, none shows a state that certainly came before what an earlier one showed."""
 
     name = "monotonic_reads"
+    could = "after the same user saw their row changed"
     good = "no user saw a row go back in time"
     bad = "reads went back in time"
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self.compared = 0
 
     def row(self, row: RowHistory) -> None:
         super().row(row)
@@ -391,13 +440,10 @@ class MonotonicReads(OfReads):
             if source is None:
                 continue
             earliest, state = newest.get(read.who, (-ENDLESS, INITIAL))
-            self.compared += read.who in newest
+            self.telling += earliest > -ENDLESS
             if source.latest < earliest:
                 self._back(row, read, state)
             newest[read.who] = max(newest.get(read.who, (-ENDLESS, INITIAL)), (source.earliest, read.state))
-
-    def unseen(self) -> str:
-        return super().unseen() or ("" if self.compared else "of no user two reads of the same row were kept")
 
     def _back(self, row: RowHistory, read: Read, state: int) -> None:
         worker, user = read.who >> 32, read.who & 0xFFFFFFFF
@@ -501,9 +547,16 @@ def _describe(operation: Operation, state: int) -> str:
     return "a delete" if operation is Operation.DELETE else f"the {operation.name.lower()} of {_show(state)}"
 
 
-def check_replicas(primary: FinalState | None, replicas: Iterable[FinalState], context: Context) -> Check:
-    """Whether every replica holds at the end what the primary holds. Rows count once per replica that differs."""
+def check_replicas(
+    primary: FinalState | None, replicas: Iterable[FinalState], context: Context, *, alone: bool = False
+) -> Check:
+    """Whether every replica holds at the end what the primary holds. Rows count once per replica that differs.
+
+    `alone` says that there is no server but the primary.
+    """
     checker = _Replicas(context)
+    if alone:
+        return Check(checker.name, Verdict.NOT_APPLICABLE, "there is no server but the primary")
     if primary is None or context.no_final:
         return checker.check()
     behind: list[str] = []

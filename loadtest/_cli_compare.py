@@ -138,7 +138,7 @@ def _worst(times: Sequence[float | None]) -> str:
 
 def _audits(a: KeptRun, b: KeptRun) -> list[list[str]]:
     checks = [run.checks or {} for run in (a, b)]
-    words = {"true": "✓ holds", "false": "✗ violated", "unknown": "? unknown"}
+    words = {"true": "✓ holds", "false": "✗ violated", "unknown": "? unknown", "not applicable": "∅ not applicable"}
 
     def told(check: Mapping[str, Any] | None) -> str:
         if check is None:

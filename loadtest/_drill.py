@@ -23,7 +23,6 @@ from loadtest._history import History, HistoryError, HistoryWriter, fault_window
 from loadtest._judge import Judged, Judgement, Result, judge
 from loadtest._latencies import totals_of, write_latencies
 from loadtest._load import Load
-from loadtest._mix import WRITES
 from loadtest._nemesis import Event, Nemesis, Suspended
 from loadtest._proxy import Proxy
 from loadtest._report import write_report
@@ -286,21 +285,15 @@ def judge_run(
             staleness=scenario.expect.staleness or 0.0,
             sampled=scenario.audit.reads,
             unreadable=unreadable,
+            alone=len(scenario.cluster.servers) == 1,
         )
         windows = found.faults
     else:
         windows = _windows(histories)
     header = histories[0].header if histories else None
     faults = unix_faults(windows, header) if header is not None else []
-    writes = [name for name in scenario.mix.weights() if name in WRITES]
     judgement = judge(
-        scenario.expect,
-        directory.batches(),
-        faults,
-        found,
-        audited=scenario.audited,
-        writes=writes,
-        open_loop=scenario.load.open,
+        scenario.expect, directory.batches(), faults, found, audited=scenario.audited, open_loop=scenario.load.open
     )
     judged = [Judged("faults", Result.UNKNOWN, None, None, trouble) for trouble in kept]
     judged += [

@@ -20,7 +20,12 @@ EXIT_CODES = {
     AUDIT_FAILED: "the audit found writes that are not as acknowledged",
     INCONCLUSIVE: "something could not be judged",
 }
-RESULTS = {"pass": ("✓", "pass"), "miss": ("✗", "miss"), "unknown": ("?", "unknown")}
+RESULTS = {
+    "pass": ("✓", "pass"),
+    "miss": ("✗", "miss"),
+    "unknown": ("?", "unknown"),
+    "not applicable": ("∅", "not applicable"),
+}
 """A sign and a word for each result: neither needs colour."""
 
 EXPECTED_AS = {"stale_reads": "staleness", "replicas": "replicas_agree"}

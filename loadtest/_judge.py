@@ -1,23 +1,25 @@
 """The verdict: what a scenario expects, compared with what its run did and what the audit found. Pure.
 
-An expectation is passed, missed, or unknown where nothing tells. The exit code says what the worst of them means: 3 when the
-audit of the writes failed (`lost`, `applied_twice`, `unexpected`, `counters`, `replicas_agree`), 1 when any other expectation
-was missed, 4 when one could not be judged, 0 when all were passed. (2 is for bad arguments, and never comes from here.)
+An expectation is passed, missed, or unknown where nothing tells. Where a check of the audit had nothing that it could have
+found amiss, what the scenario states about it is unknown; what is expected unasked is not applicable and counts for nothing.
+
+The exit code says what the worst of them means: 3 when the audit of the writes failed (`lost`, `applied_twice`, `unexpected`,
+`counters`, `replicas_agree`), 1 when any other expectation was missed, 4 when one could not be judged, 0 when all were passed.
+(2 is for bad arguments, and never comes from here.)
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
-from loadtest._audit import Audit, Verdict
+from loadtest._audit import Audit, Check, Verdict
 from loadtest._batch import OTHER_ERRORS, Batch
 from loadtest._engine_limit import Engines, EngineTotal
 from loadtest._expect import PERCENTILES, Expect, Latency
-from loadtest._mix import STEPS, WRITES
 from loadtest._recovery import OBSERVED_SECONDS, FaultRecovery, recoveries
 from loadtest._timeline import Fault, Timeline, percentile, rank
 
@@ -40,6 +42,8 @@ class Result(Enum):
     PASS = "pass"
     MISS = "miss"
     UNKNOWN = "unknown"
+    NOT_APPLICABLE = "not applicable"
+    """Nothing can have been amiss, and the scenario does not ask."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ class Judgement:
     def verdict(self) -> str:
         """One line."""
         count = Counter(judged.result for judged in self.judged)
-        total = len(self.judged)
+        total = len(self.judged) - count[Result.NOT_APPLICABLE]
         match self.exit_code:
             case 0:
                 return f"pass: all {total} expectations hold" if total else "pass: nothing was expected"
@@ -108,14 +112,12 @@ def judge(
     audit: Audit | None,
     *,
     audited: bool,
-    writes: Collection[str] = (),
     open_loop: bool = False,
 ) -> Judgement:
     """Compare.
 
     `batches` are the engines' statistics, none longer than a second; they are gone through several times. `faults` are those
     that struck, in Unix time; `audit` is None when there is none, which leaves what an `audited` run expects of it unknown.
-    `writes` are those that the run was to carry out: where none of them took place, nothing tells what becomes of them.
     `open_loop`: operations arrived at a rate.
     """
     timeline = Timeline(batches, faults)
@@ -128,7 +130,7 @@ def judge(
         *_recovery(expect, timeline),
     ]
     if audited:
-        judged += _audit(expect, audit, timeline, writes)
+        judged += _audit(expect, audit)
     return Judgement(judged, timeline.end - timeline.start, timeline.counted, engines.by_phase())
 
 
@@ -285,7 +287,7 @@ def _never(name: str, limit: float, recovery: FaultRecovery, words: str) -> Judg
     return Judged(name, Result.MISS if missed else Result.UNKNOWN, None, limit, line)
 
 
-def _audit(expect: Expect, audit: Audit | None, timeline: Timeline, writes: Collection[str]) -> Iterator[Judged]:
+def _audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:
     if audit is None:
         for name in dict.fromkeys(["lost", "applied_twice", "unexpected", "counters", *expect.needing_audit()]):
             yield _unknown(name, None, "there is no audit of this run", audit=name not in ("staleness", "monotonic_reads"))
@@ -293,11 +295,11 @@ def _audit(expect: Expect, audit: Audit | None, timeline: Timeline, writes: Coll
     limits = {"lost": expect.lost, "applied_twice": expect.applied_twice, "unexpected": expect.unexpected}
     allowed = {name: None if limit == "any" else limit or 0 for name, limit in limits.items()}
     for name, limit in allowed.items():
-        yield _counted(name, audit, limit, _untested(expect, name, audit, timeline, writes))
+        yield _counted(audit[name], limit, stated=limits[name] is not None)
     # A counter is off because a step was lost or came twice. So with so many allowed, so many counters may be off.
     together = [allowed["lost"], allowed["applied_twice"]]
     limit = None if None in together else sum(limit or 0 for limit in together)
-    yield _counted("counters", audit, limit, _untested(expect, "counters", audit, timeline, writes))
+    yield _counted(audit["counters"], limit, stated=expect.applied_twice is not None)
     if expect.staleness is not None:
         stale = audit["stale_reads"]
         longest = stale.measured.get("max_seconds", 0.0)
@@ -305,42 +307,31 @@ def _audit(expect: Expect, audit: Audit | None, timeline: Timeline, writes: Coll
         result = Result.MISS if longest > expect.staleness else Result.PASS  # whatever bound the audit was given
         if stale.verdict is Verdict.UNKNOWN:
             result = Result.UNKNOWN
-        if stale.measured.get("reads", 1):
-            yield Judged("staleness", result, longest, expect.staleness, line)
+        if stale.verdict is Verdict.NOT_APPLICABLE:
+            yield _unknown("staleness", expect.staleness, _nothing_to_find(stale))
         else:
-            yield _unknown("staleness", expect.staleness, stale.explanation)
+            yield Judged("staleness", result, longest, expect.staleness, line)
     if expect.monotonic_reads:
-        check = audit["monotonic_reads"]
-        yield Judged("monotonic_reads", _RESULTS[check.verdict], check.count, 0, check.explanation)
+        yield _true("monotonic_reads", audit["monotonic_reads"])
     if expect.replicas_agree:
-        check = audit["replicas"]
-        yield Judged("replicas_agree", _RESULTS[check.verdict], check.count, 0, check.explanation, audit=True)
+        yield _true("replicas_agree", audit["replicas"], audit=True)
 
 
 _RESULTS = {Verdict.TRUE: Result.PASS, Verdict.FALSE: Result.MISS, Verdict.UNKNOWN: Result.UNKNOWN}
 
 
-_TESTED_BY = {"lost": WRITES, "applied_twice": STEPS, "counters": STEPS}
-"""Which writes can show what a check of the audit looks for."""
+def _nothing_to_find(check: Check) -> str:
+    return f"not applicable, so the run shows nothing about it: {check.explanation}"
 
 
-def _untested(expect: Expect, name: str, audit: Audit, timeline: Timeline, writes: Collection[str]) -> str:
-    """Why nothing can have shown what a check looks for, though the run was to write; "" where something can.
-
-    Only of what the scenario asks for: every audited run is judged by these checks, one that was stopped at once as well.
-    """
-    asked = getattr(expect, "applied_twice" if name == "counters" else name) is not None
-    kinds = [kind for kind in writes if kind in _TESTED_BY.get(name, ())] if asked else []
-    if not kinds or any(timeline.total("run", kind)[0].ok for kind in kinds):
-        return ""
-    if name == "lost":  # of what nobody acknowledged nothing can be lost
-        return f"of what was counted no {' or '.join(kinds)} was acknowledged, so there was none to lose"
-    doubtful = audit["recovered"].measured.get("doubtful")
-    return "" if doubtful else f"of what was counted no {' or '.join(kinds)} was acknowledged, and no write is in doubt"
+def _true(name: str, check: Check, *, audit: bool = False) -> Judged:
+    """Of a check that must be true."""
+    if check.verdict is Verdict.NOT_APPLICABLE:
+        return _unknown(name, 0, _nothing_to_find(check), audit=audit)
+    return Judged(name, _RESULTS[check.verdict], check.count, 0, check.explanation, audit)
 
 
-def _counted(name: str, audit: Audit, limit: int | None, untested: str) -> Judged:
-    check = audit[name]
+def _counted(check: Check, limit: int | None, *, stated: bool) -> Judged:
     expected = "any number allowed" if limit is None else f"at most {limit:,} expected"
     line = f"{check.explanation}; {expected}"
     if limit is None:
@@ -349,11 +340,13 @@ def _counted(name: str, audit: Audit, limit: int | None, untested: str) -> Judge
         result = Result.MISS
     elif check.verdict is Verdict.UNKNOWN or check.count + check.possible > limit:
         result = Result.UNKNOWN
-    elif untested:
-        line, result = f"{untested}; {expected}", Result.UNKNOWN
+    elif check.verdict is Verdict.NOT_APPLICABLE and stated:
+        return _unknown(check.name, limit, f"{_nothing_to_find(check)}; {expected}", audit=True)
+    elif check.verdict is Verdict.NOT_APPLICABLE:
+        return Judged(check.name, Result.NOT_APPLICABLE, None, limit, check.explanation, audit=True)
     else:
         result = Result.PASS
-    return Judged(name, result, check.count, limit, line, audit=True)
+    return Judged(check.name, result, check.count, limit, line, audit=True)
 
 
 def _judged(name: str, good: bool, measured: float, limit: float, line: str) -> Judged:

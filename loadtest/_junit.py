@@ -1,6 +1,7 @@
 """The expectations of a run as JUnit XML, which CI systems show: a test case each, a miss is a failure, unknown is an error.
 
-Not skipped: that is green in most of them, and an inconclusive run is no pass.
+Not skipped: that is green in most of them, and an inconclusive run is no pass. Skipped is what is not applicable: a check that
+nobody asked for and that had nothing to find.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def junit(run: KeptRun) -> str:
         "tests": len(judged),
         "failures": sum(one["result"] == "miss" for one in judged),
         "errors": sum(one["result"] == "unknown" for one in judged),
-        "skipped": 0,
+        "skipped": sum(one["result"] == "not applicable" for one in judged),
         "time": f"{run.record.seconds:.3f}",
     }
     started = run.environment.get("started")
@@ -45,6 +46,8 @@ def _case(scenario: str, judged: dict[str, Any]) -> Element:
             outcome = el("system-out", line)
         case "miss":
             outcome = el("failure", line, message=line, type="missed")
+        case "not applicable":
+            outcome = el("skipped", message=line)
         case _:
             outcome = el("error", line, message=line, type="unknown")
     return el("testcase", outcome, classname=scenario, name=judged["name"])

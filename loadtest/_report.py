@@ -37,7 +37,12 @@ MAX_FAULTS = 200
 COLUMNS = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 AUDITED = {"lost": "writes lost", "applied_twice": "applied twice"}
 PHASES = {"run": "whole run", "before": "before", "during": "during faults", "after": "after"}
-AUDIT_RESULTS = {"true": ("pass", "✓", "holds"), "false": ("miss", "✗", "violated"), "unknown": ("unknown", "?", "unknown")}
+AUDIT_RESULTS = {
+    "true": ("pass", "✓", "holds"),
+    "false": ("miss", "✗", "violated"),
+    "unknown": ("unknown", "?", "unknown"),
+    "not applicable": ("not applicable", "∅", "not applicable"),
+}
 
 
 def write_report(directory: RunDirectory, result: dict[str, Any], path: Path | None = None) -> Path:
@@ -120,7 +125,7 @@ def _header(run: KeptRun) -> Element:
 
 def _why(run: KeptRun) -> list[Element]:
     """What did not hold, the gravest first, and what to do about it."""
-    missed = sorted((one for one in run.result["expectations"] if one["result"] != "pass"), key=_gravity)
+    missed = sorted((one for one in run.result["expectations"] if one["result"] in ("miss", "unknown")), key=_gravity)
     shown = [
         el("li", el("strong", f"{RESULTS[one['result']][0]} {one['name']}: "), one["line"], class_=one["result"])
         for one in missed[:MAX_MISSED]
@@ -165,7 +170,7 @@ def _tiles(run: KeptRun) -> Element:
 
 
 def _certain(check: dict[str, Any]) -> str:
-    return "unknown" if check["verdict"] == "unknown" else f"{check['count']:,}"
+    return check["verdict"] if check["verdict"] in ("unknown", "not applicable") else f"{check['count']:,}"
 
 
 def _recovered(run: KeptRun) -> Iterable[tuple[str, str, str]]:
@@ -180,6 +185,10 @@ def _recovered(run: KeptRun) -> Iterable[tuple[str, str, str]]:
         )
 
 
+def _result_class(result: str) -> str:
+    return f"result {result.replace(' ', '-')}"
+
+
 def _ms(latencies: Latencies, percent: float) -> str:
     return f"{latencies.percentile(percent) / 1000:,.2f}" if latencies.count else "-"
 
@@ -188,11 +197,11 @@ def _expectations(run: KeptRun) -> Element:
     judged = run.result["expectations"]
     if not judged:
         return _section("Expectations", el("p", "Nothing was expected of this run.", class_="soft"))
-    order = ["miss", "unknown", "pass"]
+    order = ["miss", "unknown", "pass", "not applicable"]
     rows = [
         el(
             "tr",
-            el("td", f"{RESULTS[one['result']][0]} {RESULTS[one['result']][1]}", class_=f"result {one['result']}"),
+            el("td", f"{RESULTS[one['result']][0]} {RESULTS[one['result']][1]}", class_=_result_class(one["result"])),
             el("th", one["name"], scope="row"),
             el("td", quantity(one["name"], one["measured"]), class_="number"),
             el("td", quantity(one["name"], one["limit"]), class_="number"),
@@ -450,7 +459,7 @@ def _audit(run: KeptRun) -> Element:
             tone, word = "unknown", "found"
         row = el(
             "tr",
-            el("td", f"{sign} {word}", class_=f"result {tone}"),
+            el("td", f"{sign} {word}", class_=_result_class(tone)),
             el("th", name, scope="row"),
             _number(f"{check['count']:,}"),
             _number(f"{check['possible']:,}"),

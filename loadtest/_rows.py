@@ -18,7 +18,7 @@ from typing import IO, NamedTuple
 from loadtest._final import FinalState
 from loadtest._history import ABSENT, INITIAL, READS, RECORD, UNSEEN, History, HistoryError, Operation, Outcome
 
-__all__ = ["ENDLESS", "Read", "Register", "RowHistory", "Write", "rows_of"]
+__all__ = ["ENDLESS", "Read", "Register", "RowHistory", "Untouched", "Write", "rows_of"]
 
 ENDLESS = 2**62
 """Later than everything: the end of a write of which nobody knows when, or whether, it was applied."""
@@ -83,6 +83,8 @@ class Register:
         self._starts = [write.start for write in self._acknowledged]
         self._first_ends = list(_running_minimum(write.end for write in reversed(self._acknowledged)))
         self._first_ends.reverse()
+        self.first_end = self._first_ends[0] if self._first_ends else ENDLESS
+        """When the first acknowledged write ended, `ENDLESS` without one."""
 
     def successors(self, state: int) -> list[Write]:
         """The acknowledged writes that certainly came after whatever left this state."""
@@ -133,14 +135,29 @@ class RowHistory:
         return self.final[0] if self.final else ABSENT
 
 
+@dataclass
+class Untouched:
+    """What `rows_of` leaves out."""
+
+    inserts: int = 0
+    """Rows that were inserted once, acknowledged, and are as they were inserted."""
+
+
 def rows_of(
-    histories: Iterable[History], final: FinalState | None, *, loaded: int, before: FinalState | None = None
+    histories: Iterable[History],
+    final: FinalState | None,
+    *,
+    loaded: int,
+    before: FinalState | None = None,
+    untouched: Untouched | None = None,
 ) -> Iterator[RowHistory]:
     """Every row that a history or a final state says something about, but for those where nothing can be amiss: rows that
     nobody touched, and rows inserted once and still as they were inserted.
 
     `loaded` rows (ids from 1) had version `INITIAL` and n 0 before the run; `before` says otherwise where there is one.
+    What is left out is counted in `untouched`.
     """
+    untouched = untouched if untouched is not None else Untouched()
     histories = list(histories)
     states = [state for state in (final, before) if state is not None]
     entries = sum(history.path.stat().st_size // RECORD.size for history in histories) + sum(state.rows for state in states)
@@ -154,7 +171,7 @@ def rows_of(
         if final is not None:
             buckets.deal_state(_changed(final, loaded) if before is None else final, _FINAL)
         for bucket in buckets.take():
-            yield from _rows_in(bucket, range(1, loaded + 1) if before is None else range(0))
+            yield from _rows_in(bucket, range(1, loaded + 1) if before is None else range(0), untouched)
 
 
 class _Buckets:
@@ -226,7 +243,7 @@ def _changed(final: FinalState, loaded: int) -> Iterator[tuple[int, int, int]]:
         yield missing, ABSENT, 0
 
 
-def _rows_in(bucket: array[int], loaded: range) -> Iterator[RowHistory]:
+def _rows_in(bucket: array[int], loaded: range, untouched: Untouched) -> Iterator[RowHistory]:
     entries: dict[int, array[int]] = {}
     for at in range(0, len(bucket), FIELDS):
         key = bucket[at]
@@ -235,7 +252,9 @@ def _rows_in(bucket: array[int], loaded: range) -> Iterator[RowHistory]:
             known = entries[key] = array("q")
         known.extend(bucket[at + 1 : at + FIELDS])
     for key, flat in entries.items():
-        if key in loaded or not _inserted_and_there(flat):
+        if key not in loaded and _inserted_and_there(flat):
+            untouched.inserts += 1
+        else:
             yield _row(key, flat, (INITIAL, 0) if key in loaded else None)
 
 

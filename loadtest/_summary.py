@@ -78,7 +78,12 @@ def _latencies(latencies: Latencies) -> list[str]:
     return [f"{us / 1000:.3f}" for us in (*map(latencies.percentile, PERCENTILES), latencies.max)]
 
 
-_SIGNS = {"pass": ("pass", "green"), "miss": ("MISS", "bold red"), "unknown": ("UNKNOWN", "bold yellow")}
+_SIGNS = {
+    "pass": ("pass", "green"),
+    "miss": ("MISS", "bold red"),
+    "unknown": ("UNKNOWN", "bold yellow"),
+    "not applicable": ("not applicable", "blue"),
+}
 
 
 def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, console: Console | None = None) -> None:
@@ -89,7 +94,7 @@ def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, cons
     table = Table(box=None, show_header=False, padding=(0, 1))
     for judged in result["expectations"]:
         word, style = _SIGNS[judged["result"]]
-        if explain or word != "pass":
+        if explain or judged["result"] in ("miss", "unknown"):
             table.add_row(Text(word, style=style), judged["name"], judged["line"])
     if table.row_count:
         console.print(table)
@@ -117,7 +122,7 @@ def _print_check(name: str, check: dict[str, Any], expected: str | None, console
     """The first keys of what was found. Where nothing was expected it counts for nothing, so a line is enough."""
     if check["verdict"] == "false" and expected is None:
         console.print(Text(f"  {name}, of which nothing was expected: {check['explanation']}"))
-    elif expected not in (None, "pass"):
+    elif expected in ("miss", "unknown"):
         for finding in check["findings"][:MAX_FINDINGS]:
             console.print(Text(f"  {name}: key {finding['key']} {place_of(finding)}: {finding['line']}", style="red"))
 

@@ -376,8 +376,6 @@ def test_an_audit_without_a_finding_passes() -> None:
         ({"staleness": "2s"}, check("stale_reads", 1, max_seconds=2.5), 1),
         ({"staleness": "2s"}, check("stale_reads", 1, max_seconds=1.5), 0),
         ({"staleness": "2s"}, check("stale_reads", verdict="unknown", max_seconds=1.5), 4),
-        ({"staleness": "2s"}, check("stale_reads", verdict="unknown", reads=0, max_seconds=0), 4),
-        ({}, check("stale_reads", verdict="unknown", reads=0, max_seconds=0), 0),
         ({}, check("monotonic_reads", 1), 0),
         ({"monotonic_reads": True}, check("monotonic_reads", 1), 1),
         ({}, check("replicas", 1), 0),
@@ -393,32 +391,38 @@ def test_what_the_audit_found_decides_the_exit_code(expect: dict[str, Any], foun
 
 
 @pytest.mark.parametrize(
-    "expect, operation, found, unknown",
+    "expect, name, judged_as, unknown",
     [
-        ({"lost": 0, "applied_twice": 0}, "get", {}, {"lost", "applied_twice", "counters"}),
-        ({"lost": "any", "applied_twice": 0}, "get", {}, {"applied_twice"}),
-        ({"lost": 0, "applied_twice": 0}, "get", {"recovered": check("recovered", doubtful=3)}, {"lost"}),
-        ({"lost": 0, "applied_twice": 0}, "insert", {}, {"applied_twice", "counters"}),
-        ({"lost": 0}, "insert", {}, set()),
-        ({"lost": 0, "applied_twice": 0}, "incr", {}, set()),
-        ({}, "get", {}, set()),
+        ({"lost": 0}, "lost", "lost", True),
+        ({"lost": 5}, "lost", "lost", True),
+        ({"lost": "any"}, "lost", "lost", False),
+        ({}, "lost", "lost", False),
+        ({"applied_twice": 0}, "applied_twice", "applied_twice", True),
+        ({"applied_twice": 0}, "counters", "counters", True),
+        ({"lost": 0}, "counters", "counters", False),
+        ({"staleness": "2s"}, "stale_reads", "staleness", True),
+        ({}, "stale_reads", "staleness", False),
+        ({"monotonic_reads": True}, "monotonic_reads", "monotonic_reads", True),
+        ({"replicas_agree": True}, "replicas", "replicas_agree", True),
     ],
 )
-def test_what_no_write_can_have_shown_is_unknown(
-    expect: dict[str, Any], operation: str, found: dict[str, Check], unknown: set[str]
+def test_no_expectation_rests_on_a_check_that_had_nothing_to_find(
+    expect: dict[str, Any], name: str, judged_as: str, unknown: bool
 ) -> None:
-    batches = [*steady(0, 2, name=operation), *steady(2, 4, 0, failed=3, name="incr")]
-    result = judge(
-        Expect.model_validate(expect), batches, [], audit_with(**found), audited=True, writes=["insert", "incr", "decr"]
-    )
-    assert {one.name for one in result.judged if one.result is UNKNOWN} == unknown
-    # What the run was not to write is not missed.
-    assert judge(Expect.model_validate(expect), batches, [], audit_with(**found), audited=True).exit_code == 0
+    found = audit_with(**{name: check(name, verdict="not applicable")})
+    result = judge(Expect.model_validate(expect), RUN, KILL, found, audited=True)
+    assert {one.name for one in result.judged if one.result is UNKNOWN} == ({judged_as} if unknown else set())
+    assert result.exit_code == (4 if unknown else 0)
+    if unknown:
+        (line,) = [one.line for one in result.judged if one.name == judged_as]
+        assert line.startswith("not applicable, so the run shows nothing about it: so it is")
 
 
-def test_a_finding_stays_one_though_no_write_was_acknowledged() -> None:
-    found = audit_with(lost=check("lost", 1))
-    assert judge(Expect(), steady(0, 1), [], found, audited=True, writes=["insert"]).exit_code == 3
+def test_what_nobody_asked_for_and_nothing_could_show_is_not_applicable_and_counts_for_nothing() -> None:
+    nothing = {name: check(name, verdict="not applicable") for name in ("applied_twice", "counters")}
+    result = judge(Expect(lost=0), RUN, KILL, audit_with(**nothing), audited=True)
+    assert {one.name for one in result.judged if one.result is Result.NOT_APPLICABLE} == {"applied_twice", "counters"}
+    assert result.verdict == "pass: all 2 expectations hold"
 
 
 def test_an_audited_run_without_an_audit_is_inconclusive() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -34,8 +35,8 @@ CUT = HandMade(cut=True)
 EVERY_CODE = pytest.mark.parametrize(
     "made, code, verdict",
     [
-        (HandMade(), 0, "verdict: pass: all 8 expectations hold"),
-        (MISSED, 1, "verdict: fail: 1 of 8 expectations missed"),
+        (HandMade(), 0, "verdict: pass: all 6 expectations hold"),
+        (MISSED, 1, "verdict: fail: 1 of 6 expectations missed"),
         (LOST, 3, "verdict: fail: the audit found writes that are not as acknowledged"),
         (CUT, 4, "verdict: inconclusive: "),
     ],
@@ -111,14 +112,14 @@ def test_what_nobody_expected_anything_of_is_a_line_beside_a_pass(tmp_path: Path
     print_verdict(result, str(directory.path), explain=False, console=Console(file=out, width=200))
     assert out.getvalue().splitlines()[:2] == [
         "  stale_reads, of which nothing was expected: 1 reads were stale: key 7",
-        "verdict: pass: all 8 expectations hold",
+        "verdict: pass: all 6 expectations hold",
     ]
 
 
 def test_a_run_that_was_shorter_than_its_scenario_says_so(run: Run, tmp_path: Path) -> None:
     code, out, _ = run("analyze", HandMade(seconds=15).keep(tmp_path).path)
     assert code == 0
-    assert "verdict: pass: all 8 expectations hold (in 15.0 of 20 s)\n" in out
+    assert "verdict: pass: all 6 expectations hold (in 15.0 of 20 s)\n" in out
 
 
 @EVERY_CODE
@@ -177,7 +178,9 @@ def test_junit_has_a_case_for_each_expectation(run: Run, tmp_path: Path) -> None
     root = ElementTree.parse(file).getroot()
     (suite,) = root.iter("testsuite")
     cases = {case.get("name"): case for case in root.iter("testcase")}
-    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("8", "1", "0")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("8", "1", "0"), (
+        "what a cut history leaves open is not skipped"
+    )
     assert suite.get("errors") == "4"
     failure, unknown = cases["availability"].find("failure"), cases["lost"].find("error")
     assert failure is not None
@@ -185,6 +188,21 @@ def test_junit_has_a_case_for_each_expectation(run: Run, tmp_path: Path) -> None
     assert unknown is not None
     assert "the history of worker 0 is cut" in unknown.get("message", "")
     assert cases["errors.all"].find("failure") is None
+
+
+def test_what_is_not_applicable_is_told_as_that(run: Run, tmp_path: Path) -> None:
+    """Nobody has asked for it, and the mix has no increments."""
+    file, path = tmp_path / "j.xml", HandMade().keep(tmp_path).path
+    code, out, _ = run("analyze", path, "--junit", file, "--explain")
+    assert code == 0
+    why = "no increment or decrement was acknowledged, and none is in doubt"
+    assert re.search(rf"not applicable +applied_twice +{why}", out)
+    assert "not applicable" not in run("analyze", path)[1]
+    (suite,) = ElementTree.parse(file).getroot().iter("testsuite")
+    assert (suite.get("tests"), suite.get("errors"), suite.get("skipped")) == ("8", "0", "2")
+    skipped = {case.get("name"): case.find("skipped") for case in suite.iter("testcase")}["counters"]
+    assert skipped is not None
+    assert skipped.get("message") == why
 
 
 def test_what_is_no_run_is_one_line_and_exit_code_2(run: Run, tmp_path: Path) -> None:
@@ -220,7 +238,7 @@ def test_two_runs_side_by_side(run: Run, tmp_path: Path) -> None:
     bad = replace(LOST, environment={"trio": "0.2", "server": "10.11 (by hand)"}).keep(tmp_path / "b").path
     code, out, err = run("compare", good, bad)
     assert (code, err) == (0, "")
-    assert "pass: all 8 expectations hold" in out
+    assert "pass: all 6 expectations hold" in out
     assert "ConnectionError: reader-1: connection lost" in out
     lines = {tuple(line.split()[:1]): line for line in out.splitlines()}
     assert "✓ holds (0)" in lines[("lost",)]

@@ -81,10 +81,10 @@ def page_of(made: HandMade, tmp_path: Path) -> Page:
 @pytest.mark.parametrize(
     "made, words",
     [
-        (HandMade(), ["✓", "pass: all 8 expectations hold", "Exit code 0: every expectation holds."]),
+        (HandMade(), ["✓", "pass: all 6 expectations hold", "Exit code 0: every expectation holds."]),
         (
             HandMade(scenario=SCENARIO.replace("90%", "100%")),
-            ["✗", "fail: 1 of 8 expectations missed", "Exit code 1: an expectation was missed."],
+            ["✗", "fail: 1 of 6 expectations missed", "Exit code 1: an expectation was missed."],
         ),
         (HandMade(lost=[70]), ["✗", "Exit code 3: the audit found writes that are not as acknowledged."]),
         (HandMade(cut=True), ["?", "inconclusive", "Exit code 4: something could not be judged."]),
@@ -125,6 +125,14 @@ def test_the_audit_names_keys_and_the_fault_that_was_on(tmp_path: Path) -> None:
     assert finding[1].startswith("key 45")
     assert finding[2].startswith("at 7.001 s, during kill reader-1: ")
     assert not any("replicas" in row for row in page.rows), "they were not read back"
+
+
+def test_what_is_not_applicable_has_a_colour_and_a_sign_of_its_own(tmp_path: Path) -> None:
+    page = page_of(HandMade(), tmp_path)
+    told = {row[1] for row in page.rows if row and row[0] == "∅ not applicable"}
+    assert told == {"applied_twice", "counters", "recovered", "stale_reads", "monotonic_reads"}
+    assert ("td", "class", "result not-applicable") in page.attributes
+    assert ".not-applicable { --tone: var(--idle); }" in page.source
 
 
 def test_what_nobody_expected_anything_of_is_found_but_not_violated(tmp_path: Path) -> None:

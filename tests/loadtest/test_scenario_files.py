@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtest._mix import STEPS, WRITES
 from loadtest._run_directory import RunDirectory
 from loadtest._scenario import load_scenario
 from tests.loadtest.drills import drills, path_of, stated_exit_code
@@ -33,6 +34,15 @@ def test_a_drill_states_its_verdict_and_expects_something(name: str) -> None:
     assert f"exit code {code}." in path_of(name).read_text(), "for people, and alike"
     assert scenario.expect.model_fields_set >= ({"lost", "applied_twice"} if scenario.audited else {"latency"})
     assert 15 <= scenario.load.lasts <= 30
+
+
+@pytest.mark.parametrize("name", drills())
+def test_a_drill_expects_of_the_audit_only_what_its_load_can_show(name: str) -> None:
+    scenario = load_scenario(path_of(name))
+    operations = set(scenario.mix.weights())
+    assert operations & set(WRITES) or scenario.expect.lost is None
+    assert operations & set(STEPS) or scenario.expect.applied_twice is None
+    assert scenario.cluster.topology == "write-through" or scenario.expect.staleness is None, "no reader gets what is written"
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
