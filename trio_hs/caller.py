@@ -17,7 +17,7 @@ from ._instrument import Instruments
 from .connection import Connection, Request
 from .exceptions import ConnectionError, HandlerSocketError, OperationalError, ProtocolError
 from .outcomes import failure_of, garbled, refusal_of, turned_away
-from .pool import Pool
+from .pool import Patience, Pool
 from .protocol import Codec, Index, Value, all_succeeded, get_many_tail, get_tails, parse_each, parse_number, parse_values
 
 T = TypeVar("T")
@@ -157,6 +157,8 @@ class Caller:
         self.instruments = instruments
         self.totals = _Totals()  # one, also where a declared table has a codec of its own
         self._plain = not instruments and retry.hedge_after is None and retry.deadline is None
+        if retry.deadline is not None:  # the user's own word on how long to wait
+            reader.longest_wait = writer.longest_wait = math.inf
 
     # ---- operations
 
@@ -196,12 +198,14 @@ class Caller:
         are missing, or a key is NULL, every key of the chunk is asked for by itself.
         """
         since = trio.current_time()
-        near = self.reader.near and len(values) > NEAR_CHUNKS * NEAR_KEYS
-        size = math.ceil(len(values) / math.ceil(len(values) / NEAR_KEYS)) if near else READ_KEYS
+        patience = Patience()
+        count = len(values)
+        near = self.reader.near and count > NEAR_CHUNKS * NEAR_KEYS
+        size = math.ceil(count / math.ceil(count / NEAR_KEYS)) if near else READ_KEYS
         sizes = list(map(len, chunks := _chunks(values, size)))
         lists = list(map(self.codec.encode_list, chunks))
-        if len(values) < IN_KEYS or self.retry.hedge_after is not None:
-            return await self._get_each(index, _tokens(lists), operation, since)
+        if count < IN_KEYS or self.retry.hedge_after is not None:
+            return await self._get_each(index, _tokens(lists), operation, since, patience)
 
         tails = map(get_many_tail, lists, sizes)
         by_list = {number: [tail] for number, tail in enumerate(tails) if tail is not None}
@@ -221,28 +225,30 @@ class Caller:
         lines = list(by_list.values())
         at_once = NEAR_CHUNKS if near else CHUNKS_UNDER_WAY
         answers = await self._send_chunks(
-            self.reader, index, lines, operation, parse, at_once=at_once, units=units, head_start=True
+            self.reader, index, lines, operation, parse, patience, at_once=at_once, units=units, head_start=True
         )
         for number, answer in zip(by_list, answers, strict=True):
             asked[number] = answer
         doubtful = _tokens(tokens for tokens, (_, rows) in zip(lists, asked, strict=True) if rows == [])
-        one_by_one = iter(await self._get_each(index, doubtful, operation, since) if doubtful else ())
+        one_by_one = iter(await self._get_each(index, doubtful, operation, since, patience) if doubtful else ())
         found: list[Row] = []
         for tokens, size, (request, rows) in zip(lists, sizes, asked, strict=True):
             if rows is None:
-                found += await self._read_chunk(index, get_tails(_tokens([tokens])), operation, request, since)
+                found += await self._read_chunk(index, get_tails(_tokens([tokens])), operation, request, since, patience)
             else:
                 found += rows or itertools.islice(one_by_one, size)
         return found
 
-    async def _get_each(self, index: Index, tokens: Sequence[bytes], operation: str, since: float) -> list[Row]:
+    async def _get_each(
+        self, index: Index, tokens: Sequence[bytes], operation: str, since: float, patience: Patience
+    ) -> list[Row]:
         """``get_many`` by a request for each key, in few round trips all the same."""
         found: list[Row] = []
         chunks = _chunks(get_tails(tokens), READ_KEYS)
         if self.retry.hedge_after is not None:  # a race needs both requests in one hand
             await trio.lowlevel.checkpoint()
             for chunk in chunks:
-                found += await self._read_chunk(index, chunk, operation, None, since)
+                found += await self._read_chunk(index, chunk, operation, None, since, patience)
             return found
 
         def parse(_: int, request: Request) -> list[Row] | None:
@@ -253,20 +259,30 @@ class Caller:
                     pass  # below, where there is help
             return None
 
-        asked = await self._send_chunks(self.reader, index, chunks, operation, parse)
+        asked = await self._send_chunks(self.reader, index, chunks, operation, parse, patience)
         for chunk, (request, rows) in zip(chunks, asked, strict=True):
-            found += rows if rows is not None else await self._read_chunk(index, chunk, operation, request, since)
+            if rows is None:
+                rows = await self._read_chunk(index, chunk, operation, request, since, patience)
+            found += rows
         return found
 
     async def _read_chunk(
-        self, index: Index, tails: Sequence[bytes], operation: str, first: Request | None, since: float
+        self,
+        index: Index,
+        tails: Sequence[bytes],
+        operation: str,
+        first: Request | None,
+        since: float,
+        patience: Patience,
     ) -> list[Row]:
         def parse(request: Request) -> list[Row]:
             if not all_succeeded(request.answers):
                 _raise_refusal(request, index, operation)
             return named_each(request.answers, index, self.codec)
 
-        return await self._perform(self.reader, index, tails, operation, parse, changes=False, first=first, since=since)
+        return await self._perform(
+            self.reader, index, tails, operation, parse, changes=False, first=first, since=since, patience=patience
+        )
 
     @enable_ki_protection
     async def write(
@@ -311,7 +327,11 @@ class Caller:
     async def insert_many(self, index: Index, tails: Sequence[bytes], operation: str) -> list[int | HandlerSocketError | None]:
         """The outcome of each of many inserts, in their order: the generated id, or None, or the error."""
 
+        silent: set[Connection] = set()
+
         def parse(request: Request) -> list[int | HandlerSocketError | None]:
+            if isinstance(request.failure, TimeoutError):
+                silent.add(request.connection)
             if turned_away(request, changes=True):
                 _raise_refusal(request, index, operation)
             outcomes: list[int | HandlerSocketError | None] = []
@@ -324,16 +344,31 @@ class Caller:
 
         outcomes: list[int | HandlerSocketError | None] = []
         since = trio.current_time()
+        patience = Patience()
         nobody: ConnectionError | None = None
         chunks = _chunks(tails, WRITE_LINES)
-        asked = await self._send_chunks(self.writer, index, chunks, operation, lambda _, request: None)
+        asked = await self._send_chunks(self.writer, index, chunks, operation, lambda _, request: None, patience)
         for chunk, (first, _) in zip(chunks, asked, strict=True):
-            if first is None and nobody is not None:  # each chunk's own patience would add up
+            unsent = first is None or (first.failure is not None and not first.sent_lines)
+            if unsent and nobody is None and len(silent) >= MAX_DEATHS:
+                nobody = ConnectionError(
+                    f"{operation} {index.db}.{index.table}: not sent, after silence on {MAX_DEATHS} connections"
+                )
+            if unsent and nobody is not None:  # each chunk's own patience would add up
                 outcomes += [nobody] * len(chunk)
                 continue
             try:
                 outcomes += await self._perform(
-                    self.writer, index, chunk, operation, parse, changes=True, first=first, since=since, partial=True
+                    self.writer,
+                    index,
+                    chunk,
+                    operation,
+                    parse,
+                    changes=True,
+                    first=first,
+                    since=since,
+                    patience=patience,
+                    partial=True,
                 )
             except HandlerSocketError as error:
                 outcomes += [error] * len(chunk)
@@ -354,6 +389,7 @@ class Caller:
         repeat: bool = False,
         first: Request | None = None,
         since: float | None = None,
+        patience: Patience | None = None,
         partial: bool = False,
     ) -> T:
         """What ``parse`` makes of the answers, after as many attempts as the policy and safety allow.
@@ -364,6 +400,7 @@ class Caller:
           repeat: whether to go on all the same then.
           first: an attempt that the caller has made already.
           since: when it did.
+          patience: what is left of the time to wait for a usable server, where the attempt is not the caller's only one.
           partial: whether ``parse`` can tell what a failed request, some of whose lines were answered, has achieved.
 
         Raises the last attempt's ConnectionError, or that of the last one that left a doubt.
@@ -373,12 +410,14 @@ class Caller:
         doubt: ConnectionError | None = None
         started = trio.current_time() if since is None else since
         give_up_at = math.inf if self.retry.deadline is None else started + self.retry.deadline
+        if patience is None:
+            patience = Patience()
         while True:
             request, first = first, None
             error: ConnectionError
             try:
                 if request is None:
-                    request = await self._attempt(pool, index, tails, operation, changes)
+                    request = await self._attempt(pool, index, tails, operation, changes, patience)
                 if request.failure is None:
                     return parse(request)
                 error = failure_of(request, index, operation, changes=changes)
@@ -408,7 +447,7 @@ class Caller:
             # Of several lines some may have been answered, and the rest never sent: no doubt, but no reason to repeat either.
             begun = partial and request is not None and request.sent_lines > 0
             unsafe = deaths >= MAX_DEATHS or begun or (doubt is not None and not repeat)
-            if unsafe or late or pool.closed or attempt >= self.retry.attempts:
+            if unsafe or late or patience.exhausted or pool.closed or attempt >= self.retry.attempts:
                 if partial and request is not None:
                     return parse(request)
                 raise doubt or error
@@ -416,9 +455,11 @@ class Caller:
             await trio.sleep(pause)
             attempt += 1
 
-    async def _attempt(self, pool: Pool, index: Index, tails: Sequence[bytes], operation: str, changes: bool) -> Request:
+    async def _attempt(
+        self, pool: Pool, index: Index, tails: Sequence[bytes], operation: str, changes: bool, patience: Patience
+    ) -> Request:
         """One attempt: the request with its answers or its failure. Raises ConnectionError when no server is usable."""
-        connection = await pool.acquire()
+        connection = await pool.acquire(patience)
         started = trio.current_time()
         if self.retry.hedge_after is not None and not changes:
             request = await self._race(pool, connection, index, tails, self.retry.hedge_after)
@@ -476,6 +517,7 @@ class Caller:
         chunks: Sequence[Sequence[bytes]],
         operation: str,
         parse: Callable[[int, Request], T | None],
+        patience: Patience,
         at_once: int = CHUNKS_UNDER_WAY,
         units: Sequence[int] = (),
         head_start: bool = False,
@@ -485,21 +527,24 @@ class Caller:
         mostly answers it before it goes on with them: what it answers can be parsed meanwhile.
 
         Gives for each chunk its request, answered or failed, and what ``parse`` made of the chunk's number and that request
-        while the next ones were under way; None for both from the first chunk on for which no server was usable. When the
-        caller is cancelled, what was not sent yet is withdrawn.
+        while the next ones were under way; None for both from the first chunk on for which no server was usable, or that came
+        after a server's silence. When the caller is cancelled, what was not sent yet is withdrawn.
         """
         under_way: deque[tuple[Request | None, float]] = deque()
         finished: list[tuple[Request | None, T | None]] = []
-        nobody = False
+        stopped = False
         await trio.lowlevel.checkpoint_if_cancelled()
         if not chunks:
             await trio.lowlevel.checkpoint()
 
         async def oldest() -> Request | None:
+            nonlocal stopped
             request, started = under_way[0]
             if request is not None:
                 await request.wait()
                 self._tell(request, index, operation, started)
+                if request.failure is not None and isinstance(request.failure, TimeoutError):
+                    stopped = True  # the next chunk might wait as long
             under_way.popleft()
             return request
 
@@ -511,9 +556,9 @@ class Caller:
                 answered = [await oldest()] if len(under_way) >= at_once else []
                 started = trio.current_time()
                 try:
-                    request = None if nobody else await pool.submit(index, chunk, its_units)
+                    request = None if stopped else await pool.submit(index, chunk, its_units, patience)
                 except HandlerSocketError:
-                    request, nobody = None, True
+                    request, stopped = None, True
                 under_way.append((request, started))
                 if head_start and len(chunks) > 1 and not finished and len(under_way) == 1:
                     for _ in range(HEAD_START):

@@ -485,6 +485,7 @@ async def open_manager(
     retry: RetryPolicy | None = None,
     encoding: str | None = "utf-8",
     write_databases: Mapping[str, str] | None = None,
+    move_writes_on_silence: bool = False,
     instruments: Iterable[Instrument] = (),
     connect: Connect = connect,
 ) -> AsyncIterator[Manager]:
@@ -493,6 +494,7 @@ async def open_manager(
     Args:
       read_servers, write_servers: lists of ``("inet", host, port[, timeout])``, ``("unix", path)`` or :class:`Server`, equals
         that share the load; or lists of such lists, in order of preference. By default localhost's ports 9998 and 9999.
+        A standby for writes has ``read_only=1`` until it is promoted: see ``move_writes_on_silence``.
       read_secret, write_secret: what the servers' ``handlersocket_plain_secret`` and ``handlersocket_plain_secret_wr`` say;
         a :class:`Server` may have a secret of its own.
       timeout: seconds that a server may be silent with requests outstanding before its connection is given up. It tells a
@@ -502,6 +504,11 @@ async def open_manager(
       encoding: the character set of the columns, one in which ASCII is its own bytes: the server reads numbers so. None gives
         values as bytes. Text in ucs2, utf16 or utf32 needs declared columns (:meth:`Manager.table`).
       write_databases: sends what is written to one database to another: ``{"drill": "drill_wt"}``.
+      move_writes_on_silence: writes go to a less preferred group only when every server before it refused the connection or the
+        write: one that is silent may still take the writes of others. True also lets them move when a server was silent for
+        its whole timeout or could not be connected to for any other reason. Choose that only where a standby refuses writes
+        (``read_only=1``) until it is promoted, and an old primary does from then on. Equals within a group stand in for each
+        other at any sign of trouble, as for reads.
       instruments: are told what happens, see :class:`Instrument`.
       connect: how to reach a server; tests put servers of their own here.
 
@@ -513,13 +520,14 @@ async def open_manager(
     codec = Codec(encoding)
     observers = Instruments(instruments)
 
-    def pool(servers: Servers, secret: str | None) -> AbstractAsyncContextManager[Pool]:
+    def pool(servers: Servers, secret: str | None, **moving: bool) -> AbstractAsyncContextManager[Pool]:
         return open_pool(
-            servers, secret=secret, timeout=timeout, connections=connections, connect=connect, instruments=observers
+            servers, secret=secret, timeout=timeout, connections=connections, connect=connect, instruments=observers, **moving
         )
 
+    writers = DEFAULT_WRITE_SERVERS if write_servers is None else write_servers
     async with (
         pool(DEFAULT_READ_SERVERS if read_servers is None else read_servers, read_secret) as reader,
-        pool(DEFAULT_WRITE_SERVERS if write_servers is None else write_servers, write_secret) as writer,
+        pool(writers, write_secret, for_writes=True, moves_on_silence=move_writes_on_silence) as writer,
     ):
         yield Manager(Caller(reader, writer, codec, retry or RetryPolicy(), observers), write_databases or {})

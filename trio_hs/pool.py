@@ -3,10 +3,15 @@
 A *group* is a list of servers that can stand in for each other; groups are in order of preference. :class:`_Link` keeps one
 connection to one server alive for as long as the pool is open. :meth:`Pool.choose` decides, from the state alone and
 without I/O, which connection serves the next request; everything that takes time happens in the links' tasks.
+
+Reads leave a group as soon as it is silent. Writes do not: a primary that is slow, or that this client alone cannot reach, may
+take the writes of others, and a standby that accepted ours would have rows that the primary never gets. So a pool for writes
+moves on only when every server of the group has *given way*: it refused the connection, or the write. Silence is no answer.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import random
@@ -22,7 +27,7 @@ from trio.lowlevel import enable_ki_protection
 from ._instrument import Instruments
 from ._transport import Server, Transport, connect
 from .connection import Connection, Request
-from .exceptions import AuthenticationError, ConnectionError, HandlerSocketError, operational_error
+from .exceptions import AuthenticationError, ConnectionError, HandlerSocketError, OperationalError, operational_error
 from .protocol import Index
 
 logger = logging.getLogger("trio_hs")
@@ -39,10 +44,16 @@ SHORTEST_PAUSE = 0.02
 
 #: Seconds for which a less preferred group is not yet asked while the preferred one is only just being (re)connected.
 GRACE = 0.25
+#: Seconds beyond the timeout for which an operation waits for a usable server: the attempt to connect, which may take the whole
+#: timeout, has to begin first.
+MARGIN = 0.25
 
 #: Seconds for which a server that turns requests away is not asked while another may: from the first to the longest, doubling.
 FIRST_SHUNNING = 0.1
 LONGEST_SHUNNING = 1.0
+
+#: An address of a kind that this machine has no network for says nothing about the server. (A name may have several addresses.)
+_NO_NETWORK = frozenset((errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.ENETUNREACH))
 
 AnyServer: TypeAlias = Server | tuple[str, str] | tuple[str, str, int | None] | tuple[str, str, int | None, float | None]
 #: Equals that share the load, or groups of them in order of preference; one list does not mix the two.
@@ -101,6 +112,21 @@ def _reason(error: BaseException | None) -> str:
     return str(error)
 
 
+def _refused(error: BaseException) -> bool:
+    """Whether an attempt to connect failed because nothing listens there, or because the server answered no.
+
+    No other failure shows that the server takes no writes from others: not a timeout, an unreachable host, a name that does not
+    resolve, or a stream that ends before the answer, which a proxy or the network may have ended.
+    """
+    if isinstance(error, OperationalError):
+        return True
+    cause = error.__cause__
+    errors = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (error,)  # a name may have several addresses
+    telling = [each for each in errors if not (isinstance(each, OSError) and each.errno in _NO_NETWORK)]
+    # A unix socket that is not there is FileNotFoundError.
+    return bool(telling) and all(isinstance(each, ConnectionRefusedError | FileNotFoundError) for each in telling)
+
+
 @dataclass(frozen=True)
 class ServerStatistics:
     """How one server of a pool is doing, over all connections to it."""
@@ -123,6 +149,20 @@ class ServerStatistics:
     """True while others are asked because it answered ``lock_tables``; it is tried again after 0.1 s, at last every second."""
     last_error: str | None
     """Why the last attempt failed or the last connection ended; None when nothing ever went wrong."""
+
+
+class Patience:
+    """How long one operation may still wait for a usable server, over all its attempts.
+
+    Attributes:
+      left: seconds; None until the first wait, before which it is the pool's ``longest_wait``.
+    """
+
+    left: float | None = None  # mostly it stays so, and costs nothing
+
+    @property
+    def exhausted(self) -> bool:
+        return self.left is not None and self.left <= 0
 
 
 class _Link:
@@ -149,6 +189,8 @@ class _Link:
         self.answered = 0
         self.hopeful = True
         self.refusing = False
+        self._down = False  # connections to it were refused, and none was made since
+        self._refused_at: int | None = None  # how many answers there were when it was last known to refuse writes
         self._shunning = FIRST_SHUNNING
         self._shunned_until = -math.inf
         self._wanted = trio.Event()
@@ -159,13 +201,33 @@ class _Link:
             return f"<{self.server} not used yet>"
         if self.pool.closed:
             return f"<{self.server} closed>"
-        return (
-            f"<{self.server} {'up' if self.connection else 'connecting' if self.hopeful else f'down: {_reason(self.error)}'}>"
-        )
+        return f"<{self.server} {'up' if self.connection else 'connecting' if self.hopeful else f'down: {self.trouble}'}>"
 
     @property
     def timeout(self) -> float:
         return self.server.timeout or self.pool.timeout
+
+    @property
+    def trouble(self) -> str:
+        """Why it is not connected, in one line."""
+        return "no answer yet" if self.error is None else _reason(self.error)
+
+    @property
+    def answers(self) -> int:
+        return self.answered + (self.connection.answered if self.connection is not None else 0)
+
+    def gives_way(self) -> bool:
+        """Whether the server said that it takes no writes, and nothing else since: it refused the connection and accepted none
+        after that, or it refused a write and answered none after that. Silence afterwards changes nothing."""
+        if self._refused_at is not None and not self.refusing and self.answers > self._refused_at:
+            self._refused_at = None
+        return self._down or self._refused_at is not None
+
+    def refuse(self) -> None:
+        """It answered that it takes no writes: keep requests away from it for a moment."""
+        self.refusing = True
+        self._refused_at = self.answers
+        self.pool.start(self.shun)
 
     @enable_ki_protection
     async def run(self) -> None:
@@ -214,6 +276,7 @@ class _Link:
         await trio.sleep(self._shunning)
         self._shunned_until = trio.current_time()
         self.refusing = False
+        self._refused_at = self.answers
         self.pool.changed()
 
     async def _connect(self) -> Connection | None:
@@ -234,7 +297,7 @@ class _Link:
                 return None
             self.connection = connection
             self.connected += 1
-            self.hopeful = False
+            self.hopeful = self._down = False
             logger.info("%s: connected", self.server)
             self.pool.instruments.call("connection_up", str(self.server))
             self.pool.changed()
@@ -255,11 +318,14 @@ class _Link:
         self.error = error
         self.failed_attempts += 1
         self.hopeful = False
+        # A server that was down and is silent now has not come back, as far as anybody knows.
+        self._down = self._down or self.pool.moves_on_silence or _refused(error)
         self.pool.changed()
         return None
 
     def retire(self) -> None:
         """Gives the connection up in peace: what is under way on it is still answered."""
+        self.gives_way()  # while all answers are counted
         connection, self.connection = self.connection, None
         if connection is not None:
             self.hopeful = True
@@ -278,6 +344,8 @@ class _Link:
             # Who lets in and then dies of every request is not worth waiting for, nor is who was avoided before.
             self.hopeful = not (connection.fruitless or connection.stalled or self.refusing)
             self.failed_attempts += connection.fruitless
+            # Given up for its silence. (A connection that the server ended says nothing yet: the next attempt will.)
+            self._down = self.pool.moves_on_silence and isinstance(connection.reason, TimeoutError)
             if not self.pool.closed:
                 self.error = connection.reason
                 logger.info("%s: connection lost: %s", self.server, connection.reason)
@@ -308,6 +376,11 @@ class Pool:
 
     It connects when it is first used: an open connection to a listener for writes, with a table open, keeps
     ``SET GLOBAL read_only=1`` waiting on the server, so a program that only reads must not hold one.
+
+    Attributes:
+      for_writes: whether requests move to a less preferred group only when every server before it has given way.
+      moves_on_silence: whether silence for a whole timeout, and any other failure to connect, counts as giving way.
+      longest_wait: seconds for which one operation waits for a usable server, in all.
     """
 
     def __init__(
@@ -321,6 +394,8 @@ class Pool:
         connect: Connect = connect,
         instruments: Instruments | None = None,
         rng: random.Random | None = None,
+        for_writes: bool = False,
+        moves_on_silence: bool = False,
     ) -> None:
         if not timeout > 0:
             raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}")
@@ -328,7 +403,11 @@ class Pool:
             raise ValueError(f"connections must be at least 1 per server, not {connections!r}")
         if secret is not None and not isinstance(secret, str):
             raise TypeError(f"a secret must be a str, not {type(secret).__name__}")
+        if not isinstance(moves_on_silence, bool):
+            raise TypeError(f"move_writes_on_silence must be a bool, not {moves_on_silence!r}")
         self.secret = secret
+        self.for_writes = for_writes
+        self.moves_on_silence = moves_on_silence
         self.timeout = timeout
         self.connect = connect
         self.instruments = instruments or Instruments()
@@ -341,6 +420,7 @@ class Pool:
         self.groups = [
             [_Link(self, server) for server in group for _ in range(connections)] for group in parse_servers(servers)
         ]
+        self.longest_wait = max(link.timeout for link in self._links()) + MARGIN
         self._nursery = nursery
         self.used = False
         self._live: deque[Connection] = deque()
@@ -377,8 +457,7 @@ class Pool:
             return False
         for link in self._links():
             if link.peer == request.connection.peer and not link.refusing:
-                link.refusing = True
-                self.start(link.shun)
+                link.refuse()
         self.changed()
         return any(link.connection in self._live or link.hopeful for link in self._links() if not link.refusing)
 
@@ -402,18 +481,35 @@ class Pool:
 
     def _usable(self) -> list[Connection]:
         """The connections of the first group with a server fit for use. Without one, those to the least flawed servers, but
-        none while there is hope for a better one."""
-        flawed: dict[int, list[Connection]] = {1: [], 2: []}
+        none while there is hope for a better one. Writes stay with the first group that has not given way."""
+        stalled: list[Connection] = []
+        refusing: list[Connection] = []
         for group in self.groups:
             connected = _connected(group)
             fit = [connection for flaw, connection in connected if not flaw]
             if fit:
                 return fit
-            for flaw, connection in connected:
-                flawed[flaw].append(connection)
+            stalled_here = [connection for flaw, connection in connected if flaw == 1]
+            refusing += [connection for flaw, connection in connected if flaw == 2]
             if any(link.hopeful for link in group):
                 return []
-        return flawed[1] or flawed[2]
+            if self._holds(group):
+                return stalled_here or refusing
+            stalled += stalled_here
+        return stalled or refusing
+
+    def _holds(self, group: Sequence[_Link]) -> bool:
+        """Whether writes stay with this group, usable or not."""
+        return self.for_writes and not all(link.gives_way() for link in group)
+
+    def _candidates(self) -> list[_Link]:
+        """The links to servers that requests may go to now."""
+        links: list[_Link] = []
+        for group in self.groups:
+            links += group
+            if self._holds(group):
+                break
+        return links
 
     def statistics(self) -> tuple[ServerStatistics, ...]:
         """How every server is doing, in the order of preference."""
@@ -484,52 +580,61 @@ class Pool:
         await request.wait()
         return request
 
-    async def submit(self, index: Index, tails: Sequence[bytes], units: int = 0) -> Request:
+    async def submit(self, index: Index, tails: Sequence[bytes], units: int = 0, patience: Patience | None = None) -> Request:
         """Like ``execute``, but returns as soon as the request is on its way; the caller waits for it, or abandons it.
 
         ``units`` is what it counts for, by default its number of lines.
         """
-        connection = await self.acquire()
+        connection = await self.acquire(patience)
         request = Request(len(tails), units)
         connection.submit(request, index, tails)
         return request
 
-    async def acquire(self) -> Connection:
-        """The connection for the next request; submit it before anything else happens. Raises as ``execute`` does."""
+    async def acquire(self, patience: Patience | None = None) -> Connection:
+        """The connection for the next request; submit it before anything else happens. Raises as ``execute`` does, when every
+        server has failed once more or ``patience`` has run out, by default that of one wait."""
         await trio.lowlevel.checkpoint_if_cancelled()  # a caller that is cancelled already sends nothing
-        return self.choose() or await self._wait_for_server()
+        return self.choose() or await self._wait_for_server(patience or Patience())
 
     @enable_ki_protection
-    async def _wait_for_server(self) -> Connection:
-        """Waits until a server is usable, or until each of them has failed once more."""
+    async def _wait_for_server(self, patience: Patience) -> Connection:
+        """Waits until a server is usable, or until each of those that may be asked has failed once more."""
         links = self._links()
         if not self.used and not self.closed:
             self.used = True
             for link in links:
                 self.start(link.run)
-        before = [link.failed_attempts for link in links]
-        patience_ends = trio.current_time() + GRACE
-        while True:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            if not self.resumed.is_set():
-                await self.resumed.wait()
-                patience_ends = trio.current_time() + GRACE
-            if self.closed:
-                raise ConnectionError("the pool is closed: the block that opened it has ended")
-            connection = self.choose()
-            if connection is not None:
-                return connection
-            if all(link.failed_attempts > failed for link, failed in zip(links, before, strict=True)):
-                raise self._nobody(links)
-            for link in links:
-                link.want()
-            with trio.move_on_at(patience_ends) as grace:
-                await self._waiting.park()
-            if grace.cancelled_caught:
-                patience_ends = trio.current_time() + GRACE
-                # In a lone group there is nobody to turn to but who is avoided for now.
-                if len(self.groups) > 1 or any(link.connection is not None for link in links):
-                    self._give_up_hope()
+        before = {link: link.failed_attempts for link in links}
+        left = self.longest_wait if patience.left is None else patience.left
+        began = trio.current_time()
+        hope_ends = began + GRACE
+        try:
+            while True:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                if not self.resumed.is_set():
+                    left -= trio.current_time() - began
+                    await self.resumed.wait()
+                    began = trio.current_time()
+                    hope_ends = began + GRACE
+                if self.closed:
+                    raise ConnectionError("the pool is closed: the block that opened it has ended")
+                connection = self.choose()
+                if connection is not None:
+                    return connection
+                ends = began + left
+                if trio.current_time() >= ends or all(link.failed_attempts > before[link] for link in self._candidates()):
+                    raise self._nobody()
+                for link in links:
+                    link.want()
+                with trio.move_on_at(min(hope_ends, ends)) as wait:
+                    await self._waiting.park()
+                if wait.cancelled_caught and trio.current_time() >= hope_ends:
+                    hope_ends = trio.current_time() + GRACE
+                    # In a lone group there is nobody to turn to but who is avoided for now.
+                    if len(self.groups) > 1 or any(link.connection is not None for link in links):
+                        self._give_up_hope()
+        finally:
+            patience.left = left - (trio.current_time() - began)
 
     def _give_up_hope(self) -> None:
         """The most preferred group that may yet come has had its time: ask the next one."""
@@ -540,14 +645,18 @@ class Pool:
                 break
         self.changed()
 
-    def _nobody(self, links: list[_Link]) -> HandlerSocketError:
-        errors = {link.server: link.error for link in links}
-        alone = str(links[0].server) if len(errors) == 1 else None
-        if all(isinstance(error, AuthenticationError) for error in errors.values()):
-            first = next(iter(errors.values()))
+    def _nobody(self) -> HandlerSocketError:
+        asked = {link.server: link for link in self._candidates()}
+        others = {link.server: None for link in self._links() if link.server not in asked}
+        alone = str(next(iter(asked))) if len(asked) + len(others) == 1 else None
+        errors = [link.error for link in asked.values()]
+        if all(isinstance(error, AuthenticationError) for error in errors):
+            first = errors[0]
             assert isinstance(first, AuthenticationError)
-            return operational_error(first.code, first.message, ", ".join(map(str, errors)), alone)
-        reasons = "; ".join(f"{server}: {_reason(error)}" for server, error in errors.items())
+            return operational_error(first.code, first.message, ", ".join(map(str, asked)), alone)
+        reasons = "; ".join(f"{server}: {link.trouble}" for server, link in asked.items())
+        if others:
+            reasons += f"; not asked, because no refusal came: {', '.join(map(str, others))}; see move_writes_on_silence"
         return ConnectionError(f"no server is usable ({reasons})", server=alone)
 
 
@@ -585,6 +694,8 @@ async def open_pool(
     connections: int,
     connect: Connect,
     instruments: Instruments,
+    for_writes: bool = False,
+    moves_on_silence: bool = False,
 ) -> AsyncIterator[Pool]:
     """A :class:`Pool` for the block. Afterwards no task and no socket of it is left, and using it is a ConnectionError."""
     async with background_nursery() as nursery:
@@ -596,6 +707,8 @@ async def open_pool(
             connections=connections,
             connect=connect,
             instruments=instruments,
+            for_writes=for_writes,
+            moves_on_silence=moves_on_silence,
         )
         try:
             yield pool

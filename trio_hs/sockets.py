@@ -299,14 +299,24 @@ async def open_write_socket(
     *,
     timeout: float = DEFAULT_TIMEOUT,
     connections: int = 1,
+    move_writes_on_silence: bool = False,
     encoding: str | None = "utf-8",
     instruments: Iterable[Instrument] = (),
     connect: Connect = connect,
 ) -> AsyncIterator[WriteSocket]:
-    """Opens a :class:`WriteSocket` for the block. Like :func:`open_read_socket`, for servers' listeners for writes."""
+    """Opens a :class:`WriteSocket` for the block. Like :func:`open_read_socket`, for servers' listeners for writes.
+
+    Its requests, those that only read included, move to another group as a Manager's writes do."""
     codec = Codec(encoding)
     observers = Instruments(instruments)
     async with open_pool(
-        servers, secret=secret, timeout=timeout, connections=connections, connect=connect, instruments=observers
+        servers,
+        secret=secret,
+        timeout=timeout,
+        connections=connections,
+        connect=connect,
+        instruments=observers,
+        for_writes=True,
+        moves_on_silence=move_writes_on_silence,
     ) as pool:
         yield WriteSocket(pool, codec)

@@ -513,6 +513,35 @@ async def test_a_locked_row_holds_every_writer_and_leaves_its_own_write_unknown(
 
 
 @pytest.mark.mariadb
+async def test_a_locked_row_moves_no_write_to_a_standby_that_would_take_it() -> None:
+    """A standby is not read-only here, as MariaDB's replicas are by default. It used to acknowledge what came in meanwhile."""
+    async with open_controlled_cluster("mariadb", readers=0, standby=True) as control:
+        await create_counter(control.cluster)
+        await create_table(control.cluster, "drill", "rows", "id INT NOT NULL PRIMARY KEY")
+        await wait_replicated(control.cluster)
+        primary, standby = control.server("writer"), control.server("standby")
+        await execute_sql(standby, "SET GLOBAL read_only=0")
+        groups = [[write_listener(primary)], [write_listener(standby)]]
+        async with trio_hs.open_manager([listener(primary)], groups, timeout=8.0) as hs:
+            counters, rows = hs.table("drill", "counters", ["value"]), hs.table("drill", "rows", ["id"])
+            assert await counters.incr("=", [1]) == 1
+            async with trio.open_nursery() as nursery:
+                async with sql_session(primary, "BEGIN", "SELECT * FROM drill.counters WHERE id = 1 FOR UPDATE"):
+                    nursery.start_soon(counters.incr, "=", [1])
+                    with trio.fail_after(10):
+                        while not hs.statistics().writers[0].stalled:  # noqa: ASYNC110  (nothing tells of it)
+                            await trio.sleep(0.05)
+                    for number in range(10):
+                        nursery.start_soon(rows.insert, [number])
+                    await trio.sleep(0.5)
+        assert await counters_of(primary) == {1: 2}
+        there = {
+            server.name: await execute_sql(server, "SELECT id FROM drill.rows ORDER BY id") for server in (primary, standby)
+        }
+        assert there == {"writer": [{"id": number} for number in range(10)], "standby": []}
+
+
+@pytest.mark.mariadb
 async def test_a_locked_row_is_an_answer_when_the_server_gives_up_first(monkeypatch: pytest.MonkeyPatch) -> None:
     configure(monkeypatch, "innodb-lock-wait-timeout=1")
     async with counter(timeout=5) as (server, table):

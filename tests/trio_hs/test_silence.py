@@ -1,0 +1,492 @@
+"""Silence: it moves no write to another group, and no operation waits for it longer than docs/delivery.md says.
+
+Fake servers, virtual time. The writers 3 and 4 are a primary and a standby that, as MariaDB's replicas are by default, is not
+``read_only``: whatever reaches it is acknowledged, and the primary never gets it.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+import trio_hs
+from trio_hs import ConnectionError, Manager, RetryPolicy
+from trio_hs.connection import TICKS
+from trio_hs.pool import GRACE, MARGIN
+
+from .fake import FakeServer, MemoryTransport, Network, echo
+from .test_manager import kill, managed, read_only
+from .test_sockets import REFUSED
+
+TIMEOUT = 3.0
+#: After so many seconds a server with requests outstanding is given up, at the latest.
+SILENCE = TIMEOUT * (1 + 2 / TICKS)
+#: So long an operation waits for a usable server, and pauses between its attempts.
+WAIT = TIMEOUT + MARGIN
+PAUSES = sum(min(RetryPolicy().backoff * 2**attempt, RetryPolicy().max_backoff) for attempt in range(RetryPolicy().attempts))
+
+
+async def write(hs: Manager) -> object:
+    return await hs.incr("d", "t", "=", ["n"], [1])
+
+
+async def insert_many(hs: Manager) -> object:
+    """Raises the first row's error."""
+    outcomes = await hs.insert_many("d", "t", ["id"], [[number] for number in range(3000)])
+    if isinstance(outcomes[0], Exception):
+        raise outcomes[0]
+    return outcomes[0]
+
+
+async def read(hs: Manager) -> object:
+    return await hs.get("d", "t", ["id"], 1)
+
+
+async def get_many(hs: Manager) -> object:
+    return await hs.get_many("d", "t", ["id"], range(3000))
+
+
+def black_hole(fake: FakeServer) -> None:
+    """From now on nothing gets through to it: connections fall silent, and attempts to connect hang."""
+    fake.gate = trio.Event()
+
+    async def connect(server: trio_hs.Server) -> MemoryTransport:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    fake.connect = connect  # type: ignore[method-assign]
+
+
+def slow_to_connect(fake: FakeServer, seconds: float) -> None:
+    connect = fake.connect
+
+    async def slowly(server: trio_hs.Server) -> MemoryTransport:
+        await trio.sleep(seconds)
+        return await connect(server)
+
+    fake.connect = slowly  # type: ignore[method-assign]
+
+
+# ---- writes stay with the primary
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+async def test_a_row_lock_moves_no_write_to_the_standby(
+    nursery: trio.Nursery, autojump_clock: MockClock, connections: int
+) -> None:
+    """1.5 s on the primary. The standby used to acknowledge what came in meanwhile, and nobody was told."""
+    async with managed(nursery, connections=connections) as (hs, fakes):
+        await write(hs)
+        await wait_all_tasks_blocked()
+        fakes[3].gate = trio.Event()
+        acknowledged = 0
+
+        async def writer() -> None:
+            nonlocal acknowledged
+            await write(hs)
+            acknowledged += 1
+
+        async with trio.open_nursery() as writers:
+            for number in range(15):
+                writers.start_soon(writer)
+                if number == 10:
+                    writers.start_soon(insert_many, hs)
+                await trio.sleep(0.1)
+            assert any(server.stalled for server in hs.statistics().writers)
+            assert acknowledged == 0
+            fakes[3].gate.set()
+        assert acknowledged == 15
+        assert not fakes[4].requests
+
+
+@pytest.mark.parametrize("seconds", [GRACE * 2, TIMEOUT - 0.1])
+async def test_a_primary_that_is_slow_to_connect_keeps_the_writes(
+    nursery: trio.Nursery, autojump_clock: MockClock, seconds: float
+) -> None:
+    """At first, and when a connection is lost or renewed."""
+    async with managed(nursery) as (hs, fakes):
+        slow_to_connect(fakes[3], seconds)
+        await write(hs)
+        await trio.sleep(10)  # it has served well and is renewed at once
+        fakes[3].connections[-1].end()
+        await wait_all_tasks_blocked()
+        await write(hs)
+        fakes[3].connections[-1].reset()
+        await write(hs)
+        await hs.purge()
+        await write(hs)
+        assert len(fakes[3].requests) == 4
+        assert not fakes[4].requests
+
+
+@pytest.mark.parametrize("call", [write, insert_many])
+async def test_a_silent_primary_keeps_the_writes(
+    nursery: trio.Nursery, autojump_clock: MockClock, call: Callable[[Manager], Awaitable[object]]
+) -> None:
+    """Its own watchdog ends the connection and attempts to connect time out: the client knows no more than before."""
+    async with managed(nursery) as (hs, fakes):
+        await write(hs)
+        black_hole(fakes[3])
+        with pytest.raises(ConnectionError) as caught:
+            await call(hs)
+        assert caught.value.maybe_applied
+        for _ in range(3):
+            with pytest.raises(ConnectionError) as caught:
+                await call(hs)
+            assert not caught.value.maybe_applied
+        assert str(caught.value).endswith(
+            "no server is usable (fake:3: no answer within 3 s; "
+            "not asked, because no refusal came: fake:4; see move_writes_on_silence)"
+        )
+        assert not fakes[4].requests
+
+
+FAILURES = [
+    OSError(errno.EHOSTUNREACH, "No route to host"),
+    OSError(errno.ETIMEDOUT, "Connection timed out"),
+    OSError(errno.ENETUNREACH, "Network is unreachable"),
+    OSError(errno.EMFILE, "Too many open files"),
+    OSError("a name that does not resolve"),
+    trio.BrokenResourceError("a proxy"),
+    ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+]
+
+
+def several_addresses(*errors: OSError) -> OSError:
+    """As trio tells of a name with several addresses."""
+    error = OSError("all attempts to connect failed")
+    error.__cause__ = ExceptionGroup("all attempts to connect failed", list(errors))
+    return error
+
+
+@pytest.mark.parametrize("failure", [*FAILURES, several_addresses(REFUSED, FAILURES[1])], ids=str)  # type: ignore[arg-type]
+@pytest.mark.parametrize("policy", [False, True])
+async def test_a_failure_to_connect_that_is_no_refusal_moves_writes_by_policy_alone(
+    nursery: trio.Nursery, autojump_clock: MockClock, failure: Exception, policy: bool
+) -> None:
+    async with managed(nursery, move_writes_on_silence=policy) as (hs, fakes):
+
+        async def connect(server: trio_hs.Server) -> MemoryTransport:
+            raise failure
+
+        fakes[3].connect = connect  # type: ignore[method-assign]
+        if policy:
+            assert await write(hs) == 1
+        else:
+            with pytest.raises(ConnectionError, match="not asked, because no refusal came: fake:4"):
+                await write(hs)
+        assert len(fakes[4].requests) == int(policy)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        REFUSED,
+        FileNotFoundError(errno.ENOENT, "No such file or directory"),
+        several_addresses(REFUSED, REFUSED),
+        several_addresses(REFUSED, OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")),
+    ],
+    ids=str,
+)
+async def test_a_refused_connection_moves_writes(nursery: trio.Nursery, autojump_clock: MockClock, refusal: OSError) -> None:
+    async with managed(nursery) as (hs, fakes):
+        await write(hs)
+        kill(fakes[3])
+        fakes[3].refuses = refusal
+        assert await write(hs) == 1
+        assert len(fakes[4].requests) == 1
+        # Dead before and silent now: that is no sign of life, and the standby may have been promoted.
+        black_hole(fakes[3])
+        for _ in range(10):
+            assert await write(hs) == 1
+            await trio.sleep(1)
+        assert len(fakes[4].requests) == 11
+
+
+async def test_a_wrong_secret_moves_writes(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery) as (hs, fakes):
+        fakes[3].answer = lambda line: b"3\t1\tunauth\n" if line[:1] == b"A" else echo(line)
+        assert await write(hs) == 1
+        assert len(fakes[4].requests) == 1
+
+
+async def test_a_former_primary_that_freezes_does_not_get_the_writes_back(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """It refused writes, and the promoted standby took them. Its silence moves them back as little as away."""
+    async with managed(nursery) as (hs, fakes):
+        fakes[3].answer = read_only
+        await write(hs)
+        assert len(fakes[4].requests) == 1
+        black_hole(fakes[3])
+        # Now and then it is asked again: what is sent to it then is in doubt.
+        doubtful = 0
+        for _ in range(100):
+            with trio.fail_after(SILENCE):
+                doubtful += await in_doubt(hs, write)
+            await trio.sleep(0.1)
+        assert doubtful == 1
+        assert len(fakes[4].requests) == 100
+
+
+async def test_a_primary_that_takes_writes_again_keeps_them_when_it_stalls(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async with managed(nursery) as (hs, fakes):
+        fakes[3].answer = read_only
+        await write(hs)
+        fakes[3].answer = echo
+        await trio.sleep(2)
+        await write(hs)
+        before = len(fakes[4].requests)
+        await hs.purge()
+        fakes[3].gate = trio.Event()
+        async with trio.open_nursery() as writers:
+            for _ in range(15):
+                writers.start_soon(write, hs)
+                await trio.sleep(0.1)
+            fakes[3].gate.set()
+        assert len(fakes[4].requests) == before
+
+
+async def test_equals_stand_in_for_each_other_when_one_stalls(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Several proxies of one primary, or several primaries: whoever calls them equals lets writes go to any of them."""
+    fakes = {port: FakeServer(nursery) for port in (3, 4, 5)}
+    writers = [[("inet", "fake", 3), ("inet", "fake", 4)], [("inet", "fake", 5)]]
+    async with trio_hs.open_manager(None, writers, connect=Network(fakes).connect) as hs:
+        await write(hs)
+        await wait_all_tasks_blocked()
+        fakes[3].gate = trio.Event()
+        async with trio.open_nursery() as stuck:
+            for _ in range(2):
+                stuck.start_soon(write, hs)
+            await trio.sleep(0.7)
+            for _ in range(10):
+                with trio.fail_after(0.1):
+                    await write(hs)
+            # When all of them stall, the writes wait for them.
+            fakes[4].gate = trio.Event()
+            for _ in range(15):
+                stuck.start_soon(write, hs)
+                await trio.sleep(0.1)
+            fakes[3].gate.set()
+            fakes[4].gate.set()
+        assert not fakes[5].requests
+
+
+async def test_a_low_level_socket_for_writes_stays_with_the_primary(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    fakes = {port: FakeServer(nursery) for port in (3, 4)}
+    writers = [[("inet", "fake", 3)], [("inet", "fake", 4)]]
+    for policy in (False, True):
+        async with trio_hs.open_write_socket(writers, connect=Network(fakes).connect, move_writes_on_silence=policy) as hs:
+            index = await hs.get_index_id("d", "t", ["id"])
+            if not policy:
+                await hs.insert(index, [1])
+                black_hole(fakes[3])
+                for doubt in (True, False, False):
+                    started = trio.current_time()
+                    with pytest.raises(ConnectionError) as caught:
+                        await hs.insert(index, [1])
+                    assert caught.value.maybe_applied == doubt
+                    assert trio.current_time() - started <= max(SILENCE, WAIT)
+            else:
+                assert await hs.insert(index, [1]) == 1
+            assert len(fakes[4].requests) == int(policy)
+
+
+# ---- unless the user chose that they move
+
+
+@pytest.mark.parametrize("served", [False, True])
+async def test_by_policy_writes_leave_a_primary_that_was_silent_for_its_whole_timeout(
+    nursery: trio.Nursery, autojump_clock: MockClock, served: bool
+) -> None:
+    async with managed(nursery, move_writes_on_silence=True) as (hs, fakes):
+        if served:
+            await write(hs)
+        black_hole(fakes[3])
+        started = trio.current_time()
+        if served:
+            with pytest.raises(ConnectionError) as caught:
+                await write(hs)
+            assert caught.value.maybe_applied
+            assert not fakes[4].requests
+        else:
+            assert await write(hs) == 1
+        assert TIMEOUT <= trio.current_time() - started <= max(SILENCE, WAIT)
+        before = len(fakes[4].requests)
+        started = trio.current_time()
+        for _ in range(5):
+            assert await write(hs) == 1
+        assert trio.current_time() - started < 0.1
+        assert len(fakes[4].requests) - before == 5
+
+
+async def test_by_policy_a_stall_still_moves_no_write(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async with managed(nursery, move_writes_on_silence=True) as (hs, fakes):
+        await write(hs)
+        fakes[3].gate = trio.Event()
+        async with trio.open_nursery() as writers:
+            for _ in range(15):
+                writers.start_soon(write, hs)
+                await trio.sleep(0.1)
+            fakes[3].gate.set()
+        assert not fakes[4].requests
+
+
+@pytest.mark.parametrize("wrong", [None, 1, "yes"])
+async def test_a_policy_on_silence_is_a_bool(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="move_writes_on_silence must be a bool"):
+        async with trio_hs.open_manager(move_writes_on_silence=wrong):
+            pass
+    with pytest.raises(TypeError, match="move_writes_on_silence must be a bool"):
+        async with trio_hs.open_write_socket([("inet", "fake", 1)], move_writes_on_silence=wrong):
+            pass
+
+
+# ---- how long an operation waits
+
+
+READS = [read, get_many]
+WRITES = [write, insert_many]
+
+
+async def in_doubt(hs: Manager, call: Callable[[Manager], Awaitable[object]]) -> bool:
+    """Whether a call failed and may have been applied; it must not fail otherwise."""
+    try:
+        await call(hs)
+    except ConnectionError as error:
+        if not error.maybe_applied:
+            raise
+        return True
+    return False
+
+
+async def seconds_until_it_fails(hs: Manager, call: Callable[[Manager], Awaitable[object]]) -> float:
+    started = trio.current_time()
+    with pytest.raises(ConnectionError):
+        await call(hs)
+    return trio.current_time() - started
+
+
+@pytest.mark.parametrize("call", [*READS, *WRITES])
+@pytest.mark.parametrize("groups", [1, 2])
+async def test_a_black_hole_at_first_use_costs_one_timeout(
+    nursery: trio.Nursery, autojump_clock: MockClock, call: Callable[[Manager], Awaitable[object]], groups: int
+) -> None:
+    """It used to be one for each attempt: 5 by default. Two groups of them cost no more than one."""
+    fakes = {port: FakeServer(nursery) for port in (1, 2)}
+    for fake in fakes.values():
+        black_hole(fake)
+    servers = [[("inet", "fake", port)] for port in (1, 2)][:groups]
+    async with trio_hs.open_manager(servers, servers, connect=Network(fakes).connect) as hs:
+        for _ in range(3):
+            assert await seconds_until_it_fails(hs, call) <= WAIT + PAUSES
+            await trio.sleep(0.7)
+
+
+@pytest.mark.parametrize("call", [*READS, *WRITES])
+@pytest.mark.parametrize("groups", [1, 2])
+async def test_a_black_hole_after_it_served(
+    nursery: trio.Nursery, autojump_clock: MockClock, call: Callable[[Manager], Awaitable[object]], groups: int
+) -> None:
+    """A write that was sent ends when the server is given up; a read then waits for one that is usable."""
+    fakes = {port: FakeServer(nursery) for port in (1, 2)}
+    servers = [[("inet", "fake", port)] for port in (1, 2)][:groups]
+    async with trio_hs.open_manager(servers, servers, connect=Network(fakes).connect) as hs:
+        await read(hs)
+        await write(hs)
+        await wait_all_tasks_blocked()
+        for fake in fakes.values():
+            black_hole(fake)
+        sent = groups if call in READS else 1
+        waits = WAIT + PAUSES if call is not write else 0.0  # of many rows, those that were not sent yet wait
+        assert await seconds_until_it_fails(hs, call) <= sent * SILENCE + waits
+        assert await seconds_until_it_fails(hs, call) <= WAIT + PAUSES
+
+
+@pytest.mark.parametrize("call", [*READS, *WRITES])
+async def test_a_server_that_lets_in_and_never_answers_costs_two_timeouts(
+    nursery: trio.Nursery, autojump_clock: MockClock, call: Callable[[Manager], Awaitable[object]]
+) -> None:
+    fake = FakeServer(nursery, lambda line: echo(line) if line[:1] == b"A" else None)
+    servers = [("inet", "fake", 1)]
+    async with trio_hs.open_manager(servers, servers, connect=fake.connect) as hs:
+        for _ in range(3):
+            assert await seconds_until_it_fails(hs, call) <= 2 * SILENCE + PAUSES
+
+
+@pytest.mark.parametrize("call", [*READS, *WRITES])
+async def test_one_black_hole_of_a_group_of_two(
+    nursery: trio.Nursery, autojump_clock: MockClock, call: Callable[[Manager], Awaitable[object]]
+) -> None:
+    """What was sent to it waits until it is given up, and is a doubt or repeated. Nothing else waits."""
+    fakes = {port: FakeServer(nursery) for port in (1, 2)}
+    servers = [("inet", "fake", port) for port in (1, 2)]
+    async with trio_hs.open_manager(servers, servers, connect=Network(fakes).connect) as hs:
+        await read(hs)
+        await write(hs)
+        await wait_all_tasks_blocked()
+        black_hole(fakes[1])
+        slow = 0
+        for _ in range(20):
+            started = trio.current_time()
+            doubt = await in_doubt(hs, call)
+            assert not doubt or call in WRITES
+            took = trio.current_time() - started
+            assert took <= SILENCE + PAUSES
+            slow += took > 0.1
+        assert slow == 1
+
+
+@pytest.mark.parametrize("call", [*READS, *WRITES])
+async def test_a_deadline_is_how_long_an_operation_waits_for_a_black_hole(
+    nursery: trio.Nursery, autojump_clock: MockClock, call: Callable[[Manager], Awaitable[object]]
+) -> None:
+    """It may end before the attempt that it falls into, which takes one timeout at most."""
+    fake = FakeServer(nursery)
+    black_hole(fake)
+    servers = [("inet", "fake", 1)]
+    retry = RetryPolicy(attempts=1000, deadline=30.0)
+    async with trio_hs.open_manager(servers, servers, connect=fake.connect, retry=retry) as hs:
+        assert 30 - TIMEOUT - 1 <= await seconds_until_it_fails(hs, call) <= 30 + WAIT
+
+
+async def test_the_time_of_a_suspension_is_no_waiting(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A read that a suspension held back, and whose connection is lost then, still has its time to find a server."""
+    fake = FakeServer(nursery)
+    servers = [("inet", "fake", 1)]
+    async with trio_hs.open_manager(servers, servers, connect=fake.connect) as hs:
+        await read(hs)
+
+        def lose(line: bytes) -> bytes | None:
+            if line[:1] == b"A":
+                return echo(line)
+            fake.answer = echo
+            fake.connections[-1].reset()
+            return None
+
+        fake.answer = lose
+        async with trio.open_nursery() as callers:
+            async with hs.suspended():
+                callers.start_soon(read, hs)
+                await trio.sleep(60)
+
+
+async def test_every_server_has_its_own_timeout_and_the_longest_counts(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    fakes = {port: FakeServer(nursery) for port in (1, 2)}
+    for fake in fakes.values():
+        black_hole(fake)
+    servers = [("inet", "fake", 1, 1.0), ("inet", "fake", 2, 7.0)]
+    async with trio_hs.open_manager(servers, servers, connect=Network(fakes).connect) as hs:
+        for call in (*READS, *WRITES):
+            assert 1 < await seconds_until_it_fails(hs, call) <= 7 + MARGIN + PAUSES
+            await trio.sleep(math.pi)
