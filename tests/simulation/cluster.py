@@ -5,6 +5,8 @@ its log, and whoever is no primary follows it, rebuilt where it has what the pri
 
 With synchronous replication, what was acknowledged before a promotion may have no second copy until others have caught up with
 the new primary. Until then its disk does not fail too, and nobody behind it is promoted: no topology promises anything then.
+
+Where standbys are open, nobody has made them read-only: they acknowledge every write that a client brings.
 """
 
 from __future__ import annotations
@@ -34,6 +36,20 @@ class Cluster:
         self._promoted_at = 0  # the number of the last transaction then
         self._topology = topology
         self._model = model
+        if topology.open_standbys:
+            for server in servers.values():
+                self._watch(server)
+
+    def _watch(self, server: EmbeddedServer) -> None:
+        """Open standbys: no fault makes the primary refuse anything there, so no write may reach another server."""
+        commit = server._commit
+
+        async def watched(*, logged: bool) -> None:
+            if server is not self.primary and server.database.uncommitted:
+                self._model.violated(f"{server.name} took a write though {self.primary.name}, its primary, refused none")
+            await commit(logged=logged)
+
+        server._commit = watched  # type: ignore[method-assign]
 
     @property
     def replicas(self) -> list[EmbeddedServer]:
@@ -52,7 +68,12 @@ class Cluster:
             server.database.apply(rows)
         self.primary.synchronous = self._topology.synchronous
         for server in self.replicas:
-            await server.follow(self.primary)
+            await self.follow(server)
+
+    async def follow(self, server: EmbeddedServer, *, rebuild: bool = False) -> None:
+        """Makes a server a replica of the primary."""
+        await server.follow(self.primary, rebuild=rebuild)
+        server.database.read_only = not self._topology.open_standbys
 
     def _end(self, server: EmbeddedServer) -> Position:
         """The last transaction that a server has, seen by readers or not."""
@@ -77,7 +98,7 @@ class Cluster:
         if not server.running:
             server.restart()
             if server is not self.primary:
-                await server.follow(self.primary, rebuild=True)
+                await self.follow(server, rebuild=True)
 
     def best_standby(self) -> EmbeddedServer | None:
         """The standby that has most of the primary's log, and enough of it; None when there is none."""
@@ -103,7 +124,7 @@ class Cluster:
         old.synchronous = 0
         for server in self.replicas:
             if server.running:
-                await server.follow(best, rebuild=True)
+                await self.follow(server, rebuild=True)
 
     async def switch_over(self, patience: float) -> bool:
         """Planned: the primary takes no more writes, a standby catches up and is promoted. False when none does."""
@@ -130,7 +151,7 @@ class Cluster:
         for server in self.replicas:
             await self.restart(server)
             if not server.statistics().replicating:
-                await server.follow(self.primary, rebuild=True)
+                await self.follow(server, rebuild=True)
 
     @property
     def in_step(self) -> bool:

@@ -41,8 +41,16 @@ class Nemesis:
                 victim = self.rng.choice(list(self.cluster.servers.values()))
                 if self.rng.random() < 0.4:
                     victim = self.cluster.primary
+                if self.topology.open_standbys and self.displaces(fault, victim):
+                    continue
                 self.log("fault", name, victim.name)
                 nursery.start_soon(fault, self, victim)
+
+    def displaces(self, fault: Fault, victim: EmbeddedServer) -> bool:
+        """Whether the primary refuses connections or writes meanwhile, so that a client may turn to a standby."""
+        if fault in (Nemesis.refuse, Nemesis.crash):
+            return victim is self.cluster.primary
+        return fault in (Nemesis.read_only, Nemesis.fail_over, Nemesis.switch_over)
 
     async def some_time(self) -> None:
         """Sometimes less than the client's timeout, sometimes more."""
@@ -99,7 +107,7 @@ class Nemesis:
             await self.cluster.restart(server)
             for replica in self.cluster.replicas:
                 if replica.running:
-                    await replica.follow(server, rebuild=True)
+                    await self.cluster.follow(replica, rebuild=True)
 
     async def restart(self, server: EmbeddedServer) -> None:
         # It may be the primary that is being replaced now, and then must not come back before it is.

@@ -177,6 +177,7 @@ class Run:
                 read_secret=topology.secret,
                 write_secret=topology.secret,
                 retry=topology.retry,
+                move_writes_on_silence=topology.moves_on_silence,
                 **common,
             )
         )
@@ -184,7 +185,9 @@ class Run:
         pools = [manager._caller.reader, manager._caller.writer]
         if topology.low_level:
             clients.reader = await stack.enter_async_context(open_read_socket(read_servers, topology.secret, **common))
-            clients.writer = await stack.enter_async_context(open_write_socket(write_servers, topology.secret, **common))
+            clients.writer = await stack.enter_async_context(
+                open_write_socket(write_servers, topology.secret, move_writes_on_silence=topology.moves_on_silence, **common)
+            )
             pools += [clients.reader._pool, clients.writer._pool]
         for number, pool in enumerate(pools):
             pool.random = self.rng(f"pool {number}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from trio_hs import RetryPolicy
 from trio_hs.connection import TICKS
-from trio_hs.pool import GRACE, LONGEST_PAUSE
+from trio_hs.pool import LONGEST_PAUSE, MARGIN
 from trio_hs.testing import Table
 
 GROUPS = 4
@@ -38,6 +38,9 @@ class Topology:
       narrow: the share of connections that take and give few bytes at a time.
       calm: whether nothing goes wrong, so that nothing may fail.
       flood: whether all tasks send so much to a stalled server that the client must hold requests back.
+      open_standbys: whether standbys take writes, as MariaDB's replicas do unless they are told otherwise. The primary is never
+        down and refuses nothing then, whatever else is wrong, and so no write may reach a standby.
+      moves_on_silence: whether the client's writes move to the next group when a server is silent; not with open standbys.
     """
 
     writer_groups: Sequence[Sequence[str]]
@@ -57,6 +60,8 @@ class Topology:
     tasks: int
     operations: int
     fault_seconds: float
+    open_standbys: bool
+    moves_on_silence: bool
 
     @property
     def writers(self) -> list[str]:
@@ -70,13 +75,13 @@ class Topology:
     def patience(self) -> float:
         """Seconds after which no operation may be under way any more.
 
-        An attempt waits for a server until each has failed once more (the attempt that is under way, a pause and another one),
-        then for an answer until the watchdog has seen ``timeout`` of silence, which begins anew when a neighbour is answered.
+        An operation waits for a usable server for ``timeout`` and a margin in all, or until the policy's deadline and for that
+        long again. An attempt waits for an answer until the watchdog has seen ``timeout`` of silence, which
+        begins anew when a neighbour is answered.
         """
-        groups = max(len(self.writer_groups), len(self.reader_groups))
-        reaching = 2 * self.timeout + LONGEST_PAUSE + groups * GRACE
+        reaching = self.timeout + MARGIN + (self.retry.deadline or 0)
         answer = 2 * self.timeout * (1 + 2 / TICKS) + self.latency[1]
-        return self.retry.attempts * (reaching + answer + self.retry.max_backoff) + 5
+        return reaching + self.retry.attempts * (answer + self.retry.max_backoff) + 5
 
 
 def draw_topology(rng: random.Random) -> Topology:
@@ -89,8 +94,11 @@ def draw_topology(rng: random.Random) -> Topology:
     rng.shuffle(read_from)
     synchronous = len(readers) + 1 if standbys and rng.random() < 0.6 else 0
     least = rng.choice((0.0, 0.0, 0.001, 0.02))
+    writer_groups = [writers] if rng.random() < 0.4 else [[name] for name in writers]
+    # Equals share the writes, so only a standby in a group of its own can be open.
+    open_standbys = len(writer_groups) > 1 and rng.random() < 0.5
     return Topology(
-        writer_groups=[writers] if rng.random() < 0.4 else [[name] for name in writers],
+        writer_groups=writer_groups,
         reader_groups=[[name] for name in read_from] if flood else _partition(rng, read_from),
         synchronous=synchronous,
         connections=1 if flood else rng.choice((1, 1, 2, 3)),
@@ -108,6 +116,8 @@ def draw_topology(rng: random.Random) -> Topology:
         tasks=4 if flood else rng.choice((2, 4, 8, 16)),
         operations=rng.randint(8, 20),
         fault_seconds=rng.choice((2.0, 5.0, 10.0)),
+        open_standbys=open_standbys,
+        moves_on_silence=rng.random() < 0.4 and not open_standbys,
     )
 
 
