@@ -239,7 +239,8 @@ class _Setup:
     @asynccontextmanager
     async def open_client(self, meter: Meter) -> AsyncIterator[Client]:
         readers = self.cluster.readers or (self.cluster.writer,)
-        # The standby refuses writes until it is promoted; the client moves over by itself then.
+        # The standby refuses writes until it is promoted; the client moves over by itself then. So it may also leave a primary
+        # that is silent: a drill pauses one or cuts it off, and promotes.
         writers = [self.cluster.writer, *([self.cluster.standby] if self.cluster.standby else [])]
         if self.scenario.driver.name == "sql":
             async with open_sql_client(readers, writers, self.scenario.driver.connections) as client:
@@ -250,6 +251,7 @@ class _Setup:
             [[writer_of(server)] for server in writers],
             timeout=TIMEOUT,
             write_databases=dict(self.cluster.write_databases),
+            move_writes_on_silence=True,
             connect=meter.connect,
         ) as hs:
             yield hs
