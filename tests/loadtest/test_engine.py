@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -334,8 +335,16 @@ async def test_what_nobody_waited_for_is_in_the_history(tmp_path: Path, end: sig
 
 
 async def test_a_stop_does_not_wait_for_a_server_that_is_silent(tmp_path: Path) -> None:
-    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
-    async with listener, child("loadtest._engine") as engine:
+    """It lets the clients in late, so that their requests are sent after some time, and are still under way at the end."""
+
+    async def let_in(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await trio.sleep(2.2)
+        await stream.send_all(b"0\t1\n")
+        await trio.sleep_forever()
+
+    async with child("loadtest._engine") as engine, trio.open_nursery() as servers:
+        listener = (await servers.start(partial(trio.serve_tcp, let_in, 0, host="127.0.0.1")))[0]
         port: int = listener.socket.getsockname()[1]
         await engine.send("setup", **setup(port, "name: x\nmix: {get: 1, insert: 1}\n"))
         await engine.until("ready")
@@ -357,6 +366,7 @@ async def test_a_stop_does_not_wait_for_a_server_that_is_silent(tmp_path: Path) 
             "a write may have been applied"
         )
         assert records.total() == 8
+        servers.cancel_scope.cancel()
 
 
 async def test_a_mark_ends_the_batch_and_tells_what_began_before_it_from_what_began_later(tmp_path: Path) -> None:
