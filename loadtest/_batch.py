@@ -163,6 +163,13 @@ class Batch:
         """The same time, with what each server did in the place of what each operation did."""
         return Batch(self.start, self.end, self.servers, load_end=self.load_end)
 
+    def of_engines(self) -> Batch:
+        """The same time, with how late the event loop of the engine was in the place of what each operation did."""
+        lag: Counter[int] = Counter()
+        for use in self.engines.values():
+            lag.update(use.lag)
+        return Batch(self.start, self.end, {"lag": OperationBatch(lag)} if lag else {}, load_end=self.load_end)
+
     def to_wire(self) -> dict[str, Any]:
         """For msgpack."""
         newest = self.begun[-1].operations if self.begun else self.operations

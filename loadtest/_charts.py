@@ -14,7 +14,7 @@ from loadtest._kept_run import FaultSeen, Mark
 from loadtest._markup import Child, el
 from loadtest._series import PERCENTILES, Series, TimeAxis
 
-__all__ = ["LEFT", "PLOT", "WIDTH", "Backdrop", "draw_errors", "draw_faults", "draw_latency", "draw_throughput"]
+__all__ = ["LEFT", "PLOT", "WIDTH", "Backdrop", "draw_busy", "draw_errors", "draw_faults", "draw_latency", "draw_throughput"]
 
 WIDTH, LEFT, RIGHT = 1080, 66, 74
 PLOT = WIDTH - LEFT - RIGHT
@@ -147,6 +147,25 @@ def draw_throughput(back: Backdrop, series: Series, what: str) -> Element:
         el("path", class_="area", d=f"{area}V{TOP + height}H{LEFT}Z") if area else None,
         el("path", class_="line rate", d=area),
         _labels([("ops/s", scale(series.rate[-1]), "rate")] if series.rate else []),
+    )
+
+
+def draw_busy(back: Backdrop, percent: Sequence[float]) -> Element:
+    """Of the load engine, slot after slot."""
+    height = 80
+    scale = _linear(max(100.0, *percent), height)
+    line = _path(back, percent, scale, steps=True)
+    words = f"Between {min(percent):.0f} and {max(percent):.0f} % of the time. {_faults_in_words(back)}"
+    return _svg(
+        "How busy the load engine was",
+        words,
+        TOP + height + BOTTOM,
+        _bands(back, height),
+        _grid([0.0, 50.0, 100.0], scale, lambda value: f"{value:g} %"),
+        _time_axis(back, TOP, TOP + height),
+        el("path", class_="area", d=f"{line}V{TOP + height}H{LEFT}Z"),
+        el("path", class_="line rate", d=line),
+        _labels([("busy", scale(percent[-1]), "rate")]),
     )
 
 

@@ -17,6 +17,7 @@ from loadtest._advice import advice
 from loadtest._audit import Audit, audit
 from loadtest._cluster import Cluster, ClusterError
 from loadtest._control import Control
+from loadtest._engine_limit import told
 from loadtest._environment import environment
 from loadtest._final import FinalState, FinalStateError, write_final_state
 from loadtest._history import History, HistoryError, HistoryWriter, fault_windows
@@ -312,7 +313,7 @@ def judge_run(
         "advice": advice(scenario, judgement.judged, _primary(directory)),
         "scenario": scenario.name,
         "operations": totals_of(directory.batches()),
-        "engine": {phase: total.to_dict() for phase, total in engines.items()},
+        "engine": told(engines, open_loop=scenario.load.open),
         "audit": found.to_dict() if found is not None else None,
         "troubles": kept,
         "workers": None if workers is None else sorted(workers),

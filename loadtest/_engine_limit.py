@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from loadtest._batch import Batch, EngineUse
 from loadtest._timeline import percentile
 
-__all__ = ["NO_TIME_LEFT", "EngineTotal", "Engines"]
+__all__ = ["NO_TIME_LEFT", "EngineTotal", "Engines", "told"]
 
 SLOT = 0.25
 """Seconds: as often as engines report."""
@@ -35,6 +35,14 @@ LIMIT_SHARE = 0.2
 """The engine was the limit of a time when it had no time left in this share of it."""
 WAITED_SHARE = 0.05
 """From this share on it is told that an engine waited for a core."""
+LATENCY_IS_ITS_OWN = (
+    "latencies are mostly the time that operations waited for it, not for the servers. Lower the rate, or have more engines "
+    "(--processes where cores are free, or workers on other machines)."
+)
+THROUGHPUT_IS_ITS_OWN = (
+    "the throughput is what it can do, and the servers may carry more. More engines show it (--processes, or workers on other "
+    "machines)."
+)
 PERCENTILES = {"p50_us": 50.0, "p99_us": 99.0, "p99.9_us": 99.9, "max_us": 100.0}
 
 
@@ -152,6 +160,20 @@ class Engines:
         if self._open_loop and self._busy.get(due, 0.0) >= NO_TIME_LEFT:
             return True
         return latency <= limit + WAITS * max(self._lag.get(due, 0), self._lag.get(end, 0))
+
+
+def told(totals: Mapping[str, EngineTotal], *, open_loop: bool) -> dict[str, Any]:
+    """What `result.json` has of the engines; `totals` are those of `Engines.by_phase`. `line` says how they did, and `limit`,
+    where they were the limit, what that means; both are empty where nothing is known."""
+    limited = [phase for phase, total in totals.items() if total.was_limit]
+    phases = [phase for phase in limited if phase != "run"]
+    when = f" {' and '.join(phases)} the faults" if 0 < len(phases) < len(totals) - 1 else ""
+    means = LATENCY_IS_ITS_OWN if open_loop else THROUGHPUT_IS_ITS_OWN
+    return {
+        "line": f"load engine: {totals['run'].in_words()}" if totals else "",
+        "limit": f"The load engine was the limit{when}: {means}" if limited else "",
+        "phases": {phase: total.to_dict() for phase, total in totals.items()},
+    }
 
 
 def _slot_of(moment: float) -> int:

@@ -6,10 +6,12 @@ Kept for two minutes, second by second, in the process that workers report to.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from loadtest._batch import Batch, OperationBatch, Standing
+from loadtest._engine_limit import NO_TIME_LEFT
 from loadtest._faults import Fault
 from loadtest._timeline import percentile
 
@@ -104,6 +106,7 @@ class Live:
             "all": _figures(_sum(recent.operations.values()), length),
             "operations": {name: _figures(done, length) for name, done in sorted(recent.operations.items())},
             "servers": self._told_servers(recent, length),
+            "engine": _engine(recent),
             "faults": [*map(self._told_event, self._events.values()), *self._planned()],
             "points": self._points(),
         }
@@ -158,7 +161,9 @@ class Live:
             second = self._seconds[start]
             if second.point is None:
                 figures = _figures(_sum(second.batch.operations.values()), 1.0)
+                engine = _engine(second.batch)
                 second.point = {name: figures[name] for name in ("rate", "failed", *PERCENTILES)}
+                second.point |= {"busy": engine["busy"], "lag_p50": engine["p50"], "lag_p99": engine["p99"]}
             points.append({"at": start + now - self._begun, **second.point})
         return points
 
@@ -181,6 +186,22 @@ def _figures(done: OperationBatch, length: float) -> dict[str, float | None]:
         "failed": done.failed.total() / length if length else 0.0,
         **{name: percentile(done.ok, percent) if done.ok else None for name, percent in PERCENTILES.items()},
         "max": max(done.ok, default=None),
+    }
+
+
+def _engine(batch: Batch) -> dict[str, Any]:
+    """How busy the busiest engine was, as a share of the time, and by how many microseconds the event loops of all were late;
+    None where nothing is known."""
+    uses = batch.engines.values()
+    lag: Counter[int] = Counter()
+    for use in uses:
+        lag.update(use.lag)
+    busy = max((use.busy for use in uses), default=None)
+    return {
+        "busy": busy,
+        "no_time_left": busy is not None and busy >= NO_TIME_LEFT,
+        **{name: percentile(lag, percent) if lag else None for name, percent in PERCENTILES.items()},
+        "max": max(lag, default=None),
     }
 
 

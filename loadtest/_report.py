@@ -23,7 +23,7 @@ from loadtest._kept_run import FaultSeen, KeptRun
 from loadtest._markup import Child, data, el, to_html
 from loadtest._record import Latencies
 from loadtest._run_directory import RunDirectory
-from loadtest._series import ALL, Series, TimeAxis, axis_of, series_of
+from loadtest._series import ALL, Series, TimeAxis, axis_of, busy_of, series_of
 from loadtest._timeline import percentile
 
 __all__ = ["render", "write_report"]
@@ -35,6 +35,7 @@ MAX_ERRORS = 30
 MAX_FAULTS = 200
 """Shown of each; a run with `every` may have thousands. The rest is in the kept result and history."""
 COLUMNS = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
+LATE = ("p50", "p99", "p99.9", "max")
 AUDITED = {"lost": "writes lost", "applied_twice": "applied twice"}
 PHASES = {"run": "whole run", "before": "before", "during": "during faults", "after": "after"}
 AUDIT_RESULTS = {
@@ -82,6 +83,7 @@ def render(run: KeptRun) -> str:
                 _expectations(run),
                 _timeline(back, views),
                 _operations(run),
+                _engine(run, back),
                 _errors(run),
                 _servers(run),
                 _faults(run, back),
@@ -124,7 +126,7 @@ def _header(run: KeptRun) -> Element:
 
 
 def _why(run: KeptRun) -> list[Element]:
-    """What did not hold, the gravest first, and what to do about it."""
+    """What did not hold, the gravest first, whether the load engine was the limit, and what to do about it."""
     missed = sorted((one for one in run.result["expectations"] if one["result"] in ("miss", "unknown")), key=_gravity)
     shown = [
         el("li", el("strong", f"{RESULTS[one['result']][0]} {one['name']}: "), one["line"], class_=one["result"])
@@ -133,8 +135,10 @@ def _why(run: KeptRun) -> list[Element]:
     if len(missed) > MAX_MISSED:
         shown.append(el("li", f"and {len(missed) - MAX_MISSED} more, see the expectations below"))
     advice = [el("li", line) for line in run.result["advice"]]
+    limit = run.result["engine"]["limit"]
     return [
         *([el("ul", shown, class_="missed")] if shown else []),
+        *([el("p", limit, class_="unknown limit")] if limit else []),
         *([el("h2", "What to do"), el("ul", advice)] if advice else []),
     ]
 
@@ -373,6 +377,42 @@ def _phases(
             _number(f"{done.ok.total() / length:,.0f}" if length else "-"),
             [_number(f"{percentile(done.ok, percent) / 1000:,.3f}" if done.ok else "-") for percent in COLUMNS.values()],
         )
+
+
+def _engine(run: KeptRun, back: charts.Backdrop) -> Element | None:
+    """How busy and how late the load engine was, and whether it was the limit; None of an older run, which does not tell."""
+    engine = run.result["engine"]
+    if not engine["phases"] or not back.axis.count:
+        return None
+    phases = [phase for phase in PHASES if phase in engine["phases"]] if run.timeline.faults else ["run"]
+    rows = [
+        el(
+            "tr",
+            el("td", PHASES[phase]),
+            _number(f"{one['cpu']:.0%}"),
+            _number(f"{one['waited_for_cpu']:.0%}"),
+            _number(f"{one['no_time_left_seconds']:.1f} of {one['seconds']:.1f}", some=one["was_limit"]),
+            [_number("-" if late is None else f"{late / 1000:,.3f}") for late in one["lag"].values()],
+        )
+        for phase, one in ((phase, engine["phases"][phase]) for phase in phases)
+    ]
+    caption = (
+        "The process that carries out the operations: of several the busiest one, and how late the event loops of all were. An "
+        "operation waits for the event loop up to three times. Where an engine had no time left, operations of an open loop "
+        "queued within it, and the throughput of a closed loop was its own."
+    )
+    headings = ["phase", "#of a core", "#waited for a core", "#no time left, s", *(f"#late {name} ms" for name in LATE)]
+    lag = series_of(run.batches.of_engines(), back.axis)[ALL]
+    return _section(
+        "Load engine",
+        el("p", engine["limit"], class_="unknown limit") if engine["limit"] else None,
+        _table(headings, rows, caption),
+        _figure("How busy it was, in percent of the time", charts.draw_busy(back, busy_of(run.batches, back.axis))),
+        _figure(
+            "How late its event loop was: p50 (solid), p99 (dashed), p99.9 (dotted), on a logarithmic scale",
+            charts.draw_latency(back, lag, "the load engine's event loop"),
+        ),
+    )
 
 
 def _errors(run: KeptRun) -> Element | None:

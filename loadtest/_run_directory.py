@@ -18,7 +18,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,20 +57,23 @@ def require_place(base: Path = BASE) -> None:
 class Batches:
     """The statistics of a run, read from its file as often as they are gone through. Raises `RunDirectoryError`."""
 
-    def __init__(self, path: Path, *, of_servers: bool = False) -> None:
+    def __init__(self, path: Path, view: Callable[[Batch], Batch] = lambda batch: batch) -> None:
         self._path = path
-        self._of_servers = of_servers
+        self._view = view
 
     def of_servers(self) -> Batches:
         """The same as told by `Batch.of_servers`."""
-        return Batches(self._path, of_servers=True)
+        return Batches(self._path, Batch.of_servers)
+
+    def of_engines(self) -> Batches:
+        """The same as told by `Batch.of_engines`."""
+        return Batches(self._path, Batch.of_engines)
 
     def __iter__(self) -> Iterator[Batch]:
         try:
             with self._path.open("rb") as file:
                 for data in msgpack.Unpacker(file, strict_map_key=False):
-                    batch = Batch.from_wire(data)
-                    yield batch.of_servers() if self._of_servers else batch
+                    yield self._view(Batch.from_wire(data))
         except FileNotFoundError:
             return
         except (msgpack.UnpackException, ValueError, TypeError, KeyError, AttributeError) as error:

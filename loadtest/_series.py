@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from loadtest._batch import Batch
+from loadtest._batch import Batch, EngineUse
 
-__all__ = ["ALL", "PERCENTILES", "Series", "TimeAxis", "axis_of", "series_of"]
+__all__ = ["ALL", "PERCENTILES", "Series", "TimeAxis", "axis_of", "busy_of", "series_of"]
 
 ALL = "all"
 PERCENTILES = {"p50": 50.0, "p99": 99.0, "p99.9": 99.9}
@@ -94,6 +94,16 @@ def series_of(batches: Iterable[Batch], axis: TimeAxis) -> dict[str, Series]:
     for index, slot in open_slots.items():
         _close(series, slot, index)
     return series
+
+
+def busy_of(batches: Iterable[Batch], axis: TimeAxis) -> list[float]:
+    """In percent, slot after slot, how busy the busiest engine was; 0 where nothing is known."""
+    slots: list[dict[int, EngineUse]] = [{} for _ in range(axis.count)]
+    for batch in batches:
+        engines = slots[min(int(((batch.start + batch.end) / 2 - axis.start) / axis.slot), axis.count - 1)]
+        for worker, use in batch.engines.items():
+            engines[worker] = engines.get(worker, EngineUse()).plus(EngineUse(Counter(), use.seconds, use.cpu, use.waited))
+    return [max((use.busy for use in engines.values()), default=0.0) * 100 for engines in slots]
 
 
 def _close(series: dict[str, Series], slot: dict[str, Counter[int]], index: int) -> None:

@@ -47,7 +47,7 @@ RUN_FAILED = 1
 _SEVERITY = [0, INCONCLUSIVE, RUN_FAILED, START_FAILED, AUDIT_FAILED]
 """Of several runs, or of one that failed otherwise too, the exit code is the gravest."""
 
-TOLD_OF_VERDICT = ("verdict", "exit_code", "expectations", "advice")
+TOLD_OF_VERDICT = ("verdict", "exit_code", "expectations", "advice", "engine")
 PROGRESS_SECONDS = 5.0
 HELLO_SECONDS = 1.0
 ORPHAN_SECONDS = 0.5

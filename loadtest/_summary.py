@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loadtest._batch import Batch
+from loadtest._engine_limit import NO_TIME_LEFT
 from loadtest._in_words import expectation_of, place_of
 from loadtest._interrupts import analyze_command
 from loadtest._judge import INCONCLUSIVE
@@ -91,6 +92,7 @@ def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, cons
     console = console or Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH
+    _print_engine(result["engine"], console)
     table = Table(box=None, show_header=False, padding=(0, 1))
     for judged in result["expectations"]:
         word, style = _SIGNS[judged["result"]]
@@ -108,6 +110,13 @@ def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, cons
     report = RunDirectory(Path(directory)).report
     if report.exists():
         console.print(f"report: {report}", soft_wrap=True)
+
+
+def _print_engine(engine: dict[str, Any], console: Console) -> None:
+    if engine["line"]:
+        console.print(Text(f"  {engine['line']}"), soft_wrap=True)
+    if engine["limit"]:
+        console.print(Text(f"  {engine['limit']}", style="bold yellow"), soft_wrap=True)
 
 
 def print_no_verdict(directory: str, console: Console | None = None) -> None:
@@ -146,4 +155,6 @@ def progress_line(batch: Batch, users: int, seconds: float, phase: str = "") -> 
     rate = latencies.count / max(batch.end - batch.start, 1e-9)
     p50, p99 = latencies.percentile(50) / 1000, latencies.percentile(99) / 1000
     figures = f"{users} users  {rate:,.0f} ops/s  p50 {p50:.3f} ms  p99 {p99:.3f} ms  {failures:,} failures"
-    return f"{seconds:4.0f} s  {figures}{f'  {phase}' if phase else ''}"
+    busy = max((use.busy for use in batch.engines.values()), default=0.0)
+    engine = f"  engine {busy:.0%} busy{' (no time left)' if busy >= NO_TIME_LEFT else ''}" if batch.engines else ""
+    return f"{seconds:4.0f} s  {figures}{engine}{f'  {phase}' if phase else ''}"

@@ -170,6 +170,7 @@ def _page() -> Any:
             "body",
             el("header", el("h1", id="scenario"), el("p", id="about"), el("p", id="phase")),
             el("div", id="verdict", role="status"),
+            el("p", id="engine", class_="open", role="status"),
             el("dl", id="tiles"),
             el("div", id="charts"),
             part("Servers, as the clients see them", "servers"),

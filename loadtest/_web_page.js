@@ -112,6 +112,7 @@ const chart = (title, live, lines, { log = false } = {}) => {
   return make("figure", {}, make("figcaption", {}, title), svg);
 };
 
+const NO_TIME_LEFT = "The load engine has no time left: it is the limit now, not the servers.";
 const verdict = (told, runs) => {
   if (!told) return [];
   const tone = { 0: "good", 4: "open" }[told.exit_code] ?? "bad";
@@ -136,6 +137,8 @@ const show = (told) => {
   const faults = live.phase && `${live.phase}${live.phase.startsWith("during") ? "" : " the faults"}`;
   const phase = running ? [`${told.state} for ${live.seconds.toFixed(0)} s`, `${told.users} users`, faults] : [told.state];
   byId("phase").textContent = [...phase, told.doing].filter(Boolean).join(" · ");
+  const limit = told.verdict?.engine.limit || (running && live.engine.no_time_left && NO_TIME_LEFT);
+  fill(byId("engine"), ...(limit ? [make("span", { class: "sign", "aria-hidden": "true" }, "■"), limit] : []));
   fill(byId("verdict"), ...verdict(told.verdict, told.runs));
   const tiles = [
     ["operations per second", count(live.all.rate)],
@@ -146,13 +149,17 @@ const show = (told) => {
     ["failures", count(live.failures)],
     ...(live.not_started ? [["not started", count(live.not_started)]] : []),
     ["repeated", count(live.repeated)],
+    ["load engine busy", live.engine.busy === null ? "–" : `${Math.round(live.engine.busy * 100)} %`],
+    ["its event loop late, p99 µs", micro(live.engine.p99)],
   ];
   byId("tiles").replaceChildren(...tiles.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
   byId("charts").replaceChildren(
     chart("Operations that succeeded, per second", live, [{ name: "rate", look: "rate" }]),
     chart("Latency in µs: p50 (solid), p99 (dashed), p99.9 (dotted)", live,
       [{ name: "p50", look: "p50" }, { name: "p99", look: "p99" }, { name: "p99.9", look: "p999" }], { log: true }),
-    chart("Failures per second", live, [{ name: "failed", look: "failed" }])
+    chart("Failures per second", live, [{ name: "failed", look: "failed" }]),
+    chart("Load engine's event loop late by, in µs: p50, p99 (dashed)", live,
+      [{ name: "lag_p50", look: "p50" }, { name: "lag_p99", look: "p99" }], { log: true })
   );
   byId("servers").replaceChildren(
     table(["server", "state", "#in flight", ...FIGURES],

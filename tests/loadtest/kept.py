@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loadtest._batch import Batch, OperationBatch
+from loadtest._batch import Batch, EngineUse, OperationBatch
 from loadtest._drill import judge_run
 from loadtest._final import write_final_state
 from loadtest._history import History, HistoryWriter, Operation, Outcome
@@ -66,6 +66,8 @@ class HandMade:
     """Which of the inserts, counted from 0, are missing at the end."""
     idle: bool = False
     """No operation is carried out, nor written down."""
+    busy: float | None = None
+    """For which share of its time the engine had something to do; None: it does not tell, as that of an older run."""
     cut: bool = False
     """The worker's history lacks its end."""
     judged: bool = True
@@ -112,7 +114,8 @@ class HandMade:
         if failing:
             servers["reader-1"] = OperationBatch(Counter(), Counter({2_000: self.errors}), Counter({NO_ANSWER: self.errors}))
         done = {"get": get, "insert": OperationBatch(Counter({800: 10}))}
-        return Batch(start + at, start + at + BATCH, done, servers)
+        engines = {} if self.busy is None else {0: EngineUse(Counter({80: 24, 9000: 1}), BATCH, self.busy * BATCH)}
+        return Batch(start + at, start + at + BATCH, done, servers, engines=engines)
 
     def _write_history(self, directory: RunDirectory) -> list[int]:
         """Ten inserts a second, each acknowledged; gives their keys."""

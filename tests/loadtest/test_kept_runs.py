@@ -116,6 +116,27 @@ def test_what_nobody_expected_anything_of_is_a_line_beside_a_pass(tmp_path: Path
     ]
 
 
+def test_the_load_engine_is_told_and_that_it_was_the_limit(run: Run, tmp_path: Path) -> None:
+    busy = "load engine: 60% of a core; event loop late by 0.080 ms (p50), 9.000 ms (p99), 9.000 ms at most; "
+    _, out, _ = run("analyze", HandMade(busy=0.6).keep(tmp_path).path)
+    assert busy + "no time left in 0.0 of 20.0 s\n" in out
+    assert "was the limit" not in out
+    _, out, _ = run("analyze", HandMade(busy=0.96).keep(tmp_path).path)
+    assert "The load engine was the limit: the throughput is what it can do, and the servers may carry more." in out
+    _, out, _ = run("analyze", HandMade().keep(tmp_path).path)
+    assert "load engine" not in out, "an older run does not tell"
+
+
+def test_a_latency_that_the_engine_may_explain_is_inconclusive(run: Run, tmp_path: Path) -> None:
+    scenario = SCENARIO.replace("users: 4", "rate: 400").replace("200ms", "120ms")
+    code, out, _ = run("analyze", HandMade(scenario=scenario, busy=0.6).keep(tmp_path).path)
+    assert code == 1, out
+    code, out, _ = run("analyze", HandMade(scenario=scenario, busy=0.96).keep(tmp_path).path)
+    assert code == 4, out
+    assert "the load engine itself may be why" in " ".join(out.split())
+    assert "The load engine was the limit: latencies are mostly the time that operations waited for it" in out
+
+
 def test_a_run_that_was_shorter_than_its_scenario_says_so(run: Run, tmp_path: Path) -> None:
     code, out, _ = run("analyze", HandMade(seconds=15).keep(tmp_path).path)
     assert code == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from loadtest._batch import NOT_STARTED, Batch, OperationBatch, Standing
+from loadtest._batch import NOT_STARTED, Batch, EngineUse, OperationBatch, Standing
 from loadtest._live import KEPT_SECONDS, Live
 from loadtest._scenario import parse_scenario
 
@@ -107,6 +107,28 @@ def test_servers_are_told_with_their_state_over_all_workers(live: Live, clock: C
     assert told["in_flight"] == 6
     live.count(1, batch(clock, standings={"writer": Standing(1, 0, 0, 1), "reader-1": Standing(1)}))
     assert [one["state"] for one in live.to_dict()["servers"]] == ["refusing", "up", "not used"]
+
+
+def test_how_busy_and_how_late_the_engines_are(live: Live, clock: Clock) -> None:
+    clock.now += 0.25
+    live.count(0, batch(clock))
+    nothing = {"busy": None, "no_time_left": False, "p50": None, "p99": None, "p99.9": None, "max": None}
+    assert live.to_dict()["engine"] == nothing
+    for _ in range(3 * 4):
+        clock.now += 0.25
+        live.count(0, batch(clock, engines={0: EngineUse(Counter({50: 25}), 0.25, 0.1)}))
+        live.count(1, batch(clock, engines={1: EngineUse(Counter({50: 20, 8000: 5}), 0.25, 0.2, 0.04)}))
+    told = live.to_dict()
+    assert told["engine"] == {
+        "busy": pytest.approx(0.96),
+        "no_time_left": True,
+        "p50": 50,
+        "p99": 8000,
+        "p99.9": 8000,
+        "max": 8000,
+    }
+    assert told["points"][-1]["busy"] == pytest.approx(0.96)
+    assert (told["points"][-1]["lag_p50"], told["points"][-1]["lag_p99"]) == (50, 8000)
 
 
 def test_failures_and_repetitions_of_all_workers_are_counted(live: Live, clock: Clock) -> None:

@@ -188,6 +188,25 @@ def test_a_run_that_tells_nothing_of_servers_has_no_such_part(tmp_path: Path) ->
     assert "by server" not in page.text
 
 
+def test_how_busy_and_how_late_the_load_engine_was(tmp_path: Path) -> None:
+    page = page_of(HandMade(busy=0.6), tmp_path)
+    lags = ["0.080", "9.000", "9.000", "9.000"]
+    assert page.row("whole run", "60%") == ["whole run", "60%", "0%", "0.0 of 20.0", *lags]
+    assert page.row("during faults", "60%")[2:] == ["0%", page.row("during faults", "60%")[3], *lags]
+    assert "How busy the load engine was. Between 60 and 60 % of the time." in page.source
+    assert "was the limit" not in page.text
+
+
+def test_that_the_load_engine_was_the_limit_is_told_on_the_first_screen(tmp_path: Path) -> None:
+    page = page_of(HandMade(busy=0.96), tmp_path)
+    assert "The load engine was the limit: " in page.text[: page.text.index("Expectations")]
+    assert page.row("whole run", "96%")[3] == "20.0 of 20.0"
+
+
+def test_a_run_that_tells_nothing_of_its_engine_has_no_such_part(tmp_path: Path) -> None:
+    assert "Load engine" not in page_of(HandMade(), tmp_path).text
+
+
 def test_what_was_not_started_has_a_column_and_bars_of_its_own(tmp_path: Path) -> None:
     made = HandMade(scenario=SCENARIO.replace("users: 4, ", "rate: 400, "), error=NOT_STARTED)
     page = page_of(made, tmp_path)

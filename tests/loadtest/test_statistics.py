@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from locust.stats import RequestStats, StatsEntry, get_error_report_summary, get_percentile_stats_summary, get_stats_summary
 from rich.console import Console
 
-from loadtest._batch import MAX_ERRORS, NOT_STARTED, OTHER_ERRORS, UNANSWERED, Batch, OperationBatch, microseconds
+from loadtest._batch import MAX_ERRORS, NOT_STARTED, OTHER_ERRORS, UNANSWERED, Batch, EngineUse, OperationBatch, microseconds
 from loadtest._record import HIGHEST, Latencies, Record
 from loadtest._statistics import METHOD, merge, milliseconds
 from loadtest._summary import print_summary, progress_line
@@ -189,3 +189,7 @@ def test_the_line_of_progress() -> None:
     assert progress_line(one, 64, 15.2) == "  15 s  64 users  400 ops/s  p50 0.183 ms  p99 0.183 ms  1 failures"
     assert progress_line(one, 64, 15.2, "during kill reader-1").endswith("  1 failures  during kill reader-1")
     assert "0 ops/s" in progress_line(Batch(1.0, 1.0), 0, 0)
+    one.engines = {0: EngineUse(seconds=1.0, cpu=0.4), 1: EngineUse(seconds=1.0, cpu=0.5, waited=0.2)}
+    assert progress_line(one, 64, 15.2).endswith("  1 failures  engine 70% busy")
+    one.engines[1].waited = 0.5
+    assert progress_line(one, 64, 15.2, "before").endswith("  engine 100% busy (no time left)  before")

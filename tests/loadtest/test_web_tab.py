@@ -86,8 +86,9 @@ def test_the_tab_shows_a_run_and_then_its_verdict(browser: Browser) -> None:
         assert re.search(r"pause reader-1 ● on 2\.\d s", text), text
         assert "kill reader-2 … planned 50.0 s" in text
         assert re.search(r"get [\d,]+ [\d,]+ [\d,]+ [\d,]+ [\d,]+ [\d,]+ ", text), "rates and microseconds"
-        assert page.count('class="band"') == 3, "in each chart"
-        assert len(re.findall(r'class="line p50" d="M[\d.,]+h0L', page)) == 1
+        assert re.search(r"load engine busy \d+ % its event loop late, p99 µs [\d,]+ ", text), text
+        assert page.count('class="band"') == 4, "in each chart"
+        assert len(re.findall(r'class="line p50" d="M[\d.,]+h0L', page)) == 2, "latency, and how late the engine is"
 
         tab.stop()
         locust.wait_until(lambda: tab.live()["verdict"] is not None, "no verdict")
