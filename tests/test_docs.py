@@ -123,11 +123,27 @@ def test_the_tests_that_the_delivery_table_names_exist() -> None:
     rows = len(re.findall(r"^\| \d+ \|", page, re.MULTILINE))
     proofs = re.findall(r"^\d+\. (`test_.*?)(?=^\d|^$)", page, re.MULTILINE | re.DOTALL)
     assert len(proofs) == rows > 0
-    for proof in proofs:
-        named = re.findall(r"`(\w+\.py)::(\w+)`", proof)
-        assert named
-        for file, test in named:
-            assert re.search(rf"^(async )?def {test}\(", (ROOT / "tests" / "trio_hs" / file).read_text(), re.MULTILINE)
+    named = re.compile(r"`(\w+\.py)::(\w+)`")
+    assert all(named.search(proof) for proof in proofs)
+    for file, test in named.findall(page):
+        assert re.search(rf"^(async )?def {test}\(", (ROOT / "tests" / "trio_hs" / file).read_text(), re.MULTILINE)
+
+
+def test_the_bounds_on_the_delivery_page_are_the_codes() -> None:
+    """That calls keep them is held by `tests/trio_hs/test_silence.py`, in terms of the same constants."""
+    page = (DOCS / "delivery.md").read_text()
+    policy = trio_hs.RetryPolicy()
+    pauses = sum(min(policy.backoff * 2**attempt, policy.max_backoff) for attempt in range(policy.attempts - 1))
+    silence = 1 + 2 / connection.TICKS
+    for said in (
+        f"tried {policy.attempts} times",
+        f"{pauses:g} s in all at most",
+        f"waits for `timeout` and {pool.MARGIN:g} s in all",
+        f"{silence:g} × `timeout` | {silence + 1:g} × `timeout` + {pool.MARGIN:g} s",
+        f"{caller.MAX_DEATHS * silence + 1:g} × `timeout` + {pool.MARGIN:g} s where a second one took it",
+        f"| {silence:g} × `timeout` | {caller.MAX_DEATHS * silence:g} × `timeout` |",
+    ):
+        assert said in page
 
 
 def test_the_bounds_on_the_tuning_page_are_the_codes() -> None:

@@ -58,13 +58,15 @@ class RetryPolicy:
     Reads are repeated, on another server where there is one. A write is repeated only when it provably did not reach a
     server. The first repetition is immediate when another server is usable; the others wait ``backoff`` seconds,
     doubling up to ``max_backoff``, each shortened at random by up to a half. An operation whose connections died under it
-    twice is not tried again, whatever the policy says: some requests kill the server.
+    twice is not tried again, whatever the policy says: some requests kill the server. Without a ``deadline`` an operation
+    waits for a usable server for the servers' timeout and 0.25 s, over all its attempts.
 
     Attributes:
       attempts: how often an operation is tried, the first time included.
       backoff: seconds before a repetition.
       max_backoff: the longest of these waits, in seconds.
-      deadline: seconds after which an operation is not tried again; None leaves that to the caller's ``trio.fail_after``.
+      deadline: seconds after which an operation is not tried again. It takes the place of the bound on waiting for a usable
+        server. An attempt is not cut short; ``trio.fail_after`` does that.
       hedge_after: seconds after which a read without an answer is also sent to another server, and whoever answers first is
         believed; None never does. Set it above the usual latency, for it doubles the load of what is slower.
       repeat_writes: the operations that are repeated although they may have been applied: some of ``insert``, ``update``
