@@ -139,9 +139,9 @@ def test_the_bounds_on_the_delivery_page_are_the_codes() -> None:
         f"tried {policy.attempts} times",
         f"{pauses:g} s in all at most",
         f"waits for `timeout` and {pool.MARGIN:g} s in all",
-        f"{silence:g} × `timeout` | {silence + 1:g} × `timeout` + {pool.MARGIN:g} s",
-        f"{caller.MAX_DEATHS * silence + 1:g} × `timeout` + {pool.MARGIN:g} s where a second one took it",
-        f"| {silence:g} × `timeout` | {caller.MAX_DEATHS * silence:g} × `timeout` |",
+        f"{silence:g} times `timeout` | {silence + 1:g} times `timeout` + {pool.MARGIN:g} s",
+        f"{caller.MAX_DEATHS * silence + 1:g} times `timeout` + {pool.MARGIN:g} s where a second one took it",
+        f"| {silence:g} times `timeout` | {caller.MAX_DEATHS * silence:g} times `timeout` |",
     ):
         assert said in page
 
