@@ -34,7 +34,7 @@ def _analyze(options: argparse.Namespace) -> int:
     if options.junit is not None:
         options.junit.write_text(junit(run), encoding="utf-8")
     if options.json:
-        print(json.dumps({**run.result, "verdict": run.verdict, "exit_code": run.exit_code}, indent=2))
+        print(json.dumps(run.result, indent=2))
     else:
         _print(run, options)
     return run.exit_code
@@ -44,5 +44,4 @@ def _print(run: KeptRun, options: argparse.Namespace) -> None:
     out = console()
     title = f"{run.scenario.name}: {run.record.seconds:.1f} s"
     print_summary(run.record, title, run.operations(), out, open_loop=run.scenario.load.open)
-    result = {**run.result, "verdict": run.verdict, "exit_code": run.exit_code}
-    print_verdict(result, options.run, explain=options.explain, console=out)
+    print_verdict(run.result, options.run, explain=options.explain, console=out)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from loadtest import _in_words as words
 from loadtest._command_line import console, safely
+from loadtest._expect import Expect
 from loadtest._faults import Fault, Moment, timeline
 from loadtest._load import Load
 from loadtest._scenario import Scenario, load_scenario
@@ -36,7 +37,8 @@ def _check(path: str) -> int:
     out.print(Text(f"{scenario.name}{f': {scenario.description}' if scenario.description else ''}", style="bold"))
     _print(out, "", _setting(scenario))
     _print(out, "timeline", _moments(scenario))
-    _print(out, "expected", words.expectations(scenario) or [("nothing", "the run fails when an operation fails")])
+    unstated = [("nothing stated", "the run fails when an operation fails")] if scenario.expect == Expect() else []
+    _print(out, "expected", [*unstated, *words.expectations(scenario)])
     return 0
 
 

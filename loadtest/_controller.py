@@ -1,11 +1,12 @@
 """The controller: a child process of the local runner or master that owns the servers, `python -m loadtest._controller FD`.
 
 Down: `open` (scenario), `begin` (a run's number), `worker` (the number of one that takes part), `batch` (an engine's
-statistics), `suspended` (number: all clients have let go of the servers), `finish` (the workers that were lost). Up: `progress`
-(a line for the user), `ready` (the cluster as clients see it, its table filled), `begun` (the directory that keeps the run),
-`suspend` (number) and `resume` (for all clients), `event` (a line about a fault), `fault` (its `Event`), `alarm` (a line about
-what nobody ordered), `result` (the verdict) and `failed` (one line for the user; the process then ends). It takes everything
-down when the socket ends (Locust has quit, or was killed) and on SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
+statistics), `suspended` (number: all clients have let go of the servers), `finish` (lost: the workers that were; died: what of
+the harness did; ran: seconds until the load was told to end). Up: `progress` (a line for the user), `ready` (the cluster as
+clients see it, its table filled), `begun` (the directory that keeps the run), `suspend` (number) and `resume` (to all clients),
+`event` (a line about a fault), `fault` (its `Event`), `alarm` (a line about what nobody ordered), `result` (the verdict) and
+`failed` (one line for the user; the process then ends). It takes everything down when the socket ends (Locust has quit, or was
+killed) and on SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
 """
 
 from __future__ import annotations
@@ -131,7 +132,8 @@ class _Runs:
                         self._clients.let_go(message["number"])
                     case "finish" if self._drill is not None:
                         drill, self._drill = self._drill, None
-                        await self._channel.send({"type": "result", "result": await drill.finish(message["lost"])})
+                        result = await drill.finish(message["lost"], message["died"], message["ran"])
+                        await self._channel.send({"type": "result", "result": result})
 
     async def _begin(self, run: int, news: trio.MemorySendChannel[Message], nursery: trio.Nursery) -> None:
         def happened(event: Event) -> None:

@@ -92,13 +92,16 @@ class ControllerLink:
         """All clients have let go of the servers."""
         self._child.send({"type": "suspended", "number": number})
 
-    def finish(self, lost: Sequence[int] = ()) -> dict[str, Any] | None:
-        """End the run, after its last batch: everything heals, and the verdict comes. `lost` are the workers that went away.
-        None when no run is on; raises `StartError` when there will be no verdict."""
+    def finish(self, lost: Sequence[int], died: Sequence[str], ran: float | None) -> dict[str, Any] | None:
+        """End the run, after its last batch: everything heals, and the verdict comes.
+
+        `lost` are the workers that went away, `died` says what of the harness did, and `ran` how many seconds passed until the
+        load was told to end. None when no run is on; raises `StartError` when there will be no verdict.
+        """
         if not self._running:
             return None
         self._running = False
-        self._child.send({"type": "finish", "lost": list(lost)})
+        self._child.send({"type": "finish", "lost": list(lost), "died": list(died), "ran": ran})
         result: dict[str, Any] = self._wait(self._result, FINISH_TIMEOUT)
         return result
 

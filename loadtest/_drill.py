@@ -21,7 +21,7 @@ from loadtest._engine_limit import told
 from loadtest._environment import environment
 from loadtest._final import FinalState, FinalStateError, write_final_state
 from loadtest._history import History, HistoryError, HistoryWriter, fault_windows
-from loadtest._judge import Judged, Judgement, Result, judge
+from loadtest._judge import HARNESS, Judged, Judgement, Result, judge
 from loadtest._latencies import totals_of, write_latencies
 from loadtest._load import Load
 from loadtest._nemesis import Event, Nemesis, Suspended
@@ -162,10 +162,11 @@ class Drill:
         await self._note_deaths()
         self._history.close()
 
-    async def finish(self, lost: Sequence[int] = ()) -> dict[str, Any]:
+    async def finish(self, lost: Sequence[int] = (), died: Sequence[str] = (), ran: float | None = None) -> dict[str, Any]:
         """After the last operation: heal, read back, judge; gives what `result.json` holds.
 
-        `lost` are the workers that went away during the run.
+        `lost` are the workers that went away during the run, `died` says what of the harness did, and `ran` how many seconds
+        passed until the load was told to end.
         """
         if any(event.end is None for event in self._nemesis.events):
             self._tell("healing")
@@ -173,7 +174,14 @@ class Drill:
         unread = await self._read_all_back() if self._scenario.audited else []
         self._tell("judging")
         result = await trio.to_thread.run_sync(
-            lambda: judge_run(self.directory, workers=self._workers, lost=lost, troubles=[*self._troubles(), *unread])
+            lambda: judge_run(
+                self.directory,
+                workers=self._workers,
+                lost=lost,
+                troubles=[*self._troubles(), *unread],
+                died=died,
+                ran=ran,
+            )
         )
         result["faults"] = [vars(event) for event in self._nemesis.events]
         result["primary"] = self._control.primary
@@ -258,12 +266,15 @@ def judge_run(
     workers: set[int] | None = None,
     lost: Sequence[int] | None = None,
     troubles: list[str] | None = None,
+    died: Sequence[str] | None = None,
+    ran: float | None = None,
 ) -> dict[str, Any]:
     """Judge a kept run; blocking. Gives what goes into `result.json`.
 
     `workers` are those that took part, `lost` those that went away during the run, and `troubles` what else makes the run show
-    less than it should: faults that did not strike, servers that were not read. None takes each as it was found at the run's
-    end; a run that did not come to its end has none of them, but then it has no final state either.
+    less than it should: faults that did not strike, servers that were not read. `died` says what of the harness did, which
+    fails the run, and `ran` how many seconds passed until the load was told to end. None takes each as it was found at the
+    run's end; a run that did not come to its end has none of them, but then it has no final state either.
     """
     scenario = directory.scenario()
     found_before = directory.result() or {}
@@ -271,6 +282,10 @@ def judge_run(
         workers = set(found_before["workers"])
     if lost is None:
         lost = found_before.get("lost_workers", ())
+    if died is None:
+        died = found_before.get("died", ())
+    if ran is None:
+        ran = found_before.get("ran")
     kept = troubles if troubles is not None else list(found_before.get("troubles", ()))
     histories, unreadable = _histories(directory)
     unreadable += [f"worker {worker} was lost during the run" for worker in lost]
@@ -296,7 +311,8 @@ def judge_run(
     judgement = judge(
         scenario.expect, directory.batches(), faults, found, audited=scenario.audited, open_loop=scenario.load.open
     )
-    judged = [Judged("faults", Result.UNKNOWN, None, None, trouble) for trouble in kept]
+    judged = [Judged(HARNESS, Result.MISS, None, None, line) for line in died]
+    judged += [Judged("faults", Result.UNKNOWN, None, None, trouble) for trouble in kept]
     judged += [
         Judged("workers", Result.UNKNOWN, None, None, f"worker {worker} was lost during the run: what it did last is not known")
         for worker in lost
@@ -305,27 +321,42 @@ def judge_run(
         judged.append(Judged("run", Result.UNKNOWN, None, None, "it did not come to its end: what happened last is not known"))
     if not judgement.counted:
         judged.append(Judged("operations", Result.UNKNOWN, None, None, "none was counted: such a run has shown nothing"))
-    engines = judgement.engines
-    judgement = Judgement([*judged, *judgement.judged], judgement.seconds)
+    judgement = replace(judgement, judged=[*judged, *judgement.judged])
     return {
         **judgement.to_dict(),
-        "verdict": judgement.verdict + _cut_short(judgement.seconds, scenario.load),
+        "verdict": judgement.verdict + _cut_short(judgement, _begun(histories), ran, scenario.load),
         "advice": advice(scenario, judgement.judged, _primary(directory)),
         "scenario": scenario.name,
         "operations": totals_of(directory.batches()),
-        "engine": told(engines, open_loop=scenario.load.open),
+        "engine": told(judgement.engines, open_loop=scenario.load.open),
         "audit": found.to_dict() if found is not None else None,
         "troubles": kept,
         "workers": None if workers is None else sorted(workers),
         "lost_workers": list(lost),
+        "died": list(died),
+        "ran": ran,
         "judged_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 
 
-def _cut_short(seconds: float, load: Load) -> str:
-    """What a verdict has to add where the run was shorter than the scenario says: it was stopped, or told to be."""
-    counted = load.lasts - load.warm_up
-    return f" (in {seconds:.1f} of {counted:g} s)" if seconds < counted - CUT_SHORT_SECONDS else ""
+def _cut_short(judgement: Judgement, begun: float | None, ran: float | None, load: Load) -> str:
+    """What a verdict has to add where the run was shorter than the scenario says, or less of it was counted.
+
+    `begun` is the run's start in Unix time, None where that is not known; for `ran` see `judge_run`.
+    """
+    if ran is not None and ran < load.lasts - CUT_SHORT_SECONDS:
+        return f" (stopped after {ran:.1f} of {load.lasts:g} s)"
+    due = load.lasts - load.warm_up
+    if judgement.seconds >= due - CUT_SHORT_SECONDS:
+        return ""
+    late = 0.0 if begun is None else judgement.start - begun - load.warm_up
+    why = f": the load began {late:.1f} s late" if late > CUT_SHORT_SECONDS / 2 else ""
+    return f" ({judgement.seconds:.1f} of {due:g} s were counted{why})"
+
+
+def _begun(histories: Sequence[History]) -> float | None:
+    """When the controller began the run, in Unix time."""
+    return next((one.header.unix(one.header.monotonic_ns) for one in histories if one.header.worker == CONTROLLER), None)
 
 
 def _histories(directory: RunDirectory) -> tuple[list[History], list[str]]:

@@ -13,7 +13,20 @@ from pydantic import BaseModel, BeforeValidator, Field, field_validator
 from loadtest._batch import NOT_STARTED, NOT_THERE, UNANSWERED
 from loadtest._model import Model, Seconds, SecondsOrZero
 
-__all__ = ["BEFORE_SECONDS", "ERROR_KINDS", "PERCENTILES", "PHASES", "Expect", "Latency", "Percentiles", "Phases", "Recovery"]
+__all__ = [
+    "BEFORE_SECONDS",
+    "ERROR_ALIASES",
+    "ERROR_CLASSES",
+    "ERROR_KINDS",
+    "PERCENTILES",
+    "PHASES",
+    "Expect",
+    "Latency",
+    "Percentiles",
+    "Phases",
+    "Recovery",
+    "is_kind",
+]
 
 PHASES = ("run", "before", "during", "after")
 BEFORE_SECONDS = 1.0
@@ -22,27 +35,36 @@ PERCENTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9
 
 # trio_hs's errors, which this cannot import: Locust's process, where scenarios are read, has no place for trio. A test keeps
 # the two alike.
-ERROR_KINDS = (
-    "AuthenticationError",
-    "ColumnNotFoundError",
-    "ConnectionError",
-    "DecodingError",
-    "DuplicateKeyError",
-    "ForeignKeyError",
-    "HandlerSocketError",
-    "IndexNotFoundError",
-    "IndexedConnectionError",
-    "LockTimeoutError",
-    "OperationalError",
-    "ProtocolError",
-    "ReadOnlyError",
-    "RemoteTableError",
-    "TableNotFoundError",
-    "UnsupportedOperationError",
-    NOT_THERE,
-    NOT_STARTED,
-    UNANSWERED,
-)
+ERROR_CLASSES = {
+    "HandlerSocketError": "",
+    "ConnectionError": "HandlerSocketError",
+    "IndexedConnectionError": "ConnectionError",
+    "DecodingError": "HandlerSocketError",
+    "ProtocolError": "HandlerSocketError",
+    "OperationalError": "HandlerSocketError",
+    "AuthenticationError": "OperationalError",
+    "ColumnNotFoundError": "OperationalError",
+    "DuplicateKeyError": "OperationalError",
+    "ForeignKeyError": "OperationalError",
+    "IndexNotFoundError": "OperationalError",
+    "LockTimeoutError": "OperationalError",
+    "ReadOnlyError": "OperationalError",
+    "RemoteTableError": "OperationalError",
+    "TableNotFoundError": "OperationalError",
+    "UnsupportedOperationError": "OperationalError",
+}
+"""Class -> its base."""
+ERROR_ALIASES = {"RecoverableConnectionError": "IndexedConnectionError"}
+ERROR_KINDS = (*ERROR_CLASSES, NOT_THERE, NOT_STARTED, UNANSWERED)
+
+
+def is_kind(kind: str, expected: str) -> bool:
+    """Whether an error of a kind counts as one of the `expected` kind: of that class, or of a class below it."""
+    expected = ERROR_ALIASES.get(expected, expected)
+    while kind and kind != expected:
+        kind = ERROR_CLASSES.get(kind, "")
+    return kind == expected
+
 
 T = TypeVar("T")
 
@@ -157,8 +179,8 @@ class Expect(Model):
     """At least so many operations succeed per second, on average."""
     latency: Latency = Latency()
     errors: Annotated[dict[str, Annotated[int, Field(ge=0)]], BeforeValidator(_all_kinds)] = Field(default={})
-    """At most so many errors of a kind (the class of trio_hs's error, `the row is not there`, `not started in time` or
-    `no answer when the run ended`), or of `all` together."""
+    """At most so many errors of a kind (the class of trio_hs's error, which includes the classes below it, `the row is not
+    there`, `not started in time` or `no answer when the run ended`), or of `all` together."""
     recovery: Annotated[Recovery, BeforeValidator(_steady)] = Recovery()
     lost: AtMost = None
     """At most so many acknowledged writes are lost. None: 0 where the run is audited."""
@@ -177,7 +199,7 @@ class Expect(Model):
     @classmethod
     def _known_kinds(cls, errors: dict[str, int]) -> dict[str, int]:
         for kind in errors:
-            if kind not in (*ERROR_KINDS, "all"):
+            if kind not in (*ERROR_KINDS, *ERROR_ALIASES, "all"):
                 close = difflib.get_close_matches(kind, ERROR_KINDS, n=1)
                 there = f"did you mean {close[0]}?" if close else f"there are all, {', '.join(ERROR_KINDS)}"
                 raise ValueError(f"no such kind of error: {kind!r}; {there}")

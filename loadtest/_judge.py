@@ -4,8 +4,9 @@ An expectation is passed, missed, or unknown where nothing tells. Where a check 
 found amiss, what the scenario states about it is unknown; what is expected unasked is not applicable and counts for nothing.
 
 The exit code says what the worst of them means: 3 when the audit of the writes failed (`lost`, `applied_twice`, `unexpected`,
-`counters`, `replicas_agree`), 1 when any other expectation was missed, 4 when one could not be judged, 0 when all were passed.
-(2 is for bad arguments, and never comes from here.)
+`counters`, `replicas_agree`), 1 when any other expectation was missed, an operation failed where nothing is expected, or a
+process of the harness died, 4 when one could not be judged, 0 when all were passed. (2 is for bad arguments, and never comes
+from here.)
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 from loadtest._audit import Audit, Check, Verdict
 from loadtest._batch import OTHER_ERRORS, Batch
 from loadtest._engine_limit import Engines, EngineTotal
-from loadtest._expect import PERCENTILES, Expect, Latency
+from loadtest._expect import PERCENTILES, Expect, Latency, is_kind
 from loadtest._recovery import OBSERVED_SECONDS, FaultRecovery, recoveries
 from loadtest._timeline import Fault, Timeline, percentile, rank
 
@@ -27,6 +28,7 @@ __all__ = [
     "AUDIT_FAILED",
     "BAD_ARGUMENTS",
     "EXPECTATION_MISSED",
+    "HARNESS",
     "INCONCLUSIVE",
     "PASSED",
     "Judged",
@@ -35,6 +37,9 @@ __all__ = [
     "judge",
 ]
 
+FAILURES, HARNESS = "failures", "harness"
+UNSTATED = (FAILURES, HARNESS)
+"""What fails a run though no scenario states it: failures where nothing is expected, and the death of a process of ours."""
 PASSED, EXPECTATION_MISSED, BAD_ARGUMENTS, AUDIT_FAILED, INCONCLUSIVE = range(5)
 
 
@@ -74,6 +79,8 @@ class Judgement:
     """Whether there was any operation in that time."""
     engines: Mapping[str, EngineTotal] = field(default_factory=dict)
     """What the load engines did, by phase, where that is known."""
+    start: float = 0.0
+    """When the counted part of the run began, in Unix time."""
 
     @property
     def exit_code(self) -> int:
@@ -88,10 +95,13 @@ class Judgement:
     def verdict(self) -> str:
         """One line."""
         count = Counter(judged.result for judged in self.judged)
+        missed = [judged for judged in self.judged if judged.result is Result.MISS]
         total = len(self.judged) - count[Result.NOT_APPLICABLE]
         match self.exit_code:
             case 0:
                 return f"pass: all {total} expectations hold" if total else "pass: nothing was expected"
+            case 1 if all(judged.name in UNSTATED for judged in missed):
+                return f"fail: {missed[0].line}"
             case 1:
                 return f"fail: {count[Result.MISS]} of {total} expectations missed"
             case 3:
@@ -127,11 +137,12 @@ def judge(
         *_throughput(expect, timeline),
         *_latency(expect.latency, timeline, batches, engines),
         *_errors(expect, timeline),
+        *_failures(expect, timeline),
         *_recovery(expect, timeline),
     ]
     if audited:
         judged += _audit(expect, audit)
-    return Judgement(judged, timeline.end - timeline.start, timeline.counted, engines.by_phase())
+    return Judgement(judged, timeline.end - timeline.start, timeline.counted, engines.by_phase(), timeline.start)
 
 
 def _availability(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
@@ -226,7 +237,7 @@ def _errors(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
         kinds[message.partition(":")[0]] += count
     for kind, limit in expect.errors.items():
         name = f"errors.{kind}"
-        count = done.failed.total() if kind == "all" else kinds[kind]
+        count = done.failed.total() if kind == "all" else sum(kinds[one] for one in kinds if is_kind(one, kind))
         line = f"{count:,} errors{'' if kind == 'all' else ' of this kind'}; at most {limit:,} expected"
         others = kinds[OTHER_ERRORS] if kind != "all" else 0
         if not timeline.counted:
@@ -235,6 +246,13 @@ def _errors(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
             yield _unknown(name, limit, f"{line}; the kind of {others:,} more is not known, for there were too many messages")
         else:
             yield _judged(name, count <= limit, count, limit, line)
+
+
+def _failures(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
+    """Where nothing is expected, a failure fails the run, as Locust has it."""
+    count = timeline.total("run")[0].failed.total()
+    if expect == Expect() and count:
+        yield Judged(FAILURES, Result.MISS, count, 0, f"{count:,} operations failed, and nothing was expected")
 
 
 def _recovery(expect: Expect, timeline: Timeline) -> Iterator[Judged]:

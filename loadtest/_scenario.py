@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from loadtest._expect import BEFORE_SECONDS, Expect
+from loadtest._expect import BEFORE_SECONDS, ERROR_ALIASES, Expect
 from loadtest._external_servers import SERVER_NAME, VARIABLE, ExternalServer, named_servers
 from loadtest._faults import FAULTS, ONLY_HANDLERSOCKET, AnyFault, Network, not_on, replication_missing, unknown_target
 from loadtest._load import Load
@@ -192,6 +192,10 @@ class Scenario(Model):
                 raise PlacedError(("faults", number, "drain"), without)
             if wrong := not_on(fault, self.cluster.kind) or replication_missing(fault, self.cluster.replication):
                 raise PlacedError(("faults", number, "fault"), wrong)
+        for kind in self.expect.errors:
+            if self.driver.name == "sql" and ERROR_ALIASES.get(kind, kind) == "IndexedConnectionError":
+                by_sql = "is HandlerSocket's, so that no error of `driver: sql` could be one: say ConnectionError"
+                raise PlacedError(("expect", "errors", kind), by_sql)
         if not self.audited and (needing := self.expect.needing_audit()):
             raise PlacedError(("expect", needing[0]), "needs the audit: leave `audit` out, or say `audit: true`")
         self._check_expected_reads()

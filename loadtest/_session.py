@@ -26,6 +26,7 @@ from loadtest._batch import Batch
 from loadtest._child import StartError
 from loadtest._controller_link import ControllerLink
 from loadtest._engine_link import STOP_TIMEOUT, EngineLink, Run
+from loadtest._expect import Expect
 from loadtest._interrupts import INTERRUPTED, Interrupts
 from loadtest._judge import AUDIT_FAILED, INCONCLUSIVE
 from loadtest._live import Live
@@ -105,7 +106,7 @@ class _Reporting:
         self._options = environment.parsed_options
         self._each = self._options.hs_events == "each"
         self._chosen = self._first = (self._options.scenario, self._options.cluster or "")
-        self._scenario: Scenario = chosen_scenario(self._options)
+        self._scenario: Scenario = self._with_locusts_rule(chosen_scenario(self._options))
         self._record = Record()
         self._recent: Batch | None = None
         """What has happened since the last line of progress."""
@@ -113,6 +114,12 @@ class _Reporting:
         self._untold = False
         """Whether there is a run whose result has not been shown."""
         self._runs = 0
+        self._died: list[str] = []
+        """What of ours has died in this run, a line each."""
+        self._started = 0.0
+        """When the run did, by the monotonic clock."""
+        self._ran: float | None = None
+        """How many seconds later its load was told to end."""
         self._directory: str | None = None
         self._result: dict[str, Any] | None = None
         self._stages: gevent.Greenlet | None = None
@@ -141,6 +148,13 @@ class _Reporting:
         events.spawning_complete.add_listener(self._on_spawning_complete)
         events.quitting.add_listener(self._on_quitting)
         events.quit.add_listener(self._on_quit)
+
+    def _with_locusts_rule(self, scenario: Scenario) -> Scenario:
+        """Where nothing is expected, failures fail a run, but not with Locust's `--exit-code-on-error 0`. As an expectation, so
+        that whatever judges the run judges the same."""
+        if self._options.exit_code_on_error or scenario.expect != Expect():
+            return scenario
+        return scenario.model_copy(update={"expect": Expect.model_validate({"availability": 0})})
 
     def _launch(self, scenario: Scenario) -> ControllerLink:
         return ControllerLink(scenario.model_dump(mode="json"), self)
@@ -189,6 +203,7 @@ class _Reporting:
     def _fail(self, line: str) -> None:
         """Something of ours died: say so, and end the run as failed."""
         logger.error(line)
+        self._died.append(line)
         self._environment.process_exit_code = RUN_FAILED
         if self._options.headless:
             self._runner.quit()
@@ -230,7 +245,7 @@ class _Reporting:
         if not self._choosing.acquire(blocking=False):
             return "the servers of another scenario are being started: wait until they are there"
         try:
-            scenario = scenario_of(*chosen)
+            scenario = self._with_locusts_rule(scenario_of(*chosen))
             if scenario.cluster.kind == "external":
                 raise ScenarioError("servers of kind 'external' are for `--servers` or a scenario that Locust is started with")
             controller = self._launch(scenario)
@@ -292,6 +307,8 @@ class _Reporting:
         return path if path is not None and path.exists() else None
 
     def _end_load(self) -> None:
+        if self._ran is None:
+            self._ran = time.monotonic() - self._started
         self._interrupts.doing = "ending the load"
         self._drain()
 
@@ -300,6 +317,7 @@ class _Reporting:
 
     def _on_test_start(self, **_: Any) -> None:
         self._reset()
+        self._died, self._started, self._ran = [], time.monotonic(), None
         self._runs += 1
         self._result = None
         self._interrupts.judged = False
@@ -323,7 +341,7 @@ class _Reporting:
         with self._finishing:
             self._interrupts.doing = "healing and judging"
             try:
-                result = self._controller.finish(self._lost())
+                result = self._controller.finish(self._lost(), self._died, self._ran)
                 failure = ""
             except StartError as error:
                 result, failure = None, str(error)
@@ -335,11 +353,8 @@ class _Reporting:
         if self._directory is not None:
             self._kept.append((Path(self._directory), str(result["verdict"])))
         code = result["exit_code"]
-        expected = self._scenario.expect.model_fields_set
-        # What nobody expected anything of is left to Locust, which fails a run in which an operation failed.
-        if code == INCONCLUSIVE and not expected and self._runner.errors and self._options.exit_code_on_error:
-            code = RUN_FAILED
-        if code or expected:
+        # Where nothing was expected and nothing of ours failed, Locust decides: users of another locustfile may have failed.
+        if code or self._scenario.expect != Expect():
             self._environment.process_exit_code = max(self._environment.process_exit_code or 0, code, key=_SEVERITY.index)
 
     def _lost(self) -> list[int]:

@@ -103,7 +103,7 @@ def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, cons
     for name, check in (result["audit"] or {}).items():
         _print_check(name, check, expectation_of(name, result["expectations"]), console)
     style = {0: "bold green", INCONCLUSIVE: "bold yellow"}.get(result["exit_code"], "bold red")
-    console.print(Text(f"verdict: {result['verdict']}", style=style))
+    console.print(Text(f"verdict: {result['verdict']}", style=style), soft_wrap=True)  # one line, for programs as well
     for line in result["advice"]:
         console.print(Text(f"  {line}"))
     console.print(f"kept in {directory}", soft_wrap=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import trio
 
+from loadtest import __main__ as command
 from loadtest._cluster import ClusterError
 from loadtest._mariadb import find_installation
 from tests.loadtest.kinds import EVERY_KIND
@@ -147,7 +150,12 @@ def test_an_engine_that_dies_is_reported_and_fails_the_run(processes: list[str])
         engine = locust.processes("loadtest._engine")[0]
         os.kill(engine, signal.SIGKILL)
         assert locust.finish() == 1, locust.describe()
-        assert f"the load engine (process {engine}) died: killed by SIGKILL" in locust.stderr
+        died = f"the load engine (process {engine}) died: killed by SIGKILL"
+        assert died in locust.stderr
+        result = json.loads((locust.run / "result.json").read_text())
+        assert result["exit_code"] == 1
+        assert result["verdict"].startswith("fail: ")
+        assert died in result["verdict"]
         assert "Traceback" not in locust.stderr, locust.describe()
 
 
@@ -173,6 +181,44 @@ def test_failures_are_counted_named_and_give_exit_code_1(kind: str) -> None:
         assert 0 < failures < count
         assert rows(locust.stdout)["get"][1] == 0, "the reader is alive"
         assert re.search(r"[\d,]+ x insert: \w*ConnectionError: ", locust.stdout), locust.describe()
+
+
+UNSTATED = """\
+name: unstated
+cluster: {kind: embedded, readers: 1}
+table: {rows: 500, value_size: 30}
+load: {users: 8, duration: 4s}
+mix: {get: 60, insert: 40}
+faults: [{fault: restart, target: writer, at: 1s}]
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments, code, verdict",
+    [
+        ([], 1, r"fail: [\d,]+ operations failed, and nothing was expected"),
+        (["--processes", "2"], 1, r"fail: [\d,]+ operations failed, and nothing was expected"),
+        (["--exit-code-on-error", "0"], 0, r"pass: all \d expectations hold"),
+    ],
+    ids=["alone", "workers", "failures allowed"],
+)
+def test_a_run_has_one_verdict_wherever_it_is_told(
+    arguments: list[str], code: int, verdict: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Locust("--headless", "--only-summary", *arguments, scenario=UNSTATED) as locust:
+        assert locust.finish(60) == code, locust.describe()
+        assert rows(locust.stdout)["all"][1] > 0, "an operation failed"
+        (told,) = re.findall("^verdict: (.*)$", locust.stdout, re.MULTILINE)
+        assert re.match(verdict, told), told
+        result = json.loads((locust.run / "result.json").read_text())
+        assert (result["verdict"], result["exit_code"]) == (told, code)
+        assert f"<h1>{told}</h1>" in (locust.run / "report.html").read_text()
+        assert f"Exit code {code}:" in (locust.run / "report.html").read_text()
+        assert command.main(["analyze", str(locust.run), "--junit", str(tmp_path / "j.xml")]) == code
+        assert f"verdict: {told}\n" in capsys.readouterr().out
+        failures = ElementTree.parse(tmp_path / "j.xml").findall(".//failure")
+        assert len(failures) == code
+        assert all(told.startswith(f"fail: {failure.get('message')}") for failure in failures)
 
 
 def test_locust_that_is_killed_leaves_no_embedded_server() -> None:

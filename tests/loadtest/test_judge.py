@@ -387,7 +387,8 @@ def test_an_audit_without_a_finding_passes() -> None:
     ],
 )
 def test_what_the_audit_found_decides_the_exit_code(expect: dict[str, Any], found: Check, code: int) -> None:
-    assert verdict(expect, audit_with(**{found.name: found}))[0] == code
+    # What it says of failures besides is not what is tried here.
+    assert verdict({"availability": 0, **expect}, audit_with(**{found.name: found}))[0] == code
 
 
 @pytest.mark.parametrize(
@@ -396,12 +397,12 @@ def test_what_the_audit_found_decides_the_exit_code(expect: dict[str, Any], foun
         ({"lost": 0}, "lost", "lost", True),
         ({"lost": 5}, "lost", "lost", True),
         ({"lost": "any"}, "lost", "lost", False),
-        ({}, "lost", "lost", False),
+        ({"errors": 40}, "lost", "lost", False),
         ({"applied_twice": 0}, "applied_twice", "applied_twice", True),
         ({"applied_twice": 0}, "counters", "counters", True),
         ({"lost": 0}, "counters", "counters", False),
         ({"staleness": "2s"}, "stale_reads", "staleness", True),
-        ({}, "stale_reads", "staleness", False),
+        ({"errors": 40}, "stale_reads", "staleness", False),
         ({"monotonic_reads": True}, "monotonic_reads", "monotonic_reads", True),
         ({"replicas_agree": True}, "replicas", "replicas_agree", True),
     ],
@@ -432,8 +433,41 @@ def test_an_audited_run_without_an_audit_is_inconclusive() -> None:
 
 
 def test_a_run_that_is_not_audited_is_not_judged_by_the_audit() -> None:
-    result = judge(Expect(), RUN, KILL, None, audited=False)
+    result = judge(Expect(), steady(0, 2), KILL, None, audited=False)
     assert (result.exit_code, result.judged, result.verdict) == (0, [], "pass: nothing was expected")
+
+
+@pytest.mark.parametrize("audited", [False, True])
+def test_failures_where_nothing_is_expected_fail_the_run(audited: bool) -> None:
+    found = audit_with() if audited else None
+    result = judge(Expect(), RUN, KILL, found, audited=audited)
+    assert (result.exit_code, result.verdict) == (1, "fail: 40 operations failed, and nothing was expected")
+    assert [one.name for one in result.judged if one.result is MISS] == ["failures"]
+    for expect in ({"errors": 40}, {"availability": 0}, {"latency": {"get": {"p50": "1s"}}}):
+        result = judge(Expect.model_validate(expect), RUN, KILL, found, audited=audited)
+        assert result.exit_code == 0, "what is expected says what may fail"
+    lost = audit_with(lost=check("lost", 1))
+    assert judge(Expect(), RUN, KILL, lost, audited=True).exit_code == 3
+
+
+@pytest.mark.parametrize(
+    "expected, error, counts",
+    [
+        ("ConnectionError", "IndexedConnectionError: reader-1: lost", True),
+        ("ConnectionError", "ConnectionError: reader-1: lost", True),
+        ("IndexedConnectionError", "ConnectionError: reader-1: lost", False),
+        ("RecoverableConnectionError", "IndexedConnectionError: reader-1: lost", True),
+        ("OperationalError", "ReadOnlyError: writer: it is", True),
+        ("HandlerSocketError", "IndexedConnectionError: reader-1: lost", True),
+        ("HandlerSocketError", NOT_THERE, False),
+        (NOT_THERE, NOT_THERE, True),
+        ("ReadOnlyError", "OperationalError: something else", False),
+    ],
+)
+def test_an_error_counts_for_every_class_that_it_is_of(expected: str, error: str, counts: bool) -> None:
+    run = [*steady(0, 1), batch(1, 90, failed=10, error=error)]
+    (one,) = judged({"errors": {expected: 0}}, run, [])
+    assert (one.result, one.measured) == ((MISS, 10) if counts else (PASS, 0))
 
 
 def test_the_verdict_is_one_line() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from loadtest import _cluster
 from loadtest._batch import NOT_STARTED, NOT_THERE, UNANSWERED
-from loadtest._expect import ERROR_KINDS
+from loadtest._expect import ERROR_ALIASES, ERROR_CLASSES, ERROR_KINDS, is_kind
 from loadtest._mix import Mix
 from loadtest._scenario import (
     CLUSTER_KINDS,
@@ -329,7 +329,10 @@ def test_kinds_of_error_are_those_of_the_client() -> None:
     classes = {name: value for name, value in vars(exceptions).items() if isinstance(value, type)}
     errors = {name for name, value in classes.items() if issubclass(value, Exception)}  # not typing.Any, a class on 3.11
     # An alias counts under the name of its class.
-    assert set(ERROR_KINDS) - {NOT_THERE, NOT_STARTED, UNANSWERED} == errors - {"RecoverableConnectionError"}
+    assert set(ERROR_KINDS) - {NOT_THERE, NOT_STARTED, UNANSWERED} == errors - set(ERROR_ALIASES)
+    for name in ERROR_CLASSES:
+        for other in (*ERROR_CLASSES, *ERROR_ALIASES):
+            assert is_kind(name, other) == issubclass(classes[name], classes[other]), (name, other)
 
 
 def test_every_mistake_is_reported_in_the_order_of_the_file() -> None:

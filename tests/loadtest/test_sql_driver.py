@@ -330,6 +330,10 @@ def test_a_run_by_sql_is_audited_and_beside_the_same_by_handlersocket(capsys: py
             "driver: sql\nfaults: [{fault: latency, target: writer, at: 1s, delay: 1s}]",
             "faults.0.fault: latency is between",
         ),
+        (
+            "driver: sql\nexpect: {errors: {RecoverableConnectionError: 0}}",
+            "expect.errors.RecoverableConnectionError: is HandlerSocket's",
+        ),
     ],
 )
 def test_mistakes(more: str, expected: str) -> None:
