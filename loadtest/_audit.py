@@ -121,8 +121,9 @@ def _context(
     missing = set(workers if workers is not None else ()) - there
     # The controller's (-1) holds events and no writes.
     cut = {history.header.worker for history in histories if not history.complete and history.header.worker >= 0}
+    damage = {history.header.worker: history.damage for history in histories if history.damage}
     lacking = [f"the history of worker {worker} is missing" for worker in sorted(missing)]
-    lacking += [f"the history of worker {worker} is cut" for worker in sorted(cut)]
+    lacking += [damage.get(worker) or f"the history of worker {worker} is cut" for worker in sorted(cut)]
     lacking += unreadable
     one_clock = len({header.clock for header in headers}) <= 1
     if not one_clock:
@@ -132,7 +133,7 @@ def _context(
     if final is None:
         no_final = "the primary was not read back"
     else:
-        no_final = "" if final.complete else f"{final.server} was not read back to its end"
+        no_final = "" if final.complete else final.damage or f"{final.server} was not read back to its end"
     return Context(
         origin=min((header.monotonic_ns for header in headers), default=0),
         later_run=headers[0].run if later and headers else None,

@@ -566,7 +566,7 @@ def check_replicas(
             read += 1
             checker.compare(primary, replica)
         else:
-            behind.append(f"{replica.server} could not be read back")
+            behind.append(replica.damage or f"{replica.server} could not be read back")
     checker.unread = behind or ([] if read else ["no replica was read back"])
     return checker.check()
 

@@ -9,6 +9,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -161,6 +162,7 @@ class Drill:
         await self._healed.wait()
         await self._note_deaths()
         self._history.close()
+        self.directory.close_batches()
 
     async def finish(self, lost: Sequence[int] = (), died: Sequence[str] = (), ran: float | None = None) -> dict[str, Any]:
         """After the last operation: heal, read back, judge; gives what `result.json` holds.
@@ -235,7 +237,7 @@ class Drill:
                     await self._read_back(server.name, self.directory.final(server.name))
                 except ClusterError as error:
                     troubles.append(f"{server.name} was not read back: {error}")
-        (self.directory.path / "primary").write_text(primary)
+        self.directory.write_primary(primary)
         return troubles
 
     async def _settle(self) -> None:
@@ -287,17 +289,19 @@ def judge_run(
     if ran is None:
         ran = found_before.get("ran")
     kept = troubles if troubles is not None else list(found_before.get("troubles", ()))
+    ended = bool(found_before) or troubles is not None
     histories, unreadable = _histories(directory)
+    damaged = list(unreadable)
     unreadable += [f"worker {worker} was lost during the run" for worker in lost]
     found: Audit | None = None
     if scenario.audited:
         found = audit(
             histories,
-            _final(directory),
+            _state(directory.final(directory.primary()), directory.primary(), damaged),
             loaded=scenario.table.rows,
             workers=workers,
-            replicas=list(_replicas(directory)),
-            before=_state(directory.before, "before"),
+            replicas=list(_replicas(directory, damaged)),
+            before=_before(directory, unreadable, damaged),
             staleness=scenario.expect.staleness or 0.0,
             sampled=scenario.audit.reads,
             unreadable=unreadable,
@@ -305,27 +309,35 @@ def judge_run(
         )
         windows = found.faults
     else:
-        windows = _windows(histories)
+        for history in histories:
+            history.read_through()  # the events are known then
+        windows = fault_windows(event for history in histories for event in history.events)
+    damaged += [history.damage for history in histories if history.damage]
     header = histories[0].header if histories else None
     faults = unix_faults(windows, header) if header is not None else []
-    judgement = judge(
-        scenario.expect, directory.batches(), faults, found, audited=scenario.audited, open_loop=scenario.load.open
-    )
+    batches = directory.batches()
+    judgement = judge(scenario.expect, batches, faults, found, audited=scenario.audited, open_loop=scenario.load.open)
     judged = [Judged(HARNESS, Result.MISS, None, None, line) for line in died]
     judged += [Judged("faults", Result.UNKNOWN, None, None, trouble) for trouble in kept]
     judged += [
         Judged("workers", Result.UNKNOWN, None, None, f"worker {worker} was lost during the run: what it did last is not known")
         for worker in lost
     ]
-    if not found_before and troubles is None:
+    if ended and not batches.complete:
+        damaged.append(f"{directory.path / 'batches.bin'}: is cut: it has no end")
+    judged += [Judged("kept files", Result.UNKNOWN, None, None, line) for line in damaged]
+    if not ended:
         judged.append(Judged("run", Result.UNKNOWN, None, None, "it did not come to its end: what happened last is not known"))
     if not judgement.counted:
         judged.append(Judged("operations", Result.UNKNOWN, None, None, "none was counted: such a run has shown nothing"))
-    judgement = replace(judgement, judged=[*judged, *judgement.judged])
+    measured = list(judgement.judged)
+    if ended and not any(history.header.worker == CONTROLLER and history.complete for history in histories):
+        measured = [_without_faults(one, directory.history(CONTROLLER)) for one in measured]
+    judgement = replace(judgement, judged=[*judged, *measured])
     return {
         **judgement.to_dict(),
         "verdict": judgement.verdict + _cut_short(judgement, _begun(histories), ran, scenario.load),
-        "advice": advice(scenario, judgement.judged, _primary(directory)),
+        "advice": advice(scenario, judgement.judged, directory.primary()),
         "scenario": scenario.name,
         "operations": totals_of(directory.batches()),
         "engine": told(judgement.engines, open_loop=scenario.load.open),
@@ -369,36 +381,39 @@ def _histories(directory: RunDirectory) -> tuple[list[History], list[str]]:
     return histories, unreadable
 
 
-def _windows(histories: list[History]) -> Any:
-    for history in histories:
-        for _ in history.records():  # the events are known when it has been read
-            pass
-    return fault_windows(event for history in histories for event in history.events)
+def _without_faults(judged: Judged, history: Path) -> Judged:
+    """What is judged by the faults, where their history is not whole, is not known."""
+    if not judged.name.startswith("recovery") and not judged.name.endswith((".before", ".during", ".after")):
+        return judged
+    return replace(
+        judged, result=Result.UNKNOWN, line=f"{history.name} is not whole, so the faults are not known: {judged.line}"
+    )
 
 
-def _primary(directory: RunDirectory) -> str:
+def _state(path: Path, server: str, damaged: list[str]) -> FinalState | None:
+    """None where there is none; adds to `damaged` why it cannot be read, or not to its end."""
     try:
-        return (directory.path / "primary").read_text()
-    except FileNotFoundError:
-        return "writer"
-
-
-def _state(path: Any, server: str) -> FinalState | None:
-    try:
-        return FinalState(path, server) if path.exists() else None
+        state = FinalState(path, server) if path.exists() else None
     except FinalStateError as error:
-        logger.error("%s", error)
+        damaged.append(str(error))
         return None
+    if state is not None and state.damage:
+        damaged.append(state.damage)
+    return state
 
 
-def _final(directory: RunDirectory) -> FinalState | None:
-    primary = _primary(directory)
-    return _state(directory.final(primary), primary)
+def _before(directory: RunDirectory, unreadable: list[str], damaged: list[str]) -> FinalState | None:
+    """What there was before the run; where that cannot be told, `unreadable` says so: the loaded rows are no substitute."""
+    state = _state(directory.before, "before", damaged)
+    if directory.before.exists() and (state is None or not state.complete):
+        unreadable.append(f"what the table held before the run is not known: {directory.before} is damaged or cut")
+    return state
 
 
-def _replicas(directory: RunDirectory) -> Iterator[FinalState]:
+def _replicas(directory: RunDirectory, damaged: list[str]) -> Iterator[FinalState]:
+    primary = directory.primary()
     for path in sorted(directory.path.glob("final-*.bin")):
         name = path.stem.removeprefix("final-")
-        state = _state(path, name) if name != _primary(directory) else None
+        state = _state(path, name, damaged) if name != primary else None
         if state is not None:
             yield state

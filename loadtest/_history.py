@@ -1,11 +1,14 @@
-"""The history of a run: what every write did, and what failed and sampled reads saw, one record of 39 bytes each.
+"""The history of a run: what every write did, and what failed and sampled reads saw, one record of 47 bytes each.
 
 Each process of a run appends to a file of its own, as it happens; a crash loses at most what was not yet flushed, and may
 leave half a record, which the reader leaves out. Without the closing record a history counts as cut: nobody knows what is
 missing at its end.
 
-A file is `MAGIC`, the length of the header (4 bytes, little-endian), the header (msgpack, with the number of the format), then
-records of one size. Texts (kinds of error, servers, events) are spread over records of their own.
+A file is `MAGIC` and blocks with checksums (`_blocks`). The first one is the header (msgpack, with the number of the format),
+the others hold records of one size. Texts (kinds of error, servers, events) are spread over records of their own.
+
+Format 1 is read as well: `MAGIC_1`, the length of the header (4 bytes, little-endian), the header and the records, without
+blocks or checksums; its records have no n.
 
 Times are nanoseconds of CLOCK_MONOTONIC, which all processes of one machine share; the header names the boot of the machine,
 so that clocks that mean different things are not compared, and holds one moment in both clocks for people.
@@ -24,11 +27,14 @@ from typing import IO, Any, NamedTuple, Self
 
 import msgpack
 
+from loadtest._blocks import HEAD_BYTES, BlockError, Blocks, seal
+
 __all__ = [
     "ABSENT",
     "ANOTHER",
     "FOREIGN",
     "INITIAL",
+    "NO_COUNT",
     "READS",
     "RECORD",
     "UNSEEN",
@@ -45,18 +51,24 @@ __all__ = [
     "merge",
 ]
 
-FORMAT = 1
-MAGIC = b"trio-hs\x00history\n"
-RECORD = struct.Struct("<qqqIIIBBB")
-"""key, value, end (ns), duration (us, rounded up), delay (us), user, operation * 4 + outcome, error, server."""
-TEXT = struct.Struct("<36sBBB")
-"""A piece of text, operation * 4, index, how long the piece is: shorter than 36 in the last piece of a text."""
-PIECE = 36
-CODE_AT = 36
-"""Where both have the operation."""
+FORMAT = 2
+MAGIC = b"trio-hs\x00\x02history\n"
+MAGIC_1 = b"trio-hs\x00history\n"
+"""Of format 1. Hardly a byte is the same, so that no damage makes the one of the other, which has no checksums."""
+RECORD = struct.Struct("<qqqqIIIBBB")
+"""key, value, n, end (ns), duration (us, rounded up), delay (us), user, operation * 4 + outcome, error, server."""
+RECORD_1 = struct.Struct("<qqqIIIBBB")
+"""The same of format 1, without n."""
+TAIL = struct.Struct("BBB")
+"""What a piece of text has behind it: operation * 4 (at the same place as in other records), index, and how long the piece is;
+in the last piece of a text shorter than there is room."""
+PIECE = RECORD.size - TAIL.size
 FLUSH_BYTES = 64 * 1024
 CHUNK_RECORDS = 8192
 LONGEST = 2**32 - 1
+
+NO_COUNT = -(2**63)
+"""In the place of n: the read did not show it, or the operation was none."""
 
 # What a read may show in place of the version that a write left.
 INITIAL = 0
@@ -129,6 +141,8 @@ class Record(NamedTuple):
     """The kind of the error, "" where there was none."""
     server: str
     """Who answered, "" where nobody knows."""
+    n: int = NO_COUNT
+    """The counter that a read saw."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +223,8 @@ class HistoryWriter:
     def __init__(self, path: Path, *, worker: int, run: int = 1, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._clock = clock
         self._file: IO[bytes] = path.open("xb", buffering=0)
-        self._buffer = bytearray()
+        self._size = self._file.write(MAGIC)
+        self._buffer = bytearray(HEAD_BYTES)
         self._errors: dict[str, int] = {}
         self._servers: dict[str, int] = {}
         self._records = 0
@@ -221,8 +236,7 @@ class HistoryWriter:
             "monotonic_ns": clock(),
             "unix_ns": time.time_ns(),
         }
-        packed: bytes = msgpack.packb(header)
-        self._buffer += MAGIC + len(packed).to_bytes(4, "little") + packed
+        self._buffer += msgpack.packb(header)
         self.flush()
 
     def append(
@@ -235,6 +249,7 @@ class HistoryWriter:
         end: int,
         user: int,
         *,
+        n: int = NO_COUNT,
         delay: int = 0,
         error: int = ANOTHER,
         server: int = ANOTHER,
@@ -242,13 +257,13 @@ class HistoryWriter:
         """Add an operation that ended just now: within one file, the ends must ascend.
 
         `start` and `end` are nanoseconds, `delay` the nanoseconds from the intended start to `start`; `error` and `server`
-        come from the methods of that name.
+        come from the methods of that name. `n` is the counter that a read saw.
         """
         lasted, late = -((start - end) // 1000), delay // 1000
         if lasted > LONGEST or late > LONGEST:
             lasted, late = min(lasted, LONGEST), min(late, LONGEST)
         buffer = self._buffer
-        buffer += RECORD.pack(key, value, end, lasted, late, user, operation << 2 | outcome, error, server)
+        buffer += RECORD.pack(key, value, n, end, lasted, late, user, operation << 2 | outcome, error, server)
         self._records += 1
         if len(buffer) > FLUSH_BYTES:
             self.flush()
@@ -267,9 +282,13 @@ class HistoryWriter:
         self.flush()
 
     def flush(self) -> None:
-        """Write what has gathered."""
+        """Write what has gathered, as one block."""
+        if len(self._buffer) == HEAD_BYTES:
+            return
+        seal(self._buffer, self._size)
+        self._size += len(self._buffer)
         data = memoryview(self._buffer)
-        self._buffer = bytearray()
+        self._buffer = bytearray(HEAD_BYTES)
         while data:
             data = data[self._file.write(data) :]
 
@@ -307,50 +326,84 @@ class HistoryWriter:
     def _own(self, operation: Operation, index: int, text: bytes) -> None:
         for at in range(0, len(text) + 1, PIECE):
             piece = text[at : at + PIECE]
-            self._buffer += TEXT.pack(piece, operation << 2, index, len(piece))
+            self._buffer += piece.ljust(PIECE, b"\0") + TAIL.pack(operation << 2, index, len(piece))
             self._records += 1
 
 
 class History:
     """A history file, read as often as wanted. Raises `HistoryError` for what is none.
 
-    `events`, `errors`, `servers` and `complete` are known once `chunks` or `records` has been read to its end.
+    `events`, `errors`, `servers`, `complete` and `damage` are known once it has been read to its end.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.header, self._start = _read_header(path)
+        self.header, self._start, self._record = _read_header(path)
         self.events: list[Event] = []
         self.errors: dict[int, str] = {}
         self.servers: dict[int, str] = {}
         self.complete = False
         """The closing record is there: nothing is missing at the end."""
+        self.damage = ""
+        """Why it could not be read to its end, in words."""
 
     def chunks(self) -> Iterator[bytes]:
-        """The operations' records, for `RECORD.iter_unpack`, many at a time; half a record at the end is left out."""
-        self.events, self.errors, self.servers, self.complete = [], {}, {}, False
+        """The operations' records, for `entries`, many at a time; half a record or block at the end is left out."""
+        self.events, self.errors, self.servers, self.complete, self.damage = [], {}, {}, False, ""
         texts: dict[tuple[int, int], bytes] = {}
-        seen = 0
-        with self.path.open("rb") as file:
-            file.seek(self._start)
-            while data := file.read(RECORD.size * CHUNK_RECORDS):
-                data = data[: len(data) - len(data) % RECORD.size]
-                own = [i for i, code in enumerate(data[CODE_AT :: RECORD.size]) if code >= _OWN]
-                at = 0
-                for i in own:
-                    if at < i * RECORD.size:
-                        yield data[at : i * RECORD.size]
-                    at = (i + 1) * RECORD.size
-                    self._note(data[at - RECORD.size : at], texts, seen + i)
-                if at < len(data):
-                    yield data[at:]
-                seen += len(data) // RECORD.size
+        seen, size = 0, self._record.size
+        code_at = size - TAIL.size
+        for data in self._parts():
+            own = [i for i, code in enumerate(data[code_at::size]) if code >= _OWN]
+            at = 0
+            for i in own:
+                if at < i * size:
+                    yield data[at : i * size]
+                at = (i + 1) * size
+                self._note(data[at - size : at], texts, seen + i)
+            if at < len(data):
+                yield data[at:]
+            seen += len(data) // size
+
+    def readable(self) -> Iterator[bytes]:
+        """The same as far as it can be read: `damage` tells where that is not the whole."""
+        try:
+            yield from self.chunks()
+        except HistoryError as error:
+            self.complete, self.damage = False, str(error)
+
+    def read_through(self) -> None:
+        """For what is known then."""
+        for _ in self.readable():
+            pass
+
+    def entries(self, chunk: bytes) -> Iterator[tuple[int, int, int, int, int, int, int, int, int, int]]:
+        """The fields of each record of a chunk: see `RECORD`."""
+        if self._record is RECORD:
+            return RECORD.iter_unpack(chunk)
+        return ((key, value, NO_COUNT, *rest) for key, value, *rest in RECORD_1.iter_unpack(chunk))
+
+    def _parts(self) -> Iterator[bytes]:
+        size = self._record.size
+        if self._record is RECORD_1:
+            with self.path.open("rb") as file:
+                file.seek(self._start)
+                while data := file.read(size * CHUNK_RECORDS):
+                    yield data[: len(data) - len(data) % size]
+            return
+        try:
+            for data in Blocks(self.path, self._start):
+                if len(data) % size:
+                    raise BlockError("has a block that is not of whole records")
+                yield data
+        except BlockError as error:
+            raise HistoryError(f"{self.path}: {error}") from error
 
     def records(self) -> Iterator[Record]:
         """Every operation, in the order of the ends."""
         worker = self.header.worker
         for chunk in self.chunks():
-            for key, value, end, lasted, delay, user, code, error, server in RECORD.iter_unpack(chunk):
+            for key, value, n, end, lasted, delay, user, code, error, server in self.entries(chunk):
                 start = end - 1000 * lasted
                 yield Record(
                     worker,
@@ -364,13 +417,15 @@ class History:
                     end,
                     self.errors.get(error, ""),
                     self.servers.get(server, ""),
+                    n,
                 )
 
     def _note(self, record: bytes, texts: dict[tuple[int, int], bytes], before: int) -> None:
         """Take one of the file's own records in; `before` is how many records there were before it."""
-        piece, code, index, length = TEXT.unpack(record)
+        piece = record[: -TAIL.size]
+        code, index, length = TAIL.unpack(record[-TAIL.size :])
         text = texts.pop((code, index), b"") + piece[:length]
-        if length == PIECE:
+        if length == len(piece):
             texts[code, index] = text
             return
         match _operation(code >> 2, self.path):
@@ -404,21 +459,28 @@ def _operation(number: int, path: Path) -> Operation:
         raise HistoryError(f"{path}: a damaged record, of an operation {number}") from None
 
 
-def _read_header(path: Path) -> tuple[Header, int]:
+def _read_header(path: Path) -> tuple[Header, int, struct.Struct]:
+    """The header, where what follows begins, and what its records are."""
     try:
         with path.open("rb") as file:
-            if file.read(len(MAGIC)) != MAGIC:
+            magic = file.read(len(MAGIC))
+            if magic == MAGIC:
+                packed, start = Blocks(path, len(MAGIC)).first()
+            elif magic.startswith(MAGIC_1):
+                file.seek(len(MAGIC_1))
+                packed = file.read(int.from_bytes(file.read(4), "little"))
+                start = file.tell()
+            else:
                 raise HistoryError(f"{path}: is no history of a run")
-            length = int.from_bytes(file.read(4), "little")
-            data = msgpack.unpackb(file.read(length))
-            start = file.tell()
+            data = msgpack.unpackb(packed)
     except OSError as error:
         raise HistoryError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, msgpack.UnpackException) as error:
+    except (ValueError, msgpack.UnpackException, BlockError) as error:
         raise HistoryError(f"{path}: its header is damaged or cut") from error
-    if isinstance(data, dict) and data.pop("format", FORMAT) != FORMAT:
-        raise HistoryError(f"{path}: has a format that this version does not read; it reads format {FORMAT}")
+    expected = FORMAT if magic == MAGIC else 1
+    if isinstance(data, dict) and data.pop("format", expected) != expected:
+        raise HistoryError(f"{path}: has a format that this version does not read; it reads formats 1 to {FORMAT}")
     try:
-        return Header(**data), start
+        return Header(**data), start, RECORD if magic == MAGIC else RECORD_1
     except TypeError as error:
         raise HistoryError(f"{path}: its header is damaged or cut") from error

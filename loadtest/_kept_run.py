@@ -153,10 +153,9 @@ def _events(directory: RunDirectory) -> Iterator[tuple[float, Event]]:
     for path in directory.histories():
         try:
             history = History(path)
-            for _ in history.chunks():  # the events are known when it has been read
-                pass
         except HistoryError:
             continue
+        history.read_through()  # the events are known then
         for event in history.events:
             yield history.header.unix(event.time), event
 

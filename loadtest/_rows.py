@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import IO, NamedTuple
 
 from loadtest._final import FinalState
-from loadtest._history import ABSENT, INITIAL, READS, RECORD, UNSEEN, History, HistoryError, Operation, Outcome
+from loadtest._history import ABSENT, INITIAL, READS, RECORD, UNSEEN, History, Operation, Outcome
 
 __all__ = ["ENDLESS", "Read", "Register", "RowHistory", "Untouched", "Write", "rows_of"]
 
@@ -184,8 +184,8 @@ class _Buckets:
     def deal(self, history: History) -> None:
         worker = history.header.worker << 32
         buckets, count = self._open, len(self._open)
-        for chunk in _whole_chunks(history):
-            for key, value, end, lasted, _, user, code, _, _ in RECORD.iter_unpack(chunk):
+        for chunk in history.readable():
+            for key, value, _, end, lasted, _, user, code, _, _ in history.entries(chunk):
                 if value != UNSEEN:
                     buckets[key % count].extend((key, code, value, end - 1000 * lasted, end, worker | user))
             self._gathered += len(chunk) // RECORD.size
@@ -218,13 +218,6 @@ class _Buckets:
             bucket.extend(rest)
             self._open[index] = array("q")
             yield bucket
-
-
-def _whole_chunks(history: History) -> Iterator[bytes]:
-    try:
-        yield from history.chunks()
-    except HistoryError:
-        history.complete = False  # damaged half-way: what could be read is as good as a history that was cut there
 
 
 def _changed(final: FinalState, loaded: int) -> Iterator[tuple[int, int, int]]:

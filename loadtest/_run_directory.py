@@ -1,14 +1,19 @@
 """Where a run is kept, so that it can be judged again: `runs/<time>-<scenario>/`.
 
 scenario.yaml      what was run, with what the command line changed
+checksums          of scenario.yaml, environment.json, primary and result.json
 history-N.bin      what worker N did; history-controller.bin has the faults
 batches.bin        the statistics of all engines, as they came
 before.bin         what the primary held before, in a run that was not the first on its servers
 final-NAME.bin     what each server held at the end
+primary            the name of the server that took the writes at the end
 environment.json   what it ran on
 latencies.csv      how long operations took, by second and in total
 result.json        the verdict
 report.html        the same for people, with charts
+
+Histories, statistics and what servers held have checksums of their own. What is damaged is never judged as if it were whole:
+it makes a run inconclusive, or there is a `RunDirectoryError`. Runs of older versions have no checksums, and are read without.
 """
 
 from __future__ import annotations
@@ -21,17 +26,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import msgpack
 import yaml
 
 from loadtest._batch import Batch
+from loadtest._blocks import BlockError, Blocks, block_of
 from loadtest._external_servers import without_secrets
 from loadtest._scenario import Scenario, load_scenario
 
 __all__ = ["RunDirectory", "RunDirectoryError", "cannot_keep", "require_place"]
 
 BASE = Path("runs")
+BATCHES_MAGIC = b"trio-hs\x00\x02batches\n"
+"""Of the statistics. In runs of older versions the packed batches follow one another without it, and without blocks."""
+CHECKSUMS = "checksums"
+_CHECKSUM = re.compile(r"([0-9a-f]{8}) (scenario\.yaml|environment\.json|primary|result\.json)")
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 CONTROLLER = -1
 
@@ -60,6 +71,8 @@ class Batches:
     def __init__(self, path: Path, view: Callable[[Batch], Batch] = lambda batch: batch) -> None:
         self._path = path
         self._view = view
+        self.complete = True
+        """Nothing is missing at the end, as far as anything tells; known when they have been gone through."""
 
     def of_servers(self) -> Batches:
         """The same as told by `Batch.of_servers`."""
@@ -70,14 +83,27 @@ class Batches:
         return Batches(self._path, Batch.of_engines)
 
     def __iter__(self) -> Iterator[Batch]:
+        self.complete = True
         try:
-            with self._path.open("rb") as file:
-                for data in msgpack.Unpacker(file, strict_map_key=False):
-                    yield self._view(Batch.from_wire(data))
+            for data in self._packed():
+                yield self._view(Batch.from_wire(data))
         except FileNotFoundError:
             return
+        except BlockError as error:
+            raise RunDirectoryError(f"{self._path}: {error}") from error
         except (msgpack.UnpackException, ValueError, TypeError, KeyError, AttributeError) as error:
             raise RunDirectoryError(f"{self._path}: is damaged: {type(error).__name__}: {error}") from error
+
+    def _packed(self) -> Iterator[Any]:
+        with self._path.open("rb") as file:
+            if file.read(len(BATCHES_MAGIC)) != BATCHES_MAGIC:
+                file.seek(0)
+                yield from msgpack.Unpacker(file, strict_map_key=False)
+                return
+        blocks = Blocks(self._path, len(BATCHES_MAGIC))
+        for block in blocks:
+            yield msgpack.unpackb(block, strict_map_key=False)
+        self.complete = blocks.closed
 
 
 class RunDirectory:
@@ -101,8 +127,9 @@ class RunDirectory:
             kept = scenario.model_dump(mode="json", by_alias=True, exclude_unset=True)
             if "servers" in kept.get("cluster", {}):
                 kept["cluster"]["servers"] = [without_secrets(server) for server in kept["cluster"]["servers"]]
-            (path / "scenario.yaml").write_text(yaml.safe_dump(kept, sort_keys=False))
-            return cls(path.absolute())
+            directory = cls(path.absolute())
+            directory._write("scenario.yaml", yaml.safe_dump(kept, sort_keys=False))
+            return directory
         raise FileExistsError(f"{base} has a thousand runs of this second")
 
     @classmethod
@@ -113,7 +140,8 @@ class RunDirectory:
         return cls(path)
 
     def scenario(self) -> Scenario:
-        """What was run. Raises ScenarioError."""
+        """What was run. Raises ScenarioError, and `RunDirectoryError` when it is not what was written."""
+        self._verify("scenario.yaml", (self.path / "scenario.yaml").read_bytes())
         return load_scenario(self.path / "scenario.yaml")
 
     def history(self, worker: int) -> Path:
@@ -138,35 +166,86 @@ class RunDirectory:
 
     def add_batch(self, batch: Mapping[str, Any]) -> None:
         """Keep a batch as it came over the wire."""
+        self._add_block(msgpack.packb(batch))
+
+    def close_batches(self) -> None:
+        """There will be no more: what is missing later at the end of their file was cut off."""
+        self._add_block(b"")
+
+    def _add_block(self, payload: bytes) -> None:
         with (self.path / "batches.bin").open("ab") as file:
-            file.write(msgpack.packb(batch))
+            size = file.tell() or file.write(BATCHES_MAGIC)
+            file.write(block_of(payload, size))
 
     def batches(self) -> Batches:
         return Batches(self.path / "batches.bin")
 
+    def write_primary(self, name: str) -> None:
+        """Keep who took the writes at the end."""
+        self._write("primary", name)
+
+    def primary(self) -> str:
+        """Who took the writes at the end. Raises `RunDirectoryError`."""
+        return self._read("primary") or "writer"
+
     def write_result(self, result: Mapping[str, Any]) -> None:
-        (self.path / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+        self._write("result.json", json.dumps(result, indent=2) + "\n")
 
     def result(self) -> dict[str, Any] | None:
-        """The verdict that was given, if one was."""
-        try:
-            result: dict[str, Any] = json.loads((self.path / "result.json").read_text())
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise RunDirectoryError(f"{self.path / 'result.json'}: is damaged: {error}") from error
-        return result
+        """The verdict that was given, if one was. Raises `RunDirectoryError`."""
+        return self._read_json("result.json")
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
-        (self.path / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
+        self._write("environment.json", json.dumps(environment, indent=2) + "\n")
 
     def environment(self) -> dict[str, Any]:
-        """What it ran on; empty where that was not kept."""
+        """What it ran on; empty where that was not kept. Raises `RunDirectoryError`."""
+        return self._read_json("environment.json") or {}
+
+    def _write(self, name: str, text: str) -> None:
+        data = text.encode()
+        (self.path / name).write_bytes(data)
+        with (self.path / CHECKSUMS).open("a") as file:
+            file.write(f"{crc32(data):08x} {name}\n")
+
+    def _read(self, name: str) -> str | None:
+        """None where there is no such file."""
         try:
-            environment: dict[str, Any] = json.loads((self.path / "environment.json").read_text())
-        except (FileNotFoundError, ValueError):
-            return {}
-        return environment
+            data = (self.path / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        self._verify(name, data)
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise RunDirectoryError(f"{self.path / name}: is damaged: {error}") from error
+
+    def _read_json(self, name: str) -> dict[str, Any] | None:
+        text = self._read(name)
+        if text is None:
+            return None
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise RunDirectoryError(f"{self.path / name}: is damaged: {error}") from error
+        if not isinstance(data, dict):
+            raise RunDirectoryError(f"{self.path / name}: is damaged: it is no mapping")
+        return data
+
+    def _verify(self, name: str, data: bytes) -> None:
+        """That a file is as it was written last, where that is known. Raises `RunDirectoryError`."""
+        path = self.path / CHECKSUMS
+        try:
+            lines = path.read_bytes().decode("ascii", "replace").splitlines()
+        except FileNotFoundError:
+            return
+        known = [_CHECKSUM.fullmatch(line) for line in lines]
+        if None in known:
+            raise RunDirectoryError(f"{path}: is damaged: line {known.index(None) + 1} is no checksum of a file of a run")
+        sums = {found[2]: int(found[1], 16) for found in known if found is not None}
+        if sums.get(name, crc32(data)) != crc32(data):
+            changed = f"is damaged, or was changed after the run (to judge it as it is now, delete its line in {CHECKSUMS})"
+            raise RunDirectoryError(f"{self.path / name}: {changed}")
 
     @property
     def latencies(self) -> Path:

@@ -79,6 +79,7 @@ class HandMade:
         start = self._write_events(directory)
         for number in range(round(self.seconds / BATCH)):
             directory.add_batch(self._batch(start, number * BATCH).to_wire())
+        directory.close_batches()
         inserted = self._write_history(directory)
         rows = [(key, 0, 0) for key in range(1, directory.scenario().table.rows + 1)] + [(key, key, 0) for key in inserted]
         missing = {inserted[number] for number in self.lost}

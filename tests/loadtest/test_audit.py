@@ -9,8 +9,9 @@ import pytest
 
 from loadtest import _checkers
 from loadtest._audit import Audit, Verdict, audit
+from loadtest._blocks import block_of
 from loadtest._checkers import MAX_FINDINGS
-from loadtest._history import ABSENT, FOREIGN, RECORD, UNSEEN, Event, History
+from loadtest._history import ABSENT, FOREIGN, UNSEEN, Event, History
 from loadtest._workload import first_insert_key
 from tests.loadtest.histories import Op, Rows, audit_of, write_history, write_state
 
@@ -334,10 +335,10 @@ def test_a_checker_that_crashes_says_unknown(tmp_path: Path, monkeypatch: pytest
 def test_a_history_that_is_damaged_half_way_counts_as_cut(tmp_path: Path) -> None:
     history = write_history(tmp_path, 0, [update(1, 5, 0, 9)], cut=True)
     with history.path.open("ab") as file:
-        file.write(RECORD.pack(0, 0, 0, 0, 0, 0, 62 << 2, 0, 0))
+        file.write(block_of(b"what is no record", file.tell()))
     result = audit([History(history.path)], write_state(tmp_path, "writer", {1: (5, 0)}), loaded=1)
     assert {check.verdict for name, check in result.checks.items() if name != "replicas"} == {Verdict.UNKNOWN}
-    assert "the history of worker 0 is cut" in result["lost"].explanation
+    assert f"{history.path}: has a block that is not of whole records" in result["lost"].explanation
 
 
 def test_clocks_that_cannot_be_compared_leave_the_order_open(tmp_path: Path) -> None:

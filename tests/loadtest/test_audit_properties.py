@@ -210,7 +210,7 @@ def test_many_buckets_say_the_same_as_one(rng: random.Random, steps: int) -> Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_rows, "BUCKET_ENTRIES", 7)
         patch.setattr(_rows, "SPILL_ENTRIES", 5)
-        patch.setattr("loadtest._history.CHUNK_RECORDS", 3)
+        patch.setattr("loadtest._history.FLUSH_BYTES", 200)
         assert audited(store).to_dict() == one.to_dict()
     assert false(one) == {"lost"}
     assert ABSENT not in store.rows
