@@ -108,7 +108,7 @@ class Context:
     def finding(self, key: int, line: str, time: int | None) -> Finding:
         if time is None or abs(time) >= ENDLESS:
             return Finding(key, line)
-        on = tuple(name for name, start, end in self.faults if start <= time and (end is None or time <= end))
+        on = tuple(one.name for one in self.faults if one.start <= time and (one.end is None or time <= one.end))
         return Finding(key, line, (time - self.origin) / 1e9, on)
 
 

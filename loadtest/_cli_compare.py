@@ -17,7 +17,7 @@ from loadtest._expect import PHASES
 from loadtest._in_words import RESULTS, quantity
 from loadtest._kept_run import KeptRun
 from loadtest._series import ALL
-from loadtest._timeline import percentile
+from loadtest._timeline import EDGE, percentile
 
 __all__ = ["main"]
 
@@ -78,21 +78,17 @@ def _result(judged: Mapping[str, Any] | None) -> str:
 
 def _operations(a: KeptRun, b: KeptRun) -> Iterator[list[str]]:
     for name in dict.fromkeys([*a.operations(), *b.operations(), ALL]):
-        for phase in PHASES:
-            (one, seconds), (other, other_seconds) = (run.totals.get((phase, name), NOTHING) for run in (a, b))
+        for phase in (*PHASES, EDGE):
+            (one, _), (other, _) = (run.totals.get((phase, name), NOTHING) for run in (a, b))
             if not one and not other:
                 continue
-            rates = _rate(one, seconds), _rate(other, other_seconds)
+            rate, other_rate = (run.rates.get((phase, name)) for run in (a, b))
             yield [
                 name if phase == "run" else "",
-                "whole run" if phase == "run" else phase,
-                _change(*rates, "{:,.0f}"),
+                {"run": "whole run", EDGE: "at the edges"}.get(phase, phase),
+                _change(rate, other_rate, "{:,.0f}"),
                 *_times(one, other),
             ]
-
-
-def _rate(done: OperationBatch, seconds: float) -> float | None:
-    return done.ok.total() / seconds if seconds else None
 
 
 def _times(a: OperationBatch, b: OperationBatch) -> Iterator[str]:

@@ -4,9 +4,10 @@ Down: `open` (scenario), `begin` (a run's number), `worker` (the number of one t
 statistics), `suspended` (number: all clients have let go of the servers), `finish` (lost: the workers that were; died: what of
 the harness did; ran: seconds until the load was told to end). Up: `progress` (a line for the user), `ready` (the cluster as
 clients see it, its table filled), `begun` (the directory that keeps the run), `suspend` (number) and `resume` (to all clients),
-`event` (a line about a fault), `fault` (its `Event`), `alarm` (a line about what nobody ordered), `result` (the verdict) and
-`failed` (one line for the user; the process then ends). It takes everything down when the socket ends (Locust has quit, or was
-killed) and on SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
+`mark` (to all engines: a fault is about to change, or has changed), `event` (a line about a fault), `fault` (its `Event`),
+`alarm` (a line about what nobody ordered), `result` (the verdict) and `failed` (one line for the user; the process then ends).
+It takes everything down when the socket ends (Locust has quit, or was killed) and on SIGTERM. It ignores SIGINT: Ctrl-C is
+Locust's business.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 
 import trio
 
@@ -150,6 +152,7 @@ class _Runs:
             _into(news, "event"),
             _into(news, "alarm"),
             happened,
+            partial(_put, news, {"type": "mark"}),
         )
         await drill.prepare(run)
         nursery.start_soon(drill.put_faults)

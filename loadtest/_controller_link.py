@@ -39,6 +39,9 @@ class ControllerListener(Protocol):
     def on_suspend(self, number: int | None) -> None:
         """All clients are to let go of the servers, which `ControllerLink.suspended` answers; None: they may go on."""
 
+    def on_mark(self) -> None:
+        """All engines are to begin a new batch, at once."""
+
     def on_controller_death(self, line: str) -> None:
         """It has ended though nobody asked it to, after it was ready; why, in one line."""
 
@@ -134,6 +137,8 @@ class ControllerLink:
                 self._listener.on_suspend(message["number"])
             case "resume":
                 self._listener.on_suspend(None)
+            case "mark":
+                self._listener.on_mark()
             case "result":
                 self._result.set(message["result"])
             case "failed":

@@ -75,6 +75,7 @@ class Drill:
       tell: gets a line for the user now and then.
       alarm: gets a line for the user about what nobody ordered.
       happened: gets the event of each fault, again whenever it has changed.
+      mark: has the engines begin a new batch, at once.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Drill:
         tell: Callable[[str], None],
         alarm: Callable[[str], None],
         happened: Callable[[Event], None],
+        mark: Callable[[], None],
     ) -> None:
         self.directory = RunDirectory.create(scenario)
         self.directory.write_environment(environment(control.cluster))
@@ -104,7 +106,15 @@ class Drill:
         table = scenario.table
         rng = random.Random(f"{scenario.seed}/{run}/faults")
         self._nemesis = Nemesis(
-            control, proxies, (table.database, table.name), scenario.faults, rng, suspended, self._on_event, self._on_promotion
+            control,
+            proxies,
+            (table.database, table.name),
+            scenario.faults,
+            rng,
+            suspended,
+            self._on_event,
+            self._on_promotion,
+            mark=mark,
         )
         self._scope = trio.CancelScope()
         self._healed = trio.Event()
@@ -205,7 +215,7 @@ class Drill:
     def _on_event(self, event: Event) -> None:
         self._happened(event)
         name = f"{event.fault} {event.server}"
-        details = {"number": event.number, "note": event.note, "error": event.error, "effects": event.effects}
+        details = {name: getattr(event, name) for name in ("number", "occurrence", "note", "error", "effects")}
         if event.error:
             self._history.event("fault-failed", name, **details)
             if event.struck is None:
@@ -217,6 +227,8 @@ class Drill:
         elif event.struck is None:
             self._history.event("fault-started", name, **details)
             self._tell(f"fault: {name}")
+        elif event.healing is not None:
+            self._history.event("fault-healing", name, **details)
         else:
             self._history.event("fault-struck", name, **details)
 
@@ -341,6 +353,7 @@ def judge_run(
         "scenario": scenario.name,
         "operations": totals_of(directory.batches()),
         "engine": told(judgement.engines, open_loop=scenario.load.open),
+        "at_edges": judgement.edges,
         "audit": found.to_dict() if found is not None else None,
         "troubles": kept,
         "workers": None if workers is None else sorted(workers),

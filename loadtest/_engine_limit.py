@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loadtest._batch import Batch, EngineUse
-from loadtest._timeline import percentile
+from loadtest._timeline import EDGE, percentile
 
 __all__ = ["NO_TIME_LEFT", "EngineTotal", "Engines", "told"]
 
@@ -166,8 +166,9 @@ def told(totals: Mapping[str, EngineTotal], *, open_loop: bool) -> dict[str, Any
     """What `result.json` has of the engines; `totals` are those of `Engines.by_phase`. `line` says how they did, and `limit`,
     where they were the limit, what that means; both are empty where nothing is known."""
     limited = [phase for phase, total in totals.items() if total.was_limit]
-    phases = [phase for phase in limited if phase != "run"]
-    when = f" {' and '.join(phases)} the faults" if 0 < len(phases) < len(totals) - 1 else ""
+    known = [phase for phase in totals if phase not in ("run", EDGE)]
+    phases = [phase for phase in limited if phase in known]
+    when = f" {' and '.join(phases)} the faults" if 0 < len(phases) < len(known) else ""
     means = LATENCY_IS_ITS_OWN if open_loop else THROUGHPUT_IS_ITS_OWN
     return {
         "line": f"load engine: {totals['run'].in_words()}" if totals else "",

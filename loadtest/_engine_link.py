@@ -126,6 +126,11 @@ class EngineLink:
         elif number is not None:
             self._on_suspended(number)
 
+    def mark(self) -> None:
+        """Begin a new batch, at once: a fault is about to change, or has changed."""
+        if self._running:
+            self._send({"type": "mark"})
+
     def stop(self) -> None:
         """End the run and wait until its last batch has come. Without effect when no run is on."""
         if not self._running:

@@ -22,7 +22,7 @@ from loadtest._batch import OTHER_ERRORS, Batch
 from loadtest._engine_limit import Engines, EngineTotal
 from loadtest._expect import PERCENTILES, Expect, Latency, is_kind
 from loadtest._recovery import OBSERVED_SECONDS, FaultRecovery, recoveries
-from loadtest._timeline import Fault, Timeline, percentile, rank
+from loadtest._timeline import EDGE, Fault, Timeline, percentile, rank
 
 __all__ = [
     "AUDIT_FAILED",
@@ -81,6 +81,8 @@ class Judgement:
     """What the load engines did, by phase, where that is known."""
     start: float = 0.0
     """When the counted part of the run began, in Unix time."""
+    edges: int = 0
+    """Operations that count for no phase: they were under way while a fault struck or healed."""
 
     @property
     def exit_code(self) -> int:
@@ -142,7 +144,14 @@ def judge(
     ]
     if audited:
         judged += _audit(expect, audit)
-    return Judgement(judged, timeline.end - timeline.start, timeline.counted, engines.by_phase(), timeline.start)
+    return Judgement(
+        judged,
+        timeline.seconds,
+        timeline.counted,
+        engines.by_phase(),
+        timeline.start,
+        _at_edges(timeline),
+    )
 
 
 def _availability(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
@@ -160,12 +169,11 @@ def _availability(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
 
 def _throughput(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
     for phase, limit in expect.throughput.limits().items():
-        done, length = timeline.total(phase)
+        rate = timeline.throughput(phase)
         name = _name("throughput", phase)
-        if not length or not timeline.counted:
+        if rate is None or not timeline.counted:
             yield _unknown(name, limit, _nothing(phase, timeline))
             continue
-        rate = done.ok.total() / length
         line = f"{rate:,.0f} operations succeeded per second {_phase(phase)}; at least {limit:,.0f} expected"
         yield _judged(name, rate >= limit, rate, limit, line)
 
@@ -178,7 +186,7 @@ def _latency(latency: Latency, timeline: Timeline, batches: Iterable[Batch], eng
                 done, _ = timeline.total(phase, operation)
                 what = "operation" if operation == "all" else operation
                 if not done.ok:
-                    yield _unknown(name, limit, f"no {what} succeeded {_phase(phase)}")
+                    yield _unknown(name, limit, f"no {what} succeeded {_phase(phase)}{_left_out(phase, timeline)}")
                     continue
                 measured = percentile(done.ok, PERCENTILES[percent]) / 1e6
                 line = (
@@ -386,4 +394,19 @@ def _phase(phase: str) -> str:
 def _nothing(phase: str, timeline: Timeline) -> str:
     if not timeline.counted:
         return "no operation was counted"
-    return f"nothing happened {_phase(phase)}" if timeline.faults else "there was no fault"
+    return f"nothing happened {_phase(phase)}{_left_out(phase, timeline)}" if timeline.faults else "there was no fault"
+
+
+def _at_edges(timeline: Timeline) -> int:
+    edge, _ = timeline.total(EDGE)
+    return edge.ok.total() + edge.failed.total()
+
+
+def _left_out(phase: str, timeline: Timeline) -> str:
+    """Why a phase may lack what the run had."""
+    count = _at_edges(timeline)
+    if phase == "run" or not count:
+        return ""
+    longest = max(until - since for since, until in (fault.certain for fault in timeline.faults))
+    lasted = f", of which the longest was certainly on for {max(longest, 0.0):.2f} s" if phase == "during" else ""
+    return f"{lasted}; {count:,} operations were under way while one struck or healed, and count for no phase"

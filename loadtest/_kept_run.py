@@ -8,14 +8,13 @@ from typing import Any
 
 from loadtest._batch import Batch, OperationBatch
 from loadtest._expect import PHASES
-from loadtest._history import Event, History, HistoryError, fault_windows
+from loadtest._history import Event, Header, History, HistoryError, fault_key, fault_windows
 from loadtest._record import Record
 from loadtest._recovery import FaultRecovery, recoveries
 from loadtest._run_directory import Batches, RunDirectory
 from loadtest._scenario import Scenario
 from loadtest._series import ALL
-from loadtest._timeline import Fault as Window
-from loadtest._timeline import Timeline
+from loadtest._timeline import EDGE, Timeline, unix_faults
 
 __all__ = ["FaultSeen", "KeptRun", "Mark", "faults_seen", "marks_seen"]
 
@@ -60,9 +59,12 @@ class KeptRun:
     """Not in memory, for there may be more than fit into it."""
     timeline: Timeline
     totals: dict[tuple[str, str], tuple[OperationBatch, float]]
-    """By phase and operation, as `Timeline.total` gives it; `run` and `all` are among them."""
+    """By phase and operation, as `Timeline.total` gives it; `run`, `EDGE` and `all` are among them."""
     server_totals: dict[tuple[str, str], tuple[OperationBatch, float]]
     """The same by phase and server, of what each of them did."""
+    rates: dict[tuple[str, str], float | None]
+    """By phase and operation, as `Timeline.throughput` gives it."""
+    server_rates: dict[tuple[str, str], float | None]
     record: Record
     faults: list[FaultSeen]
     marks: list[Mark]
@@ -74,12 +76,14 @@ class KeptRun:
         scenario = directory.scenario()
         batches = directory.batches()
         events = sorted(_events(directory), key=lambda pair: pair[0])
-        windows = list(_windows(events))
+        header = _header(directory)
+        windows = [] if header is None else unix_faults(fault_windows(event for _, event in events), header)
         timeline = Timeline(batches, windows)
         totals = _totals(timeline)
         record = Record()
         # In one go: to record every batch by itself took most of a minute for a run of ten.
-        record.merge(Batch(timeline.start, timeline.end, {name: totals["run", name][0] for name in timeline.names()}))
+        record.merge(Batch(timeline.start, timeline.load_end, {name: totals["run", name][0] for name in timeline.names()}))
+        servers = Timeline(batches.of_servers(), windows)
         return cls(
             directory=directory,
             scenario=scenario,
@@ -87,7 +91,9 @@ class KeptRun:
             batches=batches,
             timeline=timeline,
             totals=totals,
-            server_totals=_totals(Timeline(batches.of_servers(), windows)),
+            server_totals=_totals(servers),
+            rates=_rates(timeline),
+            server_rates=_rates(servers),
             record=record,
             faults=faults_seen(events),
             marks=[mark for mark in marks_seen(events) if mark.time <= timeline.end],
@@ -130,15 +136,21 @@ class KeptRun:
 
 
 def _totals(timeline: Timeline) -> dict[tuple[str, str], tuple[OperationBatch, float]]:
-    """Adds every slot up once, however many totals it is part of."""
-    totals = {(phase, name): timeline.total(phase, name) for phase in PHASES[1:] for name in timeline.names()}
-    for phase in PHASES[1:]:
+    """Adds every operation up once, however many totals it is part of."""
+    apart = (*PHASES[1:], EDGE)
+    totals = {(phase, name): timeline.total(phase, name) for phase in apart for name in timeline.names()}
+    for phase in apart:
         _, length = timeline.total(phase, "")
         totals[phase, ALL] = _sum(totals[phase, name][0] for name in timeline.names()), length
     _, length = timeline.total(PHASES[0], "")
     for name in (*timeline.names(), ALL):
-        totals[PHASES[0], name] = _sum(totals[phase, name][0] for phase in PHASES[1:]), length
+        totals[PHASES[0], name] = _sum(totals[phase, name][0] for phase in apart), length
     return totals
+
+
+def _rates(timeline: Timeline) -> dict[tuple[str, str], float | None]:
+    names = (*timeline.names(), ALL)
+    return {(phase, name): timeline.throughput(phase, name) for phase in PHASES for name in names}
 
 
 def _sum(batches: Iterable[OperationBatch]) -> OperationBatch:
@@ -160,10 +172,14 @@ def _events(directory: RunDirectory) -> Iterator[tuple[float, Event]]:
             yield history.header.unix(event.time), event
 
 
-def _windows(events: Iterable[tuple[float, Event]]) -> Iterator[Window]:
-    moments = {event.time: time for time, event in events}
-    for name, start, end in fault_windows(event for _, event in events):
-        yield Window(name, moments[start], None if end is None else moments[end])
+def _header(directory: RunDirectory) -> Header | None:
+    """That of the history whose clock the verdict takes, too."""
+    for path in directory.histories():
+        try:
+            return History(path).header
+        except HistoryError:
+            continue
+    return None
 
 
 def marks_seen(events: Iterable[tuple[float, Event]]) -> Iterator[Mark]:
@@ -182,9 +198,9 @@ def marks_seen(events: Iterable[tuple[float, Event]]) -> Iterator[Mark]:
 def faults_seen(events: Iterable[tuple[float, Event]]) -> list[FaultSeen]:
     """The faults among events in order of time, by their starts."""
     seen: list[FaultSeen] = []
-    on: dict[tuple[str, Any], FaultSeen] = {}
+    on: dict[tuple[object, ...], FaultSeen] = {}
     for time, event in events:
-        key = event.name, event.details.get("number")
+        key = fault_key(event)
         if event.kind == "fault-started":
             on[key] = FaultSeen(event.name, time)
             seen.append(on[key])

@@ -89,8 +89,10 @@ class Live:
         """`before`, `during kill reader-1, lag reader-2` or `after` the faults; "" where the scenario has none."""
         if not self._schedule:
             return ""
-        on = [_name(event) for event in self._events.values() if event["end"] is None and not event["error"]]
-        return f"during {', '.join(on)}" if on else "after" if self._events else "before"
+        # One that could not be put on is none; one that does not heal goes on.
+        events = [event for event in self._events.values() if event["struck"] is not None or not event["error"]]
+        on = dict.fromkeys(_name(event) for event in events if event["end"] is None)
+        return f"during {', '.join(on)}" if on else "after" if events else "before"
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, for JSON. Latencies are microseconds, times seconds since the run began."""

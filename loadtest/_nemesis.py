@@ -64,6 +64,10 @@ COUNTED: dict[type[Fault], _Counted] = {
     faults.HalfOpen: _Counted("connections made half-open", lambda seen: seen.half_open, _NO_CONNECTION),
 }
 
+MARK_SECONDS = 0.05
+"""How long before a fault strikes or heals the engines are told to begin a new batch. One that learns of it later counts that
+batch in no phase: a phase has less then, and still nothing that is not of it."""
+
 FAILOVERS = (faults.Promote, faults.SwitchOver, faults.Rejoin)
 
 Do = Callable[[], Awaitable[object]]
@@ -90,6 +94,10 @@ class Event:
     """What else is to be told."""
     effects: int | None = None
     """How many replies or connections it has hit; None where that is not counted."""
+    occurrence: int = 0
+    """Which time it is, counted from 0."""
+    healing: float | None = None
+    """When its healing began; None for one that happens at once."""
 
 
 @dataclass
@@ -114,6 +122,8 @@ class Nemesis:
       suspended: makes all clients let go of the servers, for the time of a block.
       tell: is told of every event, when it starts and again whenever it has changed.
       promoted: is told who is the primary now.
+      mark: is called a little before faults strike and heal, and when they have: what operations do until then is told apart
+        from what they do later.
       clock: tells the events' times: not trio's, which begins anywhere, but the one that histories have too.
     """
 
@@ -128,6 +138,7 @@ class Nemesis:
         tell: Callable[[Event], None],
         promoted: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
+        mark: Callable[[], None] = lambda: None,
     ) -> None:
         self.events: list[Event] = []
         self._control = control
@@ -139,6 +150,7 @@ class Nemesis:
         self._tell = tell
         self._promoted = promoted
         self._clock = clock
+        self._mark = mark
         self._active: list[_Active] = []
         # What is done to one server is done in order; servers do not wait for each other.
         self._locks = {server.name: trio.Lock() for server in control.cluster.servers}
@@ -148,9 +160,14 @@ class Nemesis:
     async def run(self, duration: float) -> None:
         """Carry out the schedule from now on. However it ends, everything has healed then, or an event says why not."""
         begin = trio.current_time()
+        marked = -math.inf
         try:
             async with trio.open_nursery() as nursery:
                 for moment in timeline(self._schedule, duration):
+                    if moment.at > marked:
+                        await trio.sleep_until(begin + moment.at - MARK_SECONDS)
+                        self._mark()
+                        marked = moment.at
                     await trio.sleep_until(begin + moment.at)
                     if moment.heals:
                         for active in [a for a in self._active if _key(a.moment) == _key(moment)]:
@@ -186,7 +203,7 @@ class Nemesis:
         fault = self._schedule[moment.number]
         names = [server.name for server in self._control.cluster.servers]
         for name in resolve(fault.target, names, self._control.primary, self._rng):
-            event = Event(moment.number, fault.name, name, self._clock())
+            event = Event(moment.number, fault.name, name, self._clock(), occurrence=moment.occurrence)
             active = _Active(event, moment)
             self.events.append(event)
             self._active.append(active)
@@ -209,6 +226,7 @@ class Nemesis:
             self._active.remove(active)
             event.end = event.struck
         self._tell(event)
+        self._mark()
 
     async def _heal(self, active: _Active) -> None:
         # The lock is fair, and the strike asked for it before: when we have it, the strike has ended.
@@ -219,6 +237,7 @@ class Nemesis:
 
     async def _end(self, active: _Active, heal: Do) -> None:
         event = active.event
+        self._begin_healing(event)
         try:
             await heal()
         except Exception as error:
@@ -228,6 +247,13 @@ class Nemesis:
         if not event.error:
             event.end = self._clock()
             self._tell(event)
+            self._mark()
+
+    def _begin_healing(self, event: Event) -> None:
+        """Before anything is done about it."""
+        if event.struck is not None and event.healing is None and not event.error:
+            event.healing = self._clock()
+            self._tell(event)
 
     def _failed(self, event: Event, why: str) -> None:
         if not event.error:  # the first reason is the one that explains the others
@@ -236,6 +262,8 @@ class Nemesis:
 
     async def heal_all(self) -> None:
         """Start what is down, and end every fault that is still on, the last one first. Shielded by the caller."""
+        for active in self._active:
+            self._begin_healing(active.event)
         for proxy in self._proxies.values():
             proxy.heal()
         names = [server.name for server in self._control.cluster.servers]

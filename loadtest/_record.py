@@ -80,6 +80,7 @@ class Record:
         self.start = 0.0
         """Unix time of the first batch's start."""
         self.end = 0.0
+        """When the load stopped: what ended later had begun before."""
 
     @property
     def seconds(self) -> float:
@@ -96,7 +97,7 @@ class Record:
     def merge(self, batch: Batch) -> None:
         """Add a batch of any engine."""
         self.start = min(self.start, batch.start) if self.end else batch.start
-        self.end = max(self.end, batch.end)
+        self.end = max(self.end, batch.under_load[1])
         for name, operation in batch.operations.items():
             record = self.operations.setdefault(name, OperationRecord())
             record.ok.record(operation.ok.items())

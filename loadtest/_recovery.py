@@ -55,8 +55,7 @@ def recoveries(timeline: Timeline) -> list[FaultRecovery]:
 
 
 def _rate_before(timeline: Timeline, name: str) -> float:
-    total, length = timeline.total("before", name)
-    return total.ok.total() / length if length else 0.0
+    return timeline.throughput("before", name) or 0.0
 
 
 def _incomparable(timeline: Timeline) -> str:
@@ -94,9 +93,9 @@ def _watched_until(timeline: Timeline, fault: Fault) -> tuple[float, str]:
     together = fault.start + timeline.slot
     later = [one for one in timeline.faults if one.start > together and one.name.partition(" ")[0] not in REMEDIES]
     if not later:
-        return timeline.end, "the run ended"
+        return timeline.load_end, "the run ended"
     following = min(later, key=lambda one: one.start)
-    return following.start, f"{following.name} began"
+    return following.start, f"{following.name} began{' again' if following.name == fault.name else ''}"
 
 
 def _first_success(timeline: Timeline, fault: Fault, slots: list[int]) -> float | None:

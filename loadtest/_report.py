@@ -24,7 +24,7 @@ from loadtest._markup import Child, data, el, to_html
 from loadtest._record import Latencies
 from loadtest._run_directory import RunDirectory
 from loadtest._series import ALL, Series, TimeAxis, axis_of, busy_of, series_of
-from loadtest._timeline import percentile
+from loadtest._timeline import EDGE, percentile
 
 __all__ = ["render", "write_report"]
 
@@ -37,7 +37,7 @@ MAX_FAULTS = 200
 COLUMNS = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 LATE = ("p50", "p99", "p99.9", "max")
 AUDITED = {"lost": "writes lost", "applied_twice": "applied twice"}
-PHASES = {"run": "whole run", "before": "before", "during": "during faults", "after": "after"}
+PHASES = {"run": "whole run", "before": "before", "during": "during faults", "after": "after", EDGE: "at the edges"}
 AUDIT_RESULTS = {
     "true": ("pass", "✓", "holds"),
     "false": ("miss", "✗", "violated"),
@@ -328,12 +328,16 @@ def _operations(run: KeptRun) -> Element:
     open_loop = run.scenario.load.open
     headings = ["operation", *(["phase"] if len(phases) > 1 else []), "#count", "#failures"]
     headings += [*(["#not started"] if open_loop else []), "#ops/s", *(f"#{name} ms" for name in COLUMNS)]
-    groups = [el("tbody", _phases(run.totals, name, phases, open_loop=open_loop)) for name in [*run.operations(), ALL]]
+    shown = [*run.operations(), ALL]
+    groups = [el("tbody", _phases(run.totals, run.rates, name, phases, open_loop=open_loop)) for name in shown]
     caption = "Latencies are of what succeeded, as the client saw them."
     if open_loop:
         caption += " Of the failures, not started are those that had waited for too long to be worth it."
     if len(phases) > 1:
-        caption += " Before the first fault; while any was on; after that, while none was."
+        caption += (
+            " Before the first fault; while any was certainly on; after that, while none was. At the edges are operations that "
+            "were under way while a fault struck or healed, which count for the whole run only."
+        )
     return _section("Operations", _table(headings, groups, caption))
 
 
@@ -344,7 +348,7 @@ def _servers(run: KeptRun) -> Element | None:
     phases = list(PHASES) if run.timeline.faults else ["run"]
     headings = ["server", *(["phase"] if len(phases) > 1 else []), "#answers", "#failed", "#answers/s"]
     headings += [f"#{name} ms" for name in COLUMNS]
-    groups = [el("tbody", _phases(run.server_totals, name, phases, answers=True)) for name in names]
+    groups = [el("tbody", _phases(run.server_totals, run.server_rates, name, phases, answers=True)) for name in names]
     caption = (
         "What each server did, measured where the bytes leave and arrive: without the client's own part, and with every "
         "repetition. Failed are operations that it refused, and requests that it left without an answer."
@@ -355,6 +359,7 @@ def _servers(run: KeptRun) -> Element | None:
 
 def _phases(
     totals: Mapping[tuple[str, str], tuple[OperationBatch, float]],
+    rates: Mapping[tuple[str, str], float | None],
     name: str,
     phases: Sequence[str],
     *,
@@ -363,8 +368,9 @@ def _phases(
 ) -> Iterable[Element]:
     """With `answers` the count is that alone: a refusal is one. `open_loop`: with a column of those that were not started."""
     found = [(phase, *totals[phase, name]) for phase in phases]
-    shown = [one for one in found if one[0] == "run" or one[2]]
-    for number, (phase, done, length) in enumerate(shown):
+    shown = [(phase, done) for phase, done, length in found if phase == "run" or done or (length and phase != EDGE)]
+    for number, (phase, done) in enumerate(shown):
+        rate = None if phase == EDGE else rates[phase, name]
         failures = done.failed.total()
         count = done.ok.total() + (0 if answers else failures)
         yield el(
@@ -374,7 +380,7 @@ def _phases(
             _number(f"{count:,}"),
             _number(f"{failures:,}", some=failures > 0),
             _number(f"{done.not_started:,}", some=done.not_started > 0) if open_loop else None,
-            _number(f"{done.ok.total() / length:,.0f}" if length else "-"),
+            _number("-" if rate is None else f"{rate:,.0f}"),
             [_number(f"{percentile(done.ok, percent) / 1000:,.3f}" if done.ok else "-") for percent in COLUMNS.values()],
         )
 

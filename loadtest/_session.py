@@ -61,6 +61,7 @@ DRAIN = "trio_hs_drain"
 DRAINED = "trio_hs_drained"
 SUSPEND = "trio_hs_suspend"
 SUSPENDED = "trio_hs_suspended"
+MARK = "trio_hs_mark"
 DIED = "trio_hs_engine_died"
 REPORT = "trio_hs"
 """Our part of a worker's report."""
@@ -219,6 +220,9 @@ class _Reporting:
         self._live.happened(event)
 
     def on_suspend(self, number: int | None) -> None:
+        raise NotImplementedError
+
+    def on_mark(self) -> None:
         raise NotImplementedError
 
     def on_controller_death(self, line: str) -> None:
@@ -448,6 +452,9 @@ class LocalSession(_Reporting):
     def on_suspend(self, number: int | None) -> None:
         self.engine.suspend(number)
 
+    def on_mark(self) -> None:
+        self.engine.mark()
+
     def _on_suspended(self, number: int) -> None:
         self._controller.suspended(number)
 
@@ -546,6 +553,9 @@ class MasterSession(_Reporting):
         if number is not None and not self._holding_on:
             self._controller.suspended(number)
 
+    def on_mark(self) -> None:
+        self._master.send_message(MARK)
+
     def _on_suspended(self, msg: Any, **_: Any) -> None:
         number = msg.data["number"]
         if number == self._suspension and msg.node_id in self._holding_on:
@@ -576,6 +586,7 @@ class WorkerSession:
         self._each = False
         runner.register_message(SETUP, self._on_setup)
         runner.register_message(SUSPEND, self._on_suspend)
+        runner.register_message(MARK, self._on_mark)
         runner.register_message(RUN, self._on_run)
         runner.register_message(DRAIN, self._on_drain, concurrent=True)
         events: Any = environment.events  # Locust's events are not typed
@@ -641,6 +652,9 @@ class WorkerSession:
 
     def _on_suspend(self, msg: Any, **_: Any) -> None:
         self.engine.suspend(msg.data["number"])
+
+    def _on_mark(self, **_: Any) -> None:
+        self.engine.mark()
 
     def _on_suspended(self, number: int) -> None:
         self._runner.send_message(SUSPENDED, {"number": number})

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from loadtest._batch import Batch, EngineUse, OperationBatch
+from loadtest._batch import Batch, Begun, EngineUse, OperationBatch
 from loadtest._engine_limit import Engines, EngineTotal
 from loadtest._expect import Expect
 from loadtest._judge import EXPECTATION_MISSED, INCONCLUSIVE, PASSED, Judgement, Result, judge
@@ -76,18 +76,20 @@ def test_in_a_closed_loop_a_busy_engine_is_no_excuse() -> None:
 def stall(**more: Any) -> list[Batch]:
     """The servers stall for a second. All that was due in it is answered in the quarter of a second after it, in which the
     engine has no time left."""
-    waited = dict.fromkeys(range(50000, 1050000, 10000), 50)
+    answered = batch(3, dict.fromkeys(range(50000, 1050000, 10000), 50), busy=1.0, **more)
+    answered.begun = [Begun(T0 + 2, T0 + 3, answered.operations)]
     return [
         *steady(0, 2, {1000: 1250}),
         *steady(2, 3, {}, busy=0.01),
-        batch(3, waited, busy=1.0, **more),
+        answered,
         *steady(3.25, 6, {1000: 1250}),
     ]
 
 
 def test_what_was_due_while_the_servers_stalled_is_theirs() -> None:
-    judgement = judged({"p99": {"run": "100ms", "after": "100ms"}}, stall(late=20_000), faults=[Fault("pause", T0 + 2, T0 + 3)])
-    assert [one.result for one in judgement.judged] == [Result.MISS, Result.MISS]
+    limits = {"p99": {"run": "100ms", "during": "100ms", "after": "100ms"}}
+    judgement = judged(limits, stall(late=20_000), faults=[Fault("pause", T0 + 2, T0 + 3)])
+    assert [one.result for one in judgement.judged] == [Result.MISS, Result.MISS, Result.PASS]
 
 
 def test_enough_operations_that_the_engine_cannot_explain_are_a_miss_of_their_own() -> None:

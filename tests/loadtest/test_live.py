@@ -52,7 +52,7 @@ def batch(clock: Clock, ok: int = 10, **more: Any) -> Batch:
 
 def event(number: int, name: str, start: float, *, end: float | None = None, error: str = "", note: str = "") -> dict[str, Any]:
     fault, server = name.split()
-    struck = start + 0.1
+    struck = None if error else start + 0.1
     return {
         "number": number, "fault": fault, "server": server, "start": start, "struck": struck, "end": end, "error": error,
         "note": note,
@@ -166,6 +166,15 @@ def test_phase_and_faults(live: Live, clock: Clock) -> None:
         ("failed", None, "it is down"),
     ]
     assert Live([], [], clock).phase == ""
+
+
+def test_a_fault_is_on_until_it_has_healed_whatever_others_of_its_name_do(live: Live) -> None:
+    live.happened(event(0, "latency reader-1", 110))
+    live.happened(event(1, "latency reader-1", 112))
+    assert live.phase == "during latency reader-1"
+    live.happened(event(1, "latency reader-1", 112, end=114))
+    live.happened({**event(0, "latency reader-1", 110), "error": "did not heal: it is down"})
+    assert live.phase == "during latency reader-1"
 
 
 def test_time_stands_still_when_the_load_has_ended(live: Live, clock: Clock) -> None:

@@ -153,6 +153,9 @@ class Drill:
         schedule = Scenario.model_validate(given).faults
         self.control = FakeControl()
         self.told: list[tuple[str, bool, bool, bool]] = []
+        self.healing: list[tuple[float, float | None]] = []
+        """When each event was told, and when its healing began, both since the beginning."""
+        self.marks: list[float] = []
         self.promoted: list[str] = []
         self.begin = trio.current_time()
         self.nemesis = Nemesis(
@@ -165,6 +168,7 @@ class Drill:
             self._tell,
             self.promoted.append,
             trio.current_time,
+            lambda: self.marks.append(trio.current_time() - self.begin),
         )
 
     @asynccontextmanager
@@ -177,6 +181,7 @@ class Drill:
 
     def _tell(self, event: Event) -> None:
         self.told.append((f"{event.fault} {event.server}", event.struck is not None, event.end is not None, bool(event.error)))
+        self.healing.append((trio.current_time() - self.begin, None if event.healing is None else event.healing - self.begin))
 
     @property
     def log(self) -> list[tuple[float, str]]:
@@ -216,9 +221,21 @@ async def test_a_fault_strikes_and_heals_on_time(autojump_clock: trio.testing.Mo
     assert drill.told == [
         ("kill writer", False, False, False),
         ("kill writer", True, False, False),
+        ("kill writer", True, False, False),  # and heals
         ("kill writer", True, True, False),
     ]
+    assert drill.healing == [(2, None), (2.5, None), (5, 5), (5.5, 5)]
+    assert drill.marks == pytest.approx([1.95, 2.5, 4.95, 5.5])
     drill.assert_healed()
+
+
+async def test_what_is_on_at_the_end_begins_to_heal_before_anything_is_done_about_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    drill = Drill(fault("pause", "reader-1", 1), fault("lag", "reader-2", 2, seconds=5), fault("promote", "standby", 3))
+    await drill.nemesis.run(10)
+    begun = {event.fault: event.healing and event.healing - drill.begin for event in drill.nemesis.events}
+    assert begun == {"pause": 10, "lag": 10, "promote": None}
 
 
 async def test_what_has_no_end_heals_at_the_end_of_the_run(autojump_clock: trio.testing.MockClock) -> None:
