@@ -29,6 +29,7 @@ __all__ = [
 
 PRECISION_BITS = 11
 """2048 values for each power of two above 2048, as HDR histograms have them for three digits: exact to 1 in 1024."""
+EXACT_BELOW = 1 << PRECISION_BITS
 MAX_ERRORS = 100
 """Distinct error messages that are kept apart per operation; the rest is counted together."""
 OTHER_ERRORS = "(other errors)"
@@ -56,6 +57,12 @@ class OperationBatch:
     def not_started(self) -> int:
         """How many of those that failed were never started."""
         return self.errors[NOT_STARTED]
+
+    def count(self, ok: Sequence[int], failed: Sequence[int], errors: Sequence[str]) -> None:
+        """Add operations with their latencies in nanoseconds. They are not collapsed."""
+        self.ok.update([latency // 1000 for latency in ok])
+        self.failed.update([latency // 1000 for latency in failed])
+        self.errors.update(errors)
 
     def add(self, other: OperationBatch) -> None:
         self.ok.update(other.ok)
@@ -234,7 +241,9 @@ def microseconds(nanoseconds: Iterable[int]) -> Counter[int]:
 
 def collapse(exact: Mapping[int, int]) -> Counter[int]:
     """Microseconds with how often each came, as they are kept."""
-    collapsed: Counter[int] = Counter()
-    for latency, count in exact.items():
-        collapsed[latency | (1 << max(latency.bit_length() - PRECISION_BITS, 0)) - 1] += count
+    collapsed: Counter[int] = Counter({latency: count for latency, count in exact.items() if latency < EXACT_BELOW})
+    if len(collapsed) < len(exact):
+        for latency, count in exact.items():
+            if latency >= EXACT_BELOW:
+                collapsed[latency | (1 << latency.bit_length() - PRECISION_BITS) - 1] += count
     return collapsed

@@ -31,7 +31,7 @@ import trio
 
 import trio_hs
 from loadtest._arrivals import Arrivals, Course
-from loadtest._batch import Batch, Begun, OperationBatch, microseconds, total_of
+from loadtest._batch import Batch, Begun, OperationBatch, collapse, total_of
 from loadtest._closed_loop import ClosedLoop
 from loadtest._cluster import Cluster
 from loadtest._connections import connections_told, in_names, names_of_servers
@@ -53,6 +53,9 @@ from loadtest._workload import operations
 Client = trio_hs.Manager | SqlClient
 
 BATCH_SECONDS = 0.25
+GATHER_SECONDS = 0.02
+"""So often is counted what was done: to count all of a batch at once holds the event loop, for 2 ms at 100,000 a second. In an
+open loop that is nearly as fast as it can be, each such pause is in the latencies of many times as long."""
 TIMEOUT = 3.0
 """Seconds after which the client gives an unanswered request up."""
 
@@ -116,6 +119,9 @@ class _Run:
         self._warm = self._batch_start + self._warm_up
         self._load_end: float | None = None
         self._retries = 0
+        self._gathered: dict[int, tuple[int | None, dict[str, OperationBatch]]] = {}
+        """Of the current batch, by the beginnings of the generations: when each ended, and what was done, in microseconds."""
+        self._gathered_each: dict[str, Taken] = {}
         self._unsent: list[Message] = []
         self._finished = trio.Event()
         self._marked = trio.Event()
@@ -162,6 +168,7 @@ class _Run:
         """Send batches, and a last one after `finish`; of the warm-up none."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._lag.run)
+            nursery.start_soon(self._gather_often)
             await self._report_until_finished()
             nursery.cancel_scope.cancel()
 
@@ -179,18 +186,33 @@ class _Run:
         self._end_batch()
         await self._send()
 
+    async def _gather_often(self) -> None:
+        while True:
+            await trio.sleep(GATHER_SECONDS)
+            self._gather()
+
+    def _gather(self) -> None:
+        """Count what has ended since the last time."""
+        for since, until, taken in self._performer.take():
+            _, counted = self._gathered.get(since, (None, {}))
+            self._gathered[since] = until, counted
+            for name, one in taken.items():
+                counted.setdefault(name, OperationBatch()).count(*one)
+                if self._each:
+                    self._gathered_each[name] = self._joined(self._gathered_each.get(name, ([], [], [])), one)
+
     def _end_batch(self) -> None:
         """End the current batch, for `_send`, and begin the next one."""
         if self._scribe is not None:
             self._scribe.flush()
         end = self._now()
+        self._gather()
+        gathered, self._gathered = self._gathered, {}
+        each, self._gathered_each = self._gathered_each, {}
         begun: list[Begun] = []
-        each: dict[str, Taken] = {}
-        for since, until, taken in self._performer.take():
-            done = {name: self._done(one) for name, one in taken.items() if one[0] or one[1]}
+        for since, (until, by_name) in sorted(gathered.items()):
+            done = {name: self._done(one) for name, one in by_name.items() if one}
             begun.append(Begun(since / 1e9 + self._wall, end if until is None else until / 1e9 + self._wall, done))
-            for name, one in taken.items() if self._each else ():
-                each[name] = self._joined(each.get(name, ([], [], [])), one)
         statistics = self._hs.statistics()
         retries, self._retries = statistics.retries - self._retries, statistics.retries
         standings = self._meter.standings(statistics)
@@ -219,12 +241,11 @@ class _Run:
             [*errors, *(in_names(message, self._names) for message in more_errors)],
         )
 
-    def _done(self, taken: Taken) -> OperationBatch:
-        ok, failed, reasons = taken
+    def _done(self, counted: OperationBatch) -> OperationBatch:
         errors: Counter[str] = Counter()
-        for message, count in Counter(reasons).items():
+        for message, count in counted.errors.items():
             errors[in_names(message, self._names)] += count
-        return OperationBatch(microseconds(ok), microseconds(failed), errors)
+        return OperationBatch(collapse(counted.ok), collapse(counted.failed), errors)
 
 
 class _Setup:
