@@ -35,6 +35,7 @@ from loadtest._batch import Batch, Begun, OperationBatch, collapse, total_of
 from loadtest._closed_loop import ClosedLoop
 from loadtest._cluster import Cluster
 from loadtest._connections import connections_told, in_names, names_of_servers
+from loadtest._faults import to_be_promoted
 from loadtest._history import HistoryWriter
 from loadtest._lag import LagSampler
 from loadtest._listeners import reader_of, writer_of
@@ -260,9 +261,11 @@ class _Setup:
     @asynccontextmanager
     async def open_client(self, meter: Meter) -> AsyncIterator[Client]:
         readers = self.cluster.readers or (self.cluster.writer,)
-        # The standby refuses writes until it is promoted; the client moves over by itself then. So it may also leave a primary
+        # A replica refuses writes until it is promoted; the client moves over by itself then. So it may also leave a primary
         # that is silent: a drill pauses one or cuts it off, and promotes.
-        writers = [self.cluster.writer, *([self.cluster.standby] if self.cluster.standby else [])]
+        promoted = to_be_promoted(self.scenario.faults, [server.name for server in self.cluster.readers])
+        standby = [self.cluster.standby] if self.cluster.standby else []
+        writers = [self.cluster.writer, *standby, *(server for server in self.cluster.readers if server.name in promoted)]
         if self.scenario.driver.name == "sql":
             async with open_sql_client(readers, writers, self.scenario.driver.connections) as client:
                 yield client

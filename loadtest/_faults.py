@@ -30,6 +30,7 @@ __all__ = [
     "replication_missing",
     "resolve",
     "timeline",
+    "to_be_promoted",
     "unknown_target",
 ]
 
@@ -377,6 +378,13 @@ def resolve(target: str, names: Sequence[str], primary: str, rng: random.Random)
         case "all readers":
             return readers
     return [target]
+
+
+def to_be_promoted(faults: Sequence[Fault], names: Sequence[str]) -> list[str]:
+    """The names of the servers that the faults may make the primary."""
+    targets = {fault.target for fault in faults if isinstance(fault, Promote | SwitchOver)}
+    any_reader = bool(targets & {"one reader", "all readers"})
+    return [name for name in names if name in targets or (any_reader and name.startswith("reader-"))]
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,7 @@ writers = [  # in order of preference
 
 async def main():
     async with trio_hs.open_manager(readers, writers{databases}) as hs:
+        await hs.delete("{database}", "{table}", "=", ["id"], [1000001])  # of an earlier run
         await hs.insert("{database}", "{table}", [("id", 1000001), ("grp", 1), ("n", 0), ("payload", "hello")])
         print(dict(await hs.get("{database}", "{table}", ["id", "payload"], 1)))
 

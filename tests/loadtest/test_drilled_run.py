@@ -20,7 +20,7 @@ import yaml
 
 from loadtest._drill import judge_run
 from loadtest._final import FinalState, write_final_state
-from loadtest._history import History, Operation
+from loadtest._history import History, Operation, Outcome
 from loadtest._run_directory import RunDirectory
 from tests.loadtest.containers import containers_below, engine, left_in_engine
 from tests.loadtest.drills import path_of, shortened, stated_exit_code
@@ -93,6 +93,31 @@ mix:
 audit: {reads: 1}
 expect: {lost: 0, errors: 0, staleness: 1s}
 """
+
+
+PROMOTED_READER = """\
+name: promoted-reader
+cluster: {readers: 2, replication: semisync, topology: write-through}
+table: {rows: 200, groups: 5, value_size: 30}
+load: {users: 4, think_time: 5ms, duration: 8s}
+mix: {get: 4, insert: 4}
+faults:
+- {fault: kill, target: writer, at: 2s}
+- {fault: promote, target: reader-1, at: 3s}
+expect: {lost: 0, availability: 40%}
+"""
+
+
+@pytest.mark.parametrize("kind", ["embedded", pytest.param("mariadb", marks=pytest.mark.mariadb)])
+def test_writes_follow_a_reader_that_is_promoted(kind: str) -> None:
+    with Locust(*HEADLESS, "--cluster", kind, scenario=PROMOTED_READER) as locust:
+        assert locust.finish(60) == 0, locust.describe()
+        assert json.loads((locust.run / "result.json").read_text())["primary"] == "reader-1"
+        records = list(History(locust.run / "history-0.bin").records())
+        end = max(record.end for record in records)
+        last = [record for record in records if record.operation is Operation.INSERT and record.end > end - 1_000_000_000]
+        assert last, "there were inserts in the last second"
+        assert all(record.outcome is Outcome.OK for record in last), locust.describe()
 
 
 def test_rows_that_the_run_inserts_are_read_and_that_they_come_late_is_no_error() -> None:

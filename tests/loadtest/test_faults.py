@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from loadtest._faults import FAULTS, Fault, resolve, timeline
+from loadtest._faults import FAULTS, Fault, resolve, timeline, to_be_promoted
 from loadtest._scenario import Scenario, ScenarioError, parse_scenario
 
 SERVERS = ["writer", "standby", "reader-1", "reader-2", "reader-3"]
@@ -23,6 +23,21 @@ def schedule(*faults: dict[str, Any], **cluster: Any) -> list[Fault]:
 
 def moments(faults: list[Fault], duration: float) -> list[tuple[float, int, int, bool]]:
     return [(m.at, m.number, m.occurrence, m.heals) for m in timeline(faults, duration)]
+
+
+@pytest.mark.parametrize(
+    "faults, promoted",
+    [
+        ([], []),
+        ([("kill", "reader-1"), ("rejoin", "reader-2")], []),
+        ([("promote", "reader-2"), ("promote", "standby")], ["standby", "reader-2"]),
+        ([("promote", "one reader")], ["reader-1", "reader-2", "reader-3"]),
+        ([("switch-over", "reader-3")], ["reader-3"]),
+    ],
+)
+def test_clients_know_whom_the_faults_may_promote(faults: list[tuple[str, str]], promoted: list[str]) -> None:
+    planned = schedule(*({"fault": name, "target": target, "at": 1.0} for name, target in faults), replication="semisync")
+    assert to_be_promoted(planned, SERVERS) == promoted
 
 
 def test_a_fault_strikes_and_heals_once() -> None:
