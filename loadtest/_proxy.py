@@ -99,13 +99,13 @@ class Proxy:
         return f"<Proxy {self.host}:{self.port} to {self._target[0]}:{self._target[1]}, {faults}>"
 
     def start(self, fault: Fault) -> None:
-        """Begin a fault, now. Several may be active at once; latencies add up and the narrowest bandwidth counts.
+        """Begin a fault, now. Several may be active at once, equal ones among them, each until it is healed itself: latencies
+        add up, the narrowest bandwidth counts, and what is partitioned stays so until the last one has healed.
 
-        Raises ValueError for one that is active already, and for a second `DropReplies`.
+        Raises ValueError for the very object that is active already.
         """
-        for active in self._active:
-            if active.fault == fault or (isinstance(fault, DropReplies) and isinstance(active.fault, DropReplies)):
-                raise ValueError(f"cannot start {fault!r}: {active.fault!r} is active; heal it first")
+        if any(active.fault is fault for active in self._active):
+            raise ValueError(f"cannot start {fault!r}: it is active; heal it first, or start another one like it")
         if isinstance(fault, ResetPeer):
             for connection in self._connections:
                 connection.reset()
@@ -124,16 +124,19 @@ class Proxy:
     def heal(self, fault: Fault | None = None) -> None:
         """End a fault, by default all. Held bytes go on their way; connections that have lost bytes are reset.
 
-        Without effect for a fault that is not active. Synchronous: it works in a cancelled task, and after the proxy's end.
+        Of several equal ones it ends the very object that was started, or else the one that began first. Without effect for a
+        fault that is not active. Synchronous: it works in a cancelled task, and after the proxy's end.
         """
-        healed = [active for active in self._active if fault is None or active.fault == fault]
+        equal = [active for active in self._active if active.fault == fault]
+        equal.sort(key=lambda active: active.fault is not fault)
+        healed = self._active if fault is None else equal[:1]
         self._active = [active for active in self._active if active not in healed]
         for active in healed:
             active.scope.cancel()
             for connection in self._connections:
                 if isinstance(active.fault, DropReplies):
-                    connection.drop_replies(None, active.count)
-                if connection.broken_by == active.fault:
+                    connection.stop_dropping(active.fault)
+                if connection.broken_by is active.fault:
                     connection.reset()
         self._apply()
 

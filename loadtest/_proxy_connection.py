@@ -145,8 +145,7 @@ class Connection:
         self._lanes = (upstream, downstream)
         self._pumps: tuple[_Pump, _Pump] | None = None
         self._replies = Replies()
-        self._drop: tuple[DropReplies, Count] | None = None
-        self._armed: DropReplies | None = None
+        self._drops: list[tuple[DropReplies, Count]] = []
         self._forwarding = trio.CancelScope()
         self._swallowing = trio.CancelScope()
         self._kept: list[socket.socket] = []
@@ -190,15 +189,16 @@ class Connection:
         """`side` is gone (None: neither): its socket is reset, and what comes from those that are left is swallowed."""
         self._break_off([self._client] if side == "server" else [self._server] if side == "client" else self._sockets, fault)
 
-    def drop_replies(self, fault: DropReplies | None, total: Count) -> None:
-        """Begin to lose answers, or with None stop."""
-        if fault is None:
-            self._drop = None
-            self._replies.disarm()
-        else:
-            self._drop = (fault, total)
-            if self._pumps is not None:
-                self._arm()
+    def drop_replies(self, fault: DropReplies, total: Count) -> None:
+        """Begin to lose answers."""
+        self._drops.append((fault, total))
+        if self._pumps is not None:
+            self._arm(fault, total)
+
+    def stop_dropping(self, fault: DropReplies) -> None:
+        """Lose no more of them by this fault."""
+        self._drops = [drop for drop in self._drops if drop[0] is not fault]
+        self._replies.disarm(fault)
 
     @property
     def _sockets(self) -> list[socket.socket]:
@@ -213,18 +213,16 @@ class Connection:
             raise
         upstream, downstream = self._lanes
         self._pumps = _Pump(upstream, self._client, server, self._cut), _Pump(downstream, server, self._client, self._cut)
-        if self._drop is not None:
-            self._arm()
+        for drop in self._drops:
+            self._arm(*drop)
         async with trio.open_nursery() as nursery:
             for pump in self._pumps:
                 nursery.start_soon(pump.run, nursery)
 
-    def _arm(self) -> None:
-        assert self._drop is not None
+    def _arm(self, fault: DropReplies, total: Count) -> None:
         assert self._pumps is not None
         upstream, downstream = self._pumps
-        self._armed = self._drop[0]
-        self._replies.arm(*self._drop, fresh=not upstream.bytes, at_boundary=downstream.at_boundary)
+        self._replies.arm(fault, total, fresh=not upstream.bytes, at_boundary=downstream.at_boundary)
         upstream.inspect = self._see_requests
         downstream.inspect = self._see_answers
 
@@ -237,15 +235,16 @@ class Connection:
 
     def _cut(self) -> None:
         """Ends the client's side where an answer is lost. The server may still carry out what it was sent."""
-        assert self._armed is not None
+        fault = self._replies.lost_by
+        assert fault is not None
         assert self._server is not None
         self.cut = True
         self._swallowing.deadline = trio.current_time() + LINGER_SECONDS
-        if self._armed.end == "reset":
-            self._break_off([self._server], self._armed)
+        if fault.end == "reset":
+            self._break_off([self._server], fault)
         else:
             self._client.shutdown(socket.SHUT_WR)
-            self._break_off(self._sockets, self._armed)
+            self._break_off(self._sockets, fault)
         self._server.shutdown(socket.SHUT_WR)
 
     def _break_off(self, kept: Sequence[socket.socket | None], fault: Fault) -> None:

@@ -38,7 +38,7 @@ class Lane:
         mine = [fault for fault in faults if getattr(fault, "direction", None) in ("both", self._direction)]
         self.held = any(isinstance(fault, Partition) for fault in mine)
         before, self._latencies = self._latencies, [fault for fault in mine if isinstance(fault, Latency)]
-        self._healed += any(fault not in self._latencies for fault in before)
+        self._healed += any(all(fault is not one for one in self._latencies) for fault in before)
         self._rate = min((fault.rate for fault in mine if isinstance(fault, Bandwidth)), default=None)
         self._free_at = 0.0
         self.delays = bool(self._latencies) or self._rate is not None

@@ -20,23 +20,25 @@ class Replies:
     """Finds the answer to lose. While armed, answers are delivered whole, for the next one may be it."""
 
     def __init__(self) -> None:
-        self._fault: DropReplies | None = None
-        self._count = Count()
+        self.lost_by: DropReplies | None = None
+        """The fault by which an answer was lost."""
+        self._faults: list[tuple[DropReplies, Count]] = []
         self._partial = b""
         self._skip = False
         self._counts: deque[bool] | None = None
         self._in_line = False
 
     def arm(self, fault: DropReplies, total: Count, *, fresh: bool, at_boundary: bool) -> None:
-        """`fresh`: nothing has passed yet; `at_boundary`: no half answer has been delivered."""
-        self._fault = fault
-        self._count = total if fault.scope == "total" else Count()
-        self._skip = not (at_boundary or self._partial)
-        self._counts = deque() if fresh else None
+        """Lose answers by this fault too. `fresh`: nothing has passed yet; `at_boundary`: no half answer was delivered."""
+        if not self._faults:
+            self._skip = not (at_boundary or self._partial)
+            self._counts = deque() if fresh else None
+        self._faults.append((fault, total if fault.scope == "total" else Count()))
 
-    def disarm(self) -> None:
-        self._fault = None
-        self._counts = None
+    def disarm(self, fault: DropReplies) -> None:
+        self._faults = [one for one in self._faults if one[0] is not fault]
+        if not self._faults:
+            self._counts = None
 
     def requests(self, data: bytes) -> None:
         """Remembers which of the requests count."""
@@ -54,12 +56,13 @@ class Replies:
     def answers(self, data: bytes) -> tuple[bytes, bool]:
         """What to deliver of the answers so far, and whether the connection is to be cut behind it."""
         data, self._partial = self._partial + data, b""
-        if self._fault is None:
+        if not self._faults:
             return data, False
         start = 0
         while (end := data.find(b"\n", start) + 1) > 0:
-            if self._is_lost():
-                half = (end - start) // 2 if self._fault.cut == "middle" else 0
+            if (fault := self._loses()) is not None:
+                self.lost_by = fault
+                half = (end - start) // 2 if fault.cut == "middle" else 0
                 return data[: start + half], True
             start = end
         self._partial = b"" if self._skip else data[start:]
@@ -70,15 +73,17 @@ class Replies:
         rest, self._partial = self._partial, b""
         return rest
 
-    def _is_lost(self) -> bool:
-        assert self._fault is not None
+    def _loses(self) -> DropReplies | None:
+        """The fault by which the next answer is lost: of several the first. Each counts all the same."""
         if self._skip:
             self._skip = False
-            return False
+            return None
         if self._counts and not self._counts.popleft():
-            return False
-        if self._count.passed < self._fault.after:
-            self._count.passed += 1
-            return False
-        self._count.passed = 0
-        return True
+            return None
+        lost_by = None
+        for fault, count in self._faults:
+            count.passed += 1
+            if count.passed > fault.after:
+                count.passed = 0
+                lost_by = lost_by or fault
+        return lost_by

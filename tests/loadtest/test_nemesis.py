@@ -15,6 +15,7 @@ import trio.testing
 
 from loadtest._cluster import Cluster, ClusterError, Server
 from loadtest._control import Control, Rejoined, ReplicationStatus, Row, State
+from loadtest._faults import FAULTS, Network
 from loadtest._nemesis import HEAL_ONE_SECONDS, HEAL_SECONDS, Event, Nemesis
 from loadtest._proxy import Proxy, open_proxy
 from loadtest._scenario import Scenario
@@ -578,22 +579,38 @@ async def test_network_faults_that_did_nothing_are_known_and_what_others_did_is_
     assert len(drill.nemesis.without_effect()) == 2
 
 
-async def test_the_same_network_fault_twice_at_once_is_told_and_all_heals() -> None:
+@pytest.mark.parametrize(
+    "kind, more",
+    [
+        ("partition", {}),
+        ("latency", {"delay": 0.001}),
+        ("bandwidth", {"bytes_per_second": 1000}),
+        ("half-open", {}),
+        ("blackhole", {}),
+        ("drop-replies", {}),
+        ("idle-timeout", {"after": 9}),
+        ("flapping", {}),
+    ],
+)
+async def test_the_same_network_fault_twice_at_once_is_on_until_both_have_healed(kind: str, more: dict[str, Any]) -> None:
     async with open_proxy("127.0.0.1", 1, rng=random.Random(1)) as proxy:
         drill = Drill(
-            fault("partition", "reader-1", 0, listener="read"),
-            fault("partition", "reader-1", 0.01, 0.02, listener="read"),
+            fault(kind, "reader-1", 0, 0.3, listener="read", **more),
+            fault(kind, "reader-1", 0.1, 0.1, listener="read", **more),
             proxies={("reader-1", "read"): proxy},
         )
         seen: list[int] = []
-        async with trio.open_nursery() as nursery:
 
-            async def look() -> None:
-                await trio.sleep(0.06)
-                seen.append(len(proxy.statistics().faults))
+        def look(_: object) -> None:
+            seen.append(len(proxy.statistics().faults))
 
-            nursery.start_soon(look)
-            await drill.nemesis.run(0.1)
-        assert seen == [1], "the first one goes on"
-        assert "is active; heal it first" in drill.errors()[0]
-        assert proxy.statistics().faults == ()
+        drill.nemesis._tell = look  # after each step: asked for, struck, begins to heal, healed
+        await drill.nemesis.run(0.5)
+    assert seen == [0, 1, 1, 2, 2, 1, 1, 0]
+    assert drill.errors() == []
+
+
+def test_every_network_fault_that_lasts_is_tried_twice() -> None:
+    marks = test_the_same_network_fault_twice_at_once_is_on_until_both_have_healed.pytestmark
+    tried = {kind for kind, _ in marks[0].args[1]}
+    assert tried == {name for name, one in FAULTS.items() if issubclass(one, Network) and one.lasts}

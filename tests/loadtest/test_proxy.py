@@ -552,6 +552,35 @@ async def test_answers_in_total_are_counted_over_all_connections_and_anew_after_
         assert outcomes == "++-++-++-"
 
 
+async def test_of_two_faults_that_drop_replies_each_counts() -> None:
+    async with playground() as (proxy, target):
+        often, seldom = DropReplies(after=3), DropReplies(after=1)
+        proxy.start(often)
+        proxy.start(seldom)
+
+        async def answered() -> int:
+            """How many of five requests on a connection of their own get an answer."""
+            client = await target.dial()
+            server = await target.accept()
+            await client.send_all(b"0\n" * 5)
+            await hear_all(server, 10)
+            with suppress(trio.BrokenResourceError):
+                await server.send_all(b"1\n" * 5)
+            heard = b""
+            while isinstance(more := await hear(client), bytes) and more:
+                heard += more
+                if len(heard) == 10:
+                    break
+            return len(heard) // 2
+
+        assert await answered() == 1
+        proxy.heal(seldom)
+        assert await answered() == 3
+        proxy.heal(often)
+        assert await answered() == 5
+        assert proxy.statistics().cut == 2
+
+
 async def test_dropped_replies_and_latency_combine() -> None:
     async with playground() as (proxy, target):
         drop = DropReplies(after=1)
@@ -676,12 +705,54 @@ async def test_a_given_port_is_used_and_a_taken_one_refused() -> None:
 
 async def test_a_fault_cannot_be_started_twice() -> None:
     async with playground() as (proxy, _):
-        proxy.start(Latency(1))
+        latency = Latency(1)
+        proxy.start(latency)
         with pytest.raises(ValueError, match="is active; heal it first"):
-            proxy.start(Latency(1))
-        proxy.start(DropReplies(1))
-        with pytest.raises(ValueError, match="is active; heal it first"):
-            proxy.start(DropReplies(2))
+            proxy.start(latency)
+
+
+async def test_equal_faults_add_up_and_heal_one_by_one() -> None:
+    async with playground() as (proxy, target):
+        client, server = await target.pair()
+        one, other = Latency(0.1, direction="upstream"), Latency(0.1, direction="upstream")
+        proxy.start(one)
+        proxy.start(other)
+        assert proxy.statistics().faults == (one, other)
+        sent = trio.current_time()
+        await client.send_all(b"x")
+        assert await hear(server) == b"x"
+        assert trio.current_time() - sent >= 0.2
+        proxy.heal(other)
+        assert [fault is one for fault in proxy.statistics().faults] == [True]
+        proxy.start(Latency(60, direction="upstream"))
+        proxy.start(Latency(60, direction="upstream"))
+        await client.send_all(b"y")
+        await trio.sleep(SHORT)
+        proxy.heal(Latency(60, direction="upstream"))  # what is held goes on its way, as after any other
+        assert await hear(server) == b"y"
+        proxy.heal()
+
+        for _ in range(2):
+            proxy.start(Partition())
+        proxy.heal(Partition())
+        await client.send_all(b"z")
+        assert await hear(server, SHORT) == SILENCE
+        proxy.heal(Partition())
+        assert await hear(server) == b"z"
+
+
+async def test_of_equal_faults_that_break_connections_each_has_its_own() -> None:
+    async with playground() as (proxy, target):
+        first, _ = await target.pair()
+        one, other = HalfOpen(), HalfOpen()
+        proxy.start(one)
+        second, _ = await target.pair()
+        proxy.start(other)
+        proxy.heal(other)
+        assert await hear(second) == RESET
+        assert await hear(first, SHORT) == SILENCE
+        proxy.heal(one)
+        assert await hear(first) == RESET
 
 
 @pytest.mark.parametrize(
