@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Any, ClassVar
 
 from loadtest._final import FinalState
-from loadtest._history import ABSENT, FOREIGN, INITIAL, FaultWindow, Operation, Outcome
+from loadtest._history import ABSENT, DAMAGED, FOREIGN, INITIAL, FaultWindow, Operation, Outcome
 from loadtest._rows import ENDLESS, Read, RowHistory
 from loadtest._workload import of_run, writer_of
 
@@ -31,6 +31,8 @@ __all__ = [
 ]
 
 MAX_FINDINGS = 20
+SPOILT = frozenset((FOREIGN, DAMAGED))
+"""What no write can leave, told or untold."""
 MAX_SUMS = 4096
 """Distinct sums of doubtful steps that are told apart for one row; with more, only their bounds count."""
 
@@ -293,7 +295,7 @@ class Unexpected(Checker):
     def _earlier(self, state: int) -> bool:
         """Whether a read may show what was there before this run began: on a replica that never got an earlier run's writes."""
         run = self.context.later_run
-        return run is not None and state != FOREIGN and not of_run(state, run)
+        return run is not None and state not in SPOILT and not of_run(state, run)
 
     def _unwritten(self, row: RowHistory, state: int, where: str, time: int | None) -> None:
         if state == ABSENT:
@@ -302,7 +304,7 @@ class Unexpected(Checker):
         elif state in row.register.failed:
             self.add(row.key, f"{where}: {_show(state)}, whose write had certainly failed", time)
         else:
-            certain = state == FOREIGN or not self.context.may_be_untold(state)
+            certain = state in SPOILT or not self.context.may_be_untold(state)
             self.add(row.key, f"{where}: {_show(state)}, which nobody wrote here", time, certain=certain)
 
 
@@ -540,6 +542,8 @@ def _show(state: int) -> str:
         return "no row"
     if state == FOREIGN:
         return "a payload without a version"
+    if state == DAMAGED:
+        return "a row whose payload or group is not what was written there"
     return f"version v{state:016x}" if state != INITIAL else "the version from before the run"
 
 

@@ -32,6 +32,7 @@ from loadtest._blocks import HEAD_BYTES, BlockError, Blocks, seal
 __all__ = [
     "ABSENT",
     "ANOTHER",
+    "DAMAGED",
     "FOREIGN",
     "INITIAL",
     "NO_COUNT",
@@ -80,6 +81,8 @@ FOREIGN = -2
 """There was a row whose payload no write of ours can have left."""
 UNSEEN = -3
 """The read failed and showed nothing."""
+DAMAGED = -4
+"""There was a row whose payload has a version, and which is not as it was written with it, or not where."""
 
 ANOTHER = 255
 """Index of the error or server of which nothing is known, or for which there was no index left."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import trio_hs
-from loadtest._history import ABSENT, UNSEEN, Operation
+from loadtest._history import ABSENT, DAMAGED, UNSEEN, Operation
 from loadtest._scenario import Scenario
 from loadtest._sql_driver import SqlTable
 from loadtest._workload import fillers, first_insert_key, group_of, payload_of, version_of
@@ -95,11 +95,11 @@ def bind(table_of: TableOf, scenario: Scenario, *, run: int, worker: int) -> Map
     payload = table_of(table.database, table.name, ["payload"], None)
     keys = table_of(table.database, table.name, ["id"], None)
 
-    def new_payload(intent: Intent) -> str:
+    def new_payload(key: int, intent: Intent) -> str:
         if not audited:
             return next(texts)
         intent.value = version = next(versions)
-        return payload_of(version, next(texts))
+        return payload_of(version, key, group_of(key, table), next(texts))
 
     def get(key: int, _: Intent) -> Awaitable[Any]:
         return rows.get(key)
@@ -112,7 +112,7 @@ def bind(table_of: TableOf, scenario: Scenario, *, run: int, worker: int) -> Map
 
     async def insert(_: int, intent: Intent) -> bool:
         intent.key = key = next(fresh)
-        await rows.insert([key, group_of(key, table), 0, new_payload(intent)])
+        await rows.insert([key, group_of(key, table), 0, new_payload(key, intent)])
         newest.add(key)
         inserted.append(key)
         return True
@@ -129,7 +129,7 @@ def bind(table_of: TableOf, scenario: Scenario, *, run: int, worker: int) -> Map
         return True
 
     def update(key: int, intent: Intent) -> Awaitable[Any]:
-        return payload.update("=", [key], [new_payload(intent)])
+        return payload.update("=", [key], [new_payload(key, intent)])
 
     def delete(_: int, intent: Intent) -> Awaitable[Any]:
         if not inserted:
@@ -169,14 +169,23 @@ class _Found(list[Any]):
 
 
 def _seen_by_get(key: int, row: trio_hs.Row) -> tuple[int, int]:
-    return key, version_of(row[3][1]) if row else ABSENT
+    # By the key that was asked for: a row that comes in another one's place is not what was written there.
+    return key, _version(key, row) if row else ABSENT
+
+
+def _version(key: int, row: trio_hs.Row) -> int:
+    try:
+        return version_of(key, int(row[1][1]), row[3][1])
+    except (TypeError, ValueError):  # a group that is no number
+        return DAMAGED
 
 
 def _seen_by_find(key: int, rows: list[trio_hs.Row]) -> tuple[int, int]:
     # The first row stands for all; that none came says nothing about any one row.
     if not rows:
         return key, UNSEEN
-    return int(rows[0][0][1]), version_of(rows[0][3][1])
+    found = int(rows[0][0][1])
+    return found, _version(found, rows[0])
 
 
 def _seen_by_get_many(keys: Sequence[int], found: Sequence[trio_hs.Row]) -> tuple[int, int]:

@@ -47,6 +47,5 @@ async def fill_table(control: Control, scenario: Scenario, tell: Callable[[str],
 
 
 def _rows(scenario: Scenario) -> Iterator[Row]:
-    texts = payloads(scenario)
-    for key in range(1, scenario.table.rows + 1):
-        yield key, group_of(key, scenario.table), 0, texts[key % len(texts)]
+    for key, payload in enumerate(payloads(scenario), 1):
+        yield key, group_of(key, scenario.table), 0, payload

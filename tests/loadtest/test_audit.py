@@ -11,7 +11,7 @@ from loadtest import _checkers
 from loadtest._audit import Audit, Verdict, audit
 from loadtest._blocks import block_of
 from loadtest._checkers import MAX_FINDINGS
-from loadtest._history import ABSENT, FOREIGN, UNSEEN, Event, History
+from loadtest._history import ABSENT, DAMAGED, FOREIGN, UNSEEN, Event, History
 from loadtest._workload import first_insert_key
 from tests.loadtest.histories import Op, Rows, audit_of, write_history, write_state
 
@@ -103,8 +103,11 @@ CASES: dict[str, list[tuple[str, list[Op], Rows | None, dict[str, Any], str, int
         ("a row of an insert that failed", [insert(NEW, NEW, 0, 9, "fail")], {NEW: (NEW, 0)}, {}, FALSE, 1),
         ("a row of an unknown insert", [insert(NEW, NEW, 0, 9, "info")], {NEW: (NEW, 0)}, {}, TRUE, 0),
         ("another row's version", [update(1, 5, 0, 9)], {1: (5, 0), 2: (5, 0)}, {"loaded": 2}, FALSE, 1),
-        ("a damaged payload", [], {1: (FOREIGN, 0)}, ONE, FALSE, 1),
-        ("a damaged payload, whoever is cut", [], {1: (FOREIGN, 0)}, {**ONE, "cut": [0]}, FALSE, 1),
+        ("a payload of nobody's", [], {1: (FOREIGN, 0)}, ONE, FALSE, 1),
+        ("a damaged row", [], {1: (DAMAGED, 0)}, ONE, FALSE, 1),
+        ("a damaged row, whoever is cut", [], {1: (DAMAGED, 0)}, {**ONE, "cut": [0]}, FALSE, 1),
+        ("a read of a damaged row", [get(1, DAMAGED, 2, 3)], {1: (0, 0)}, ONE, FALSE, 1),
+        ("in a later run as well", [get(1, DAMAGED, 2, 3)], {1: (0, 0)}, {"before": {1: (0, 0)}}, FALSE, 1),
         ("a read of what failed", [update(1, 5, 0, 9, "fail"), get(1, 5, 20, 21)], {1: (0, 0)}, ONE, FALSE, 1),
         ("a read of a row that must be there", [get(1, ABSENT, 2, 3, "fail")], {1: (0, 0)}, ONE, FALSE, 1),
         ("a read of the future", [get(1, 5, 0, 1), update(1, 5, 3, 9)], {1: (5, 0)}, ONE, FALSE, 1),

@@ -36,7 +36,7 @@ def noted(tmp_path: Path, name: str) -> set[int]:
     return {int(line) for line in (tmp_path / name).read_text().split()}
 
 
-def test_a_server_that_forgets_counts_twice_and_lags_is_found_out(tmp_path: Path) -> None:
+def test_a_server_that_forgets_spoils_counts_twice_and_lags_is_found_out(tmp_path: Path) -> None:
     scenario = """\
 name: planted
 cluster: {readers: 1, topology: write-through}
@@ -56,6 +56,12 @@ expect: {lost: 0, applied_twice: 0, staleness: 1s}
     assert checks["lost"]["count"] == len(forgotten) > 0
     assert keys(result, "lost") <= forgotten
     assert len(keys(result, "lost")) == min(len(forgotten), 20)
+
+    spoilt = noted(tmp_path, "spoilt")
+    assert checks["unexpected"]["count"] >= len(spoilt) > 0
+    assert keys(result, "unexpected") <= spoilt
+    lines = [finding["line"] for finding in checks["unexpected"]["findings"]]
+    assert all("payload or group is not what was written there" in line for line in lines)
 
     doubled = noted(tmp_path, "doubled")
     assert keys(result, "applied_twice") <= doubled

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest._history import FOREIGN
+from loadtest._history import DAMAGED, FOREIGN
 from loadtest._key_draws import draw_keys
 from loadtest._mix import Keys, ValueSize
 from loadtest._scenario import Scenario, parse_scenario
@@ -160,7 +160,7 @@ def test_sizes_come_as_often_as_their_weights_say(shares: list[tuple[int, float]
 
 
 def test_payloads_have_sizes_of_their_own() -> None:
-    text = "name: x\ntable: {value_size: {min: 18, max: 117}}\nmix: {insert: 1}\n"
+    text = "name: x\ntable: {rows: 1024, value_size: {min: 18, max: 117}}\nmix: {insert: 1}\n"
     sizes = Counter(len(payload) for payload in payloads(parse_scenario(text, "s.yaml")))
     assert set(sizes) == set(range(18, 118))
 
@@ -181,25 +181,47 @@ def test_payloads_have_the_size_asked_for() -> None:
     for audit, size in (("true", 25), ("true", 18), ("false", 7), ("false", 0)):
         of = scenario(audit=audit, size=size)
         assert {len(text) for text in payloads(of)} == {size}
-        assert payloads(of) == payloads(of)
+        assert list(payloads(of)) == list(payloads(of))
 
 
-@given(st.integers(0, 2**63 - 1), st.text(max_size=5))
-def test_a_payload_tells_its_version(version: int, filler: str) -> None:
-    text = payload_of(version, filler)
-    assert version_of(text) == version_of(text.encode()) == version
+keys, groups, versions = st.integers(-(2**63), 2**63 - 1), st.integers(-(2**31), 2**31 - 1), st.integers(0, 2**63 - 1)
+fillers = st.text(st.characters(codec="ascii"), max_size=30)
+
+
+@given(keys, groups, versions, fillers)
+def test_a_payload_tells_its_version(key: int, group: int, version: int, filler: str) -> None:
+    text = payload_of(version, key, group, filler)
+    assert version_of(key, group, text) == version_of(key, group, text.encode()) == version
     assert len(text) == VERSION_WIDTH + len(filler)
+
+
+@given(keys, groups, versions, fillers, st.data())
+def test_a_row_that_is_not_as_it_was_written_is_damaged(
+    key: int, group: int, version: int, filler: str, data: st.DataObject
+) -> None:
+    """Wherever its payload was changed or cut, and with the payload of another row or group."""
+    text = payload_of(version, key, group, filler)
+    at = data.draw(st.integers(0, len(text) - 1))
+    other = data.draw(st.characters(codec="ascii").filter(lambda one: one != text[at]))
+    assert version_of(key, group, text[:at] + other + text[at + 1 :]) in (DAMAGED, FOREIGN)
+    assert version_of(key, group, text[:at]) == (DAMAGED if at >= VERSION_WIDTH else FOREIGN)
+    assert version_of(key, group, text + other) == DAMAGED
+    assert version_of(key ^ 1, group, text) == DAMAGED
+    assert version_of(key, group ^ 1, text) == DAMAGED
 
 
 @given(st.none() | st.text(max_size=30) | st.binary(max_size=30))
 def test_what_is_no_payload_of_ours_is_foreign(payload: str | bytes | None) -> None:
-    assert version_of(payload) == FOREIGN
+    assert version_of(1, 1, payload) in (FOREIGN, DAMAGED)
 
 
-@pytest.mark.parametrize("payload", ["v0000000000000000", "v000000000000000g.", "w0000000000000000.", "v0000000000000000,x"])
+@pytest.mark.parametrize("payload", ["v" + 16 * "A", "v" + 15 * "A" + "!.", "w" + 16 * "A" + ".", "v" + 16 * "A" + ",x"])
 def test_what_looks_like_a_payload_is_foreign(payload: str) -> None:
-    assert version_of(payload) == FOREIGN
+    assert version_of(1, 1, payload) == FOREIGN
 
 
 def test_loaded_rows_of_an_audited_run_have_version_0() -> None:
-    assert {version_of(text) for text in payloads(scenario())} == {0}
+    of = scenario()
+    rows = list(enumerate(payloads(of), 1))
+    assert len(rows) == of.table.rows
+    assert {version_of(key, group_of(key, of.table), text) for key, text in rows} == {0}

@@ -1,6 +1,6 @@
 """Defects for the audit to find. Python imports a module of this name by itself where this directory is in PYTHONPATH; what it
-does depends on which process it is. The keys of the rows that it spoils go to the files `forgotten`, `doubled` and `retried`
-of the directory PLANTED."""
+does depends on which process it is. The keys of the rows that it spoils go to the files `forgotten`, `spoilt`, `doubled` and
+`retried` of the directory PLANTED."""
 
 from __future__ import annotations
 
@@ -20,17 +20,26 @@ def note(name: str, key: object) -> None:
 
 
 def plant_in_server() -> None:
-    """It forgets every so many inserts that it acknowledges, and counts every so many increments twice."""
+    """It forgets every so many inserts that it acknowledges, cuts the payload of others or puts them into another group, and
+    counts every so many increments twice."""
     from trio_hs.testing import _session
 
     insert, counted = _session.Session._insert, _session._counted
     inserts, increments = itertools.count(1), itertools.count(1)
 
     def forgetful_insert(self: Any, statement: Any, values: list[bytes | None]) -> bytes:
-        if next(inserts) % EVERY:
-            return insert(self, statement, values)
-        note("forgotten", int(values[0] or b""))
-        return b"0\t1\n"
+        key, group, n, payload = values
+        match next(inserts) % EVERY:
+            case 0:
+                note("forgotten", int(key or b""))
+                return b"0\t1\n"
+            case 10:
+                note("spoilt", int(key or b""))
+                return insert(self, statement, [key, group, n, (payload or b"")[:-1]])
+            case 20:
+                note("spoilt", int(key or b""))
+                return insert(self, statement, [key, b"7" if group != b"7" else b"8", n, payload])
+        return insert(self, statement, values)
 
     def doubled(statement: Any, row: Any, values: Sequence[bytes | None], sign: int) -> Any:
         once = counted(statement, row, values, sign)
