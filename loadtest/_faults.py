@@ -11,7 +11,7 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from typing import Annotated, ClassVar, Literal, Self, TypeAlias, get_args
 
 from pydantic import Field, model_validator
@@ -26,6 +26,7 @@ __all__ = [
     "Fault",
     "Moment",
     "Network",
+    "clash",
     "not_on",
     "replication_missing",
     "resolve",
@@ -37,6 +38,8 @@ __all__ = [
 
 ONLY_HANDLERSOCKET = ("writer-lock", "stop-listener")
 """Faults of the plugin, of which who asks by SQL notices nothing."""
+MOST_MOMENTS = 10_000
+"""Of a schedule, looked through for faults that exclude each other: one with a small `every` has more than that."""
 LINK = "client->"
 """How a target begins that is the network between clients and a server."""
 
@@ -364,6 +367,51 @@ def replication_missing(fault: Fault, replication: str) -> str | None:
     if isinstance(fault, Promote | SwitchOver | Rejoin | StopReplication | Lag) and replication == "none":
         return f"{fault.name} needs servers that replicate, and cluster.replication is none"
     return None
+
+
+RESTARTING = (Kill, Stop, Restart, StopListener, Promote, SwitchOver, Rejoin)
+"""What may end another fault on its server, or change who is the primary."""
+
+
+def clash(faults: Sequence[Fault], readers: int, duration: float) -> tuple[int, str] | None:
+    """Which fault begins while its own kind is on already on the same server, counted from 0, and what is wrong with that; None
+    if none certainly does. Such a fault cannot strike, or its healing would end the other one as well. Faults of the network
+    add up."""
+    on: set[int] = set()
+    for moment in islice(timeline(faults, duration), MOST_MOMENTS):
+        fault = faults[moment.number]
+        if moment.heals:
+            on.discard(moment.number)
+        elif fault.lasts and not isinstance(fault, Network):
+            for number in sorted(on):
+                if _same(fault, faults[number]) and _certain(fault, faults, readers) & _certain(
+                    faults[number], faults, readers
+                ):
+                    is_on = f"faults.{number} has {fault.name} on already on the same server, {moment.at:g} s after the start"
+                    return moment.number, f"{is_on}: let one of them heal before the other one begins"
+            on.add(moment.number)
+    return None
+
+
+def _same(one: Fault, other: Fault) -> bool:
+    """Whether only one of them can be on."""
+    return one.name == other.name and getattr(one, "key", None) == getattr(other, "key", None)
+
+
+def _certain(fault: Fault, faults: Sequence[Fault], readers: int) -> set[str]:
+    """The servers on which a fault is on from its start until it heals, whatever is drawn and whatever other faults do."""
+    if any(isinstance(one, RESTARTING) and one.name != fault.name for one in faults):
+        return set()
+    everyone = {f"reader-{number + 1}" for number in range(readers)}
+    match fault.target:
+        case "all readers":
+            return everyone
+        case "one reader":
+            return everyone if readers == 1 else set()
+        case "primary":
+            return {"writer"}
+        case name:
+            return {name}
 
 
 def resolve(target: str, names: Sequence[str], primary: str, rng: random.Random) -> list[str]:

@@ -142,7 +142,7 @@ class RunDirectory:
     def scenario(self) -> Scenario:
         """What was run. Raises ScenarioError, and `RunDirectoryError` when it is not what was written."""
         self._verify("scenario.yaml", (self.path / "scenario.yaml").read_bytes())
-        return load_scenario(self.path / "scenario.yaml")
+        return load_scenario(self.path / "scenario.yaml", kept=True)
 
     def history(self, worker: int) -> Path:
         return self.path / f"history-{'controller' if worker == CONTROLLER else worker}.bin"

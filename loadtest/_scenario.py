@@ -12,12 +12,21 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 from pydantic_core import ErrorDetails
 
 from loadtest._expect import BEFORE_SECONDS, ERROR_ALIASES, Expect
 from loadtest._external_servers import SERVER_NAME, VARIABLE, ExternalServer, named_servers
-from loadtest._faults import FAULTS, ONLY_HANDLERSOCKET, AnyFault, Network, not_on, replication_missing, unknown_target
+from loadtest._faults import (
+    FAULTS,
+    ONLY_HANDLERSOCKET,
+    AnyFault,
+    Network,
+    clash,
+    not_on,
+    replication_missing,
+    unknown_target,
+)
 from loadtest._load import Load
 from loadtest._mix import READS, WRITES, Keys, KeysOrName, Mix, Size, ValueSize
 from loadtest._model import Model, PlacedError, model_in, names_of
@@ -51,6 +60,8 @@ class ScenarioError(Exception):
     """What is wrong with a scenario, one line per mistake; `str()` of it is what the user should read."""
 
 
+KEPT = {"kept": True}
+"""The context of a scenario that was carried out already."""
 VERSION_WIDTH = 18
 """Characters at the beginning of every payload of an audited run."""
 
@@ -162,7 +173,7 @@ class Scenario(Model):
     """The same seed draws the same operations on the same keys."""
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self, info: ValidationInfo) -> Self:
         if self.table.groups > self.table.rows:
             raise PlacedError(("table", "groups"), "cannot be more than table.rows: a group would be empty")
         if self.audited and self.table.value_size.smallest < VERSION_WIDTH:
@@ -196,6 +207,9 @@ class Scenario(Model):
             if self.driver.name == "sql" and ERROR_ALIASES.get(kind, kind) == "IndexedConnectionError":
                 by_sql = "is HandlerSocket's, so that no error of `driver: sql` could be one: say ConnectionError"
                 raise PlacedError(("expect", "errors", kind), by_sql)
+        kept = info.context == KEPT  # older versions let these begin, and they failed
+        if not kept and (wrong_at := clash(self.faults, self.cluster.readers, self.load.lasts)):
+            raise PlacedError(("faults", wrong_at[0], "at"), wrong_at[1])
         if not self.audited and (needing := self.expect.needing_audit()):
             raise PlacedError(("expect", needing[0]), "needs the audit: leave `audit` out, or say `audit: true`")
         self._check_expected_reads()
@@ -236,8 +250,9 @@ class Scenario(Model):
         return self.audit.enabled
 
 
-def load_scenario(path: str | os.PathLike[str]) -> Scenario:
-    """Read and check a scenario file. Raises `ScenarioError`."""
+def load_scenario(path: str | os.PathLike[str], *, kept: bool = False) -> Scenario:
+    """Read and check a scenario file. One that was `kept` with its run may have faults that exclude each other. Raises
+    `ScenarioError`."""
     name = os.fspath(path)
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -246,11 +261,11 @@ def load_scenario(path: str | os.PathLike[str]) -> Scenario:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ScenarioError(f"{name}: cannot be read: {reason}{_neighbours(Path(name))}") from error
-    return parse_scenario(text, name)
+    return parse_scenario(text, name, kept=kept)
 
 
-def parse_scenario(text: str, name: str) -> Scenario:
-    """Check a scenario's text; `name` is what mistakes are reported under. Raises `ScenarioError`."""
+def parse_scenario(text: str, name: str, *, kept: bool = False) -> Scenario:
+    """Check a scenario's text; `name` is what mistakes are reported under, and `kept` as above. Raises `ScenarioError`."""
     try:
         document = parse(text)
     except YamlMistake as mistake:
@@ -258,7 +273,7 @@ def parse_scenario(text: str, name: str) -> Scenario:
     if not isinstance(document.data, dict):
         raise ScenarioError(_report(name, document.lines[()], (), "a scenario is a mapping that begins like `name: mixed`"))
     try:
-        return Scenario.model_validate(document.data)
+        return Scenario.model_validate(document.data, context=KEPT if kept else None)
     except ValidationError as error:
         mistakes = sorted({_explain(document, detail) for detail in error.errors(include_url=False)})
         raise ScenarioError("\n".join(_report(name, *mistake) for mistake in mistakes)) from error

@@ -126,6 +126,50 @@ def test_a_wrong_fault_is_told_with_its_place(text: str, where: str, message: st
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "one, other, where, after",
+    [
+        ("{fault: kill, target: writer, at: 1s}", "{fault: kill, target: primary, at: 3s}", 1, 3),
+        (
+            "{fault: lag, target: all readers, at: 5s, seconds: 1}",
+            "{fault: lag, target: reader-2, at: 4s, for: 2s, seconds: 2}",
+            0,
+            5,
+        ),
+        (
+            "{fault: pause, target: reader-1, at: 1s, for: 1s, every: 3s}",
+            "{fault: pause, target: reader-1, at: 9s, for: 2s}",
+            0,
+            10,
+        ),
+    ],
+)
+def test_a_fault_that_is_on_already_is_told_with_its_place(one: str, other: str, where: int, after: float) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario(f"name: x\nmix: {{get: 1}}\nfaults:\n  - {one}\n  - {other}\n", "x.yaml")
+    told = f"x.yaml:{4 + where}: faults.{where}.at: faults.{1 - where} has "
+    assert str(caught.value).startswith(told), str(caught.value)
+    assert f" on already on the same server, {after} s after the start: let one of them heal before" in str(caught.value)
+    parse_scenario(f"name: x\nmix: {{get: 1}}\nfaults:\n  - {one}\n  - {other}\n", "x.yaml", kept=True)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        "{fault: latency, target: reader-1, at: 1s, delay: 1s}\n  - {fault: latency, target: reader-1, at: 2s, delay: 1s}",
+        "{fault: pause, target: reader-1, at: 1s, for: 1s}\n  - {fault: pause, target: reader-1, at: 2s}",  # heals first
+        "{fault: pause, target: reader-1, at: 1s}\n  - {fault: pause, target: reader-2, at: 2s}",
+        "{fault: pause, target: one reader, at: 1s}\n  - {fault: pause, target: reader-2, at: 2s}",
+        "{fault: row-lock, target: writer, at: 1s, key: 1}\n  - {fault: row-lock, target: writer, at: 2s, key: 2}",
+        # The first one is over by what comes in between.
+        "{fault: kill, target: writer, at: 1s}\n  - {fault: promote, target: reader-1, at: 2s}\n"
+        "  - {fault: rejoin, target: writer, at: 3s}\n  - {fault: kill, target: writer, at: 9s}",
+    ],
+)
+def test_faults_that_can_be_on_at_once_may_be(faults: str) -> None:
+    parse_scenario(f"name: x\nmix: {{get: 1}}\nfaults:\n  - {faults}\n", "x.yaml")
+
+
 def test_replication_faults_need_replication() -> None:
     text = "name: x\nmix: {get: 1}\ncluster: {replication: none}\nfaults:\n  - {fault: promote, target: reader-1, at: 1s}\n"
     with pytest.raises(ScenarioError, match="promote needs servers that replicate"):
