@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from signal import SIGINT, SIGTERM
 from typing import Any
@@ -36,6 +36,8 @@ __all__ = ["main"]
 
 NOT_HAD = 2
 NOT_REPLICATED = 1
+NOT_TESTED = 2
+"""There is no reader that is another server."""
 DOWN_SECONDS = 60.0
 ROWS = 1000
 """Of the table, where no scenario says how many."""
@@ -270,16 +272,18 @@ async def _check(options: argparse.Namespace) -> int:
     scenario = _wanted(options)
     async with open_servers(scenario, _tell) as control:
         await control.create_table(load_table(scenario))
-        return await _detect(control.cluster, scenario, control.primary)
+        return await _detect(control.cluster, scenario, control.primary, control.aliases)
 
 
-async def _detect(cluster: Cluster, scenario: Scenario, primary: str) -> int:
+async def _detect(cluster: Cluster, scenario: Scenario, primary: str, aliases: Collection[str] = ()) -> int:
     (writer,) = (server for server in cluster.servers if server.name == primary)
     table = load_table(scenario)
     _tell(f"writing a marker row to {table.database}.{table.name} on {primary}, and deleting it again")
-    detection = await detect(cluster, table, writer)
+    detection = await detect(cluster, table, writer, aliases=aliases)
     for line in detection.lines():
         print(line)
+    if not detection.replicas:
+        return NOT_TESTED
     return 0 if detection.replicates else NOT_REPLICATED
 
 

@@ -82,6 +82,7 @@ class Control(ABC):
       deaths: what `look_for_deaths` has found, for whoever tells of it to take out.
       unlogged_writes: whether clients may write what is in no binary log. So it is where they write straight to InnoDB;
         who knows that they do not write, or write by SQL, may set it to False.
+      aliases: names that mean the writer's server once more.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -89,6 +90,7 @@ class Control(ABC):
         self.primary = cluster.writer.name
         self.deaths: list[Death] = []
         self.unlogged_writes = not cluster.write_databases
+        self.aliases: frozenset[str] = frozenset()
         self._serving: set[str] = set()
         """The servers that have come up and that nobody has told to end; none where their processes are not ours."""
 
@@ -110,6 +112,11 @@ class Control(ABC):
         """Tell `cluster` what a start has changed."""
         servers = tuple(changed if server.name == changed.name else server for server in self.cluster.servers)
         self.cluster = replace(self.cluster, servers=servers)
+
+    async def why_primary_unknown(self) -> str:
+        """Why nobody here can say which server took the last writes; "" where that is `primary`."""
+        await trio.lowlevel.checkpoint()
+        return ""
 
     async def look_for_deaths(self) -> None:
         """Put into `deaths` each server that came up and is down now, though nobody has told it to end. Once for each death.

@@ -1,12 +1,14 @@
 """Whether what HandlerSocket writes on a cluster reaches its binary log and its readers: docs/replication.md.
 
-A marker row is written through the client, as a load would, looked for, and deleted again.
+A marker row is written through the client, as a load would, looked for, and deleted again. Where the server that took it does
+not show it, its ports are of two servers, or the twin leads to another table.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,6 +25,7 @@ __all__ = ["Arrival", "Detection", "detect"]
 
 WITHIN = 5.0
 """Seconds that the marker may take to reach a server."""
+DELETE_SECONDS = 10.0
 LOG_SECONDS = 0.5
 """Seconds after the acknowledgement for which the binary log is searched. A commit is logged before it is acknowledged."""
 POLL_SECONDS = 0.002
@@ -50,12 +53,16 @@ class Detection:
     log: Arrival | None
     """The writer's binary log; None where nobody could look."""
     replicas: tuple[Arrival, ...]
+    """Without those in `aliases`."""
     write_through: bool
+    primary: str = "writer"
+    aliases: tuple[str, ...] = ()
+    """Names of the same server: nothing replicates to itself."""
 
     @property
     def replicates(self) -> bool:
-        """Whether it came to every replica."""
-        return all(arrival.seconds is not None for arrival in self.replicas)
+        """Whether it came to every replica, of one at least."""
+        return bool(self.replicas) and all(arrival.seconds is not None for arrival in self.replicas)
 
     def lines(self) -> Iterator[str]:
         """What was seen and what to do, for the user."""
@@ -67,9 +74,11 @@ class Detection:
             )
         if self.log is None:
             yield "the binary log was not looked at: that needs the writer's SQL port"
-        if self.replicates and self.replicas:
+        for name in self.aliases:
+            yield f"{name} and {self.primary} are one server: whether writes replicate was not tested there"
+        if self.replicates:
             yield "HandlerSocket's writes replicate here"
-        elif self.replicas:
+        elif self.replicas or (self.log is not None and self.log.seconds is None):
             yield from self._advice()
 
     def _advice(self) -> Iterator[str]:
@@ -88,38 +97,64 @@ def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms"
 
 
-async def detect(cluster: Cluster, table: Table, primary: Server, within: float = WITHIN) -> Detection:
+async def detect(
+    cluster: Cluster, table: Table, primary: Server, within: float = WITHIN, aliases: Collection[str] = ()
+) -> Detection:
     """Write a marker row into the table, whose key is an integer `id`, and see where it comes to; then delete it.
 
     The table is the load's, or one like it: `id`, `grp`, `n` and `payload`; the marker's id is negative, as no row of a load
-    is. Raises `ClusterError` when the row cannot be written, and says when it could not be deleted.
+    is. `aliases` are names of the primary's server. Raises `ClusterError` when the row cannot be written, and says when it
+    could not be deleted.
     """
     marker = -1 - secrets.randbelow(2**62)
     database = table.database
     asks_sql = primary.sql_port is not None
     position = await _position(primary) if asks_sql else None
-    replicas = [server for server in cluster.servers if server != primary]
+    others = [server for server in cluster.servers if server.name != primary.name]
+    replicas = [server for server in others if server.name not in aliases]
+    found: dict[str, Arrival] = {}
+    async with _marked(cluster, table, marker, primary) as (begin, acknowledged):
+        calls = [partial(_arrive, found, server, table, marker, begin, begin + within) for server in (primary, *replicas)]
+        if asks_sql:
+            # Of a twin, too: what its server carries out, and logs, is a write to this table.
+            calls.append(partial(_logged, found, primary, position, f"({database}.{table.name})", begin))
+        await at_once(*calls)
+    if found[primary.name].seconds is None:
+        twin = cluster.write_databases.get(database)
+        raise ClusterError(
+            f"{primary.name}: a row that its listener for writes acknowledged is not in {database}.{table.name} at its "
+            f"listener for reads: {f'{twin}.{table.name} leads to another table' if twin else 'they are not one server'}"
+        )
+    arrivals = tuple(found[server.name] for server in replicas)
+    same = tuple(server.name for server in others if server.name in aliases)
+    return Detection(acknowledged, found.get(LOG), arrivals, bool(cluster.write_databases), primary.name, same)
+
+
+@asynccontextmanager
+async def _marked(cluster: Cluster, table: Table, marker: int, primary: Server) -> AsyncIterator[tuple[float, float]]:
+    """The row is there within the block: gives when its write began, and after how many seconds it was acknowledged."""
+    shown = f"the marker row {marker} of {table.database}.{table.name}"
     try:
         async with trio_hs.open_manager(
             write_servers=[writer_of(primary)], write_databases=dict(cluster.write_databases)
         ) as hs:
             begin = trio.current_time()
-            await hs.insert(database, table.name, [("id", marker), ("grp", 0), ("n", 0), ("payload", "marker")])
-            acknowledged = trio.current_time() - begin
+            written = True
             try:
-                found: dict[str, Arrival] = {}
-                calls = [partial(_arrive, found, server, table, marker, begin, begin + within) for server in replicas]
-                if asks_sql:
-                    # Of a twin, too: what its server carries out, and logs, is a write to this table.
-                    calls.append(partial(_logged, found, primary, position, f"({database}.{table.name})", begin))
-                await at_once(*calls)
+                try:
+                    await hs.insert(table.database, table.name, [("id", marker), ("grp", 0), ("n", 0), ("payload", "marker")])
+                except trio_hs.OperationalError:
+                    written = False  # an answer: a row of this id would be somebody else's
+                    raise
+                yield begin, trio.current_time() - begin
             finally:
-                with trio.move_on_after(within, shield=True):
-                    await hs.delete(database, table.name, "=", ["id"], [marker])
+                if written:
+                    with trio.move_on_after(DELETE_SECONDS, shield=True) as scope:
+                        await hs.delete(table.database, table.name, "=", ["id"], [marker])
+                    if scope.cancelled_caught:
+                        raise ClusterError(f"{primary.name}: {shown} could not be deleted within {DELETE_SECONDS:g} s")
     except trio_hs.HandlerSocketError as error:
-        raise ClusterError(f"{primary.name}: the marker row {marker} of {database}.{table.name}: {error}") from error
-    arrivals = tuple(found[server.name] for server in replicas)
-    return Detection(acknowledged, found.get(LOG), arrivals, bool(cluster.write_databases))
+        raise ClusterError(f"{primary.name}: {shown}: {error}") from error
 
 
 async def _arrive(found: dict[str, Arrival], server: Server, table: Table, marker: int, begin: float, deadline: float) -> None:

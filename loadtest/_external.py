@@ -1,14 +1,14 @@
 """A cluster of the user's own servers. The run starts and ends none of them, and disturbs only the network in front of them.
 
-What it writes, it says first. It creates a table only where that is allowed, and drops none but one that it has created; a
-table that holds rows already is left alone.
+Before it writes, it checks that `writer` is one, and says what it will write. It creates a table only where that is allowed,
+and drops none but one that it has created; a table that holds rows already is left alone.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -19,10 +19,13 @@ from trio_hs.testing import Table
 
 from ._cluster import Cluster, ClusterError, Server
 from ._control import Control, Rejoined, ReplicationStatus, Row, State, bounded, by_size
+from ._created import MARK, Creation
 from ._listeners import reader_of, writer_of
+from ._one_server import require_one_server, same_server
 from ._replication import logged, wait_applied
-from ._sql import at_once, execute_sql, quoted
+from ._sql import at_once, execute_sql
 from ._sql_control import STATEMENT_BYTES, fill_by_sql, rows_by_sql, status_by_sql
+from ._writable import replicates, require_writer, why_no_writer
 
 logger = logging.getLogger("loadtest.external")
 
@@ -39,12 +42,21 @@ PAGE = "docs/replication.md"
 class ExternalControl(Control):
     """A `Control` that can look, and write to one table. What is done to processes and to replication is the user's."""
 
-    def __init__(self, cluster: Cluster, *, may_create: bool, progress: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        may_create: bool,
+        progress: Callable[[str], None],
+        aliases: frozenset[str] = frozenset(),
+        replicated: Collection[str] = (),
+    ) -> None:
         super().__init__(cluster)
         self._may_create = may_create
         self._tell = progress
-        self._undoing: list[tuple[Server, str]] = []
-        """The statements that take back what was created, in the order of the creations."""
+        self.aliases = aliases
+        self._replicated = replicated
+        self._creations: list[Creation] = []
 
     def state(self, name: str) -> State:
         """Nobody watches its process: a server that does not answer shows in the errors of the load."""
@@ -96,6 +108,23 @@ class ExternalControl(Control):
             raise ClusterError(f"{name} is not asked how it replicates: its sql_port is not known")
         return await status_by_sql(server, self.cluster)
 
+    async def why_primary_unknown(self) -> str:
+        """What SQL says of that now. Who was promoted elsewhere, and whether anybody was, is the user's business."""
+        writer = self.cluster.writer
+        if writer.sql_port is None:
+            return "whether writer is still the primary cannot be asked: its sql_port is not known"
+        try:
+            reason = await why_no_writer(writer)
+        except ClusterError as error:
+            return f"whether writer is still the primary cannot be asked: {error}"
+        if reason:
+            return f"writer is not the primary any more: {reason}"
+        for name in sorted(self._replicated):
+            with suppress(ClusterError):  # it is down, say: nobody knows that it was promoted
+                if not await replicates(self.server(name)):
+                    return f"{name} replicated when the run began, and replicates from nobody now: it may have been promoted"
+        return ""
+
     # ---- the table
 
     async def create_table(self, table: Table) -> None:
@@ -109,38 +138,64 @@ class ExternalControl(Control):
                     "ENGINE=InnoDB, or let the run do it: cluster.create_table: true, and the writer's sql_port"
                 )
             await self._create(table)
-        for server in self.cluster.servers:
+        for server in self._apart:
             await _require_empty(server, table)
         twin = self.cluster.write_databases.get(table.database)
         if twin is not None and not await _has(writer, table, twin):
             raise ClusterError(f"there is no {twin}.{table.name} on {writer.name} to write {shown} through: see {PAGE}")
         through = f" through {twin}.{table.name}" if twin else ""
-        fate = "drops it at the end" if self._undoing else "leaves its rows there at the end"
+        fate = "drops it at the end" if self._creations else "leaves its rows there at the end"
         self._tell(f"this run writes to {shown} on {writer.name} ({writer.host}){through}, and {fate}")
 
+    @property
+    def _apart(self) -> list[Server]:
+        """The servers, each once."""
+        return [server for server in self.cluster.servers if server.name not in self.aliases]
+
     async def _create(self, table: Table) -> None:
-        shown = f"{quoted(table.database)}.{quoted(table.name)}"
-        for server in self.cluster.servers if self.cluster.replication == "none" else (self.cluster.writer,):
-            known = f"SELECT 1 FROM information_schema.schemata WHERE schema_name = '{table.database}'"
-            self._tell(f"creating {table.database}.{table.name} on {server.name}")
-            if not await execute_sql(server, known):
-                self._undoing.append((server, f"DROP DATABASE {quoted(table.database)}"))
-                await execute_sql(server, f"CREATE DATABASE {quoted(table.database)}")
-            await execute_sql(server, f"CREATE TABLE {shown} ({table.columns_sql()}) ENGINE=InnoDB")
-            self._undoing.append((server, f"DROP TABLE {shown}"))
-        for server in self.cluster.servers:
-            with bounded(f"waiting until {server.name} has the table {table.database}.{table.name}", TABLE_SECONDS):
-                while not await _has(server, table, table.database):  # noqa: ASYNC110  (the server is asked)
+        shown = f"{table.database}.{table.name}"
+        writer = self.cluster.writer
+        others = [server for server in self._apart if server != writer]
+        for server in others:
+            # A replica that carries out a CREATE TABLE replaces the table that it has (slave_ddl_exec_mode=IDEMPOTENT).
+            if await _has(server, table, table.database):
+                raise ClusterError(
+                    f"there is a table {shown} on {server.name}, and none on {writer.name}: to create it here would replace or "
+                    "drop it there. Name another table (table.database, table.name)"
+                )
+            if self.cluster.replication == "none":
+                if server.sql_port is None:
+                    raise ClusterError(f"{server.name} needs a sql_port, for the table to be created there")
+                await require_writer(server)
+        for server in self._apart if self.cluster.replication == "none" else (writer,):
+            self._tell(f"creating {shown} on {server.name}")
+            creation = Creation(server, table)
+            self._creations.append(creation)
+            # To its end also when this is cancelled: what was created is to be known.
+            await trio.to_thread.run_sync(creation.create)
+        comments = {creation.comment for creation in self._creations}
+        for server in self._apart:
+            with bounded(f"waiting until {server.name} has the table {shown}", TABLE_SECONDS):
+                while not await _has(server, table, table.database, ours=comments):  # noqa: ASYNC110  (the server is asked)
                     await trio.sleep(POLL_SECONDS)
 
     async def drop_created(self) -> None:
-        """Take back what was created. What cannot be is told, and stays."""
-        while self._undoing:
-            server, statement = self._undoing.pop()
+        """Take back what was created. What is left is told."""
+        while self._creations:
+            creation = self._creations.pop()
+            others = [server for server in self._apart if server != creation.server and self.cluster.replication != "none"]
+            asked = [server for server in others if server.sql_port is not None]
+            unseen = [server.name for server in others if server.sql_port is None]
             try:
-                await execute_sql(server, f"SET SESSION lock_wait_timeout={TABLE_SECONDS:.0f}", statement)
+                # It may have been demoted meanwhile, and a DROP is a write, too.
+                if reason := await why_no_writer(creation.server):
+                    left = creation.left(f"{creation.server.name} is not one to write to any more: {reason}")
+                else:
+                    left = await trio.to_thread.run_sync(creation.undo, asked, unseen)
             except ClusterError as error:
-                logger.error("%s; left to you: %s", error, statement)
+                left = creation.left(str(error))
+            for line in left:
+                logger.warning("%s", line)
 
     async def fill(self, table: Table, rows: Iterable[Row]) -> None:
         """By SQL where the writer's port is known, for that replicates in every topology; else through HandlerSocket."""
@@ -154,7 +209,7 @@ class ExternalControl(Control):
             last = some[-1]
         if last is None:
             return
-        for server in self.cluster.servers:
+        for server in self._apart:
             with bounded(f"waiting until {server.name} has the rows that were loaded on {writer.name}", LOAD_SECONDS):
                 while not await _find(server, table, "=", last[0]):  # noqa: ASYNC110  (the server is asked)
                     await trio.sleep(POLL_SECONDS)
@@ -178,7 +233,7 @@ class ExternalControl(Control):
         if writer.sql_port is None or self.cluster.replication == "none":
             return
         position = await logged(writer)
-        asked = [replica for replica in self.cluster.replicas if replica.sql_port is not None and not _same(replica, writer)]
+        asked = [server for server in self._apart if server.sql_port is not None and server != writer]
         await at_once(*(partial(wait_applied, replica, position, within) for replica in asked))
 
     async def read_rows(self, name: str, table: Table, *, after: int | None = None, limit: int = 10_000) -> list[Row]:
@@ -194,15 +249,14 @@ class ExternalControl(Control):
         ]
 
 
-def _same(one: Server, other: Server) -> bool:
-    return (one.host, one.read_port) == (other.host, other.read_port)
-
-
 # --- Through HandlerSocket's port for reads: to open what is missing on the other one spoils that writer thread ---------
 
 
-async def _has(server: Server, table: Table, database: str) -> bool:
-    """Whether the table is there. Raises `ClusterError` when it lacks a column or an index that the load needs."""
+async def _has(server: Server, table: Table, database: str, *, ours: Collection[str] = ()) -> bool:
+    """Whether the table is there. Raises `ClusterError` when it lacks a column or an index that the load needs, and where
+    SQL tells that to open it would end the server, or that another run drops it (but for a comment in `ours`)."""
+    if server.sql_port is not None and not await _seen_by_sql(server, table, database, ours):
+        return False
     indexes = {"PRIMARY": list(table.columns), **{name: list(columns) for name, columns in table.indexes.items()}}
     try:
         async with trio_hs.open_read_socket([reader_of(server)]) as hs:
@@ -215,6 +269,33 @@ async def _has(server: Server, table: Table, database: str) -> bool:
         raise ClusterError(
             f"{server.name}: {database}.{table.name} cannot be used: {error}; it needs ({table.columns_sql()})"
         ) from error
+    return True
+
+
+async def _seen_by_sql(server: Server, table: Table, database: str, ours: Collection[str]) -> bool:
+    found = await execute_sql(
+        server,
+        "SELECT t.table_type AS type, t.table_comment AS comment, t.create_options LIKE '%partitioned%' AS partitioned, "
+        "EXISTS (SELECT 1 FROM information_schema.statistics s WHERE s.table_schema = t.table_schema AND "
+        "s.table_name = t.table_name AND s.index_type = 'HASH' AND t.engine = 'InnoDB') AS hashed "
+        f"FROM information_schema.tables t WHERE t.table_schema = '{database}' AND t.table_name = '{table.name}'",
+    )
+    if not found:
+        return False
+    (row,) = found
+    shown = f"{database}.{table.name} on {server.name}"
+    for deadly, what in (
+        (row["type"] != "BASE TABLE", f"is a {row['type'].lower()}"),
+        (row["partitioned"], "is partitioned"),
+        (row["hashed"], "has a UNIQUE key of unlimited length"),
+    ):
+        if deadly:
+            raise ClusterError(f"{shown} {what}: what HandlerSocket does with it ends the server. Name another table")
+    if row["comment"].startswith(MARK) and row["comment"] not in ours:
+        raise ClusterError(
+            f"{shown} belongs to another run, which drops it at its end, or was killed before that. Wait for its end, or name "
+            "another table (table.database, table.name)"
+        )
     return True
 
 
@@ -283,7 +364,7 @@ async def _check_server(server: Server) -> None:
     await _check_listener(server, server.read_port, server.read_secret, "reads")
     await _check_listener(server, server.write_port, server.write_secret, "writes")
     if server.sql_port is not None:
-        await execute_sql(server, "SELECT 1")
+        await require_one_server(server)
 
 
 @asynccontextmanager
@@ -302,18 +383,40 @@ async def open_external(
         "external", "asked for", "unknown", tuple(servers), write_databases=write_databases, replication=replication
     )
     writer = cluster.writer
-    others = [server for server in cluster.replicas if not _same(server, writer)]
+    aliases = frozenset([server.name for server in cluster.replicas if await same_server(server, writer)])
+    others = [server for server in cluster.replicas if server.name not in aliases]
     if others and writer.sql_port is None and not write_databases:
         raise ClusterError(
             "rows loaded through HandlerSocket do not reach the readers in the plain topology (MDEV-33967): name the writer's "
             f"sql_port, for what is loaded by SQL does, or write through a twin: {PAGE}"
         )
     if writer.sql_port is not None:
+        await require_writer(writer)
         version = (await execute_sql(writer, "SELECT VERSION() AS v"))[0]["v"]
         cluster = Cluster.from_dict({**cluster.to_dict(), "version": version})
-    control = ExternalControl(cluster, may_create=may_create, progress=progress)
+    else:
+        progress(
+            f"not checked, for that needs the sql_port of {writer.name}: whether it is read-only or a replica, and whether the "
+            "table is a view, whose opening ends a server"
+        )
+    control = ExternalControl(
+        cluster, may_create=may_create, progress=progress, aliases=aliases, replicated=await _replicating(others, progress)
+    )
     try:
         yield control
     finally:
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + 2 * TABLE_SECONDS):
+        with trio.CancelScope(shield=True):  # every step of it has a timeout
             await control.drop_created()
+
+
+async def _replicating(servers: Iterable[Server], progress: Callable[[str], None]) -> list[str]:
+    """The names of those that replicate now, as far as SQL tells: so that a promotion shows at the end."""
+    found = []
+    for server in servers:
+        if server.sql_port is not None:
+            try:
+                if await replicates(server):
+                    found.append(server.name)
+            except ClusterError as error:
+                progress(f"{error}; so it would go unseen if it was promoted")
+    return found

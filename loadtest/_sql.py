@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pymysql
@@ -18,16 +19,39 @@ async def execute_sql(server: Server, *statements: str) -> list[dict[str, Any]]:
     Raises `ClusterError` when the server cannot be reached or refuses a statement. `trio.Cancelled` returns at once;
     the statement under way, and those after it, may still be carried out.
     """
-    try:
+    with sql_errors_told(server):
         return await trio.to_thread.run_sync(run_sql, server, statements, abandon_on_cancel=True)
+
+
+@contextmanager
+def sql_errors_told(server: Server) -> Iterator[None]:
+    """Raise what a server refuses, or why it cannot be reached, as `ClusterError`."""
+    try:
+        yield
     except (pymysql.MySQLError, OSError) as error:
         code, message = (*error.args, "", "")[:2]
         raise ClusterError(f"{server.name}: SQL error {code}: {message}") from error
 
 
+def sql_error_code(error: BaseException | None) -> int | None:
+    """The server's number for an error, also for one that `sql_errors_told` raised."""
+    if isinstance(error, ClusterError):
+        error = error.__cause__
+    return error.args[0] if isinstance(error, pymysql.MySQLError) and error.args else None
+
+
 def run_sql(
     server: Server, statements: tuple[str, ...], connect_timeout: int = 5, read_timeout: int = 60
 ) -> list[dict[str, Any]]:
+    with sql_session(server, connect_timeout, read_timeout) as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        return list(cursor.fetchall())
+
+
+@contextmanager
+def sql_session(server: Server, connect_timeout: int = 5, read_timeout: int = 60) -> Iterator[pymysql.cursors.DictCursor]:
+    """A connection of the administrator, for threads. Timeouts are in seconds."""
     connection = pymysql.connect(
         host=server.host,
         port=server.sql_port or 0,
@@ -40,9 +64,7 @@ def run_sql(
         cursorclass=pymysql.cursors.DictCursor,
     )
     with connection, connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-        return list(cursor.fetchall())
+        yield cursor
 
 
 def noting(troubles: list[str], call: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:

@@ -39,7 +39,8 @@ async def fill_table(control: Control, scenario: Scenario, tell: Callable[[str],
     table = load_table(scenario)
     await control.create_table(table)
     if control.cluster.kind == "external":
-        for line in (await detect(control.cluster, table, control.server(control.primary))).lines():
+        detection = await detect(control.cluster, table, control.server(control.primary), aliases=control.aliases)
+        for line in detection.lines():
             tell(line)
     tell(f"filling {table.database}.{table.name} with {scenario.table.rows:,} rows")
     await control.fill(table, _rows(scenario))

@@ -1,0 +1,48 @@
+"""Whether a server may be written to: it is no replica, and not read-only."""
+
+from __future__ import annotations
+
+from ._cluster import ClusterError, Server
+from ._sql import execute_sql, sql_error_code
+
+__all__ = ["replicates", "require_writer", "why_no_writer"]
+
+ACCESS_DENIED = 1227
+
+
+async def require_writer(server: Server) -> None:
+    """Raises `ClusterError` where writes to the server would diverge from the one that it replicates from."""
+    reason = await why_no_writer(server)
+    if reason:
+        raise ClusterError(
+            f"{server.name} is not one to write to: {reason}. Name the primary `writer`. If this is it now, make it one: STOP "
+            "SLAVE; RESET SLAVE ALL; SET GLOBAL read_only=0. Of primaries that replicate from each other, test on one while it "
+            "replicates from nobody. Nothing was written"
+        )
+
+
+async def why_no_writer(server: Server) -> str:
+    """Why the server is none that takes writes; "" if it is. Raises `ClusterError` where SQL cannot be asked."""
+    (row,) = await execute_sql(server, "SELECT @@global.read_only AS r")
+    if str(row["r"]).upper() not in ("0", "OFF"):
+        return f"it is read-only (read_only is {row['r']})"
+    for source, running in await replicates(server):
+        return f"it replicates from {source}" if running else f"it is set up to replicate from {source}, which is stopped"
+    return ""
+
+
+async def replicates(server: Server) -> list[tuple[str, bool]]:
+    """The addresses that the server replicates from, or would if it was started; and whether it does."""
+    try:
+        rows = await execute_sql(server, "SHOW ALL SLAVES STATUS")
+    except ClusterError as error:
+        if sql_error_code(error) != ACCESS_DENIED:
+            raise
+        raise ClusterError(
+            f"{server.name}: whether it replicates from another server cannot be checked: the SQL account may not SHOW ALL "
+            "SLAVES STATUS. GRANT SLAVE MONITOR ON *.* to it"
+        ) from error
+    return [
+        (f"{row['Master_Host']}:{row['Master_Port']}", {row["Slave_IO_Running"], row["Slave_SQL_Running"]} != {"No"})
+        for row in rows
+    ]
