@@ -33,6 +33,12 @@ def _unlogged(scenario: Scenario) -> bool:
 
 
 def _about_lost(scenario: Scenario, primary: str) -> str:
+    if scenario.cluster.kind == "external":
+        return (
+            "A run on your own servers does not know whether another one took over: it read writer back. If one did, look "
+            "there, and at what it had fetched by then. If none did, look at how durable writer's commits are, and at what "
+            "else changes this table."
+        )
     if primary == "writer":
         return (
             "No other server took over, so the writer itself lost what it had acknowledged: look at how durable its commits "

@@ -26,6 +26,14 @@ def test_why_writes_were_lost(cluster: str, primary: str, word: str) -> None:
     assert word in told
 
 
+def test_on_external_servers_nobody_knows_that_no_other_took_over() -> None:
+    servers = "[{name: writer, host: a}, {name: reader-1, host: b}]"
+    scenario = parse_scenario(f"name: x\ncluster: {{kind: external, servers: {servers}}}\nmix: {{insert: 1}}\n", "s.yaml")
+    (told,) = advice(scenario, [LOST], "writer")
+    assert "does not know whether another one took over" in told
+    assert "the writer itself lost" not in told
+
+
 def test_why_reads_were_stale() -> None:
     stale = Judged("staleness", Result.MISS, 9, 1, "")
     for cluster, count in (("{}", 1), ("{topology: write-through}", 0)):

@@ -4,6 +4,7 @@ it cannot know. All on real servers, those of another cluster."""
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,15 +13,18 @@ from typing import Any
 
 import pytest
 import trio
+import yaml
 
 from loadtest._cluster import Cluster, ClusterError, Server, open_controlled_cluster
 from loadtest._created import MARK, Creation
 from loadtest._detect import detect
 from loadtest._one_server import same_server
+from loadtest._run_directory import RunDirectory
 from loadtest._sql import execute_sql
 from loadtest._table import fill_table
 
-from .test_external import SCENARIO, TABLE, databases, external, tables, without_sql
+from .locust_process import Locust
+from .test_external import SCENARIO, TABLE, databases, external, secrets_in_environment, servers_yaml, tables, without_sql
 from .test_mariadb_cluster import open_directory, temporary
 
 __all__ = ["open_directory", "temporary"]
@@ -454,6 +458,40 @@ async def test_who_is_the_primary_is_known_as_long_as_nothing_has_changed(tempor
             await owner.kill("writer")
             unknown = await control.why_primary_unknown()
             assert unknown.startswith("whether writer is still the primary cannot be asked: writer: SQL error 2003")
+
+
+def test_after_a_promotion_by_others_nothing_is_called_lost(temporary: Path) -> None:
+    """The standby takes over by hand while the run is on: what it has got since, the writer has not, and nobody has lost it."""
+
+    async def rehearse() -> None:
+        async with open_controlled_cluster("mariadb", readers=1, standby=True, topology="write-through") as owner:
+            await owner.create_table(TABLE)
+            scenario = {
+                "name": "external",
+                "cluster": {"kind": "external", "topology": "write-through", "servers": servers_yaml(owner.cluster)},
+                "table": {"rows": 100},
+                "load": {"users": 4, "duration": 300},
+                "mix": {"get": 20, "insert": 60, "update": 20},
+                "expect": {"lost": 0},
+            }
+            environment = secrets_in_environment(owner.cluster)
+            with Locust("--headless", "--only-summary", scenario=yaml.safe_dump(scenario), env=environment) as locust:
+                await trio.to_thread.run_sync(locust.wait_for, "All users spawned")
+                await owner.kill("writer")
+                await owner.promote("standby")
+                await owner.rejoin("writer")
+                locust.process.send_signal(signal.SIGINT)
+                code = await trio.to_thread.run_sync(locust.finish)
+                assert code == 4, locust.describe()
+                result = RunDirectory(locust.run).result() or {}
+                assert result["audit"]["lost"]["verdict"] == "unknown"
+                (trouble,) = result["troubles"]
+                assert trouble.startswith(
+                    "what became of the writes is not known: writer is not the primary any more: it is read-"
+                )
+                assert "the writer itself lost" not in locust.describe() + str(result["advice"])
+
+    trio.run(rehearse)
 
 
 @pytest.fixture(autouse=True)
