@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 
+from loadtest._audit import Audit
 from loadtest._judge import Judged, Result
 from loadtest._scenario import Scenario
 
@@ -14,13 +15,18 @@ WRITE_THROUGH = (
 )
 
 
-def advice(scenario: Scenario, judged: Sequence[Judged], primary: str) -> list[str]:
-    """A sentence or two for each thing that can be told. `primary` is who took the writes at the end."""
+def advice(scenario: Scenario, judged: Sequence[Judged], primary: str, audit: Audit | None = None) -> list[str]:
+    """A sentence or two for each thing that can be told. `primary` is the server that took the writes at the end."""
     missed = {one.name for one in judged if one.result is Result.MISS}
     unknown = {one.name for one in judged if one.result is Result.UNKNOWN}
     told = []
     if "lost" in missed:
-        told.append(_about_lost(scenario, primary))
+        lost = audit["lost"] if audit is not None else None
+        split = lost.measured.get("split_brain", 0) if lost is not None else 0
+        if audit is not None and split:
+            told.append(_about_split(audit))
+        if lost is None or lost.count > split:
+            told.append(_about_lost(scenario, primary))
     if missed & {"staleness", "replicas_agree"} and _unlogged(scenario):
         told.append(f"Writes straight to InnoDB never reach a reader on stock MariaDB. {WRITE_THROUGH}")
     if unknown:
@@ -30,6 +36,16 @@ def advice(scenario: Scenario, judged: Sequence[Judged], primary: str) -> list[s
 
 def _unlogged(scenario: Scenario) -> bool:
     return scenario.cluster.topology == "plain" and scenario.driver.name == "handlersocket"
+
+
+def _about_split(audit: Audit) -> str:
+    split = audit.split
+    assert split is not None
+    moment = (split.start - audit.origin) / 1e9
+    return (
+        f"This is a split brain: {split.promoted} had been promoted at {moment:.1f} s, and {split.old} still took writes. "
+        "Fence the old primary before another is promoted: end it, or make it read-only; and start servers read-only."
+    )
 
 
 def _about_lost(scenario: Scenario, primary: str) -> str:

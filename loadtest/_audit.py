@@ -15,6 +15,7 @@ from loadtest._checkers import CHECKERS, Check, Checker, Context, Verdict, check
 from loadtest._final import FinalState
 from loadtest._history import Event, FaultWindow, History, fault_windows
 from loadtest._rows import RowHistory, Untouched, rows_of
+from loadtest._split_brain import SplitBrain, split_brain
 
 __all__ = ["Audit", "Check", "Verdict", "audit"]
 
@@ -30,6 +31,8 @@ class Audit:
     faults: Sequence[FaultWindow]
     origin: int
     """The history's time from which the findings count their seconds."""
+    split: SplitBrain | None = None
+    """When an old primary may have taken writes beside the new one."""
 
     def __getitem__(self, name: str) -> Check:
         return self.checks[name]
@@ -93,8 +96,20 @@ def audit(
         checker.untouched(untouched.inserts)
     checks = {name: crashed.get(name) or checker.check() for name, checker in checkers.items()}
     checks["replicas"] = check_replicas(final, replicas, context, alone=alone)
-    events = sorted((event for history in histories for event in history.events), key=lambda event: event.time)
-    return Audit(checks, events, context.faults, context.origin)
+    return Audit(checks, _events(histories), context.faults, context.origin, context.split)
+
+
+def _events(histories: Sequence[History]) -> list[Event]:
+    return sorted((event for history in histories for event in history.events), key=lambda event: event.time)
+
+
+def _turns(events: Sequence[Event], faults: Sequence[FaultWindow]) -> list[tuple[int, str]]:
+    """What findings can be said to come after."""
+    turns = [(event.time, f"the promotion of {event.name}") for event in events if event.kind == "promotion"]
+    turns += [
+        (one.end, f"the end of {one.name}") for one in faults if one.end is not None and not one.name.startswith("promote ")
+    ]
+    return sorted(turns)
 
 
 def _look(row: RowHistory, checkers: Mapping[str, Checker], crashed: dict[str, Check]) -> None:
@@ -134,10 +149,12 @@ def _context(
         no_final = "the primary was not read back"
     else:
         no_final = "" if final.complete else final.damage or f"{final.server} was not read back to its end"
+    events = _events(histories)
+    faults = fault_windows(events)
     return Context(
         origin=min((header.monotonic_ns for header in headers), default=0),
         later_run=headers[0].run if later and headers else None,
-        faults=fault_windows(event for history in histories for event in history.events),
+        faults=faults,
         lacking=lacking,
         cut=frozenset(missing | cut),
         anyone=bool(unreadable) or not histories,
@@ -145,4 +162,6 @@ def _context(
         no_final=no_final,
         staleness=staleness,
         sampled=sampled,
+        turns=_turns(events, faults),
+        split=split_brain(events, final.server) if final is not None and one_clock else None,
     )

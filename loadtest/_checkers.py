@@ -8,7 +8,7 @@ else is unknown.
 from __future__ import annotations
 
 import math
-from bisect import insort
+from bisect import bisect_right, insort
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from loadtest._final import FinalState
 from loadtest._history import ABSENT, DAMAGED, FOREIGN, INITIAL, FaultWindow, Operation, Outcome
 from loadtest._rows import ENDLESS, Read, RowHistory
+from loadtest._split_brain import SplitBrain
 from loadtest._workload import of_run, writer_of
 
 __all__ = [
@@ -55,6 +56,8 @@ class Finding:
     """Seconds since the history began; None where no moment can be told."""
     faults: tuple[str, ...] = ()
     """The faults that were on at that time."""
+    after: str = ""
+    """Where none was on: the last promotion or end of a fault, and how long before it was. "" when there was none."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,9 @@ class Context:
     """Seconds by which a read may lag."""
     sampled: float = 1.0
     """The share of the reads that is kept."""
+    turns: Sequence[tuple[int, str]] = ()
+    """Promotions and ends of faults, by time, in words."""
+    split: SplitBrain | None = None
 
     def may_be_untold(self, number: int) -> bool:
         """Whether some history that is missing may tell of this key or version. (That of a loaded row may be in any.)"""
@@ -111,7 +117,18 @@ class Context:
         if time is None or abs(time) >= ENDLESS:
             return Finding(key, line)
         on = tuple(one.name for one in self.faults if one.start <= time and (one.end is None or time <= one.end))
-        return Finding(key, line, (time - self.origin) / 1e9, on)
+        return Finding(key, line, self.seconds(time), on, "" if on else self._after(time))
+
+    def seconds(self, time: int) -> float:
+        """As findings count them."""
+        return (time - self.origin) / 1e9
+
+    def _after(self, time: int) -> str:
+        passed = bisect_right(self.turns, time, key=lambda turn: turn[0])
+        if not passed:
+            return ""
+        when, what = self.turns[passed - 1]
+        return f"{(time - when) / 1e9:.3f} s after {what}"
 
 
 class Checker:
@@ -178,7 +195,8 @@ class Checker:
     def _first(self) -> str:
         found = self._findings[0][-1]
         when = f" at {found.time:.3f} s" if found.time is not None else ""
-        return f"key {found.key}{when}{' during ' + ', '.join(found.faults) if found.faults else ''}: {found.line}"
+        during = f" during {', '.join(found.faults)}" if found.faults else f", {found.after}" if found.after else ""
+        return f"key {found.key}{when}{during}: {found.line}"
 
     def _is(self, verdict: Verdict, explanation: str) -> Check:
         return Check(self.name, verdict, explanation, self.count, self.possible, self.findings, self.measured)
@@ -198,6 +216,8 @@ class Lost(Checker):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.acknowledged = 0
+        self.of_old_primary = 0
+        """Those that the old primary acknowledged after another server had been promoted."""
 
     def untouched(self, inserts: int) -> None:
         self.acknowledged += inserts
@@ -217,7 +237,12 @@ class Lost(Checker):
             lost = register.successors(state)
             if lost:
                 first = min(lost, key=lambda write: write.end)
-                line = f"{_describe(first.operation, first.state)} was acknowledged; at the end {_show(state)}"
+                split = context.split if context.one_clock else None
+                self.of_old_primary += sum(split.holds(write.start) for write in lost) if split is not None else 0
+                after = ""
+                if split is not None and split.holds(first.start):
+                    after = f" {(first.end - split.start) / 1e9:.3f} s after {split.promoted} had been promoted"
+                line = f"{_describe(first.operation, first.state)} was acknowledged{after}; at the end {_show(state)}"
                 self.add(row.key, line, first.end, len(lost), certain=certain)
             elif not known and row.before is not None:
                 self.add(row.key, "the row was there before the run, nobody deleted it, and it is gone", None, certain=certain)
@@ -228,6 +253,17 @@ class Lost(Checker):
         if counted is not None and counted.kind in (LOST, UNCLEAR):
             certain = counted.kind == LOST and not context.lacking
             self.add(row.key, counted.line, row.last_step, counted.count, certain=certain)
+
+    def check(self) -> Check:
+        check, split = super().check(), self.context.split
+        if split is None or not self.of_old_primary:
+            return check
+        self.measured["split_brain"] = self.of_old_primary
+        brain = (
+            f"split brain: {self.of_old_primary:,} of them were acknowledged by {split.old} after {split.promoted} had been "
+            f"promoted at {self.context.seconds(split.start):.3f} s"
+        )
+        return replace(check, explanation=f"{check.explanation}; {brain}")
 
 
 class Recovered(Checker):

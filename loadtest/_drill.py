@@ -353,7 +353,7 @@ def judge_run(
     return {
         **judgement.to_dict(),
         "verdict": judgement.verdict + _cut_short(judgement, _begun(histories), ran, scenario.load),
-        "advice": advice(scenario, judgement.judged, directory.primary()),
+        "advice": advice(scenario, judgement.judged, directory.primary(), found),
         "scenario": scenario.name,
         "operations": totals_of(directory.batches()),
         "engine": told(judgement.engines, open_loop=scenario.load.open),

@@ -42,7 +42,7 @@ def place_of(finding: Mapping[str, Any]) -> str:
     """When something was amiss, and what went on then."""
     if finding["time"] is None:
         return "at no certain time"
-    during = f"during {', '.join(finding['faults'])}" if finding["faults"] else "while no fault was on"
+    during = f"during {', '.join(finding['faults'])}" if finding["faults"] else finding["after"] or "while no fault was on"
     return f"at {finding['time']:.3f} s, {during}"
 
 

@@ -67,6 +67,7 @@ def audit_of(
     loaded: int = 0,
     cut: Sequence[int] = (),
     events: Sequence[Event] = (),
+    primary: str = "writer",
     **more: Any,
 ) -> Audit:
     """Write it all down and audit it."""
@@ -74,7 +75,7 @@ def audit_of(
     histories = [write_history(folder, w, [op for op in ops if op.worker == w], cut=w in cut) for w in workers]
     if events:
         histories.append(write_history(folder, -1, (), events=events))
-    state = None if final is None else write_state(folder, "writer", final)
+    state = None if final is None else write_state(folder, primary, final)
     return audit(histories, state, loaded=loaded, **more)
 
 

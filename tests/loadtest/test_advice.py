@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from loadtest._advice import advice
+from loadtest._audit import Audit, Check, Verdict
 from loadtest._judge import Judged, Result
 from loadtest._scenario import parse_scenario
+from loadtest._split_brain import SplitBrain
 
 LOST = Judged("lost", Result.MISS, 1, 0, "1 lost", audit=True)
 
@@ -32,6 +34,17 @@ def test_on_external_servers_nobody_knows_that_no_other_took_over() -> None:
     (told,) = advice(scenario, [LOST], "writer")
     assert "does not know whether another one took over" in told
     assert "the writer itself lost" not in told
+
+
+@pytest.mark.parametrize("lost, others", [(5, 0), (7, 1)])
+def test_a_split_brain_is_called_one(lost: int, others: int) -> None:
+    scenario = parse_scenario("name: x\ncluster: {standby: true, topology: write-through}\nmix: {insert: 1}\n", "s.yaml")
+    check = Check("lost", Verdict.FALSE, "", lost, measured={"split_brain": 5})
+    audit = Audit({"lost": check}, (), (), 0, SplitBrain("writer", "standby", 6_000_000_000, None))
+    told, *more = advice(scenario, [LOST], "standby", audit)
+    assert told.startswith("This is a split brain: standby had been promoted at 6.0 s, and writer still took writes.")
+    assert len(more) == others
+    assert all("What standby had not fetched" in one for one in more)
 
 
 def test_why_reads_were_stale() -> None:

@@ -12,6 +12,7 @@ from loadtest._audit import Audit, Verdict, audit
 from loadtest._blocks import block_of
 from loadtest._checkers import MAX_FINDINGS
 from loadtest._history import ABSENT, DAMAGED, FOREIGN, UNSEEN, Event, History
+from loadtest._in_words import place_of
 from loadtest._workload import first_insert_key
 from tests.loadtest.histories import Op, Rows, audit_of, write_history, write_state
 
@@ -357,6 +358,62 @@ def test_clocks_that_cannot_be_compared_leave_the_order_open(tmp_path: Path) -> 
 def test_without_any_history_nothing_is_true(tmp_path: Path) -> None:
     result = audit([], write_state(tmp_path, "writer", {1: (0, 0)}), loaded=1)
     assert {check.verdict for name, check in result.checks.items() if name != "replicas"} == {Verdict.UNKNOWN}
+
+
+SECOND = 1_000_000
+PAUSED = [
+    Event(3 * SECOND, "fault-started", "pause writer"),
+    Event(6 * SECOND, "promotion", "standby"),
+    Event(9 * SECOND, "fault-ended", "pause writer"),
+]
+
+
+@pytest.mark.parametrize(
+    "events, of_old_primary",
+    [
+        (PAUSED, 1),
+        # Fenced: before, with the promotion, or soon enough behind it.
+        ([Event(5 * SECOND, "fault-ended", "kill writer"), *PAUSED], 0),
+        ([Event(5 * SECOND, "death", "writer"), *PAUSED], 0),
+        ([Event(5 * SECOND, "fault-started", "switch-over standby"), *PAUSED], 0),
+        ([*PAUSED, Event(10 * SECOND, "fault-ended", "rejoin writer")], 0),
+        ([*PAUSED, Event(13 * SECOND, "fault-ended", "rejoin writer")], 1),
+        # It may be the new primary's own loss.
+        ([*PAUSED, Event(13 * SECOND, "fault-started", "kill standby")], 0),
+        ([*PAUSED, Event(13 * SECOND, "death", "standby")], 0),
+        # Of an earlier promotion nobody can say who acknowledged.
+        ([*PAUSED, Event(13 * SECOND, "promotion", "reader-1")], 0),
+        ([Event(SECOND, "fault-ended", "kill writer"), Event(2 * SECOND, "promotion", "reader-1"), *PAUSED], 1),
+    ],
+)
+def test_what_an_old_primary_acknowledged_beside_the_new_one_is_a_split_brain(
+    tmp_path: Path, events: list[Event], of_old_primary: int
+) -> None:
+    before = update(1, NEW, 5 * SECOND, 6 * SECOND + 1)  # acknowledged later, but by whom?
+    during = update(2, NEW + 1, 11 * SECOND, 12 * SECOND)
+    events = sorted(events, key=lambda event: event.time)
+    result = audit_of(tmp_path, [before, during], {1: (0, 0), 2: (0, 0)}, events=events, primary="standby", loaded=2)
+    lost = result["lost"]
+    assert (lost.verdict, lost.count) == (Verdict.FALSE, 2)
+    assert lost.measured.get("split_brain", 0) == of_old_primary
+    assert ("split brain: 1 of them were acknowledged by" in lost.explanation) == bool(of_old_primary)
+    if of_old_primary:
+        assert "after standby had been promoted at 6.000 s" in lost.explanation
+        assert "was acknowledged 6.000 s after standby had been promoted" in lost.findings[1].line
+
+
+def test_a_finding_says_what_came_last_before_it(tmp_path: Path) -> None:
+    writes = [update(key, NEW + key, at * SECOND, at * SECOND + 1) for key, at in enumerate((1, 4, 7, 10), 1)]
+    kill = [Event(2 * SECOND, "fault-started", "kill writer"), Event(8 * SECOND, "fault-ended", "kill writer")]
+    promote = [Event(3 * SECOND, "promotion", "standby")]
+    found = audit_of(tmp_path, writes, dict.fromkeys(range(1, 5), (0, 0)), events=[*kill[:1], *promote, *kill[1:]], loaded=4)
+    places = [(finding.faults, finding.after) for finding in found["lost"].findings]
+    assert places == [((), ""), (("kill writer",), ""), (("kill writer",), ""), ((), "2.000 s after the end of kill writer")]
+    found = audit_of(_sub(tmp_path), writes[2:3], {3: (0, 0)}, events=promote, loaded=3)
+    assert found["lost"].findings[0].after == "4.000 s after the promotion of standby"
+    shown = found["lost"].to_dict()["findings"]
+    assert place_of(shown[0]) == "at 7.000 s, 4.000 s after the promotion of standby"
+    assert "at 7.000 s, 4.000 s after the promotion of standby: " in found["lost"].explanation
 
 
 def test_the_controllers_history_may_be_cut_for_it_holds_no_writes(tmp_path: Path) -> None:

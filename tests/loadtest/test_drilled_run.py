@@ -120,6 +120,33 @@ def test_writes_follow_a_reader_that_is_promoted(kind: str) -> None:
         assert all(record.outcome is Outcome.OK for record in last), locust.describe()
 
 
+THAWED = """\
+name: thawed
+cluster: {readers: 1, standby: true, topology: write-through}
+table: {rows: 200, groups: 5, value_size: 30}
+load: {users: 4, think_time: 5ms, duration: 12s}
+mix: {get: 4, insert: 4}
+faults:
+- {fault: pause, target: writer, at: 2s, for: 5s}
+- {fault: promote, target: standby, at: 4s}
+expect: {lost: 0}
+"""
+
+
+@pytest.mark.parametrize("kind", ["embedded", pytest.param("mariadb", marks=pytest.mark.mariadb)])
+def test_an_old_primary_that_thaws_unfenced_is_called_a_split_brain(kind: str) -> None:
+    with Locust(*HEADLESS, "--cluster", kind, scenario=THAWED) as locust:
+        assert locust.finish(60) == 3, locust.describe()
+        result = json.loads((locust.run / "result.json").read_text())
+        assert result["audit"]["lost"]["measured"]["split_brain"] > 0
+        assert re.search(
+            r"acknowledged by writer after standby had been promoted at \d", result["audit"]["lost"]["explanation"]
+        )
+        assert any(line.startswith("This is a split brain: standby had been promoted at ") for line in result["advice"])
+        assert "This is a split brain" in locust.stdout
+        assert "This is a split brain" in (locust.run / "report.html").read_text()
+
+
 def test_rows_that_the_run_inserts_are_read_and_that_they_come_late_is_no_error() -> None:
     with Locust(*HEADLESS, scenario=YOUNGEST) as locust:
         assert locust.finish() == 0, locust.describe()
