@@ -182,3 +182,30 @@ async def test_an_old_writer_is_rebuilt_while_clients_want_to_write_to_it(kind: 
                 nursery.cancel_scope.cancel()
         await control.wait_replicated()
         assert await ids_on(control, "writer") == await ids_on(control, "standby")
+
+
+@EVERY_KIND
+@pytest.mark.parametrize("policy", [False, True])
+async def test_writes_follow_a_promotion_from_a_frozen_writer_by_policy_alone(kind: str, policy: bool) -> None:
+    """A frozen writer refuses nothing. Only who knows that the standby is read-only until its promotion may leave it."""
+    async with open_controlled_cluster(kind, readers=1, standby=True) as control:
+        await control.create_table(ROWS)
+        groups = [[write_listener(control.server(name))] for name in ("writer", "standby")]
+        async with trio_hs.open_manager(write_servers=groups, timeout=1.0, move_writes_on_silence=policy) as hs:
+            rows = hs.table("drill", "rows", ["id"])
+            await rows.insert([1])
+            await control.pause("writer")
+            with pytest.raises(trio_hs.ConnectionError) as doubt:
+                await rows.insert([2])
+            assert doubt.value.maybe_applied
+            if policy:
+                with pytest.raises(trio_hs.ReadOnlyError):
+                    await rows.insert([3])
+            await control.promote("standby")
+            if policy:
+                await rows.insert([4])
+            else:
+                with pytest.raises(trio_hs.ConnectionError, match="not asked, because no refusal came") as failure:
+                    await rows.insert([4])
+                assert not failure.value.maybe_applied
+        assert await ids_on(control, "standby") == ({4} if policy else set())
