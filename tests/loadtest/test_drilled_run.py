@@ -21,7 +21,9 @@ import yaml
 from loadtest._drill import judge_run
 from loadtest._final import FinalState, write_final_state
 from loadtest._history import History, Operation, Outcome
+from loadtest._kept_run import KeptRun
 from loadtest._run_directory import RunDirectory
+from loadtest._timeline import EDGE
 from tests.loadtest.containers import containers_below, engine, left_in_engine
 from tests.loadtest.drills import path_of, shortened, stated_exit_code
 from tests.loadtest.locust_process import ROOT, Locust, free_port
@@ -59,6 +61,69 @@ def assert_stated_verdict(drill: str, kind: str, factor: float) -> dict[str, Any
 def scenario_of(locust: Locust) -> dict[str, Any]:
     scenario: dict[str, Any] = yaml.safe_load((locust.run / "scenario.yaml").read_text())
     return scenario
+
+
+SLOW_READER = """\
+name: slow-reader
+cluster: {readers: 1}
+table: {rows: 500}
+load: {users: 8, duration: 9s}
+mix: {get: 1}
+audit: {enabled: true, reads: 1}
+faults:
+  - {fault: latency, target: reader-1, at: 2s, for: 2s, delay: 20ms}
+  - {fault: latency, target: reader-1, at: 2500ms, for: 500ms, delay: 20ms}
+  - {fault: latency, target: reader-1, at: 5s, for: 300ms, every: 1s, delay: 20ms}
+expect:
+  latency: {get: {p50: {during: 5ms}}}
+  throughput: {during: 1}
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_phases_hold_what_was_wholly_of_them(workers: int) -> None:
+    """Against every operation's own interval, as the histories have them, and the faults' own."""
+    processes = ["--processes", "2"] if workers == 2 else []
+    with Locust(*HEADLESS, *processes, "--cluster", "embedded", scenario=SLOW_READER) as locust:
+        assert locust.finish(100) == 1, locust.describe()
+        result = result_of(locust)
+        run = KeptRun.read(RunDirectory(locust.run), result)
+        histories = [History(locust.run / f"history-{worker}.bin") for worker in range(workers)]
+        records = [(history.header, record) for history in histories for record in history.records()]
+        operations = [(header.unix(record.intended), header.unix(record.end)) for header, record in records]
+    assert result["troubles"] == []
+    assert judged(result)["latency.get.p50.during"] == "miss"
+    assert judged(result)["throughput.during"] == "pass"
+    (slow,) = [one["measured"] for one in result["expectations"] if one["name"] == "latency.get.p50.during"]
+    assert slow >= 0.04, "twenty milliseconds each way"
+
+    faults = run.timeline.faults
+    assert len(faults) >= 4
+    assert all(fault.struck is not None and fault.healing is not None for fault in faults)
+    assert faults[0].end is not None
+    assert faults[1].end is not None
+    assert faults[0].end > faults[1].end, "the shorter of two equal ones has not ended the other"
+    counted = {phase: run.totals[phase, "get"][0].ok.total() for phase in ("run", "before", "during", "after", EDGE)}
+    assert counted["run"] == sum(counted.values()) - counted["run"] == len(operations)
+    assert counted[EDGE] == result["at_edges"]
+    assert counted["during"] > 0
+    slack = 0.01  # engines and controller put the monotonic clock to the wall clock each by itself
+
+    def touch(begin: float, end: float, since: float, until: float | None) -> bool:
+        return begin <= (until or end) and end >= since
+
+    certainly = [fault.certain for fault in faults]
+    exact = {
+        "before": sum(end <= faults[0].start + slack for _, end in operations),
+        "during": sum(any(touch(*one, since - slack, until + slack) for since, until in certainly) for one in operations),
+        "after": sum(
+            begin > faults[0].start
+            and not any(touch(begin, end, one.start + slack, (one.end or end) - slack) for one in faults)
+            for begin, end in operations
+        ),
+    }
+    for phase, most in exact.items():
+        assert counted[phase] <= most, (phase, counted, exact)
 
 
 # A rejoin must have ended when the run does, and how long it takes does not shrink with the schedule.

@@ -195,6 +195,48 @@ def test_faults_last_from_their_start_to_their_end() -> None:
     ]
 
 
+def event(time: int, kind: str, name: str, **details: int) -> Event:
+    return Event(time, kind, name, details)
+
+
+def test_faults_of_one_name_are_told_apart() -> None:
+    first, second, again = {"number": 0, "occurrence": 0}, {"number": 1, "occurrence": 0}, {"number": 1, "occurrence": 1}
+    name = "latency reader-1"
+    events = [
+        event(20, "fault-started", name, **first),
+        event(21, "fault-struck", name, **first),
+        event(40, "fault-started", name, **second),
+        event(41, "fault-struck", name, **second),
+        event(60, "fault-healing", name, **second),
+        event(62, "fault-started", name, **again),  # its time came before the healing was over
+        event(63, "fault-ended", name, **second),
+        event(64, "fault-struck", name, **again),
+        event(70, "fault-failed", name, **again),  # did not heal
+        event(100, "fault-healing", name, **first),
+        event(101, "fault-ended", name, **first),
+    ]
+    assert fault_windows(events) == [
+        FaultWindow(name, 20, 101, 21, 100),
+        FaultWindow(name, 40, 63, 41, 60),
+        FaultWindow(name, 62, None, 64),
+    ]
+
+
+def test_when_a_fault_was_certainly_on() -> None:
+    at_once = [event(1, "fault-started", "reset"), event(2, "fault-ended", "reset")]
+    old = [event(1, "fault-started", "kill"), event(2, "fault-struck", "kill"), event(9, "fault-ended", "kill")]
+    healed = [*old[:2], event(7, "fault-healing", "kill"), old[2]]
+    never = [event(1, "fault-started", "kill")]
+    failed = [*never, event(3, "fault-failed", "kill"), event(3, "fault-ended", "kill")]
+    assert [[window.certain for window in fault_windows(one)] for one in (at_once, old, healed, never, failed)] == [
+        [(1, 2)],
+        [(2, 9)],
+        [(2, 7)],
+        [None],
+        [],
+    ]
+
+
 rows = st.dictionaries(st.integers(-(2**62), 2**62), st.tuples(st.integers(-2, 2**62), st.integers(-(2**62), 2**62)))
 
 

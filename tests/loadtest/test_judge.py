@@ -411,6 +411,17 @@ def test_each_fault_is_watched_until_the_next_one() -> None:
     ]
 
 
+def test_a_fault_within_another_of_its_name_ends_neither() -> None:
+    run = [*steady(0, 2), *steady(2, 10, 1), *steady(10, 13)]
+    long, short = fault(2, 10, "latency"), fault(4, 6, "latency")
+    assert phases(run, [long, short])["after"][1] == 3
+    assert phases(run, [long, short])["during"][1] == 8
+    one, other = recoveries(Timeline(run, [long, short]))
+    assert (one.seen, one.until, one.steady) == (2, "latency began again", None)
+    # Of the second that begins 0.75 s before the long one has healed, a quarter is as before: that is enough.
+    assert (other.seen, other.until, other.steady) == (9, "the run ended", 5.25)
+
+
 def test_each_of_several_faults_is_recovered_from_on_its_own() -> None:
     run = [*steady(0, 2), *steady(2, 2.5, 50, failed=1), *steady(2.5, 5), *steady(5, 6, 50, failed=1), *steady(6, 9)]
     one, other = recoveries(Timeline(run, [fault(5, 6, "b"), fault(2, 3, "a")]))
