@@ -261,8 +261,7 @@ class _Setup:
     @asynccontextmanager
     async def open_client(self, meter: Meter) -> AsyncIterator[Client]:
         readers = self.cluster.readers or (self.cluster.writer,)
-        # A replica refuses writes until it is promoted; the client moves over by itself then. So it may also leave a primary
-        # that is silent: a drill pauses one or cuts it off, and promotes.
+        # A replica refuses writes until it is promoted; the client moves over by itself then.
         promoted = to_be_promoted(self.scenario.faults, [server.name for server in self.cluster.readers])
         standby = [self.cluster.standby] if self.cluster.standby else []
         writers = [self.cluster.writer, *standby, *(server for server in self.cluster.readers if server.name in promoted)]
@@ -275,7 +274,8 @@ class _Setup:
             [[writer_of(server)] for server in writers],
             timeout=TIMEOUT,
             write_databases=dict(self.cluster.write_databases),
-            move_writes_on_silence=True,
+            # A drill pauses the primary or cuts it off, and promotes. Nobody knows whether a user's own standby refuses writes.
+            move_writes_on_silence=self.cluster.kind != "external",
             connect=meter.connect,
         ) as hs:
             yield hs
