@@ -71,6 +71,8 @@ class HandMade:
     cut: bool = False
     """The worker's history lacks its end."""
     judged: bool = True
+    late: float = 0.0
+    """Seconds from the run's start to the first batch."""
     environment: dict[str, Any] = field(default_factory=lambda: dict(ENVIRONMENT))
 
     def keep(self, base: Path) -> RunDirectory:
@@ -78,7 +80,7 @@ class HandMade:
         directory.write_environment(self.environment)
         start = self._write_events(directory)
         for number in range(round(self.seconds / BATCH)):
-            directory.add_batch(self._batch(start, number * BATCH).to_wire())
+            directory.add_batch(self._batch(start + self.late, number * BATCH).to_wire())
         directory.close_batches()
         inserted = self._write_history(directory)
         rows = [(key, 0, 0) for key in range(1, directory.scenario().table.rows + 1)] + [(key, key, 0) for key in inserted]

@@ -333,6 +333,25 @@ async def test_a_promoted_standby_takes_over_and_the_old_writer_rejoins(kind: st
 
 
 @EVERY_KIND
+@pytest.mark.parametrize("unlogged", [True, False])
+async def test_an_old_writer_is_compared_where_clients_write_nothing_unlogged(
+    kind: str, unlogged: bool, temporary: Path
+) -> None:
+    async with open_controlled_cluster(kind, readers=0, standby=True) as control:
+        assert control.unlogged_writes, "the plain topology"
+        control.unlogged_writes = unlogged
+        await control.create_table(TABLE)
+        await control.fill(TABLE, [(1, "v1")])
+        await control.wait_replicated()
+        await control.kill("writer")
+        await control.promote("standby")
+        rejoined = await control.rejoin("writer")
+        assert rejoined.rebuilt is unlogged
+        assert rejoined.reason.startswith("it was the primary, and what clients write " if unlogged else "standby has all that")
+        assert await count(control, "writer") == 1
+
+
+@EVERY_KIND
 async def test_an_old_writer_with_writes_of_its_own_is_rebuilt_and_the_reason_told(kind: str, temporary: Path) -> None:
     async with open_controlled_cluster(kind, readers=0, standby=True, topology="write-through") as control:
         await control.create_table(TABLE)

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from loadtest import __main__ as commands
 from loadtest._cluster import Cluster, Server
+from loadtest._drill import judge_run
 from loadtest._environment import environment
 from loadtest._in_words import EXIT_CODES, expectations, quantity
 from loadtest._judge import judge
@@ -141,6 +142,24 @@ def test_a_run_that_was_shorter_than_its_scenario_says_so(run: Run, tmp_path: Pa
     code, out, _ = run("analyze", HandMade(seconds=15).keep(tmp_path).path)
     assert code == 0
     assert "verdict: pass: all 6 expectations hold (15.0 of 20 s were counted)\n" in out
+
+
+@pytest.mark.parametrize(
+    "seconds, late, ran, told",
+    [
+        (20, 0, 20.1, ""),
+        (15, 0, 15.2, " (stopped after 15.2 of 20 s)"),
+        (18, 2, 20.1, " (18.0 of 20 s were counted: the load began 2.0 s late)"),
+        (18, 0, 20.1, " (18.0 of 20 s were counted)"),
+        (18, 2, 19.9, " (18.0 of 20 s were counted: the load began 2.0 s late)"),
+    ],
+)
+def test_a_verdict_says_whether_the_run_was_stopped(seconds: float, late: float, ran: float, told: str, tmp_path: Path) -> None:
+    directory = HandMade(seconds=seconds, late=late, fault=None, scenario=SCENARIO.partition("faults:")[0]).keep(tmp_path)
+    result = judge_run(directory, workers={0}, troubles=[], ran=ran)
+    assert result["verdict"].partition(" hold")[2] == told
+    directory.write_result(result)
+    assert judge_run(directory)["verdict"] == result["verdict"], "also when it is judged again"
 
 
 @EVERY_CODE
