@@ -235,6 +235,37 @@ def test_a_drill_of_the_network_runs_on_external_servers_and_its_secrets_are_not
 
 
 @pytest.mark.mariadb
+def test_sql_takes_an_account_that_read_only_stops_and_no_other(cluster: Cluster) -> None:
+    pytest.importorskip("MySQLdb")
+    scenario = yaml.safe_dump(
+        {
+            "name": "external",
+            "cluster": {"kind": "external", "servers": servers_yaml(cluster), "create_table": True},
+            "table": {"rows": 200},
+            "driver": "sql",
+            "load": {"users": 2, "duration": 2},
+            "mix": {"get": 60, "insert": 20, "incr": 20},
+            "expect": {"lost": 0, "errors": 0},
+        }
+    )
+    environment, writer = secrets_in_environment(cluster), cluster.writer
+    administrator = {"TRIO_HS_LOAD_USER": cluster.admin_user, "TRIO_HS_LOAD_PASSWORD": cluster.admin_password}
+    for given, told in (
+        ({}, "needs an account of its own"),
+        (administrator, "which read_only may not stop, for it has ALL PRIVI"),
+    ):
+        with Locust("--headless", "--only-summary", scenario=scenario, env={**environment, **given}) as locust:
+            assert locust.finish() == 2, locust.describe()
+            assert told in locust.stderr
+        assert "drill" not in trio.run(databases, writer)
+    application = {"TRIO_HS_LOAD_USER": writer.load_user, "TRIO_HS_LOAD_PASSWORD": writer.load_password}
+    with Locust("--headless", "--only-summary", scenario=scenario, env={**environment, **application}) as locust:
+        assert locust.finish() == 0, locust.describe()
+        kept = "".join(path.read_text(errors="replace") for path in locust.run.iterdir())
+        assert writer.load_password not in kept
+
+
+@pytest.mark.mariadb
 def test_faults_that_need_more_than_the_network_are_refused_before_anything_is_written(cluster: Cluster) -> None:
     scenario = {
         "name": "external",
