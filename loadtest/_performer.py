@@ -130,7 +130,7 @@ class Performer:
 
     async def perform(self, user: User) -> None:
         """One operation after the other, as long as the user is active and has a turn."""
-        draw, parts, turn, scribe = self._draw, self._parts, self.turn, self._scribe
+        draw, parts, turn, scribe, cuts = self._draw, self._parts, self.turn, self._scribe, self._cuts
         clock = time.monotonic_ns  # the history's: one for all processes of the machine
         intent, number = Intent(), user.number
         while user.active:
@@ -145,7 +145,7 @@ class Performer:
                 intended = begin
             else:
                 intent.delay = begin - intended
-                if intended < self._cuts[-1]:  # it is of the load of then: its latency counts from there
+                if intended < cuts[-1]:  # it is of the load of then: its latency counts from there
                     recorder = self._recorder_at(name, intended)
                     succeeded = recorder.ok.append
             try:
