@@ -191,6 +191,7 @@ class _Link:
         self.refusing = False
         self._down = False  # connections to it were refused, and none was made since
         self._refused_at: int | None = None  # how many answers there were when it was last known to refuse writes
+        self._ended = False  # whether the last connection was ended by the server or the network, not for its silence
         self._shunning = FIRST_SHUNNING
         self._shunned_until = -math.inf
         self._wanted = trio.Event()
@@ -218,10 +219,11 @@ class _Link:
 
     def gives_way(self) -> bool:
         """Whether the server said that it takes no writes, and nothing else since: it refused the connection and accepted none
-        after that, or it refused a write and answered none after that. Silence afterwards changes nothing."""
+        after that, or it refused a write, and answered none and was not restarted after that. Silence afterwards changes
+        nothing."""
         if self._refused_at is not None and not self.refusing and self.answers > self._refused_at:
             self._refused_at = None
-        return self._down or self._refused_at is not None
+        return self._down or self.refusing or self._refused_at is not None
 
     def refuse(self) -> None:
         """It answered that it takes no writes: keep requests away from it for a moment."""
@@ -276,7 +278,8 @@ class _Link:
         await trio.sleep(self._shunning)
         self._shunned_until = trio.current_time()
         self.refusing = False
-        self._refused_at = self.answers
+        if self._refused_at is not None:
+            self._refused_at = self.answers
         self.pool.changed()
 
     async def _connect(self) -> Connection | None:
@@ -298,6 +301,9 @@ class _Link:
             self.connection = connection
             self.connected += 1
             self.hopeful = self._down = False
+            if self._ended:  # it may have been restarted, and is slow to answer its first write then
+                self._refused_at = None
+                self._ended = False
             logger.info("%s: connected", self.server)
             self.pool.instruments.call("connection_up", str(self.server))
             self.pool.changed()
@@ -344,8 +350,9 @@ class _Link:
             # Who lets in and then dies of every request is not worth waiting for, nor is who was avoided before.
             self.hopeful = not (connection.fruitless or connection.stalled or self.refusing)
             self.failed_attempts += connection.fruitless
-            # Given up for its silence. (A connection that the server ended says nothing yet: the next attempt will.)
-            self._down = self.pool.moves_on_silence and isinstance(connection.reason, TimeoutError)
+            # A connection that the server ended says nothing yet: the next attempt to connect will.
+            self._ended = not isinstance(connection.reason, TimeoutError)
+            self._down = self.pool.moves_on_silence and not self._ended
             if not self.pool.closed:
                 self.error = connection.reason
                 logger.info("%s: connection lost: %s", self.server, connection.reason)

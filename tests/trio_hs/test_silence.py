@@ -255,6 +255,34 @@ async def test_a_primary_that_takes_writes_again_keeps_them_when_it_stalls(
         assert len(fakes[4].requests) == before
 
 
+async def test_a_primary_that_was_restarted_keeps_its_writes_when_it_is_slow_at_first(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """It refuses writes while it shuts down, and connections until it is back. Its first write takes 1.5 s, for its caches are
+    cold."""
+    async with managed(nursery) as (hs, fakes):
+        await write(hs)
+        fakes[3].answer = read_only
+        await write(hs)
+        kill(fakes[3])
+        for _ in range(30):
+            await write(hs)
+            await trio.sleep(0.1)
+        fakes[3].answer = echo
+        fakes[3].refuses = None
+        while not hs.statistics().writers[0].connections:  # noqa: ASYNC110  (virtual time)
+            await trio.sleep(0.01)
+        await trio.sleep(1)
+        before = len(fakes[4].requests)
+        fakes[3].gate = trio.Event()
+        async with trio.open_nursery() as writers:
+            for _ in range(15):
+                writers.start_soon(write, hs)
+                await trio.sleep(0.1)
+            fakes[3].gate.set()
+        assert len(fakes[4].requests) == before
+
+
 async def test_equals_stand_in_for_each_other_when_one_stalls(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Several proxies of one primary, or several primaries: whoever calls them equals lets writes go to any of them."""
     fakes = {port: FakeServer(nursery) for port in (3, 4, 5)}
