@@ -15,7 +15,7 @@ __all__ = ["EXIT_CODES", "RESULTS", "expectation_of", "expectations", "load", "p
 
 EXIT_CODES = {
     PASSED: "every expectation holds",
-    EXPECTATION_MISSED: "an expectation was missed",
+    EXPECTATION_MISSED: "an expectation was missed, an operation failed where nothing is expected, or the harness failed",
     BAD_ARGUMENTS: "the arguments or the scenario were wrong",
     AUDIT_FAILED: "the audit found writes that are not as acknowledged",
     INCONCLUSIVE: "something could not be judged",
