@@ -29,8 +29,8 @@ __all__ = ["MARK", "Creation"]
 
 MARK = "created by a load test of trio-hs, which drops it at its end: "
 """With what follows, the comment of a database or table."""
-LOCK_SECONDS = 15
-"""What other clients may take to let go of a table, and another run to create or drop."""
+LOCK_SECONDS = 10
+"""What other clients may take to let go of a table, and another run to create or drop. Locust waits 20 s for the end of all."""
 READ_SECONDS = 2 * LOCK_SECONDS
 
 ALREADY_THERE = (1007, 1050)

@@ -119,7 +119,10 @@ async def detect(
             # Of a twin, too: what its server carries out, and logs, is a write to this table.
             calls.append(partial(_logged, found, primary, position, f"({database}.{table.name})", begin))
         await at_once(*calls)
-    if found[primary.name].seconds is None:
+    shown = found[primary.name]
+    if shown.trouble:
+        raise ClusterError(f"{primary.name}: {shown.trouble}")
+    if shown.seconds is None:
         twin = cluster.write_databases.get(database)
         raise ClusterError(
             f"{primary.name}: a row that its listener for writes acknowledged is not in {database}.{table.name} at its "

@@ -156,6 +156,8 @@ class ExternalControl(Control):
         shown = f"{table.database}.{table.name}"
         writer = self.cluster.writer
         others = [server for server in self._apart if server != writer]
+        with suppress(ClusterError):  # the DROP of a run before this one may be under way there
+            await self.wait_replicated(TABLE_SECONDS)
         for server in others:
             # A replica that carries out a CREATE TABLE replaces the table that it has (slave_ddl_exec_mode=IDEMPOTENT).
             if await _has(server, table, table.database):
@@ -293,8 +295,8 @@ async def _seen_by_sql(server: Server, table: Table, database: str, ours: Collec
             raise ClusterError(f"{shown} {what}: what HandlerSocket does with it ends the server. Name another table")
     if row["comment"].startswith(MARK) and row["comment"] not in ours:
         raise ClusterError(
-            f"{shown} belongs to another run, which drops it at its end, or was killed before that. Wait for its end, or name "
-            "another table (table.database, table.name)"
+            f"{shown} belongs to another run, which drops it at its end: wait for that, or name another table (table.database, "
+            "table.name). If none is on, it was left by one that was killed, and can go"
         )
     return True
 
@@ -383,7 +385,8 @@ async def open_external(
         "external", "asked for", "unknown", tuple(servers), write_databases=write_databases, replication=replication
     )
     writer = cluster.writer
-    aliases = frozenset([server.name for server in cluster.replicas if await same_server(server, writer)])
+    same = {server.name: await same_server(server, writer) for server in cluster.replicas}
+    aliases = frozenset(name for name in same if same[name])
     others = [server for server in cluster.replicas if server.name not in aliases]
     if others and writer.sql_port is None and not write_databases:
         raise ClusterError(
@@ -395,9 +398,10 @@ async def open_external(
         version = (await execute_sql(writer, "SELECT VERSION() AS v"))[0]["v"]
         cluster = Cluster.from_dict({**cluster.to_dict(), "version": version})
     else:
+        maybe = "".join(f", whether {name} is another server" for name in same if same[name] is None)
         progress(
-            f"not checked, for that needs the sql_port of {writer.name}: whether it is read-only or a replica, and whether the "
-            "table is a view, whose opening ends a server"
+            f"not checked, for that needs the sql_port of {writer.name}: whether it is read-only or a replica{maybe}, and "
+            "whether the table is a view, whose opening ends a server"
         )
     control = ExternalControl(
         cluster, may_create=may_create, progress=progress, aliases=aliases, replicated=await _replicating(others, progress)

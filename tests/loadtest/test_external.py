@@ -111,6 +111,7 @@ async def test_without_sql_rows_are_loaded_and_read_back_through_handlersocket(t
                 in told
             )
             assert "HandlerSocket's writes replicate here" in told
+            assert any("is read-only or a replica, whether reader-1 is another server, and whether" in line for line in told)
             assert "the binary log was not looked at: that needs the writer's SQL port" in told
             for name in ("writer", "reader-1"):
                 expected = await owner.read_rows(name, TABLE)

@@ -18,7 +18,7 @@ import yaml
 from loadtest._cluster import Cluster, ClusterError, Server, open_controlled_cluster
 from loadtest._created import MARK, Creation
 from loadtest._detect import detect
-from loadtest._one_server import same_server
+from loadtest._one_server import require_one_server, same_server
 from loadtest._run_directory import RunDirectory
 from loadtest._sql import execute_sql
 from loadtest._table import fill_table
@@ -338,6 +338,26 @@ async def test_without_sql_a_writer_of_two_servers_shows_by_its_marker(cluster: 
     assert await execute_sql(writer, "SELECT * FROM drill.t") == []
 
 
+async def test_a_twin_that_leads_to_another_table_shows_by_its_marker(temporary: Path) -> None:
+    async with open_controlled_cluster("mariadb", readers=1, topology="write-through") as owner:
+        await owner.create_table(TABLE)
+        writer = owner.cluster.writer
+        to = f"mysql://{writer.admin_user}:{writer.admin_password}@{writer.host}:{writer.sql_port}/other/t"
+        await execute_sql(
+            writer,
+            "SET sql_log_bin=0",
+            "CREATE DATABASE other",
+            "CREATE TABLE other.t LIKE drill.t",
+            "INSERT INTO other.t VALUES (1, 2, 3, 'precious')",
+            "DROP TABLE drill_wt.t",
+            f"CREATE TABLE drill_wt.t ({TABLE.columns_sql()}) ENGINE=FEDERATED CONNECTION='{to}'",
+        )
+        async with external(owner.cluster) as control:
+            with pytest.raises(ClusterError, match=r"drill\.t at its listener for reads: drill_wt\.t leads to another table"):
+                await fill_table(control, SCENARIO)
+        assert await execute_sql(writer, "SELECT payload FROM other.t") == [{"payload": "precious"}]
+
+
 @pytest.mark.parametrize(
     "grants, message",
     [
@@ -390,7 +410,7 @@ async def test_a_table_that_a_killed_run_left_is_told_apart_from_the_user_s(clus
         f"CREATE TABLE drill.t ({TABLE.columns_sql()}) COMMENT '{MARK}0123456789abcdef'",
     )
     async with external(cluster, may_create=True) as control:
-        with pytest.raises(ClusterError, match=r"belongs to another run, which drops it at its end, or was killed before that"):
+        with pytest.raises(ClusterError, match=r"belongs to another run.* If none is on, it was left by one that was killed"):
             await control.create_table(TABLE)
     assert await tables(cluster.writer) == ["t"]
 
@@ -411,6 +431,26 @@ async def test_a_reader_that_is_the_writer_by_another_address_is_not_taken_for_a
     assert "reader-1 and writer are one server: whether writes replicate was not tested there" in told
     assert "reader-2: did not get it" in told
     assert not any(line.startswith("reader-1: ") for line in told)
+
+
+async def test_servers_are_known_while_clients_come_and_go(cluster: Cluster) -> None:
+    """Their connections come into the same count, and so do those of others that look at the same moment."""
+    writer, reader = cluster.servers
+
+    async def come_and_go() -> None:
+        while True:
+            async with await trio.open_tcp_stream(writer.host, writer.read_port):
+                await trio.sleep(0.1)
+
+    async with trio.open_nursery() as clients:
+        for _ in range(2):
+            clients.start_soon(come_and_go)
+        async with trio.open_nursery() as checks:
+            for _ in range(3):
+                checks.start_soon(require_one_server, writer)
+        assert await same_server(writer, without_sql(reader)) is False
+        assert await same_server(reader, without_sql(writer)) is False
+        clients.cancel_scope.cancel()
 
 
 async def test_servers_are_told_apart_with_and_without_sql(cluster: Cluster) -> None:
