@@ -133,6 +133,7 @@ def _context(
 ) -> Context:
     headers = [history.header for history in histories]
     there = {header.worker for header in headers}
+    workers_headers = [header for header in headers if header.worker >= 0]
     missing = set(workers if workers is not None else ()) - there
     # The controller's (-1) holds events and no writes.
     cut = {history.header.worker for history in histories if not history.complete and history.header.worker >= 0}
@@ -164,4 +165,6 @@ def _context(
         sampled=sampled,
         turns=_turns(events, faults),
         split=split_brain(events, final.server) if final is not None and one_clock else None,
+        reads_primary=bool(workers_headers) and all(header.reads_primary for header in workers_headers),
+        begun=min((header.monotonic_ns for header in workers_headers), default=0),
     )

@@ -16,8 +16,8 @@ from enum import Enum
 from typing import Any, ClassVar
 
 from loadtest._final import FinalState
-from loadtest._history import ABSENT, DAMAGED, FOREIGN, INITIAL, FaultWindow, Operation, Outcome
-from loadtest._rows import ENDLESS, Read, RowHistory
+from loadtest._history import ABSENT, DAMAGED, FOREIGN, INITIAL, NO_COUNT, FaultWindow, Operation, Outcome
+from loadtest._rows import ENDLESS, Miscounted, Read, RowHistory
 from loadtest._split_brain import SplitBrain
 from loadtest._workload import of_run, writer_of
 
@@ -107,6 +107,24 @@ class Context:
     turns: Sequence[tuple[int, str]] = ()
     """Promotions and ends of faults, by time, in words."""
     split: SplitBrain | None = None
+    reads_primary: bool = False
+    """Every read came from the server that takes the writes."""
+    begun: int = 0
+    """The time before which no operation of this run began."""
+
+    @property
+    def counts_are_certain(self) -> bool:
+        """Of a counter any step may be untold, by any worker whose history lacks something."""
+        return self.one_clock and not self.lacking
+
+    def impossible(self, seen: Miscounted) -> bool:
+        """Whether no server can have shown a counter. What a replica held before a run that was not the first is not known: it
+        may never have got an earlier run's steps."""
+        return seen.impossible and (self.later_run is None or self.reads_primary)
+
+    def behind(self, seen: Miscounted) -> bool:
+        """Whether a counter lacks steps, as that of a replica may. What is more than all steps can make lacks none."""
+        return not self.impossible(seen) and not (seen.impossible and seen.read.n > seen.high)
 
     def may_be_untold(self, number: int) -> bool:
         """Whether some history that is missing may tell of this key or version. (That of a loaded row may be in any.)"""
@@ -163,9 +181,12 @@ class Checker:
             self.count += count
         else:
             self.possible += count
-        finding = self.context.finding(key, line if certain else f"perhaps: {line}", time)
         # What is certain first, and the earliest of that.
-        insort(self._findings, (not certain, math.inf if finding.time is None else finding.time, key, finding), key=_order)
+        place = not certain, math.inf if time is None or abs(time) >= ENDLESS else (time - self.context.origin) / 1e9, key
+        if len(self._findings) == MAX_FINDINGS and place >= _order(self._findings[-1]):
+            return  # of the reads of a run all may be stale
+        finding = self.context.finding(key, line if certain else f"perhaps: {line}", time)
+        insort(self._findings, (*place, finding), key=_order)
         del self._findings[MAX_FINDINGS:]
 
     def check(self) -> Check:
@@ -287,7 +308,7 @@ class Recovered(Checker):
                 self.doubtful += 1
                 self.applied += write.state in seen and (write.state != ABSENT or _only_by_delete(row))
         self.doubtful += row.doubtful_steps.total()
-        if row.doubtful_steps and not self.context.no_final and row.final is not None and (base := _base(row)) is not None:
+        if row.doubtful_steps and not self.context.no_final and row.final is not None and (base := row.base) is not None:
             beyond = row.final[1] - base - _sum(row.steps)
             same_way = [abs(step) for step in row.doubtful_steps if step * beyond > 0]
             if same_way:
@@ -327,6 +348,9 @@ class Unexpected(Checker):
             elif sources[read.state].earliest > read.end:
                 line = f"a read saw {_show(read.state)} before it was written"
                 self.add(row.key, line, read.start, certain=self.context.one_clock)
+        for seen in row.miscounted:
+            if self.context.impossible(seen):
+                self.add(row.key, _seen(seen, "which nobody made it"), seen.read.start, certain=self.context.counts_are_certain)
 
     def _earlier(self, state: int) -> bool:
         """Whether a read may show what was there before this run began: on a replica that never got an earlier run's writes."""
@@ -352,7 +376,7 @@ class OfSteps(Checker):
         self.steps = 0
 
     def row(self, row: RowHistory) -> None:
-        if row.final is not None and _base(row) is not None:
+        if row.final is not None and row.base is not None:
             self.steps += row.steps.total() + row.doubtful_steps.total()
 
     def nothing(self) -> str:
@@ -388,6 +412,11 @@ class Counters(OfSteps):
         if counted is not None:
             certain = counted.kind != UNDECIDED and not self.context.lacking
             self.add(row.key, counted.line, row.last_step or None, certain=certain)
+        elif row.miscounted and self.context.reads_primary:
+            # Each row once, as at the end: a read of what is lost is no second loss.
+            seen = row.miscounted[0]
+            line = _seen(seen, f"which should have been {_between(seen.low, seen.high)}")
+            self.add(row.key, line, seen.read.start, certain=self.context.counts_are_certain)
 
 
 class OfReads(Checker):
@@ -439,20 +468,30 @@ class StaleReads(OfReads):
 
     def row(self, row: RowHistory) -> None:
         super().row(row)
-        register = row.register
+        if not row.reads:
+            return
+        context, register = self.context, row.register
+        counted = row.counts.first_end if row.counts is not None else ENDLESS
+        miscounted = {id(seen.read): seen for seen in row.miscounted if context.behind(seen)}
         for read in row.reads:
-            self.telling += register.first_end < read.start
+            self.telling += register.first_end < read.start or (counted < read.start and read.n != NO_COUNT)
             replaced = register.replaced(read.state) if read.state in register.sources else None
-            if replaced is None or replaced >= read.start:
-                continue
-            behind = read.start - replaced
-            self.stale += 1
-            self.longest = max(self.longest, behind)
-            if behind > round(self.context.staleness * 1e9):
+            if replaced is not None and replaced < read.start:
                 # A delete that is not told may explain why a row was gone; nothing else makes an old state new again.
-                certain = self.context.one_clock and not (read.state == ABSENT and self.context.may_be_untold(row.key))
-                line = f"a read saw {_show(read.state)}, replaced {behind / 1e9:.6f} s before"
-                self.add(row.key, line, read.start, certain=certain)
+                certain = context.one_clock and not (read.state == ABSENT and context.may_be_untold(row.key))
+                self._stale(row, read, replaced, f"{_show(read.state)}, replaced", certain)
+            elif (seen := miscounted.get(id(read))) is not None:
+                since = max(seen.since, context.begun)
+                self._stale(
+                    row, read, since, f"the counter at {read.n}, without a step acknowledged", context.counts_are_certain
+                )
+
+    def _stale(self, row: RowHistory, read: Read, since: int, what: str, certain: bool) -> None:
+        behind = read.start - since
+        self.stale += 1
+        self.longest = max(self.longest, behind)
+        if behind > round(self.context.staleness * 1e9):
+            self.add(row.key, f"a read saw {what} {behind / 1e9:.6f} s before", read.start, certain=certain)
 
     def check(self) -> Check:
         self.measured = {"max_seconds": self.longest / 1e9, "stale": self.stale, "beyond": self.count}
@@ -472,20 +511,34 @@ class MonotonicReads(OfReads):
         if len(row.reads) < 2:
             return
         sources = row.register.sources
+        counts = row.counts if row.counts is not None and row.counts.only_up else None
         newest: dict[int, tuple[int, int]] = {}
+        highest: dict[int, int] = {}
         for read in sorted(row.reads):
             source = sources.get(read.state)
             if source is None:
                 continue
-            earliest, state = newest.get(read.who, (-ENDLESS, INITIAL))
-            self.telling += earliest > -ENDLESS
+            seen = earliest, state = newest.get(read.who, (-ENDLESS, INITIAL))
+            telling = earliest > -ENDLESS
             if source.latest < earliest:
                 self._back(row, read, state)
-            newest[read.who] = max(newest.get(read.who, (-ENDLESS, INITIAL)), (source.earliest, read.state))
+            newest[read.who] = max(seen, (source.earliest, read.state))
+            if counts is not None and read.n != NO_COUNT:
+                counted = highest.get(read.who, counts.base)
+                telling = telling or counted > counts.base
+                if read.n >= counted:
+                    highest[read.who] = read.n
+                elif source.latest >= earliest:
+                    self._counted_back(row, read, counted)
+            self.telling += telling
+
+    def _counted_back(self, row: RowHistory, read: Read, counted: int) -> None:
+        """Though nobody has counted it down."""
+        line = f"{_user(read)} saw the counter at {counted} and then at {read.n}, which is older"
+        self.add(row.key, line, read.start, certain=self.context.counts_are_certain)
 
     def _back(self, row: RowHistory, read: Read, state: int) -> None:
-        worker, user = read.who >> 32, read.who & 0xFFFFFFFF
-        line = f"user {user} of worker {worker} saw {_show(state)} and then {_show(read.state)}, which is older"
+        line = f"{_user(read)} saw {_show(state)} and then {_show(read.state)}, which is older"
         certain = self.context.one_clock and not (ABSENT in (state, read.state) and self.context.may_be_untold(row.key))
         self.add(row.key, line, read.start, certain=certain)
 
@@ -511,7 +564,7 @@ def counter(row: RowHistory) -> Counted | None:
     """What is amiss with a row's counter at the end, or None. The row's absence is not the counter's fault."""
     if row.final is None:
         return None
-    n, base = row.final[1], _base(row)
+    n, base = row.final[1], row.base
     if base is None:
         if not row.steps and not row.doubtful_steps and n in (0, row.before[1] if row.before else 0):
             return None
@@ -519,8 +572,7 @@ def counter(row: RowHistory) -> Counted | None:
     acknowledged = base + _sum(row.steps)
     least = acknowledged + sum(step * count for step, count in row.doubtful_steps.items() if step < 0)
     most = acknowledged + sum(step * count for step, count in row.doubtful_steps.items() if step > 0)
-    should = f"{least}" if least == most else f"between {least} and {most}"
-    line = f"the counter is {n} and should be {should}"
+    line = f"the counter is {n} and should be {_between(least, most)}"
     up = [step for step in (*row.steps, *row.doubtful_steps) if step > 0]
     down = [-step for step in (*row.steps, *row.doubtful_steps) if step < 0]
     if n > most:
@@ -542,15 +594,6 @@ def _off(by: int, again: list[int], undone: list[int], line: str) -> Counted:
     if undone:
         return Counted(LOST, -(-by // max(undone)), line)
     return Counted(UNWRITTEN, 1, line)
-
-
-def _base(row: RowHistory) -> int | None:
-    """What the counter was before the first step; None when a delete or a second insert makes that uncertain."""
-    applied = [write for write in row.writes if write.outcome is not Outcome.FAIL]
-    inserts = sum(write.operation is Operation.INSERT for write in applied)
-    if any(write.state == ABSENT for write in applied) or inserts > (0 if row.before else 1):
-        return None
-    return row.before[1] if row.before else 0
 
 
 def _sum(steps: Counter[int]) -> int:
@@ -581,6 +624,18 @@ def _show(state: int) -> str:
     if state == DAMAGED:
         return "a row whose payload or group is not what was written there"
     return f"version v{state:016x}" if state != INITIAL else "the version from before the run"
+
+
+def _user(read: Read) -> str:
+    return f"user {read.who & 0xFFFFFFFF} of worker {read.who >> 32}"
+
+
+def _between(least: int, most: int) -> str:
+    return f"{least}" if least == most else f"between {least} and {most}"
+
+
+def _seen(miscounted: Miscounted, what: str) -> str:
+    return f"a read saw the counter at {miscounted.read.n}, {what}"
 
 
 def _describe(operation: Operation, state: int) -> str:

@@ -249,6 +249,13 @@ class _Run:
         return OperationBatch(collapse(counted.ok), collapse(counted.failed), errors)
 
 
+def reads_primary(cluster: Cluster) -> bool:
+    """Whether whatever is read comes from the server that takes the writes: there is no other, perhaps under several names."""
+    writer = cluster.writer
+    others = [server for server in cluster.servers if server.name != writer.name]
+    return all(one.sql_port is not None and (one.host, one.sql_port) == (writer.host, writer.sql_port) for one in others)
+
+
 class _Setup:
     def __init__(self, message: Message, log: _Log) -> None:
         self.log = log
@@ -286,7 +293,7 @@ class _Setup:
         if path is None:
             yield None
             return
-        with HistoryWriter(Path(path), worker=self.worker, run=run) as history:
+        with HistoryWriter(Path(path), worker=self.worker, run=run, reads_primary=reads_primary(self.cluster)) as history:
             try:
                 with connections_told(history, self.names):
                     yield Scribe(history, self.scenario.audit.reads, self.names) if self.scenario.audited else None

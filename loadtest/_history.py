@@ -225,6 +225,8 @@ class Header:
     """One moment, as `time.monotonic_ns()` ..."""
     unix_ns: int
     """... and as `time.time_ns()` told it."""
+    reads_primary: bool = False
+    """Reads went to the server that takes the writes, and to no other: there was none."""
 
     def unix(self, moment: int) -> float:
         """Unix time, in seconds, of a time in the history."""
@@ -246,7 +248,15 @@ class HistoryWriter:
     run should survive: its audit would be worth nothing.
     """
 
-    def __init__(self, path: Path, *, worker: int, run: int = 1, clock: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        worker: int,
+        run: int = 1,
+        reads_primary: bool = False,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         self._clock = clock
         self._file: IO[bytes] = path.open("xb", buffering=0)
         self._size = self._file.write(MAGIC)
@@ -261,6 +271,7 @@ class HistoryWriter:
             "clock": _this_boot(),
             "monotonic_ns": clock(),
             "unix_ns": time.time_ns(),
+            "reads_primary": reads_primary,
         }
         self._buffer += msgpack.packb(header)
         self.flush()

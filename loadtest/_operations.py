@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import trio_hs
-from loadtest._history import ABSENT, DAMAGED, UNSEEN, Operation
+from loadtest._history import ABSENT, DAMAGED, NO_COUNT, UNSEEN, Operation
 from loadtest._scenario import Scenario
 from loadtest._sql_driver import SqlTable
 from loadtest._workload import fillers, first_insert_key, group_of, payload_of, version_of
@@ -36,7 +36,7 @@ class Intent:
 
 Call = Callable[[Any, Intent], Awaitable[Any]]
 """What was drawn (see `_workload.Drawn`), and the intent to be filled in."""
-Observe = Callable[[Any, Any], tuple[int, int]]
+Observe = Callable[[Any, Any], tuple[int, int, int]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Bound:
     call: Call
     operation: Operation
     observe: Observe | None = None
-    """Of a read: the key of a row that it found or missed, and the version it saw, from what it asked for and the answer."""
+    """Of a read: the key of a row that it found or missed, and the version and n it saw, by request and answer."""
     may_be_empty: bool = False
     """Nothing is as good an answer as a row: what the run inserts reaches a replica later, and may be deleted."""
 
@@ -168,27 +168,24 @@ class _Found(list[Any]):
         return all(self)
 
 
-def _seen_by_get(key: int, row: trio_hs.Row) -> tuple[int, int]:
+def _seen_by_get(key: int, row: trio_hs.Row) -> tuple[int, int, int]:
+    if not row:
+        return key, ABSENT, NO_COUNT
     # By the key that was asked for: a row that comes in another one's place is not what was written there.
-    return key, _version(key, row) if row else ABSENT
-
-
-def _version(key: int, row: trio_hs.Row) -> int:
     try:
-        return version_of(key, int(row[1][1]), row[3][1])
-    except (TypeError, ValueError):  # a group that is no number
-        return DAMAGED
+        return key, version_of(key, int(row[1][1]), row[3][1]), int(row[2][1])
+    except (TypeError, ValueError):  # what is no number
+        return key, DAMAGED, NO_COUNT
 
 
-def _seen_by_find(key: int, rows: list[trio_hs.Row]) -> tuple[int, int]:
+def _seen_by_find(key: int, rows: list[trio_hs.Row]) -> tuple[int, int, int]:
     # The first row stands for all; that none came says nothing about any one row.
     if not rows:
-        return key, UNSEEN
-    found = int(rows[0][0][1])
-    return found, _version(found, rows[0])
+        return key, UNSEEN, NO_COUNT
+    return _seen_by_get(int(rows[0][0][1]), rows[0])
 
 
-def _seen_by_get_many(keys: Sequence[int], found: Sequence[trio_hs.Row]) -> tuple[int, int]:
+def _seen_by_get_many(keys: Sequence[int], found: Sequence[trio_hs.Row]) -> tuple[int, int, int]:
     # A row that is missing stands for all, or the first one.
     at = next((at for at, row in enumerate(found) if not row), 0)
     return _seen_by_get(keys[at], found[at])

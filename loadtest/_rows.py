@@ -6,30 +6,34 @@ each bucket is then put together on its own.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import tempfile
 from array import array
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import IO, NamedTuple
 
 from loadtest._final import FinalState
-from loadtest._history import ABSENT, INITIAL, READS, RECORD, UNSEEN, History, Operation, Outcome
+from loadtest._history import ABSENT, INITIAL, NO_COUNT, READS, RECORD, UNSEEN, History, Operation, Outcome
 
-__all__ = ["ENDLESS", "Read", "Register", "RowHistory", "Untouched", "Write", "rows_of"]
+__all__ = ["ENDLESS", "Counts", "Miscounted", "Read", "Register", "RowHistory", "Untouched", "Write", "rows_of"]
 
 ENDLESS = 2**62
 """Later than everything: the end of a write of which nobody knows when, or whether, it was applied."""
 BUCKET_ENTRIES = 100_000
 """As objects some 50 MB."""
 SPILL_ENTRIES = 400_000
-FIELDS = 6
-"""key, code, value, start, end, who; of a state: key, code, version, n."""
+FIELDS = 7
+"""key, code, value, start, end, who, n; of a state: key, code, version, n."""
 
 _FINAL, _BEFORE = -1, -2
 _STEPS = {Operation.INCR: 1, Operation.DECR: -1}
+_CODES = {operation << 2 | outcome: (operation, outcome) for operation in Operation for outcome in Outcome}
+"""To make these of their numbers each time took a tenth of the audit's time."""
 _INSERT_OK = Operation.INSERT << 2 | Outcome.OK
 
 
@@ -51,6 +55,21 @@ class Read(NamedTuple):
     state: int
     who: int
     """Worker and user."""
+    n: int = NO_COUNT
+    """The counter; `NO_COUNT` where it was not seen."""
+
+
+class Miscounted(NamedTuple):
+    """A read whose n is not what it would have been on the server that took the writes."""
+
+    read: Read
+    low: int
+    high: int
+    """The least and the most that it may have been there."""
+    since: int
+    """When at the latest it had become certain that it was not what the read saw any more; `-ENDLESS`: before the run."""
+    impossible: bool
+    """No server that had the row as it was before the run can have shown this, however old: no steps make it."""
 
 
 class _Source(NamedTuple):
@@ -125,6 +144,8 @@ class RowHistory:
     """The same of those of which nobody knows."""
     last_step: int = 0
     """When the last of either ended."""
+    step_times: array[int] = field(default_factory=partial(array, "q"), repr=False)
+    """Of each of both amount, start and end, which is `ENDLESS` where nobody knows: 24 bytes."""
 
     @cached_property
     def register(self) -> Register:
@@ -133,6 +154,103 @@ class RowHistory:
     @property
     def final_state(self) -> int:
         return self.final[0] if self.final else ABSENT
+
+    @cached_property
+    def base(self) -> int | None:
+        """What the counter was before the first step; None when a delete or a second insert makes that uncertain."""
+        applied = [write for write in self.writes if write.outcome is not Outcome.FAIL]
+        inserts = sum(write.operation is Operation.INSERT for write in applied)
+        if any(write.state == ABSENT for write in applied) or inserts > (0 if self.before else 1):
+            return None
+        return self.before[1] if self.before else 0
+
+    @cached_property
+    def counts(self) -> Counts | None:
+        """How the counter went, where that can be told."""
+        fields = iter(self.step_times)
+        return None if self.base is None else Counts(self.base, zip(fields, fields, fields, strict=True))
+
+    @cached_property
+    def miscounted(self) -> list[Miscounted]:
+        """The reads whose counter was behind, or is one that no steps make, by their order here."""
+        counts = self.counts if self.reads else None
+        if counts is None:
+            return []
+        look = counts.look
+        return [seen for read in self.reads if read.n != NO_COUNT and (seen := look(read)) is not None]
+
+
+class _Times(NamedTuple):
+    """The sorted times of the steps of one amount."""
+
+    amount: int
+    times: array[int]
+
+
+class Counts:
+    """When a counter went up and down, as far as that is certain.
+
+    A step may take effect at any moment between its start and its end, one of unknown outcome at any later one as well. `steps`
+    are (amount, start, end), with a negative amount for a decrement, and `ENDLESS` for an end where the outcome is unknown. Of
+    each 16 bytes are kept: all steps of a run may be on one row.
+    """
+
+    def __init__(self, base: int, steps: Iterable[tuple[int, int, int]]) -> None:
+        self.base = base
+        started: dict[int, array[int]] = defaultdict(lambda: array("q"))
+        ended: dict[int, array[int]] = defaultdict(lambda: array("q"))
+        for amount, start, end in steps:
+            started[amount].append(start)
+            if end != ENDLESS:
+                ended[amount].append(end)
+        self._up_started, self._down_started = _up_and_down(started)
+        self._up_ended, self._down_ended = _up_and_down(ended)
+        self.only_up = not self._down_started
+        """It never goes down, for all that is known."""
+        ends = [times[0] for _, times in (*self._up_ended, *self._down_ended)]
+        self.first_end = min(ends, default=ENDLESS)
+        """When the first acknowledged step ended, `ENDLESS` without one."""
+
+    def look(self, read: Read) -> Miscounted | None:
+        """What is amiss with the counter that a read saw; None where it may have been so on the server that took the writes."""
+        n, last = read.n, read.start - 1
+        least = most = self.base
+        # Most rows are not counted both ways, or at all: a fifth of the audit's time was spent here before it looked at that.
+        if self._up_started:
+            most += _until(self._up_started, read.end)
+        if self._down_started:
+            least += _until(self._down_started, read.end)
+        low = least + _until(self._up_ended, last) if self._up_ended else least
+        high = most + _until(self._down_ended, last) if self._down_ended else most
+        if low <= n <= high:
+            return None
+        since = _passed(self._up_ended, n - least) if n < low else _passed(self._down_ended, most - n)
+        return Miscounted(read, low, high, since, not least <= n <= most)
+
+
+def _up_and_down(times: dict[int, array[int]]) -> tuple[list[_Times], list[_Times]]:
+    ordered = [_Times(amount, array("q", sorted(times[amount]))) for amount in sorted(times)]
+    return [one for one in ordered if one.amount > 0], [one for one in ordered if one.amount < 0]
+
+
+def _until(steps: list[_Times], time: int) -> int:
+    """What the steps until then make together, that moment included."""
+    total = 0
+    for amount, times in steps:
+        total += amount * bisect_right(times, time)
+    return total
+
+
+def _passed(steps: list[_Times], by: int) -> int:
+    """When the steps, which all go the same way, came to more than `by`; `-ENDLESS` if nothing is more already."""
+    if by < 0:
+        return -ENDLESS
+    if len(steps) == 1:  # as in every run of ours: its mix has one amount
+        ((amount, times),) = steps
+        return times[by // abs(amount)]
+    ordered = heapq.merge(*([(time, abs(amount)) for time in times] for amount, times in steps))
+    totals = itertools.accumulate(ordered, lambda total, step: (step[0], total[1] + step[1]))
+    return next(int(time) for time, total in totals if total > by)
 
 
 @dataclass
@@ -185,16 +303,16 @@ class _Buckets:
         worker = history.header.worker << 32
         buckets, count = self._open, len(self._open)
         for chunk in history.readable():
-            for key, value, _, end, lasted, _, user, code, _, _ in history.entries(chunk):
+            for key, value, n, end, lasted, _, user, code, _, _ in history.entries(chunk):
                 if value != UNSEEN:
-                    buckets[key % count].extend((key, code, value, end - 1000 * lasted, end, worker | user))
+                    buckets[key % count].extend((key, code, value, end - 1000 * lasted, end, worker | user, n))
             self._gathered += len(chunk) // RECORD.size
             self._spill()
 
     def deal_state(self, rows: Iterable[tuple[int, int, int]], code: int) -> None:
         buckets, count = self._open, len(self._open)
         for key, version, n in rows:
-            buckets[key % count].extend((key, code, version, n, 0, 0))
+            buckets[key % count].extend((key, code, version, n, 0, 0, 0))
             self._gathered += 1
             if self._gathered >= SPILL_ENTRIES:
                 self._spill()
@@ -253,13 +371,13 @@ def _rows_in(bucket: array[int], loaded: range, untouched: Untouched) -> Iterato
 
 def _inserted_and_there(flat: array[int]) -> bool:
     """The most usual row, and nothing is amiss with it: one acknowledged insert, and at the end just that."""
-    return len(flat) == 10 and flat[0] == _INSERT_OK and flat[5] == _FINAL and flat[1] == flat[6] and not flat[7]
+    return len(flat) == 12 and flat[0] == _INSERT_OK and flat[6] == _FINAL and flat[1] == flat[7] and not flat[8]
 
 
 def _row(key: int, flat: array[int], before: tuple[int, int] | None) -> RowHistory:
     row = RowHistory(key, before, before)
     fields = iter(flat)
-    for code, value, start, end, who in zip(*[fields] * (FIELDS - 1), strict=True):
+    for code, value, start, end, who, n in zip(*[fields] * (FIELDS - 1), strict=True):
         if code < 0:
             state = None if value == ABSENT else (value, start)
             if code == _BEFORE:
@@ -267,13 +385,14 @@ def _row(key: int, flat: array[int], before: tuple[int, int] | None) -> RowHisto
             else:
                 row.final = state
             continue
-        operation, outcome = Operation(code >> 2), Outcome(code & 3)
+        operation, outcome = _CODES[code]
         if operation in READS:
-            row.reads.append(Read(start, end, value, who))
+            row.reads.append(Read(start, end, value, who, n))
         elif operation in _STEPS:
             if outcome is not Outcome.FAIL and value:
                 (row.steps if outcome is Outcome.OK else row.doubtful_steps)[_STEPS[operation] * value] += 1
                 row.last_step = max(row.last_step, end)
+                row.step_times.extend((_STEPS[operation] * value, start, end if outcome is Outcome.OK else ENDLESS))
         else:
             until = ENDLESS if outcome is Outcome.INFO else end
             state_left = ABSENT if operation is Operation.DELETE else value

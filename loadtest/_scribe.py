@@ -52,13 +52,13 @@ class Scribe:
         self._due += self._share
         if self._due >= 1:
             self._due -= 1
-            key, version = bound.observe(intent.key, answer)
-            self._append(intent.operation, Outcome.OK, key, version, start, end, user, delay=intent.delay)
+            key, version, n = bound.observe(intent.key, answer)
+            self._append(intent.operation, Outcome.OK, key, version, start, end, user, n=n, delay=intent.delay)
 
     def not_there(self, bound: Bound, intent: Intent, answer: Any, start: int, end: int, user: int) -> None:
         """The answer was that there is no such row: nothing was changed."""
         if bound.observe is not None:
-            intent.key, intent.value = bound.observe(intent.key, answer)
+            intent.key, intent.value, _ = bound.observe(intent.key, answer)
         self._failed(Outcome.FAIL, NOT_THERE, intent, intent.value, start, end, user)
 
     def failed(self, error: trio_hs.HandlerSocketError, intent: Intent, start: int, end: int, user: int) -> None:

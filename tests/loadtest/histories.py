@@ -10,7 +10,7 @@ from typing import Any
 
 from loadtest._audit import Audit, audit
 from loadtest._final import FinalState, write_final_state
-from loadtest._history import ABSENT, Event, History, HistoryWriter, Operation, Outcome
+from loadtest._history import ABSENT, NO_COUNT, Event, History, HistoryWriter, Operation, Outcome
 from loadtest._workload import first_insert_key
 
 US = 1000
@@ -29,23 +29,32 @@ class Op:
     outcome: str = "ok"
     user: int = 0
     worker: int = 0
+    n: int = NO_COUNT
+    """The counter that a read saw."""
 
 
 Rows = Mapping[int, tuple[int, int]]
 
 
-def write_history(folder: Path, worker: int, ops: Iterable[Op], *, cut: bool = False, events: Iterable[Event] = ()) -> History:
+def write_history(
+    folder: Path,
+    worker: int,
+    ops: Iterable[Op],
+    *,
+    cut: bool = False,
+    events: Iterable[Event] = (),
+    reads_primary: bool = False,
+) -> History:
     """A worker's history with these operations. With `cut` it has no closing record."""
     path = folder / f"history-{worker}.bin"
     now = 0
-    writer = HistoryWriter(path, worker=worker, clock=lambda: now)
+    writer = HistoryWriter(path, worker=worker, reads_primary=reads_primary, clock=lambda: now)
     for event in events:
         now = event.time * US
         writer.event(event.kind, event.name)
     for op in sorted(ops, key=lambda op: op.end):
-        writer.append(
-            Operation[op.operation.upper()], Outcome[op.outcome.upper()], op.key, op.value, op.start * US, op.end * US, op.user
-        )
+        operation, outcome = Operation[op.operation.upper()], Outcome[op.outcome.upper()]
+        writer.append(operation, outcome, op.key, op.value, op.start * US, op.end * US, op.user, n=op.n)
     if cut:
         writer.abandon()
     else:
@@ -68,11 +77,15 @@ def audit_of(
     cut: Sequence[int] = (),
     events: Sequence[Event] = (),
     primary: str = "writer",
+    reads_primary: bool = False,
     **more: Any,
 ) -> Audit:
     """Write it all down and audit it."""
     workers = sorted({op.worker for op in ops} | set(cut) | {0})
-    histories = [write_history(folder, w, [op for op in ops if op.worker == w], cut=w in cut) for w in workers]
+    histories = [
+        write_history(folder, w, [op for op in ops if op.worker == w], cut=w in cut, reads_primary=reads_primary)
+        for w in workers
+    ]
     if events:
         histories.append(write_history(folder, -1, (), events=events))
     state = None if final is None else write_state(folder, primary, final)
@@ -84,6 +97,7 @@ class _Running:
     op: Op
     applied: bool = False
     seen: int = ABSENT
+    n: int = NO_COUNT
     refused: bool = False
 
 
@@ -149,7 +163,7 @@ class Store:
             self._apply(started, running)
         self._tick()
         value = running.seen if op.operation == "get" else op.value
-        done = replace(started, end=self.now, value=value)
+        done = replace(started, end=self.now, value=value, n=running.n)
         self.ops.append(done)
         return done
 
@@ -192,7 +206,7 @@ class Store:
         running = self._running.pop(who)
         op = replace(running.op, end=self.now, outcome=outcome)
         if op.operation == "get":
-            op = replace(op, value=running.seen)
+            op = replace(op, value=running.seen, n=running.n)
         if op.operation == "insert" and outcome == "ok":
             self._inserted[op.worker].append(op.key)
         self.ops.append(op)
@@ -202,7 +216,7 @@ class Store:
         running = running or _Running(op)
         running.applied = True
         if op.operation == "get":
-            running.seen = row[0] if row else ABSENT
+            running.seen, running.n = row or (ABSENT, NO_COUNT)
         elif (row is None) != (op.operation == "insert"):
             running.refused = True
         elif op.operation == "insert":

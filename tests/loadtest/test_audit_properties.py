@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from loadtest import _rows
 from loadtest._audit import Audit, Verdict
-from loadtest._history import ABSENT
+from loadtest._history import ABSENT, NO_COUNT
+from loadtest._rows import ENDLESS, Counts, Read
 from loadtest._workload import first_insert_key
 from tests.loadtest.histories import Op, Store, audit_of
 
@@ -44,6 +45,13 @@ def false(result: Audit) -> set[str]:
     return {name for name, verdict in verdicts(result).items() if verdict is Verdict.FALSE}
 
 
+def can_be_told(key: int, applied: list[Op]) -> bool:
+    """What a counter was before its first step."""
+    inserts = sum(op.key == key and op.operation == "insert" for op in applied)
+    deleted = any(op.key == key and op.operation == "delete" for op in applied)
+    return not deleted and inserts <= (0 if key <= LOADED else 1)
+
+
 def assert_right(store: Store, result: Audit, *names: str) -> None:
     """Each of the checks is true where there was something to find, and not applicable where there was not."""
     reads = [op for op in store.ops if op.operation == "get"]
@@ -58,13 +66,20 @@ def assert_right(store: Store, result: Audit, *names: str) -> None:
         "unexpected": True,
         "applied_twice": any(op.operation in ("incr", "decr") for op in applied),
         "counters": any(op.operation in ("incr", "decr") for op in applied),
-        "stale_reads": any(write.key == read.key and write.end < read.start for read in reads for write in states),
+        "stale_reads": any(write.key == read.key and write.end < read.start for read in reads for write in states)
+        or any(
+            step.key == read.key and step.end < read.start and read.n != NO_COUNT and can_be_told(step.key, applied)
+            for read in reads
+            for step in acknowledged
+            if step.operation in ("incr", "decr")
+        ),
     }
     if not any(op.operation == "delete" for op in applied):
+        down = {op.key for op in applied if op.operation == "decr"}
         something["monotonic_reads"] = any(
             (one.worker, one.user, one.key) == (other.worker, other.user, other.key)
             and one.start < other.start
-            and one.value in before
+            and (one.value in before or (one.n > 0 and one.key not in down))
             for one in reads
             for other in reads
         )
@@ -74,11 +89,11 @@ def assert_right(store: Store, result: Audit, *names: str) -> None:
             assert result[name].verdict is expected, result[name].explanation
 
 
-@given(randoms, st.integers(0, 300))
-def test_a_correct_store_passes_whatever_its_users_did(rng: random.Random, steps: int) -> None:
+@given(randoms, st.integers(0, 300), st.booleans())
+def test_a_correct_store_passes_whatever_its_users_did(rng: random.Random, steps: int, primary: bool) -> None:
     store = Store(rng, LOADED)
     store.run(steps)
-    result = audited(store)
+    result = audited(store, reads_primary=primary)
     assert_right(store, result, *ALL)
     assert result["stale_reads"].measured["stale"] == 0
 
@@ -87,7 +102,7 @@ def test_a_correct_store_passes_whatever_its_users_did(rng: random.Random, steps
 def test_a_correct_store_never_fails_when_keys_are_used_for_everything(rng: random.Random, steps: int) -> None:
     store = Store(rng, LOADED, general=True)
     store.run(steps)
-    result = audited(store)
+    result = audited(store, reads_primary=True)
     assert not false(result), [check.explanation for check in result.checks.values()]
     # A counter whose row comes and goes cannot be told; what is read and written can.
     assert result["unexpected"].verdict is Verdict.TRUE
@@ -198,6 +213,96 @@ def test_what_nobody_wrote_is_found(rng: random.Random, steps: int, whose: str, 
     result = audited(store)
     assert false(result) == {"unexpected"}
     assert [finding.key for finding in result["unexpected"].findings] == [1]
+
+
+@given(randoms, st.integers(0, 100), st.sampled_from(["incr", "decr"]), st.integers(1, 5000), st.booleans())
+def test_a_counter_that_lacks_an_acknowledged_step_is_found(
+    rng: random.Random, before: int, operation: str, lag: int, primary: bool
+) -> None:
+    """On a replica the read is stale; on the server that takes the writes the counter is wrong besides."""
+    store = Store(rng, LOADED)
+    store.run(before, spare=3)
+    old = 0
+    for _ in range(2):
+        step = store.carry_out(Op(operation, 3, 7))
+        store.now += lag
+        store.carry_out(Op("get", 3, user=7))
+        store.ops[-1] = read = replace(store.ops[-1], n=old)
+        old += 7 if operation == "incr" else -7
+        assert read.start - step.end >= lag
+    behind = read.start - step.end
+    result = audited(store, reads_primary=primary)
+    assert false(result) == ({"stale_reads", "counters"} if primary else {"stale_reads"})
+    assert [finding.key for finding in result["stale_reads"].findings] == [3, 3]
+    assert result["stale_reads"].measured["stale"] == 2
+    assert result["stale_reads"].measured["max_seconds"] * 1e6 >= behind - 1
+    assert result["counters"].count == int(primary)
+
+
+@given(randoms, st.integers(0, 100), st.sampled_from(["incr", "decr"]), st.booleans())
+def test_a_counter_that_no_steps_make_is_found_wherever_it_was_read(
+    rng: random.Random, before: int, operation: str, primary: bool
+) -> None:
+    """A step that was applied twice, and is gone again at the end."""
+    store = Store(rng, LOADED)
+    store.run(before, spare=3)
+    store.carry_out(Op(operation, 3, 7))
+    store.carry_out(Op("get", 3))
+    store.ops[-1] = replace(store.ops[-1], n=14 if operation == "incr" else -14)
+    result = audited(store, reads_primary=primary)
+    assert false(result) == ({"unexpected", "counters"} if primary else {"unexpected"})
+    assert [finding.key for finding in result["unexpected"].findings] == [3]
+
+
+@given(randoms, st.integers(0, 100), st.booleans())
+def test_a_user_who_sees_a_counter_go_back_is_found(rng: random.Random, steps: int, counted_down: bool) -> None:
+    """Though no read is stale on its own. Where the row is counted down as well nobody can tell."""
+    store = Store(rng, LOADED)
+    store.run(steps, spare=1)
+    now = store.now
+    store.ops += [
+        Op("incr", 1, 2, now + 1, now + 90),
+        Op("get", 1, 0, now + 10, now + 20, user=8, n=2),
+        Op("get", 1, 0, now + 30, now + 40, user=8, n=0),
+    ]
+    store.rows[1] = (0, 2)
+    if counted_down:
+        store.ops.append(Op("decr", 1, 2, now + 1, now + 90))
+        store.rows[1] = (0, 0)
+    assert false(audited(store)) == (set() if counted_down else {"monotonic_reads"})
+
+
+moments = st.integers(0, 20)
+counted = st.tuples(st.sampled_from([-3, -1, 1, 2, 5]), moments, st.integers(0, 8), st.booleans())
+
+
+@given(st.integers(-5, 5), st.lists(counted, max_size=7), moments, st.integers(0, 8), st.integers(-20, 20))
+def test_what_a_counter_may_be_is_what_trying_every_order_says(
+    base: int, drawn: list[tuple[int, int, int, bool]], start: int, lasted: int, n: int
+) -> None:
+    """A read sees some of the steps that had begun before its end: with all that were acknowledged by a moment, the server is
+    no further behind than that moment."""
+    steps = [(amount, begun, begun + took if known else ENDLESS) for amount, begun, took, known in drawn]
+    read = Read(start, start + lasted, 0, 0, n)
+    begun = [step for step in steps if step[1] <= read.end]
+    seen = [[step for at, step in enumerate(begun) if chosen >> at & 1] for chosen in range(1 << len(begun))]
+
+    def may_be(until: int) -> set[int]:
+        needed = [step for step in begun if step[2] <= until]
+        return {
+            base + sum(step[0] for step in some) for some in seen if all(some.count(one) >= needed.count(one) for one in needed)
+        }
+
+    def within(possible: set[int]) -> bool:
+        return min(possible) <= n <= max(possible)
+
+    found = Counts(base, steps).look(read)
+    assert (found is None) == within(may_be(start - 1))
+    if found is not None:
+        assert (found.low, found.high) == (min(may_be(start - 1)), max(may_be(start - 1)))
+        assert found.impossible == (not within(may_be(-1)))
+        if not found.impossible:
+            assert found.since == min(moment for moment in range(start) if not within(may_be(moment)))
 
 
 @given(randoms, st.integers(0, 300))

@@ -14,7 +14,7 @@ import trio
 from loadtest._audit import Audit, Verdict, audit
 from loadtest._cluster import Cluster, open_controlled_cluster
 from loadtest._final import FinalState, write_final_state
-from loadtest._history import INITIAL, History, Operation, Outcome
+from loadtest._history import INITIAL, NO_COUNT, READS, History, Operation, Outcome
 from loadtest._scenario import Scenario, parse_scenario
 from loadtest._sql import execute_sql
 from loadtest._table import fill_table
@@ -86,7 +86,10 @@ async def test_a_run_without_a_fault_is_clean_and_each_thing_that_we_spoil_is_fo
         told = {name: check.verdict for name, check in result.checks.items() if name != "replicas"}
         assert told.pop("recovered") is Verdict.NOT_APPLICABLE
         assert set(told.values()) == {Verdict.TRUE}, result
-        records = list(History(tmp_path / "history-0.bin").records())
+        history = History(tmp_path / "history-0.bin")
+        assert history.header.reads_primary
+        records = list(history.records())
+        assert all((record.n != NO_COUNT) == (record.operation in READS) for record in records)
         done = Counter(record.operation for record in records)
         assert set(done) == set(Operation) - {op for op in Operation if op >= 60}
         assert sum(done.values()) == sum(each.ok.total() for batch in batches for each in batch.operations.values())

@@ -22,6 +22,7 @@ import trio
 from loadtest._batch import NOT_STARTED, UNANSWERED, Batch, OperationBatch, total_of
 from loadtest._closed_loop import ClosedLoop
 from loadtest._cluster import Cluster, Server
+from loadtest._engine import reads_primary
 from loadtest._history import UNSEEN, History, Operation, Outcome
 from loadtest._lag import PERIOD
 from loadtest._meter import Meter
@@ -452,3 +453,16 @@ async def test_users_that_are_to_stop_end_their_operations_first() -> None:
     ((_, _, taken),) = performer.take()
     ok, _, errors = taken["get"]
     assert (len(ok), errors) == (3, [])
+
+
+def test_reads_go_to_the_server_that_takes_the_writes_only_where_there_is_no_other() -> None:
+    def cluster(*ports: int | None) -> Cluster:
+        names = ("writer", "reader-1", "standby")
+        servers = [Server(name, "h", 1, 2, "r", "w", sql_port=port) for name, port in zip(names, ports, strict=False)]
+        return Cluster("external", "", "", tuple(servers))
+
+    assert reads_primary(cluster(None))
+    assert reads_primary(cluster(3306, 3306)), "one server under two names"
+    assert not reads_primary(cluster(3306, 3307))
+    assert not reads_primary(cluster(3306, 3306, 3307)), "which may be promoted, and the old one be read"
+    assert not reads_primary(cluster(None, None)), "nobody knows"
