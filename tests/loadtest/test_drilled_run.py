@@ -91,6 +91,7 @@ def test_phases_hold_what_was_wholly_of_them(workers: int) -> None:
         histories = [History(locust.run / f"history-{worker}.bin") for worker in range(workers)]
         records = [(history.header, record) for history in histories for record in history.records()]
         operations = [(header.unix(record.intended), header.unix(record.end)) for header, record in records]
+        begun = {(worker, since) for batch in run.batches for worker in batch.engines for since, _, _ in batch.begun}
     assert result["troubles"] == []
     assert judged(result)["latency.get.p50.during"] == "miss"
     assert judged(result)["throughput.during"] == "pass"
@@ -99,6 +100,8 @@ def test_phases_hold_what_was_wholly_of_them(workers: int) -> None:
 
     faults = run.timeline.faults
     assert len(faults) >= 4
+    # Ahead of each strike and healing, and after it; the last may come too late for its run.
+    assert all(sum(one == worker for one, _ in begun) > 4 * (len(faults) - 1) for worker in range(workers))
     assert all(fault.struck is not None and fault.healing is not None for fault in faults)
     assert faults[0].end is not None
     assert faults[1].end is not None

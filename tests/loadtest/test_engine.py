@@ -29,6 +29,7 @@ from loadtest._meter import Meter
 from loadtest._operations import Bound
 from loadtest._performer import Performer
 from loadtest._scenario import parse_scenario
+from loadtest._timeline import Timeline
 from loadtest._wire import TrioChannel
 from tests.loadtest.locust_process import ROOT
 
@@ -362,6 +363,10 @@ async def test_a_stop_does_not_wait_for_a_server_that_is_silent(tmp_path: Path) 
         assert whole.errors == {UNANSWERED: 8}, "each operation that was under way has failed"
         assert whole.failed.total() == 8
         assert min(whole.failed) > 4e6
+        stopped = batches[-1].load_end
+        assert stopped is not None
+        assert batches[-1].end - stopped > 3.9
+        assert Timeline(batches, []).seconds == stopped - batches[0].start, "the wait for the last answers is no load"
         records = Counter((record.operation, record.outcome) for record in History(tmp_path / "history-0.bin").records())
         assert set(records) <= {(Operation.GET, Outcome.FAIL), (Operation.INSERT, Outcome.INFO)}, (
             "a write may have been applied"
