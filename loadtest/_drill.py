@@ -247,7 +247,8 @@ class Drill:
         else:
             await self._settle()
         for server in self._control.cluster.servers:
-            if (server.name == primary or self._reads_replicas) and not unknown:
+            asked = server.name == primary or (self._reads_replicas and server.name not in self._control.aliases)
+            if asked and not unknown:
                 self._tell(f"reading back {server.name}")
                 try:
                     await self._read_back(server.name, self.directory.final(server.name))

@@ -146,6 +146,29 @@ async def test_a_creation_that_fails_takes_nothing_back(cluster: Cluster) -> Non
 
 
 @pytest.mark.usefixtures("dropped")
+async def test_an_account_that_does_not_see_the_database_is_not_told_to_drop_it(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = cluster.writer
+    await execute_sql(
+        writer,
+        "CREATE DATABASE drill",
+        "CREATE TABLE drill.precious (a INT)",
+        "CREATE USER few@'127.0.0.1' IDENTIFIED BY 'few'",
+        "GRANT PROCESS, SLAVE MONITOR, BINLOG MONITOR ON *.* TO few@'127.0.0.1'",
+    )
+    try:
+        few = replace(writer, admin_user="few", admin_password="few")
+        async with external(named(cluster, writer=few, reader_1=cluster.readers[0]), may_create=True) as control:
+            with pytest.raises(ClusterError, match="writer: SQL error 1044: Access denied for user 'few'@"):
+                await control.create_table(TABLE)
+    finally:
+        await execute_sql(writer, "DROP USER few@'127.0.0.1'")
+    assert await tables(writer) == ["precious"]
+    assert caplog.messages == []
+
+
+@pytest.mark.usefixtures("dropped")
 async def test_of_several_runs_at_once_one_has_the_table_and_the_others_are_told(cluster: Cluster) -> None:
     """Each goes on only when all have tried: so the table is there for all of them, and still is for the last."""
     tried, all_tried = 0, trio.Event()
@@ -433,6 +456,27 @@ async def test_a_reader_that_is_the_writer_by_another_address_is_not_taken_for_a
     assert not any(line.startswith("reader-1: ") for line in told)
 
 
+@pytest.mark.usefixtures("dropped")
+def test_a_reader_that_is_the_writer_does_not_agree_with_itself(cluster: Cluster) -> None:
+    alone = named(cluster, writer=cluster.writer, reader_1=replace(cluster.writer, host="localhost"))
+    scenario = {
+        "name": "external",
+        "cluster": {"kind": "external", "servers": servers_yaml(alone), "create_table": True},
+        "table": {"rows": 100},
+        "load": {"users": 2, "duration": 2},
+        "mix": {"get": 50, "insert": 50},
+        "expect": {"replicas_agree": True},
+    }
+    environment = secrets_in_environment(alone)
+    with Locust("--headless", "--only-summary", scenario=yaml.safe_dump(scenario), env=environment) as locust:
+        assert locust.finish() == 4, locust.describe()
+        result = RunDirectory(locust.run).result() or {}
+        assert result["troubles"] == []
+        assert result["audit"]["lost"]["verdict"] == "true"
+        assert result["audit"]["replicas"]["verdict"] == "unknown"
+        assert "no replica was read back" in result["audit"]["replicas"]["explanation"]
+
+
 async def test_servers_are_known_while_clients_come_and_go(cluster: Cluster) -> None:
     """Their connections come into the same count, and so do those of others that look at the same moment."""
     writer, reader = cluster.servers
@@ -491,6 +535,9 @@ async def test_who_is_the_primary_is_known_as_long_as_nothing_has_changed(tempor
         writer, reader = owner.cluster.servers
         async with external(owner.cluster) as control:
             assert await control.why_primary_unknown() == ""
+            control.cluster = replace(owner.cluster, servers=(without_sql(writer), reader))
+            assert (await control.why_primary_unknown()).endswith("cannot be asked: its sql_port is not known")
+            control.cluster = owner.cluster
             await execute_sql(reader, "STOP SLAVE", "RESET SLAVE ALL")
             assert (await control.why_primary_unknown()).startswith("reader-1 replicated when the run began, and")
             await execute_sql(writer, "SET GLOBAL read_only=1")
