@@ -40,7 +40,7 @@ SLOW = {1000: 50, 60_000: 50}
 
 
 def test_a_miss_while_the_engine_had_no_time_left_is_inconclusive() -> None:
-    judgement = judged({"p99": "10ms"}, steady(0, 4, SLOW, busy=0.97))
+    judgement = judged({"p99": "10ms"}, steady(0, 4, SLOW, busy=0.98))
     (one,) = judgement.judged
     assert (one.result, one.measured, judgement.exit_code) == (Result.UNKNOWN, 0.06, INCONCLUSIVE)
     assert "the load engine itself may be why" in one.line
@@ -49,7 +49,7 @@ def test_a_miss_while_the_engine_had_no_time_left_is_inconclusive() -> None:
 
 
 def test_a_miss_of_the_servers_is_a_miss() -> None:
-    judgement = judged({"p99": "10ms"}, steady(0, 4, SLOW, busy=0.9))
+    judgement = judged({"p99": "10ms"}, steady(0, 4, SLOW, busy=0.96))
     assert (judgement.judged[0].result, judgement.exit_code) == (Result.MISS, EXPECTATION_MISSED)
     assert "engine" not in judgement.judged[0].line
 
@@ -93,7 +93,7 @@ def test_what_was_due_while_the_servers_stalled_is_theirs() -> None:
 
 
 def test_enough_operations_that_the_engine_cannot_explain_are_a_miss_of_their_own() -> None:
-    both = [*steady(0, 2, SLOW, busy=0.97), *steady(2, 4, {1000: 99, 60_000: 1})]
+    both = [*steady(0, 2, SLOW, busy=0.98), *steady(2, 4, {1000: 99, 60_000: 1})]
     assert judged({"p99": "10ms"}, both).judged[0].result is Result.UNKNOWN, "without the engine's it would have been met"
     assert judged({"p99.9": "10ms"}, both).judged[0].result is Result.MISS, "and this one would not"
     assert judged({"max": "10ms"}, both).judged[0].result is Result.MISS
@@ -117,9 +117,9 @@ def engines(batches: Sequence[Batch], phase: str = "run") -> EngineTotal:
 
 
 def test_the_engine_was_the_limit_of_a_phase_when_it_had_no_time_left_in_a_fifth_of_it() -> None:
-    run = [*steady(0, 2, SLOW), *steady(2, 3.75, SLOW), batch(3.75, SLOW, busy=0.95)]
+    run = [*steady(0, 2, SLOW), *steady(2, 3.75, SLOW), batch(3.75, SLOW, busy=0.98)]
     assert [engines(run, phase).was_limit for phase in ("run", "before", "after")] == [False, False, False]
-    run[-2:] = steady(3.5, 4, SLOW, busy=0.95)
+    run[-2:] = steady(3.5, 4, SLOW, busy=0.98)
     assert [engines(run, phase).was_limit for phase in ("run", "before", "after")] == [False, False, True]
     assert not engines([]).was_limit
 

@@ -122,7 +122,7 @@ def test_the_load_engine_is_told_and_that_it_was_the_limit(run: Run, tmp_path: P
     _, out, _ = run("analyze", HandMade(busy=0.6).keep(tmp_path).path)
     assert busy + "no time left in 0.0 of 20.0 s\n" in out
     assert "was the limit" not in out
-    _, out, _ = run("analyze", HandMade(busy=0.96).keep(tmp_path).path)
+    _, out, _ = run("analyze", HandMade(busy=0.98).keep(tmp_path).path)
     assert "The load engine was the limit: the throughput is what it can do, and the servers may carry more." in out
     _, out, _ = run("analyze", HandMade().keep(tmp_path).path)
     assert "load engine" not in out, "an older run does not tell"
@@ -132,7 +132,7 @@ def test_a_latency_that_the_engine_may_explain_is_inconclusive(run: Run, tmp_pat
     scenario = SCENARIO.replace("users: 4", "rate: 400").replace("200ms", "120ms")
     code, out, _ = run("analyze", HandMade(scenario=scenario, busy=0.6).keep(tmp_path).path)
     assert code == 1, out
-    code, out, _ = run("analyze", HandMade(scenario=scenario, busy=0.96).keep(tmp_path).path)
+    code, out, _ = run("analyze", HandMade(scenario=scenario, busy=0.98).keep(tmp_path).path)
     assert code == 4, out
     assert "the load engine itself may be why" in " ".join(out.split())
     assert "The load engine was the limit: latencies are mostly the time that operations waited for it" in out

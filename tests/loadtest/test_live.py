@@ -117,17 +117,17 @@ def test_how_busy_and_how_late_the_engines_are(live: Live, clock: Clock) -> None
     for _ in range(3 * 4):
         clock.now += 0.25
         live.count(0, batch(clock, engines={0: EngineUse(Counter({50: 25}), 0.25, 0.1)}))
-        live.count(1, batch(clock, engines={1: EngineUse(Counter({50: 20, 8000: 5}), 0.25, 0.2, 0.04)}))
+        live.count(1, batch(clock, engines={1: EngineUse(Counter({50: 20, 8000: 5}), 0.25, 0.2, 0.045)}))
     told = live.to_dict()
     assert told["engine"] == {
-        "busy": pytest.approx(0.96),
+        "busy": pytest.approx(0.98),
         "no_time_left": True,
         "p50": 50,
         "p99": 8000,
         "p99.9": 8000,
         "max": 8000,
     }
-    assert told["points"][-1]["busy"] == pytest.approx(0.96)
+    assert told["points"][-1]["busy"] == pytest.approx(0.98)
     assert (told["points"][-1]["lag_p50"], told["points"][-1]["lag_p99"]) == (50, 8000)
 
 

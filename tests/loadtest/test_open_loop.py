@@ -257,6 +257,21 @@ def test_a_rate_that_the_servers_cannot_carry_shows_as_what_was_not_started() ->
         assert re.search(rf"^ *get +[\d,]+ +{not_started:,} +{not_started:,} ", locust.stdout, re.MULTILINE), locust.stdout
 
 
+def test_a_rate_that_no_engine_can_carry_says_nothing_of_the_servers() -> None:
+    """Three times what an engine does on a fast machine, so its own queue is most of every latency."""
+    scenario = RATE.replace("rate: 1000, duration: 4s", "rate: 400000, max_wait: 200ms, duration: 3s")
+    scenario += "expect: {latency: {get: {p50: 5ms}}}\n"
+    with Locust("--headless", "--only-summary", "--explain", scenario=scenario) as locust:
+        assert locust.finish() == 4, locust.describe()
+        assert "The load engine was the limit: latencies are mostly the time that operations waited for it" in locust.stdout
+        result = json.loads((locust.run / "result.json").read_text())
+        (latency,) = result["expectations"]
+        assert latency["result"] == "unknown"
+        assert latency["measured"] > 0.005
+        assert result["engine"]["phases"]["run"]["was_limit"]
+        assert "The load engine was the limit: " in (locust.run / "report.html").read_text()
+
+
 def test_a_reader_that_is_silent_to_the_end_leaves_failures_behind() -> None:
     scenario = RATE.replace("rate: 1000, duration: 4s", "rate: 500, duration: 2s")
     scenario += "faults: [{fault: pause, target: reader-1, at: 1s}]\n"
