@@ -44,8 +44,10 @@ def split_brain(events: Sequence[Event], primary: str) -> SplitBrain | None:
     promoted = events[last].name
     old = events[promotions[-2]].name if len(promotions) > 1 else "writer"
     before, after = events[:last], events[last + 1 :]
-    as_primary = before[promotions[-2] :] if len(promotions) > 1 else before
-    if promoted == old or promoted != primary or _ended(as_primary, old) is not None or _switching(before, promoted):
+    asked = [n for n, event in enumerate(before) if event.kind == "fault-started" and event.name == f"promote {promoted}"]
+    # One that comes back while the other is being promoted may be read-only already.
+    fenced = _down(before, old) or _down(before[: asked[-1]] if asked else before, old)
+    if promoted == old or promoted != primary or fenced or _on(before, f"switch-over {promoted}"):
         return None
     if any(event.kind in ("fault-started", "death") and _hits(event, promoted, HARMS) for event in after):
         return None
@@ -53,16 +55,21 @@ def split_brain(events: Sequence[Event], primary: str) -> SplitBrain | None:
 
 
 def _ended(events: Sequence[Event], server: str) -> int | None:
-    """When a server was fenced, if it was."""
+    """When an old primary was fenced, if it was."""
     kinds = ("fault-struck", "fault-ended", "death")
     return next((event.time for event in events if event.kind in kinds and _hits(event, server, FENCES)), None)
 
 
-def _switching(events: Sequence[Event], promoted: str) -> bool:
-    """Whether the promotion is part of a switch-over, which fences the old primary first."""
-    name = f"switch-over {promoted}"
-    kinds = [event.kind for event in events if event.name == name]
-    return bool(kinds) and kinds[-1] == "fault-started"
+def _down(events: Sequence[Event], primary: str) -> bool:
+    """Whether the primary is down at the end of these events. One that is started again while it is the primary takes writes."""
+    died = any(event.kind == "death" and event.name == primary for event in events)
+    return died or any(_on(events, f"{fault} {primary}") for fault in FENCES)
+
+
+def _on(events: Sequence[Event], fault: str) -> bool:
+    """Whether a fault is on at the end of these events."""
+    kinds = [event.kind for event in events if event.name == fault and event.kind.startswith("fault-")]
+    return bool(kinds) and kinds[-1] not in ("fault-ended", "fault-failed")
 
 
 def _hits(event: Event, server: str, faults: Sequence[str]) -> bool:

@@ -429,7 +429,17 @@ PAUSED = [
     [
         (PAUSED, 1),
         # Fenced: before, with the promotion, or soon enough behind it.
-        ([Event(5 * SECOND, "fault-ended", "kill writer"), *PAUSED], 0),
+        ([Event(5 * SECOND, "fault-struck", "kill writer"), *PAUSED], 0),
+        ([Event(4 * SECOND, "fault-struck", "kill writer"), Event(5 * SECOND, "fault-ended", "kill writer"), *PAUSED], 1),
+        (
+            [
+                Event(3 * SECOND, "fault-struck", "kill writer"),
+                Event(4 * SECOND, "fault-started", "promote standby"),
+                Event(5 * SECOND, "fault-ended", "kill writer"),
+                *PAUSED,
+            ],
+            0,
+        ),
         ([Event(5 * SECOND, "death", "writer"), *PAUSED], 0),
         ([Event(5 * SECOND, "fault-started", "switch-over standby"), *PAUSED], 0),
         ([*PAUSED, Event(10 * SECOND, "fault-ended", "rejoin writer")], 0),
