@@ -61,7 +61,7 @@ def _ended(events: Sequence[Event], server: str) -> int | None:
 
 
 def _down(events: Sequence[Event], primary: str) -> bool:
-    """Whether the primary is down at the end of these events. One that is started again while it is the primary takes writes."""
+    """Whether the primary is down at the end of these events. One that is started again while it is the primary is writable."""
     died = any(event.kind == "death" and event.name == primary for event in events)
     return died or any(_on(events, f"{fault} {primary}") for fault in FENCES)
 
