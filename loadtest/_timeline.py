@@ -19,6 +19,8 @@ Every figure by phase comes from here, that of the verdict as well as that of th
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -128,6 +130,27 @@ class _Span:
         self._parts = joined
 
 
+class _Windows:
+    """Intervals, of which there may be thousands: a fault may come every second."""
+
+    def __init__(self, intervals: Iterable[tuple[float, float]]) -> None:
+        ordered = sorted(intervals)
+        self._starts = [start for start, _ in ordered]
+        self._latest = list(itertools.accumulate((end for _, end in ordered), max))
+
+    def hold(self, since: float, until: float) -> bool:
+        """Whether one has begun by `since` and not ended before `until`."""
+        return self._end_of(bisect.bisect_right(self._starts, since)) >= until
+
+    def touch(self, since: float, until: float) -> bool:
+        """Whether one has time in common with this one."""
+        return self._end_of(bisect.bisect_left(self._starts, until)) > since
+
+    def _end_of(self, count: int) -> float:
+        """The latest end of the first so many."""
+        return self._latest[count - 1] if count else -math.inf
+
+
 class Timeline:
     """The batches of a run, of all engines and in any order; all empty batches in between belong to it, for they tell of
     silence. No batch should be longer than a second: its share of each fraction of that is not known.
@@ -137,6 +160,9 @@ class Timeline:
 
     def __init__(self, batches: Iterable[Batch], faults: Sequence[Fault]) -> None:
         self.faults = sorted(faults, key=lambda fault: fault.start)
+        self._perhaps = _Windows((fault.start, math.inf if fault.end is None else fault.end) for fault in faults)
+        certain = (fault.certain for fault in faults)
+        self._certain = _Windows((since, until) for since, until in certain if since <= until)
         start, self.end, self.load_end, longest = math.inf, 0.0, 0.0, 0.0
         for batch in batches:
             start, self.end = min(start, batch.start), max(self.end, batch.end)
@@ -229,9 +255,8 @@ class Timeline:
 
     def _phase_of(self, batch: Batch, begun: Begun) -> str:
         """The phase that each of these operations belongs to, however early or late in its time it began and ended."""
-        for since, until in (fault.certain for fault in self.faults):
-            if since <= until and batch.start >= since and begun.until <= until:
-                return "during"
+        if self._certain.hold(batch.start, begun.until):
+            return "during"
         if not self.faults:
             return "before"
         # None is older than the longest of them. (Latencies are whole microseconds, rounded down where they are short.)
@@ -239,11 +264,11 @@ class Timeline:
         return self._without_fault(max(begun.since, batch.start - (longest + 1) / 1e6), batch.end)
 
     def _phase_of_time(self, since: float, until: float) -> str:
-        if any(since >= start and until <= end for start, end in (fault.certain for fault in self.faults)):
+        if self._certain.hold(since, until):
             return "during"
         return self._without_fault(since, until)
 
     def _without_fault(self, since: float, until: float) -> str:
-        if any(fault.start < until and (fault.end is None or fault.end > since) for fault in self.faults):
+        if self._perhaps.touch(since, until):
             return EDGE
         return "after" if self.faults and self.faults[0].start <= since else "before"
