@@ -163,7 +163,7 @@ class Creation:
         if inside:
             return f"there is {_listed(inside)} in it"
         if lacking:
-            return f"the SQL account lacks {lacking} on it, and so does not see whether anything else is in it"
+            return f"the SQL account itself lacks {lacking} on it, and so may not see whether anything else is in it"
         for replica in replicas:
             try:
                 with sql_session(replica, read_timeout=READ_SECONDS) as there:
@@ -173,7 +173,9 @@ class Creation:
             if inside:
                 return f"on {replica.name}, which would drop it too, there is {_listed(inside)} in it"
             if lacking:
-                return f"on {replica.name}, which would drop it too, the SQL account lacks {lacking} to see what is in it"
+                return (
+                    f"on {replica.name}, which would drop it too, the SQL account itself lacks {lacking} to see what is in it"
+                )
         if unseen:
             return f"whether anything else is in it on {' and '.join(unseen)} is not known without a sql_port"
         return ""
@@ -188,7 +190,8 @@ class Creation:
         return [one for one in _contents(sql, self._database) if one != ours]
 
     def _lacking(self, sql: Any) -> str:
-        """The privileges without which something in the database could go unseen. Any on it shows tables and views."""
+        """The privileges without which something in the database could go unseen; those that a role has do not show here. Any
+        privilege on the database shows tables and views."""
         sql.execute(_PRIVILEGES, (self._database,))
         has = {row["p"] for row in sql.fetchall()}
         needed = {"DROP": {"DROP"}, "EVENT": {"EVENT"}, "EXECUTE": {"EXECUTE", "ALTER ROUTINE"}}

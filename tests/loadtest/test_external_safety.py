@@ -261,8 +261,8 @@ async def test_an_account_that_could_miss_something_leaves_the_database(
     assert await tables(writer) == []
     assert "drill" in await databases(writer)
     assert caplog.messages == [
-        "the database drill on writer, which this run created, is left: the SQL account lacks EVENT, EXECUTE on it, and so "
-        "does not see whether anything else is in it"
+        "the database drill on writer, which this run created, is left: the SQL account itself lacks EVENT, EXECUTE on it, "
+        "and so may not see whether anything else is in it"
     ]
 
 
