@@ -3,7 +3,7 @@
 Of every engine it is known, for each quarter of a second, how busy it was and how late its event loop was.
 
 - An engine that has no time left cannot keep up. In an open loop operations then queue within the engine, and latency, which
-  counts from when an operation was due, is mostly the time in that queue. In a closed loop the throughput is the engine's own.
+  counts from when an operation was due, holds the time in that queue. In a closed loop the throughput is the engine's own.
 - An operation waits for the event loop up to three times: to be started, to be sent, and for its answer to be noticed. That
   much of any latency may be the engine's.
 
@@ -37,7 +37,7 @@ LIMIT_SHARE = 0.2
 WAITED_SHARE = 0.05
 """From this share on it is told that an engine waited for a core."""
 LATENCY_IS_ITS_OWN = (
-    "latencies are mostly the time that operations waited for it, not for the servers. Lower the rate, or have more engines "
+    "what was due while it had no time left waited for it, and not only for the servers. Lower the rate, or have more engines "
     "(--processes where cores are free, or workers on other machines)."
 )
 THROUGHPUT_IS_ITS_OWN = (

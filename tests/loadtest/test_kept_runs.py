@@ -135,7 +135,7 @@ def test_a_latency_that_the_engine_may_explain_is_inconclusive(run: Run, tmp_pat
     code, out, _ = run("analyze", HandMade(scenario=scenario, busy=0.98).keep(tmp_path).path)
     assert code == 4, out
     assert "the load engine itself may be why" in " ".join(out.split())
-    assert "The load engine was the limit: latencies are mostly the time that operations waited for it" in out
+    assert "The load engine was the limit: what was due while it had no time left waited for it" in out
 
 
 def test_a_run_that_was_shorter_than_its_scenario_says_so(run: Run, tmp_path: Path) -> None:

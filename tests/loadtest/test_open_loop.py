@@ -263,7 +263,7 @@ def test_a_rate_that_no_engine_can_carry_says_nothing_of_the_servers() -> None:
     scenario += "expect: {latency: {get: {p50: 5ms}}}\n"
     with Locust("--headless", "--only-summary", "--explain", scenario=scenario) as locust:
         assert locust.finish() == 4, locust.describe()
-        assert "The load engine was the limit: latencies are mostly the time that operations waited for it" in locust.stdout
+        assert "The load engine was the limit: what was due while it had no time left waited for it" in locust.stdout
         result = json.loads((locust.run / "result.json").read_text())
         (latency,) = result["expectations"]
         assert latency["result"] == "unknown"
