@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -15,11 +17,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loadtest import __main__ as commands
+from loadtest._batch import Batch, OperationBatch
 from loadtest._blocks import BlockError, Blocks, block_of
 from loadtest._drill import judge_run
 from loadtest._final import write_final_state
-from loadtest._history import RECORD_1, History
-from loadtest._run_directory import RunDirectory, RunDirectoryError
+from loadtest._history import RECORD_1, History, HistoryWriter, Operation, Outcome
+from loadtest._run_directory import CONTROLLER, RunDirectory, RunDirectoryError
+from loadtest._scenario import parse_scenario
+from loadtest._workload import first_insert_key
 from tests.loadtest.kept import SCENARIO, HandMade
 from tests.loadtest.test_audit_properties import folder
 
@@ -190,6 +195,37 @@ def test_a_file_that_was_changed_on_purpose_is_judged_when_its_checksum_is_gone(
     checksums.write_text("".join(lines))
     code, verdict, _ = analyze(path)
     assert (code, verdict.partition(" (")[0]) == (1, "fail: 1 of 8 expectations missed")
+
+
+@pytest.mark.parametrize("damage", ["", "cut", "flipped", "no magic"])
+def test_without_what_was_there_before_a_later_run_accuses_nobody(tmp_path: Path, damage: str) -> None:
+    """Of the loaded rows, which are no substitute, each would show an earlier run's version and counter."""
+    text = "name: second\ntable: {rows: 50, groups: 5}\nload: {duration: 20s}\nmix: {get: 50, incr: 30, update: 20}\n"
+    directory = RunDirectory.create(parse_scenario(text, "s.yaml"), tmp_path)
+    HistoryWriter(directory.history(CONTROLLER), worker=CONTROLLER, run=2).close()
+    with HistoryWriter(directory.history(0), worker=0, run=2) as history:
+        start = 10**9 + time.monotonic_ns()
+        for key in range(1, 41):
+            history.append(Operation.INCR, Outcome.OK, key, 1, start, start + 1000, 0)
+            history.append(Operation.GET, Outcome.OK, key, first_insert_key(1, 0) + key, start, start + 2000, 0, n=6)
+            start += 10_000
+    rows = [(key, first_insert_key(1, 0) + key, 5) for key in range(1, 51)]
+    write_final_state(directory.before, rows)
+    write_final_state(directory.final("writer"), [(key, version, n + (key <= 40)) for key, version, n in rows])
+    directory.add_batch(Batch(1e9, 1e9 + 0.25, {"incr": OperationBatch(Counter({400: 40}))}).to_wire())
+    directory.close_batches()
+    content = bytearray(directory.before.read_bytes())
+    match damage:
+        case "cut":
+            del content[len(content) // 2 :]
+        case "flipped":
+            content[len(content) // 2] ^= 1
+        case "no magic":
+            content[0] ^= 1
+    directory.before.write_bytes(content)
+    result = judge_run(directory, workers={0}, troubles=[])
+    assert result["exit_code"] == (4 if damage else 0), [one["line"] for one in result["expectations"]]
+    assert not damage or "before.bin" in " ".join(one["line"] for one in result["expectations"])
 
 
 def test_the_primarys_name_is_not_mistaken_for_anothers(runs: list[Kept], tmp_path: Path) -> None:
