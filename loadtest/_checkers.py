@@ -374,13 +374,19 @@ class OfSteps(Checker):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.steps = 0
+        self.telling = 0
+        """How many of them could have been found amiss."""
 
     def row(self, row: RowHistory) -> None:
+        steps = row.steps.total() + row.doubtful_steps.total()
+        self.steps += steps
         if row.final is not None and row.base is not None:
-            self.steps += row.steps.total() + row.doubtful_steps.total()
+            self.telling += steps
 
     def nothing(self) -> str:
-        return "" if self.steps else "no increment or decrement was acknowledged, and none is in doubt"
+        if not self.steps:
+            return "no increment or decrement was acknowledged, and none is in doubt"
+        return "" if self.telling else "of no counter that was counted up or down can anybody tell what it should be"
 
 
 class AppliedTwice(OfSteps):

@@ -93,12 +93,11 @@ class FinalState:
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
         """(id, version, n) by ascending id."""
-        left = self.rows
-        for data in self._parts():
+        left, parts = self.rows, self._parts()
+        while left > 0:  # and no further: what comes then may be damaged
+            data = next(parts)
             yield from _ROW.iter_unpack(data[: _ROW.size * min(left, len(data) // _ROW.size)])
             left -= len(data) // _ROW.size
-            if left <= 0:
-                return
 
     def _parts(self) -> Iterator[bytes]:
         if self._blocks:

@@ -151,6 +151,7 @@ CASES: dict[str, list[tuple[str, list[Op], Rows | None, dict[str, Any], str, int
         ("not read back", [incr(1, 3, 9)], None, ONE, UNKNOWN, 0),
         ("no step", [update(1, 5, 0, 9)], {1: (5, 0)}, ONE, NOTHING, 0),
         ("a step that failed", [incr(1, 3, 9, "fail")], {1: (0, 0)}, ONE, NOTHING, 0),
+        ("of a row come and gone", [delete(1, 0, 1), insert(1, 5, 2, 3), incr(1, 3, 19)], {1: (5, 3)}, ONE, NOTHING, 0),
     ],
     "counters": [
         ("both ways", [incr(1, 3, 9), decr(1, 1, 19)], {1: (0, 2)}, ONE, TRUE, 0),

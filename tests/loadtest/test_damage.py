@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loadtest import __main__ as commands
+from loadtest import _final
 from loadtest._batch import Batch, OperationBatch
 from loadtest._blocks import BlockError, Blocks, block_of
 from loadtest._drill import judge_run
@@ -79,6 +80,20 @@ def test_blocks_that_are_whole_and_in_the_wrong_place_are_damage(tmp_path: Path,
     (tmp_path / "f").write_bytes(MAGIC + content)
     with pytest.raises(BlockError):
         list(Blocks(tmp_path / "f", len(MAGIC)))
+
+
+@given(st.integers(0, 20), st.data())
+def test_of_a_damaged_final_state_the_rows_before_that_come_back(count: int, data: st.DataObject) -> None:
+    rows = [(key, key, 0) for key in range(count)]
+    with folder() as path, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_final, "CHUNK_ROWS", 4)
+        write_final_state(path / "f", rows)
+        content = bytearray((path / "f").read_bytes())
+        content[data.draw(st.integers(len(_final.MAGIC), len(content) - 1))] ^= data.draw(st.integers(1, 255))
+        (path / "f").write_bytes(content)
+        state = _final.FinalState(path / "f", "writer")
+        assert (state.complete, state.damage.startswith(f"{path / 'f'}: is damaged")) == (False, True)
+        assert list(state) == rows[: state.rows]
 
 
 # ---- kept runs
