@@ -84,7 +84,7 @@ def page_of(made: HandMade, tmp_path: Path) -> Page:
         (HandMade(), ["✓", "pass: all 6 expectations hold", "Exit code 0: every expectation holds."]),
         (
             HandMade(scenario=SCENARIO.replace("90%", "100%")),
-            ["✗", "fail: 1 of 6 expectations missed", "Exit code 1: an expectation was missed."],
+            ["✗", "fail: 1 of 6 expectations missed", "Exit code 1: an expectation was missed,"],
         ),
         (HandMade(lost=[70]), ["✗", "Exit code 3: the audit found writes that are not as acknowledged."]),
         (HandMade(cut=True), ["?", "inconclusive", "Exit code 4: something could not be judged."]),
