@@ -1,11 +1,12 @@
 """The controller: a child process of the local runner or master that owns the servers, `python -m loadtest._controller FD`.
 
 Down: `open` (scenario), `begin` (a run's number), `worker` (the number of one that takes part), `batch` (an engine's
-statistics), `suspended` (number: all clients have let go of the servers), `finish` (lost: the workers that were; died: what of
-the harness did; ran: seconds until the load was told to end). Up: `progress` (a line for the user), `ready` (the cluster as
-clients see it, its table filled), `begun` (the directory that keeps the run), `suspend` (number) and `resume` (to all clients),
-`mark` (to all engines: a fault is about to change, or has changed), `event` (a line about a fault), `fault` (its `Event`),
-`alarm` (a line about what nobody ordered), `result` (the verdict) and `failed` (one line for the user; the process then ends).
+statistics), `suspended` (number: all clients have let go of the servers), `load-ends` (it was told to), `finish` (lost: the
+workers that were; died: what of the harness did; ran: seconds until the load was told to end). Up: `progress` (a line for the
+user), `ready` (the cluster as clients see it, its table filled), `begun` (the directory that keeps the run), `suspend`
+(number) and `resume` (to all clients), `mark` (to all engines: a fault is about to change, or has changed), `event` (a line
+about a fault), `fault` (its `Event`), `alarm` (a line about what nobody ordered), `result` (the verdict) and `failed` (one
+line for the user; the process then ends).
 It takes everything down when the socket ends (Locust has quit, or was killed) and on SIGTERM. It ignores SIGINT: Ctrl-C is
 Locust's business.
 """
@@ -132,6 +133,8 @@ class _Runs:
                         self._drill.count(message["worker"], message["batch"])
                     case "suspended":
                         self._clients.let_go(message["number"])
+                    case "load-ends" if self._drill is not None:
+                        self._drill.end_load()
                     case "finish" if self._drill is not None:
                         drill, self._drill = self._drill, None
                         result = await drill.finish(message["lost"], message["died"], message["ran"])

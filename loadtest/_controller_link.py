@@ -95,6 +95,11 @@ class ControllerLink:
         """All clients have let go of the servers."""
         self._child.send({"type": "suspended", "number": number})
 
+    def end_load(self) -> None:
+        """The load was told to end: no fault is to strike while its last answers come."""
+        if self._running:
+            self._child.send({"type": "load-ends"})
+
     def finish(self, lost: Sequence[int], died: Sequence[str], ran: float | None) -> dict[str, Any] | None:
         """End the run, after its last batch: everything heals, and the verdict comes.
 

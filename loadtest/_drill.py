@@ -138,6 +138,10 @@ class Drill:
         finally:
             self._healed.set()
 
+    def end_load(self) -> None:
+        """The load was told to end."""
+        self._nemesis.end_strikes()
+
     async def _watch(self) -> None:
         while True:
             await self._note_deaths()

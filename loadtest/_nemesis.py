@@ -152,6 +152,7 @@ class Nemesis:
         self._clock = clock
         self._mark = mark
         self._active: list[_Active] = []
+        self._load_ended = False
         # What is done to one server is done in order; servers do not wait for each other.
         self._locks = {server.name: trio.Lock() for server in control.cluster.servers}
         # But who is the primary is one thing: a rejoin that comes while a promotion is under way would find the old one.
@@ -172,7 +173,7 @@ class Nemesis:
                     if moment.heals:
                         for active in [a for a in self._active if _key(a.moment) == _key(moment)]:
                             nursery.start_soon(self._heal, active)
-                    else:
+                    elif not self._load_ended:
                         self._strike_all(moment, nursery)
                 await trio.sleep_until(begin + duration)
         finally:
@@ -180,6 +181,10 @@ class Nemesis:
                 await self.heal_all()
             for active in self._active:
                 self._failed(active.event, "was still on at the end")
+
+    def end_strikes(self) -> None:
+        """The load was told to end: nothing strikes any more, while the last answers come; healing goes on."""
+        self._load_ended = True
 
     def never_struck(self) -> list[str]:
         """The scenario's faults whose time never came, in words."""

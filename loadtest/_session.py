@@ -313,6 +313,7 @@ class _Reporting:
     def _end_load(self) -> None:
         if self._ran is None:
             self._ran = time.monotonic() - self._started
+            self._controller.end_load()
         self._interrupts.doing = "ending the load"
         self._drain()
 

@@ -488,6 +488,20 @@ async def test_faults_whose_time_never_came_are_known(autojump_clock: trio.testi
     assert drill.nemesis.never_struck() == ["kill reader-1 never struck: the run ended before 8 s"]
 
 
+async def test_nothing_strikes_once_the_load_was_told_to_end_and_what_is_on_heals(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    drill = Drill(fault("pause", "writer", 1, 3), fault("kill", "reader-1", 2, 0.5, every=2))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(drill.nemesis.run, 10)
+        await trio.sleep(3.5)
+        drill.nemesis.end_strikes()
+    assert [what for _, what in drill.log] == ["pause writer", "kill reader-1", "start reader-1", "resume writer"]
+    assert not drill.errors()
+    assert not drill.nemesis.never_struck()  # each has struck, if only once
+    drill.assert_healed()
+
+
 async def test_network_faults_of_both_listeners_begin_and_end_together() -> None:
     async with (
         open_proxy("127.0.0.1", 1, rng=random.Random(1)) as read,
