@@ -62,7 +62,8 @@ class RetryPolicy:
     waits for a usable server for the servers' timeout and 0.25 s, over all its attempts.
 
     Attributes:
-      attempts: how often an operation is tried, the first time included.
+      attempts: how often an operation is tried, the first time included. Above 1, a connection that the server had closed
+        before anything was sent does not count: servers close idle connections, all of them at once.
       backoff: seconds before a repetition.
       max_backoff: the longest of these waits, in seconds.
       deadline: seconds after which an operation is not tried again. It takes the place of the bound on waiting for a usable
@@ -409,6 +410,7 @@ class Caller:
         """
         attempt = 1
         deaths = 0
+        hang_ups = 0
         doubt: ConnectionError | None = None
         started = trio.current_time() if since is None else since
         give_up_at = math.inf if self.retry.deadline is None else started + self.retry.deadline
@@ -449,13 +451,17 @@ class Caller:
             # Of several lines some may have been answered, and the rest never sent: no doubt, but no reason to repeat either.
             begun = partial and request is not None and request.sent_lines > 0
             unsafe = deaths >= MAX_DEATHS or begun or (doubt is not None and not repeat)
-            if unsafe or late or patience.exhausted or pool.closed or attempt >= self.retry.attempts:
+            # Servers close idle connections, all of them at once. A request that found its connection closed has tried nothing.
+            spared = request is not None and request.hung_up and hang_ups < pool.size and self.retry.attempts > 1
+            out_of_attempts = attempt >= self.retry.attempts and not spared
+            if unsafe or late or patience.exhausted or pool.closed or out_of_attempts:
                 if partial and request is not None:
                     return parse(request)
                 raise doubt or error
             self._tell_of_retry(index, operation, attempt, error)
             await trio.sleep(pause)
-            attempt += 1
+            hang_ups += spared
+            attempt += not spared
 
     async def _attempt(
         self, pool: Pool, index: Index, tails: Sequence[bytes], operation: str, changes: bool, patience: Patience

@@ -146,6 +146,11 @@ class Request:
         """How many connections have died under it."""
         return int(self.failure is not None and self.sent_lines > 0)
 
+    @property
+    def hung_up(self) -> bool:
+        """Whether the server had closed the connection before anything of it was sent."""
+        return self.failure is not None and not self.sent_lines and not isinstance(self.failure, TimeoutError)
+
     @enable_ki_protection
     async def wait(self) -> None:
         """Returns when every answer or the failure is there.

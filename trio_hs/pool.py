@@ -472,6 +472,11 @@ class Pool:
         """Runs a task until it ends or the pool does."""
         self._nursery.start_soon(task)
 
+    @property
+    def size(self) -> int:
+        """How many connections it keeps, at most."""
+        return sum(map(len, self.groups))
+
     def _links(self) -> list[_Link]:
         return [link for group in self.groups for link in group]
 

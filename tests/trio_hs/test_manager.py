@@ -22,6 +22,7 @@ from .test_sockets import REFUSED
 
 IDS = Columns([Column("id", "int")], {"PRIMARY": ["id"]})
 READERS = [("inet", "fake", 1), ("inet", "fake", 2)]
+RESET = ConnectionResetError(104, "Connection reset by peer")
 WRITERS = [[("inet", "fake", 3)], [("inet", "fake", 4)]]
 
 
@@ -162,6 +163,39 @@ async def test_a_write_that_may_have_arrived_is_not_repeated(
             kill(fakes[3])
         assert len(fakes[3].requests) == 2
         assert not fakes[4].requests
+
+
+async def test_connections_that_a_server_closed_together_use_up_no_attempts(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """As it does with idle ones. The simulation found a write that failed so, though its server was well."""
+    fake = FakeServer(nursery)
+    twice = RetryPolicy(attempts=2)
+    async with trio_hs.open_manager([READERS[0]], [READERS[0]], connect=fake.connect, connections=8, retry=twice) as hs:
+        assert await hs.get("d", "t", ["id"], 1)
+        await hs.insert("d", "t", [("id", 1)])
+        await wait_all_tasks_blocked()
+        assert len(fake.open) == 16
+        for call in (lambda: hs.get("d", "t", ["id"], 2), lambda: hs.insert("d", "t", [("id", 2)])):
+            for connection in fake.open:
+                connection.transport.broken = RESET  # which shows only when something is sent
+            await call()
+            await wait_all_tasks_blocked()
+        for connection in fake.open:
+            connection.reset()
+        fake.refuses = REFUSED
+        with pytest.raises(ConnectionError) as caught:
+            await hs.insert("d", "t", [("id", 3)])
+        assert not caught.value.maybe_applied
+    once = FakeServer(nursery)
+    policy = RetryPolicy(attempts=1)
+    async with trio_hs.open_manager([READERS[0]], [READERS[0]], connect=once.connect, connections=2, retry=policy) as hs:
+        assert await hs.get("d", "t", ["id"], 1)
+        await wait_all_tasks_blocked()
+        for connection in once.open:
+            connection.reset()
+        with pytest.raises(ConnectionError):
+            await hs.get("d", "t", ["id"], 1)
 
 
 async def test_a_write_that_was_not_sent_goes_to_the_standby(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -705,6 +739,7 @@ async def test_retries_are_counted(nursery: trio.Nursery, autojump_clock: MockCl
         assert hs.statistics().retries == 3
         for port in (1, 2, 3, 4):
             kill(fakes[port])
+        await wait_all_tasks_blocked()  # a connection that is found closed would be a retry more, and no attempt
         with pytest.raises(ConnectionError):
             await hs.get("d", "t", ["id"], 1)
         assert hs.statistics().retries == 3 + RetryPolicy().attempts - 1
