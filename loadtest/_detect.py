@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Collection, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -137,27 +137,43 @@ async def detect(
 async def _marked(cluster: Cluster, table: Table, marker: int, primary: Server) -> AsyncIterator[tuple[float, float]]:
     """The row is there within the block: gives when its write began, and after how many seconds it was acknowledged."""
     shown = f"the marker row {marker} of {table.database}.{table.name}"
+    begin = trio.current_time()
+    written = True
     try:
-        async with trio_hs.open_manager(
-            write_servers=[writer_of(primary)], write_databases=dict(cluster.write_databases)
-        ) as hs:
-            begin = trio.current_time()
-            written = True
-            try:
+        try:
+            async with _writing(cluster, primary) as hs:
+                begin = trio.current_time()
                 try:
                     await hs.insert(table.database, table.name, [("id", marker), ("grp", 0), ("n", 0), ("payload", "marker")])
-                except trio_hs.OperationalError:
-                    written = False  # an answer: a row of this id would be somebody else's
+                except trio_hs.HandlerSocketError as error:
+                    # After an answer, a row of this id would be somebody else's.
+                    written = isinstance(error, trio_hs.ConnectionError) and error.maybe_applied
                     raise
-                yield begin, trio.current_time() - begin
-            finally:
-                if written:
-                    with trio.move_on_after(DELETE_SECONDS, shield=True) as scope:
-                        await hs.delete(table.database, table.name, "=", ["id"], [marker])
-                    if scope.cancelled_caught:
-                        raise ClusterError(f"{primary.name}: {shown} could not be deleted within {DELETE_SECONDS:g} s")
+                acknowledged = trio.current_time() - begin
+        except trio_hs.HandlerSocketError as error:
+            raise ClusterError(f"{primary.name}: {shown}: {error}") from error
+        yield begin, acknowledged
+    finally:
+        if written:
+            # By a client of its own: the one above ends with what is cancelled.
+            with trio.CancelScope(shield=True):
+                await _delete(cluster, table, marker, primary, shown)
+
+
+def _writing(cluster: Cluster, primary: Server) -> AbstractAsyncContextManager[trio_hs.Manager]:
+    return trio_hs.open_manager(write_servers=[writer_of(primary)], write_databases=dict(cluster.write_databases))
+
+
+async def _delete(cluster: Cluster, table: Table, marker: int, primary: Server, shown: str) -> None:
+    left = f"{primary.name}: {shown} may be there still, for it could not be deleted"
+    try:
+        with trio.fail_after(DELETE_SECONDS):
+            async with _writing(cluster, primary) as hs:
+                await hs.delete(table.database, table.name, "=", ["id"], [marker])
+    except trio.TooSlowError as error:
+        raise ClusterError(f"{left} within {DELETE_SECONDS:g} s") from error
     except trio_hs.HandlerSocketError as error:
-        raise ClusterError(f"{primary.name}: {shown}: {error}") from error
+        raise ClusterError(f"{left}: {error}") from error
 
 
 async def _arrive(found: dict[str, Arrival], server: Server, table: Table, marker: int, begin: float, deadline: float) -> None:

@@ -220,6 +220,20 @@ async def test_what_is_created_is_taken_back_also_when_the_run_is_cancelled_mean
 
 
 @pytest.mark.usefixtures("dropped")
+async def test_the_marker_row_is_deleted_also_when_the_run_is_cancelled_meanwhile(cluster: Cluster) -> None:
+    writer = cluster.writer
+    await execute_sql(writer, "CREATE DATABASE drill", f"CREATE TABLE drill.t ({TABLE.columns_sql()})")
+    async with external(cluster) as control, trio.open_nursery() as nursery:
+        await control.create_table(TABLE)
+        nursery.start_soon(detect, control.cluster, TABLE, control.cluster.writer)
+        with trio.fail_after(5):
+            while not await execute_sql(writer, "SELECT * FROM drill.t"):
+                pass
+        nursery.cancel_scope.cancel()
+    assert await execute_sql(writer, "SELECT * FROM drill.t") == []
+
+
+@pytest.mark.usefixtures("dropped")
 async def test_a_statement_whose_answer_never_came_is_undone_by_its_token(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
