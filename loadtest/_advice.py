@@ -25,7 +25,8 @@ def advice(scenario: Scenario, judged: Sequence[Judged], primary: str, audit: Au
         split = lost.measured.get("split_brain", 0) if lost is not None else 0
         if audit is not None and split:
             told.append(_about_split(audit))
-        if lost is None or lost.count > split:
+        # Of steps that may have been the old primary's nobody can say that the new one had not fetched them.
+        if lost is None or lost.count > lost.measured.get("perhaps_split_brain", split):
             told.append(_about_lost(scenario, primary))
     if missed & {"staleness", "replicas_agree"} and _unlogged(scenario):
         told.append(f"Writes straight to InnoDB never reach a reader on stock MariaDB. {WRITE_THROUGH}")

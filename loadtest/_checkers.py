@@ -237,7 +237,10 @@ class Lost(Checker):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.acknowledged = 0
+        self.split = context.split if context.one_clock else None
         self.of_old_primary = 0
+        self.perhaps_of_old_primary = 0
+        """The same with the steps of which nobody knows whether they or earlier ones of their row are lost."""
         """Those that the old primary acknowledged after another server had been promoted."""
 
     def untouched(self, inserts: int) -> None:
@@ -258,8 +261,10 @@ class Lost(Checker):
             lost = register.successors(state)
             if lost:
                 first = min(lost, key=lambda write: write.end)
-                split = context.split if context.one_clock else None
-                self.of_old_primary += sum(split.holds(write.start) for write in lost) if split is not None else 0
+                split = self.split
+                theirs = sum(split.holds(write.start) for write in lost) if split is not None else 0
+                self.of_old_primary += theirs
+                self.perhaps_of_old_primary += theirs
                 after = ""
                 if split is not None and split.holds(first.start):
                     after = f" {(first.end - split.start) / 1e9:.3f} s after {split.promoted} had been promoted"
@@ -270,18 +275,35 @@ class Lost(Checker):
             if not known and row.steps:
                 line = f"{row.steps.total():,} acknowledged changes of the counter are gone with the row"
                 self.add(row.key, line, row.last_step, row.steps.total(), certain=certain)
+                self._of_steps(row, row.steps.total(), certain)
         counted = counter(row)
         if counted is not None and counted.kind in (LOST, UNCLEAR):
             certain = counted.kind == LOST and not context.lacking
             self.add(row.key, counted.line, row.last_step, counted.count, certain=certain)
+            self._of_steps(row, counted.count, certain)
+
+    def _of_steps(self, row: RowHistory, lost: int, certain: bool) -> None:
+        """Which steps of a row are lost nobody knows, only how many: at least those that the others cannot account for are of
+        the old primary, and at most all that were acknowledged beside the new one."""
+        if self.split is None or not certain:
+            return
+        fields = iter(row.step_times)
+        steps = [start for _, start, end in zip(fields, fields, fields, strict=True) if end != ENDLESS]
+        beside = sum(map(self.split.holds, steps))
+        self.of_old_primary += max(0, lost - (len(steps) - beside))
+        self.perhaps_of_old_primary += min(lost, beside)
 
     def check(self) -> Check:
-        check, split = super().check(), self.context.split
+        check, split = super().check(), self.split
         if split is None or not self.of_old_primary:
             return check
         self.measured["split_brain"] = self.of_old_primary
+        self.measured["perhaps_split_brain"] = self.perhaps_of_old_primary
+        count = f"{self.of_old_primary:,} of them were"
+        if self.perhaps_of_old_primary > self.of_old_primary:
+            count = f"between {self.of_old_primary:,} and {self.perhaps_of_old_primary:,} of them were"
         brain = (
-            f"split brain: {self.of_old_primary:,} of them were acknowledged by {split.old} after {split.promoted} had been "
+            f"split brain: {count} acknowledged by {split.old} after {split.promoted} had been "
             f"promoted at {self.context.seconds(split.start):.3f} s"
         )
         return replace(check, explanation=f"{check.explanation}; {brain}")

@@ -36,10 +36,10 @@ def test_on_external_servers_nobody_knows_that_no_other_took_over() -> None:
     assert "the writer itself lost" not in told
 
 
-@pytest.mark.parametrize("lost, others", [(5, 0), (7, 1)])
-def test_a_split_brain_is_called_one(lost: int, others: int) -> None:
+@pytest.mark.parametrize("lost, perhaps, others", [(5, 5, 0), (7, 5, 1), (7, 7, 0)])
+def test_a_split_brain_is_called_one(lost: int, perhaps: int, others: int) -> None:
     scenario = parse_scenario("name: x\ncluster: {standby: true, topology: write-through}\nmix: {insert: 1}\n", "s.yaml")
-    check = Check("lost", Verdict.FALSE, "", lost, measured={"split_brain": 5})
+    check = Check("lost", Verdict.FALSE, "", lost, measured={"split_brain": 5, "perhaps_split_brain": perhaps})
     audit = Audit({"lost": check}, (), (), 0, SplitBrain("writer", "standby", 6_000_000_000, None))
     told, *more = advice(scenario, [LOST], "standby", audit)
     assert told.startswith("This is a split brain: standby had been promoted at 6.0 s, and writer still took writes.")

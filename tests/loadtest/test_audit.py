@@ -469,6 +469,28 @@ def test_what_an_old_primary_acknowledged_beside_the_new_one_is_a_split_brain(
         assert "was acknowledged 6.000 s after standby had been promoted" in lost.findings[1].line
 
 
+@pytest.mark.parametrize(
+    "earlier, beside, final, of_old_primary, words",
+    [
+        (0, 2, 0, (2, 2), "2 of them were acknowledged by writer"),
+        (1, 3, 1, (2, 3), "between 2 and 3 of them were acknowledged by writer"),
+        (2, 1, 0, (1, 1), "1 of them were acknowledged by writer"),  # more are lost than it took
+        (3, 1, 3, None, ""),  # perhaps none
+        (3, 0, 1, None, ""),
+    ],
+)
+def test_lost_steps_are_the_old_primarys_as_far_as_the_others_cannot_be_why(
+    tmp_path: Path, earlier: int, beside: int, final: int, of_old_primary: tuple[int, int] | None, words: str
+) -> None:
+    steps = [incr(1, 1, (1 + number) * SECOND) for number in range(earlier)]
+    steps += [incr(1, 1, (11 + number) * SECOND) for number in range(beside)]
+    lost = audit_of(tmp_path, steps, {1: (0, final)}, events=PAUSED, primary="standby", loaded=1)["lost"]
+    assert (lost.verdict, lost.count) == (Verdict.FALSE, earlier + beside - final)
+    measured = lost.measured
+    assert (measured and (measured["split_brain"], measured["perhaps_split_brain"])) == (of_old_primary or {})
+    assert words in lost.explanation
+
+
 def test_a_finding_says_what_came_last_before_it(tmp_path: Path) -> None:
     writes = [update(key, NEW + key, at * SECOND, at * SECOND + 1) for key, at in enumerate((1, 4, 7, 10), 1)]
     kill = [Event(2 * SECOND, "fault-started", "kill writer"), Event(8 * SECOND, "fault-ended", "kill writer")]
