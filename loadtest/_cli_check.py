@@ -57,7 +57,7 @@ def _setting(scenario: Scenario) -> list[tuple[str, str]]:
     weights = scenario.mix.weights()
     total = sum(weights.values())
     servers = f"writer, {'standby, ' if cluster.standby else ''}{cluster.readers} reader{'s' if cluster.readers > 1 else ''}"
-    audit = f"every write, and {scenario.audit.reads:.4g} of the reads" if scenario.audited else "none"
+    audit = f"every write, and {scenario.audit.reads * 100:.4g} % of the reads" if scenario.audited else "none"
     return [
         ("servers", f"{servers} (kind {cluster.kind}, writes {cluster.topology}, replication {cluster.replication})"),
         ("table", f"{table.database}.{table.name}, {table.rows:,} rows of {words.sizes(table.value_size)} characters"),

@@ -16,7 +16,7 @@ import trio
 
 from loadtest._advice import advice
 from loadtest._audit import Audit, audit
-from loadtest._cluster import Cluster, ClusterError
+from loadtest._cluster import Cluster, ClusterError, server_names
 from loadtest._control import Control
 from loadtest._engine_limit import told
 from loadtest._environment import environment
@@ -322,7 +322,7 @@ def judge_run(
             loaded=scenario.table.rows,
             workers=workers,
             replicas=list(_replicas(directory, damaged)),
-            before=_before(directory, unreadable, damaged),
+            before=_before(directory, histories, unreadable, damaged),
             staleness=scenario.expect.staleness or 0.0,
             sampled=scenario.audit.reads,
             unreadable=unreadable,
@@ -346,14 +346,20 @@ def judge_run(
     ]
     if ended and not batches.complete:
         damaged.append(f"{directory.path / 'batches.bin'}: is cut: it has no end")
+    if ended and scenario.audited and scenario.expect.replicas_agree:
+        damaged += _missing(directory, scenario, kept)
+    whole = any(history.header.worker == CONTROLLER and history.complete for history in histories)
+    faults_kept = directory.history(CONTROLLER)
+    if ended and not whole and not any(line.startswith(f"{faults_kept}: ") for line in damaged):
+        damaged.append(f"{faults_kept}: is {'cut: it has no end' if faults_kept.exists() else 'missing'}")
     judged += [Judged("kept files", Result.UNKNOWN, None, None, line) for line in damaged]
     if not ended:
         judged.append(Judged("run", Result.UNKNOWN, None, None, "it did not come to its end: what happened last is not known"))
     if not judgement.counted:
         judged.append(Judged("operations", Result.UNKNOWN, None, None, "none was counted: such a run has shown nothing"))
     measured = list(judgement.judged)
-    if ended and not any(history.header.worker == CONTROLLER and history.complete for history in histories):
-        measured = [_without_faults(one, directory.history(CONTROLLER)) for one in measured]
+    if ended and not whole:
+        measured = [_without_faults(one, faults_kept) for one in measured]
     judgement = replace(judgement, judged=[*judged, *measured])
     return {
         **judgement.to_dict(),
@@ -424,12 +430,27 @@ def _state(path: Path, server: str, damaged: list[str]) -> FinalState | None:
     return state
 
 
-def _before(directory: RunDirectory, unreadable: list[str], damaged: list[str]) -> FinalState | None:
+def _before(
+    directory: RunDirectory, histories: Sequence[History], unreadable: list[str], damaged: list[str]
+) -> FinalState | None:
     """What there was before the run; where that cannot be told, `unreadable` says so: the loaded rows are no substitute."""
     state = _state(directory.before, "before", damaged)
-    if directory.before.exists() and (state is None or not state.complete):
+    there = directory.before.exists()
+    if not there and any(history.header.run > 1 for history in histories):
+        damaged.append(f"{directory.before}: is missing")
+        unreadable.append(f"what the table held before the run is not known: {directory.before} is missing")
+    if there and (state is None or not state.complete):
         unreadable.append(f"what the table held before the run is not known: {directory.before} is damaged or cut")
     return state
+
+
+def _missing(directory: RunDirectory, scenario: Scenario, troubles: Sequence[str]) -> Iterator[str]:
+    """Which server's rows were read back and are not there. Of servers of somebody's own one may be there under two names."""
+    cluster = scenario.cluster
+    for name in () if cluster.servers else server_names(cluster.readers, standby=cluster.standby):
+        path = directory.final(name)
+        if not path.exists() and not any(trouble.startswith(f"{name} was not read back") for trouble in troubles):
+            yield f"{path}: is missing"
 
 
 def _replicas(directory: RunDirectory, damaged: list[str]) -> Iterator[FinalState]:

@@ -209,10 +209,12 @@ class RunDirectory:
             file.write(f"{crc32(data):08x} {name}\n")
 
     def _read(self, name: str) -> str | None:
-        """None where there is no such file."""
+        """None where there never was such a file."""
         try:
             data = (self.path / name).read_bytes()
         except FileNotFoundError:
+            if name in self._sums():
+                raise RunDirectoryError(f"{self.path / name}: is missing, and {CHECKSUMS} has it") from None
             return None
         self._verify(name, data)
         try:
@@ -234,18 +236,21 @@ class RunDirectory:
 
     def _verify(self, name: str, data: bytes) -> None:
         """That a file is as it was written last, where that is known. Raises `RunDirectoryError`."""
+        if self._sums().get(name, crc32(data)) != crc32(data):
+            changed = f"is damaged, or was changed after the run (to judge it as it is now, delete its line in {CHECKSUMS})"
+            raise RunDirectoryError(f"{self.path / name}: {changed}")
+
+    def _sums(self) -> dict[str, int]:
+        """The checksums of the small files, as far as they are known. Raises `RunDirectoryError`."""
         path = self.path / CHECKSUMS
         try:
             lines = path.read_bytes().decode("ascii", "replace").splitlines()
         except FileNotFoundError:
-            return
+            return {}
         known = [_CHECKSUM.fullmatch(line) for line in lines]
         if None in known:
             raise RunDirectoryError(f"{path}: is damaged: line {known.index(None) + 1} is no checksum of a file of a run")
-        sums = {found[2]: int(found[1], 16) for found in known if found is not None}
-        if sums.get(name, crc32(data)) != crc32(data):
-            changed = f"is damaged, or was changed after the run (to judge it as it is now, delete its line in {CHECKSUMS})"
-            raise RunDirectoryError(f"{self.path / name}: {changed}")
+        return {found[2]: int(found[1], 16) for found in known if found is not None}
 
     @property
     def latencies(self) -> Path:

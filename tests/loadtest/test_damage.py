@@ -212,7 +212,38 @@ def test_a_file_that_was_changed_on_purpose_is_judged_when_its_checksum_is_gone(
     assert (code, verdict.partition(" (")[0]) == (1, "fail: 1 of 8 expectations missed")
 
 
-@pytest.mark.parametrize("damage", ["", "cut", "flipped", "no magic"])
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_faults_of_a_run_that_ended_are_there_to_their_end(tmp_path: Path, share: float) -> None:
+    """The findings of the audit name them, so also a run whose expectations do without is not whole."""
+    text = SCENARIO[: SCENARIO.index("expect:")] + "expect: {errors: 1000}\n"
+    directory = HandMade(text, judged=False).keep(tmp_path)
+    assert judge_run(directory, workers={0}, troubles=[])["exit_code"] == 0
+    path = directory.history(CONTROLLER)
+    content = path.read_bytes()
+    path.unlink()
+    if share:
+        path.write_bytes(content[: round(len(content) * share)])
+    result = judge_run(directory, workers={0}, troubles=[])
+    assert result["exit_code"] == 4
+    assert any(str(path) in one["line"] for one in result["expectations"] if one["name"] == "kept files")
+
+
+def test_a_replica_whose_rows_are_missing_agrees_with_nobody(tmp_path: Path) -> None:
+    directory = HandMade(SCENARIO.replace("expect:", "expect:\n  replicas_agree: true"), judged=False).keep(tmp_path)
+    for reader in ("reader-1", "reader-2"):
+        shutil.copy(directory.final("writer"), directory.final(reader))
+    assert judge_run(directory, workers={0}, troubles=[])["exit_code"] == 0
+    directory.final("reader-1").unlink()
+    result = judge_run(directory, workers={0}, troubles=[])
+    assert result["exit_code"] == 4
+    assert [one["line"] for one in result["expectations"] if one["name"] == "kept files"] == [
+        f"{directory.final('reader-1')}: is missing"
+    ]
+    told = judge_run(directory, workers={0}, troubles=["reader-1 was not read back: it is down"])
+    assert [one["name"] for one in told["expectations"] if one["result"] == "unknown"] == ["faults"]
+
+
+@pytest.mark.parametrize("damage", ["", "cut", "flipped", "no magic", "missing"])
 def test_without_what_was_there_before_a_later_run_accuses_nobody(tmp_path: Path, damage: str) -> None:
     """Of the loaded rows, which are no substitute, each would show an earlier run's version and counter."""
     text = "name: second\ntable: {rows: 50, groups: 5}\nload: {duration: 20s}\nmix: {get: 50, incr: 30, update: 20}\n"
@@ -238,6 +269,8 @@ def test_without_what_was_there_before_a_later_run_accuses_nobody(tmp_path: Path
         case "no magic":
             content[0] ^= 1
     directory.before.write_bytes(content)
+    if damage == "missing":
+        directory.before.unlink()
     result = judge_run(directory, workers={0}, troubles=[])
     assert result["exit_code"] == (4 if damage else 0), [one["line"] for one in result["expectations"]]
     assert not damage or "before.bin" in " ".join(one["line"] for one in result["expectations"])
@@ -247,6 +280,13 @@ def test_the_primarys_name_is_not_mistaken_for_anothers(runs: list[Kept], tmp_pa
     path = Path(shutil.copytree(runs[0].path, tmp_path / "run"))
     (path / "primary").write_text("reader-1")
     with pytest.raises(RunDirectoryError, match="primary: is damaged"):
+        judge_run(RunDirectory(path))
+
+
+def test_without_the_primarys_name_another_server_is_not_taken_for_it(runs: list[Kept], tmp_path: Path) -> None:
+    path = Path(shutil.copytree(runs[0].path, tmp_path / "run"))
+    (path / "primary").unlink()
+    with pytest.raises(RunDirectoryError, match="primary: is missing"):
         judge_run(RunDirectory(path))
 
 
