@@ -119,6 +119,10 @@ class ExternalControl(Control):
             return f"whether writer is still the primary cannot be asked: {error}"
         if reason:
             return f"writer is not the primary any more: {reason}"
+        return await self._promoted()
+
+    async def _promoted(self) -> str:
+        """What may be a promotion by others: a server that replicated when the run began, and does no more. "" if none."""
         for name in sorted(self._replicated):
             with suppress(ClusterError):  # it is down, say: nobody knows that it was promoted
                 if not await replicates(self.server(name)):
@@ -189,9 +193,12 @@ class ExternalControl(Control):
             asked = [server for server in others if server.sql_port is not None]
             unseen = [server.name for server in others if server.sql_port is None]
             try:
-                # It may have been demoted meanwhile, and a DROP is a write, too.
+                # It may have been demoted meanwhile, or another promoted while it lives on. A DROP is a write, too: a server
+                # that has one in its binary log which the new primary never got, cannot follow that.
                 if reason := await why_no_writer(creation.server):
                     left = creation.left(f"{creation.server.name} is not one to write to any more: {reason}")
+                elif creation.server == self.cluster.writer and (reason := await self._promoted()):
+                    left = creation.left(f"{creation.server.name} may not be the primary any more: {reason}")
                 else:
                     left = await trio.to_thread.run_sync(creation.undo, asked, unseen)
             except ClusterError as error:

@@ -544,6 +544,23 @@ async def test_what_was_created_is_not_dropped_on_a_server_that_was_demoted_mean
         assert writer.sql_port == owner.server("writer").sql_port
 
 
+async def test_what_was_created_is_not_dropped_on_a_primary_beside_which_another_was_promoted(
+    temporary: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A DROP in its binary log, which the new primary never got, would keep it from following that."""
+    async with open_controlled_cluster("mariadb", readers=1) as owner:
+        writer, reader = owner.cluster.servers
+        async with external(owner.cluster, may_create=True) as control:
+            await control.create_table(TABLE)
+            await execute_sql(reader, "STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only=0")
+            before = await gtids(writer, reader)
+        assert await gtids(writer, reader) == before
+        assert await tables(writer) == await tables(reader) == ["t"]
+        (line,) = caplog.messages
+        assert line.startswith("writer may not be the primary any more: reader-1 replicated when the run began, and re")
+        assert f"is left: the table drill.t and the database drill, if the comment there says '{MARK}" in line
+
+
 async def test_who_is_the_primary_is_known_as_long_as_nothing_has_changed(temporary: Path) -> None:
     async with open_controlled_cluster("mariadb", readers=1) as owner:
         writer, reader = owner.cluster.servers
