@@ -8,7 +8,9 @@ Of every engine it is known, for each quarter of a second, how busy it was and h
   much of any latency may be the engine's.
 
 What counts is the time at which an operation was due. While servers stall an engine has little to do, so what was due then is
-theirs, however busy the engine is when all of it is answered at once.
+theirs, however busy the engine is when all of it is answered at once. But where an engine had no time left for a while, the
+queue within it does not go with the first quarter of a second in which it could breathe: what was due then stood behind
+operations that had been due before, as those tell that ended then.
 """
 
 from __future__ import annotations
@@ -121,7 +123,9 @@ class Engines:
         """The longest in each slot, in microseconds."""
         self._totals: dict[str, EngineTotal] = {}
         spent: dict[int, dict[int, EngineUse]] = {}
+        due: list[tuple[int, int]] = []
         for batch in batches:
+            due += _due(batch) if open_loop else ()
             slots, total = _slots_of(batch), self._total(phase_at((batch.start + batch.end) / 2))
             for worker, use in batch.engines.items():
                 total.engines[worker] = total.engines.get(worker, EngineUse()).plus(use)
@@ -132,6 +136,8 @@ class Engines:
                     engines = spent.setdefault(slot, {})
                     engines[worker] = engines.get(worker, EngineUse()).plus(share)
         self._busy = {slot: max(use.busy for use in engines.values()) for slot, engines in spent.items()}
+        self._behind = {slot for slot, since in due if since < slot and self._busy.get(since, 0.0) >= NO_TIME_LEFT}
+        """The slots in which an engine was still at what had been due while it had no time left."""
         for slot, engines in spent.items():
             seconds = max(use.seconds for use in engines.values())
             total = self._total(phase_at((slot + 0.5) * SLOT))
@@ -158,7 +164,7 @@ class Engines:
         """Whether an operation that ended at about `ended` (Unix time) may have taken `latency` microseconds, which is more
         than `limit`, because of an engine."""
         due, end = _slot_of(ended - latency / 1e6), _slot_of(ended)
-        if self._open_loop and self._busy.get(due, 0.0) >= NO_TIME_LEFT:
+        if self._open_loop and (self._busy.get(due, 0.0) >= NO_TIME_LEFT or due in self._behind):
             return True
         return latency <= limit + WAITS * max(self._lag.get(due, 0), self._lag.get(end, 0))
 
@@ -180,6 +186,17 @@ def told(totals: Mapping[str, EngineTotal], *, open_loop: bool) -> dict[str, Any
 
 def _slot_of(moment: float) -> int:
     return math.floor(moment / SLOT)
+
+
+def _due(batch: Batch) -> list[tuple[int, int]]:
+    """The slots of a batch, each with that in which half of what ended in it had been due."""
+    done: Counter[int] = Counter()
+    for operation in batch.operations.values():
+        done.update(operation.ok)
+    if not done:
+        return []
+    since = _slot_of((batch.start + batch.end) / 2 - percentile(done, 50.0) / 1e6)
+    return [(slot, since) for slot in _slots_of(batch)]
 
 
 def _slots_of(batch: Batch) -> Sequence[int]:

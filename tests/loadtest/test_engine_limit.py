@@ -92,6 +92,31 @@ def test_what_was_due_while_the_servers_stalled_is_theirs() -> None:
     assert [one.result for one in judgement.judged] == [Result.MISS, Result.MISS, Result.PASS]
 
 
+def queue(breath: float, ok: dict[int, int]) -> list[Batch]:
+    """For 3 s the engine has no time left, and a queue of 0.9 s comes to be; then `ok` end in a quarter of a second in which
+    it is busy for a smaller share, and later the operations that were due in it end."""
+    return [
+        *(batch(i / 4, {i * 75_000: 100}, busy=0.99) for i in range(12)),
+        batch(3, ok, busy=breath),
+        *steady(3.25, 3.75, {900_000: 100}, busy=0.99),
+        batch(3.75, {600_000: 100}, busy=0.99),
+        batch(4, {900_000: 100}, busy=0.99),
+    ]
+
+
+@pytest.mark.parametrize("breath", [0.96, 0.85])
+def test_a_queue_of_the_engine_does_not_go_with_one_breath(breath: float) -> None:
+    """What was due meanwhile waited behind it, and not for the servers."""
+    (one,) = judged({"max": "10ms"}, queue(breath, {900_000: 100})).judged
+    assert one.result is Result.UNKNOWN, one.line
+
+
+def test_where_what_ends_is_answered_at_once_there_is_no_queue() -> None:
+    (one,) = judged({"max": "10ms"}, queue(0.85, {500: 100})).judged
+    assert one.result is Result.MISS
+    assert "engine" not in one.line
+
+
 def test_enough_operations_that_the_engine_cannot_explain_are_a_miss_of_their_own() -> None:
     both = [*steady(0, 2, SLOW, busy=0.98), *steady(2, 4, {1000: 99, 60_000: 1})]
     assert judged({"p99": "10ms"}, both).judged[0].result is Result.UNKNOWN, "without the engine's it would have been met"
