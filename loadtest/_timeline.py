@@ -12,7 +12,8 @@ for a phase when all that may have begun and ended so belongs to it, else they a
 faults strike and heal, so few are.
 
 Throughput is of what ended: the operations that succeeded in the time of a phase, by its length. There is no load any more
-once it has been stopped: that time has no length, and what ends in it counts at the moment of the stop.
+once it has been stopped: that time has no length and is of no phase, so what ends in it counts for the whole run only. (Of an
+open loop that has fallen behind, seconds of load may end in it.)
 
 Every figure by phase comes from here, that of the verdict as well as that of the report.
 """
@@ -184,7 +185,7 @@ class Timeline:
     def _add(self, batch: Batch) -> None:
         since, until = batch.under_load
         slot = self.slots[min(self._index((since + until) / 2), len(self.slots) - 1)]
-        time = self._phase_of_time(since, until)
+        time = self._phase_of_time(since, until) if since < until else EDGE
         self._lasted.setdefault(time, _Span()).add(since, until)
         for name, operation in batch.operations.items():
             before, ok = slot.get(name, NOTHING), operation.ok.total()

@@ -204,7 +204,7 @@ def test_what_a_stall_held_up_is_during_it_though_it_ends_later() -> None:
 
 
 def test_throughput_divides_by_the_time_of_the_load() -> None:
-    """What ends in the tail counts, and the tail does not last."""
+    """What ends in the tail counts for the run, and the tail does not last."""
     run = [
         *steady(0, 2),
         begun(2, 2.25, (0, 2, 8), us=100_000, load_end=T0 + 2),
@@ -215,13 +215,23 @@ def test_throughput_divides_by_the_time_of_the_load() -> None:
         assert timeline.seconds == 2
         assert timeline.total("run")[0].ok.total() == 808
         assert timeline.throughput("run") == 404
-        assert timeline.throughput("during" if faults else "before") == (408 if faults else 404)
+        assert timeline.throughput("during" if faults else "before") == 400
     (one,) = judged({"throughput": 404}, run, [])
     assert one.result is PASS
     record = Record()
     for one_batch in run:
         record.merge(one_batch)
     assert record.seconds == 2
+
+
+def test_a_queue_that_is_worked_off_after_the_load_is_no_throughput_of_the_last_phase() -> None:
+    """An open loop of 200 a second of which 100 get done: no phase had more."""
+    run = [
+        *(begun(i / 4, (i + 1) / 4, (i / 8, (i + 1) / 8, 25)) for i in range(16)),
+        begun(4, 6, (2, 4, 400), load_end=T0 + 4),
+    ]
+    timeline = Timeline(run, [fault(1, 2)])
+    assert [timeline.throughput(phase) for phase in PHASES] == [200, 100, 100, 100]
 
 
 @st.composite
