@@ -167,11 +167,13 @@ class Creation:
         for replica in replicas:
             try:
                 with sql_session(replica, read_timeout=READ_SECONDS) as there:
-                    lacking, inside = self._lacking(there), self._others(there)
+                    lacking, inside, comment = self._lacking(there), self._others(there), self._database_comment(there)
             except (pymysql.MySQLError, OSError) as error:
                 return f"whether anything else is in it on {replica.name} is not known: {_words(error)}"
             if inside:
                 return f"on {replica.name}, which would drop it too, there is {_listed(inside)} in it"
+            if comment not in (None, self.comment):
+                return f"{replica.name}, which would drop it too, has another one of that name"
             if lacking:
                 return (
                     f"on {replica.name}, which would drop it too, the SQL account itself lacks {lacking} to see what is in it"

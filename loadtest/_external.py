@@ -169,6 +169,12 @@ class ExternalControl(Control):
                     f"there is a table {shown} on {server.name}, and none on {writer.name}: to create it here would replace or "
                     "drop it there. Name another table (table.database, table.name)"
                 )
+            if await _would_stop(server, writer, table.database):
+                raise ClusterError(
+                    f"there is a database {table.database} on {server.name}, and none on {writer.name}: to create it would "
+                    f"stop the replication of {server.name}, where slave_ddl_exec_mode is STRICT. Name another table "
+                    "(table.database, table.name)"
+                )
             if self.cluster.replication == "none":
                 if server.sql_port is None:
                     raise ClusterError(f"{server.name} needs a sql_port, for the table to be created there")
@@ -306,6 +312,15 @@ async def _seen_by_sql(server: Server, table: Table, database: str, ours: Collec
             "table.name). If none is on, it was left by one that was killed, and can go"
         )
     return True
+
+
+async def _would_stop(replica: Server, writer: Server, database: str) -> bool:
+    """Whether the replica cannot carry out the writer's CREATE DATABASE, as far as SQL tells."""
+    if replica.sql_port is None:
+        return False
+    there = f"SELECT @@global.slave_ddl_exec_mode AS mode FROM information_schema.schemata WHERE schema_name = '{database}'"
+    modes = [row["mode"] for row in await execute_sql(replica, there)]
+    return modes == ["STRICT"] and not await execute_sql(writer, there)
 
 
 async def _find(server: Server, table: Table, operation: str, key: object, limit: int = 1) -> list[list[Any]]:

@@ -59,6 +59,8 @@ def sql_session(server: Server, connect_timeout: int = 5, read_timeout: int = 60
         password=server.admin_password,
         autocommit=True,
         charset="utf8mb4",
+        # MariaDB's default. In a user's own, such as ANSI or ORACLE, the statements mean something else, or nothing.
+        sql_mode="STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_CREATE_USER,NO_ENGINE_SUBSTITUTION",
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,
         cursorclass=pymysql.cursors.DictCursor,

@@ -234,6 +234,21 @@ async def test_the_marker_row_is_deleted_also_when_the_run_is_cancelled_meanwhil
 
 
 @pytest.mark.usefixtures("dropped")
+@pytest.mark.parametrize("mode", ["ANSI", "ORACLE", "NO_BACKSLASH_ESCAPES"])
+async def test_what_is_created_is_taken_back_in_every_sql_mode(
+    cluster: Cluster, mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await execute_sql(cluster.writer, f"SET GLOBAL sql_mode='{mode}'")
+    try:
+        async with external(cluster, may_create=True) as control:
+            await fill_table(control, SCENARIO)
+    finally:
+        await execute_sql(cluster.writer, "SET GLOBAL sql_mode=DEFAULT")
+    assert caplog.messages == []
+    assert "drill" not in await databases(cluster.writer)
+
+
+@pytest.mark.usefixtures("dropped")
 async def test_a_statement_whose_answer_never_came_is_undone_by_its_token(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,6 +312,33 @@ async def test_what_a_reader_alone_has_in_the_database_stays(cluster: Cluster, c
     assert [line.rpartition(" is left: ")[2] for line in caplog.messages] == [
         "whether anything else is in it on reader-1 is not known without a sql_port"
     ]
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_an_empty_database_that_a_reader_alone_has_stays(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+    writer, reader = cluster.servers
+    await execute_sql(reader, "SET sql_log_bin=0", "CREATE DATABASE drill COMMENT 'its own'")
+    async with external(cluster, may_create=True) as control:
+        await control.create_table(TABLE)
+    asked = "SELECT schema_comment AS c FROM information_schema.schemata WHERE schema_name = 'drill'"
+    assert await execute_sql(reader, asked) == [{"c": "its own"}]
+    assert await tables(writer) == []
+    assert [line.rpartition(" is left: ")[2] for line in caplog.messages] == [
+        "reader-1, which would drop it too, has another one of that name"
+    ]
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_nothing_is_created_that_would_stop_the_replication_of_a_reader(cluster: Cluster) -> None:
+    writer, reader = cluster.servers
+    await execute_sql(reader, "SET sql_log_bin=0", "CREATE DATABASE drill", "SET GLOBAL slave_ddl_exec_mode=STRICT")
+    try:
+        async with external(cluster, may_create=True) as control:
+            with pytest.raises(ClusterError, match=r"there is a database drill on reader-1, .* slave_ddl_exec_mode is STRICT"):
+                await control.create_table(TABLE)
+    finally:
+        await execute_sql(reader, "SET GLOBAL slave_ddl_exec_mode=IDEMPOTENT")
+    assert "drill" not in await databases(writer)
 
 
 @pytest.mark.usefixtures("dropped")
