@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from loadtest._expect import BEFORE_SECONDS
-from loadtest._timeline import Fault, Timeline
+from loadtest._timeline import NOTHING, Fault, Timeline
 
 __all__ = ["OBSERVED_SECONDS", "FaultRecovery", "recoveries"]
 
@@ -17,6 +17,9 @@ OBSERVED_SECONDS = 1.0
 STEADY_SHARE = 0.25
 """Of the throughput before the first fault: a stall makes no errors, and shows there alone. A quarter, for on a machine of two
 cores that had other work the throughput of an undisturbed second was seen to sink to 0.37; a stall leaves nearly nothing."""
+
+OFTEN = 20
+"""What comes so often in a slot is in each of them: a slot that has less than its share tells."""
 
 MEASURED_SECONDS = BEFORE_SECONDS / 2
 """So much of the time before the first fault must have been measured: slots are cut off it at either end."""
@@ -119,15 +122,19 @@ def _steady(timeline: Timeline, fault: Fault, slots: list[int], needed: dict[str
     window = max(round(OBSERVED_SECONDS / timeline.slot), 1)
     disturbed = None
     for position, i in enumerate(slots):
-        failed = any(done.failed for done in timeline.slots[i].values())
+        if any(operation.failed for operation in timeline.slots[i].values()):
+            disturbed = max(i, disturbed or i)
         # Throughput over a second: rare operations do not come in every slot.
         recent = slots[position : position + window]
-        slow = len(recent) == window and any(
-            sum(timeline.slots[j][name].ok for j in recent if name in timeline.slots[j]) / (window * timeline.slot) < rate
-            for name, rate in needed.items()
-        )
-        if failed or slow:
-            disturbed = i
+        if len(recent) < window:
+            continue
+        for name, rate in needed.items():
+            done = [timeline.slots[j].get(name, NOTHING).ok for j in recent]
+            if sum(done) / (window * timeline.slot) < rate:
+                # A stall ends where it does, and not at the first second that has a quarter of the throughput all in all.
+                often = rate / STEADY_SHARE * timeline.slot >= OFTEN
+                slow = [j for j, ok in zip(recent, done, strict=True) if often and ok / timeline.slot < rate]
+                disturbed = max(i, *slow, disturbed or i)
     if len(slots) < window:
         return None
     if disturbed is None:
