@@ -66,8 +66,8 @@ class RetryPolicy:
         before anything was sent does not count: servers close idle connections, all of them at once.
       backoff: seconds before a repetition.
       max_backoff: the longest of these waits, in seconds.
-      deadline: seconds after which an operation is not tried again. It takes the place of the bound on waiting for a usable
-        server. An attempt is not cut short; ``trio.fail_after`` does that.
+      deadline: seconds after which an operation is not tried again, whatever attempts are left. It takes the place of the
+        bound on waiting for a usable server. An attempt is not cut short; ``trio.fail_after`` does that.
       hedge_after: seconds after which a read without an answer is also sent to another server, and whoever answers first is
         believed; None never does. Set it above the usual latency, for it doubles the load of what is slower.
       repeat_writes: the operations that are repeated although they may have been applied: some of ``insert``, ``update``

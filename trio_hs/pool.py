@@ -15,6 +15,7 @@ import errno
 import logging
 import math
 import random
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -52,8 +53,9 @@ MARGIN = 0.25
 FIRST_SHUNNING = 0.1
 LONGEST_SHUNNING = 1.0
 
-#: An address of a kind that this machine has no network for says nothing about the server. (A name may have several addresses.)
-_NO_NETWORK = frozenset((errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.ENETUNREACH))
+#: What connecting to an address of a kind that this machine has no network for ends with, and for each an address of IPv6, the
+#: kind that may be missing, that it then is the same with: ``::1`` where it is switched off, the other where no way leads out.
+_NO_NETWORK = {errno.EAFNOSUPPORT: "::1", errno.EADDRNOTAVAIL: "::1", errno.ENETUNREACH: "2001:db8::1"}
 
 AnyServer: TypeAlias = Server | tuple[str, str] | tuple[str, str, int | None] | tuple[str, str, int | None, float | None]
 #: Equals that share the load, or groups of them in order of preference; one list does not mix the two.
@@ -122,9 +124,28 @@ def _refused(error: BaseException) -> bool:
         return True
     cause = error.__cause__
     errors = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (error,)  # a name may have several addresses
-    telling = [each for each in errors if not (isinstance(each, OSError) and each.errno in _NO_NETWORK)]
+    telling = [each for each in errors if not (isinstance(each, OSError) and _no_network(each.errno))]
     # A unix socket that is not there is FileNotFoundError.
     return bool(telling) and all(isinstance(each, ConnectionRefusedError | FileNotFoundError) for each in telling)
+
+
+def _no_network(number: int | None) -> bool:
+    """Whether this machine lacks the kind of network that an error is about, so that it says nothing about the server.
+
+    The same errors come where the machine has it: when no local port is free, or a route is gone. Then the server may live.
+    """
+    address = _NO_NETWORK.get(number) if number is not None else None
+    return address is not None and _route_error(address) in _NO_NETWORK
+
+
+def _route_error(address: str) -> int | None:
+    """What keeps this machine from an address of IPv6, None for nothing. Nothing is sent."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, 9))
+    except OSError as error:
+        return error.errno
+    return None
 
 
 @dataclass(frozen=True)

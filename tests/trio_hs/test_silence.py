@@ -190,7 +190,6 @@ async def test_a_failure_to_connect_that_is_no_refusal_moves_writes_by_policy_al
         REFUSED,
         FileNotFoundError(errno.ENOENT, "No such file or directory"),
         several_addresses(REFUSED, REFUSED),
-        several_addresses(REFUSED, OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")),
     ],
     ids=str,
 )
@@ -207,6 +206,36 @@ async def test_a_refused_connection_moves_writes(nursery: trio.Nursery, autojump
             assert await write(hs) == 1
             await trio.sleep(1)
         assert len(fakes[4].requests) == 11
+
+
+NOT_AVAILABLE = OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+UNREACHABLE = OSError(errno.ENETUNREACH, "Network is unreachable")
+NO_FAMILY = OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+
+
+@pytest.mark.parametrize("failure", [NOT_AVAILABLE, UNREACHABLE, NO_FAMILY], ids=str)
+@pytest.mark.parametrize("has_network", [False, True])
+async def test_an_address_that_failed_for_want_of_a_network_of_its_kind_is_no_reason_to_stay(
+    nursery: trio.Nursery,
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: OSError,
+    has_network: bool,
+) -> None:
+    """`localhost` may be ::1, where nothing listens, and 127.0.0.1, to which no local port is free: that is no refusal."""
+    monkeypatch.setattr("trio_hs.pool._route_error", lambda address: None if has_network else failure.errno)
+    async with managed(nursery) as (hs, fakes):
+
+        async def connect(server: trio_hs.Server) -> MemoryTransport:
+            raise several_addresses(REFUSED, failure)
+
+        fakes[3].connect = connect  # type: ignore[method-assign]
+        if has_network:
+            with pytest.raises(ConnectionError, match="not asked, because no refusal came: fake:4"):
+                await write(hs)
+        else:
+            assert await write(hs) == 1
+        assert len(fakes[4].requests) == int(not has_network)
 
 
 async def test_a_wrong_secret_moves_writes(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
