@@ -25,7 +25,7 @@ from ._one_server import require_one_server, same_server
 from ._replication import logged, wait_applied
 from ._sql import at_once, execute_sql
 from ._sql_control import STATEMENT_BYTES, fill_by_sql, rows_by_sql, status_by_sql
-from ._writable import replicates, require_writer, why_no_writer
+from ._writable import replicates, require_standby, require_writer, why_no_writer
 
 logger = logging.getLogger("loadtest.external")
 
@@ -415,6 +415,12 @@ async def open_external(
             "rows loaded through HandlerSocket do not reach the readers in the plain topology (MDEV-33967): name the writer's "
             f"sql_port, for what is loaded by SQL does, or write through a twin: {PAGE}"
         )
+    if replication != "none":
+        for standby in (server for server in others if server.name == "standby"):
+            if standby.sql_port is not None:
+                await require_standby(standby)
+            else:
+                progress(f"not checked, for that needs the sql_port of {standby.name}: whether it is read-only, as it must be")
     if writer.sql_port is not None:
         await require_writer(writer)
         version = (await execute_sql(writer, "SELECT VERSION() AS v"))[0]["v"]

@@ -1,11 +1,11 @@
-"""Whether a server may be written to: it is no replica, and not read-only."""
+"""Whether a server may be written to: it is no replica, and not read-only. A standby must not be, until it is promoted."""
 
 from __future__ import annotations
 
 from ._cluster import ClusterError, Server
 from ._sql import execute_sql, sql_error_code
 
-__all__ = ["replicates", "require_writer", "why_no_writer"]
+__all__ = ["replicates", "require_standby", "require_writer", "why_no_writer"]
 
 ACCESS_DENIED = 1227
 
@@ -18,6 +18,17 @@ async def require_writer(server: Server) -> None:
             f"{server.name} is not one to write to: {reason}. Name the primary `writer`. If this is it now, make it one: STOP "
             "SLAVE; RESET SLAVE ALL; SET GLOBAL read_only=0. Of primaries that replicate from each other, test on one while it "
             "replicates from nobody. Nothing was written"
+        )
+
+
+async def require_standby(server: Server) -> None:
+    """Raises `ClusterError` where the server takes writes, although nobody has promoted it: a load that loses its writer for a
+    moment would write there, and then it cannot replicate from that writer any more."""
+    (row,) = await execute_sql(server, "SELECT @@global.read_only AS r")
+    if str(row["r"]).upper() in ("0", "OFF"):
+        raise ClusterError(
+            f"{server.name} takes writes although it is not the primary, and the load would write there when it loses the "
+            f"writer: SET GLOBAL read_only=1 on {server.name} until it is promoted. Nothing was written"
         )
 
 

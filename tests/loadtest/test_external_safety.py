@@ -381,6 +381,27 @@ async def test_a_replica_that_is_named_writer_is_refused_before_anything_is_writ
         await execute_sql(reader, "START SLAVE", "SET GLOBAL read_only=1")
 
 
+async def test_a_standby_that_takes_writes_is_refused_before_anything_is_written(cluster: Cluster) -> None:
+    """A load that loses the writer for a moment would write there, and the standby could not follow the writer any more."""
+    writer, reader = cluster.servers
+    servers = replace(cluster, servers=(writer, replace(reader, name="standby"), reader))
+    told: list[str] = []
+    async with external(servers, may_create=True):
+        pass
+    await execute_sql(reader, "SET GLOBAL read_only=0")
+    try:
+        async with nothing_written(cluster):
+            with pytest.raises(ClusterError, match="standby takes writes although it is not the primary"):
+                async with external(servers, may_create=True) as control:
+                    await fill_table(control, SCENARIO)
+            unknown = (writer, without_sql(replace(reader, name="standby")), reader)
+            async with external(replace(cluster, servers=unknown), tell=told.append):
+                pass
+    finally:
+        await execute_sql(reader, "SET GLOBAL read_only=1")
+    assert "not checked, for that needs the sql_port of standby: whether it is read-only, as it must be" in told
+
+
 @pytest.mark.parametrize("port", ["sql_port", "read_port", "write_port"])
 async def test_ports_of_another_server_are_refused_before_anything_is_written(cluster: Cluster, port: str) -> None:
     writer, reader = cluster.servers
