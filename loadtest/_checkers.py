@@ -443,7 +443,8 @@ class Counters(OfSteps):
         elif row.miscounted and self.context.reads_primary:
             # Each row once, as at the end: a read of what is lost is no second loss.
             seen = row.miscounted[0]
-            line = _seen(seen, f"which should have been {_between(seen.low, seen.high)}")
+            sums = ", as a sum of the steps" if seen.low <= seen.read.n <= seen.high else ""
+            line = _seen(seen, f"which should have been {_between(seen.low, seen.high)}{sums}")
             self.add(row.key, line, seen.read.start, certain=self.context.counts_are_certain)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import tempfile
 from array import array
 from bisect import bisect_right
@@ -203,6 +204,8 @@ class Counts:
             started[amount].append(start)
             if end != ENDLESS:
                 ended[amount].append(end)
+        self._unit = math.gcd(*started) or 1
+        """What every sum of steps is a multiple of."""
         self._up_started, self._down_started = _up_and_down(started)
         self._up_ended, self._down_ended = _up_and_down(ended)
         self.only_up = not self._down_started
@@ -222,10 +225,11 @@ class Counts:
             least += _until(self._down_started, read.end)
         low = least + _until(self._up_ended, last) if self._up_ended else least
         high = most + _until(self._down_ended, last) if self._down_ended else most
+        between = (n - self.base) % self._unit != 0
         if low <= n <= high:
-            return None
+            return Miscounted(read, low, high, -ENDLESS, impossible=True) if between else None
         since = _passed(self._up_ended, n - least) if n < low else _passed(self._down_ended, most - n)
-        return Miscounted(read, low, high, since, not least <= n <= most)
+        return Miscounted(read, low, high, since, between or not least <= n <= most)
 
 
 def _up_and_down(times: dict[int, array[int]]) -> tuple[list[_Times], list[_Times]]:
