@@ -409,4 +409,6 @@ def _left_out(phase: str, timeline: Timeline) -> str:
         return ""
     longest = max(until - since for since, until in (fault.certain for fault in timeline.faults))
     lasted = f", of which the longest was certainly on for {max(longest, 0.0):.2f} s" if phase == "during" else ""
-    return f"{lasted}; {count:,} operations were under way while one struck or healed, and count for no phase"
+    return (
+        f"{lasted}; {count:,} operations were under way, or may have been, while one struck or healed, and count for no phase"
+    )

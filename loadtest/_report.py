@@ -336,7 +336,7 @@ def _operations(run: KeptRun) -> Element:
     if len(phases) > 1:
         caption += (
             " Before the first fault; while any was certainly on; after that, while none was. At the edges are operations that "
-            "were under way while a fault struck or healed, which count for the whole run only."
+            "were under way, or may have been, while a fault struck or healed, which count for the whole run only."
         )
     return _section("Operations", _table(headings, groups, caption))
 

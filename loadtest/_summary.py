@@ -107,7 +107,9 @@ def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, cons
     for line in result["advice"]:
         console.print(Text(f"  {line}"))
     if edges := result.get("at_edges"):
-        console.print(f"{edges:,} operations were under way while a fault struck or healed: they count for no phase")
+        console.print(
+            f"{edges:,} operations were under way, or may have been, while a fault struck or healed: they count for no phase"
+        )
     console.print(f"kept in {directory}", soft_wrap=True)
     report = RunDirectory(Path(directory)).report
     if report.exists():
