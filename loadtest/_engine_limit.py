@@ -124,9 +124,14 @@ class Engines:
         self._totals: dict[str, EngineTotal] = {}
         spent: dict[int, dict[int, EngineUse]] = {}
         due: list[tuple[int, int]] = []
+        load_end = 0.0
         for batch in batches:
             due += _due(batch) if open_loop else ()
-            slots, total = _slots_of(batch), self._total(phase_at((batch.start + batch.end) / 2))
+            since, until = batch.under_load
+            load_end = max(load_end, until)
+            # What it does while it waits for the last answers tells nothing of how it did under the load.
+            phase = phase_at((batch.start + batch.end) / 2)
+            slots, total = _slots_of(batch), self._total(phase) if since < until else EngineTotal()
             for worker, use in batch.engines.items():
                 total.engines[worker] = total.engines.get(worker, EngineUse()).plus(use)
                 # Without the lags: of a long run that would be too much.
@@ -139,6 +144,8 @@ class Engines:
         self._behind = {slot for slot, since in due if since < slot and self._busy.get(since, 0.0) >= NO_TIME_LEFT}
         """The slots in which an engine was still at what had been due while it had no time left."""
         for slot, engines in spent.items():
+            if slot * SLOT >= load_end:
+                continue
             seconds = max(use.seconds for use in engines.values())
             total = self._total(phase_at((slot + 0.5) * SLOT))
             total.seconds += seconds

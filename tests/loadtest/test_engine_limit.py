@@ -149,6 +149,16 @@ def test_the_engine_was_the_limit_of_a_phase_when_it_had_no_time_left_in_a_fifth
     assert not engines([]).was_limit
 
 
+def test_the_wait_for_the_last_answers_is_no_time_of_the_load() -> None:
+    """An engine is idle then, and was the limit all the same."""
+    run = [*steady(0, 1, SLOW, busy=0.99), *steady(1, 4, SLOW)]
+    for one in (tail := steady(4, 8, {}, busy=0.02)):
+        one.load_end = T0 + 4
+    total = judged({"p99": "1s"}, [*run, *tail]).engines["run"]
+    assert (total.was_limit, total.seconds, total.no_time_left) == (True, 4, 1)
+    assert total.busiest.busy == pytest.approx(0.6225)
+
+
 def test_an_engine_that_waits_for_a_core_has_no_time_left_either() -> None:
     use = EngineUse(Counter({50: 25}), 0.25, 0.15, 0.1)
     total = engines([Batch(T0, T0 + 0.25, engines={0: use})])
