@@ -339,6 +339,8 @@ def unknown_target(fault: Fault, readers: int, standby: bool) -> str | None:
     if target != fault.target and not isinstance(fault, Network):
         what = f"{fault.target} is the network between clients and a server, and {fault.name} strikes the server itself"
         return f"{what}: say {target!r}"
+    if target == "all readers" and readers > 1 and isinstance(fault, Promote | SwitchOver):
+        return f"must be one server, for there is one primary: {fault.name} all readers would make {readers}; say one reader"
     reader = re.fullmatch(r"reader-([1-9][0-9]*)", target)
     if target in ("writer", "primary", "one reader", "all readers") or (reader and int(reader[1]) <= readers):
         return None

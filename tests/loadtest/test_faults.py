@@ -107,6 +107,8 @@ def test_targets() -> None:
         ("{fault: pause, target: writer, at: 1s, every: 2s}", "faults.0", "needs a `for` shorter than `every`"),
         ("{fault: promote, target: standby, at: 1s}", "faults.0.target", "for a standby say cluster.standby: true"),
         ("{fault: kill, target: reader-4, at: 1s}", "faults.0.target", "cluster.readers is 2"),
+        ("{fault: promote, target: all readers, at: 1s}", "faults.0.target", "there is one primary"),
+        ("{fault: switch-over, target: all readers, at: 1s, suspend: true}", "faults.0.target", "there is one primary"),
         ("{fault: kil, target: writer, at: 1s}", "faults.0.fault", "did you mean kill?"),
         ("{fault: switch-over, target: reader-1, at: 1s}", "faults.0.fault", "needs cluster.replication: semisync"),
         ("{fault: switch-over, target: reader-1, at: 1s, suspend: 1}", "faults.0.suspend", "must be true or false"),
@@ -124,6 +126,11 @@ def test_a_wrong_fault_is_told_with_its_place(text: str, where: str, message: st
         parse_scenario(f"name: x\nmix: {{get: 1}}\nfaults:\n  - {text}\n", "x.yaml")
     assert str(caught.value).startswith(f"x.yaml:4: {where}"), str(caught.value)
     assert message in str(caught.value)
+
+
+def test_all_readers_may_be_promoted_where_that_is_one() -> None:
+    fault = "{fault: promote, target: all readers, at: 1s}"
+    parse_scenario(f"name: x\ncluster: {{readers: 1}}\nmix: {{get: 1}}\nfaults: [{fault}]\n", "x.yaml")
 
 
 @pytest.mark.parametrize(
