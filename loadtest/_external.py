@@ -25,7 +25,7 @@ from ._one_server import require_one_server, same_server
 from ._replication import logged, wait_applied
 from ._sql import at_once, execute_sql
 from ._sql_control import STATEMENT_BYTES, fill_by_sql, rows_by_sql, status_by_sql
-from ._writable import replicates, require_standby, require_writer, why_no_writer
+from ._writable import promoted, require_standby, require_writer, why_no_writer
 
 logger = logging.getLogger("loadtest.external")
 
@@ -125,8 +125,8 @@ class ExternalControl(Control):
         """What may be a promotion by others: a server that replicated when the run began, and does no more. "" if none."""
         for name in sorted(self._replicated):
             with suppress(ClusterError):  # it is down, say: nobody knows that it was promoted
-                if not await replicates(self.server(name)):
-                    return f"{name} replicated when the run began, and replicates from nobody now: it may have been promoted"
+                if what := await promoted(self.server(name)):
+                    return f"{name} replicated when the run began, and {what}: it may have been promoted"
         return ""
 
     # ---- the table
@@ -447,7 +447,7 @@ async def _replicating(servers: Iterable[Server], progress: Callable[[str], None
     for server in servers:
         if server.sql_port is not None:
             try:
-                if await replicates(server):
+                if not await promoted(server):
                     found.append(server.name)
             except ClusterError as error:
                 progress(f"{error}; so it would go unseen if it was promoted")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ._cluster import ClusterError, Server
 from ._sql import execute_sql, sql_error_code
 
-__all__ = ["replicates", "require_standby", "require_writer", "why_no_writer"]
+__all__ = ["promoted", "replicates", "require_standby", "require_writer", "why_no_writer"]
 
 ACCESS_DENIED = 1227
 
@@ -24,8 +24,7 @@ async def require_writer(server: Server) -> None:
 async def require_standby(server: Server) -> None:
     """Raises `ClusterError` where the server takes writes, although nobody has promoted it: a load that loses its writer for a
     moment would write there, and then it cannot replicate from that writer any more."""
-    (row,) = await execute_sql(server, "SELECT @@global.read_only AS r")
-    if str(row["r"]).upper() in ("0", "OFF"):
+    if await _read_only(server) in ("0", "OFF"):
         raise ClusterError(
             f"{server.name} takes writes although it is not the primary, and the load would write there when it loses the "
             f"writer: SET GLOBAL read_only=1 on {server.name} until it is promoted. Nothing was written"
@@ -34,12 +33,27 @@ async def require_standby(server: Server) -> None:
 
 async def why_no_writer(server: Server) -> str:
     """Why the server is none that takes writes; "" if it is. Raises `ClusterError` where SQL cannot be asked."""
-    (row,) = await execute_sql(server, "SELECT @@global.read_only AS r")
-    if str(row["r"]).upper() not in ("0", "OFF"):
-        return f"it is read-only (read_only is {row['r']})"
+    read_only = await _read_only(server)
+    if read_only not in ("0", "OFF"):
+        return f"it is read-only (read_only is {read_only})"
     for source, running in await replicates(server):
         return f"it replicates from {source}" if running else f"it is set up to replicate from {source}, which is stopped"
     return ""
+
+
+async def promoted(server: Server) -> str:
+    """What of the server looks like that of a primary, in words; "" where it replicates, or is a replica that is stopped."""
+    found = await replicates(server)
+    if not found:
+        return "replicates from nobody now"
+    if not any(running for _, running in found) and await _read_only(server) in ("0", "OFF"):
+        return "is stopped now and takes writes"
+    return ""
+
+
+async def _read_only(server: Server) -> str:
+    (row,) = await execute_sql(server, "SELECT @@global.read_only AS r")
+    return str(row["r"]).upper()
 
 
 async def replicates(server: Server) -> list[tuple[str, bool]]:

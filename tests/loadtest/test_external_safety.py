@@ -632,8 +632,13 @@ async def test_who_is_the_primary_is_known_as_long_as_nothing_has_changed(tempor
             control.cluster = replace(owner.cluster, servers=(without_sql(writer), reader))
             assert (await control.why_primary_unknown()).endswith("cannot be asked: its sql_port is not known")
             control.cluster = owner.cluster
-            await execute_sql(reader, "STOP SLAVE", "RESET SLAVE ALL")
-            assert (await control.why_primary_unknown()).startswith("reader-1 replicated when the run began, and")
+            await execute_sql(reader, "STOP SLAVE")
+            assert await control.why_primary_unknown() == ""
+            await execute_sql(reader, "SET GLOBAL read_only=0")
+            stopped = "reader-1 replicated when the run began, and is stopped now and takes writes: it may have been promoted"
+            assert await control.why_primary_unknown() == stopped
+            await execute_sql(reader, "RESET SLAVE ALL")
+            assert (await control.why_primary_unknown()).startswith("reader-1 replicated when the run began, and replicate")
             await execute_sql(writer, "SET GLOBAL read_only=1")
             assert await control.why_primary_unknown() == "writer is not the primary any more: it is read-only (read_only is 1)"
             await owner.kill("writer")
