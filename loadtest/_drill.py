@@ -385,7 +385,7 @@ def _cut_short(judgement: Judgement, begun: float | None, ran: float | None, loa
     `begun` is the run's start in Unix time, None where that is not known; for `ran` see `judge_run`.
     """
     if ran is not None and ran < load.lasts - CUT_SHORT_SECONDS:
-        return f" (stopped after {ran:.1f} of {load.lasts:g} s)"
+        return f" (ended after {ran:.1f} of {load.lasts:g} s)"
     due = load.lasts - load.warm_up
     if judgement.seconds >= due - CUT_SHORT_SECONDS:
         return ""

@@ -148,7 +148,7 @@ def test_a_run_that_was_shorter_than_its_scenario_says_so(run: Run, tmp_path: Pa
     "seconds, late, ran, told",
     [
         (20, 0, 20.1, ""),
-        (15, 0, 15.2, " (stopped after 15.2 of 20 s)"),
+        (15, 0, 15.2, " (ended after 15.2 of 20 s)"),
         (18, 2, 20.1, " (18.0 of 20 s were counted: the load began 2.0 s late)"),
         (18, 0, 20.1, " (18.0 of 20 s were counted)"),
         (18, 2, 19.9, " (18.0 of 20 s were counted: the load began 2.0 s late)"),
