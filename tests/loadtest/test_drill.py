@@ -189,7 +189,7 @@ cluster: {kind: embedded, readers: 1}
 table: {rows: 500, value_size: 30}
 load: {users: 8, duration: 4s}
 mix: {get: 60, insert: 40}
-faults: [{fault: restart, target: writer, at: 1s}]
+faults: [{fault: kill, target: writer, at: 1s, for: 2s}]  # longer than the client tries
 """
 
 
