@@ -29,8 +29,9 @@ from typing import Any
 import pymysql
 import trio
 
-from loadtest._cluster import Cluster, ClusterError, open_cluster
+from loadtest._cluster import Cluster, ClusterError
 from loadtest._mariadb import create_table, execute_sql
+from loadtest._opening import open_cluster
 
 from ._client_report import FLOORS, write_report
 from ._contenders import COLUMNS_SQL, CONTENDERS, COUNTED, DATABASE, FILLED, INSERTED, READ, ROWS, Target, payload

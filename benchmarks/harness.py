@@ -30,12 +30,14 @@ from rich.table import Table
 import trio_hs
 from benchmarks._locust import BenchmarkError, run_locust
 from loadtest._batch import Batch
-from loadtest._cluster import Cluster, ClusterError, open_controlled_cluster
+from loadtest._cluster import Cluster, ClusterError
 from loadtest._key_draws import draw_keys
+from loadtest._opening import open_controlled_cluster
 from loadtest._operations import COLUMNS
 from loadtest._scenario import Scenario, load_scenario
 from loadtest._table import fill_table
-from loadtest._wire import Message, TrioChannel
+from loadtest._trio_child import TrioChannel
+from loadtest._wire import Message
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS, BY_SQL, PLAIN = "this harness", "this harness, driver: sql", "plain Locust, mysqlclient"

@@ -26,12 +26,13 @@ from rich.table import Table
 
 from benchmarks._locust import BenchmarkError
 from loadtest._batch import Batch
-from loadtest._cluster import Cluster, ClusterError, Server, open_controlled_cluster
+from loadtest._cluster import Cluster, ClusterError, Server
 from loadtest._engine_limit import Engines, EngineTotal
+from loadtest._opening import open_controlled_cluster
 from loadtest._scenario import Scenario, load_scenario
 from loadtest._table import fill_table
 from loadtest._timeline import percentile
-from loadtest._wire import TrioChannel
+from loadtest._trio_child import TrioChannel
 
 ROOT = Path(__file__).resolve().parent.parent
 USERS = 64

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from loadtest._interrupts import INTERRUPTED
+from loadtest._exit_codes import ExitCode
 
 __all__ = ["COMMANDS", "main"]
 
@@ -19,8 +19,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cluster": ("loadtest._cli_cluster", "servers without a load"),
     "schema": ("loadtest._cli_schema", "print the JSON Schema of scenario files, for editors"),
 }
-
-BAD_ARGUMENTS = 2
 
 
 def usage() -> str:
@@ -42,11 +40,11 @@ def main(arguments: Sequence[str]) -> int:
     """Carry out a command line; gives the exit code."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
-        return 0 if arguments else BAD_ARGUMENTS
+        return 0 if arguments else ExitCode.BAD_ARGUMENTS
     name, *rest = arguments
     if name not in COMMANDS:
         sys.stderr.write(f"no such command: {name!r}; there are {', '.join(COMMANDS)}\n")
-        return BAD_ARGUMENTS
+        return ExitCode.BAD_ARGUMENTS
     code: int = import_module(COMMANDS[name][0]).main(rest)
     return code
 
@@ -55,4 +53,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(ExitCode.INTERRUPTED)

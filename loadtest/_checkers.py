@@ -16,10 +16,10 @@ from enum import Enum
 from typing import Any, ClassVar
 
 from loadtest._final import FinalState
-from loadtest._history import ABSENT, DAMAGED, FOREIGN, INITIAL, NO_COUNT, FaultWindow, Operation, Outcome
+from loadtest._history import NO_COUNT, FaultWindow, Operation, Outcome
 from loadtest._rows import ENDLESS, Miscounted, Read, RowHistory
 from loadtest._split_brain import SplitBrain
-from loadtest._workload import of_run, writer_of
+from loadtest._workload import ABSENT, DAMAGED, FOREIGN, INITIAL, of_run, writer_of
 
 __all__ = [
     "CHECKERS",

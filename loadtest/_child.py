@@ -6,14 +6,15 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import gevent
 
-from loadtest._wire import BlockingChannel, Message, WireError
+from loadtest._wire import CHUNK, Decoder, Message, WireError, encode
 
-__all__ = ["Child", "StartError"]
+__all__ = ["BlockingChannel", "Child", "StartError"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -75,3 +76,42 @@ class Child:
         except WireError:
             self._process.kill()
         self._on_end(self._process.wait())
+
+
+class BlockingChannel:
+    """Locust's end. Any greenlet may send; one receives."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._decoder = Decoder()
+        self._sending = threading.Lock()
+
+    def send(self, message: Message) -> None:
+        """Send one message. Raises `OSError` when the child is gone."""
+        data = encode(message)
+        with self._sending:
+            self._socket.sendall(data)
+
+    def receive(self) -> Message | None:
+        """The next message, or None when the child has closed its end. Raises `WireError`."""
+        while True:
+            message = self._decoder.next()
+            if message is not None:
+                return message
+            try:
+                data = self._socket.recv(CHUNK)
+            except OSError:
+                return None
+            if not data:
+                return None
+            self._decoder.feed(data)
+
+    def shut_down(self) -> None:
+        """Tell the child that nothing more will come; what it still sends can be received."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the child was faster
+
+    def close(self) -> None:
+        self._socket.close()

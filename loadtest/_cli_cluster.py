@@ -23,7 +23,7 @@ from loadtest._command_line import console, safely
 from loadtest._control import Control
 from loadtest._detect import detect
 from loadtest._docker_engine import open_engine, provide_image
-from loadtest._interrupts import INTERRUPTED
+from loadtest._exit_codes import ExitCode
 from loadtest._orphans import clear_away
 from loadtest._overrides import SERVERS_HELP, with_cluster
 from loadtest._running import ask, kept_up, offered
@@ -34,7 +34,6 @@ from loadtest._table import fill_table, load_table
 
 __all__ = ["main"]
 
-NOT_HAD = 2
 NOT_REPLICATED = 1
 NOT_TESTED = 2
 """There is no reader that is another server."""
@@ -91,7 +90,7 @@ def _add_cluster_options(command: argparse.ArgumentParser) -> None:
 
 
 def _carry_out(command: Callable[[argparse.Namespace], Awaitable[int]], options: argparse.Namespace) -> int:
-    code = NOT_HAD
+    code: int = ExitCode.START_FAILED
 
     async def until_signal() -> None:
         nonlocal code
@@ -103,14 +102,15 @@ def _carry_out(command: Callable[[argparse.Namespace], Awaitable[int]], options:
                 nursery.cancel_scope.cancel()
 
     try:
-        code = 0 if command is _up else INTERRUPTED  # when a signal ends it: what has not been found out is no good news
+        # when a signal ends it: what has not been found out is no good news
+        code = 0 if command is _up else ExitCode.INTERRUPTED
         trio.run(until_signal)
     except* ClusterError as errors:
         sys.stderr.write(f"{_first(errors)}\n")
-        code = NOT_HAD
+        code = ExitCode.START_FAILED
     except* ScenarioError as errors:
         sys.stderr.write(f"{_first(errors)}\n")
-        code = NOT_HAD
+        code = ExitCode.START_FAILED
     return code
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest._command_line import safely
-from loadtest._judge import BAD_ARGUMENTS, EXPECTATION_MISSED, PASSED
+from loadtest._exit_codes import ExitCode
 from loadtest._parent import end_with_parent
 from loadtest._scenario import CLUSTER_KINDS, Scenario, ScenarioError, load_scenario
 from loadtest._stated import StatedVerdictError, stated_exit_code
@@ -63,7 +63,7 @@ def _carry_out_all(names: Sequence[str], kind: str | None, times: int) -> int:
         raise ScenarioError(str(error)) from error
     if not drills:
         sys.stderr.write("there is no scenario that states its verdict, as in `# verdict: pass`\n")
-        return BAD_ARGUMENTS
+        return ExitCode.BAD_ARGUMENTS
     given: list[bool] = []
     for drill in drills:
         if kind == "embedded" and any(fault.needs_mariadb for fault in drill.scenario.faults):
@@ -72,7 +72,7 @@ def _carry_out_all(names: Sequence[str], kind: str | None, times: int) -> int:
         given += [_carry_out(drill, kind, f"{number + 1}/{times}") for number in range(times)]
     wrong = given.count(False)
     print(f"{wrong} of {len(given)} did not give the stated verdict" if wrong else "each gave its stated verdict")
-    return EXPECTATION_MISSED if wrong else PASSED
+    return ExitCode.EXPECTATION_MISSED if wrong else ExitCode.PASSED
 
 
 def _drills(paths: Sequence[Path]) -> Iterator[_Drill]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from loadtest._drill import judge_run
-from loadtest._judge import BAD_ARGUMENTS
+from loadtest._exit_codes import ExitCode
 from loadtest._kept_run import KeptRun
 from loadtest._run_directory import RunDirectory, RunDirectoryError
 from loadtest._scenario import ScenarioError
@@ -45,4 +45,4 @@ def safely(command: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` has seen enough; nor may the exit complain
     except OSError as error:
         sys.stderr.write(f"{error.filename or 'output'}: {error.strerror or error}\n")
-    return BAD_ARGUMENTS
+    return ExitCode.BAD_ARGUMENTS

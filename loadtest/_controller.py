@@ -37,7 +37,8 @@ from loadtest._run_directory import cannot_keep
 from loadtest._scenario import Scenario
 from loadtest._servers import open_servers
 from loadtest._table import fill_table
-from loadtest._wire import Message, TrioChannel
+from loadtest._trio_child import TrioChannel
+from loadtest._wire import Message
 
 
 async def main(fd: int) -> None:

@@ -21,7 +21,7 @@ from loadtest._control import Control
 from loadtest._engine_limit import told
 from loadtest._environment import environment
 from loadtest._final import FinalState, FinalStateError, write_final_state
-from loadtest._history import History, HistoryError, HistoryWriter, fault_windows
+from loadtest._history import History, HistoryError, HistoryWriter, fault_windows, unix_faults
 from loadtest._judge import HARNESS, Judged, Judgement, Result, judge
 from loadtest._latencies import totals_of, write_latencies
 from loadtest._load import Load
@@ -31,7 +31,6 @@ from loadtest._report import write_report
 from loadtest._run_directory import CONTROLLER, RunDirectory
 from loadtest._scenario import Scenario
 from loadtest._table import load_table
-from loadtest._timeline import unix_faults
 from loadtest._workload import version_of
 
 __all__ = ["Drill", "client_view", "judge_run"]

@@ -48,7 +48,8 @@ from loadtest._run_directory import cannot_keep
 from loadtest._scenario import Scenario
 from loadtest._scribe import Scribe
 from loadtest._sql_driver import SqlClient, open_sql_client
-from loadtest._wire import Message, TrioChannel
+from loadtest._trio_child import TrioChannel
+from loadtest._wire import Message
 from loadtest._workload import operations
 
 Client = trio_hs.Manager | SqlClient

@@ -17,6 +17,7 @@ so that clocks that mean different things are not compared, and holds one moment
 from __future__ import annotations
 
 import heapq
+import math
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,13 +29,10 @@ from typing import IO, Any, NamedTuple, Self
 import msgpack
 
 from loadtest._blocks import HEAD_BYTES, BlockError, Blocks, seal
+from loadtest._timeline import Fault
 
 __all__ = [
-    "ABSENT",
     "ANOTHER",
-    "DAMAGED",
-    "FOREIGN",
-    "INITIAL",
     "NO_COUNT",
     "READS",
     "RECORD",
@@ -51,6 +49,7 @@ __all__ = [
     "fault_key",
     "fault_windows",
     "merge",
+    "unix_faults",
 ]
 
 FORMAT = 2
@@ -72,17 +71,8 @@ LONGEST = 2**32 - 1
 NO_COUNT = -(2**63)
 """In the place of n: the read did not show it, or the operation was none."""
 
-# What a read may show in place of the version that a write left.
-INITIAL = 0
-"""The version of the rows that were loaded before the run."""
-ABSENT = -1
-"""There was no row."""
-FOREIGN = -2
-"""There was a row whose payload no write of ours can have left."""
 UNSEEN = -3
 """The read failed and showed nothing."""
-DAMAGED = -4
-"""There was a row whose payload has a version, and which is not as it was written with it, or not where."""
 
 ANOTHER = 255
 """Index of the error or server of which nothing is known, or for which there was no index left."""
@@ -521,3 +511,18 @@ def _read_header(path: Path) -> tuple[Header, int, struct.Struct]:
         return Header(**data), start, RECORD if magic == MAGIC else RECORD_1
     except TypeError as error:
         raise HistoryError(f"{path}: its header is damaged or cut") from error
+
+
+def unix_faults(windows: Iterable[FaultWindow], header: Header) -> list[Fault]:
+    """The windows of a history, by the clock that batches use. `header` is that of any history of the same machine."""
+    return [_unix_fault(window, header) for window in windows]
+
+
+def _unix_fault(window: FaultWindow, header: Header) -> Fault:
+    end = None if window.end is None else header.unix(window.end)
+    if window.certain is None:
+        return Fault(window.name, header.unix(window.start), end, math.inf)
+    struck, healing = window.certain
+    return Fault(
+        window.name, header.unix(window.start), end, header.unix(struck), None if healing is None else header.unix(healing)
+    )

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from loadtest._exit_codes import ExitCode
 from loadtest._expect import Expect, Latency
-from loadtest._judge import AUDIT_FAILED, BAD_ARGUMENTS, EXPECTATION_MISSED, INCONCLUSIVE, PASSED
 from loadtest._load import Load
 from loadtest._mix import ValueSize
 from loadtest._scenario import Scenario
 
 __all__ = ["EXIT_CODES", "RESULTS", "expectation_of", "expectations", "load", "place_of", "quantity", "sizes"]
 
-EXIT_CODES = {
-    PASSED: "every expectation holds",
-    EXPECTATION_MISSED: "an expectation was missed, an operation failed where nothing is expected, or the harness failed",
-    BAD_ARGUMENTS: "the arguments or the scenario were wrong",
-    AUDIT_FAILED: "the audit found writes that are not as acknowledged",
-    INCONCLUSIVE: "something could not be judged",
+EXIT_CODES: dict[int, str] = {
+    ExitCode.PASSED: "every expectation holds",
+    ExitCode.EXPECTATION_MISSED: (
+        "an expectation was missed, an operation failed where nothing is expected, or the harness failed"
+    ),
+    ExitCode.BAD_ARGUMENTS: "the arguments or the scenario were wrong",
+    ExitCode.AUDIT_FAILED: "the audit found writes that are not as acknowledged",
+    ExitCode.INCONCLUSIVE: "something could not be judged",
 }
 RESULTS = {
     "pass": ("✓", "pass"),

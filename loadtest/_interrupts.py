@@ -6,31 +6,26 @@ Imports nothing that takes time: `python -m loadtest` needs the exit code before
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable
 from typing import NoReturn
 
-__all__ = ["INTERRUPTED", "Interrupts", "analyze_command"]
+from loadtest._exit_codes import ExitCode
+from loadtest._run_directory import analyze_command
 
-INTERRUPTED = 130
-"""The exit code of what a Ctrl-C has ended before it had found anything out: a shell's own for SIGINT."""
+__all__ = ["Interrupts"]
+
 IGNORED = 2
 """So many are ignored behind the first: who presses twice, or whose `make` passes each on once more, has not given up."""
 PATIENCE = 30.0
 """Seconds after which none is ignored."""
 
 
-def analyze_command(directory: str) -> str:
-    """What judges a kept run that has got no verdict."""
-    return f"python -m loadtest analyze {shlex.quote(directory)}"
-
-
 def _end_process() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(INTERRUPTED)  # what it has started ends with it, as when it is killed
+    os._exit(ExitCode.INTERRUPTED)  # what it has started ends with it, as when it is killed
 
 
 class Interrupts:

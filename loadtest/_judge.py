@@ -20,17 +20,13 @@ from typing import Any, NamedTuple
 from loadtest._audit import Audit, Check, Verdict
 from loadtest._batch import OTHER_ERRORS, Batch
 from loadtest._engine_limit import Engines, EngineTotal
+from loadtest._exit_codes import ExitCode
 from loadtest._expect import PERCENTILES, Expect, Latency, is_kind
 from loadtest._recovery import OBSERVED_SECONDS, FaultRecovery, recoveries
 from loadtest._timeline import EDGE, Fault, Timeline, percentile, rank
 
 __all__ = [
-    "AUDIT_FAILED",
-    "BAD_ARGUMENTS",
-    "EXPECTATION_MISSED",
     "HARNESS",
-    "INCONCLUSIVE",
-    "PASSED",
     "Judged",
     "Judgement",
     "Result",
@@ -40,7 +36,6 @@ __all__ = [
 FAILURES, HARNESS = "failures", "harness"
 UNSTATED = (FAILURES, HARNESS)
 """What fails a run though no scenario states it: failures where nothing is expected, and the death of a process of ours."""
-PASSED, EXPECTATION_MISSED, BAD_ARGUMENTS, AUDIT_FAILED, INCONCLUSIVE = range(5)
 
 
 class Result(Enum):
@@ -88,10 +83,10 @@ class Judgement:
     def exit_code(self) -> int:
         missed = [judged for judged in self.judged if judged.result is Result.MISS]
         if any(judged.audit for judged in missed):
-            return AUDIT_FAILED
+            return ExitCode.AUDIT_FAILED
         if missed:
-            return EXPECTATION_MISSED
-        return INCONCLUSIVE if any(judged.result is Result.UNKNOWN for judged in self.judged) else PASSED
+            return ExitCode.EXPECTATION_MISSED
+        return ExitCode.INCONCLUSIVE if any(judged.result is Result.UNKNOWN for judged in self.judged) else ExitCode.PASSED
 
     @property
     def verdict(self) -> str:

@@ -8,13 +8,13 @@ from typing import Any
 
 from loadtest._batch import Batch, OperationBatch
 from loadtest._expect import PHASES
-from loadtest._history import Event, Header, History, HistoryError, fault_key, fault_windows
+from loadtest._history import Event, Header, History, HistoryError, fault_key, fault_windows, unix_faults
 from loadtest._record import Record
 from loadtest._recovery import FaultRecovery, recoveries
 from loadtest._run_directory import Batches, RunDirectory
 from loadtest._scenario import Scenario
 from loadtest._series import ALL
-from loadtest._timeline import EDGE, Timeline, unix_faults
+from loadtest._timeline import EDGE, Timeline
 
 __all__ = ["FaultSeen", "KeptRun", "Mark", "faults_seen", "marks_seen"]
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import trio_hs
-from loadtest._history import ABSENT, DAMAGED, NO_COUNT, UNSEEN, Operation
+from loadtest._history import NO_COUNT, UNSEEN, Operation
 from loadtest._scenario import Scenario
 from loadtest._sql_driver import SqlTable
-from loadtest._workload import fillers, first_insert_key, group_of, payload_of, version_of
+from loadtest._workload import ABSENT, DAMAGED, fillers, first_insert_key, group_of, payload_of, version_of
 
 __all__ = ["Bound", "Intent", "bind"]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from locust.argument_parser import LocustArgumentParser, get_empty_argument_parser
 
+from loadtest._exit_codes import ExitCode
 from loadtest._load import Load
 from loadtest._overrides import SERVERS_HELP, with_cluster
 from loadtest._scenario import CLUSTER_KINDS, Scenario, ScenarioError, load_scenario
@@ -17,7 +18,6 @@ from loadtest._scenario import CLUSTER_KINDS, Scenario, ScenarioError, load_scen
 __all__ = ["add_options", "chosen_scenario", "locust_settings", "scenario_files", "scenario_of"]
 
 DEFAULT_SCENARIO = "scenarios/mixed.yaml"
-BAD_ARGUMENTS = 2
 
 _scenarios: dict[str, Scenario] = {}
 
@@ -36,7 +36,7 @@ def add_options(parser: LocustArgumentParser) -> None:
         scenario = chosen_scenario(arguments)
     except ScenarioError as error:
         sys.stderr.write(f"{error}\n")
-        sys.exit(BAD_ARGUMENTS)
+        sys.exit(ExitCode.BAD_ARGUMENTS)
     parser.set_defaults(**locust_settings(scenario.load))
 
 

@@ -19,7 +19,8 @@ from functools import cached_property, partial
 from typing import IO, NamedTuple
 
 from loadtest._final import FinalState
-from loadtest._history import ABSENT, INITIAL, NO_COUNT, READS, RECORD, UNSEEN, History, Operation, Outcome
+from loadtest._history import NO_COUNT, READS, RECORD, UNSEEN, History, Operation, Outcome
+from loadtest._workload import ABSENT, INITIAL
 
 __all__ = ["ENDLESS", "Counts", "Miscounted", "Read", "Register", "RowHistory", "Untouched", "Write", "rows_of"]
 

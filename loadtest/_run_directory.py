@@ -22,6 +22,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -36,7 +37,7 @@ from loadtest._blocks import BlockError, Blocks, block_of
 from loadtest._external_servers import without_secrets
 from loadtest._scenario import Scenario, load_scenario
 
-__all__ = ["RunDirectory", "RunDirectoryError", "cannot_keep", "require_place"]
+__all__ = ["RunDirectory", "RunDirectoryError", "analyze_command", "cannot_keep", "require_place"]
 
 BASE = Path("runs")
 BATCHES_MAGIC = b"trio-hs\x00\x02batches\n"
@@ -259,3 +260,8 @@ class RunDirectory:
     @property
     def report(self) -> Path:
         return self.path / "report.html"
+
+
+def analyze_command(directory: str) -> str:
+    """What judges a kept run that has got no verdict."""
+    return f"python -m loadtest analyze {shlex.quote(directory)}"

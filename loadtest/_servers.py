@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from loadtest._cluster import open_controlled_cluster
 from loadtest._control import Control
 from loadtest._faults import Network
 from loadtest._load_account import require_load_account
+from loadtest._opening import open_controlled_cluster
 from loadtest._scenario import Scenario
 
 __all__ = ["open_servers"]

@@ -26,9 +26,9 @@ from loadtest._batch import Batch
 from loadtest._child import StartError
 from loadtest._controller_link import ControllerLink
 from loadtest._engine_link import STOP_TIMEOUT, EngineLink, Run
+from loadtest._exit_codes import ExitCode
 from loadtest._expect import Expect
-from loadtest._interrupts import INTERRUPTED, Interrupts
-from loadtest._judge import AUDIT_FAILED, INCONCLUSIVE
+from loadtest._interrupts import Interrupts
 from loadtest._live import Live
 from loadtest._options import chosen_scenario, locust_settings, scenario_files, scenario_of
 from loadtest._record import Record
@@ -42,10 +42,8 @@ __all__ = ["LocalSession", "MasterSession", "WorkerSession", "open_session"]
 
 logger = logging.getLogger("loadtest")
 
-START_FAILED = 2
-RUN_FAILED = 1
 
-_SEVERITY = [0, INCONCLUSIVE, RUN_FAILED, START_FAILED, AUDIT_FAILED]
+_SEVERITY = [0, ExitCode.INCONCLUSIVE, ExitCode.RUN_FAILED, ExitCode.START_FAILED, ExitCode.AUDIT_FAILED]
 """Of several runs, or of one that failed otherwise too, the exit code is the gravest."""
 
 TOLD_OF_VERDICT = ("verdict", "exit_code", "expectations", "advice", "engine")
@@ -139,7 +137,7 @@ class _Reporting:
             require_place()
         except RunDirectoryError as error:
             sys.stderr.write(f"{error}\n")
-            sys.exit(START_FAILED)
+            sys.exit(ExitCode.START_FAILED)
         self._controller = self._launch(self._scenario)
         events: Any = environment.events  # Locust's events are not typed
         events.test_start.add_listener(self._on_test_start)
@@ -167,10 +165,10 @@ class _Reporting:
         except StartError as error:
             self._end_servers()
             sys.stderr.write(f"{error}\n")
-            sys.exit(START_FAILED)
+            sys.exit(ExitCode.START_FAILED)
         except KeyboardInterrupt:
             self._end_servers()
-            sys.exit(INTERRUPTED)
+            sys.exit(ExitCode.INTERRUPTED)
 
     def _use(self, cluster: dict[str, Any]) -> None:
         """Have the engines work on these servers. Raises `StartError`."""
@@ -205,7 +203,7 @@ class _Reporting:
         """Something of ours died: say so, and end the run as failed."""
         logger.error(line)
         self._died.append(line)
-        self._environment.process_exit_code = RUN_FAILED
+        self._environment.process_exit_code = ExitCode.RUN_FAILED
         if self._options.headless:
             self._runner.quit()
         else:
@@ -616,7 +614,7 @@ class WorkerSession:
         while os.getppid() == master:
             gevent.sleep(ORPHAN_SECONDS)
         self.engine.close()
-        os._exit(RUN_FAILED)
+        os._exit(ExitCode.RUN_FAILED)
 
     def _on_run(self, msg: Any, **_: Any) -> None:
         self._told = {**msg.data, "began": None}
@@ -681,5 +679,5 @@ class WorkerSession:
 
     def _on_death(self, line: str) -> None:
         logger.error(line)
-        self._environment.process_exit_code = RUN_FAILED
+        self._environment.process_exit_code = ExitCode.RUN_FAILED
         self._runner.send_message(DIED, {"line": line})

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from loadtest._judge import AUDIT_FAILED, EXPECTATION_MISSED, INCONCLUSIVE, PASSED
+from loadtest._exit_codes import ExitCode
 
 __all__ = ["VERDICTS", "StatedVerdictError", "stated_exit_code"]
 
 VERDICTS = {
-    "pass": PASSED,
-    f"expectation missed (exit code {EXPECTATION_MISSED})": EXPECTATION_MISSED,
-    f"audit failed (exit code {AUDIT_FAILED})": AUDIT_FAILED,
-    f"inconclusive (exit code {INCONCLUSIVE})": INCONCLUSIVE,
+    "pass": ExitCode.PASSED,
+    f"expectation missed (exit code {ExitCode.EXPECTATION_MISSED})": ExitCode.EXPECTATION_MISSED,
+    f"audit failed (exit code {ExitCode.AUDIT_FAILED})": ExitCode.AUDIT_FAILED,
+    f"inconclusive (exit code {ExitCode.INCONCLUSIVE})": ExitCode.INCONCLUSIVE,
 }
 
 

@@ -12,11 +12,10 @@ from rich.text import Text
 
 from loadtest._batch import Batch
 from loadtest._engine_limit import NO_TIME_LEFT
+from loadtest._exit_codes import ExitCode
 from loadtest._in_words import expectation_of, place_of
-from loadtest._interrupts import analyze_command
-from loadtest._judge import INCONCLUSIVE
 from loadtest._record import Latencies, OperationRecord, Record
-from loadtest._run_directory import RunDirectory
+from loadtest._run_directory import RunDirectory, analyze_command
 
 __all__ = ["print_no_verdict", "print_summary", "print_verdict", "progress_line"]
 
@@ -102,7 +101,7 @@ def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, cons
         console.print(table)
     for name, check in (result["audit"] or {}).items():
         _print_check(name, check, expectation_of(name, result["expectations"]), console)
-    style = {0: "bold green", INCONCLUSIVE: "bold yellow"}.get(result["exit_code"], "bold red")
+    style = {0: "bold green", ExitCode.INCONCLUSIVE: "bold yellow"}.get(result["exit_code"], "bold red")
     console.print(Text(f"verdict: {result['verdict']}", style=style), soft_wrap=True)  # one line, for programs as well
     for line in result["advice"]:
         console.print(Text(f"  {line}"))

@@ -28,9 +28,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from loadtest._batch import Batch, Begun, OperationBatch
-from loadtest._history import FaultWindow, Header
 
-__all__ = ["EDGE", "Fault", "Timeline", "percentile", "rank", "unix_faults"]
+__all__ = ["EDGE", "Fault", "Timeline", "percentile", "rank"]
 
 EDGE = "edge"
 """What belongs to no phase, beside the phases."""
@@ -56,21 +55,6 @@ class Fault(NamedTuple):
         """From when to when it was certainly on: not at all where that begins after its end."""
         until = self.end if self.healing is None else self.healing
         return self.start if self.struck is None else self.struck, math.inf if until is None else until
-
-
-def unix_faults(windows: Iterable[FaultWindow], header: Header) -> list[Fault]:
-    """The windows of a history, by the clock that batches use. `header` is that of any history of the same machine."""
-    return [_unix_fault(window, header) for window in windows]
-
-
-def _unix_fault(window: FaultWindow, header: Header) -> Fault:
-    end = None if window.end is None else header.unix(window.end)
-    if window.certain is None:
-        return Fault(window.name, header.unix(window.start), end, math.inf)
-    struck, healing = window.certain
-    return Fault(
-        window.name, header.unix(window.start), end, header.unix(struck), None if healing is None else header.unix(healing)
-    )
 
 
 def percentile(latencies: Counter[int], percent: float) -> int:

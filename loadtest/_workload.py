@@ -17,11 +17,14 @@ from collections.abc import Iterator
 from itertools import repeat
 from zlib import crc32
 
-from loadtest._history import DAMAGED, FOREIGN, INITIAL
 from loadtest._key_draws import BULK, draw_keys
 from loadtest._scenario import VERSION_WIDTH, Scenario, Table
 
 __all__ = [
+    "ABSENT",
+    "DAMAGED",
+    "FOREIGN",
+    "INITIAL",
     "VERSION_WIDTH",
     "Drawn",
     "fillers",
@@ -138,3 +141,20 @@ def payloads(scenario: Scenario) -> Iterator[str]:
     for key in range(1, table.rows + 1):
         text = texts[key % len(texts)]
         yield payload_of(INITIAL, key, group_of(key, table), text) if scenario.audited else text
+
+
+# What a read may show in place of the version that a write left.
+INITIAL = 0
+"""The version of the rows that were loaded before the run."""
+
+
+ABSENT = -1
+"""There was no row."""
+
+
+FOREIGN = -2
+"""There was a row whose payload no write of ours can have left."""
+
+
+DAMAGED = -4
+"""There was a row whose payload has a version, and which is not as it was written with it, or not where."""

@@ -13,9 +13,10 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
 from loadtest._engine_link import EngineLink
+from loadtest._exit_codes import ExitCode
 from loadtest._options import add_options
 from loadtest._parent import end_with_parent
-from loadtest._session import START_FAILED, MasterSession, WorkerSession, open_session
+from loadtest._session import MasterSession, WorkerSession, open_session
 from loadtest._web import add_tab, taken
 
 FOREVER = 10 * 365 * 24 * 3600
@@ -28,7 +29,7 @@ def _add_options(parser: LocustArgumentParser, **_: Any) -> None:
 def _open_session(environment: Environment, **_: Any) -> None:
     if environment.web_ui is not None and (why := taken(environment.web_ui)):  # Locust would find out with the servers started
         sys.stderr.write(f"{why}\n")
-        sys.exit(START_FAILED)
+        sys.exit(ExitCode.START_FAILED)
     session = open_session(environment)
     if not isinstance(session, MasterSession):
         HandlerSocketUser.engine.set(session.engine)

@@ -10,9 +10,10 @@ import hypothesis
 import pytest
 import trio
 
-from loadtest._cluster import Cluster, ClusterError, open_cluster
+from loadtest._cluster import Cluster, ClusterError
 from loadtest._docker_engine import open_engine, provide_image
 from loadtest._mariadb import Installation, find_installation
+from loadtest._opening import open_cluster
 
 # How long an example takes says more about what else the machine does than about the example.
 hypothesis.settings.register_profile("tests", deadline=None)

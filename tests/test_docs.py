@@ -19,8 +19,9 @@ import trio
 
 import trio_hs
 from loadtest import _mariadbd
-from loadtest._cluster import Cluster, Server, open_cluster
+from loadtest._cluster import Cluster, Server
 from loadtest._detect import detect
+from loadtest._opening import open_cluster
 from loadtest._replication import wait_replicated
 from loadtest._scenario import Scenario
 from loadtest._sql import execute_sql

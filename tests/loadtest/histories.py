@@ -10,8 +10,8 @@ from typing import Any
 
 from loadtest._audit import Audit, audit
 from loadtest._final import FinalState, write_final_state
-from loadtest._history import ABSENT, NO_COUNT, Event, History, HistoryWriter, Operation, Outcome
-from loadtest._workload import first_insert_key
+from loadtest._history import NO_COUNT, Event, History, HistoryWriter, Operation, Outcome
+from loadtest._workload import ABSENT, first_insert_key
 
 US = 1000
 """Nanoseconds: what a history's durations are exact to."""

@@ -11,9 +11,9 @@ from loadtest import _checkers
 from loadtest._audit import Audit, Verdict, audit
 from loadtest._blocks import block_of
 from loadtest._checkers import MAX_FINDINGS
-from loadtest._history import ABSENT, DAMAGED, FOREIGN, UNSEEN, Event, History
+from loadtest._history import UNSEEN, Event, History
 from loadtest._in_words import place_of
-from loadtest._workload import first_insert_key
+from loadtest._workload import ABSENT, DAMAGED, FOREIGN, first_insert_key
 from tests.loadtest.histories import Op, Rows, audit_of, write_history, write_state
 
 NEW = first_insert_key(1, 0)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from loadtest import _rows
 from loadtest._audit import Audit, Verdict
-from loadtest._history import ABSENT, NO_COUNT
+from loadtest._history import NO_COUNT
 from loadtest._rows import ENDLESS, Counts, Read
-from loadtest._workload import first_insert_key
+from loadtest._workload import ABSENT, first_insert_key
 from tests.loadtest.histories import Op, Store, audit_of
 
 ALL = {"lost", "recovered", "unexpected", "applied_twice", "counters", "stale_reads", "monotonic_reads", "replicas"}

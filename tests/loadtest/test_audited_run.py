@@ -12,13 +12,14 @@ import pytest
 import trio
 
 from loadtest._audit import Audit, Verdict, audit
-from loadtest._cluster import Cluster, open_controlled_cluster
+from loadtest._cluster import Cluster
 from loadtest._final import FinalState, write_final_state
-from loadtest._history import INITIAL, NO_COUNT, READS, History, Operation, Outcome
+from loadtest._history import NO_COUNT, READS, History, Operation, Outcome
+from loadtest._opening import open_controlled_cluster
 from loadtest._scenario import Scenario, parse_scenario
 from loadtest._sql import execute_sql
 from loadtest._table import fill_table
-from loadtest._workload import payload_of, version_of
+from loadtest._workload import INITIAL, payload_of, version_of
 from tests.loadtest.test_engine import Child, child
 
 pytestmark = pytest.mark.mariadb

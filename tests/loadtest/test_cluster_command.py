@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 
 from loadtest import _cli_cluster
-from loadtest._cluster import Cluster, ClusterError, Server, open_cluster, open_controlled_cluster
+from loadtest._cluster import Cluster, ClusterError, Server
 from loadtest._control import Control
 from loadtest._detect import detect
 from loadtest._docker_engine import image_name
 from loadtest._keeper import RUN_LABEL
+from loadtest._opening import open_cluster, open_controlled_cluster
 from loadtest._orphans import OWNER_LABEL, owner
 from loadtest._running import kept_up
 from loadtest._scenario import Scenario

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from loadtest._cluster import ClusterError, open_cluster, open_controlled_cluster
+from loadtest._cluster import ClusterError
 from loadtest._control import Control
 from loadtest._docker import DockerControl
 from loadtest._mariadbd import HANDLERSOCKET_SECONDS
+from loadtest._opening import open_cluster, open_controlled_cluster
 from loadtest._replication import gtids
 from loadtest._sql import execute_sql
 from trio_hs.testing import Table

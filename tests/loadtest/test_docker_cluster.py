@@ -15,7 +15,8 @@ import pytest
 import trio
 
 from loadtest import _docker_engine, _mariadb, _mariadbd, _run
-from loadtest._cluster import ClusterError, open_cluster, open_controlled_cluster
+from loadtest._cluster import ClusterError
+from loadtest._opening import open_cluster, open_controlled_cluster
 
 from .containers import containers_below, engine, left_in_engine
 from .test_mariadb_cluster import ROOT, left_behind, open_directory, soon, temporary

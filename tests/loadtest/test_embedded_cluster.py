@@ -9,7 +9,8 @@ import pytest
 import trio
 
 from loadtest import _mariadb
-from loadtest._cluster import Cluster, ClusterError, open_cluster, open_controlled_cluster
+from loadtest._cluster import Cluster, ClusterError
+from loadtest._opening import open_cluster, open_controlled_cluster
 from trio_hs.testing import Table
 
 from .test_failover import write_through_drill

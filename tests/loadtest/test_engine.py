@@ -30,7 +30,7 @@ from loadtest._operations import Bound
 from loadtest._performer import Performer
 from loadtest._scenario import parse_scenario
 from loadtest._timeline import Timeline
-from loadtest._wire import TrioChannel
+from loadtest._trio_child import TrioChannel
 from tests.loadtest.locust_process import ROOT
 
 SCENARIO = "name: x\ntable: {rows: 100}\nmix: {get: 50, insert: 50, delete: 20}\n"

@@ -10,8 +10,9 @@ import pytest
 
 from loadtest._batch import Batch, Begun, EngineUse, OperationBatch
 from loadtest._engine_limit import Engines, EngineTotal
+from loadtest._exit_codes import ExitCode
 from loadtest._expect import Expect
-from loadtest._judge import EXPECTATION_MISSED, INCONCLUSIVE, PASSED, Judgement, Result, judge
+from loadtest._judge import Judgement, Result, judge
 from loadtest._timeline import Fault
 
 T0 = 1_700_000_000.0
@@ -42,7 +43,7 @@ SLOW = {1000: 50, 60_000: 50}
 def test_a_miss_while_the_engine_had_no_time_left_is_inconclusive() -> None:
     judgement = judged({"p99": "10ms"}, steady(0, 4, SLOW, busy=0.98))
     (one,) = judgement.judged
-    assert (one.result, one.measured, judgement.exit_code) == (Result.UNKNOWN, 0.06, INCONCLUSIVE)
+    assert (one.result, one.measured, judgement.exit_code) == (Result.UNKNOWN, 0.06, ExitCode.INCONCLUSIVE)
     assert "the load engine itself may be why" in one.line
     assert "for 800 of the 800 that took longer" in one.line
     assert "no time left in 4.0 of 4.0 s" in one.line
@@ -50,14 +51,14 @@ def test_a_miss_while_the_engine_had_no_time_left_is_inconclusive() -> None:
 
 def test_a_miss_of_the_servers_is_a_miss() -> None:
     judgement = judged({"p99": "10ms"}, steady(0, 4, SLOW, busy=0.96))
-    assert (judgement.judged[0].result, judgement.exit_code) == (Result.MISS, EXPECTATION_MISSED)
+    assert (judgement.judged[0].result, judgement.exit_code) == (Result.MISS, ExitCode.EXPECTATION_MISSED)
     assert "engine" not in judgement.judged[0].line
 
 
 def test_a_limit_that_is_met_is_met_although_the_engine_added_to_it() -> None:
     judgement = judged({"p99": "60ms", "max": "60ms"}, steady(0, 4, SLOW, busy=1.0, late=50_000))
     assert [one.result for one in judgement.judged] == [Result.PASS, Result.PASS]
-    assert judgement.exit_code == PASSED
+    assert judgement.exit_code == ExitCode.PASSED
 
 
 @pytest.mark.parametrize("late, result", [(16_000, Result.MISS), (17_000, Result.UNKNOWN)])

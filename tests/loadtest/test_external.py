@@ -14,7 +14,8 @@ import trio
 import yaml
 
 from loadtest import _mariadbd
-from loadtest._cluster import Cluster, ClusterError, Server, open_controlled_cluster
+from loadtest._cluster import Cluster, ClusterError, Server
+from loadtest._opening import open_controlled_cluster
 from loadtest._overrides import with_cluster
 from loadtest._scenario import Scenario, ScenarioError, parse_scenario
 from loadtest._sql import execute_sql

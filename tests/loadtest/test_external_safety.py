@@ -15,10 +15,11 @@ import pytest
 import trio
 import yaml
 
-from loadtest._cluster import Cluster, ClusterError, Server, open_controlled_cluster
+from loadtest._cluster import Cluster, ClusterError, Server
 from loadtest._created import MARK, Creation
 from loadtest._detect import detect
 from loadtest._one_server import require_one_server, same_server
+from loadtest._opening import open_controlled_cluster
 from loadtest._run_directory import RunDirectory
 from loadtest._sql import execute_sql
 from loadtest._table import fill_table

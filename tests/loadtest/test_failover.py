@@ -9,8 +9,9 @@ import pytest
 import trio
 
 import trio_hs
-from loadtest._cluster import Server, open_controlled_cluster
+from loadtest._cluster import Server
 from loadtest._control import Control
+from loadtest._opening import open_controlled_cluster
 from loadtest._sql import execute_sql
 from trio_hs.testing import Table
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from loadtest._audit import Audit, Check, Verdict
 from loadtest._batch import NOT_THERE, OTHER_ERRORS, Batch, Begun, OperationBatch, collapse, total_of
 from loadtest._expect import PHASES, Expect
-from loadtest._history import FaultWindow
+from loadtest._history import FaultWindow, unix_faults
 from loadtest._judge import Judged, Judgement, Result, judge
 from loadtest._record import Record
 from loadtest._recovery import recoveries
-from loadtest._timeline import EDGE, Fault, Timeline, percentile, unix_faults
+from loadtest._timeline import EDGE, Fault, Timeline, percentile
 from tests.loadtest.histories import write_history
 
 T0 = 1_700_000_000.0

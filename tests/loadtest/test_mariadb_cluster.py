@@ -20,9 +20,10 @@ import pytest
 import trio
 
 from loadtest import _mariadb, _mariadbd, _run
-from loadtest._cluster import Cluster, ClusterError, Server, open_cluster
+from loadtest._cluster import Cluster, ClusterError, Server
 from loadtest._keeper import RUN_VARIABLE
 from loadtest._mariadb import create_table, execute_sql, wait_replicated
+from loadtest._opening import open_cluster
 
 BASE = tempfile.gettempdir()  # before a test says otherwise
 ROOT = Path(__file__).parents[2]

@@ -17,9 +17,10 @@ import trio
 
 import trio_hs
 from loadtest import __main__ as command
-from loadtest._cluster import ClusterError, open_controlled_cluster
+from loadtest._cluster import ClusterError
 from loadtest._control import Control
 from loadtest._load_account import require_load_account
+from loadtest._opening import open_controlled_cluster
 from loadtest._operations import Intent, bind
 from loadtest._scenario import Scenario, ScenarioError, parse_scenario
 from loadtest._sql import execute_sql

@@ -12,7 +12,9 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest._wire import BlockingChannel, Decoder, TrioChannel, WireError, encode
+from loadtest._child import BlockingChannel
+from loadtest._trio_child import TrioChannel
+from loadtest._wire import Decoder, WireError, encode
 
 _values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(max_size=20),

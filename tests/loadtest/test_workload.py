@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest._history import DAMAGED, FOREIGN
 from loadtest._key_draws import draw_keys
 from loadtest._mix import Keys, ValueSize
 from loadtest._scenario import Scenario, parse_scenario
 from loadtest._workload import (
+    DAMAGED,
+    FOREIGN,
     VERSION_WIDTH,
     Drawn,
     first_insert_key,

@@ -21,8 +21,9 @@ import trio
 
 import trio_hs
 from loadtest import _mariadbd
-from loadtest._cluster import Cluster, Server, open_controlled_cluster
+from loadtest._cluster import Cluster, Server
 from loadtest._control import Control
+from loadtest._opening import open_controlled_cluster
 from loadtest._replication import create_table, wait_replicated
 from loadtest._sql import execute_sql
 from trio_hs import Manager

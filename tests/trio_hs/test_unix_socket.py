@@ -12,8 +12,9 @@ import trio
 
 import trio_hs
 from loadtest import _mariadbd
-from loadtest._cluster import Cluster, open_cluster
+from loadtest._cluster import Cluster
 from loadtest._mariadb import execute_sql
+from loadtest._opening import open_cluster
 
 pytestmark = pytest.mark.mariadb
 

@@ -9,7 +9,8 @@ from itertools import groupby
 import pytest
 import trio
 
-from loadtest._cluster import Cluster, Server, open_controlled_cluster
+from loadtest._cluster import Cluster, Server
+from loadtest._opening import open_controlled_cluster
 from loadtest._replication import wait_replicated
 from loadtest._sql import execute_sql
 from trio_hs import Server as Address
