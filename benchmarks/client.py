@@ -29,9 +29,9 @@ from typing import Any
 import pymysql
 import trio
 
-from loadtest._cluster import Cluster, ClusterError
-from loadtest._mariadb import create_table, execute_sql
-from loadtest._opening import open_cluster
+from hs_drill._cluster import Cluster, ClusterError
+from hs_drill.servers._opening import open_cluster
+from hs_drill.servers._processes import create_table, execute_sql
 
 from ._client_report import FLOORS, write_report
 from ._contenders import COLUMNS_SQL, CONTENDERS, COUNTED, DATABASE, FILLED, INSERTED, READ, ROWS, Target, payload

@@ -29,15 +29,15 @@ from rich.table import Table
 
 import trio_hs
 from benchmarks._locust import BenchmarkError, run_locust
-from loadtest._batch import Batch
-from loadtest._cluster import Cluster, ClusterError
-from loadtest._key_draws import draw_keys
-from loadtest._opening import open_controlled_cluster
-from loadtest._operations import COLUMNS
-from loadtest._scenario import Scenario, load_scenario
-from loadtest._table import fill_table
-from loadtest._trio_child import TrioChannel
-from loadtest._wire import Message
+from hs_drill._cluster import Cluster, ClusterError
+from hs_drill._trio_child import TrioChannel
+from hs_drill._wire import Message
+from hs_drill.controller._table import fill_table
+from hs_drill.engine._bound_operations import COLUMNS
+from hs_drill.metrics._batch import Batch
+from hs_drill.scenario._scenario import Scenario, load_scenario
+from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.workload._keys import draw_keys
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS, BY_SQL, PLAIN = "this harness", "this harness, driver: sql", "plain Locust, mysqlclient"
@@ -99,7 +99,7 @@ async def engine_alone(cluster: Cluster, scenario: Scenario, seconds: int, users
     ours, theirs = socket.socketpair()
     channel = TrioChannel.from_fd(ours.detach())
     given = {"cluster": cluster.to_dict(), "scenario": scenario.model_dump(mode="json"), "worker": 0, "each": False}
-    command = [sys.executable, "-m", "loadtest._engine", str(theirs.fileno())]
+    command = [sys.executable, "-m", "hs_drill.engine", str(theirs.fileno())]
     count = 0
     async with trio.open_nursery() as nursery:
         process = await nursery.start(partial(trio.run_process, command, cwd=ROOT, pass_fds=[theirs.fileno()]))

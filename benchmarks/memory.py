@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MIB = 1 << 20
 LIMIT = 400
 """MiB, of Locust's process and the load engine together."""
-MODULES = {"Locust": "locust", "load engine": "loadtest._engine", "controller": "loadtest._controller"}
+MODULES = {"Locust": "locust", "load engine": "hs_drill.engine", "controller": "hs_drill.controller"}
 
 Sample = dict[str, int]
 """Bytes by process."""

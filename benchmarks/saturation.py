@@ -25,14 +25,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks._locust import BenchmarkError
-from loadtest._batch import Batch
-from loadtest._cluster import Cluster, ClusterError, Server
-from loadtest._engine_limit import Engines, EngineTotal
-from loadtest._opening import open_controlled_cluster
-from loadtest._scenario import Scenario, load_scenario
-from loadtest._table import fill_table
-from loadtest._timeline import percentile
-from loadtest._trio_child import TrioChannel
+from hs_drill._cluster import Cluster, ClusterError, Server
+from hs_drill._trio_child import TrioChannel
+from hs_drill.controller._table import fill_table
+from hs_drill.metrics._batch import Batch
+from hs_drill.metrics._timeline import percentile
+from hs_drill.scenario._scenario import Scenario, load_scenario
+from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.verdict._engine_limit import Engines, EngineTotal
 
 ROOT = Path(__file__).resolve().parent.parent
 USERS = 64
@@ -89,7 +89,7 @@ async def measure(cluster: Cluster, scenario: Scenario, users: int, seconds: flo
     ours, theirs = socket.socketpair()
     channel = TrioChannel.from_fd(ours.detach())
     given = {"cluster": cluster.to_dict(), "scenario": scenario.model_dump(mode="json"), "worker": 0, "each": False}
-    command = [sys.executable, "-m", "loadtest._engine", str(theirs.fileno())]
+    command = [sys.executable, "-m", "hs_drill.engine", str(theirs.fileno())]
     batches: list[Batch] = []
     took: list[int] = []
 

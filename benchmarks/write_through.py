@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.table import Table as Shown
 
 import trio_hs
-from loadtest._cluster import ClusterError
-from loadtest._control import Control
-from loadtest._listeners import writer_of
-from loadtest._opening import open_controlled_cluster
+from hs_drill._addresses import writer_of
+from hs_drill._cluster import ClusterError
+from hs_drill.servers._control import Control
+from hs_drill.servers._opening import open_controlled_cluster
 from trio_hs.testing import Table
 
 TABLE = Table("drill", "t", {"id": "BIGINT NOT NULL", "n": "BIGINT NOT NULL", "payload": "VARCHAR(100) NOT NULL"}, ["id"])

@@ -12,12 +12,12 @@ from locust import User, constant, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
-from loadtest._engine_link import EngineLink
-from loadtest._exit_codes import ExitCode
-from loadtest._options import add_options
-from loadtest._parent import end_with_parent
-from loadtest._session import MasterSession, WorkerSession, open_session
-from loadtest._web import add_tab, taken
+from hs_drill._exit_codes import ExitCode
+from hs_drill._parent import end_with_parent
+from hs_drill.in_locust._engine_link import EngineLink
+from hs_drill.in_locust._options import add_options
+from hs_drill.in_locust._session import MasterSession, WorkerSession, open_session
+from hs_drill.in_locust._web import add_tab, taken
 
 FOREVER = 10 * 365 * 24 * 3600
 

@@ -10,10 +10,10 @@ import hypothesis
 import pytest
 import trio
 
-from loadtest._cluster import Cluster, ClusterError
-from loadtest._docker_engine import open_engine, provide_image
-from loadtest._mariadb import Installation, find_installation
-from loadtest._opening import open_cluster
+from hs_drill._cluster import Cluster, ClusterError
+from hs_drill.sandbox._container_engine import open_engine, provide_image
+from hs_drill.servers._opening import open_cluster
+from hs_drill.servers._processes import Installation, find_installation
 
 # How long an example takes says more about what else the machine does than about the example.
 hypothesis.settings.register_profile("tests", deadline=None)

@@ -18,14 +18,14 @@ import pytest
 import trio
 
 import trio_hs
-from loadtest import _mariadbd
-from loadtest._cluster import Cluster, Server
-from loadtest._detect import detect
-from loadtest._opening import open_cluster
-from loadtest._replication import wait_replicated
-from loadtest._scenario import Scenario
-from loadtest._sql import execute_sql
-from loadtest._table import load_table
+from hs_drill._cluster import Cluster, Server
+from hs_drill.controller._table import load_table
+from hs_drill.scenario._scenario import Scenario
+from hs_drill.servers import _mariadbd
+from hs_drill.servers._opening import open_cluster
+from hs_drill.servers._replication import wait_replicated
+from hs_drill.servers._replication_check import detect
+from hs_drill.servers._sql import execute_sql
 from trio_hs import caller, connection, exceptions, pool
 
 ROOT = Path(__file__).parents[1]

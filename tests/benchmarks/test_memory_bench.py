@@ -14,7 +14,7 @@ from benchmarks.memory import LIMIT, MIB, report, sample
 def test_the_memory_of_a_process_is_found_by_its_module() -> None:
     # In the place of the load engine: a child's child that says when it has what it takes.
     engine = "import sys; held = bytearray(50 << 20); print('there', flush=True); sys.stdin.read()"
-    outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {engine!r}, 'loadtest._engine'])"
+    outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {engine!r}, 'hs_drill.engine'])"
     with subprocess.Popen([sys.executable, "-c", outer], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()

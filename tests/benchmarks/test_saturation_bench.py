@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.saturation import LEAST, MOST, Measured, report
-from loadtest._batch import EngineUse
-from loadtest._engine_limit import EngineTotal
+from hs_drill.metrics._batch import EngineUse
+from hs_drill.verdict._engine_limit import EngineTotal
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from loadtest import _stated
-from loadtest._model import seconds
+from hs_drill.scenario import _stated_verdict
+from hs_drill.scenario._model import seconds
 from tests.loadtest.locust_process import ROOT
 
 
@@ -23,7 +23,7 @@ def drills() -> list[str]:
 
 def stated_exit_code(drill: str) -> int:
     """What the comment at the beginning says."""
-    stated = _stated.stated_exit_code(path_of(drill))
+    stated = _stated_verdict.stated_exit_code(path_of(drill))
     assert stated is not None, drill
     return stated
 

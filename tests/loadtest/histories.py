@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from loadtest._audit import Audit, audit
-from loadtest._final import FinalState, write_final_state
-from loadtest._history import NO_COUNT, Event, History, HistoryWriter, Operation, Outcome
-from loadtest._workload import ABSENT, first_insert_key
+from hs_drill.audit._audit import Audit, audit
+from hs_drill.store._final_state import FinalState, write_final_state
+from hs_drill.store._history import NO_COUNT, Event, History, HistoryWriter, Operation, Outcome
+from hs_drill.workload._workload import ABSENT, first_insert_key
 
 US = 1000
 """Nanoseconds: what a history's durations are exact to."""

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loadtest._batch import Batch, EngineUse, OperationBatch
-from loadtest._drill import judge_run
-from loadtest._final import write_final_state
-from loadtest._history import History, HistoryWriter, Operation, Outcome
-from loadtest._meter import NO_ANSWER
-from loadtest._run_directory import CONTROLLER, RunDirectory
-from loadtest._scenario import parse_scenario
-from loadtest._workload import first_insert_key
+from hs_drill.controller._drill import judge_run
+from hs_drill.engine._meter import NO_ANSWER
+from hs_drill.metrics._batch import Batch, EngineUse, OperationBatch
+from hs_drill.scenario._scenario import parse_scenario
+from hs_drill.store._final_state import write_final_state
+from hs_drill.store._history import History, HistoryWriter, Operation, Outcome
+from hs_drill.store._run_directory import CONTROLLER, RunDirectory
+from hs_drill.workload._workload import first_insert_key
 
 SCENARIO = """\
 name: by-hand

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest._advice import advice
-from loadtest._audit import Audit, Check, Verdict
-from loadtest._judge import Judged, Result
-from loadtest._scenario import parse_scenario
-from loadtest._split_brain import SplitBrain
+from hs_drill.audit._audit import Audit, Check, Verdict
+from hs_drill.audit._split_brain import SplitBrain
+from hs_drill.scenario._scenario import parse_scenario
+from hs_drill.verdict._advice import advice
+from hs_drill.verdict._judge import Judged, Result
 
 LOST = Judged("lost", Result.MISS, 1, 0, "1 lost", audit=True)
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest._arrivals import Arrivals, Course
+from hs_drill.engine._arrivals import Arrivals, Course
 
 SECOND = 1_000_000_000
 START = 5 * SECOND

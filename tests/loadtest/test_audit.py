@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from loadtest import _checkers
-from loadtest._audit import Audit, Verdict, audit
-from loadtest._blocks import block_of
-from loadtest._checkers import MAX_FINDINGS
-from loadtest._history import UNSEEN, Event, History
-from loadtest._in_words import place_of
-from loadtest._workload import ABSENT, DAMAGED, FOREIGN, first_insert_key
+from hs_drill.audit import _checkers
+from hs_drill.audit._audit import Audit, Verdict, audit
+from hs_drill.audit._checkers import MAX_FINDINGS
+from hs_drill.report._words import place_of
+from hs_drill.store._blocks import block_of
+from hs_drill.store._history import UNSEEN, Event, History
+from hs_drill.workload._workload import ABSENT, DAMAGED, FOREIGN, first_insert_key
 from tests.loadtest.histories import Op, Rows, audit_of, write_history, write_state
 
 NEW = first_insert_key(1, 0)

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest import _rows
-from loadtest._audit import Audit, Verdict
-from loadtest._history import NO_COUNT
-from loadtest._rows import ENDLESS, Counts, Read
-from loadtest._workload import ABSENT, first_insert_key
+from hs_drill.audit import _row_histories
+from hs_drill.audit._audit import Audit, Verdict
+from hs_drill.audit._row_histories import ENDLESS, Counts, Read
+from hs_drill.store._history import NO_COUNT
+from hs_drill.workload._workload import ABSENT, first_insert_key
 from tests.loadtest.histories import Op, Store, audit_of
 
 ALL = {"lost", "recovered", "unexpected", "applied_twice", "counters", "stale_reads", "monotonic_reads", "replicas"}
@@ -313,9 +313,9 @@ def test_many_buckets_say_the_same_as_one(rng: random.Random, steps: int) -> Non
     store.carry_out(Op("update", 1, store.version(0)), times=0)
     one = audited(store)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_rows, "BUCKET_ENTRIES", 7)
-        patch.setattr(_rows, "SPILL_ENTRIES", 5)
-        patch.setattr("loadtest._history.FLUSH_BYTES", 200)
+        patch.setattr(_row_histories, "BUCKET_ENTRIES", 7)
+        patch.setattr(_row_histories, "SPILL_ENTRIES", 5)
+        patch.setattr("hs_drill.store._history.FLUSH_BYTES", 200)
         assert audited(store).to_dict() == one.to_dict()
     assert false(one) == {"lost"}
     assert ABSENT not in store.rows

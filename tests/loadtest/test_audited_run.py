@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import trio
 
-from loadtest._audit import Audit, Verdict, audit
-from loadtest._cluster import Cluster
-from loadtest._final import FinalState, write_final_state
-from loadtest._history import NO_COUNT, READS, History, Operation, Outcome
-from loadtest._opening import open_controlled_cluster
-from loadtest._scenario import Scenario, parse_scenario
-from loadtest._sql import execute_sql
-from loadtest._table import fill_table
-from loadtest._workload import INITIAL, payload_of, version_of
+from hs_drill._cluster import Cluster
+from hs_drill.audit._audit import Audit, Verdict, audit
+from hs_drill.controller._table import fill_table
+from hs_drill.scenario._scenario import Scenario, parse_scenario
+from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.servers._sql import execute_sql
+from hs_drill.store._final_state import FinalState, write_final_state
+from hs_drill.store._history import NO_COUNT, READS, History, Operation, Outcome
+from hs_drill.workload._workload import INITIAL, payload_of, version_of
 from tests.loadtest.test_engine import Child, child
 
 pytestmark = pytest.mark.mariadb
@@ -54,7 +54,7 @@ async def cluster() -> AsyncIterator[Cluster]:
 async def running(cluster: Cluster, folder: Path) -> AsyncIterator[Child]:
     """An engine with eight users."""
     scenario = parse_scenario(SCENARIO, "s.yaml")
-    async with child("loadtest._engine") as engine:
+    async with child("hs_drill.engine") as engine:
         await engine.send("setup", cluster=cluster.to_dict(), scenario=scenario.model_dump(mode="json"), worker=0, each=False)
         await engine.until("ready")
         await engine.send("start", run=1, history=str(folder / "history-0.bin"))

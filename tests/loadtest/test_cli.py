@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import _help
+from hs_drill import _gevent_plugin
 from tests.loadtest.locust_process import ROOT, SCENARIO, Locust
 
 GOOD = SCENARIO
@@ -101,16 +101,16 @@ def test_help_has_our_options_in_a_group_of_their_own(program: list[str]) -> Non
     ],
 )
 def test_the_hook_acts_on_our_help_alone(argv: list[str], expected: bool) -> None:
-    argv = [word.format(here=_help.HERE) for word in argv]
-    assert _help._is_help_of_ours(argv, "") is expected
+    argv = [word.format(here=_gevent_plugin.FOLDER) for word in argv]
+    assert _gevent_plugin._is_help_of_ours(argv, "") is expected
 
 
 def test_the_hook_knows_the_locustfile_of_the_environment() -> None:
-    assert _help._is_help_of_ours(["locust", "--help"], str(_help.HERE))
+    assert _gevent_plugin._is_help_of_ours(["locust", "--help"], str(_gevent_plugin.FOLDER))
 
 
 def test_importing_the_hook_costs_nothing() -> None:
-    code = "import sys, loadtest._help; print(*{'trio', 'locust', 'gevent', 'yaml', 'pydantic'} & set(sys.modules))"
+    code = "import sys, hs_drill._gevent_plugin; print(*{'trio', 'locust', 'gevent', 'yaml', 'pydantic'} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30, env=dict(os.environ)
     )

@@ -1,4 +1,4 @@
-"""`python -m loadtest drills`: which scenarios it carries out, and what it says of those that break their word."""
+"""`hs-drill drills`: which scenarios it carries out, and what it says of those that break their word."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import __main__ as commands
-from loadtest._stated import StatedVerdictError, stated_exit_code
+from hs_drill import __main__ as commands
+from hs_drill.scenario._stated_verdict import StatedVerdictError, stated_exit_code
 from tests.loadtest.locust_process import ROOT
 
 MARK = "TRIO_HS_TEST"
@@ -41,7 +41,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def drills(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "loadtest", "drills", *arguments]
+    command = [sys.executable, "-m", "hs_drill", "drills", *arguments]
     env = environment(folder)
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=100, check=False)
 
@@ -99,7 +99,7 @@ def test_only_one_verdict_may_be_stated(tmp_path: Path) -> None:
 def test_whoever_ends_it_ends_the_run_too(signum: signal.Signals, code: int, tmp_path: Path) -> None:
     path = written(tmp_path, "long", QUICK.replace("duration: 1s", "duration: 100s"))
     process = subprocess.Popen(
-        [sys.executable, "-m", "loadtest", "drills", path],
+        [sys.executable, "-m", "hs_drill", "drills", path],
         cwd=tmp_path,
         env=environment(tmp_path),
         stdout=subprocess.DEVNULL,

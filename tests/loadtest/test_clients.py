@@ -8,8 +8,8 @@ import pytest
 import trio
 import trio.testing
 
-from loadtest._clients import SUSPEND_SECONDS, Clients
-from loadtest._cluster import ClusterError
+from hs_drill._cluster import ClusterError
+from hs_drill.controller._suspension import SUSPEND_SECONDS, Clients
 
 
 class Locust:

@@ -1,4 +1,4 @@
-"""`python -m loadtest cluster`: servers without a load, found again from another terminal, and gone when they are to be."""
+"""`hs-drill cluster`: servers without a load, found again from another terminal, and gone when they are to be."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from typing import Any
 
 import pytest
 
-from loadtest import _cli_cluster
-from loadtest._cluster import Cluster, ClusterError, Server
-from loadtest._control import Control
-from loadtest._detect import detect
-from loadtest._docker_engine import image_name
-from loadtest._keeper import RUN_LABEL
-from loadtest._opening import open_cluster, open_controlled_cluster
-from loadtest._orphans import OWNER_LABEL, owner
-from loadtest._running import kept_up
-from loadtest._scenario import Scenario
-from loadtest._sql import execute_sql
-from loadtest._table import load_table
+from hs_drill._cluster import Cluster, ClusterError, Server
+from hs_drill.cli import _cluster
+from hs_drill.cli._cluster_socket import kept_up
+from hs_drill.controller._table import load_table
+from hs_drill.sandbox._container_engine import image_name
+from hs_drill.sandbox._guardian import RUN_LABEL
+from hs_drill.sandbox._leftovers import OWNER_LABEL, owner
+from hs_drill.scenario._scenario import Scenario
+from hs_drill.servers._control import Control
+from hs_drill.servers._opening import open_cluster, open_controlled_cluster
+from hs_drill.servers._replication_check import detect
+from hs_drill.servers._sql import execute_sql
 
 from .containers import containers_below, engine, left_in_engine
 from .kinds import EVERY_KIND
@@ -40,7 +40,7 @@ SCENARIO = Scenario.model_validate({"name": "marked", "mix": {"get": 1}})
 
 
 def command(*arguments: str, within: float = SECONDS) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "loadtest", "cluster", *arguments]
+    line = [sys.executable, "-m", "hs_drill", "cluster", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=within, check=False)
 
@@ -50,7 +50,7 @@ def up(temporary: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A cluster that is up; its process is gone when the block ends."""
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
-        [sys.executable, "-m", "loadtest", "cluster", "up", *arguments],
+        [sys.executable, "-m", "hs_drill", "cluster", "up", *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -141,7 +141,7 @@ def test_what_was_killed_with_its_guardian_is_removed_and_what_lives_is_not(temp
 
 
 def test_a_check_that_is_interrupted_has_found_nothing_out(temporary: Path) -> None:
-    line = [sys.executable, "-m", "loadtest", "cluster", "check", "--cluster", "embedded"]
+    line = [sys.executable, "-m", "hs_drill", "cluster", "check", "--cluster", "embedded"]
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None
@@ -164,11 +164,11 @@ async def test_a_run_begins_by_removing_what_was_left_by_one_that_was_killed_wit
 def test_without_a_cluster_that_is_up_there_is_nothing_to_show_or_to_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(_cli_cluster, "kept_up", list)
+    monkeypatch.setattr(_cluster, "kept_up", list)
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")  # other tests may just be killing runs in containers
     for arguments in (["status"], ["down"], ["down", "--all"]):
-        assert _cli_cluster.main(arguments) == 2
-        assert capsys.readouterr() == ("", "no cluster is up: `python -m loadtest cluster up` starts one\n")
+        assert _cluster.main(arguments) == 2
+        assert capsys.readouterr() == ("", "no cluster is up: `hs-drill cluster up` starts one\n")
 
 
 class Kept:
@@ -214,9 +214,9 @@ def keep(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Kept]]:
     def make(*pids: int) -> Kept:
         kept = Kept(*pids)
         monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
-        monkeypatch.setattr(_cli_cluster, "kept_up", kept.kept_up)
-        monkeypatch.setattr(_cli_cluster, "ask", kept.ask)
-        monkeypatch.setattr(_cli_cluster, "_detect", kept.detect)
+        monkeypatch.setattr(_cluster, "kept_up", kept.kept_up)
+        monkeypatch.setattr(_cluster, "ask", kept.ask)
+        monkeypatch.setattr(_cluster, "_detect", kept.detect)
         return kept
 
     yield make
@@ -235,7 +235,7 @@ def test_of_several_clusters_none_is_taken_by_chance(
     name: str, how: str, keep: Callable[..., Kept], capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = keep(11, 12, SILENT)
-    assert _cli_cluster.main([name]) == 2
+    assert _cluster.main([name]) == 2
     assert capsys.readouterr() == (
         "",
         "process 11: embedded servers, up since 2027-01-15 08:00:11 in /srv/11\n"
@@ -249,29 +249,29 @@ def test_of_several_clusters_none_is_taken_by_chance(
 
 def test_the_cluster_that_is_named_is_the_one(keep: Callable[..., Kept], capsys: pytest.CaptureFixture[str]) -> None:
     kept = keep(11, 12, 15)
-    assert _cli_cluster.main(["check", "--pid", "12"]) == 0
+    assert _cluster.main(["check", "--pid", "12"]) == 0
     assert kept.checked == ["server-of-12"]
-    assert _cli_cluster.main(["status", "--pid", "15"]) == 0
+    assert _cluster.main(["status", "--pid", "15"]) == 0
     assert re.findall(r"^process \d+", capsys.readouterr().out, re.MULTILINE) == ["process 15"]
-    assert _cli_cluster.main(["status"]) == 0
+    assert _cluster.main(["status"]) == 0
     assert re.findall(r"^process \d+", capsys.readouterr().out, re.MULTILINE) == ["process 11", "process 12", "process 15"]
-    assert _cli_cluster.main(["down", "--pid", "12"]) == 0
+    assert _cluster.main(["down", "--pid", "12"]) == 0
     assert kept.up == [11, 15]
     assert capsys.readouterr().err == "the cluster of process 12 is down\n"
     for name in ("down", "check", "status"):
-        assert _cli_cluster.main([name, "--pid", "12"]) == 2
+        assert _cluster.main([name, "--pid", "12"]) == 2
         assert capsys.readouterr().err.startswith("process 12 keeps no cluster up: "), name
-    assert _cli_cluster.main(["check", "--cluster", "embedded", "--pid", "11"]) == 2
+    assert _cluster.main(["check", "--cluster", "embedded", "--pid", "11"]) == 2
     assert "name that, or describe one, but not both" in capsys.readouterr().err
-    assert _cli_cluster.main(["down", "--all"]) == 0
+    assert _cluster.main(["down", "--all"]) == 0
     assert kept.up == []
 
 
 def test_a_single_cluster_needs_no_name(keep: Callable[..., Kept]) -> None:
     kept = keep(11)
-    assert _cli_cluster.main(["check"]) == 0
+    assert _cluster.main(["check"]) == 0
     assert kept.checked == ["server-of-11"]
-    assert _cli_cluster.main(["down"]) == 0
+    assert _cluster.main(["down"]) == 0
     assert kept.up == []
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from loadtest._cluster import ClusterError
-from loadtest._control import Control
-from loadtest._docker import DockerControl
-from loadtest._mariadbd import HANDLERSOCKET_SECONDS
-from loadtest._opening import open_cluster, open_controlled_cluster
-from loadtest._replication import gtids
-from loadtest._sql import execute_sql
+from hs_drill._cluster import ClusterError
+from hs_drill.servers._containers import DockerControl
+from hs_drill.servers._control import Control
+from hs_drill.servers._mariadbd import HANDLERSOCKET_SECONDS
+from hs_drill.servers._opening import open_cluster, open_controlled_cluster
+from hs_drill.servers._replication import gtids
+from hs_drill.servers._sql import execute_sql
 from trio_hs.testing import Table
 
 from .containers import left_in_engine
@@ -228,7 +228,7 @@ async def test_a_server_that_dies_before_it_answers_on_all_ports_is_told_as_dead
 
 RESTARTED = """
 import sys, trio
-from loadtest._cluster import open_controlled_cluster
+from hs_drill.servers import open_controlled_cluster
 
 async def main():
     async with open_controlled_cluster(sys.argv[1], readers=1) as control:

@@ -16,16 +16,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loadtest import __main__ as commands
-from loadtest import _final
-from loadtest._batch import Batch, OperationBatch
-from loadtest._blocks import BlockError, Blocks, block_of
-from loadtest._drill import judge_run
-from loadtest._final import write_final_state
-from loadtest._history import RECORD_1, History, HistoryWriter, Operation, Outcome
-from loadtest._run_directory import CONTROLLER, RunDirectory, RunDirectoryError
-from loadtest._scenario import parse_scenario
-from loadtest._workload import first_insert_key
+from hs_drill import __main__ as commands
+from hs_drill.controller._drill import judge_run
+from hs_drill.metrics._batch import Batch, OperationBatch
+from hs_drill.scenario._scenario import parse_scenario
+from hs_drill.store import _final_state
+from hs_drill.store._blocks import BlockError, Blocks, block_of
+from hs_drill.store._final_state import write_final_state
+from hs_drill.store._history import RECORD_1, History, HistoryWriter, Operation, Outcome
+from hs_drill.store._run_directory import CONTROLLER, RunDirectory, RunDirectoryError
+from hs_drill.workload._workload import first_insert_key
 from tests.loadtest.kept import SCENARIO, HandMade
 from tests.loadtest.test_audit_properties import folder
 
@@ -86,12 +86,12 @@ def test_blocks_that_are_whole_and_in_the_wrong_place_are_damage(tmp_path: Path,
 def test_of_a_damaged_final_state_the_rows_before_that_come_back(count: int, data: st.DataObject) -> None:
     rows = [(key, key, 0) for key in range(count)]
     with folder() as path, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_final, "CHUNK_ROWS", 4)
+        patch.setattr(_final_state, "CHUNK_ROWS", 4)
         write_final_state(path / "f", rows)
         content = bytearray((path / "f").read_bytes())
-        content[data.draw(st.integers(len(_final.MAGIC), len(content) - 1))] ^= data.draw(st.integers(1, 255))
+        content[data.draw(st.integers(len(_final_state.MAGIC), len(content) - 1))] ^= data.draw(st.integers(1, 255))
         (path / "f").write_bytes(content)
-        state = _final.FinalState(path / "f", "writer")
+        state = _final_state.FinalState(path / "f", "writer")
         assert (state.complete, state.damage.startswith(f"{path / 'f'}: is damaged")) == (False, True)
         assert list(state) == rows[: state.rows]
 

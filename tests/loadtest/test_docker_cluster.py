@@ -14,9 +14,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from loadtest import _docker_engine, _mariadb, _mariadbd, _run
-from loadtest._cluster import ClusterError
-from loadtest._opening import open_cluster, open_controlled_cluster
+from hs_drill._cluster import ClusterError
+from hs_drill.sandbox import _container_engine as _docker_engine
+from hs_drill.sandbox import _sandbox as _run
+from hs_drill.servers import _mariadbd
+from hs_drill.servers import _processes as _mariadb
+from hs_drill.servers._opening import open_cluster, open_controlled_cluster
 
 from .containers import containers_below, engine, left_in_engine
 from .test_mariadb_cluster import ROOT, left_behind, open_directory, soon, temporary
@@ -119,7 +122,7 @@ async def test_nothing_is_left_when_the_start_is_cancelled(temporary: Path, stag
 
 HOLDER = """
 import trio
-from loadtest._cluster import open_cluster
+from hs_drill.servers import open_cluster
 
 async def main():
     async with open_cluster("docker", readers=1, progress=lambda line: print(line, flush=True)):

@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 import pytest
 import trio
 
-from loadtest import __main__ as command
-from loadtest._cluster import ClusterError
-from loadtest._mariadb import find_installation
+from hs_drill import __main__ as command
+from hs_drill._cluster import ClusterError
+from hs_drill.servers._processes import find_installation
 from tests.loadtest.kinds import EVERY_KIND
 from tests.loadtest.locust_process import SCENARIO, Locust
 
@@ -94,8 +94,8 @@ def test_the_environment_may_say_what_the_command_line_does_not(tmp_path: Path) 
 def test_two_workers_are_merged_in_the_master() -> None:
     with Locust("--headless", "--only-summary", "--json", "--processes", "2", "-t", "4s") as locust:
         locust.wait_for("All users spawned")
-        assert len(locust.processes("loadtest._engine")) == 2
-        assert len(locust.processes("loadtest._controller")) == 1
+        assert len(locust.processes("hs_drill.engine")) == 2
+        assert len(locust.processes("hs_drill.controller")) == 1
         assert locust.finish() == 0, locust.describe()
         assert_good_result(locust)
         # Locust's own count, of what its workers reported to it, is the same to the last operation.
@@ -147,7 +147,7 @@ def test_ctrl_c_ends_master_and_workers_with_a_result() -> None:
 def test_an_engine_that_dies_is_reported_and_fails_the_run(processes: list[str]) -> None:
     with Locust("--headless", "--only-summary", "-t", "60s", *processes) as locust:
         locust.wait_for("All users spawned")
-        engine = locust.processes("loadtest._engine")[0]
+        engine = locust.processes("hs_drill.engine")[0]
         os.kill(engine, signal.SIGKILL)
         assert locust.finish() == 1, locust.describe()
         died = f"the load engine (process {engine}) died: killed by SIGKILL"
@@ -163,7 +163,7 @@ def test_an_engine_that_dies_is_reported_and_fails_the_run(processes: list[str])
 def test_a_controller_that_dies_is_reported_and_fails_the_run() -> None:
     with Locust("--headless", "--only-summary", "-t", "60s") as locust:
         locust.wait_for("All users spawned")
-        os.kill(locust.processes("loadtest._controller")[0], signal.SIGKILL)
+        os.kill(locust.processes("hs_drill.controller")[0], signal.SIGKILL)
         assert locust.finish() == 1, locust.describe()
         assert "the controller of the servers died: killed by SIGKILL" in locust.stderr
 
@@ -173,7 +173,7 @@ def test_a_controller_that_dies_is_reported_and_fails_the_run() -> None:
 def test_failures_are_counted_named_and_give_exit_code_1(kind: str) -> None:
     with Locust("--headless", "--only-summary", "--cluster", kind, "-t", "5s") as locust:
         locust.wait_for("All users spawned")
-        writer = [pid for pid in locust.processes("/writer/") if "_keeper.py" not in _command(pid)]
+        writer = [pid for pid in locust.processes("/writer/") if "_guardian.py" not in _command(pid)]
         assert len(writer) == 1, locust.describe()
         os.kill(writer[0], signal.SIGKILL)
         assert locust.finish() == 1, locust.describe()

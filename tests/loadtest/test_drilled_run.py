@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 import yaml
 
-from loadtest._drill import judge_run
-from loadtest._final import FinalState, write_final_state
-from loadtest._history import History, Operation, Outcome
-from loadtest._kept_run import KeptRun
-from loadtest._run_directory import RunDirectory
-from loadtest._timeline import EDGE
+from hs_drill.controller._drill import judge_run
+from hs_drill.metrics._timeline import EDGE
+from hs_drill.report._kept_run import KeptRun
+from hs_drill.store._final_state import FinalState, write_final_state
+from hs_drill.store._history import History, Operation, Outcome
+from hs_drill.store._run_directory import RunDirectory
 from tests.loadtest.containers import containers_below, engine, left_in_engine
 from tests.loadtest.drills import path_of, shortened, stated_exit_code
 from tests.loadtest.locust_process import ROOT, Locust, free_port
@@ -312,10 +312,10 @@ def test_a_server_that_dies_and_that_nobody_ended_is_told_at_once_and_the_run_is
     with Locust(*HEADLESS, "--cluster", kind, scenario=NO_FAULT) as locust:
         locust.wait_for("All users spawned")
         (pid,) = (
-            pid for pid in locust.processes(f"/{victim}/") if b"_keeper.py" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+            pid for pid in locust.processes(f"/{victim}/") if b"_guardian.py" not in Path(f"/proc/{pid}/cmdline").read_bytes()
         )
         os.kill(pid, signal.SIGKILL)
-        locust.wait_for(f"/ERROR/loadtest: {victim} died ", 2)
+        locust.wait_for(f"/ERROR/hs_drill: {victim} died ", 2)
         assert locust.finish() == 4, locust.describe()
         (trouble,) = result_of(locust)["troubles"]
         when = r"\d\.\d s after the start of the load"
@@ -371,7 +371,7 @@ def test_a_drill_that_is_killed_leaves_nothing_and_can_still_be_judged(victim: s
         if victim == "locust":
             locust.process.kill()
         else:
-            os.kill(locust.processes("loadtest._controller")[0], signal.SIGKILL)
+            os.kill(locust.processes("hs_drill.controller")[0], signal.SIGKILL)
         locust.wait_until(lambda: not locust.processes(), "processes are left")
         assert locust.process.wait(1) == (-signal.SIGKILL if victim == "locust" else 1)
         result = judge_run(RunDirectory.open(locust.run))
@@ -385,7 +385,7 @@ def test_a_drill_that_is_killed_leaves_nothing_and_can_still_be_judged(victim: s
 def assert_told_how_to_judge_it(locust: Locust) -> None:
     """Of a run that could not be judged when it ended."""
     told = f"no verdict: the run did not come to its end\nkept in {locust.run}\n"
-    assert f"{told}to judge what is kept: python -m loadtest analyze {locust.run}\n" in locust.stdout, locust.describe()
+    assert f"{told}to judge what is kept: hs-drill analyze {locust.run}\n" in locust.stdout, locust.describe()
 
 
 @pytest.mark.docker
@@ -428,7 +428,7 @@ def test_a_second_run_in_the_web_ui_is_judged_by_what_the_first_has_left() -> No
 def test_a_controller_that_dies_while_it_judges_ends_the_run_as_failed() -> None:
     with Locust(*HEADLESS, scenario=PAUSED) as locust:
         wait_for_the_pause(locust)
-        (controller,) = locust.processes("loadtest._controller")
+        (controller,) = locust.processes("hs_drill.controller")
         os.kill(controller, signal.SIGSTOP)  # so that the verdict is still awaited when it dies
         locust.process.terminate()
         history = History(locust.run / "history-0.bin")

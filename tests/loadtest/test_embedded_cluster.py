@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from loadtest import _mariadb
-from loadtest._cluster import Cluster, ClusterError
-from loadtest._opening import open_cluster, open_controlled_cluster
+from hs_drill._cluster import Cluster, ClusterError
+from hs_drill.servers import _processes
+from hs_drill.servers._opening import open_cluster, open_controlled_cluster
 from trio_hs.testing import Table
 
 from .test_failover import write_through_drill
@@ -24,7 +24,7 @@ TABLE = Table("drill", "t", {"id": "INT NOT NULL", "v": "VARCHAR(20) NOT NULL"},
 async def test_auto_takes_them_where_containers_and_mariadb_are_missing_and_says_why(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_mariadb, "_USUAL_DIRECTORIES", ())
+    monkeypatch.setattr(_processes, "_USUAL_DIRECTORIES", ())
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent")
     async with open_cluster("auto", readers=0) as cluster:

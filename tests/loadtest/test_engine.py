@@ -19,18 +19,18 @@ from typing import Any
 import pytest
 import trio
 
-from loadtest._batch import NOT_STARTED, UNANSWERED, Batch, OperationBatch, total_of
-from loadtest._closed_loop import ClosedLoop
-from loadtest._cluster import Cluster, Server
-from loadtest._engine import reads_primary
-from loadtest._history import UNSEEN, History, Operation, Outcome
-from loadtest._lag import PERIOD
-from loadtest._meter import Meter
-from loadtest._operations import Bound
-from loadtest._performer import Performer
-from loadtest._scenario import parse_scenario
-from loadtest._timeline import Timeline
-from loadtest._trio_child import TrioChannel
+from hs_drill._cluster import Cluster, Server
+from hs_drill._trio_child import TrioChannel
+from hs_drill.engine.__main__ import reads_primary
+from hs_drill.engine._bound_operations import Bound
+from hs_drill.engine._closed_loop import ClosedLoop
+from hs_drill.engine._lag import PERIOD
+from hs_drill.engine._meter import Meter
+from hs_drill.engine._performer import Performer
+from hs_drill.metrics._batch import NOT_STARTED, UNANSWERED, Batch, OperationBatch, total_of
+from hs_drill.metrics._timeline import Timeline
+from hs_drill.scenario._scenario import parse_scenario
+from hs_drill.store._history import UNSEEN, History, Operation, Outcome
 from tests.loadtest.locust_process import ROOT
 
 SCENARIO = "name: x\ntable: {rows: 100}\nmix: {get: 50, insert: 50, delete: 20}\n"
@@ -93,7 +93,7 @@ def setup(port: int = 1, text: str = SCENARIO) -> dict[str, Any]:
 
 
 async def test_a_history_that_cannot_be_written_ends_the_engine_in_a_line(tmp_path: Path) -> None:
-    async with child("loadtest._engine") as engine:
+    async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup())
         await engine.until("ready")
         resource.prlimit(engine.process.pid, resource.RLIMIT_FSIZE, (600, 600))  # as a full disk would
@@ -104,7 +104,7 @@ async def test_a_history_that_cannot_be_written_ends_the_engine_in_a_line(tmp_pa
 
 
 async def test_an_engine_counts_failures_and_goes_on() -> None:
-    async with child("loadtest._engine") as engine:
+    async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup())
         await engine.until("ready")
         await engine.send("start", run=1)
@@ -129,7 +129,7 @@ async def test_an_engine_counts_failures_and_goes_on() -> None:
 
 
 async def test_an_engine_tells_how_late_and_how_busy_it_was() -> None:
-    async with child("loadtest._engine") as engine:
+    async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup() | {"worker": 3})
         await engine.until("ready")
         await engine.send("start", run=1)
@@ -149,7 +149,7 @@ async def test_an_engine_tells_how_late_and_how_busy_it_was() -> None:
 
 
 async def test_an_engine_runs_again_and_reports_nothing_in_between() -> None:
-    async with child("loadtest._engine") as engine:
+    async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup())
         await engine.until("ready")
         for run in (1, 2):
@@ -163,7 +163,7 @@ async def test_an_engine_runs_again_and_reports_nothing_in_between() -> None:
         await engine.until("stopped")
 
 
-@pytest.mark.parametrize("module", ["loadtest._engine", "loadtest._controller"])
+@pytest.mark.parametrize("module", ["hs_drill.engine", "hs_drill.controller"])
 async def test_a_child_ends_with_its_parent(module: str) -> None:
     async with child(module) as process:
         await process.channel.aclose()
@@ -171,7 +171,7 @@ async def test_a_child_ends_with_its_parent(module: str) -> None:
 
 
 async def test_an_engine_ends_at_sigterm_but_not_at_ctrl_c() -> None:
-    async with child("loadtest._engine") as engine:
+    async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup())
         await engine.until("ready")
         await engine.send("start", run=1)
@@ -184,7 +184,7 @@ async def test_an_engine_ends_at_sigterm_but_not_at_ctrl_c() -> None:
 
 
 async def test_an_engine_that_fails_says_why_in_one_line() -> None:
-    async with child("loadtest._engine") as engine:
+    async with child("hs_drill.engine") as engine:
         await engine.send("oops\nsecond line")
         fatal, _ = await engine.until("fatal")
         assert fatal["line"] == "AssertionError: no such message: oops second line"
@@ -193,7 +193,7 @@ async def test_an_engine_that_fails_says_why_in_one_line() -> None:
 
 async def test_a_controller_says_in_one_line_what_it_cannot_have() -> None:
     scenario = parse_scenario(SCENARIO + "cluster: {kind: external}\n", "x").model_dump(mode="json")
-    async with child("loadtest._controller") as controller:
+    async with child("hs_drill.controller") as controller:
         await controller.send("open", scenario=scenario)
         failed, _ = await controller.until("failed")
         assert "external" in failed["line"]
@@ -202,7 +202,7 @@ async def test_a_controller_says_in_one_line_what_it_cannot_have() -> None:
 
 
 async def test_an_engine_that_lets_go_holds_its_users_until_it_may_go_on() -> None:
-    async with child("loadtest._engine") as engine:
+    async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup())
         await engine.until("ready")
         await engine.send("suspend", number=1)  # of no run: without effect
@@ -230,7 +230,7 @@ def audited(tmp_path: Path) -> dict[str, Any]:
 
 
 async def test_an_engine_keeps_a_history_of_what_failed(tmp_path: Path) -> None:
-    async with child("loadtest._engine") as engine:
+    async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup())
         await engine.until("ready")
         await engine.send("start", **audited(tmp_path))
@@ -254,7 +254,7 @@ async def test_an_engine_keeps_a_history_of_what_failed(tmp_path: Path) -> None:
 
 
 async def test_a_run_that_is_not_audited_keeps_no_operations(tmp_path: Path) -> None:
-    async with child("loadtest._engine") as engine:
+    async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup(text=SCENARIO + "audit: false\n"))
         await engine.until("ready")
         await engine.send("start", **audited(tmp_path))
@@ -269,7 +269,7 @@ async def test_a_run_that_is_not_audited_keeps_no_operations(tmp_path: Path) -> 
 
 
 async def test_users_think_after_their_first_operation_and_stop_at_once() -> None:
-    async with child("loadtest._engine") as engine:
+    async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup(text=SCENARIO + "load: {think_time: 1m}\n"))
         await engine.until("ready")
         await engine.send("start", run=1)
@@ -283,7 +283,7 @@ async def test_users_think_after_their_first_operation_and_stop_at_once() -> Non
 
 
 async def test_a_warm_up_is_not_counted_but_kept(tmp_path: Path) -> None:
-    async with child("loadtest._engine") as engine:
+    async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup(text=SCENARIO + "load: {pacing: 50ms, warm_up: 1.5}\n"))
         await engine.until("ready")
         started = time.time()
@@ -301,7 +301,7 @@ async def test_a_warm_up_is_not_counted_but_kept(tmp_path: Path) -> None:
 async def test_a_worker_that_comes_late_joins_the_stages_where_they_are() -> None:
     ramp = "load: {stages: [{for: 100s, rate: 1000}], warm_up: 10s, max_in_flight: 1, max_wait: 50ms}\n"
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]  # silent: all but one operation cannot start
-    async with listener, child("loadtest._engine") as engine:
+    async with listener, child("hs_drill.engine") as engine:
         port: int = listener.socket.getsockname()[1]
         await engine.send("setup", **setup(port, f"name: x\nmix: {{get: 1}}\n{ramp}"))
         await engine.until("ready")
@@ -320,7 +320,7 @@ async def test_a_worker_that_comes_late_joins_the_stages_where_they_are() -> Non
 @pytest.mark.parametrize("end, complete", [(signal.SIGTERM, True), (signal.SIGKILL, False)])
 async def test_what_nobody_waited_for_is_in_the_history(tmp_path: Path, end: signal.Signals, complete: bool) -> None:
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
-    async with listener, child("loadtest._engine") as engine:
+    async with listener, child("hs_drill.engine") as engine:
         port: int = listener.socket.getsockname()[1]
         await engine.send("setup", **setup(port, "name: x\nmix: {insert: 1}\n"))
         await engine.until("ready")
@@ -345,7 +345,7 @@ async def test_a_stop_does_not_wait_for_a_server_that_is_silent(tmp_path: Path) 
         await stream.send_all(b"0\t1\n")
         await trio.sleep_forever()
 
-    async with child("loadtest._engine") as engine, trio.open_nursery() as servers:
+    async with child("hs_drill.engine") as engine, trio.open_nursery() as servers:
         listener = (await servers.start(partial(trio.serve_tcp, let_in, 0, host="127.0.0.1")))[0]
         port: int = listener.socket.getsockname()[1]
         await engine.send("setup", **setup(port, "name: x\nmix: {get: 1, insert: 1}\n"))
@@ -377,7 +377,7 @@ async def test_a_stop_does_not_wait_for_a_server_that_is_silent(tmp_path: Path) 
 
 async def test_a_mark_ends_the_batch_and_tells_what_began_before_it_from_what_began_later(tmp_path: Path) -> None:
     """Against the history, which knows each operation's interval."""
-    async with child("loadtest._engine") as engine:
+    async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup(text=SCENARIO + "audit: {reads: 1}\nload: {pacing: 10ms}\n"))
         await engine.until("ready")
         await engine.send("start", **audited(tmp_path))

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from loadtest._batch import Batch, Begun, EngineUse, OperationBatch
-from loadtest._engine_limit import Engines, EngineTotal
-from loadtest._exit_codes import ExitCode
-from loadtest._expect import Expect
-from loadtest._judge import Judgement, Result, judge
-from loadtest._timeline import Fault
+from hs_drill._exit_codes import ExitCode
+from hs_drill.metrics._batch import Batch, Begun, EngineUse, OperationBatch
+from hs_drill.metrics._timeline import Fault
+from hs_drill.scenario._expect import Expect
+from hs_drill.verdict._engine_limit import Engines, EngineTotal
+from hs_drill.verdict._judge import Judgement, Result, judge
 
 T0 = 1_700_000_000.0
 

@@ -13,13 +13,13 @@ import pytest
 import trio
 import yaml
 
-from loadtest import _mariadbd
-from loadtest._cluster import Cluster, ClusterError, Server
-from loadtest._opening import open_controlled_cluster
-from loadtest._overrides import with_cluster
-from loadtest._scenario import Scenario, ScenarioError, parse_scenario
-from loadtest._sql import execute_sql
-from loadtest._table import fill_table, load_table
+from hs_drill._cluster import Cluster, ClusterError, Server
+from hs_drill.controller._table import fill_table, load_table
+from hs_drill.scenario._overrides import with_cluster
+from hs_drill.scenario._scenario import Scenario, ScenarioError, parse_scenario
+from hs_drill.servers import _mariadbd
+from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.servers._sql import execute_sql
 
 from .locust_process import ROOT, Locust
 from .test_mariadb_cluster import open_directory, temporary
@@ -294,7 +294,7 @@ def test_servers_of_the_command_line_are_checked(cluster: Cluster) -> None:
     }
 
     def check(servers: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "loadtest", "cluster", "check", "--create-table", "--servers", servers]
+        line = [sys.executable, "-m", "hs_drill", "cluster", "check", "--create-table", "--servers", servers]
         return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
     refused = check(named)

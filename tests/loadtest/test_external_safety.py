@@ -15,14 +15,14 @@ import pytest
 import trio
 import yaml
 
-from loadtest._cluster import Cluster, ClusterError, Server
-from loadtest._created import MARK, Creation
-from loadtest._detect import detect
-from loadtest._one_server import require_one_server, same_server
-from loadtest._opening import open_controlled_cluster
-from loadtest._run_directory import RunDirectory
-from loadtest._sql import execute_sql
-from loadtest._table import fill_table
+from hs_drill._cluster import Cluster, ClusterError, Server
+from hs_drill.controller._table import fill_table
+from hs_drill.servers._created import MARK, Creation
+from hs_drill.servers._one_server import require_one_server, same_server
+from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.servers._replication_check import detect
+from hs_drill.servers._sql import execute_sql
+from hs_drill.store._run_directory import RunDirectory
 
 from .locust_process import Locust
 from .test_external import SCENARIO, TABLE, databases, external, secrets_in_environment, servers_yaml, tables, without_sql
@@ -683,4 +683,4 @@ def test_after_a_promotion_by_others_nothing_is_called_lost(temporary: Path) -> 
 
 @pytest.fixture(autouse=True)
 def _warnings_only(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, logger="loadtest.external")
+    caplog.set_level(logging.WARNING, logger="hs_drill.external")

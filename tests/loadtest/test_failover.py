@@ -9,10 +9,10 @@ import pytest
 import trio
 
 import trio_hs
-from loadtest._cluster import Server
-from loadtest._control import Control
-from loadtest._opening import open_controlled_cluster
-from loadtest._sql import execute_sql
+from hs_drill._cluster import Server
+from hs_drill.servers._control import Control
+from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.servers._sql import execute_sql
 from trio_hs.testing import Table
 
 from .kinds import EVERY_KIND

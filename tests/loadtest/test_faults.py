@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from loadtest._faults import FAULTS, Fault, resolve, timeline, to_be_promoted
-from loadtest._scenario import Scenario, ScenarioError, parse_scenario
+from hs_drill.scenario._faults import FAULTS, Fault, resolve, timeline, to_be_promoted
+from hs_drill.scenario._scenario import Scenario, ScenarioError, parse_scenario
 
 SERVERS = ["writer", "standby", "reader-1", "reader-2", "reader-3"]
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest._blocks import block_of
-from loadtest._final import FinalState, FinalStateError, write_final_state
-from loadtest._history import (
+from hs_drill.store._blocks import block_of
+from hs_drill.store._final_state import FinalState, FinalStateError, write_final_state
+from hs_drill.store._history import (
     RECORD,
     Event,
     FaultWindow,

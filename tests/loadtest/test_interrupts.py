@@ -12,11 +12,12 @@ from typing import Any
 import gevent
 import pytest
 
-from loadtest import _engine_link, _help
-from loadtest._drill import judge_run
-from loadtest._engine_link import EngineLink, Run
-from loadtest._interrupts import PATIENCE, Interrupts
-from loadtest._run_directory import RunDirectory
+from hs_drill import _gevent_plugin
+from hs_drill.controller._drill import judge_run
+from hs_drill.in_locust import _engine_link
+from hs_drill.in_locust._engine_link import EngineLink, Run
+from hs_drill.in_locust._interrupts import PATIENCE, Interrupts
+from hs_drill.store._run_directory import RunDirectory
 from tests.loadtest.locust_process import ROOT, Locust
 from tests.loadtest.test_drilled_run import HEADLESS, PAUSED, result_of, wait_for_the_pause
 
@@ -53,7 +54,7 @@ def test_the_first_ends_the_run_in_order_and_only_the_fourth_at_once(
     process.interrupts.take()
     assert process.done == ["end", "at once"]
     assert capsys.readouterr().err == (
-        "given up without a verdict: the run is kept in runs/my run; to judge it: python -m loadtest analyze 'runs/my run'\n"
+        "given up without a verdict: the run is kept in runs/my run; to judge it: hs-drill analyze 'runs/my run'\n"
     )
 
 
@@ -87,14 +88,14 @@ def test_a_worker_beside_its_master_leaves_the_talking_to_it(process: Process, c
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("locustfile, left", [(str(_help.HERE), "SIG_DFL"), ("other.py", "default_int_handler")])
+@pytest.mark.parametrize("locustfile, left", [(str(_gevent_plugin.FOLDER), "SIG_DFL"), ("other.py", "default_int_handler")])
 def test_until_there_is_something_to_end_in_order_ctrl_c_ends_locust_without_a_traceback(locustfile: str, left: str) -> None:
     """Python's own handler would tell of whatever Locust was importing, in forty lines."""
     code = """\
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from loadtest import _help
-_help.did_patch_all(None)
+from hs_drill import _gevent_plugin
+_gevent_plugin.did_patch_all(None)
 print(getattr(signal.getsignal(signal.SIGINT), "name", "default_int_handler"), flush=True)
 sys.stdin.read()
 """
@@ -167,7 +168,7 @@ def test_who_insists_is_told_how_to_judge_what_is_kept() -> None:
             interrupt_again(locust)
         interrupt(locust)
         assert locust.process.wait(10) == 130, locust.describe()
-        told = f"given up without a verdict: the run is kept in {locust.run}; to judge it: python -m loadtest analyze"
+        told = f"given up without a verdict: the run is kept in {locust.run}; to judge it: hs-drill analyze"
         assert locust.stderr.endswith(f"{told} {locust.run}\n"), locust.describe()
         locust.wait_until(lambda: not locust.processes(), "processes are left")
         assert judge_run(RunDirectory.open(locust.run))["exit_code"] == 4

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest._audit import Audit, Check, Verdict
-from loadtest._batch import NOT_THERE, OTHER_ERRORS, Batch, Begun, OperationBatch, collapse, total_of
-from loadtest._expect import PHASES, Expect
-from loadtest._history import FaultWindow, unix_faults
-from loadtest._judge import Judged, Judgement, Result, judge
-from loadtest._record import Record
-from loadtest._recovery import recoveries
-from loadtest._timeline import EDGE, Fault, Timeline, percentile
+from hs_drill.audit._audit import Audit, Check, Verdict
+from hs_drill.metrics._batch import NOT_THERE, OTHER_ERRORS, Batch, Begun, OperationBatch, collapse, total_of
+from hs_drill.metrics._timeline import EDGE, Fault, Timeline, percentile
+from hs_drill.metrics._totals import Record
+from hs_drill.scenario._expect import PHASES, Expect
+from hs_drill.store._history import FaultWindow, unix_faults
+from hs_drill.verdict._judge import Judged, Judgement, Result, judge
+from hs_drill.verdict._recovery import recoveries
 from tests.loadtest.histories import write_history
 
 T0 = 1_700_000_000.0

@@ -1,4 +1,4 @@
-"""`python -m loadtest`: what the commands say about scenarios and about kept runs, and with which exit code."""
+"""`hs-drill`: what the commands say about scenarios and about kept runs, and with which exit code."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ import pytest
 import yaml
 from rich.console import Console
 
-from loadtest import __main__ as commands
-from loadtest._cluster import Cluster, Server
-from loadtest._drill import judge_run
-from loadtest._environment import environment
-from loadtest._in_words import EXIT_CODES, expectations, quantity
-from loadtest._judge import judge
-from loadtest._scenario import parse_scenario
-from loadtest._summary import print_verdict
+from hs_drill import __main__ as commands
+from hs_drill._cluster import Cluster, Server
+from hs_drill.controller._drill import judge_run
+from hs_drill.report._terminal import print_verdict
+from hs_drill.report._words import EXIT_CODES, expectations, quantity
+from hs_drill.scenario._scenario import parse_scenario
+from hs_drill.store._environment import environment
+from hs_drill.verdict._judge import judge
 from tests.loadtest.kept import SCENARIO, HandMade
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -403,7 +403,7 @@ def errors_of(text: str) -> list[Any]:
 def test_the_published_schema_is_that_of_the_code(run: Run) -> None:
     code, out, _ = run("schema")
     assert code == 0
-    assert SCHEMA.read_text() == out, "run: python -m loadtest schema > docs/scenario.schema.json"
+    assert SCHEMA.read_text() == out, "run: hs-drill schema > docs/scenario.schema.json"
     jsonschema.Draft202012Validator.check_schema(json.loads(out))
     assert not {"ge", "gt", "le", "lt", "x-bare"} & set(_keys(json.loads(out))), "keywords that no editor knows"
 
@@ -486,7 +486,7 @@ def test_an_unknown_command_is_one_line_and_exit_code_2(run: Run) -> None:
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
-    command = f"{sys.executable} -m loadtest schema | head -n 1"
+    command = f"{sys.executable} -m hs_drill schema | head -n 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.stdout, done.stderr) == ("{\n", "")
 

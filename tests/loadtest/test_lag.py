@@ -9,8 +9,8 @@ import msgpack
 import pytest
 import trio
 
-from loadtest._batch import Batch, EngineUse
-from loadtest._lag import PERIOD, LagSampler
+from hs_drill.engine._lag import PERIOD, LagSampler
+from hs_drill.metrics._batch import Batch, EngineUse
 
 BLOCKED = 0.3
 """Seconds."""

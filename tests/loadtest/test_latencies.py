@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest._batch import NOT_STARTED, Batch, OperationBatch, microseconds
-from loadtest._history import History, Outcome
-from loadtest._latencies import totals_of, write_latencies
-from loadtest._record import Latencies, Record
+from hs_drill.metrics._batch import NOT_STARTED, Batch, OperationBatch, microseconds
+from hs_drill.metrics._csv import totals_of, write_latencies
+from hs_drill.metrics._totals import Latencies, Record
+from hs_drill.store._history import History, Outcome
 from tests.loadtest.locust_process import Locust
 
 PERCENTS = {"p50_us": "50", "p90_us": "90", "p95_us": "95", "p99_us": "99", "p99.9_us": "99.9", "max_us": "100"}

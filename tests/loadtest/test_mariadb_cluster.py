@@ -19,11 +19,13 @@ import msgpack
 import pytest
 import trio
 
-from loadtest import _mariadb, _mariadbd, _run
-from loadtest._cluster import Cluster, ClusterError, Server
-from loadtest._keeper import RUN_VARIABLE
-from loadtest._mariadb import create_table, execute_sql, wait_replicated
-from loadtest._opening import open_cluster
+from hs_drill._cluster import Cluster, ClusterError, Server
+from hs_drill.sandbox import _sandbox
+from hs_drill.sandbox._guardian import RUN_VARIABLE
+from hs_drill.servers import _mariadbd
+from hs_drill.servers import _processes as _mariadb
+from hs_drill.servers._opening import open_cluster
+from hs_drill.servers._processes import create_table, execute_sql, wait_replicated
 
 BASE = tempfile.gettempdir()  # before a test says otherwise
 ROOT = Path(__file__).parents[2]
@@ -200,15 +202,15 @@ async def test_write_through_writes_replicate_and_the_standby_can_be_promoted(te
 @pytest.mark.parametrize("nth", [1, 2, 3], ids=["read port", "write port", "SQL port"])
 async def test_a_port_lost_to_another_program_is_replaced(temporary: Path, monkeypatch: pytest.MonkeyPatch, nth: int) -> None:
     monkeypatch.setattr(_mariadbd, "HANDLERSOCKET_SECONDS", 1)
-    reserve, calls = _run.Run.reserve_port, 0
+    reserve, calls = _sandbox.Run.reserve_port, 0
     with socket.create_server(("127.0.0.1", 0)) as other:  # accepts, in the kernel, and never answers
 
-        def lose_one(run: _run.Run) -> int:
+        def lose_one(run: _sandbox.Run) -> int:
             nonlocal calls
             calls += 1
             return int(other.getsockname()[1]) if calls == nth else reserve(run)
 
-        monkeypatch.setattr(_run.Run, "reserve_port", lose_one)
+        monkeypatch.setattr(_sandbox.Run, "reserve_port", lose_one)
         async with open_cluster("mariadb", readers=0) as cluster:
             assert calls == 6
             assert len(left_behind(temporary)) == 3  # the directory, its guardian, the second server
@@ -217,7 +219,7 @@ async def test_a_port_lost_to_another_program_is_replaced(temporary: Path, monke
 
 
 async def test_reserved_ports_are_for_servers_only(temporary: Path) -> None:
-    run = _run.Run(None)
+    run = _sandbox.Run(None)
     try:
         address = ("127.0.0.1", run.reserve_port())
         with socket.socket() as plain, pytest.raises(OSError, match="in use"):
@@ -279,7 +281,7 @@ async def test_nothing_is_left_when_the_start_is_cancelled(temporary: Path, stag
 
 HOLDER = """
 import sys, trio
-from loadtest._cluster import open_cluster
+from hs_drill.servers import open_cluster
 
 async def main():
     async with open_cluster("mariadb", readers=1, progress=lambda line: print(line, flush=True)):
@@ -429,7 +431,7 @@ async def test_a_missing_plugin_is_named_with_its_directory(
 
 @pytest.mark.mariadb
 async def test_too_little_disk_space_is_said(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_run, "LEAST_FREE_BYTES", 1 << 60)
+    monkeypatch.setattr(_sandbox, "LEAST_FREE_BYTES", 1 << 60)
     with pytest.raises(ClusterError, match=f"MiB free in {temporary}.*TMPDIR"):
         async with open_cluster("mariadb"):
             pass
@@ -438,8 +440,8 @@ async def test_too_little_disk_space_is_said(temporary: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=getattr(pytest.mark, kind)) for kind in ("mariadb", "docker")])
 async def test_too_little_memory_is_said(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (_run.available_memory() or 0) > 1 << 20
-    monkeypatch.setattr(_run, "available_memory", lambda: 700 << 20)
+    assert (_sandbox.available_memory() or 0) > 1 << 20
+    monkeypatch.setattr(_sandbox, "available_memory", lambda: 700 << 20)
     with pytest.raises(ClusterError, match="only 700 MiB of memory free, 5 servers need 800: "):
         async with open_cluster(kind, readers=4):
             pass

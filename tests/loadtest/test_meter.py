@@ -8,9 +8,9 @@ import pytest
 import trio
 
 import trio_hs
-from loadtest import _meter
-from loadtest._batch import Batch, OperationBatch, Standing
-from loadtest._meter import NO_ANSWER, Meter
+from hs_drill.engine import _meter
+from hs_drill.engine._meter import NO_ANSWER, Meter
+from hs_drill.metrics._batch import Batch, OperationBatch, Standing
 from trio_hs.testing import EmbeddedServer, Table, open_server
 
 TABLE = Table("drill", "t", {"id": "BIGINT NOT NULL"}, primary_key=["id"])

@@ -13,12 +13,12 @@ import trio
 import trio.lowlevel
 import trio.testing
 
-from loadtest._cluster import Cluster, ClusterError, Server
-from loadtest._control import Control, Rejoined, ReplicationStatus, Row, State
-from loadtest._faults import FAULTS, Network
-from loadtest._nemesis import HEAL_ONE_SECONDS, HEAL_SECONDS, Event, Nemesis
-from loadtest._proxy import Proxy, open_proxy
-from loadtest._scenario import Scenario
+from hs_drill._cluster import Cluster, ClusterError, Server
+from hs_drill.nemesis._nemesis import HEAL_ONE_SECONDS, HEAL_SECONDS, Event, Nemesis
+from hs_drill.proxy._proxy import Proxy, open_proxy
+from hs_drill.scenario._faults import FAULTS, Network
+from hs_drill.scenario._scenario import Scenario
+from hs_drill.servers._control import Control, Rejoined, ReplicationStatus, Row, State
 from trio_hs.testing import Table
 
 NAMES = ["writer", "standby", "reader-1", "reader-2"]

@@ -16,16 +16,16 @@ import pytest
 import trio
 import yaml
 
-from loadtest._arrivals import Arrivals, Course
-from loadtest._batch import NOT_STARTED, UNANSWERED, Batch
-from loadtest._history import Operation
-from loadtest._latencies import totals_of
-from loadtest._load import Load
-from loadtest._meter import Meter
-from loadtest._open_loop import OpenLoop
-from loadtest._operations import Bound
-from loadtest._performer import Performer
-from loadtest._run_directory import RunDirectory
+from hs_drill.engine._arrivals import Arrivals, Course
+from hs_drill.engine._bound_operations import Bound
+from hs_drill.engine._meter import Meter
+from hs_drill.engine._open_loop import OpenLoop
+from hs_drill.engine._performer import Performer
+from hs_drill.metrics._batch import NOT_STARTED, UNANSWERED, Batch
+from hs_drill.metrics._csv import totals_of
+from hs_drill.scenario._load import Load
+from hs_drill.store._history import Operation
+from hs_drill.store._run_directory import RunDirectory
 from tests.loadtest.drills import path_of
 from tests.loadtest.locust_process import Locust, free_port
 from tests.loadtest.test_web import WebUi

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from loadtest._orphans import certainly_ended, owner
+from hs_drill.sandbox._leftovers import certainly_ended, owner
 
 MACHINE, BOOT, NAMESPACE, PID, START = range(5)
 
@@ -24,7 +24,7 @@ def changed(name: str, part: int, value: str) -> str:
 @contextmanager
 def another() -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Another process, and its name."""
-    tell = "from loadtest._orphans import owner; print(owner(), flush=True); input()"
+    tell = "from hs_drill.sandbox._leftovers import owner; print(owner(), flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", tell], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip(), process

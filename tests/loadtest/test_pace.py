@@ -9,8 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from loadtest._load import Load, ThinkTime
-from loadtest._pace import User, turn_of
+from hs_drill.engine._pace import User, turn_of
+from hs_drill.scenario._load import Load, ThinkTime
 
 
 async def starts(load: Load, lasting: float, until: float) -> list[float]:

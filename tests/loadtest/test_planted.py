@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from loadtest._history import History, Operation, Outcome
-from loadtest._run_directory import RunDirectory
+from hs_drill.store._history import History, Operation, Outcome
+from hs_drill.store._run_directory import RunDirectory
 from tests.loadtest.locust_process import Locust
 
 PLANTED = Path(__file__).parent / "planted"
@@ -90,7 +90,7 @@ faults:
   - {fault: drop-replies, target: writer, listener: write, after: 20, at: 500ms, for: 3s}
 expect: {applied_twice: 0}
 """
-    code, result, _ = run(scenario, "loadtest._engine", tmp_path)
+    code, result, _ = run(scenario, "hs_drill.engine", tmp_path)
     assert code == 3
     retried = noted(tmp_path, "retried")
     found = keys(result, "applied_twice")

@@ -17,11 +17,9 @@ import trio
 import trio.testing
 
 import trio_hs
-from loadtest._cluster import Cluster, Server
-from loadtest._mariadb import execute_sql, wait_replicated
-from loadtest._proxy import Proxy, open_proxy
-from loadtest._proxy_connection import Connection
-from loadtest._proxy_faults import (
+from hs_drill._cluster import Cluster, Server
+from hs_drill.proxy._connection import Connection
+from hs_drill.proxy._disturbances import (
     Bandwidth,
     Blackhole,
     DropReplies,
@@ -33,7 +31,9 @@ from loadtest._proxy_faults import (
     Partition,
     ResetPeer,
 )
-from loadtest._proxy_lane import Lane
+from hs_drill.proxy._lane import Lane
+from hs_drill.proxy._proxy import Proxy, open_proxy
+from hs_drill.servers._processes import execute_sql, wait_replicated
 
 SHORT = 0.1
 """Seconds in which nothing must arrive."""

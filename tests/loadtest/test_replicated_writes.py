@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 import trio_hs
-from loadtest._opening import open_controlled_cluster
+from hs_drill.servers._opening import open_controlled_cluster
 from trio_hs.testing import Table
 
 from .kinds import EVERY_KIND

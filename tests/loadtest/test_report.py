@@ -17,20 +17,20 @@ import pytest
 import trio
 
 import trio_hs
-from loadtest import __main__ as commands
-from loadtest._batch import NOT_STARTED, Batch, OperationBatch
-from loadtest._charts import Backdrop, draw_faults, draw_latency
-from loadtest._cluster import Cluster, Server
-from loadtest._connections import connections_told, in_names, names_of_servers, server_of
-from loadtest._drill import judge_run
-from loadtest._history import Event, History, HistoryWriter
-from loadtest._kept_run import FaultSeen, KeptRun, Mark, faults_seen, marks_seen
-from loadtest._markup import el, to_html
-from loadtest._operations import Intent
-from loadtest._report import write_report
-from loadtest._run_directory import RunDirectory
-from loadtest._scribe import Scribe
-from loadtest._series import ALL, TimeAxis, axis_of, series_of
+from hs_drill import __main__ as commands
+from hs_drill._cluster import Cluster, Server
+from hs_drill.controller._drill import judge_run
+from hs_drill.engine._bound_operations import Intent
+from hs_drill.engine._scribe import Scribe
+from hs_drill.engine._server_names import connections_told, in_names, names_of_servers, server_of
+from hs_drill.metrics._batch import NOT_STARTED, Batch, OperationBatch
+from hs_drill.metrics._series import ALL, TimeAxis, axis_of, series_of
+from hs_drill.report._charts import Backdrop, draw_faults, draw_latency
+from hs_drill.report._kept_run import FaultSeen, KeptRun, Mark, faults_seen, marks_seen
+from hs_drill.report._markup import el, to_html
+from hs_drill.report._page import write_report
+from hs_drill.store._history import Event, History, HistoryWriter
+from hs_drill.store._run_directory import RunDirectory
 from tests.loadtest.browser import Browser
 from tests.loadtest.kept import FAULT, SCENARIO, SECOND, HandMade
 from tests.loadtest.locust_process import SCENARIO as SHORT

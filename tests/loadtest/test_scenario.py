@@ -11,11 +11,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest import _cluster
-from loadtest._batch import NOT_STARTED, NOT_THERE, UNANSWERED
-from loadtest._expect import ERROR_ALIASES, ERROR_CLASSES, ERROR_KINDS, is_kind
-from loadtest._mix import Mix
-from loadtest._scenario import (
+from hs_drill import _cluster
+from hs_drill.metrics._batch import NOT_STARTED, NOT_THERE, UNANSWERED
+from hs_drill.scenario._expect import ERROR_ALIASES, ERROR_CLASSES, ERROR_KINDS, is_kind
+from hs_drill.scenario._mix import Mix
+from hs_drill.scenario._scenario import (
     CLUSTER_KINDS,
     REPLICATIONS,
     TOPOLOGIES,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtest._mix import STEPS, WRITES
-from loadtest._run_directory import RunDirectory
-from loadtest._scenario import load_scenario
+from hs_drill.scenario._mix import STEPS, WRITES
+from hs_drill.scenario._scenario import load_scenario
+from hs_drill.store._run_directory import RunDirectory
 from tests.loadtest.drills import drills, path_of, stated_exit_code
 from tests.loadtest.locust_process import ROOT
 

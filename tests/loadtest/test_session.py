@@ -11,10 +11,10 @@ from locust.env import Environment
 from locust.event import Events
 from locust.runners import STATE_INIT, STATE_SPAWNING, WorkerRunner
 
-from loadtest import _session
-from loadtest._engine_link import Run
-from loadtest._interrupts import Interrupts
-from loadtest._session import SETUP, WorkerSession
+from hs_drill.in_locust import _session
+from hs_drill.in_locust._engine_link import Run
+from hs_drill.in_locust._interrupts import Interrupts
+from hs_drill.in_locust._session import SETUP, WorkerSession
 
 
 class Engine:

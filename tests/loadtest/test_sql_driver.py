@@ -16,16 +16,16 @@ import pytest
 import trio
 
 import trio_hs
-from loadtest import __main__ as command
-from loadtest._cluster import ClusterError
-from loadtest._control import Control
-from loadtest._load_account import require_load_account
-from loadtest._opening import open_controlled_cluster
-from loadtest._operations import Intent, bind
-from loadtest._scenario import Scenario, ScenarioError, parse_scenario
-from loadtest._sql import execute_sql
-from loadtest._sql_driver import SqlClient, open_sql_client
-from loadtest._table import fill_table
+from hs_drill import __main__ as command
+from hs_drill._cluster import ClusterError
+from hs_drill.controller._table import fill_table
+from hs_drill.engine._bound_operations import Intent, bind
+from hs_drill.engine._sql_client import SqlClient, open_sql_client
+from hs_drill.scenario._scenario import Scenario, ScenarioError, parse_scenario
+from hs_drill.servers._control import Control
+from hs_drill.servers._load_account import require_load_account
+from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.servers._sql import execute_sql
 from tests.loadtest.locust_process import Locust
 
 pytestmark = pytest.mark.mariadb

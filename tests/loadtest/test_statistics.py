@@ -15,10 +15,19 @@ from hypothesis import strategies as st
 from locust.stats import RequestStats, StatsEntry, get_error_report_summary, get_percentile_stats_summary, get_stats_summary
 from rich.console import Console
 
-from loadtest._batch import MAX_ERRORS, NOT_STARTED, OTHER_ERRORS, UNANSWERED, Batch, EngineUse, OperationBatch, microseconds
-from loadtest._record import HIGHEST, Latencies, Record
-from loadtest._statistics import METHOD, merge, milliseconds
-from loadtest._summary import print_summary, progress_line
+from hs_drill.in_locust._locust_stats import METHOD, merge, milliseconds
+from hs_drill.metrics._batch import (
+    MAX_ERRORS,
+    NOT_STARTED,
+    OTHER_ERRORS,
+    UNANSWERED,
+    Batch,
+    EngineUse,
+    OperationBatch,
+    microseconds,
+)
+from hs_drill.metrics._totals import HIGHEST, Latencies, Record
+from hs_drill.report._terminal import print_summary, progress_line
 
 _latencies = st.lists(st.integers(0, 80_000_000) | st.integers(0, 5000), max_size=60)
 

@@ -126,7 +126,7 @@ def test_a_run_after_the_engine_died_has_a_new_engine() -> None:
         locust.wait_until(web.answers, "the web UI does not answer", 30)
         web.fetch("/swarm", user_count=4, spawn_rate=100)
         locust.wait_until(lambda: web.count("get") > 100, "no load", 10)
-        os.kill(locust.processes("loadtest._engine")[0], signal.SIGKILL)
+        os.kill(locust.processes("hs_drill.engine")[0], signal.SIGKILL)
         locust.wait_for("the load engine")
         locust.wait_until(lambda: web.statistics()["state"] == "stopped", "it does not stop")
         web.fetch("/swarm", user_count=4, spawn_rate=100)

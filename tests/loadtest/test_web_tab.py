@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from loadtest import _web
+from hs_drill.in_locust import _web
 from tests.loadtest.browser import Browser
 from tests.loadtest.drills import shortened
 from tests.loadtest.locust_process import SCENARIO, Locust, free_port
@@ -233,7 +233,7 @@ def test_workers_follow_to_another_scenario() -> None:
         assert tab.count("find") == 0
         tab.stop()
         locust.wait_until(lambda: len(tab.live()["runs"]) == 2, "no verdict")
-        assert len(locust.processes("loadtest._engine")) == 2
+        assert len(locust.processes("hs_drill.engine")) == 2
         lost = next(one for one in tab.live()["verdict"]["expectations"] if one["name"] == "lost")
         assert lost["result"] == "pass", tab.live()["verdict"]
 

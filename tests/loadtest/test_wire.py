@@ -12,9 +12,9 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest._child import BlockingChannel
-from loadtest._trio_child import TrioChannel
-from loadtest._wire import Decoder, WireError, encode
+from hs_drill._trio_child import TrioChannel
+from hs_drill._wire import Decoder, WireError, encode
+from hs_drill.in_locust._child import BlockingChannel
 
 _values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(max_size=20),

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest._key_draws import draw_keys
-from loadtest._mix import Keys, ValueSize
-from loadtest._scenario import Scenario, parse_scenario
-from loadtest._workload import (
+from hs_drill.scenario._mix import Keys, ValueSize
+from hs_drill.scenario._scenario import Scenario, parse_scenario
+from hs_drill.workload._keys import draw_keys
+from hs_drill.workload._workload import (
     DAMAGED,
     FOREIGN,
     VERSION_WIDTH,

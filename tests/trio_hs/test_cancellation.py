@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
-from loadtest._cluster import Cluster
-from loadtest._mariadb import execute_sql
+from hs_drill._cluster import Cluster
+from hs_drill.servers._processes import execute_sql
 from trio_hs.connection import Connection, Request
 
 from .fake import FakeConnection, FakeServer, echo

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import trio_hs
-from loadtest._cluster import Cluster
-from loadtest._mariadb import execute_sql
+from hs_drill._cluster import Cluster
+from hs_drill.servers._processes import execute_sql
 from trio_hs import Column, Columns, DeclaredTable, Filter, Manager
 from trio_hs._column_types import CHARSETS, Charset
 

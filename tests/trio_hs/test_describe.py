@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest._cluster import Cluster
-from loadtest._mariadb import execute_sql
+from hs_drill._cluster import Cluster
+from hs_drill.servers._processes import execute_sql
 from trio_hs import Column, Columns
 from trio_hs import _describe as describing
 from trio_hs.__main__ import main

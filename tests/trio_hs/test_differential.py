@@ -17,8 +17,8 @@ import pytest
 import trio
 
 import trio_hs
-from loadtest._cluster import Cluster
-from loadtest._mariadb import execute_sql
+from hs_drill._cluster import Cluster
+from hs_drill.servers._processes import execute_sql
 
 from .differential_model import DATABASE, SCHEMAS, Table
 from .differential_operations import KINDS, Clients, carry_out, expect, make

@@ -20,12 +20,12 @@ import pytest
 import trio
 
 import trio_hs
-from loadtest import _mariadbd
-from loadtest._cluster import Cluster, Server
-from loadtest._control import Control
-from loadtest._opening import open_controlled_cluster
-from loadtest._replication import create_table, wait_replicated
-from loadtest._sql import execute_sql
+from hs_drill._cluster import Cluster, Server
+from hs_drill.servers import _mariadbd
+from hs_drill.servers._control import Control
+from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.servers._replication import create_table, wait_replicated
+from hs_drill.servers._sql import execute_sql
 from trio_hs import Manager
 
 ROWS = 100

@@ -11,8 +11,8 @@ import pytest
 import trio
 
 import trio_hs
-from loadtest._cluster import Cluster
-from loadtest._mariadb import execute_sql
+from hs_drill._cluster import Cluster
+from hs_drill.servers._processes import execute_sql
 from trio_hs.connection import Connection, Request
 from trio_hs.protocol import Index, get_tail
 

@@ -10,8 +10,8 @@ import pytest
 import trio
 
 import trio_hs
-from loadtest._cluster import Cluster, ClusterError
-from loadtest._mariadb import execute_sql
+from hs_drill._cluster import Cluster, ClusterError
+from hs_drill.servers._processes import execute_sql
 from trio_hs import Filter, Manager
 
 pytestmark = pytest.mark.mariadb

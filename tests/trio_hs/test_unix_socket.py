@@ -11,10 +11,10 @@ import pytest
 import trio
 
 import trio_hs
-from loadtest import _mariadbd
-from loadtest._cluster import Cluster
-from loadtest._mariadb import execute_sql
-from loadtest._opening import open_cluster
+from hs_drill._cluster import Cluster
+from hs_drill.servers import _mariadbd
+from hs_drill.servers._opening import open_cluster
+from hs_drill.servers._processes import execute_sql
 
 pytestmark = pytest.mark.mariadb
 

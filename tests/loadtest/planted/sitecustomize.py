@@ -70,6 +70,6 @@ def plant_in_client() -> None:
     trio_hs.Table.incr = insistent_incr  # type: ignore[method-assign, assignment]
 
 
-for module, plant in (("trio_hs.testing", plant_in_server), ("loadtest._engine", plant_in_client)):
+for module, plant in (("trio_hs.testing", plant_in_server), ("hs_drill.engine", plant_in_client)):
     if os.environ.get("PLANT_IN") == module and module in sys.orig_argv:
         plant()

@@ -9,10 +9,10 @@ from itertools import groupby
 import pytest
 import trio
 
-from loadtest._cluster import Cluster, Server
-from loadtest._opening import open_controlled_cluster
-from loadtest._replication import wait_replicated
-from loadtest._sql import execute_sql
+from hs_drill._cluster import Cluster, Server
+from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.servers._replication import wait_replicated
+from hs_drill.servers._sql import execute_sql
 from trio_hs import Server as Address
 from trio_hs._transport import Transport, connect
 from trio_hs.testing import EmbeddedServer, Table, open_server

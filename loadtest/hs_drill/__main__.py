@@ -1,0 +1,70 @@
+"""`hs-drill COMMAND`: what is done around a run. Runs themselves are Locust's: `locust -f loadtest/`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from hs_drill._exit_codes import ExitCode
+
+__all__ = ["COMMANDS", "main"]
+
+#: A command, the module whose `main(arguments)` carries it out and gives the exit code, and what it does.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "check": ("hs_drill.cli._check", "check a scenario file, and show what would happen when"),
+    "analyze": ("hs_drill.cli._analyze", "judge a kept run again"),
+    "compare": ("hs_drill.cli._compare", "put two kept runs side by side"),
+    "drills": ("hs_drill.cli._drills", "carry out the scenarios that state their verdict, and compare"),
+    "cluster": ("hs_drill.cli._cluster", "servers without a load"),
+    "schema": ("hs_drill.cli._schema", "print the JSON Schema of scenario files, for editors"),
+    "locustfile": ("hs_drill.cli._locustfile", "print the path of our locustfile, for `locust -f`"),
+}
+
+
+def usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: hs-drill COMMAND ...",
+            "",
+            *lines,
+            "",
+            "`hs-drill COMMAND --help` tells more.",
+            'To run a scenario: locust -f "$(hs-drill locustfile)" --headless --scenario SCENARIO',
+        ]
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carry out a command line; gives the exit code."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if arguments else ExitCode.BAD_ARGUMENTS
+    name, *rest = arguments
+    if name not in COMMANDS:
+        sys.stderr.write(f"no such command: {name!r}; there are {', '.join(COMMANDS)}\n")
+        return ExitCode.BAD_ARGUMENTS
+    try:
+        command = import_module(COMMANDS[name][0])
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("hs_drill", "trio_hs"):
+            raise
+        sys.stderr.write(f"hs-drill {name} needs {error.name}, which is not installed: pip install trio-hs-drill\n")
+        return ExitCode.BAD_ARGUMENTS
+    code: int = command.main(rest)
+    return code
+
+
+def run() -> NoReturn:
+    """The console script `hs-drill`."""
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+
+
+if __name__ == "__main__":
+    run()

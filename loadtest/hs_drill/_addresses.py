@@ -1,0 +1,16 @@
+"""A server's listeners, as the client takes them."""
+
+from __future__ import annotations
+
+import trio_hs
+from hs_drill._cluster import Server
+
+__all__ = ["reader_of", "writer_of"]
+
+
+def reader_of(server: Server) -> trio_hs.Server:
+    return trio_hs.Server("inet", server.host, server.read_port, secret=server.read_secret or None)
+
+
+def writer_of(server: Server) -> trio_hs.Server:
+    return trio_hs.Server("inet", server.host, server.write_port, secret=server.write_secret or None)

@@ -1,0 +1,12 @@
+"""Which acknowledged writes were lost, applied twice or served stale. Pure: files in, findings out."""
+
+from __future__ import annotations
+
+from ._audit import Audit, Check, Verdict, audit
+
+__all__ = [
+    "Audit",
+    "Check",
+    "Verdict",
+    "audit",
+]

@@ -1,0 +1,78 @@
+"""When two servers took writes at once: the old primary, which nobody had fenced, beside the one that was promoted. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hs_drill.store import Event
+
+__all__ = ["SplitBrain", "split_brain"]
+
+FENCES = ("kill", "stop", "restart", "rejoin")
+"""Faults after which an old primary is down or read-only: a server that is not the primary starts read-only."""
+HARMS = ("kill", "stop", "restart", "stop-listener")
+"""Faults after which the new primary may itself have lost what it had acknowledged."""
+
+
+@dataclass(frozen=True)
+class SplitBrain:
+    """From when to when a write that is lost at the end was acknowledged by the old primary."""
+
+    old: str
+    promoted: str
+    start: int
+    """When the other server had been promoted, in nanoseconds of the history's clock."""
+    end: int | None
+    """When the old primary was fenced; None when it never was."""
+
+    def holds(self, start: int) -> bool:
+        """Whether a write that began then and is lost was the old primary's. The new one holds what it acknowledges."""
+        return self.start < start and (self.end is None or start < self.end)
+
+
+def split_brain(events: Sequence[Event], primary: str) -> SplitBrain | None:
+    """What the events of a run, in order of time, say about the last promotion; None where there can have been no split.
+
+    `primary` is the server that was read back. Nothing is said where the new primary was hit as well: what is missing may have
+    been its own.
+    """
+    promotions = [number for number, event in enumerate(events) if event.kind == "promotion"]
+    if not promotions:
+        return None
+    last = promotions[-1]
+    promoted = events[last].name
+    old = events[promotions[-2]].name if len(promotions) > 1 else "writer"
+    before, after = events[:last], events[last + 1 :]
+    asked = [n for n, event in enumerate(before) if event.kind == "fault-started" and event.name == f"promote {promoted}"]
+    # One that comes back while the other is being promoted may be read-only already.
+    fenced = _down(before, old) or _down(before[: asked[-1]] if asked else before, old)
+    if promoted == old or promoted != primary or fenced or _on(before, f"switch-over {promoted}"):
+        return None
+    if any(event.kind in ("fault-started", "death") and _hits(event, promoted, HARMS) for event in after):
+        return None
+    return SplitBrain(old, promoted, events[last].time, _ended(after, old))
+
+
+def _ended(events: Sequence[Event], server: str) -> int | None:
+    """When an old primary was fenced, if it was."""
+    kinds = ("fault-struck", "fault-ended", "death")
+    return next((event.time for event in events if event.kind in kinds and _hits(event, server, FENCES)), None)
+
+
+def _down(events: Sequence[Event], primary: str) -> bool:
+    """Whether the primary is down at the end of these events. One that is started again while it is the primary is writable."""
+    died = any(event.kind == "death" and event.name == primary for event in events)
+    return died or any(_on(events, f"{fault} {primary}") for fault in FENCES)
+
+
+def _on(events: Sequence[Event], fault: str) -> bool:
+    """Whether a fault is on at the end of these events."""
+    kinds = [event.kind for event in events if event.name == fault and event.kind.startswith("fault-")]
+    return bool(kinds) and kinds[-1] not in ("fault-ended", "fault-failed")
+
+
+def _hits(event: Event, server: str, faults: Sequence[str]) -> bool:
+    if event.kind == "death":
+        return event.name == server
+    return event.name in [f"{fault} {server}" for fault in faults]

@@ -1,0 +1,1 @@
+"""The commands: `hs-drill check, analyze, compare, drills, cluster, schema`."""

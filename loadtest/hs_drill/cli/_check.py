@@ -1,0 +1,122 @@
+"""`hs-drill check`: a scenario's mistakes, or what its run would do and when. Starts nothing."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hs_drill._shipped import scenario_path
+from hs_drill.report import _words as words
+from hs_drill.scenario import Expect, Fault, Load, Moment, Scenario, load_scenario, timeline
+
+from ._shared import console, safely
+
+__all__ = ["main"]
+
+MAX_MOMENTS = 60
+"""Lines of the timeline: a fault that flaps for an hour has thousands."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser("hs-drill check", description=__doc__)
+    parser.add_argument("scenario", metavar="SCENARIO", help="the YAML file, or the name of a shipped scenario")
+    options = parser.parse_args(arguments)
+    return safely(lambda: _check(options.scenario))
+
+
+def _check(path: str) -> int:
+    scenario = load_scenario(scenario_path(path))
+    out = console()
+    out.print(Text(f"{path}: is valid", style="green"), soft_wrap=True)
+    out.print(Text(f"{scenario.name}{f': {scenario.description}' if scenario.description else ''}", style="bold"))
+    _print(out, "", _setting(scenario))
+    _print(out, "timeline", _moments(scenario))
+    unstated = [("nothing stated", "the run fails when an operation fails")] if scenario.expect == Expect() else []
+    _print(out, "expected", [*unstated, *words.expectations(scenario)])
+    return 0
+
+
+def _print(out: Console, title: str, rows: Sequence[tuple[str, str]]) -> None:
+    table = Table(title=title, title_style="bold", title_justify="left", show_header=False, box=box.SIMPLE, show_edge=False)
+    table.add_column(no_wrap=True, justify="right" if title == "timeline" else "left")
+    table.add_column()
+    for name, what in rows:
+        table.add_row(Text(name), Text(what))
+    out.print()
+    out.print(table)
+
+
+def _setting(scenario: Scenario) -> list[tuple[str, str]]:
+    cluster, table, load = scenario.cluster, scenario.table, scenario.load
+    weights = scenario.mix.weights()
+    total = sum(weights.values())
+    servers = f"writer, {'standby, ' if cluster.standby else ''}{cluster.readers} reader{'s' if cluster.readers > 1 else ''}"
+    audit = f"every write, and {scenario.audit.reads * 100:.4g} % of the reads" if scenario.audited else "none"
+    return [
+        ("servers", f"{servers} (kind {cluster.kind}, writes {cluster.topology}, replication {cluster.replication})"),
+        ("table", f"{table.database}.{table.name}, {table.rows:,} rows of {words.sizes(table.value_size)} characters"),
+        ("load", f"{words.load(load)}{', by SQL' if scenario.driver.name == 'sql' else ''}"),
+        ("keys", _keys(scenario)),
+        ("mix", ", ".join(f"{name} {weight / total:.3g}" for name, weight in weights.items())),
+        ("audit", audit),
+    ]
+
+
+def _keys(scenario: Scenario) -> str:
+    """By which distribution rows are drawn: one for all operations that draw any, or each one's."""
+    drawn = {
+        name: keys.distribution for name, keys in scenario.mix.keys(scenario.keys).items() if name not in ("insert", "delete")
+    }
+    if len(set(drawn.values())) > 1:
+        return ", ".join(f"{name} {distribution}" for name, distribution in drawn.items())
+    return next(iter(drawn.values()), "none are drawn")
+
+
+def _moments(scenario: Scenario) -> list[tuple[str, str]]:
+    load = scenario.load
+    full = load.locust_users / load.locust_spawn_rate
+    end = "the load ends; all faults heal, the servers are read back, the run is judged"
+    told = [(0.0, "the load begins"), (load.lasts, end), *_stages(load)]
+    if load.warm_up:
+        told.append((load.warm_up, "the warm-up ends: from here on all is counted"))
+    if 0 < full < load.lasts and not load.open:
+        told.append((full, f"all {load.locust_users:,} users are there"))
+    faults = list(_faults(scenario.faults, load.lasts))
+    told += faults[:MAX_MOMENTS]
+    rows = [(f"{at:.2f} s", what) for at, what in sorted(told, key=lambda one: one[0])]
+    if len(faults) > MAX_MOMENTS:
+        rows.insert(-1, ("...", f"and {len(faults) - MAX_MOMENTS:,} more starts and healings of faults"))
+    return rows
+
+
+def _stages(load: Load) -> Iterator[tuple[float, str]]:
+    what = "operations a second" if load.open else "users"
+    at, before = load.course()[0]
+    for stage, (until, value) in zip(load.stages, load.course()[1:], strict=True):
+        how = f"within {stage.for_:g} s" if stage.for_ else "at once"
+        yield at, f"stays at {value:,.0f} {what}" if value == before else f"from here on to {value:,.0f} {what}, {how}"
+        at, before = until, value
+
+
+def _faults(faults: Sequence[Fault], duration: float) -> Iterator[tuple[float, str]]:
+    for moment in timeline(faults, duration):
+        yield moment.at, _line(faults[moment.number], moment)
+
+
+def _line(fault: Fault, moment: Moment) -> str:
+    if moment.heals:
+        return f"healed: {fault}"
+    settings = fault.model_dump(by_alias=True, exclude={"fault", "target", "at", "for_", "every"})
+    told = {
+        name.replace("_", " "): f"{value:g} s" if isinstance(value, float) else value  # all that is a fraction is a time
+        for name, value in settings.items()
+        if value is not False
+    }
+    details = ", ".join(name if value is True else f"{name} {value}" for name, value in told.items())
+    lasts = "" if not fault.lasts else f" for {fault.for_:g} s" if fault.for_ is not None else " until the end"
+    return f"{fault}{f' ({details})' if details else ''}{lasts}"

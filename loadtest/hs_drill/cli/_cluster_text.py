@@ -1,0 +1,107 @@
+"""A cluster as people read it: its servers, how they replicate, and a program that connects to them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hs_drill._cluster import Cluster, Server
+
+__all__ = ["print_cluster", "program", "who_keeps"]
+
+HIDDEN = "..."
+
+
+def who_keeps(pid: int, described: dict[str, Any]) -> str:
+    """One line that tells a cluster that is kept up from the others."""
+    kept = described.get("kept", {})  # another version's may not tell
+    since = f" since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(kept['since']))}" if "since" in kept else ""
+    of = f" of {kept['scenario']}" if kept.get("scenario") else ""
+    where = f" in {kept['directory']}" if "directory" in kept else ""
+    return f"process {pid}: {described['cluster']['kind']} servers{of}, up{since}{where}"
+
+
+def print_cluster(out: Console, described: dict[str, Any], *, secrets: bool) -> None:
+    """Print what `cluster up` and `cluster status` say; `described` is what the keeper of the cluster tells."""
+    cluster = Cluster.from_dict(described["cluster"])
+    table = described["table"]
+    writes = "write-through" if cluster.write_databases else "plain: readers do not get them (docs/replication.md)"
+    out.print(Text(f"{cluster.kind}: {cluster.version} ({cluster.why})", style="bold"), soft_wrap=True)
+    out.print(Text(f"replication {cluster.replication}, writes {writes}"), soft_wrap=True)
+    out.print(Text(f"table {table['database']}.{table['name']}, loaded with {table['rows']:,} rows"), soft_wrap=True)
+    out.print()
+    out.print(_servers(cluster, described))
+    if secrets:
+        out.print()
+        for server in cluster.servers:
+            out.print(Text(_secrets(server)), soft_wrap=True)
+    else:
+        out.print(Text("secrets and passwords: --show-secrets", style="dim"))
+    out.print()
+    out.print(Text(program(cluster, table["database"], table["name"], secrets=secrets)), soft_wrap=True)
+
+
+def _servers(cluster: Cluster, described: dict[str, Any]) -> Table:
+    table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False)
+    for column in ("server", "address", "read", "write", "SQL", "state", "replicates from", "behind"):
+        table.add_column(column, overflow="fold")
+    for server in cluster.servers:
+        state = described["servers"][server.name]
+        name = f"{server.name} (primary)" if server.name == described["primary"] else server.name
+        ports = (server.read_port, server.write_port, server.sql_port or "-")
+        table.add_row(name, server.host, *map(str, ports), state["state"], *_replication(state))
+    return table
+
+
+def _replication(state: dict[str, Any]) -> tuple[str, str]:
+    status = state.get("replication")
+    if status is None:
+        return state.get("trouble", "-"), "-"
+    if status["source"] is None:
+        return "-", "-"
+    if not status["running"]:
+        return f"{status['source']}: stopped: {status['error']}", "-"
+    return status["source"], "?" if status["lag"] is None else f"{status['lag']:g} s"
+
+
+def _secrets(server: Server) -> str:
+    sql = f", SQL user {server.admin_user}, SQL password {server.admin_password}" if server.sql_port else ""
+    if server.load_user:
+        sql += f"; the load's SQL user {server.load_user}, password {server.load_password}"
+    return f"{server.name}: read secret {server.read_secret}, write secret {server.write_secret}{sql}"
+
+
+def program(cluster: Cluster, database: str, table: str, *, secrets: bool) -> str:
+    """A Python program that writes a row and reads it back."""
+
+    def listener(server: Server, port: int, secret: str) -> str:
+        shown = secret if secrets else HIDDEN
+        return f'trio_hs.Server("inet", "{server.host}", {port}, secret="{shown}")'
+
+    readers = "".join(f"    {listener(s, s.read_port, s.read_secret)},\n" for s in cluster.readers)
+    writers = [cluster.writer, *([cluster.standby] if cluster.standby else [])]
+    groups = "".join(f"    [{listener(s, s.write_port, s.write_secret)}],\n" for s in writers)
+    databases = f", write_databases={dict(cluster.write_databases)!r}" if cluster.write_databases else ""
+    return f"""\
+import trio, trio_hs
+
+readers = [
+{readers}]
+writers = [  # in order of preference
+{groups}]
+
+
+async def main():
+    async with trio_hs.open_manager(readers, writers{databases}) as hs:
+        await hs.delete("{database}", "{table}", "=", ["id"], [1000001])  # of an earlier run
+        await hs.insert("{database}", "{table}", [("id", 1000001), ("grp", 1), ("n", 0), ("payload", "hello")])
+        print(dict(await hs.get("{database}", "{table}", ["id", "payload"], 1)))
+
+
+trio.run(main)
+"""

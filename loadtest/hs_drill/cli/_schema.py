@@ -1,0 +1,23 @@
+"""`hs-drill schema`: the JSON Schema of scenario files. Editors complete and check by it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+
+from hs_drill.scenario import scenario_schema
+
+from ._shared import safely
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str]) -> int:
+    argparse.ArgumentParser("hs-drill schema", description=__doc__).parse_args(arguments)
+    return safely(_print)
+
+
+def _print() -> int:
+    print(json.dumps(scenario_schema(), indent=2))
+    return 0

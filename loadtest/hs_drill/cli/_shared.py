@@ -1,0 +1,47 @@
+"""What the commands of `hs-drill` have in common."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from hs_drill._exit_codes import ExitCode
+from hs_drill.controller import judge_run
+from hs_drill.report import WIDTH, KeptRun
+from hs_drill.scenario import ScenarioError
+from hs_drill.store import RunDirectory, RunDirectoryError
+
+__all__ = ["console", "read_run", "safely"]
+
+
+def console() -> Console:
+    """For results, on standard output."""
+    made = Console(highlight=False)
+    if not made.is_terminal:
+        made.width = WIDTH
+    return made
+
+
+def read_run(path: str) -> KeptRun:
+    """A kept run, judged anew. Raises `RunDirectoryError`, `ScenarioError` and OSError."""
+    directory = RunDirectory.open(Path(path))
+    return KeptRun.read(directory, judge_run(directory))
+
+
+def safely(command: Callable[[], int]) -> int:
+    """The exit code of a command, or 2 and a line when it was given something that it cannot read or write."""
+    try:
+        code = command()
+        sys.stdout.flush()
+        return code
+    except (RunDirectoryError, ScenarioError) as error:
+        sys.stderr.write(f"{error}\n")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` has seen enough; nor may the exit complain
+    except OSError as error:
+        sys.stderr.write(f"{error.filename or 'output'}: {error.strerror or error}\n")
+    return ExitCode.BAD_ARGUMENTS

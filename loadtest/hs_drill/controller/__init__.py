@@ -1,0 +1,14 @@
+"""The process that owns servers, faults and verdict: `python -m hs_drill.controller FD`."""
+
+from __future__ import annotations
+
+from ._drill import judge_run
+from ._servers import open_servers
+from ._table import fill_table, load_table
+
+__all__ = [
+    "fill_table",
+    "judge_run",
+    "load_table",
+    "open_servers",
+]

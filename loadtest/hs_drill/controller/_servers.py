@@ -1,0 +1,36 @@
+"""The servers that a scenario asks for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from hs_drill.scenario import Network, Scenario
+from hs_drill.servers import Control, open_controlled_cluster, require_load_account
+
+__all__ = ["open_servers"]
+
+
+@asynccontextmanager
+async def open_servers(scenario: Scenario, progress: Callable[[str], None]) -> AsyncIterator[Control]:
+    """`open_controlled_cluster`, with what the scenario says. Raises `ClusterError`, also when a secret is not to be had, or
+    when `driver: sql` has an account that `read_only` does not stop."""
+    cluster, table = scenario.cluster, scenario.table
+    by_sql = ["driver: sql"] if scenario.driver.name == "sql" else []
+    async with open_controlled_cluster(
+        cluster.kind,
+        readers=cluster.readers,
+        standby=cluster.standby,
+        topology=cluster.topology,
+        replication=cluster.replication,
+        database=table.database,
+        only_mariadb_can=[*by_sql, *(fault.name for fault in scenario.faults if fault.needs_mariadb)],
+        only_owners_can=[fault.name for fault in scenario.faults if not isinstance(fault, Network)],
+        external=[server.resolved() for server in cluster.servers] if cluster.kind == "external" else (),
+        may_create_table=cluster.create_table,
+        progress=progress,
+    ) as control:
+        if by_sql:
+            alone = control.cluster.replication == "none"
+            await require_load_account(control.cluster.servers, control.primary, (table.database, table.name), alone=alone)
+        yield control

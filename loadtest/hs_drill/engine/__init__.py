@@ -1,0 +1,1 @@
+"""The process that carries the load: `python -m hs_drill.engine FD`."""

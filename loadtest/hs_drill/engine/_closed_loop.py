@@ -1,0 +1,37 @@
+"""A closed loop: as many tasks as Locust has users, that each do one operation after the other."""
+
+from __future__ import annotations
+
+import trio
+
+from ._pace import User
+from ._performer import Performer
+
+__all__ = ["ClosedLoop"]
+
+
+class ClosedLoop:
+    """Starts and stops users."""
+
+    def __init__(self, performer: Performer, nursery: trio.Nursery) -> None:
+        self._performer = performer
+        self._nursery = nursery
+        self._users: list[User] = []
+        self._started = 0
+
+    def set_users(self, count: int) -> None:
+        """Have so many."""
+        while len(self._users) > count:
+            self._users.pop().stop()
+        while len(self._users) < count:
+            user = User(self._started)
+            self._started += 1
+            self._users.append(user)
+            self._nursery.start_soon(self._performer.perform, user)
+
+    def stop(self) -> None:
+        """Let every user end its current operation."""
+        self.set_users(0)
+
+    def abandon(self) -> None:
+        """All has been started that was to be."""

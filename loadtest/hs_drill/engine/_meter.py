@@ -1,0 +1,133 @@
+"""What each server did, measured where its bytes pass: how fast it answered, whatever the client made of the answers.
+
+To ask the client which server has answered would cost every operation. But answers come in the order of the requests, and
+one system call carries many of both: so the clock is read once for each call, and the lines in it are counted together.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from time import monotonic_ns
+
+import trio_hs
+from hs_drill.metrics import OperationBatch, Standing, collapse
+from trio_hs._transport import Transport, connect
+
+from ._server_names import server_of
+
+__all__ = ["NO_ANSWER", "Meter"]
+
+NO_ANSWER = "no answer: the connection ended"
+
+
+class Meter:
+    """All connections to the servers of a run. `names` are the servers' by their listeners' addresses."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
+        self._tallies: dict[str, _Tally] = {}
+
+    async def connect(self, server: trio_hs.Server) -> Transport:
+        """For `open_manager(connect=)`."""
+        name = self._name_of(str(server))
+        return _Metered(await connect(server), self._tallies.setdefault(name, _Tally()))
+
+    def take(self) -> dict[str, OperationBatch]:
+        """What each server has done since the last time. `ok` are its answers, by the time from the sending of a request to its
+        answer, refusals among them, and those to the client's own requests (to open an index, to be let in). `failed` are
+        requests that were left without an answer, and the operations that failed because of a refusal."""
+        taken = {name: tally.take() for name, tally in self._tallies.items()}
+        return {name: done for name, done in taken.items() if done}
+
+    def refused(self, error: trio_hs.OperationalError, nanoseconds: int) -> None:
+        """An operation failed with a server's answer."""
+        tally = self._tallies.get(server_of(error, self._names))
+        if tally is not None:
+            tally.fail(nanoseconds, f"{type(error).__name__}: {error.code} {error.message}")
+
+    def standings(self, statistics: trio_hs.Statistics) -> dict[str, Standing]:
+        """How each server that the client has tried to reach stands with it now."""
+        found: dict[str, Standing] = {}
+        for one in (*statistics.readers, *statistics.writers):
+            if one.connected or one.failed_attempts:
+                name = self._name_of(one.server)
+                standing = Standing(one.connections, one.stalled, one.outstanding, int(one.refusing))
+                found[name] = found.get(name, Standing()).plus(standing)
+        return found
+
+    def _name_of(self, address: str) -> str:
+        return self._names.get(address, address)
+
+
+class _Tally:
+    """What one server did since the last batch. Plain dicts: to add to a `Counter` was measured to cost several times as
+    much."""
+
+    def __init__(self) -> None:
+        self.ok: dict[int, int] = {}
+        self.failed: dict[int, int] = {}
+        self.errors: dict[str, int] = {}
+
+    def take(self) -> OperationBatch:
+        taken = OperationBatch(collapse(self.ok), collapse(self.failed), Counter(self.errors))
+        self.ok.clear()
+        self.failed.clear()
+        self.errors.clear()
+        return taken
+
+    def fail(self, nanoseconds: int, error: str, lines: int = 1) -> None:
+        latency = nanoseconds // 1000
+        self.failed[latency] = self.failed.get(latency, 0) + lines
+        self.errors[error] = self.errors.get(error, 0) + lines
+
+
+class _Metered:
+    """A transport whose lines are counted and timed."""
+
+    def __init__(self, transport: Transport, tally: _Tally) -> None:
+        self._transport = transport
+        self._tally = tally
+        self._send, self._receive = transport.send, transport.receive
+        self.wait_sendable, self.wait_receivable = transport.wait_sendable, transport.wait_receivable
+        self.acknowledge = transport.acknowledge
+        self._sent: deque[tuple[int, int]] = deque()
+        """When requests were sent, and how many of those have no answer yet."""
+
+    @property
+    def round_trip(self) -> float | None:
+        seconds: float | None = getattr(self._transport, "round_trip", None)
+        return seconds
+
+    def send(self, data: bytes | memoryview) -> int:
+        begin = monotonic_ns()  # before: what the kernel takes, the server may answer at once
+        taken = self._send(data)
+        lines = bytes(data[:taken]).count(b"\n")
+        if lines:
+            self._sent.append((begin, lines))
+        return taken
+
+    def receive(self) -> bytes | None:
+        received = self._receive()
+        if received:
+            self._answered(received.count(b"\n"))
+        return received
+
+    def close(self) -> None:
+        """Whatever has no answer now gets none. It may be called again."""
+        now = monotonic_ns()
+        for begin, lines in self._sent:
+            self._tally.fail(now - begin, NO_ANSWER, lines)
+        self._sent.clear()
+        self._transport.close()
+
+    def _answered(self, count: int) -> None:
+        now, sent, ok = monotonic_ns(), self._sent, self._tally.ok
+        while count and sent:  # of what nobody has asked for the client drops the connection
+            begin, lines = sent.popleft()
+            if lines > count:
+                sent.appendleft((begin, lines - count))
+                lines = count
+            count -= lines
+            latency = (now - begin) // 1000
+            ok[latency] = ok.get(latency, 0) + lines

@@ -1,0 +1,85 @@
+"""Writes the history of an engine's users: decides what is certain about each operation, and which reads are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import trio_hs
+from hs_drill.metrics import NOT_THERE
+from hs_drill.store import ANOTHER, READS, UNSEEN, HistoryWriter, Outcome
+
+from ._bound_operations import Bound, Intent
+from ._server_names import server_of
+
+__all__ = ["Scribe", "outcome_of"]
+
+CANCELLED = "cancelled"
+
+
+def outcome_of(error: trio_hs.HandlerSocketError) -> Outcome:
+    """What an error says about a write of one row."""
+    match error:
+        case trio_hs.OperationalError():
+            # An answer is a certain no, but for the FEDERATED table, which may have lost the server behind it on the way.
+            return Outcome.INFO if isinstance(error, trio_hs.RemoteTableError) else Outcome.FAIL
+        case trio_hs.ConnectionError():
+            return Outcome.INFO if error.maybe_applied else Outcome.FAIL
+        case _:
+            return Outcome.INFO
+
+
+class Scribe:
+    """Keeps every write, every read that fails, and of the other reads the share `reads` (0 to 1).
+
+    `names` are the servers' by their addresses. Who answered is known of what failed; the client tells it there alone.
+    """
+
+    def __init__(self, history: HistoryWriter, reads: float, names: Mapping[str, str]) -> None:
+        self._history = history
+        self._append = history.append
+        self._share = reads
+        self._names = names
+        self._due = 0.0
+
+    def flush(self) -> None:
+        self._history.flush()
+
+    def succeeded(self, bound: Bound, intent: Intent, answer: Any, start: int, end: int, user: int) -> None:
+        """The answer was the one hoped for."""
+        if bound.observe is None:
+            self._append(intent.operation, Outcome.OK, intent.key, intent.value, start, end, user, delay=intent.delay)
+            return
+        self._due += self._share
+        if self._due >= 1:
+            self._due -= 1
+            key, version, n = bound.observe(intent.key, answer)
+            self._append(intent.operation, Outcome.OK, key, version, start, end, user, n=n, delay=intent.delay)
+
+    def not_there(self, bound: Bound, intent: Intent, answer: Any, start: int, end: int, user: int) -> None:
+        """The answer was that there is no such row: nothing was changed."""
+        if bound.observe is not None:
+            intent.key, intent.value, _ = bound.observe(intent.key, answer)
+        self._failed(Outcome.FAIL, NOT_THERE, intent, intent.value, start, end, user)
+
+    def failed(self, error: trio_hs.HandlerSocketError, intent: Intent, start: int, end: int, user: int) -> None:
+        """There was an error."""
+        reads = intent.operation in READS
+        outcome = Outcome.FAIL if reads else outcome_of(error)
+        value = UNSEEN if reads else intent.value
+        self._failed(outcome, type(error).__name__, intent, value, start, end, user, server_of(error, self._names))
+
+    def cancelled(self, intent: Intent, start: int, end: int, user: int) -> None:
+        """Nobody waited for the answer."""
+        reads = intent.operation in READS
+        value = UNSEEN if reads else intent.value
+        self._failed(Outcome.FAIL if reads else Outcome.INFO, CANCELLED, intent, value, start, end, user)
+
+    def _failed(
+        self, outcome: Outcome, kind: str, intent: Intent, value: int, start: int, end: int, user: int, name: str = ""
+    ) -> None:
+        error = self._history.error(kind)
+        server = self._history.server(name) if name else ANOTHER
+        key = intent.key if isinstance(intent.key, int) else intent.key[0]
+        delay = intent.delay
+        self._append(intent.operation, outcome, key, value, start, end, user, delay=delay, error=error, server=server)

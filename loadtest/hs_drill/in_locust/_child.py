@@ -1,0 +1,117 @@
+"""A child process of Locust's process, and the channel to it. For greenlets: gevent has patched what is imported here."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import gevent
+
+from hs_drill._wire import CHUNK, Decoder, Message, WireError, encode
+
+__all__ = ["BlockingChannel", "Child", "StartError"]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class StartError(Exception):
+    """What a run needs cannot be had; one line for the user."""
+
+
+class Child:
+    """`python -m MODULE FD`, in a session of its own so that a signal to Locust's process group leaves it time to clean up.
+
+    It must end by itself when its end of the socket reads EOF: so nothing outlives a Locust that was killed.
+    `on_message` and `on_end` (with the exit code, negative for a signal) are called from a greenlet of the child's own.
+    """
+
+    def __init__(self, module: str, on_message: Callable[[Message], None], on_end: Callable[[int], None]) -> None:
+        ours, theirs = socket.socketpair()
+        search = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=2,  # Locust's stdout is for the result
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": search},
+        )
+        theirs.close()
+        self._channel = BlockingChannel(ours)
+        self._on_message = on_message
+        self._on_end = on_end
+        self._reader = gevent.spawn(self._read)
+
+    @property
+    def pid(self) -> int:
+        return int(self._process.pid)
+
+    def send(self, message: Message) -> None:
+        """Send a message; without effect when the child is gone, which `on_end` tells."""
+        try:
+            self._channel.send(message)
+        except OSError:
+            pass
+
+    def close(self, timeout: float) -> None:
+        """End the child: by EOF, and by SIGKILL when it has not ended after `timeout` seconds."""
+        self._channel.shut_down()
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(1)
+        self._channel.close()
+
+    def _read(self) -> None:
+        try:
+            while (message := self._channel.receive()) is not None:
+                self._on_message(message)
+        except WireError:
+            self._process.kill()
+        self._on_end(self._process.wait())
+
+
+class BlockingChannel:
+    """Locust's end. Any greenlet may send; one receives."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._decoder = Decoder()
+        self._sending = threading.Lock()
+
+    def send(self, message: Message) -> None:
+        """Send one message. Raises `OSError` when the child is gone."""
+        data = encode(message)
+        with self._sending:
+            self._socket.sendall(data)
+
+    def receive(self) -> Message | None:
+        """The next message, or None when the child has closed its end. Raises `WireError`."""
+        while True:
+            message = self._decoder.next()
+            if message is not None:
+                return message
+            try:
+                data = self._socket.recv(CHUNK)
+            except OSError:
+                return None
+            if not data:
+                return None
+            self._decoder.feed(data)
+
+    def shut_down(self) -> None:
+        """Tell the child that nothing more will come; what it still sends can be received."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the child was faster
+
+    def close(self) -> None:
+        self._socket.close()

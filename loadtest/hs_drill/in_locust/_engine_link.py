@@ -1,0 +1,202 @@
+"""Locust's side of the load engine: what the engine should be doing, kept true over its start, its runs and its death."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gevent.event import Event
+
+from hs_drill._ending import ending
+from hs_drill._wire import Message
+from hs_drill.metrics import Batch
+
+from ._child import Child, StartError
+
+__all__ = ["EngineLink", "Run"]
+
+logger = logging.getLogger("hs_drill")
+
+STOP_TIMEOUT = 6.0
+"""Seconds. The engine gives its last operations up after 4."""
+CLOSE_TIMEOUT = 2.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an engine has to know of a run, beside its set-up."""
+
+    number: int
+    """From 1 on, the same in every worker: keys and versions are made of it."""
+    history: str | None = None
+    """The path of the file for the engine's history; it must not exist. None: none is kept."""
+    began: float | None = None
+    """When others have begun it, by `time.monotonic()`; None: this engine is among the first."""
+
+
+class EngineLink:
+    """Says to the engine what Locust says to its users.
+
+    `on_batch` gets every batch of statistics, the last one before `stop` returns. `on_death` gets one line when the engine
+    ends though nobody asked it to. `on_suspended` gets the number of a suspension when it holds no connection any more.
+    `on_each` gets every operation, as `_statistics.fire_each` takes them, if `configure` asks for that.
+    """
+
+    def __init__(
+        self,
+        on_batch: Callable[[Batch], None],
+        on_death: Callable[[str], None],
+        on_suspended: Callable[[int], None],
+        on_each: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self._on_batch = on_batch
+        self._on_death = on_death
+        self._on_suspended = on_suspended
+        self._on_each = on_each
+        self._suspension: int | None = None
+        self._setup: Message | None = None
+        self._child: Child | None = None
+        self._reason = ""
+        self._running = False
+        self._run: Run | None = None
+        self._began = 0.0
+        self._users = 0
+        self._ready = Event()
+        self._starting = False
+        self._stopped = Event()
+        self._stopped.set()
+
+    @property
+    def configured(self) -> bool:
+        return self._setup is not None
+
+    def configure(
+        self,
+        cluster: dict[str, Any],
+        scenario: dict[str, Any],
+        worker: int,
+        *,
+        each: bool = False,
+        run: Run | None = None,
+    ) -> None:
+        """Start the engine, in place of one that was set up otherwise. A run that has begun before begins there now, if it is
+        not at its end already: that is `run`."""
+        setup = {"type": "setup", "cluster": cluster, "scenario": scenario, "worker": worker, "each": each}
+        if setup == self._setup:
+            return
+        self._end_child()
+        self._setup = setup
+        self._launch()
+        if self._running and run is not None:
+            self._run = run
+            self._begin()
+
+    def wait_ready(self) -> None:
+        """Wait until the engine that `configure` has started can begin a run. Raises `StartError` instead of calling
+        `on_death`."""
+        self._starting = True
+        self._ready.wait()
+        self._starting = False
+        if self._child is None:
+            raise StartError(self._reason)
+
+    def start(self, run: Run | None) -> None:
+        """Begin a run, without users. None: what it is will be told by `configure`, which has not been called yet."""
+        self._run = run
+        self._began = time.monotonic()
+        self._running = True
+        self._users = 0
+        if self._setup is not None:
+            if self._child is None:
+                self._launch()
+            self._begin()
+
+    def change_users(self, by: int) -> None:
+        """Locust has started or stopped users."""
+        self._users += by
+        self._send({"type": "users", "count": self._users})
+
+    def suspend(self, number: int | None) -> None:
+        """Let go of the servers, or go on. One that has no run holds nothing, and learns of it when it gets one."""
+        self._suspension = number
+        if self._running and self._child is not None:
+            self._send({"type": "resume"} if number is None else {"type": "suspend", "number": number})
+        elif number is not None:
+            self._on_suspended(number)
+
+    def mark(self) -> None:
+        """Begin a new batch, at once: a fault is about to change, or has changed."""
+        if self._running:
+            self._send({"type": "mark"})
+
+    def stop(self) -> None:
+        """End the run and wait until its last batch has come. Without effect when no run is on."""
+        if not self._running:
+            self._stopped.wait(STOP_TIMEOUT)  # somebody else may just be ending it
+            return
+        self._running = False
+        if self._child is not None:
+            self._stopped.clear()
+            self._send({"type": "stop"})
+            if not self._stopped.wait(STOP_TIMEOUT):
+                self._reason = "it did not stop"
+                self._child.close(0)
+
+    def close(self) -> None:
+        """End the engine."""
+        self._running = False
+        self._end_child()
+
+    def _end_child(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.close(CLOSE_TIMEOUT)
+
+    def _launch(self) -> None:
+        assert self._setup is not None
+        self._reason = ""
+        self._ready.clear()
+        self._child = Child("hs_drill.engine", self._receive, self._end)
+        self._send(self._setup)
+
+    def _begin(self) -> None:
+        assert self._run is not None
+        elapsed = time.monotonic() - (self._began if self._run.began is None else self._run.began)
+        self._send({"type": "start", "run": self._run.number, "history": self._run.history, "elapsed": elapsed})
+        if self._suspension is not None:
+            self._send({"type": "suspend", "number": self._suspension})
+        self._send({"type": "users", "count": self._users})
+
+    def _send(self, message: Message) -> None:
+        if self._child is not None:
+            self._child.send(message)
+
+    def _receive(self, message: Message) -> None:
+        match message["type"]:
+            case "ready":
+                self._ready.set()
+            case "each":
+                self._on_each(message["operations"])
+            case "batch":
+                self._on_batch(Batch.from_wire(message))
+            case "log":
+                logger.log(message["level"], message["line"])
+            case "suspended":
+                self._on_suspended(message["number"])
+            case "stopped":
+                self._stopped.set()
+            case "fatal":
+                self._reason = message["line"]
+
+    def _end(self, code: int) -> None:
+        child, self._child = self._child, None
+        self._running = False
+        self._stopped.set()
+        if child is not None:
+            self._reason = f"the load engine (process {child.pid}) died: {self._reason or ending(code)}"
+            if not self._starting:
+                self._on_death(self._reason)
+        self._ready.set()

@@ -1,0 +1,131 @@
+"""Our command-line options, and the scenario as the source of Locust's own defaults."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from locust.argument_parser import LocustArgumentParser, get_empty_argument_parser
+
+from hs_drill._exit_codes import ExitCode
+from hs_drill._shipped import scenario_path
+from hs_drill.scenario import CLUSTER_KINDS, SERVERS_HELP, Load, Scenario, ScenarioError, load_scenario, with_cluster
+
+__all__ = ["add_options", "chosen_scenario", "locust_settings", "scenario_files", "scenario_of"]
+
+DEFAULT_SCENARIO = "scenarios/mixed.yaml"
+
+_scenarios: dict[str, Scenario] = {}
+
+
+def add_options(parser: LocustArgumentParser) -> None:
+    """Add our options to Locust's parser, with the chosen scenario's users, spawn rate and duration as the defaults of
+    Locust's. Ends the process with code 2 and a line per mistake when there is no valid scenario.
+
+    Locust builds its parser anew for each page of the web UI; the scenario is read once.
+    """
+    _add_group(parser)
+    arguments = _peek()
+    if arguments.wants_help or arguments.worker:
+        return  # help needs no scenario, and a worker gets the master's
+    try:
+        scenario = chosen_scenario(arguments)
+    except ScenarioError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(ExitCode.BAD_ARGUMENTS)
+    parser.set_defaults(**locust_settings(scenario.load))
+
+
+def locust_settings(load: Load) -> dict[str, float]:
+    """What a scenario says of Locust's own options, by their names."""
+    return {
+        "num_users": load.locust_users,
+        "spawn_rate": load.locust_spawn_rate,
+        "run_time": int(load.lasts) if load.lasts.is_integer() else load.lasts,
+    }
+
+
+def chosen_scenario(options: argparse.Namespace) -> Scenario:
+    """The scenario, with what the command line overrides. Raises `ScenarioError`, but not once `add_options` has checked it."""
+    return _overridden(options.scenario, options.cluster, options.servers)
+
+
+def scenario_of(name: str, kind: str) -> Scenario:
+    """A scenario as its file is now, on a kind of servers (its own for ""). Raises `ScenarioError`."""
+    _scenarios[name] = _read(name)  # one that is broken now stays what it was: each page of the web UI needs it
+    return _overridden(name, kind or None, None)
+
+
+def scenario_files(*names: str) -> list[str]:
+    """The named scenarios, those beside them, and those in `scenarios/`."""
+    folders = {Path("scenarios"), *(Path(name).parent for name in names)}
+    return sorted({*names, *(str(path) for folder in folders for path in folder.glob("*.yaml"))})
+
+
+def _overridden(name: str, kind: str | None, servers: str | None) -> Scenario:
+    scenario = _load(name)
+    if kind is not None or servers is not None:
+        scenario = with_cluster(scenario, servers, {} if kind is None else {"kind": kind})
+    if scenario.driver.name == "sql" and find_spec("MySQLdb") is None:
+        raise ScenarioError(f"{name}: driver: sql needs mysqlclient: pip install 'trio-hs-drill[sql]'")
+    return scenario
+
+
+def _add_group(parser: LocustArgumentParser) -> None:
+    group: Any = parser.add_argument_group(
+        "HandlerSocket options", "What to run against which servers. Users, spawn rate and run time default to the scenario's."
+    )
+    group.add_argument(
+        "--scenario",
+        metavar="<filename>",
+        default=DEFAULT_SCENARIO,
+        help=f"The YAML file that describes the run, or the name of a shipped one. Defaults to {DEFAULT_SCENARIO}.",
+        env_var="LOCUST_SCENARIO",
+    )
+    group.add_argument(
+        "--cluster",
+        metavar="<kind>",
+        choices=CLUSTER_KINDS,
+        help=f"The servers to start, instead of the scenario's cluster.kind: {', '.join(CLUSTER_KINDS)}.",
+        env_var="LOCUST_CLUSTER",
+    )
+    group.add_argument("--servers", metavar="<servers>", help=SERVERS_HELP, env_var="LOCUST_SERVERS")
+    group.add_argument(
+        "--hs-events",
+        metavar="<how>",
+        choices=["batch", "each"],
+        default="batch",
+        help="What Locust gets: statistics a few times a second (batch, the default), or each operation as an event "
+        "`request` for listeners that need it (each), which costs more time than the operation itself.",
+        env_var="LOCUST_HS_EVENTS",
+    )
+    group.add_argument(
+        "--explain",
+        action="store_true",
+        help="Say of every expectation how it was judged, not only of those that were missed.",
+        env_var="LOCUST_EXPLAIN",
+    )
+
+
+def _peek() -> argparse.Namespace:
+    """The arguments that matter before Locust has parsed its own, from the same sources (also a config file)."""
+    parser = get_empty_argument_parser(add_help=False)
+    _add_group(parser)
+    for flags in (("-h", "--help"), ("-V", "--version"), ("-l", "--list")):
+        parser.add_argument(*flags, action="store_true", dest="wants_help")
+    parser.add_argument("--worker", action="store_true", env_var="LOCUST_MODE_WORKER")
+    arguments: argparse.Namespace = parser.parse_known_args()[0]
+    return arguments
+
+
+def _load(name: str) -> Scenario:
+    if name not in _scenarios:
+        _scenarios[name] = _read(name)
+    return _scenarios[name]
+
+
+def _read(name: str) -> Scenario:
+    return load_scenario(scenario_path(name))

@@ -1,0 +1,93 @@
+"""How long the operations of a run took, for spreadsheets and programs: `latencies.csv` by second, and totals for JSON.
+
+Times are whole microseconds, as exact as a `Batch` has them.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ._batch import Batch, OperationBatch
+from ._series import ALL, LATE
+from ._timeline import percentile
+
+__all__ = ["totals_of", "write_latencies"]
+
+PERCENTILES = {"p50_us": 50.0, "p90_us": 90.0, "p95_us": 95.0, "p99_us": 99.0, "p99.9_us": 99.9, "max_us": 100.0}
+COLUMNS = ["second", "operation", "outcome", "count", *PERCENTILES]
+TOTAL = "total"
+
+
+def totals_of(batches: Iterable[Batch]) -> dict[str, Any]:
+    """By operation and outcome, and of `all` operations: the count and percentiles. Plain data."""
+    total: dict[str, OperationBatch] = {}
+    for batch in batches:
+        _add(total, batch.operations)
+    return {
+        name: {
+            "ok": _measures(done.ok),
+            "failed": _measures(done.failed),
+            "not_started": done.not_started,
+            "errors": dict(done.errors),
+        }
+        for name, done in _with_all(total).items()
+    }
+
+
+def write_latencies(path: Path, batches: Iterable[Batch]) -> None:
+    """Write the CSV file: a row for each second (Unix time), operation and outcome that occurred in it, then the totals.
+
+    `batches` come as they were reported. A second of which something comes more than `LATE` after its time has two rows.
+    Blocking.
+    """
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        total: dict[str, OperationBatch] = {}
+        for second, done in _seconds(batches):
+            writer.writerows(_rows(second, done))
+            _add(total, done)
+        writer.writerows(_rows(TOTAL, total))
+
+
+def _seconds(batches: Iterable[Batch]) -> Iterator[tuple[int, Mapping[str, OperationBatch]]]:
+    """What was done in each second, by all engines. In memory are those that may not be complete yet."""
+    gathered: dict[int, dict[str, OperationBatch]] = {}
+    for batch in batches:
+        second = int((batch.start + batch.end) / 2)
+        _add(gathered.setdefault(second, {}), batch.operations)
+        for old in [one for one in gathered if one < second - LATE]:
+            yield old, gathered.pop(old)
+    for second in sorted(gathered):
+        yield second, gathered[second]
+
+
+def _add(done: dict[str, OperationBatch], more: Mapping[str, OperationBatch]) -> None:
+    for name, operation in more.items():
+        done.setdefault(name, OperationBatch()).add(operation)
+
+
+def _with_all(done: Mapping[str, OperationBatch]) -> dict[str, OperationBatch]:
+    every = OperationBatch()
+    for operation in done.values():
+        every.add(operation)
+    return {**done, ALL: every}
+
+
+def _rows(second: int | str, done: Mapping[str, OperationBatch]) -> Iterator[list[Any]]:
+    for name, operation in _with_all(done).items():
+        for outcome, latencies in (("ok", operation.ok), ("failed", operation.failed)):
+            if latencies:
+                yield [second, name, outcome, *_measures(latencies).values()]
+        if operation.not_started:  # of those that failed; their latencies are not kept apart
+            yield [second, name, "not started", operation.not_started, *[None] * len(PERCENTILES)]
+
+
+def _measures(latencies: Counter[int]) -> dict[str, int | None]:
+    count = latencies.total()
+    found = {name: percentile(latencies, percent) if count else None for name, percent in PERCENTILES.items()}
+    return {"count": count, **found}

@@ -1,0 +1,141 @@
+"""What each operation did over time, for drawing: rates and percentiles, slot after slot."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+from ._batch import Batch, EngineUse
+
+__all__ = ["ALL", "PERCENTILES", "Series", "TimeAxis", "axis_of", "busy_of", "series_of"]
+
+ALL = "all"
+PERCENTILES = {"p50": 50.0, "p99": 99.0, "p99.9": 99.9}
+LATE = 10.0
+"""Seconds. Workers report every three."""
+SLOTS = ((0.25, 240), (0.5, 240), (1, 600), (2, 600), (5, 600), (10, 600), (30, 600), (60, 600), (300, 600), (1800, 600))
+"""Lengths in seconds, each with how many of that length a chart may have: it is some 900 points wide."""
+
+
+@dataclass(frozen=True)
+class TimeAxis:
+    """A run's time, cut into slots of equal length."""
+
+    start: float
+    """Unix time, seconds."""
+    end: float
+    slot: float
+    """Seconds."""
+
+    @property
+    def count(self) -> int:
+        return max(math.ceil(round((self.end - self.start) / self.slot, 6)), 0)
+
+    def length(self, index: int) -> float:
+        """Seconds of a slot that belong to the run: the last one may be cut."""
+        return min(self.start + (index + 1) * self.slot, self.end) - (self.start + index * self.slot)
+
+
+@dataclass
+class Series:
+    """One operation; each list has an item for each slot."""
+
+    rate: list[float]
+    """Operations that succeeded, per second."""
+    errors: list[float]
+    """Those that failed."""
+    not_started: list[float]
+    """Those of these that never started."""
+    latency: dict[str, list[float | None]]
+    """`p50`, `p99`, `p99.9` of what succeeded, in milliseconds; None where nothing did."""
+
+    @classmethod
+    def empty(cls, count: int) -> Self:
+        return cls([0.0] * count, [0.0] * count, [0.0] * count, {percent: [None] * count for percent in PERCENTILES})
+
+
+def axis_of(start: float, end: float, longest: float) -> TimeAxis:
+    """An axis whose slots are not shorter than the longest batch, by and large."""
+    fitting = (slot for slot, most in SLOTS if slot >= longest * 0.8 and (end - start) / slot <= most)
+    return TimeAxis(start, end, next(fitting, SLOTS[-1][0]))
+
+
+def series_of(batches: Iterable[Batch], axis: TimeAxis) -> dict[str, Series]:
+    """The series of each operation, and of `all` together.
+
+    A batch is about as long as a slot and lies across two. Its counts are dealt out by how much of it lies in each, or every
+    few slots would look empty; its latencies cannot be, and go to the slot of its middle.
+
+    `batches` come as they were reported: what comes more than `LATE` after its time is missing from the percentiles. So no more
+    than the distributions of that time are in memory.
+    """
+    series = {ALL: Series.empty(axis.count)}
+    open_slots: dict[int, dict[str, Counter[int]]] = {}
+    first_open = 0
+    for batch in batches:
+        shares = _shares(batch, axis)
+        middle = min(int(((batch.start + batch.end) / 2 - axis.start) / axis.slot), axis.count - 1)
+        slot = open_slots.setdefault(middle, {}) if middle >= first_open else {}
+        for name, done in batch.operations.items():
+            ok, failed = done.ok.total(), done.failed.total()
+            for one in (name, ALL):
+                made = series.setdefault(one, Series.empty(axis.count))
+                slot.setdefault(one, Counter()).update(done.ok)
+                for index, share in shares:
+                    made.rate[index] += ok * share / axis.length(index)
+                    made.errors[index] += failed * share / axis.length(index)
+                    made.not_started[index] += done.not_started * share / axis.length(index)
+        while first_open < middle - LATE / axis.slot:
+            _close(series, open_slots.pop(first_open, {}), first_open)
+            first_open += 1
+    for index, slot in open_slots.items():
+        _close(series, slot, index)
+    return series
+
+
+def busy_of(batches: Iterable[Batch], axis: TimeAxis) -> list[float]:
+    """In percent, slot after slot, how busy the busiest engine was; 0 where nothing is known."""
+    slots: list[dict[int, EngineUse]] = [{} for _ in range(axis.count)]
+    for batch in batches:
+        engines = slots[min(int(((batch.start + batch.end) / 2 - axis.start) / axis.slot), axis.count - 1)]
+        for worker, use in batch.engines.items():
+            engines[worker] = engines.get(worker, EngineUse()).plus(EngineUse(Counter(), use.seconds, use.cpu, use.waited))
+    return [max((use.busy for use in engines.values()), default=0.0) * 100 for engines in slots]
+
+
+def _close(series: dict[str, Series], slot: dict[str, Counter[int]], index: int) -> None:
+    for name, counted in slot.items():
+        for percent, value in zip(PERCENTILES, _percentiles(counted), strict=True):
+            series[name].latency[percent][index] = value
+
+
+def _shares(batch: Batch, axis: TimeAxis) -> list[tuple[int, float]]:
+    """Which slots a batch lies in, and how much of it in each."""
+    first = max(int((batch.start - axis.start) / axis.slot), 0)
+    last = min(int((batch.end - axis.start) / axis.slot), axis.count - 1)
+    length = batch.end - batch.start
+    if length <= 0 or first >= last:
+        return [(min(first, axis.count - 1), 1.0)]
+    overlaps = []
+    for index in range(first, last + 1):
+        since = axis.start + index * axis.slot
+        overlaps.append((index, (min(batch.end, since + axis.slot) - max(batch.start, since)) / length))
+    return [(index, share) for index, share in overlaps if share > 0]
+
+
+def _percentiles(counted: Counter[int]) -> list[float | None]:
+    """Those of PERCENTILES, in milliseconds, in one pass."""
+    total = counted.total()
+    if not total:
+        return [None] * len(PERCENTILES)
+    ranks = [max(math.ceil(round(total * percent / 100, 6)), 1) for percent in PERCENTILES.values()]
+    found: list[float | None] = []
+    seen = 0
+    for latency in sorted(counted):
+        seen += counted[latency]
+        while len(found) < len(ranks) and seen >= ranks[len(found)]:
+            found.append(latency / 1000)
+    return found

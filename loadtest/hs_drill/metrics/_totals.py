@@ -1,0 +1,105 @@
+"""Our own account of a run, beside Locust's: latencies at microsecond resolution, mergeable without loss."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+
+from hdrh.histogram import HdrHistogram
+
+from ._batch import NOT_STARTED, Batch
+
+__all__ = ["Latencies", "OperationRecord", "Record"]
+
+HIGHEST = 60_000_000
+"""Microseconds; what took longer counts as this, except in `Latencies.max`."""
+DIGITS = 3
+
+
+class _Histogram(HdrHistogram):  # type: ignore[misc]
+    """With the nearest-rank definition of a percentile: at least so many samples are at or below it. The library rounds
+    the rank, so that p95 of eleven samples would be the tenth."""
+
+    def get_target_count_at_percentile(self, percentile: float) -> int:
+        # Rounded first, for 99.9 % of 1000 samples is 999 and not 999.0000000000001.
+        total: int = self.total_count
+        return max(math.ceil(round(total * percentile / 100, 6)), 1)
+
+
+class Latencies:
+    """A distribution of microseconds, exact below 2.048 ms and to three digits above."""
+
+    def __init__(self) -> None:
+        self._histogram = _Histogram(1, HIGHEST, DIGITS)
+        self.count = 0
+        self.max = 0
+        """The longest, exactly."""
+
+    def record(self, latencies: Iterable[tuple[int, int]]) -> None:
+        """Add (microseconds, how many) pairs."""
+        for latency, count in latencies:
+            self._histogram.record_value(min(latency, HIGHEST), count)
+            self.count += count
+            self.max = max(self.max, latency)
+
+    def add(self, other: Latencies) -> None:
+        self._histogram.add(other._histogram)
+        self.count += other.count
+        self.max = max(self.max, other.max)
+
+    def percentile(self, percent: float) -> int:
+        """Microseconds within which `percent` of 100 lie; 0 when there are none."""
+        return min(int(self._histogram.get_value_at_percentile(percent)), self.max) if self.count else 0
+
+
+class OperationRecord:
+    """What one operation did over the whole run."""
+
+    def __init__(self) -> None:
+        self.ok = Latencies()
+        self.failed = Latencies()
+        self.errors: Counter[str] = Counter()
+
+    @property
+    def not_started(self) -> int:
+        """How many of those that failed were never started."""
+        return self.errors[NOT_STARTED]
+
+    def add(self, other: OperationRecord) -> None:
+        self.ok.add(other.ok)
+        self.failed.add(other.failed)
+        self.errors.update(other.errors)
+
+
+class Record:
+    """What a run did."""
+
+    def __init__(self) -> None:
+        self.operations: dict[str, OperationRecord] = {}
+        self.start = 0.0
+        """Unix time of the first batch's start."""
+        self.end = 0.0
+        """When the load stopped: what ended later had begun before."""
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.start
+
+    @property
+    def failures(self) -> int:
+        return sum(operation.failed.count for operation in self.operations.values())
+
+    @property
+    def not_started(self) -> int:
+        return sum(operation.not_started for operation in self.operations.values())
+
+    def merge(self, batch: Batch) -> None:
+        """Add a batch of any engine."""
+        self.start = min(self.start, batch.start) if self.end else batch.start
+        self.end = max(self.end, batch.under_load[1])
+        for name, operation in batch.operations.items():
+            record = self.operations.setdefault(name, OperationRecord())
+            record.ok.record(operation.ok.items())
+            record.failed.record(operation.failed.items())
+            record.errors.update(operation.errors)

@@ -1,0 +1,11 @@
+"""Puts a scenario's faults on servers and proxies, on time, and takes every one off again."""
+
+from __future__ import annotations
+
+from ._nemesis import Event, Nemesis, Suspended
+
+__all__ = [
+    "Event",
+    "Nemesis",
+    "Suspended",
+]

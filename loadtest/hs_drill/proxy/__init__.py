@@ -1,0 +1,11 @@
+"""A TCP proxy before one listener, with toxiproxy's kind of faults. Knows nothing of scenarios."""
+
+from __future__ import annotations
+
+from ._proxy import Proxy, ProxyStatistics, open_proxy
+
+__all__ = [
+    "Proxy",
+    "ProxyStatistics",
+    "open_proxy",
+]

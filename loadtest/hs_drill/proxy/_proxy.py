@@ -1,0 +1,312 @@
+"""A TCP proxy in front of one listener of a server, which shows a drill's network faults without privileges.
+
+`async with open_proxy("127.0.0.1", server.read_port, rng=rng) as proxy:` listens on `proxy.port` and forwards to the server.
+`proxy.start(fault)` and `proxy.heal(fault)` switch faults; both are synchronous, so that healing works in a cancelled task
+too. Without a fault a side that closes, half-closes or resets is seen as such by the other side at once. Only one thing
+cannot be imitated: when the server refuses, the kernel has accepted the client's connection already, and it is reset.
+
+Needs Linux: for a port that is closed and stays ours, and to tell who hung up during a partition.
+"""
+
+from __future__ import annotations
+
+import random
+import select
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from trio_hs.pool import background_nursery
+
+from ._connection import Connection
+from ._disturbances import Blackhole, DropReplies, Fault, Flapping, HalfOpen, IdleTimeout, Partition, ResetPeer
+from ._lane import Lane
+from ._replies import Count
+
+__all__ = ["Proxy", "ProxyStatistics", "open_proxy"]
+
+HOST = "127.0.0.1"
+BACKLOG = 1024
+IDLE_LOOKS = 10
+"""How often, within the time after which an idle connection is closed, one looks whether it was."""
+NO_FILES_SECONDS = 0.05
+"""How long to wait when the process has no file descriptor for another connection."""
+
+
+@dataclass(frozen=True)
+class ProxyStatistics:
+    """What a proxy has seen so far."""
+
+    faults: tuple[Fault, ...]
+    """The active ones, in the order in which they began."""
+    open: int
+    """Connections that are open now."""
+    accepted: int
+    """Connections that were made, those included that wait for a server to answer or were unreachable."""
+    unreachable: int
+    """Connections that were reset because the server could not be connected to."""
+    cut: int
+    """Connections that `DropReplies` has ended: each has lost an answer."""
+    reset: int
+    """Connections that `ResetPeer` has ended."""
+    half_open: int
+    """Connections of which `HalfOpen` has made one side vanish."""
+    upstream_bytes: int
+    """Bytes that were read from clients and not swallowed."""
+    downstream_bytes: int
+    """Bytes that were read from the server and not swallowed."""
+
+
+class _Active:
+    """A fault that has begun."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        self.effect: Fault | None = None if isinstance(fault, Flapping) else fault
+        """What it does at the moment."""
+        self.scope = trio.CancelScope()
+        self.count = Count()
+
+
+class Proxy:
+    """Made by `open_proxy`.
+
+    Attributes:
+      host, port: where it listens. The port stays the same, and nobody else's, until the proxy is closed.
+    """
+
+    def __init__(self, nursery: trio.Nursery, target: tuple[str, int], port: int, rng: random.Random) -> None:
+        self.host = HOST
+        self._nursery = nursery
+        self._target = target
+        self._upstream = Lane("upstream", rng)
+        self._downstream = Lane("downstream", rng)
+        self._active: list[_Active] = []
+        self._connections: set[Connection] = set()
+        self._accepted = self._unreachable = self._cut = self._reset = self._half_open = 0
+        self._silent = False
+        self._reopened = trio.Event()
+        # It never listens: it only keeps the port while a partition has closed the listener.
+        self._reserved = _bound(port)
+        self.port: int = self._reserved.getsockname()[1]
+        self._listener: socket.socket | None = None
+
+    def __repr__(self) -> str:
+        faults = ", ".join(map(repr, self.statistics().faults)) or "no fault"
+        return f"<Proxy {self.host}:{self.port} to {self._target[0]}:{self._target[1]}, {faults}>"
+
+    def start(self, fault: Fault) -> None:
+        """Begin a fault, now. Several may be active at once, equal ones among them, each until it is healed itself: latencies
+        add up, the narrowest bandwidth counts, and what is partitioned stays so until the last one has healed.
+
+        Raises ValueError for the very object that is active already.
+        """
+        if any(active.fault is fault for active in self._active):
+            raise ValueError(f"cannot start {fault!r}: it is active; heal it first, or start another one like it")
+        if isinstance(fault, ResetPeer):
+            for connection in self._connections:
+                connection.reset()
+            self._reset += len(self._connections)
+            return
+        active = _Active(fault)
+        self._active.append(active)
+        for connection in self._connections:
+            self._strike(connection, active)
+        if isinstance(fault, Flapping):
+            self._nursery.start_soon(self._flap, active, fault)
+        if isinstance(fault, IdleTimeout):
+            self._nursery.start_soon(self._close_idle, active, fault)
+        self._apply()
+
+    def heal(self, fault: Fault | None = None) -> None:
+        """End a fault, by default all. Held bytes go on their way; connections that have lost bytes are reset.
+
+        Of several equal ones it ends the very object that was started, or else the one that began first. Without effect for a
+        fault that is not active. Synchronous: it works in a cancelled task, and after the proxy's end.
+        """
+        equal = [active for active in self._active if active.fault == fault]
+        equal.sort(key=lambda active: active.fault is not fault)
+        healed = self._active if fault is None else equal[:1]
+        self._active = [active for active in self._active if active not in healed]
+        for active in healed:
+            active.scope.cancel()
+            for connection in self._connections:
+                if isinstance(active.fault, DropReplies):
+                    connection.stop_dropping(active.fault)
+                if connection.broken_by is active.fault:
+                    connection.reset()
+        self._apply()
+
+    def statistics(self) -> ProxyStatistics:
+        """The state of things at this moment."""
+        return ProxyStatistics(
+            faults=tuple(active.fault for active in self._active),
+            open=len(self._connections),
+            accepted=self._accepted,
+            unreachable=self._unreachable + sum(connection.unreachable for connection in self._connections),
+            cut=self._cut + sum(connection.cut for connection in self._connections),
+            reset=self._reset,
+            half_open=self._half_open,
+            upstream_bytes=self._upstream.bytes,
+            downstream_bytes=self._downstream.bytes,
+        )
+
+    def listen(self) -> None:
+        """For `open_proxy`."""
+        self._listener = _bound(self.port)
+        self._listener.listen(BACKLOG)
+        self._reopened.set()
+        self._reopened = trio.Event()
+
+    def close(self) -> None:
+        """For `open_proxy`: no new connections, and the port is free."""
+        self._close_listener()
+        self._reserved.close()
+
+    async def accept(self) -> None:
+        """For `open_proxy`: takes connections until it is cancelled."""
+        while True:
+            if self._listener is None or self._silent:
+                await self._reopened.wait()
+                continue
+            try:
+                await trio.lowlevel.wait_readable(self._listener)
+            except trio.ClosedResourceError:  # by a partition
+                continue
+            if self._listener is not None and not self._silent and not self._accept_waiting():
+                await trio.sleep(NO_FILES_SECONDS)
+
+    def _accept_waiting(self, *, only_present: bool = False) -> bool:
+        """Takes all connections that the kernel has ready; False when there may be more that cannot be taken now."""
+        while self._listener is not None:
+            try:
+                client, _ = self._listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return True
+            except OSError:
+                return False
+            if only_present and _hung_up(client):
+                client.close()
+                continue
+            client.setblocking(False)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._accepted += 1
+            connection = Connection(client, self._connect, self._upstream, self._downstream)
+            self._connections.add(connection)
+            for active in self._active:
+                if not isinstance(active.fault, HalfOpen):  # which is for those open when it began
+                    self._strike(connection, active)
+            self._nursery.start_soon(self._carry, connection)
+        return True
+
+    async def _carry(self, connection: Connection) -> None:
+        try:
+            await connection.run()
+        finally:
+            self._connections.remove(connection)
+            self._unreachable += connection.unreachable
+            self._cut += connection.cut
+
+    async def _connect(self) -> socket.socket:
+        stream = await trio.open_tcp_stream(*self._target)  # without Nagle's algorithm
+        server = socket.socket(fileno=stream.socket.detach())
+        server.setblocking(False)
+        return server
+
+    def _strike(self, connection: Connection, active: _Active) -> None:
+        """What a fault does to one connection, beyond what it does to the lanes."""
+        match active.fault:
+            case HalfOpen(vanished=side) as fault if connection.broken_by is None:
+                connection.lose(side, fault)
+                self._half_open += 1
+            case Blackhole() as fault if connection.broken_by is None:
+                connection.lose(None, fault)
+            case DropReplies() as fault:
+                connection.drop_replies(fault, active.count)
+
+    async def _flap(self, active: _Active, fault: Flapping) -> None:
+        with active.scope:
+            while True:
+                active.effect = fault.partition
+                self._apply()
+                await trio.sleep(fault.down)
+                active.effect = None
+                self._apply()
+                await trio.sleep(fault.up)
+
+    async def _close_idle(self, active: _Active, fault: IdleTimeout) -> None:
+        idle: dict[Connection, tuple[int, float]] = {}
+        """How much had passed on each when it was last seen to carry something, and when that was."""
+        with active.scope:
+            while True:
+                now = trio.current_time()
+                before, idle = idle, {}
+                for connection in self._connections:
+                    passed, since = before.get(connection, (connection.passed, now))
+                    idle[connection] = (passed, since) if passed == connection.passed else (connection.passed, now)
+                    if now - idle[connection][1] >= fault.after:
+                        connection.close()
+                await trio.sleep(fault.after / IDLE_LOOKS)
+
+    def _apply(self) -> None:
+        """Make the lanes and the listener what the active faults want them to be."""
+        effects = [active.effect for active in self._active if active.effect is not None]
+        self._upstream.set(effects)
+        self._downstream.set(effects)
+        partitions = [effect for effect in effects if isinstance(effect, Partition)]
+        was_silent, self._silent = self._silent, bool(partitions)
+        if any(partition.new_connections == "refuse" for partition in partitions):
+            self._close_listener()
+        elif self._listener is None and self._reserved.fileno() != -1:
+            self.listen()
+        if was_silent and not self._silent:
+            # Their handshakes would have been lost: those who gave up meanwhile were never connected.
+            self._accept_waiting(only_present=True)
+            self._reopened.set()
+            self._reopened = trio.Event()
+
+    def _close_listener(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            trio.lowlevel.notify_closing(listener)
+            listener.close()
+
+
+@asynccontextmanager
+async def open_proxy(target_host: str, target_port: int, *, port: int = 0, rng: random.Random) -> AsyncIterator[Proxy]:
+    """A `Proxy` for the block, in front of `target_host:target_port`, on `port` of 127.0.0.1 (0 chooses a free one).
+
+    `rng` decides the jitter. The target need not be up. Raises OSError when the port is taken. Afterwards no task, no socket
+    and no connection is left, whatever faults were active.
+    """
+    async with background_nursery() as nursery:
+        proxy = Proxy(nursery, (target_host, target_port), port, rng)
+        try:
+            proxy.listen()
+            nursery.start_soon(proxy.accept)
+            yield proxy
+        finally:
+            proxy.close()
+
+
+def _bound(port: int) -> socket.socket:
+    # On Linux two sockets with this option may be bound to one port, as long as only one listens.
+    sock = socket.socket()
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((HOST, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _hung_up(sock: socket.socket) -> bool:
+    """Whether the peer has closed, though what it said before has not been read."""
+    poll = select.poll()
+    poll.register(sock, getattr(select, "POLLRDHUP", 0))
+    return bool(poll.poll(0))

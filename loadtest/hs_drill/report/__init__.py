@@ -1,0 +1,26 @@
+"""A kept run for people and programs: HTML page, terminal, JUnit."""
+
+from __future__ import annotations
+
+from ._junit import junit
+from ._kept_run import KeptRun
+from ._markup import el, to_html
+from ._page import render, write_report
+from ._terminal import WIDTH, print_no_verdict, print_summary, print_verdict, progress_line
+from ._words import RESULTS, quantity
+
+__all__ = [
+    "RESULTS",
+    "WIDTH",
+    "KeptRun",
+    "el",
+    "junit",
+    "print_no_verdict",
+    "print_summary",
+    "print_verdict",
+    "progress_line",
+    "quantity",
+    "render",
+    "to_html",
+    "write_report",
+]

@@ -1,0 +1,163 @@
+"""What a run did, for the terminal: one row per operation, in milliseconds that keep their microseconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hs_drill._exit_codes import ExitCode
+from hs_drill.metrics import Batch, Latencies, OperationRecord, Record
+from hs_drill.store import RunDirectory, analyze_command
+from hs_drill.verdict import NO_TIME_LEFT
+
+from ._words import expectation_of, place_of
+
+__all__ = ["print_no_verdict", "print_summary", "print_verdict", "progress_line"]
+
+PERCENTILES = (50.0, 95.0, 99.0, 99.9)
+WIDTH = 110
+"""Columns where the output is no terminal."""
+MAX_ERRORS = 20
+MAX_FINDINGS = 5
+"""Of each check of the audit; the rest is in the kept result."""
+
+
+def print_summary(
+    record: Record, title: str, order: list[str], console: Console | None = None, *, open_loop: bool = False
+) -> None:
+    """Print the result of a run. `order` is that of the operations; what has not run at all is left out.
+
+    In an open loop a column tells how many of the failures never started.
+    """
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    console.print()
+    if not record.operations:
+        console.print(f"{title}: no operation was carried out")
+        return
+    names = sorted(record.operations, key=lambda name: (order.index(name) if name in order else len(order), name))
+    console.print(_table(record, names, title, open_loop=open_loop))
+    if record.not_started:
+        console.print(Text(f"  {record.not_started:,} operations arrived and were not started in time", style="red"))
+    _print_errors(record, names, console)
+
+
+def _table(record: Record, names: list[str], title: str, *, open_loop: bool) -> Table:
+    table = Table(title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, show_footer=len(names) > 1)
+    total = OperationRecord()
+    for name in names:
+        total.add(record.operations[name])
+    headings = ["count", "failures", *(["not started"] if open_loop else [])]
+    headings += ["ops/s", *(f"p{percent:g} ms" for percent in PERCENTILES), "max ms"]
+    table.add_column("operation", "all")
+    for heading, footer in zip(headings, _cells(total, record.seconds, open_loop=open_loop), strict=True):
+        table.add_column(heading, footer, justify="right")
+    for name in names:
+        table.add_row(name, *_cells(record.operations[name], record.seconds, open_loop=open_loop))
+    return table
+
+
+def _cells(operation: OperationRecord, seconds: float, *, open_loop: bool) -> list[Text | str]:
+    count, failures = operation.ok.count + operation.failed.count, operation.failed.count
+    rate = f"{operation.ok.count / seconds:,.0f}" if seconds > 0 else "-"
+    bad = [failures, operation.not_started] if open_loop else [failures]
+    shown = [Text(f"{number:,}", style="bold red" if number else "") for number in bad]
+    return [f"{count:,}", *shown, rate, *_latencies(operation.ok)]
+
+
+def _latencies(latencies: Latencies) -> list[str]:
+    """Of what succeeded: how fast an operation fails says nothing about how fast it is."""
+    if not latencies.count:
+        return ["-"] * (len(PERCENTILES) + 1)
+    return [f"{us / 1000:.3f}" for us in (*map(latencies.percentile, PERCENTILES), latencies.max)]
+
+
+_SIGNS = {
+    "pass": ("pass", "green"),
+    "miss": ("MISS", "bold red"),
+    "unknown": ("UNKNOWN", "bold yellow"),
+    "not applicable": ("not applicable", "blue"),
+}
+
+
+def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, console: Console | None = None) -> None:
+    """Print what a run came to: the verdict, and the expectations that did not hold (all of them with `explain`)."""
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    _print_engine(result["engine"], console)
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    for judged in result["expectations"]:
+        word, style = _SIGNS[judged["result"]]
+        if explain or judged["result"] in ("miss", "unknown"):
+            table.add_row(Text(word, style=style), judged["name"], judged["line"])
+    if table.row_count:
+        console.print(table)
+    for name, check in (result["audit"] or {}).items():
+        _print_check(name, check, expectation_of(name, result["expectations"]), console)
+    style = {0: "bold green", ExitCode.INCONCLUSIVE: "bold yellow"}.get(result["exit_code"], "bold red")
+    console.print(Text(f"verdict: {result['verdict']}", style=style), soft_wrap=True)  # one line, for programs as well
+    for line in result["advice"]:
+        console.print(Text(f"  {line}"))
+    if edges := result.get("at_edges"):
+        console.print(
+            f"{edges:,} operations were under way, or may have been, while a fault struck or healed: they count for no phase"
+        )
+    console.print(f"kept in {directory}", soft_wrap=True)
+    report = RunDirectory(Path(directory)).report
+    if report.exists():
+        console.print(f"report: {report}", soft_wrap=True)
+
+
+def _print_engine(engine: dict[str, Any], console: Console) -> None:
+    if engine["line"]:
+        console.print(Text(f"  {engine['line']}"), soft_wrap=True)
+    if engine["limit"]:
+        console.print(Text(f"  {engine['limit']}", style="bold yellow"), soft_wrap=True)
+
+
+def print_no_verdict(directory: str, console: Console | None = None) -> None:
+    """Print of a run that could not be judged where it is kept, and how it can be."""
+    console = console or Console(highlight=False)
+    console.print(Text("no verdict: the run did not come to its end", style="bold yellow"))
+    console.print(Text(f"kept in {directory}"), soft_wrap=True)
+    console.print(Text(f"to judge what is kept: {analyze_command(directory)}"), soft_wrap=True)
+
+
+def _print_check(name: str, check: dict[str, Any], expected: str | None, console: Console) -> None:
+    """The first keys of what was found. Where nothing was expected it counts for nothing, so a line is enough."""
+    if check["verdict"] == "false" and expected is None:
+        console.print(Text(f"  {name}, of which nothing was expected: {check['explanation']}"))
+    elif expected in ("miss", "unknown"):
+        for finding in check["findings"][:MAX_FINDINGS]:
+            console.print(Text(f"  {name}: key {finding['key']} {place_of(finding)}: {finding['line']}", style="red"))
+
+
+def _print_errors(record: Record, names: list[str], console: Console) -> None:
+    errors = [(count, name, text) for name in names for text, count in record.operations[name].errors.items()]
+    errors.sort(reverse=True)
+    for count, name, text in errors[:MAX_ERRORS]:
+        console.print(Text(f"  {count:,} x {name}: {text}", style="red"))
+    if len(errors) > MAX_ERRORS:
+        console.print(Text(f"  and {len(errors) - MAX_ERRORS} more kinds of error", style="red"))
+
+
+def progress_line(batch: Batch, users: int, seconds: float, phase: str = "") -> str:
+    """One line about the last few seconds of a run that has lasted `seconds`, and what it is in the middle of."""
+    latencies = Latencies()
+    failures = 0
+    for operation in batch.operations.values():
+        latencies.record(operation.ok.items())
+        failures += operation.failed.total()
+    rate = latencies.count / max(batch.end - batch.start, 1e-9)
+    p50, p99 = latencies.percentile(50) / 1000, latencies.percentile(99) / 1000
+    figures = f"{users} users  {rate:,.0f} ops/s  p50 {p50:.3f} ms  p99 {p99:.3f} ms  {failures:,} failures"
+    busy = max((use.busy for use in batch.engines.values()), default=0.0)
+    engine = f"  engine {busy:.0%} busy{' (no time left)' if busy >= NO_TIME_LEFT else ''}" if batch.engines else ""
+    return f"{seconds:4.0f} s  {figures}{engine}{f'  {phase}' if phase else ''}"

@@ -1,0 +1,151 @@
+"""What a scenario expects, what was measured and what an exit code means, in words for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from hs_drill._exit_codes import ExitCode
+from hs_drill.scenario import Expect, Latency, Load, Scenario, ValueSize
+
+__all__ = ["EXIT_CODES", "RESULTS", "expectation_of", "expectations", "load", "place_of", "quantity", "sizes"]
+
+EXIT_CODES: dict[int, str] = {
+    ExitCode.PASSED: "every expectation holds",
+    ExitCode.EXPECTATION_MISSED: (
+        "an expectation was missed, an operation failed where nothing is expected, or the harness failed"
+    ),
+    ExitCode.BAD_ARGUMENTS: "the arguments or the scenario were wrong",
+    ExitCode.AUDIT_FAILED: "the audit found writes that are not as acknowledged",
+    ExitCode.INCONCLUSIVE: "something could not be judged",
+}
+RESULTS = {
+    "pass": ("✓", "pass"),
+    "miss": ("✗", "miss"),
+    "unknown": ("?", "unknown"),
+    "not applicable": ("∅", "not applicable"),
+}
+"""A sign and a word for each result: neither needs colour."""
+
+EXPECTED_AS = {"stale_reads": "staleness", "replicas": "replicas_agree"}
+"""Checks of the audit whose expectation has another name."""
+
+
+def expectation_of(check: str, judged: Iterable[Mapping[str, Any]]) -> str | None:
+    """What became of the expectation about a check of the audit; None where nothing was expected."""
+    results = {one["name"]: str(one["result"]) for one in judged}
+    return results.get(EXPECTED_AS.get(check, check))
+
+
+def place_of(finding: Mapping[str, Any]) -> str:
+    """When something was amiss, and what went on then."""
+    if finding["time"] is None:
+        return "at no certain time"
+    during = f"during {', '.join(finding['faults'])}" if finding["faults"] else finding["after"] or "while no fault was on"
+    return f"at {finding['time']:.3f} s, {during}"
+
+
+def quantity(name: str, value: float | None) -> str:
+    """A measured value or limit of the expectation `name`, with its unit; a dash for None."""
+    if value is None:
+        return "-"
+    match name.partition(".")[0]:
+        case "availability":
+            return f"{_cut(value * 100):.8g} %"
+        case "throughput":
+            return f"{value:,.0f}/s"
+        case "latency":
+            return f"{value * 1e3:,.3f}".rstrip("0").rstrip(".") + " ms"
+        case "recovery" | "staleness":
+            return f"{value:.3f}".rstrip("0").rstrip(".") + " s"
+    return f"{value:,.0f}"
+
+
+def _cut(percent: float) -> float:
+    """To five digits behind the point, and never up: 99.9999996 % is not 100 %."""
+    return int(percent * 1e5 + 1e-6) / 1e5
+
+
+def sizes(value: ValueSize) -> str:
+    """How long values are."""
+    same = value.smallest == value.largest
+    return f"{value.largest:,}" if same else f"{value.smallest:,} to {value.largest:,}"
+
+
+def load(load: Load) -> str:
+    """Who puts it on, and how."""
+    waits = ""
+    if load.pacing is not None:
+        waits = f", an operation every {load.pacing:g} s each"
+    elif load.think_time is not None:
+        low, high = load.think_time.min, load.think_time.max
+        waits = f", {high:g} s between two operations" if low == high else f", {low:g} to {high:g} s between two operations"
+    lasts = f"for {load.lasts:g} s, in {len(load.stages)} stages" if load.stages else f"for {load.lasts:g} s"
+    if load.open:
+        _, rate = max(load.course(), key=lambda point: point[1])
+        arrive = "at random" if load.arrivals == "poisson" else "evenly"
+        return f"{'up to ' if load.stages else ''}{rate:,.0f} operations a second that arrive {arrive}, {lasts}"
+    return f"{load.locust_users:,} users, {load.locust_spawn_rate:g} more each second, {lasts}{waits}"
+
+
+def expectations(scenario: Scenario) -> list[tuple[str, str]]:
+    """Name and meaning of everything that the verdict will judge, named as `_judge` names it."""
+    return [*_measured(scenario.expect), *(_audited(scenario.expect) if scenario.audited else ())]
+
+
+def _measured(expect: Expect) -> Iterator[tuple[str, str]]:
+    for phase, limit in expect.availability.limits().items():
+        name = "availability"
+        yield _in(name, phase), f"at least {quantity(name, limit)} of the operations succeed {_when(phase)}"
+    for phase, limit in expect.throughput.limits().items():
+        yield _in("throughput", phase), f"at least {limit:,.0f} operations succeed per second {_when(phase)}"
+    for operation in Latency.model_fields:
+        for percent, phases in getattr(expect.latency, operation).limits().items():
+            what = "operation" if operation == "all" else operation
+            part = f"every {what} takes" if percent == "max" else f"{percent[1:]} % of the {what}s take"
+            for phase, limit in phases.items():
+                yield _in(f"latency.{operation}.{percent}", phase), f"{part} at most {limit * 1e3:g} ms {_when(phase)}"
+    for kind, count in expect.errors.items():
+        yield f"errors.{kind}", f"at most {count:,} errors" if kind == "all" else f"at most {count:,} errors of this kind"
+    if expect.recovery.first_success is not None:
+        limit = expect.recovery.first_success
+        yield "recovery.first_success", f"{limit:g} s after a fault began, every operation has succeeded again"
+    if expect.recovery.steady is not None:
+        yield (
+            "recovery.steady",
+            f"{expect.recovery.steady:g} s after a fault began, nothing fails and a quarter of the throughput is back",
+        )
+
+
+def _audited(expect: Expect) -> Iterator[tuple[str, str]]:
+    limits = {"lost": expect.lost, "applied_twice": expect.applied_twice, "unexpected": expect.unexpected}
+    words = {
+        "lost": "acknowledged writes are lost",
+        "applied_twice": "increments or decrements are applied twice",
+        "unexpected": "rows or reads show what nobody wrote",
+    }
+    for name, limit in limits.items():
+        yield name, f"{_at_most(limit or 0)} {words[name]}"
+    together = [limit or 0 for limit in (expect.lost, expect.applied_twice)]
+    allowed = "any" if "any" in together else sum(int(limit) for limit in together)
+    yield "counters", f"{_at_most(allowed)} counters are off from what was acknowledged"
+    if expect.staleness is not None:
+        yield "staleness", f"no read lags behind an acknowledged write by more than {expect.staleness:g} s"
+    if expect.monotonic_reads:
+        yield "monotonic_reads", "no user sees a row go back in time"
+    if expect.replicas_agree:
+        yield "replicas_agree", "at the end every other server holds what the primary holds"
+
+
+def _at_most(limit: int | str) -> str:
+    return "any number of" if limit == "any" else f"at most {limit:,}" if limit else "no"
+
+
+def _in(name: str, phase: str) -> str:
+    return name if phase == "run" else f"{name}.{phase}"
+
+
+def _when(phase: str) -> str:
+    return {"run": "over the run", "before": "before the first fault", "during": "while a fault is on"}.get(
+        phase, "after a fault, while none is on"
+    )

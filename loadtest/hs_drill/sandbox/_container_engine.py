@@ -1,0 +1,198 @@
+"""The container engine of this machine, and the image that the servers run from.
+
+The engine is found, and containers are created, by testcontainers, so that what its users have set for it (`DOCKER_HOST`,
+`~/.testcontainers.properties`) holds here. Its own container class is not used: that starts a container once, waits in a way
+that cannot be cancelled, has no fixed addresses, and leaves the removal to another container, whose image has to be pulled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import docker.errors
+import requests.exceptions
+import trio
+from testcontainers.core.docker_client import DockerClient, get_docker_host
+
+from hs_drill._cluster import ClusterError
+
+from ._sandbox import LEAST_FREE_BYTES
+
+T = TypeVar("T")
+
+IMAGE_FILES = Path(__file__).parent / "image"
+CALL_SECONDS = 60
+"""What the engine may take to answer."""
+BUILD_SECONDS = 900.0
+PROGRESS_SECONDS = 10.0
+
+_ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException, OSError)
+
+
+def in_words(error: Exception) -> str:
+    """One line, and of an engine's answer what it says rather than how it says it."""
+    text = getattr(error, "explanation", None) or getattr(error, "strerror", None) or str(error)
+    return " ".join(str(text).split())
+
+
+class Engine:
+    """The engine, for as long as the block lasts: see `open_engine`.
+
+    Its calls block, each at most `CALL_SECONDS`: make them with `call`.
+    """
+
+    def __init__(self, client: Any, path: str, version: str) -> None:
+        self.containers = client
+        """testcontainers' client."""
+        self.api = client.client
+        """The engine's own."""
+        self.path = path
+        """Of its socket."""
+        self.version = version
+
+    async def call(self, what: str, function: Callable[[], T]) -> T:
+        """The function's result, run in a thread and to its end, also when cancelled: what it makes must be known.
+
+        Raises `ClusterError`, one line that begins with `what`.
+        """
+        try:
+            return await trio.to_thread.run_sync(function)
+        except _ERRORS as error:
+            raise ClusterError(f"{what}: {in_words(error)}") from error
+
+    def has(self, image: str) -> bool:
+        """Blocking."""
+        try:
+            self.api.images.get(image)
+        except docker.errors.ImageNotFound:
+            return False
+        return True
+
+    def check_space(self) -> None:
+        """Raises `ClusterError` when the engine's disk is nearly full, where it is one of this machine. Blocking."""
+        root = Path(self.api.info().get("DockerRootDir", ""))
+        if root.is_dir() and (free := shutil.disk_usage(root).free) < LEAST_FREE_BYTES:
+            raise ClusterError(
+                f"only {free >> 20} MiB free in {root}, where the engine keeps containers; "
+                f"the servers need {LEAST_FREE_BYTES >> 20}: make room there"
+            )
+
+
+@asynccontextmanager
+async def open_engine() -> AsyncIterator[Engine]:
+    """The engine of this machine, if one answers. Raises `ClusterError`."""
+    engine = await trio.to_thread.run_sync(_connect)
+    try:
+        yield engine
+    finally:
+        engine.api.close()
+
+
+def _connect() -> Engine:
+    url = get_docker_host() or "unix:///var/run/docker.sock"
+    if not url.startswith("unix://"):
+        raise ClusterError(
+            f"the container engine at {url} is reached over the network, and the servers' ports would be on its machine, not "
+            "here: unset DOCKER_HOST"
+        )
+    path = url.removeprefix("unix://")
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:  # for the client would say less, and leave a socket behind
+            probe.settimeout(CALL_SECONDS)
+            probe.connect(path)
+        client: Any = DockerClient(timeout=CALL_SECONDS)
+        return Engine(client, path, client.client.version()["Version"])
+    except _ERRORS as error:
+        raise ClusterError(
+            f"no container engine answers at {path}: {in_words(error)} (Docker must run, and you be allowed to use it: on "
+            "Debian, as root, apt-get install docker.io, and adduser YOU docker)"
+        ) from error
+
+
+# --- The image -------------------------------------------------------------------------------------------------------
+
+
+def image_name() -> str:
+    """The name of the image; another Dockerfile gets another one."""
+    return f"trio-hs/mariadb:{hashlib.sha256((IMAGE_FILES / 'Dockerfile').read_bytes()).hexdigest()[:12]}"
+
+
+def base_image() -> str:
+    match = re.search(r"^FROM (\S+)$", (IMAGE_FILES / "Dockerfile").read_text(), re.MULTILINE)
+    assert match is not None
+    return match[1]
+
+
+async def has_image(engine: Engine) -> bool:
+    return await engine.call("looking for the image", lambda: engine.has(image_name()))
+
+
+async def provide_image(engine: Engine, progress: Callable[[str], None]) -> str:
+    """The image's name, once the engine has it; built if need be, which takes half a minute and the network.
+
+    Raises `ClusterError`.
+    """
+    name, base = image_name(), base_image()
+    if await has_image(engine):
+        return name
+    with trio.move_on_after(BUILD_SECONDS):
+        if not await engine.call("looking for the image", lambda: engine.has(base)):
+            progress(f"pulling {base}")
+            try:
+                await _follow(lambda: engine.api.api.pull(*base.split(":"), stream=True, decode=True), progress)
+            except ClusterError as error:
+                raise ClusterError(
+                    f"the image {base} is not here and cannot be pulled: {error} (where no registry is reached, make it: "
+                    f"mmdebstrap --variant=minbase {base.partition(':')[2].partition('-')[0]} - | docker import - {base})"
+                ) from error
+        progress(f"building the image {name}; this is done once, and takes about half a minute")
+        try:
+            await _follow(
+                lambda: engine.api.api.build(
+                    path=str(IMAGE_FILES), tag=name, rm=True, forcerm=True, decode=True, use_config_proxy=True
+                ),
+                progress,
+            )
+        except ClusterError as error:
+            raise ClusterError(f"the image could not be built: {error}") from error
+        return name
+    raise ClusterError(f"the image {name} was not there after {BUILD_SECONDS:.0f} s")
+
+
+async def _follow(begin: Callable[[], Any], progress: Callable[[str], None]) -> None:
+    """Carry out what tells of itself line by line, and pass some of it on. Raises `ClusterError`.
+
+    Cancelled, it returns at once; the engine gives up when its next line is not taken.
+    """
+    cancelled = False
+
+    def carry_out() -> None:
+        tell_at = 0.0
+        lines = begin()
+        try:
+            for line in lines:
+                if cancelled:
+                    return
+                if "error" in line:
+                    raise ClusterError(" ".join(str(line["error"]).split()))
+                said = " ".join(str(line.get("stream") or line.get("status") or "").split())
+                now = trio.from_thread.run_sync(trio.current_time)
+                if said and (said.startswith("Step ") or now >= tell_at):
+                    tell_at = now + PROGRESS_SECONDS
+                    trio.from_thread.run_sync(progress, said[:100])
+        finally:
+            lines.close()
+
+    try:
+        await trio.to_thread.run_sync(carry_out, abandon_on_cancel=True)
+    except _ERRORS as error:
+        raise ClusterError(in_words(error)) from error
+    finally:
+        cancelled = True

@@ -1,0 +1,140 @@
+"""Two small programs that keep server processes from outliving the run. Run by path, standard library alone:
+
+    python -I -S _guardian.py launch PARENT UID GID -- PROGRAM ARGUMENT...
+    python -I -S _guardian.py guard DIRECTORY [ENGINE]   (standard input: a pipe that the owner of the run holds open)
+
+`launch` becomes PROGRAM, under the given user, and dies with the thread that started it. `guard` sleeps until its
+standard input ends, because the owner closed it or was killed; then it kills what is left of the run and removes its
+directory, and the run's containers and networks from the engine whose socket is ENGINE. So a run ends the same way whether
+it returned, was cancelled or was killed with SIGKILL.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPException
+from threading import Thread
+from typing import Any
+from urllib.parse import quote
+
+RUN_VARIABLE = "TRIO_HS_RUN"
+"""In the environment of every process of a run, and through inheritance of what those start: the run's directory."""
+
+RUN_LABEL = "trio-hs.run"
+"""On every container and network of a run: the run's directory."""
+
+_PR_SET_PDEATHSIG = 1
+_GUARD_SECONDS = 30
+_SETTLE_SECONDS = 0.2
+
+
+def launch(parent: int, uid: int, gid: int, program: list[str]) -> None:
+    """Become `program`, as `uid` where that is not negative. Returns only if it cannot."""
+    # Here, not by Popen(user=): this interpreter may live where the server's user may not read.
+    if uid >= 0:
+        os.setgroups([])
+        os.setgid(gid)
+        os.setuid(uid)
+    os.umask(0o077)
+    # Python ignores these two, and a program started by exec inherits that.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    # After setuid, which clears it; exec keeps it, unless the program is set-uid.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the line above
+        return
+    os.execv(program[0], program)
+
+
+def guard(directory: str, engine: str | None) -> bool:
+    """Wait for the owner's end, then leave nothing of the run. False if something could not be removed in time."""
+    sys.stdin.buffer.read()
+    deadline = time.monotonic() + _GUARD_SECONDS
+    removed = engine is None or _remove_containers(engine, directory, deadline)
+    while time.monotonic() < deadline:
+        left = list(_processes_of(directory))
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        shutil.rmtree(directory, ignore_errors=True)
+        if not left and not os.path.lexists(directory):
+            return removed
+        time.sleep(0.02)  # a dying server may still have added a file
+    return False
+
+
+def _remove_containers(engine: str, directory: str, deadline: float) -> bool:
+    """Remove the containers and networks of the run from the engine. False if that could not be done in time."""
+    filters = "filters=" + quote(json.dumps({"label": [f"{RUN_LABEL}={directory}"]}))
+    quiet = 0
+    while time.monotonic() < deadline:
+        try:
+            containers = _ask(engine, "GET", f"/containers/json?all=1&{filters}")
+            removals = [Thread(target=_try, args=(engine, f"/containers/{c['Id']}?force=1&v=1")) for c in containers]
+            for removal in removals:
+                removal.start()
+            for removal in removals:
+                removal.join()
+            networks = _ask(engine, "GET", f"/networks?{filters}")
+            for network in networks:
+                _try(engine, f"/networks/{network['Id']}")
+        except (OSError, HTTPException, ValueError):
+            time.sleep(0.2)
+            continue
+        # Twice: the engine may still be creating what a killed owner had asked for.
+        quiet = 0 if containers or networks else quiet + 1
+        if quiet == 2:
+            return True
+        time.sleep(_SETTLE_SECONDS)
+    return False
+
+
+def _try(engine: str, path: str) -> None:
+    try:
+        _ask(engine, "DELETE", path)
+    except (OSError, HTTPException, ValueError):
+        pass  # whether it is gone is seen by the next look
+
+
+def _ask(engine: str, method: str, path: str) -> Any:
+    """What the engine answers, from JSON. Raises OSError, HTTPException and ValueError."""
+    connection = HTTPConnection("localhost", timeout=10)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    try:
+        connection.sock.settimeout(10)
+        connection.sock.connect(engine)
+        connection.request(method, path)
+        body = connection.getresponse().read()
+        return json.loads(body) if body else None
+    finally:
+        connection.close()
+
+
+def _processes_of(directory: str) -> Iterator[int]:
+    """By the mark in their environment, so that neither a reused process id nor a bystander in the directory counts."""
+    mark = f"{RUN_VARIABLE}={directory}".encode()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/environ", "rb") as file:
+                    if mark in file.read().split(b"\0"):
+                        yield int(entry)
+            except OSError:  # gone, or another user's
+                pass
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "launch":
+        launch(int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[6:])
+        sys.exit(1)
+    sys.exit(0 if guard(sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else None) else 1)

@@ -1,0 +1,243 @@
+"""What a run owns: one directory, processes, ports, perhaps containers, and the guardian that outlives us."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pwd
+import random
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from hs_drill._cluster import ClusterError
+
+from . import _guardian
+
+logger = logging.getLogger("hs_drill.run")
+
+HOST = "127.0.0.1"
+LEAST_FREE_BYTES = 1 << 30
+SERVER_BYTES = 160 << 20
+"""Memory of one MariaDB server of a run: 72 MiB when it is idle, and its buffer pool grows by some 50."""
+STOP_SECONDS = 10.0
+POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Account:
+    """The user that the servers run as."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def server_account() -> Account | None:
+    """`mysql` where we are root and it exists (mariadbd refuses to run as root unless told to), else ourselves."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        entry = pwd.getpwnam("mysql")
+    except KeyError:
+        return None
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+class Run:
+    """One directory, the processes that work in it, the ports they listen on, and the guardian that outlives us.
+
+    The guardian also removes the containers and networks that the engine with the socket `engine` holds for this run.
+
+    Every method that starts something is synchronous and protected from Ctrl-C, so that nothing is ever started and
+    not recorded.
+    """
+
+    @trio.lowlevel.enable_ki_protection
+    def __init__(self, account: Account | None, engine: str | None = None) -> None:
+        self.account = account
+        self.directory = Path(tempfile.gettempdir(), f"trio-hs-{secrets.token_hex(6)}").absolute()
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._reserved: list[socket.socket] = []
+        # Before the directory exists: there is no moment at which our death would leave one behind. In a session of its
+        # own, so that neither Ctrl-C nor a kill of our process group reaches it.
+        self._guardian = subprocess.Popen(
+            [sys.executable, "-I", "-S", _guardian.__file__, "guard", str(self.directory), *([engine] if engine else [])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+        try:
+            self.directory.mkdir(mode=0o700)
+            self.give(self.directory)
+        except OSError as error:
+            self._end_all()
+            self._guardian.wait(STOP_SECONDS)
+            raise ClusterError(f"cannot use {self.directory.parent} for the servers' data: {error}") from error
+
+    def give(self, path: Path) -> None:
+        """Make the servers' user the owner of `path`."""
+        if self.account is not None:
+            os.chown(path, self.account.uid, self.account.gid)
+
+    def write_secret_file(self, path: Path, text: str) -> None:
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w") as file:
+            file.write(text)
+        self.give(path)
+
+    @trio.lowlevel.enable_ki_protection
+    def spawn(self, argv: list[str], log: Path) -> subprocess.Popen[bytes]:
+        """Start a program of the run, its output appended to `log`.
+
+        Called from trio's own thread, and not through `trio.run_process`, which forks in a worker thread: the kernel
+        ties a program's death signal to the thread that forked it, and idle worker threads end after a while.
+        """
+        account = self.account or Account("", -1, -1)
+        command = [sys.executable, "-I", "-S", _guardian.__file__, "launch"]
+        with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
+            process = subprocess.Popen(
+                [*command, str(os.getpid()), str(account.uid), str(account.gid), "--", *argv],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.directory,
+                env={
+                    **os.environ,
+                    _guardian.RUN_VARIABLE: str(self.directory),
+                    "TMPDIR": str(self.directory),
+                    "LC_ALL": "C",
+                },
+                process_group=0,  # the terminal's Ctrl-C is for us; what to do with the servers is ours to say
+            )
+            self._processes.append(process)
+        return process
+
+    @trio.lowlevel.enable_ki_protection
+    def reserve_port(self) -> int:
+        """A port of `HOST` that stays ours until the run ends, whether a server listens there or is down.
+
+        Held by a socket that is bound and never listens: nobody else is given the port meanwhile, but a server that
+        sets SO_REUSEADDR, as mariadbd and HandlerSocket do, may bind it beside us.
+        """
+        for port in random.sample(_fixed_ports(), 100):
+            holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            try:
+                # First without SO_REUSEADDR, so that it fails where anyone, another run included, has the port.
+                holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+                holder.bind((HOST, port))
+            except OSError:
+                holder.close()
+                continue
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._reserved.append(holder)
+            return port
+        raise ClusterError(f"no free port on {HOST} among 100 tried")
+
+    async def close(self) -> None:
+        """End the processes, wait for them, and see that the directory is gone. Shielded, at most `STOP_SECONDS`.
+
+        With SIGKILL: an orderly stop takes a second and more, for data that are thrown away.
+        """
+        self._end_all()
+        with trio.move_on_after(STOP_SECONDS, shield=True):
+            await until_ended(*self._processes, self._guardian)
+            return
+        pids = [process.pid for process in self._processes if process.poll() is None]
+        logger.warning("still there after %s s: directory %s, processes %s", STOP_SECONDS, self.directory, pids)
+
+    @trio.lowlevel.enable_ki_protection
+    def _end_all(self) -> None:
+        for process in self._processes:
+            process.kill()
+        for holder in self._reserved:
+            holder.close()
+        assert self._guardian.stdin is not None
+        self._guardian.stdin.close()  # it removes the directory now
+
+
+async def until_ended(*processes: subprocess.Popen[bytes]) -> None:
+    # Polled: this needs no more from the kernel than waitpid, and it is not a hot path.
+    while any(process.poll() is None for process in processes):  # noqa: ASYNC110  (see above)
+        await trio.sleep(POLL_SECONDS / 2)
+
+
+def _fixed_ports() -> list[int]:
+    """Ports outside the range from which the kernel takes the local ends of connections.
+
+    A server that is restarted needs its old ports again, and under load thousands of connections use that range.
+    """
+    try:
+        low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    except (OSError, ValueError):
+        low, high = 32768, 60999
+    ports = [port for port in range(10000, 65536) if not low <= port <= high]
+    return ports if len(ports) >= 1000 else list(range(10000, 65536))
+
+
+@asynccontextmanager
+async def open_run(account: Account | None, engine: str | None = None) -> AsyncIterator[Run]:
+    run = Run(account, engine)
+    try:
+        yield run
+    finally:
+        # In a task of its own: a second Ctrl-C is raised in the main task, shielded or not, and would cut it short.
+        async with trio.open_nursery() as nursery:
+            nursery.cancel_scope.shield = True
+            nursery.start_soon(run.close)
+
+
+def check_temporary_directory(account: Account | None) -> None:
+    directory = Path(tempfile.gettempdir()).absolute()
+    free = shutil.disk_usage(directory).free
+    if free < LEAST_FREE_BYTES:
+        raise ClusterError(
+            f"only {free >> 20} MiB free in {directory}, the servers need {LEAST_FREE_BYTES >> 20}: "
+            "make room, or set TMPDIR to a directory with more"
+        )
+    for parent in [directory, *directory.parents]:
+        if account is not None and not _may_enter(parent, account):
+            raise ClusterError(
+                f"the servers' user, {account.name}, may not enter {parent}: "
+                "set TMPDIR to a directory that every user may enter, such as /tmp"
+            )
+
+
+def check_memory(servers: int) -> None:
+    """Raises `ClusterError` when so many MariaDB servers would not fit into the memory that is free."""
+    needed = servers * SERVER_BYTES
+    free = available_memory()
+    if free is not None and free < needed:
+        raise ClusterError(
+            f"only {free >> 20} MiB of memory free, {servers} servers need {needed >> 20}: end other programs, or ask for "
+            "fewer readers"
+        )
+
+
+def available_memory() -> int | None:
+    """Bytes that can be had without swapping; None where the kernel does not tell."""
+    try:
+        found = re.search(r"^MemAvailable:\s*(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found[1]) << 10 if found else None
+
+
+def _may_enter(directory: Path, account: Account) -> bool:
+    status = directory.stat()
+    if status.st_uid == account.uid:
+        return bool(status.st_mode & 0o100)
+    return bool(status.st_mode & (0o010 if status.st_gid == account.gid else 0o001))

@@ -1,0 +1,50 @@
+"""What a YAML file asks for: read, checked, and told back with file, line and key, and as JSON Schema."""
+
+from __future__ import annotations
+
+from ._expect import BEFORE_SECONDS, PERCENTILES, PHASES, Expect, Latency, is_kind
+from ._external import without_secrets
+from ._faults import Fault, Moment, Network, resolve, timeline, to_be_promoted
+from ._json_schema import scenario_schema
+from ._load import Load, ThinkTime
+from ._mix import HOT_KEYS, HOT_OPERATIONS, THETA, WRITES, Keys, ValueSize
+from ._overrides import SERVERS_HELP, with_cluster
+from ._scenario import CLUSTER_KINDS, REPLICATIONS, TOPOLOGIES, VERSION_WIDTH, Scenario, ScenarioError, Table, load_scenario
+from ._stated_verdict import StatedVerdictError, stated_exit_code
+
+__all__ = [
+    "BEFORE_SECONDS",
+    "CLUSTER_KINDS",
+    "HOT_KEYS",
+    "HOT_OPERATIONS",
+    "PERCENTILES",
+    "PHASES",
+    "REPLICATIONS",
+    "SERVERS_HELP",
+    "THETA",
+    "TOPOLOGIES",
+    "VERSION_WIDTH",
+    "WRITES",
+    "Expect",
+    "Fault",
+    "Keys",
+    "Latency",
+    "Load",
+    "Moment",
+    "Network",
+    "Scenario",
+    "ScenarioError",
+    "StatedVerdictError",
+    "Table",
+    "ThinkTime",
+    "ValueSize",
+    "is_kind",
+    "load_scenario",
+    "resolve",
+    "scenario_schema",
+    "stated_exit_code",
+    "timeline",
+    "to_be_promoted",
+    "with_cluster",
+    "without_secrets",
+]

@@ -1,0 +1,128 @@
+"""Servers of the user's own, as a scenario or the command line names them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Field, Tag
+
+from hs_drill._cluster import ClusterError, Server
+
+from ._model import Model
+
+__all__ = [
+    "SERVER_NAME",
+    "VARIABLE",
+    "ExternalServer",
+    "FromEnvironment",
+    "named_servers",
+    "parse_servers",
+    "without_secrets",
+]
+
+SERVER_NAME = r"^(writer|standby|reader-[1-9][0-9]?)$"
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+HIDDEN = "(not kept)"
+
+_Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class FromEnvironment(Model):
+    """A secret that stands in no file."""
+
+    env: Annotated[str, Field(pattern=VARIABLE)]
+    """The environment variable that holds it."""
+
+
+def _kind(value: object) -> str:
+    return "variable" if isinstance(value, Mapping | FromEnvironment) else "text"
+
+
+_Secret = Annotated[Annotated[str, Tag("text")] | Annotated[FromEnvironment, Tag("variable")], Discriminator(_kind)]
+
+
+class ExternalServer(Model):
+    """One server, and how to reach it. What the secrets, users and passwords leave out is looked for in the
+    environment: TRIO_HS_READ_SECRET, TRIO_HS_WRITE_SECRET, TRIO_HS_SQL_USER, TRIO_HS_SQL_PASSWORD, TRIO_HS_LOAD_USER and
+    TRIO_HS_LOAD_PASSWORD."""
+
+    name: Annotated[str, Field(pattern=SERVER_NAME)]
+    """`writer`, `standby`, `reader-1`, `reader-2` and so on: what it does in the run."""
+    host: Annotated[str, Field(min_length=1, max_length=255)]
+    read_port: _Port = 9998
+    write_port: _Port = 9999
+    read_secret: _Secret | None = None
+    """Text, or `{env: NAME}`."""
+    write_secret: _Secret | None = None
+    """Text, or `{env: NAME}`."""
+    sql_port: _Port | None = None
+    """Lets the run create its table, load it and read it back by SQL, and look into the binary log."""
+    sql_user: _Secret | None = None
+    sql_password: _Secret | None = None
+    """Text, or `{env: NAME}`."""
+    load_user: _Secret | None = None
+    """The account of `driver: sql`, which has the rights of an application and no more: `read_only` must stop it."""
+    load_password: _Secret | None = None
+    """Text, or `{env: NAME}`."""
+
+    def resolved(self) -> Server:
+        """With its secrets. Raises `ClusterError` when a variable is not set."""
+        return Server(
+            name=self.name,
+            host=self.host,
+            read_port=self.read_port,
+            write_port=self.write_port,
+            read_secret=self._secret(self.read_secret, "TRIO_HS_READ_SECRET"),
+            write_secret=self._secret(self.write_secret, "TRIO_HS_WRITE_SECRET"),
+            sql_port=self.sql_port,
+            admin_user=self._secret(self.sql_user, "TRIO_HS_SQL_USER"),
+            admin_password=self._secret(self.sql_password, "TRIO_HS_SQL_PASSWORD"),
+            load_user=self._secret(self.load_user, "TRIO_HS_LOAD_USER"),
+            load_password=self._secret(self.load_password, "TRIO_HS_LOAD_PASSWORD"),
+        )
+
+    def _secret(self, value: str | FromEnvironment | None, otherwise: str) -> str:
+        if isinstance(value, str):
+            return value
+        if value is None:
+            return os.environ.get(otherwise, "")
+        if value.env not in os.environ:
+            raise ClusterError(f"{self.name}: the environment variable {value.env}, which is to hold a secret, is not set")
+        return os.environ[value.env]
+
+
+def named_servers(servers: list[ExternalServer]) -> tuple[int, bool]:
+    """How many readers there are, and whether a standby is. Raises ValueError when they do not make a cluster."""
+    names = [server.name for server in servers]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"names {name} twice")
+    if "writer" not in names:
+        raise ValueError("must name one server `writer`")
+    readers = sum(name.startswith("reader-") for name in names)
+    expected = [f"reader-{number}" for number in range(1, readers + 1)]
+    if not readers or set(expected) - set(names):
+        raise ValueError("must name the readers reader-1, reader-2 and so on, at least one; it may be the writer's address")
+    return readers, "standby" in names
+
+
+def parse_servers(text: str) -> list[dict[str, Any]]:
+    """`writer=db1:9998:9999:3306,reader-1=db2:9998:9999` as a scenario has it; the SQL port is optional. Raises ValueError."""
+    servers = []
+    for one in text.split(","):
+        match = re.fullmatch(r"\s*([\w-]+)=(.+?):(\d+):(\d+)(?::(\d+))?\s*", one)
+        if match is None:
+            raise ValueError(f"a server is written NAME=HOST:READ_PORT:WRITE_PORT[:SQL_PORT], not {one.strip()!r}")
+        name, host, read, write, sql = match.groups()
+        server = {"name": name, "host": host, "read_port": int(read), "write_port": int(write)}
+        servers.append(server | ({"sql_port": int(sql)} if sql else {}))
+    return servers
+
+
+def without_secrets(server: Mapping[str, Any]) -> dict[str, Any]:
+    """A dumped server as it may be kept: what stood in the file as text is not."""
+    secret = ("read_secret", "write_secret", "sql_password", "load_password")
+    return {key: HIDDEN if key in secret and isinstance(value, str) else value for key, value in server.items()}

@@ -1,0 +1,111 @@
+"""The JSON Schema of a scenario file, from the models that check it.
+
+Two things the models do not tell pydantic: what they accept as a shorthand (`20s`, `99.9%`, a bare weight), for that is a
+function's doing, and what each key means, for that is in the docstrings below the attributes.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from . import _expect, _load, _mix, _model, _scenario
+
+__all__ = ["scenario_schema"]
+
+DURATION = {"type": "string", "pattern": r"^\s*(\d+(\.\d+)?\s*(ms|h|m|s)\s*)+$", "description": "such as 20s or 1m30s"}
+SHARE = {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%\s*$", "description": "such as 99.9%"}
+
+#: What a validator makes a value of its own model from: the key that the bare value stands for.
+BARE = {
+    _mix._name_alone: "distribution",
+    _mix._size_alone: "min",
+    _mix._weight_alone: "weight",
+    _load._time_alone: "max",
+    _scenario._name_alone: "name",
+    _scenario._switch: "enabled",
+    _expect._whole_run: "run",
+    _expect._steady: "steady",
+}
+TEXT = {_model.seconds: DURATION, _expect._share: SHARE}
+COUNT = {"anyOf": [{"type": "integer", "minimum": 0}, {"const": "any"}, {"type": "null"}]}
+
+
+def scenario_schema() -> dict[str, Any]:
+    """For `yaml-language-server` and its like; in the dialect of JSON Schema 2020-12."""
+    schema = _scenario.Scenario.model_json_schema(by_alias=True, schema_generator=_Generator, mode="validation")
+    _mend(schema, schema["$defs"])
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "A scenario of trio-hs"}
+
+
+class _Generator(GenerateJsonSchema):
+    def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
+        function: Callable[..., Any] = schema["function"]["function"]
+        inner = self.generate_inner(schema["schema"])
+        if function in TEXT:
+            return {"anyOf": [inner, TEXT[function]]}
+        if function.__name__ == _scenario.Cluster._count_servers.__name__:  # it accepts nothing else
+            return inner
+        if function in BARE:
+            return {**inner, "x-bare": BARE[function]}
+        if function is _expect._all_kinds:
+            return {"anyOf": [{"type": "integer", "minimum": 0}, inner]}
+        if function is _expect._count:
+            return dict(COUNT)
+        raise AssertionError(f"what {function.__name__} accepts is not known here: add it")
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        model: type[BaseModel] = schema["cls"]
+        made = super().model_schema(schema)
+        told = _docstrings(model)
+        for name, field in model.model_fields.items():
+            if name in told:
+                made["properties"][field.alias or name]["description"] = told[name]
+        made.pop("title", None)
+        return made
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False  # it would be the key once more
+
+
+def _docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """What stands below the attributes of a class and those that it inherits from."""
+    told: dict[str, str] = {}
+    for cls in reversed(model.__mro__):
+        if issubclass(cls, _model.Model) and cls is not _model.Model and "[" not in cls.__name__:
+            body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+            assert isinstance(body, ast.ClassDef)
+            for attribute, below in zip(body.body, body.body[1:], strict=False):
+                match attribute, below:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                        told[name] = inspect.cleandoc(text).replace("\n", " ")
+    return told
+
+
+BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+
+
+def _mend(schema: Any, definitions: dict[str, Any]) -> None:
+    """Allow the bare value of a model that may be written as one, and put limits where JSON Schema has them: at the number."""
+    if isinstance(schema, list):
+        for one in schema:
+            _mend(one, definitions)
+    elif isinstance(schema, dict):
+        if "anyOf" in schema:
+            schema["anyOf"][0].update({BOUNDS[key]: schema.pop(key) for key in BOUNDS if key in schema})
+        if "x-bare" in schema:
+            key, reference = schema.pop("x-bare"), schema.pop("$ref")
+            properties = definitions[reference.rpartition("/")[2]]["properties"]
+            bare = {name: value for name, value in properties[key].items() if name not in ("default", "description")}
+            if "anyOf" in bare:
+                bare["anyOf"] = [one for one in bare["anyOf"] if one != {"type": "null"}]
+            schema["anyOf"] = [bare, {"$ref": reference}]
+        for one in schema.values():
+            _mend(one, definitions)

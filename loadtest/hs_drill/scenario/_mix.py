@@ -1,0 +1,173 @@
+"""What the load consists of: the keys `mix` and `keys` of a scenario, and the sizes of the values that are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
+
+from ._expect import Share
+from ._model import Model, PlacedError
+
+__all__ = ["READS", "STEPS", "WRITES", "Find", "GetMany", "Incr", "Keys", "KeysOrName", "Mix", "Operation", "ValueSize"]
+
+READS = ("get", "find", "get_many")
+WRITES = ("insert", "incr", "decr", "update", "delete")
+STEPS = ("incr", "decr")
+"""The writes of which a counter tells how often they were applied."""
+
+THETA, HOT_KEYS, HOT_OPERATIONS = 0.99, 0.2, 0.8
+
+
+def _name_alone(value: object) -> object:
+    return {"distribution": value} if isinstance(value, str) else value
+
+
+class Keys(Model):
+    """Which rows are drawn. A bare word is the distribution."""
+
+    distribution: Literal["uniform", "zipfian", "latest", "sequential", "hot-set"] = "uniform"
+    """`uniform`: every loaded row is as likely. `zipfian`: the n-th most wanted row comes 1/n**theta as often as the first.
+    `latest`: the younger a row, the likelier it is read, those that the run inserts among them. `sequential`: one after the
+    other. `hot-set`: a few rows get most of the operations."""
+    theta: float | None = Field(default=None, gt=0, le=5)
+    """How skewed `zipfian` and `latest` are; 0.99 if not given."""
+    hot_keys: Share | None = None
+    """The share of the rows that is hot in a `hot-set`; 20% if not given."""
+    hot_operations: Share | None = None
+    """The share of the operations that goes to the hot rows; 80% if not given."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.theta is not None and self.distribution not in ("zipfian", "latest"):
+            raise ValueError(f"theta is how skewed `zipfian` or `latest` is, and has no meaning with `{self.distribution}`")
+        if (self.hot_keys, self.hot_operations) != (None, None) and self.distribution != "hot-set":
+            raise ValueError(f"hot_keys and hot_operations are of a `hot-set`, and have no meaning with `{self.distribution}`")
+        return self
+
+
+KeysOrName = Annotated[Keys, BeforeValidator(_name_alone)]
+
+
+def _weight_alone(value: object) -> object:
+    return value if isinstance(value, Mapping | BaseModel) else {"weight": value}
+
+
+class Operation(Model):
+    """One operation of the mix. A bare number is its weight."""
+
+    weight: float = Field(default=0.0, ge=0, le=1e9)
+
+
+class OnRows(Operation):
+    """One that touches rows that are there."""
+
+    keys: KeysOrName | None = None
+    """Which rows, where that is to be other than the scenario's `keys`."""
+
+
+class Find(OnRows):
+    """Reads `limit` rows in the order of the composite index (grp, id), from a drawn row on."""
+
+    limit: int = Field(default=10, ge=1, le=100_000)
+
+
+class GetMany(OnRows):
+    """Reads `count` drawn rows at once."""
+
+    count: int = Field(default=10, ge=1, le=10_000)
+
+
+class Incr(OnRows):
+    """Adds `step` to the counter `n` of one row."""
+
+    step: int = Field(default=1, ge=1, le=1_000_000)
+
+
+_Plain = Annotated[Operation, BeforeValidator(_weight_alone)]
+_OnRows = Annotated[OnRows, BeforeValidator(_weight_alone)]
+_Incr = Annotated[Incr, BeforeValidator(_weight_alone)]
+
+
+class Mix(Model):
+    """How often each operation comes, relative to the sum of the weights."""
+
+    get: _OnRows = OnRows()
+    find: Annotated[Find, BeforeValidator(_weight_alone)] = Find()
+    get_many: Annotated[GetMany, BeforeValidator(_weight_alone)] = GetMany()
+    insert: _Plain = Operation()
+    incr: _Incr = Incr()
+    decr: _Incr = Incr()
+    update: _OnRows = OnRows()
+    delete: _Plain = Operation()
+
+    def weights(self) -> dict[str, float]:
+        """The operations that take part, with their weights."""
+        every = {name: getattr(self, name).weight for name in type(self).model_fields}
+        return {name: weight for name, weight in every.items() if weight > 0}
+
+    def keys(self, of_all: Keys) -> dict[str, Keys]:
+        """What each operation that takes part draws its rows by; `of_all` where it does not say."""
+        return {name: getattr(getattr(self, name), "keys", None) or of_all for name in self.weights()}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.weights():
+            raise ValueError("needs at least one operation with a weight above 0")
+        if self.delete.weight > self.insert.weight:
+            raise PlacedError(("delete",), "removes rows that the run has inserted: give insert at least its weight")
+        return self
+
+
+class SizeShare(Model):
+    """Values of one size, and how often they come relative to the others."""
+
+    size: int = Field(ge=0, le=16_000)
+    weight: float = Field(default=1.0, gt=0, le=1e9)
+
+
+def _size_alone(value: object) -> object:
+    return value if isinstance(value, Mapping | BaseModel) else {"min": value, "max": value}
+
+
+class ValueSize(Model):
+    """Characters in a value. A bare number is the size of all; `min` and `max` are a range in which every size is as likely;
+    `sizes` is a list of them."""
+
+    min: int | None = Field(default=None, ge=0, le=16_000)
+    max: int | None = Field(default=None, ge=0, le=16_000)
+    sizes: list[SizeShare] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.min is None) != (self.max is None) or (self.min is None) == (not self.sizes):
+            raise ValueError("needs `min` and `max`, or `sizes` such as [{size: 100, weight: 9}, {size: 1000, weight: 1}]")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min cannot be more than max: {self.min} is more than {self.max}")
+        return self
+
+    @property
+    def smallest(self) -> int:
+        return min(share.size for share in self.sizes) if self.min is None else self.min
+
+    @property
+    def largest(self) -> int:
+        return max(share.size for share in self.sizes) if self.max is None else self.max
+
+    def spread(self, count: int) -> list[int]:
+        """So many sizes, ascending, that stand for all as well as so many can."""
+        middles = [(index + 0.5) / count for index in range(count)]
+        if self.min is not None and self.max is not None:
+            return [self.min + int(middle * (self.max - self.min + 1)) for middle in middles]
+        shares = sorted(self.sizes, key=lambda share: share.size)
+        total = sum(share.weight for share in shares)
+        sizes: list[int] = []
+        until = 0.0
+        for share in shares:
+            until += share.weight / total
+            sizes += [share.size] * (sum(middle < until for middle in middles) - len(sizes))
+        return sizes + [shares[-1].size] * (count - len(sizes))
+
+
+Size = Annotated[ValueSize, BeforeValidator(_size_alone)]

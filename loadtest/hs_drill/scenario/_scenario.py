@@ -1,0 +1,404 @@
+"""The scenario: what runs against which servers, read from YAML and checked before anything starts.
+
+Each concern has its own top-level key, and where there is much to say of it a module: `_mix`, `_load`, `_faults`, `_expect`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
+from pydantic_core import ErrorDetails
+
+from ._expect import BEFORE_SECONDS, ERROR_ALIASES, Expect
+from ._external import SERVER_NAME, VARIABLE, ExternalServer, named_servers
+from ._faults import FAULTS, ONLY_HANDLERSOCKET, AnyFault, Network, clash, not_on, replication_missing, unknown_target
+from ._load import Load
+from ._mix import READS, WRITES, Keys, KeysOrName, Mix, Size, ValueSize
+from ._model import Model, PlacedError, model_in, names_of
+from ._yaml import Document, YamlMistake, parse
+
+__all__ = [
+    "CLUSTER_KINDS",
+    "REPLICATIONS",
+    "TOPOLOGIES",
+    "VERSION_WIDTH",
+    "Audit",
+    "Cluster",
+    "Scenario",
+    "ScenarioError",
+    "Table",
+    "load_scenario",
+    "mistakes_in",
+    "parse_scenario",
+]
+
+# As in `_cluster.py`; a test keeps the two alike.
+ClusterKind = Literal["auto", "docker", "mariadb", "embedded", "external"]
+Topology = Literal["plain", "write-through"]
+Replication = Literal["none", "async", "semisync"]
+CLUSTER_KINDS: tuple[ClusterKind, ...] = get_args(ClusterKind)
+TOPOLOGIES: tuple[Topology, ...] = get_args(Topology)
+REPLICATIONS: tuple[Replication, ...] = get_args(Replication)
+
+
+class ScenarioError(Exception):
+    """What is wrong with a scenario, one line per mistake; `str()` of it is what the user should read."""
+
+
+KEPT = {"kept": True}
+"""The context of a scenario that was carried out already."""
+VERSION_WIDTH = 18
+"""Characters at the beginning of every payload of an audited run."""
+
+PATTERNS = {
+    SERVER_NAME: "writer, standby, or reader-1, reader-2 and so on",
+    VARIABLE: "the name of an environment variable, without a $",
+}
+"""What is not a name in SQL."""
+
+_Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+
+
+class Cluster(Model):
+    """Which servers to start."""
+
+    kind: ClusterKind = "auto"
+    """`auto` takes the first kind that works on this machine and says which."""
+    readers: int = Field(default=2, ge=1, le=16)
+    standby: bool = False
+    """Another replica, that no operation goes to: it can be promoted to take the writes."""
+    replication: Replication = "async"
+    """`semisync`: a logged write is acknowledged when a replica has fetched it. `none`: every server for itself."""
+    topology: Topology = "plain"
+    """`plain`: writes go straight to InnoDB, which stock MariaDB does not replicate (MDEV-33967). `write-through`: they
+    go through SQL and reach the readers, at a price in speed."""
+    servers: list[ExternalServer] = Field(default=[])
+    """The user's own servers, for kind `external`; they say how many readers there are, and whether there is a standby."""
+    create_table: bool = False
+    """Whether the run may create its table on `external` servers, where it is missing. It drops that one at the end."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_servers(cls, data: Any) -> Any:
+        """Fill in `readers` and `standby`."""
+        servers = data.get("servers") if isinstance(data, dict) else None
+        if not isinstance(servers, list) or not servers:
+            return data
+        names = [str(server.get("name")) for server in servers if isinstance(server, dict)]
+        readers = sum(name.startswith("reader-") for name in names)
+        counted = {"readers": max(readers, 1), "standby": "standby" in names}  # that there is none is told better than so
+        return {**counted, **data}
+
+    @model_validator(mode="after")
+    def _check_servers(self) -> Self:
+        if self.servers:
+            if self.kind != "external":
+                raise PlacedError(("kind",), f"must be external where servers are named, not {self.kind}")
+            counted = named_servers(self.servers)
+            if counted != (self.readers, self.standby):
+                raise ValueError("servers say how many readers there are and whether there is a standby: leave those keys out")
+        return self
+
+
+class Table(Model):
+    """The table that the load works on, created and filled before the first operation."""
+
+    database: _Identifier = "drill"
+    name: _Identifier = "t"
+    rows: int = Field(default=10_000, ge=1, le=10_000_000)
+    groups: int = Field(default=100, ge=1, le=1_000_000)
+    """Rows are dealt out evenly over so many values of the column `grp`."""
+    value_size: Size = ValueSize(min=100, max=100)
+    """Characters in `payload` of each row, as loaded, inserted and updated."""
+
+
+def _switch(value: object) -> object:
+    return value if isinstance(value, Mapping | BaseModel) else {"enabled": value}
+
+
+class Audit(Model):
+    """Whether a history is kept and every acknowledged write checked against it. `audit: false` switches it off."""
+
+    enabled: bool | None = None
+    """None: when the mix has writes."""
+    reads: float = Field(default=0.1, ge=0, le=1)
+    """The share of the reads that succeed to be kept; those that fail all are."""
+
+
+def _name_alone(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Driver(Model):
+    """How the load reaches the servers. A bare word is the name."""
+
+    name: Literal["handlersocket", "sql"] = "handlersocket"
+    """`sql`: the same operations by SQL, with mysqlclient, to see what HandlerSocket buys."""
+    connections: int = Field(default=64, ge=1, le=10_000)
+    """Connections by SQL to each server, of each worker, at most. (HandlerSocket needs one.)"""
+
+
+class Scenario(Model):
+    """One run, as its YAML file describes it."""
+
+    name: str = Field(min_length=1, max_length=200)
+    description: str = ""
+    cluster: Cluster = Cluster()
+    table: Table = Table()
+    load: Load = Load()
+    driver: Annotated[Driver, BeforeValidator(_name_alone)] = Driver()
+    mix: Mix
+    keys: KeysOrName = Keys()
+    """Which rows the operations touch."""
+    audit: Annotated[Audit, BeforeValidator(_switch)] = Audit()
+    faults: list[AnyFault] = Field(default=[])
+    """What goes wrong, and when."""
+    expect: Expect = Expect()
+    seed: int = Field(default=1, ge=0, le=2**63 - 1)
+    """The same seed draws the same operations on the same keys."""
+
+    @model_validator(mode="after")
+    def _check(self, info: ValidationInfo) -> Self:
+        if self.table.groups > self.table.rows:
+            raise PlacedError(("table", "groups"), "cannot be more than table.rows: a group would be empty")
+        if self.audited and self.table.value_size.smallest < VERSION_WIDTH:
+            raise PlacedError(
+                ("table", "value_size"),
+                f"must be {VERSION_WIDTH} or more in an audited run, where each value begins with its version, "
+                f"not {self.table.value_size.smallest}; or say `audit: false`",
+            )
+        self._check_latest()
+        for number, fault in enumerate(self.faults):
+            if wrong := unknown_target(fault, self.cluster.readers, self.cluster.standby):
+                raise PlacedError(("faults", number, "target"), wrong)
+            if fault.at >= self.load.lasts:
+                over = f"must be less than the run ({self.load.lasts:g} s), or it never strikes"
+                raise PlacedError(("faults", number, "at"), over)
+            if fault.at < self.load.warm_up:
+                early = f"must be load.warm_up ({self.load.warm_up:g} s) or more, or what it does is not counted"
+                raise PlacedError(("faults", number, "at"), early)
+            if self.expect.recovery.steady is not None and fault.at < (least := self.load.warm_up + BEFORE_SECONDS):
+                bare = f"must be {least:g} s or more: expect.recovery compares with what was counted before the first fault"
+                raise PlacedError(("faults", number, "at"), bare)
+            if self.driver.name == "sql" and (isinstance(fault, Network) or fault.name in ONLY_HANDLERSOCKET):
+                by_sql = f"{fault.name} is between HandlerSocket and its clients, and does nothing to `driver: sql`"
+                raise PlacedError(("faults", number, "fault"), by_sql)
+            if self.driver.name == "sql" and getattr(fault, "drain", False):
+                without = "ends HandlerSocket first, of which clients of `driver: sql` notice nothing: leave it out"
+                raise PlacedError(("faults", number, "drain"), without)
+            if wrong := not_on(fault, self.cluster.kind) or replication_missing(fault, self.cluster.replication):
+                raise PlacedError(("faults", number, "fault"), wrong)
+        for kind in self.expect.errors:
+            if self.driver.name == "sql" and ERROR_ALIASES.get(kind, kind) == "IndexedConnectionError":
+                by_sql = "is HandlerSocket's, so that no error of `driver: sql` could be one: say ConnectionError"
+                raise PlacedError(("expect", "errors", kind), by_sql)
+        kept = info.context == KEPT  # older versions let these begin, and they failed
+        if not kept and (wrong_at := clash(self.faults, self.cluster.readers, self.load.lasts)):
+            raise PlacedError(("faults", wrong_at[0], "at"), wrong_at[1])
+        if not self.audited and (needing := self.expect.needing_audit()):
+            raise PlacedError(("expect", needing[0]), "needs the audit: leave `audit` out, or say `audit: true`")
+        self._check_expected_reads()
+        for name in self.expect.latency.operations():
+            if name not in ("all", *self.mix.weights()):
+                raise PlacedError(("expect", "latency", name), "is of an operation that the mix does not have")
+        return self
+
+    def _check_expected_reads(self) -> None:
+        """What is expected of reads must find some."""
+        if not set(READS) & set(self.mix.weights()):
+            wrong = f"is about reads, and the mix has none of {', '.join(READS)}"
+        elif not self.audit.reads:
+            wrong = "is about reads, of which none is kept: audit.reads must be more than 0"
+        else:
+            return
+        for name in ("staleness", "monotonic_reads"):
+            if name in self.expect.needing_audit():
+                raise PlacedError(("expect", name), wrong)
+
+    def _check_latest(self) -> None:
+        latest = [name for name, keys in self.mix.keys(self.keys).items() if keys.distribution == "latest"]
+        for name in latest:
+            if name not in READS:
+                writes = f"`latest` is for {', '.join(READS)}: give {name} keys of its own, such as `keys: uniform`"
+                raise PlacedError(("mix", name), writes)
+            if not self.mix.insert.weight:
+                raise PlacedError(("mix", name), "`latest` reads what the run inserts: the mix needs insert")
+            if self.cluster.topology == "plain" and self.driver.name != "sql":
+                plain = "`latest` needs cluster.topology: write-through, for in `plain` no reader gets what is inserted"
+                raise PlacedError(("mix", name), plain)
+
+    @property
+    def audited(self) -> bool:
+        """Whether the run keeps a history."""
+        if self.audit.enabled is None:
+            return any(name in WRITES for name in self.mix.weights())
+        return self.audit.enabled
+
+
+def load_scenario(path: str | os.PathLike[str], *, kept: bool = False) -> Scenario:
+    """Read and check a scenario file. One that was `kept` with its run may have faults that exclude each other. Raises
+    `ScenarioError`."""
+    name = os.fspath(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{name}:1: is not UTF-8 text: {error.reason}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ScenarioError(f"{name}: cannot be read: {reason}{_neighbours(Path(name))}") from error
+    return parse_scenario(text, name, kept=kept)
+
+
+def parse_scenario(text: str, name: str, *, kept: bool = False) -> Scenario:
+    """Check a scenario's text; `name` is what mistakes are reported under, and `kept` as above. Raises `ScenarioError`."""
+    try:
+        document = parse(text)
+    except YamlMistake as mistake:
+        raise ScenarioError(_report(name, mistake.line, mistake.path, mistake.message)) from mistake
+    if not isinstance(document.data, dict):
+        raise ScenarioError(_report(name, document.lines[()], (), "a scenario is a mapping that begins like `name: mixed`"))
+    try:
+        return Scenario.model_validate(document.data, context=KEPT if kept else None)
+    except ValidationError as error:
+        mistakes = sorted({_explain(document, detail) for detail in error.errors(include_url=False)})
+        raise ScenarioError("\n".join(_report(name, *mistake) for mistake in mistakes)) from error
+
+
+def mistakes_in(error: ValidationError) -> list[str]:
+    """What is wrong with a scenario, a line for each mistake, where there is no file to name."""
+    return [f"{'.'.join(map(str, _place(detail)))}: {_message(detail)}" for detail in error.errors(include_url=False)]
+
+
+def _report(name: str, line: int, path: Iterable[str | int], message: str) -> str:
+    where = ".".join(map(str, path))
+    # One mistake is one line, whatever a key contains.
+    shown = f"{where}: {message}" if where else message
+    return f"{name}:{line}: " + "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
+
+
+def _explain(document: Document, detail: ErrorDetails) -> tuple[int, tuple[str, ...], str]:
+    where = _place(detail)
+    path, line = document.locate(where)
+    match detail["type"]:
+        case "missing":
+            return line, tuple(map(str, where)), f"is missing; add it{_example(where)}"
+        case "union_tag_not_found":
+            return line, tuple(map(str, where)), f"needs a `fault`: one of {', '.join(FAULTS)}"
+        case "union_tag_invalid":
+            return document.locate((*where, "fault"))[1], tuple(map(str, (*where, "fault"))), _no_such_fault(detail["input"])
+    return line, tuple(map(str, path)), _message(detail)
+
+
+def _place(detail: ErrorDetails) -> tuple[int | str, ...]:
+    """A mistake's place in the file."""
+    error = detail.get("ctx", {}).get("error")
+    return (*_keys_of(detail["loc"]), *(error.place if isinstance(error, PlacedError) else ()))
+
+
+def _keys_of(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Without the kind of fault or of secret that pydantic has chosen, which it names as well."""
+    if len(location) > 2 and location[0] == "faults" and location[2] in FAULTS:
+        return (*location[:2], *location[3:])
+    if len(location) > 4 and location[:2] == ("cluster", "servers"):
+        return (*location[:4], *location[5:])
+    return location
+
+
+def _no_such_fault(given: Any) -> str:
+    name = given.get("fault") if isinstance(given, dict) else given
+    meant = difflib.get_close_matches(str(name), list(FAULTS), n=1)
+    hint = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(FAULTS)}"
+    return f"no such fault: {_show(name)}; {hint}"
+
+
+def _message(detail: ErrorDetails) -> str:
+    context = detail.get("ctx", {})
+    given = detail["input"]
+    shown = f"not {_show(given)}"
+    match detail["type"]:
+        case "extra_forbidden":
+            return _unknown_key(detail["loc"])
+        case "value_error":
+            return str(context["error"])
+        case "list_type":
+            return f"must be a list, {shown}"
+        case "literal_error":
+            return f"must be {context['expected']}, {shown}{_did_you_mean(given, context['expected'])}"
+        case "greater_than":
+            return f"must be more than {context['gt']:g}, {shown}"
+        case "greater_than_equal":
+            return f"must be {context['ge']:g} or more, {shown}"
+        case "less_than_equal":
+            return f"must be {context['le']:g} or less, {shown}"
+        case "bool_type" | "bool_parsing":
+            return f"must be true or false, {shown}"
+        case "int_type" | "int_from_float" | "int_parsing":
+            return f"must be a whole number, {shown}"
+        case "float_type" | "float_parsing" | "finite_number":
+            return f"must be a number, {shown}"
+        case "string_type":
+            return f"must be text, {shown}"
+        case "string_pattern_mismatch":
+            return f"must be {PATTERNS.get(context['pattern'], 'a plain SQL name of letters, digits and _')}, {shown}"
+        case "model_type" | "dict_type" | "model_attributes_type":
+            return f"must be a mapping of keys, {shown}"
+        case _:
+            return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, {shown}"
+
+
+def _show(value: object) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return f"the text {value[:60]!r}"
+        case int() | float():
+            return str(value)[:60]
+        case dict() | list():
+            return "a mapping" if isinstance(value, dict) else "a list"
+        case _:
+            return repr(value)[:60]
+
+
+def _unknown_key(path: tuple[int | str, ...]) -> str:
+    model: Any = Scenario
+    if len(path) > 2 and path[0] == "faults":
+        model, path = FAULTS[str(path[2])], path[2:]
+    for step in _keys_of(path)[:-1] if model is Scenario else ():
+        model = model_in(model, step)
+    known = names_of(model)
+    what = "no such operation" if model is Mix else "unknown key"
+    meant = difflib.get_close_matches(str(path[-1]), known, n=1)
+    return f"{what}; did you mean {meant[0]}?" if meant else f"{what}; there are {', '.join(known)}"
+
+
+def _did_you_mean(given: object, expected: str) -> str:
+    close = difflib.get_close_matches(str(given), re.findall(r"'([^']*)'", expected), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _example(path: tuple[int | str, ...]) -> str:
+    examples: dict[tuple[str, ...], str] = {
+        ("name",): ", such as `name: mixed`",
+        ("mix",): ", such as `mix: {get: 70, insert: 30}`",
+    }
+    return examples.get(tuple(map(str, path)), "")
+
+
+def _neighbours(path: Path) -> str:
+    folder = path if path.is_dir() else path.parent
+    try:
+        there = sorted(folder.glob("*.yaml")) or sorted(Path("scenarios").glob("*.yaml"))
+    except (OSError, ValueError):
+        return ""
+    for stem in difflib.get_close_matches(path.stem, [file.stem for file in there], n=1):
+        return f"; did you mean {next(file for file in there if file.stem == stem)}?"
+    return f"; there are {', '.join(map(str, there[:12]))}" if there else ""

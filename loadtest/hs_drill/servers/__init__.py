@@ -1,0 +1,19 @@
+"""The servers of a run: four ways to have them, one `Control` to kill, pause, promote and rejoin them."""
+
+from __future__ import annotations
+
+from ._control import Control, Row
+from ._load_account import require_load_account
+from ._opening import open_controlled_cluster
+from ._replication_check import detect
+from ._sql import execute_sql, quoted
+
+__all__ = [
+    "Control",
+    "Row",
+    "detect",
+    "execute_sql",
+    "open_controlled_cluster",
+    "quoted",
+    "require_load_account",
+]

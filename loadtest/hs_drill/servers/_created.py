@@ -1,0 +1,225 @@
+"""What a run creates on a server that is not its own, and takes back.
+
+Every creation carries a token of the run's own in its comment. Nothing is dropped but what has it: whatever somebody else has
+made, before, meanwhile or in its place, stays. So it does not matter whether the answer to a CREATE ever came.
+
+- The table is looked at and dropped under LOCK TABLES, so that nobody replaces it in between.
+- MariaDB has no lock for a database and what may come into it. Look and drop are one compound statement: what somebody creates
+  in the database in the microseconds between the two would be dropped with it.
+- Runs on one server do this one after the other, by GET_LOCK.
+
+All of it is for threads that are not abandoned, and bounded by the timeouts of the session.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pymysql
+
+from hs_drill._cluster import ClusterError, Server
+from trio_hs.testing import Table
+
+from ._sql import quoted, sql_error_code, sql_errors_told, sql_session
+
+__all__ = ["MARK", "Creation"]
+
+MARK = "created by a load test of trio-hs, which drops it at its end: "
+"""With what follows, the comment of a database or table."""
+LOCK_SECONDS = 10
+"""What other clients may take to let go of a table, and another run to create or drop. Locust waits 20 s for the end of all."""
+READ_SECONDS = 2 * LOCK_SECONDS
+
+ALREADY_THERE = (1007, 1050)
+"""A database, a table."""
+
+_CONTENTS = """
+SELECT LOWER(table_type) AS kind, table_name AS name FROM information_schema.tables WHERE table_schema = %s
+UNION ALL SELECT LOWER(routine_type), routine_name FROM information_schema.routines WHERE routine_schema = %s
+UNION ALL SELECT 'event', event_name FROM information_schema.events WHERE event_schema = %s
+"""
+_ME = """CONCAT("'", SUBSTRING_INDEX(CURRENT_USER(), '@', 1), "'@'", SUBSTRING_INDEX(CURRENT_USER(), '@', -1), "'")"""
+_PRIVILEGES = f"""
+SELECT privilege_type AS p FROM information_schema.user_privileges WHERE grantee = {_ME}
+UNION SELECT privilege_type FROM information_schema.schema_privileges WHERE grantee = {_ME} AND %s LIKE table_schema
+"""
+
+
+class Creation:
+    """A table, and perhaps its database, on one server."""
+
+    def __init__(self, server: Server, table: Table) -> None:
+        self.server = server
+        self._database = table.database
+        self._table = table
+        self.comment = MARK + secrets.token_hex(8)
+        self._made: dict[str, bool | None] = {"table": False, "database": False}
+        """What was created; None where that is not certain."""
+
+    @property
+    def _shown(self) -> str:
+        return f"{quoted(self._table.database)}.{quoted(self._table.name)}"
+
+    @property
+    def _named(self) -> str:
+        return f"{self._table.database}.{self._table.name} on {self.server.name}"
+
+    def create(self) -> None:
+        """Raises `ClusterError`, also when the table is there by now."""
+        with sql_errors_told(self.server), _alone(self.server) as sql:
+            sql.execute("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", (self._database,))
+            if not sql.fetchall():
+                self._make("database", sql, f"CREATE DATABASE {quoted(self._database)} COMMENT %s")
+            self._make("table", sql, f"CREATE TABLE {self._shown} ({self._table.columns_sql()}) ENGINE=InnoDB COMMENT %s")
+            if not self._made["table"]:
+                raise ClusterError(
+                    f"{self._named} is there after all: somebody has just created it, or it is hidden from the SQL account. It "
+                    "is left alone: name another table (table.database, table.name)"
+                )
+
+    def _make(self, what: str, sql: Any, statement: str) -> None:
+        self._made[what] = None
+        try:
+            sql.execute(statement, (self.comment,))
+        except pymysql.MySQLError as error:
+            if sql_error_code(error) not in ALREADY_THERE:
+                raise
+            self._made[what] = False
+        else:
+            self._made[what] = True
+
+    def undo(self, replicas: Sequence[Server], unseen: Sequence[str]) -> list[str]:
+        """Drop what was created, if it is still that; give what is left and why, in words.
+
+        Replicas drop what their primary drops: the database stays where they may have something else in it. They are asked in
+        `replicas`; of those in `unseen`, by their names, nobody knows.
+        """
+        if not self.left(""):
+            return []
+        try:
+            with _alone(self.server) as sql:
+                return [*self._drop_table(sql), *self._drop_database(sql, replicas, unseen)]
+        except (pymysql.MySQLError, OSError, ClusterError) as error:
+            return self.left(f"{self.server.name}: {_words(error)}")
+
+    def left(self, reason: str) -> list[str]:
+        """What to say where nothing can be dropped."""
+        names = {"table": f"the table {self._table.database}.{self._table.name}", "database": f"the database {self._database}"}
+        perhaps = [name for what, name in names.items() if self._made[what] is not False]
+        return perhaps and [
+            f"{reason}. So what this run created on {self.server.name} is left: {' and '.join(perhaps)}, if the comment there "
+            f"says {self.comment!r}"
+        ]
+
+    # ---- the table
+
+    def _table_comment(self, sql: Any) -> str | None:
+        sql.execute(
+            "SELECT table_comment AS c FROM information_schema.tables WHERE table_schema = %s AND table_name = %s",
+            (self._database, self._table.name),
+        )
+        return next((str(row["c"]) for row in sql.fetchall()), None)
+
+    def _drop_table(self, sql: Any) -> Iterator[str]:
+        comment = self._table_comment(sql)
+        if comment == self.comment:
+            try:
+                sql.execute(f"LOCK TABLES {self._shown} WRITE")
+                comment = self._table_comment(sql)
+                if comment == self.comment:
+                    sql.execute(f"DROP TABLE {self._shown}")
+                    return
+            except pymysql.MySQLError as error:
+                yield f"{self._named}, which this run created, is left: {_words(error)}"
+                return
+            finally:
+                sql.execute("UNLOCK TABLES")
+        if self._made["table"]:
+            yield f"the table that this run created, {self._named}, is gone" + (
+                "" if comment is None else ", and another one is there, which is left alone"
+            )
+
+    # ---- the database
+
+    def _drop_database(self, sql: Any, replicas: Sequence[Server], unseen: Sequence[str]) -> Iterator[str]:
+        if self._database_comment(sql) == self.comment:
+            reason = self._why_it_stays(sql, replicas, unseen)
+            if not reason:
+                sql.execute(
+                    f"BEGIN NOT ATOMIC IF NOT EXISTS ({_CONTENTS}) AND EXISTS (SELECT 1 FROM information_schema.schemata "
+                    f"WHERE schema_name = %s AND schema_comment = %s) THEN DROP DATABASE {quoted(self._database)}; END IF; END",
+                    (*[self._database] * 4, self.comment),
+                )
+                if self._database_comment(sql) != self.comment:
+                    return
+                reason = "somebody has just created something in it"
+            yield f"the database {self._database} on {self.server.name}, which this run created, is left: {reason}"
+
+    def _why_it_stays(self, sql: Any, replicas: Sequence[Server], unseen: Sequence[str]) -> str:
+        lacking, inside = self._lacking(sql), _contents(sql, self._database)
+        if inside:
+            return f"there is {_listed(inside)} in it"
+        if lacking:
+            return f"the SQL account itself lacks {lacking} on it, and so may not see whether anything else is in it"
+        for replica in replicas:
+            try:
+                with sql_session(replica, read_timeout=READ_SECONDS) as there:
+                    lacking, inside, comment = self._lacking(there), self._others(there), self._database_comment(there)
+            except (pymysql.MySQLError, OSError) as error:
+                return f"whether anything else is in it on {replica.name} is not known: {_words(error)}"
+            if inside:
+                return f"on {replica.name}, which would drop it too, there is {_listed(inside)} in it"
+            if comment not in (None, self.comment):
+                return f"{replica.name}, which would drop it too, has another one of that name"
+            if lacking:
+                return (
+                    f"on {replica.name}, which would drop it too, the SQL account itself lacks {lacking} to see what is in it"
+                )
+        if unseen:
+            return f"whether anything else is in it on {' and '.join(unseen)} is not known without a sql_port"
+        return ""
+
+    def _database_comment(self, sql: Any) -> str | None:
+        sql.execute("SELECT schema_comment AS c FROM information_schema.schemata WHERE schema_name = %s", (self._database,))
+        return next((str(row["c"]) for row in sql.fetchall()), None)
+
+    def _others(self, sql: Any) -> list[tuple[str, str]]:
+        """What a replica has in the database, but for the table that this run created: it may just be going."""
+        ours = ("base table", self._table.name) if self._table_comment(sql) == self.comment else None
+        return [one for one in _contents(sql, self._database) if one != ours]
+
+    def _lacking(self, sql: Any) -> str:
+        """The privileges without which something in the database could go unseen; those that a role has do not show here. Any
+        privilege on the database shows tables and views."""
+        sql.execute(_PRIVILEGES, (self._database,))
+        has = {row["p"] for row in sql.fetchall()}
+        needed = {"DROP": {"DROP"}, "EVENT": {"EVENT"}, "EXECUTE": {"EXECUTE", "ALTER ROUTINE"}}
+        return ", ".join(name for name, enough in needed.items() if not has & enough)
+
+
+def _contents(sql: Any, database: str) -> list[tuple[str, str]]:
+    sql.execute(_CONTENTS, [database] * 3)
+    return [(str(row["kind"]), str(row["name"])) for row in sql.fetchall()]
+
+
+def _listed(contents: Any) -> str:
+    return ", ".join(f"the {kind.removeprefix('base ')} {name}" for kind, name in contents)
+
+
+def _words(error: BaseException) -> str:
+    return str(error) if isinstance(error, ClusterError) else "SQL error {}: {}".format(*(*error.args, "", "")[:2])
+
+
+@contextmanager
+def _alone(server: Server) -> Iterator[Any]:
+    """A session, while no other run creates or drops on the server."""
+    with sql_session(server, read_timeout=READ_SECONDS) as sql:
+        # Less than the session's timeout: a statement that is given up there would go on waiting, and be carried out some day.
+        sql.execute(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
+        sql.execute("SELECT GET_LOCK('trio-hs load test: create or drop', %s) AS mine", (LOCK_SECONDS,))
+        if not sql.fetchall()[0]["mine"]:
+            raise ClusterError(f"{server.name}: another run has been creating or dropping its table for {LOCK_SECONDS} s")
+        yield sql

@@ -1,0 +1,454 @@
+"""A cluster of the user's own servers. The run starts and ends none of them, and disturbs only the network in front of them.
+
+Before it writes, it checks that `writer` is one, and says what it will write. It creates a table only where that is allowed,
+and drops none but one that it has created; a table that holds rows already is left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any
+
+import trio
+
+import trio_hs
+from hs_drill._addresses import reader_of, writer_of
+from hs_drill._cluster import Cluster, ClusterError, Server
+from trio_hs.testing import Table
+
+from ._control import Control, Rejoined, ReplicationStatus, Row, State, bounded, by_size
+from ._created import MARK, Creation
+from ._one_server import require_one_server, same_server
+from ._replication import logged, wait_applied
+from ._sql import at_once, execute_sql
+from ._sql_control import STATEMENT_BYTES, fill_by_sql, rows_by_sql, status_by_sql
+from ._writable import promoted, require_standby, require_writer, why_no_writer
+
+logger = logging.getLogger("hs_drill.external")
+
+ANSWER_SECONDS = 5.0
+TABLE_SECONDS = 15.0
+"""What replicas may take to have a table that was created, and a connection to let go of one that is to be dropped."""
+LOAD_SECONDS = 60.0
+"""What replicas may take to have the rows that were loaded."""
+POLL_SECONDS = 0.05
+LEAST_KEY = -(2**63)
+PAGE = "docs/replication.md"
+
+
+class ExternalControl(Control):
+    """A `Control` that can look, and write to one table. What is done to processes and to replication is the user's."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        may_create: bool,
+        progress: Callable[[str], None],
+        aliases: frozenset[str] = frozenset(),
+        replicated: Collection[str] = (),
+    ) -> None:
+        super().__init__(cluster)
+        self._may_create = may_create
+        self._tell = progress
+        self.aliases = aliases
+        self._replicated = replicated
+        self._creations: list[Creation] = []
+
+    def state(self, name: str) -> State:
+        """Nobody watches its process: a server that does not answer shows in the errors of the load."""
+        self.server(name)
+        return "running"
+
+    def _refuse(self, name: str) -> ClusterError:
+        return ClusterError(f"{self.server(name).name} is not a server of this run: do that by your own means")
+
+    async def kill(self, name: str) -> None:
+        raise self._refuse(name)
+
+    async def stop(self, name: str) -> None:
+        raise self._refuse(name)
+
+    async def start(self, name: str, *, new_secrets: bool = False) -> Server:
+        raise self._refuse(name)
+
+    async def pause(self, name: str) -> None:
+        raise self._refuse(name)
+
+    async def resume(self, name: str) -> None:
+        raise self._refuse(name)
+
+    async def promote(self, name: str) -> None:
+        raise self._refuse(name)
+
+    async def rejoin(self, name: str) -> Rejoined:
+        raise self._refuse(name)
+
+    async def close_for_writes(self) -> None:
+        raise self._refuse(self.primary)
+
+    async def open_for_writes(self) -> None:
+        raise self._refuse(self.primary)
+
+    async def stop_replication(self, name: str) -> None:
+        raise self._refuse(name)
+
+    async def start_replication(self, name: str) -> None:
+        raise self._refuse(name)
+
+    async def set_lag(self, name: str, seconds: int) -> None:
+        raise self._refuse(name)
+
+    async def replication_status(self, name: str) -> ReplicationStatus:
+        server = self.server(name)
+        if server.sql_port is None:
+            raise ClusterError(f"{name} is not asked how it replicates: its sql_port is not known")
+        return await status_by_sql(server, self.cluster)
+
+    async def why_primary_unknown(self) -> str:
+        """What SQL says of that now. Who was promoted elsewhere, and whether anybody was, is the user's business."""
+        writer = self.cluster.writer
+        if writer.sql_port is None:
+            return "whether writer is still the primary cannot be asked: its sql_port is not known"
+        try:
+            reason = await why_no_writer(writer)
+        except ClusterError as error:
+            return f"whether writer is still the primary cannot be asked: {error}"
+        if reason:
+            return f"writer is not the primary any more: {reason}"
+        return await self._promoted()
+
+    async def _promoted(self) -> str:
+        """What may be a promotion by others: a server that replicated when the run began, and does no more. "" if none."""
+        for name in sorted(self._replicated):
+            with suppress(ClusterError):  # it is down, say: nobody knows that it was promoted
+                if what := await promoted(self.server(name)):
+                    return f"{name} replicated when the run began, and {what}: it may have been promoted"
+        return ""
+
+    # ---- the table
+
+    async def create_table(self, table: Table) -> None:
+        """Use the table that is there, if it is empty and has what the load needs; else create it, where that is allowed."""
+        writer = self.cluster.writer
+        shown = f"{table.database}.{table.name}"
+        if not await _has(writer, table, table.database):
+            if not self._may_create or writer.sql_port is None:
+                raise ClusterError(
+                    f"there is no table {shown} on {writer.name}: create it with CREATE TABLE {shown} ({table.columns_sql()}) "
+                    "ENGINE=InnoDB, or let the run do it: cluster.create_table: true, and the writer's sql_port"
+                )
+            await self._create(table)
+        for server in self._apart:
+            await _require_empty(server, table)
+        twin = self.cluster.write_databases.get(table.database)
+        if twin is not None and not await _has(writer, table, twin):
+            raise ClusterError(f"there is no {twin}.{table.name} on {writer.name} to write {shown} through: see {PAGE}")
+        through = f" through {twin}.{table.name}" if twin else ""
+        fate = "drops it at the end" if self._creations else "leaves its rows there at the end"
+        self._tell(f"this run writes to {shown} on {writer.name} ({writer.host}){through}, and {fate}")
+
+    @property
+    def _apart(self) -> list[Server]:
+        """The servers, each once."""
+        return [server for server in self.cluster.servers if server.name not in self.aliases]
+
+    async def _create(self, table: Table) -> None:
+        shown = f"{table.database}.{table.name}"
+        writer = self.cluster.writer
+        others = [server for server in self._apart if server != writer]
+        with suppress(ClusterError):  # the DROP of a run before this one may be under way there
+            await self.wait_replicated(TABLE_SECONDS)
+        for server in others:
+            # A replica that carries out a CREATE TABLE replaces the table that it has (slave_ddl_exec_mode=IDEMPOTENT).
+            if await _has(server, table, table.database):
+                raise ClusterError(
+                    f"there is a table {shown} on {server.name}, and none on {writer.name}: to create it here would replace or "
+                    "drop it there. Name another table (table.database, table.name)"
+                )
+            if await _would_stop(server, writer, table.database):
+                raise ClusterError(
+                    f"there is a database {table.database} on {server.name}, and none on {writer.name}: to create it would "
+                    f"stop the replication of {server.name}, where slave_ddl_exec_mode is STRICT. Name another table "
+                    "(table.database, table.name)"
+                )
+            if self.cluster.replication == "none":
+                if server.sql_port is None:
+                    raise ClusterError(f"{server.name} needs a sql_port, for the table to be created there")
+                await require_writer(server)
+        for server in self._apart if self.cluster.replication == "none" else (writer,):
+            self._tell(f"creating {shown} on {server.name}")
+            creation = Creation(server, table)
+            self._creations.append(creation)
+            # To its end also when this is cancelled: what was created is to be known.
+            await trio.to_thread.run_sync(creation.create)
+        comments = {creation.comment for creation in self._creations}
+        for server in self._apart:
+            with bounded(f"waiting until {server.name} has the table {shown}", TABLE_SECONDS):
+                while not await _has(server, table, table.database, ours=comments):  # noqa: ASYNC110  (the server is asked)
+                    await trio.sleep(POLL_SECONDS)
+
+    async def drop_created(self) -> None:
+        """Take back what was created. What is left is told."""
+        while self._creations:
+            creation = self._creations.pop()
+            others = [server for server in self._apart if server != creation.server and self.cluster.replication != "none"]
+            asked = [server for server in others if server.sql_port is not None]
+            unseen = [server.name for server in others if server.sql_port is None]
+            try:
+                # It may have been demoted meanwhile, or another promoted while it lives on. A DROP is a write, too: a server
+                # that has one in its binary log which the new primary never got, cannot follow that.
+                if reason := await why_no_writer(creation.server):
+                    left = creation.left(f"{creation.server.name} is not one to write to any more: {reason}")
+                elif creation.server == self.cluster.writer and (reason := await self._promoted()):
+                    left = creation.left(f"{creation.server.name} may not be the primary any more: {reason}")
+                else:
+                    left = await trio.to_thread.run_sync(creation.undo, asked, unseen)
+            except ClusterError as error:
+                left = creation.left(str(error))
+            for line in left:
+                logger.warning("%s", line)
+
+    async def fill(self, table: Table, rows: Iterable[Row]) -> None:
+        """By SQL where the writer's port is known, for that replicates in every topology; else through HandlerSocket."""
+        writer = self.cluster.writer
+        last: Row | None = None
+        for some in by_size(rows, STATEMENT_BYTES):
+            if writer.sql_port is not None:
+                await fill_by_sql(writer, table, some)
+            else:
+                await self._insert(table, some)
+            last = some[-1]
+        if last is None:
+            return
+        for server in self._apart:
+            with bounded(f"waiting until {server.name} has the rows that were loaded on {writer.name}", LOAD_SECONDS):
+                while not await _find(server, table, "=", last[0]):  # noqa: ASYNC110  (the server is asked)
+                    await trio.sleep(POLL_SECONDS)
+
+    async def _insert(self, table: Table, rows: Sequence[Row]) -> None:
+        writer = self.cluster.writer
+        try:
+            async with trio_hs.open_manager(
+                write_servers=[writer_of(writer)], write_databases=dict(self.cluster.write_databases), timeout=30.0
+            ) as hs:
+                outcomes = await hs.insert_many(table.database, table.name, list(table.columns), rows)
+        except trio_hs.HandlerSocketError as error:
+            raise ClusterError(f"{writer.name}: the rows cannot be loaded: {error}") from error
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise ClusterError(f"{writer.name}: the rows cannot be loaded: {outcome}")
+
+    async def wait_replicated(self, within: float = 10.0) -> None:
+        """By GTID, between servers whose SQL ports are known. Others are taken as they are."""
+        writer = self.cluster.writer
+        if writer.sql_port is None or self.cluster.replication == "none":
+            return
+        position = await logged(writer)
+        asked = [server for server in self._apart if server.sql_port is not None and server != writer]
+        await at_once(*(partial(wait_applied, replica, position, within) for replica in asked))
+
+    async def read_rows(self, name: str, table: Table, *, after: int | None = None, limit: int = 10_000) -> list[Row]:
+        """By SQL, or else through HandlerSocket."""
+        server = self.server(name)
+        if server.sql_port is not None:
+            return await rows_by_sql(server, table, after=after, limit=limit)
+        found = await _find(server, table, ">=" if after is None else ">", LEAST_KEY if after is None else after, limit)
+        numbers = ["INT" in declaration.split()[0].upper() for declaration in table.columns.values()]
+        return [
+            tuple(int(value) if number and value is not None else value for value, number in zip(row, numbers, strict=True))
+            for row in found
+        ]
+
+
+# --- Through HandlerSocket's port for reads: to open what is missing on the other one spoils that writer thread ---------
+
+
+async def _has(server: Server, table: Table, database: str, *, ours: Collection[str] = ()) -> bool:
+    """Whether the table is there. Raises `ClusterError` when it lacks a column or an index that the load needs, and where
+    SQL tells that to open it would end the server, or that another run drops it (but for a comment in `ours`)."""
+    if server.sql_port is not None and not await _seen_by_sql(server, table, database, ours):
+        return False
+    indexes = {"PRIMARY": list(table.columns), **{name: list(columns) for name, columns in table.indexes.items()}}
+    try:
+        async with trio_hs.open_read_socket([reader_of(server)]) as hs:
+            for index, columns in indexes.items():
+                opened = await hs.get_index_id(database, table.name, columns, index)
+                await hs.find(opened, "=", [str(LEAST_KEY)])  # only a request opens it
+    except trio_hs.TableNotFoundError:
+        return False
+    except trio_hs.HandlerSocketError as error:
+        raise ClusterError(
+            f"{server.name}: {database}.{table.name} cannot be used: {error}; it needs ({table.columns_sql()})"
+        ) from error
+    return True
+
+
+async def _seen_by_sql(server: Server, table: Table, database: str, ours: Collection[str]) -> bool:
+    found = await execute_sql(
+        server,
+        "SELECT t.table_type AS type, t.table_comment AS comment, t.create_options LIKE '%partitioned%' AS partitioned, "
+        "EXISTS (SELECT 1 FROM information_schema.statistics s WHERE s.table_schema = t.table_schema AND "
+        "s.table_name = t.table_name AND s.index_type = 'HASH' AND t.engine = 'InnoDB') AS hashed "
+        f"FROM information_schema.tables t WHERE t.table_schema = '{database}' AND t.table_name = '{table.name}'",
+    )
+    if not found:
+        return False
+    (row,) = found
+    shown = f"{database}.{table.name} on {server.name}"
+    for deadly, what in (
+        (row["type"] != "BASE TABLE", f"is a {row['type'].lower()}"),
+        (row["partitioned"], "is partitioned"),
+        (row["hashed"], "has a UNIQUE key of unlimited length"),
+    ):
+        if deadly:
+            raise ClusterError(f"{shown} {what}: what HandlerSocket does with it ends the server. Name another table")
+    if row["comment"].startswith(MARK) and row["comment"] not in ours:
+        raise ClusterError(
+            f"{shown} belongs to another run, which drops it at its end: wait for that, or name another table (table.database, "
+            "table.name). If none is on, it was left by one that was killed, and can go"
+        )
+    return True
+
+
+async def _would_stop(replica: Server, writer: Server, database: str) -> bool:
+    """Whether the replica cannot carry out the writer's CREATE DATABASE, as far as SQL tells."""
+    if replica.sql_port is None:
+        return False
+    there = f"SELECT @@global.slave_ddl_exec_mode AS mode FROM information_schema.schemata WHERE schema_name = '{database}'"
+    modes = [row["mode"] for row in await execute_sql(replica, there)]
+    return modes == ["STRICT"] and not await execute_sql(writer, there)
+
+
+async def _find(server: Server, table: Table, operation: str, key: object, limit: int = 1) -> list[list[Any]]:
+    try:
+        async with trio_hs.open_read_socket([reader_of(server)]) as hs:
+            index = await hs.get_index_id(table.database, table.name, list(table.columns))
+            return [*await hs.find(index, operation, [str(key)], limit)]
+    except trio_hs.HandlerSocketError as error:
+        raise ClusterError(f"{server.name}: {error}") from error
+
+
+async def _require_empty(server: Server, table: Table) -> None:
+    if await _find(server, table, ">=", LEAST_KEY):
+        raise ClusterError(
+            f"{table.database}.{table.name} on {server.name} holds rows, and a run changes and deletes rows: give it another "
+            "table (table.database, table.name), or empty that one if nobody needs what is in it"
+        )
+
+
+# --- The cluster -----------------------------------------------------------------------------------------------------
+
+
+async def _check_listener(server: Server, port: int, secret: str, what: str) -> None:
+    """Raises `ClusterError` when it does not let us in."""
+    at = f"{server.name}: the listener for {what} at {server.host}:{port}"
+    answer = b""
+    with trio.move_on_after(ANSWER_SECONDS) as scope:
+        try:
+            async with await trio.open_tcp_stream(server.host, port) as stream:
+                await stream.send_all(b"A\t1\t%s\n" % secret.encode())
+                while not answer.endswith(b"\n") and (received := await stream.receive_some()):
+                    answer += received
+        except (OSError, trio.BrokenResourceError) as error:
+            raise ClusterError(f"{at} cannot be reached: {error}{await _plugin_trouble(server)}") from error
+    if scope.cancelled_caught:
+        raise ClusterError(f"{at} does not answer within {ANSWER_SECONDS:g} s{await _plugin_trouble(server)}")
+    if answer.startswith(b"3\t"):
+        raise ClusterError(
+            f"{at} refuses the secret: it is that server's handlersocket_plain_secret{'_wr' * (what == 'writes')}"
+        )
+    if answer != b"0\t1\n":
+        raise ClusterError(f"{at} does not speak HandlerSocket: it answered {answer[:40]!r}")
+
+
+async def _plugin_trouble(server: Server) -> str:
+    """Why a server might not listen, if SQL tells; to be put behind a message."""
+    if server.sql_port is None:
+        return ""
+    try:
+        plugin = await execute_sql(
+            server, "SELECT plugin_status AS s FROM information_schema.plugins WHERE plugin_name='handlersocket'"
+        )
+        maturity = (await execute_sql(server, "SELECT @@plugin_maturity AS m"))[0]["m"]
+    except ClusterError as error:
+        return f" (nor can SQL be asked: {error})"
+    if plugin and plugin[0]["s"] == "ACTIVE":
+        return " (the plugin is active there: is it another port, or has another program taken that?)"
+    return (
+        " (the plugin is not loaded there: set plugin-load-add=handlersocket.so and plugin-maturity=beta, "
+        f"which is {maturity} now, and restart it)"
+    )
+
+
+async def _check_server(server: Server) -> None:
+    await _check_listener(server, server.read_port, server.read_secret, "reads")
+    await _check_listener(server, server.write_port, server.write_secret, "writes")
+    if server.sql_port is not None:
+        await require_one_server(server)
+
+
+@asynccontextmanager
+async def open_external(
+    servers: Sequence[Server],
+    *,
+    may_create: bool,
+    write_databases: Mapping[str, str],
+    replication: str,
+    progress: Callable[[str], None],
+) -> AsyncIterator[ExternalControl]:
+    """The `external` kind of `open_controlled_cluster`, which says what it promises."""
+    progress(f"asking {len(servers)} servers")
+    await at_once(*(partial(_check_server, server) for server in servers))
+    cluster = Cluster(
+        "external", "asked for", "unknown", tuple(servers), write_databases=write_databases, replication=replication
+    )
+    writer = cluster.writer
+    same = {server.name: await same_server(server, writer) for server in cluster.replicas}
+    aliases = frozenset(name for name in same if same[name])
+    others = [server for server in cluster.replicas if server.name not in aliases]
+    if others and writer.sql_port is None and not write_databases:
+        raise ClusterError(
+            "rows loaded through HandlerSocket do not reach the readers in the plain topology (MDEV-33967): name the writer's "
+            f"sql_port, for what is loaded by SQL does, or write through a twin: {PAGE}"
+        )
+    if replication != "none":
+        for standby in (server for server in others if server.name == "standby"):
+            if standby.sql_port is not None:
+                await require_standby(standby)
+            else:
+                progress(f"not checked, for that needs the sql_port of {standby.name}: whether it is read-only, as it must be")
+    if writer.sql_port is not None:
+        await require_writer(writer)
+        version = (await execute_sql(writer, "SELECT VERSION() AS v"))[0]["v"]
+        cluster = Cluster.from_dict({**cluster.to_dict(), "version": version})
+    else:
+        maybe = "".join(f", whether {name} is another server" for name in same if same[name] is None)
+        progress(
+            f"not checked, for that needs the sql_port of {writer.name}: whether it is read-only or a replica{maybe}, and "
+            "whether the table is a view, whose opening ends a server"
+        )
+    control = ExternalControl(
+        cluster, may_create=may_create, progress=progress, aliases=aliases, replicated=await _replicating(others, progress)
+    )
+    try:
+        yield control
+    finally:
+        with trio.CancelScope(shield=True):  # every step of it has a timeout
+            await control.drop_created()
+
+
+async def _replicating(servers: Iterable[Server], progress: Callable[[str], None]) -> list[str]:
+    """The names of those that replicate now, as far as SQL tells: so that a promotion shows at the end."""
+    found = []
+    for server in servers:
+        if server.sql_port is not None:
+            try:
+                if not await promoted(server):
+                    found.append(server.name)
+            except ClusterError as error:
+                progress(f"{error}; so it would go unseen if it was promoted")
+    return found

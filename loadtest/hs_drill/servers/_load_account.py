@@ -1,0 +1,73 @@
+"""The SQL account of `driver: sql`: one that `read_only` stops, as it stops an application, is checked before it writes.
+
+An administrator writes to a standby that nobody has promoted, and so splits the cluster.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from hs_drill._cluster import ClusterError, Server
+
+from ._sql import at_once, execute_sql, quoted
+
+__all__ = ["require_load_account"]
+
+BEYOND_AN_APPLICATION = ("ALL PRIVILEGES", "SUPER", "READ_ONLY ADMIN")
+"""With one of these on `*.*` an account writes in spite of `read_only`, on one MariaDB or another."""
+READ_ONLY = "SQL error 1290:"
+HOW = "give the load an account that may SELECT, INSERT, UPDATE and DELETE, and no more (load_user, TRIO_HS_LOAD_USER)"
+
+
+async def require_load_account(servers: Sequence[Server], primary: str, table: tuple[str, str], *, alone: bool) -> None:
+    """Check the account on every server. Writes nothing.
+
+    `primary` is the name of the server that takes the writes, `table` the database and name of the table under load.
+    `alone`: every server is for itself, so that none needs to be read-only. Raises `ClusterError`.
+    """
+    (source,) = (server for server in servers if server.name == primary)
+    await at_once(*(partial(_check, server, source, table, alone) for server in servers))
+
+
+async def _check(server: Server, primary: Server, table: tuple[str, str], alone: bool) -> None:
+    if server.sql_port is None:
+        raise ClusterError(f"{server.name}: driver: sql needs its sql_port")
+    if not server.load_user:
+        raise ClusterError(f"{server.name}: driver: sql needs an account of its own: {HOW}")
+    account = replace(server, admin_user=server.load_user, admin_password=server.load_password)
+    grants = [str(next(iter(row.values()))) for row in await execute_sql(account, "SHOW GRANTS")]  # its roles' as well
+    beyond = [name for grant in grants for name in _beyond(grant)]
+    if beyond:
+        raise ClusterError(
+            f"{server.name}: driver: sql cannot use the account {server.load_user!r}, which read_only may not stop, "
+            f"for it has {', '.join(beyond)}: {HOW}"
+        )
+    if alone or _address(server) == _address(primary):
+        return
+    if not (await execute_sql(account, "SELECT @@global.read_only AS r"))[0]["r"]:
+        if server.name != "standby":  # the load only reads there
+            return
+        raise ClusterError(
+            f"{server.name} takes writes although {primary.name} is the primary, and driver: sql would write there when it "
+            f"loses {primary.name}: SET GLOBAL read_only=1 on {server.name}"
+        )
+    try:
+        # read_only refuses this before the server looks at rights, table or rows; and there is no such row.
+        await execute_sql(account, f"DELETE FROM {quoted(table[0])}.{quoted(table[1])} WHERE 1=0")
+        answer = "it may delete there"
+    except ClusterError as error:
+        answer = str(error)
+    if READ_ONLY not in answer:
+        raise ClusterError(f"{server.name}: read_only does not stop the account {server.load_user!r} ({answer}): {HOW}")
+
+
+def _beyond(grant: str) -> list[str]:
+    match = re.match(r"GRANT (.+) ON \*\.\* TO ", grant)
+    return [name for name in match[1].split(", ") if name in BEYOND_AN_APPLICATION] if match else []
+
+
+def _address(server: Server) -> tuple[str, int | None]:
+    return server.host, server.sql_port

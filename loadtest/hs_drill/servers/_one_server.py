@@ -1,0 +1,156 @@
+"""Whether two addresses belong to one server. Nothing is written, and no table opened, to find out.
+
+Port numbers prove nothing: they are mapped by containers and proxies. What proves it:
+
+- HandlerSocket and SQL: the plugin's threads show in SQL's process list, with how many connections each has. So open some, and
+  look whether there are as many more (seen on 10.11).
+- SQL and SQL: a lock that one session takes by name (GET_LOCK), other sessions see on the same server only.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import trio
+
+from hs_drill._cluster import ClusterError, Server
+
+from ._sql import sql_errors_told, sql_session
+
+__all__ = ["require_one_server", "same_server"]
+
+STEPS = 3
+LEAST_MORE, MOST_MORE = 8, 24
+"""Connections that a step opens, at random. Clients come and go meanwhile, so the count may be a quarter of them off. Another
+server's count would have to rise by about as many, three times in a row."""
+ATTEMPTS = 15
+PAUSE = 0.2
+"""Seconds between attempts."""
+ANSWER_SECONDS = 5.0
+
+_THREADS = "SELECT state AS s FROM information_schema.processlist WHERE state LIKE 'handlersocket: mode=%'"
+_STATE = re.compile(r"handlersocket: mode=(rd|wr), (\d+) conns")
+
+
+async def require_one_server(server: Server) -> None:
+    """Raises `ClusterError` where the server's listeners and its SQL port are not one server's, or nobody can tell."""
+    for mode, port, secret, what in (
+        ("rd", server.read_port, server.read_secret, "reads"),
+        ("wr", server.write_port, server.write_secret, "writes"),
+    ):
+        if not await _belongs(server, mode, server.host, port, secret):
+            raise ClusterError(
+                f"{server.name}: the listener for {what} at {server.host}:{port} and SQL at {server.host}:{server.sql_port} "
+                "are not one server: connections to the one do not show in the process list of the other. Nothing was written"
+            )
+
+
+async def same_server(one: Server, other: Server) -> bool | None:
+    """Whether two names mean one server; None where nobody can tell, for neither has a SQL port."""
+    if (one.host, one.read_port) == (other.host, other.read_port):
+        return True
+    if one.sql_port is not None and other.sql_port is not None:
+        with sql_errors_told(other):
+            return await trio.to_thread.run_sync(_share_locks, one, other, abandon_on_cancel=True)
+    if one.sql_port is None and other.sql_port is None:
+        addresses = [await _addresses(server.host, server.read_port) for server in (one, other)]
+        return True if addresses[0] & addresses[1] else None
+    asked, tried = (one, other) if one.sql_port is not None else (other, one)
+    return await _belongs(asked, "rd", tried.host, tried.read_port, tried.read_secret)
+
+
+async def _addresses(host: str, port: int) -> set[Any]:
+    try:
+        return {address for *_, address in await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+    except OSError:
+        return set()
+
+
+def _share_locks(one: Server, other: Server) -> bool:
+    name = f"trio-hs {secrets.token_hex(16)}"
+    with sql_session(one) as first, sql_session(other) as second:
+        first.execute("SELECT GET_LOCK(%s, 0)", (name,))
+        second.execute("SELECT IS_USED_LOCK(%s) AS owner", (name,))
+        return second.fetchall()[0]["owner"] is not None
+
+
+# --- HandlerSocket and SQL -------------------------------------------------------------------------------------------
+
+
+async def _belongs(server: Server, mode: str, host: str, port: int, secret: str) -> bool:
+    """Whether that listener is of the server at `server`'s SQL port."""
+    with sql_errors_told(server):
+        return await trio.to_thread.run_sync(
+            partial(_connections_show, server, mode, host, port, secret), abandon_on_cancel=True
+        )
+
+
+def _connections_show(server: Server, mode: str, host: str, port: int, secret: str) -> bool:
+    with sql_session(server) as cursor:
+        # One after the other, where several runs look at one server. Until the session ends.
+        cursor.execute("SELECT GET_LOCK('trio-hs load test: count connections', %s)", (ANSWER_SECONDS,))
+        for _ in range(ATTEMPTS):
+            if _count(server, cursor, mode) is None:
+                return False
+            if _attempt(server, cursor, mode, (host, port), secret):
+                return True
+            time.sleep(PAUSE)
+    return False
+
+
+def _attempt(server: Server, cursor: Any, mode: str, address: tuple[str, int], secret: str) -> bool:
+    with ExitStack() as stack:
+        count = _count(server, cursor, mode)
+        for _ in range(STEPS):
+            more = LEAST_MORE + secrets.randbelow(MOST_MORE - LEAST_MORE + 1)
+            for _ in range(more):
+                stack.enter_context(_connected(address, secret))
+            now = _count(server, cursor, mode)
+            if count is None or now is None or abs(now - count - more) > more // 4:
+                return False
+            count = now
+    return True
+
+
+def _count(server: Server, cursor: Any, mode: str) -> int | None:
+    """The connections to that listener, as SQL shows them; None where the server has no listeners.
+
+    Raises `ClusterError` where the account may not see them.
+    """
+    cursor.execute(_THREADS)
+    threads = [match for row in cursor.fetchall() if (match := _STATE.match(row["s"]))]
+    if threads:
+        return sum(int(match[2]) for match in threads if match[1] == mode)
+    cursor.execute("SELECT plugin_status AS s FROM information_schema.plugins WHERE plugin_name = 'handlersocket'")
+    if [row["s"] for row in cursor.fetchall()] != ["ACTIVE"]:
+        return None
+    raise ClusterError(
+        f"{server.name}: whether SQL at {server.host}:{server.sql_port} and the HandlerSocket ports are one server cannot be "
+        "checked, for the SQL account does not see the plugin's threads: GRANT PROCESS ON *.* to it. Nothing was written"
+    )
+
+
+@contextmanager
+def _connected(address: tuple[str, int], secret: str) -> Iterator[None]:
+    """A connection that the plugin has counted: it does so at the end of the cycle in which it answers."""
+    with ExitStack() as stack:
+        try:
+            connection = stack.enter_context(socket.create_connection(address, ANSWER_SECONDS))
+            for _ in range(2):
+                connection.sendall(b"A\t1\t%s\n" % secret.encode())
+                answer = b""
+                while not answer.endswith(b"\n"):
+                    received = connection.recv(100)
+                    if not received:
+                        raise ConnectionAbortedError("it closed a connection")
+                    answer += received
+        except OSError as error:
+            raise ClusterError(f"the listener at {address[0]}:{address[1]}: {error}") from error
+        yield

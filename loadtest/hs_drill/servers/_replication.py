@@ -1,0 +1,228 @@
+"""Replication between servers with a SQL port: tables, positions, and who follows whom. Positions are MariaDB's GTIDs."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import trio
+
+from hs_drill._cluster import Cluster, ClusterError, Server
+
+from ._sql import any_table, at_once, execute_sql, quoted
+
+POLL_SECONDS = 0.02
+REPLICATION_SECONDS = 15.0
+
+
+async def create_table(cluster: Cluster, database: str, table: str, columns_sql: str) -> None:
+    """Create the InnoDB table `database.table (columns_sql)` on the writer, and wait until every replica has it.
+
+    In the write-through topology, also the FEDERATED twin on every server: clients write to
+    `cluster.write_databases[database]`, the server carries that out on its own `database` through SQL, and so it is
+    logged. Clients must not open either table before this returns: to open a missing one on a write port spoils that
+    writer thread (inserts fail with error 167) until the server restarts.
+
+    Raises `ClusterError`. Cancelled, it may leave the table on some servers only.
+    """
+    create = (
+        f"CREATE DATABASE IF NOT EXISTS {quoted(database)}",
+        f"CREATE TABLE {quoted(database)}.{quoted(table)} ({columns_sql}) ENGINE=InnoDB",
+    )
+    alone = cluster.servers if cluster.replication == "none" else (cluster.writer,)
+    await at_once(*(partial(_execute_all, server, create) for server in alone))
+    await wait_replicated(cluster, REPLICATION_SECONDS)
+    # The position was reached; that the table is there is another matter (a replication filter of an external server).
+    await at_once(*(partial(_require_table, replica, database, table) for replica in cluster.replicas))
+    if database in cluster.write_databases:
+        twin = partial(_create_twin, cluster.write_databases[database], database, table, columns_sql)
+        await at_once(*(partial(twin, server) for server in cluster.servers))
+
+
+async def _execute_all(server: Server, statements: tuple[str, ...]) -> None:
+    await execute_sql(server, *statements)
+
+
+async def _require_table(server: Server, database: str, table: str) -> None:
+    await execute_sql(server, f"SELECT 1 FROM {quoted(database)}.{quoted(table)} LIMIT 0")
+
+
+async def _create_twin(twin_database: str, database: str, table: str, columns_sql: str, server: Server) -> None:
+    """The FEDERATED table that points back at its own server."""
+    await _create_on(
+        server,
+        twin_database,
+        database,
+        f"CREATE TABLE {quoted(twin_database)}.{quoted(table)} ({columns_sql}) ENGINE=FEDERATED "
+        f"CONNECTION='{_link_name(database)}/{table}'",
+    )
+
+
+async def _create_on(server: Server, twin_database: str, database: str, *statements: str) -> None:
+    """Run statements that create a twin. Never logged: each server's link names its own port."""
+    known = await execute_sql(server, f"SELECT 1 FROM mysql.servers WHERE server_name = '{_link_name(database)}'")
+    link = [] if known else _link_sql(server, database, _link_name(database))
+    await execute_sql(server, "SET sql_log_bin=0", *link, f"CREATE DATABASE IF NOT EXISTS {quoted(twin_database)}", *statements)
+
+
+def _link_name(database: str) -> str:
+    return f"self_{database}"
+
+
+def _link_sql(server: Server, database: str, itself: str) -> list[str]:
+    # An ordinary user, whom read_only stops: a write port must not write on a replica.
+    user, password = f"'{itself}'@'{server.host}'", secrets.token_hex(16)
+    return [
+        f"CREATE OR REPLACE USER {user} IDENTIFIED BY '{password}'",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {any_table(database)} TO {user}",
+        f"CREATE SERVER {quoted(itself)} FOREIGN DATA WRAPPER mysql OPTIONS (HOST '{server.host}', "
+        f"PORT {server.sql_port}, USER '{itself}', PASSWORD '{password}', DATABASE '{database}')",
+    ]
+
+
+async def wait_replicated(cluster: Cluster, within: float = 10.0) -> None:
+    """Wait until every replica has applied what the writer has logged by now, at most `within` seconds.
+
+    Raises `ClusterError` that names the replica that did not, and its replication error. In the plain topology
+    HandlerSocket's own writes are not logged, and so not waited for; without replication, nothing is.
+    """
+    if cluster.replication == "none":
+        return
+    position = (await execute_sql(cluster.writer, "SELECT @@gtid_binlog_pos AS position"))[0]["position"]
+    await at_once(*(partial(wait_applied, replica, position, within) for replica in cluster.replicas))
+
+
+async def wait_applied(replica: Server, position: str, within: float) -> None:
+    deadline = trio.current_time() + within
+    # In slices, so that a cancelled caller leaves no thread behind for long, and a stopped replica is noticed.
+    wait = f"SELECT MASTER_GTID_WAIT('{position}', 0.25) AS late"
+    while (await execute_sql(replica, wait))[0]["late"]:
+        status = (await execute_sql(replica, "SHOW SLAVE STATUS"))[:1]
+        stopped = not status or status[0]["Slave_SQL_Running"] != "Yes"
+        if stopped or trio.current_time() >= deadline:
+            trouble = replication_trouble(status[0]) if status else "it replicates from nobody"
+            when = "and has stopped" if stopped else f"within {within:g} s"
+            raise ClusterError(f"{replica.name} has not applied {position} {when}: {trouble}")
+
+
+async def follow(replica: Server, source: Server, cluster: Cluster) -> None:
+    """Make `replica` replicate from `source`, from where it has come to, and wait until it does.
+
+    Raises `ClusterError`, also when `replica` holds what `source` has not: it could be attached, and would then stop.
+    """
+    missing = await unreplicated(replica, source)
+    if missing:
+        raise DivergedError(f"{replica.name} holds transactions that {source.name} never got: {missing}")
+    await execute_sql(
+        replica,
+        "STOP SLAVE",
+        f"CHANGE MASTER TO master_host='{source.peer_host or source.host}', master_port={source.sql_port}, "
+        f"master_user='{cluster.replication_user}', master_password='{cluster.replication_password}', "
+        # The default makes a replica wait a minute before it tries a restarted writer again.
+        "master_use_gtid=slave_pos, master_connect_retry=1",
+    )
+    await start_slave(replica)
+
+
+async def start_slave(replica: Server) -> None:
+    """Start fetching and applying, and wait until both are under way. Raises `ClusterError` with the server's reason."""
+    await execute_sql(replica, "START SLAVE")
+    status: Mapping[str, Any] = {}
+    with trio.move_on_after(REPLICATION_SECONDS):
+        while True:
+            status = await slave_status(replica) or {}
+            if status.get("Slave_IO_Running") == status.get("Slave_SQL_Running") == "Yes":
+                return
+            if status.get("Last_IO_Errno") == NOT_IN_BINLOG:
+                raise DivergedError(f"{replica.name} cannot replicate: {replication_trouble(status)}")
+            await trio.sleep(POLL_SECONDS)
+    raise ClusterError(f"{replica.name} does not replicate: {replication_trouble(status)}")
+
+
+async def slave_status(server: Server) -> Mapping[str, Any] | None:
+    """What the server says of its replication; None when it replicates from nobody."""
+    return next(iter(await execute_sql(server, "SHOW SLAVE STATUS")), None)
+
+
+#: "Got fatal error 1236 from master": the position asked for is not in its binary log.
+NOT_IN_BINLOG = 1236
+
+
+class DivergedError(ClusterError):
+    """The replica has what its source has not, or needs what its source no longer has. Only a rebuild helps."""
+
+
+async def unreplicated(server: Server, source: Server) -> str:
+    """The last transactions in `server`'s binary log that `source` never got, as GTIDs; empty when there are none."""
+    ours, theirs = [gtids((await execute_sql(s, "SELECT @@gtid_binlog_state AS s"))[0]["s"]) for s in (server, source)]
+    # Per origin: a source that went on by itself has a greater number in the domain, and still lacks them.
+    return ",".join(f"{d}-{o}-{number}" for (d, o), number in sorted(ours.items()) if number > theirs.get((d, o), 0))
+
+
+def gtids(position: str) -> dict[tuple[int, int], int]:
+    """`0-1-100,0-2-110` as `{(0, 1): 100, (0, 2): 110}`: the last number of each domain and server of origin."""
+    triples = (map(int, gtid.split("-")) for gtid in position.split(",") if gtid)
+    return {(domain, origin): number for domain, origin, number in triples}
+
+
+async def applied(server: Server) -> str:
+    """The position up to which a replica has applied."""
+    return str((await execute_sql(server, "SELECT @@gtid_slave_pos AS position"))[0]["position"])
+
+
+async def logged(server: Server) -> str:
+    """The position up to which a server's binary log goes."""
+    return str((await execute_sql(server, "SELECT @@gtid_binlog_pos AS position"))[0]["position"])
+
+
+async def drain(replica: Server, within: float) -> None:
+    """Stop fetching and apply what was fetched. A semi-synchronous acknowledgement promises the fetching, no more.
+
+    Raises `ClusterError` when it cannot be applied, or is lost already: a replica of which neither half runs throws away
+    what it has fetched when either starts, and its Gtid_IO_Pos goes back as if nothing had been there (seen on 10.11). So
+    the position is asked first, and the applying half started before the fetching half stops.
+    """
+    status = await slave_status(replica) or {}
+    await execute_sql(replica, "START SLAVE SQL_THREAD", "STOP SLAVE IO_THREAD")
+    await wait_applied(replica, status.get("Gtid_IO_Pos", ""), within + status.get("SQL_Delay", 0))
+
+
+async def start_fetching(replica: Server) -> None:
+    """Undo what `drain` has stopped."""
+    await execute_sql(replica, "START SLAVE")
+
+
+async def copy_twins(cluster: Cluster, source: Server, server: Server) -> None:
+    """Give `server` those FEDERATED twins of `source` that it lacks. They are in no binary log."""
+    for database, twin_database in cluster.write_databases.items():
+        tables = "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = '{}'"
+        names = [{row["name"] for row in await execute_sql(s, tables.format(twin_database))} for s in (source, server)]
+        for name in sorted(names[0] - names[1]):
+            shown = await execute_sql(source, f"SHOW CREATE TABLE {quoted(twin_database)}.{quoted(name)}")
+            await _create_on(server, twin_database, database, f"USE {quoted(twin_database)}", shown[0]["Create Table"])
+
+
+# --- Semi-synchronous replication: a commit waits until a replica has fetched it ----------------------------------------
+
+
+async def wait_for_acknowledgements(primary: Server, within: float) -> bool:
+    """Make the primary's commits wait for a replica, if one that acknowledges attaches within `within` seconds.
+
+    Not before: the wait has no end worth the name, so a primary without such a replica would hang at its first commit.
+    Replicas attach while the primary's side is still off (seen on 10.11).
+    """
+    attached = "SHOW STATUS LIKE 'Rpl_semi_sync_master_clients'"
+    with trio.move_on_after(within):
+        while int((await execute_sql(primary, attached))[0]["Value"]) == 0:  # noqa: ASYNC110  (the server is asked)
+            await trio.sleep(POLL_SECONDS)
+        await execute_sql(primary, "SET GLOBAL rpl_semi_sync_master_enabled=1")
+        return True
+    return False
+
+
+def replication_trouble(status: Mapping[str, Any]) -> str:
+    errors = [str(status[key]) for key in ("Last_IO_Error", "Last_SQL_Error") if status.get(key)]
+    threads = f"IO thread {status.get('Slave_IO_Running')}, SQL thread {status.get('Slave_SQL_Running')}"
+    return "; ".join([threads, *errors])

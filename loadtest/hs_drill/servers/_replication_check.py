@@ -1,0 +1,219 @@
+"""Whether what HandlerSocket writes on a cluster reaches its binary log and its readers: docs/replication.md.
+
+A marker row is written through the client, as a load would, looked for, and deleted again. Where the server that took it does
+not show it, its ports are of two servers, or the twin leads to another table.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+import trio_hs
+from hs_drill._addresses import reader_of, writer_of
+from hs_drill._cluster import Cluster, ClusterError, Server
+from trio_hs.testing import Table
+
+from ._external import PAGE
+from ._sql import at_once, execute_sql
+
+__all__ = ["Arrival", "Detection", "detect"]
+
+WITHIN = 5.0
+"""Seconds that the marker may take to reach a server."""
+DELETE_SECONDS = 10.0
+LOG_SECONDS = 0.5
+"""Seconds after the acknowledgement for which the binary log is searched. A commit is logged before it is acknowledged."""
+POLL_SECONDS = 0.002
+LOG = "binary log"
+"""Beside the servers' names."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """When a marker row came somewhere, counted from the moment before it was written."""
+
+    where: str
+    seconds: float | None
+    """None when it did not come."""
+    trouble: str = ""
+    """What else is known of why it did not come."""
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What became of a marker row."""
+
+    acknowledged: float
+    """Seconds."""
+    log: Arrival | None
+    """The writer's binary log; None where nobody could look."""
+    replicas: tuple[Arrival, ...]
+    """Without those in `aliases`."""
+    write_through: bool
+    primary: str = "writer"
+    aliases: tuple[str, ...] = ()
+    """Names of the same server: nothing replicates to itself."""
+
+    @property
+    def replicates(self) -> bool:
+        """Whether it came to every replica, of one at least."""
+        return bool(self.replicas) and all(arrival.seconds is not None for arrival in self.replicas)
+
+    def lines(self) -> Iterator[str]:
+        """What was seen and what to do, for the user."""
+        yield f"a row written through HandlerSocket was acknowledged in {_ms(self.acknowledged)}"
+        for arrival in ([self.log] if self.log else []) + list(self.replicas):
+            trouble = f" ({arrival.trouble})" if arrival.trouble else ""
+            yield f"{arrival.where}: " + (
+                "did not get it" + trouble if arrival.seconds is None else f"after {_ms(arrival.seconds)}"
+            )
+        if self.log is None:
+            yield "the binary log was not looked at: that needs the writer's SQL port"
+        for name in self.aliases:
+            yield f"{name} and {self.primary} are one server: whether writes replicate was not tested there"
+        if self.replicates:
+            yield "HandlerSocket's writes replicate here"
+        elif self.replicas or (self.log is not None and self.log.seconds is None):
+            yield from self._advice()
+
+    def _advice(self) -> Iterator[str]:
+        if self.log is not None and self.log.seconds is not None:
+            yield "the write is in the binary log, so replication does not run, or is late: see SHOW SLAVE STATUS there"
+        elif self.write_through:
+            yield f"writes go through the second database, and are not logged: is its table FEDERATED, and log_bin on? {PAGE}"
+        else:
+            yield (
+                "HandlerSocket's writes do not replicate here: MariaDB since 10.5 does not log them (MDEV-33967). Readers "
+                f"miss them, and a failover loses them all. Write through a FEDERATED twin instead: {PAGE}"
+            )
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms"
+
+
+async def detect(
+    cluster: Cluster, table: Table, primary: Server, within: float = WITHIN, aliases: Collection[str] = ()
+) -> Detection:
+    """Write a marker row into the table, whose key is an integer `id`, and see where it comes to; then delete it.
+
+    The table is the load's, or one like it: `id`, `grp`, `n` and `payload`; the marker's id is negative, as no row of a load
+    is. `aliases` are names of the primary's server. Raises `ClusterError` when the row cannot be written, and says when it
+    could not be deleted.
+    """
+    marker = -1 - secrets.randbelow(2**62)
+    database = table.database
+    asks_sql = primary.sql_port is not None
+    position = await _position(primary) if asks_sql else None
+    others = [server for server in cluster.servers if server.name != primary.name]
+    replicas = [server for server in others if server.name not in aliases]
+    found: dict[str, Arrival] = {}
+    async with _marked(cluster, table, marker, primary) as (begin, acknowledged):
+        calls = [partial(_arrive, found, server, table, marker, begin, begin + within) for server in (primary, *replicas)]
+        if asks_sql:
+            # Of a twin, too: what its server carries out, and logs, is a write to this table.
+            calls.append(partial(_logged, found, primary, position, f"({database}.{table.name})", begin))
+        await at_once(*calls)
+    shown = found[primary.name]
+    if shown.trouble:
+        raise ClusterError(f"{primary.name}: {shown.trouble}")
+    if shown.seconds is None:
+        twin = cluster.write_databases.get(database)
+        raise ClusterError(
+            f"{primary.name}: a row that its listener for writes acknowledged is not in {database}.{table.name} at its "
+            f"listener for reads: {f'{twin}.{table.name} leads to another table' if twin else 'they are not one server'}"
+        )
+    arrivals = tuple(found[server.name] for server in replicas)
+    same = tuple(server.name for server in others if server.name in aliases)
+    return Detection(acknowledged, found.get(LOG), arrivals, bool(cluster.write_databases), primary.name, same)
+
+
+@asynccontextmanager
+async def _marked(cluster: Cluster, table: Table, marker: int, primary: Server) -> AsyncIterator[tuple[float, float]]:
+    """The row is there within the block: gives when its write began, and after how many seconds it was acknowledged."""
+    shown = f"the marker row {marker} of {table.database}.{table.name}"
+    begin = trio.current_time()
+    written = True
+    try:
+        try:
+            async with _writing(cluster, primary) as hs:
+                begin = trio.current_time()
+                try:
+                    await hs.insert(table.database, table.name, [("id", marker), ("grp", 0), ("n", 0), ("payload", "marker")])
+                except trio_hs.HandlerSocketError as error:
+                    # After an answer, a row of this id would be somebody else's.
+                    written = isinstance(error, trio_hs.ConnectionError) and error.maybe_applied
+                    raise
+                acknowledged = trio.current_time() - begin
+        except trio_hs.HandlerSocketError as error:
+            raise ClusterError(f"{primary.name}: {shown}: {error}") from error
+        yield begin, acknowledged
+    finally:
+        if written:
+            # By a client of its own: the one above ends with what is cancelled.
+            with trio.CancelScope(shield=True):
+                await _delete(cluster, table, marker, primary, shown)
+
+
+def _writing(cluster: Cluster, primary: Server) -> AbstractAsyncContextManager[trio_hs.Manager]:
+    return trio_hs.open_manager(write_servers=[writer_of(primary)], write_databases=dict(cluster.write_databases))
+
+
+async def _delete(cluster: Cluster, table: Table, marker: int, primary: Server, shown: str) -> None:
+    left = f"{primary.name}: {shown} may be there still, for it could not be deleted"
+    try:
+        with trio.fail_after(DELETE_SECONDS):
+            async with _writing(cluster, primary) as hs:
+                await hs.delete(table.database, table.name, "=", ["id"], [marker])
+    except trio.TooSlowError as error:
+        raise ClusterError(f"{left} within {DELETE_SECONDS:g} s") from error
+    except trio_hs.HandlerSocketError as error:
+        raise ClusterError(f"{left}: {error}") from error
+
+
+async def _arrive(found: dict[str, Arrival], server: Server, table: Table, marker: int, begin: float, deadline: float) -> None:
+    seconds, trouble = None, ""
+    try:
+        async with trio_hs.open_manager([reader_of(server)]) as hs:
+            while seconds is None and trio.current_time() < deadline:
+                if await hs.get(table.database, table.name, ["id"], marker):
+                    seconds = trio.current_time() - begin
+                else:
+                    await trio.sleep(POLL_SECONDS)
+    except trio_hs.HandlerSocketError as error:
+        trouble = str(error)
+    found[server.name] = Arrival(server.name, seconds, trouble)
+
+
+# --- The binary log --------------------------------------------------------------------------------------------------
+
+
+async def _position(primary: Server) -> tuple[str, int] | None:
+    """Where the binary log ends now; None without one."""
+    status = await execute_sql(primary, "SHOW MASTER STATUS")
+    return (str(status[0]["File"]), int(status[0]["Position"])) if status else None
+
+
+async def _logged(
+    found: dict[str, Arrival], primary: Server, position: tuple[str, int] | None, table: str, begin: float
+) -> None:
+    """Whether the table was written to in the binary log after `position`. Row events name it in the map before them."""
+    where = f"{primary.name}'s binary log"
+    if position is None:
+        found[LOG] = Arrival(where, None, "it has none: log_bin is off")
+        return
+    file, offset = position
+    found[LOG] = Arrival(where, None)
+    deadline = trio.current_time() + LOG_SECONDS
+    while found[LOG].seconds is None and trio.current_time() < deadline:
+        events = await execute_sql(primary, f"SHOW BINLOG EVENTS IN '{file}' FROM {offset:d} LIMIT 10000")
+        if any(event["Event_type"] == "Table_map" and table in event["Info"] for event in events):
+            found[LOG] = Arrival(where, trio.current_time() - begin)
+        else:
+            await trio.sleep(POLL_SECONDS)

@@ -1,0 +1,302 @@
+"""Failover by SQL, for every provider whose servers are MariaDB: what differs is only how a server is started and ended."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Iterable
+from functools import partial
+
+from pymysql.converters import escape_string
+
+from hs_drill._cluster import Cluster, ClusterError, Server
+from trio_hs.testing import Table
+
+from ._control import Control, Rejoined, ReplicationStatus, Row, bounded, by_size, require_lag
+from ._replication import (
+    DivergedError,
+    applied,
+    copy_twins,
+    create_table,
+    drain,
+    follow,
+    gtids,
+    logged,
+    replication_trouble,
+    slave_status,
+    start_fetching,
+    start_slave,
+    wait_applied,
+    wait_for_acknowledgements,
+)
+from ._sql import at_once, execute_sql, noting, quoted
+
+logger = logging.getLogger("hs_drill.control")
+
+APPLY_SECONDS = 30.0
+"""What a replica may take to apply all that it has fetched."""
+ATTACH_SECONDS = 5.0
+"""What running replicas may take to attach to a primary; they try every second."""
+OPERATION_SECONDS = 30.0
+"""What statements that do not wait for data may take together."""
+CLOSE_SECONDS = 10
+"""What `SET GLOBAL read_only=1` waits for those who write; closed connections are noticed within some 0.1 s."""
+REBUILD_SECONDS = 120.0
+STATEMENT_BYTES = 1_000_000
+"""Rows of one INSERT; servers take 16 MB."""
+
+
+class SqlControl(Control):
+    """A `Control` over MariaDB servers. Subclasses start and end them.
+
+    With `semisync` every primary's commits wait until a replica has fetched them, once one is attached.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster)
+        self._semisync = cluster.replication == "semisync"
+        self._once_primary = {self.primary}
+
+    @abstractmethod
+    async def _launch(self, name: str, *, read_only: bool, new_secrets: bool = False, fresh: bool = False) -> None:
+        """Start a server that is down and wait until it is up.
+
+        `fresh`: with empty data and a server id never used, and without HandlerSocket.
+        """
+
+    async def start(self, name: str, *, new_secrets: bool = False) -> Server:
+        self.require(name, "down")
+        primary = name == self.primary
+        # A semi-synchronous primary takes no write that nobody acknowledges.
+        await self._launch(name, read_only=not primary or self._semisync, new_secrets=new_secrets)
+        if primary and self._semisync:
+            await self.open_for_writes()
+        return self.server(name)
+
+    async def stop_serving(self, name: str) -> None:
+        # A shutdown ends SQL connections first, those of FEDERATED tables among them, while HandlerSocket still answers: then
+        # a request fails in the middle of a batch, and what came before it in the batch is rolled back, and acknowledged.
+        with bounded(f"ending HandlerSocket on {name}", OPERATION_SECONDS):
+            await execute_sql(self.require(name, "running"), "UNINSTALL PLUGIN handlersocket")
+
+    async def close_for_writes(self) -> None:
+        primary = self.require(self.primary, "running")
+        # As a replica it is to acknowledge, and must not wait for acknowledgements of what it applies.
+        roles = [f"SET GLOBAL rpl_semi_sync_{role}" for role in ("master_enabled=0", "slave_enabled=1")]
+        with bounded(f"closing {primary.name} for writes", OPERATION_SECONDS):
+            await execute_sql(
+                primary,
+                f"SET SESSION lock_wait_timeout={CLOSE_SECONDS}",
+                "SET GLOBAL read_only=1",
+                *(roles if self._semisync else ()),
+            )
+
+    async def open_for_writes(self) -> None:
+        primary = self.require(self.primary, "running")
+        with bounded(f"opening {primary.name} for writes", OPERATION_SECONDS):
+            if self._semisync:
+                await execute_sql(primary, "SET GLOBAL rpl_semi_sync_slave_enabled=0")
+                await self.secure()
+            await execute_sql(primary, "SET GLOBAL read_only=0")
+
+    def _running(self, *, but: tuple[str, ...]) -> list[Server]:
+        return [s for s in self.cluster.servers if s.name not in but and self.state(s.name) == "running"]
+
+    async def secure(self) -> None:
+        """Semi-synchronous commits on the primary, where somebody can acknowledge them."""
+        if not self._semisync:
+            return
+        within = ATTACH_SECONDS if self._running(but=(self.primary,)) else 0
+        if not within or not await wait_for_acknowledgements(self.server(self.primary), within):
+            logger.warning("%s has no replica: its commits wait for nobody until one rejoins", self.primary)
+
+    async def promote(self, name: str) -> None:
+        target = self.require(name, "running")
+        if name == self.primary:
+            raise ClusterError(f"{name} is the primary already")
+        await self._require_replica(name)
+        others = self._running(but=(name, self.primary))
+        with bounded(f"promoting {name}", OPERATION_SECONDS + 2 * APPLY_SECONDS):
+            await self._gather(target, others)
+            await execute_sql(target, "STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL rpl_semi_sync_slave_enabled=0")
+            self.primary = name
+            self._once_primary.add(name)
+            if not self._semisync:
+                await execute_sql(target, "SET GLOBAL read_only=0")
+            troubles: list[str] = []
+            await at_once(*(noting(troubles, partial(follow, other, target, self.cluster)) for other in others))
+            if self._semisync:  # else what it acknowledges before a replica has attached could be lost with it
+                await self.secure()
+                await execute_sql(target, "SET GLOBAL read_only=0")
+        if troubles:
+            raise ClusterError(f"{name} is the primary now, but: {'; '.join(troubles)}; let them rejoin")
+
+    async def _gather(self, target: Server, others: list[Server]) -> None:
+        """Bring to `target` all that it, or any of the others, has fetched: any of them may have acknowledged it."""
+        troubles: list[str] = []
+        # At once: where the old primary's whole host is gone, as a container's is, and not only a process on it, each replica
+        # takes 2 s to stop fetching (seen on 10.11).
+        try:
+            await at_once(
+                partial(drain, target, APPLY_SECONDS),
+                *(noting(troubles, partial(drain, other, APPLY_SECONDS)) for other in others),
+            )
+        except ClusterError:
+            await at_once(*(noting(troubles, partial(start_fetching, server)) for server in (target, *others)))
+            raise
+        if troubles:
+            logger.warning("promoting %s without what others may have fetched: %s", target.name, "; ".join(troubles))
+        positions = {server.name: await applied(server) for server in (target, *others)}
+        ahead = max(others, key=lambda other: _numbers(positions[other.name]), default=target)
+        if _numbers(positions[ahead.name]) > _numbers(positions[target.name]):
+            await follow(target, ahead, self.cluster)
+            await wait_applied(target, positions[ahead.name], APPLY_SECONDS)
+
+    async def rejoin(self, name: str) -> Rejoined:
+        if self.cluster.replication == "none":
+            raise ClusterError(f"{name} cannot rejoin: the servers of this cluster do not replicate")
+        if name == self.primary:
+            raise ClusterError(f"{name} is the primary: promote another server first")
+        primary = self.require(self.primary, "running")
+        self.require(name, "running", "down")
+        if self.state(name) == "running":
+            with bounded(f"asking {name} whether it is read-only", OPERATION_SECONDS):
+                open_for_writes = not (await execute_sql(self.server(name), "SELECT @@read_only AS r"))[0]["r"]
+            if open_for_writes:  # by a restart: SET GLOBAL read_only=1 waits for HandlerSocket's writers for ever
+                await self.stop(name)
+        if self.state(name) == "down":
+            await self._launch(name, read_only=True)
+        server = self.server(name)
+        if name in self._once_primary and self.unlogged_writes:
+            reason = "it was the primary, and what clients write straight to InnoDB is in no binary log: nobody can compare"
+            return await self._rebuild(name, reason)
+        try:
+            with bounded(f"{name} rejoining {primary.name}", OPERATION_SECONDS + APPLY_SECONDS):
+                await execute_sql(
+                    server, "STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL gtid_slave_pos=@@global.gtid_current_pos"
+                )
+                await self._follow_up(server, primary, APPLY_SECONDS)
+                await self.secure()
+        except DivergedError as error:
+            return await self._rebuild(name, str(error))
+        return Rejoined(False, f"{primary.name} has all that {name} had")
+
+    async def _rebuild(self, name: str, reason: str) -> Rejoined:
+        """Empty data, and the primary's binary log from its beginning: servers of a run never purge theirs.
+
+        Clients reach it only when it has its tables: one that asks for a missing table pins its name, and who is to create the
+        table, the replica's own applier included, then waits until that client goes.
+        """
+        await self.kill(name)
+        await self._launch(name, read_only=True, fresh=True)
+        self._once_primary.discard(name)
+        with bounded(f"rebuilding {name}", OPERATION_SECONDS + REBUILD_SECONDS):
+            primary = self.server(self.primary)
+            await self._follow_up(self.server(name), primary, REBUILD_SECONDS)
+            await self.stop(name)
+            await self._launch(name, read_only=True)
+            await start_slave(self.server(name))
+            await wait_applied(self.server(name), await logged(primary), REBUILD_SECONDS)
+            await self.secure()
+        return Rejoined(True, reason)
+
+    async def _follow_up(self, server: Server, primary: Server, within: float) -> None:
+        await follow(server, primary, self.cluster)
+        await wait_applied(server, await logged(primary), within)
+        await copy_twins(self.cluster, primary, server)
+
+    async def _require_replica(self, name: str) -> Server:
+        server = self.require(name, "running")
+        if await slave_status(server) is None:
+            raise ClusterError(f"{name} replicates from nobody")
+        return server
+
+    async def stop_replication(self, name: str) -> None:
+        with bounded(f"stopping the replication of {name}", OPERATION_SECONDS):
+            await execute_sql(await self._require_replica(name), "STOP SLAVE")
+
+    async def start_replication(self, name: str) -> None:
+        with bounded(f"starting the replication of {name}", OPERATION_SECONDS):
+            await start_slave(await self._require_replica(name))
+
+    async def set_lag(self, name: str, seconds: int) -> None:
+        require_lag(seconds)
+        with bounded(f"setting the lag of {name}", OPERATION_SECONDS):
+            server = await self._require_replica(name)
+            status = await self.replication_status(name)
+            # CHANGE MASTER throws away what was fetched and not applied (seen on 10.11); it must be there to fetch again.
+            if status.source is None or self.state(status.source) != "running":
+                raise ClusterError(f"the lag of {name} cannot be set while {status.source or 'its source'} does not run")
+            await execute_sql(server, "STOP SLAVE", f"CHANGE MASTER TO master_delay={seconds}")
+            if status.running:
+                await start_slave(server)
+
+    async def replication_status(self, name: str) -> ReplicationStatus:
+        return await status_by_sql(self.require(name, "running"), self.cluster)
+
+    async def create_table(self, table: Table) -> None:
+        await create_table(self.cluster, table.database, table.name, table.columns_sql())
+
+    async def fill(self, table: Table, rows: Iterable[Row]) -> None:
+        primary = self.require(self.primary, "running")
+        for some in by_size(rows, STATEMENT_BYTES):
+            await fill_by_sql(primary, table, some)
+
+    async def wait_replicated(self, within: float = 10.0) -> None:
+        primary = self.require(self.primary, "running")
+        if self.cluster.replication == "none":
+            return
+        position = await logged(primary)
+        replicas = self._running(but=(self.primary,))
+        await at_once(*(partial(wait_applied, replica, position, within) for replica in replicas))
+
+    async def read_rows(self, name: str, table: Table, *, after: int | None = None, limit: int = 10_000) -> list[Row]:
+        return await rows_by_sql(self.require(name, "running"), table, after=after, limit=limit)
+
+
+async def status_by_sql(server: Server, cluster: Cluster) -> ReplicationStatus:
+    """How a server replicates. A source that is none of the cluster's is named by its address."""
+    with bounded(f"asking {server.name} how it replicates", OPERATION_SECONDS):
+        status = await slave_status(server)
+    if status is None:
+        return ReplicationStatus(None, False, None, 0, "")
+    address = (status["Master_Host"], status["Master_Port"])
+    running = status["Slave_IO_Running"] == status["Slave_SQL_Running"] == "Yes"
+    lag = status["Seconds_Behind_Master"]
+    known = (s.name for s in cluster.servers if (s.peer_host or s.host, s.sql_port) == address)
+    return ReplicationStatus(
+        source=next(known, "{}:{}".format(*address)),
+        running=running,
+        lag=None if lag is None else float(lag),
+        delay=status["SQL_Delay"],
+        error="" if running else replication_trouble(status),
+    )
+
+
+async def fill_by_sql(server: Server, table: Table, rows: Iterable[Row]) -> None:
+    """Insert rows in one statement: `STATEMENT_BYTES` at most."""
+    values = ",".join(f"({','.join(map(_literal, row))})" for row in rows)
+    await execute_sql(server, f"INSERT INTO {_name(table)} VALUES {values}")
+
+
+async def rows_by_sql(server: Server, table: Table, *, after: int | None, limit: int) -> list[Row]:
+    """A page of rows: see `Control.read_rows`."""
+    (key,) = table.primary_key
+    beyond = "" if after is None else f"WHERE {quoted(key)} > {after:d}"
+    rows = await execute_sql(server, f"SELECT * FROM {_name(table)} {beyond} ORDER BY {quoted(key)} LIMIT {limit:d}")
+    return [tuple(row.values()) for row in rows]
+
+
+def _name(table: Table) -> str:
+    return f"{quoted(table.database)}.{quoted(table.name)}"
+
+
+def _literal(value: int | str | None) -> str:
+    if isinstance(value, str):
+        return f"'{escape_string(value)}'"
+    return "NULL" if value is None else str(value)
+
+
+def _numbers(position: str) -> int:
+    """How far a position goes. Servers of a run share one replication domain, so its number orders them."""
+    return max(gtids(position).values(), default=0)

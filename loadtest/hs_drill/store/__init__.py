@@ -1,0 +1,55 @@
+"""What a run leaves on disk: its directory, histories, final states, batches, environment."""
+
+from __future__ import annotations
+
+from ._environment import environment
+from ._final_state import FinalState, FinalStateError, write_final_state
+from ._history import (
+    ANOTHER,
+    NO_COUNT,
+    READS,
+    RECORD,
+    UNSEEN,
+    Event,
+    FaultWindow,
+    Header,
+    History,
+    HistoryError,
+    HistoryWriter,
+    Operation,
+    Outcome,
+    fault_key,
+    fault_windows,
+    unix_faults,
+)
+from ._run_directory import CONTROLLER, Batches, RunDirectory, RunDirectoryError, analyze_command, cannot_keep, require_place
+
+__all__ = [
+    "ANOTHER",
+    "CONTROLLER",
+    "NO_COUNT",
+    "READS",
+    "RECORD",
+    "UNSEEN",
+    "Batches",
+    "Event",
+    "FaultWindow",
+    "FinalState",
+    "FinalStateError",
+    "Header",
+    "History",
+    "HistoryError",
+    "HistoryWriter",
+    "Operation",
+    "Outcome",
+    "RunDirectory",
+    "RunDirectoryError",
+    "analyze_command",
+    "cannot_keep",
+    "environment",
+    "fault_key",
+    "fault_windows",
+    "require_place",
+    "unix_faults",
+    "write_final_state",
+]

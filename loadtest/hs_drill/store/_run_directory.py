@@ -1,0 +1,267 @@
+"""Where a run is kept, so that it can be judged again: `runs/<time>-<scenario>/`.
+
+scenario.yaml      what was run, with what the command line changed
+checksums          of scenario.yaml, environment.json, primary and result.json
+history-N.bin      what worker N did; history-controller.bin has the faults
+batches.bin        the statistics of all engines, as they came
+before.bin         what the primary held before, in a run that was not the first on its servers
+final-NAME.bin     what each server held at the end
+primary            the name of the server that took the writes at the end
+environment.json   what it ran on
+latencies.csv      how long operations took, by second and in total
+result.json        the verdict
+report.html        the same for people, with charts
+
+Histories, statistics and what servers held have checksums of their own. What is damaged is never judged as if it were whole:
+it makes a run inconclusive, or there is a `RunDirectoryError`. Runs of older versions have no checksums, and are read without.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import msgpack
+import yaml
+
+from hs_drill.metrics import Batch
+from hs_drill.scenario import Scenario, load_scenario, without_secrets
+
+from ._blocks import BlockError, Blocks, block_of
+
+__all__ = ["RunDirectory", "RunDirectoryError", "analyze_command", "cannot_keep", "require_place"]
+
+BASE = Path("runs")
+BATCHES_MAGIC = b"trio-hs\x00\x02batches\n"
+"""Of the statistics. In runs of older versions the packed batches follow one another without it, and without blocks."""
+CHECKSUMS = "checksums"
+_CHECKSUM = re.compile(r"([0-9a-f]{8}) (scenario\.yaml|environment\.json|primary|result\.json)")
+CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+CONTROLLER = -1
+
+
+class RunDirectoryError(Exception):
+    """There is no run to be read there; one line for the user."""
+
+
+def cannot_keep(error: BaseException) -> str | None:
+    """One line for the user, when an error says that what a run does cannot be written down, which is no mistake of ours."""
+    if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
+        return f"the run cannot be kept: {error.strerror}"
+    return None
+
+
+def require_place(base: Path = BASE) -> None:
+    """See that runs can be kept, before servers are started for one. Raises `RunDirectoryError`."""
+    place = base if base.exists() else base.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise RunDirectoryError(f"{base.absolute()}: cannot keep runs there: start Locust in a directory that you may write to")
+
+
+class Batches:
+    """The statistics of a run, read from its file as often as they are gone through. Raises `RunDirectoryError`."""
+
+    def __init__(self, path: Path, view: Callable[[Batch], Batch] = lambda batch: batch) -> None:
+        self._path = path
+        self._view = view
+        self.complete = True
+        """Nothing is missing at the end, as far as anything tells; known when they have been gone through."""
+
+    def of_servers(self) -> Batches:
+        """The same as told by `Batch.of_servers`."""
+        return Batches(self._path, Batch.of_servers)
+
+    def of_engines(self) -> Batches:
+        """The same as told by `Batch.of_engines`."""
+        return Batches(self._path, Batch.of_engines)
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.complete = True
+        try:
+            for data in self._packed():
+                yield self._view(Batch.from_wire(data))
+        except FileNotFoundError:
+            return
+        except BlockError as error:
+            raise RunDirectoryError(f"{self._path}: {error}") from error
+        except (msgpack.UnpackException, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise RunDirectoryError(f"{self._path}: is damaged: {type(error).__name__}: {error}") from error
+
+    def _packed(self) -> Iterator[Any]:
+        with self._path.open("rb") as file:
+            if file.read(len(BATCHES_MAGIC)) != BATCHES_MAGIC:
+                file.seek(0)
+                yield from msgpack.Unpacker(file, strict_map_key=False)
+                return
+        blocks = Blocks(self._path, len(BATCHES_MAGIC))
+        for block in blocks:
+            yield msgpack.unpackb(block, strict_map_key=False)
+        self.complete = blocks.closed
+
+
+class RunDirectory:
+    """The files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, scenario: Scenario, base: Path = BASE) -> RunDirectory:
+        """A new directory. Raises OSError."""
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", scenario.name).strip("-.") or "run"
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        base.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 1000):
+            path = base / (f"{stamp}-{name}" if number == 1 else f"{stamp}-{name}-{number}")
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            kept = scenario.model_dump(mode="json", by_alias=True, exclude_unset=True)
+            if "servers" in kept.get("cluster", {}):
+                kept["cluster"]["servers"] = [without_secrets(server) for server in kept["cluster"]["servers"]]
+            directory = cls(path.absolute())
+            directory._write("scenario.yaml", yaml.safe_dump(kept, sort_keys=False))
+            return directory
+        raise FileExistsError(f"{base} has a thousand runs of this second")
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """One that is there. Raises `RunDirectoryError`."""
+        if not (path / "scenario.yaml").is_file():
+            raise RunDirectoryError(f"{path}: is no kept run (it has no scenario.yaml)")
+        return cls(path)
+
+    def scenario(self) -> Scenario:
+        """What was run. Raises ScenarioError, and `RunDirectoryError` when it is not what was written."""
+        self._verify("scenario.yaml", (self.path / "scenario.yaml").read_bytes())
+        return load_scenario(self.path / "scenario.yaml", kept=True)
+
+    def history(self, worker: int) -> Path:
+        return self.path / f"history-{'controller' if worker == CONTROLLER else worker}.bin"
+
+    def histories(self) -> list[Path]:
+        return sorted(self.path.glob("history-*.bin"))
+
+    def final(self, server: str) -> Path:
+        return self.path / f"final-{server}.bin"
+
+    @property
+    def before(self) -> Path:
+        return self.path / "before.bin"
+
+    def keep_log(self, server: str, text: str) -> Path:
+        """Add what a server that died had written to its log."""
+        path = self.path / f"died-{server}.log"
+        with path.open("a") as file:
+            file.write(text)
+        return path
+
+    def add_batch(self, batch: Mapping[str, Any]) -> None:
+        """Keep a batch as it came over the wire."""
+        self._add_block(msgpack.packb(batch))
+
+    def close_batches(self) -> None:
+        """There will be no more: what is missing later at the end of their file was cut off."""
+        self._add_block(b"")
+
+    def _add_block(self, payload: bytes) -> None:
+        with (self.path / "batches.bin").open("ab") as file:
+            size = file.tell() or file.write(BATCHES_MAGIC)
+            file.write(block_of(payload, size))
+
+    def batches(self) -> Batches:
+        return Batches(self.path / "batches.bin")
+
+    def write_primary(self, name: str) -> None:
+        """Keep who took the writes at the end."""
+        self._write("primary", name)
+
+    def primary(self) -> str:
+        """Who took the writes at the end. Raises `RunDirectoryError`."""
+        return self._read("primary") or "writer"
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        self._write("result.json", json.dumps(result, indent=2) + "\n")
+
+    def result(self) -> dict[str, Any] | None:
+        """The verdict that was given, if one was. Raises `RunDirectoryError`."""
+        return self._read_json("result.json")
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        self._write("environment.json", json.dumps(environment, indent=2) + "\n")
+
+    def environment(self) -> dict[str, Any]:
+        """What it ran on; empty where that was not kept. Raises `RunDirectoryError`."""
+        return self._read_json("environment.json") or {}
+
+    def _write(self, name: str, text: str) -> None:
+        data = text.encode()
+        (self.path / name).write_bytes(data)
+        with (self.path / CHECKSUMS).open("a") as file:
+            file.write(f"{crc32(data):08x} {name}\n")
+
+    def _read(self, name: str) -> str | None:
+        """None where there never was such a file."""
+        try:
+            data = (self.path / name).read_bytes()
+        except FileNotFoundError:
+            if name in self._sums():
+                raise RunDirectoryError(f"{self.path / name}: is missing, and {CHECKSUMS} has it") from None
+            return None
+        self._verify(name, data)
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise RunDirectoryError(f"{self.path / name}: is damaged: {error}") from error
+
+    def _read_json(self, name: str) -> dict[str, Any] | None:
+        text = self._read(name)
+        if text is None:
+            return None
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise RunDirectoryError(f"{self.path / name}: is damaged: {error}") from error
+        if not isinstance(data, dict):
+            raise RunDirectoryError(f"{self.path / name}: is damaged: it is no mapping")
+        return data
+
+    def _verify(self, name: str, data: bytes) -> None:
+        """That a file is as it was written last, where that is known. Raises `RunDirectoryError`."""
+        if self._sums().get(name, crc32(data)) != crc32(data):
+            changed = f"is damaged, or was changed after the run (to judge it as it is now, delete its line in {CHECKSUMS})"
+            raise RunDirectoryError(f"{self.path / name}: {changed}")
+
+    def _sums(self) -> dict[str, int]:
+        """The checksums of the small files, as far as they are known. Raises `RunDirectoryError`."""
+        path = self.path / CHECKSUMS
+        try:
+            lines = path.read_bytes().decode("ascii", "replace").splitlines()
+        except FileNotFoundError:
+            return {}
+        known = [_CHECKSUM.fullmatch(line) for line in lines]
+        if None in known:
+            raise RunDirectoryError(f"{path}: is damaged: line {known.index(None) + 1} is no checksum of a file of a run")
+        return {found[2]: int(found[1], 16) for found in known if found is not None}
+
+    @property
+    def latencies(self) -> Path:
+        return self.path / "latencies.csv"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+
+def analyze_command(directory: str) -> str:
+    """What judges a kept run that has got no verdict."""
+    return f"hs-drill analyze {shlex.quote(directory)}"

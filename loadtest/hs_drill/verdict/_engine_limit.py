@@ -1,0 +1,211 @@
+"""Whether the load engine was the limit of a run: whose doing it is what the run measured, the servers' or its own. Pure.
+
+Of every engine it is known, for each quarter of a second, how busy it was and how late its event loop was.
+
+- An engine that has no time left cannot keep up. In an open loop operations then queue within the engine, and latency, which
+  counts from when an operation was due, holds the time in that queue. In a closed loop the throughput is the engine's own.
+- An operation waits for the event loop up to three times: to be started, to be sent, and for its answer to be noticed. That
+  much of any latency may be the engine's.
+
+What counts is the time at which an operation was due. While servers stall an engine has little to do, so what was due then is
+theirs, however busy the engine is when all of it is answered at once. But where an engine had no time left for a while, the
+queue within it does not go with the first quarter of a second in which it could breathe: what was due then stood behind
+operations that had been due before, as those tell that ended then.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hs_drill.metrics import EDGE, Batch, EngineUse, percentile
+
+__all__ = ["NO_TIME_LEFT", "EngineTotal", "Engines", "told"]
+
+SLOT = 0.25
+"""Seconds: as often as engines report."""
+NO_TIME_LEFT = 0.97
+"""An engine that was busy for this share of a slot had no time left. Measured over runs: 0.99 to 1.00 where the p50 of an open
+loop was 20 ms to 1.3 s beside 0.1 ms of another client (nine slots of ten were above 0.976), 0.65 to 0.91 where it was below
+1 ms."""
+WAITS = 3
+"""How often an operation waits for the event loop, at most."""
+LIMIT_SHARE = 0.2
+"""The engine was the limit of a time when it had no time left in this share of it."""
+WAITED_SHARE = 0.05
+"""From this share on it is told that an engine waited for a core."""
+LATENCY_IS_ITS_OWN = (
+    "what was due while it had no time left waited for it, and not only for the servers. Lower the rate, or have more engines "
+    "(--processes where cores are free, or workers on other machines)."
+)
+THROUGHPUT_IS_ITS_OWN = (
+    "the throughput is what it can do, and the servers may carry more. More engines show it (--processes, or workers on other "
+    "machines)."
+)
+PERCENTILES = {"p50_us": 50.0, "p99_us": 99.0, "p99.9_us": 99.9, "max_us": 100.0}
+
+
+@dataclass
+class EngineTotal:
+    """What the engines did in a phase, or in the whole run."""
+
+    engines: dict[int, EngineUse] = field(default_factory=dict)
+    """By worker."""
+    seconds: float = 0.0
+    """How long that was."""
+    no_time_left: float = 0.0
+    """Seconds of it in which at least one engine had no time left."""
+
+    @property
+    def busiest(self) -> EngineUse:
+        return max(self.engines.values(), key=lambda use: use.busy, default=EngineUse())
+
+    @property
+    def lag(self) -> Counter[int]:
+        """Of all engines, in microseconds."""
+        total: Counter[int] = Counter()
+        for use in self.engines.values():
+            total.update(use.lag)
+        return total
+
+    @property
+    def was_limit(self) -> bool:
+        return self.no_time_left >= self.seconds * LIMIT_SHARE > 0
+
+    def add(self, other: EngineTotal) -> None:
+        self.seconds += other.seconds
+        self.no_time_left += other.no_time_left
+        for worker, use in other.engines.items():
+            self.engines[worker] = self.engines.get(worker, EngineUse()).plus(use)
+
+    def in_words(self) -> str:
+        """One clause: the busiest engine, and how late all of them were."""
+        use, lag = self.busiest, self.lag
+        seconds = use.seconds or 1.0
+        told = f"{use.cpu / seconds:.0%} of a core"
+        if use.waited / seconds >= WAITED_SHARE:
+            told += f", and {use.waited / seconds:.0%} of the time it waited for one"
+        if lag:
+            p50, p99, most = (percentile(lag, percent) / 1000 for percent in (50.0, 99.0, 100.0))
+            told += f"; event loop late by {p50:.3f} ms (p50), {p99:.3f} ms (p99), {most:.3f} ms at most"
+        return f"{told}; no time left in {self.no_time_left:.1f} of {self.seconds:.1f} s"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON. Shares of one core are those of the busiest engine."""
+        lag, busiest = self.lag, self.busiest
+        seconds = busiest.seconds or 1.0
+        return {
+            "was_limit": self.was_limit,
+            "no_time_left_seconds": self.no_time_left,
+            "seconds": self.seconds,
+            "engines": len(self.engines),
+            "cpu": busiest.cpu / seconds,
+            "waited_for_cpu": busiest.waited / seconds,
+            "lag": {name: percentile(lag, percent) if lag else None for name, percent in PERCENTILES.items()},
+        }
+
+
+class Engines:
+    """All engines of a run over time. Older kept runs tell nothing of theirs; then nothing was an engine's doing.
+
+    Args:
+      batches: of all engines, in any order.
+      phase_at: the phase that a moment (Unix time) is in.
+    """
+
+    def __init__(self, batches: Iterable[Batch], phase_at: Callable[[float], str], *, open_loop: bool) -> None:
+        self._open_loop = open_loop
+        self._lag: dict[int, int] = {}
+        """The longest in each slot, in microseconds."""
+        self._totals: dict[str, EngineTotal] = {}
+        spent: dict[int, dict[int, EngineUse]] = {}
+        due: list[tuple[int, int]] = []
+        load_end = 0.0
+        for batch in batches:
+            due += _due(batch) if open_loop else ()
+            since, until = batch.under_load
+            load_end = max(load_end, until)
+            # What it does while it waits for the last answers tells nothing of how it did under the load.
+            phase = phase_at((batch.start + batch.end) / 2)
+            slots, total = _slots_of(batch), self._total(phase) if since < until else EngineTotal()
+            for worker, use in batch.engines.items():
+                total.engines[worker] = total.engines.get(worker, EngineUse()).plus(use)
+                # Without the lags: of a long run that would be too much.
+                share = EngineUse(Counter(), *(time / len(slots) for time in (use.seconds, use.cpu, use.waited)))
+                for slot in slots:
+                    self._lag[slot] = max(self._lag.get(slot, 0), max(use.lag, default=0))
+                    engines = spent.setdefault(slot, {})
+                    engines[worker] = engines.get(worker, EngineUse()).plus(share)
+        self._busy = {slot: max(use.busy for use in engines.values()) for slot, engines in spent.items()}
+        self._behind = {slot for slot, since in due if since < slot and self._busy.get(since, 0.0) >= NO_TIME_LEFT}
+        """The slots in which an engine was still at what had been due while it had no time left."""
+        for slot, engines in spent.items():
+            if slot * SLOT >= load_end:
+                continue
+            seconds = max(use.seconds for use in engines.values())
+            total = self._total(phase_at((slot + 0.5) * SLOT))
+            total.seconds += seconds
+            total.no_time_left += seconds if self._busy[slot] >= NO_TIME_LEFT else 0.0
+
+    def _total(self, phase: str) -> EngineTotal:
+        return self._totals.setdefault(phase, EngineTotal())
+
+    def total(self, phase: str) -> EngineTotal:
+        """Of a phase; `run` is all of them."""
+        total = EngineTotal()
+        for name, one in self._totals.items():
+            if phase in ("run", name):
+                total.add(one)
+        return total
+
+    def by_phase(self) -> dict[str, EngineTotal]:
+        """Of the run and of each phase that there was; empty where nothing is known."""
+        known = {phase: self.total(phase) for phase in ("run", *self._totals)}
+        return {phase: total for phase, total in known.items() if total.engines}
+
+    def may_explain(self, ended: float, latency: int, limit: float) -> bool:
+        """Whether an operation that ended at about `ended` (Unix time) may have taken `latency` microseconds, which is more
+        than `limit`, because of an engine."""
+        due, end = _slot_of(ended - latency / 1e6), _slot_of(ended)
+        if self._open_loop and (self._busy.get(due, 0.0) >= NO_TIME_LEFT or due in self._behind):
+            return True
+        return latency <= limit + WAITS * max(self._lag.get(due, 0), self._lag.get(end, 0))
+
+
+def told(totals: Mapping[str, EngineTotal], *, open_loop: bool) -> dict[str, Any]:
+    """What `result.json` has of the engines; `totals` are those of `Engines.by_phase`. `line` says how they did, and `limit`,
+    where they were the limit, what that means; both are empty where nothing is known."""
+    limited = [phase for phase, total in totals.items() if total.was_limit]
+    known = [phase for phase in totals if phase not in ("run", EDGE)]
+    phases = [phase for phase in limited if phase in known]
+    when = f" {' and '.join(phases)} the faults" if 0 < len(phases) < len(known) else ""
+    means = LATENCY_IS_ITS_OWN if open_loop else THROUGHPUT_IS_ITS_OWN
+    return {
+        "line": f"load engine: {totals['run'].in_words()}" if totals else "",
+        "limit": f"The load engine was the limit{when}: {means}" if limited else "",
+        "phases": {phase: total.to_dict() for phase, total in totals.items()},
+    }
+
+
+def _slot_of(moment: float) -> int:
+    return math.floor(moment / SLOT)
+
+
+def _due(batch: Batch) -> list[tuple[int, int]]:
+    """The slots of a batch, each with that in which half of what ended in it had been due."""
+    done: Counter[int] = Counter()
+    for operation in batch.operations.values():
+        done.update(operation.ok)
+    if not done:
+        return []
+    since = _slot_of((batch.start + batch.end) / 2 - percentile(done, 50.0) / 1e6)
+    return [(slot, since) for slot in _slots_of(batch)]
+
+
+def _slots_of(batch: Batch) -> Sequence[int]:
+    """Those whose middle is in the batch: several where an engine could not report in time. One at least."""
+    first, last = math.ceil(batch.start / SLOT - 0.5), math.floor(batch.end / SLOT - 0.5)
+    return range(first, last + 1) or [_slot_of((batch.start + batch.end) / 2)]

@@ -1,0 +1,409 @@
+"""The verdict: what a scenario expects, compared with what its run did and what the audit found. Pure.
+
+An expectation is passed, missed, or unknown where nothing tells. Where a check of the audit had nothing that it could have
+found amiss, what the scenario states about it is unknown; what is expected unasked is not applicable and counts for nothing.
+
+The exit code says what the worst of them means: 3 when the audit of the writes failed (`lost`, `applied_twice`, `unexpected`,
+`counters`, `replicas_agree`), 1 when any other expectation was missed, an operation failed where nothing is expected, or a
+process of the harness died, 4 when one could not be judged, 0 when all were passed. (2 is for bad arguments, and never comes
+from here.)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+from hs_drill._exit_codes import ExitCode
+from hs_drill.audit import Audit, Check, Verdict
+from hs_drill.metrics import EDGE, OTHER_ERRORS, Batch, Fault, Timeline, percentile, rank
+from hs_drill.scenario import PERCENTILES, Expect, Latency, is_kind
+
+from ._engine_limit import Engines, EngineTotal
+from ._recovery import OBSERVED_SECONDS, FaultRecovery, recoveries
+
+__all__ = [
+    "HARNESS",
+    "Judged",
+    "Judgement",
+    "Result",
+    "judge",
+]
+
+FAILURES, HARNESS = "failures", "harness"
+UNSTATED = (FAILURES, HARNESS)
+"""What fails a run though no scenario states it: failures where nothing is expected, and the death of a process of ours."""
+
+
+class Result(Enum):
+    PASS = "pass"
+    MISS = "miss"
+    UNKNOWN = "unknown"
+    NOT_APPLICABLE = "not applicable"
+    """Nothing can have been amiss, and the scenario does not ask."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One expectation and what became of it."""
+
+    name: str
+    """Its place in the scenario's `expect`, such as `latency.get.p99.during`."""
+    result: Result
+    measured: float | None
+    """In the unit of the limit: a share, a number, or seconds. None when nothing was measured."""
+    limit: float | None
+    """None for `any`."""
+    line: str
+    """How it was judged, in words."""
+    audit: bool = False
+    """Whether it is about the writes' safety, so that a miss means exit code 3."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All expectations of a run."""
+
+    judged: Sequence[Judged]
+    seconds: float = 0.0
+    """How long the run was, without its warm-up."""
+    counted: bool = True
+    """Whether there was any operation in that time."""
+    engines: Mapping[str, EngineTotal] = field(default_factory=dict)
+    """What the load engines did, by phase, where that is known."""
+    start: float = 0.0
+    """When the counted part of the run began, in Unix time."""
+    edges: int = 0
+    """Operations that count for no phase: they were under way while a fault struck or healed."""
+
+    @property
+    def exit_code(self) -> int:
+        missed = [judged for judged in self.judged if judged.result is Result.MISS]
+        if any(judged.audit for judged in missed):
+            return ExitCode.AUDIT_FAILED
+        if missed:
+            return ExitCode.EXPECTATION_MISSED
+        return ExitCode.INCONCLUSIVE if any(judged.result is Result.UNKNOWN for judged in self.judged) else ExitCode.PASSED
+
+    @property
+    def verdict(self) -> str:
+        """One line."""
+        count = Counter(judged.result for judged in self.judged)
+        missed = [judged for judged in self.judged if judged.result is Result.MISS]
+        total = len(self.judged) - count[Result.NOT_APPLICABLE]
+        match self.exit_code:
+            case 0:
+                return f"pass: all {total} expectations hold" if total else "pass: nothing was expected"
+            case 1 if all(judged.name in UNSTATED for judged in missed):
+                return f"fail: {missed[0].line}"
+            case 1:
+                return f"fail: {count[Result.MISS]} of {total} expectations missed"
+            case 3:
+                return f"fail: the audit found writes that are not as acknowledged; {count[Result.MISS]} of {total} missed"
+            case _:
+                return f"inconclusive: {count[Result.UNKNOWN]} of {total} expectations could not be judged"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        judged = [{**asdict(one), "result": one.result.value} for one in self.judged]
+        return {"verdict": self.verdict, "exit_code": self.exit_code, "expectations": judged}
+
+
+def judge(
+    expect: Expect,
+    batches: Iterable[Batch],
+    faults: Sequence[Fault],
+    audit: Audit | None,
+    *,
+    audited: bool,
+    open_loop: bool = False,
+) -> Judgement:
+    """Compare.
+
+    `batches` are the engines' statistics, none longer than a second; they are gone through several times. `faults` are those
+    that struck, in Unix time; `audit` is None when there is none, which leaves what an `audited` run expects of it unknown.
+    `open_loop`: operations arrived at a rate.
+    """
+    timeline = Timeline(batches, faults)
+    engines = Engines(batches, timeline.phase_at, open_loop=open_loop)
+    judged = [
+        *_availability(expect, timeline),
+        *_throughput(expect, timeline),
+        *_latency(expect.latency, timeline, batches, engines),
+        *_errors(expect, timeline),
+        *_failures(expect, timeline),
+        *_recovery(expect, timeline),
+    ]
+    if audited:
+        judged += _audit(expect, audit)
+    return Judgement(
+        judged,
+        timeline.seconds,
+        timeline.counted,
+        engines.by_phase(),
+        timeline.start,
+        _at_edges(timeline),
+    )
+
+
+def _availability(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
+    for phase, limit in expect.availability.limits().items():
+        done, _ = timeline.total(phase)
+        ok, failed = done.ok.total(), done.failed.total()
+        name = _name("availability", phase)
+        if not ok + failed:
+            yield _unknown(name, limit, _nothing(phase, timeline))
+            continue
+        share = ok / (ok + failed)
+        line = f"{ok:,} of {ok + failed:,} operations succeeded {_phase(phase)}, {share:.4%}; at least {limit:.4%} expected"
+        yield _judged(name, share >= limit, share, limit, line)
+
+
+def _throughput(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
+    for phase, limit in expect.throughput.limits().items():
+        rate = timeline.throughput(phase)
+        name = _name("throughput", phase)
+        if rate is None or not timeline.counted:
+            yield _unknown(name, limit, _nothing(phase, timeline))
+            continue
+        line = f"{rate:,.0f} operations succeeded per second {_phase(phase)}; at least {limit:,.0f} expected"
+        yield _judged(name, rate >= limit, rate, limit, line)
+
+
+def _latency(latency: Latency, timeline: Timeline, batches: Iterable[Batch], engines: Engines) -> Iterator[Judged]:
+    for operation in Latency.model_fields:
+        for percent, phases in getattr(latency, operation).limits().items():
+            for phase, limit in phases.items():
+                name = _name(f"latency.{operation}.{percent}", phase)
+                done, _ = timeline.total(phase, operation)
+                what = "operation" if operation == "all" else operation
+                if not done.ok:
+                    yield _unknown(name, limit, f"no {what} succeeded {_phase(phase)}{_left_out(phase, timeline)}")
+                    continue
+                measured = percentile(done.ok, PERCENTILES[percent]) / 1e6
+                line = (
+                    f"{percent} of {done.ok.total():,} {what}s {_phase(phase)} was {measured * 1e3:.3f} ms; "
+                    f"at most {limit * 1e3:g} ms expected"
+                )
+                if measured > limit:
+                    slow = _too_slow(batches, timeline, engines, phase, operation, limit)
+                    if done.ok.total() - slow.servers >= rank(done.ok.total(), PERCENTILES[percent]):
+                        line += f"; {_explained(slow, engines.total(phase))}"
+                        yield Judged(name, Result.UNKNOWN, measured, limit, line)
+                        continue
+                yield _judged(name, measured <= limit, measured, limit, line)
+
+
+class _TooSlow(NamedTuple):
+    """How many operations took longer than a limit."""
+
+    servers: int
+    """Those that the load engine cannot explain."""
+    engine: int
+    """Those that it may."""
+
+
+def _too_slow(
+    batches: Iterable[Batch], timeline: Timeline, engines: Engines, phase: str, operation: str, limit: float
+) -> _TooSlow:
+    servers = engine = 0
+    for batch in batches:
+        ended = (batch.start + batch.end) / 2
+        for when, name, done in timeline.dealt(batch):
+            if phase in ("run", when) and operation in ("all", name):
+                for latency, count in done.ok.items():
+                    if latency / 1e6 > limit:
+                        if engines.may_explain(ended, latency, limit * 1e6):
+                            engine += count
+                        else:
+                            servers += count
+    return _TooSlow(servers, engine)
+
+
+def _explained(slow: _TooSlow, total: EngineTotal) -> str:
+    """Why a limit that was exceeded is no miss."""
+    return (
+        f"the load engine itself may be why: it was late, or had no time left, for {slow.engine:,} of the "
+        f"{slow.engine + slow.servers:,} that took longer ({total.in_words()})"
+    )
+
+
+def _errors(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
+    if not expect.errors:
+        return
+    done, _ = timeline.total("run")
+    kinds: Counter[str] = Counter()
+    for message, count in done.errors.items():
+        kinds[message.partition(":")[0]] += count
+    for kind, limit in expect.errors.items():
+        name = f"errors.{kind}"
+        count = done.failed.total() if kind == "all" else sum(kinds[one] for one in kinds if is_kind(one, kind))
+        line = f"{count:,} errors{'' if kind == 'all' else ' of this kind'}; at most {limit:,} expected"
+        others = kinds[OTHER_ERRORS] if kind != "all" else 0
+        if not timeline.counted:
+            yield _unknown(name, limit, _nothing("run", timeline))
+        elif count <= limit < count + others:
+            yield _unknown(name, limit, f"{line}; the kind of {others:,} more is not known, for there were too many messages")
+        else:
+            yield _judged(name, count <= limit, count, limit, line)
+
+
+def _failures(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
+    """Where nothing is expected, a failure fails the run, as Locust has it."""
+    count = timeline.total("run")[0].failed.total()
+    if expect == Expect() and count:
+        yield Judged(FAILURES, Result.MISS, count, 0, f"{count:,} operations failed, and nothing was expected")
+
+
+def _recovery(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
+    limits = {"first_success": expect.recovery.first_success, "steady": expect.recovery.steady}
+    measured = recoveries(timeline)
+    for name, limit in limits.items():
+        if limit is None:
+            continue
+        if not measured or not timeline.counted:
+            why = "there was no fault to recover from" if timeline.counted else _nothing("run", timeline)
+            yield _unknown(f"recovery.{name}", limit, why)
+            continue
+        if name == "steady" and measured[0].incomparable:
+            yield _incomparable(limit, max(measured, key=lambda one: one.failed_until))
+            continue
+        times = [(getattr(recovery, name), recovery) for recovery in measured]
+        words = "every operation had succeeded again" if name == "first_success" else "it was steady again"
+        never = [recovery for time, recovery in times if time is None]
+        known = [(time, recovery) for time, recovery in times if time is not None]
+        worst, recovery = max(known, key=lambda pair: pair[0], default=(0.0, measured[0]))
+        if never and worst <= limit:
+            longest_first = sorted(never, key=lambda one: -one.seen)
+            found = [_never(f"recovery.{name}", limit, one, words) for one in longest_first]
+            yield next((one for one in found if one.result is Result.MISS), found[0])
+            continue
+        first = f"first error after {recovery.first_error:.2f} s" if recovery.first_error is not None else "no error"
+        line = f"{words} {worst:.2f} s after the start of {recovery.fault} ({first}; times to {timeline.slot:g} s)"
+        line += f"; at most {limit:g} s expected"
+        yield _judged(f"recovery.{name}", worst <= limit, worst, limit, line)
+
+
+def _incomparable(limit: float, recovery: FaultRecovery) -> Judged:
+    """Without a throughput to compare with, what failed for too long is a miss all the same, and nothing a pass."""
+    if recovery.failed_until <= limit:
+        return _unknown("recovery.steady", limit, recovery.incomparable)
+    line = f"operations failed {recovery.failed_until:.2f} s after the start of {recovery.fault}; at most {limit:g} s expected"
+    return Judged("recovery.steady", Result.MISS, None, limit, line)
+
+
+def _never(name: str, limit: float, recovery: FaultRecovery, words: str) -> Judged:
+    """Not within what was observed: a miss when that was longer than the limit, else nobody knows."""
+    if name == "recovery.first_success" and not recovery.counted:
+        none = f"no operation ended in the {recovery.seen:.2f} s from the start of {recovery.fault} until {recovery.until}"
+        return _unknown(name, limit, f"{none}; at most {limit:g} s expected")
+    line = (
+        f"it was not seen that {words} in the {recovery.seen:.2f} s from the start of {recovery.fault} until {recovery.until}; "
+        f"at most {limit:g} s expected"
+    )
+    missed = recovery.seen > limit + OBSERVED_SECONDS
+    return Judged(name, Result.MISS if missed else Result.UNKNOWN, None, limit, line)
+
+
+def _audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:
+    if audit is None:
+        for name in dict.fromkeys(["lost", "applied_twice", "unexpected", "counters", *expect.needing_audit()]):
+            yield _unknown(name, None, "there is no audit of this run", audit=name not in ("staleness", "monotonic_reads"))
+        return
+    limits = {"lost": expect.lost, "applied_twice": expect.applied_twice, "unexpected": expect.unexpected}
+    allowed = {name: None if limit == "any" else limit or 0 for name, limit in limits.items()}
+    for name, limit in allowed.items():
+        yield _counted(audit[name], limit, stated=limits[name] is not None)
+    # A counter is off because a step was lost or came twice. So with so many allowed, so many counters may be off.
+    together = [allowed["lost"], allowed["applied_twice"]]
+    limit = None if None in together else sum(limit or 0 for limit in together)
+    yield _counted(audit["counters"], limit, stated=expect.applied_twice is not None)
+    if expect.staleness is not None:
+        stale = audit["stale_reads"]
+        longest = stale.measured.get("max_seconds", 0.0)
+        line = f"the stalest read lagged by {longest:.3f} s; at most {expect.staleness:g} s expected; {stale.explanation}"
+        result = Result.MISS if longest > expect.staleness else Result.PASS  # whatever bound the audit was given
+        if stale.verdict is Verdict.UNKNOWN:
+            result = Result.UNKNOWN
+        if stale.verdict is Verdict.NOT_APPLICABLE:
+            yield _unknown("staleness", expect.staleness, _nothing_to_find(stale))
+        else:
+            yield Judged("staleness", result, longest, expect.staleness, line)
+    if expect.monotonic_reads:
+        yield _true("monotonic_reads", audit["monotonic_reads"])
+    if expect.replicas_agree:
+        yield _true("replicas_agree", audit["replicas"], audit=True)
+
+
+_RESULTS = {Verdict.TRUE: Result.PASS, Verdict.FALSE: Result.MISS, Verdict.UNKNOWN: Result.UNKNOWN}
+
+
+def _nothing_to_find(check: Check) -> str:
+    return f"not applicable, so the run shows nothing about it: {check.explanation}"
+
+
+def _true(name: str, check: Check, *, audit: bool = False) -> Judged:
+    """Of a check that must be true."""
+    if check.verdict is Verdict.NOT_APPLICABLE:
+        return _unknown(name, 0, _nothing_to_find(check), audit=audit)
+    return Judged(name, _RESULTS[check.verdict], check.count, 0, check.explanation, audit)
+
+
+def _counted(check: Check, limit: int | None, *, stated: bool) -> Judged:
+    expected = "any number allowed" if limit is None else f"at most {limit:,} expected"
+    line = f"{check.explanation}; {expected}"
+    if limit is None:
+        result = Result.PASS
+    elif check.count > limit:
+        result = Result.MISS
+    elif check.verdict is Verdict.UNKNOWN or check.count + check.possible > limit:
+        result = Result.UNKNOWN
+    elif check.verdict is Verdict.NOT_APPLICABLE and stated:
+        return _unknown(check.name, limit, f"{_nothing_to_find(check)}; {expected}", audit=True)
+    elif check.verdict is Verdict.NOT_APPLICABLE:
+        return Judged(check.name, Result.NOT_APPLICABLE, None, limit, check.explanation, audit=True)
+    else:
+        result = Result.PASS
+    return Judged(check.name, result, check.count, limit, line, audit=True)
+
+
+def _judged(name: str, good: bool, measured: float, limit: float, line: str) -> Judged:
+    return Judged(name, Result.PASS if good else Result.MISS, measured, limit, line)
+
+
+def _unknown(name: str, limit: float | None, line: str, *, audit: bool = False) -> Judged:
+    return Judged(name, Result.UNKNOWN, None, limit, line, audit)
+
+
+def _name(name: str, phase: str) -> str:
+    return name if phase == "run" else f"{name}.{phase}"
+
+
+def _phase(phase: str) -> str:
+    return "over the run" if phase == "run" else f"{phase} the faults"
+
+
+def _nothing(phase: str, timeline: Timeline) -> str:
+    if not timeline.counted:
+        return "no operation was counted"
+    return f"nothing happened {_phase(phase)}{_left_out(phase, timeline)}" if timeline.faults else "there was no fault"
+
+
+def _at_edges(timeline: Timeline) -> int:
+    edge, _ = timeline.total(EDGE)
+    return edge.ok.total() + edge.failed.total()
+
+
+def _left_out(phase: str, timeline: Timeline) -> str:
+    """Why a phase may lack what the run had."""
+    count = _at_edges(timeline)
+    if phase == "run" or not count:
+        return ""
+    longest = max(until - since for since, until in (fault.certain for fault in timeline.faults))
+    lasted = f", of which the longest was certainly on for {max(longest, 0.0):.2f} s" if phase == "during" else ""
+    return (
+        f"{lasted}; {count:,} operations were under way, or may have been, while one struck or healed, and count for no phase"
+    )

@@ -1,0 +1,37 @@
+"""What the users do next, and how every write names itself. Pure."""
+
+from __future__ import annotations
+
+from ._workload import (
+    ABSENT,
+    DAMAGED,
+    FOREIGN,
+    INITIAL,
+    Drawn,
+    fillers,
+    first_insert_key,
+    group_of,
+    of_run,
+    operations,
+    payload_of,
+    payloads,
+    version_of,
+    writer_of,
+)
+
+__all__ = [
+    "ABSENT",
+    "DAMAGED",
+    "FOREIGN",
+    "INITIAL",
+    "Drawn",
+    "fillers",
+    "first_insert_key",
+    "group_of",
+    "of_run",
+    "operations",
+    "payload_of",
+    "payloads",
+    "version_of",
+    "writer_of",
+]
