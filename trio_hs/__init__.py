@@ -1,6 +1,7 @@
 """A trio client for HandlerSocket, the plugin that reads and writes MariaDB's InnoDB rows without SQL."""
 
 from ._instrument import Instrument
+from ._table import Table
 from ._transport import Server
 from .caller import RetryPolicy, Row
 from .columns import Column, Columns, IndexPart
@@ -24,7 +25,7 @@ from .exceptions import (
     TableNotFoundError,
     UnsupportedOperationError,
 )
-from .manager import Manager, Statistics, Table, open_manager
+from .manager import Manager, Statistics, open_manager
 from .pool import Connect, Servers, ServerStatistics
 from .protocol import Filter, Value
 from .sockets import (

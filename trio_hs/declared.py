@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ._table import Table
 from .caller import Row
 from .columns import Column, Columns
 from .exceptions import HandlerSocketError
-from .manager import Table
 from .protocol import NULL, Codec, Filter, Index, in_pair, insert_tail, listed_filters, parse_number, value_list
 
 if TYPE_CHECKING:

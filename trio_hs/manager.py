@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import trio
 
 from ._instrument import Instrument, Instruments
+from ._table import MAX_HANDLES, Table
 from ._transport import connect
-from .caller import Caller, RetryPolicy, Row, named
+from .caller import Caller, RetryPolicy, Row
+from .columns import Columns
+from .declared import DeclaredTable
 from .exceptions import HandlerSocketError
 from .pool import DEFAULT_TIMEOUT, Connect, Pool, Servers, ServerStatistics, open_pool
 from .protocol import (
     Codec,
     Filter,
-    Index,
     Value,
-    find_modify_tail,
-    find_tail,
-    get_tail,
-    insert_tail,
-    insert_tails,
-    listed_filters,
-    parse_number,
-    parse_values,
-    value_list,
 )
-
-if TYPE_CHECKING:
-    from .columns import Columns
-    from .declared import DeclaredTable
 
 DEFAULT_READ_SERVERS: Servers = [("inet", "localhost", 9998)]
 DEFAULT_WRITE_SERVERS: Servers = [("inet", "localhost", 9999)]
-
-#: So many tables, or ways to filter one, are remembered; a program that makes up ever new ones must not grow without bound.
-MAX_HANDLES = 4096
 
 
 @dataclass(frozen=True)
@@ -52,172 +37,6 @@ class Statistics:
     """The servers for writes, in the order of preference."""
     retries: int
     """How many attempts, since the Manager was opened, failed and were followed by another one."""
-
-
-class Table:
-    """Operations on one table through one index, with the columns fixed: the fast way. Made by :meth:`Manager.table`.
-
-    The methods are those of :class:`Manager` without ``db``, ``table``, ``fields`` and ``index_name``; errors and
-    cancellation are described there.
-    """
-
-    def __init__(
-        self, caller: Caller, db: str, write_db: str, table: str, fields: Sequence[str], index_name: str | None
-    ) -> None:
-        self._caller = caller
-        self._index = Index(db, table, fields, index_name)
-        self._write_index = self._index if write_db == db else Index(write_db, table, fields, index_name)
-        self._filtered: dict[tuple[str, tuple[str, ...]], Index] = {}
-
-    def __repr__(self) -> str:
-        return f"<Table {self._index!r}>"
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The columns that its operations read and write, in order."""
-        return self._index.columns
-
-    def _index_for(self, index: Index, filters: tuple[Filter, ...]) -> Index:
-        """The same index, opened with the columns that the filters are about."""
-        if not filters:
-            return index
-        names = tuple(dict.fromkeys(condition.column for condition in filters))
-        for name in names:
-            if not isinstance(name, str):
-                raise TypeError(f"a filter names its column, not {name!r}")
-        key = (index.db, tuple(map(str, names)))
-        if key not in self._filtered:
-            if len(self._filtered) >= MAX_HANDLES:
-                self._filtered.clear()
-            self._filtered[key] = Index(index.db, index.table, index.columns, index.name, key[1])
-        return self._filtered[key]
-
-    async def get(self, value: Value) -> Row:
-        """The row whose index begins with ``value``, or ``[]``. See :meth:`Manager.get`."""
-        index = self._index
-        values = await self._caller.read(index, get_tail(self._caller.codec.encode(value)), "get")
-        return list(zip(index.columns, values))  # noqa: B905  (parse_values has seen to it)
-
-    async def get_many(self, values: Sequence[Value]) -> list[Row]:
-        """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
-        return await self._caller.get_many(self._index, value_list(values), "get_many")
-
-    async def insert_many(self, rows: Sequence[Sequence[Value]]) -> list[int | HandlerSocketError | None]:
-        """Inserts rows of one value per field, each with an outcome of its own. See :meth:`Manager.insert_many`."""
-        index = self._write_index
-        tails = insert_tails(index, self._caller.codec, rows)
-        return await self._caller.insert_many(index, tails, "insert_many")
-
-    async def find(
-        self,
-        operation: str,
-        values: Sequence[Value],
-        limit: int = 0,
-        offset: int = 0,
-        *,
-        in_: tuple[int, Sequence[Value]] | None = None,
-        filters: Sequence[Filter] = (),
-    ) -> list[Row]:
-        """Rows in the order of the index. See :meth:`Manager.find`."""
-        filters = listed_filters(filters) if filters else ()
-        index = self._index_for(self._index, filters)
-        tail = find_tail(index, self._caller.codec, operation, values, limit, offset, in_, filters)
-        return named(await self._caller.read(index, tail, "find"), index)
-
-    async def insert(self, values: Sequence[Value]) -> int | None:
-        """Inserts a row, one value per field. See :meth:`Manager.insert`."""
-        tail = insert_tail(self._write_index, self._caller.codec, values)
-        repeat = "insert" in self._caller.retry.repeat_writes
-        return await self._caller.write(self._write_index, tail, "insert", parse_number, repeat=repeat) or None
-
-    def _modify(
-        self,
-        name: str,
-        modify_operation: str,
-        operation: str,
-        values: Sequence[Value],
-        modify_values: Sequence[Value],
-        limit: int,
-        offset: int,
-        return_original: bool,
-        in_: tuple[int, Sequence[Value]] | None,
-        filters: Sequence[Filter],
-    ) -> Awaitable[int | list[Any]]:
-        """How many rows will have been changed, or their values before, row after row."""
-        filters = listed_filters(filters) if filters else ()
-        index = self._index_for(self._write_index, filters)
-        if return_original:
-            modify_operation += "?"
-        what = "update_values" if name == "update" else "step"
-        tail = find_modify_tail(
-            index, self._caller.codec, operation, values, modify_operation, modify_values, limit, offset, in_, filters, what
-        )
-        if return_original:
-            return self._caller.write(index, tail, name, partial(parse_values, index=index, codec=self._caller.codec))
-        return self._caller.write(index, tail, name, parse_number, repeat=name in self._caller.retry.repeat_writes)
-
-    async def update(
-        self,
-        operation: str,
-        values: Sequence[Value],
-        update_values: Sequence[Value],
-        limit: int = 0,
-        offset: int = 0,
-        return_original: bool = False,
-        *,
-        in_: tuple[int, Sequence[Value]] | None = None,
-        filters: Sequence[Filter] = (),
-    ) -> int | list[Row]:
-        """Sets the fields of the rows found. See :meth:`Manager.update`."""
-        result = await self._modify(
-            "update", "U", operation, values, update_values, limit, offset, return_original, in_, filters
-        )
-        return result if isinstance(result, int) else named(result, self._index)
-
-    async def delete(
-        self,
-        operation: str,
-        values: Sequence[Value],
-        limit: int = 0,
-        offset: int = 0,
-        return_original: bool = False,
-        *,
-        in_: tuple[int, Sequence[Value]] | None = None,
-        filters: Sequence[Filter] = (),
-    ) -> int | list[Row]:
-        """Deletes the rows found. See :meth:`Manager.delete`."""
-        result = await self._modify("delete", "D", operation, values, (), limit, offset, return_original, in_, filters)
-        return result if isinstance(result, int) else named(result, self._index)
-
-    async def incr(
-        self,
-        operation: str,
-        values: Sequence[Value],
-        step: Sequence[Value] = ("1",),
-        limit: int = 0,
-        offset: int = 0,
-        return_original: bool = False,
-        *,
-        in_: tuple[int, Sequence[Value]] | None = None,
-        filters: Sequence[Filter] = (),
-    ) -> int | list[Any]:
-        """Adds to the fields of the rows found. See :meth:`Manager.incr`."""
-        return await self._modify("incr", "+", operation, values, step, limit, offset, return_original, in_, filters)
-
-    async def decr(
-        self,
-        operation: str,
-        values: Sequence[Value],
-        step: Sequence[Value] = ("1",),
-        limit: int = 0,
-        offset: int = 0,
-        return_original: bool = False,
-        *,
-        in_: tuple[int, Sequence[Value]] | None = None,
-        filters: Sequence[Filter] = (),
-    ) -> int | list[Any]:
-        """Subtracts from the fields of the rows found. See :meth:`Manager.decr`."""
-        return await self._modify("decr", "-", operation, values, step, limit, offset, return_original, in_, filters)
 
 
 class Manager:
@@ -285,8 +104,6 @@ class Manager:
         write_db = self._write_databases.get(db, db)
         if columns is None:
             return Table(self._caller, db, write_db, table, fields or (), index_name)
-        from .declared import DeclaredTable  # it builds on this module
-
         return DeclaredTable(self._caller, db, write_db, table, fields, index_name, columns)
 
     def statistics(self) -> Statistics:

@@ -8,8 +8,6 @@ import sys
 
 import pytest
 
-import trio_hs
-
 from .__main__ import main
 from .fleet import simulate
 from .model import Counter, Model
@@ -47,13 +45,13 @@ def test_a_seed_replays_exactly_in_another_process() -> None:
 
 
 def test_the_exit_code_tells_of_violations(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(trio_hs.manager, "parse_number", lambda line: 7)
+    monkeypatch.setattr("trio_hs._table.parse_number", lambda line: 7)
     assert main(["--replay", "exit:1"]) == 1
     assert "counted 7" in capsys.readouterr().out
 
 
 def test_the_seeds_that_fail_are_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(trio_hs.manager, "parse_number", lambda line: 7)
+    monkeypatch.setattr("trio_hs._table.parse_number", lambda line: 7)
     assert main(["--runs", "2", "--first", "5", "--seed", "exit", "--jobs", "1"]) == 1
     printed = capsys.readouterr().out
     assert "replay: ./dev simulate --replay exit:5 -v\n" in printed

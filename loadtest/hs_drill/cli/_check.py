@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hs_drill._shipped import scenario_path
-from hs_drill.report import _words as words
+from hs_drill.report import words
 from hs_drill.scenario import Expect, Fault, Load, Moment, Scenario, load_scenario, timeline
 
 from ._shared import console, safely

@@ -20,9 +20,10 @@ import trio
 
 from hs_drill._cluster import ClusterError, Server
 from hs_drill.proxy import Proxy, ProxyStatistics
-from hs_drill.scenario import Fault, Moment, resolve, timeline
-from hs_drill.scenario import _faults as faults
+from hs_drill.scenario import Fault, Moment, faults, resolve, timeline
 from hs_drill.servers import Control, execute_sql, quoted
+
+from ._network import disturbance_of
 
 __all__ = ["Event", "Nemesis", "Suspended"]
 
@@ -436,7 +437,7 @@ class Nemesis:
 
     def _disturbance(self, fault: faults.Network, name: str, event: Event) -> tuple[Do, Do | None]:
         listeners = ("read", "write") if fault.listener == "both" else (fault.listener,)
-        both = [(self._proxies[(name, listener)], fault.proxy_fault()) for listener in listeners]
+        both = [(self._proxies[(name, listener)], disturbance_of(fault)) for listener in listeners]
 
         counted = COUNTED.get(type(fault))
         before = 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from . import _disturbances as disturbances
 from ._proxy import Proxy, ProxyStatistics, open_proxy
 
 __all__ = [
     "Proxy",
     "ProxyStatistics",
+    "disturbances",
     "open_proxy",
 ]

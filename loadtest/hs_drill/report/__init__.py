@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import _words as words
 from ._junit import junit
 from ._kept_run import KeptRun
 from ._markup import el, to_html
@@ -22,5 +23,6 @@ __all__ = [
     "quantity",
     "render",
     "to_html",
+    "words",
     "write_report",
 ]

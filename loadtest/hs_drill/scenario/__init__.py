@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import _faults as faults
 from ._expect import BEFORE_SECONDS, PERCENTILES, PHASES, Expect, Latency, is_kind
 from ._external import without_secrets
 from ._faults import Fault, Moment, Network, resolve, timeline, to_be_promoted
@@ -38,6 +39,7 @@ __all__ = [
     "Table",
     "ThinkTime",
     "ValueSize",
+    "faults",
     "is_kind",
     "load_scenario",
     "resolve",

@@ -16,8 +16,6 @@ from typing import Annotated, ClassVar, Literal, Self, TypeAlias, get_args
 
 from pydantic import Field, model_validator
 
-from hs_drill.proxy import _disturbances as network
-
 from ._model import Model, Seconds, SecondsOrZero
 
 __all__ = [
@@ -91,10 +89,6 @@ class Network(Fault):
 
     listener: Literal["read", "write", "both"] = "both"
     """Which of the server's listeners."""
-
-    def proxy_fault(self) -> network.Fault:
-        """What the proxy is told."""
-        raise NotImplementedError
 
 
 # ---- of a server's process
@@ -214,9 +208,6 @@ class Partition(Network):
 
     fault: Literal["partition"]
 
-    def proxy_fault(self) -> network.Fault:
-        return network.Partition()
-
 
 class Latency(Network):
     """Everything arrives later, in each direction."""
@@ -225,18 +216,12 @@ class Latency(Network):
     delay: Seconds
     jitter: SecondsOrZero = 0.0
 
-    def proxy_fault(self) -> network.Fault:
-        return network.Latency(self.delay, self.jitter)
-
 
 class Bandwidth(Network):
     """All connections to the server together get so many bytes a second, in each direction."""
 
     fault: Literal["bandwidth"]
     bytes_per_second: int = Field(ge=1)
-
-    def proxy_fault(self) -> network.Fault:
-        return network.Bandwidth(self.bytes_per_second)
 
 
 class Reset(Network):
@@ -245,26 +230,17 @@ class Reset(Network):
     lasts: ClassVar[bool] = False
     fault: Literal["reset"]
 
-    def proxy_fault(self) -> network.Fault:
-        return network.ResetPeer()
-
 
 class HalfOpen(Network):
     """The server's end of every open connection vanishes, and the clients are not told."""
 
     fault: Literal["half-open"]
 
-    def proxy_fault(self) -> network.Fault:
-        return network.HalfOpen()
-
 
 class Blackhole(Network):
     """The listener accepts connections and never answers; what it is sent never reaches the server."""
 
     fault: Literal["blackhole"]
-
-    def proxy_fault(self) -> network.Fault:
-        return network.Blackhole()
 
 
 class DropReplies(Network):
@@ -273,18 +249,12 @@ class DropReplies(Network):
     fault: Literal["drop-replies"]
     after: int = Field(default=100, ge=0)
 
-    def proxy_fault(self) -> network.Fault:
-        return network.DropReplies(self.after)
-
 
 class IdleTimeout(Network):
     """Connections on which nothing has passed for a while are closed in order, as by `handlersocket_timeout` or a firewall."""
 
     fault: Literal["idle-timeout"]
     after: Seconds
-
-    def proxy_fault(self) -> network.Fault:
-        return network.IdleTimeout(self.after)
 
 
 class Flapping(Network):
@@ -293,9 +263,6 @@ class Flapping(Network):
     fault: Literal["flapping"]
     down: Seconds = 0.2
     up: Seconds = 0.8
-
-    def proxy_fault(self) -> network.Fault:
-        return network.Flapping(self.down, self.up)
 
 
 AnyFault: TypeAlias = Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._control import Control, Row
 from ._load_account import require_load_account
-from ._opening import open_controlled_cluster
+from ._opening import open_cluster, open_controlled_cluster
 from ._replication_check import detect
 from ._sql import execute_sql, quoted
 
@@ -13,6 +13,7 @@ __all__ = [
     "Row",
     "detect",
     "execute_sql",
+    "open_cluster",
     "open_controlled_cluster",
     "quoted",
     "require_load_account",
