@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.loadtest.browser import Browser
+from tests.loadtest.support.browser import Browser
 
 # Importing locust patches the standard library of the whole process, which ends trio in it. Here only its classes are
 # wanted; Locust itself runs in processes of its own, whose environment drops this again.

@@ -1,0 +1,538 @@
+"""The audit on histories written by hand: for every checker what is true, what is false, and what nobody can tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hs_drill.audit import _checkers
+from hs_drill.audit._audit import Audit, Verdict, audit
+from hs_drill.audit._checkers import MAX_FINDINGS
+from hs_drill.report._words import place_of
+from hs_drill.store._blocks import block_of
+from hs_drill.store._history import UNSEEN, Event, History
+from hs_drill.workload._workload import ABSENT, DAMAGED, FOREIGN, first_insert_key
+from tests.loadtest.support.histories import Op, Rows, audit_of, write_history, write_state
+
+NEW = first_insert_key(1, 0)
+"""A key, or a version, of worker 0's own."""
+THEIRS = first_insert_key(1, 1)
+
+ONE: dict[str, Any] = {"loaded": 1}
+PRIMARY: dict[str, Any] = {**ONE, "reads_primary": True}
+LATER: dict[str, Any] = {"before": {1: (0, 7)}}
+
+TRUE, FALSE, UNKNOWN, NOTHING = "true", "false", "unknown", "not applicable"
+
+
+def insert(key: int, version: int, start: int, end: int, outcome: str = "ok", **more: Any) -> Op:
+    return Op("insert", key, version, start, end, outcome, **more)
+
+
+def update(key: int, version: int, start: int, end: int, outcome: str = "ok", **more: Any) -> Op:
+    return Op("update", key, version, start, end, outcome, **more)
+
+
+def delete(key: int, start: int, end: int, outcome: str = "ok", **more: Any) -> Op:
+    return Op("delete", key, 0, start, end, outcome, **more)
+
+
+def incr(key: int, step: int, end: int, outcome: str = "ok", **more: Any) -> Op:
+    return Op("incr", key, step, end - 5, end, outcome, **more)
+
+
+def decr(key: int, step: int, end: int, outcome: str = "ok", **more: Any) -> Op:
+    return Op("decr", key, step, end - 5, end, outcome, **more)
+
+
+def get(key: int, version: int, start: int, end: int, outcome: str = "ok", **more: Any) -> Op:
+    return Op("get", key, version, start, end, outcome, **more)
+
+
+# name, operations, final state (None: not read back), more arguments, expected verdict, count
+CASES: dict[str, list[tuple[str, list[Op], Rows | None, dict[str, Any], str, int]]] = {
+    "lost": [
+        ("nothing happened", [], {}, {}, NOTHING, 0),
+        ("an insert is there", [insert(NEW, NEW, 0, 9)], {NEW: (NEW, 0)}, {}, TRUE, 0),
+        ("an insert is gone", [insert(NEW, NEW, 0, 9)], {}, {}, FALSE, 1),
+        ("an insert that failed is gone", [insert(NEW, NEW, 0, 9, "fail")], {}, {}, NOTHING, 0),
+        ("an insert of unknown outcome is gone", [insert(NEW, NEW, 0, 9, "info")], {}, {}, NOTHING, 0),
+        ("an insert was deleted", [insert(NEW, NEW, 0, 9), delete(NEW, 10, 19)], {}, {}, TRUE, 0),
+        ("a delete came back", [insert(NEW, NEW, 0, 9), delete(NEW, 10, 19)], {NEW: (NEW, 0)}, {}, FALSE, 1),
+        ("a delete of unknown outcome", [insert(NEW, NEW, 0, 9), delete(NEW, 10, 19, "info")], {NEW: (NEW, 0)}, {}, TRUE, 0),
+        ("a delete that may come late", [delete(NEW, 0, 5, "info"), insert(NEW, NEW, 10, 19)], {}, {}, TRUE, 0),
+        ("deleted and inserted again",
+         [insert(NEW, 7, 0, 1), delete(NEW, 2, 3), insert(NEW, 8, 4, 5)],
+         {NEW: (8, 0)}, {}, TRUE, 0),
+        ("the second insert is lost", [insert(NEW, 7, 0, 1), delete(NEW, 2, 3), insert(NEW, 8, 4, 5)], {}, {}, FALSE, 1),
+        ("back at the first insert",
+         [insert(NEW, 7, 0, 1), delete(NEW, 2, 3), insert(NEW, 8, 4, 5)],
+         {NEW: (7, 0)}, {}, FALSE, 2),
+        ("an update is there", [update(1, 5, 0, 9)], {1: (5, 0)}, ONE, TRUE, 0),
+        ("an update is lost", [update(1, 5, 0, 9)], {1: (0, 0)}, ONE, FALSE, 1),
+        ("three updates in a row are lost", [update(1, v, 2 * v, 2 * v + 1) for v in (5, 6, 7)], {1: (0, 0)}, ONE, FALSE, 3),
+        ("the last of three is lost", [update(1, v, 2 * v, 2 * v + 1) for v in (5, 6, 7)], {1: (6, 0)}, ONE, FALSE, 1),
+        ("concurrent updates, either first", [update(1, 5, 0, 9), update(1, 6, 8, 20)], {1: (5, 0)}, ONE, TRUE, 0),
+        ("concurrent updates, or the other", [update(1, 5, 0, 9), update(1, 6, 8, 20)], {1: (6, 0)}, ONE, TRUE, 0),
+        ("one starts as the other ends", [update(1, 5, 0, 9), update(1, 6, 9, 20)], {1: (5, 0)}, ONE, TRUE, 0),
+        ("both concurrent ones are lost", [update(1, 5, 0, 9), update(1, 6, 8, 20)], {1: (0, 0)}, ONE, FALSE, 2),
+        ("an early unknown one may win", [update(1, 5, 0, 3, "info"), update(1, 6, 8, 20)], {1: (5, 0)}, ONE, TRUE, 0),
+        ("a loaded row is gone", [], {2: (0, 0)}, {"loaded": 2}, FALSE, 1),
+        ("a loaded row is gone with its counts", [incr(1, 3, 9), incr(1, 3, 19)], {}, ONE, FALSE, 3),
+        ("an increment is lost", [incr(1, 3, 9), incr(1, 3, 19)], {1: (0, 3)}, ONE, FALSE, 1),
+        ("or the cut worker has decremented", [incr(1, 3, 9), incr(1, 3, 19)], {1: (0, 3)}, {**ONE, "cut": [1]}, UNKNOWN, 0),
+        ("at least three are lost", [incr(1, 3, 10 * i) for i in range(1, 6)], {1: (0, 7)}, ONE, FALSE, 3),
+        ("a decrement is lost", [decr(1, 3, 9)], {1: (0, 0)}, ONE, FALSE, 1),
+        ("an unknown increment is not there", [incr(1, 3, 9, "info")], {1: (0, 0)}, ONE, NOTHING, 0),
+        ("lost, or the decrement applied twice", [incr(1, 3, 9), decr(1, 3, 19)], {1: (0, -3)}, ONE, UNKNOWN, 0),
+        ("the state was not read back", [insert(NEW, NEW, 0, 9)], None, {}, UNKNOWN, 0),
+        ("a history is missing", [insert(NEW, NEW, 0, 9)], {NEW: (NEW, 0)}, {"workers": [0, 1]}, UNKNOWN, 0),
+        ("a cut history may tell why", [], {}, {"cut": [0], "loaded": 1}, UNKNOWN, 0),
+        ("nobody else deletes", [insert(NEW, NEW, 0, 9)], {}, {"cut": [1]}, FALSE, 1),
+        ("an older state is one for all", [update(1, 5, 0, 9)], {1: (0, 0)}, {**ONE, "cut": [1]}, FALSE, 1),
+        ("before the run it was otherwise", [update(1, 5, 0, 9)], {1: (5, 4)}, {"before": {1: (3, 4), 2: (8, 8)}}, FALSE, 1),
+    ],
+    "recovered": [
+        ("one was applied", [insert(NEW, NEW, 0, 9, "info")], {NEW: (NEW, 0)}, {}, TRUE, 0),
+        ("none was unknown", [insert(NEW, NEW, 0, 9)], {NEW: (NEW, 0)}, {}, NOTHING, 0),
+        ("not read back", [], None, {}, UNKNOWN, 0),
+        ("cut", [], {}, {"cut": [0]}, UNKNOWN, 0),
+    ],
+    "unexpected": [
+        ("all is as written", [update(1, 5, 0, 9), get(1, 5, 3, 4)], {1: (5, 0)}, ONE, TRUE, 0),
+        ("a row that nobody inserted", [], {NEW: (NEW, 0)}, {}, FALSE, 1),
+        ("a row of an insert that failed", [insert(NEW, NEW, 0, 9, "fail")], {NEW: (NEW, 0)}, {}, FALSE, 1),
+        ("a row of an unknown insert", [insert(NEW, NEW, 0, 9, "info")], {NEW: (NEW, 0)}, {}, TRUE, 0),
+        ("another row's version", [update(1, 5, 0, 9)], {1: (5, 0), 2: (5, 0)}, {"loaded": 2}, FALSE, 1),
+        ("a payload of nobody's", [], {1: (FOREIGN, 0)}, ONE, FALSE, 1),
+        ("a damaged row", [], {1: (DAMAGED, 0)}, ONE, FALSE, 1),
+        ("a damaged row, whoever is cut", [], {1: (DAMAGED, 0)}, {**ONE, "cut": [0]}, FALSE, 1),
+        ("a read of a damaged row", [get(1, DAMAGED, 2, 3)], {1: (0, 0)}, ONE, FALSE, 1),
+        ("in a later run as well", [get(1, DAMAGED, 2, 3)], {1: (0, 0)}, {"before": {1: (0, 0)}}, FALSE, 1),
+        ("a read of what failed", [update(1, 5, 0, 9, "fail"), get(1, 5, 20, 21)], {1: (0, 0)}, ONE, FALSE, 1),
+        ("a read of a row that must be there", [get(1, ABSENT, 2, 3, "fail")], {1: (0, 0)}, ONE, FALSE, 1),
+        ("a read of the future", [get(1, 5, 0, 1), update(1, 5, 3, 9)], {1: (5, 0)}, ONE, FALSE, 1),
+        ("a read that failed says nothing", [get(1, UNSEEN, 2, 3, "fail")], {1: (0, 0)}, ONE, TRUE, 0),
+        ("a counter that nobody touched", [], {1: (0, 4)}, ONE, FALSE, 1),
+        ("it may be the cut worker's", [], {THEIRS: (THEIRS, 0)}, {"cut": [1]}, UNKNOWN, 0),
+        ("it is not the cut worker's", [], {NEW: (NEW, 0)}, {"cut": [1]}, FALSE, 1),
+        ("any worker's may be unreadable", [], {NEW: (NEW, 0)}, {"unreadable": ["history-1.bin: torn"]}, UNKNOWN, 0),
+        ("not read back", [], None, {}, UNKNOWN, 0),
+        ("not read back, but read", [get(1, 5, 0, 1)], None, ONE, FALSE, 1),
+        ("a counter read as it is", [incr(1, 3, 9), get(1, 0, 10, 11, n=3)], {1: (0, 3)}, ONE, TRUE, 0),
+        ("a counter read above all steps", [incr(1, 3, 9), get(1, 0, 10, 11, n=6)], {1: (0, 3)}, ONE, FALSE, 1),
+        ("a counter read between two steps", [incr(1, 3, 9), get(1, 0, 10, 11, n=2)], {1: (0, 3)}, ONE, FALSE, 1),
+        ("a counter read within the bounds", [incr(1, 3, 9, "info"), get(1, 0, 10, 11, n=1)], {1: (0, 3)}, ONE, FALSE, 1),
+        ("a counter read below all steps", [decr(1, 3, 9), get(1, 0, 10, 11, n=-6)], {1: (0, -3)}, ONE, FALSE, 1),
+        ("a counter read that nobody touched", [get(1, 0, 10, 11, n=1)], {1: (0, 0)}, ONE, FALSE, 1),
+        ("a counter read with a step that failed",
+         [incr(1, 3, 9, "fail"), get(1, 0, 10, 11, n=3)],
+         {1: (0, 0)}, ONE, FALSE, 1),
+        ("with one of unknown outcome", [incr(1, 3, 9, "info"), get(1, 0, 10, 11, n=3)], {1: (0, 3)}, ONE, TRUE, 0),
+        ("with one that is under way", [incr(1, 3, 9), get(1, 0, 5, 6, n=3)], {1: (0, 3)}, ONE, TRUE, 0),
+        ("with one that had not begun", [incr(1, 3, 9), get(1, 0, 2, 3, n=3)], {1: (0, 3)}, ONE, FALSE, 1),
+        ("which a cut history may tell of", [get(1, 0, 2, 3, n=3)], {1: (0, 3)}, {**ONE, "cut": [1]}, UNKNOWN, 0),
+        ("a counter of a row come and gone",
+         [delete(1, 0, 1), insert(1, 5, 2, 3), get(1, 5, 4, 5, n=9)],
+         {1: (5, 0)}, ONE, TRUE, 0),
+        ("a counter of a row inserted", [insert(NEW, 5, 2, 3), get(NEW, 5, 4, 5, n=9)], {NEW: (5, 0)}, {}, FALSE, 1),
+        ("a replica that never got an earlier run's steps", [get(1, 0, 4, 5, n=0)], {1: (0, 7)}, LATER, TRUE, 0),
+        ("the primary without them", [get(1, 0, 4, 5, n=0)], {1: (0, 7)}, {**LATER, "reads_primary": True}, FALSE, 1),
+    ],
+    "applied_twice": [
+        ("once", [incr(1, 3, 9)], {1: (0, 3)}, ONE, TRUE, 0),
+        ("twice", [incr(1, 3, 9)], {1: (0, 6)}, ONE, FALSE, 1),
+        ("three times", [decr(1, 3, 9)], {1: (0, -9)}, ONE, FALSE, 2),
+        ("the unknown one as well", [incr(1, 3, 9), incr(1, 3, 19, "info")], {1: (0, 6)}, ONE, TRUE, 0),
+        ("the unknown one twice", [incr(1, 3, 19, "info")], {1: (0, 6)}, ONE, FALSE, 1),
+        ("one that failed was applied", [incr(1, 3, 9, "fail"), incr(1, 3, 19)], {1: (0, 6)}, ONE, FALSE, 1),
+        ("twice, or the decrement is lost", [incr(1, 3, 9), decr(1, 3, 19)], {1: (0, 3)}, ONE, UNKNOWN, 0),
+        ("the cut history may have more", [incr(1, 3, 9)], {1: (0, 6)}, {**ONE, "cut": [1]}, UNKNOWN, 0),
+        ("not read back", [incr(1, 3, 9)], None, ONE, UNKNOWN, 0),
+        ("no step", [update(1, 5, 0, 9)], {1: (5, 0)}, ONE, NOTHING, 0),
+        ("a step that failed", [incr(1, 3, 9, "fail")], {1: (0, 0)}, ONE, NOTHING, 0),
+        ("of a row come and gone", [delete(1, 0, 1), insert(1, 5, 2, 3), incr(1, 3, 19)], {1: (5, 3)}, ONE, NOTHING, 0),
+    ],
+    "counters": [
+        ("both ways", [incr(1, 3, 9), decr(1, 1, 19)], {1: (0, 2)}, ONE, TRUE, 0),
+        ("with all that is unknown", [incr(1, 3, 9, "info"), decr(1, 1, 19, "info")], {1: (0, 3)}, ONE, TRUE, 0),
+        ("with some of it", [incr(1, 3, 9, "info"), decr(1, 1, 19, "info")], {1: (0, -1)}, ONE, TRUE, 0),
+        ("within, but no sum of the steps", [incr(1, 3, 9, "info")], {1: (0, 2)}, ONE, FALSE, 1),
+        ("above", [incr(1, 3, 9), decr(1, 1, 19)], {1: (0, 3)}, ONE, FALSE, 1),
+        ("below", [incr(1, 3, 9), decr(1, 1, 19)], {1: (0, 1)}, ONE, FALSE, 1),
+        ("an unknown step of one", [incr(1, 1, 9, "info")], {1: (0, 1)}, ONE, TRUE, 0),
+        ("a refused decrement", [decr(1, 0, 9)], {1: (0, 0)}, ONE, NOTHING, 0),
+        ("from where it was", [incr(1, 3, 9)], {1: (2, 10)}, {"before": {1: (2, 7)}}, TRUE, 0),
+        ("of a row inserted", [insert(NEW, NEW, 0, 9), incr(NEW, 3, 19)], {NEW: (NEW, 3)}, {}, TRUE, 0),
+        ("of a row come and gone", [delete(1, 0, 1), insert(1, 5, 2, 3), incr(1, 3, 19)], {1: (5, 3)}, ONE, UNKNOWN, 0),
+        ("the cut history may have more", [], {1: (0, 6)}, {**ONE, "cut": [0]}, UNKNOWN, 0),
+        ("not read back", [], None, {}, UNKNOWN, 0),
+        ("read from a replica that is behind", [incr(1, 3, 9), get(1, 0, 10, 11, n=0)], {1: (0, 3)}, ONE, TRUE, 0),
+        ("read behind from the primary", [incr(1, 3, 9), get(1, 0, 10, 11, n=0)], {1: (0, 3)}, PRIMARY, FALSE, 1),
+        ("read so twice, and lost", [incr(1, 3, 9), *[get(1, 0, 10, 11, n=0)] * 2], {1: (0, 0)}, PRIMARY, FALSE, 1),
+        ("read with a decrement missing",
+         [incr(1, 3, 9), decr(1, 2, 19), get(1, 0, 20, 21, n=3)],
+         {1: (0, 1)}, PRIMARY, FALSE, 1),
+        ("read while it was under way",
+         [incr(1, 3, 9), decr(1, 2, 19), get(1, 0, 15, 21, n=3)],
+         {1: (0, 1)}, PRIMARY, TRUE, 0),
+        ("which a cut history may explain",
+         [incr(1, 3, 9), get(1, 0, 10, 11, n=0)],
+         {1: (0, 3)}, {**PRIMARY, "cut": [1]}, UNKNOWN, 0),
+    ],
+    "stale_reads": [
+        ("fresh", [update(1, 5, 0, 9), get(1, 5, 10, 11)], {1: (5, 0)}, ONE, TRUE, 0),
+        ("stale", [update(1, 5, 0, 9), get(1, 0, 10, 11)], {1: (5, 0)}, ONE, FALSE, 1),
+        ("not yet acknowledged", [update(1, 5, 0, 9), get(1, 0, 9, 11)], {1: (5, 0)}, ONE, NOTHING, 0),
+        ("within the bound", [update(1, 5, 0, 9), get(1, 0, 19, 21)], {1: (5, 0)}, {**ONE, "staleness": 10e-6}, TRUE, 0),
+        ("beyond the bound", [update(1, 5, 0, 9), get(1, 0, 20, 21)], {1: (5, 0)}, {**ONE, "staleness": 10e-6}, FALSE, 1),
+        ("an unknown write may come late",
+         [update(1, 5, 0, 1, "info"), update(1, 6, 2, 3), get(1, 5, 9, 10)],
+         {1: (5, 0)}, ONE, TRUE, 0),
+        ("an unknown write replaces nothing", [update(1, 5, 0, 1, "info"), get(1, 0, 9, 10)], {1: (5, 0)}, ONE, NOTHING, 0),
+        ("a deleted row", [insert(NEW, 7, 0, 1), delete(NEW, 2, 3), get(NEW, 7, 4, 5)], {}, {}, FALSE, 1),
+        ("an inserted row not yet there", [insert(NEW, 7, 0, 1), get(NEW, ABSENT, 4, 5, "fail")], {NEW: (7, 0)}, {}, FALSE, 1),
+        ("cut", [get(1, 0, 4, 5)], {1: (0, 0)}, {**ONE, "cut": [0]}, UNKNOWN, 0),
+        ("cut, and gone", [insert(NEW, 7, 0, 1), get(NEW, ABSENT, 4, 5, "fail")], {NEW: (7, 0)}, {"cut": [0]}, UNKNOWN, 0),
+        ("no final state needed", [update(1, 5, 0, 9), get(1, 5, 10, 11)], None, ONE, TRUE, 0),
+        ("a counter with its step", [incr(1, 3, 9), get(1, 0, 10, 11, n=3)], {1: (0, 3)}, ONE, TRUE, 0),
+        ("a counter without it", [incr(1, 3, 9), get(1, 0, 10, 11, n=0)], {1: (0, 3)}, ONE, FALSE, 1),
+        ("a counter that no steps make", [incr(1, 3, 9), get(1, 0, 10, 11, n=2)], {1: (0, 3)}, ONE, TRUE, 0),
+        ("a counter without a decrement", [decr(1, 3, 9), get(1, 0, 10, 11, n=0)], {1: (0, -3)}, ONE, FALSE, 1),
+        ("without it, within the bound",
+         [incr(1, 3, 9), get(1, 0, 19, 21, n=0)],
+         {1: (0, 3)}, {**ONE, "staleness": 10e-6}, TRUE, 0),
+        ("and beyond it",
+         [incr(1, 3, 9), incr(1, 3, 11), get(1, 0, 20, 21, n=0)],
+         {1: (0, 6)}, {**ONE, "staleness": 10e-6}, FALSE, 1),
+        ("a counter, not yet acknowledged", [incr(1, 3, 9), get(1, 0, 9, 11, n=0)], {1: (0, 3)}, ONE, NOTHING, 0),
+        ("a counter without an unknown step",
+         [incr(1, 3, 9, "info"), get(1, 0, 10, 11, n=0)],
+         {1: (0, 0)}, ONE, NOTHING, 0),
+        ("a counter that was not seen", [incr(1, 3, 9), get(1, 0, 10, 11)], {1: (0, 3)}, ONE, NOTHING, 0),
+        ("one read, behind in both", [incr(1, 3, 9), update(1, 5, 0, 9), get(1, 0, 10, 11, n=0)], {1: (5, 3)}, ONE, FALSE, 1),
+        ("without an earlier run's steps", [get(1, 0, 10, 11, n=0)], {1: (0, 7)}, LATER, FALSE, 1),
+        ("a counter, cut", [incr(1, 3, 9), get(1, 0, 10, 11, n=0)], {1: (0, 3)}, {**ONE, "cut": [1]}, UNKNOWN, 0),
+        ("no read", [update(1, 5, 0, 9)], {1: (5, 0)}, ONE, NOTHING, 0),
+        ("a read that failed shows nothing", [get(1, UNSEEN, 2, 3, "fail")], {1: (0, 0)}, ONE, NOTHING, 0),
+        ("of another row than was written",
+         [update(1, 5, 0, 1), get(2, 0, 2, 3)],
+         {1: (5, 0), 2: (0, 0)}, {"loaded": 2}, NOTHING, 0),
+    ],
+    "monotonic_reads": [
+        ("forward", [update(1, 5, 0, 1), get(1, 0, 0, 1), get(1, 5, 2, 3), get(1, 5, 4, 5)], {1: (5, 0)}, ONE, TRUE, 0),
+        ("not changed before the last read",
+         [update(1, 5, 0, 1), get(1, 0, 0, 1), get(1, 5, 2, 3)],
+         {1: (5, 0)}, ONE, NOTHING, 0),
+        ("back", [update(1, 5, 0, 9), get(1, 5, 1, 2), get(1, 0, 3, 4)], {1: (5, 0)}, ONE, FALSE, 1),
+        ("another user",
+         [update(1, 5, 0, 9), get(1, 5, 1, 2), get(1, 0, 3, 4, user=1), get(1, 5, 5, 6)],
+         {1: (5, 0)}, ONE, TRUE, 0),
+        ("the same number, another worker",
+         [update(1, 5, 0, 9), get(1, 5, 1, 2), get(1, 0, 3, 4, worker=1), get(1, 5, 5, 6)],
+         {1: (5, 0)}, ONE, TRUE, 0),
+        ("no read", [update(1, 5, 0, 9)], {1: (5, 0)}, ONE, NOTHING, 0),
+        ("each user once", [update(1, 5, 0, 9), get(1, 5, 1, 2), get(1, 0, 3, 4, user=1)], {1: (5, 0)}, ONE, NOTHING, 0),
+        ("each row once", [get(1, 0, 1, 2), get(2, 0, 3, 4)], {1: (0, 0), 2: (0, 0)}, {"loaded": 2}, NOTHING, 0),
+        ("back over two steps",
+         [update(1, 5, 0, 1), update(1, 6, 2, 3), get(1, 6, 4, 5), get(1, 0, 6, 7), get(1, 5, 8, 9)],
+         {1: (6, 0)}, ONE, FALSE, 2),
+        ("concurrent writes have no order",
+         [update(1, 5, 0, 9), update(1, 6, 0, 9), get(1, 5, 1, 2), get(1, 6, 3, 4), get(1, 5, 5, 6)],
+         {1: (5, 0)}, ONE, TRUE, 0),
+        ("a counter forward", [incr(1, 3, 9), get(1, 0, 5, 6, n=3), get(1, 0, 7, 8, n=3)], {1: (0, 3)}, ONE, TRUE, 0),
+        ("a counter back", [incr(1, 3, 9), get(1, 0, 5, 6, n=3), get(1, 0, 7, 8, n=0)], {1: (0, 3)}, ONE, FALSE, 1),
+        ("a counter back, which a cut history may explain",
+         [incr(1, 3, 9), get(1, 0, 5, 6, n=3), get(1, 0, 7, 8, n=0)],
+         {1: (0, 3)}, {**ONE, "cut": [1]}, UNKNOWN, 0),
+        ("a counter that goes down as well",
+         [incr(1, 3, 9), decr(1, 3, 9), get(1, 0, 5, 6, n=3), get(1, 0, 7, 8, n=0)],
+         {1: (0, 0)}, ONE, NOTHING, 0),
+        ("cut", [get(1, 0, 4, 5)], {1: (0, 0)}, {**ONE, "cut": [0]}, UNKNOWN, 0),
+    ],
+}  # fmt: skip
+
+
+def named(tmp_path: Path, more: dict[str, Any]) -> dict[str, Any]:
+    if "before" in more:
+        return {**more, "before": write_state(tmp_path, "before", more["before"])}
+    return more
+
+
+@pytest.mark.parametrize(
+    "checker, case", [pytest.param(name, case, id=f"{name}: {case[0]}") for name, cases in CASES.items() for case in cases]
+)
+def test_by_hand(tmp_path: Path, checker: str, case: tuple[str, list[Op], Rows | None, dict[str, Any], str, int]) -> None:
+    _, ops, final, more, verdict, count = case
+    check = audit_of(tmp_path, ops, final, **named(tmp_path, more))[checker]
+    assert (check.verdict.value, check.count) == (verdict, count), check
+    assert "\n" not in check.explanation
+    assert check.explanation
+    touched = {op.key for op in ops} | set(final or ()) | {1, *more.get("before", ())}
+    assert {finding.key for finding in check.findings} <= touched
+    assert bool(check.findings) == bool(check.count or check.possible)
+
+
+def test_every_checker_has_all_verdicts() -> None:
+    for name, cases in CASES.items():
+        # Nothing is ever amiss with what was recovered, and a table that was read back may always hold what nobody wrote.
+        never = {"recovered": FALSE, "unexpected": NOTHING}.get(name)
+        assert {case[4] for case in cases} == {TRUE, FALSE, UNKNOWN, NOTHING} - {never}
+
+
+@pytest.mark.parametrize(
+    "sampled, told", [(1.0, "2 reads were examined"), (0.125, "2 reads were examined, a sample of 12.5 %")]
+)
+def test_how_many_reads_were_examined_is_told(tmp_path: Path, sampled: float, told: str) -> None:
+    ops = [update(1, 5, 0, 9), get(1, 5, 10, 11), get(1, 5, 12, 13)]
+    result = audit_of(tmp_path, ops, {1: (5, 0)}, **ONE, sampled=sampled)
+    assert (
+        result["stale_reads"].explanation == f"no read was stale; {told}, 2 of them after an acknowledged change of their row"
+    )
+    seen = "1 of them after the same user saw their row changed"
+    assert result["monotonic_reads"].explanation == f"no user saw a row go back in time; {told}, {seen}"
+
+
+def test_recovered_writes_are_counted(tmp_path: Path) -> None:
+    ops = [
+        insert(NEW, NEW, 0, 1, "info"),
+        insert(NEW + 1, NEW + 1, 0, 2, "info"),
+        update(1, 5, 3, 4, "info"),
+        get(1, 5, 5, 6),
+        update(1, 6, 7, 8),
+        delete(NEW + 2, 9, 10, "info"),
+        insert(NEW + 2, 7, 0, 3),
+        incr(2, 5, 15, "info"),
+        incr(2, 5, 16, "info"),
+        incr(2, 5, 17),
+        decr(3, 2, 18, "info"),
+    ]
+    final = {1: (6, 0), 2: (0, 10), 3: (0, 0), NEW: (NEW, 0)}
+    check = audit_of(tmp_path, ops, final, loaded=3)["recovered"]
+    assert check.measured == {"applied": 4, "doubtful": 7}
+    assert check.explanation == "of 7 writes whose outcome nobody knew, at least 4 were applied"
+
+
+def test_a_finding_names_the_faults_that_were_on(tmp_path: Path) -> None:
+    events = [
+        Event(0, "phase", "load"),
+        Event(5, "fault-started", "kill writer"),
+        Event(7, "fault-started", "slow reader-1"),
+        Event(8, "fault-ended", "slow reader-1"),
+        Event(30, "fault-ended", "kill writer"),
+    ]
+    ops = [insert(NEW + i, NEW + i, 1, end) for i, end in enumerate((3, 8, 20, 40))]
+    result = audit_of(tmp_path, ops, {}, events=events)
+    assert [finding.faults for finding in result["lost"].findings] == [
+        (),
+        ("kill writer", "slow reader-1"),
+        ("kill writer",),
+        (),
+    ]
+    assert [event.kind for event in result.events] == [event.kind for event in events]
+    assert "during" not in result["lost"].explanation
+    assert "during kill writer" in audit_of(_sub(tmp_path), ops[2:3], {}, events=events)["lost"].explanation
+
+
+def _sub(path: Path) -> Path:
+    (path / "sub").mkdir()
+    return path / "sub"
+
+
+def test_of_many_findings_the_first_are_kept_and_what_is_certain_before_what_is_not(tmp_path: Path) -> None:
+    theirs = [insert(THEIRS + i, THEIRS + i, 0, 1 + i, worker=1) for i in range(30)]
+    ours = [insert(NEW + i, NEW + i, 50, 100 - i) for i in range(30)]
+    check = audit_of(tmp_path, theirs + ours, {}, cut=[1])["lost"]
+    assert (check.count, check.possible, check.verdict) == (30, 30, Verdict.FALSE)
+    assert [finding.key for finding in check.findings] == [NEW + i for i in range(29, 29 - MAX_FINDINGS, -1)]
+
+
+def replicas_of(tmp_path: Path, primary: Rows | None, *others: Rows, torn: bool = False) -> Audit:
+    states = [write_state(tmp_path, f"reader-{number}", rows) for number, rows in enumerate(others, 1)]
+    if torn:
+        states[0].path.write_bytes(states[0].path.read_bytes()[:-1])
+        states[0] = type(states[0])(states[0].path, states[0].server)
+    return audit_of(tmp_path, [], primary, loaded=2, replicas=states)
+
+
+def test_replicas_that_agree_and_that_differ(tmp_path: Path) -> None:
+    rows = {1: (0, 0), 2: (0, 0)}
+    assert replicas_of(tmp_path, rows, rows, rows)["replicas"].verdict is Verdict.TRUE
+    other = {0: (0, 0), 2: (0, 1), 3: (7, 0)}
+    check = replicas_of(_sub(tmp_path), rows, rows, other)["replicas"]
+    assert (check.verdict, check.count, check.measured) == (Verdict.FALSE, 4, {"reader-2": 4})
+    assert {finding.key for finding in check.findings} == {0, 1, 2, 3}
+
+
+def test_replicas_that_could_not_be_read_back(tmp_path: Path) -> None:
+    rows = {1: (0, 0), 2: (0, 0)}
+    check = replicas_of(tmp_path, rows, rows, rows, torn=True)["replicas"]
+    assert (check.verdict, check.explanation) == (Verdict.UNKNOWN, "cannot be told: reader-1 could not be read back")
+    assert replicas_of(_sub(tmp_path), None, rows)["replicas"].verdict is Verdict.UNKNOWN
+    both = _sub(tmp_path / "sub")
+    assert replicas_of(both, rows, rows, {}, torn=True)["replicas"].verdict is Verdict.FALSE
+
+
+def test_a_final_state_that_was_cut_decides_nothing(tmp_path: Path) -> None:
+    history = write_history(tmp_path, 0, [insert(NEW, NEW, 0, 9)])
+    state = write_state(tmp_path, "writer", {})
+    state.path.write_bytes(state.path.read_bytes()[:-5])
+    result = audit([history], type(state)(state.path, "writer"), loaded=0)
+    assert result["lost"].verdict is Verdict.UNKNOWN
+    assert "writer was not read back to its end" in result["lost"].explanation
+
+
+def test_a_checker_that_crashes_says_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> None:
+        raise KeyError("oh\nno")
+
+    monkeypatch.setattr(_checkers, "counter", broken)
+    result = audit_of(tmp_path, [update(1, 5, 0, 9), get(1, 0, 10, 11)], {1: (5, 0)}, loaded=1)
+    for name in ("lost", "unexpected", "applied_twice", "counters"):
+        assert result[name].verdict is Verdict.UNKNOWN
+        assert result[name].explanation == "the checker failed: KeyError: 'oh\\nno'"
+    assert result["stale_reads"].verdict is Verdict.FALSE
+
+
+def test_a_history_that_is_damaged_half_way_counts_as_cut(tmp_path: Path) -> None:
+    history = write_history(tmp_path, 0, [update(1, 5, 0, 9)], cut=True)
+    with history.path.open("ab") as file:
+        file.write(block_of(b"what is no record", file.tell()))
+    result = audit([History(history.path)], write_state(tmp_path, "writer", {1: (5, 0)}), loaded=1)
+    assert {check.verdict for name, check in result.checks.items() if name != "replicas"} == {Verdict.UNKNOWN}
+    assert f"{history.path}: has a block that is not of whole records" in result["lost"].explanation
+
+
+def test_clocks_that_cannot_be_compared_leave_the_order_open(tmp_path: Path) -> None:
+    one = write_history(tmp_path, 0, [update(1, 5, 0, 9), insert(NEW, 3, 0, 8, "fail")])
+    other = write_history(tmp_path, 1, [get(1, 0, 20, 21, worker=1)])
+    object.__setattr__(other.header, "clock", "another boot")
+    result = audit([one, other], write_state(tmp_path, "writer", {1: (0, 0), NEW: (3, 0)}), loaded=1)
+    assert result["lost"].verdict is Verdict.UNKNOWN
+    assert result["stale_reads"].verdict is Verdict.UNKNOWN
+    assert result["unexpected"].verdict is Verdict.FALSE, "no order is needed for that"
+
+
+def test_without_any_history_nothing_is_true(tmp_path: Path) -> None:
+    result = audit([], write_state(tmp_path, "writer", {1: (0, 0)}), loaded=1)
+    assert {check.verdict for name, check in result.checks.items() if name != "replicas"} == {Verdict.UNKNOWN}
+
+
+SECOND = 1_000_000
+PAUSED = [
+    Event(3 * SECOND, "fault-started", "pause writer"),
+    Event(6 * SECOND, "promotion", "standby"),
+    Event(9 * SECOND, "fault-ended", "pause writer"),
+]
+
+
+@pytest.mark.parametrize(
+    "events, of_old_primary",
+    [
+        (PAUSED, 1),
+        # Fenced: before, with the promotion, or soon enough behind it.
+        ([Event(5 * SECOND, "fault-struck", "kill writer"), *PAUSED], 0),
+        ([Event(4 * SECOND, "fault-struck", "kill writer"), Event(5 * SECOND, "fault-ended", "kill writer"), *PAUSED], 1),
+        (
+            [
+                Event(3 * SECOND, "fault-struck", "kill writer"),
+                Event(4 * SECOND, "fault-started", "promote standby"),
+                Event(5 * SECOND, "fault-ended", "kill writer"),
+                *PAUSED,
+            ],
+            0,
+        ),
+        ([Event(5 * SECOND, "death", "writer"), *PAUSED], 0),
+        ([Event(5 * SECOND, "fault-started", "switch-over standby"), *PAUSED], 0),
+        ([*PAUSED, Event(10 * SECOND, "fault-ended", "rejoin writer")], 0),
+        ([*PAUSED, Event(13 * SECOND, "fault-ended", "rejoin writer")], 1),
+        # It may be the new primary's own loss.
+        ([*PAUSED, Event(13 * SECOND, "fault-started", "kill standby")], 0),
+        ([*PAUSED, Event(13 * SECOND, "death", "standby")], 0),
+        # Of an earlier promotion nobody can say who acknowledged.
+        ([*PAUSED, Event(13 * SECOND, "promotion", "reader-1")], 0),
+        ([Event(SECOND, "fault-ended", "kill writer"), Event(2 * SECOND, "promotion", "reader-1"), *PAUSED], 1),
+    ],
+)
+def test_what_an_old_primary_acknowledged_beside_the_new_one_is_a_split_brain(
+    tmp_path: Path, events: list[Event], of_old_primary: int
+) -> None:
+    before = update(1, NEW, 5 * SECOND, 6 * SECOND + 1)  # acknowledged later, but by whom?
+    during = update(2, NEW + 1, 11 * SECOND, 12 * SECOND)
+    events = sorted(events, key=lambda event: event.time)
+    result = audit_of(tmp_path, [before, during], {1: (0, 0), 2: (0, 0)}, events=events, primary="standby", loaded=2)
+    lost = result["lost"]
+    assert (lost.verdict, lost.count) == (Verdict.FALSE, 2)
+    assert lost.measured.get("split_brain", 0) == of_old_primary
+    assert ("split brain: 1 of them were acknowledged by" in lost.explanation) == bool(of_old_primary)
+    if of_old_primary:
+        assert "after standby had been promoted at 6.000 s" in lost.explanation
+        assert "was acknowledged 6.000 s after standby had been promoted" in lost.findings[1].line
+
+
+@pytest.mark.parametrize(
+    "earlier, beside, final, of_old_primary, words",
+    [
+        (0, 2, 0, (2, 2), "2 of them were acknowledged by writer"),
+        (1, 3, 1, (2, 3), "between 2 and 3 of them were acknowledged by writer"),
+        (2, 1, 0, (1, 1), "1 of them were acknowledged by writer"),  # more are lost than it took
+        (3, 1, 3, None, ""),  # perhaps none
+        (3, 0, 1, None, ""),
+    ],
+)
+def test_lost_steps_are_the_old_primarys_as_far_as_the_others_cannot_be_why(
+    tmp_path: Path, earlier: int, beside: int, final: int, of_old_primary: tuple[int, int] | None, words: str
+) -> None:
+    steps = [incr(1, 1, (1 + number) * SECOND) for number in range(earlier)]
+    steps += [incr(1, 1, (11 + number) * SECOND) for number in range(beside)]
+    lost = audit_of(tmp_path, steps, {1: (0, final)}, events=PAUSED, primary="standby", loaded=1)["lost"]
+    assert (lost.verdict, lost.count) == (Verdict.FALSE, earlier + beside - final)
+    measured = lost.measured
+    assert (measured and (measured["split_brain"], measured["perhaps_split_brain"])) == (of_old_primary or {})
+    assert words in lost.explanation
+
+
+def test_a_finding_says_what_came_last_before_it(tmp_path: Path) -> None:
+    writes = [update(key, NEW + key, at * SECOND, at * SECOND + 1) for key, at in enumerate((1, 4, 7, 10), 1)]
+    kill = [Event(2 * SECOND, "fault-started", "kill writer"), Event(8 * SECOND, "fault-ended", "kill writer")]
+    promote = [Event(3 * SECOND, "promotion", "standby")]
+    found = audit_of(tmp_path, writes, dict.fromkeys(range(1, 5), (0, 0)), events=[*kill[:1], *promote, *kill[1:]], loaded=4)
+    places = [(finding.faults, finding.after) for finding in found["lost"].findings]
+    assert places == [((), ""), (("kill writer",), ""), (("kill writer",), ""), ((), "2.000 s after the end of kill writer")]
+    found = audit_of(_sub(tmp_path), writes[2:3], {3: (0, 0)}, events=promote, loaded=3)
+    assert found["lost"].findings[0].after == "4.000 s after the promotion of standby"
+    shown = found["lost"].to_dict()["findings"]
+    assert place_of(shown[0]) == "at 7.000 s, 4.000 s after the promotion of standby"
+    assert "at 7.000 s, 4.000 s after the promotion of standby: " in found["lost"].explanation
+
+
+def test_the_controllers_history_may_be_cut_for_it_holds_no_writes(tmp_path: Path) -> None:
+    histories = [write_history(tmp_path, 0, []), write_history(tmp_path, -1, [], cut=True)]
+    result = audit(histories, write_state(tmp_path, "writer", {}), loaded=0, workers=[0])
+    verdicts = {name: check.verdict for name, check in result.checks.items() if name != "replicas"}
+    assert verdicts.pop("unexpected") is Verdict.TRUE
+    assert set(verdicts.values()) == {Verdict.NOT_APPLICABLE}, "which it would not be if a write could be missing"
+    assert {result[name].explanation for name in ("stale_reads", "monotonic_reads")} == {"no read was kept"}
+
+
+def test_all_on_one_row(tmp_path: Path) -> None:
+    steps = [incr(1, 2, 10 + i) for i in range(20_000)]
+    result = audit_of(tmp_path, steps, {1: (0, 40_000)}, loaded=1)
+    assert result["counters"].verdict is Verdict.TRUE
+
+
+def test_replicas_of_which_none_was_read_back_are_not_known_to_agree(tmp_path: Path) -> None:
+    rows: Rows = {1: (0, 0), 2: (0, 0)}
+    assert replicas_of(tmp_path, rows)["replicas"].verdict is Verdict.UNKNOWN
+
+
+def test_a_server_alone_has_no_replica_that_could_differ(tmp_path: Path) -> None:
+    check = audit_of(tmp_path, [], {1: (0, 0)}, loaded=1, alone=True)["replicas"]
+    assert (check.verdict, check.explanation) == (Verdict.NOT_APPLICABLE, "there is no server but the primary")
+
+
+def test_rows_that_are_as_they_were_inserted_count_as_writes_that_could_have_been_lost(tmp_path: Path) -> None:
+    """They are left out where nothing can be amiss with them."""
+    assert audit_of(tmp_path, [insert(NEW, NEW, 0, 9)], {NEW: (NEW, 0)})["lost"].verdict is Verdict.TRUE

@@ -1,0 +1,137 @@
+"""`hs-drill drills`: which scenarios it carries out, and what it says of those that break their word."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hs_drill import __main__ as commands
+from hs_drill.scenario._stated_verdict import StatedVerdictError, stated_exit_code
+from tests.loadtest.support.locust_process import ROOT
+
+MARK = "TRIO_HS_TEST"
+QUICK = """\
+# verdict: pass
+name: quick
+cluster: {readers: 1, kind: embedded}
+table: {rows: 100}
+load: {users: 2, duration: 1s}
+mix: {get: 1}
+expect: {availability: 100%}
+"""
+
+
+def written(folder: Path, name: str, text: str) -> str:
+    path = folder / f"{name}.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Marked, and without what tests say to a Locust of their own process."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+    return {**kept, "PYTHONPATH": str(ROOT), MARK: str(folder)}
+
+
+def drills(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hs_drill", "drills", *arguments]
+    env = environment(folder)
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_each_is_carried_out_as_often_as_asked_and_a_broken_word_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "scenarios").mkdir()
+    written(tmp_path / "scenarios", "silent", QUICK.replace("# verdict: pass\n", ""))
+    written(tmp_path / "scenarios", "good", QUICK)
+    done = drills(tmp_path, "--times", "2")
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, done
+    assert [line.partition(",")[0] for line in lines] == [" ok  good 1/2", " ok  good 2/2", "each gave its stated verdict"]
+    assert lines[0].endswith("pass: all 1 expectations hold")
+
+    wrong = written(tmp_path, "wrong", QUICK.replace("pass", "audit failed (exit code 3)"))
+    locked = "\nfaults: [{fault: row-lock, target: writer, at: 0.5s}]\n"
+    done = drills(
+        tmp_path, wrong, written(tmp_path, "locked", QUICK.replace("embedded", "mariadb") + locked), "--cluster", "embedded"
+    )
+    assert done.returncode == 1, done
+    assert " NO  wrong 1/1, " in done.stdout
+    assert "exit code 3 was stated" in done.stdout
+    assert "servers ready: embedded" in done.stdout, "what Locust said"
+    assert "  -  locked: needs MariaDB" in done.stdout
+    assert done.stdout.endswith("1 of 1 did not give the stated verdict\n")
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (QUICK.replace("# verdict: pass\n", ""), "x.yaml: states no verdict; begin it with a comment such as"),
+        (
+            QUICK.replace("verdict: pass", "verdict: passes"),
+            "states `# verdict: passes`; it is one of pass, expectation missed",
+        ),
+        (QUICK.replace("get: 1", "gte: 1"), "x.yaml:6: mix.gte: no such operation"),
+    ],
+)
+def test_nothing_starts_where_something_is_wrong(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert commands.main(["drills", written(tmp_path, "x", text)]) == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+
+
+def test_only_one_verdict_may_be_stated(tmp_path: Path) -> None:
+    with pytest.raises(StatedVerdictError):
+        stated_exit_code(Path(written(tmp_path, "x", QUICK + QUICK)))
+
+
+@pytest.mark.parametrize("signum, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
+def test_whoever_ends_it_ends_the_run_too(signum: signal.Signals, code: int, tmp_path: Path) -> None:
+    path = written(tmp_path, "long", QUICK.replace("duration: 1s", "duration: 100s"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hs_drill", "drills", path],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_until(lambda: bool(list(tmp_path.glob("runs/*/batches.bin"))))
+        assert len(marked(tmp_path)) > 3
+        process.send_signal(signum)
+        assert process.wait(30) == code
+        wait_until(lambda: not marked(tmp_path))
+        assert process.communicate()[1] == "", "no traceback"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def marked(folder: Path) -> list[str]:
+    """The processes of a test, by their environment."""
+    found = []
+    for directory in Path("/proc").iterdir():
+        try:
+            if directory.name.isdigit() and f"{MARK}={folder}".encode() in (directory / "environ").read_bytes():
+                found.append(directory.name)
+        except OSError:
+            pass  # it has just ended
+    return found

@@ -1,0 +1,321 @@
+"""`hs-drill cluster`: servers without a load, found again from another terminal, and gone when they are to be."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hs_drill._cluster import Cluster, ClusterError, Server
+from hs_drill.cli import _cluster
+from hs_drill.cli._cluster_socket import kept_up
+from hs_drill.controller._table import load_table
+from hs_drill.sandbox._container_engine import image_name
+from hs_drill.sandbox._guardian import RUN_LABEL
+from hs_drill.sandbox._leftovers import OWNER_LABEL, owner
+from hs_drill.scenario._scenario import Scenario
+from hs_drill.servers._control import Control
+from hs_drill.servers._opening import open_cluster, open_controlled_cluster
+from hs_drill.servers._replication_check import detect
+from hs_drill.servers._sql import execute_sql
+from tests.loadtest.servers.test_control import left
+from tests.loadtest.servers.test_processes import ROOT, left_behind, open_directory, temporary
+from tests.loadtest.support.containers import containers_below, engine, left_in_engine
+from tests.loadtest.support.server_kinds import EVERY_KIND
+
+__all__ = ["open_directory", "temporary"]
+
+SECONDS = 60
+SCENARIO = Scenario.model_validate({"name": "marked", "mix": {"get": 1}})
+
+
+def command(*arguments: str, within: float = SECONDS) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "hs_drill", "cluster", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=within, check=False)
+
+
+@contextmanager
+def up(temporary: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A cluster that is up; its process is gone when the block ends."""
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "hs_drill", "cluster", "up", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stderr is not None
+            lines = []
+            for line in process.stderr:
+                lines.append(line)
+                if line.startswith("up until Ctrl-C"):
+                    break
+            else:
+                raise AssertionError("".join(lines))
+            yield process
+            process.wait(SECONDS)
+        finally:
+            process.kill()
+
+
+@EVERY_KIND
+def test_a_cluster_is_put_up_found_checked_connected_to_and_taken_down(kind: str, temporary: Path) -> None:
+    with up(temporary, "--cluster", kind, "--readers", "1", "--standby", "--topology", "write-through") as process:
+        assert process.pid in kept_up()
+        this = ("--pid", str(process.pid))  # others of this user may be up
+        hidden = command("status", *this)
+        assert hidden.returncode == 0
+        started = (
+            rf"^process {process.pid}: {kind} servers, up since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d in {re.escape(os.getcwd())}$"
+        )
+        assert re.search(started, hidden.stdout, re.MULTILINE), hidden.stdout
+        shown = command("status", "--show-secrets", *this).stdout
+        for name in ("writer (primary)", "standby", "reader-1"):
+            assert re.search(rf"^{re.escape(name)} +127\.0\.0\.1 .* running ", hidden.stdout, re.MULTILINE), hidden.stdout
+        assert re.search(r"^reader-1 .* writer +\S", hidden.stdout, re.MULTILINE), hidden.stdout
+        (secret,) = re.findall(r"^writer: read secret (\S+),", shown, re.MULTILINE)
+        assert secret in shown
+        assert secret not in hidden.stdout
+
+        checked = command("check", *this)
+        assert checked.returncode == 0, checked
+        assert "HandlerSocket's writes replicate here" in checked.stdout
+        if kind != "embedded":
+            assert re.search(r"^writer's binary log: after [\d.]+ ms$", checked.stdout, re.MULTILINE)
+
+        (program,) = re.findall(r"^import trio, .*?^trio\.run\(main\)$", shown, re.MULTILINE | re.DOTALL)
+        for _ in range(2):
+            ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+            assert ran.returncode == 0, ran.stderr
+            assert ran.stdout.startswith("{'id': '1', 'payload': '")
+
+        down = command("down", *this)
+        assert down.returncode == 0
+        assert f"the cluster of process {process.pid} is down" in down.stderr
+    assert process.returncode == 0
+    assert left(kind, temporary) == []
+    assert process.pid not in kept_up()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_takes_it_down_in_order(number: signal.Signals, temporary: Path) -> None:
+    with up(temporary, "--cluster", "embedded", "--readers", "1") as process:
+        process.send_signal(number)
+    assert process.returncode == 0
+    assert left("embedded", temporary) == []
+
+
+@pytest.mark.docker
+def test_what_was_killed_with_its_guardian_is_removed_and_what_lives_is_not(temporary: Path) -> None:
+    with up(temporary, "--cluster", "docker", "--readers", "1") as process:
+        guardians = [path for path in left_behind(temporary) if path.startswith("process ")]
+        assert len(left_in_engine(temporary)) == 3, "two containers and a network"
+        for pid in [int(path.split()[1]) for path in guardians]:
+            os.kill(pid, signal.SIGKILL)
+        process.kill()
+    with engine() as client:
+        labels = {RUN_LABEL: f"{temporary}/living", OWNER_LABEL: owner()}
+        living = client.containers.create(image_name(), labels=labels)
+        try:
+            command("down", "--pid", str(process.pid))  # which is no more: of those that are up none is to end
+            deadline = time.monotonic() + SECONDS  # another test's run may just be removing some of it, which is left to that
+            while left_in_engine(temporary) != [f"container {living.name}"] and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert left_in_engine(temporary) == [f"container {living.name}"]
+        finally:
+            living.remove()
+    assert left_behind(temporary) == []
+
+
+def test_a_check_that_is_interrupted_has_found_nothing_out(temporary: Path) -> None:
+    line = [sys.executable, "-m", "hs_drill", "cluster", "check", "--cluster", "embedded"]
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "starting 3 embedded servers\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=SECONDS) == ("", "")
+        assert process.returncode == 130
+    assert left("embedded", temporary) == []
+
+
+@pytest.mark.docker
+async def test_a_run_begins_by_removing_what_was_left_by_one_that_was_killed_with_its_guardian(temporary: Path) -> None:
+    dead = owner().rpartition("/")[0] + "/1"  # our number, but it started when nobody else did
+    with engine() as client:
+        left = client.containers.create(image_name(), labels={RUN_LABEL: f"{temporary}/dead", OWNER_LABEL: dead})
+        async with open_cluster("docker", readers=0):
+            assert left.name not in [container.name for container in containers_below(client, temporary)]
+
+
+def test_without_a_cluster_that_is_up_there_is_nothing_to_show_or_to_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_cluster, "kept_up", list)
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")  # other tests may just be killing runs in containers
+    for arguments in (["status"], ["down"], ["down", "--all"]):
+        assert _cluster.main(arguments) == 2
+        assert capsys.readouterr() == ("", "no cluster is up: `hs-drill cluster up` starts one\n")
+
+
+class Kept:
+    """Clusters that are up, as far as the commands can tell."""
+
+    def __init__(self, *pids: int) -> None:
+        self.up = list(pids)
+        self.checked: list[str] = []
+
+    def kept_up(self) -> list[int]:
+        return list(self.up)
+
+    async def ask(self, pid: int, question: str) -> dict[str, Any]:
+        if question == "down":
+            self.up.remove(pid)
+            return {}
+        if pid == SILENT:
+            raise ClusterError(f"the cluster of process {pid} does not answer: gone")
+        server = Server("writer", f"server-of-{pid}", 1, 2, "r", "w")
+        return {
+            "cluster": Cluster("embedded", "", "", (server,)).to_dict(),
+            "primary": "writer",
+            "servers": {"writer": {"state": "running"}},
+            "table": {"database": "drill", "name": "t", "rows": 1},
+            "kept": {"since": 1.8e9 + pid, "directory": f"/srv/{pid}", "scenario": None if pid % 2 else "mine.yaml"},
+        }
+
+    async def detect(self, cluster: Cluster, *_: object) -> int:
+        self.checked += [server.host for server in cluster.servers]
+        return 0
+
+
+SILENT = 13
+
+
+@pytest.fixture
+def keep(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Kept]]:
+    """Has the commands see these clusters and no others: those that are really up belong to somebody."""
+
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+    def make(*pids: int) -> Kept:
+        kept = Kept(*pids)
+        monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
+        monkeypatch.setattr(_cluster, "kept_up", kept.kept_up)
+        monkeypatch.setattr(_cluster, "ask", kept.ask)
+        monkeypatch.setattr(_cluster, "_detect", kept.detect)
+        return kept
+
+    yield make
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    "name, how",
+    [
+        ("down", "name the one to end with `--pid PID`, or end all with `--all`"),
+        ("check", "name the one to check with `--pid PID`, or describe one of its own"),
+    ],
+)
+def test_of_several_clusters_none_is_taken_by_chance(
+    name: str, how: str, keep: Callable[..., Kept], capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = keep(11, 12, SILENT)
+    assert _cluster.main([name]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "process 11: embedded servers, up since 2027-01-15 08:00:11 in /srv/11\n"
+        "process 12: embedded servers of mine.yaml, up since 2027-01-15 08:00:12 in /srv/12\n"
+        "the cluster of process 13 does not answer: gone\n"
+        f"3 clusters are up: {how}\n",
+    )
+    assert kept.up == [11, 12, SILENT]
+    assert kept.checked == []
+
+
+def test_the_cluster_that_is_named_is_the_one(keep: Callable[..., Kept], capsys: pytest.CaptureFixture[str]) -> None:
+    kept = keep(11, 12, 15)
+    assert _cluster.main(["check", "--pid", "12"]) == 0
+    assert kept.checked == ["server-of-12"]
+    assert _cluster.main(["status", "--pid", "15"]) == 0
+    assert re.findall(r"^process \d+", capsys.readouterr().out, re.MULTILINE) == ["process 15"]
+    assert _cluster.main(["status"]) == 0
+    assert re.findall(r"^process \d+", capsys.readouterr().out, re.MULTILINE) == ["process 11", "process 12", "process 15"]
+    assert _cluster.main(["down", "--pid", "12"]) == 0
+    assert kept.up == [11, 15]
+    assert capsys.readouterr().err == "the cluster of process 12 is down\n"
+    for name in ("down", "check", "status"):
+        assert _cluster.main([name, "--pid", "12"]) == 2
+        assert capsys.readouterr().err.startswith("process 12 keeps no cluster up: "), name
+    assert _cluster.main(["check", "--cluster", "embedded", "--pid", "11"]) == 2
+    assert "name that, or describe one, but not both" in capsys.readouterr().err
+    assert _cluster.main(["down", "--all"]) == 0
+    assert kept.up == []
+
+
+def test_a_single_cluster_needs_no_name(keep: Callable[..., Kept]) -> None:
+    kept = keep(11)
+    assert _cluster.main(["check"]) == 0
+    assert kept.checked == ["server-of-11"]
+    assert _cluster.main(["down"]) == 0
+    assert kept.up == []
+
+
+def test_wrong_options_are_told_in_a_line(tmp_path: Path) -> None:
+    assert "invalid choice: 'oracle'" in command("up", "--cluster", "oracle").stderr
+    result = command("up", "--cluster", "embedded", "--readers", "99")
+    assert (result.returncode, result.stderr) == (
+        2,
+        "with what the command line says, cluster.readers: must be 16 or less, not 99\n",
+    )
+    (tmp_path / "wrong.yaml").write_text("name: wrong\nmix: {get: 1}\ncluster: {reader: 1}\n")
+    result = command("up", str(tmp_path / "wrong.yaml"))
+    assert result.returncode == 2
+    assert "wrong.yaml:3: cluster.reader: unknown key; did you mean readers?" in result.stderr
+
+
+# --- The detection ---------------------------------------------------------------------------------------------------
+
+
+async def detected(control: Control, within: float = 1.0) -> str:
+    """What the detection says; its marker is gone then."""
+    table = load_table(SCENARIO)
+    result = await detect(control.cluster, table, control.server(control.primary), within)
+    for server in control.cluster.servers:
+        assert await control.read_rows(server.name, table) == []
+    return "\n".join(result.lines())
+
+
+@pytest.mark.mariadb
+async def test_plain_writes_are_found_to_be_lost_and_the_reason_told(temporary: Path) -> None:
+    async with open_controlled_cluster("mariadb", readers=1) as control:
+        await control.create_table(load_table(SCENARIO))
+        said = await detected(control)
+    assert "writer's binary log: did not get it\n" in said
+    assert "reader-1: did not get it\n" in said
+    assert "do not replicate here: MariaDB since 10.5 does not log them (MDEV-33967)" in said
+
+
+@pytest.mark.mariadb
+async def test_a_replica_that_stands_still_is_told_from_writes_that_are_not_logged(temporary: Path) -> None:
+    async with open_controlled_cluster("mariadb", readers=1, topology="write-through") as control:
+        await control.create_table(load_table(SCENARIO))
+        assert "HandlerSocket's writes replicate here" in await detected(control)
+        await execute_sql(control.server("reader-1"), "STOP SLAVE")
+        said = await detected(control)
+    assert re.search(r"^writer's binary log: after", said, re.MULTILINE)
+    assert "reader-1: did not get it\n" in said
+    assert "the write is in the binary log, so replication does not run" in said

@@ -1,0 +1,99 @@
+"""The whole way from a defect to the audit's findings: real processes, with a defect planted in the server or in the client."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from hs_drill.store._history import History, Operation, Outcome
+from hs_drill.store._run_directory import RunDirectory
+from tests.loadtest.support.locust_process import Locust
+
+PLANTED = Path(__file__).parents[1] / "support" / "planted"
+HEADLESS = ("--headless", "--only-summary", "--explain", "--cluster", "embedded")
+
+
+def run(scenario: str, where: str, tmp_path: Path) -> tuple[int, dict[str, Any], set[int]]:
+    """A run with the defect planted in the processes of module `where`: its exit code, its result, and the keys of the rows of
+    which an insert or update was acknowledged."""
+    env = {"PYTHONPATH": str(PLANTED), "PLANT_IN": where, "PLANTED": str(tmp_path)}
+    with Locust(*HEADLESS, scenario=scenario, env=env) as locust:
+        code = locust.finish(60)
+        result = json.loads((locust.run / "result.json").read_text())
+        histories = [History(path) for path in RunDirectory(locust.run).histories()]
+        records = [record for history in histories for record in history.records() if record.outcome == Outcome.OK]
+        written = {record.key for record in records if record.operation in (Operation.INSERT, Operation.UPDATE)}
+        assert "Traceback" not in locust.stderr, locust.describe()
+    return code, result, written
+
+
+def keys(result: dict[str, Any], check: str) -> set[int]:
+    return {finding["key"] for finding in result["audit"][check]["findings"]}
+
+
+def noted(tmp_path: Path, name: str) -> set[int]:
+    return {int(line) for line in (tmp_path / name).read_text().split()}
+
+
+def test_a_server_that_forgets_spoils_counts_twice_and_lags_is_found_out(tmp_path: Path) -> None:
+    scenario = """\
+name: planted
+cluster: {readers: 1, topology: write-through}
+table: {rows: 300, value_size: 20}
+load: {users: 2, duration: 7s}
+mix: {get: 40, insert: 20, incr: 20, update: 20}
+audit: {reads: 1.0}
+faults:
+  - {fault: lag, target: reader-1, seconds: 2, at: 1s, for: 3s}
+expect: {lost: 0, applied_twice: 0, staleness: 1s}
+"""
+    code, result, written = run(scenario, "trio_hs.testing", tmp_path)
+    assert code == 3
+    checks = result["audit"]
+
+    forgotten = noted(tmp_path, "forgotten")
+    assert checks["lost"]["count"] == len(forgotten) > 0
+    assert keys(result, "lost") <= forgotten
+    assert len(keys(result, "lost")) == min(len(forgotten), 20)
+
+    spoilt = noted(tmp_path, "spoilt")
+    assert checks["unexpected"]["count"] >= len(spoilt) > 0
+    doubled = noted(tmp_path, "doubled")
+    for finding in checks["unexpected"]["findings"]:
+        if finding["key"] in spoilt:
+            assert "payload or group is not what was written there" in finding["line"]
+        else:
+            assert finding["key"] in doubled
+            assert re.search(r"a read saw the counter at \d+, which nobody made it$", finding["line"])
+    assert keys(result, "applied_twice") <= doubled
+    assert len(keys(result, "applied_twice")) == min(len(doubled), 20) > 0
+    assert checks["counters"]["count"] == len(doubled)
+
+    (staleness,) = [one for one in result["expectations"] if one["name"] == "staleness"]
+    assert staleness["result"] == "miss"
+    assert 1 < staleness["measured"] < 7
+    assert keys(result, "stale_reads") <= written
+    assert any("lag reader-1" in finding["faults"] for finding in checks["stale_reads"]["findings"])
+
+
+def test_a_client_that_repeats_increments_is_found_out(tmp_path: Path) -> None:
+    """With the client as it is the drill reply-loss, the same fault under the same load, passes."""
+    scenario = """\
+name: planted
+cluster: {readers: 1}
+table: {rows: 300, value_size: 20}
+load: {users: 4, duration: 4s}
+mix: {get: 50, incr: 50}
+faults:
+  - {fault: drop-replies, target: writer, listener: write, after: 20, at: 500ms, for: 3s}
+expect: {applied_twice: 0}
+"""
+    code, result, _ = run(scenario, "hs_drill.engine", tmp_path)
+    assert code == 3
+    retried = noted(tmp_path, "retried")
+    found = keys(result, "applied_twice")
+    assert found
+    assert found <= retried
+    assert result["audit"]["lost"]["count"] == 0

@@ -1,0 +1,473 @@
+"""The engine and the controller as processes: what they send up, and how they end. No servers are needed here."""
+
+from __future__ import annotations
+
+import itertools
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from hs_drill._cluster import Cluster, Server
+from hs_drill._trio_child import TrioChannel
+from hs_drill.engine.__main__ import reads_primary
+from hs_drill.engine._bound_operations import Bound
+from hs_drill.engine._closed_loop import ClosedLoop
+from hs_drill.engine._lag import PERIOD
+from hs_drill.engine._meter import Meter
+from hs_drill.engine._performer import Performer
+from hs_drill.metrics._batch import NOT_STARTED, UNANSWERED, Batch, OperationBatch, total_of
+from hs_drill.metrics._timeline import Timeline
+from hs_drill.scenario._scenario import parse_scenario
+from hs_drill.store._history import UNSEEN, History, Operation, Outcome
+from tests.loadtest.support.locust_process import ROOT
+
+SCENARIO = "name: x\ntable: {rows: 100}\nmix: {get: 50, insert: 50, delete: 20}\n"
+
+
+class Child:
+    """An engine or controller, with us in Locust's place."""
+
+    def __init__(self, channel: TrioChannel, process: trio.Process) -> None:
+        self.channel = channel
+        self.process = process
+
+    async def send(self, kind: str, **message: Any) -> None:
+        await self.channel.send({"type": kind, **message})
+
+    async def until(self, kind: str) -> tuple[dict[str, Any], list[Batch]]:
+        """The next message of this kind, and the statistics that came before it."""
+        batches: list[Batch] = []
+        with trio.fail_after(15):
+            while (message := await self.channel.receive()) is not None:
+                if message["type"] == kind:
+                    return message, batches
+                if message["type"] == "batch":
+                    batches.append(Batch.from_wire(message))
+        raise AssertionError(f"it ended without {kind!r}")
+
+    async def ends(self) -> int:
+        with trio.fail_after(10):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def child(module: str) -> AsyncIterator[Child]:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-m", module, str(theirs.fileno())],
+            cwd=ROOT,
+            pass_fds=[theirs.fileno()],
+            stderr=subprocess.DEVNULL,
+        )
+    channel = TrioChannel.from_fd(ours.detach())
+    try:
+        yield Child(channel, process)
+    finally:
+        await channel.aclose()
+        with trio.move_on_after(10) as patience:
+            await process.wait()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        assert not patience.cancelled_caught, "it outlived us"
+
+
+def setup(port: int = 1, text: str = SCENARIO) -> dict[str, Any]:
+    server = {"host": "127.0.0.1", "read_port": port, "write_port": port, "read_secret": "r", "write_secret": "w"}
+    cluster = Cluster("external", "", "", tuple(Server(name, **server) for name in ("writer", "reader-1")))  # type: ignore[arg-type]
+    scenario = parse_scenario(text, "x").model_dump(mode="json")
+    return {"cluster": cluster.to_dict(), "scenario": scenario, "worker": 0, "each": False}
+
+
+async def test_a_history_that_cannot_be_written_ends_the_engine_in_a_line(tmp_path: Path) -> None:
+    async with child("hs_drill.engine") as engine:
+        await engine.send("setup", **setup())
+        await engine.until("ready")
+        resource.prlimit(engine.process.pid, resource.RLIMIT_FSIZE, (600, 600))  # as a full disk would
+        await engine.send("start", run=1, history=str(tmp_path / "h.bin"))
+        await engine.send("users", count=4)
+        fatal, _ = await engine.until("fatal")
+    assert fatal["line"] == "the run cannot be kept: File too large"
+
+
+async def test_an_engine_counts_failures_and_goes_on() -> None:
+    async with child("hs_drill.engine") as engine:
+        await engine.send("setup", **setup())
+        await engine.until("ready")
+        await engine.send("start", run=1)
+        await engine.send("users", count=4)
+        log, batches = await engine.until("log")
+        assert log["level"] == 30
+        assert log["line"].startswith("reader-1: cannot connect: "), "the server by its name"
+        await trio.sleep(0.6)
+        await engine.send("stop")
+        batches += (await engine.until("stopped"))[1]
+        whole = batches[0]
+        for batch in batches[1:]:
+            assert whole.end == batch.start, "batches follow each other without a gap"
+            whole.add(batch)
+        assert set(whole.operations) <= {"get", "insert", "delete"}
+        for operation in whole.operations.values():
+            assert not operation.ok
+            assert operation.failed.total() == operation.errors.total() > 0
+            assert all("ConnectionError: " in message for message in operation.errors)
+        await engine.channel.aclose()
+        assert await engine.ends() == 0
+
+
+async def test_an_engine_tells_how_late_and_how_busy_it_was() -> None:
+    async with child("hs_drill.engine") as engine:
+        await engine.send("setup", **setup() | {"worker": 3})
+        await engine.until("ready")
+        await engine.send("start", run=1)
+        await engine.until("batch")
+        engine.process.send_signal(signal.SIGSTOP)
+        await trio.sleep(0.6)
+        engine.process.send_signal(signal.SIGCONT)
+        await engine.send("stop")
+        _, batches = await engine.until("stopped")
+    whole = batches[0]
+    for batch in batches[1:]:
+        whole.add(batch)
+    use = whole.engines[3]
+    assert max(use.lag) >= 600_000 - 2 * PERIOD / 1000
+    assert use.seconds == pytest.approx(whole.end - whole.start, abs=0.3)
+    assert 0 < use.cpu < use.seconds
+
+
+async def test_an_engine_runs_again_and_reports_nothing_in_between() -> None:
+    async with child("hs_drill.engine") as engine:
+        await engine.send("setup", **setup())
+        await engine.until("ready")
+        for run in (1, 2):
+            await engine.send("users", count=9)  # of no run: without effect
+            await engine.send("start", run=run)
+            await engine.send("users", count=3)
+            await engine.send("users", count=1)
+            await engine.send("stop")
+            await engine.until("stopped")
+        await engine.send("stop")
+        await engine.until("stopped")
+
+
+@pytest.mark.parametrize("module", ["hs_drill.engine", "hs_drill.controller"])
+async def test_a_child_ends_with_its_parent(module: str) -> None:
+    async with child(module) as process:
+        await process.channel.aclose()
+        assert await process.ends() == 0
+
+
+async def test_an_engine_ends_at_sigterm_but_not_at_ctrl_c() -> None:
+    async with child("hs_drill.engine") as engine:
+        await engine.send("setup", **setup())
+        await engine.until("ready")
+        await engine.send("start", run=1)
+        await engine.send("users", count=4)
+        await engine.until("batch")
+        engine.process.send_signal(signal.SIGINT)
+        await engine.until("batch")
+        engine.process.send_signal(signal.SIGTERM)
+        assert await engine.ends() == 0
+
+
+async def test_an_engine_that_fails_says_why_in_one_line() -> None:
+    async with child("hs_drill.engine") as engine:
+        await engine.send("oops\nsecond line")
+        fatal, _ = await engine.until("fatal")
+        assert fatal["line"] == "AssertionError: no such message: oops second line"
+        assert await engine.ends() == 1
+
+
+async def test_a_controller_says_in_one_line_what_it_cannot_have() -> None:
+    scenario = parse_scenario(SCENARIO + "cluster: {kind: external}\n", "x").model_dump(mode="json")
+    async with child("hs_drill.controller") as controller:
+        await controller.send("open", scenario=scenario)
+        failed, _ = await controller.until("failed")
+        assert "external" in failed["line"]
+        assert "\n" not in failed["line"]
+        assert await controller.ends() == 2
+
+
+async def test_an_engine_that_lets_go_holds_its_users_until_it_may_go_on() -> None:
+    async with child("hs_drill.engine") as engine:
+        await engine.send("setup", **setup())
+        await engine.until("ready")
+        await engine.send("suspend", number=1)  # of no run: without effect
+        await engine.send("start", run=1)
+        await engine.send("users", count=4)
+        await engine.until("batch")
+        await engine.send("suspend", number=2)
+        assert (await engine.until("suspended"))[0]["number"] == 2
+        await engine.until("batch")  # of what was under way
+        held = [(await engine.until("batch"))[0] for _ in range(3)]
+        assert [batch["operations"] for batch in held] == [{}, {}, {}]
+        await engine.send("resume")
+        with trio.fail_after(10):  # the client makes its pauses longer and longer, where there are no servers
+            while not (await engine.until("batch"))[0]["operations"]:
+                pass
+        await engine.send("suspend", number=3)
+        await engine.until("suspended")
+        with trio.fail_after(2):  # a run may end meanwhile
+            await engine.send("stop")
+            await engine.until("stopped")
+
+
+def audited(tmp_path: Path) -> dict[str, Any]:
+    return {"run": 1, "history": str(tmp_path / "history-0.bin")}
+
+
+async def test_an_engine_keeps_a_history_of_what_failed(tmp_path: Path) -> None:
+    async with child("hs_drill.engine") as engine:
+        await engine.send("setup", **setup())
+        await engine.until("ready")
+        await engine.send("start", **audited(tmp_path))
+        await engine.send("users", count=4)
+        _, before = await engine.until("batch")
+        await trio.sleep(0.4)
+        await engine.send("stop")
+        _, batches = await engine.until("stopped")
+        history = History(tmp_path / "history-0.bin")
+        records = list(history.records())
+        assert history.complete
+        counted = sum(done.failed.total() for batch in [*before, *batches] for done in batch.operations.values())
+        # The first batch itself is not among those that `until` gives.
+        assert len(records) >= counted > 0
+        assert {record.outcome for record in records} == {Outcome.FAIL}, "nothing reached a server"
+        assert {record.error for record in records} == {"ConnectionError"}
+        assert {record.user for record in records} == {0, 1, 2, 3}
+        assert all(record.value == UNSEEN for record in records if record.operation is Operation.GET)
+        inserts = [record for record in records if record.operation is Operation.INSERT]
+        assert len({record.key for record in inserts}) == len({record.value for record in inserts}) == len(inserts) > 0
+
+
+async def test_a_run_that_is_not_audited_keeps_no_operations(tmp_path: Path) -> None:
+    async with child("hs_drill.engine") as engine:
+        await engine.send("setup", **setup(text=SCENARIO + "audit: false\n"))
+        await engine.until("ready")
+        await engine.send("start", **audited(tmp_path))
+        await engine.send("users", count=1)
+        await engine.until("batch")
+        await engine.send("stop")
+        await engine.until("stopped")
+        # What became of its connections is there all the same, for the report.
+        history = History(tmp_path / "history-0.bin")
+        assert not list(history.records())
+        assert history.complete
+
+
+async def test_users_think_after_their_first_operation_and_stop_at_once() -> None:
+    async with child("hs_drill.engine") as engine:
+        await engine.send("setup", **setup(text=SCENARIO + "load: {think_time: 1m}\n"))
+        await engine.until("ready")
+        await engine.send("start", run=1)
+        await engine.send("users", count=5)
+        await trio.sleep(1.5)  # longer than the client tries to reach a server
+        started = trio.current_time()
+        await engine.send("stop")
+        _, batches = await engine.until("stopped")
+        assert sum(done.failed.total() for batch in batches for done in batch.operations.values()) == 5
+        assert trio.current_time() - started < 1
+
+
+async def test_a_warm_up_is_not_counted_but_kept(tmp_path: Path) -> None:
+    async with child("hs_drill.engine") as engine:
+        await engine.send("setup", **setup(text=SCENARIO + "load: {pacing: 50ms, warm_up: 1.5}\n"))
+        await engine.until("ready")
+        started = time.time()
+        await engine.send("start", **audited(tmp_path))
+        await engine.send("users", count=2)
+        await trio.sleep(3)  # some of what fails is tried for half a second
+        await engine.send("stop")
+        _, batches = await engine.until("stopped")
+        assert min(batch.start for batch in batches) >= started + 1.5
+        counted = sum(done.failed.total() for batch in batches for done in batch.operations.values())
+        records = list(History(tmp_path / "history-0.bin").records())
+        assert 0 < counted < len(records)
+
+
+async def test_a_worker_that_comes_late_joins_the_stages_where_they_are() -> None:
+    ramp = "load: {stages: [{for: 100s, rate: 1000}], warm_up: 10s, max_in_flight: 1, max_wait: 50ms}\n"
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]  # silent: all but one operation cannot start
+    async with listener, child("hs_drill.engine") as engine:
+        port: int = listener.socket.getsockname()[1]
+        await engine.send("setup", **setup(port, f"name: x\nmix: {{get: 1}}\n{ramp}"))
+        await engine.until("ready")
+        await engine.send("start", run=1, elapsed=50.0)
+        await engine.send("users", count=100)
+        await trio.sleep(1)
+        await engine.send("users", count=0)
+        await trio.sleep(0.3)
+        await engine.send("stop")
+        _, batches = await engine.until("stopped")
+        assert sum(done.errors[NOT_STARTED] for batch in batches for done in batch.operations.values()) == pytest.approx(
+            500, rel=0.2
+        )
+
+
+@pytest.mark.parametrize("end, complete", [(signal.SIGTERM, True), (signal.SIGKILL, False)])
+async def test_what_nobody_waited_for_is_in_the_history(tmp_path: Path, end: signal.Signals, complete: bool) -> None:
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+    async with listener, child("hs_drill.engine") as engine:
+        port: int = listener.socket.getsockname()[1]
+        await engine.send("setup", **setup(port, "name: x\nmix: {insert: 1}\n"))
+        await engine.until("ready")
+        await engine.send("start", **audited(tmp_path))
+        await engine.send("users", count=2)
+        await engine.until("batch")
+        engine.process.send_signal(end)
+        await engine.ends()
+        history = History(tmp_path / "history-0.bin")
+        records = list(history.records())
+        assert history.complete is complete
+        expected = [(Operation.INSERT, Outcome.INFO, "cancelled")] * 2 if complete else []
+        assert [(record.operation, record.outcome, record.error) for record in records] == expected
+
+
+async def test_a_stop_does_not_wait_for_a_server_that_is_silent(tmp_path: Path) -> None:
+    """It lets the clients in late, so that their requests are sent after some time, and are still under way at the end."""
+
+    async def let_in(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await trio.sleep(2.2)
+        await stream.send_all(b"0\t1\n")
+        await trio.sleep_forever()
+
+    async with child("hs_drill.engine") as engine, trio.open_nursery() as servers:
+        listener = (await servers.start(partial(trio.serve_tcp, let_in, 0, host="127.0.0.1")))[0]
+        port: int = listener.socket.getsockname()[1]
+        await engine.send("setup", **setup(port, "name: x\nmix: {get: 1, insert: 1}\n"))
+        await engine.until("ready")
+        await engine.send("start", **audited(tmp_path))
+        await engine.send("users", count=8)
+        await trio.sleep(0.5)
+        started = trio.current_time()
+        await engine.send("stop")
+        _, batches = await engine.until("stopped")
+        assert trio.current_time() - started < 5.5
+        whole = OperationBatch()
+        for done in (done for batch in batches for done in batch.operations.values()):
+            whole.add(done)
+        assert whole.errors == {UNANSWERED: 8}, "each operation that was under way has failed"
+        assert whole.failed.total() == 8
+        assert min(whole.failed) > 4e6
+        stopped = batches[-1].load_end
+        assert stopped is not None
+        assert batches[-1].end - stopped > 3.9
+        assert Timeline(batches, []).seconds == stopped - batches[0].start, "the wait for the last answers is no load"
+        records = Counter((record.operation, record.outcome) for record in History(tmp_path / "history-0.bin").records())
+        assert set(records) <= {(Operation.GET, Outcome.FAIL), (Operation.INSERT, Outcome.INFO)}, (
+            "a write may have been applied"
+        )
+        assert records.total() == 8
+        servers.cancel_scope.cancel()
+
+
+async def test_a_mark_ends_the_batch_and_tells_what_began_before_it_from_what_began_later(tmp_path: Path) -> None:
+    """Against the history, which knows each operation's interval."""
+    async with child("hs_drill.engine") as engine:
+        await engine.send("setup", **setup(text=SCENARIO + "audit: {reads: 1}\nload: {pacing: 10ms}\n"))
+        await engine.until("ready")
+        await engine.send("start", **audited(tmp_path))
+        await engine.send("users", count=8)
+        batches = []
+        for _ in range(5):
+            message, before = await engine.until("batch")
+            await engine.send("mark")
+            batches += [*before, Batch.from_wire(message)]
+        await engine.send("stop")
+        batches += (await engine.until("stopped"))[1]
+        history = History(tmp_path / "history-0.bin")
+        intervals = [(history.header.unix(one.start), history.header.unix(one.end)) for one in history.records()]
+    assert len({since for batch in batches for since, _, _ in batch.begun}) == 7, (
+        "a generation from each mark, start and stop on"
+    )
+    slack = 0.05  # the history has its own difference to the wall clock
+    for batch, following in itertools.pairwise(batches):
+        assert batch.end == following.start
+    for batch in batches:
+        assert batch.operations == total_of(batch.begun)
+        for since, until, operations in batch.begun:
+            counted = sum(done.failed.total() for done in operations.values())
+            able = [
+                1
+                for begin, end in intervals
+                if batch.start - slack <= end <= batch.end + slack and since - slack <= begin <= until + slack
+            ]
+            assert counted <= len(able)
+    stopped = next(batch for batch in batches if batch.load_end is not None).load_end
+    assert stopped is not None
+    assert all(batch.load_end == stopped or batch.end <= stopped for batch in batches)
+    assert sum(done.failed.total() for batch in batches for done in batch.operations.values()) == len(intervals)
+
+
+async def test_an_operation_that_outlives_cuts_is_counted_where_it_began() -> None:
+    go_on = trio.Event()
+
+    async def call(key: object, _intent: object) -> bool:
+        if key == 1:
+            await go_on.wait()
+        else:
+            await trio.sleep(0.001)
+        return True
+
+    keys = itertools.count(1)
+    performer = Performer({"get": Bound(call, Operation.GET)}, lambda: ("get", next(keys)), None, None, Meter({}))
+    async with trio.open_nursery() as nursery:
+        loop = ClosedLoop(performer, nursery)
+        loop.set_users(2)
+        for _ in range(20):
+            await trio.sleep(0.005)
+            performer.cut()
+            taken = [(since, until) for since, until, _ in performer.take()]
+            assert len(taken) <= 3
+        go_on.set()
+        await trio.sleep(0.005)
+        loop.stop()
+    first, *others = performer.take()
+    assert len(first[2]["get"][0]) == 1, "the slow one, of the first generation"
+    assert first[2]["get"][0][0] > 20 * 0.005e9
+    assert len(others) <= 2, "those that nothing can be added to are gone"
+
+
+async def test_users_that_are_to_stop_end_their_operations_first() -> None:
+    async def call(_key: object, _intent: object) -> bool:
+        await trio.sleep(0.1)
+        return True
+
+    performer = Performer({"get": Bound(call, Operation.GET)}, itertools.cycle([("get", 1)]).__next__, None, None, Meter({}))
+    async with trio.open_nursery() as nursery:
+        loop = ClosedLoop(performer, nursery)
+        loop.set_users(3)
+        await trio.sleep(0.05)
+        loop.set_users(1)
+        await trio.sleep(0.01)
+        loop.stop()
+    ((_, _, taken),) = performer.take()
+    ok, _, errors = taken["get"]
+    assert (len(ok), errors) == (3, [])
+
+
+def test_reads_go_to_the_server_that_takes_the_writes_only_where_there_is_no_other() -> None:
+    def cluster(*ports: int | None) -> Cluster:
+        names = ("writer", "reader-1", "standby")
+        servers = [Server(name, "h", 1, 2, "r", "w", sql_port=port) for name, port in zip(names, ports, strict=False)]
+        return Cluster("external", "", "", tuple(servers))
+
+    assert reads_primary(cluster(None))
+    assert reads_primary(cluster(3306, 3306)), "one server under two names"
+    assert not reads_primary(cluster(3306, 3307))
+    assert not reads_primary(cluster(3306, 3306, 3307)), "which may be promoted, and the old one be read"
+    assert not reads_primary(cluster(None, None)), "nobody knows"

@@ -1,0 +1,318 @@
+"""Open loop: what arrives is answered or counted as failed, and latency counts from when it should have started."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import pytest
+import trio
+import yaml
+
+from hs_drill.engine._arrivals import Arrivals, Course
+from hs_drill.engine._bound_operations import Bound
+from hs_drill.engine._meter import Meter
+from hs_drill.engine._open_loop import OpenLoop
+from hs_drill.engine._performer import Performer
+from hs_drill.metrics._batch import NOT_STARTED, UNANSWERED, Batch
+from hs_drill.metrics._csv import totals_of
+from hs_drill.scenario._load import Load
+from hs_drill.store._history import Operation
+from hs_drill.store._run_directory import RunDirectory
+from tests.loadtest.in_locust.test_web import WebUi
+from tests.loadtest.support.drills import path_of
+from tests.loadtest.support.locust_process import Locust, free_port
+
+
+class Done(NamedTuple):
+    """What a run did: nanoseconds of what succeeded and of what failed, and why that did."""
+
+    ok: list[int]
+    failed: list[int]
+    errors: list[str]
+
+
+class Service:
+    """Takes the place of the servers: how long an answer takes is for `answer` to say."""
+
+    def __init__(self, answer: Callable[[], Awaitable[None]]) -> None:
+        self._answer = answer
+        self.in_flight = self.most = 0
+
+    async def call(self, _key: object, _intent: object) -> bool:
+        self.in_flight += 1
+        self.most = max(self.most, self.in_flight)
+        try:
+            await self._answer()
+        finally:
+            self.in_flight -= 1
+        return True
+
+
+async def carry_out(service: Service, load: Load, seconds: float, wait: float = 5.0, busy: float = 0.0) -> tuple[Done, float]:
+    """A run of so many seconds, and `busy` in which the loop has no turn, whose operations then have `wait` seconds to end.
+    Gives how long it really was, too: a busy machine oversleeps."""
+    bound = {"get": Bound(service.call, Operation.GET)}
+    performer = Performer(bound, itertools.cycle([("get", 1)]).__next__, None, None, Meter({}))
+    begun = time.monotonic_ns()
+    arrivals = Arrivals(Course(load.course()), load.arrivals, random.Random(1), begun)
+    with trio.move_on_after(seconds + wait):
+        async with trio.open_nursery() as nursery:
+            loop = OpenLoop(performer, arrivals, load, nursery)
+            loop.set_users(load.locust_users)
+            try:
+                await trio.sleep(seconds)
+                time.sleep(busy)  # noqa: ASYNC251  (nothing else is to run)
+            finally:
+                loop.stop()
+                lasted = (time.monotonic_ns() - begun) / 1e9
+    loop.abandon()
+    ((_, _, taken),) = performer.take()
+    return Done(*taken["get"]), lasted
+
+
+async def test_what_waited_through_a_cut_is_of_the_load_before_it() -> None:
+    """Each operation belongs to when it should have started: that of a latency which counts from there."""
+    go_on = trio.Event()
+    service = Service(go_on.wait)
+    performer = Performer(
+        {"get": Bound(service.call, Operation.GET)}, itertools.cycle([("get", 1)]).__next__, None, None, Meter({})
+    )
+    load = Load(rate=500, arrivals="even", max_in_flight=2, max_wait=60)
+    arrivals = Arrivals(Course(load.course()), load.arrivals, random.Random(1), time.monotonic_ns())
+    async with trio.open_nursery() as nursery:
+        loop = OpenLoop(performer, arrivals, load, nursery)
+        loop.set_users(load.locust_users)
+        await trio.sleep(0.2)  # two are under way then, and the others wait
+        performer.cut()
+        performer.cut()
+        await trio.sleep(0.2)
+        go_on.set()
+        await trio.sleep(0.1)
+        loop.stop()
+    end = time.monotonic_ns()
+    generations = list(performer.take())
+    for since, until, taken in generations:
+        latencies = taken["get"][0]
+        assert not taken["get"][1]
+        # All ended after the second 0.2 s, so what should have started before the cut took longer than those.
+        assert all(latency > 0.2e9 for latency in latencies) or until is None
+        assert max(latencies, default=0) <= end - since
+    assert len(generations[0][2]["get"][0]) == pytest.approx(100, rel=0.2)
+    assert sum(len(taken["get"][0]) for _, _, taken in generations) == pytest.approx(250, rel=0.3)
+    assert len(list(performer.take())) == 1, "nobody can add to the older ones"
+
+
+async def test_a_rate_is_held_though_answers_take_their_time() -> None:
+    service = Service(partial(trio.sleep, 0.05))
+    done, lasted = await carry_out(service, Load(rate=1000, arrivals="even"), 1)
+    assert not done.failed
+    assert len(done.ok) == pytest.approx(1000 * lasted, rel=0.03)
+    assert min(done.ok) >= 0.05e9
+    assert service.most >= 50, "one does not wait for another's answer"
+
+
+async def test_a_stall_is_in_the_latency_of_all_that_should_have_started_in_it() -> None:
+    begun = time.monotonic()
+
+    async def stalled() -> None:
+        now = time.monotonic() - begun
+        await trio.sleep(0.8 - now if 0.3 <= now < 0.8 else 0)
+
+    service = Service(stalled)
+    done, lasted = await carry_out(service, Load(rate=1000, arrivals="even", max_in_flight=5), 1.2)
+    assert service.most == 5
+    assert not done.failed
+    assert len(done.ok) == pytest.approx(1000 * lasted, rel=0.03)
+    late = [latency / 1e9 for latency in done.ok if latency > 0.1e9]
+    assert len(late) == pytest.approx(400, abs=60), "those of 0.3 s to 0.7 s waited for 0.1 s or more"
+    assert max(late) == pytest.approx(0.5, abs=0.1)
+
+
+async def test_what_cannot_be_started_is_counted() -> None:
+    done, lasted = await carry_out(
+        Service(trio.sleep_forever), Load(rate=500, arrivals="even", max_in_flight=3, max_wait=0.2), 1, wait=0
+    )
+    assert not done.ok
+    # Three are still on their way; the others are all there, also those that were not late enough yet.
+    assert Counter(done.errors) == {NOT_STARTED: len(done.errors) - 3, UNANSWERED: 3}
+    assert len(done.errors) == len(done.failed) == pytest.approx(500 * lasted, rel=0.03)
+    assert sum(latency >= 0.2e9 for latency in done.failed) == pytest.approx(500 * (lasted - 0.2), rel=0.05)
+
+
+async def test_what_arrived_while_the_machine_was_busy_at_the_end_is_carried_out() -> None:
+    done, lasted = await carry_out(Service(trio.lowlevel.checkpoint), Load(rate=1000, arrivals="even"), 0.1, busy=0.2)
+    assert not done.failed
+    assert len(done.ok) == pytest.approx(1000 * lasted, rel=0.05)
+
+
+async def test_what_has_no_answer_at_the_end_has_failed_since_it_should_have_started() -> None:
+    served = 0
+
+    async def answers_ten() -> None:
+        nonlocal served
+        served += 1
+        if served > 10:
+            await trio.sleep_forever()
+
+    done, lasted = await carry_out(Service(answers_ten), Load(rate=200, arrivals="even"), 0.5, wait=0.3)
+    assert len(done.ok) == 10
+    assert set(done.errors) == {UNANSWERED}
+    assert len(done.errors) == len(done.failed) == pytest.approx(200 * lasted - 10, rel=0.06)
+    assert sum(latency >= 0.5e9 for latency in done.failed) == pytest.approx(200 * (lasted - 0.2) - 10, rel=0.1)
+
+
+async def test_what_has_arrived_is_still_carried_out_after_the_end() -> None:
+    service = Service(partial(trio.sleep, 0.2))
+    done, lasted = await carry_out(service, Load(rate=200, arrivals="even", max_in_flight=10), 0.5)
+    assert not done.failed
+    assert len(done.ok) == pytest.approx(200 * lasted, rel=0.06)
+
+
+RATE = """\
+name: rate
+cluster: {kind: embedded, readers: 1}
+table: {rows: 500}
+load: {rate: 1000, duration: 4s}
+mix: {get: 1}
+"""
+
+
+def batches_of(locust: Locust) -> list[Batch]:
+    return list(RunDirectory.open(locust.run).batches())
+
+
+def rate_of(batches: list[Batch]) -> float:
+    """Operations per second."""
+    length = max(batch.end for batch in batches) - min(batch.start for batch in batches)
+    return sum(done.ok.total() for batch in batches for done in batch.operations.values()) / length
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [(["-u", "50", "-t", "4"], 500), (["-t", "4", "--processes", "2"], 1000)],
+    ids=["half", "two-workers"],
+)
+def test_locusts_users_are_shares_of_the_rate(arguments: list[str], expected: float) -> None:
+    with Locust("--headless", "--only-summary", *arguments, scenario=RATE) as locust:
+        assert locust.finish() == 0, locust.describe()
+        assert rate_of(batches_of(locust)) == pytest.approx(expected, rel=0.15), locust.describe()
+
+
+def test_the_web_ui_scales_the_rate() -> None:
+    port = free_port()
+    with Locust(
+        "--web-host", "127.0.0.1", "--web-port", str(port), scenario=RATE.replace("duration: 4s", "duration: 60s")
+    ) as locust:
+        web = WebUi(locust, port)
+        locust.wait_until(web.answers, "the web UI does not answer", 30)
+        assert web.template()["num_users"] == 100
+        rates = []
+        for users in (100, 20):
+            web.fetch("/swarm", user_count=users, spawn_rate=1000)
+            locust.wait_until(partial(web.has_users, users), "not so many users", 10)
+            time.sleep(0.5)  # the batch that tells of before
+            since, before = time.monotonic(), web.count("get")
+            time.sleep(2)
+            rates.append((web.count("get") - before) / (time.monotonic() - since))
+        # Roughly: Locust's count moves on by a batch at a time.
+        assert rates[0] > 700
+        assert rates[1] < 350
+        web.fetch("/stop")
+        locust.process.terminate()
+        assert locust.finish() == 0, locust.describe()
+
+
+STAGES = """\
+  users: 2
+  think_time: 50ms
+  stages: [{for: 1s, users: 10}, {for: 1s, users: 10}, {for: 0s, users: 4}, {for: 1s, users: 4}]
+"""
+
+
+def test_stages_of_users_are_locusts_users() -> None:
+    scenario = RATE.replace("{rate: 1000, duration: 4s}\n", f"\n{STAGES}")
+    with Locust("--headless", "--only-summary", scenario=scenario) as locust:
+        assert locust.finish() == 0, locust.describe()
+        assert re.findall(r"Ramping to (\d+) users", locust.stderr) == ["2", "10", "4"]
+        batches = batches_of(locust)
+        assert max(batch.end for batch in batches) - min(batch.start for batch in batches) == pytest.approx(3, abs=0.5)
+
+
+def test_a_rate_that_the_servers_cannot_carry_shows_as_what_was_not_started() -> None:
+    scenario = RATE.replace("duration: 4s", "max_in_flight: 2, max_wait: 100ms, duration: 3s")
+    scenario += "faults: [{fault: pause, target: reader-1, at: 1s, for: 1s}]\n"
+    with Locust("--headless", "--only-summary", scenario=scenario) as locust:
+        assert locust.finish() == 1, locust.describe()
+        not_started = sum(done.errors[NOT_STARTED] for batch in batches_of(locust) for done in batch.operations.values())
+        assert not_started > 800, "of the second but the 100 ms that each may wait"
+        assert f"{not_started:,} operations arrived and were not started in time" in locust.stdout
+        assert re.search(rf"^ *get +[\d,]+ +{not_started:,} +{not_started:,} ", locust.stdout, re.MULTILINE), locust.stdout
+
+
+def test_a_rate_that_no_engine_can_carry_says_nothing_of_the_servers() -> None:
+    """Three times what an engine does on a fast machine, so its own queue is most of every latency."""
+    scenario = RATE.replace("rate: 1000, duration: 4s", "rate: 400000, max_wait: 200ms, duration: 3s")
+    scenario += "expect: {latency: {get: {p50: 5ms}}}\n"
+    with Locust("--headless", "--only-summary", "--explain", scenario=scenario) as locust:
+        assert locust.finish() == 4, locust.describe()
+        assert "The load engine was the limit: what was due while it had no time left waited for it" in locust.stdout
+        result = json.loads((locust.run / "result.json").read_text())
+        (latency,) = result["expectations"]
+        assert latency["result"] == "unknown"
+        assert latency["measured"] > 0.005
+        assert result["engine"]["phases"]["run"]["was_limit"]
+        assert "The load engine was the limit: " in (locust.run / "report.html").read_text()
+
+
+def test_a_reader_that_is_silent_to_the_end_leaves_failures_behind() -> None:
+    scenario = RATE.replace("rate: 1000, duration: 4s", "rate: 500, duration: 2s")
+    scenario += "faults: [{fault: pause, target: reader-1, at: 1s}]\n"
+    scenario += f"expect: {{availability: 100%, errors: {{{UNANSWERED}: 0}}}}\n"
+    with Locust("--headless", "--only-summary", "--explain", scenario=scenario) as locust:
+        assert locust.finish() == 1, locust.describe()
+        done = totals_of(batches_of(locust))["get"]
+        assert done["failed"]["count"] == done["errors"][UNANSWERED] == pytest.approx(500, rel=0.2), done
+        assert done["ok"]["count"] + done["failed"]["count"] == pytest.approx(1000, rel=0.15), "all that arrived"
+        assert f"{done['errors'][UNANSWERED]:,} x get: {UNANSWERED}" in locust.stdout
+        result = json.loads((locust.run / "result.json").read_text())
+        assert {one["name"]: one["result"] for one in result["expectations"]} == {
+            "availability": "miss",
+            f"errors.{UNANSWERED}": "miss",
+        }
+        at_the_server = [
+            batch.servers["reader-1"].failed.total() for batch in batches_of(locust) if "reader-1" in batch.servers
+        ]
+        assert sum(at_the_server) >= done["failed"]["count"], "each of them had been asked of the server"
+
+
+def stalled(scenario: str, **load: object) -> dict[str, Any]:
+    """A shipped scenario in four seconds, in the second of which its reader is paused for one; gives what it did and its exit
+    code."""
+    short = yaml.safe_load(path_of(scenario).read_text())
+    short |= {"table": {"rows": 500}, "load": {"duration": 4.0, **load}}
+    short["faults"][0] |= {"at": 1.5}
+    with Locust("--headless", "--only-summary", "--cluster", "embedded", scenario=yaml.safe_dump(short)) as locust:
+        code = locust.finish()
+        (fault,) = json.loads((locust.run / "result.json").read_text())["faults"]
+        assert fault["end"] - fault["struck"] == pytest.approx(1, abs=0.2), locust.describe()
+        return {"exit code": code, "rate": rate_of(batches_of(locust)), **totals_of(batches_of(locust))["get"]}
+
+
+def test_a_stall_is_in_the_percentiles_of_an_open_loop_and_not_in_those_of_a_closed_one() -> None:
+    closed = stalled("closed-loop-stall", users=16)
+    assert closed["exit code"] == 0, closed
+    assert closed["ok"]["p99.9_us"] < 100_000 < closed["ok"]["max_us"], "the stall was there, and p99.9 does not know of it"
+    most = closed["rate"] * 4 / 3  # for a second of the four it did nothing
+    half = stalled("open-loop-stall", rate=most / 2)
+    assert half["exit code"] == 1, half
+    assert half["ok"]["p99.9_us"] > 900_000, half
+    assert half["ok"]["count"] + half["failed"]["count"] == pytest.approx(4 * most / 2, rel=0.1), "the rate was held"
+    assert half["failed"]["count"] < half["ok"]["count"] / 100, half["errors"]

@@ -1,0 +1,342 @@
+"""`driver: sql`: the same operations with the same answers, and errors of the same meaning."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+import trio
+
+import trio_hs
+from hs_drill import __main__ as command
+from hs_drill._cluster import ClusterError
+from hs_drill.controller._table import fill_table
+from hs_drill.engine._bound_operations import Intent, bind
+from hs_drill.engine._sql_client import SqlClient, open_sql_client
+from hs_drill.scenario._scenario import Scenario, ScenarioError, parse_scenario
+from hs_drill.servers._control import Control
+from hs_drill.servers._load_account import require_load_account
+from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.servers._sql import execute_sql
+from tests.loadtest.support.locust_process import Locust
+
+pytestmark = pytest.mark.mariadb
+
+SCENARIO = """\
+name: by-sql
+cluster: {kind: mariadb, readers: 1}
+driver: sql
+table: {rows: 50, groups: 5, value_size: 30}
+load: {users: 8, duration: 3s}
+mix:
+  get: 40
+  find: {weight: 10, limit: 7}
+  get_many: {weight: 10, count: 4}
+  insert: 10
+  incr: {weight: 10, step: 2}
+  decr: {weight: 10, step: 3}
+  update: 10
+  delete: 5
+audit: {reads: 1}
+expect: {errors: 0, lost: 0, applied_twice: 0, replicas_agree: true}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _need_mysqlclient() -> None:
+    if find_spec("MySQLdb") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI must have mysqlclient", pytrace=False)
+        pytest.skip("mysqlclient is not installed")
+
+
+def scenario() -> Scenario:
+    return parse_scenario(SCENARIO, "s.yaml")
+
+
+@pytest.fixture
+async def control() -> AsyncIterator[Control]:
+    async with open_controlled_cluster("mariadb", readers=0) as control:
+        await fill_table(control, scenario())
+        yield control
+
+
+@pytest.fixture
+async def client(control: Control) -> AsyncIterator[SqlClient]:
+    writer = control.cluster.writer
+    async with open_sql_client([writer], [writer], 4) as client:
+        yield client
+
+
+async def answers(table_of: Any, control: Control) -> list[Any]:
+    """What the same operations give on the same rows, one after the other; and what is left of the rows."""
+    rng = random.Random(1)
+    bound = bind(table_of, scenario(), run=1, worker=0)
+    told: list[Any] = []
+    for _ in range(300):
+        name = rng.choice(list(bound))
+        intent = Intent()
+        intent.operation = bound[name].operation
+        intent.key = [rng.randint(1, 50) for _ in range(4)] if name == "get_many" else rng.randint(1, 50)
+        try:
+            answer = await bound[name].call(intent.key, intent)
+        except trio_hs.OperationalError as error:
+            told.append((name, type(error).__name__))
+            continue
+        observe = bound[name].observe
+        seen = observe(intent.key, answer) if observe is not None else None
+        told.append((name, bool(answer), len(answer) if isinstance(answer, list) else None, seen, intent.key, intent.value))
+    rows = await execute_sql(control.cluster.writer, "SELECT * FROM drill.t ORDER BY id")
+    return [*told, *rows]
+
+
+async def test_both_drivers_do_the_same(control: Control, client: SqlClient) -> None:
+    by_sql = await answers(client.table, control)
+    await execute_sql(control.cluster.writer, "DROP TABLE drill.t")
+    await fill_table(control, scenario())
+    server = control.cluster.writer
+    readers = [trio_hs.Server("inet", server.host, server.read_port, secret=server.read_secret)]
+    writers = [trio_hs.Server("inet", server.host, server.write_port, secret=server.write_secret)]
+    async with trio_hs.open_manager(readers, writers) as hs:
+        by_handlersocket = await answers(hs.table, control)
+    assert by_sql == by_handlersocket
+    assert {name for name, *_ in by_sql[:300]} == set(scenario().mix.weights())
+
+
+async def test_errors_have_the_class_that_handlersockets_have(control: Control, client: SqlClient) -> None:
+    table = client.table("drill", "t", ["id", "grp", "n", "payload"])
+    with pytest.raises(trio_hs.DuplicateKeyError, match="1062") as caught:
+        await table.insert([1, 1, 0, "it's \\ there"])
+    assert "there'" not in str(caught.value), "values make as many messages as there are rows"
+    with pytest.raises(trio_hs.TableNotFoundError):
+        await client.table("drill", "nowhere", ["id"]).get(1)
+    await execute_sql(control.cluster.writer, "SET GLOBAL read_only=1")
+    with pytest.raises(trio_hs.ReadOnlyError):
+        await client.table("drill", "t", ["n"]).incr("=", [1], [1])
+    await execute_sql(control.cluster.writer, "SET GLOBAL read_only=0")
+    quoted = "it's \\ there"
+    assert await client.table("drill", "t", ["payload"]).update("=", [1], [quoted]) == 1
+    assert dict(await table.get(1))["payload"] == quoted
+    assert await client.table("drill", "t", ["payload"]).update("=", [1], [quoted]) == 1, "matched, though nothing changes"
+    assert await client.table("drill", "t", ["payload"]).update("=", [999], [quoted]) == 0
+
+
+async def test_a_silent_server_leaves_reads_unanswered_and_writes_unknown(control: Control, client: SqlClient) -> None:
+    table = client.table("drill", "t", ["n"])
+    await table.get(1)  # a connection that is there
+    await control.pause("writer")
+    try:
+        with pytest.raises(trio_hs.ConnectionError, match="no answer for 3 s") as caught:
+            await table.incr("=", [1], [1])
+        assert caught.value.maybe_applied
+    finally:
+        await control.resume("writer")
+    with trio.fail_after(5):
+        assert dict(await table.get(1))["n"] in (b"0", b"1")
+
+
+async def test_a_cancelled_query_does_not_disturb_the_next(control: Control, client: SqlClient) -> None:
+    table = client.table("drill", "t", ["id"])
+    for _ in range(20):
+        with trio.move_on_after(0.0005):
+            await table.get(7)
+        assert await table.get(8) == [("id", b"8")]
+
+
+async def test_a_dead_server_is_an_error_that_says_what_is_known(control: Control, client: SqlClient) -> None:
+    table = client.table("drill", "t", ["n"])
+    await table.get(1)
+    await control.kill("writer")
+    with pytest.raises(trio_hs.ConnectionError):
+        await table.get(1)
+    with pytest.raises(trio_hs.ConnectionError) as caught:
+        await table.incr("=", [1], [1])
+    assert not caught.value.maybe_applied, "nobody was there to take it"
+
+
+async def test_operations_wait_for_one_of_the_connections(control: Control) -> None:
+    writer = control.cluster.writer
+    async with open_sql_client([writer], [writer], 2) as client:
+        table = client.table("drill", "t", ["id"])
+        done = []
+
+        async def work(key: int) -> None:
+            done.append(await table.get(key))
+
+        async with trio.open_nursery() as nursery:
+            for key in range(1, 31):
+                nursery.start_soon(work, key)
+        assert len(done) == 30
+        mine = f"SELECT COUNT(*) AS n FROM information_schema.processlist WHERE user = '{writer.load_user}'"
+        (row,) = await execute_sql(writer, mine)
+        assert row["n"] == 2
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[Control]:
+    """A writer and its standby, with the table."""
+    async with open_controlled_cluster("mariadb", readers=0, standby=True) as control:
+        await fill_table(control, scenario())
+        yield control
+
+
+async def test_the_account_of_the_driver_has_the_rights_of_an_application(pair: Control) -> None:
+    for server in pair.cluster.servers:
+        account = replace(server, admin_user=server.load_user, admin_password=server.load_password)
+        grants = [str(next(iter(row.values()))) for row in await execute_sql(account, "SHOW GRANTS")]
+        assert [grant.partition(" TO ")[0] for grant in grants] == [
+            "GRANT USAGE ON *.*",
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON `drill`.*",
+        ]
+
+
+async def test_writes_follow_a_promotion_and_nothing_else(pair: Control) -> None:
+    writer, standby = pair.cluster.writer, pair.cluster.standby
+    assert standby is not None
+
+    async def payloads() -> list[Any]:
+        """What row 1 has on each of the servers that run."""
+        running = [server for server in (writer, standby) if pair.state(server.name) == "running"]
+        return [(await execute_sql(server, "SELECT payload AS p FROM drill.t WHERE id = 1"))[0]["p"] for server in running]
+
+    async with open_sql_client([writer], [writer, standby], 4) as client:
+        update = partial(client.table("drill", "t", ["payload"]).update, "=", [1])
+        assert await update(["one"]) == 1
+        await pair.stop("writer")
+        for _ in range(3):  # the standby is asked each time
+            with pytest.raises(trio_hs.ConnectionError):
+                await update(["nobody takes this"])
+        assert "nobody takes this" not in await payloads()
+        await pair.start("writer")
+        assert await update(["two"]) == 1
+        await pair.wait_replicated()
+        assert await payloads() == ["two", "two"]
+        position = "SELECT @@gtid_binlog_pos AS p"
+        assert (await execute_sql(writer, position)) == (await execute_sql(standby, position)), "the cluster is not split"
+
+        await pair.kill("writer")
+        await pair.promote("standby")
+        with pytest.raises(trio_hs.ConnectionError):  # on the connection that was open: nobody knows what became of it
+            await update(["for the dead"])
+        assert await update(["three"]) == 1
+        assert await payloads() == ["three"]
+        await pair.rejoin("writer")
+        assert await update(["four"]) == 1
+        await pair.wait_replicated()
+        assert await payloads() == ["four", "four"]
+
+
+ACCOUNTS = {
+    "READ_ONLY ADMIN": ["GRANT SELECT, READ_ONLY ADMIN ON *.* TO app@'%'"],
+    "SUPER": ["GRANT SUPER ON *.* TO app@'%'"],
+    "ALL PRIVILEGES": ["GRANT ALL ON *.* TO app@'%'"],
+    "READ_ONLY ADMIN, by a role": [
+        "CREATE ROLE boss",
+        "GRANT READ_ONLY ADMIN ON *.* TO boss",
+        "GRANT boss TO app@'%'",
+        "SET DEFAULT ROLE boss FOR app@'%'",
+    ],
+}
+
+
+@pytest.mark.parametrize("beyond", ACCOUNTS)
+async def test_an_account_that_read_only_does_not_stop_is_refused(control: Control, beyond: str) -> None:
+    account = ["CREATE USER app@'%' IDENTIFIED BY 'p'", "GRANT SELECT, INSERT, UPDATE, DELETE ON drill.* TO app@'%'"]
+    writer = replace(control.cluster.writer, load_user="app", load_password="p")
+    check = partial(require_load_account, [writer], "writer", ("drill", "t"), alone=False)
+    await execute_sql(writer, *account)
+    await check()
+    await execute_sql(writer, *ACCOUNTS[beyond])
+    with pytest.raises(ClusterError, match=f"read_only may not stop, for it has {beyond.partition(',')[0]}: give the load"):
+        await check()
+
+
+async def test_a_standby_must_stop_the_account(pair: Control) -> None:
+    check = partial(require_load_account, pair.cluster.servers, "writer", ("drill", "t"), alone=False)
+    await check()
+    writer, standby = pair.cluster.servers
+    await execute_sql(standby, "SET GLOBAL read_only=0")
+    with pytest.raises(ClusterError, match="standby takes writes although writer is the primary"):
+        await check()
+    await execute_sql(standby, "SET GLOBAL read_only=1")
+    nobody = replace(standby, load_user="")
+    with pytest.raises(ClusterError, match="standby: driver: sql needs an account of its own"):
+        await require_load_account([writer, nobody], "writer", ("drill", "t"), alone=False)
+    # Granted to everybody, so that no account's grants show it: the server's answer does.
+    await execute_sql(standby, "SET sql_log_bin=0", "GRANT READ_ONLY ADMIN ON *.* TO PUBLIC")
+    with pytest.raises(ClusterError, match=r"standby: .*read_only"):
+        await check()
+
+
+RESTARTED = """\
+name: restarted
+cluster: {kind: mariadb, readers: 1, standby: true}
+driver: sql
+table: {rows: 50, groups: 5, value_size: 30}
+load: {users: 4, think_time: 5ms, duration: 6s}
+mix: {get: 4, insert: 2, incr: 2, update: 2, delete: 1}
+faults: [{fault: restart, target: writer, at: 2s}]
+expect: {lost: 0, applied_twice: 0, replicas_agree: true}
+"""
+PROMOTED = """\
+name: promoted
+cluster: {kind: mariadb, readers: 1, standby: true, replication: semisync}
+driver: sql
+table: {rows: 50, groups: 5, value_size: 30}
+load: {users: 4, think_time: 10ms, duration: 20s}
+mix: {get: 4, insert: 2, incr: 2, update: 2, delete: 1}
+faults:
+- {fault: kill, target: writer, at: 2s, for: 3s}
+- {fault: promote, target: standby, at: 3s}
+- {fault: rejoin, target: writer, at: 8s}
+expect: {lost: 0, applied_twice: 0, replicas_agree: true}
+"""
+
+
+@pytest.mark.parametrize("text, primary", [(RESTARTED, "writer"), (PROMOTED, "standby")], ids=["restarted", "promoted"])
+def test_a_failover_by_sql_loses_nothing_and_splits_nothing(text: str, primary: str) -> None:
+    with Locust("--headless", "--only-summary", scenario=text) as locust:
+        assert locust.finish(120) == 0, locust.describe()
+        told = json.loads((locust.run / "result.json").read_text())
+        assert told["primary"] == primary
+        assert told["operations"]["all"]["failed"]["count"] > 0, "the fault struck"
+        assert "HandlerSocket" not in "".join(fault["note"] for fault in told["faults"])
+
+
+def test_a_run_by_sql_is_audited_and_beside_the_same_by_handlersocket(capsys: pytest.CaptureFixture[str]) -> None:
+    faults = "faults: [{fault: kill, target: reader-1, at: 1s, for: 1s}]\n"
+    with Locust("--headless", "--only-summary", scenario=SCENARIO.replace("readers: 1", "readers: 2") + faults) as locust:
+        assert locust.finish() == 0, locust.describe()
+        told = json.loads((locust.run / "result.json").read_text())
+        assert told["operations"]["all"]["failed"]["count"] == 0
+        assert set(told["operations"]) == {*scenario().mix.weights(), "all"}
+        assert command.main(["compare", str(locust.run), str(locust.run)]) == 0
+    assert "get_many" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "more, expected",
+    [
+        ("driver: sqll", "driver: must be 'handlersocket' or 'sql', not the text 'sqll'; did you mean sql?"),
+        ("driver: {name: sql, connections: 0}", "driver.connections: must be 1 or more, not 0"),
+        (
+            "driver: sql\nfaults: [{fault: latency, target: writer, at: 1s, delay: 1s}]",
+            "faults.0.fault: latency is between",
+        ),
+        (
+            "driver: sql\nexpect: {errors: {RecoverableConnectionError: 0}}",
+            "expect.errors.RecoverableConnectionError: is HandlerSocket's",
+        ),
+    ],
+)
+def test_mistakes(more: str, expected: str) -> None:
+    with pytest.raises(ScenarioError, match=re.escape(expected)):
+        parse_scenario(f"name: x\nmix: {{get: 1}}\n{more}\n", "s.yaml")

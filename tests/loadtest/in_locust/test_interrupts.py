@@ -1,0 +1,200 @@
+"""Ctrl-C: the first ends a run in order, further ones do not cost it its verdict, and nobody has to wait for ever."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import gevent
+import pytest
+
+from hs_drill import _gevent_plugin
+from hs_drill.controller._drill import judge_run
+from hs_drill.in_locust import _engine_link
+from hs_drill.in_locust._engine_link import EngineLink, Run
+from hs_drill.in_locust._interrupts import PATIENCE, Interrupts
+from hs_drill.store._run_directory import RunDirectory
+from tests.loadtest.end_to_end.test_drilled_run import HEADLESS, PAUSED, result_of, wait_for_the_pause
+from tests.loadtest.support.locust_process import ROOT, Locust
+
+
+class Process:
+    """What would have become of it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.done: list[str] = []
+        self.interrupts = Interrupts(lambda: self.done.append("end"), lambda: self.done.append("at once"), lambda: self.now)
+
+
+@pytest.fixture
+def process() -> Process:
+    return Process()
+
+
+def test_the_first_ends_the_run_in_order_and_only_the_fourth_at_once(
+    process: Process, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process.interrupts.kept = "runs/my run"
+    process.interrupts.doing = "healing and judging"
+    process.interrupts.take()
+    assert (process.done, capsys.readouterr().err) == (["end"], "")
+    process.interrupts.take()
+    process.interrupts.take()
+    assert process.done == ["end"]
+    said = "finishing: healing and judging; the run is kept in runs/my run"
+    assert capsys.readouterr().err.splitlines() == [
+        f"{said} (Ctrl-C twice more ends this at once)",
+        f"{said} (Ctrl-C once more ends this at once)",
+    ]
+    process.interrupts.take()
+    assert process.done == ["end", "at once"]
+    assert capsys.readouterr().err == (
+        "given up without a verdict: the run is kept in runs/my run; to judge it: hs-drill analyze 'runs/my run'\n"
+    )
+
+
+def test_who_has_waited_long_enough_need_not_press_so_often(process: Process, capsys: pytest.CaptureFixture[str]) -> None:
+    process.interrupts.kept = "runs/x"
+    process.interrupts.judged = True
+    process.interrupts.doing = "ending the servers"
+    process.interrupts.take()
+    process.now = PATIENCE - 1
+    process.interrupts.take()
+    assert process.done == ["end"]
+    process.now = PATIENCE + 1
+    process.interrupts.take()
+    assert process.done == ["end", "at once"]
+    assert capsys.readouterr().err.splitlines()[1:] == ["given up: ending the servers; the run is kept in runs/x"]
+
+
+def test_one_that_ends_by_itself_is_not_ended_anew(process: Process, capsys: pytest.CaptureFixture[str]) -> None:
+    """KeyboardInterrupt in the middle of Locust's shutdown would end it there and then."""
+    process.interrupts.ending()
+    process.interrupts.take()
+    assert process.done == []
+    assert capsys.readouterr().err == "finishing: ending (Ctrl-C twice more ends this at once)\n"
+
+
+def test_a_worker_beside_its_master_leaves_the_talking_to_it(process: Process, capsys: pytest.CaptureFixture[str]) -> None:
+    process.interrupts.quiet = True
+    for _ in range(4):
+        process.interrupts.take()
+    assert process.done == ["end", "at once"]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("locustfile, left", [(str(_gevent_plugin.FOLDER), "SIG_DFL"), ("other.py", "default_int_handler")])
+def test_until_there_is_something_to_end_in_order_ctrl_c_ends_locust_without_a_traceback(locustfile: str, left: str) -> None:
+    """Python's own handler would tell of whatever Locust was importing, in forty lines."""
+    code = """\
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from hs_drill import _gevent_plugin
+_gevent_plugin.did_patch_all(None)
+print(getattr(signal.getsignal(signal.SIGINT), "name", "default_int_handler"), flush=True)
+sys.stdin.read()
+"""
+    # As of `python -m locust`, which has "-m" for its name while it imports.
+    command = [sys.executable, "-c", f"import sys; sys.argv = ['-m', '-f', {locustfile!r}]\n{code}"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().decode().strip() == left
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGINT
+    assert (b"Traceback" in said) is (left != "SIG_DFL")
+
+
+# --- With Locust -----------------------------------------------------------------------------------------------------
+
+
+def interrupt(locust: Locust) -> None:
+    """As a terminal does it: everybody gets it."""
+    os.killpg(locust.process.pid, signal.SIGINT)
+
+
+def interrupt_again(locust: Locust) -> None:
+    """Until it is answered: two at once are one to a process that is busy."""
+    answered = locust.stderr.count("\nfinishing: ")
+    while locust.stderr.count("\nfinishing: ") == answered:
+        interrupt(locust)
+        deadline = time.monotonic() + 1
+        while locust.stderr.count("\nfinishing: ") == answered and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+@pytest.mark.parametrize("further", [1, 2])
+def test_further_ones_do_not_cost_the_run_its_verdict(further: int) -> None:
+    with Locust(*HEADLESS, scenario=PAUSED) as locust:
+        wait_for_the_pause(locust)
+        interrupt(locust)
+        for _ in range(further):
+            interrupt_again(locust)
+        assert locust.finish() == 0, locust.describe()
+        assert locust.stderr.count("\nfinishing: ") == further, locust.describe()
+        assert "\nverdict: pass" in locust.stdout, locust.describe()
+        assert f"\nkept in {locust.run}\nreport: {locust.run / 'report.html'}\n" in locust.stdout
+        assert "Traceback" not in locust.stderr, locust.describe()
+
+
+def test_workers_that_get_them_too_are_not_lost() -> None:
+    """They end by themselves, before their master can ask them to; what they did is known to its end all the same."""
+    scenario = PAUSED.partition("faults:")[0] + "expect: {lost: 0}\n"  # with nothing that would keep them from ending at once
+    with Locust(*HEADLESS, "--processes", "2", scenario=scenario) as locust:
+        histories = [f"runs/*/history-{worker}.bin" for worker in (0, 1)]
+        locust.wait_until(lambda: all(any(locust.directory.glob(history)) for history in histories), "no load", 40)
+        time.sleep(3)  # until Locust's master has heard of their users
+        interrupt(locust)
+        time.sleep(0.1)
+        interrupt(locust)
+        assert locust.process.wait(40) == 0, locust.describe()
+        result = result_of(locust)
+        assert (result["workers"], result["lost_workers"]) == ([0, 1], [])
+        assert "\nverdict: pass" in locust.stdout, locust.describe()
+        assert locust.stderr.count("\nfinishing: ") <= 1, "the workers have the same terminal"
+        assert "Traceback" not in locust.stderr, locust.describe()
+
+
+def test_who_insists_is_told_how_to_judge_what_is_kept() -> None:
+    with Locust(*HEADLESS, scenario=PAUSED) as locust:
+        wait_for_the_pause(locust)
+        interrupt(locust)
+        for _ in range(2):
+            interrupt_again(locust)
+        interrupt(locust)
+        assert locust.process.wait(10) == 130, locust.describe()
+        told = f"given up without a verdict: the run is kept in {locust.run}; to judge it: hs-drill analyze"
+        assert locust.stderr.endswith(f"{told} {locust.run}\n"), locust.describe()
+        locust.wait_until(lambda: not locust.processes(), "processes are left")
+        assert judge_run(RunDirectory.open(locust.run))["exit_code"] == 4
+        assert "Traceback" not in locust.stderr, locust.describe()
+
+
+def test_who_ends_a_load_that_somebody_is_just_ending_waits_for_its_last_batch_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that Ctrl-C has reached, and whose master then asks it to end, must not say that it has ended before it has."""
+    receive: list[Any] = []
+
+    class Child:
+        pid = 1
+
+        def __init__(self, module: str, on_message: Any, on_end: Any) -> None:
+            receive.append(on_message)
+
+        def send(self, message: object) -> None:
+            pass
+
+    monkeypatch.setattr(_engine_link, "Child", Child)
+    link = EngineLink(print, print, print, print)
+    link.stop()  # nothing to wait for
+    link.configure({}, {}, 0)
+    link.start(Run(1))
+    enders = [gevent.spawn(link.stop) for _ in range(2)]
+    gevent.sleep(0.02)
+    assert [ender.ready() for ender in enders] == [False, False]
+    receive[0]({"type": "stopped"})
+    assert len(gevent.joinall(enders, timeout=1)) == 2

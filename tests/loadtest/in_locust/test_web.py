@@ -1,0 +1,136 @@
+"""The web UI: it opens on a ready cluster with the scenario's numbers filled in, and runs tests one after the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import urllib.error
+import urllib.parse
+import urllib.request
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.loadtest.support.locust_process import SCENARIO, Locust, free_port
+
+pytestmark = pytest.mark.mariadb
+
+
+class WebUi:
+    def __init__(self, locust: Locust, port: int) -> None:
+        self._locust = locust
+        self._base = f"http://127.0.0.1:{port}"
+
+    def fetch(self, path: str, **form: object) -> str:
+        data = urllib.parse.urlencode(form).encode() if form or path == "/stop" else None
+        with urllib.request.urlopen(self._base + path, data, timeout=10) as response:
+            body: bytes = response.read()
+        return body.decode()
+
+    def answers(self) -> bool:
+        try:
+            self.fetch("/")
+        except urllib.error.URLError:
+            return False
+        return True
+
+    def template(self) -> dict[str, Any]:
+        match = re.search(r"window\.templateArgs = (\{.*?\})\s*(?:;|\n|</script>)", self.fetch("/"), re.DOTALL)
+        assert match is not None
+        found: dict[str, Any] = json.loads(match[1])
+        return found
+
+    def statistics(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.fetch("/stats/requests"))
+        return found
+
+    def has_users(self, count: int) -> bool:
+        return bool(self.statistics()["user_count"] == count)
+
+    def count(self, name: str) -> int:
+        return sum(entry["num_requests"] for entry in self.statistics()["stats"] if entry["name"] == name)
+
+
+@pytest.mark.parametrize("processes", [[], ["--processes", "2"]])
+def test_a_port_that_is_taken_is_told_before_servers_are_started(processes: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with Locust("--web-host", "127.0.0.1", "--web-port", str(port), *processes) as locust:
+            assert locust.process.wait(30) == 2, locust.describe()  # workers end a moment later
+            told = locust.stderr
+    assert f"\nthe web UI cannot listen on 127.0.0.1:{port}: Address already in use; --web-port chooses another" in told
+    assert "Traceback" not in told
+    assert "MariaDB" not in told
+
+
+@pytest.mark.parametrize("processes", [[], ["--processes", "2"]])
+def test_the_form_is_filled_in_and_runs_follow_each_other(processes: list[str]) -> None:
+    port = free_port()
+    with Locust("--web-host", "127.0.0.1", "--web-port", str(port), *processes) as locust:
+        web = WebUi(locust, port)
+        locust.wait_until(web.answers, "the web UI does not answer", 30)
+        form = web.template()
+        assert (form["num_users"], form["spawn_rate"], form["run_time"]) == (8, 100, 2)
+
+        for users in (6, 3):
+            assert json.loads(web.fetch("/swarm", user_count=users, spawn_rate=100))["success"]
+            locust.wait_until(partial(web.has_users, users), "no users", 10)
+            locust.wait_until(lambda: web.count("insert") > 100, "no load", 10)
+            seen = web.statistics()
+            assert seen["fail_ratio"] == 0, seen["errors"]
+            total = next(entry for entry in seen["stats"] if entry["name"] == "Aggregated")
+            assert 0 < total["median_response_time"] <= total["response_time_percentile_0.95"]
+            if users == 6:  # and more and fewer while it runs
+                for changed in (9, 2):
+                    web.fetch("/swarm", user_count=changed, spawn_rate=100)
+                    locust.wait_until(partial(web.has_users, changed), "not so many users", 10)
+            assert json.loads(web.fetch("/stop"))["success"]
+            locust.wait_until(lambda: web.statistics()["state"] in ("stopped", "ready"), "it does not stop")
+            at_rest = web.count("get")
+            assert at_rest > 0
+        assert web.count("get") == at_rest
+        assert web.statistics()["errors"] == []
+        assert locust.stdout.count("short: ") == 2, locust.describe()
+
+        locust.process.terminate()
+        assert locust.finish() == 0, locust.describe()
+        assert "Traceback" not in locust.stderr, locust.describe()
+
+
+def test_the_command_line_fills_the_form() -> None:
+    port = free_port()
+    with Locust("--web-host", "127.0.0.1", "--web-port", str(port), "-u", "5", "-r", "2", "-t", "1m") as locust:
+        web = WebUi(locust, port)
+        locust.wait_until(web.answers, "the web UI does not answer", 30)
+        form = web.template()
+        assert (form["num_users"], form["spawn_rate"], form["run_time"]) == (5, 2, 60)
+
+
+def test_a_scenario_that_is_broken_later_does_not_disturb_the_page() -> None:
+    port = free_port()
+    with Locust("--web-host", "127.0.0.1", "--web-port", str(port)) as locust:
+        web = WebUi(locust, port)
+        locust.wait_until(web.answers, "the web UI does not answer", 30)
+        (locust.directory / "short.yaml").write_text(SCENARIO + "oops: 1\n")
+        assert web.template()["num_users"] == 8
+
+
+def test_a_run_after_the_engine_died_has_a_new_engine() -> None:
+    port = free_port()
+    with Locust("--web-host", "127.0.0.1", "--web-port", str(port)) as locust:
+        web = WebUi(locust, port)
+        locust.wait_until(web.answers, "the web UI does not answer", 30)
+        web.fetch("/swarm", user_count=4, spawn_rate=100)
+        locust.wait_until(lambda: web.count("get") > 100, "no load", 10)
+        os.kill(locust.processes("hs_drill.engine")[0], signal.SIGKILL)
+        locust.wait_for("the load engine")
+        locust.wait_until(lambda: web.statistics()["state"] == "stopped", "it does not stop")
+        web.fetch("/swarm", user_count=4, spawn_rate=100)
+        locust.wait_until(lambda: web.statistics()["state"] == "running" and web.count("get") > 100, "no load", 10)
+        web.fetch("/stop")
+        locust.process.terminate()
+        assert locust.finish() == 1, "a run has failed"

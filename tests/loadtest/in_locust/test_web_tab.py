@@ -1,0 +1,252 @@
+"""Our tab in the web UI: what it shows while a run is on and after it, as a browser draws it, and the choice of a scenario."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import signal
+import time
+import urllib.error
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from hs_drill.in_locust import _web
+from tests.loadtest.in_locust.test_web import WebUi
+from tests.loadtest.support.browser import Browser
+from tests.loadtest.support.drills import shortened
+from tests.loadtest.support.locust_process import SCENARIO, Locust, free_port
+
+PATIENCE = "--virtual-time-budget=4000"
+"""Of the page's own time: its first figures come at once."""
+DRILLED = """\
+name: drilled
+description: <b>One</b> reader freezes.
+cluster: {readers: 2, kind: embedded}
+table: {rows: 500}
+load: {users: 8, duration: 60s, think_time: 5ms}
+mix: {get: 60, insert: 20, incr: 20}
+faults:
+  - {fault: pause, target: reader-1, at: 2s, for: 1h}
+  - {fault: kill, target: reader-2, at: 50s, for: 1s}
+expect: {lost: 0, availability: 100%}
+"""
+
+
+class Tab(WebUi):
+    def live(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.fetch("/trio-hs/live"))
+        return found
+
+    def swarm(self, **form: object) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.fetch("/swarm", **{"user_count": 8, "spawn_rate": 100, **form}))
+        return answer
+
+    def stop(self) -> None:
+        self.fetch("/stop")
+
+
+@contextmanager
+def web(scenario: str, *arguments: str, beside: str | None = None) -> Iterator[tuple[Locust, Tab, str]]:
+    """Locust, its web UI and its address."""
+    port = free_port()
+    with Locust("--web-host", "127.0.0.1", "--web-port", str(port), *arguments, scenario=scenario, beside=beside) as locust:
+        tab = Tab(locust, port)
+        locust.wait_until(tab.answers, "the web UI does not answer", 30)
+        yield locust, tab, f"http://127.0.0.1:{port}"
+
+
+def text_of(page: str) -> str:
+    """What a reader reads, with single blanks."""
+    return " ".join(re.sub(r"<[^>]*>", " ", re.sub(r"(?s)<(script|style|head).*?</\1>", "", page)).split())
+
+
+def test_the_tab_shows_a_run_and_then_its_verdict(browser: Browser) -> None:
+    with web(DRILLED) as (locust, tab, address):
+        assert '"extended_tabs": [{"key": "trio-hs"' in tab.fetch("/")
+        form = browser.dom(f"{address}/", PATIENCE)
+        assert re.search(r'aria-expanded="true"[^>]*>(?:<[^>]*>)*Custom parameters', form), "the choice is to be seen at once"
+        assert "short.yaml" in text_of(form)
+        assert tab.swarm()["success"]
+        locust.wait_for("fault: pause reader-1")
+        locust.wait_until(lambda: len(tab.live()["live"]["points"]) > 5, "no points")
+
+        framed = browser.dom(f"{address}/?tab=trio-hs", PATIENCE)
+        assert re.search(r'<iframe[^>]* src="\./trio-hs/"', framed), framed
+        page = browser.dom(f"{address}/trio-hs/", PATIENCE)
+        text = text_of(page)
+        assert "&lt;b&gt;One&lt;/b&gt; reader freezes." in text, "as text, not as markup"
+        assert re.search(r"running for \d+ s · 8 users · during pause reader-1", text), text
+        assert re.search(r"writer ▲ up \d", text), text
+        assert re.search(r"reader-1 (■ stalled|▼ down) \d", text), text
+        assert re.search(r"reader-2 ▲ up \d", text), text
+        assert re.search(r"pause reader-1 ● on 2\.\d s", text), text
+        assert "kill reader-2 … planned 50.0 s" in text
+        assert re.search(r"get [\d,]+ [\d,]+ [\d,]+ [\d,]+ [\d,]+ [\d,]+ ", text), "rates and microseconds"
+        assert re.search(r"load engine busy \d+ % its event loop late, p99 µs [\d,]+ ", text), text
+        assert page.count('class="band"') == 4, "in each chart"
+        assert len(re.findall(r'class="line p50" d="M[\d.,]+h0L', page)) == 2, "latency, and how late the engine is"
+
+        tab.stop()
+        locust.wait_until(lambda: tab.live()["verdict"] is not None, "no verdict")
+        told = tab.live()
+        assert told["verdict"]["exit_code"] == 4, told["verdict"]  # the second fault has not struck
+        assert told["live"]["ended"]
+        text = text_of(browser.dom(f"{address}/trio-hs/", PATIENCE))
+        assert f"{told['verdict']['verdict']} · exit code" in text
+        report = tab.fetch("/trio-hs/runs/0/report")
+        assert f"<title>drilled: {told['verdict']['verdict']}" in report
+        locust.process.send_signal(signal.SIGTERM)
+        assert locust.finish() == told["verdict"]["exit_code"], locust.describe()
+
+
+def test_it_is_to_be_seen_in_both_themes_and_loads_nothing_from_elsewhere(browser: Browser) -> None:
+    with web(DRILLED) as (locust, tab, address):
+        tab.swarm()
+        locust.wait_for("fault: pause reader-1")
+        time.sleep(1.5)  # a fault that has only just begun is a thin line
+        for page, scheme, ground, in_a_chart in (("/trio-hs/", 1, 255, 250), ("/?tab=trio-hs", 0, 18, 360)):
+            picture = browser.picture(address + page, PATIENCE, f"--blink-settings=preferredColorScheme={scheme}")
+            row = picture.row(in_a_chart)
+            assert row[2] == (ground, ground, ground), page
+            # The band of the fault lies in the charts, more yellow than what is below it.
+            assert sum(red - blue > 20 for red, _, blue in row) > 40, page
+        ours = [tab.fetch(f"/trio-hs/{name}") for name in ("", "tab.js", "page.js", "page.css")]
+        assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", "".join(ours))
+        assert "innerHTML" not in "".join(ours)
+
+
+def test_another_scenario_is_chosen_in_the_form() -> None:
+    with web(SCENARIO, "--cluster", "embedded") as (locust, tab, _):
+        (locust.directory / "drilled.yaml").write_text(DRILLED)
+        (locust.directory / "wrong.yaml").write_text(DRILLED.replace("rows: 500", "rows: many"))
+        form = tab.template()["extra_options"]
+        own, other, wrong = (str(locust.directory / f"{name}.yaml") for name in ("short", "drilled", "wrong"))
+        assert form["scenario"]["default_value"] == own
+        assert {own, other, wrong} <= set(form["scenario"]["choices"])
+        assert (form["cluster"]["default_value"], form["cluster"]["choices"][0]) == ("embedded", _web.ITS_OWN)
+
+        refused = tab.swarm(scenario=wrong)
+        assert not refused["success"]
+        assert refused["message"].startswith(f"{wrong}:4: table.rows: must be a whole number")
+        refused = tab.swarm(scenario="/etc/passwd")
+        assert refused["message"] == "/etc/passwd is not one of the scenarios that there are to choose from"
+        refused = tab.swarm(scenario=own, cluster="external")
+        assert not refused["success"]
+        assert "external" in refused["message"]
+        assert "external" not in form["cluster"]["choices"]
+        assert tab.live()["scenario"] == "short", "it is still there, and so are its servers"
+
+        assert tab.swarm(scenario=other, cluster=_web.ITS_OWN)["success"]
+        locust.wait_until(lambda: tab.count("incr") > 100, "no load")
+        refused = tab.swarm(scenario=own)
+        assert refused == {"success": False, "message": "a run of drilled is on: stop it before you choose another scenario"}
+        assert tab.swarm(scenario=other)["success"], "more users for the same one"
+        tab.stop()
+        locust.wait_until(lambda: len(tab.live()["runs"]) == 1, "no verdict")
+        assert tab.template()["extra_options"]["scenario"]["default_value"] == other
+
+        # And back, on servers of its own again.
+        assert tab.swarm(scenario=own, cluster="embedded")["success"]
+        locust.wait_until(lambda: tab.count("delete") > 20, "no load")
+        assert tab.statistics()["fail_ratio"] == 0
+        tab.stop()
+        locust.wait_until(lambda: len(tab.live()["runs"]) == 2, "no verdict")
+        assert [run["name"].partition("-")[2].partition("-")[2] for run in tab.live()["runs"]] == ["drilled", "short"]
+        assert len(locust.processes("trio_hs.testing")) == 2, "those of the scenarios before are gone"
+        locust.process.terminate()
+        assert locust.finish() == 4, locust.describe()  # that of the gravest: not every fault of the first one has struck
+        assert "Traceback" not in locust.stderr, locust.describe()
+
+
+IN_THE_FORM = """
+import json, locust
+from flask import request
+
+SCRIPT = '''<script>
+const root = document.getElementById("root");
+const seen = [];
+const fields = (form) => ["userCount", "spawnRate", "runTime"].map((name) => form.elements[name].value);
+const until = async (condition) => {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 50));
+};
+(async () => {
+  await until(() => root.querySelector("select[name=scenario]"));
+  const select = root.querySelector("select[name=scenario]");
+  const form = select.form;
+  seen.push(fields(form));
+  for (const file of ["drilled", "wrong", "short", "drilled"]) {
+    const before = fields(form).join();
+    select.value = [...select.options].find((one) => one.value.endsWith(`/${file}.yaml`)).value;
+    select.dispatchEvent(new Event("change", { bubbles: true }));
+    if (file === "wrong") await new Promise((resolve) => setTimeout(resolve, 300));
+    else await until(() => fields(form).join() !== before);
+    seen.push(fields(form));
+  }
+  document.body.dataset.seen = JSON.stringify(seen);
+  if (location.hash === "#start") form.querySelector("button[type=submit]").click();
+})();
+</script></body>'''
+
+@locust.events.init.add_listener
+def on_init(environment, **_):
+    @environment.web_ui.app.after_request
+    def add(response):
+        if request.path == "/" and response.mimetype == "text/html":
+            response.set_data(response.get_data(as_text=True).replace("</body>", SCRIPT))
+        return response
+"""
+
+
+def test_the_form_shows_the_load_of_the_chosen_scenario(browser: Browser) -> None:
+    """As Chromium fills it in when somebody chooses; a script that the test adds to the page does."""
+    scenario = SCENARIO.replace("duration: 2s", "duration: 90s")
+    with web(scenario, "--cluster", "embedded", "-u", "5", beside=IN_THE_FORM) as (locust, tab, address):
+        (locust.directory / "drilled.yaml").write_text(DRILLED)
+        (locust.directory / "wrong.yaml").write_text(DRILLED.replace("rows: 500", "rows: many"))
+        page = browser.dom(f"{address}/#start", "--virtual-time-budget=15000")
+        found = re.search('data-seen="([^"]*)"', page)
+        assert found is not None, text_of(page)
+        short, drilled = ["5", "100", "90"], ["8", "64", "60"]
+        assert json.loads(html.unescape(found[1])) == [short, drilled, drilled, short, drilled]
+        locust.wait_until(lambda: tab.has_users(8), "it has not started as the form says")
+        assert tab.live()["scenario"] == "drilled"
+        tab.stop()
+        assert json.loads(tab.fetch(f"/trio-hs/load?scenario={locust.directory}/drilled.yaml"))["run_time"] == 60
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            tab.fetch("/trio-hs/load?scenario=/etc/passwd")
+
+
+def test_workers_follow_to_another_scenario() -> None:
+    with web(SCENARIO, "--cluster", "embedded", "--processes", "2") as (locust, tab, _):
+        (locust.directory / "drilled.yaml").write_text(DRILLED)
+        tab.swarm()
+        locust.wait_until(lambda: tab.count("find") > 100, "no load")
+        tab.stop()
+        locust.wait_until(lambda: len(tab.live()["runs"]) == 1, "no verdict")
+        assert tab.swarm(scenario=str(locust.directory / "drilled.yaml"))["success"]
+        locust.wait_for("fault: pause reader-1")
+        locust.wait_until(lambda: tab.count("incr") > 200, "no load")
+        assert tab.count("find") == 0
+        tab.stop()
+        locust.wait_until(lambda: len(tab.live()["runs"]) == 2, "no verdict")
+        assert len(locust.processes("hs_drill.engine")) == 2
+        lost = next(one for one in tab.live()["verdict"]["expectations"] if one["name"] == "lost")
+        assert lost["result"] == "pass", tab.live()["verdict"]
+
+
+@pytest.mark.parametrize("drill, code", [("reader-failover", 0), ("writer-kill-plain", 3)])
+def test_a_drill_gives_its_verdict_and_exit_code_from_the_web_ui_too(drill: str, code: int) -> None:
+    with web(shortened(drill, 0.4), "--cluster", "embedded") as (locust, tab, _):
+        form = tab.template()
+        assert json.loads(tab.fetch("/swarm", user_count=form["num_users"], spawn_rate=64, run_time=form["run_time"]))[
+            "success"
+        ]
+        locust.wait_until(lambda: tab.live()["verdict"] is not None, "no verdict", 40)
+        assert tab.live()["verdict"]["exit_code"] == code, tab.live()["verdict"]
+        assert f"verdict: {tab.live()['verdict']['verdict']}" in locust.stdout
+        locust.process.terminate()
+        assert locust.finish() == code, locust.describe()

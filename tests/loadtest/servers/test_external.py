@@ -1,0 +1,370 @@
+"""Servers that are the user's: here those of another cluster, which the run may only look at and write one table to."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import yaml
+
+from hs_drill._cluster import Cluster, ClusterError, Server
+from hs_drill.controller._table import fill_table, load_table
+from hs_drill.scenario._overrides import with_cluster
+from hs_drill.scenario._scenario import Scenario, ScenarioError, parse_scenario
+from hs_drill.servers import _mariadbd
+from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.servers._sql import execute_sql
+from tests.loadtest.servers.test_processes import open_directory, temporary
+from tests.loadtest.support.locust_process import ROOT, Locust
+
+__all__ = ["open_directory", "temporary"]
+
+SCENARIO = Scenario.model_validate({"name": "external", "mix": {"get": 1}, "table": {"rows": 50, "groups": 5}})
+TABLE = load_table(SCENARIO)
+
+
+def without_sql(server: Server) -> Server:
+    return replace(server, sql_port=None, admin_user="", admin_password="")
+
+
+def external(cluster: Cluster, *, sql: bool = True, may_create: bool = False, tell: Any = print) -> Any:
+    """The servers of another cluster as a user's."""
+    return open_controlled_cluster(
+        "external",
+        topology="write-through" if cluster.write_databases else "plain",
+        external=[server if sql else without_sql(server) for server in cluster.servers],
+        may_create_table=may_create,
+        progress=tell,
+    )
+
+
+async def tables(server: Server) -> list[str]:
+    rows = await execute_sql(server, "SELECT table_name AS t FROM information_schema.tables WHERE table_schema = 'drill'")
+    return [row["t"] for row in rows]
+
+
+async def databases(server: Server) -> list[str]:
+    return [row["Database"] for row in await execute_sql(server, "SHOW DATABASES")]
+
+
+# --- What is written -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.mariadb
+async def test_a_missing_table_is_created_where_that_is_allowed_and_dropped_at_the_end(cluster: Cluster) -> None:
+    told: list[str] = []
+    async with external(cluster, may_create=True, tell=told.append) as control:
+        await fill_table(control, SCENARIO, told.append)
+        assert "creating drill.t on writer" in told
+        assert "this run writes to drill.t on writer (127.0.0.1), and drops it at the end" in told
+        assert any("do not replicate here: MariaDB since 10.5 does not log them" in line for line in told)
+        for server in cluster.servers:
+            rows = await control.read_rows(server.name, TABLE)
+            assert [row[0] for row in rows] == list(range(1, 51))
+        assert control.cluster.version.startswith("10.")
+        assert (await control.replication_status("reader-1")).source == "writer"
+        for impossible in (control.kill, control.promote, control.rejoin):
+            with pytest.raises(ClusterError, match="writer is not a server of this run"):
+                await impossible("writer")
+    for server in cluster.servers:
+        assert "drill" not in await databases(server)
+
+
+@pytest.mark.mariadb
+async def test_a_table_that_is_missing_lacks_a_column_or_holds_rows_is_left_alone(cluster: Cluster) -> None:
+    async with external(cluster) as control:
+        with pytest.raises(
+            ClusterError, match=r"there is no table drill\.t on writer: create it with CREATE TABLE .*create_table"
+        ):
+            await control.create_table(TABLE)
+    writer = cluster.writer
+    try:
+        await execute_sql(writer, "CREATE DATABASE drill", "CREATE TABLE drill.t (id BIGINT PRIMARY KEY, precious INT)")
+        async with external(cluster, may_create=True) as control:
+            with pytest.raises(ClusterError, match=r"writer: drill\.t cannot be used: .*; it needs \(.*payload"):
+                await control.create_table(TABLE)
+        await execute_sql(writer, "DROP TABLE drill.t", f"CREATE TABLE drill.t ({TABLE.columns_sql()})")
+        await execute_sql(writer, "INSERT INTO drill.t VALUES (-7, 1, 2, 'precious')")
+        async with external(cluster, may_create=True) as control:
+            with pytest.raises(ClusterError, match=r"drill\.t on writer holds rows, and a run changes and deletes rows"):
+                await control.create_table(TABLE)
+        assert [tuple(row.values()) for row in await execute_sql(writer, "SELECT * FROM drill.t")] == [(-7, 1, 2, "precious")]
+    finally:
+        await execute_sql(writer, "DROP DATABASE drill")
+
+
+@pytest.mark.mariadb
+async def test_without_sql_rows_are_loaded_and_read_back_through_handlersocket(temporary: Path) -> None:
+    async with open_controlled_cluster("mariadb", readers=1, topology="write-through") as owner:
+        await owner.create_table(TABLE)
+        told: list[str] = []
+        async with external(owner.cluster, sql=False, tell=told.append) as control:
+            await fill_table(control, SCENARIO, told.append)
+            assert (
+                "this run writes to drill.t on writer (127.0.0.1) through drill_wt.t, and leaves its rows there at the end"
+                in told
+            )
+            assert "HandlerSocket's writes replicate here" in told
+            assert any("is read-only or a replica, whether reader-1 is another server, and whether" in line for line in told)
+            assert "the binary log was not looked at: that needs the writer's SQL port" in told
+            for name in ("writer", "reader-1"):
+                expected = await owner.read_rows(name, TABLE)
+                assert len(expected) == 50
+                assert await control.read_rows(name, TABLE) == expected
+                assert await control.read_rows(name, TABLE, after=10, limit=5) == expected[10:15]
+            with pytest.raises(ClusterError, match="reader-1 is not asked how it replicates: its sql_port is not known"):
+                await control.replication_status("reader-1")
+        assert await tables(owner.cluster.writer) == ["t"]
+
+
+@pytest.mark.mariadb
+async def test_plain_servers_without_sql_cannot_be_loaded_and_a_missing_twin_is_told(cluster: Cluster) -> None:
+    with pytest.raises(ClusterError, match=r"do not reach the readers in the plain topology \(MDEV-33967\): name the writer's"):
+        async with external(cluster, sql=False):
+            pass
+    async with external(replace(cluster, write_databases={"drill": "drill_wt"}), may_create=True) as control:
+        with pytest.raises(ClusterError, match=r"there is no drill_wt\.t on writer to write drill\.t through: see docs/repl"):
+            await control.create_table(TABLE)
+    assert "drill" not in await databases(cluster.writer)  # nor is what was created for it left
+
+
+# --- Checks before anything is written -------------------------------------------------------------------------------
+
+
+@pytest.mark.mariadb
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"read_secret": "wrong"}, r"reader-1: the listener for reads at .* refuses the secret: .*handlersocket_plain_secret$"),
+        ({"write_secret": "wrong"}, r"for writes at .* refuses the secret: .*handlersocket_plain_secret_wr$"),
+        ({"read_port": 9}, r"reader-1: .* at 127\.0\.0\.1:9 cannot be reached: .*\(the plugin is active there: is it another"),
+        ({"read_port": 9, "sql_port": None}, r"127\.0\.0\.1:9 cannot be reached: [^()]*$"),
+        ({"admin_password": "wrong"}, r"reader-1: SQL error 1045: Access denied"),
+    ],
+)
+async def test_what_is_wrong_with_a_server_is_told_in_a_line(cluster: Cluster, changes: dict[str, Any], message: str) -> None:
+    writer, reader = cluster.servers
+    with pytest.raises(ClusterError, match=message) as error:
+        async with external(replace(cluster, servers=(writer, replace(reader, **changes)))):
+            pass
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.mariadb
+async def test_a_port_of_sql_is_not_taken_for_handlersocket(cluster: Cluster) -> None:
+    writer, reader = cluster.servers
+    with pytest.raises(ClusterError, match=r"reader-1: .* at .* (does not speak|does not answer|cannot be reached)"):
+        async with external(replace(cluster, servers=(writer, replace(reader, read_port=reader.sql_port or 0)))):
+            pass
+
+
+@pytest.mark.mariadb
+async def test_a_plugin_that_is_not_loaded_is_told_with_the_settings_for_it(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = _mariadbd.configuration
+
+    def without_plugin(*args: Any, **kwargs: Any) -> str:
+        lines = original(*args, **kwargs).splitlines()
+        return "\n".join(line for line in lines if not line.startswith(("plugin-", "handlersocket_"))) + "\n"
+
+    async def up(server: Server) -> bool:
+        return True
+
+    monkeypatch.setattr(_mariadbd, "configuration", without_plugin)
+    monkeypatch.setattr(_mariadbd, "handlersocket_answers", up)
+    async with open_controlled_cluster("mariadb", readers=0) as owner:
+        reader = replace(owner.cluster.writer, name="reader-1")
+        expected = (
+            r"the plugin is not loaded there: set plugin-load-add=handlersocket\.so and plugin-maturity=beta, which is \w+ now"
+        )
+        with pytest.raises(ClusterError, match=expected):
+            async with external(replace(owner.cluster, servers=(owner.cluster.writer, reader))):
+                pass
+
+
+# --- In a scenario, and on the command line --------------------------------------------------------------------------
+
+
+def servers_yaml(cluster: Cluster) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": server.name,
+            "host": server.host,
+            "read_port": server.read_port,
+            "write_port": server.write_port,
+            "read_secret": {"env": f"READ_{number}"},
+            "write_secret": server.write_secret,
+            "sql_port": server.sql_port,
+        }
+        for number, server in enumerate(cluster.servers)
+    ]
+
+
+def secrets_in_environment(cluster: Cluster) -> dict[str, str]:
+    reads = {f"READ_{number}": server.read_secret for number, server in enumerate(cluster.servers)}
+    return {**reads, "TRIO_HS_SQL_USER": cluster.admin_user, "TRIO_HS_SQL_PASSWORD": cluster.admin_password}
+
+
+@pytest.mark.mariadb
+def test_a_drill_of_the_network_runs_on_external_servers_and_its_secrets_are_not_kept(cluster: Cluster) -> None:
+    scenario = {
+        "name": "external",
+        "cluster": {"kind": "external", "servers": servers_yaml(cluster), "create_table": True},
+        "table": {"rows": 200},
+        "load": {"users": 4, "duration": 4},
+        "mix": {"get": 60, "insert": 20, "incr": 10, "update": 10},
+        "faults": [{"fault": "latency", "target": "reader-1", "at": 1, "for": 1, "delay": "20ms"}],
+        "expect": {"lost": 0, "applied_twice": 0, "availability": "100%"},
+    }
+    environment = secrets_in_environment(cluster)
+    with Locust("--headless", "--only-summary", scenario=yaml.safe_dump(scenario), env=environment) as locust:
+        assert locust.finish() == 0, locust.describe()
+        assert "this run writes to drill.t on writer" in locust.stderr
+        assert "do not replicate here" in locust.stderr
+        kept = "".join(path.read_text(errors="replace") for path in locust.run.iterdir())
+        for server in cluster.servers:
+            for secret in (server.read_secret, server.write_secret, server.admin_password):
+                assert secret not in kept
+    assert "drill" not in trio.run(databases, cluster.writer)
+
+
+@pytest.mark.mariadb
+def test_sql_takes_an_account_that_read_only_stops_and_no_other(cluster: Cluster) -> None:
+    pytest.importorskip("MySQLdb")
+    scenario = yaml.safe_dump(
+        {
+            "name": "external",
+            "cluster": {"kind": "external", "servers": servers_yaml(cluster), "create_table": True},
+            "table": {"rows": 200},
+            "driver": "sql",
+            "load": {"users": 2, "duration": 2},
+            "mix": {"get": 60, "insert": 20, "incr": 20},
+            "expect": {"lost": 0, "errors": 0},
+        }
+    )
+    environment, writer = secrets_in_environment(cluster), cluster.writer
+    administrator = {"TRIO_HS_LOAD_USER": cluster.admin_user, "TRIO_HS_LOAD_PASSWORD": cluster.admin_password}
+    for given, told in (
+        ({}, "needs an account of its own"),
+        (administrator, "which read_only may not stop, for it has ALL PRIVI"),
+    ):
+        with Locust("--headless", "--only-summary", scenario=scenario, env={**environment, **given}) as locust:
+            assert locust.finish() == 2, locust.describe()
+            assert told in locust.stderr
+        assert "drill" not in trio.run(databases, writer)
+    application = {"TRIO_HS_LOAD_USER": writer.load_user, "TRIO_HS_LOAD_PASSWORD": writer.load_password}
+    with Locust("--headless", "--only-summary", scenario=scenario, env={**environment, **application}) as locust:
+        assert locust.finish() == 0, locust.describe()
+        kept = "".join(path.read_text(errors="replace") for path in locust.run.iterdir())
+        assert writer.load_password not in kept
+
+
+@pytest.mark.mariadb
+def test_faults_that_need_more_than_the_network_are_refused_before_anything_is_written(cluster: Cluster) -> None:
+    scenario = {
+        "name": "external",
+        "cluster": {"kind": "external", "servers": servers_yaml(cluster), "create_table": True},
+        "mix": {"get": 1},
+        "faults": [{"fault": "kill", "target": "reader-1", "at": 1}],
+    }
+    with Locust("--headless", scenario=yaml.safe_dump(scenario), env=secrets_in_environment(cluster)) as locust:
+        assert locust.finish() == 2
+        (line,) = [line for line in locust.stderr.splitlines() if not line.startswith("[")]
+        assert "faults.0.fault: external servers cannot do kill: that takes more than the network" in line
+
+
+@pytest.mark.mariadb
+def test_servers_of_the_command_line_are_checked(cluster: Cluster) -> None:
+    # One secret for all, as its variable has it, and these servers' differ: so this is also how a wrong one is told.
+    named = ",".join(f"{s.name}={s.host}:{s.read_port}:{s.write_port}:{s.sql_port}" for s in cluster.servers)
+    environment = {
+        **os.environ,
+        **secrets_in_environment(cluster),
+        "TRIO_HS_READ_SECRET": cluster.writer.read_secret,
+        "TRIO_HS_WRITE_SECRET": cluster.writer.write_secret,
+        "PYTHONPATH": str(ROOT),
+    }
+
+    def check(servers: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", "hs_drill", "cluster", "check", "--create-table", "--servers", servers]
+        return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    refused = check(named)
+    assert refused.returncode == 2
+    assert "reader-1: the listener for reads at" in refused.stderr
+    assert "refuses the secret" in refused.stderr
+    writer = named.split(",")[0]
+    alone = check(f"{writer},reader-1={writer.partition('=')[2]}")  # a server that is its own reader
+    assert alone.returncode == 2, alone  # no reader was looked at
+    assert alone.stdout.splitlines()[1:] == [
+        "writer's binary log: did not get it",
+        "reader-1 and writer are one server: whether writes replicate was not tested there",
+        "HandlerSocket's writes do not replicate here: MariaDB since 10.5 does not log them (MDEV-33967). Readers miss them, "
+        "and a failover loses them all. Write through a FEDERATED twin instead: docs/replication.md",
+    ]
+
+
+@pytest.mark.parametrize(
+    "cluster, message",
+    [
+        (
+            "{kind: mariadb, servers: [{name: writer, host: a}]}",
+            "2: cluster.kind: must be external where servers are named, not mariadb",
+        ),
+        (
+            "{kind: external, servers: [{name: writer, host: a}]}",
+            "2: cluster: must name the readers reader-1, reader-2 and so on",
+        ),
+        ("{kind: external, servers: [{name: reader-1, host: a}]}", "2: cluster: must name one server `writer`"),
+        ("{kind: external, servers: [{name: writer, hots: a}]}", "2: cluster.servers.0.hots: unknown key; did you mean host?"),
+        (
+            "{kind: external, servers: [{name: replica-1, host: a}]}",
+            "2: cluster.servers.0.name: must be writer, standby, or reader-1, reader-2 and so on, not the text 'replica-1'",
+        ),
+        *(
+            (f"{{kind: external, servers: [{{name: writer, host: a, sql_password: {given}}}]}}", f"2: cluster.servers.0.{told}")
+            for given, told in (
+                ("{var: A}", "sql_password.var: unknown key; there are env"),
+                ("{env: $A}", "sql_password.env: must be the name of an environment variable, without a $, not the text '$A'"),
+                ("5", "sql_password: must be text, not 5"),
+            )
+        ),
+        (
+            "{kind: external, readers: 2, servers: [{name: writer, host: a}, {name: reader-1, host: b}]}",
+            "2: cluster: servers say how many readers there are",
+        ),
+    ],
+)
+def test_wrong_servers_are_told_with_their_place(cluster: str, message: str) -> None:
+    with pytest.raises(ScenarioError) as error:
+        parse_scenario(f"name: wrong\ncluster: {cluster}\nmix: {{get: 1}}\n", "wrong.yaml")
+    assert f"wrong.yaml:{message}" in str(error.value)
+
+
+def test_the_command_line_names_servers_instead_of_the_scenarios() -> None:
+    scenario = with_cluster(SCENARIO, "writer=[::1]:1:2:3, reader-1=b:4:5", {})
+    assert [server.name for server in scenario.cluster.servers] == ["writer", "reader-1"]
+    assert scenario.cluster.servers[0].host == "[::1]"
+    assert (scenario.cluster.kind, scenario.cluster.readers, scenario.cluster.servers[1].sql_port) == ("external", 1, None)
+    assert with_cluster(scenario, None, {"kind": "embedded"}).cluster.servers == []
+    for wrong, message in {"writer=a:1": "NAME=HOST:READ_PORT", "writer=a:1:2": "must name the readers"}.items():
+        with pytest.raises(ScenarioError, match=message):
+            with_cluster(SCENARIO, wrong, {})
+
+
+async def test_a_secret_that_is_not_in_the_environment_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    servers = "{name: writer, host: a, read_secret: {env: NOT_THERE}}, {name: reader-1, host: b}"
+    text = f"name: x\nmix: {{get: 1}}\ncluster: {{kind: external, servers: [{servers}]}}\n"
+    monkeypatch.setenv("TRIO_HS_READ_SECRET", "from-outside")
+    writer, reader = parse_scenario(text, "x.yaml").cluster.servers
+    assert reader.resolved().read_secret == "from-outside"
+    assert reader.resolved().write_secret == ""
+    with pytest.raises(ClusterError, match="writer: the environment variable NOT_THERE, which is to hold a secret, is not set"):
+        writer.resolved()

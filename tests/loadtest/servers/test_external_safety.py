@@ -1,0 +1,694 @@
+"""What a run must not do to servers that are the user's: destroy what is not its own, write where nobody should, claim what
+it cannot know. All on real servers, those of another cluster."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import yaml
+
+from hs_drill._cluster import Cluster, ClusterError, Server
+from hs_drill.controller._table import fill_table
+from hs_drill.servers._created import MARK, Creation
+from hs_drill.servers._one_server import require_one_server, same_server
+from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.servers._replication_check import detect
+from hs_drill.servers._sql import execute_sql
+from hs_drill.store._run_directory import RunDirectory
+from tests.loadtest.servers.test_external import (
+    SCENARIO,
+    TABLE,
+    databases,
+    external,
+    secrets_in_environment,
+    servers_yaml,
+    tables,
+    without_sql,
+)
+from tests.loadtest.servers.test_processes import open_directory, temporary
+from tests.loadtest.support.locust_process import Locust
+
+__all__ = ["open_directory", "temporary"]
+
+pytestmark = pytest.mark.mariadb
+
+
+def named(cluster: Cluster, **servers: Server) -> Cluster:
+    """The cluster with other servers by these names."""
+    given = tuple(replace(server, name=name.replace("_", "-")) for name, server in servers.items())
+    return replace(cluster, servers=given)
+
+
+async def gtids(*servers: Server) -> list[dict[str, Any]]:
+    """What the servers have written to their binary logs, and have applied."""
+    asked = "SELECT @@gtid_binlog_pos AS logged, @@gtid_current_pos AS current"
+    return [(await execute_sql(server, asked))[0] for server in servers]
+
+
+@asynccontextmanager
+async def nothing_written(cluster: Cluster) -> AsyncIterator[None]:
+    before = await gtids(*cluster.servers)
+    yield
+    assert await gtids(*cluster.servers) == before
+    for server in cluster.servers:
+        assert "drill" not in await databases(server)
+
+
+@pytest.fixture
+def dropped(cluster: Cluster) -> Iterator[None]:
+    """Takes back what a test has created in `drill`; a reader's own part first."""
+
+    async def drop() -> None:
+        await execute_sql(cluster.readers[0], "SET sql_log_bin=0", "DROP DATABASE IF EXISTS drill")
+        await execute_sql(cluster.writer, "DROP DATABASE IF EXISTS drill")
+
+    yield
+    trio.run(drop)
+
+
+# --- Only what this run created is dropped ---------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("dropped")
+@pytest.mark.parametrize(
+    "statement, what",
+    [
+        ("CREATE TABLE drill.precious (a INT)", "the table precious"),
+        ("CREATE VIEW drill.seen AS SELECT 1 AS a", "the view seen"),
+        ("CREATE SEQUENCE drill.numbers", "the sequence numbers"),
+        ("CREATE FUNCTION drill.one() RETURNS INT DETERMINISTIC RETURN 1", "the function one"),
+        ("CREATE EVENT drill.daily ON SCHEDULE EVERY 1 DAY DO SELECT 1", "the event daily"),
+    ],
+)
+async def test_what_somebody_creates_in_the_database_meanwhile_stays(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture, statement: str, what: str
+) -> None:
+    async with external(cluster, may_create=True) as control:
+        await fill_table(control, SCENARIO)
+        await execute_sql(cluster.writer, statement)
+    assert "t" not in await tables(cluster.writer)
+    assert "drill" in await databases(cluster.writer)
+    (told,) = caplog.messages
+    assert told == f"the database drill on writer, which this run created, is left: there is {what} in it"
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_a_table_that_somebody_puts_in_the_place_of_the_run_s_own_stays(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = cluster.writer
+    async with external(cluster, may_create=True) as control:
+        await control.create_table(TABLE)
+        await execute_sql(writer, "DROP TABLE drill.t", "CREATE TABLE drill.t (precious INT)", "INSERT INTO drill.t VALUES (7)")
+    assert await execute_sql(writer, "SELECT * FROM drill.t") == [{"precious": 7}]
+    assert caplog.messages == [
+        "the table that this run created, drill.t on writer, is gone, and another one is there, which is left alone",
+        "the database drill on writer, which this run created, is left: there is the table t in it",
+    ]
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_a_database_that_was_there_stays_and_so_does_one_that_replaced_the_run_s_own(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = cluster.writer
+    await execute_sql(writer, "CREATE DATABASE drill")
+    async with external(cluster, may_create=True) as control:
+        await control.create_table(TABLE)
+    assert await tables(writer) == []
+    assert "drill" in await databases(writer)
+    await execute_sql(writer, "DROP DATABASE drill")
+    async with external(cluster, may_create=True) as control:
+        await control.create_table(TABLE)
+        await execute_sql(writer, "DROP DATABASE drill", "CREATE DATABASE drill")
+    assert "drill" in await databases(writer)
+    assert caplog.messages == ["the table that this run created, drill.t on writer, is gone"]
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_a_creation_that_fails_takes_nothing_back(cluster: Cluster) -> None:
+    writer = cluster.writer
+    others, late, again = (Creation(writer, TABLE) for _ in range(3))
+    others.create()
+    with pytest.raises(ClusterError, match=r"drill\.t on writer is there after all: somebody has just created it"):
+        late.create()
+    assert late.undo([], []) == []
+    assert await tables(writer) == ["t"]
+    assert others.undo([], []) == []
+    assert "drill" not in await databases(writer)
+    await execute_sql(writer, "CREATE USER few@'127.0.0.1' IDENTIFIED BY 'few'", "GRANT CREATE ON nothing.* TO few@'127.0.0.1'")
+    try:
+        again.server = replace(writer, admin_user="few", admin_password="few")
+        with pytest.raises(ClusterError, match="SQL error 1044: Access denied"):
+            again.create()
+        assert again.undo([], []) == []
+    finally:
+        await execute_sql(writer, "DROP USER few@'127.0.0.1'")
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_an_account_that_does_not_see_the_database_is_not_told_to_drop_it(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = cluster.writer
+    await execute_sql(
+        writer,
+        "CREATE DATABASE drill",
+        "CREATE TABLE drill.precious (a INT)",
+        "CREATE USER few@'127.0.0.1' IDENTIFIED BY 'few'",
+        "GRANT PROCESS, SLAVE MONITOR, BINLOG MONITOR ON *.* TO few@'127.0.0.1'",
+    )
+    try:
+        few = replace(writer, admin_user="few", admin_password="few")
+        async with external(named(cluster, writer=few, reader_1=cluster.readers[0]), may_create=True) as control:
+            with pytest.raises(ClusterError, match="writer: SQL error 1044: Access denied for user 'few'@"):
+                await control.create_table(TABLE)
+    finally:
+        await execute_sql(writer, "DROP USER few@'127.0.0.1'")
+    assert await tables(writer) == ["precious"]
+    assert caplog.messages == []
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_of_several_runs_at_once_one_has_the_table_and_the_others_are_told(cluster: Cluster) -> None:
+    """Each goes on only when all have tried: so the table is there for all of them, and still is for the last."""
+    tried, all_tried = 0, trio.Event()
+    outcomes: list[str] = []
+
+    async def check() -> None:
+        nonlocal tried
+        outcome = "used it"
+        try:
+            async with external(cluster, may_create=True) as control:
+                try:
+                    await control.create_table(TABLE)
+                except ClusterError as error:
+                    outcome = str(error)
+                tried += 1
+                if tried == 3:
+                    all_tried.set()
+                await all_tried.wait()
+                if outcome == "used it":
+                    await detect(control.cluster, TABLE, control.cluster.writer, aliases=control.aliases)
+        finally:
+            outcomes.append(outcome)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(check)
+    assert outcomes.count("used it") == 1
+    for outcome in outcomes:
+        assert outcome == "used it" or "drill.t on writer belongs to another run" in outcome or "is there after all" in outcome
+    assert "drill" not in await databases(cluster.writer)
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_what_is_created_is_taken_back_also_when_the_run_is_cancelled_meanwhile(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with trio.CancelScope() as scope:
+        create = Creation.create
+
+        def cancelled(self: Creation) -> None:
+            trio.from_thread.run_sync(scope.cancel)
+            create(self)
+
+        monkeypatch.setattr(Creation, "create", cancelled)
+        async with external(cluster, may_create=True) as control:
+            await control.create_table(TABLE)
+    assert scope.cancelled_caught
+    assert "drill" not in await databases(cluster.writer)
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_the_marker_row_is_deleted_also_when_the_run_is_cancelled_meanwhile(cluster: Cluster) -> None:
+    writer = cluster.writer
+    await execute_sql(writer, "CREATE DATABASE drill", f"CREATE TABLE drill.t ({TABLE.columns_sql()})")
+    async with external(cluster) as control, trio.open_nursery() as nursery:
+        await control.create_table(TABLE)
+        nursery.start_soon(detect, control.cluster, TABLE, control.cluster.writer)
+        with trio.fail_after(5):
+            while not await execute_sql(writer, "SELECT * FROM drill.t"):
+                pass
+        nursery.cancel_scope.cancel()
+    assert await execute_sql(writer, "SELECT * FROM drill.t") == []
+
+
+@pytest.mark.usefixtures("dropped")
+@pytest.mark.parametrize("mode", ["ANSI", "ORACLE", "NO_BACKSLASH_ESCAPES"])
+async def test_what_is_created_is_taken_back_in_every_sql_mode(
+    cluster: Cluster, mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await execute_sql(cluster.writer, f"SET GLOBAL sql_mode='{mode}'")
+    try:
+        async with external(cluster, may_create=True) as control:
+            await fill_table(control, SCENARIO)
+    finally:
+        await execute_sql(cluster.writer, "SET GLOBAL sql_mode=DEFAULT")
+    assert caplog.messages == []
+    assert "drill" not in await databases(cluster.writer)
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_a_statement_whose_answer_never_came_is_undone_by_its_token(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creation = Creation(cluster.writer, TABLE)
+    make = Creation._make
+
+    def lost(self: Creation, what: str, sql: Any, statement: str) -> None:
+        make(self, what, sql, statement)
+        self._made[what] = None
+        if what == "table":
+            raise OSError("the connection is lost")
+
+    monkeypatch.setattr(Creation, "_make", lost)
+    with pytest.raises(ClusterError):
+        creation.create()
+    assert await tables(cluster.writer) == ["t"]
+    assert creation.undo([], []) == []
+    assert "drill" not in await databases(cluster.writer)
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_an_account_that_could_miss_something_leaves_the_database(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = cluster.writer
+    await execute_sql(
+        writer,
+        "CREATE USER few@'127.0.0.1' IDENTIFIED BY 'few'",
+        "GRANT PROCESS, SLAVE MONITOR, BINLOG MONITOR ON *.* TO few@'127.0.0.1'",
+        "GRANT CREATE, DROP, SELECT, INSERT, LOCK TABLES ON drill.* TO few@'127.0.0.1'",
+    )
+    try:
+        few = replace(writer, admin_user="few", admin_password="few")
+        async with external(named(cluster, writer=few, reader_1=cluster.readers[0]), may_create=True) as control:
+            await fill_table(control, SCENARIO)
+            await execute_sql(writer, "CREATE PROCEDURE drill.hidden() SELECT 1")
+    finally:
+        await execute_sql(writer, "DROP USER few@'127.0.0.1'")
+    assert await tables(writer) == []
+    assert "drill" in await databases(writer)
+    assert caplog.messages == [
+        "the database drill on writer, which this run created, is left: the SQL account itself lacks EVENT, EXECUTE on it, "
+        "and so may not see whether anything else is in it"
+    ]
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_what_a_reader_alone_has_in_the_database_stays(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+    writer, reader = cluster.servers
+    await execute_sql(reader, "SET sql_log_bin=0", "CREATE DATABASE drill", "CREATE TABLE drill.precious (a INT)")
+    async with external(cluster, may_create=True) as control:
+        await fill_table(control, SCENARIO)
+    assert caplog.messages == [
+        "the database drill on writer, which this run created, is left: on reader-1, which would drop it too, there is the "
+        "table precious in it"
+    ]
+    caplog.clear()
+    await execute_sql(writer, "DROP DATABASE drill")
+    async with external(replace(cluster, servers=(writer, without_sql(reader))), may_create=True) as control:
+        await fill_table(control, SCENARIO)
+    assert [line.rpartition(" is left: ")[2] for line in caplog.messages] == [
+        "whether anything else is in it on reader-1 is not known without a sql_port"
+    ]
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_an_empty_database_that_a_reader_alone_has_stays(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+    writer, reader = cluster.servers
+    await execute_sql(reader, "SET sql_log_bin=0", "CREATE DATABASE drill COMMENT 'its own'")
+    async with external(cluster, may_create=True) as control:
+        await control.create_table(TABLE)
+    asked = "SELECT schema_comment AS c FROM information_schema.schemata WHERE schema_name = 'drill'"
+    assert await execute_sql(reader, asked) == [{"c": "its own"}]
+    assert await tables(writer) == []
+    assert [line.rpartition(" is left: ")[2] for line in caplog.messages] == [
+        "reader-1, which would drop it too, has another one of that name"
+    ]
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_nothing_is_created_that_would_stop_the_replication_of_a_reader(cluster: Cluster) -> None:
+    writer, reader = cluster.servers
+    await execute_sql(reader, "SET sql_log_bin=0", "CREATE DATABASE drill", "SET GLOBAL slave_ddl_exec_mode=STRICT")
+    try:
+        async with external(cluster, may_create=True) as control:
+            with pytest.raises(ClusterError, match=r"there is a database drill on reader-1, .* slave_ddl_exec_mode is STRICT"):
+                await control.create_table(TABLE)
+    finally:
+        await execute_sql(reader, "SET GLOBAL slave_ddl_exec_mode=IDEMPOTENT")
+    assert "drill" not in await databases(writer)
+
+
+@pytest.mark.usefixtures("dropped")
+@pytest.mark.parametrize("sql", [True, False])
+async def test_a_table_that_a_reader_alone_has_is_not_replaced_there(cluster: Cluster, sql: bool) -> None:
+    writer, reader = cluster.servers
+    await execute_sql(
+        reader, "SET sql_log_bin=0", "CREATE DATABASE drill", f"CREATE TABLE drill.t ({TABLE.columns_sql()}) COMMENT 'precious'"
+    )
+    servers = (writer, reader if sql else without_sql(reader))
+    async with external(replace(cluster, servers=servers), may_create=True) as control:
+        with pytest.raises(
+            ClusterError, match=r"a table drill\.t on reader-1, and none on writer: to create it here would rep"
+        ):
+            await control.create_table(TABLE)
+    assert "precious" in (await execute_sql(reader, "SHOW CREATE TABLE drill.t"))[0]["Create Table"]
+    assert "drill" not in await databases(writer)
+
+
+# --- Nothing is written where it should not be -----------------------------------------------------------------------
+
+
+async def test_a_replica_that_is_named_writer_is_refused_before_anything_is_written(cluster: Cluster) -> None:
+    writer, reader = cluster.servers
+    wrong = named(cluster, writer=reader, reader_1=writer)
+
+    async def refused(message: str) -> None:
+        async with nothing_written(cluster):
+            with pytest.raises(ClusterError, match=message):
+                async with external(wrong, may_create=True) as control:
+                    await fill_table(control, SCENARIO)
+
+    await refused(r"writer is not one to write to: it is read-only \(read_only is 1\).*Nothing was written")
+    try:
+        await execute_sql(reader, "SET GLOBAL read_only=0")
+        await refused(rf"writer is not one to write to: it replicates from 127\.0\.0\.1:{writer.sql_port}\. Name the primary")
+        await execute_sql(reader, "STOP SLAVE")
+        await refused(r"it is set up to replicate from 127\.0\.0\.1:\d+, which is stopped")
+    finally:
+        await execute_sql(reader, "START SLAVE", "SET GLOBAL read_only=1")
+
+
+async def test_a_standby_that_takes_writes_is_refused_before_anything_is_written(cluster: Cluster) -> None:
+    """A load that loses the writer for a moment would write there, and the standby could not follow the writer any more."""
+    writer, reader = cluster.servers
+    servers = replace(cluster, servers=(writer, replace(reader, name="standby"), reader))
+    told: list[str] = []
+    async with external(servers, may_create=True):
+        pass
+    await execute_sql(reader, "SET GLOBAL read_only=0")
+    try:
+        async with nothing_written(cluster):
+            with pytest.raises(ClusterError, match="standby takes writes although it is not the primary"):
+                async with external(servers, may_create=True) as control:
+                    await fill_table(control, SCENARIO)
+            unknown = (writer, without_sql(replace(reader, name="standby")), reader)
+            async with external(replace(cluster, servers=unknown), tell=told.append):
+                pass
+    finally:
+        await execute_sql(reader, "SET GLOBAL read_only=1")
+    assert "not checked, for that needs the sql_port of standby: whether it is read-only, as it must be" in told
+
+
+@pytest.mark.parametrize("port", ["sql_port", "read_port", "write_port"])
+async def test_ports_of_another_server_are_refused_before_anything_is_written(cluster: Cluster, port: str) -> None:
+    writer, reader = cluster.servers
+    swapped = {
+        "sql_port": ("sql_port",),
+        "read_port": ("read_port", "read_secret"),
+        "write_port": ("write_port", "write_secret"),
+    }
+    of_the_other = {name: getattr(reader, name) for name in swapped[port]}
+    of_the_one = {name: getattr(writer, name) for name in swapped[port]}
+    servers = (replace(writer, **of_the_other), replace(reader, **of_the_one))
+    async with nothing_written(cluster):
+        with pytest.raises(
+            ClusterError, match=r": the listener for \w+ at \S+ and SQL at \S+ are not one server: .*Nothing was w"
+        ):
+            async with external(replace(cluster, servers=servers), may_create=True) as control:
+                await fill_table(control, SCENARIO)
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_without_sql_a_writer_of_two_servers_shows_by_its_marker(cluster: Cluster) -> None:
+    writer, reader = cluster.servers
+    await execute_sql(writer, "CREATE DATABASE drill", f"CREATE TABLE drill.t ({TABLE.columns_sql()})")
+    wrong = without_sql(replace(writer, read_port=reader.read_port, read_secret=reader.read_secret))
+    told: list[str] = []
+    async with external(
+        replace(cluster, servers=(wrong, replace(wrong, name="reader-1"))), sql=False, tell=told.append
+    ) as control:
+        with pytest.raises(
+            ClusterError, match=r"acknowledged is not in drill\.t at its listener for reads: they are not one serv"
+        ):
+            await fill_table(control, SCENARIO)
+    assert any(line.startswith("not checked, for that needs the sql_port of writer: whether it is read-only") for line in told)
+    assert await execute_sql(writer, "SELECT * FROM drill.t") == []
+
+
+async def test_a_twin_that_leads_to_another_table_shows_by_its_marker(temporary: Path) -> None:
+    async with open_controlled_cluster("mariadb", readers=1, topology="write-through") as owner:
+        await owner.create_table(TABLE)
+        writer = owner.cluster.writer
+        to = f"mysql://{writer.admin_user}:{writer.admin_password}@{writer.host}:{writer.sql_port}/other/t"
+        await execute_sql(
+            writer,
+            "SET sql_log_bin=0",
+            "CREATE DATABASE other",
+            "CREATE TABLE other.t LIKE drill.t",
+            "INSERT INTO other.t VALUES (1, 2, 3, 'precious')",
+            "DROP TABLE drill_wt.t",
+            f"CREATE TABLE drill_wt.t ({TABLE.columns_sql()}) ENGINE=FEDERATED CONNECTION='{to}'",
+        )
+        async with external(owner.cluster) as control:
+            with pytest.raises(ClusterError, match=r"drill\.t at its listener for reads: drill_wt\.t leads to another table"):
+                await fill_table(control, SCENARIO)
+        assert await execute_sql(writer, "SELECT payload FROM other.t") == [{"payload": "precious"}]
+
+
+@pytest.mark.parametrize(
+    "grants, message",
+    [
+        ("SLAVE MONITOR", r"does not see the plugin's threads: GRANT PROCESS ON \*\.\* to it\. Nothing was written"),
+        ("PROCESS", r"the SQL account may not SHOW ALL SLAVES STATUS\. GRANT SLAVE MONITOR ON \*\.\* to it"),
+    ],
+)
+async def test_an_account_that_cannot_check_is_told_what_it_needs(cluster: Cluster, grants: str, message: str) -> None:
+    writer, reader = cluster.servers
+    await execute_sql(
+        writer,
+        "CREATE USER few@'127.0.0.1' IDENTIFIED BY 'few'",
+        f"GRANT {grants} ON *.* TO few@'127.0.0.1'",
+        "GRANT ALL ON drill.* TO few@'127.0.0.1'",
+    )
+    try:
+        few = replace(writer, admin_user="few", admin_password="few")
+        async with nothing_written(cluster):
+            with pytest.raises(ClusterError, match=message):
+                async with external(named(cluster, writer=few, reader_1=reader), may_create=True):
+                    pass
+    finally:
+        await execute_sql(writer, "DROP USER few@'127.0.0.1'")
+
+
+@pytest.mark.usefixtures("dropped")
+@pytest.mark.parametrize(
+    "statement, what",
+    [
+        ("CREATE VIEW drill.t AS SELECT 1 AS id", "is a view"),
+        ("CREATE TABLE drill.t (id INT PRIMARY KEY) PARTITION BY HASH (id) PARTITIONS 4", "is partitioned"),
+        ("CREATE TABLE drill.t (id INT PRIMARY KEY, b BLOB, UNIQUE (b))", "has a UNIQUE key of unlimited length"),
+    ],
+)
+async def test_what_would_end_the_server_is_not_opened(cluster: Cluster, statement: str, what: str) -> None:
+    await execute_sql(cluster.writer, "CREATE DATABASE drill", statement)
+    (before,) = await execute_sql(cluster.writer, "SHOW GLOBAL STATUS LIKE 'Uptime'")
+    async with external(cluster, may_create=True) as control:
+        with pytest.raises(ClusterError, match=rf"drill\.t on writer {what}: what HandlerSocket does with it ends the server"):
+            await control.create_table(TABLE)
+    (after,) = await execute_sql(cluster.writer, "SHOW GLOBAL STATUS LIKE 'Uptime'")
+    assert int(after["Value"]) >= int(before["Value"])
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_a_table_that_a_killed_run_left_is_told_apart_from_the_user_s(cluster: Cluster) -> None:
+    await execute_sql(
+        cluster.writer,
+        "CREATE DATABASE drill",
+        f"CREATE TABLE drill.t ({TABLE.columns_sql()}) COMMENT '{MARK}0123456789abcdef'",
+    )
+    async with external(cluster, may_create=True) as control:
+        with pytest.raises(ClusterError, match=r"belongs to another run.* If none is on, it was left by one that was killed"):
+            await control.create_table(TABLE)
+    assert await tables(cluster.writer) == ["t"]
+
+
+# --- One server by two names -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("dropped")
+@pytest.mark.parametrize("sql", [True, False])
+async def test_a_reader_that_is_the_writer_by_another_address_is_not_taken_for_a_replica(cluster: Cluster, sql: bool) -> None:
+    writer, reader = cluster.servers
+    alias = replace(writer, name="reader-1", host="localhost")
+    servers = named(cluster, writer=writer, reader_1=alias if sql else without_sql(alias), reader_2=reader)
+    told: list[str] = []
+    async with external(servers, may_create=True, tell=told.append) as control:
+        assert control.aliases == {"reader-1"}
+        await fill_table(control, SCENARIO, told.append)
+    assert "reader-1 and writer are one server: whether writes replicate was not tested there" in told
+    assert "reader-2: did not get it" in told
+    assert not any(line.startswith("reader-1: ") for line in told)
+
+
+@pytest.mark.usefixtures("dropped")
+def test_a_reader_that_is_the_writer_does_not_agree_with_itself(cluster: Cluster) -> None:
+    alone = named(cluster, writer=cluster.writer, reader_1=replace(cluster.writer, host="localhost"))
+    scenario = {
+        "name": "external",
+        "cluster": {"kind": "external", "servers": servers_yaml(alone), "create_table": True},
+        "table": {"rows": 100},
+        "load": {"users": 2, "duration": 2},
+        "mix": {"get": 50, "insert": 50},
+        "expect": {"replicas_agree": True},
+    }
+    environment = secrets_in_environment(alone)
+    with Locust("--headless", "--only-summary", scenario=yaml.safe_dump(scenario), env=environment) as locust:
+        assert locust.finish() == 4, locust.describe()
+        result = RunDirectory(locust.run).result() or {}
+        assert result["troubles"] == []
+        assert result["audit"]["lost"]["verdict"] == "true"
+        assert result["audit"]["replicas"]["verdict"] == "unknown"
+        assert "no replica was read back" in result["audit"]["replicas"]["explanation"]
+
+
+async def test_servers_are_known_while_clients_come_and_go(cluster: Cluster) -> None:
+    """Their connections come into the same count, and so do those of others that look at the same moment."""
+    writer, reader = cluster.servers
+
+    async def come_and_go() -> None:
+        while True:
+            async with await trio.open_tcp_stream(writer.host, writer.read_port):
+                await trio.sleep(0.1)
+
+    async with trio.open_nursery() as clients:
+        for _ in range(2):
+            clients.start_soon(come_and_go)
+        async with trio.open_nursery() as checks:
+            for _ in range(3):
+                checks.start_soon(require_one_server, writer)
+        assert await same_server(writer, without_sql(reader)) is False
+        assert await same_server(reader, without_sql(writer)) is False
+        clients.cancel_scope.cancel()
+
+
+async def test_servers_are_told_apart_with_and_without_sql(cluster: Cluster) -> None:
+    writer, reader = cluster.servers
+    assert await same_server(writer, reader) is False
+    assert await same_server(writer, without_sql(reader)) is False
+    assert await same_server(without_sql(writer), without_sql(reader)) is None
+    assert await same_server(without_sql(writer), replace(without_sql(writer), host="localhost")) is True
+
+
+# --- A promotion that the run knows nothing of -----------------------------------------------------------------------
+
+
+async def test_what_was_created_is_not_dropped_on_a_server_that_was_demoted_meanwhile(
+    temporary: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_controlled_cluster("mariadb", readers=1, standby=True) as owner:
+        writer = owner.cluster.writer
+        async with external(owner.cluster, may_create=True) as control:
+            await control.create_table(TABLE)
+            await owner.wait_replicated()
+            await owner.promote("standby")
+            await owner.rejoin("writer")
+            before = await gtids(owner.server("writer"))
+        assert await gtids(owner.server("writer")) == before
+        for name in ("writer", "standby", "reader-1"):
+            assert await tables(owner.server(name)) == ["t"]
+        (line,) = caplog.messages
+        assert line.startswith(
+            "writer is not one to write to any more: it is read-only (read_only is 1). So what this run created"
+        )
+        assert f"is left: the table drill.t and the database drill, if the comment there says '{MARK}" in line
+        assert writer.sql_port == owner.server("writer").sql_port
+
+
+async def test_what_was_created_is_not_dropped_on_a_primary_beside_which_another_was_promoted(
+    temporary: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A DROP in its binary log, which the new primary never got, would keep it from following that."""
+    async with open_controlled_cluster("mariadb", readers=1) as owner:
+        writer, reader = owner.cluster.servers
+        async with external(owner.cluster, may_create=True) as control:
+            await control.create_table(TABLE)
+            await execute_sql(reader, "STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only=0")
+            before = await gtids(writer, reader)
+        assert await gtids(writer, reader) == before
+        assert await tables(writer) == await tables(reader) == ["t"]
+        (line,) = caplog.messages
+        assert line.startswith("writer may not be the primary any more: reader-1 replicated when the run began, and re")
+        assert f"is left: the table drill.t and the database drill, if the comment there says '{MARK}" in line
+
+
+async def test_who_is_the_primary_is_known_as_long_as_nothing_has_changed(temporary: Path) -> None:
+    async with open_controlled_cluster("mariadb", readers=1) as owner:
+        writer, reader = owner.cluster.servers
+        async with external(owner.cluster) as control:
+            assert await control.why_primary_unknown() == ""
+            control.cluster = replace(owner.cluster, servers=(without_sql(writer), reader))
+            assert (await control.why_primary_unknown()).endswith("cannot be asked: its sql_port is not known")
+            control.cluster = owner.cluster
+            await execute_sql(reader, "STOP SLAVE")
+            assert await control.why_primary_unknown() == ""
+            await execute_sql(reader, "SET GLOBAL read_only=0")
+            stopped = "reader-1 replicated when the run began, and is stopped now and takes writes: it may have been promoted"
+            assert await control.why_primary_unknown() == stopped
+            await execute_sql(reader, "RESET SLAVE ALL")
+            assert (await control.why_primary_unknown()).startswith("reader-1 replicated when the run began, and replicate")
+            await execute_sql(writer, "SET GLOBAL read_only=1")
+            assert await control.why_primary_unknown() == "writer is not the primary any more: it is read-only (read_only is 1)"
+            await owner.kill("writer")
+            unknown = await control.why_primary_unknown()
+            assert unknown.startswith("whether writer is still the primary cannot be asked: writer: SQL error 2003")
+
+
+def test_after_a_promotion_by_others_nothing_is_called_lost(temporary: Path) -> None:
+    """The standby takes over by hand while the run is on: what it has got since, the writer has not, and nobody has lost it."""
+
+    async def rehearse() -> None:
+        async with open_controlled_cluster("mariadb", readers=1, standby=True, topology="write-through") as owner:
+            await owner.create_table(TABLE)
+            scenario = {
+                "name": "external",
+                "cluster": {"kind": "external", "topology": "write-through", "servers": servers_yaml(owner.cluster)},
+                "table": {"rows": 100},
+                "load": {"users": 4, "duration": 300},
+                "mix": {"get": 20, "insert": 60, "update": 20},
+                "expect": {"lost": 0},
+            }
+            environment = secrets_in_environment(owner.cluster)
+            with Locust("--headless", "--only-summary", scenario=yaml.safe_dump(scenario), env=environment) as locust:
+                await trio.to_thread.run_sync(locust.wait_for, "All users spawned")
+                await owner.kill("writer")
+                await owner.promote("standby")
+                await owner.rejoin("writer")
+                locust.process.send_signal(signal.SIGINT)
+                code = await trio.to_thread.run_sync(locust.finish)
+                assert code == 4, locust.describe()
+                result = RunDirectory(locust.run).result() or {}
+                assert result["audit"]["lost"]["verdict"] == "unknown"
+                (trouble,) = result["troubles"]
+                assert trouble.startswith(
+                    "what became of the writes is not known: writer is not the primary any more: it is read-"
+                )
+                assert "the writer itself lost" not in locust.describe() + str(result["advice"])
+
+    trio.run(rehearse)
+
+
+@pytest.fixture(autouse=True)
+def _warnings_only(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="hs_drill.external")

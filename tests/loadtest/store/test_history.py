@@ -1,0 +1,277 @@
+"""The history: what is written comes back, in order, also from a file that a crash has cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hs_drill.store._blocks import block_of
+from hs_drill.store._final_state import FinalState, FinalStateError, write_final_state
+from hs_drill.store._history import (
+    RECORD,
+    Event,
+    FaultWindow,
+    History,
+    HistoryError,
+    HistoryWriter,
+    Operation,
+    Outcome,
+    Record,
+    fault_windows,
+    merge,
+)
+from tests.loadtest.audit.test_audit_properties import folder
+from tests.loadtest.support.histories import Op, write_history
+
+
+def record(worker: int, end: int, **more: int | str) -> Record:
+    values = {"user": 1, "operation": Operation.UPDATE, "outcome": Outcome.OK, "key": 5, "value": 7, "error": "", "server": ""}
+    return Record(**{"worker": worker, "intended": 0, "start": 0, "end": end, **values, **more})  # type: ignore[arg-type]
+
+
+def test_what_is_written_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "history-3.bin"
+    moment = 1_000_000
+    with HistoryWriter(path, worker=3, run=2, clock=lambda: moment) as writer:
+        writer.append(Operation.INSERT, Outcome.OK, 2**62, 2**61, 10_000, 12_500, 64)
+        writer.event("fault-started", "kill", target="reader-1", seconds=1.5)
+        error, server = writer.error("ConnectionError"), writer.server("inet 127.0.0.1:9998")
+        assert error == writer.error("ConnectionError")
+        writer.append(Operation.GET, Outcome.FAIL, -5, -3, 20_000, 21_000, 2**32 - 1, delay=3000, error=error, server=server)
+    history = History(path)
+    assert list(history.records()) == [
+        # 2.5 us are 3: an interval is never narrower than it was.
+        Record(3, 64, Operation.INSERT, Outcome.OK, 2**62, 2**61, 9_500, 9_500, 12_500, "", ""),
+        Record(
+            3, 2**32 - 1, Operation.GET, Outcome.FAIL, -5, -3, 17_000, 20_000, 21_000, "ConnectionError", "inet 127.0.0.1:9998"
+        ),
+    ]
+    assert history.complete
+    assert history.events == [Event(moment, "fault-started", "kill", {"target": "reader-1", "seconds": 1.5})]
+    assert (history.header.worker, history.header.run, history.header.monotonic_ns) == (3, 2, moment)
+    assert history.header.unix(moment + 10**9) == pytest.approx(history.header.unix_ns / 1e9 + 1)
+
+
+def test_a_record_is_small() -> None:
+    assert RECORD.size < 50
+
+
+def test_an_operation_longer_than_a_record_can_say_is_as_long_as_it_can_say(tmp_path: Path) -> None:
+    with HistoryWriter(tmp_path / "h", worker=0) as writer:
+        writer.append(Operation.GET, Outcome.OK, 1, 0, 0, 10**16, 0, delay=10**16)
+    (read,) = History(tmp_path / "h").records()
+    assert read.end - read.start == read.start - read.intended == (2**32 - 1) * 1000
+
+
+texts = st.text(max_size=120)
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), texts, texts | st.none()), max_size=20), st.data())
+def test_any_cut_leaves_the_records_before_it(entries: list[tuple[int, str, str | None]], data: st.DataObject) -> None:
+    with folder() as path:
+        with HistoryWriter(path / "h", worker=0) as writer:
+            for number, (key, error, event) in enumerate(entries):
+                if event is not None:
+                    writer.event("note", event)
+                writer.append(Operation.GET, Outcome.FAIL, key, 0, number, number, 0, error=writer.error(error))
+        history = History(path / "h")
+        whole = list(history.records())
+        assert [(one.key, one.error) for one in whole] == [(key, error) for key, error, _ in entries]
+        assert [event.name for event in history.events] == [event for _, _, event in entries if event is not None]
+        assert history.complete
+
+        content = (path / "h").read_bytes()
+        header = history._start  # the records begin there
+        length = data.draw(st.integers(header, len(content) - 1))
+        (path / "h").write_bytes(content[:length])
+        cut = list(history.records())
+        assert not history.complete
+        assert cut == whole[: len(cut)]
+
+
+def test_what_is_flushed_survives_a_crash(tmp_path: Path) -> None:
+    writer = HistoryWriter(tmp_path / "h", worker=0)
+    writer.append(Operation.INSERT, Outcome.OK, 1, 2, 3, 4, 5)
+    history = History(tmp_path / "h")
+    assert list(history.records()) == []
+    writer.flush()
+    assert [one.key for one in history.records()] == [1]
+    assert not history.complete
+    writer.abandon()
+    assert [one.key for one in history.records()] == [1]
+    assert not history.complete
+
+
+def test_much_is_written_without_being_asked_to(tmp_path: Path) -> None:
+    writer = HistoryWriter(tmp_path / "h", worker=0)
+    for number in range(10_000):
+        writer.append(Operation.INSERT, Outcome.OK, number, 2, number, number, 5)
+    kept = sum(1 for _ in History(tmp_path / "h").records())
+    assert 10_000 - kept < 64 * 1024 / RECORD.size + 1
+    writer.abandon()
+
+
+def test_a_writer_that_failed_leaves_a_cut_history(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), HistoryWriter(tmp_path / "h", worker=0):
+        1 / 0  # noqa: B018
+    history = History(tmp_path / "h")
+    assert list(history.records()) == []
+    assert not history.complete
+
+
+def test_a_history_is_never_written_over(tmp_path: Path) -> None:
+    (tmp_path / "h").write_bytes(b"precious")
+    with pytest.raises(FileExistsError):
+        HistoryWriter(tmp_path / "h", worker=0)
+
+
+def test_more_kinds_of_error_than_fit_share_one(tmp_path: Path) -> None:
+    with HistoryWriter(tmp_path / "h", worker=0) as writer:
+        for number in range(300):
+            writer.append(Operation.GET, Outcome.FAIL, 1, 0, number, number, 0, error=writer.error(f"E{number}"))
+    errors = [one.error for one in History(tmp_path / "h").records()]
+    assert errors == [f"E{number}" for number in range(255)] + [""] * 45
+
+
+def test_histories_are_merged_by_time(tmp_path: Path) -> None:
+    a = write_history(tmp_path, 0, [Op("update", 5, 7, 0, end, user=1) for end in (1, 4, 5)])
+    b = write_history(tmp_path, 1, [Op("update", 5, 7, 0, end, user=1) for end in (2, 3, 9)])
+    assert [one.end // 1000 for one in merge([a, b])] == [1, 2, 3, 4, 5, 9]
+    assert list(merge([])) == []
+
+
+def test_histories_of_different_machines_are_not_merged(tmp_path: Path) -> None:
+    a, b = write_history(tmp_path, 0, []), write_history(tmp_path, 1, [])
+    object.__setattr__(b.header, "clock", "another boot")
+    with pytest.raises(HistoryError, match="different machines"):
+        merge([a, b])
+
+
+@pytest.mark.parametrize(
+    "content, expected",
+    [
+        (b"", "is no history of a run"),
+        (b"trio-hs\x00final 1\n", "is no history of a run"),
+        (b"trio-hs\x00history\n\xff\x00\x00\x00\x81", "its header is damaged or cut"),
+        (b"trio-hs\x00history\n\x01\x00\x00\x00\x05", "its header is damaged or cut"),
+        (b"trio-hs\x00history\n\x09\x00\x00\x00\x81\xa6format\x02", "has a format that this version does not read"),
+        (b"trio-hs\x00history\n\x09\x00\x00\x00\x81\xa6format\x01", "its header is damaged or cut"),
+        (None, "cannot be read: No such file"),
+    ],
+)
+def test_what_is_no_history_is_refused_in_one_line(tmp_path: Path, content: bytes | None, expected: str) -> None:
+    if content is not None:
+        (tmp_path / "h").write_bytes(content)
+    with pytest.raises(HistoryError) as caught:
+        History(tmp_path / "h")
+    assert str(caught.value).startswith(f"{tmp_path / 'h'}: {expected}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    history = write_history(tmp_path, 0, [])
+    with history.path.open("ab") as file:
+        file.write(block_of(RECORD.pack(0, 0, 0, 0, 0, 0, 0, 40 << 2, 0, 0), file.tell()))
+    with pytest.raises(HistoryError, match="of an operation 40"):
+        list(history.records())
+
+
+def test_faults_last_from_their_start_to_their_end() -> None:
+    events = [
+        Event(30, "fault-ended", "pause"),
+        Event(10, "fault-started", "pause"),
+        Event(15, "promotion", "standby"),
+        Event(20, "fault-started", "kill"),
+        Event(40, "fault-started", "pause"),
+        Event(50, "fault-ended", "never started"),
+    ]
+    assert fault_windows(events) == [
+        FaultWindow("pause", 10, 30),
+        FaultWindow("kill", 20, None),
+        FaultWindow("pause", 40, None),
+    ]
+
+
+def event(time: int, kind: str, name: str, **details: int) -> Event:
+    return Event(time, kind, name, details)
+
+
+def test_faults_of_one_name_are_told_apart() -> None:
+    first, second, again = {"number": 0, "occurrence": 0}, {"number": 1, "occurrence": 0}, {"number": 1, "occurrence": 1}
+    name = "latency reader-1"
+    events = [
+        event(20, "fault-started", name, **first),
+        event(21, "fault-struck", name, **first),
+        event(40, "fault-started", name, **second),
+        event(41, "fault-struck", name, **second),
+        event(60, "fault-healing", name, **second),
+        event(62, "fault-started", name, **again),  # its time came before the healing was over
+        event(63, "fault-ended", name, **second),
+        event(64, "fault-struck", name, **again),
+        event(70, "fault-failed", name, **again),  # did not heal
+        event(100, "fault-healing", name, **first),
+        event(101, "fault-ended", name, **first),
+    ]
+    assert fault_windows(events) == [
+        FaultWindow(name, 20, 101, 21, 100),
+        FaultWindow(name, 40, 63, 41, 60),
+        FaultWindow(name, 62, None, 64),
+    ]
+
+
+def test_when_a_fault_was_certainly_on() -> None:
+    at_once = [event(1, "fault-started", "reset"), event(2, "fault-ended", "reset")]
+    old = [event(1, "fault-started", "kill"), event(2, "fault-struck", "kill"), event(9, "fault-ended", "kill")]
+    healed = [*old[:2], event(7, "fault-healing", "kill"), old[2]]
+    never = [event(1, "fault-started", "kill")]
+    failed = [*never, event(3, "fault-failed", "kill"), event(3, "fault-ended", "kill")]
+    assert [[window.certain for window in fault_windows(one)] for one in (at_once, old, healed, never, failed)] == [
+        [(1, 2)],
+        [(2, 9)],
+        [(2, 7)],
+        [None],
+        [],
+    ]
+
+
+rows = st.dictionaries(st.integers(-(2**62), 2**62), st.tuples(st.integers(-2, 2**62), st.integers(-(2**62), 2**62)))
+
+
+@given(rows, st.data())
+def test_a_final_state_comes_back_and_a_cut_one_says_so(held: dict[int, tuple[int, int]], data: st.DataObject) -> None:
+    expected = [(key, *held[key]) for key in sorted(held)]
+    with folder() as path:
+        write_final_state(path / "f", expected)
+        state = FinalState(path / "f", "writer")
+        assert (list(state), state.rows, state.complete, state.server) == (expected, len(expected), True, "writer")
+        content = (path / "f").read_bytes()
+        (path / "f").write_bytes(content[: data.draw(st.integers(16, len(content) - 1))])
+        cut = FinalState(path / "f", "writer")
+        assert not cut.complete
+        assert list(cut) == expected[: cut.rows]
+
+
+def test_a_read_back_that_breaks_off_counts_as_cut(tmp_path: Path) -> None:
+    def broken() -> object:
+        yield 1, 0, 0
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        write_final_state(tmp_path / "f", broken())  # type: ignore[arg-type]
+    assert not FinalState(tmp_path / "f", "writer").complete
+
+
+def test_a_final_state_is_in_order(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the ids must ascend: 3 came after 3"):
+        write_final_state(tmp_path / "f", [(3, 0, 0), (3, 0, 0)])
+
+
+@pytest.mark.parametrize("content", [b"", b"trio-hs\x00history\n", None])
+def test_what_is_no_final_state_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "f").write_bytes(content)
+    with pytest.raises(FinalStateError, match=r"is no final state|cannot be read"):
+        FinalState(tmp_path / "f", "writer")

@@ -1,0 +1,148 @@
+"""Locust in a process of its own, as users run it, and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+ROOT = Path(__file__).resolve().parents[3]
+SCENARIO = """\
+name: short
+cluster: {readers: 1}
+table: {rows: 2000, value_size: 20}
+load: {users: 8, spawn_rate: 100, duration: 2s}
+mix: {get: 60, find: {weight: 10, limit: 5}, insert: 10, incr: 5, decr: 5, update: 5, delete: 5}
+"""
+
+
+class Locust:
+    """A Locust process that is marked, so that everything that it starts can be found again.
+
+    `beside` is the text of a locustfile of the user's own. Leaving the block kills the process and fails if a process or a file
+    of it stays behind.
+    """
+
+    def __init__(
+        self,
+        *arguments: str,
+        scenario: str | None = SCENARIO,
+        env: dict[str, str] | None = None,
+        beside: str | None = None,
+        wrapper: Sequence[str] = (),
+    ) -> None:
+        self._mark = f"TRIO_HS_TEST={uuid.uuid4().hex}"
+        # Not pytest's tmp_path: the user that runs MariaDB for root must be able to enter it.
+        self.directory = Path(tempfile.mkdtemp(prefix="trio-hs-locust-"))
+        self.directory.chmod(0o755)
+        self.temporary = self.directory / "tmp"
+        self.temporary.mkdir(mode=0o755)
+        self.out, self.err = self.directory / "out", self.directory / "err"
+        if scenario is not None:
+            (self.directory / "short.yaml").write_text(scenario)
+            arguments = ("--scenario", str(self.directory / "short.yaml"), *arguments)
+        locustfiles = [str(ROOT / "loadtest")]
+        if beside is not None:
+            (self.directory / "beside.py").write_text(beside)
+            locustfiles.append(str(self.directory / "beside.py"))
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+        if "--processes" in arguments:
+            # The default port may be another Locust's, and workers would carry load for that one.
+            port = str(free_port())
+            arguments += ("--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port)
+        name, _, value = self._mark.partition("=")
+        environment |= {name: value, "TMPDIR": str(self.temporary), **(env or {})}
+        if "--cluster" not in arguments and "kind:" not in (scenario or ""):
+            environment.setdefault("LOCUST_CLUSTER", "mariadb")  # these are tests of the harness, whatever else works here
+        self.environment = environment
+        with self.out.open("w") as out, self.err.open("w") as err:
+            self.process = subprocess.Popen(
+                [*wrapper, sys.executable, "-m", "locust", "-f", ",".join(locustfiles), *arguments],
+                cwd=self.directory,  # where it keeps its runs
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,  # a terminal's process group: Ctrl-C goes to all of it
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.process.kill()
+        self.process.wait()
+        try:
+            self.wait_until(lambda: not self.processes(), "processes are left")
+            self.wait_until(lambda: not list(self.temporary.iterdir()), "files are left")
+        finally:
+            for pid in self.processes():
+                os.kill(pid, signal.SIGKILL)
+            shutil.rmtree(self.directory)
+
+    @property
+    def stdout(self) -> str:
+        return self.out.read_text()
+
+    @property
+    def run(self) -> Path:
+        """The directory of the only run that it has kept."""
+        (run,) = (self.directory / "runs").iterdir()
+        return run
+
+    @property
+    def stderr(self) -> str:
+        return self.err.read_text()
+
+    def finish(self, timeout: float = 40) -> int:
+        """The exit code, when it has ended by itself. By then nothing of it may be running any more."""
+        code = self.process.wait(timeout)
+        assert not self.processes(), self.describe()
+        return code
+
+    def wait_for(self, text: str, timeout: float = 30) -> None:
+        self.wait_until(lambda: text in self.stderr or self.process.poll() is not None, f"no {text!r}", timeout)
+        assert text in self.stderr, self.describe()
+
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout: float = 20) -> None:
+        deadline = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < deadline, f"{what}: {self.describe()}"
+            time.sleep(0.05)
+
+    def processes(self, containing: str = "") -> list[int]:
+        """The ids of its processes, with `containing` in their command line, Locust's own among them."""
+        found = []
+        for directory in Path("/proc").iterdir():
+            try:
+                if directory.name.isdigit() and self._mark.encode() in (directory / "environ").read_bytes():
+                    command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    if command and containing in command:
+                        found.append(int(directory.name))
+            except (OSError, UnicodeDecodeError):
+                pass  # it has just ended
+        return found
+
+    def describe(self) -> str:
+        lines = [f"exit code {self.process.poll()}", "stdout:", self.stdout, "stderr:", self.stderr, "processes:"]
+        for pid in self.processes():
+            lines.append(f"{pid} " + Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode())
+        return "\n".join(lines)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
