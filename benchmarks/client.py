@@ -258,7 +258,7 @@ def installed(only: Sequence[str]) -> list[str]:
                 importlib.metadata.version(distribution)
             found.append(name)
         except importlib.metadata.PackageNotFoundError:
-            print(f"{distribution} is not installed (pip install 'trio-hs[bench]'): left out", file=sys.stderr)
+            print(f"{distribution} is not installed (pip install 'trio-hs-drill[bench]'): left out", file=sys.stderr)
     return found
 
 

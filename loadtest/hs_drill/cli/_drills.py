@@ -44,7 +44,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("scenarios", metavar="SCENARIO", nargs="*", help="YAML files or shipped names; default: all shipped")
     parser.add_argument("--cluster", metavar="KIND", choices=CLUSTER_KINDS, help=f"the servers: {', '.join(CLUSTER_KINDS)}")
     parser.add_argument("--times", metavar="N", type=_positive, default=1, help="how often each is carried out")
+    parser.add_argument("--list", action="store_true", help="list them with the verdicts that they state, and carry out none")
     options = parser.parse_args(arguments)
+    if options.list:
+        return safely(lambda: _list(options.scenarios))
     return safely(lambda: _carry_out_all(options.scenarios, options.cluster, options.times))
 
 
@@ -54,13 +57,27 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _carry_out_all(names: Sequence[str], kind: str | None, times: int) -> int:
+def _list(names: Sequence[str]) -> int:
+    drills = _named(names)
+    width = max((len(drill.path.stem) for drill in drills), default=0)
+    for drill in drills:
+        print(f"{drill.path.stem:{width}}  exit code {drill.stated}  {drill.scenario.description}")
+    return ExitCode.PASSED
+
+
+def _named(names: Sequence[str]) -> list[_Drill]:
+    """The scenarios with these names, or all. Raises `ScenarioError`, also when one that was named states no verdict."""
     try:
         drills = list(_drills([scenario_path(name) for name in names] or _all()))
         if silent := set(map(scenario_path, names)) - {drill.path for drill in drills}:
             raise StatedVerdictError(f"{min(silent)}: states no verdict; begin it with a comment such as `# verdict: pass`")
     except StatedVerdictError as error:
         raise ScenarioError(str(error)) from error
+    return drills
+
+
+def _carry_out_all(names: Sequence[str], kind: str | None, times: int) -> int:
+    drills = _named(names)
     if not drills:
         sys.stderr.write("there is no scenario that states its verdict, as in `# verdict: pass`\n")
         return ExitCode.BAD_ARGUMENTS

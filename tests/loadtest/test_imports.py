@@ -1,0 +1,67 @@
+"""What is imported where: Locust finds one file of ours, its processes get no trio, and what we ship is found."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from locust.argument_parser import parse_locustfile_paths
+
+from hs_drill import __main__ as commands
+from hs_drill._shipped import locustfile, scenario_path, shipped_scenarios
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(code: str, cwd: Path) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=cwd, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_locust_loads_one_file_and_only_the_package_lies_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert [Path(path).resolve() for path in parse_locustfile_paths(["loadtest"])] == [locustfile()]
+    # While Locust loads the locustfile, this folder is the first in which Python looks for modules.
+    assert {path.name for path in (ROOT / "loadtest").iterdir() if path.suffix in ("", ".py")} - {"build"} == {
+        "hs_drill",
+        "locustfile.py",
+    }
+
+
+def test_what_locust_imports_of_ours_does_not_import_trio(tmp_path: Path) -> None:
+    """The linter follows imports; this is what happens."""
+    code = "import gevent.monkey; gevent.monkey.patch_all(); import sys; sys.path.insert(0, {!r}); import locustfile; "
+    assert run(code.format(str(locustfile().parent)) + "print('trio' in sys.modules)", tmp_path) == "False"
+
+
+def test_shipped_scenarios_are_found_by_name_where_there_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("mixed", "mixed.yaml", "scenarios/mixed.yaml", "scenarios/mixed"):
+        assert scenario_path(name) == shipped_scenarios() / "mixed.yaml"
+    assert scenario_path("elsewhere/mixed.yaml") == Path("elsewhere/mixed.yaml")
+    (tmp_path / "mixed").write_text("one's own")
+    assert scenario_path("mixed") == Path("mixed")
+
+
+def test_the_command_names_the_locustfile_and_lists_the_drills(capsys: pytest.CaptureFixture[str]) -> None:
+    assert commands.main(["locustfile"]) == 0
+    assert capsys.readouterr().out == f"{locustfile()}\n"
+    assert commands.main(["drills", "--list"]) == 0
+    assert "reader-failover " in capsys.readouterr().out
+
+
+def test_a_package_that_is_missing_is_named_with_its_remedy(tmp_path: Path) -> None:
+    code = """\
+import sys
+sys.modules["pydantic"] = None
+from hs_drill.__main__ import COMMANDS, main
+for name in COMMANDS:
+    print(name, main([name, "--help"]) if name != "locustfile" else 2)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.stdout.splitlines() == [f"{name} 2" for name in commands.COMMANDS], done.stderr
+    told = "needs pydantic, which is not installed: pip install trio-hs-drill\n"
+    assert done.stderr.count(told) == len(commands.COMMANDS) - 1
