@@ -58,7 +58,7 @@ class HandlerSocketUser(User):
 
     @task
     def in_the_engine(self) -> None:
-        """Nothing here; see `_engine.py`."""
+        """Nothing here; see `hs_drill.engine`."""
 
 
 # Of `--processes`: a worker whose Locust ends before it has told it anything would look for it for ever.

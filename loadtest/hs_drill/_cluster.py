@@ -1,6 +1,6 @@
 """The servers of a run: what they are and where they listen.
 
-Plain data that travels over msgpack to the other processes of a run. `open_cluster` in `_opening` starts what it describes.
+Plain data that travels over msgpack to the other processes of a run. `servers.open_cluster` starts what it describes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The audit: what a run's history and the final state of its servers say about every acknowledged write.
 
 Pure: files in, verdicts out; no server is asked, and a kept run can be judged again at any time. What makes it exact is how
-the load writes (`_workload`): every value names its write. What follows from that is `_checkers`' business.
+the load writes (`workload`): every value names its write. What follows from that is `_checkers`' business.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Intent:
 
 
 Call = Callable[[Any, Intent], Awaitable[Any]]
-"""What was drawn (see `_workload.Drawn`), and the intent to be filled in."""
+"""What was drawn (see `workload.Drawn`), and the intent to be filled in."""
 Observe = Callable[[Any, Any], tuple[int, int, int]]
 
 

@@ -42,7 +42,7 @@ class EngineLink:
 
     `on_batch` gets every batch of statistics, the last one before `stop` returns. `on_death` gets one line when the engine
     ends though nobody asked it to. `on_suspended` gets the number of a suspension when it holds no connection any more.
-    `on_each` gets every operation, as `_statistics.fire_each` takes them, if `configure` asks for that.
+    `on_each` gets every operation, as `_locust_stats.fire_each` takes them, if `configure` asks for that.
     """
 
     def __init__(

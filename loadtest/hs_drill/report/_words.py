@@ -89,7 +89,7 @@ def load(load: Load) -> str:
 
 
 def expectations(scenario: Scenario) -> list[tuple[str, str]]:
-    """Name and meaning of everything that the verdict will judge, named as `_judge` names it."""
+    """Name and meaning of everything that the verdict will judge, named as `verdict` names it."""
     return [*_measured(scenario.expect), *(_audited(scenario.expect) if scenario.audited else ())]
 
 

@@ -1,4 +1,4 @@
-"""What a scenario expects of its run: the key `expect` of the file. `_judge` compares it with what happened."""
+"""What a scenario expects of its run: the key `expect` of the file. `verdict` compares it with what happened."""
 
 from __future__ import annotations
 

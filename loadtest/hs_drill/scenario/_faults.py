@@ -1,4 +1,4 @@
-"""The faults of a scenario: what each is called and takes, and when each starts and heals. What they do is `_nemesis.py`'s.
+"""The faults of a scenario: what each is called and takes, and when each starts and heals. What they do is `nemesis`'s.
 
 A fault strikes its target `at` a moment after the load has begun and heals `for` so long afterwards; one without `for` lasts
 until the run ends. Some happen at once and have nothing to heal. `every` repeats one.

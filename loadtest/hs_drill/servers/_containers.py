@@ -1,4 +1,4 @@
-"""A cluster of containers, made for one run and thrown away with it. What runs in them is what `_mariadb.py` runs as processes.
+"""A cluster of containers, made for one run and thrown away with it. They run what `_processes.py` runs as processes.
 
 Every container has a fixed address in a network of the run, for Docker's own names do not resolve while a container is down,
 and a replica that looks for one waits 20 s; and the same ports inside as outside, published on 127.0.0.1, which stay its own
