@@ -36,7 +36,7 @@ from hs_drill.controller._table import fill_table
 from hs_drill.engine._bound_operations import COLUMNS
 from hs_drill.metrics._batch import Batch
 from hs_drill.scenario._scenario import Scenario, load_scenario
-from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.servers._opening import open_servers
 from hs_drill.workload._keys import draw_keys
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -168,7 +168,7 @@ def contenders(cluster: Cluster, scenario: Scenario, folder: Path, seconds: int,
 async def measure(name: str, rounds: int, seconds: int, users: int) -> tuple[dict[str, list[float]], Cpu]:
     """Operations per second of each contender in each round; and of some the microseconds of CPU time for an operation."""
     scenario = load_scenario(ROOT / f"scenarios/{name}.yaml")
-    async with open_controlled_cluster("mariadb", readers=scenario.cluster.readers) as control:
+    async with open_servers("mariadb", readers=scenario.cluster.readers) as control:
         await fill_table(control, scenario)
         with tempfile.TemporaryDirectory(prefix="trio-hs-bench-") as folder:
             cpu: Cpu = {}

@@ -31,7 +31,7 @@ from hs_drill.controller._table import fill_table
 from hs_drill.metrics._batch import Batch
 from hs_drill.metrics._timeline import percentile
 from hs_drill.scenario._scenario import Scenario, load_scenario
-from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.servers._opening import open_servers
 from hs_drill.verdict._engine_limit import Engines, EngineTotal
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -134,7 +134,7 @@ async def shares_of_most(kind: str, shares: Sequence[float], seconds: float) -> 
     """What the closed loop does, and the open loops at shares of that."""
     scenario = load_scenario(ROOT / "scenarios/get-only.yaml")
     closed = _with(scenario, users=USERS)
-    async with open_controlled_cluster(kind, readers=scenario.cluster.readers, database=scenario.table.database) as control:
+    async with open_servers(kind, readers=scenario.cluster.readers, database=scenario.table.database) as control:
         await fill_table(control, scenario)
         most = await measure(control.cluster, closed, USERS, seconds)
         found = {}

@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.table import Table as Shown
 
 import trio_hs
-from hs_drill._addresses import writer_of
+from hs_drill._addresses import write_address
 from hs_drill._cluster import ClusterError
 from hs_drill.servers._control import Control
-from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.servers._opening import open_servers
 from trio_hs.testing import Table
 
 TABLE = Table("drill", "t", {"id": "BIGINT NOT NULL", "n": "BIGINT NOT NULL", "payload": "VARCHAR(100) NOT NULL"}, ["id"])
@@ -65,13 +65,13 @@ async def rate(operation: Callable[[], Awaitable[object]], tasks: int, seconds: 
 async def measure(result: Result, name: str, tasks: int, seconds: float) -> None:
     """One round: a cluster of its own, so that none has grown more than another."""
     topology, replication = TOPOLOGIES[name]
-    async with open_controlled_cluster("mariadb", readers=1, topology=topology, replication=replication) as control:
+    async with open_servers("mariadb", readers=1, topology=topology, replication=replication) as control:
         await control.create_table(TABLE)
         await control.fill(TABLE, [(id, 0, "counter") for id in range(COUNTERS)])
         await control.wait_replicated()
         databases = control.cluster.write_databases
         async with trio_hs.open_manager(
-            write_servers=[writer_of(control.cluster.writer)], write_databases=databases, timeout=30
+            write_servers=[write_address(control.cluster.writer)], write_databases=databases, timeout=30
         ) as hs:
             rows, counters = hs.table("drill", "t", list(TABLE.columns)), hs.table("drill", "t", ["n"])
             ids = iter(range(COUNTERS, 1 << 40))

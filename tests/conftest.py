@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from hs_drill._cluster import Cluster, ClusterError
-from hs_drill.sandbox._container_engine import open_engine, provide_image
+from hs_drill.sandbox._container_engine import open_container_engine, provide_image
 from hs_drill.servers._opening import open_cluster
 from hs_drill.servers._processes import Installation, find_installation
 
@@ -42,7 +42,7 @@ def docker_image() -> str:
     """The image of the servers. Without an engine the test is skipped, but where CI=true, which must have one, it fails."""
 
     async def provide() -> str:
-        async with open_engine() as engine:
+        async with open_container_engine() as engine:
             return await provide_image(engine, print)
 
     try:

@@ -24,7 +24,7 @@ from hs_drill.scenario._scenario import Scenario
 from hs_drill.servers import _mariadbd
 from hs_drill.servers._opening import open_cluster
 from hs_drill.servers._replication import wait_replicated
-from hs_drill.servers._replication_check import detect
+from hs_drill.servers._replication_check import check_replication
 from hs_drill.servers._sql import execute_sql
 from trio_hs import caller, connection, exceptions, pool
 
@@ -263,9 +263,9 @@ async def test_the_twin_of_the_page_on_replication_makes_writes_replicate() -> N
         for server in cluster.servers:
             text = replaced(twin.text, {"3306": str(server.sql_port)})
             await execute_sql(server, *text.strip().removesuffix(";").split(";\n"))
-        found = await detect(replace(cluster, write_databases={"drill": "drill_wt"}), table, cluster.writer)
+        found = await check_replication(replace(cluster, write_databases={"drill": "drill_wt"}), table, cluster.writer)
         assert found.replicates, list(found.lines())
-        assert not (await detect(replace(cluster, write_databases={}), table, cluster.writer, 0.5)).replicates
+        assert not (await check_replication(replace(cluster, write_databases={}), table, cluster.writer, 0.5)).replicates
 
 
 @pytest.mark.mariadb

@@ -5,12 +5,12 @@ from __future__ import annotations
 import trio_hs
 from hs_drill._cluster import Server
 
-__all__ = ["reader_of", "writer_of"]
+__all__ = ["read_address", "write_address"]
 
 
-def reader_of(server: Server) -> trio_hs.Server:
+def read_address(server: Server) -> trio_hs.Server:
     return trio_hs.Server("inet", server.host, server.read_port, secret=server.read_secret or None)
 
 
-def writer_of(server: Server) -> trio_hs.Server:
+def write_address(server: Server) -> trio_hs.Server:
     return trio_hs.Server("inet", server.host, server.write_port, secret=server.write_secret or None)

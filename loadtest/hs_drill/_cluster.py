@@ -62,7 +62,7 @@ class Cluster:
     replication_user: str = ""
     replication_password: str = field(default="", repr=False)
     replication: str = "async"
-    """`none`, `async` or `semisync`: see `open_controlled_cluster`."""
+    """`none`, `async` or `semisync`: see `open_servers`."""
 
     @property
     def writer(self) -> Server:

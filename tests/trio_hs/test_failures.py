@@ -23,7 +23,7 @@ import trio_hs
 from hs_drill._cluster import Cluster, Server
 from hs_drill.servers import _mariadbd
 from hs_drill.servers._control import Control
-from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.servers._opening import open_servers
 from hs_drill.servers._replication import create_table, wait_replicated
 from hs_drill.servers._sql import execute_sql
 from trio_hs import Manager
@@ -112,7 +112,7 @@ def configure(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
 @asynccontextmanager
 async def two_readers(timeout: float = 3.0) -> AsyncIterator[tuple[Control, Manager]]:
     """Servers with rows in them, and a Manager over the two readers."""
-    async with open_controlled_cluster("mariadb", readers=2) as control:
+    async with open_servers("mariadb", readers=2) as control:
         await fill(control.cluster)
         async with trio_hs.open_manager([listener(server) for server in control.cluster.readers], timeout=timeout) as hs:
             yield control, hs
@@ -203,7 +203,7 @@ async def test_one_of_two_readers_in_trouble_fails_no_read(act: Callable[[Contro
 
 @pytest.mark.mariadb
 async def test_a_restarted_lone_reader_is_asked_with_new_index_ids() -> None:
-    async with open_controlled_cluster("mariadb", readers=0) as control:
+    async with open_servers("mariadb", readers=0) as control:
         await fill(control.cluster)
         async with trio_hs.open_manager([listener(control.server("writer"))]) as hs:
             table = hs.table("cars", "trucks", ["id", "model"])
@@ -214,7 +214,7 @@ async def test_a_restarted_lone_reader_is_asked_with_new_index_ids() -> None:
 
 @pytest.mark.mariadb
 async def test_a_secret_that_changed_is_named_and_a_client_with_the_new_one_works() -> None:
-    async with open_controlled_cluster("mariadb", readers=0) as control:
+    async with open_servers("mariadb", readers=0) as control:
         await fill(control.cluster)
         old = control.server("writer")
         async with trio_hs.open_manager([listener(old)], [write_listener(old)]) as hs:
@@ -239,7 +239,7 @@ async def test_connections_that_the_server_closes_when_idle_cost_no_caller_an_er
 ) -> None:
     # The server takes less for 30, silently, and looks every few seconds.
     configure(monkeypatch, "handlersocket_timeout=30")
-    async with open_controlled_cluster("mariadb", readers=0) as control:
+    async with open_servers("mariadb", readers=0) as control:
         await fill(control.cluster)
         server = control.server("writer")
         async with trio_hs.open_manager([listener(server)], [write_listener(server)]) as hs:
@@ -438,7 +438,7 @@ async def sql_session(server: Server, *statements: str) -> AsyncIterator[None]:
 @asynccontextmanager
 async def counter(timeout: float) -> AsyncIterator[tuple[Server, trio_hs.Table]]:
     """A server of its own with one counter at 0, and a handle on it."""
-    async with open_controlled_cluster("mariadb", readers=0) as control:
+    async with open_servers("mariadb", readers=0) as control:
         await create_counter(control.cluster)
         server = control.server("writer")
         async with trio_hs.open_manager([listener(server)], [write_listener(server)], timeout=timeout) as hs:
@@ -516,7 +516,7 @@ async def test_a_locked_row_holds_every_writer_and_leaves_its_own_write_unknown(
 @pytest.mark.mariadb
 async def test_a_locked_row_moves_no_write_to_a_standby_that_would_take_it() -> None:
     """A standby is not read-only here, as MariaDB's replicas are by default. It used to acknowledge what came in meanwhile."""
-    async with open_controlled_cluster("mariadb", readers=0, standby=True) as control:
+    async with open_servers("mariadb", readers=0, standby=True) as control:
         await create_counter(control.cluster)
         await create_table(control.cluster, "drill", "rows", "id INT NOT NULL PRIMARY KEY")
         await wait_replicated(control.cluster)
@@ -555,7 +555,7 @@ async def test_a_locked_row_is_an_answer_when_the_server_gives_up_first(monkeypa
 
 @pytest.mark.mariadb
 async def test_alter_table_inside_suspended_under_load() -> None:
-    async with open_controlled_cluster("mariadb", readers=0) as control:
+    async with open_servers("mariadb", readers=0) as control:
         await fill(control.cluster)
         server = control.server("writer")
         async with trio_hs.open_manager([listener(server)], [write_listener(server)]) as hs:
@@ -641,7 +641,7 @@ class Writers:
 async def test_what_survives_fifty_kills_is_what_was_acknowledged_and_at_most_the_unknown_besides() -> None:
     """kill -9 at a random moment under concurrent writes, then the same server again: every acknowledged write survived."""
     chance = random.Random(1)
-    async with open_controlled_cluster("mariadb", readers=0) as control:
+    async with open_servers("mariadb", readers=0) as control:
         server = control.server("writer")
         await create_counter(control.cluster)
         await create_table(control.cluster, "drill", "rows", "id INT NOT NULL PRIMARY KEY")

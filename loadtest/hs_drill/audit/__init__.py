@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ._audit import Audit, Check, Verdict, audit
+from ._audit import Audit, Check, Validity, audit
 
 __all__ = [
     "Audit",
     "Check",
-    "Verdict",
+    "Validity",
     "audit",
 ]

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from hs_drill.store import Event, FaultWindow, FinalState, History, fault_windows
+from hs_drill.store import Event, FinalState, History, HistoryFaultWindow, fault_windows
 
-from ._checkers import CHECKERS, Check, Checker, Context, Verdict, check_replicas
+from ._checkers import CHECKERS, Check, Checker, Context, Validity, check_replicas
 from ._row_histories import RowHistory, Untouched, rows_of
 from ._split_brain import SplitBrain, split_brain
 
-__all__ = ["Audit", "Check", "Verdict", "audit"]
+__all__ = ["Audit", "Check", "Validity", "audit"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Audit:
     """`lost`, `recovered`, `unexpected`, `applied_twice`, `counters`, `stale_reads`, `monotonic_reads`, `replicas`."""
     events: Sequence[Event]
     """Of all histories, by time."""
-    faults: Sequence[FaultWindow]
+    faults: Sequence[HistoryFaultWindow]
     origin: int
     """The history's time from which the findings count their seconds."""
     split: SplitBrain | None = None
@@ -103,7 +103,7 @@ def _events(histories: Sequence[History]) -> list[Event]:
     return sorted((event for history in histories for event in history.events), key=lambda event: event.time)
 
 
-def _turns(events: Sequence[Event], faults: Sequence[FaultWindow]) -> list[tuple[int, str]]:
+def _turns(events: Sequence[Event], faults: Sequence[HistoryFaultWindow]) -> list[tuple[int, str]]:
     """What findings can be said to come after."""
     turns = [(event.time, f"the promotion of {event.name}") for event in events if event.kind == "promotion"]
     turns += [

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any, ClassVar
 
-from hs_drill.store import NO_COUNT, FaultWindow, FinalState, Operation, Outcome
-from hs_drill.workload import ABSENT, DAMAGED, FOREIGN, INITIAL, of_run, writer_of
+from hs_drill.store import NO_COUNT, FinalState, HistoryFaultWindow, Operation, Outcome
+from hs_drill.workload import ABSENT, DAMAGED, FOREIGN, INITIAL, of_run, worker_of
 
 from ._row_histories import ENDLESS, Miscounted, Read, RowHistory
 from ._split_brain import SplitBrain
@@ -27,7 +27,7 @@ __all__ = [
     "Checker",
     "Context",
     "Finding",
-    "Verdict",
+    "Validity",
     "check_replicas",
 ]
 
@@ -38,7 +38,7 @@ MAX_SUMS = 4096
 """Distinct sums of doubtful steps that are told apart for one row; with more, only their bounds count."""
 
 
-class Verdict(Enum):
+class Validity(Enum):
     TRUE = "true"
     FALSE = "false"
     UNKNOWN = "unknown"
@@ -65,7 +65,7 @@ class Check:
     """What one checker says."""
 
     name: str
-    verdict: Verdict
+    verdict: Validity
     explanation: str
     """One line."""
     count: int = 0
@@ -89,7 +89,7 @@ class Context:
     """The time from which findings count their seconds."""
     later_run: int | None = None
     """The run's number, when it was not the first on its servers."""
-    faults: Sequence[FaultWindow] = ()
+    faults: Sequence[HistoryFaultWindow] = ()
     lacking: Sequence[str] = ()
     """What of the histories is missing, each in words; empty when nothing is."""
     cut: frozenset[int] = frozenset()
@@ -128,7 +128,7 @@ class Context:
 
     def may_be_untold(self, number: int) -> bool:
         """Whether some history that is missing may tell of this key or version. (That of a loaded row may be in any.)"""
-        writer = writer_of(number) if number > 0 else None
+        writer = worker_of(number) if number > 0 else None
         return self.anyone or bool(self.cut) if writer is None else self.anyone or writer in self.cut
 
     def finding(self, key: int, line: str, time: int | None) -> Finding:
@@ -195,19 +195,19 @@ class Checker:
             lacking.append(self.context.no_final)
         if self.count:
             perhaps = f", perhaps {self.possible:,} more" if self.possible else ""
-            return self._is(Verdict.FALSE, f"{self.count:,} {self.bad}{perhaps}: {self._first()}")
+            return self._is(Validity.FALSE, f"{self.count:,} {self.bad}{perhaps}: {self._first()}")
         if self.possible:
             why = f" ({'; '.join(lacking)})" if lacking else ""
-            return self._is(Verdict.UNKNOWN, f"perhaps {self.possible:,} {self.bad}{why}: {self._first()}")
+            return self._is(Validity.UNKNOWN, f"perhaps {self.possible:,} {self.bad}{why}: {self._first()}")
         if lacking:
-            return self._is(Verdict.UNKNOWN, f"cannot be told: {'; '.join(lacking)}")
+            return self._is(Validity.UNKNOWN, f"cannot be told: {'; '.join(lacking)}")
         if why := self.nothing():
-            return self._is(Verdict.NOT_APPLICABLE, why)
-        return self._is(Verdict.TRUE, self.good)
+            return self._is(Validity.NOT_APPLICABLE, why)
+        return self._is(Validity.TRUE, self.good)
 
     def crashed(self, error: Exception) -> Check:
         """What to say when the checker itself failed."""
-        return self._is(Verdict.UNKNOWN, f"the checker failed: {type(error).__name__}: {' '.join(str(error).split())}")
+        return self._is(Validity.UNKNOWN, f"the checker failed: {type(error).__name__}: {' '.join(str(error).split())}")
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -219,7 +219,7 @@ class Checker:
         during = f" during {', '.join(found.faults)}" if found.faults else f", {found.after}" if found.after else ""
         return f"key {found.key}{when}{during}: {found.line}"
 
-    def _is(self, verdict: Verdict, explanation: str) -> Check:
+    def _is(self, verdict: Validity, explanation: str) -> Check:
         return Check(self.name, verdict, explanation, self.count, self.possible, self.findings, self.measured)
 
 
@@ -341,10 +341,10 @@ class Recovered(Checker):
         explanation = f"of {self.doubtful:,} writes whose outcome nobody knew, at least {self.applied:,} were applied"
         self.measured = {"applied": self.applied, "doubtful": self.doubtful}
         if lacking:
-            return self._is(Verdict.UNKNOWN, f"{explanation}; {'; '.join(lacking)}")
+            return self._is(Validity.UNKNOWN, f"{explanation}; {'; '.join(lacking)}")
         if not self.doubtful:
-            return self._is(Verdict.NOT_APPLICABLE, "there was no write whose outcome nobody knew")
-        return self._is(Verdict.TRUE, explanation)
+            return self._is(Validity.NOT_APPLICABLE, "there was no write whose outcome nobody knew")
+        return self._is(Validity.TRUE, explanation)
 
 
 class Unexpected(Checker):
@@ -472,7 +472,7 @@ class OfReads(Checker):
     def check(self) -> Check:
         self.measured.update(reads=self.reads, telling=self.telling)
         check = super().check()
-        if check.verdict is Verdict.NOT_APPLICABLE:
+        if check.verdict is Validity.NOT_APPLICABLE:
             return check
         return replace(check, explanation=f"{check.explanation}; {self._examined()}, {self.telling:,} of them {self.could}")
 
@@ -680,7 +680,7 @@ def check_replicas(
     """
     checker = _Replicas(context)
     if alone:
-        return Check(checker.name, Verdict.NOT_APPLICABLE, "there is no server but the primary")
+        return Check(checker.name, Validity.NOT_APPLICABLE, "there is no server but the primary")
     if primary is None or context.no_final:
         return checker.check()
     behind: list[str] = []

@@ -20,8 +20,8 @@ import trio
 
 from hs_drill._cluster import Cluster, ClusterError
 from hs_drill._exit_codes import ExitCode
-from hs_drill.controller import fill_table, load_table, open_servers
-from hs_drill.sandbox import clear_away, open_engine, provide_image
+from hs_drill.controller import fill_table, load_table, open_scenario_servers
+from hs_drill.sandbox import open_container_engine, provide_image, remove_leftovers
 from hs_drill.scenario import (
     CLUSTER_KINDS,
     REPLICATIONS,
@@ -32,7 +32,7 @@ from hs_drill.scenario import (
     load_scenario,
     with_cluster,
 )
-from hs_drill.servers import Control, detect
+from hs_drill.servers import Control, check_replication
 
 from ._cluster_socket import ask, kept_up, offered
 from ._cluster_text import print_cluster, who_keeps
@@ -155,7 +155,7 @@ async def _up(options: argparse.Namespace) -> int:
     scenario = _wanted(options)
     if scenario.cluster.kind == "external":
         raise ClusterError("external servers are up already: `check` looks at them")
-    async with open_servers(scenario, _tell) as control:
+    async with open_scenario_servers(scenario, _tell) as control:
         await fill_table(control, scenario, _tell)
         down = trio.Event()
         kept = {"since": time.time(), "directory": os.getcwd(), "scenario": options.scenario}
@@ -211,8 +211,8 @@ async def _status(options: argparse.Namespace) -> int:
 async def _down(options: argparse.Namespace) -> int:
     cleared = False
     with suppress(ClusterError):  # where there is no engine, there are no containers
-        async with open_engine() as engine:
-            cleared = await clear_away(engine, _tell)
+        async with open_container_engine() as engine:
+            cleared = await remove_leftovers(engine, _tell)
     if cleared and options.pid is None and not kept_up():
         return 0
     how = "name the one to end with `--pid PID`, or end all with `--all`"
@@ -276,7 +276,7 @@ async def _check(options: argparse.Namespace) -> int:
         scenario = Scenario.model_validate({"name": "check", "mix": {"get": 1}, "table": table})
         return await _detect(Cluster.from_dict(described["cluster"]), scenario, described["primary"])
     scenario = _wanted(options)
-    async with open_servers(scenario, _tell) as control:
+    async with open_scenario_servers(scenario, _tell) as control:
         await control.create_table(load_table(scenario))
         return await _detect(control.cluster, scenario, control.primary, control.aliases)
 
@@ -285,7 +285,7 @@ async def _detect(cluster: Cluster, scenario: Scenario, primary: str, aliases: C
     (writer,) = (server for server in cluster.servers if server.name == primary)
     table = load_table(scenario)
     _tell(f"writing a marker row to {table.database}.{table.name} on {primary}, and deleting it again")
-    detection = await detect(cluster, table, writer, aliases=aliases)
+    detection = await check_replication(cluster, table, writer, aliases=aliases)
     for line in detection.lines():
         print(line)
     if not detection.replicas:
@@ -294,6 +294,6 @@ async def _detect(cluster: Cluster, scenario: Scenario, primary: str, aliases: C
 
 
 async def _image(_: argparse.Namespace) -> int:
-    async with open_engine() as engine:
+    async with open_container_engine() as engine:
         print(await provide_image(engine, _tell))
     return 0

@@ -5,7 +5,7 @@ statistics), `suspended` (number: all clients have let go of the servers), `load
 workers that were; died: what of the harness did; ran: seconds until the load was told to end). Up: `progress` (a line for the
 user), `ready` (the cluster as clients see it, its table filled), `begun` (the directory that keeps the run), `suspend`
 (number) and `resume` (to all clients), `mark` (to all engines: a fault is about to change, or has changed), `event` (a line
-about a fault), `fault` (its `Event`), `alarm` (a line about what nobody ordered), `result` (the verdict) and `failed` (one
+about a fault), `fault` (its `Strike`), `alarm` (a line about what nobody ordered), `result` (the verdict) and `failed` (one
 line for the user; the process then ends).
 It takes everything down when the socket ends (Locust has quit, or was killed) and on SIGTERM. It ignores SIGINT: Ctrl-C is
 Locust's business.
@@ -28,14 +28,14 @@ import trio
 from hs_drill._cluster import ClusterError
 from hs_drill._trio_child import TrioChannel
 from hs_drill._wire import Message
-from hs_drill.nemesis import Event
+from hs_drill.nemesis import Strike
 from hs_drill.proxy import Proxy, open_proxy
-from hs_drill.scenario import WRITES, Network, Scenario
+from hs_drill.scenario import WRITES, NetworkFault, Scenario
 from hs_drill.servers import Control
 from hs_drill.store import cannot_keep
 
 from ._drill import Drill, Proxies, client_view
-from ._servers import open_servers
+from ._servers import open_scenario_servers
 from ._suspension import Clients
 from ._table import fill_table
 
@@ -70,7 +70,7 @@ async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
             progress.start_soon(_send_all, channel, receive)
             async with (
                 lines,
-                open_servers(scenario, _into(lines, "progress")) as control,
+                open_scenario_servers(scenario, _into(lines, "progress")) as control,
             ):
                 by_handlersocket = scenario.driver.name == "handlersocket"
                 control.unlogged_writes &= by_handlersocket and any(name in WRITES for name in scenario.mix.weights())
@@ -141,7 +141,7 @@ class _Runs:
                         await self._channel.send({"type": "result", "result": result})
 
     async def _begin(self, run: int, news: trio.MemorySendChannel[Message], nursery: trio.Nursery) -> None:
-        def happened(event: Event) -> None:
+        def happened(event: Strike) -> None:
             _put(news, {"type": "fault", "event": asdict(event)})
 
         if self._drill is not None:  # Locust has not ended it: its faults must not strike the next run
@@ -167,7 +167,7 @@ async def _open_proxies(control: Control, scenario: Scenario) -> AsyncIterator[P
     """A proxy in front of every listener, when a fault of the scenario is in the network."""
     async with AsyncExitStack() as stack:
         proxies: dict[tuple[str, str], Proxy] = {}
-        if any(isinstance(fault, Network) for fault in scenario.faults):
+        if any(isinstance(fault, NetworkFault) for fault in scenario.faults):
             for server in control.cluster.servers:
                 for listener, port in (("read", server.read_port), ("write", server.write_port)):
                     rng = random.Random(f"{scenario.seed}/{server.name}/{listener}")

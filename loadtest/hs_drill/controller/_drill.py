@@ -17,7 +17,7 @@ import trio
 from hs_drill._cluster import Cluster, ClusterError, server_names
 from hs_drill.audit import Audit, audit
 from hs_drill.metrics import totals_of, write_latencies
-from hs_drill.nemesis import Event, Nemesis, Suspended
+from hs_drill.nemesis import Nemesis, Strike, Suspended
 from hs_drill.proxy import Proxy
 from hs_drill.report import write_report
 from hs_drill.scenario import Load, Scenario
@@ -93,7 +93,7 @@ class Drill:
         suspended: Suspended,
         tell: Callable[[str], None],
         alarm: Callable[[str], None],
-        happened: Callable[[Event], None],
+        happened: Callable[[Strike], None],
         mark: Callable[[], None],
     ) -> None:
         self.directory = RunDirectory.create(scenario)
@@ -222,7 +222,7 @@ class Drill:
         failed = [f"{event.fault} {event.server}: {event.error}" for event in self._nemesis.events if event.error]
         return [*failed, *self._nemesis.never_struck(), *self._nemesis.without_effect(), *self._died]
 
-    def _on_event(self, event: Event) -> None:
+    def _on_event(self, event: Strike) -> None:
         self._happened(event)
         name = f"{event.fault} {event.server}"
         details = {name: getattr(event, name) for name in ("number", "occurrence", "note", "error", "effects")}

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from hs_drill.scenario import Network, Scenario
-from hs_drill.servers import Control, open_controlled_cluster, require_load_account
+from hs_drill.scenario import NetworkFault, Scenario
+from hs_drill.servers import Control, open_servers, require_load_account
 
-__all__ = ["open_servers"]
+__all__ = ["open_scenario_servers"]
 
 
 @asynccontextmanager
-async def open_servers(scenario: Scenario, progress: Callable[[str], None]) -> AsyncIterator[Control]:
-    """`open_controlled_cluster`, with what the scenario says. Raises `ClusterError`, also when a secret is not to be had, or
+async def open_scenario_servers(scenario: Scenario, progress: Callable[[str], None]) -> AsyncIterator[Control]:
+    """`open_servers`, with what the scenario says. Raises `ClusterError`, also when a secret is not to be had, or
     when `driver: sql` has an account that `read_only` does not stop."""
     cluster, table = scenario.cluster, scenario.table
     by_sql = ["driver: sql"] if scenario.driver.name == "sql" else []
-    async with open_controlled_cluster(
+    async with open_servers(
         cluster.kind,
         readers=cluster.readers,
         standby=cluster.standby,
@@ -25,7 +25,7 @@ async def open_servers(scenario: Scenario, progress: Callable[[str], None]) -> A
         replication=cluster.replication,
         database=table.database,
         only_mariadb_can=[*by_sql, *(fault.name for fault in scenario.faults if fault.needs_mariadb)],
-        only_owners_can=[fault.name for fault in scenario.faults if not isinstance(fault, Network)],
+        only_owners_can=[fault.name for fault in scenario.faults if not isinstance(fault, NetworkFault)],
         external=[server.resolved() for server in cluster.servers] if cluster.kind == "external" else (),
         may_create_table=cluster.create_table,
         progress=progress,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from hs_drill.scenario import Scenario
-from hs_drill.servers import Control, Row, detect
+from hs_drill.servers import Control, Row, check_replication
 from hs_drill.workload import group_of, payloads
 from trio_hs.testing import Table
 
@@ -38,7 +38,7 @@ async def fill_table(control: Control, scenario: Scenario, tell: Callable[[str],
     table = load_table(scenario)
     await control.create_table(table)
     if control.cluster.kind == "external":
-        detection = await detect(control.cluster, table, control.server(control.primary), aliases=control.aliases)
+        detection = await check_replication(control.cluster, table, control.server(control.primary), aliases=control.aliases)
         for line in detection.lines():
             tell(line)
     tell(f"filling {table.database}.{table.name} with {scenario.table.rows:,} rows")

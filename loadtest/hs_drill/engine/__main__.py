@@ -30,7 +30,7 @@ from pathlib import Path
 import trio
 
 import trio_hs
-from hs_drill._addresses import reader_of, writer_of
+from hs_drill._addresses import read_address, write_address
 from hs_drill._cluster import Cluster
 from hs_drill._trio_child import TrioChannel
 from hs_drill._wire import Message
@@ -277,8 +277,8 @@ class _Setup:
                 yield client
             return
         async with trio_hs.open_manager(
-            [reader_of(server) for server in readers],
-            [[writer_of(server)] for server in writers],
+            [read_address(server) for server in readers],
+            [[write_address(server)] for server in writers],
             timeout=TIMEOUT,
             write_databases=dict(self.cluster.write_databases),
             # A drill pauses the primary or cuts it off, and promotes. Nobody knows whether a user's own standby refuses writes.

@@ -17,7 +17,7 @@ from hs_drill.workload import ABSENT, DAMAGED, fillers, first_insert_key, group_
 
 from ._sql_client import SqlTable
 
-__all__ = ["Bound", "Intent", "bind"]
+__all__ = ["BoundOperation", "Intent", "bind"]
 
 
 class Intent:
@@ -41,7 +41,7 @@ Observe = Callable[[Any, Any], tuple[int, int, int]]
 
 
 @dataclass(frozen=True)
-class Bound:
+class BoundOperation:
     """One operation."""
 
     call: Call
@@ -79,7 +79,7 @@ TableOf = Callable[[str, str, list[str], str | None], trio_hs.Table | SqlTable]
 """From database, table, columns and index."""
 
 
-def bind(table_of: TableOf, scenario: Scenario, *, run: int, worker: int) -> Mapping[str, Bound]:
+def bind(table_of: TableOf, scenario: Scenario, *, run: int, worker: int) -> Mapping[str, BoundOperation]:
     """Every operation by its name in the scenario. `table_of` is `trio_hs.Manager.table`, or that of another driver."""
     table, mix = scenario.table, scenario.mix
     texts = itertools.cycle(fillers(scenario))
@@ -140,25 +140,25 @@ def bind(table_of: TableOf, scenario: Scenario, *, run: int, worker: int) -> Map
         intent.key = key = inserted.popleft()
         return keys.delete("=", [key])
 
-    def read(name: str, call: Call, operation: Operation, observe: Observe) -> Bound:
+    def read(name: str, call: Call, operation: Operation, observe: Observe) -> BoundOperation:
         if name not in latest:
-            return Bound(call, operation, observe)
+            return BoundOperation(call, operation, observe)
 
         def call_latest(younger: Any, intent: Intent) -> Awaitable[Any]:
             intent.key = key = newest.key(younger) if isinstance(younger, int) else [newest.key(age) for age in younger]
             return call(key, intent)
 
-        return Bound(call_latest, operation, observe, may_be_empty=True)
+        return BoundOperation(call_latest, operation, observe, may_be_empty=True)
 
     return {
         "get": read("get", get, Operation.GET, _seen_by_get),
         "find": read("find", find, Operation.FIND, _seen_by_find),
         "get_many": read("get_many", get_many, Operation.GET_MANY, _seen_by_get_many),
-        "insert": Bound(insert, Operation.INSERT),
-        "incr": Bound(incr, Operation.INCR),
-        "decr": Bound(decr, Operation.DECR),
-        "update": Bound(update, Operation.UPDATE),
-        "delete": Bound(delete, Operation.DELETE),
+        "insert": BoundOperation(insert, Operation.INSERT),
+        "incr": BoundOperation(incr, Operation.INCR),
+        "decr": BoundOperation(decr, Operation.DECR),
+        "update": BoundOperation(update, Operation.UPDATE),
+        "delete": BoundOperation(delete, Operation.DELETE),
     }
 
 

@@ -14,7 +14,7 @@ from hs_drill.metrics import NOT_STARTED, NOT_THERE, UNANSWERED
 from hs_drill.store import Operation
 from hs_drill.workload import Drawn
 
-from ._bound_operations import Bound, Call, Intent
+from ._bound_operations import BoundOperation, Call, Intent
 from ._meter import Meter
 from ._pace import Turn, User
 from ._scribe import Scribe
@@ -71,7 +71,7 @@ class _Tally:
 
 
 Taken = tuple[list[int], list[int], list[str]]
-_Parts = tuple[Recorder, Bound, Call, Operation, Callable[[int], None]]
+_Parts = tuple[Recorder, BoundOperation, Call, Operation, Callable[[int], None]]
 
 
 class Performer:
@@ -83,7 +83,7 @@ class Performer:
 
     def __init__(
         self,
-        bound: Mapping[str, Bound],
+        bound: Mapping[str, BoundOperation],
         draw: Callable[[], tuple[str, Drawn]],
         turn: Turn | None,
         scribe: Scribe | None,

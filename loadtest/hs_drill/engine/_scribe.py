@@ -9,7 +9,7 @@ import trio_hs
 from hs_drill.metrics import NOT_THERE
 from hs_drill.store import ANOTHER, READS, UNSEEN, HistoryWriter, Outcome
 
-from ._bound_operations import Bound, Intent
+from ._bound_operations import BoundOperation, Intent
 from ._server_names import server_of
 
 __all__ = ["Scribe", "outcome_of"]
@@ -45,7 +45,7 @@ class Scribe:
     def flush(self) -> None:
         self._history.flush()
 
-    def succeeded(self, bound: Bound, intent: Intent, answer: Any, start: int, end: int, user: int) -> None:
+    def succeeded(self, bound: BoundOperation, intent: Intent, answer: Any, start: int, end: int, user: int) -> None:
         """The answer was the one hoped for."""
         if bound.observe is None:
             self._append(intent.operation, Outcome.OK, intent.key, intent.value, start, end, user, delay=intent.delay)
@@ -56,7 +56,7 @@ class Scribe:
             key, version, n = bound.observe(intent.key, answer)
             self._append(intent.operation, Outcome.OK, key, version, start, end, user, n=n, delay=intent.delay)
 
-    def not_there(self, bound: Bound, intent: Intent, answer: Any, start: int, end: int, user: int) -> None:
+    def not_there(self, bound: BoundOperation, intent: Intent, answer: Any, start: int, end: int, user: int) -> None:
         """The answer was that there is no such row: nothing was changed."""
         if bound.observe is not None:
             intent.key, intent.value, _ = bound.observe(intent.key, answer)

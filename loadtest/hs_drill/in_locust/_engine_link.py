@@ -16,7 +16,7 @@ from hs_drill.metrics import Batch
 
 from ._child import Child, StartError
 
-__all__ = ["EngineLink", "Run"]
+__all__ = ["EngineLink", "RunStart"]
 
 logger = logging.getLogger("hs_drill")
 
@@ -26,7 +26,7 @@ CLOSE_TIMEOUT = 2.0
 
 
 @dataclass(frozen=True)
-class Run:
+class RunStart:
     """What an engine has to know of a run, beside its set-up."""
 
     number: int
@@ -61,7 +61,7 @@ class EngineLink:
         self._child: Child | None = None
         self._reason = ""
         self._running = False
-        self._run: Run | None = None
+        self._run: RunStart | None = None
         self._began = 0.0
         self._users = 0
         self._ready = Event()
@@ -80,7 +80,7 @@ class EngineLink:
         worker: int,
         *,
         each: bool = False,
-        run: Run | None = None,
+        run: RunStart | None = None,
     ) -> None:
         """Start the engine, in place of one that was set up otherwise. A run that has begun before begins there now, if it is
         not at its end already: that is `run`."""
@@ -103,7 +103,7 @@ class EngineLink:
         if self._child is None:
             raise StartError(self._reason)
 
-    def start(self, run: Run | None) -> None:
+    def start(self, run: RunStart | None) -> None:
         """Begin a run, without users. None: what it is will be told by `configure`, which has not been called yet."""
         self._run = run
         self._began = time.monotonic()

@@ -23,14 +23,14 @@ from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, STATE_STOPPING, LocalRunner, MasterRunner, Runner, WorkerRunner
 
 from hs_drill._exit_codes import ExitCode
-from hs_drill.metrics import Batch, Record
+from hs_drill.metrics import Batch, RunTotals
 from hs_drill.report import print_no_verdict, print_summary, print_verdict, progress_line
 from hs_drill.scenario import Expect, Scenario, ScenarioError
 from hs_drill.store import RunDirectory, RunDirectoryError, require_place
 
 from ._child import StartError
 from ._controller_link import ControllerLink
-from ._engine_link import STOP_TIMEOUT, EngineLink, Run
+from ._engine_link import STOP_TIMEOUT, EngineLink, RunStart
 from ._interrupts import Interrupts
 from ._live import Live
 from ._locust_stats import fire_each, merge
@@ -105,7 +105,7 @@ class _Reporting:
         self._each = self._options.hs_events == "each"
         self._chosen = self._first = (self._options.scenario, self._options.cluster or "")
         self._scenario: Scenario = self._with_locusts_rule(chosen_scenario(self._options))
-        self._record = Record()
+        self._record = RunTotals()
         self._recent: Batch | None = None
         """What has happened since the last line of progress."""
         self._shows_progress = bool(self._options.headless and self._options.only_summary)
@@ -195,7 +195,7 @@ class _Reporting:
             self._recent.add(batch)
 
     def _reset(self, **_: Any) -> None:
-        self._record = Record()
+        self._record = RunTotals()
         self._recent = None
 
     def _fail(self, line: str) -> None:
@@ -442,7 +442,7 @@ class LocalSession(_Reporting):
 
     def _on_test_start(self, **kwargs: Any) -> None:
         super()._on_test_start(**kwargs)
-        self.engine.start(Run(self._runs, history_path(self._directory, 0)))
+        self.engine.start(RunStart(self._runs, history_path(self._directory, 0)))
 
     def _drain(self) -> None:
         self.engine.stop()
@@ -627,11 +627,11 @@ class WorkerSession:
         self.engine.configure(cluster, scenario, msg.data["worker"], each=self._each, run=self._run)
 
     @property
-    def _run(self) -> Run | None:
+    def _run(self) -> RunStart | None:
         """As far as it is known."""
         if self._told is None or self._worker is None:
             return None
-        return Run(self._told["number"], history_path(self._told["directory"], self._worker), self._told["began"])
+        return RunStart(self._told["number"], history_path(self._told["directory"], self._worker), self._told["began"])
 
     def _on_batch(self, batch: Batch) -> None:
         if not self._each:

@@ -17,8 +17,8 @@ from ._batch import (
 )
 from ._csv import totals_of, write_latencies
 from ._series import ALL, PERCENTILES, Series, TimeAxis, axis_of, busy_of, series_of
-from ._timeline import EDGE, NOTHING, Fault, Timeline, percentile, rank
-from ._totals import Latencies, OperationRecord, Record
+from ._timeline import EDGE, NOTHING, FaultWindow, Timeline, percentile, rank
+from ._totals import Latencies, OperationTotals, RunTotals
 
 __all__ = [
     "ALL",
@@ -32,11 +32,11 @@ __all__ = [
     "Batch",
     "Begun",
     "EngineUse",
-    "Fault",
+    "FaultWindow",
     "Latencies",
     "OperationBatch",
-    "OperationRecord",
-    "Record",
+    "OperationTotals",
+    "RunTotals",
     "Series",
     "Standing",
     "TimeAxis",

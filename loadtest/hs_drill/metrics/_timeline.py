@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 from ._batch import Batch, Begun, OperationBatch
 
-__all__ = ["EDGE", "Fault", "Timeline", "percentile", "rank"]
+__all__ = ["EDGE", "FaultWindow", "Timeline", "percentile", "rank"]
 
 EDGE = "edge"
 """What belongs to no phase, beside the phases."""
@@ -37,7 +37,7 @@ SLOT = 0.25
 """Seconds: as often as engines report. Wider where some batch is."""
 
 
-class Fault(NamedTuple):
+class FaultWindow(NamedTuple):
     """From when to when a fault was on, in Unix time."""
 
     name: str
@@ -143,7 +143,7 @@ class Timeline:
     `batches` is gone through twice, and not kept: of a long run there are more than fit into memory.
     """
 
-    def __init__(self, batches: Iterable[Batch], faults: Sequence[Fault]) -> None:
+    def __init__(self, batches: Iterable[Batch], faults: Sequence[FaultWindow]) -> None:
         self.faults = sorted(faults, key=lambda fault: fault.start)
         self._perhaps = _Windows((fault.start, math.inf if fault.end is None else fault.end) for fault in faults)
         certain = (fault.certain for fault in faults)

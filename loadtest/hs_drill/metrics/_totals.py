@@ -10,7 +10,7 @@ from hdrh.histogram import HdrHistogram
 
 from ._batch import NOT_STARTED, Batch
 
-__all__ = ["Latencies", "OperationRecord", "Record"]
+__all__ = ["Latencies", "OperationTotals", "RunTotals"]
 
 HIGHEST = 60_000_000
 """Microseconds; what took longer counts as this, except in `Latencies.max`."""
@@ -53,7 +53,7 @@ class Latencies:
         return min(int(self._histogram.get_value_at_percentile(percent)), self.max) if self.count else 0
 
 
-class OperationRecord:
+class OperationTotals:
     """What one operation did over the whole run."""
 
     def __init__(self) -> None:
@@ -66,17 +66,17 @@ class OperationRecord:
         """How many of those that failed were never started."""
         return self.errors[NOT_STARTED]
 
-    def add(self, other: OperationRecord) -> None:
+    def add(self, other: OperationTotals) -> None:
         self.ok.add(other.ok)
         self.failed.add(other.failed)
         self.errors.update(other.errors)
 
 
-class Record:
+class RunTotals:
     """What a run did."""
 
     def __init__(self) -> None:
-        self.operations: dict[str, OperationRecord] = {}
+        self.operations: dict[str, OperationTotals] = {}
         self.start = 0.0
         """Unix time of the first batch's start."""
         self.end = 0.0
@@ -99,7 +99,7 @@ class Record:
         self.start = min(self.start, batch.start) if self.end else batch.start
         self.end = max(self.end, batch.under_load[1])
         for name, operation in batch.operations.items():
-            record = self.operations.setdefault(name, OperationRecord())
+            record = self.operations.setdefault(name, OperationTotals())
             record.ok.record(operation.ok.items())
             record.failed.record(operation.failed.items())
             record.errors.update(operation.errors)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ._nemesis import Event, Nemesis, Suspended
+from ._nemesis import Nemesis, Strike, Suspended
 
 __all__ = [
-    "Event",
     "Nemesis",
+    "Strike",
     "Suspended",
 ]

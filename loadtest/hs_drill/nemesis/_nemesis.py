@@ -20,12 +20,12 @@ import trio
 
 from hs_drill._cluster import ClusterError, Server
 from hs_drill.proxy import Proxy, ProxyStatistics
-from hs_drill.scenario import Fault, Moment, faults, resolve, timeline
+from hs_drill.scenario import Fault, Moment, faults, targets_of, timeline
 from hs_drill.servers import Control, execute_sql, quoted
 
 from ._network import disturbance_of
 
-__all__ = ["Event", "Nemesis", "Suspended"]
+__all__ = ["Nemesis", "Strike", "Suspended"]
 
 logger = logging.getLogger("hs_drill.nemesis")
 
@@ -75,7 +75,7 @@ Suspended = Callable[[], AbstractAsyncContextManager[None]]
 
 
 @dataclass
-class Event:
+class Strike:
     """A fault on one server, as it happened. Times are `CLOCK_MONOTONIC` in seconds."""
 
     number: int
@@ -104,7 +104,7 @@ class Event:
 class _Active:
     """A fault that has to be healed, or whose strike has not ended yet."""
 
-    event: Event
+    event: Strike
     moment: Moment
     heal: Do | None = None
     """Known before the strike begins: one that fails or is cancelled may have been carried out in part."""
@@ -135,12 +135,12 @@ class Nemesis:
         schedule: Sequence[Fault],
         rng: random.Random,
         suspended: Suspended,
-        tell: Callable[[Event], None],
+        tell: Callable[[Strike], None],
         promoted: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
         mark: Callable[[], None] = lambda: None,
     ) -> None:
-        self.events: list[Event] = []
+        self.events: list[Strike] = []
         self._control = control
         self._proxies = proxies
         self._table = table
@@ -207,8 +207,8 @@ class Nemesis:
     def _strike_all(self, moment: Moment, nursery: trio.Nursery) -> None:
         fault = self._schedule[moment.number]
         names = [server.name for server in self._control.cluster.servers]
-        for name in resolve(fault.target, names, self._control.primary, self._rng):
-            event = Event(moment.number, fault.name, name, self._clock(), occurrence=moment.occurrence)
+        for name in targets_of(fault.target, names, self._control.primary, self._rng):
+            event = Strike(moment.number, fault.name, name, self._clock(), occurrence=moment.occurrence)
             active = _Active(event, moment)
             self.events.append(event)
             self._active.append(active)
@@ -254,13 +254,13 @@ class Nemesis:
             self._tell(event)
             self._mark()
 
-    def _begin_healing(self, event: Event) -> None:
+    def _begin_healing(self, event: Strike) -> None:
         """Before anything is done about it."""
         if event.struck is not None and event.healing is None and not event.error:
             event.healing = self._clock()
             self._tell(event)
 
-    def _failed(self, event: Event, why: str) -> None:
+    def _failed(self, event: Strike, why: str) -> None:
         if not event.error:  # the first reason is the one that explains the others
             event.error = why
             self._tell(event)
@@ -298,7 +298,7 @@ class Nemesis:
 
     # ---- what each fault is
 
-    def _package(self, fault: Fault, event: Event) -> tuple[Do, Do | None]:
+    def _package(self, fault: Fault, event: Strike) -> tuple[Do, Do | None]:
         """What puts a fault on, and what ends it, if anything does; that must be right also when it is not on (any more)."""
         control, name = self._control, event.server
         match fault:
@@ -331,7 +331,7 @@ class Nemesis:
                 return partial(self._alter, name, fault, event), None
             case faults.StopListener():
                 return partial(_stop_listener, control.require(name, "running")), partial(self._restart_hard, name)
-            case faults.Network():
+            case faults.NetworkFault():
                 return self._disturbance(fault, name, event)
             case _:
                 raise AssertionError(f"no such fault: {fault!r}")
@@ -379,7 +379,7 @@ class Nemesis:
             await self._control.kill(name)
         await self._control.start(name)
 
-    async def _rejoin(self, name: str, event: Event) -> None:
+    async def _rejoin(self, name: str, event: Strike) -> None:
         joined = await self._control.rejoin(name)
         event.note = f"{'rebuilt: ' if joined.rebuilt else ''}{joined.reason}"
 
@@ -395,13 +395,13 @@ class Nemesis:
         self._control.require(name, "running")  # before the primary is gone
         return old
 
-    async def _switch_over(self, name: str, event: Event) -> None:
+    async def _switch_over(self, name: str, event: Strike) -> None:
         old = self._to_be_replaced(name)
         await self._shut_down(old)
         await self._promote(name)
         await self._rejoin(old, event)
 
-    async def _switch_over_in_place(self, name: str, event: Event) -> None:
+    async def _switch_over_in_place(self, name: str, event: Strike) -> None:
         old = self._to_be_replaced(name)
         begin = trio.current_time()
         async with self._suspended():
@@ -418,7 +418,7 @@ class Nemesis:
         await self._rejoin(old, event)
         event.note = f"{suspended}; {event.note}"
 
-    async def _alter(self, name: str, fault: faults.AlterTable, event: Event) -> None:
+    async def _alter(self, name: str, fault: faults.AlterTable, event: Strike) -> None:
         server = self._control.require(name, "running")
         begin = trio.current_time()
         alter = f"ALTER TABLE {self._table_name} COMMENT 'drilled {begin:.3f}'"
@@ -435,7 +435,7 @@ class Nemesis:
         during = ", for which clients were suspended" if fault.suspend else ""
         event.note = f"carried out after {trio.current_time() - begin:.1f} s{during}"
 
-    def _disturbance(self, fault: faults.Network, name: str, event: Event) -> tuple[Do, Do | None]:
+    def _disturbance(self, fault: faults.NetworkFault, name: str, event: Strike) -> tuple[Do, Do | None]:
         listeners = ("read", "write") if fault.listener == "both" else (fault.listener,)
         both = [(self._proxies[(name, listener)], disturbance_of(fault)) for listener in listeners]
 

@@ -8,7 +8,7 @@ from hs_drill.scenario import faults
 __all__ = ["disturbance_of"]
 
 
-def disturbance_of(fault: faults.Network) -> disturbances.Fault:
+def disturbance_of(fault: faults.NetworkFault) -> disturbances.Disturbance:
     """The disturbance that a fault puts on each proxy of its target; a new one each time."""
     match fault:
         case faults.Partition():

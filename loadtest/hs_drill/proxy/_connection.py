@@ -17,7 +17,7 @@ import trio
 
 from trio_hs._transport import acknowledge
 
-from ._disturbances import DropReplies, Fault
+from ._disturbances import Disturbance, DropReplies
 from ._lane import BUFFER_BYTES, Lane
 from ._replies import Count, Replies
 
@@ -136,7 +136,7 @@ class Connection:
     def __init__(
         self, client: socket.socket, connect: Callable[[], Awaitable[socket.socket]], upstream: Lane, downstream: Lane
     ) -> None:
-        self.broken_by: Fault | None = None
+        self.broken_by: Disturbance | None = None
         self.cut = False
         self.unreachable = False
         self._client = client
@@ -185,7 +185,7 @@ class Connection:
         """How many bytes have passed, both ways."""
         return sum(pump.bytes for pump in self._pumps or ())
 
-    def lose(self, side: str | None, fault: Fault) -> None:
+    def lose(self, side: str | None, fault: Disturbance) -> None:
         """`side` is gone (None: neither): its socket is reset, and what comes from those that are left is swallowed."""
         self._break_off([self._client] if side == "server" else [self._server] if side == "client" else self._sockets, fault)
 
@@ -247,7 +247,7 @@ class Connection:
             self._break_off(self._sockets, fault)
         self._server.shutdown(socket.SHUT_WR)
 
-    def _break_off(self, kept: Sequence[socket.socket | None], fault: Fault) -> None:
+    def _break_off(self, kept: Sequence[socket.socket | None], fault: Disturbance) -> None:
         """Ends the forwarding, resets the sockets that are not kept, and swallows what comes from those that are."""
         self.broken_by = fault
         self._kept = [sock for sock in kept if sock is not None and sock.fileno() != -1]

@@ -13,8 +13,8 @@ __all__ = [
     "Bandwidth",
     "Blackhole",
     "Direction",
+    "Disturbance",
     "DropReplies",
-    "Fault",
     "Flapping",
     "HalfOpen",
     "IdleTimeout",
@@ -145,7 +145,9 @@ class IdleTimeout:
         _number("after", self.after, positive=True)
 
 
-Fault: TypeAlias = Partition | Latency | Bandwidth | ResetPeer | HalfOpen | Blackhole | DropReplies | Flapping | IdleTimeout
+Disturbance: TypeAlias = (
+    Partition | Latency | Bandwidth | ResetPeer | HalfOpen | Blackhole | DropReplies | Flapping | IdleTimeout
+)
 
 
 def _one_of(name: str, value: object, *allowed: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import trio
 
-from ._disturbances import Bandwidth, Direction, Fault, Latency, Partition
+from ._disturbances import Bandwidth, Direction, Disturbance, Latency, Partition
 
 __all__ = ["BUFFER_BYTES", "Lane"]
 
@@ -33,7 +33,7 @@ class Lane:
         self._free_at = 0.0
         self._changed = trio.Event()
 
-    def set(self, faults: Sequence[Fault]) -> None:
+    def set(self, faults: Sequence[Disturbance]) -> None:
         """Only these are active from now on. Wakes everyone who waits here."""
         mine = [fault for fault in faults if getattr(fault, "direction", None) in ("both", self._direction)]
         self.held = any(isinstance(fault, Partition) for fault in mine)

@@ -22,7 +22,7 @@ import trio
 from trio_hs.pool import background_nursery
 
 from ._connection import Connection
-from ._disturbances import Blackhole, DropReplies, Fault, Flapping, HalfOpen, IdleTimeout, Partition, ResetPeer
+from ._disturbances import Blackhole, Disturbance, DropReplies, Flapping, HalfOpen, IdleTimeout, Partition, ResetPeer
 from ._lane import Lane
 from ._replies import Count
 
@@ -40,7 +40,7 @@ NO_FILES_SECONDS = 0.05
 class ProxyStatistics:
     """What a proxy has seen so far."""
 
-    faults: tuple[Fault, ...]
+    faults: tuple[Disturbance, ...]
     """The active ones, in the order in which they began."""
     open: int
     """Connections that are open now."""
@@ -63,9 +63,9 @@ class ProxyStatistics:
 class _Active:
     """A fault that has begun."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: Disturbance) -> None:
         self.fault = fault
-        self.effect: Fault | None = None if isinstance(fault, Flapping) else fault
+        self.effect: Disturbance | None = None if isinstance(fault, Flapping) else fault
         """What it does at the moment."""
         self.scope = trio.CancelScope()
         self.count = Count()
@@ -98,7 +98,7 @@ class Proxy:
         faults = ", ".join(map(repr, self.statistics().faults)) or "no fault"
         return f"<Proxy {self.host}:{self.port} to {self._target[0]}:{self._target[1]}, {faults}>"
 
-    def start(self, fault: Fault) -> None:
+    def start(self, fault: Disturbance) -> None:
         """Begin a fault, now. Several may be active at once, equal ones among them, each until it is healed itself: latencies
         add up, the narrowest bandwidth counts, and what is partitioned stays so until the last one has healed.
 
@@ -121,7 +121,7 @@ class Proxy:
             self._nursery.start_soon(self._close_idle, active, fault)
         self._apply()
 
-    def heal(self, fault: Fault | None = None) -> None:
+    def heal(self, fault: Disturbance | None = None) -> None:
         """End a fault, by default all. Held bytes go on their way; connections that have lost bytes are reset.
 
         Of several equal ones it ends the very object that was started, or else the one that began first. Without effect for a

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from hs_drill.metrics import ALL, EDGE, Batch, OperationBatch, Record, Timeline
+from hs_drill.metrics import ALL, EDGE, Batch, OperationBatch, RunTotals, Timeline
 from hs_drill.scenario import PHASES, Scenario
 from hs_drill.store import Batches, Event, Header, History, HistoryError, RunDirectory, fault_key, fault_windows, unix_faults
 from hs_drill.verdict import FaultRecovery, recoveries
@@ -60,7 +60,7 @@ class KeptRun:
     rates: dict[tuple[str, str], float | None]
     """By phase and operation, as `Timeline.throughput` gives it."""
     server_rates: dict[tuple[str, str], float | None]
-    record: Record
+    record: RunTotals
     faults: list[FaultSeen]
     marks: list[Mark]
     environment: dict[str, Any]
@@ -75,7 +75,7 @@ class KeptRun:
         windows = [] if header is None else unix_faults(fault_windows(event for _, event in events), header)
         timeline = Timeline(batches, windows)
         totals = _totals(timeline)
-        record = Record()
+        record = RunTotals()
         # In one go: to record every batch by itself took most of a minute for a run of ten.
         record.merge(Batch(timeline.start, timeline.load_end, {name: totals["run", name][0] for name in timeline.names()}))
         servers = Timeline(batches.of_servers(), windows)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hs_drill._exit_codes import ExitCode
-from hs_drill.metrics import Batch, Latencies, OperationRecord, Record
+from hs_drill.metrics import Batch, Latencies, OperationTotals, RunTotals
 from hs_drill.store import RunDirectory, analyze_command
 from hs_drill.verdict import NO_TIME_LEFT
 
@@ -28,7 +28,7 @@ MAX_FINDINGS = 5
 
 
 def print_summary(
-    record: Record, title: str, order: list[str], console: Console | None = None, *, open_loop: bool = False
+    record: RunTotals, title: str, order: list[str], console: Console | None = None, *, open_loop: bool = False
 ) -> None:
     """Print the result of a run. `order` is that of the operations; what has not run at all is left out.
 
@@ -48,9 +48,9 @@ def print_summary(
     _print_errors(record, names, console)
 
 
-def _table(record: Record, names: list[str], title: str, *, open_loop: bool) -> Table:
+def _table(record: RunTotals, names: list[str], title: str, *, open_loop: bool) -> Table:
     table = Table(title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, show_footer=len(names) > 1)
-    total = OperationRecord()
+    total = OperationTotals()
     for name in names:
         total.add(record.operations[name])
     headings = ["count", "failures", *(["not started"] if open_loop else [])]
@@ -63,7 +63,7 @@ def _table(record: Record, names: list[str], title: str, *, open_loop: bool) -> 
     return table
 
 
-def _cells(operation: OperationRecord, seconds: float, *, open_loop: bool) -> list[Text | str]:
+def _cells(operation: OperationTotals, seconds: float, *, open_loop: bool) -> list[Text | str]:
     count, failures = operation.ok.count + operation.failed.count, operation.failed.count
     rate = f"{operation.ok.count / seconds:,.0f}" if seconds > 0 else "-"
     bad = [failures, operation.not_started] if open_loop else [failures]
@@ -139,7 +139,7 @@ def _print_check(name: str, check: dict[str, Any], expected: str | None, console
             console.print(Text(f"  {name}: key {finding['key']} {place_of(finding)}: {finding['line']}", style="red"))
 
 
-def _print_errors(record: Record, names: list[str], console: Console) -> None:
+def _print_errors(record: RunTotals, names: list[str], console: Console) -> None:
     errors = [(count, name, text) for name in names for text, count in record.operations[name].errors.items()]
     errors.sort(reverse=True)
     for count, name, text in errors[:MAX_ERRORS]:

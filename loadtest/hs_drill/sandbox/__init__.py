@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from ._container_engine import Engine, in_words, open_engine, provide_image
+from ._container_engine import ContainerEngine, error_text, open_container_engine, provide_image
 from ._guardian import RUN_LABEL
-from ._leftovers import OWNER_LABEL, clear_away, owner
-from ._sandbox import HOST, Run, check_memory, check_temporary_directory, open_run, server_account, until_ended
+from ._leftovers import OWNER_LABEL, owner, remove_leftovers
+from ._sandbox import HOST, Sandbox, check_memory, check_temporary_directory, open_sandbox, server_account, until_ended
 
 __all__ = [
     "HOST",
     "OWNER_LABEL",
     "RUN_LABEL",
-    "Engine",
-    "Run",
+    "ContainerEngine",
+    "Sandbox",
     "check_memory",
     "check_temporary_directory",
-    "clear_away",
-    "in_words",
-    "open_engine",
-    "open_run",
+    "error_text",
+    "open_container_engine",
+    "open_sandbox",
     "owner",
     "provide_image",
+    "remove_leftovers",
     "server_account",
     "until_ended",
 ]

@@ -36,14 +36,14 @@ PROGRESS_SECONDS = 10.0
 _ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException, OSError)
 
 
-def in_words(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """One line, and of an engine's answer what it says rather than how it says it."""
     text = getattr(error, "explanation", None) or getattr(error, "strerror", None) or str(error)
     return " ".join(str(text).split())
 
 
-class Engine:
-    """The engine, for as long as the block lasts: see `open_engine`.
+class ContainerEngine:
+    """The engine, for as long as the block lasts: see `open_container_engine`.
 
     Its calls block, each at most `CALL_SECONDS`: make them with `call`.
     """
@@ -65,7 +65,7 @@ class Engine:
         try:
             return await trio.to_thread.run_sync(function)
         except _ERRORS as error:
-            raise ClusterError(f"{what}: {in_words(error)}") from error
+            raise ClusterError(f"{what}: {error_text(error)}") from error
 
     def has(self, image: str) -> bool:
         """Blocking."""
@@ -86,7 +86,7 @@ class Engine:
 
 
 @asynccontextmanager
-async def open_engine() -> AsyncIterator[Engine]:
+async def open_container_engine() -> AsyncIterator[ContainerEngine]:
     """The engine of this machine, if one answers. Raises `ClusterError`."""
     engine = await trio.to_thread.run_sync(_connect)
     try:
@@ -95,7 +95,7 @@ async def open_engine() -> AsyncIterator[Engine]:
         engine.api.close()
 
 
-def _connect() -> Engine:
+def _connect() -> ContainerEngine:
     url = get_docker_host() or "unix:///var/run/docker.sock"
     if not url.startswith("unix://"):
         raise ClusterError(
@@ -108,10 +108,10 @@ def _connect() -> Engine:
             probe.settimeout(CALL_SECONDS)
             probe.connect(path)
         client: Any = DockerClient(timeout=CALL_SECONDS)
-        return Engine(client, path, client.client.version()["Version"])
+        return ContainerEngine(client, path, client.client.version()["Version"])
     except _ERRORS as error:
         raise ClusterError(
-            f"no container engine answers at {path}: {in_words(error)} (Docker must run, and you be allowed to use it: on "
+            f"no container engine answers at {path}: {error_text(error)} (Docker must run, and you be allowed to use it: on "
             "Debian, as root, apt-get install docker.io, and adduser YOU docker)"
         ) from error
 
@@ -130,11 +130,11 @@ def base_image() -> str:
     return match[1]
 
 
-async def has_image(engine: Engine) -> bool:
+async def has_image(engine: ContainerEngine) -> bool:
     return await engine.call("looking for the image", lambda: engine.has(image_name()))
 
 
-async def provide_image(engine: Engine, progress: Callable[[str], None]) -> str:
+async def provide_image(engine: ContainerEngine, progress: Callable[[str], None]) -> str:
     """The image's name, once the engine has it; built if need be, which takes half a minute and the network.
 
     Raises `ClusterError`.
@@ -193,6 +193,6 @@ async def _follow(begin: Callable[[], Any], progress: Callable[[str], None]) -> 
     try:
         await trio.to_thread.run_sync(carry_out, abandon_on_cancel=True)
     except _ERRORS as error:
-        raise ClusterError(in_words(error)) from error
+        raise ClusterError(error_text(error)) from error
     finally:
         cancelled = True

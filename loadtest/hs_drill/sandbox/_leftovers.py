@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import docker.errors
 
-from ._container_engine import Engine
+from ._container_engine import ContainerEngine
 from ._guardian import RUN_LABEL
 
-__all__ = ["OWNER_LABEL", "certainly_ended", "clear_away", "owner"]
+__all__ = ["OWNER_LABEL", "certainly_ended", "owner", "remove_leftovers"]
 
 OWNER_LABEL = "trio-hs.owner"
 """On every container and network of a run: the process whose run it is, as `owner` names it."""
@@ -81,7 +81,7 @@ def _start(pid: int) -> str | None:
     return "" if fields[0] in "ZX" else fields[19]
 
 
-async def clear_away(engine: Engine, tell: Callable[[str], None]) -> bool:
+async def remove_leftovers(engine: ContainerEngine, tell: Callable[[str], None]) -> bool:
     """Remove what they have left, if anything, and tell of it. Raises `ClusterError` when the engine cannot be asked."""
     removed = await engine.call("looking for what killed runs have left", partial(_remove, engine))
     if removed:
@@ -89,7 +89,7 @@ async def clear_away(engine: Engine, tell: Callable[[str], None]) -> bool:
     return bool(removed)
 
 
-def _remove(engine: Engine) -> list[str]:
+def _remove(engine: ContainerEngine) -> list[str]:
     """The names of what was removed. Blocking."""
     wanted = {"label": OWNER_LABEL}
     containers = engine.api.containers.list(all=True, sparse=True, filters=wanted)

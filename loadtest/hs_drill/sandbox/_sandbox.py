@@ -54,7 +54,7 @@ def server_account() -> Account | None:
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
-class Run:
+class Sandbox:
     """One directory, the processes that work in it, the ports they listen on, and the guardian that outlives us.
 
     The guardian also removes the containers and networks that the engine with the socket `engine` holds for this run.
@@ -189,8 +189,8 @@ def _fixed_ports() -> list[int]:
 
 
 @asynccontextmanager
-async def open_run(account: Account | None, engine: str | None = None) -> AsyncIterator[Run]:
-    run = Run(account, engine)
+async def open_sandbox(account: Account | None, engine: str | None = None) -> AsyncIterator[Sandbox]:
+    run = Sandbox(account, engine)
     try:
         yield run
     finally:

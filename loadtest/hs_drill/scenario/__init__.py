@@ -5,12 +5,12 @@ from __future__ import annotations
 from . import _faults as faults
 from ._expect import BEFORE_SECONDS, PERCENTILES, PHASES, Expect, Latency, is_kind
 from ._external import without_secrets
-from ._faults import Fault, Moment, Network, resolve, timeline, to_be_promoted
+from ._faults import Fault, Moment, NetworkFault, targets_of, timeline, to_be_promoted
 from ._json_schema import scenario_schema
 from ._load import Load, ThinkTime
 from ._mix import HOT_KEYS, HOT_OPERATIONS, THETA, WRITES, Keys, ValueSize
 from ._overrides import SERVERS_HELP, with_cluster
-from ._scenario import CLUSTER_KINDS, REPLICATIONS, TOPOLOGIES, VERSION_WIDTH, Scenario, ScenarioError, Table, load_scenario
+from ._scenario import CLUSTER_KINDS, REPLICATIONS, TOPOLOGIES, VERSION_WIDTH, Scenario, ScenarioError, TableSpec, load_scenario
 from ._stated_verdict import StatedVerdictError, stated_exit_code
 
 __all__ = [
@@ -32,19 +32,19 @@ __all__ = [
     "Latency",
     "Load",
     "Moment",
-    "Network",
+    "NetworkFault",
     "Scenario",
     "ScenarioError",
     "StatedVerdictError",
-    "Table",
+    "TableSpec",
     "ThinkTime",
     "ValueSize",
     "faults",
     "is_kind",
     "load_scenario",
-    "resolve",
     "scenario_schema",
     "stated_exit_code",
+    "targets_of",
     "timeline",
     "to_be_promoted",
     "with_cluster",

@@ -24,11 +24,11 @@ __all__ = [
     "AnyFault",
     "Fault",
     "Moment",
-    "Network",
+    "NetworkFault",
     "clash",
     "not_on",
     "replication_missing",
-    "resolve",
+    "targets_of",
     "timeline",
     "to_be_promoted",
     "unknown_target",
@@ -84,7 +84,7 @@ class AtOnce(Fault):
     lasts: ClassVar[bool] = False
 
 
-class Network(Fault):
+class NetworkFault(Fault):
     """A fault of the network in front of a server; clients reach every server through a proxy then."""
 
     listener: Literal["read", "write", "both"] = "both"
@@ -203,13 +203,13 @@ class StopListener(Fault):
 # ---- of the network
 
 
-class Partition(Network):
+class Partition(NetworkFault):
     """Nothing passes, and nothing is refused. Bytes are held, as TCP would send them again."""
 
     fault: Literal["partition"]
 
 
-class Latency(Network):
+class Latency(NetworkFault):
     """Everything arrives later, in each direction."""
 
     fault: Literal["latency"]
@@ -217,47 +217,47 @@ class Latency(Network):
     jitter: SecondsOrZero = 0.0
 
 
-class Bandwidth(Network):
+class Bandwidth(NetworkFault):
     """All connections to the server together get so many bytes a second, in each direction."""
 
     fault: Literal["bandwidth"]
     bytes_per_second: int = Field(ge=1)
 
 
-class Reset(Network):
+class Reset(NetworkFault):
     """Every open connection to the server is reset."""
 
     lasts: ClassVar[bool] = False
     fault: Literal["reset"]
 
 
-class HalfOpen(Network):
+class HalfOpen(NetworkFault):
     """The server's end of every open connection vanishes, and the clients are not told."""
 
     fault: Literal["half-open"]
 
 
-class Blackhole(Network):
+class Blackhole(NetworkFault):
     """The listener accepts connections and never answers; what it is sent never reaches the server."""
 
     fault: Literal["blackhole"]
 
 
-class DropReplies(Network):
+class DropReplies(NetworkFault):
     """The server carries requests out, and every so many answers one is lost, with its connection."""
 
     fault: Literal["drop-replies"]
     after: int = Field(default=100, ge=0)
 
 
-class IdleTimeout(Network):
+class IdleTimeout(NetworkFault):
     """Connections on which nothing has passed for a while are closed in order, as by `handlersocket_timeout` or a firewall."""
 
     fault: Literal["idle-timeout"]
     after: Seconds
 
 
-class Flapping(Network):
+class Flapping(NetworkFault):
     """A partition that comes and goes."""
 
     fault: Literal["flapping"]
@@ -304,7 +304,7 @@ FAULTS: dict[str, type[Fault]] = {
 def unknown_target(fault: Fault, readers: int, standby: bool) -> str | None:
     """What is wrong with a fault's target in a cluster of so many readers, or None."""
     target = fault.target.removeprefix(LINK)
-    if target != fault.target and not isinstance(fault, Network):
+    if target != fault.target and not isinstance(fault, NetworkFault):
         what = f"{fault.target} is the network between clients and a server, and {fault.name} strikes the server itself"
         return f"{what}: say {target!r}"
     if target == "all readers" and readers > 1 and isinstance(fault, Promote | SwitchOver):
@@ -322,7 +322,7 @@ def unknown_target(fault: Fault, readers: int, standby: bool) -> str | None:
 
 def not_on(fault: Fault, kind: str) -> str | None:
     """Why a fault cannot be had on servers of this kind, or None."""
-    if kind == "external" and not isinstance(fault, Network):
+    if kind == "external" and not isinstance(fault, NetworkFault):
         return f"external servers cannot do {fault.name}: that takes more than the network; do it by your own means meanwhile"
     if kind == "embedded" and fault.needs_mariadb:
         return f"embedded servers cannot do {fault.name}: use cluster kind mariadb or docker"
@@ -352,7 +352,7 @@ def clash(faults: Sequence[Fault], readers: int, duration: float) -> tuple[int, 
         fault = faults[moment.number]
         if moment.heals:
             on.discard(moment.number)
-        elif fault.lasts and not isinstance(fault, Network):
+        elif fault.lasts and not isinstance(fault, NetworkFault):
             for number in sorted(on):
                 if _same(fault, faults[number]) and _certain(fault, faults, readers) & _certain(
                     faults[number], faults, readers
@@ -384,7 +384,7 @@ def _certain(fault: Fault, faults: Sequence[Fault], readers: int) -> set[str]:
             return {name}
 
 
-def resolve(target: str, names: Sequence[str], primary: str, rng: random.Random) -> list[str]:
+def targets_of(target: str, names: Sequence[str], primary: str, rng: random.Random) -> list[str]:
     """The names of the servers that a target means now."""
     readers = [name for name in names if name.startswith("reader-")]
     target = target.removeprefix(LINK)

@@ -51,7 +51,7 @@ class _Generator(GenerateJsonSchema):
         inner = self.generate_inner(schema["schema"])
         if function in TEXT:
             return {"anyOf": [inner, TEXT[function]]}
-        if function.__name__ == _scenario.Cluster._count_servers.__name__:  # it accepts nothing else
+        if function.__name__ == _scenario.ClusterSpec._count_servers.__name__:  # it accepts nothing else
             return inner
         if function in BARE:
             return {**inner, "x-bare": BARE[function]}

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from ._expect import Share
 from ._model import Model, PlacedError
 
-__all__ = ["READS", "STEPS", "WRITES", "Find", "GetMany", "Incr", "Keys", "KeysOrName", "Mix", "Operation", "ValueSize"]
+__all__ = ["READS", "STEPS", "WRITES", "Find", "GetMany", "Incr", "Keys", "KeysOrName", "Mix", "ValueSize", "Weighted"]
 
 READS = ("get", "find", "get_many")
 WRITES = ("insert", "incr", "decr", "update", "delete")
@@ -54,53 +54,53 @@ def _weight_alone(value: object) -> object:
     return value if isinstance(value, Mapping | BaseModel) else {"weight": value}
 
 
-class Operation(Model):
+class Weighted(Model):
     """One operation of the mix. A bare number is its weight."""
 
     weight: float = Field(default=0.0, ge=0, le=1e9)
 
 
-class OnRows(Operation):
+class WeightedOnRows(Weighted):
     """One that touches rows that are there."""
 
     keys: KeysOrName | None = None
     """Which rows, where that is to be other than the scenario's `keys`."""
 
 
-class Find(OnRows):
+class Find(WeightedOnRows):
     """Reads `limit` rows in the order of the composite index (grp, id), from a drawn row on."""
 
     limit: int = Field(default=10, ge=1, le=100_000)
 
 
-class GetMany(OnRows):
+class GetMany(WeightedOnRows):
     """Reads `count` drawn rows at once."""
 
     count: int = Field(default=10, ge=1, le=10_000)
 
 
-class Incr(OnRows):
+class Incr(WeightedOnRows):
     """Adds `step` to the counter `n` of one row."""
 
     step: int = Field(default=1, ge=1, le=1_000_000)
 
 
-_Plain = Annotated[Operation, BeforeValidator(_weight_alone)]
-_OnRows = Annotated[OnRows, BeforeValidator(_weight_alone)]
+_Plain = Annotated[Weighted, BeforeValidator(_weight_alone)]
+_OnRows = Annotated[WeightedOnRows, BeforeValidator(_weight_alone)]
 _Incr = Annotated[Incr, BeforeValidator(_weight_alone)]
 
 
 class Mix(Model):
     """How often each operation comes, relative to the sum of the weights."""
 
-    get: _OnRows = OnRows()
+    get: _OnRows = WeightedOnRows()
     find: Annotated[Find, BeforeValidator(_weight_alone)] = Find()
     get_many: Annotated[GetMany, BeforeValidator(_weight_alone)] = GetMany()
-    insert: _Plain = Operation()
+    insert: _Plain = Weighted()
     incr: _Incr = Incr()
     decr: _Incr = Incr()
-    update: _OnRows = OnRows()
-    delete: _Plain = Operation()
+    update: _OnRows = WeightedOnRows()
+    delete: _Plain = Weighted()
 
     def weights(self) -> dict[str, float]:
         """The operations that take part, with their weights."""

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from ._expect import BEFORE_SECONDS, ERROR_ALIASES, Expect
 from ._external import SERVER_NAME, VARIABLE, ExternalServer, named_servers
-from ._faults import FAULTS, ONLY_HANDLERSOCKET, AnyFault, Network, clash, not_on, replication_missing, unknown_target
+from ._faults import FAULTS, ONLY_HANDLERSOCKET, AnyFault, NetworkFault, clash, not_on, replication_missing, unknown_target
 from ._load import Load
 from ._mix import READS, WRITES, Keys, KeysOrName, Mix, Size, ValueSize
 from ._model import Model, PlacedError, model_in, names_of
@@ -28,11 +28,11 @@ __all__ = [
     "REPLICATIONS",
     "TOPOLOGIES",
     "VERSION_WIDTH",
-    "Audit",
-    "Cluster",
+    "AuditSpec",
+    "ClusterSpec",
     "Scenario",
     "ScenarioError",
-    "Table",
+    "TableSpec",
     "load_scenario",
     "mistakes_in",
     "parse_scenario",
@@ -65,7 +65,7 @@ PATTERNS = {
 _Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
 
-class Cluster(Model):
+class ClusterSpec(Model):
     """Which servers to start."""
 
     kind: ClusterKind = "auto"
@@ -106,7 +106,7 @@ class Cluster(Model):
         return self
 
 
-class Table(Model):
+class TableSpec(Model):
     """The table that the load works on, created and filled before the first operation."""
 
     database: _Identifier = "drill"
@@ -122,7 +122,7 @@ def _switch(value: object) -> object:
     return value if isinstance(value, Mapping | BaseModel) else {"enabled": value}
 
 
-class Audit(Model):
+class AuditSpec(Model):
     """Whether a history is kept and every acknowledged write checked against it. `audit: false` switches it off."""
 
     enabled: bool | None = None
@@ -135,7 +135,7 @@ def _name_alone(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value
 
 
-class Driver(Model):
+class DriverSpec(Model):
     """How the load reaches the servers. A bare word is the name."""
 
     name: Literal["handlersocket", "sql"] = "handlersocket"
@@ -149,14 +149,14 @@ class Scenario(Model):
 
     name: str = Field(min_length=1, max_length=200)
     description: str = ""
-    cluster: Cluster = Cluster()
-    table: Table = Table()
+    cluster: ClusterSpec = ClusterSpec()
+    table: TableSpec = TableSpec()
     load: Load = Load()
-    driver: Annotated[Driver, BeforeValidator(_name_alone)] = Driver()
+    driver: Annotated[DriverSpec, BeforeValidator(_name_alone)] = DriverSpec()
     mix: Mix
     keys: KeysOrName = Keys()
     """Which rows the operations touch."""
-    audit: Annotated[Audit, BeforeValidator(_switch)] = Audit()
+    audit: Annotated[AuditSpec, BeforeValidator(_switch)] = AuditSpec()
     faults: list[AnyFault] = Field(default=[])
     """What goes wrong, and when."""
     expect: Expect = Expect()
@@ -186,7 +186,7 @@ class Scenario(Model):
             if self.expect.recovery.steady is not None and fault.at < (least := self.load.warm_up + BEFORE_SECONDS):
                 bare = f"must be {least:g} s or more: expect.recovery compares with what was counted before the first fault"
                 raise PlacedError(("faults", number, "at"), bare)
-            if self.driver.name == "sql" and (isinstance(fault, Network) or fault.name in ONLY_HANDLERSOCKET):
+            if self.driver.name == "sql" and (isinstance(fault, NetworkFault) or fault.name in ONLY_HANDLERSOCKET):
                 by_sql = f"{fault.name} is between HandlerSocket and its clients, and does nothing to `driver: sql`"
                 raise PlacedError(("faults", number, "fault"), by_sql)
             if self.driver.name == "sql" and getattr(fault, "drain", False):

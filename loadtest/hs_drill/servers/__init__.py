@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from ._control import Control, Row
 from ._load_account import require_load_account
-from ._opening import open_cluster, open_controlled_cluster
-from ._replication_check import detect
+from ._opening import open_cluster, open_servers
+from ._replication_check import check_replication
 from ._sql import execute_sql, quoted
 
 __all__ = [
     "Control",
     "Row",
-    "detect",
+    "check_replication",
     "execute_sql",
     "open_cluster",
-    "open_controlled_cluster",
+    "open_servers",
     "quoted",
     "require_load_account",
 ]

@@ -27,15 +27,15 @@ from hs_drill.sandbox import (
     HOST,
     OWNER_LABEL,
     RUN_LABEL,
-    Engine,
-    Run,
+    ContainerEngine,
+    Sandbox,
     check_memory,
-    clear_away,
-    in_words,
-    open_engine,
-    open_run,
+    error_text,
+    open_container_engine,
+    open_sandbox,
     owner,
     provide_image,
+    remove_leftovers,
 )
 
 from ._control import POLL_SECONDS, State
@@ -52,8 +52,8 @@ USER_ID = 999
 class _Plan:
     """What the containers of a run have in common."""
 
-    run: Run
-    engine: Engine
+    run: Sandbox
+    engine: ContainerEngine
     image: str
     network: str
     addresses: Iterator[str]
@@ -233,7 +233,7 @@ def _told_of_ends(plan: _Plan) -> Iterator[None]:
         thread.join(KILL_SECONDS)
 
 
-def _make_network(engine: Engine, name: str, labels: Mapping[str, str]) -> tuple[str, Iterator[str]]:
+def _make_network(engine: ContainerEngine, name: str, labels: Mapping[str, str]) -> tuple[str, Iterator[str]]:
     """A network of the run; its name, and addresses in it. Blocking.
 
     Addresses can be chosen only in a subnet that was chosen, and which are free the engine knows: so it makes a network, and
@@ -251,7 +251,7 @@ def _make_network(engine: Engine, name: str, labels: Mapping[str, str]) -> tuple
             engine.api.networks.create(name, driver="bridge", labels=labels, ipam=docker.types.IPAMConfig(pool_configs=[pool]))
         except docker.errors.APIError as error:
             attempts -= 1
-            if not attempts or "overlap" not in in_words(error):
+            if not attempts or "overlap" not in error_text(error):
                 raise
         else:
             return name, iter(hosts)
@@ -268,15 +268,15 @@ async def open_docker(
     replication: str,
     progress: Callable[[str], None],
 ) -> AsyncIterator[DockerControl]:
-    """The `docker` kind of `open_controlled_cluster`, which says what it promises."""
+    """The `docker` kind of `open_servers`, which says what it promises."""
     settings = Settings(bool(write_databases), replication == "semisync", address="0.0.0.0", clients="%", database=database)
     names = server_names(readers, standby)
     check_memory(len(names))
-    async with open_engine() as engine:
+    async with open_container_engine() as engine:
         await engine.call("asking the engine", engine.check_space)
-        await clear_away(engine, progress)
+        await remove_leftovers(engine, progress)
         image = await provide_image(engine, progress)
-        async with open_run(None, engine.path) as run:
+        async with open_sandbox(None, engine.path) as run:
             labels = {RUN_LABEL: str(run.directory), OWNER_LABEL: owner()}
             make = partial(_make_network, engine, run.directory.name, labels)
             network, addresses = await engine.call("no network for the servers", make)

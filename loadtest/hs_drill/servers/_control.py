@@ -1,6 +1,6 @@
 """What can be done to the servers of a run while they serve: the same for processes, containers and embedded servers.
 
-A `Cluster` is data that travels; a `Control` stays with whoever opened the servers (`open_controlled_cluster`).
+A `Cluster` is data that travels; a `Control` stays with whoever opened the servers (`open_servers`).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from typing import Any
 import trio
 
 from hs_drill._cluster import Cluster, ClusterError, Server, server_names
-from hs_drill.sandbox import HOST, Run, check_temporary_directory, open_run
+from hs_drill.sandbox import HOST, Sandbox, check_temporary_directory, open_sandbox
 from trio_hs.testing import Table
 
 from ._control import (
@@ -35,7 +35,7 @@ from ._control import (
     require_lag,
 )
 from ._server_process import ProcessControl, ServerProcess, read_log
-from ._sql import at_once, noting
+from ._sql import collecting, run_all
 
 logger = logging.getLogger("hs_drill.control")
 
@@ -52,7 +52,7 @@ BATCH_BYTES = 500_000
 class _Plan:
     """What the servers of a run have in common."""
 
-    run: Run
+    run: Sandbox
     options: list[str]
     tables: list[Table] = field(default_factory=list)
 
@@ -234,7 +234,7 @@ class EmbeddedControl(ProcessControl):
 
     async def wait_replicated(self, within: float = 10.0) -> None:
         number = (await self._status(self.require(self.primary, "running").name))["position"][0]
-        await at_once(*(partial(self._wait_applied, name, number, within) for name in self._replicas()))
+        await run_all(*(partial(self._wait_applied, name, number, within) for name in self._replicas()))
 
     async def stop_replication(self, name: str) -> None:
         await self._require_replica(name).ask("pause")
@@ -285,7 +285,7 @@ class EmbeddedControl(ProcessControl):
             await self.secure()  # before it takes writes: what it acknowledges alone could be lost with it
             await target.ask("promote")
             troubles: list[str] = []
-            await at_once(*(noting(troubles, partial(self.follow, other, name)) for other in others))
+            await run_all(*(collecting(troubles, partial(self.follow, other, name)) for other in others))
         if troubles:
             raise ClusterError(f"{name} is the primary now, but: {'; '.join(troubles)}; let them rejoin")
 
@@ -300,7 +300,7 @@ class EmbeddedControl(ProcessControl):
             await self._servers[other].ask("detach")
             positions[other] = (await self._status(other))["position"][0]
 
-        await at_once(*(noting(troubles, partial(detach, other)) for other in others))
+        await run_all(*(collecting(troubles, partial(detach, other)) for other in others))
         if troubles:
             logger.warning("promoting %s without what others may have received: %s", name, "; ".join(troubles))
         ahead = max(positions, key=lambda one: (positions[one], one == name))
@@ -355,7 +355,7 @@ class EmbeddedControl(ProcessControl):
     async def create_table(self, table: Table) -> None:
         # On the replicas first: a change to a table that they do not have would stop them.
         create = [partial(server.ask, "create", asdict(table)) for server in self._servers.values()]
-        await at_once(*(create[1:]))
+        await run_all(*(create[1:]))
         await create[0]()
         self._plan.tables.append(table)
 
@@ -385,12 +385,12 @@ async def open_embedded(
     replication: str,
     progress: Callable[[str], None],
 ) -> AsyncIterator[Control]:
-    """The `embedded` kind of `open_controlled_cluster`, which says what it promises."""
+    """The `embedded` kind of `open_servers`, which says what it promises."""
     check_temporary_directory(None)
     names = server_names(readers, standby)
     # As on MariaDB: what clients write straight to the tables does not replicate (MDEV-33967), through their twins it does.
     options = [f"--twin={twin}={database}" for database, twin in write_databases.items()] or ["--unlogged"]
-    async with open_run(None) as run:
+    async with open_sandbox(None) as run:
         progress(f"starting {len(names)} embedded servers" if len(names) > 1 else "starting an embedded server")
         plan = _Plan(run, options)
         servers = {name: _EmbeddedServer(plan, name) for name in names}
@@ -403,8 +403,8 @@ async def open_embedded(
             replication=replication,
         )
         control = EmbeddedControl(cluster, servers, plan)
-        await at_once(*(partial(control.launch, name, new_secrets=True) for name in names))
-        await at_once(*(partial(control.wait_attached, name) for name in names if name != "writer" and replication != "none"))
+        await run_all(*(partial(control.launch, name, new_secrets=True) for name in names))
+        await run_all(*(partial(control.wait_attached, name) for name in names if name != "writer" and replication != "none"))
         await control.secure()
         progress(f"{len(names)} servers are up")
         yield control

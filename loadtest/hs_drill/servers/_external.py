@@ -15,7 +15,7 @@ from typing import Any
 import trio
 
 import trio_hs
-from hs_drill._addresses import reader_of, writer_of
+from hs_drill._addresses import read_address, write_address
 from hs_drill._cluster import Cluster, ClusterError, Server
 from trio_hs.testing import Table
 
@@ -23,7 +23,7 @@ from ._control import Control, Rejoined, ReplicationStatus, Row, State, bounded,
 from ._created import MARK, Creation
 from ._one_server import require_one_server, same_server
 from ._replication import logged, wait_applied
-from ._sql import at_once, execute_sql
+from ._sql import execute_sql, run_all
 from ._sql_control import STATEMENT_BYTES, fill_by_sql, rows_by_sql, status_by_sql
 from ._writable import promoted, require_standby, require_writer, why_no_writer
 
@@ -233,7 +233,7 @@ class ExternalControl(Control):
         writer = self.cluster.writer
         try:
             async with trio_hs.open_manager(
-                write_servers=[writer_of(writer)], write_databases=dict(self.cluster.write_databases), timeout=30.0
+                write_servers=[write_address(writer)], write_databases=dict(self.cluster.write_databases), timeout=30.0
             ) as hs:
                 outcomes = await hs.insert_many(table.database, table.name, list(table.columns), rows)
         except trio_hs.HandlerSocketError as error:
@@ -249,7 +249,7 @@ class ExternalControl(Control):
             return
         position = await logged(writer)
         asked = [server for server in self._apart if server.sql_port is not None and server != writer]
-        await at_once(*(partial(wait_applied, replica, position, within) for replica in asked))
+        await run_all(*(partial(wait_applied, replica, position, within) for replica in asked))
 
     async def read_rows(self, name: str, table: Table, *, after: int | None = None, limit: int = 10_000) -> list[Row]:
         """By SQL, or else through HandlerSocket."""
@@ -274,7 +274,7 @@ async def _has(server: Server, table: Table, database: str, *, ours: Collection[
         return False
     indexes = {"PRIMARY": list(table.columns), **{name: list(columns) for name, columns in table.indexes.items()}}
     try:
-        async with trio_hs.open_read_socket([reader_of(server)]) as hs:
+        async with trio_hs.open_read_socket([read_address(server)]) as hs:
             for index, columns in indexes.items():
                 opened = await hs.get_index_id(database, table.name, columns, index)
                 await hs.find(opened, "=", [str(LEAST_KEY)])  # only a request opens it
@@ -325,7 +325,7 @@ async def _would_stop(replica: Server, writer: Server, database: str) -> bool:
 
 async def _find(server: Server, table: Table, operation: str, key: object, limit: int = 1) -> list[list[Any]]:
     try:
-        async with trio_hs.open_read_socket([reader_of(server)]) as hs:
+        async with trio_hs.open_read_socket([read_address(server)]) as hs:
             index = await hs.get_index_id(table.database, table.name, list(table.columns))
             return [*await hs.find(index, operation, [str(key)], limit)]
     except trio_hs.HandlerSocketError as error:
@@ -400,9 +400,9 @@ async def open_external(
     replication: str,
     progress: Callable[[str], None],
 ) -> AsyncIterator[ExternalControl]:
-    """The `external` kind of `open_controlled_cluster`, which says what it promises."""
+    """The `external` kind of `open_servers`, which says what it promises."""
     progress(f"asking {len(servers)} servers")
-    await at_once(*(partial(_check_server, server) for server in servers))
+    await run_all(*(partial(_check_server, server) for server in servers))
     cluster = Cluster(
         "external", "asked for", "unknown", tuple(servers), write_databases=write_databases, replication=replication
     )

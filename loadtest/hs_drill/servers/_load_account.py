@@ -12,7 +12,7 @@ from functools import partial
 
 from hs_drill._cluster import ClusterError, Server
 
-from ._sql import at_once, execute_sql, quoted
+from ._sql import execute_sql, quoted, run_all
 
 __all__ = ["require_load_account"]
 
@@ -29,7 +29,7 @@ async def require_load_account(servers: Sequence[Server], primary: str, table: t
     `alone`: every server is for itself, so that none needs to be read-only. Raises `ClusterError`.
     """
     (source,) = (server for server in servers if server.name == primary)
-    await at_once(*(partial(_check, server, source, table, alone) for server in servers))
+    await run_all(*(partial(_check, server, source, table, alone) for server in servers))
 
 
 async def _check(server: Server, primary: Server, table: tuple[str, str], alone: bool) -> None:

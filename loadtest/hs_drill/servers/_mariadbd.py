@@ -19,7 +19,7 @@ from hs_drill._cluster import Cluster, ClusterError, Server
 
 from ._control import POLL_SECONDS, handlersocket_answers
 from ._replication import follow
-from ._sql import any_table, at_once, run_sql
+from ._sql import any_table, run_all, run_sql
 from ._sql_control import SqlControl
 
 START_SECONDS = 30.0
@@ -288,7 +288,7 @@ async def bring_up(
     async def start(server: Mariadbd) -> None:
         await server.start_somewhere(reserve_port, read_only=server.server.name != "writer")
 
-    await at_once(*(partial(start, server) for server in servers.values()))
+    await run_all(*(partial(start, server) for server in servers.values()))
     passwords = servers["writer"].settings.passwords
     return replace(
         cluster,
@@ -313,7 +313,7 @@ class MariadbdControl(SqlControl):
         cluster = self.cluster
         if cluster.replicas and cluster.replication != "none":
             progress("starting replication")
-            await at_once(*(partial(follow, replica, cluster.writer, cluster) for replica in cluster.replicas))
+            await run_all(*(partial(follow, replica, cluster.writer, cluster) for replica in cluster.replicas))
             await self.secure()
         progress(f"{len(cluster.servers)} servers are up")
 

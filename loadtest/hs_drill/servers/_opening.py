@@ -16,7 +16,7 @@ from . import _processes as _mariadb
 from ._control import Control
 from ._external import open_external
 
-__all__ = ["Provider", "open_cluster", "open_controlled_cluster"]
+__all__ = ["Provider", "open_cluster", "open_servers"]
 
 
 def _silent(message: str) -> None:
@@ -34,8 +34,8 @@ async def open_cluster(
     database: str = "drill",
     progress: Callable[[str], None] = _silent,
 ) -> AsyncIterator[Cluster]:
-    """`open_controlled_cluster` for those who leave the servers alone: gives the cluster itself."""
-    async with open_controlled_cluster(
+    """`open_servers` for those who leave the servers alone: gives the cluster itself."""
+    async with open_servers(
         kind,
         readers=readers,
         standby=standby,
@@ -48,7 +48,7 @@ async def open_cluster(
 
 
 @asynccontextmanager
-async def open_controlled_cluster(
+async def open_servers(
     kind: str = "auto",
     *,
     readers: int = 2,
@@ -135,9 +135,9 @@ async def _first_that_works(only_mariadb_can: Sequence[str], progress: Callable[
     """Containers, if their image is there; processes; containers whose image has to be built first; embedded servers."""
     troubles, hint = [], ""
     async with AsyncExitStack() as stack:
-        engine: _container_engine.Engine | None = None
+        engine: _container_engine.ContainerEngine | None = None
         try:
-            engine = await stack.enter_async_context(_container_engine.open_engine())
+            engine = await stack.enter_async_context(_container_engine.open_container_engine())
             if await _container_engine.has_image(engine):
                 return partial(_docker.open_docker, "the first kind that works here")
             hint = " (and Docker runs, but has no image for it yet: ask for docker to build one)"

@@ -17,7 +17,7 @@ from pathlib import Path
 import trio
 
 from hs_drill._cluster import Cluster, ClusterError, server_names
-from hs_drill.sandbox import HOST, Run, check_memory, check_temporary_directory, open_run, server_account, until_ended
+from hs_drill.sandbox import HOST, Sandbox, check_memory, check_temporary_directory, open_sandbox, server_account, until_ended
 
 from ._mariadbd import (
     REDO_SIZE,
@@ -97,13 +97,13 @@ def _require_plugin(installation: Installation, name: str) -> None:
 class _Plan:
     """What the servers of a run have in common."""
 
-    run: Run
+    run: Sandbox
     installation: Installation
     template: Path
     settings: Settings
 
 
-async def _make_template(run: Run, installation: Installation) -> Path:
+async def _make_template(run: Sandbox, installation: Installation) -> Path:
     """A fresh data directory that the servers' own are copied from: creating one costs more than all the copies."""
     template, log = run.directory / "template", run.directory / "template.log"
     # Without --user: run by root with it, the script also changes the owner of a system directory. With --force it does
@@ -128,7 +128,7 @@ async def _make_template(run: Run, installation: Installation) -> Path:
     raise ClusterError(f"{installation.install_db} took more than {START_SECONDS:.0f} s: {reason_in(read_log(log))}")
 
 
-def _copy_template(run: Run, template: Path, data: Path) -> None:
+def _copy_template(run: Sandbox, template: Path, data: Path) -> None:
     def copy(source: str, destination: str) -> None:
         shutil.copyfile(source, destination)
         run.give(Path(destination))
@@ -184,7 +184,7 @@ async def open_mariadb(
     replication: str,
     progress: Callable[[str], None],
 ) -> AsyncIterator[MariadbControl]:
-    """The `mariadb` kind of `open_controlled_cluster`, which says what it promises."""
+    """The `mariadb` kind of `open_servers`, which says what it promises."""
     account = server_account()
     settings = Settings(
         write_through=bool(write_databases),
@@ -200,7 +200,7 @@ async def open_mariadb(
     check_temporary_directory(account)
     check_memory(len(names))
 
-    async with open_run(account) as run:
+    async with open_sandbox(account) as run:
         progress("creating a data directory")
         plan = _Plan(run, installation, await _make_template(run, installation), settings)
         processes = {name: _Process(plan, name, number) for number, name in enumerate(names, 1)}

@@ -11,7 +11,7 @@ import trio
 
 from hs_drill._cluster import Cluster, ClusterError, Server
 
-from ._sql import any_table, at_once, execute_sql, quoted
+from ._sql import any_table, execute_sql, quoted, run_all
 
 POLL_SECONDS = 0.02
 REPLICATION_SECONDS = 15.0
@@ -32,13 +32,13 @@ async def create_table(cluster: Cluster, database: str, table: str, columns_sql:
         f"CREATE TABLE {quoted(database)}.{quoted(table)} ({columns_sql}) ENGINE=InnoDB",
     )
     alone = cluster.servers if cluster.replication == "none" else (cluster.writer,)
-    await at_once(*(partial(_execute_all, server, create) for server in alone))
+    await run_all(*(partial(_execute_all, server, create) for server in alone))
     await wait_replicated(cluster, REPLICATION_SECONDS)
     # The position was reached; that the table is there is another matter (a replication filter of an external server).
-    await at_once(*(partial(_require_table, replica, database, table) for replica in cluster.replicas))
+    await run_all(*(partial(_require_table, replica, database, table) for replica in cluster.replicas))
     if database in cluster.write_databases:
         twin = partial(_create_twin, cluster.write_databases[database], database, table, columns_sql)
-        await at_once(*(partial(twin, server) for server in cluster.servers))
+        await run_all(*(partial(twin, server) for server in cluster.servers))
 
 
 async def _execute_all(server: Server, statements: tuple[str, ...]) -> None:
@@ -91,7 +91,7 @@ async def wait_replicated(cluster: Cluster, within: float = 10.0) -> None:
     if cluster.replication == "none":
         return
     position = (await execute_sql(cluster.writer, "SELECT @@gtid_binlog_pos AS position"))[0]["position"]
-    await at_once(*(partial(wait_applied, replica, position, within) for replica in cluster.replicas))
+    await run_all(*(partial(wait_applied, replica, position, within) for replica in cluster.replicas))
 
 
 async def wait_applied(replica: Server, position: str, within: float) -> None:

@@ -15,14 +15,14 @@ from functools import partial
 import trio
 
 import trio_hs
-from hs_drill._addresses import reader_of, writer_of
+from hs_drill._addresses import read_address, write_address
 from hs_drill._cluster import Cluster, ClusterError, Server
 from trio_hs.testing import Table
 
 from ._external import PAGE
-from ._sql import at_once, execute_sql
+from ._sql import execute_sql, run_all
 
-__all__ = ["Arrival", "Detection", "detect"]
+__all__ = ["Arrival", "ReplicationCheck", "check_replication"]
 
 WITHIN = 5.0
 """Seconds that the marker may take to reach a server."""
@@ -46,7 +46,7 @@ class Arrival:
 
 
 @dataclass(frozen=True)
-class Detection:
+class ReplicationCheck:
     """What became of a marker row."""
 
     acknowledged: float
@@ -98,9 +98,9 @@ def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms"
 
 
-async def detect(
+async def check_replication(
     cluster: Cluster, table: Table, primary: Server, within: float = WITHIN, aliases: Collection[str] = ()
-) -> Detection:
+) -> ReplicationCheck:
     """Write a marker row into the table, whose key is an integer `id`, and see where it comes to; then delete it.
 
     The table is the load's, or one like it: `id`, `grp`, `n` and `payload`; the marker's id is negative, as no row of a load
@@ -119,7 +119,7 @@ async def detect(
         if asks_sql:
             # Of a twin, too: what its server carries out, and logs, is a write to this table.
             calls.append(partial(_logged, found, primary, position, f"({database}.{table.name})", begin))
-        await at_once(*calls)
+        await run_all(*calls)
     shown = found[primary.name]
     if shown.trouble:
         raise ClusterError(f"{primary.name}: {shown.trouble}")
@@ -131,7 +131,7 @@ async def detect(
         )
     arrivals = tuple(found[server.name] for server in replicas)
     same = tuple(server.name for server in others if server.name in aliases)
-    return Detection(acknowledged, found.get(LOG), arrivals, bool(cluster.write_databases), primary.name, same)
+    return ReplicationCheck(acknowledged, found.get(LOG), arrivals, bool(cluster.write_databases), primary.name, same)
 
 
 @asynccontextmanager
@@ -162,7 +162,7 @@ async def _marked(cluster: Cluster, table: Table, marker: int, primary: Server) 
 
 
 def _writing(cluster: Cluster, primary: Server) -> AbstractAsyncContextManager[trio_hs.Manager]:
-    return trio_hs.open_manager(write_servers=[writer_of(primary)], write_databases=dict(cluster.write_databases))
+    return trio_hs.open_manager(write_servers=[write_address(primary)], write_databases=dict(cluster.write_databases))
 
 
 async def _delete(cluster: Cluster, table: Table, marker: int, primary: Server, shown: str) -> None:
@@ -180,7 +180,7 @@ async def _delete(cluster: Cluster, table: Table, marker: int, primary: Server, 
 async def _arrive(found: dict[str, Arrival], server: Server, table: Table, marker: int, begin: float, deadline: float) -> None:
     seconds, trouble = None, ""
     try:
-        async with trio_hs.open_manager([reader_of(server)]) as hs:
+        async with trio_hs.open_manager([read_address(server)]) as hs:
             while seconds is None and trio.current_time() < deadline:
                 if await hs.get(table.database, table.name, ["id"], marker):
                     seconds = trio.current_time() - begin

@@ -69,7 +69,7 @@ def sql_session(server: Server, connect_timeout: int = 5, read_timeout: int = 60
         yield cursor
 
 
-def noting(troubles: list[str], call: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+def collecting(troubles: list[str], call: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
     """The call, its `ClusterError` noted and not raised."""
 
     async def noted() -> None:
@@ -90,7 +90,7 @@ def any_table(database: str) -> str:
     return quoted(database.replace("_", r"\_")) + ".*"
 
 
-async def at_once(*calls: Callable[[], Awaitable[None]]) -> None:
+async def run_all(*calls: Callable[[], Awaitable[None]]) -> None:
     """Run the calls concurrently. The first `ClusterError` cancels the others and comes out bare, not in a group."""
     errors: list[ClusterError] = []
 

@@ -29,7 +29,7 @@ from ._replication import (
     wait_applied,
     wait_for_acknowledgements,
 )
-from ._sql import at_once, execute_sql, noting, quoted
+from ._sql import collecting, execute_sql, quoted, run_all
 
 logger = logging.getLogger("hs_drill.control")
 
@@ -124,7 +124,7 @@ class SqlControl(Control):
             if not self._semisync:
                 await execute_sql(target, "SET GLOBAL read_only=0")
             troubles: list[str] = []
-            await at_once(*(noting(troubles, partial(follow, other, target, self.cluster)) for other in others))
+            await run_all(*(collecting(troubles, partial(follow, other, target, self.cluster)) for other in others))
             if self._semisync:  # else what it acknowledges before a replica has attached could be lost with it
                 await self.secure()
                 await execute_sql(target, "SET GLOBAL read_only=0")
@@ -137,12 +137,12 @@ class SqlControl(Control):
         # At once: where the old primary's whole host is gone, as a container's is, and not only a process on it, each replica
         # takes 2 s to stop fetching (seen on 10.11).
         try:
-            await at_once(
+            await run_all(
                 partial(drain, target, APPLY_SECONDS),
-                *(noting(troubles, partial(drain, other, APPLY_SECONDS)) for other in others),
+                *(collecting(troubles, partial(drain, other, APPLY_SECONDS)) for other in others),
             )
         except ClusterError:
-            await at_once(*(noting(troubles, partial(start_fetching, server)) for server in (target, *others)))
+            await run_all(*(collecting(troubles, partial(start_fetching, server)) for server in (target, *others)))
             raise
         if troubles:
             logger.warning("promoting %s without what others may have fetched: %s", target.name, "; ".join(troubles))
@@ -248,7 +248,7 @@ class SqlControl(Control):
             return
         position = await logged(primary)
         replicas = self._running(but=(self.primary,))
-        await at_once(*(partial(wait_applied, replica, position, within) for replica in replicas))
+        await run_all(*(partial(wait_applied, replica, position, within) for replica in replicas))
 
     async def read_rows(self, name: str, table: Table, *, after: int | None = None, limit: int = 10_000) -> list[Row]:
         return await rows_by_sql(self.require(name, "running"), table, after=after, limit=limit)

@@ -28,7 +28,7 @@ from typing import IO, Any, NamedTuple, Self
 
 import msgpack
 
-from hs_drill.metrics import Fault
+from hs_drill.metrics import FaultWindow
 
 from ._blocks import HEAD_BYTES, BlockError, Blocks, seal
 
@@ -39,10 +39,10 @@ __all__ = [
     "RECORD",
     "UNSEEN",
     "Event",
-    "FaultWindow",
     "Header",
     "History",
     "HistoryError",
+    "HistoryFaultWindow",
     "HistoryWriter",
     "Operation",
     "Outcome",
@@ -151,7 +151,7 @@ class Event:
     details: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
-class FaultWindow(NamedTuple):
+class HistoryFaultWindow(NamedTuple):
     """From when to when a fault was on. Before it had struck and once its healing had begun it was perhaps on, or in part."""
 
     name: str
@@ -173,17 +173,17 @@ class FaultWindow(NamedTuple):
         return self.start if self.struck is None else self.struck, self.end if self.healing is None else self.healing
 
 
-def fault_windows(events: Iterable[Event]) -> list[FaultWindow]:
+def fault_windows(events: Iterable[Event]) -> list[HistoryFaultWindow]:
     """The faults among the events, by their start: each lasts from its `fault-started` to its `fault-ended`.
 
     One that could not be put on is none; one that did not heal lasts until the end.
     """
-    on: dict[tuple[object, ...], FaultWindow] = {}
+    on: dict[tuple[object, ...], HistoryFaultWindow] = {}
     windows = []
     for event in sorted(events, key=lambda event: event.time):
         key = fault_key(event)
         if event.kind == "fault-started":
-            on.setdefault(key, FaultWindow(event.name, event.time, None))
+            on.setdefault(key, HistoryFaultWindow(event.name, event.time, None))
         elif key not in on:
             continue
         elif event.kind == "fault-struck":
@@ -514,16 +514,16 @@ def _read_header(path: Path) -> tuple[Header, int, struct.Struct]:
         raise HistoryError(f"{path}: its header is damaged or cut") from error
 
 
-def unix_faults(windows: Iterable[FaultWindow], header: Header) -> list[Fault]:
+def unix_faults(windows: Iterable[HistoryFaultWindow], header: Header) -> list[FaultWindow]:
     """The windows of a history, by the clock that batches use. `header` is that of any history of the same machine."""
     return [_unix_fault(window, header) for window in windows]
 
 
-def _unix_fault(window: FaultWindow, header: Header) -> Fault:
+def _unix_fault(window: HistoryFaultWindow, header: Header) -> FaultWindow:
     end = None if window.end is None else header.unix(window.end)
     if window.certain is None:
-        return Fault(window.name, header.unix(window.start), end, math.inf)
+        return FaultWindow(window.name, header.unix(window.start), end, math.inf)
     struck, healing = window.certain
-    return Fault(
+    return FaultWindow(
         window.name, header.unix(window.start), end, header.unix(struck), None if healing is None else header.unix(healing)
     )

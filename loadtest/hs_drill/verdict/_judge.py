@@ -18,8 +18,8 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from hs_drill._exit_codes import ExitCode
-from hs_drill.audit import Audit, Check, Verdict
-from hs_drill.metrics import EDGE, OTHER_ERRORS, Batch, Fault, Timeline, percentile, rank
+from hs_drill.audit import Audit, Check, Validity
+from hs_drill.metrics import EDGE, OTHER_ERRORS, Batch, FaultWindow, Timeline, percentile, rank
 from hs_drill.scenario import PERCENTILES, Expect, Latency, is_kind
 
 from ._engine_limit import Engines, EngineTotal
@@ -115,7 +115,7 @@ class Judgement:
 def judge(
     expect: Expect,
     batches: Iterable[Batch],
-    faults: Sequence[Fault],
+    faults: Sequence[FaultWindow],
     audit: Audit | None,
     *,
     audited: bool,
@@ -326,9 +326,9 @@ def _audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:
         longest = stale.measured.get("max_seconds", 0.0)
         line = f"the stalest read lagged by {longest:.3f} s; at most {expect.staleness:g} s expected; {stale.explanation}"
         result = Result.MISS if longest > expect.staleness else Result.PASS  # whatever bound the audit was given
-        if stale.verdict is Verdict.UNKNOWN:
+        if stale.verdict is Validity.UNKNOWN:
             result = Result.UNKNOWN
-        if stale.verdict is Verdict.NOT_APPLICABLE:
+        if stale.verdict is Validity.NOT_APPLICABLE:
             yield _unknown("staleness", expect.staleness, _nothing_to_find(stale))
         else:
             yield Judged("staleness", result, longest, expect.staleness, line)
@@ -338,7 +338,7 @@ def _audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:
         yield _true("replicas_agree", audit["replicas"], audit=True)
 
 
-_RESULTS = {Verdict.TRUE: Result.PASS, Verdict.FALSE: Result.MISS, Verdict.UNKNOWN: Result.UNKNOWN}
+_RESULTS = {Validity.TRUE: Result.PASS, Validity.FALSE: Result.MISS, Validity.UNKNOWN: Result.UNKNOWN}
 
 
 def _nothing_to_find(check: Check) -> str:
@@ -347,7 +347,7 @@ def _nothing_to_find(check: Check) -> str:
 
 def _true(name: str, check: Check, *, audit: bool = False) -> Judged:
     """Of a check that must be true."""
-    if check.verdict is Verdict.NOT_APPLICABLE:
+    if check.verdict is Validity.NOT_APPLICABLE:
         return _unknown(name, 0, _nothing_to_find(check), audit=audit)
     return Judged(name, _RESULTS[check.verdict], check.count, 0, check.explanation, audit)
 
@@ -359,11 +359,11 @@ def _counted(check: Check, limit: int | None, *, stated: bool) -> Judged:
         result = Result.PASS
     elif check.count > limit:
         result = Result.MISS
-    elif check.verdict is Verdict.UNKNOWN or check.count + check.possible > limit:
+    elif check.verdict is Validity.UNKNOWN or check.count + check.possible > limit:
         result = Result.UNKNOWN
-    elif check.verdict is Verdict.NOT_APPLICABLE and stated:
+    elif check.verdict is Validity.NOT_APPLICABLE and stated:
         return _unknown(check.name, limit, f"{_nothing_to_find(check)}; {expected}", audit=True)
-    elif check.verdict is Verdict.NOT_APPLICABLE:
+    elif check.verdict is Validity.NOT_APPLICABLE:
         return Judged(check.name, Result.NOT_APPLICABLE, None, limit, check.explanation, audit=True)
     else:
         result = Result.PASS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hs_drill.metrics import NOTHING, Fault, Timeline
+from hs_drill.metrics import NOTHING, FaultWindow, Timeline
 from hs_drill.scenario import BEFORE_SECONDS
 
 __all__ = ["OBSERVED_SECONDS", "FaultRecovery", "recoveries"]
@@ -72,7 +72,7 @@ def _incomparable(timeline: Timeline) -> str:
     return "" if before.ok else "no operation succeeded before the first fault, so there is nothing to compare with"
 
 
-def _recovery(timeline: Timeline, fault: Fault, needed: dict[str, float], incomparable: str) -> FaultRecovery:
+def _recovery(timeline: Timeline, fault: FaultWindow, needed: dict[str, float], incomparable: str) -> FaultRecovery:
     end, until = _watched_until(timeline, fault)
     slots = [i for i in range(len(timeline.slots)) if timeline.until(i) > fault.start and timeline.since(i) < end]
     failing = [i for i in slots if any(done.failed for done in timeline.slots[i].values())]
@@ -91,7 +91,7 @@ def _recovery(timeline: Timeline, fault: Fault, needed: dict[str, float], incomp
     )
 
 
-def _watched_until(timeline: Timeline, fault: Fault) -> tuple[float, str]:
+def _watched_until(timeline: Timeline, fault: FaultWindow) -> tuple[float, str]:
     # What strikes several servers starts on one a moment after the other, and is one fault.
     together = fault.start + timeline.slot
     later = [one for one in timeline.faults if one.start > together and one.name.partition(" ")[0] not in REMEDIES]
@@ -101,7 +101,7 @@ def _watched_until(timeline: Timeline, fault: Fault) -> tuple[float, str]:
     return following.start, f"{following.name} began{' again' if following.name == fault.name else ''}"
 
 
-def _first_success(timeline: Timeline, fault: Fault, slots: list[int]) -> float | None:
+def _first_success(timeline: Timeline, fault: FaultWindow, slots: list[int]) -> float | None:
     latest = 0.0
     for name in timeline.names():
         mine = [(i, timeline.slots[i][name]) for i in slots if name in timeline.slots[i]]
@@ -117,7 +117,7 @@ def _first_success(timeline: Timeline, fault: Fault, slots: list[int]) -> float 
     return latest
 
 
-def _steady(timeline: Timeline, fault: Fault, slots: list[int], needed: dict[str, float]) -> float | None:
+def _steady(timeline: Timeline, fault: FaultWindow, slots: list[int], needed: dict[str, float]) -> float | None:
     """From the end of the last slot that was disturbed."""
     window = max(round(OBSERVED_SECONDS / timeline.slot), 1)
     disturbed = None

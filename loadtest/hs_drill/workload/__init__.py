@@ -16,7 +16,7 @@ from ._workload import (
     payload_of,
     payloads,
     version_of,
-    writer_of,
+    worker_of,
 )
 
 __all__ = [
@@ -33,5 +33,5 @@ __all__ = [
     "payload_of",
     "payloads",
     "version_of",
-    "writer_of",
+    "worker_of",
 ]

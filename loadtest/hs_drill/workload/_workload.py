@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from itertools import repeat
 from zlib import crc32
 
-from hs_drill.scenario import VERSION_WIDTH, Scenario, Table
+from hs_drill.scenario import VERSION_WIDTH, Scenario, TableSpec
 
 from ._keys import BULK, draw_keys
 
@@ -35,7 +35,7 @@ __all__ = [
     "payload_of",
     "payloads",
     "version_of",
-    "writer_of",
+    "worker_of",
 ]
 
 PAYLOADS = 64
@@ -89,12 +89,12 @@ def of_run(number: int, run: int) -> bool:
     return number >= _PER_RUN and run_of(number) == run % _RUNS
 
 
-def group_of(key: int, table: Table) -> int:
+def group_of(key: int, table: TableSpec) -> int:
     """The value of `grp` in the row of this key."""
     return key % table.groups
 
 
-def writer_of(number: int) -> int | None:
+def worker_of(number: int) -> int | None:
     """The worker whose key or version this is; None for a loaded row's."""
     return (number // _PER_RUN - 1) % _WORKERS if number >= _PER_RUN else None
 

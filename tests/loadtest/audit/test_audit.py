@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hs_drill.audit import _checkers
-from hs_drill.audit._audit import Audit, Verdict, audit
+from hs_drill.audit._audit import Audit, Validity, audit
 from hs_drill.audit._checkers import MAX_FINDINGS
 from hs_drill.report._words import place_of
 from hs_drill.store._blocks import block_of
@@ -345,7 +345,7 @@ def test_of_many_findings_the_first_are_kept_and_what_is_certain_before_what_is_
     theirs = [insert(THEIRS + i, THEIRS + i, 0, 1 + i, worker=1) for i in range(30)]
     ours = [insert(NEW + i, NEW + i, 50, 100 - i) for i in range(30)]
     check = audit_of(tmp_path, theirs + ours, {}, cut=[1])["lost"]
-    assert (check.count, check.possible, check.verdict) == (30, 30, Verdict.FALSE)
+    assert (check.count, check.possible, check.verdict) == (30, 30, Validity.FALSE)
     assert [finding.key for finding in check.findings] == [NEW + i for i in range(29, 29 - MAX_FINDINGS, -1)]
 
 
@@ -359,20 +359,20 @@ def replicas_of(tmp_path: Path, primary: Rows | None, *others: Rows, torn: bool 
 
 def test_replicas_that_agree_and_that_differ(tmp_path: Path) -> None:
     rows = {1: (0, 0), 2: (0, 0)}
-    assert replicas_of(tmp_path, rows, rows, rows)["replicas"].verdict is Verdict.TRUE
+    assert replicas_of(tmp_path, rows, rows, rows)["replicas"].verdict is Validity.TRUE
     other = {0: (0, 0), 2: (0, 1), 3: (7, 0)}
     check = replicas_of(_sub(tmp_path), rows, rows, other)["replicas"]
-    assert (check.verdict, check.count, check.measured) == (Verdict.FALSE, 4, {"reader-2": 4})
+    assert (check.verdict, check.count, check.measured) == (Validity.FALSE, 4, {"reader-2": 4})
     assert {finding.key for finding in check.findings} == {0, 1, 2, 3}
 
 
 def test_replicas_that_could_not_be_read_back(tmp_path: Path) -> None:
     rows = {1: (0, 0), 2: (0, 0)}
     check = replicas_of(tmp_path, rows, rows, rows, torn=True)["replicas"]
-    assert (check.verdict, check.explanation) == (Verdict.UNKNOWN, "cannot be told: reader-1 could not be read back")
-    assert replicas_of(_sub(tmp_path), None, rows)["replicas"].verdict is Verdict.UNKNOWN
+    assert (check.verdict, check.explanation) == (Validity.UNKNOWN, "cannot be told: reader-1 could not be read back")
+    assert replicas_of(_sub(tmp_path), None, rows)["replicas"].verdict is Validity.UNKNOWN
     both = _sub(tmp_path / "sub")
-    assert replicas_of(both, rows, rows, {}, torn=True)["replicas"].verdict is Verdict.FALSE
+    assert replicas_of(both, rows, rows, {}, torn=True)["replicas"].verdict is Validity.FALSE
 
 
 def test_a_final_state_that_was_cut_decides_nothing(tmp_path: Path) -> None:
@@ -380,7 +380,7 @@ def test_a_final_state_that_was_cut_decides_nothing(tmp_path: Path) -> None:
     state = write_state(tmp_path, "writer", {})
     state.path.write_bytes(state.path.read_bytes()[:-5])
     result = audit([history], type(state)(state.path, "writer"), loaded=0)
-    assert result["lost"].verdict is Verdict.UNKNOWN
+    assert result["lost"].verdict is Validity.UNKNOWN
     assert "writer was not read back to its end" in result["lost"].explanation
 
 
@@ -391,9 +391,9 @@ def test_a_checker_that_crashes_says_unknown(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(_checkers, "counter", broken)
     result = audit_of(tmp_path, [update(1, 5, 0, 9), get(1, 0, 10, 11)], {1: (5, 0)}, loaded=1)
     for name in ("lost", "unexpected", "applied_twice", "counters"):
-        assert result[name].verdict is Verdict.UNKNOWN
+        assert result[name].verdict is Validity.UNKNOWN
         assert result[name].explanation == "the checker failed: KeyError: 'oh\\nno'"
-    assert result["stale_reads"].verdict is Verdict.FALSE
+    assert result["stale_reads"].verdict is Validity.FALSE
 
 
 def test_a_history_that_is_damaged_half_way_counts_as_cut(tmp_path: Path) -> None:
@@ -401,7 +401,7 @@ def test_a_history_that_is_damaged_half_way_counts_as_cut(tmp_path: Path) -> Non
     with history.path.open("ab") as file:
         file.write(block_of(b"what is no record", file.tell()))
     result = audit([History(history.path)], write_state(tmp_path, "writer", {1: (5, 0)}), loaded=1)
-    assert {check.verdict for name, check in result.checks.items() if name != "replicas"} == {Verdict.UNKNOWN}
+    assert {check.verdict for name, check in result.checks.items() if name != "replicas"} == {Validity.UNKNOWN}
     assert f"{history.path}: has a block that is not of whole records" in result["lost"].explanation
 
 
@@ -410,14 +410,14 @@ def test_clocks_that_cannot_be_compared_leave_the_order_open(tmp_path: Path) -> 
     other = write_history(tmp_path, 1, [get(1, 0, 20, 21, worker=1)])
     object.__setattr__(other.header, "clock", "another boot")
     result = audit([one, other], write_state(tmp_path, "writer", {1: (0, 0), NEW: (3, 0)}), loaded=1)
-    assert result["lost"].verdict is Verdict.UNKNOWN
-    assert result["stale_reads"].verdict is Verdict.UNKNOWN
-    assert result["unexpected"].verdict is Verdict.FALSE, "no order is needed for that"
+    assert result["lost"].verdict is Validity.UNKNOWN
+    assert result["stale_reads"].verdict is Validity.UNKNOWN
+    assert result["unexpected"].verdict is Validity.FALSE, "no order is needed for that"
 
 
 def test_without_any_history_nothing_is_true(tmp_path: Path) -> None:
     result = audit([], write_state(tmp_path, "writer", {1: (0, 0)}), loaded=1)
-    assert {check.verdict for name, check in result.checks.items() if name != "replicas"} == {Verdict.UNKNOWN}
+    assert {check.verdict for name, check in result.checks.items() if name != "replicas"} == {Validity.UNKNOWN}
 
 
 SECOND = 1_000_000
@@ -464,7 +464,7 @@ def test_what_an_old_primary_acknowledged_beside_the_new_one_is_a_split_brain(
     events = sorted(events, key=lambda event: event.time)
     result = audit_of(tmp_path, [before, during], {1: (0, 0), 2: (0, 0)}, events=events, primary="standby", loaded=2)
     lost = result["lost"]
-    assert (lost.verdict, lost.count) == (Verdict.FALSE, 2)
+    assert (lost.verdict, lost.count) == (Validity.FALSE, 2)
     assert lost.measured.get("split_brain", 0) == of_old_primary
     assert ("split brain: 1 of them were acknowledged by" in lost.explanation) == bool(of_old_primary)
     if of_old_primary:
@@ -488,7 +488,7 @@ def test_lost_steps_are_the_old_primarys_as_far_as_the_others_cannot_be_why(
     steps = [incr(1, 1, (1 + number) * SECOND) for number in range(earlier)]
     steps += [incr(1, 1, (11 + number) * SECOND) for number in range(beside)]
     lost = audit_of(tmp_path, steps, {1: (0, final)}, events=PAUSED, primary="standby", loaded=1)["lost"]
-    assert (lost.verdict, lost.count) == (Verdict.FALSE, earlier + beside - final)
+    assert (lost.verdict, lost.count) == (Validity.FALSE, earlier + beside - final)
     measured = lost.measured
     assert (measured and (measured["split_brain"], measured["perhaps_split_brain"])) == (of_old_primary or {})
     assert words in lost.explanation
@@ -512,27 +512,27 @@ def test_the_controllers_history_may_be_cut_for_it_holds_no_writes(tmp_path: Pat
     histories = [write_history(tmp_path, 0, []), write_history(tmp_path, -1, [], cut=True)]
     result = audit(histories, write_state(tmp_path, "writer", {}), loaded=0, workers=[0])
     verdicts = {name: check.verdict for name, check in result.checks.items() if name != "replicas"}
-    assert verdicts.pop("unexpected") is Verdict.TRUE
-    assert set(verdicts.values()) == {Verdict.NOT_APPLICABLE}, "which it would not be if a write could be missing"
+    assert verdicts.pop("unexpected") is Validity.TRUE
+    assert set(verdicts.values()) == {Validity.NOT_APPLICABLE}, "which it would not be if a write could be missing"
     assert {result[name].explanation for name in ("stale_reads", "monotonic_reads")} == {"no read was kept"}
 
 
 def test_all_on_one_row(tmp_path: Path) -> None:
     steps = [incr(1, 2, 10 + i) for i in range(20_000)]
     result = audit_of(tmp_path, steps, {1: (0, 40_000)}, loaded=1)
-    assert result["counters"].verdict is Verdict.TRUE
+    assert result["counters"].verdict is Validity.TRUE
 
 
 def test_replicas_of_which_none_was_read_back_are_not_known_to_agree(tmp_path: Path) -> None:
     rows: Rows = {1: (0, 0), 2: (0, 0)}
-    assert replicas_of(tmp_path, rows)["replicas"].verdict is Verdict.UNKNOWN
+    assert replicas_of(tmp_path, rows)["replicas"].verdict is Validity.UNKNOWN
 
 
 def test_a_server_alone_has_no_replica_that_could_differ(tmp_path: Path) -> None:
     check = audit_of(tmp_path, [], {1: (0, 0)}, loaded=1, alone=True)["replicas"]
-    assert (check.verdict, check.explanation) == (Verdict.NOT_APPLICABLE, "there is no server but the primary")
+    assert (check.verdict, check.explanation) == (Validity.NOT_APPLICABLE, "there is no server but the primary")
 
 
 def test_rows_that_are_as_they_were_inserted_count_as_writes_that_could_have_been_lost(tmp_path: Path) -> None:
     """They are left out where nothing can be amiss with them."""
-    assert audit_of(tmp_path, [insert(NEW, NEW, 0, 9)], {NEW: (NEW, 0)})["lost"].verdict is Verdict.TRUE
+    assert audit_of(tmp_path, [insert(NEW, NEW, 0, 9)], {NEW: (NEW, 0)})["lost"].verdict is Validity.TRUE

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hs_drill.audit import _row_histories
-from hs_drill.audit._audit import Audit, Verdict
+from hs_drill.audit._audit import Audit, Validity
 from hs_drill.audit._row_histories import ENDLESS, Counts, Read
 from hs_drill.store._history import NO_COUNT
 from hs_drill.workload._workload import ABSENT, first_insert_key
@@ -36,13 +36,13 @@ def audited(store: Store, **more: object) -> Audit:
         return audit_of(path, store.ops, store.rows, loaded=LOADED, **more)  # type: ignore[arg-type]
 
 
-def verdicts(result: Audit) -> dict[str, Verdict]:
+def verdicts(result: Audit) -> dict[str, Validity]:
     assert set(result.checks) == ALL
     return {name: check.verdict for name, check in result.checks.items()}
 
 
 def false(result: Audit) -> set[str]:
-    return {name for name, verdict in verdicts(result).items() if verdict is Verdict.FALSE}
+    return {name for name, verdict in verdicts(result).items() if verdict is Validity.FALSE}
 
 
 def can_be_told(key: int, applied: list[Op]) -> bool:
@@ -85,7 +85,7 @@ def assert_right(store: Store, result: Audit, *names: str) -> None:
         )
     for name in names:
         if name in something:
-            expected = Verdict.TRUE if something[name] else Verdict.NOT_APPLICABLE
+            expected = Validity.TRUE if something[name] else Validity.NOT_APPLICABLE
             assert result[name].verdict is expected, result[name].explanation
 
 
@@ -105,7 +105,7 @@ def test_a_correct_store_never_fails_when_keys_are_used_for_everything(rng: rand
     result = audited(store, reads_primary=True)
     assert not false(result), [check.explanation for check in result.checks.values()]
     # A counter whose row comes and goes cannot be told; what is read and written can.
-    assert result["unexpected"].verdict is Verdict.TRUE
+    assert result["unexpected"].verdict is Validity.TRUE
     assert_right(store, result, "stale_reads", "monotonic_reads")
 
 
@@ -124,7 +124,7 @@ def test_what_a_cut_history_does_not_tell_is_never_held_against_the_store(
         else:
             result = audit_of(path, ops, store.rows, loaded=LOADED, cut=[worker])
     assert not false(result), [check.explanation for check in result.checks.values()]
-    assert Verdict.TRUE not in {result[name].verdict for name in ALL - {"replicas"}}
+    assert Validity.TRUE not in {result[name].verdict for name in ALL - {"replicas"}}
 
 
 @given(randoms, st.integers(0, 100), st.integers(0, 100), st.sampled_from(["insert", "update", "delete", "incr", "decr"]))
@@ -174,8 +174,8 @@ def test_a_stale_read_is_found(rng: random.Random, before: int, after: int, oper
     assert false(result) == {"stale_reads"}
     assert [finding.key for finding in result["stale_reads"].findings] == [key]
     assert result["stale_reads"].measured["max_seconds"] == pytest.approx(behind / 1e6)
-    assert audited(store, staleness=behind / 1e6)["stale_reads"].verdict is Verdict.TRUE
-    assert audited(store, staleness=(behind - 1) / 1e6)["stale_reads"].verdict is Verdict.FALSE
+    assert audited(store, staleness=behind / 1e6)["stale_reads"].verdict is Validity.TRUE
+    assert audited(store, staleness=(behind - 1) / 1e6)["stale_reads"].verdict is Validity.FALSE
 
 
 @given(randoms, st.integers(0, 100), st.booleans())

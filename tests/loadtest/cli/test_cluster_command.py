@@ -24,8 +24,8 @@ from hs_drill.sandbox._guardian import RUN_LABEL
 from hs_drill.sandbox._leftovers import OWNER_LABEL, owner
 from hs_drill.scenario._scenario import Scenario
 from hs_drill.servers._control import Control
-from hs_drill.servers._opening import open_cluster, open_controlled_cluster
-from hs_drill.servers._replication_check import detect
+from hs_drill.servers._opening import open_cluster, open_servers
+from hs_drill.servers._replication_check import check_replication
 from hs_drill.servers._sql import execute_sql
 from tests.loadtest.servers.test_control import left
 from tests.loadtest.servers.test_processes import ROOT, left_behind, open_directory, temporary
@@ -293,7 +293,7 @@ def test_wrong_options_are_told_in_a_line(tmp_path: Path) -> None:
 async def detected(control: Control, within: float = 1.0) -> str:
     """What the detection says; its marker is gone then."""
     table = load_table(SCENARIO)
-    result = await detect(control.cluster, table, control.server(control.primary), within)
+    result = await check_replication(control.cluster, table, control.server(control.primary), within)
     for server in control.cluster.servers:
         assert await control.read_rows(server.name, table) == []
     return "\n".join(result.lines())
@@ -301,7 +301,7 @@ async def detected(control: Control, within: float = 1.0) -> str:
 
 @pytest.mark.mariadb
 async def test_plain_writes_are_found_to_be_lost_and_the_reason_told(temporary: Path) -> None:
-    async with open_controlled_cluster("mariadb", readers=1) as control:
+    async with open_servers("mariadb", readers=1) as control:
         await control.create_table(load_table(SCENARIO))
         said = await detected(control)
     assert "writer's binary log: did not get it\n" in said
@@ -311,7 +311,7 @@ async def test_plain_writes_are_found_to_be_lost_and_the_reason_told(temporary: 
 
 @pytest.mark.mariadb
 async def test_a_replica_that_stands_still_is_told_from_writes_that_are_not_logged(temporary: Path) -> None:
-    async with open_controlled_cluster("mariadb", readers=1, topology="write-through") as control:
+    async with open_servers("mariadb", readers=1, topology="write-through") as control:
         await control.create_table(load_table(SCENARIO))
         assert "HandlerSocket's writes replicate here" in await detected(control)
         await execute_sql(control.server("reader-1"), "STOP SLAVE")

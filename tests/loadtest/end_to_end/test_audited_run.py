@@ -12,10 +12,10 @@ import pytest
 import trio
 
 from hs_drill._cluster import Cluster
-from hs_drill.audit._audit import Audit, Verdict, audit
+from hs_drill.audit._audit import Audit, Validity, audit
 from hs_drill.controller._table import fill_table
 from hs_drill.scenario._scenario import Scenario, parse_scenario
-from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.servers._opening import open_servers
 from hs_drill.servers._sql import execute_sql
 from hs_drill.store._final_state import FinalState, write_final_state
 from hs_drill.store._history import NO_COUNT, READS, History, Operation, Outcome
@@ -45,7 +45,7 @@ audit: {{reads: 1}}
 @pytest.fixture
 async def cluster() -> AsyncIterator[Cluster]:
     """A server alone, which is read where it is written: what HandlerSocket writes straight to InnoDB is not replicated."""
-    async with open_controlled_cluster("mariadb", readers=0) as control:
+    async with open_servers("mariadb", readers=0) as control:
         await fill_table(control, parse_scenario(SCENARIO, "s.yaml"))
         yield control.cluster
 
@@ -76,7 +76,7 @@ async def judge(cluster: Cluster, folder: Path, **more: Any) -> Audit:
 
 
 def false(result: Audit) -> set[str]:
-    return {name for name, check in result.checks.items() if check.verdict is Verdict.FALSE}
+    return {name for name, check in result.checks.items() if check.verdict is Validity.FALSE}
 
 
 async def test_a_run_without_a_fault_is_clean_and_each_thing_that_we_spoil_is_found(cluster: Cluster, tmp_path: Path) -> None:
@@ -85,8 +85,8 @@ async def test_a_run_without_a_fault_is_clean_and_each_thing_that_we_spoil_is_fo
         _, batches = await engine.until("stopped")
         result = await judge(cluster, tmp_path)
         told = {name: check.verdict for name, check in result.checks.items() if name != "replicas"}
-        assert told.pop("recovered") is Verdict.NOT_APPLICABLE
-        assert set(told.values()) == {Verdict.TRUE}, result
+        assert told.pop("recovered") is Validity.NOT_APPLICABLE
+        assert set(told.values()) == {Validity.TRUE}, result
         history = History(tmp_path / "history-0.bin")
         assert history.header.reads_primary
         records = list(history.records())
@@ -124,5 +124,5 @@ async def test_an_engine_that_was_killed_leaves_a_history_that_accuses_nobody(cl
         result = await judge(cluster, tmp_path)
         assert sum(1 for _ in History(tmp_path / "history-0.bin").records()) > 100
         assert not false(result), result
-        assert result["lost"].verdict is Verdict.UNKNOWN
+        assert result["lost"].verdict is Validity.UNKNOWN
         assert "the history of worker 0 is cut" in result["lost"].explanation

@@ -22,7 +22,7 @@ import trio
 from hs_drill._cluster import Cluster, Server
 from hs_drill._trio_child import TrioChannel
 from hs_drill.engine.__main__ import reads_primary
-from hs_drill.engine._bound_operations import Bound
+from hs_drill.engine._bound_operations import BoundOperation
 from hs_drill.engine._closed_loop import ClosedLoop
 from hs_drill.engine._lag import PERIOD
 from hs_drill.engine._meter import Meter
@@ -424,7 +424,7 @@ async def test_an_operation_that_outlives_cuts_is_counted_where_it_began() -> No
         return True
 
     keys = itertools.count(1)
-    performer = Performer({"get": Bound(call, Operation.GET)}, lambda: ("get", next(keys)), None, None, Meter({}))
+    performer = Performer({"get": BoundOperation(call, Operation.GET)}, lambda: ("get", next(keys)), None, None, Meter({}))
     async with trio.open_nursery() as nursery:
         loop = ClosedLoop(performer, nursery)
         loop.set_users(2)
@@ -447,7 +447,8 @@ async def test_users_that_are_to_stop_end_their_operations_first() -> None:
         await trio.sleep(0.1)
         return True
 
-    performer = Performer({"get": Bound(call, Operation.GET)}, itertools.cycle([("get", 1)]).__next__, None, None, Meter({}))
+    bound = {"get": BoundOperation(call, Operation.GET)}
+    performer = Performer(bound, itertools.cycle([("get", 1)]).__next__, None, None, Meter({}))
     async with trio.open_nursery() as nursery:
         loop = ClosedLoop(performer, nursery)
         loop.set_users(3)

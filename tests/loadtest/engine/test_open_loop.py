@@ -17,7 +17,7 @@ import trio
 import yaml
 
 from hs_drill.engine._arrivals import Arrivals, Course
-from hs_drill.engine._bound_operations import Bound
+from hs_drill.engine._bound_operations import BoundOperation
 from hs_drill.engine._meter import Meter
 from hs_drill.engine._open_loop import OpenLoop
 from hs_drill.engine._performer import Performer
@@ -59,7 +59,7 @@ class Service:
 async def carry_out(service: Service, load: Load, seconds: float, wait: float = 5.0, busy: float = 0.0) -> tuple[Done, float]:
     """A run of so many seconds, and `busy` in which the loop has no turn, whose operations then have `wait` seconds to end.
     Gives how long it really was, too: a busy machine oversleeps."""
-    bound = {"get": Bound(service.call, Operation.GET)}
+    bound = {"get": BoundOperation(service.call, Operation.GET)}
     performer = Performer(bound, itertools.cycle([("get", 1)]).__next__, None, None, Meter({}))
     begun = time.monotonic_ns()
     arrivals = Arrivals(Course(load.course()), load.arrivals, random.Random(1), begun)
@@ -83,7 +83,7 @@ async def test_what_waited_through_a_cut_is_of_the_load_before_it() -> None:
     go_on = trio.Event()
     service = Service(go_on.wait)
     performer = Performer(
-        {"get": Bound(service.call, Operation.GET)}, itertools.cycle([("get", 1)]).__next__, None, None, Meter({})
+        {"get": BoundOperation(service.call, Operation.GET)}, itertools.cycle([("get", 1)]).__next__, None, None, Meter({})
     )
     load = Load(rate=500, arrivals="even", max_in_flight=2, max_wait=60)
     arrivals = Arrivals(Course(load.course()), load.arrivals, random.Random(1), time.monotonic_ns())

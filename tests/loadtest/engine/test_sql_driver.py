@@ -24,7 +24,7 @@ from hs_drill.engine._sql_client import SqlClient, open_sql_client
 from hs_drill.scenario._scenario import Scenario, ScenarioError, parse_scenario
 from hs_drill.servers._control import Control
 from hs_drill.servers._load_account import require_load_account
-from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.servers._opening import open_servers
 from hs_drill.servers._sql import execute_sql
 from tests.loadtest.support.locust_process import Locust
 
@@ -64,7 +64,7 @@ def scenario() -> Scenario:
 
 @pytest.fixture
 async def control() -> AsyncIterator[Control]:
-    async with open_controlled_cluster("mariadb", readers=0) as control:
+    async with open_servers("mariadb", readers=0) as control:
         await fill_table(control, scenario())
         yield control
 
@@ -183,7 +183,7 @@ async def test_operations_wait_for_one_of_the_connections(control: Control) -> N
 @pytest.fixture
 async def pair() -> AsyncIterator[Control]:
     """A writer and its standby, with the table."""
-    async with open_controlled_cluster("mariadb", readers=0, standby=True) as control:
+    async with open_servers("mariadb", readers=0, standby=True) as control:
         await fill_table(control, scenario())
         yield control
 

@@ -15,7 +15,7 @@ import pytest
 from hs_drill import _gevent_plugin
 from hs_drill.controller._drill import judge_run
 from hs_drill.in_locust import _engine_link
-from hs_drill.in_locust._engine_link import EngineLink, Run
+from hs_drill.in_locust._engine_link import EngineLink, RunStart
 from hs_drill.in_locust._interrupts import PATIENCE, Interrupts
 from hs_drill.store._run_directory import RunDirectory
 from tests.loadtest.end_to_end.test_drilled_run import HEADLESS, PAUSED, result_of, wait_for_the_pause
@@ -192,7 +192,7 @@ def test_who_ends_a_load_that_somebody_is_just_ending_waits_for_its_last_batch_t
     link = EngineLink(print, print, print, print)
     link.stop()  # nothing to wait for
     link.configure({}, {}, 0)
-    link.start(Run(1))
+    link.start(RunStart(1))
     enders = [gevent.spawn(link.stop) for _ in range(2)]
     gevent.sleep(0.02)
     assert [ender.ready() for ender in enders] == [False, False]

@@ -12,7 +12,7 @@ from locust.event import Events
 from locust.runners import STATE_INIT, STATE_SPAWNING, WorkerRunner
 
 from hs_drill.in_locust import _session
-from hs_drill.in_locust._engine_link import Run
+from hs_drill.in_locust._engine_link import RunStart
 from hs_drill.in_locust._interrupts import Interrupts
 from hs_drill.in_locust._session import SETUP, WorkerSession
 
@@ -23,12 +23,12 @@ class Engine:
     configured = False
 
     def __init__(self, *_: object) -> None:
-        self.told: list[tuple[str, Run | None]] = []
+        self.told: list[tuple[str, RunStart | None]] = []
 
-    def start(self, run: Run | None) -> None:
+    def start(self, run: RunStart | None) -> None:
         self.told.append(("start", run))
 
-    def configure(self, *_: object, each: bool, run: Run | None) -> None:
+    def configure(self, *_: object, each: bool, run: RunStart | None) -> None:
         self.told.append(("configure", run))
 
 

@@ -26,7 +26,7 @@ from hs_drill.metrics._batch import (
     OperationBatch,
     microseconds,
 )
-from hs_drill.metrics._totals import HIGHEST, Latencies, Record
+from hs_drill.metrics._totals import HIGHEST, Latencies, RunTotals
 from hs_drill.report._terminal import print_summary, progress_line
 
 _latencies = st.lists(st.integers(0, 80_000_000) | st.integers(0, 5000), max_size=60)
@@ -40,7 +40,7 @@ def batch(ok: list[int], failed: list[int] = [], start: float = 1000.25, name: s
 @given(st.lists(st.tuples(_latencies, _latencies), min_size=1, max_size=5), st.sampled_from([50.0, 95.0, 99.0, 99.9]))
 @settings(deadline=None)  # a histogram takes its time to be made
 def test_merged_percentiles_are_those_of_the_pooled_samples(parts: list[tuple[list[int], list[int]]], percent: float) -> None:
-    record = Record()
+    record = RunTotals()
     for ok, failed in parts:
         record.merge(Batch.from_wire(msgpack.unpackb(msgpack.packb(batch(ok, failed).to_wire()), strict_map_key=False)))
     for position, which in enumerate(["ok", "failed"]):
@@ -59,7 +59,7 @@ def test_merged_percentiles_are_those_of_the_pooled_samples(parts: list[tuple[li
 @settings(deadline=None)
 def test_batches_may_be_collapsed_on_the_way(parts: list[list[int]]) -> None:
     """As workers do between two reports to the master."""
-    apart, together = Record(), Record()
+    apart, together = RunTotals(), RunTotals()
     whole = batch(parts[0])
     for part in parts[1:]:
         whole.add(batch(part))
@@ -142,7 +142,7 @@ def test_a_master_adds_up_what_workers_send() -> None:
 
 
 def summary(*batches: Batch, order: tuple[str, ...] = ("get", "find"), open_loop: bool = False) -> str:
-    record = Record()
+    record = RunTotals()
     for one in batches:
         record.merge(one)
     out = io.StringIO()

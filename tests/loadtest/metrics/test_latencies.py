@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from hs_drill.metrics._batch import NOT_STARTED, Batch, OperationBatch, microseconds
 from hs_drill.metrics._csv import totals_of, write_latencies
-from hs_drill.metrics._totals import Latencies, Record
+from hs_drill.metrics._totals import Latencies, RunTotals
 from hs_drill.store._history import History, Outcome
 from tests.loadtest.support.locust_process import Locust
 
@@ -79,7 +79,7 @@ _NANOSECONDS = st.lists(st.integers(0, 3_000_000) | st.integers(0, 20_000_000_00
 @settings(deadline=None)
 def test_merged_percentiles_of_workers_are_those_of_the_pooled_raw_samples(workers: list[list[int]]) -> None:
     """To what is stated: exact below 2.048 ms, and above to 1 in 1024."""
-    record, sent = Record(), []
+    record, sent = RunTotals(), []
     for number, samples in enumerate(workers):
         one = Batch(number, number + 0.25, {"get": OperationBatch(ok=microseconds(samples))})
         sent.append(Batch.from_wire(msgpack.unpackb(msgpack.packb(one.to_wire()), strict_map_key=False)))

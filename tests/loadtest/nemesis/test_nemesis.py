@@ -14,9 +14,9 @@ import trio.lowlevel
 import trio.testing
 
 from hs_drill._cluster import Cluster, ClusterError, Server
-from hs_drill.nemesis._nemesis import HEAL_ONE_SECONDS, HEAL_SECONDS, Event, Nemesis
+from hs_drill.nemesis._nemesis import HEAL_ONE_SECONDS, HEAL_SECONDS, Nemesis, Strike
 from hs_drill.proxy._proxy import Proxy, open_proxy
-from hs_drill.scenario._faults import FAULTS, Network
+from hs_drill.scenario._faults import FAULTS, NetworkFault
 from hs_drill.scenario._scenario import Scenario
 from hs_drill.servers._control import Control, Rejoined, ReplicationStatus, Row, State
 from trio_hs.testing import Table
@@ -180,7 +180,7 @@ class Drill:
         finally:
             self.control.note("resumed")
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, event: Strike) -> None:
         self.told.append((f"{event.fault} {event.server}", event.struck is not None, event.end is not None, bool(event.error)))
         self.healing.append((trio.current_time() - self.begin, None if event.healing is None else event.healing - self.begin))
 
@@ -589,7 +589,7 @@ async def test_network_faults_that_did_nothing_are_known_and_what_others_did_is_
         assert events[kind, "reader-1"].note == f"{what}: {effects}"
         assert events[kind, "reader-2"].note == f"{what}: 0"
     # One that struck several times has shown something if it did once.
-    drill.nemesis.events.append(Event(5, "reset", "reader-2", 0, 0, 0, effects=1))
+    drill.nemesis.events.append(Strike(5, "reset", "reader-2", 0, 0, 0, effects=1))
     assert len(drill.nemesis.without_effect()) == 2
 
 
@@ -627,4 +627,4 @@ async def test_the_same_network_fault_twice_at_once_is_on_until_both_have_healed
 def test_every_network_fault_that_lasts_is_tried_twice() -> None:
     marks = test_the_same_network_fault_twice_at_once_is_on_until_both_have_healed.pytestmark
     tried = {kind for kind, _ in marks[0].args[1]}
-    assert tried == {name for name, one in FAULTS.items() if issubclass(one, Network) and one.lasts}
+    assert tried == {name for name, one in FAULTS.items() if issubclass(one, NetworkFault) and one.lasts}

@@ -22,8 +22,8 @@ from hs_drill.proxy._connection import Connection
 from hs_drill.proxy._disturbances import (
     Bandwidth,
     Blackhole,
+    Disturbance,
     DropReplies,
-    Fault,
     Flapping,
     HalfOpen,
     IdleTimeout,
@@ -619,7 +619,7 @@ async def test_healing_dropped_replies_delivers_the_answer_under_way() -> None:
 
 # --- Start and heal --------------------------------------------------------------------------------------------------
 
-EVERY_FAULT: list[Fault] = [
+EVERY_FAULT: list[Disturbance] = [
     Partition(),
     Partition(new_connections="refuse"),
     Partition("upstream"),
@@ -675,7 +675,7 @@ async def test_a_connection_that_is_reset_before_it_began_ends_quietly(broken_fi
 
 
 @pytest.mark.parametrize("fault", EVERY_FAULT, ids=lambda fault: type(fault).__name__)
-async def test_nothing_is_left_when_the_proxy_ends_during_a_fault(fault: Fault) -> None:
+async def test_nothing_is_left_when_the_proxy_ends_during_a_fault(fault: Disturbance) -> None:
     async with playground() as (proxy, target):
         client, server = await target.pair()
         proxy.start(fault)

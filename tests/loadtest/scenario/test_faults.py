@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hs_drill.scenario._faults import FAULTS, Fault, resolve, timeline, to_be_promoted
+from hs_drill.scenario._faults import FAULTS, Fault, targets_of, timeline, to_be_promoted
 from hs_drill.scenario._scenario import Scenario, ScenarioError, parse_scenario
 
 SERVERS = ["writer", "standby", "reader-1", "reader-2", "reader-3"]
@@ -86,15 +86,15 @@ def test_at_one_moment_healing_comes_first() -> None:
 
 def test_targets() -> None:
     rng = random.Random(1)
-    assert resolve("primary", SERVERS, "standby", rng) == ["standby"]
-    assert resolve("writer", SERVERS, "standby", rng) == ["writer"]
-    assert resolve("all readers", SERVERS, "writer", rng) == ["reader-1", "reader-2", "reader-3"]
-    assert resolve("client->reader-2", SERVERS, "writer", rng) == ["reader-2"]
-    assert resolve("client->primary", SERVERS, "standby", rng) == ["standby"]
+    assert targets_of("primary", SERVERS, "standby", rng) == ["standby"]
+    assert targets_of("writer", SERVERS, "standby", rng) == ["writer"]
+    assert targets_of("all readers", SERVERS, "writer", rng) == ["reader-1", "reader-2", "reader-3"]
+    assert targets_of("client->reader-2", SERVERS, "writer", rng) == ["reader-2"]
+    assert targets_of("client->primary", SERVERS, "standby", rng) == ["standby"]
     assert [fault.target for fault in schedule({"fault": "reset", "target": "client->one reader", "at": 1.0})]
-    drawn = {resolve("one reader", SERVERS, "writer", rng)[0] for _ in range(100)}
+    drawn = {targets_of("one reader", SERVERS, "writer", rng)[0] for _ in range(100)}
     assert drawn == {"reader-1", "reader-2", "reader-3"}, "drawn anew each time, and never another server"
-    first, second = (resolve("one reader", SERVERS, "writer", random.Random(7)) for _ in range(2))
+    first, second = (targets_of("one reader", SERVERS, "writer", random.Random(7)) for _ in range(2))
     assert first == second, "the same seed draws the same"
 
 

@@ -19,7 +19,7 @@ from hs_drill.sandbox import _container_engine as _docker_engine
 from hs_drill.sandbox import _sandbox as _run
 from hs_drill.servers import _mariadbd
 from hs_drill.servers import _processes as _mariadb
-from hs_drill.servers._opening import open_cluster, open_controlled_cluster
+from hs_drill.servers._opening import open_cluster, open_servers
 from tests.loadtest.servers.test_processes import ROOT, left_behind, open_directory, soon, temporary
 from tests.loadtest.support.containers import containers_below, engine, left_in_engine
 
@@ -57,7 +57,7 @@ async def test_containers_keep_their_secrets_have_no_volume_and_leave_nothing(te
 
 @pytest.mark.docker
 async def test_a_container_that_crashes_is_down_at_once_and_starts_on_its_ports(temporary: Path) -> None:
-    async with open_controlled_cluster("docker", readers=0) as control:
+    async with open_servers("docker", readers=0) as control:
         with engine() as client:
             (container,) = containers_below(client, temporary)
             container.kill("SIGSEGV")
@@ -69,15 +69,15 @@ async def test_a_container_that_crashes_is_down_at_once_and_starts_on_its_ports(
 
 @pytest.mark.docker
 async def test_a_port_lost_to_another_program_is_replaced(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reserve, calls = _run.Run.reserve_port, 0
+    reserve, calls = _run.Sandbox.reserve_port, 0
     with socket.create_server(("127.0.0.1", 0)) as other:
 
-        def lose_one(run: _run.Run) -> int:
+        def lose_one(run: _run.Sandbox) -> int:
             nonlocal calls
             calls += 1
             return int(other.getsockname()[1]) if calls == 2 else reserve(run)
 
-        monkeypatch.setattr(_run.Run, "reserve_port", lose_one)
+        monkeypatch.setattr(_run.Sandbox, "reserve_port", lose_one)
         async with open_cluster("docker", readers=0):
             assert calls == 6
             assert len(left_in_engine(temporary)) == 2

@@ -17,7 +17,7 @@ from hs_drill._cluster import ClusterError
 from hs_drill.servers._containers import DockerControl
 from hs_drill.servers._control import Control
 from hs_drill.servers._mariadbd import HANDLERSOCKET_SECONDS
-from hs_drill.servers._opening import open_cluster, open_controlled_cluster
+from hs_drill.servers._opening import open_cluster, open_servers
 from hs_drill.servers._replication import gtids
 from hs_drill.servers._sql import execute_sql
 from tests.loadtest.servers.test_processes import ROOT, insert, left_behind, open_directory, read, soon, temporary
@@ -59,7 +59,7 @@ async def test_replication_that_cannot_be_had_is_refused(arguments: dict[str, ob
 
 @EVERY_KIND
 async def test_processes_are_controlled_by_name(kind: str, temporary: Path) -> None:
-    async with open_controlled_cluster(kind, readers=1) as control:
+    async with open_servers(kind, readers=1) as control:
         await control.create_table(TABLE)
         first = control.cluster.writer
         assert await insert(first, 1) == "0\t1"
@@ -104,7 +104,7 @@ async def deaths(control: Control) -> list[tuple[str, str]]:
 
 @EVERY_KIND
 async def test_a_server_that_dies_is_told_once_and_one_that_was_told_to_end_never(kind: str, temporary: Path) -> None:
-    async with open_controlled_cluster(kind, readers=1) as control:
+    async with open_servers(kind, readers=1) as control:
 
         async def die(name: str) -> None:
             pid = control.server(name).pid
@@ -156,7 +156,7 @@ async def killed_while_it_starts(control: Control, name: str) -> bool:
 
 @EVERY_KIND
 async def test_a_server_that_is_killed_while_it_starts_or_paused_is_still_accounted_for(kind: str, temporary: Path) -> None:
-    async with open_controlled_cluster(kind, readers=1) as control:
+    async with open_servers(kind, readers=1) as control:
         await control.stop("reader-1")
         for _ in range(10):
             if await killed_while_it_starts(control, "reader-1"):
@@ -181,7 +181,7 @@ async def test_a_server_that_is_killed_while_it_starts_or_paused_is_still_accoun
 @pytest.mark.docker
 async def test_a_container_is_down_until_the_engine_has_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill before would hit nothing, and wait for an end that does not come."""
-    async with open_controlled_cluster("docker", readers=1) as control:
+    async with open_servers("docker", readers=1) as control:
         assert isinstance(control, DockerControl)
         await control.stop("reader-1")
         containers = control._containers["reader-1"]._plan.engine.containers
@@ -201,7 +201,7 @@ async def test_a_container_is_down_until_the_engine_has_started_it(monkeypatch: 
 @pytest.mark.mariadb
 async def test_a_server_that_dies_before_it_answers_on_all_ports_is_told_as_dead() -> None:
     """Not as one whose ports are taken, which would be found out seconds later."""
-    async with open_controlled_cluster("mariadb", readers=1) as control:
+    async with open_servers("mariadb", readers=1) as control:
         await control.stop("reader-1")
         server = control.server("reader-1")
         errors: list[str] = []
@@ -227,10 +227,10 @@ async def test_a_server_that_dies_before_it_answers_on_all_ports_is_told_as_dead
 
 RESTARTED = """
 import sys, trio
-from hs_drill.servers import open_controlled_cluster
+from hs_drill.servers import open_servers
 
 async def main():
-    async with open_controlled_cluster(sys.argv[1], readers=1) as control:
+    async with open_servers(sys.argv[1], readers=1) as control:
         await control.kill("writer")
         await control.start("writer")
         await control.pause("reader-1")
@@ -263,7 +263,7 @@ async def test_nothing_is_left_of_restarted_and_paused_servers(kind: str, tempor
 
 @EVERY_KIND
 async def test_replication_is_stopped_delayed_and_told(kind: str, temporary: Path) -> None:
-    async with open_controlled_cluster(kind, readers=1) as control:
+    async with open_servers(kind, readers=1) as control:
         await control.create_table(TABLE)
         status = await control.replication_status("reader-1")
         assert (status.source, status.running, status.delay, status.error) == ("writer", True, 0, "")
@@ -301,7 +301,7 @@ async def test_replication_is_stopped_delayed_and_told(kind: str, temporary: Pat
 
 @EVERY_KIND
 async def test_a_promoted_standby_takes_over_and_the_old_writer_rejoins(kind: str, temporary: Path) -> None:
-    async with open_controlled_cluster(kind, readers=1, standby=True, topology="write-through") as control:
+    async with open_servers(kind, readers=1, standby=True, topology="write-through") as control:
         await control.create_table(TABLE)
         assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
         await control.wait_replicated()
@@ -337,7 +337,7 @@ async def test_a_promoted_standby_takes_over_and_the_old_writer_rejoins(kind: st
 async def test_an_old_writer_is_compared_where_clients_write_nothing_unlogged(
     kind: str, unlogged: bool, temporary: Path
 ) -> None:
-    async with open_controlled_cluster(kind, readers=0, standby=True) as control:
+    async with open_servers(kind, readers=0, standby=True) as control:
         assert control.unlogged_writes, "the plain topology"
         control.unlogged_writes = unlogged
         await control.create_table(TABLE)
@@ -353,7 +353,7 @@ async def test_an_old_writer_is_compared_where_clients_write_nothing_unlogged(
 
 @EVERY_KIND
 async def test_an_old_writer_with_writes_of_its_own_is_rebuilt_and_the_reason_told(kind: str, temporary: Path) -> None:
-    async with open_controlled_cluster(kind, readers=0, standby=True, topology="write-through") as control:
+    async with open_servers(kind, readers=0, standby=True, topology="write-through") as control:
         await control.create_table(TABLE)
         assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
         await control.wait_replicated()
@@ -384,7 +384,7 @@ async def test_an_old_writer_with_writes_of_its_own_is_rebuilt_and_the_reason_to
 
 @pytest.mark.mariadb
 async def test_a_server_that_stops_serving_answers_by_sql_alone_until_it_is_started_again(temporary: Path) -> None:
-    async with open_controlled_cluster("mariadb", readers=0, topology="write-through") as control:
+    async with open_servers("mariadb", readers=0, topology="write-through") as control:
         await control.create_table(TABLE)
         assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
         await control.stop_serving("writer")
@@ -400,9 +400,7 @@ async def test_a_server_that_stops_serving_answers_by_sql_alone_until_it_is_star
 async def test_a_primary_is_closed_for_writes_and_opened_again_or_replaced(
     kind: str, replication: str, temporary: Path
 ) -> None:
-    async with open_controlled_cluster(
-        kind, readers=1, standby=True, topology="write-through", replication=replication
-    ) as control:
+    async with open_servers(kind, readers=1, standby=True, topology="write-through", replication=replication) as control:
         await control.create_table(TABLE)
         assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
         await control.close_for_writes()
@@ -427,7 +425,7 @@ async def test_a_primary_is_closed_for_writes_and_opened_again_or_replaced(
 
 @EVERY_KIND
 async def test_promotion_gathers_what_only_another_replica_has_fetched(kind: str, temporary: Path) -> None:
-    async with open_controlled_cluster(kind, readers=1, standby=True, topology="write-through") as control:
+    async with open_servers(kind, readers=1, standby=True, topology="write-through") as control:
         await control.create_table(TABLE)
         await control.wait_replicated()
         await control.stop_replication("standby")
@@ -445,9 +443,7 @@ async def test_promotion_gathers_what_only_another_replica_has_fetched(kind: str
 
 @EVERY_KIND
 async def test_semisync_commits_wait_for_a_replica_and_a_lone_primary_does_not_hang(kind: str, temporary: Path) -> None:
-    async with open_controlled_cluster(
-        kind, readers=0, standby=True, topology="write-through", replication="semisync"
-    ) as control:
+    async with open_servers(kind, readers=0, standby=True, topology="write-through", replication="semisync") as control:
         await control.create_table(TABLE)
         assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
         await control.stop_replication("standby")
@@ -482,7 +478,7 @@ async def test_semisync_commits_wait_for_a_replica_and_a_lone_primary_does_not_h
 
 @EVERY_KIND
 async def test_servers_without_replication_are_each_for_themselves(kind: str, temporary: Path) -> None:
-    async with open_controlled_cluster(kind, readers=1, replication="none") as control:
+    async with open_servers(kind, readers=1, replication="none") as control:
         await control.create_table(TABLE)
         assert await count(control, "reader-1") == 0
         with pytest.raises(ClusterError, match="reader-1 replicates from nobody"):

@@ -10,7 +10,7 @@ import trio
 
 from hs_drill._cluster import Cluster, ClusterError
 from hs_drill.servers import _processes
-from hs_drill.servers._opening import open_cluster, open_controlled_cluster
+from hs_drill.servers._opening import open_cluster, open_servers
 from tests.loadtest.servers.test_failover import write_through_drill
 from tests.loadtest.servers.test_processes import handlersocket, insert, left_behind, open_directory, read, temporary
 from trio_hs.testing import Table
@@ -74,7 +74,7 @@ def spoil_journal(temporary: Path) -> None:
 
 
 async def test_a_server_that_cannot_start_says_why_and_nothing_is_left(temporary: Path) -> None:
-    async with open_controlled_cluster("embedded", readers=0) as control:
+    async with open_servers("embedded", readers=0) as control:
         await control.stop("writer")
         spoil_journal(temporary)
         with pytest.raises(ClusterError, match=r"writer did not start \(exit code 2\): .* is no journal of these tables"):
@@ -84,7 +84,7 @@ async def test_a_server_that_cannot_start_says_why_and_nothing_is_left(temporary
 
 
 async def test_tables_rows_and_plain_writes_survive_a_kill(temporary: Path) -> None:
-    async with open_controlled_cluster("embedded", readers=1) as control:
+    async with open_servers("embedded", readers=1) as control:
         await control.create_table(TABLE)
         await control.fill(TABLE, [(1, "1"), (2, "é")])
         await control.wait_replicated()

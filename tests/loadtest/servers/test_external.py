@@ -18,7 +18,7 @@ from hs_drill.controller._table import fill_table, load_table
 from hs_drill.scenario._overrides import with_cluster
 from hs_drill.scenario._scenario import Scenario, ScenarioError, parse_scenario
 from hs_drill.servers import _mariadbd
-from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.servers._opening import open_servers
 from hs_drill.servers._sql import execute_sql
 from tests.loadtest.servers.test_processes import open_directory, temporary
 from tests.loadtest.support.locust_process import ROOT, Locust
@@ -35,7 +35,7 @@ def without_sql(server: Server) -> Server:
 
 def external(cluster: Cluster, *, sql: bool = True, may_create: bool = False, tell: Any = print) -> Any:
     """The servers of another cluster as a user's."""
-    return open_controlled_cluster(
+    return open_servers(
         "external",
         topology="write-through" if cluster.write_databases else "plain",
         external=[server if sql else without_sql(server) for server in cluster.servers],
@@ -101,7 +101,7 @@ async def test_a_table_that_is_missing_lacks_a_column_or_holds_rows_is_left_alon
 
 @pytest.mark.mariadb
 async def test_without_sql_rows_are_loaded_and_read_back_through_handlersocket(temporary: Path) -> None:
-    async with open_controlled_cluster("mariadb", readers=1, topology="write-through") as owner:
+    async with open_servers("mariadb", readers=1, topology="write-through") as owner:
         await owner.create_table(TABLE)
         told: list[str] = []
         async with external(owner.cluster, sql=False, tell=told.append) as control:
@@ -179,7 +179,7 @@ async def test_a_plugin_that_is_not_loaded_is_told_with_the_settings_for_it(
 
     monkeypatch.setattr(_mariadbd, "configuration", without_plugin)
     monkeypatch.setattr(_mariadbd, "handlersocket_answers", up)
-    async with open_controlled_cluster("mariadb", readers=0) as owner:
+    async with open_servers("mariadb", readers=0) as owner:
         reader = replace(owner.cluster.writer, name="reader-1")
         expected = (
             r"the plugin is not loaded there: set plugin-load-add=handlersocket\.so and plugin-maturity=beta, which is \w+ now"

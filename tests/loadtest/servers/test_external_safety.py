@@ -19,8 +19,8 @@ from hs_drill._cluster import Cluster, ClusterError, Server
 from hs_drill.controller._table import fill_table
 from hs_drill.servers._created import MARK, Creation
 from hs_drill.servers._one_server import require_one_server, same_server
-from hs_drill.servers._opening import open_controlled_cluster
-from hs_drill.servers._replication_check import detect
+from hs_drill.servers._opening import open_servers
+from hs_drill.servers._replication_check import check_replication
 from hs_drill.servers._sql import execute_sql
 from hs_drill.store._run_directory import RunDirectory
 from tests.loadtest.servers.test_external import (
@@ -197,7 +197,7 @@ async def test_of_several_runs_at_once_one_has_the_table_and_the_others_are_told
                     all_tried.set()
                 await all_tried.wait()
                 if outcome == "used it":
-                    await detect(control.cluster, TABLE, control.cluster.writer, aliases=control.aliases)
+                    await check_replication(control.cluster, TABLE, control.cluster.writer, aliases=control.aliases)
         finally:
             outcomes.append(outcome)
 
@@ -234,7 +234,7 @@ async def test_the_marker_row_is_deleted_also_when_the_run_is_cancelled_meanwhil
     await execute_sql(writer, "CREATE DATABASE drill", f"CREATE TABLE drill.t ({TABLE.columns_sql()})")
     async with external(cluster) as control, trio.open_nursery() as nursery:
         await control.create_table(TABLE)
-        nursery.start_soon(detect, control.cluster, TABLE, control.cluster.writer)
+        nursery.start_soon(check_replication, control.cluster, TABLE, control.cluster.writer)
         with trio.fail_after(5):
             while not await execute_sql(writer, "SELECT * FROM drill.t"):
                 pass
@@ -448,7 +448,7 @@ async def test_without_sql_a_writer_of_two_servers_shows_by_its_marker(cluster: 
 
 
 async def test_a_twin_that_leads_to_another_table_shows_by_its_marker(temporary: Path) -> None:
-    async with open_controlled_cluster("mariadb", readers=1, topology="write-through") as owner:
+    async with open_servers("mariadb", readers=1, topology="write-through") as owner:
         await owner.create_table(TABLE)
         writer = owner.cluster.writer
         to = f"mysql://{writer.admin_user}:{writer.admin_password}@{writer.host}:{writer.sql_port}/other/t"
@@ -597,7 +597,7 @@ async def test_servers_are_told_apart_with_and_without_sql(cluster: Cluster) -> 
 async def test_what_was_created_is_not_dropped_on_a_server_that_was_demoted_meanwhile(
     temporary: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with open_controlled_cluster("mariadb", readers=1, standby=True) as owner:
+    async with open_servers("mariadb", readers=1, standby=True) as owner:
         writer = owner.cluster.writer
         async with external(owner.cluster, may_create=True) as control:
             await control.create_table(TABLE)
@@ -620,7 +620,7 @@ async def test_what_was_created_is_not_dropped_on_a_primary_beside_which_another
     temporary: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A DROP in its binary log, which the new primary never got, would keep it from following that."""
-    async with open_controlled_cluster("mariadb", readers=1) as owner:
+    async with open_servers("mariadb", readers=1) as owner:
         writer, reader = owner.cluster.servers
         async with external(owner.cluster, may_create=True) as control:
             await control.create_table(TABLE)
@@ -634,7 +634,7 @@ async def test_what_was_created_is_not_dropped_on_a_primary_beside_which_another
 
 
 async def test_who_is_the_primary_is_known_as_long_as_nothing_has_changed(temporary: Path) -> None:
-    async with open_controlled_cluster("mariadb", readers=1) as owner:
+    async with open_servers("mariadb", readers=1) as owner:
         writer, reader = owner.cluster.servers
         async with external(owner.cluster) as control:
             assert await control.why_primary_unknown() == ""
@@ -659,7 +659,7 @@ def test_after_a_promotion_by_others_nothing_is_called_lost(temporary: Path) -> 
     """The standby takes over by hand while the run is on: what it has got since, the writer has not, and nobody has lost it."""
 
     async def rehearse() -> None:
-        async with open_controlled_cluster("mariadb", readers=1, standby=True, topology="write-through") as owner:
+        async with open_servers("mariadb", readers=1, standby=True, topology="write-through") as owner:
             await owner.create_table(TABLE)
             scenario = {
                 "name": "external",

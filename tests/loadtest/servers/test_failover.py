@@ -11,7 +11,7 @@ import trio
 import trio_hs
 from hs_drill._cluster import Server
 from hs_drill.servers._control import Control
-from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.servers._opening import open_servers
 from hs_drill.servers._sql import execute_sql
 from tests.loadtest.support.server_kinds import EVERY_KIND
 from trio_hs.testing import Table
@@ -103,9 +103,7 @@ async def drill(control: Control, delay: float, *, cut: bool = False) -> Drill:
 
 
 async def write_through_drill(kind: str, replication: str, delay: float, *, cut: bool) -> Drill:
-    async with open_controlled_cluster(
-        kind, readers=1, standby=True, topology="write-through", replication=replication
-    ) as control:
+    async with open_servers(kind, readers=1, standby=True, topology="write-through", replication=replication) as control:
         result = await drill(control, delay, cut=cut)
     assert result.survived <= result.acknowledged | result.unknown
     assert result.on_reader == result.survived
@@ -131,7 +129,7 @@ async def test_asynchronous_write_through_loses_what_no_replica_had_fetched(kind
 @EVERY_KIND
 async def test_plain_handlersocket_writes_are_lost_by_a_failover(kind: str) -> None:
     """They are in no log that replicates (MDEV-33967). Everything that the old writer acknowledged is missing."""
-    async with open_controlled_cluster(kind, readers=1, standby=True) as control:
+    async with open_servers(kind, readers=1, standby=True) as control:
         result = await drill(control, 0.1)
         assert len(result.before) >= 200
         assert result.before & result.survived == set()
@@ -144,7 +142,7 @@ async def test_plain_handlersocket_writes_are_lost_by_a_failover(kind: str) -> N
 @EVERY_KIND
 async def test_an_old_writer_is_rebuilt_while_clients_want_to_write_to_it(kind: str) -> None:
     """It is the client's first choice, and lacks its tables at first: who asked for one then held up its creation."""
-    async with open_controlled_cluster(kind, readers=1, standby=True, topology="write-through") as control:
+    async with open_servers(kind, readers=1, standby=True, topology="write-through") as control:
         await control.create_table(ROWS)
         groups = [[write_listener(control.server(name))] for name in ("writer", "standby")]
         databases = control.cluster.write_databases
@@ -188,7 +186,7 @@ async def test_an_old_writer_is_rebuilt_while_clients_want_to_write_to_it(kind: 
 @pytest.mark.parametrize("policy", [False, True])
 async def test_writes_follow_a_promotion_from_a_frozen_writer_by_policy_alone(kind: str, policy: bool) -> None:
     """A frozen writer refuses nothing. Only who knows that the standby is read-only until its promotion may leave it."""
-    async with open_controlled_cluster(kind, readers=1, standby=True) as control:
+    async with open_servers(kind, readers=1, standby=True) as control:
         await control.create_table(ROWS)
         groups = [[write_listener(control.server(name))] for name in ("writer", "standby")]
         async with trio_hs.open_manager(write_servers=groups, timeout=1.0, move_writes_on_silence=policy) as hs:

@@ -202,15 +202,15 @@ async def test_write_through_writes_replicate_and_the_standby_can_be_promoted(te
 @pytest.mark.parametrize("nth", [1, 2, 3], ids=["read port", "write port", "SQL port"])
 async def test_a_port_lost_to_another_program_is_replaced(temporary: Path, monkeypatch: pytest.MonkeyPatch, nth: int) -> None:
     monkeypatch.setattr(_mariadbd, "HANDLERSOCKET_SECONDS", 1)
-    reserve, calls = _sandbox.Run.reserve_port, 0
+    reserve, calls = _sandbox.Sandbox.reserve_port, 0
     with socket.create_server(("127.0.0.1", 0)) as other:  # accepts, in the kernel, and never answers
 
-        def lose_one(run: _sandbox.Run) -> int:
+        def lose_one(run: _sandbox.Sandbox) -> int:
             nonlocal calls
             calls += 1
             return int(other.getsockname()[1]) if calls == nth else reserve(run)
 
-        monkeypatch.setattr(_sandbox.Run, "reserve_port", lose_one)
+        monkeypatch.setattr(_sandbox.Sandbox, "reserve_port", lose_one)
         async with open_cluster("mariadb", readers=0) as cluster:
             assert calls == 6
             assert len(left_behind(temporary)) == 3  # the directory, its guardian, the second server
@@ -219,7 +219,7 @@ async def test_a_port_lost_to_another_program_is_replaced(temporary: Path, monke
 
 
 async def test_reserved_ports_are_for_servers_only(temporary: Path) -> None:
-    run = _sandbox.Run(None)
+    run = _sandbox.Sandbox(None)
     try:
         address = ("127.0.0.1", run.reserve_port())
         with socket.socket() as plain, pytest.raises(OSError, match="in use"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 import trio_hs
-from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.servers._opening import open_servers
 from tests.loadtest.servers.test_processes import open_directory, temporary
 from tests.loadtest.support.server_kinds import EVERY_KIND
 from trio_hs.testing import Table
@@ -23,7 +23,7 @@ TASKS = 20
 @EVERY_KIND
 async def test_every_reader_has_the_clients_writes_within_2_seconds(kind: str, temporary: Path) -> None:
     started = time.monotonic()
-    async with open_controlled_cluster(kind, readers=2, standby=True, topology="write-through") as control:
+    async with open_servers(kind, readers=2, standby=True, topology="write-through") as control:
         assert time.monotonic() - started < 30
         await control.create_table(TABLE)
         writer = control.cluster.writer

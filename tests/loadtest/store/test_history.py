@@ -13,9 +13,9 @@ from hs_drill.store._final_state import FinalState, FinalStateError, write_final
 from hs_drill.store._history import (
     RECORD,
     Event,
-    FaultWindow,
     History,
     HistoryError,
+    HistoryFaultWindow,
     HistoryWriter,
     Operation,
     Outcome,
@@ -189,9 +189,9 @@ def test_faults_last_from_their_start_to_their_end() -> None:
         Event(50, "fault-ended", "never started"),
     ]
     assert fault_windows(events) == [
-        FaultWindow("pause", 10, 30),
-        FaultWindow("kill", 20, None),
-        FaultWindow("pause", 40, None),
+        HistoryFaultWindow("pause", 10, 30),
+        HistoryFaultWindow("kill", 20, None),
+        HistoryFaultWindow("pause", 40, None),
     ]
 
 
@@ -216,9 +216,9 @@ def test_faults_of_one_name_are_told_apart() -> None:
         event(101, "fault-ended", name, **first),
     ]
     assert fault_windows(events) == [
-        FaultWindow(name, 20, 101, 21, 100),
-        FaultWindow(name, 40, 63, 41, 60),
-        FaultWindow(name, 62, None, 64),
+        HistoryFaultWindow(name, 20, 101, 21, 100),
+        HistoryFaultWindow(name, 40, 63, 41, 60),
+        HistoryFaultWindow(name, 62, None, 64),
     ]
 
 

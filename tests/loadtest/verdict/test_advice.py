@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hs_drill.audit._audit import Audit, Check, Verdict
+from hs_drill.audit._audit import Audit, Check, Validity
 from hs_drill.audit._split_brain import SplitBrain
 from hs_drill.scenario._scenario import parse_scenario
 from hs_drill.verdict._advice import advice
@@ -39,7 +39,7 @@ def test_on_external_servers_nobody_knows_that_no_other_took_over() -> None:
 @pytest.mark.parametrize("lost, perhaps, others", [(5, 5, 0), (7, 5, 1), (7, 7, 0)])
 def test_a_split_brain_is_called_one(lost: int, perhaps: int, others: int) -> None:
     scenario = parse_scenario("name: x\ncluster: {standby: true, topology: write-through}\nmix: {insert: 1}\n", "s.yaml")
-    check = Check("lost", Verdict.FALSE, "", lost, measured={"split_brain": 5, "perhaps_split_brain": perhaps})
+    check = Check("lost", Validity.FALSE, "", lost, measured={"split_brain": 5, "perhaps_split_brain": perhaps})
     audit = Audit({"lost": check}, (), (), 0, SplitBrain("writer", "standby", 6_000_000_000, None))
     told, *more = advice(scenario, [LOST], "standby", audit)
     assert told.startswith("This is a split brain: standby had been promoted at 6.0 s, and writer still took writes.")

@@ -10,7 +10,7 @@ import pytest
 
 from hs_drill._exit_codes import ExitCode
 from hs_drill.metrics._batch import Batch, Begun, EngineUse, OperationBatch
-from hs_drill.metrics._timeline import Fault
+from hs_drill.metrics._timeline import FaultWindow
 from hs_drill.scenario._expect import Expect
 from hs_drill.verdict._engine_limit import Engines, EngineTotal
 from hs_drill.verdict._judge import Judgement, Result, judge
@@ -30,7 +30,7 @@ def steady(start: float, end: float, ok: dict[int, int], **more: Any) -> list[Ba
 
 
 def judged(
-    limits: dict[str, Any], batches: Sequence[Batch], *, open_loop: bool = True, faults: Sequence[Fault] = ()
+    limits: dict[str, Any], batches: Sequence[Batch], *, open_loop: bool = True, faults: Sequence[FaultWindow] = ()
 ) -> Judgement:
     expect = Expect.model_validate({"latency": {"get": limits}})
     return judge(expect, batches, faults, None, audited=False, open_loop=open_loop)
@@ -89,7 +89,7 @@ def stall(**more: Any) -> list[Batch]:
 
 def test_what_was_due_while_the_servers_stalled_is_theirs() -> None:
     limits = {"p99": {"run": "100ms", "during": "100ms", "after": "100ms"}}
-    judgement = judged(limits, stall(late=20_000), faults=[Fault("pause", T0 + 2, T0 + 3)])
+    judgement = judged(limits, stall(late=20_000), faults=[FaultWindow("pause", T0 + 2, T0 + 3)])
     assert [one.result for one in judgement.judged] == [Result.MISS, Result.MISS, Result.PASS]
 
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hs_drill.audit._audit import Audit, Check, Verdict
+from hs_drill.audit._audit import Audit, Check, Validity
 from hs_drill.metrics._batch import NOT_THERE, OTHER_ERRORS, Batch, Begun, OperationBatch, collapse, total_of
-from hs_drill.metrics._timeline import EDGE, Fault, Timeline, percentile
-from hs_drill.metrics._totals import Record
+from hs_drill.metrics._timeline import EDGE, FaultWindow, Timeline, percentile
+from hs_drill.metrics._totals import RunTotals
 from hs_drill.scenario._expect import PHASES, Expect
-from hs_drill.store._history import FaultWindow, unix_faults
+from hs_drill.store._history import HistoryFaultWindow, unix_faults
 from hs_drill.verdict._judge import Judged, Judgement, Result, judge
 from hs_drill.verdict._recovery import recoveries
 from tests.loadtest.support.histories import write_history
@@ -40,8 +40,8 @@ def steady(start: float, end: float, ok: int = 100, **more: Any) -> list[Batch]:
     return [batch(start + i * 0.25, ok, **more) for i in range(round((end - start) * 4))]
 
 
-def fault(start: float, end: float | None, name: str = "kill") -> Fault:
-    return Fault(name, T0 + start, None if end is None else T0 + end)
+def fault(start: float, end: float | None, name: str = "kill") -> FaultWindow:
+    return FaultWindow(name, T0 + start, None if end is None else T0 + end)
 
 
 # One second good, one second of the fault with a tenth failing and slow answers, two seconds good.
@@ -49,7 +49,7 @@ RUN = [*steady(0, 1), *steady(1, 2, 90, failed=10, us=50_000), *steady(2, 4)]
 KILL = [fault(1.0, 2.0)]
 
 
-def judged(expect: dict[str, Any], batches: Sequence[Batch] = RUN, faults: Sequence[Fault] = KILL) -> list[Judged]:
+def judged(expect: dict[str, Any], batches: Sequence[Batch] = RUN, faults: Sequence[FaultWindow] = KILL) -> list[Judged]:
     result = judge(Expect.model_validate(expect), batches, faults, None, audited=False)
     for one in result.judged:
         assert one.line
@@ -128,7 +128,7 @@ def test_errors_whose_kind_is_not_known_leave_it_open() -> None:
     assert [one.result for one in judged({"errors": 5}, batches, [])] == [PASS]
 
 
-def phases(batches: Sequence[Batch], faults: Sequence[Fault]) -> dict[str, tuple[int, float]]:
+def phases(batches: Sequence[Batch], faults: Sequence[FaultWindow]) -> dict[str, tuple[int, float]]:
     """How many operations each phase has, and how many seconds."""
     timeline = Timeline(batches, faults)
     found = {phase: timeline.total(phase) for phase in (*PHASES, EDGE)}
@@ -171,10 +171,10 @@ def test_a_fault_without_an_end_lasts() -> None:
 
 
 def test_what_a_fault_does_while_it_strikes_and_heals_is_at_the_edge() -> None:
-    slow = Fault("kill", T0 + 1, T0 + 3, struck=T0 + 1.5, healing=T0 + 2)
+    slow = FaultWindow("kill", T0 + 1, T0 + 3, struck=T0 + 1.5, healing=T0 + 2)
     found = phases(steady(0, 5), [slow])
     assert [length for _, length in found.values()] == [5, 1, 0.5, 2, 1.5]
-    never = Fault("kill", T0 + 1, None, struck=math.inf)
+    never = FaultWindow("kill", T0 + 1, None, struck=math.inf)
     assert phases(steady(0, 5), [never])["during"] == (0, 0)
 
 
@@ -218,7 +218,7 @@ def test_throughput_divides_by_the_time_of_the_load() -> None:
         assert timeline.throughput("during" if faults else "before") == 400
     (one,) = judged({"throughput": 404}, run, [])
     assert one.result is PASS
-    record = Record()
+    record = RunTotals()
     for one_batch in run:
         record.merge(one_batch)
     assert record.seconds == 2
@@ -235,7 +235,7 @@ def test_a_queue_that_is_worked_off_after_the_load_is_no_throughput_of_the_last_
 
 
 @st.composite
-def runs(draw: st.DrawFn) -> tuple[list[Fault], list[tuple[int, int]], list[int], list[int]]:
+def runs(draw: st.DrawFn) -> tuple[list[FaultWindow], list[tuple[int, int]], list[int], list[int]]:
     """Faults, operations, moments of marks and of the ends of batches. In hundredths of a second; operations begin and end
     between those."""
     faults = []
@@ -245,10 +245,10 @@ def runs(draw: st.DrawFn) -> tuple[list[Fault], list[tuple[int, int]], list[int]
         shape = draw(st.integers(0, 3))
         faults.append(
             [
-                Fault("slow", start, end, struck, healing),
-                Fault("at once", start, end),
-                Fault("stays", start, None, struck),
-                Fault("does not heal", start, None, struck, healing),
+                FaultWindow("slow", start, end, struck, healing),
+                FaultWindow("at once", start, end),
+                FaultWindow("stays", start, None, struck),
+                FaultWindow("does not heal", start, None, struck, healing),
             ][shape]
         )
     begins = st.tuples(st.integers(0, 60), st.integers(0, 40))
@@ -277,7 +277,7 @@ def batches_of(operations: Sequence[tuple[int, int]], marks: Sequence[int], ends
     return found
 
 
-def exactly(begin: float, end: float, faults: Sequence[Fault]) -> str:
+def exactly(begin: float, end: float, faults: Sequence[FaultWindow]) -> str:
     """The phase of one operation whose interval is known."""
     if any(since <= until and begin <= until and end >= since for since, until in (fault.certain for fault in faults)):
         return "during"
@@ -288,7 +288,7 @@ def exactly(begin: float, end: float, faults: Sequence[Fault]) -> str:
 
 @given(runs(), st.booleans(), st.booleans())
 def test_no_operation_is_ever_in_a_wrong_phase(
-    run: tuple[list[Fault], list[tuple[int, int]], list[int], list[int]], told: bool, timely: bool
+    run: tuple[list[FaultWindow], list[tuple[int, int]], list[int], list[int]], told: bool, timely: bool
 ) -> None:
     """However late marks come, or never; and where they come in time none is left out that has a phase."""
     faults, operations, marks, ends = run
@@ -322,7 +322,7 @@ def test_longer_batches_make_longer_slots() -> None:
     assert Timeline([one, *steady(1, 2)], []).slot == 1.0
 
 
-def recovery(batches: Sequence[Batch], *faults: Fault) -> tuple[float | None, float | None, float | None]:
+def recovery(batches: Sequence[Batch], *faults: FaultWindow) -> tuple[float | None, float | None, float | None]:
     (one,) = recoveries(Timeline(batches, faults))
     return one.first_error, one.first_success, one.steady
 
@@ -519,7 +519,7 @@ def test_the_percentile_of_nothing_is_an_error() -> None:
 
 def test_faults_of_the_history_are_told_in_unix_time(tmp_path: Path) -> None:
     header = write_history(tmp_path, 0, []).header
-    windows = [FaultWindow("kill", header.monotonic_ns + 10**9, None)]
+    windows = [HistoryFaultWindow("kill", header.monotonic_ns + 10**9, None)]
     (told,) = unix_faults(windows, header)
     assert (told.name, told.end) == ("kill", None)
     assert told.start == pytest.approx(header.unix_ns / 1e9 + 1)
@@ -527,13 +527,13 @@ def test_faults_of_the_history_are_told_in_unix_time(tmp_path: Path) -> None:
 
 def audit_with(**changed: Check) -> Audit:
     names = ["lost", "recovered", "unexpected", "applied_twice", "counters", "stale_reads", "monotonic_reads", "replicas"]
-    checks = {name: Check(name, Verdict.TRUE, "fine") for name in names}
+    checks = {name: Check(name, Validity.TRUE, "fine") for name in names}
     return Audit({**checks, **changed}, (), (), 0)
 
 
 def check(name: str, count: int = 0, possible: int = 0, verdict: str = "", **measured: float) -> Check:
-    default = Verdict.FALSE if count else Verdict.UNKNOWN if possible else Verdict.TRUE
-    return Check(name, Verdict(verdict) if verdict else default, "so it is", count, possible, (), measured)
+    default = Validity.FALSE if count else Validity.UNKNOWN if possible else Validity.TRUE
+    return Check(name, Validity(verdict) if verdict else default, "so it is", count, possible, (), measured)
 
 
 def verdict(expect: dict[str, Any], audit: Audit | None) -> tuple[int, dict[str, Result]]:

@@ -25,7 +25,7 @@ from hs_drill.workload._workload import (
     payload_of,
     payloads,
     version_of,
-    writer_of,
+    worker_of,
 )
 
 
@@ -174,8 +174,8 @@ def test_rows_are_dealt_out_over_the_groups() -> None:
 @given(_places)
 def test_a_key_tells_its_worker(place: tuple[int, int]) -> None:
     first = first_insert_key(*place)
-    assert {writer_of(first), writer_of(first + 2**40 - 1)} == {place[1]}
-    assert writer_of(10_000_000) is None
+    assert {worker_of(first), worker_of(first + 2**40 - 1)} == {place[1]}
+    assert worker_of(10_000_000) is None
 
 
 def test_payloads_have_the_size_asked_for() -> None:

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from hs_drill._cluster import Cluster, Server
-from hs_drill.servers._opening import open_controlled_cluster
+from hs_drill.servers._opening import open_servers
 from hs_drill.servers._replication import wait_replicated
 from hs_drill.servers._sql import execute_sql
 from trio_hs import Server as Address
@@ -176,7 +176,7 @@ async def test_a_twin_answers_as_the_federated_engine_does() -> None:
     steps += [*opened(1, "shapes", "kn", "n"), ("W", b"1\t>\t1\t0\t9\t0\t+\t5\n"), everything(0, -100)]
     steps = [(port, data.replace(DATABASE.encode(), twin)) for port, data in steps]
     async with (
-        open_controlled_cluster("mariadb", readers=0, topology="write-through", database=DATABASE) as control,
+        open_servers("mariadb", readers=0, topology="write-through", database=DATABASE) as control,
         open_server([SHAPES], read_secret=READ_SECRET, write_secret=WRITE_SECRET) as server,
     ):
         await control.create_table(SHAPES)
