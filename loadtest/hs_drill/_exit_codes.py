@@ -17,7 +17,7 @@ class ExitCode(IntEnum):
     """The run ended by an error of ours or of the servers. Also Locust's own code when operations failed."""
     BAD_ARGUMENTS = 2
     START_FAILED = 2
-    """The servers are not available."""
+    """Something that a run needs is not available: the servers, the web UI's port, a place to keep the run."""
     AUDIT_FAILED = 3
     """A write is not as it was acknowledged."""
     INCONCLUSIVE = 4
@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
     """Ctrl-C, before anything was found out: what a shell says for SIGINT."""
 
 
-_BY_GRAVITY = [
+_BY_GRAVITY: list[int] = [
     ExitCode.PASSED,
     ExitCode.INCONCLUSIVE,
     ExitCode.EXPECTATION_MISSED,
@@ -37,5 +37,7 @@ _BY_GRAVITY = [
 
 
 def gravest(codes: Iterable[int]) -> int:
-    """The code that a process exits with when several apply; 0 for none."""
-    return max(codes, key=lambda code: _BY_GRAVITY.index(ExitCode(code)), default=ExitCode.PASSED)
+    """The exit code of several runs, or of one that failed in more than one way; 0 for none. One of somebody else's, such as a
+    listener of Locust's events may set, counts as a missed expectation."""
+    other = _BY_GRAVITY.index(ExitCode.EXPECTATION_MISSED)
+    return max(codes, key=lambda code: _BY_GRAVITY.index(code) if code in _BY_GRAVITY else other, default=ExitCode.PASSED)

@@ -22,7 +22,7 @@ from gevent.lock import BoundedSemaphore
 from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, STATE_STOPPING, LocalRunner, MasterRunner, Runner, WorkerRunner
 
-from hs_drill._exit_codes import ExitCode
+from hs_drill._exit_codes import ExitCode, gravest
 from hs_drill.metrics import Batch, RunTotals
 from hs_drill.report import print_no_verdict, print_summary, print_verdict, progress_line
 from hs_drill.scenario import Expect, Scenario, ScenarioError
@@ -40,10 +40,6 @@ from ._stages import follow_stages
 __all__ = ["LocalSession", "MasterSession", "WorkerSession", "open_session"]
 
 logger = logging.getLogger("hs_drill")
-
-
-_SEVERITY = [0, ExitCode.INCONCLUSIVE, ExitCode.RUN_FAILED, ExitCode.START_FAILED, ExitCode.AUDIT_FAILED]
-"""Of several runs, or of one that failed otherwise too, the exit code is the gravest."""
 
 TOLD_OF_VERDICT = ("verdict", "exit_code", "expectations", "advice", "engine")
 PROGRESS_SECONDS = 5.0
@@ -357,7 +353,7 @@ class _Reporting:
         code = result["exit_code"]
         # Where nothing was expected and nothing of ours failed, Locust decides: users of another locustfile may have failed.
         if code or self._scenario.expect != Expect():
-            self._environment.process_exit_code = max(self._environment.process_exit_code or 0, code, key=_SEVERITY.index)
+            self._environment.process_exit_code = gravest([self._environment.process_exit_code or 0, code])
 
     def _lost(self) -> list[int]:
         """The numbers of the workers that went away during the run."""
