@@ -13,7 +13,7 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
 from hs_drill._exit_codes import ExitCode
-from hs_drill._parent import end_with_parent
+from hs_drill._process_end import end_with_parent
 from hs_drill.in_locust._engine_link import EngineLink
 from hs_drill.in_locust._options import add_options
 from hs_drill.in_locust._session import MasterSession, WorkerSession, open_session

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from gevent.event import AsyncResult
 from gevent.timeout import Timeout
 
-from hs_drill._ending import ending
+from hs_drill._process_end import describe_exit
 from hs_drill._wire import Message
 
 from ._child import Child, StartError
@@ -152,7 +152,7 @@ class ControllerLink:
 
     def _end(self, code: int) -> None:
         self._running = False
-        self._reason = self._reason or f"the controller of the servers died: {ending(code)}"
+        self._reason = self._reason or f"the controller of the servers died: {describe_exit(code)}"
         was_ready = self._ready.ready()
         for answer in (self._ready, self._begun, self._result):
             if not answer.ready():

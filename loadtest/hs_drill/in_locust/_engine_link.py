@@ -10,7 +10,7 @@ from typing import Any
 
 from gevent.event import Event
 
-from hs_drill._ending import ending
+from hs_drill._process_end import describe_exit
 from hs_drill._wire import Message
 from hs_drill.metrics import Batch
 
@@ -196,7 +196,7 @@ class EngineLink:
         self._running = False
         self._stopped.set()
         if child is not None:
-            self._reason = f"the load engine (process {child.pid}) died: {self._reason or ending(code)}"
+            self._reason = f"the load engine (process {child.pid}) died: {self._reason or describe_exit(code)}"
             if not self._starting:
                 self._on_death(self._reason)
         self._ready.set()

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 import trio
 
 from hs_drill._cluster import Cluster, ClusterError, Server
-from hs_drill._ending import ending
+from hs_drill._process_end import describe_exit
 from trio_hs.testing import Table
 
 State = Literal["running", "paused", "down"]
@@ -132,7 +132,7 @@ class Control(ABC):
                     log = await self._read_log(name)
             except ClusterError:
                 pass
-            self.deaths.append(Death(name, "nobody knows how" if code is None else ending(code), seen, log))
+            self.deaths.append(Death(name, "nobody knows how" if code is None else describe_exit(code), seen, log))
 
     def _exit_code(self, name: str) -> int | None:
         """That of a server that is down; negative when a signal ended it."""
