@@ -1,14 +1,15 @@
-"""What our two trio processes, the engine and the controller, share: the channel to Locust's process."""
+"""What our two trio processes, the engine and the controller, share: the channel to Locust's process, and how they end."""
 
 from __future__ import annotations
 
+import signal
 import socket
 
 import trio
 
 from hs_drill._wire import CHUNK, Decoder, Message, encode
 
-__all__ = ["TrioChannel"]
+__all__ = ["TrioChannel", "end_on_sigterm", "first_error", "one_line"]
 
 
 class TrioChannel:
@@ -51,3 +52,22 @@ class TrioChannel:
     async def aclose(self) -> None:
         """Close the socket. A checkpoint; closed also when cancelled."""
         await self._stream.aclose()
+
+
+async def end_on_sigterm(scope: trio.CancelScope) -> None:
+    """Cancel the scope at the first SIGTERM; run it in the background, within `trio.run`."""
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+def first_error(error: BaseException) -> BaseException:
+    """The error itself, or the first one inside an exception group: what users are told."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def one_line(text: str) -> str:
+    """The text with every run of whitespace as one space."""
+    return " ".join(text.split())

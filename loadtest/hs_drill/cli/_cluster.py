@@ -20,6 +20,7 @@ import trio
 
 from hs_drill._cluster import Cluster, ClusterError
 from hs_drill._exit_codes import ExitCode
+from hs_drill._trio_child import first_error
 from hs_drill.controller import fill_table, load_table, open_scenario_servers
 from hs_drill.sandbox import open_container_engine, provide_image, remove_leftovers
 from hs_drill.scenario import (
@@ -112,10 +113,10 @@ def _carry_out(command: Callable[[argparse.Namespace], Awaitable[int]], options:
         code = 0 if command is _up else ExitCode.INTERRUPTED
         trio.run(until_signal)
     except* ClusterError as errors:
-        sys.stderr.write(f"{_first(errors)}\n")
+        sys.stderr.write(f"{first_error(errors)}\n")
         code = ExitCode.START_FAILED
     except* ScenarioError as errors:
-        sys.stderr.write(f"{_first(errors)}\n")
+        sys.stderr.write(f"{first_error(errors)}\n")
         code = ExitCode.START_FAILED
     return code
 
@@ -123,12 +124,6 @@ def _carry_out(command: Callable[[argparse.Namespace], Awaitable[int]], options:
 async def _end_on(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
     async for _ in signals:
         scope.cancel()
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _tell(line: str) -> None:

@@ -26,7 +26,7 @@ from functools import partial
 import trio
 
 from hs_drill._cluster import ClusterError
-from hs_drill._trio_child import TrioChannel
+from hs_drill._trio_child import TrioChannel, end_on_sigterm, first_error, one_line
 from hs_drill._wire import Message
 from hs_drill.nemesis import Strike
 from hs_drill.proxy import Proxy, open_proxy
@@ -49,9 +49,9 @@ async def main(fd: int) -> None:
         if message is not None:
             await _own_servers(channel, Scenario.model_validate(message["scenario"]))
     except* ClusterError as errors:
-        failure = str(_first(errors))
+        failure = str(first_error(errors))
     except* Exception as errors:
-        error = _first(errors)
+        error = first_error(errors)
         failure = cannot_keep(error)
         if failure is None:
             traceback.print_exc()
@@ -62,7 +62,7 @@ async def main(fd: int) -> None:
 
 async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_end_on_sigterm, nursery)
+        nursery.start_soon(end_on_sigterm, nursery.cancel_scope)
         send, messages = trio.open_memory_channel[Message](math.inf)
         nursery.start_soon(_end_with_locust, channel, send, nursery)
         async with trio.open_nursery() as progress:
@@ -176,22 +176,10 @@ async def _open_proxies(control: Control, scenario: Scenario) -> AsyncIterator[P
         yield proxies
 
 
-async def _end_on_sigterm(nursery: trio.Nursery) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM) as signals:
-        async for _ in signals:
-            nursery.cancel_scope.cancel()
-
-
 async def _fail(channel: TrioChannel, line: str) -> None:
     with trio.move_on_after(1):
-        await channel.send({"type": "failed", "line": " ".join(line.split())})
+        await channel.send({"type": "failed", "line": one_line(line)})
     sys.exit(2)
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ import trio
 import trio_hs
 from hs_drill._addresses import read_address, write_address
 from hs_drill._cluster import Cluster
-from hs_drill._trio_child import TrioChannel
+from hs_drill._trio_child import TrioChannel, end_on_sigterm, first_error, one_line
 from hs_drill._wire import Message
 from hs_drill.metrics import Batch, Begun, OperationBatch, collapse, total_of
 from hs_drill.scenario import Scenario, to_be_promoted
@@ -72,7 +72,7 @@ class _Log(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if len(self._kept) < self.MAX:
-            self._kept.append({"type": "log", "level": record.levelno, "line": _one_line(record.getMessage())})
+            self._kept.append({"type": "log", "level": record.levelno, "line": one_line(record.getMessage())})
 
     def take(self) -> list[Message]:
         kept, self._kept = self._kept, []
@@ -374,39 +374,23 @@ class _Engine:
         self._ended.set()
 
 
-async def _end_on_sigterm(nursery: trio.Nursery) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM) as signals:
-        async for _ in signals:
-            nursery.cancel_scope.cancel()
-
-
 async def main(fd: int) -> None:
     """Serve Locust's process at the other end of the socket `fd`."""
     channel = TrioChannel.from_fd(fd)
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_end_on_sigterm, nursery)
+            nursery.start_soon(end_on_sigterm, nursery.cancel_scope)
             await _Engine(channel, nursery).serve()
             nursery.cancel_scope.cancel()
     except BaseException as error:
-        first = _first(error)
+        first = first_error(error)
         line = cannot_keep(first)
         if line is None:
             traceback.print_exc()
-            line = _one_line(f"{type(first).__name__}: {first}")
+            line = one_line(f"{type(first).__name__}: {first}")
         with trio.move_on_after(1):
             await channel.send({"type": "fatal", "line": line})
         sys.exit(1)
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import pymysql
 import trio
 
 from hs_drill._cluster import ClusterError, Server
+from hs_drill._trio_child import first_error
 from hs_drill.proxy import Proxy, ProxyStatistics
 from hs_drill.scenario import Fault, Moment, faults, targets_of, timeline
 from hs_drill.servers import Control, execute_sql, quoted
@@ -471,8 +472,7 @@ def _key(moment: Moment) -> tuple[int, int]:
 
 
 def _words(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    error = first_error(error)
     return str(error) if isinstance(error, ClusterError) else f"{type(error).__name__}: {error}"
 
 
