@@ -122,16 +122,16 @@ def is_refusal(kind: type) -> bool:
 def test_the_tests_that_the_delivery_table_names_exist() -> None:
     page = (DOCS / "delivery.md").read_text()
     rows = len(re.findall(r"^\| \d+ \|", page, re.MULTILINE))
-    proofs = re.findall(r"^\d+\. (`test_.*?)(?=^\d|^$)", page, re.MULTILINE | re.DOTALL)
+    proofs = re.findall(r"^\d+\. (`[\w/]*test_.*?)(?=^\d|^$)", page, re.MULTILINE | re.DOTALL)
     assert len(proofs) == rows > 0
-    named = re.compile(r"`(\w+\.py)::(\w+)`")
+    named = re.compile(r"`([\w/]+\.py)::(\w+)`")
     assert all(named.search(proof) for proof in proofs)
     for file, test in named.findall(page):
         assert re.search(rf"^(async )?def {test}\(", (ROOT / "tests" / "trio_hs" / file).read_text(), re.MULTILINE)
 
 
 def test_the_bounds_on_the_delivery_page_are_the_codes() -> None:
-    """That calls keep them is held by `tests/trio_hs/test_silence.py`, in terms of the same constants."""
+    """That calls keep them is held by `tests/trio_hs/network/test_silence.py`, in terms of the same constants."""
     page = (DOCS / "delivery.md").read_text()
     policy = trio_hs.RetryPolicy()
     pauses = sum(min(policy.backoff * 2**attempt, policy.max_backoff) for attempt in range(policy.attempts - 1))

@@ -167,8 +167,8 @@ class Bit(ColumnType):
 _LATIN1 = "".join(bytes((b,)).decode("cp1252" if b not in (0x81, 0x8D, 0x8F, 0x90, 0x9D) else "latin-1") for b in range(256))
 _LATIN1_MAP = codecs.charmap_build(_LATIN1)
 
-#: MariaDB's character sets and Python's codecs that agree with them on every byte (measured; tests/trio_hs/test_declared.py
-#: asks the server again). Of ucs2 and utf8mb3 it is the Basic Multilingual Plane.
+#: MariaDB's character sets and Python's codecs that agree with them on every byte (measured;
+#: tests/trio_hs/columns/test_declared.py asks the server again). Of ucs2 and utf8mb3 it is the Basic Multilingual Plane.
 _CODECS = {
     "ascii": "ascii",
     "cp1250": "cp1250",

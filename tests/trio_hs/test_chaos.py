@@ -16,9 +16,8 @@ import trio
 from trio.testing import MockClock
 
 import trio_hs
+from tests.trio_hs.support.fake import FakeServer, Network, echo
 from trio_hs import ConnectionError, HandlerSocketError, OperationalError, RetryPolicy
-
-from .fake import FakeServer, Network, echo
 
 SEEDS = range(int(os.environ.get("CHAOS_FROM", "0")), int(os.environ.get("CHAOS_TO", "20")))
 
@@ -77,7 +76,7 @@ async def test_chaos(nursery: trio.Nursery, autojump_clock: MockClock, seed: int
     monkeypatch.setattr("trio_hs.caller.READ_KEYS", rng.choice([3, 256]))
     monkeypatch.setattr("trio_hs.caller.NEAR_KEYS", rng.choice([2, 256]))
     monkeypatch.setattr("trio_hs.caller.IN_KEYS", rng.choice([1, 16]))
-    monkeypatch.setattr("tests.trio_hs.fake.MemoryTransport.round_trip", rng.choice([0.0001, None]), raising=False)
+    monkeypatch.setattr("tests.trio_hs.support.fake.MemoryTransport.round_trip", rng.choice([0.0001, None]), raising=False)
     world = World(nursery, rng)
     readers: Any = rng.choice([[("inet", "f", 1), ("inet", "f", 2)], [[("inet", "f", 1)], [("inet", "f", 2)]]])
     retry = RetryPolicy(hedge_after=rng.choice([None, 0.01, 0.2]), attempts=rng.choice([1, 2, 5]))

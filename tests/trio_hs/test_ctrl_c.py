@@ -13,11 +13,10 @@ import pytest
 import trio
 
 import trio_hs
+from tests.trio_hs.support.fake import FakeServer
 from trio_hs.caller import Caller
 from trio_hs.connection import Connection, Request
 from trio_hs.pool import Pool
-
-from .fake import FakeServer
 
 PLACES: list[Callable[..., Any]] = [
     Connection.submit,

@@ -7,10 +7,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
+from tests.trio_hs.dispatch.test_manager import kill, managed
+from tests.trio_hs.support.fake import FakeServer, echo
 from trio_hs import ConnectionError
-
-from .fake import FakeServer, echo
-from .test_manager import kill, managed
 
 
 async def test_a_write_without_any_server_had_no_effect(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -19,9 +19,8 @@ import trio
 import trio_hs
 from hs_drill._cluster import Cluster
 from hs_drill.servers._processes import execute_sql
-
-from .differential_model import DATABASE, SCHEMAS, Table
-from .differential_operations import KINDS, Clients, carry_out, expect, make
+from tests.trio_hs.support.differential_model import DATABASE, SCHEMAS, Table
+from tests.trio_hs.support.differential_operations import KINDS, Clients, carry_out, expect, make
 
 SEQUENCE = 200
 OPERATIONS = int(os.environ.get("DIFFERENTIAL_OPERATIONS", "20000"))

@@ -10,12 +10,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
+from tests.trio_hs.dispatch.test_manager import managed
+from tests.trio_hs.support.fake import FakeConnection, FakeServer, MemoryTransport, Network, echo
 from trio_hs.connection import Connection, Request
 from trio_hs.pool import parse_server
 from trio_hs.protocol import Index, get_tail
-
-from .fake import FakeConnection, FakeServer, MemoryTransport, Network, echo
-from .test_manager import managed
 
 INDEX = Index("d", "t", ["id"])
 ADDRESS: trio_hs.Servers = [("inet", "fake", 1)]

@@ -15,6 +15,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 import trio_hs
 import trio_hs.connection
 import trio_hs.pool
+from tests.trio_hs.dispatch.test_manager import kill, managed, read_only
+from tests.trio_hs.network.test_sockets import A, B, C, ask, pool_of
+from tests.trio_hs.support.fake import FakeServer, MemoryTransport, echo
 from trio_hs import (
     ConnectionError,
     DecodingError,
@@ -26,10 +29,6 @@ from trio_hs import (
     open_read_socket,
 )
 from trio_hs.protocol import Index
-
-from .fake import FakeServer, MemoryTransport, echo
-from .test_manager import kill, managed, read_only
-from .test_sockets import A, B, C, ask, pool_of
 
 # ---- writes
 

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.trio_hs.support.requests import CHANCE, chance
 from trio_hs.testing import Table
 from trio_hs.testing._collation import COLLATIONS, find_collation
 from trio_hs.testing._declaration import Column
 from trio_hs.testing._session import Session
 from trio_hs.testing._table import Change, Database, DivergedError
 from trio_hs.testing._wire import decode, pack_changes, unpack_changes
-
-from .requests import CHANCE, chance
 
 
 def table(**options: Any) -> Table:

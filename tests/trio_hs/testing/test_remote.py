@@ -7,14 +7,13 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import trio
 
+from tests.trio_hs.support.tables import TRUCKS
+from tests.trio_hs.testing.test_replication import ids, insert
+from tests.trio_hs.testing.test_server import receive
 from trio_hs.testing import EmbeddedServer, open_server
 from trio_hs.testing._control import Control
 from trio_hs.testing._remote import RemoteSource, serve_replicas
 from trio_hs.testing._replication import Log
-
-from .tables import TRUCKS
-from .test_replication import ids, insert
-from .test_server import receive
 
 
 @pytest.fixture

@@ -8,10 +8,9 @@ import struct
 
 import trio
 
+from tests.trio_hs.support.tables import TRUCKS
 from trio_hs.testing import open_server
 from trio_hs.testing._remote import serve_replicas
-
-from .tables import TRUCKS
 
 
 async def test_a_replica_that_resets_its_connection_does_not_end_its_source() -> None:

@@ -12,11 +12,10 @@ import pytest
 import trio
 
 import trio_hs
+from tests.trio_hs.support.tables import TRUCKS
 from trio_hs import Manager, RetryPolicy
 from trio_hs._transport import Transport
 from trio_hs.testing import EmbeddedServer, network, open_server
-
-from .tables import TRUCKS
 
 OPEN = b"P\t0\tcars\ttrucks\tPRIMARY\tid,company,price\n"
 

@@ -17,12 +17,11 @@ from hypothesis import strategies as st
 import trio_hs
 from hs_drill._cluster import Cluster
 from hs_drill.servers._processes import execute_sql
+from tests.trio_hs.support.declarations import CASES, IDS, Case
+from tests.trio_hs.support.fake import FakeServer
+from tests.trio_hs.test_real_server import manager
 from trio_hs import Column, Columns, DeclaredTable, Filter, Manager
 from trio_hs._column_types import CHARSETS, Charset
-
-from .declarations import CASES, IDS, Case
-from .fake import FakeServer
-from .test_real_server import manager
 
 TRUCKS = Columns(
     [

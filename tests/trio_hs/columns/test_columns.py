@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.trio_hs.support.declarations import CASES, IDS, Case
 from trio_hs import Column, Columns, DecodingError
 from trio_hs.columns import TYPES
-
-from .declarations import CASES, IDS, Case
 
 RAW = ("uuid", "inet4", "inet6")
 

@@ -1,4 +1,4 @@
-"""Broken answers for the parsers: ``python -m tests.trio_hs.fuzz_parser --runs 10000000 --seed 1``.
+"""Broken answers for the parsers: ``python -m tests.trio_hs.support.fuzz_parser --runs 10000000 --seed 1``.
 
 Every input is a real answer (or several) with random damage, or noise. Whatever it is, the parsers give values or raise
 ProtocolError or DecodingError, and a connection that receives it ends every request with answers or with a reason. One input in
@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import trio
 from trio.testing import MockClock
 
+from tests.trio_hs.support.fake import FakeConnection, MemoryTransport
 from trio_hs import DecodingError, OperationalError, ProtocolError
 from trio_hs.connection import Connection, Request
 from trio_hs.exceptions import operational_error
@@ -34,8 +35,6 @@ from trio_hs.protocol import (
     parse_number,
     parse_rows,
 )
-
-from .fake import FakeConnection, MemoryTransport
 
 CHUNK = 50_000
 THROUGH_A_CONNECTION = 100

@@ -1,4 +1,7 @@
-"""The fuzzer's short run, and hypothesis's idea of bad answers. The long run is ``python -m tests.trio_hs.fuzz_parser``."""
+"""A short run of the fuzzer, and bad answers that hypothesis makes.
+
+The long run is ``python -m tests.trio_hs.support.fuzz_parser``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from .fuzz_parser import PIECES, REAL, check, exchange, fuzz
+from tests.trio_hs.support.fuzz_parser import PIECES, REAL, check, exchange, fuzz
 
 
 def test_200_000_damaged_answers() -> None:

@@ -13,12 +13,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
+from tests.trio_hs.network.test_sockets import REFUSED
+from tests.trio_hs.support.fake import FakeServer, Network, echo
 from trio_hs import Column, Columns, ConnectionError, Filter, Manager, OperationalError, RetryPolicy
 from trio_hs.caller import CHUNKS_UNDER_WAY, READ_KEYS, WRITE_LINES
 from trio_hs.connection import MAX_OUTSTANDING
-
-from .fake import FakeServer, Network, echo
-from .test_sockets import REFUSED
 
 IDS = Columns([Column("id", "int")], {"PRIMARY": ["id"]})
 READERS = [("inet", "fake", 1), ("inet", "fake", 2)]
@@ -391,7 +390,7 @@ async def test_a_near_server_gets_keys_in_smaller_parts_each_when_an_earlier_one
     held: int,
     sizes: list[int],
 ) -> None:
-    monkeypatch.setattr("tests.trio_hs.fake.MemoryTransport.round_trip", round_trip, raising=False)
+    monkeypatch.setattr("tests.trio_hs.support.fake.MemoryTransport.round_trip", round_trip, raising=False)
     fake = FakeServer(nursery)
     rows: list[Any] = []
 
@@ -420,7 +419,7 @@ async def test_several_connections_get_larger_parts_however_near(
     nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They carry them at the same time. When one is left, it gets the smaller ones."""
-    monkeypatch.setattr("tests.trio_hs.fake.MemoryTransport.round_trip", 0.0001, raising=False)
+    monkeypatch.setattr("tests.trio_hs.support.fake.MemoryTransport.round_trip", 0.0001, raising=False)
     async with managed(nursery) as (hs, fakes):
         await hs.get("d", "t", ["id"], 1)
         await wait_all_tasks_blocked()
@@ -437,7 +436,7 @@ async def test_a_server_behind_a_near_proxy_is_not_near(
     nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel knows the way to the proxy, the first answer tells the rest."""
-    monkeypatch.setattr("tests.trio_hs.fake.MemoryTransport.round_trip", 0.0001, raising=False)
+    monkeypatch.setattr("tests.trio_hs.support.fake.MemoryTransport.round_trip", 0.0001, raising=False)
 
     async def late(server: trio_hs.Server) -> Any:
         fake.gate = trio.Event()

@@ -15,12 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.trio_hs.support.fake import FakeConnection, FakeServer, MemoryTransport, echo
 from trio_hs import ProtocolError, Server
 from trio_hs._transport import connect
 from trio_hs.connection import FULL_UNITS, Connection, Request
 from trio_hs.protocol import Index, get_tail
-
-from .fake import FakeConnection, FakeServer, MemoryTransport, echo
 
 INDEX = Index("d", "t", ["id"])
 OTHER = Index("d", "u", ["id"])

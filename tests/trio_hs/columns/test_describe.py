@@ -18,13 +18,12 @@ from hypothesis import strategies as st
 
 from hs_drill._cluster import Cluster
 from hs_drill.servers._processes import execute_sql
+from tests.trio_hs.support.declarations import CASES
+from tests.trio_hs.test_real_server import manager
 from trio_hs import Column, Columns
 from trio_hs import _describe as describing
 from trio_hs.__main__ import main
 from trio_hs.columns import TYPES
-
-from .declarations import CASES
-from .test_real_server import manager
 
 DATABASE = "described"
 LONG = "x" * 70

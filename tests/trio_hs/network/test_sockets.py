@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.trio_hs.support.fake import FakeServer, Network, echo
 from trio_hs import (
     AuthenticationError,
     ConnectionError,
@@ -25,8 +26,6 @@ from trio_hs import (
 from trio_hs.pool import LONGEST_PAUSE, SHORTEST_PAUSE, Pool, background_nursery, parse_servers
 from trio_hs.protocol import Index, get_tail
 from trio_hs.sockets import RUN_REQUESTS
-
-from .fake import FakeServer, Network, echo
 
 INDEX = Index("d", "t", ["id"])
 A, B, C = (("inet", "fake", port) for port in (1, 2, 3))

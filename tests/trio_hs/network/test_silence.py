@@ -16,13 +16,12 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
+from tests.trio_hs.dispatch.test_manager import kill, managed, read_only
+from tests.trio_hs.network.test_sockets import REFUSED
+from tests.trio_hs.support.fake import FakeServer, MemoryTransport, Network, echo
 from trio_hs import ConnectionError, Manager, RetryPolicy
 from trio_hs.connection import TICKS
 from trio_hs.pool import GRACE, MARGIN
-
-from .fake import FakeServer, MemoryTransport, Network, echo
-from .test_manager import kill, managed, read_only
-from .test_sockets import REFUSED
 
 TIMEOUT = 3.0
 #: After so many seconds a server with requests outstanding is given up, at the latest.
