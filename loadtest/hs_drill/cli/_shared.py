@@ -10,10 +10,10 @@ from pathlib import Path
 from rich.console import Console
 
 from hs_drill._exit_codes import ExitCode
-from hs_drill.controller import judge_run
 from hs_drill.report import WIDTH, KeptRun
 from hs_drill.scenario import ScenarioError
 from hs_drill.store import RunDirectory, RunDirectoryError
+from hs_drill.verdict import judge_run
 
 __all__ = ["console", "read_run", "safely"]
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from ._drill import judge_run
 from ._servers import open_scenario_servers
 from ._table import fill_table, load_table
 
 __all__ = [
     "fill_table",
-    "judge_run",
     "load_table",
     "open_scenario_servers",
 ]

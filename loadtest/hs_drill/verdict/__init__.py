@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from ._advice import advice
-from ._engine_limit import NO_TIME_LEFT, told
-from ._judge import HARNESS, Judged, Judgement, Result, judge
+from ._engine_limit import NO_TIME_LEFT
+from ._judge_run import judge_run
 from ._recovery import FaultRecovery, recoveries
 
 __all__ = [
-    "HARNESS",
     "NO_TIME_LEFT",
     "FaultRecovery",
-    "Judged",
-    "Judgement",
-    "Result",
-    "advice",
-    "judge",
+    "judge_run",
     "recoveries",
-    "told",
 ]

@@ -19,7 +19,6 @@ import trio
 import trio_hs
 from hs_drill import __main__ as commands
 from hs_drill._cluster import Cluster, Server
-from hs_drill.controller._drill import judge_run
 from hs_drill.engine._bound_operations import Intent
 from hs_drill.engine._scribe import Scribe
 from hs_drill.engine._server_names import connections_told, in_names, names_of_servers, server_of
@@ -31,6 +30,7 @@ from hs_drill.report._markup import el, to_html
 from hs_drill.report._page import write_report
 from hs_drill.store._history import Event, History, HistoryWriter
 from hs_drill.store._run_directory import RunDirectory
+from hs_drill.verdict._judge_run import judge_run
 from tests.loadtest.support.browser import Browser
 from tests.loadtest.support.kept_runs import FAULT, SCENARIO, SECOND, HandMade
 from tests.loadtest.support.locust_process import SCENARIO as SHORT
