@@ -28,13 +28,13 @@ import trio
 from hs_drill._cluster import ClusterError
 from hs_drill._trio_child import TrioChannel, end_on_sigterm, first_error, one_line
 from hs_drill._wire import Message
-from hs_drill.nemesis import Strike
+from hs_drill.nemesis import Proxies, Strike
 from hs_drill.proxy import Proxy, open_proxy
 from hs_drill.scenario import WRITES, NetworkFault, Scenario
 from hs_drill.servers import Control
 from hs_drill.store import cannot_keep
 
-from ._drill import Drill, Proxies, client_view
+from ._drill import Drill, client_view
 from ._servers import open_scenario_servers
 from ._suspension import Clients
 from ._table import fill_table

@@ -15,8 +15,7 @@ import trio
 
 from hs_drill._cluster import Cluster, ClusterError
 from hs_drill.metrics import write_latencies
-from hs_drill.nemesis import Nemesis, Strike, Suspended
-from hs_drill.proxy import Proxy
+from hs_drill.nemesis import Actions, Nemesis, Proxies, Strike, Suspended
 from hs_drill.report import write_report
 from hs_drill.scenario import Scenario
 from hs_drill.servers import Control
@@ -35,8 +34,6 @@ SETTLE_SECONDS = 60.0
 PAGE_ROWS = 10_000
 WATCH_SECONDS = 0.2
 """How often one looks whether a server has died by itself."""
-
-Proxies = Mapping[tuple[str, str], Proxy]
 
 
 def client_view(cluster: Cluster, proxies: Proxies) -> Cluster:
@@ -94,16 +91,12 @@ class Drill:
         """Servers that nobody has ended, in words."""
         self._history = HistoryWriter(self.directory.history(CONTROLLER), worker=CONTROLLER, run=run)
         table = scenario.table
-        rng = random.Random(f"{scenario.seed}/{run}/faults")
         self._nemesis = Nemesis(
             control,
-            proxies,
-            (table.database, table.name),
+            Actions(control, (table.database, table.name), suspended, self._on_promotion, proxies),
             scenario.faults,
-            rng,
-            suspended,
-            self._on_event,
-            self._on_promotion,
+            rng=random.Random(f"{scenario.seed}/{run}/faults"),
+            tell=self._on_event,
             mark=mark,
         )
         self._scope = trio.CancelScope()

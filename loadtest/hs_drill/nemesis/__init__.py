@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from ._nemesis import Nemesis, Strike, Suspended
+from ._actions import Actions, Suspended
+from ._nemesis import Nemesis
+from ._network import Proxies
+from ._strike import Strike
 
 __all__ = [
+    "Actions",
     "Nemesis",
+    "Proxies",
     "Strike",
     "Suspended",
 ]

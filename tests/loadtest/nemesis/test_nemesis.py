@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -14,8 +14,9 @@ import trio.lowlevel
 import trio.testing
 
 from hs_drill._cluster import Cluster, ClusterError, Server
-from hs_drill.nemesis._nemesis import HEAL_ONE_SECONDS, HEAL_SECONDS, Nemesis, Strike
-from hs_drill.proxy._proxy import Proxy, open_proxy
+from hs_drill.nemesis import Actions, Nemesis, Proxies, Strike
+from hs_drill.nemesis._nemesis import HEAL_ONE_SECONDS, HEAL_SECONDS
+from hs_drill.proxy import open_proxy
 from hs_drill.scenario._faults import FAULTS, NetworkFault
 from hs_drill.scenario._scenario import Scenario
 from hs_drill.servers._control import Control, Rejoined, ReplicationStatus, Row, State
@@ -148,7 +149,7 @@ class FakeControl(Control):
 class Drill:
     """A nemesis with its fake servers."""
 
-    def __init__(self, *faults: dict[str, Any], proxies: Mapping[tuple[str, str], Proxy] | None = None, seed: int = 1) -> None:
+    def __init__(self, *faults: dict[str, Any], proxies: Proxies | None = None, seed: int = 1) -> None:
         cluster = {"readers": 2, "standby": True, "replication": "semisync"}
         given = {"name": "x", "mix": {"get": 1}, "cluster": cluster, "load": {"duration": 1000.0}, "faults": list(faults)}
         schedule = Scenario.model_validate(given).faults
@@ -161,15 +162,12 @@ class Drill:
         self.begin = trio.current_time()
         self.nemesis = Nemesis(
             self.control,
-            proxies or {},
-            ("drill", "t"),
+            Actions(self.control, ("drill", "t"), self._suspended, self.promoted.append, proxies or {}),
             schedule,
-            random.Random(seed),
-            self._suspended,
-            self._tell,
-            self.promoted.append,
-            trio.current_time,
-            lambda: self.marks.append(trio.current_time() - self.begin),
+            rng=random.Random(seed),
+            tell=self._tell,
+            mark=lambda: self.marks.append(trio.current_time() - self.begin),
+            clock=trio.current_time,
         )
 
     @asynccontextmanager
