@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field, field_validator
 
 from hs_drill.metrics import NOT_STARTED, NOT_THERE, UNANSWERED
 
-from ._model import Model, Seconds, SecondsOrZero
+from ._base import Model, Seconds, SecondsOrZero
 
 __all__ = [
     "BEFORE_SECONDS",

@@ -11,7 +11,7 @@ from pydantic import Discriminator, Field, Tag
 
 from hs_drill._cluster import ClusterError, Server
 
-from ._model import Model
+from ._base import Model
 
 __all__ = [
     "SERVER_NAME",

@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar, Literal, Self, TypeAlias, get_args
 
 from pydantic import Field, model_validator
 
-from ._model import Model, Seconds, SecondsOrZero
+from ._base import Model, Seconds, SecondsOrZero
 
 __all__ = [
     "FAULTS",

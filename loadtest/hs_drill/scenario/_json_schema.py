@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from . import _expect, _load, _mix, _model, _scenario
+from . import _base, _expect, _load, _mix, _scenario
 
 __all__ = ["scenario_schema"]
 
@@ -34,7 +34,7 @@ BARE = {
     _expect._whole_run: "run",
     _expect._steady: "steady",
 }
-TEXT = {_model.seconds: DURATION, _expect._share: SHARE}
+TEXT = {_base.seconds: DURATION, _expect._share: SHARE}
 COUNT = {"anyOf": [{"type": "integer", "minimum": 0}, {"const": "any"}, {"type": "null"}]}
 
 
@@ -79,7 +79,7 @@ def _docstrings(model: type[BaseModel]) -> dict[str, str]:
     """What stands below the attributes of a class and those that it inherits from."""
     told: dict[str, str] = {}
     for cls in reversed(model.__mro__):
-        if issubclass(cls, _model.Model) and cls is not _model.Model and "[" not in cls.__name__:
+        if issubclass(cls, _base.Model) and cls is not _base.Model and "[" not in cls.__name__:
             body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
             assert isinstance(body, ast.ClassDef)
             for attribute, below in zip(body.body, body.body[1:], strict=False):

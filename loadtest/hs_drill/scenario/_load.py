@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from ._model import Model, PlacedError, Seconds, SecondsOrZero
+from ._base import Model, PlacedError, Seconds, SecondsOrZero
 
 __all__ = ["Load", "Stage", "ThinkTime"]
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
+from ._base import Model, PlacedError
 from ._expect import Share
-from ._model import Model, PlacedError
 
 __all__ = ["READS", "STEPS", "WRITES", "Find", "GetMany", "Incr", "Keys", "KeysOrName", "Mix", "ValueSize", "Weighted"]
 

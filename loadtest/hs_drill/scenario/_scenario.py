@@ -15,12 +15,12 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 from pydantic_core import ErrorDetails
 
+from ._base import Model, PlacedError, model_in, names_of
 from ._expect import BEFORE_SECONDS, ERROR_ALIASES, Expect
 from ._external import SERVER_NAME, VARIABLE, ExternalServer, named_servers
 from ._faults import FAULTS, ONLY_HANDLERSOCKET, AnyFault, NetworkFault, clash, not_on, replication_missing, unknown_target
 from ._load import Load
 from ._mix import READS, WRITES, Keys, KeysOrName, Mix, Size, ValueSize
-from ._model import Model, PlacedError, model_in, names_of
 from ._yaml import Document, YamlMistake, parse
 
 __all__ = [

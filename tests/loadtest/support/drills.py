@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from hs_drill.scenario import _stated_verdict
-from hs_drill.scenario._model import seconds
+from hs_drill.scenario._base import seconds
 from tests.loadtest.support.locust_process import ROOT
 
 
