@@ -9,8 +9,8 @@ from ._faults import Fault, Moment, NetworkFault, targets_of, timeline, to_be_pr
 from ._json_schema import scenario_schema
 from ._load import Load, ThinkTime
 from ._mix import HOT_KEYS, HOT_OPERATIONS, THETA, WRITES, Keys, ValueSize
+from ._model import CLUSTER_KINDS, REPLICATIONS, TOPOLOGIES, VERSION_WIDTH, Scenario, ScenarioError, TableSpec, load_scenario
 from ._overrides import SERVERS_HELP, with_cluster
-from ._scenario import CLUSTER_KINDS, REPLICATIONS, TOPOLOGIES, VERSION_WIDTH, Scenario, ScenarioError, TableSpec, load_scenario
 from ._stated_verdict import StatedVerdictError, stated_exit_code
 
 __all__ = [

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from . import _base, _expect, _load, _mix, _scenario
+from . import _base, _expect, _load, _mix, _model
 
 __all__ = ["scenario_schema"]
 
@@ -29,8 +29,8 @@ BARE = {
     _mix._size_alone: "min",
     _mix._weight_alone: "weight",
     _load._time_alone: "max",
-    _scenario._name_alone: "name",
-    _scenario._switch: "enabled",
+    _model._name_alone: "name",
+    _model._switch: "enabled",
     _expect._whole_run: "run",
     _expect._steady: "steady",
 }
@@ -40,7 +40,7 @@ COUNT = {"anyOf": [{"type": "integer", "minimum": 0}, {"const": "any"}, {"type":
 
 def scenario_schema() -> dict[str, Any]:
     """For `yaml-language-server` and its like; in the dialect of JSON Schema 2020-12."""
-    schema = _scenario.Scenario.model_json_schema(by_alias=True, schema_generator=_Generator, mode="validation")
+    schema = _model.Scenario.model_json_schema(by_alias=True, schema_generator=_Generator, mode="validation")
     _mend(schema, schema["$defs"])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "A scenario of trio-hs"}
 
@@ -51,7 +51,7 @@ class _Generator(GenerateJsonSchema):
         inner = self.generate_inner(schema["schema"])
         if function in TEXT:
             return {"anyOf": [inner, TEXT[function]]}
-        if function.__name__ == _scenario.ClusterSpec._count_servers.__name__:  # it accepts nothing else
+        if function.__name__ == _model.ClusterSpec._count_servers.__name__:  # it accepts nothing else
             return inner
         if function in BARE:
             return {**inner, "x-bare": BARE[function]}

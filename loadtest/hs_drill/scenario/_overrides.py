@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ._external import parse_servers
-from ._scenario import Scenario, ScenarioError, mistakes_in
+from ._model import Scenario, ScenarioError, mistakes_in
 
 __all__ = ["SERVERS_HELP", "with_cluster"]
 

@@ -14,7 +14,7 @@ import trio
 from hs_drill._cluster import Cluster
 from hs_drill.audit._audit import Audit, Validity, audit
 from hs_drill.controller._table import fill_table
-from hs_drill.scenario._scenario import Scenario, parse_scenario
+from hs_drill.scenario._model import Scenario, parse_scenario
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._sql import execute_sql
 from hs_drill.store._final_state import FinalState, write_final_state

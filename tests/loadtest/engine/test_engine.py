@@ -29,7 +29,7 @@ from hs_drill.engine._meter import Meter
 from hs_drill.engine._performer import Performer
 from hs_drill.metrics._batch import NOT_STARTED, UNANSWERED, Batch, OperationBatch, total_of
 from hs_drill.metrics._timeline import Timeline
-from hs_drill.scenario._scenario import parse_scenario
+from hs_drill.scenario._model import parse_scenario
 from hs_drill.store._history import UNSEEN, History, Operation, Outcome
 from tests.loadtest.support.locust_process import ROOT
 

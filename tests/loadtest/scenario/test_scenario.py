@@ -15,7 +15,7 @@ from hs_drill import _cluster
 from hs_drill.metrics._batch import NOT_STARTED, NOT_THERE, UNANSWERED
 from hs_drill.scenario._expect import ERROR_ALIASES, ERROR_CLASSES, ERROR_KINDS, is_kind
 from hs_drill.scenario._mix import Mix
-from hs_drill.scenario._scenario import (
+from hs_drill.scenario._model import (
     CLUSTER_KINDS,
     REPLICATIONS,
     TOPOLOGIES,

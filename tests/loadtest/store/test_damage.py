@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from hs_drill import __main__ as commands
 from hs_drill.metrics._batch import Batch, OperationBatch
-from hs_drill.scenario._scenario import parse_scenario
+from hs_drill.scenario._model import parse_scenario
 from hs_drill.store import _final_state
 from hs_drill.store._blocks import BlockError, Blocks, block_of
 from hs_drill.store._final_state import write_final_state

@@ -10,7 +10,7 @@ from typing import Any
 
 from hs_drill.engine._meter import NO_ANSWER
 from hs_drill.metrics._batch import Batch, EngineUse, OperationBatch
-from hs_drill.scenario._scenario import parse_scenario
+from hs_drill.scenario._model import parse_scenario
 from hs_drill.store._final_state import write_final_state
 from hs_drill.store._history import History, HistoryWriter, Operation, Outcome
 from hs_drill.store._run_directory import CONTROLLER, RunDirectory
