@@ -34,8 +34,8 @@ from hs_drill._trio_child import TrioChannel
 from hs_drill._wire import Message
 from hs_drill.controller._table import fill_table
 from hs_drill.engine._bound_operations import COLUMNS
-from hs_drill.metrics._batch import Batch
-from hs_drill.scenario._model import Scenario, load_scenario
+from hs_drill.metrics import Batch
+from hs_drill.scenario import Scenario, load_scenario
 from hs_drill.servers._opening import open_servers
 from hs_drill.workload._keys import draw_keys
 

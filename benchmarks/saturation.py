@@ -28,9 +28,8 @@ from benchmarks._locust import BenchmarkError
 from hs_drill._cluster import Cluster, ClusterError, Server
 from hs_drill._trio_child import TrioChannel
 from hs_drill.controller._table import fill_table
-from hs_drill.metrics._batch import Batch
-from hs_drill.metrics._timeline import percentile
-from hs_drill.scenario._model import Scenario, load_scenario
+from hs_drill.metrics import Batch, percentile
+from hs_drill.scenario import Scenario, load_scenario
 from hs_drill.servers._opening import open_servers
 from hs_drill.verdict._engine_limit import Engines, EngineTotal
 

@@ -20,7 +20,7 @@ import trio
 import trio_hs
 from hs_drill._cluster import Cluster, Server
 from hs_drill.controller._table import load_table
-from hs_drill.scenario._model import Scenario
+from hs_drill.scenario import Scenario
 from hs_drill.servers import _mariadbd
 from hs_drill.servers._opening import open_cluster
 from hs_drill.servers._replication import wait_replicated

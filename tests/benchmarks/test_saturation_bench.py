@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.saturation import LEAST, MOST, Measured, report
-from hs_drill.metrics._batch import EngineUse
+from hs_drill.metrics import EngineUse
 from hs_drill.verdict._engine_limit import EngineTotal
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,8 +9,9 @@ from ._faults import Fault, Moment, NetworkFault, targets_of, timeline, to_be_pr
 from ._json_schema import scenario_schema
 from ._load import Load, ThinkTime
 from ._mix import HOT_KEYS, HOT_OPERATIONS, THETA, WRITES, Keys, ValueSize
-from ._model import CLUSTER_KINDS, REPLICATIONS, TOPOLOGIES, VERSION_WIDTH, Scenario, ScenarioError, TableSpec, load_scenario
+from ._model import CLUSTER_KINDS, REPLICATIONS, TOPOLOGIES, VERSION_WIDTH, Scenario, TableSpec
 from ._overrides import SERVERS_HELP, with_cluster
+from ._reader import ScenarioError, load_scenario, parse_scenario
 from ._stated_verdict import StatedVerdictError, stated_exit_code
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "faults",
     "is_kind",
     "load_scenario",
+    "parse_scenario",
     "scenario_schema",
     "stated_exit_code",
     "targets_of",

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from ._external import parse_servers
-from ._model import Scenario, ScenarioError, mistakes_in
+from ._model import Scenario
+from ._reader import ScenarioError, mistakes_in
 
 __all__ = ["SERVERS_HELP", "with_cluster"]
 

@@ -11,9 +11,9 @@ from hs_drill.audit import _checkers
 from hs_drill.audit._audit import Audit, Validity, audit
 from hs_drill.audit._checkers import MAX_FINDINGS
 from hs_drill.report._words import place_of
+from hs_drill.store import UNSEEN, Event, History
 from hs_drill.store._blocks import block_of
-from hs_drill.store._history import UNSEEN, Event, History
-from hs_drill.workload._workload import ABSENT, DAMAGED, FOREIGN, first_insert_key
+from hs_drill.workload import ABSENT, DAMAGED, FOREIGN, first_insert_key
 from tests.loadtest.support.histories import Op, Rows, audit_of, write_history, write_state
 
 NEW = first_insert_key(1, 0)

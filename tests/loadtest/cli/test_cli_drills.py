@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hs_drill import __main__ as commands
-from hs_drill.scenario._stated_verdict import StatedVerdictError, stated_exit_code
+from hs_drill.scenario import StatedVerdictError, stated_exit_code
 from tests.loadtest.support.locust_process import ROOT
 
 MARK = "TRIO_HS_TEST"

@@ -22,7 +22,7 @@ from hs_drill.controller._table import load_table
 from hs_drill.sandbox._container_engine import image_name
 from hs_drill.sandbox._guardian import RUN_LABEL
 from hs_drill.sandbox._leftovers import OWNER_LABEL, owner
-from hs_drill.scenario._model import Scenario
+from hs_drill.scenario import Scenario
 from hs_drill.servers._control import Control
 from hs_drill.servers._opening import open_cluster, open_servers
 from hs_drill.servers._replication_check import check_replication

@@ -22,8 +22,8 @@ from hs_drill import __main__ as commands
 from hs_drill._cluster import Cluster, Server
 from hs_drill.report._terminal import print_verdict
 from hs_drill.report._words import EXIT_CODES, expectations, quantity
-from hs_drill.scenario._model import parse_scenario
-from hs_drill.store._environment import environment
+from hs_drill.scenario import parse_scenario
+from hs_drill.store import environment
 from hs_drill.verdict._judge import judge
 from hs_drill.verdict._judge_run import judge_run
 from tests.loadtest.support.kept_runs import SCENARIO, HandMade

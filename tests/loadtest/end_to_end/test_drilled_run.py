@@ -18,11 +18,9 @@ from typing import Any
 import pytest
 import yaml
 
-from hs_drill.metrics._timeline import EDGE
+from hs_drill.metrics import EDGE
 from hs_drill.report._kept_run import KeptRun
-from hs_drill.store._final_state import FinalState, write_final_state
-from hs_drill.store._history import History, Operation, Outcome
-from hs_drill.store._run_directory import RunDirectory
+from hs_drill.store import FinalState, History, Operation, Outcome, RunDirectory, write_final_state
 from hs_drill.verdict._judge_run import judge_run
 from tests.loadtest.in_locust.test_web import WebUi
 from tests.loadtest.support.containers import containers_below, engine, left_in_engine

@@ -7,8 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hs_drill.store._history import History, Operation, Outcome
-from hs_drill.store._run_directory import RunDirectory
+from hs_drill.store import History, Operation, Outcome, RunDirectory
 from tests.loadtest.support.locust_process import Locust
 
 PLANTED = Path(__file__).parents[1] / "support" / "planted"

@@ -27,10 +27,9 @@ from hs_drill.engine._closed_loop import ClosedLoop
 from hs_drill.engine._lag import PERIOD
 from hs_drill.engine._meter import Meter
 from hs_drill.engine._performer import Performer
-from hs_drill.metrics._batch import NOT_STARTED, UNANSWERED, Batch, OperationBatch, total_of
-from hs_drill.metrics._timeline import Timeline
-from hs_drill.scenario._model import parse_scenario
-from hs_drill.store._history import UNSEEN, History, Operation, Outcome
+from hs_drill.metrics import NOT_STARTED, UNANSWERED, Batch, OperationBatch, Timeline, total_of
+from hs_drill.scenario import parse_scenario
+from hs_drill.store import UNSEEN, History, Operation, Outcome
 from tests.loadtest.support.locust_process import ROOT
 
 SCENARIO = "name: x\ntable: {rows: 100}\nmix: {get: 50, insert: 50, delete: 20}\n"

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from hs_drill.engine._lag import PERIOD, LagSampler
-from hs_drill.metrics._batch import Batch, EngineUse
+from hs_drill.metrics import Batch, EngineUse
 
 BLOCKED = 0.3
 """Seconds."""

@@ -10,7 +10,7 @@ import trio
 import trio_hs
 from hs_drill.engine import _meter
 from hs_drill.engine._meter import NO_ANSWER, Meter
-from hs_drill.metrics._batch import Batch, OperationBatch, Standing
+from hs_drill.metrics import Batch, OperationBatch, Standing
 from trio_hs.testing import EmbeddedServer, Table, open_server
 
 TABLE = Table("drill", "t", {"id": "BIGINT NOT NULL"}, primary_key=["id"])

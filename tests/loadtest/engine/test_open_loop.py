@@ -21,11 +21,9 @@ from hs_drill.engine._bound_operations import BoundOperation
 from hs_drill.engine._meter import Meter
 from hs_drill.engine._open_loop import OpenLoop
 from hs_drill.engine._performer import Performer
-from hs_drill.metrics._batch import NOT_STARTED, UNANSWERED, Batch
-from hs_drill.metrics._csv import totals_of
-from hs_drill.scenario._load import Load
-from hs_drill.store._history import Operation
-from hs_drill.store._run_directory import RunDirectory
+from hs_drill.metrics import NOT_STARTED, UNANSWERED, Batch, totals_of
+from hs_drill.scenario import Load
+from hs_drill.store import Operation, RunDirectory
 from tests.loadtest.in_locust.test_web import WebUi
 from tests.loadtest.support.drills import path_of
 from tests.loadtest.support.locust_process import Locust, free_port

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from hs_drill.engine._pace import User, turn_of
-from hs_drill.scenario._load import Load, ThinkTime
+from hs_drill.scenario import Load, ThinkTime
 
 
 async def starts(load: Load, lasting: float, until: float) -> list[float]:

@@ -21,7 +21,7 @@ from hs_drill._cluster import ClusterError
 from hs_drill.controller._table import fill_table
 from hs_drill.engine._bound_operations import Intent, bind
 from hs_drill.engine._sql_client import SqlClient, open_sql_client
-from hs_drill.scenario._model import Scenario, ScenarioError, parse_scenario
+from hs_drill.scenario import Scenario, ScenarioError, parse_scenario
 from hs_drill.servers._control import Control
 from hs_drill.servers._load_account import require_load_account
 from hs_drill.servers._opening import open_servers

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from hs_drill.in_locust._live import KEPT_SECONDS, Live
-from hs_drill.metrics._batch import NOT_STARTED, Batch, EngineUse, OperationBatch, Standing
-from hs_drill.scenario._model import parse_scenario
+from hs_drill.metrics import NOT_STARTED, Batch, EngineUse, OperationBatch, Standing
+from hs_drill.scenario import parse_scenario
 
 FAULTS = parse_scenario(
     """\

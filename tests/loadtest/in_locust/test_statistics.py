@@ -16,17 +16,9 @@ from locust.stats import RequestStats, StatsEntry, get_error_report_summary, get
 from rich.console import Console
 
 from hs_drill.in_locust._locust_stats import METHOD, merge, milliseconds
-from hs_drill.metrics._batch import (
-    MAX_ERRORS,
-    NOT_STARTED,
-    OTHER_ERRORS,
-    UNANSWERED,
-    Batch,
-    EngineUse,
-    OperationBatch,
-    microseconds,
-)
-from hs_drill.metrics._totals import HIGHEST, Latencies, RunTotals
+from hs_drill.metrics import NOT_STARTED, OTHER_ERRORS, UNANSWERED, Batch, EngineUse, Latencies, OperationBatch, RunTotals
+from hs_drill.metrics._batch import MAX_ERRORS, microseconds
+from hs_drill.metrics._totals import HIGHEST
 from hs_drill.report._terminal import print_summary, progress_line
 
 _latencies = st.lists(st.integers(0, 80_000_000) | st.integers(0, 5000), max_size=60)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hs_drill.metrics._batch import NOT_STARTED, Batch, OperationBatch, microseconds
 from hs_drill.metrics._csv import totals_of, write_latencies
 from hs_drill.metrics._totals import Latencies, RunTotals
-from hs_drill.store._history import History, Outcome
+from hs_drill.store import History, Outcome
 from tests.loadtest.support.locust_process import Locust
 
 PERCENTS = {"p50_us": "50", "p90_us": "90", "p95_us": "95", "p99_us": "99", "p99.9_us": "99.9", "max_us": "100"}

@@ -17,8 +17,8 @@ from hs_drill._cluster import Cluster, ClusterError, Server
 from hs_drill.nemesis import Actions, Nemesis, Proxies, Strike
 from hs_drill.nemesis._nemesis import HEAL_ONE_SECONDS, HEAL_SECONDS
 from hs_drill.proxy import open_proxy
-from hs_drill.scenario._faults import FAULTS, NetworkFault
-from hs_drill.scenario._model import Scenario
+from hs_drill.scenario import NetworkFault, Scenario
+from hs_drill.scenario._faults import FAULTS
 from hs_drill.servers._control import Control, Rejoined, ReplicationStatus, Row, State
 from trio_hs.testing import Table
 

@@ -22,14 +22,12 @@ from hs_drill._cluster import Cluster, Server
 from hs_drill.engine._bound_operations import Intent
 from hs_drill.engine._scribe import Scribe
 from hs_drill.engine._server_names import connections_told, in_names, names_of_servers, server_of
-from hs_drill.metrics._batch import NOT_STARTED, Batch, OperationBatch
-from hs_drill.metrics._series import ALL, TimeAxis, axis_of, series_of
+from hs_drill.metrics import ALL, NOT_STARTED, Batch, OperationBatch, TimeAxis, axis_of, series_of
 from hs_drill.report._charts import Backdrop, draw_faults, draw_latency
 from hs_drill.report._kept_run import FaultSeen, KeptRun, Mark, faults_seen, marks_seen
 from hs_drill.report._markup import el, to_html
 from hs_drill.report._page import write_report
-from hs_drill.store._history import Event, History, HistoryWriter
-from hs_drill.store._run_directory import RunDirectory
+from hs_drill.store import Event, History, HistoryWriter, RunDirectory
 from hs_drill.verdict._judge_run import judge_run
 from tests.loadtest.support.browser import Browser
 from tests.loadtest.support.kept_runs import FAULT, SCENARIO, SECOND, HandMade

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from hs_drill.scenario._faults import FAULTS, Fault, targets_of, timeline, to_be_promoted
-from hs_drill.scenario._model import Scenario, ScenarioError, parse_scenario
+from hs_drill.scenario._model import Scenario
+from hs_drill.scenario._reader import ScenarioError, parse_scenario
 
 SERVERS = ["writer", "standby", "reader-1", "reader-2", "reader-3"]
 

@@ -12,18 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hs_drill import _cluster
-from hs_drill.metrics._batch import NOT_STARTED, NOT_THERE, UNANSWERED
+from hs_drill.metrics import NOT_STARTED, NOT_THERE, UNANSWERED
 from hs_drill.scenario._expect import ERROR_ALIASES, ERROR_CLASSES, ERROR_KINDS, is_kind
 from hs_drill.scenario._mix import Mix
-from hs_drill.scenario._model import (
-    CLUSTER_KINDS,
-    REPLICATIONS,
-    TOPOLOGIES,
-    Scenario,
-    ScenarioError,
-    load_scenario,
-    parse_scenario,
-)
+from hs_drill.scenario._model import CLUSTER_KINDS, REPLICATIONS, TOPOLOGIES, Scenario
+from hs_drill.scenario._reader import ScenarioError, load_scenario, parse_scenario
 from trio_hs import exceptions
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hs_drill.scenario._mix import STEPS, WRITES
-from hs_drill.scenario._model import load_scenario
-from hs_drill.store._run_directory import RunDirectory
+from hs_drill.scenario._reader import load_scenario
+from hs_drill.store import RunDirectory
 from tests.loadtest.support.drills import drills, path_of, stated_exit_code
 from tests.loadtest.support.locust_process import ROOT
 

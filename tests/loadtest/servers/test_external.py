@@ -15,8 +15,7 @@ import yaml
 
 from hs_drill._cluster import Cluster, ClusterError, Server
 from hs_drill.controller._table import fill_table, load_table
-from hs_drill.scenario._model import Scenario, ScenarioError, parse_scenario
-from hs_drill.scenario._overrides import with_cluster
+from hs_drill.scenario import Scenario, ScenarioError, parse_scenario, with_cluster
 from hs_drill.servers import _mariadbd
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._sql import execute_sql

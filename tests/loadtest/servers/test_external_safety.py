@@ -22,7 +22,7 @@ from hs_drill.servers._one_server import require_one_server, same_server
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._replication_check import check_replication
 from hs_drill.servers._sql import execute_sql
-from hs_drill.store._run_directory import RunDirectory
+from hs_drill.store import RunDirectory
 from tests.loadtest.servers.test_external import (
     SCENARIO,
     TABLE,

@@ -17,15 +17,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hs_drill import __main__ as commands
-from hs_drill.metrics._batch import Batch, OperationBatch
-from hs_drill.scenario._model import parse_scenario
+from hs_drill.metrics import Batch, OperationBatch
+from hs_drill.scenario import parse_scenario
 from hs_drill.store import _final_state
 from hs_drill.store._blocks import BlockError, Blocks, block_of
 from hs_drill.store._final_state import write_final_state
 from hs_drill.store._history import RECORD_1, History, HistoryWriter, Operation, Outcome
 from hs_drill.store._run_directory import CONTROLLER, RunDirectory, RunDirectoryError
 from hs_drill.verdict._judge_run import judge_run
-from hs_drill.workload._workload import first_insert_key
+from hs_drill.workload import first_insert_key
 from tests.loadtest.audit.test_audit_properties import folder
 from tests.loadtest.support.kept_runs import SCENARIO, HandMade
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hs_drill.audit._audit import Audit, audit
-from hs_drill.store._final_state import FinalState, write_final_state
-from hs_drill.store._history import NO_COUNT, Event, History, HistoryWriter, Operation, Outcome
-from hs_drill.workload._workload import ABSENT, first_insert_key
+from hs_drill.store import NO_COUNT, Event, FinalState, History, HistoryWriter, Operation, Outcome, write_final_state
+from hs_drill.workload import ABSENT, first_insert_key
 
 US = 1000
 """Nanoseconds: what a history's durations are exact to."""

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from hs_drill.engine._meter import NO_ANSWER
-from hs_drill.metrics._batch import Batch, EngineUse, OperationBatch
-from hs_drill.scenario._model import parse_scenario
-from hs_drill.store._final_state import write_final_state
-from hs_drill.store._history import History, HistoryWriter, Operation, Outcome
-from hs_drill.store._run_directory import CONTROLLER, RunDirectory
+from hs_drill.metrics import Batch, EngineUse, OperationBatch
+from hs_drill.scenario import parse_scenario
+from hs_drill.store import CONTROLLER, History, HistoryWriter, Operation, Outcome, RunDirectory, write_final_state
 from hs_drill.verdict._judge_run import judge_run
-from hs_drill.workload._workload import first_insert_key
+from hs_drill.workload import first_insert_key
 
 SCENARIO = """\
 name: by-hand

@@ -6,7 +6,7 @@ import pytest
 
 from hs_drill.audit._audit import Audit, Check, Validity
 from hs_drill.audit._split_brain import SplitBrain
-from hs_drill.scenario._model import parse_scenario
+from hs_drill.scenario import parse_scenario
 from hs_drill.verdict._advice import advice
 from hs_drill.verdict._judge import Judged, Result
 

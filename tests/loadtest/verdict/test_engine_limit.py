@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from hs_drill._exit_codes import ExitCode
-from hs_drill.metrics._batch import Batch, Begun, EngineUse, OperationBatch
-from hs_drill.metrics._timeline import FaultWindow
-from hs_drill.scenario._expect import Expect
+from hs_drill.metrics import Batch, Begun, EngineUse, FaultWindow, OperationBatch
+from hs_drill.scenario import Expect
 from hs_drill.verdict._engine_limit import Engines, EngineTotal
 from hs_drill.verdict._judge import Judgement, Result, judge
 

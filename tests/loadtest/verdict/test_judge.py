@@ -13,11 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hs_drill.audit._audit import Audit, Check, Validity
-from hs_drill.metrics._batch import NOT_THERE, OTHER_ERRORS, Batch, Begun, OperationBatch, collapse, total_of
-from hs_drill.metrics._timeline import EDGE, FaultWindow, Timeline, percentile
-from hs_drill.metrics._totals import RunTotals
-from hs_drill.scenario._expect import PHASES, Expect
-from hs_drill.store._history import HistoryFaultWindow, unix_faults
+from hs_drill.metrics import (
+    EDGE,
+    NOT_THERE,
+    OTHER_ERRORS,
+    Batch,
+    Begun,
+    FaultWindow,
+    OperationBatch,
+    RunTotals,
+    Timeline,
+    collapse,
+    percentile,
+    total_of,
+)
+from hs_drill.scenario import PHASES, Expect
+from hs_drill.store import HistoryFaultWindow, unix_faults
 from hs_drill.verdict._judge import Judged, Judgement, Result, judge
 from hs_drill.verdict._recovery import recoveries
 from tests.loadtest.support.histories import write_history

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hs_drill.scenario._mix import Keys, ValueSize
-from hs_drill.scenario._model import Scenario, parse_scenario
+from hs_drill.scenario import Keys, Scenario, ValueSize, parse_scenario
 from hs_drill.workload._keys import draw_keys
 from hs_drill.workload._workload import (
     DAMAGED,

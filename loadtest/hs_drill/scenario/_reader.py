@@ -1,0 +1,196 @@
+"""Reads a scenario file, and reports each mistake in it with file, line and key."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from ._base import PlacedError, model_in, names_of
+from ._external import SERVER_NAME, VARIABLE
+from ._faults import FAULTS
+from ._mix import Mix
+from ._model import KEPT, Scenario
+from ._yaml import Document, YamlMistake, parse
+
+__all__ = ["PATTERNS", "ScenarioError", "load_scenario", "mistakes_in", "parse_scenario"]
+
+
+class ScenarioError(Exception):
+    """What is wrong with a scenario, one line per mistake; `str()` of it is what the user should read."""
+
+
+PATTERNS = {
+    SERVER_NAME: "writer, standby, or reader-1, reader-2 and so on",
+    VARIABLE: "the name of an environment variable, without a $",
+}
+"""What is not a name in SQL."""
+
+
+def load_scenario(path: str | os.PathLike[str], *, kept: bool = False) -> Scenario:
+    """Read and check a scenario file. One that was `kept` with its run may have faults that exclude each other. Raises
+    `ScenarioError`."""
+    name = os.fspath(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{name}:1: is not UTF-8 text: {error.reason}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ScenarioError(f"{name}: cannot be read: {reason}{_neighbours(Path(name))}") from error
+    return parse_scenario(text, name, kept=kept)
+
+
+def parse_scenario(text: str, name: str, *, kept: bool = False) -> Scenario:
+    """Check a scenario's text; `name` is what mistakes are reported under, and `kept` as above. Raises `ScenarioError`."""
+    try:
+        document = parse(text)
+    except YamlMistake as mistake:
+        raise ScenarioError(_report(name, mistake.line, mistake.path, mistake.message)) from mistake
+    if not isinstance(document.data, dict):
+        raise ScenarioError(_report(name, document.lines[()], (), "a scenario is a mapping that begins like `name: mixed`"))
+    try:
+        return Scenario.model_validate(document.data, context=KEPT if kept else None)
+    except ValidationError as error:
+        mistakes = sorted({_explain(document, detail) for detail in error.errors(include_url=False)})
+        raise ScenarioError("\n".join(_report(name, *mistake) for mistake in mistakes)) from error
+
+
+def mistakes_in(error: ValidationError) -> list[str]:
+    """What is wrong with a scenario, a line for each mistake, where there is no file to name."""
+    return [f"{'.'.join(map(str, _place(detail)))}: {_message(detail)}" for detail in error.errors(include_url=False)]
+
+
+def _report(name: str, line: int, path: Iterable[str | int], message: str) -> str:
+    where = ".".join(map(str, path))
+    # One mistake is one line, whatever a key contains.
+    shown = f"{where}: {message}" if where else message
+    return f"{name}:{line}: " + "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
+
+
+def _explain(document: Document, detail: ErrorDetails) -> tuple[int, tuple[str, ...], str]:
+    where = _place(detail)
+    path, line = document.locate(where)
+    match detail["type"]:
+        case "missing":
+            return line, tuple(map(str, where)), f"is missing; add it{_example(where)}"
+        case "union_tag_not_found":
+            return line, tuple(map(str, where)), f"needs a `fault`: one of {', '.join(FAULTS)}"
+        case "union_tag_invalid":
+            return document.locate((*where, "fault"))[1], tuple(map(str, (*where, "fault"))), _no_such_fault(detail["input"])
+    return line, tuple(map(str, path)), _message(detail)
+
+
+def _place(detail: ErrorDetails) -> tuple[int | str, ...]:
+    """A mistake's place in the file."""
+    error = detail.get("ctx", {}).get("error")
+    return (*_keys_of(detail["loc"]), *(error.place if isinstance(error, PlacedError) else ()))
+
+
+def _keys_of(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Without the kind of fault or of secret that pydantic has chosen, which it names as well."""
+    if len(location) > 2 and location[0] == "faults" and location[2] in FAULTS:
+        return (*location[:2], *location[3:])
+    if len(location) > 4 and location[:2] == ("cluster", "servers"):
+        return (*location[:4], *location[5:])
+    return location
+
+
+def _no_such_fault(given: Any) -> str:
+    name = given.get("fault") if isinstance(given, dict) else given
+    meant = difflib.get_close_matches(str(name), list(FAULTS), n=1)
+    hint = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(FAULTS)}"
+    return f"no such fault: {_show(name)}; {hint}"
+
+
+def _message(detail: ErrorDetails) -> str:
+    context = detail.get("ctx", {})
+    given = detail["input"]
+    shown = f"not {_show(given)}"
+    match detail["type"]:
+        case "extra_forbidden":
+            return _unknown_key(detail["loc"])
+        case "value_error":
+            return str(context["error"])
+        case "list_type":
+            return f"must be a list, {shown}"
+        case "literal_error":
+            return f"must be {context['expected']}, {shown}{_did_you_mean(given, context['expected'])}"
+        case "greater_than":
+            return f"must be more than {context['gt']:g}, {shown}"
+        case "greater_than_equal":
+            return f"must be {context['ge']:g} or more, {shown}"
+        case "less_than_equal":
+            return f"must be {context['le']:g} or less, {shown}"
+        case "bool_type" | "bool_parsing":
+            return f"must be true or false, {shown}"
+        case "int_type" | "int_from_float" | "int_parsing":
+            return f"must be a whole number, {shown}"
+        case "float_type" | "float_parsing" | "finite_number":
+            return f"must be a number, {shown}"
+        case "string_type":
+            return f"must be text, {shown}"
+        case "string_pattern_mismatch":
+            return f"must be {PATTERNS.get(context['pattern'], 'a plain SQL name of letters, digits and _')}, {shown}"
+        case "model_type" | "dict_type" | "model_attributes_type":
+            return f"must be a mapping of keys, {shown}"
+        case _:
+            return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, {shown}"
+
+
+def _show(value: object) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return f"the text {value[:60]!r}"
+        case int() | float():
+            return str(value)[:60]
+        case dict() | list():
+            return "a mapping" if isinstance(value, dict) else "a list"
+        case _:
+            return repr(value)[:60]
+
+
+def _unknown_key(path: tuple[int | str, ...]) -> str:
+    model: Any = Scenario
+    if len(path) > 2 and path[0] == "faults":
+        model, path = FAULTS[str(path[2])], path[2:]
+    for step in _keys_of(path)[:-1] if model is Scenario else ():
+        model = model_in(model, step)
+    known = names_of(model)
+    what = "no such operation" if model is Mix else "unknown key"
+    meant = difflib.get_close_matches(str(path[-1]), known, n=1)
+    return f"{what}; did you mean {meant[0]}?" if meant else f"{what}; there are {', '.join(known)}"
+
+
+def _did_you_mean(given: object, expected: str) -> str:
+    close = difflib.get_close_matches(str(given), re.findall(r"'([^']*)'", expected), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _example(path: tuple[int | str, ...]) -> str:
+    examples: dict[tuple[str, ...], str] = {
+        ("name",): ", such as `name: mixed`",
+        ("mix",): ", such as `mix: {get: 70, insert: 30}`",
+    }
+    return examples.get(tuple(map(str, path)), "")
+
+
+def _neighbours(path: Path) -> str:
+    folder = path if path.is_dir() else path.parent
+    try:
+        there = sorted(folder.glob("*.yaml")) or sorted(Path("scenarios").glob("*.yaml"))
+    except (OSError, ValueError):
+        return ""
+    for stem in difflib.get_close_matches(path.stem, [file.stem for file in there], n=1):
+        return f"; did you mean {next(file for file in there if file.stem == stem)}?"
+    return f"; there are {', '.join(map(str, there[:12]))}" if there else ""
