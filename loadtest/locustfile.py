@@ -16,7 +16,7 @@ from hs_drill._exit_codes import ExitCode
 from hs_drill._process_end import end_with_parent
 from hs_drill.in_locust._engine_link import EngineLink
 from hs_drill.in_locust._options import add_options
-from hs_drill.in_locust._owner import MasterSession, WorkerSession, open_session
+from hs_drill.in_locust._session import MasterSession, WorkerSession, open_session
 from hs_drill.in_locust._web import add_tab, taken
 
 FOREVER = 10 * 365 * 24 * 3600

@@ -5,7 +5,7 @@ imports before is a package `locust_plugins`, if there is one; the one thing tha
 which calls the entry points `gevent.plugins.monkey.did_patch_all` when Locust patches the standard library. So: there,
 where the command line asks for the help of this locustfile, wait for that import, and add the options then. Where it names
 this locustfile at all, a Ctrl-C ends the process at once, without the traceback of whatever was being imported, until our
-session takes it (`in_locust/_owner.py`): nothing has been started by then.
+session takes it (`in_locust/_session.py`): nothing has been started by then.
 
 gevent calls this in every process of the environment that it patches: elsewhere it does nothing, and it imports nothing.
 """

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gevent.event import Event
@@ -13,10 +14,11 @@ from gevent.event import Event
 from hs_drill._process_end import describe_exit
 from hs_drill._wire import Message
 from hs_drill.metrics import Batch
+from hs_drill.store import RunDirectory
 
 from ._child import Child, StartError
 
-__all__ = ["EngineLink", "RunStart"]
+__all__ = ["STOP_TIMEOUT", "EngineLink", "RunStart", "history_path"]
 
 logger = logging.getLogger("hs_drill")
 
@@ -35,6 +37,11 @@ class RunStart:
     """The path of the file for the engine's history; it must not exist. None: none is kept."""
     began: float | None = None
     """When others have begun it, by `time.monotonic()`; None: this engine is among the first."""
+
+
+def history_path(directory: str | None, worker: int) -> str | None:
+    """Where the engine of a worker keeps what it did."""
+    return None if directory is None else str(RunDirectory(Path(directory)).history(worker))
 
 
 class EngineLink:

@@ -1,26 +1,17 @@
-"""What our side does at Locust's events, in each of the processes that Locust may be: alone, master or worker.
-
-Alone: controller and engine. Master: the controller; it tells workers their set-up when they ask. Worker: an engine, once
-the master has said for which cluster. Before users are stopped the engines end their runs, so that the last batch is
-counted; a master waits for its workers' last reports.
-"""
+"""The side that shows results and owns the servers: alone or master."""
 
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gevent
-from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 from locust.env import Environment
-from locust.runners import STATE_RUNNING, STATE_SPAWNING, STATE_STOPPING, LocalRunner, MasterRunner, Runner, WorkerRunner
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, STATE_STOPPING, Runner
 
 from hs_drill._exit_codes import ExitCode, gravest
 from hs_drill.metrics import Batch, RunTotals
@@ -30,66 +21,20 @@ from hs_drill.store import RunDirectory, RunDirectoryError, require_place
 
 from ._child import StartError
 from ._controller_link import ControllerLink
-from ._engine_link import STOP_TIMEOUT, EngineLink, RunStart
 from ._interrupts import Interrupts
 from ._live import Live
-from ._locust_stats import fire_each, merge
 from ._options import chosen_scenario, locust_settings, scenario_files, scenario_of
 from ._stages import follow_stages
 
-__all__ = ["LocalSession", "MasterSession", "WorkerSession", "open_session"]
+__all__ = ["Owner"]
 
 logger = logging.getLogger("hs_drill")
 
 TOLD_OF_VERDICT = ("verdict", "exit_code", "expectations", "advice", "engine")
 PROGRESS_SECONDS = 5.0
-HELLO_SECONDS = 1.0
-ORPHAN_SECONDS = 0.5
-
-# Custom messages between master and workers.
-RUN = "trio_hs_run"
-HELLO = "trio_hs_hello"
-SETUP = "trio_hs_setup"
-DRAIN = "trio_hs_drain"
-DRAINED = "trio_hs_drained"
-SUSPEND = "trio_hs_suspend"
-SUSPENDED = "trio_hs_suspended"
-MARK = "trio_hs_mark"
-DIED = "trio_hs_engine_died"
-REPORT = "trio_hs"
-"""Our part of a worker's report."""
 
 
-def open_session(environment: Environment) -> LocalSession | MasterSession | WorkerSession:
-    """Do the part of this process; for Locust's `init` event. Returns when load can start, or ends the process with code 2
-    when the servers cannot be had."""
-    interrupts = _take_interrupts(gevent.getcurrent())
-    match environment.runner:
-        case WorkerRunner() as runner:
-            return WorkerSession(environment, runner, interrupts)
-        case MasterRunner() as runner:
-            return MasterSession(environment, runner, interrupts)
-        case LocalRunner() as runner:
-            return LocalSession(environment, runner, interrupts)
-        case other:
-            raise AssertionError(f"no part for {other!r}")
-
-
-def _take_interrupts(main: Any) -> Interrupts:
-    """Have the first Ctrl-C raise KeyboardInterrupt in Locust's main greenlet, which expects it. By itself Python raises it in
-    whichever runs: one that was just taking a worker's message in would lose it, and all that the worker said later. Locust
-    expects it once: a second one, while it shuts down, would end it there and then."""
-    interrupts = Interrupts(partial(main.throw, KeyboardInterrupt))
-    gevent.signal_handler(signal.SIGINT, interrupts.take)
-    return interrupts
-
-
-def history_path(directory: str | None, worker: int) -> str | None:
-    """Where the engine of a worker keeps what it did."""
-    return None if directory is None else str(RunDirectory(Path(directory)).history(worker))
-
-
-class _Reporting:
+class Owner:
     """The side that shows results and owns the servers: alone or master."""
 
     def __init__(self, environment: Environment, runner: Runner, interrupts: Interrupts) -> None:
@@ -412,267 +357,3 @@ class _Reporting:
                 else:
                     print_no_verdict(self._directory)
             sys.stdout.flush()
-
-
-class LocalSession(_Reporting):
-    """Locust alone in one process."""
-
-    def __init__(self, environment: Environment, runner: LocalRunner, interrupts: Interrupts) -> None:
-        super().__init__(environment, runner, interrupts)
-        self.engine = EngineLink(self._on_batch, self._fail, self._on_suspended, partial(fire_each, environment=environment))
-        self._start()
-
-    def _use(self, cluster: dict[str, Any]) -> None:
-        super()._use(cluster)
-        self.engine.configure(cluster, self._scenario.model_dump(mode="json"), 0, each=self._each)
-        self.engine.wait_ready()
-
-    def _close(self) -> None:
-        self.engine.close()
-        super()._close()
-
-    def _on_batch(self, batch: Batch) -> None:
-        if not self._each:
-            merge(batch, self._environment.stats)
-        self._count(0, batch)
-
-    def _on_test_start(self, **kwargs: Any) -> None:
-        super()._on_test_start(**kwargs)
-        self.engine.start(RunStart(self._runs, history_path(self._directory, 0)))
-
-    def _drain(self) -> None:
-        self.engine.stop()
-
-    def on_suspend(self, number: int | None) -> None:
-        self.engine.suspend(number)
-
-    def on_mark(self) -> None:
-        self.engine.mark()
-
-    def _on_suspended(self, number: int) -> None:
-        self._controller.suspended(number)
-
-
-class MasterSession(_Reporting):
-    """The process that workers report to."""
-
-    def __init__(self, environment: Environment, runner: MasterRunner, interrupts: Interrupts) -> None:
-        super().__init__(environment, runner, interrupts)
-        self._master: Any = runner
-        self._setup: dict[str, Any] | None = None
-        self._draining: set[str] = set()
-        self._taking_part: set[str] = set()
-        """The workers that may have written in this run and have not said that they have ended it."""
-        self._drained = Event()
-        self._began: float | None = None
-        """When the run did that workers may join, by the monotonic clock."""
-        self._suspension: int | None = None
-        self._holding_on: set[str] = set()
-        """The workers that have not said yet that they have let go of the servers."""
-        runner.register_message(HELLO, self._on_hello)
-        runner.register_message(SUSPENDED, self._on_suspended)
-        runner.register_message(DRAINED, self._on_drained)
-        runner.register_message(DIED, self._on_died, concurrent=True)
-        events: Any = environment.events
-        events.worker_report.add_listener(self._on_worker_report)
-        self._start()
-
-    def _use(self, cluster: dict[str, Any]) -> None:
-        super()._use(cluster)
-        self._setup = {"cluster": cluster, "scenario": self._scenario.model_dump(mode="json"), "each": self._each}
-        for worker in self._master.clients.all:
-            self._tell(worker.id)
-
-    def _on_hello(self, msg: Any, **_: Any) -> None:
-        if self._setup is not None:
-            self._tell(msg.node_id)
-
-    def _tell(self, worker: str) -> None:
-        index = self._master.get_worker_index(worker)
-        run = None
-        if self._began is not None:  # it carries load at once
-            self._take_part(worker)
-            run = {**self._run, "elapsed": time.monotonic() - self._began}
-        self._master.send_message(SETUP, {**(self._setup or {}), "worker": index, "run": run}, worker)
-        if self._suspension is not None:
-            self._master.send_message(SUSPEND, {"number": self._suspension}, worker)
-
-    @property
-    def _run(self) -> dict[str, Any]:
-        return {"number": self._runs, "directory": self._directory}
-
-    def _on_test_start(self, **kwargs: Any) -> None:
-        self._began = None
-        super()._on_test_start(**kwargs)
-        self._taking_part.clear()
-        clients = self._master.clients
-        for worker in clients.ready + clients.spawning + clients.running:
-            self._take_part(worker.id)
-        self._began = time.monotonic()
-        # Before Locust tells them to start users: messages to a worker keep their order.
-        self._master.send_message(RUN, self._run)
-
-    def _take_part(self, worker: str) -> None:
-        if self._controller.running:
-            self._taking_part.add(worker)
-            self._controller.take_part(self._master.get_worker_index(worker))
-
-    def _lost(self) -> list[int]:
-        return sorted(self._master.get_worker_index(worker) for worker in self._taking_part)
-
-    def _on_worker_report(self, client_id: str, data: dict[str, Any], **_: Any) -> None:
-        for batch in data.get(REPORT) or ():
-            self._count(self._master.get_worker_index(client_id), Batch.from_wire(batch))
-
-    def _drain(self) -> None:
-        self._began = None
-        carrying = {worker.id for worker in self._master.clients.running + self._master.clients.spawning}
-        # Those that Ctrl-C has reached, too, end by themselves: one that has said so may not answer any more.
-        self._draining = carrying & self._taking_part
-        if self._draining:
-            self._drained.clear()
-            self._master.send_message(DRAIN)
-            self._drained.wait(STOP_TIMEOUT + 1)
-
-    def _on_drained(self, msg: Any, **_: Any) -> None:
-        self._draining.discard(msg.node_id)
-        self._taking_part.discard(msg.node_id)
-        if not self._draining:
-            self._drained.set()
-
-    def on_suspend(self, number: int | None) -> None:
-        self._suspension = number
-        self._holding_on = set(self._taking_part)
-        self._master.send_message(SUSPEND, {"number": number})
-        if number is not None and not self._holding_on:
-            self._controller.suspended(number)
-
-    def on_mark(self) -> None:
-        self._master.send_message(MARK)
-
-    def _on_suspended(self, msg: Any, **_: Any) -> None:
-        number = msg.data["number"]
-        if number == self._suspension and msg.node_id in self._holding_on:
-            self._holding_on.discard(msg.node_id)
-            if not self._holding_on:
-                self._controller.suspended(number)
-
-    def _on_died(self, msg: Any, **_: Any) -> None:
-        self._draining.discard(msg.node_id)
-        self._fail(f"worker {self._master.get_worker_index(msg.node_id)}: {msg.data['line']}")
-
-
-class WorkerSession:
-    """A process that carries load for a master."""
-
-    def __init__(self, environment: Environment, runner: WorkerRunner, interrupts: Interrupts) -> None:
-        self._interrupts = interrupts
-        self._environment = environment
-        self._runner = runner
-        self._unreported: list[dict[str, Any]] = []
-        self._worker: int | None = None
-        """Its number; None until the master has told it."""
-        self._told: dict[str, Any] | None = None
-        """What the master has said of the run."""
-        self.engine = EngineLink(
-            self._on_batch, self._on_death, self._on_suspended, partial(fire_each, environment=environment)
-        )
-        self._each = False
-        runner.register_message(SETUP, self._on_setup)
-        runner.register_message(SUSPEND, self._on_suspend)
-        runner.register_message(MARK, self._on_mark)
-        runner.register_message(RUN, self._on_run)
-        runner.register_message(DRAIN, self._on_drain, concurrent=True)
-        events: Any = environment.events  # Locust's events are not typed
-        events.test_start.add_listener(self._on_test_start)
-        events.test_stopping.add_listener(self._on_test_stopping)
-        events.report_to_master.add_listener(self._on_report)
-        events.quitting.add_listener(self._on_quitting)
-        events.quit.add_listener(self._on_quit)
-        # Locust's worker listens to its master before it fires `init`: one that joins a run may have begun it already.
-        if runner.worker_state in (STATE_SPAWNING, STATE_RUNNING):
-            self._on_test_start()
-        runner.greenlet.spawn(self._ask)
-        if environment.parsed_options is not None and environment.parsed_options.processes:
-            interrupts.quiet = True  # the master has the same terminal
-            gevent.spawn(self._end_with_master, os.getppid())
-
-    def _ask(self) -> None:
-        # The master tells it to those that it knows when the servers are up; this is for a worker that comes later.
-        gevent.sleep(HELLO_SECONDS)
-        while not self.engine.configured:
-            self._runner.send_message(HELLO)
-            gevent.sleep(HELLO_SECONDS)
-
-    def _end_with_master(self, master: int) -> None:
-        # Locust's own heartbeat would let the orphan load servers that are gone for another minute.
-        while os.getppid() == master:
-            gevent.sleep(ORPHAN_SECONDS)
-        self.engine.close()
-        os._exit(ExitCode.RUN_FAILED)
-
-    def _on_run(self, msg: Any, **_: Any) -> None:
-        self._told = {**msg.data, "began": None}
-
-    def _on_setup(self, msg: Any, **_: Any) -> None:
-        self._worker = msg.data["worker"]
-        self._each = msg.data["each"]
-        if (run := msg.data["run"]) is not None:
-            self._told = {**run, "began": time.monotonic() - run["elapsed"]}
-        cluster, scenario = msg.data["cluster"], msg.data["scenario"]
-        self.engine.configure(cluster, scenario, msg.data["worker"], each=self._each, run=self._run)
-
-    @property
-    def _run(self) -> RunStart | None:
-        """As far as it is known."""
-        if self._told is None or self._worker is None:
-            return None
-        return RunStart(self._told["number"], history_path(self._told["directory"], self._worker), self._told["began"])
-
-    def _on_batch(self, batch: Batch) -> None:
-        if not self._each:
-            merge(batch, self._environment.stats)
-        # Each by itself: merged, they would not tell any more when within those seconds it was that something failed.
-        self._unreported.append(batch.to_wire())
-
-    def _on_report(self, data: dict[str, Any], **_: Any) -> None:
-        data[REPORT], self._unreported = self._unreported, []
-
-    def _on_test_start(self, **_: Any) -> None:
-        self.engine.start(self._run)
-
-    def _on_test_stopping(self, **_: Any) -> None:
-        self.engine.stop()
-
-    def _on_suspend(self, msg: Any, **_: Any) -> None:
-        self.engine.suspend(msg.data["number"])
-
-    def _on_mark(self, **_: Any) -> None:
-        self.engine.mark()
-
-    def _on_suspended(self, number: int) -> None:
-        self._runner.send_message(SUSPENDED, {"number": number})
-
-    def _on_drain(self, **_: Any) -> None:
-        self.engine.stop()
-        self._report_now()
-        self._runner.send_message(DRAINED)
-
-    def _on_quitting(self, **_: Any) -> None:
-        self._interrupts.ending()
-        self._interrupts.doing = "ending the load"
-        self._on_drain()  # also where nobody has asked: what it did is known to its end, so it is not lost
-
-    def _report_now(self) -> None:
-        data: dict[str, Any] = {}
-        events: Any = self._environment.events
-        events.report_to_master.fire(client_id=self._runner.client_id, data=data)
-        self._runner.send_message("stats", data)
-
-    def _on_quit(self, **_: Any) -> None:
-        self.engine.close()
-
-    def _on_death(self, line: str) -> None:
-        logger.error(line)
-        self._environment.process_exit_code = ExitCode.RUN_FAILED
-        self._runner.send_message(DIED, {"line": line})

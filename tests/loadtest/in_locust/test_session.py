@@ -11,10 +11,11 @@ from locust.env import Environment
 from locust.event import Events
 from locust.runners import STATE_INIT, STATE_SPAWNING, WorkerRunner
 
-from hs_drill.in_locust import _owner
+from hs_drill.in_locust import _worker
 from hs_drill.in_locust._engine_link import RunStart
 from hs_drill.in_locust._interrupts import Interrupts
-from hs_drill.in_locust._owner import SETUP, WorkerSession
+from hs_drill.in_locust._messages import SETUP
+from hs_drill.in_locust._worker import WorkerSession
 
 
 class Engine:
@@ -35,7 +36,7 @@ class Engine:
 @pytest.fixture
 def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The listeners to what the master says, by kind of message."""
-    monkeypatch.setattr(_owner, "EngineLink", Engine)
+    monkeypatch.setattr(_worker, "EngineLink", Engine)
     return {}
 
 

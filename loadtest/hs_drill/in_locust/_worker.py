@@ -1,0 +1,144 @@
+"""A process that carries load for a master."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from functools import partial
+from typing import Any
+
+import gevent
+from locust.env import Environment
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, WorkerRunner
+
+from hs_drill._exit_codes import ExitCode
+from hs_drill.metrics import Batch
+
+from ._engine_link import EngineLink, RunStart, history_path
+from ._interrupts import Interrupts
+from ._locust_stats import fire_each, merge
+from ._messages import DIED, DRAIN, DRAINED, HELLO, MARK, REPORT, RUN, SETUP, SUSPEND, SUSPENDED
+
+__all__ = ["WorkerSession"]
+
+logger = logging.getLogger("hs_drill")
+
+HELLO_SECONDS = 1.0
+ORPHAN_SECONDS = 0.5
+
+
+class WorkerSession:
+    """A process that carries load for a master."""
+
+    def __init__(self, environment: Environment, runner: WorkerRunner, interrupts: Interrupts) -> None:
+        self._interrupts = interrupts
+        self._environment = environment
+        self._runner = runner
+        self._unreported: list[dict[str, Any]] = []
+        self._worker: int | None = None
+        """Its number; None until the master has told it."""
+        self._told: dict[str, Any] | None = None
+        """What the master has said of the run."""
+        self.engine = EngineLink(
+            self._on_batch, self._on_death, self._on_suspended, partial(fire_each, environment=environment)
+        )
+        self._each = False
+        runner.register_message(SETUP, self._on_setup)
+        runner.register_message(SUSPEND, self._on_suspend)
+        runner.register_message(MARK, self._on_mark)
+        runner.register_message(RUN, self._on_run)
+        runner.register_message(DRAIN, self._on_drain, concurrent=True)
+        events: Any = environment.events  # Locust's events are not typed
+        events.test_start.add_listener(self._on_test_start)
+        events.test_stopping.add_listener(self._on_test_stopping)
+        events.report_to_master.add_listener(self._on_report)
+        events.quitting.add_listener(self._on_quitting)
+        events.quit.add_listener(self._on_quit)
+        # Locust's worker listens to its master before it fires `init`: one that joins a run may have begun it already.
+        if runner.worker_state in (STATE_SPAWNING, STATE_RUNNING):
+            self._on_test_start()
+        runner.greenlet.spawn(self._ask)
+        if environment.parsed_options is not None and environment.parsed_options.processes:
+            interrupts.quiet = True  # the master has the same terminal
+            gevent.spawn(self._end_with_master, os.getppid())
+
+    def _ask(self) -> None:
+        # The master tells it to those that it knows when the servers are up; this is for a worker that comes later.
+        gevent.sleep(HELLO_SECONDS)
+        while not self.engine.configured:
+            self._runner.send_message(HELLO)
+            gevent.sleep(HELLO_SECONDS)
+
+    def _end_with_master(self, master: int) -> None:
+        # Locust's own heartbeat would let the orphan load servers that are gone for another minute.
+        while os.getppid() == master:
+            gevent.sleep(ORPHAN_SECONDS)
+        self.engine.close()
+        os._exit(ExitCode.RUN_FAILED)
+
+    def _on_run(self, msg: Any, **_: Any) -> None:
+        self._told = {**msg.data, "began": None}
+
+    def _on_setup(self, msg: Any, **_: Any) -> None:
+        self._worker = msg.data["worker"]
+        self._each = msg.data["each"]
+        if (run := msg.data["run"]) is not None:
+            self._told = {**run, "began": time.monotonic() - run["elapsed"]}
+        cluster, scenario = msg.data["cluster"], msg.data["scenario"]
+        self.engine.configure(cluster, scenario, msg.data["worker"], each=self._each, run=self._run)
+
+    @property
+    def _run(self) -> RunStart | None:
+        """As far as it is known."""
+        if self._told is None or self._worker is None:
+            return None
+        return RunStart(self._told["number"], history_path(self._told["directory"], self._worker), self._told["began"])
+
+    def _on_batch(self, batch: Batch) -> None:
+        if not self._each:
+            merge(batch, self._environment.stats)
+        # Each by itself: merged, they would not tell any more when within those seconds it was that something failed.
+        self._unreported.append(batch.to_wire())
+
+    def _on_report(self, data: dict[str, Any], **_: Any) -> None:
+        data[REPORT], self._unreported = self._unreported, []
+
+    def _on_test_start(self, **_: Any) -> None:
+        self.engine.start(self._run)
+
+    def _on_test_stopping(self, **_: Any) -> None:
+        self.engine.stop()
+
+    def _on_suspend(self, msg: Any, **_: Any) -> None:
+        self.engine.suspend(msg.data["number"])
+
+    def _on_mark(self, **_: Any) -> None:
+        self.engine.mark()
+
+    def _on_suspended(self, number: int) -> None:
+        self._runner.send_message(SUSPENDED, {"number": number})
+
+    def _on_drain(self, **_: Any) -> None:
+        self.engine.stop()
+        self._report_now()
+        self._runner.send_message(DRAINED)
+
+    def _on_quitting(self, **_: Any) -> None:
+        self._interrupts.ending()
+        self._interrupts.doing = "ending the load"
+        self._on_drain()  # also where nobody has asked: what it did is known to its end, so it is not lost
+
+    def _report_now(self) -> None:
+        data: dict[str, Any] = {}
+        events: Any = self._environment.events
+        events.report_to_master.fire(client_id=self._runner.client_id, data=data)
+        self._runner.send_message("stats", data)
+
+    def _on_quit(self, **_: Any) -> None:
+        self.engine.close()
+
+    def _on_death(self, line: str) -> None:
+        logger.error(line)
+        self._environment.process_exit_code = ExitCode.RUN_FAILED
+        self._runner.send_message(DIED, {"line": line})
