@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
-KINDS = ("auto", "docker", "mariadb", "embedded", "external")
-TOPOLOGIES = ("plain", "write-through")
-REPLICATIONS = ("none", "async", "semisync")
+ClusterKind = Literal["auto", "docker", "mariadb", "embedded", "external"]
+Topology = Literal["plain", "write-through"]
+Replication = Literal["none", "async", "semisync"]
+CLUSTER_KINDS: tuple[ClusterKind, ...] = get_args(ClusterKind)
+TOPOLOGIES: tuple[Topology, ...] = get_args(Topology)
+REPLICATIONS: tuple[Replication, ...] = get_args(Replication)
 
 
 class ClusterError(Exception):

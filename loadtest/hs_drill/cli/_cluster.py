@@ -18,21 +18,12 @@ from typing import Any
 
 import trio
 
-from hs_drill._cluster import Cluster, ClusterError
+from hs_drill._cluster import CLUSTER_KINDS, REPLICATIONS, TOPOLOGIES, Cluster, ClusterError
 from hs_drill._exit_codes import ExitCode
 from hs_drill._trio_child import first_error
 from hs_drill.controller import fill_table, load_table, open_scenario_servers
 from hs_drill.sandbox import open_container_engine, provide_image, remove_leftovers
-from hs_drill.scenario import (
-    CLUSTER_KINDS,
-    REPLICATIONS,
-    SERVERS_HELP,
-    TOPOLOGIES,
-    Scenario,
-    ScenarioError,
-    load_scenario,
-    with_cluster,
-)
+from hs_drill.scenario import SERVERS_HELP, Scenario, ScenarioError, load_scenario, with_cluster
 from hs_drill.servers import Control, check_replication
 
 from ._cluster_socket import ask, kept_up, offered

@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hs_drill._cluster import CLUSTER_KINDS
 from hs_drill._exit_codes import ExitCode
 from hs_drill._process_end import end_with_parent
 from hs_drill._shipped import locustfile, scenario_path, shipped_scenarios
-from hs_drill.scenario import CLUSTER_KINDS, Scenario, ScenarioError, StatedVerdictError, load_scenario, stated_exit_code
+from hs_drill.scenario import Scenario, ScenarioError, StatedVerdictError, load_scenario, stated_exit_code
 
 from ._shared import safely
 

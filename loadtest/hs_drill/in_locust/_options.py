@@ -10,9 +10,10 @@ from typing import Any
 
 from locust.argument_parser import LocustArgumentParser, get_empty_argument_parser
 
+from hs_drill._cluster import CLUSTER_KINDS
 from hs_drill._exit_codes import ExitCode
 from hs_drill._shipped import scenario_path
-from hs_drill.scenario import CLUSTER_KINDS, SERVERS_HELP, Load, Scenario, ScenarioError, load_scenario, with_cluster
+from hs_drill.scenario import SERVERS_HELP, Load, Scenario, ScenarioError, load_scenario, with_cluster
 
 __all__ = ["add_options", "chosen_scenario", "locust_settings", "scenario_files", "scenario_of"]
 

@@ -14,8 +14,8 @@ from flask import Blueprint, Response, jsonify, request, send_file
 from locust.argument_parser import UIExtraArgOptions
 from locust.web import WebUI
 
+from hs_drill._cluster import CLUSTER_KINDS
 from hs_drill.report import el, to_html
-from hs_drill.scenario import CLUSTER_KINDS
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response as AnyResponse

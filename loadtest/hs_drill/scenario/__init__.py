@@ -9,22 +9,19 @@ from ._faults import Fault, Moment, NetworkFault, targets_of, timeline, to_be_pr
 from ._json_schema import scenario_schema
 from ._load import Load, ThinkTime
 from ._mix import HOT_KEYS, HOT_OPERATIONS, THETA, WRITES, Keys, ValueSize
-from ._model import CLUSTER_KINDS, REPLICATIONS, TOPOLOGIES, VERSION_WIDTH, Scenario, TableSpec
+from ._model import VERSION_WIDTH, Scenario, TableSpec
 from ._overrides import SERVERS_HELP, with_cluster
 from ._reader import ScenarioError, load_scenario, parse_scenario
 from ._stated_verdict import StatedVerdictError, stated_exit_code
 
 __all__ = [
     "BEFORE_SECONDS",
-    "CLUSTER_KINDS",
     "HOT_KEYS",
     "HOT_OPERATIONS",
     "PERCENTILES",
     "PHASES",
-    "REPLICATIONS",
     "SERVERS_HELP",
     "THETA",
-    "TOPOLOGIES",
     "VERSION_WIDTH",
     "WRITES",
     "Expect",

@@ -6,9 +6,11 @@ Each concern has its own top-level key, and where there is much to say of it a m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, model_validator
+
+from hs_drill._cluster import ClusterKind, Replication, Topology
 
 from ._base import Model, PlacedError
 from ._expect import BEFORE_SECONDS, ERROR_ALIASES, Expect
@@ -18,24 +20,12 @@ from ._load import Load
 from ._mix import READS, WRITES, Keys, KeysOrName, Mix, Size, ValueSize
 
 __all__ = [
-    "CLUSTER_KINDS",
-    "REPLICATIONS",
-    "TOPOLOGIES",
     "VERSION_WIDTH",
     "AuditSpec",
     "ClusterSpec",
     "Scenario",
     "TableSpec",
 ]
-
-# As in `_cluster.py`; a test keeps the two alike.
-ClusterKind = Literal["auto", "docker", "mariadb", "embedded", "external"]
-Topology = Literal["plain", "write-through"]
-Replication = Literal["none", "async", "semisync"]
-CLUSTER_KINDS: tuple[ClusterKind, ...] = get_args(ClusterKind)
-TOPOLOGIES: tuple[Topology, ...] = get_args(Topology)
-REPLICATIONS: tuple[Replication, ...] = get_args(Replication)
-
 
 KEPT = {"kept": True}
 """The context of a scenario that was carried out already."""

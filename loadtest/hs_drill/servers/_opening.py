@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 from typing import TypeAlias
 
-from hs_drill._cluster import KINDS, REPLICATIONS, TOPOLOGIES, Cluster, ClusterError, Server
+from hs_drill._cluster import CLUSTER_KINDS, REPLICATIONS, TOPOLOGIES, Cluster, ClusterError, Server
 from hs_drill.sandbox import _container_engine
 
 from . import _containers as _docker
@@ -78,8 +78,8 @@ async def open_servers(
     or with this process killed) no server process and no file of the run stays behind; the clean-up after a
     cancellation is shielded and takes at most some 10 s, as a rule well below 1 s.
     """
-    if kind not in KINDS:
-        raise ClusterError(f"no such kind of cluster: {kind!r} (one of {', '.join(KINDS)})")
+    if kind not in CLUSTER_KINDS:
+        raise ClusterError(f"no such kind of cluster: {kind!r} (one of {', '.join(CLUSTER_KINDS)})")
     if topology not in TOPOLOGIES:
         raise ClusterError(f"no such topology: {topology!r} (one of {', '.join(TOPOLOGIES)})")
     if replication not in REPLICATIONS:

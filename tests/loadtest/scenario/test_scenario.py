@@ -11,11 +11,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hs_drill import _cluster
 from hs_drill.metrics import NOT_STARTED, NOT_THERE, UNANSWERED
 from hs_drill.scenario._expect import ERROR_ALIASES, ERROR_CLASSES, ERROR_KINDS, is_kind
 from hs_drill.scenario._mix import Mix
-from hs_drill.scenario._model import CLUSTER_KINDS, REPLICATIONS, TOPOLOGIES, Scenario
+from hs_drill.scenario._model import Scenario
 from hs_drill.scenario._reader import ScenarioError, load_scenario, parse_scenario
 from trio_hs import exceptions
 
@@ -51,12 +50,6 @@ def test_a_minimal_scenario_has_defaults_for_the_rest() -> None:
 def test_a_scenario_survives_the_way_to_a_child_process() -> None:
     scenario = load_scenario(ROOT / "scenarios/mixed.yaml")
     assert Scenario.model_validate(scenario.model_dump(mode="json")) == scenario
-
-
-def test_kinds_of_cluster_are_those_that_can_be_opened() -> None:
-    assert CLUSTER_KINDS == _cluster.KINDS
-    assert TOPOLOGIES == _cluster.TOPOLOGIES
-    assert REPLICATIONS == _cluster.REPLICATIONS
 
 
 @pytest.mark.parametrize(
