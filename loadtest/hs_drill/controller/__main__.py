@@ -14,29 +14,22 @@ Locust's business.
 from __future__ import annotations
 
 import math
-import random
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict
-from functools import partial
 
 import trio
 
 from hs_drill._cluster import ClusterError
 from hs_drill._trio_child import TrioChannel, end_on_sigterm, first_error, one_line
 from hs_drill._wire import Message
-from hs_drill.nemesis import Proxies, Strike
-from hs_drill.proxy import Proxy, open_proxy
-from hs_drill.scenario import WRITES, NetworkFault, Scenario
-from hs_drill.servers import Control
+from hs_drill.scenario import WRITES, Scenario
 from hs_drill.store import cannot_keep
 
-from ._drill import Drill, client_view
+from ._outbox import open_outbox
+from ._proxies import client_view, open_proxies
+from ._runs import Runs
 from ._servers import open_scenario_servers
-from ._suspension import Clients
 from ._table import fill_table
 
 
@@ -65,115 +58,24 @@ async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
         nursery.start_soon(end_on_sigterm, nursery.cancel_scope)
         send, messages = trio.open_memory_channel[Message](math.inf)
         nursery.start_soon(_end_with_locust, channel, send, nursery)
-        async with trio.open_nursery() as progress:
-            lines, receive = trio.open_memory_channel[Message](100)
-            progress.start_soon(_send_all, channel, receive)
-            async with (
-                lines,
-                open_scenario_servers(scenario, _into(lines, "progress")) as control,
-            ):
+        async with open_outbox(channel) as outbox:
+
+            def progress(line: str) -> None:
+                outbox.put({"type": "progress", "line": line})
+
+            async with open_scenario_servers(scenario, progress) as control:
                 by_handlersocket = scenario.driver.name == "handlersocket"
                 control.unlogged_writes &= by_handlersocket and any(name in WRITES for name in scenario.mix.weights())
-                await fill_table(control, scenario, _into(lines, "progress"))
-                async with _open_proxies(control, scenario) as proxies:
+                await fill_table(control, scenario, progress)
+                async with open_proxies(control.cluster, scenario) as proxies:
                     await channel.send({"type": "ready", "cluster": client_view(control.cluster, proxies).to_dict()})
-                    await _Runs(channel, control, proxies, scenario).serve(messages)
-
-
-def _into(messages: trio.MemorySendChannel[Message], kind: str) -> Callable[[str], None]:
-    """What takes lines for the user."""
-
-    def tell(line: str) -> None:
-        _put(messages, {"type": kind, "line": line})
-
-    return tell
-
-
-def _put(messages: trio.MemorySendChannel[Message], message: Message) -> None:
-    try:
-        messages.send_nowait(message)
-    except trio.WouldBlock:
-        pass  # nobody reads so many that came at once
-
-
-async def _send_all(channel: TrioChannel, messages: trio.MemoryReceiveChannel[Message]) -> None:
-    async for message in messages:
-        await channel.send(message)
+                    await Runs(channel, outbox, control, proxies, scenario).serve(messages)
 
 
 async def _end_with_locust(channel: TrioChannel, send: trio.MemorySendChannel[Message], nursery: trio.Nursery) -> None:
     while (message := await channel.receive()) is not None:
         send.send_nowait(message)
     nursery.cancel_scope.cancel()
-
-
-class _Runs:
-    """The runs on one set of servers, one after the other."""
-
-    def __init__(self, channel: TrioChannel, control: Control, proxies: Proxies, scenario: Scenario) -> None:
-        self._channel = channel
-        self._control = control
-        self._proxies = proxies
-        self._scenario = scenario
-        self._clients = Clients(channel.send)
-        self._drill: Drill | None = None
-
-    async def serve(self, messages: trio.MemoryReceiveChannel[Message]) -> None:
-        """Until cancelled; a run that is on then is healed."""
-        async with trio.open_nursery() as nursery:
-            news, receive = trio.open_memory_channel[Message](1000)
-            nursery.start_soon(_send_all, self._channel, receive)
-            async for message in messages:
-                match message["type"]:
-                    case "begin":
-                        await self._begin(message["run"], news, nursery)
-                    case "worker" if self._drill is not None:
-                        self._drill.take_part(message["worker"])
-                    case "batch" if self._drill is not None:
-                        self._drill.count(message["worker"], message["batch"])
-                    case "suspended":
-                        self._clients.let_go(message["number"])
-                    case "load-ends" if self._drill is not None:
-                        self._drill.end_load()
-                    case "finish" if self._drill is not None:
-                        drill, self._drill = self._drill, None
-                        result = await drill.finish(message["lost"], message["died"], message["ran"])
-                        await self._channel.send({"type": "result", "result": result})
-
-    async def _begin(self, run: int, news: trio.MemorySendChannel[Message], nursery: trio.Nursery) -> None:
-        def happened(event: Strike) -> None:
-            _put(news, {"type": "fault", "event": asdict(event)})
-
-        if self._drill is not None:  # Locust has not ended it: its faults must not strike the next run
-            await self._drill.abandon()
-        self._drill = drill = Drill(
-            self._control,
-            self._proxies,
-            self._scenario,
-            run,
-            self._clients.suspended,
-            _into(news, "event"),
-            _into(news, "alarm"),
-            happened,
-            partial(_put, news, {"type": "mark"}),
-        )
-        await drill.prepare(run)
-        nursery.start_soon(drill.put_faults)
-        await self._channel.send({"type": "begun", "directory": str(drill.directory.path)})
-
-
-@asynccontextmanager
-async def _open_proxies(control: Control, scenario: Scenario) -> AsyncIterator[Proxies]:
-    """A proxy in front of every listener, when a fault of the scenario is in the network."""
-    async with AsyncExitStack() as stack:
-        proxies: dict[tuple[str, str], Proxy] = {}
-        if any(isinstance(fault, NetworkFault) for fault in scenario.faults):
-            for server in control.cluster.servers:
-                for listener, port in (("read", server.read_port), ("write", server.write_port)):
-                    rng = random.Random(f"{scenario.seed}/{server.name}/{listener}")
-                    proxy = await stack.enter_async_context(open_proxy(server.host, port, rng=rng))
-                    proxies[(server.name, listener)] = proxy
-        yield proxies
 
 
 async def _fail(channel: TrioChannel, line: str) -> None:

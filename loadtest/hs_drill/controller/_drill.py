@@ -7,13 +7,12 @@ import math
 import random
 import time
 from array import array
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import trio
 
-from hs_drill._cluster import Cluster, ClusterError
+from hs_drill._cluster import ClusterError
 from hs_drill.metrics import write_latencies
 from hs_drill.nemesis import Actions, Nemesis, Proxies, Strike, Suspended
 from hs_drill.report import write_report
@@ -25,7 +24,7 @@ from hs_drill.workload import version_of
 
 from ._table import load_table
 
-__all__ = ["Drill", "client_view"]
+__all__ = ["Drill", "DrillListener"]
 
 logger = logging.getLogger("hs_drill.drill")
 
@@ -36,19 +35,20 @@ WATCH_SECONDS = 0.2
 """How often one looks whether a server has died by itself."""
 
 
-def client_view(cluster: Cluster, proxies: Proxies) -> Cluster:
-    """The cluster as clients are to see it: behind the proxies, where there are any."""
-    servers = tuple(
-        replace(
-            server,
-            read_port=proxies[(server.name, "read")].port,
-            write_port=proxies[(server.name, "write")].port,
-        )
-        if (server.name, "read") in proxies
-        else server
-        for server in cluster.servers
-    )
-    return replace(cluster, servers=servers)
+class DrillListener(Protocol):
+    """Gets what a drill reports. Its methods are called from the drill's tasks and must not block."""
+
+    def on_line(self, line: str) -> None:
+        """A line for the user: what happens now, or what became of a fault."""
+
+    def on_alarm(self, line: str) -> None:
+        """A line for the user: a server died unexpectedly."""
+
+    def on_fault(self, strike: Strike) -> None:
+        """A fault begins on a server, or its strike has changed."""
+
+    def on_mark(self) -> None:
+        """A fault is about to change, or has changed: the engines must begin a new batch, at once."""
 
 
 class Drill:
@@ -59,10 +59,7 @@ class Drill:
       proxies: in front of them, where the scenario disturbs the network.
       run: its number on these servers, from 1.
       suspended: makes all clients let go of the servers, for the time of a block.
-      tell: gets a line for the user now and then.
-      alarm: gets a line for the user about what nobody ordered.
-      happened: gets the event of each fault, again whenever it has changed.
-      mark: has the engines begin a new batch, at once.
+      listener: gets what it reports.
     """
 
     def __init__(
@@ -71,19 +68,15 @@ class Drill:
         proxies: Proxies,
         scenario: Scenario,
         run: int,
+        *,
         suspended: Suspended,
-        tell: Callable[[str], None],
-        alarm: Callable[[str], None],
-        happened: Callable[[Strike], None],
-        mark: Callable[[], None],
+        listener: DrillListener,
     ) -> None:
         self.directory = RunDirectory.create(scenario)
         self.directory.write_environment(environment(control.cluster))
         self._control = control
         self._scenario = scenario
-        self._tell = tell
-        self._alarm = alarm
-        self._happened = happened
+        self._listener = listener
         self._workers: set[int] = set()
         self._begun = math.inf
         """When the load did, by `CLOCK_MONOTONIC`; inf until then."""
@@ -97,7 +90,7 @@ class Drill:
             scenario.faults,
             rng=random.Random(f"{scenario.seed}/{run}/faults"),
             tell=self._on_event,
-            mark=mark,
+            mark=listener.on_mark,
         )
         self._scope = trio.CancelScope()
         self._healed = trio.Event()
@@ -142,7 +135,7 @@ class Drill:
                 line += f"; its log is {self.directory.keep_log(death.server, death.log).name} in the run's directory"
             self._died.append(line)
             self._history.event("death", death.server, ending=death.ending)
-            self._alarm(line)
+            self._listener.on_alarm(line)
 
     def take_part(self, worker: int) -> None:
         """A worker may have written from now on, whether or not it ever reports: so its history must be there."""
@@ -168,10 +161,10 @@ class Drill:
         passed until the load was told to end.
         """
         if any(event.end is None for event in self._nemesis.events):
-            self._tell("healing")
+            self._listener.on_line("healing")
         await self.abandon()
         unread = await self._read_all_back() if self._scenario.audited else []
-        self._tell("judging")
+        self._listener.on_line("judging")
         result = await trio.to_thread.run_sync(
             lambda: judge_run(
                 self.directory,
@@ -200,20 +193,20 @@ class Drill:
         return [*failed, *self._nemesis.never_struck(), *self._nemesis.without_effect(), *self._died]
 
     def _on_event(self, event: Strike) -> None:
-        self._happened(event)
+        self._listener.on_fault(event)
         name = f"{event.fault} {event.server}"
         details = {name: getattr(event, name) for name in ("number", "occurrence", "note", "error", "effects")}
         if event.error:
             self._history.event("fault-failed", name, **details)
             if event.struck is None:
                 self._history.event("fault-ended", name, **details)
-            self._tell(f"fault failed: {name}: {event.error}")
+            self._listener.on_line(f"fault failed: {name}: {event.error}")
         elif event.end is not None:
             self._history.event("fault-ended", name, **details)
-            self._tell(f"fault over: {name}{f' ({event.note})' if event.note else ''}")
+            self._listener.on_line(f"fault over: {name}{f' ({event.note})' if event.note else ''}")
         elif event.struck is None:
             self._history.event("fault-started", name, **details)
-            self._tell(f"fault: {name}")
+            self._listener.on_line(f"fault: {name}")
         elif event.healing is not None:
             self._history.event("fault-healing", name, **details)
         else:
@@ -236,7 +229,7 @@ class Drill:
         for server in self._control.cluster.servers:
             asked = server.name == primary or (self._reads_replicas and server.name not in self._control.aliases)
             if asked and not unknown:
-                self._tell(f"reading back {server.name}")
+                self._listener.on_line(f"reading back {server.name}")
                 try:
                     await self._read_back(server.name, self.directory.final(server.name))
                 except ClusterError as error:
@@ -248,7 +241,7 @@ class Drill:
         try:
             await self._control.wait_replicated(SETTLE_SECONDS)
         except ClusterError as error:
-            self._tell(f"replicas have not caught up: {error}")
+            self._listener.on_line(f"replicas have not caught up: {error}")
 
     @property
     def _reads_replicas(self) -> bool:
