@@ -13,11 +13,17 @@ from typing import Any
 
 from hs_drill.store import Event, FinalState, History, HistoryFaultWindow, fault_windows
 
-from ._checkers import CHECKERS, Check, Checker, Context, Validity, check_replicas
+from ._checker import Check, Checker, Context, Validity
+from ._counters import AppliedTwice, Counters
+from ._reads import MonotonicReads, StaleReads
+from ._replicas import check_replicas
 from ._row_histories import RowHistory, Untouched, rows_of
 from ._split_brain import SplitBrain, split_brain
+from ._writes import Lost, Recovered, Unexpected
 
 __all__ = ["Audit", "Check", "Validity", "audit"]
+
+CHECKERS: tuple[type[Checker], ...] = (Lost, Recovered, Unexpected, AppliedTwice, Counters, StaleReads, MonotonicReads)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from hs_drill.audit import _checkers
+from hs_drill.audit import _counters, _writes
 from hs_drill.audit._audit import Audit, Validity, audit
-from hs_drill.audit._checkers import MAX_FINDINGS
+from hs_drill.audit._checker import MAX_FINDINGS
 from hs_drill.report._words import place_of
 from hs_drill.store import UNSEEN, Event, History
 from hs_drill.store._blocks import block_of
@@ -388,7 +388,8 @@ def test_a_checker_that_crashes_says_unknown(tmp_path: Path, monkeypatch: pytest
     def broken(_: object) -> None:
         raise KeyError("oh\nno")
 
-    monkeypatch.setattr(_checkers, "counter", broken)
+    for module in (_counters, _writes):
+        monkeypatch.setattr(module, "counter", broken)
     result = audit_of(tmp_path, [update(1, 5, 0, 9), get(1, 0, 10, 11)], {1: (5, 0)}, loaded=1)
     for name in ("lost", "unexpected", "applied_twice", "counters"):
         assert result[name].verdict is Validity.UNKNOWN

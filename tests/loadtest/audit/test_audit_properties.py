@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from hs_drill.audit import _row_histories
 from hs_drill.audit._audit import Audit, Validity
-from hs_drill.audit._row_histories import ENDLESS, Counts, Read
+from hs_drill.audit._counter_history import Counts
+from hs_drill.audit._register import ENDLESS, Read
 from hs_drill.store import NO_COUNT
 from hs_drill.workload import ABSENT, first_insert_key
 from tests.loadtest.support.histories import Op, Store, audit_of

@@ -1,0 +1,101 @@
+"""The states that a row can have been in, and their order as far as it is certain."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from hs_drill.store import NO_COUNT, Operation, Outcome
+from hs_drill.workload import ABSENT, DAMAGED, FOREIGN, INITIAL
+
+__all__ = ["ENDLESS", "Read", "Register", "Write", "show"]
+
+ENDLESS = 2**62
+"""Later than everything: the end of a write of which nobody knows when, or whether, it was applied."""
+
+
+class Write(NamedTuple):
+    """An insert, update or delete."""
+
+    start: int
+    end: int
+    """`ENDLESS` when the outcome is info."""
+    state: int
+    """What it leaves: its version, or `ABSENT`."""
+    operation: Operation
+    outcome: Outcome
+
+
+class Read(NamedTuple):
+    start: int
+    end: int
+    state: int
+    who: int
+    """Worker and user."""
+    n: int = NO_COUNT
+    """The counter; `NO_COUNT` where it was not seen."""
+
+
+class _Source(NamedTuple):
+    """When a state may have come to be."""
+
+    earliest: int
+    latest: int
+
+
+class Register:
+    """The states that a row can have been in, and their order, as far as it is certain.
+
+    A write may take effect at any moment between its start and its end. So one state certainly followed another only where
+    the writes did not overlap.
+    """
+
+    def __init__(self, before: int, writes: Iterable[Write]) -> None:
+        self.sources = {before: _Source(-ENDLESS, -ENDLESS)}
+        self.failed: set[int] = set()
+        self._acknowledged: list[Write] = []
+        for write in writes:
+            if write.outcome is Outcome.FAIL:
+                self.failed.add(write.state)
+                continue
+            known = self.sources.get(write.state, _Source(ENDLESS, -ENDLESS))
+            self.sources[write.state] = _Source(min(write.start, known.earliest), max(write.end, known.latest))
+            if write.outcome is Outcome.OK:
+                self._acknowledged.append(write)
+        self._acknowledged.sort()
+        self._starts = [write.start for write in self._acknowledged]
+        self._first_ends = list(_running_minimum(write.end for write in reversed(self._acknowledged)))
+        self._first_ends.reverse()
+        self.first_end = self._first_ends[0] if self._first_ends else ENDLESS
+        """When the first acknowledged write ended, `ENDLESS` without one."""
+
+    def successors(self, state: int) -> list[Write]:
+        """The acknowledged writes that certainly came after whatever left this state."""
+        return self._acknowledged[self._after(state) :]
+
+    def replaced(self, state: int) -> int | None:
+        """When at the latest something else had certainly taken this state's place; None if never."""
+        first = self._after(state)
+        return self._first_ends[first] if first < len(self._first_ends) else None
+
+    def _after(self, state: int) -> int:
+        source = self.sources.get(state)
+        return bisect_right(self._starts, source.latest if source is not None else -ENDLESS)
+
+
+def _running_minimum(values: Iterable[int]) -> Iterator[int]:
+    least = ENDLESS
+    for value in values:
+        least = min(least, value)
+        yield least
+
+
+def show(state: int) -> str:
+    if state == ABSENT:
+        return "no row"
+    if state == FOREIGN:
+        return "a payload without a version"
+    if state == DAMAGED:
+        return "a row whose payload or group is not what was written there"
+    return f"version v{state:016x}" if state != INITIAL else "the version from before the run"
