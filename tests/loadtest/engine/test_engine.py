@@ -21,9 +21,9 @@ import trio
 
 from hs_drill._cluster import Cluster, Server
 from hs_drill._trio_child import TrioChannel
-from hs_drill.engine.__main__ import reads_primary
 from hs_drill.engine._bound_operations import BoundOperation
 from hs_drill.engine._closed_loop import ClosedLoop
+from hs_drill.engine._engine_run import reads_primary
 from hs_drill.engine._lag import PERIOD
 from hs_drill.engine._meter import Meter
 from hs_drill.engine._performer import Performer
