@@ -24,7 +24,7 @@ import trio
 from hs_drill._trio_child import TrioChannel, end_on_sigterm, first_error, one_line
 from hs_drill.store import cannot_keep
 
-from ._engine_run import Engine
+from ._engine import Engine
 
 
 async def main(fd: int) -> None:

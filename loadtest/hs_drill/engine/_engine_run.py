@@ -1,38 +1,17 @@
-"""The load engine: a child process of every Locust process that carries load, `python -m hs_drill.engine FD`.
-
-Trio does not survive in a process that gevent has patched, so the load runs here, one task per Locust user in one
-`trio_hs.open_manager`. FD is a socket to Locust's process; the messages are `_wire.py`'s.
-
-Down: `setup` (cluster, scenario, worker; each: whether every operation is told), `start` (run; history, the path of the file
-to write, or none; elapsed, the seconds since others have begun it), `users` (count), `suspend` (number) and `resume`, `mark`
-(a fault is about to change, or has changed), `stop`. Up: `ready`, `each` (every operation since the last time), `batch` (a
-`Batch`, every quarter of a second once it is warm, and at every mark), `suspended` (number: no connection is open, and users
-wait), `log` (a warning or error of the client), `stopped` (after the last batch of the run), `fatal` (one line for the user;
-the process then ends).
-The process ends when the socket does, and on SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
-"""
+"""The users of one run, and the batches of what they did."""
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 
 import trio
 
-import trio_hs
-from hs_drill._addresses import read_address, write_address
-from hs_drill._cluster import Cluster
-from hs_drill._trio_child import TrioChannel, one_line
+from hs_drill._trio_child import TrioChannel
 from hs_drill._wire import Message
 from hs_drill.metrics import Batch, Begun, OperationBatch, collapse, total_of
-from hs_drill.scenario import Scenario, to_be_promoted
-from hs_drill.store import HistoryWriter
 from hs_drill.workload import operations
 
 from ._arrivals import Arrivals, Course
@@ -44,38 +23,18 @@ from ._open_loop import OpenLoop
 from ._pace import turn_of
 from ._performer import Performer, Taken
 from ._scribe import Scribe
-from ._server_names import connections_told, in_names, names_of_servers
-from ._sql_client import SqlClient, open_sql_client
+from ._server_names import in_names
+from ._setup import Client, Setup
 
-Client = trio_hs.Manager | SqlClient
+__all__ = ["EngineRun"]
 
 BATCH_SECONDS = 0.25
 GATHER_SECONDS = 0.02
 """So often is counted what was done: to count all of a batch at once holds the event loop, for 2 ms at 100,000 a second. In an
 open loop that is nearly as fast as it can be, each such pause is in the latencies of many times as long."""
-TIMEOUT = 3.0
-"""Seconds after which the client gives an unanswered request up."""
 
 
-class _Log(logging.Handler):
-    """Keeps what the client warns of until the next batch; of a flood, the beginning."""
-
-    MAX = 100
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._kept: list[Message] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if len(self._kept) < self.MAX:
-            self._kept.append({"type": "log", "level": record.levelno, "line": one_line(record.getMessage())})
-
-    def take(self) -> list[Message]:
-        kept, self._kept = self._kept, []
-        return kept
-
-
-class _Run:
+class EngineRun:
     """The users of one run, and what they did."""
 
     def __init__(
@@ -83,7 +42,7 @@ class _Run:
         channel: TrioChannel,
         nursery: trio.Nursery,
         hs: Client,
-        setup: _Setup,
+        setup: Setup,
         start: Message,
         scribe: Scribe | None,
         meter: Meter,
@@ -243,128 +202,3 @@ class _Run:
         for message, count in counted.errors.items():
             errors[in_names(message, self._names)] += count
         return OperationBatch(collapse(counted.ok), collapse(counted.failed), errors)
-
-
-def reads_primary(cluster: Cluster) -> bool:
-    """Whether whatever is read comes from the server that takes the writes: there is no other, perhaps under several names."""
-    writer = cluster.writer
-    others = [server for server in cluster.servers if server.name != writer.name]
-    return all(one.sql_port is not None and (one.host, one.sql_port) == (writer.host, writer.sql_port) for one in others)
-
-
-class _Setup:
-    def __init__(self, message: Message, log: _Log) -> None:
-        self.log = log
-        self.cluster = Cluster.from_dict(message["cluster"])
-        self.scenario = Scenario.model_validate(message["scenario"])
-        self.worker: int = message["worker"]
-        self.each: bool = message["each"]
-        self.names = names_of_servers(self.cluster)
-
-    @asynccontextmanager
-    async def open_client(self, meter: Meter) -> AsyncIterator[Client]:
-        readers = self.cluster.readers or (self.cluster.writer,)
-        # A replica refuses writes until it is promoted; the client moves over by itself then.
-        promoted = to_be_promoted(self.scenario.faults, [server.name for server in self.cluster.readers])
-        standby = [self.cluster.standby] if self.cluster.standby else []
-        writers = [self.cluster.writer, *standby, *(server for server in self.cluster.readers if server.name in promoted)]
-        if self.scenario.driver.name == "sql":
-            async with open_sql_client(readers, writers, self.scenario.driver.connections) as client:
-                yield client
-            return
-        async with trio_hs.open_manager(
-            [read_address(server) for server in readers],
-            [[write_address(server)] for server in writers],
-            timeout=TIMEOUT,
-            write_databases=dict(self.cluster.write_databases),
-            # A drill pauses the primary or cuts it off, and promotes. Nobody knows whether a user's own standby refuses writes.
-            move_writes_on_silence=self.cluster.kind != "external",
-            connect=meter.connect,
-        ) as hs:
-            yield hs
-
-    @contextmanager
-    def open_scribe(self, path: str | None, run: int) -> Iterator[Scribe | None]:
-        """What keeps the history of a run that is kept: of one that is not audited only what became of connections."""
-        if path is None:
-            yield None
-            return
-        with HistoryWriter(Path(path), worker=self.worker, run=run, reads_primary=reads_primary(self.cluster)) as history:
-            try:
-                with connections_told(history, self.names):
-                    yield Scribe(history, self.scenario.audit.reads, self.names) if self.scenario.audited else None
-            except* trio.Cancelled:
-                history.close()  # nothing is missing: every user has said what became of its last operation
-                raise
-
-
-class Engine:
-    def __init__(self, channel: TrioChannel, nursery: trio.Nursery) -> None:
-        self._channel = channel
-        self._nursery = nursery
-        self._log = _Log()
-        logging.getLogger().addHandler(self._log)
-        self._setup: _Setup | None = None
-        self._run: _Run | None = None
-        self._stop = trio.Event()
-        self._ended = trio.Event()
-
-    async def serve(self) -> None:
-        """Until Locust is gone."""
-        while (message := await self._channel.receive()) is not None:
-            await self._obey(message)
-
-    async def _obey(self, message: Message) -> None:
-        match message["type"]:
-            case "setup":
-                self._setup = _Setup(message, self._log)
-                await self._channel.send({"type": "ready"})
-            case "start":
-                assert self._setup is not None
-                assert self._run is None
-                self._stop, self._ended = trio.Event(), trio.Event()
-                self._run = await self._nursery.start(self._carry_out, self._setup, message)
-            case "users":
-                if self._run is not None:
-                    self._run.set_users(message["count"])
-            case "suspend":
-                if self._run is not None:
-                    self._run.suspend(message["number"])
-            case "resume":
-                if self._run is not None:
-                    self._run.resume()
-            case "mark":
-                if self._run is not None:
-                    self._run.mark()
-            case "stop":
-                if self._run is not None:
-                    self._stop.set()
-                    await self._ended.wait()
-                    self._run = None
-                await self._channel.send({"type": "stopped"})
-            case unknown:
-                raise AssertionError(f"no such message: {unknown}")
-
-    async def _carry_out(
-        self,
-        setup: _Setup,
-        start: Message,
-        task_status: trio.TaskStatus[_Run] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        with setup.open_scribe(start.get("history"), start["run"]) as scribe:
-            meter = Meter(setup.names)
-            async with setup.open_client(meter) as hs:
-                async with trio.open_nursery() as reports:
-                    with trio.CancelScope() as users:
-                        async with trio.open_nursery() as nursery:
-                            run = _Run(self._channel, nursery, hs, setup, start, scribe, meter)
-                            reports.start_soon(run.report_until_finished)
-                            task_status.started(run)
-                            await self._stop.wait()
-                            run.stop()
-                            run.resume()
-                            # An operation that waits for its first answer ends by the client's timeout. One that the client
-                            # tries again may not; it is counted as failed then, as each that is under way.
-                            users.deadline = trio.current_time() + TIMEOUT + 1
-                    run.finish()
-        self._ended.set()

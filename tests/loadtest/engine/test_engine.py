@@ -23,10 +23,10 @@ from hs_drill._cluster import Cluster, Server
 from hs_drill._trio_child import TrioChannel
 from hs_drill.engine._bound_operations import BoundOperation
 from hs_drill.engine._closed_loop import ClosedLoop
-from hs_drill.engine._engine_run import reads_primary
 from hs_drill.engine._lag import PERIOD
 from hs_drill.engine._meter import Meter
 from hs_drill.engine._performer import Performer
+from hs_drill.engine._setup import reads_primary
 from hs_drill.metrics import NOT_STARTED, UNANSWERED, Batch, OperationBatch, Timeline, total_of
 from hs_drill.scenario import parse_scenario
 from hs_drill.store import UNSEEN, History, Operation, Outcome

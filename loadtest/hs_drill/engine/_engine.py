@@ -1,0 +1,88 @@
+"""What the engine does with each message from Locust's process."""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+
+from hs_drill._trio_child import TrioChannel
+from hs_drill._wire import Message
+
+from ._engine_run import EngineRun
+from ._meter import Meter
+from ._setup import TIMEOUT, ClientLog, Setup
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    def __init__(self, channel: TrioChannel, nursery: trio.Nursery) -> None:
+        self._channel = channel
+        self._nursery = nursery
+        self._log = ClientLog()
+        logging.getLogger().addHandler(self._log)
+        self._setup: Setup | None = None
+        self._run: EngineRun | None = None
+        self._stop = trio.Event()
+        self._ended = trio.Event()
+
+    async def serve(self) -> None:
+        """Until Locust is gone."""
+        while (message := await self._channel.receive()) is not None:
+            await self._obey(message)
+
+    async def _obey(self, message: Message) -> None:
+        match message["type"]:
+            case "setup":
+                self._setup = Setup(message, self._log)
+                await self._channel.send({"type": "ready"})
+            case "start":
+                assert self._setup is not None
+                assert self._run is None
+                self._stop, self._ended = trio.Event(), trio.Event()
+                self._run = await self._nursery.start(self._carry_out, self._setup, message)
+            case "users":
+                if self._run is not None:
+                    self._run.set_users(message["count"])
+            case "suspend":
+                if self._run is not None:
+                    self._run.suspend(message["number"])
+            case "resume":
+                if self._run is not None:
+                    self._run.resume()
+            case "mark":
+                if self._run is not None:
+                    self._run.mark()
+            case "stop":
+                if self._run is not None:
+                    self._stop.set()
+                    await self._ended.wait()
+                    self._run = None
+                await self._channel.send({"type": "stopped"})
+            case unknown:
+                raise AssertionError(f"no such message: {unknown}")
+
+    async def _carry_out(
+        self,
+        setup: Setup,
+        start: Message,
+        task_status: trio.TaskStatus[EngineRun] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        with setup.open_scribe(start.get("history"), start["run"]) as scribe:
+            meter = Meter(setup.names)
+            async with setup.open_client(meter) as hs:
+                async with trio.open_nursery() as reports:
+                    with trio.CancelScope() as users:
+                        async with trio.open_nursery() as nursery:
+                            run = EngineRun(self._channel, nursery, hs, setup, start, scribe, meter)
+                            reports.start_soon(run.report_until_finished)
+                            task_status.started(run)
+                            await self._stop.wait()
+                            run.stop()
+                            run.resume()
+                            # An operation that waits for its first answer ends by the client's timeout. One that the client
+                            # tries again may not; it is counted as failed then, as each that is under way.
+                            users.deadline = trio.current_time() + TIMEOUT + 1
+                    run.finish()
+        self._ended.set()
