@@ -292,9 +292,9 @@ class EmbeddedServer:
         if self._source is source and self._life == life:  # nobody was quicker to promote it, or to crash it
             await self.replica.run(source, rebuild)
 
-    def as_source(self) -> Source:
+    def as_source(self) -> LocalSource:
         """This server, for replicas of this process."""
-        return _LocalSource(self)
+        return LocalSource(self)
 
     def detach(self) -> None:
         """Ends replication, and applies what has arrived. Still refuses writes."""
@@ -404,7 +404,7 @@ class EmbeddedServer:
         )
 
 
-class _LocalSource:
+class LocalSource:
     """Another server of this process, as a replica's source."""
 
     def __init__(self, server: EmbeddedServer) -> None:
@@ -427,12 +427,16 @@ class _LocalSource:
             self._check()
             if not log.holds(position):
                 raise ConnectionResetError(f"{self.name} has lost {position}")
-            found = log.after(position)
-            due = math.inf if found is None else found[1] + transfer()
-            if found is not None and due <= trio.current_time():
+            if found := self.due(position, transfer()):
                 return found
-            with trio.move_on_at(due):
+            following = log.after(position)
+            with trio.move_on_at(math.inf if following is None else following[1] + transfer()):
                 await log.changed.park()
+
+    def due(self, position: Position, transfer: float) -> tuple[Transaction, float] | None:
+        """The transaction behind ``position``, which the log holds, and when it was committed, if ``transfer`` seconds ago."""
+        found = self._server.log.after(position)
+        return found if found is not None and found[1] + transfer <= trio.current_time() else None
 
     def acknowledge(self, replica: str, position: Position) -> None:
         if self._server.running:

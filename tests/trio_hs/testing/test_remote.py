@@ -68,6 +68,26 @@ async def test_a_replica_follows_acknowledges_and_reconnects(
     await until_ids(replica, [1, 2, 3, 4, 5, 6])
 
 
+async def test_a_replica_that_is_behind_catches_up_faster_than_the_source_commits(
+    source: EmbeddedServer, replica: EmbeddedServer, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A send for each transaction costs ten times what the commit does: under load it never caught up, and no rejoin ended."""
+    sends = 0
+    send_all = trio.SocketStream.send_all
+
+    async def counting(stream: trio.SocketStream, data: bytes) -> None:
+        nonlocal sends
+        sends += 1
+        await send_all(stream, data)
+
+    for number in range(1000):
+        await source.load("cars", "trucks", [(number + 1, "c", 1)])
+    monkeypatch.setattr(trio.SocketStream, "send_all", counting)
+    await replica.follow(RemoteSource("replica", "127.0.0.1", port))
+    await until(lambda: replica.log.position == source.log.position and source.unreplicated == 0)
+    assert sends < 100, "transactions in batches, acknowledgements for all that has arrived"
+
+
 async def test_a_new_replica_gets_a_copy_and_a_diverged_one_none(
     source: EmbeddedServer, replica: EmbeddedServer, port: int
 ) -> None:
