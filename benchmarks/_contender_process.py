@@ -110,17 +110,21 @@ async def _tasks(
 
         async def own(at: Any) -> None:
             rows = 0
-            while perf_counter() < clock.end:
+            while True:  # once at least, also where starting the tasks alone took the time
                 rows += await call(at)
+                if perf_counter() >= clock.end:
+                    break
             clock.rows += rows
 
         async def sharing() -> None:
             rows = 0
-            while perf_counter() < clock.end:
+            while True:
                 async with free:
                     at = idle.pop()
                     rows += await call(at)
                     idle.append(at)
+                if perf_counter() >= clock.end:
+                    break
             clock.rows += rows
 
         workers: list[Worker]
@@ -141,8 +145,10 @@ def _threads(contender: Contender, call: Callable[[Any], int], pool: int, clock:
     def loop(at: Any) -> None:
         rows = 0
         try:
-            while perf_counter() < clock.end:
+            while True:
                 rows += call(at)
+                if perf_counter() >= clock.end:
+                    break
         except BaseException as failure:
             failures.append(failure)
         counts.append(rows)
