@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._workload import (
+from ._versions import (
     ABSENT,
     DAMAGED,
     FOREIGN,

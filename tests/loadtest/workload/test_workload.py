@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hs_drill.scenario import Keys, Scenario, ValueSize, parse_scenario
+from hs_drill.scenario import VERSION_WIDTH, Keys, Scenario, ValueSize, parse_scenario
 from hs_drill.workload._keys import draw_keys
-from hs_drill.workload._workload import (
+from hs_drill.workload._versions import (
     DAMAGED,
     FOREIGN,
-    VERSION_WIDTH,
     Drawn,
     first_insert_key,
     group_of,
