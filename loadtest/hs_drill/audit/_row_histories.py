@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import IO
 
-from hs_drill.store import NO_COUNT, READS, RECORD, UNSEEN, FinalState, History, Operation, Outcome
-from hs_drill.workload import ABSENT, INITIAL
+from hs_drill.store import NO_COUNT, READS, RECORD, FinalState, History, Operation, Outcome
+from hs_drill.workload import ABSENT, INITIAL, UNSEEN
 
 from ._counter_history import Counts, Miscounted
 from ._register import ENDLESS, Read, Register, Write

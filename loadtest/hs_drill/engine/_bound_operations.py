@@ -12,8 +12,8 @@ from typing import Any
 
 import trio_hs
 from hs_drill.scenario import Scenario
-from hs_drill.store import NO_COUNT, UNSEEN, Operation
-from hs_drill.workload import ABSENT, DAMAGED, fillers, first_insert_key, group_of, payload_of, version_of
+from hs_drill.store import NO_COUNT, Operation
+from hs_drill.workload import ABSENT, DAMAGED, UNSEEN, fillers, first_insert_key, group_of, payload_of, version_of
 
 from ._sql_client import SqlTable
 

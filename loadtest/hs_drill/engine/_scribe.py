@@ -7,7 +7,8 @@ from typing import Any
 
 import trio_hs
 from hs_drill.metrics import NOT_THERE
-from hs_drill.store import ANOTHER, READS, UNSEEN, HistoryWriter, Outcome
+from hs_drill.store import ANOTHER, READS, HistoryWriter, Outcome
+from hs_drill.workload import UNSEEN
 
 from ._bound_operations import BoundOperation, Intent
 from ._server_names import server_of

@@ -8,7 +8,7 @@ from ._external import without_secrets
 from ._faults import Fault, Moment, NetworkFault, targets_of, timeline, to_be_promoted
 from ._json_schema import scenario_schema
 from ._load import Load, ThinkTime
-from ._mix import HOT_KEYS, HOT_OPERATIONS, THETA, WRITES, Keys, ValueSize
+from ._mix import WRITES, Keys, ValueSize
 from ._model import VERSION_WIDTH, Scenario, TableSpec
 from ._overrides import SERVERS_HELP, with_cluster
 from ._reader import ScenarioError, load_scenario, parse_scenario
@@ -16,12 +16,9 @@ from ._stated_verdict import StatedVerdictError, stated_exit_code
 
 __all__ = [
     "BEFORE_SECONDS",
-    "HOT_KEYS",
-    "HOT_OPERATIONS",
     "PERCENTILES",
     "PHASES",
     "SERVERS_HELP",
-    "THETA",
     "VERSION_WIDTH",
     "WRITES",
     "Expect",

@@ -17,8 +17,6 @@ WRITES = ("insert", "incr", "decr", "update", "delete")
 STEPS = ("incr", "decr")
 """The writes of which a counter tells how often they were applied."""
 
-THETA, HOT_KEYS, HOT_OPERATIONS = 0.99, 0.2, 0.8
-
 
 def _name_alone(value: object) -> object:
     return {"distribution": value} if isinstance(value, str) else value
@@ -45,6 +43,21 @@ class Keys(Model):
         if (self.hot_keys, self.hot_operations) != (None, None) and self.distribution != "hot-set":
             raise ValueError(f"hot_keys and hot_operations are of a `hot-set`, and have no meaning with `{self.distribution}`")
         return self
+
+    @property
+    def skew(self) -> float:
+        """`theta`, or its default."""
+        return 0.99 if self.theta is None else self.theta
+
+    @property
+    def hot_keys_share(self) -> float:
+        """`hot_keys`, or its default."""
+        return 0.2 if self.hot_keys is None else self.hot_keys
+
+    @property
+    def hot_operations_share(self) -> float:
+        """`hot_operations`, or its default."""
+        return 0.8 if self.hot_operations is None else self.hot_operations
 
 
 KeysOrName = Annotated[Keys, BeforeValidator(_name_alone)]

@@ -37,7 +37,6 @@ __all__ = [
     "NO_COUNT",
     "READS",
     "RECORD",
-    "UNSEEN",
     "Event",
     "Header",
     "History",
@@ -71,9 +70,6 @@ LONGEST = 2**32 - 1
 
 NO_COUNT = -(2**63)
 """In the place of n: the read did not show it, or the operation was none."""
-
-UNSEEN = -3
-"""The read failed and showed nothing."""
 
 ANOTHER = 255
 """Index of the error or server of which nothing is known, or for which there was no index left."""

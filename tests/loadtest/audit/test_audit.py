@@ -11,9 +11,9 @@ from hs_drill.audit import _counters, _writes
 from hs_drill.audit._audit import Audit, Validity, audit
 from hs_drill.audit._checker import MAX_FINDINGS
 from hs_drill.report._words import place_of
-from hs_drill.store import UNSEEN, Event, History
+from hs_drill.store import Event, History
 from hs_drill.store._blocks import block_of
-from hs_drill.workload import ABSENT, DAMAGED, FOREIGN, first_insert_key
+from hs_drill.workload import ABSENT, DAMAGED, FOREIGN, UNSEEN, first_insert_key
 from tests.loadtest.support.histories import Op, Rows, audit_of, write_history, write_state
 
 NEW = first_insert_key(1, 0)

@@ -29,7 +29,8 @@ from hs_drill.engine._performer import Performer
 from hs_drill.engine._setup import reads_primary
 from hs_drill.metrics import NOT_STARTED, UNANSWERED, Batch, OperationBatch, Timeline, total_of
 from hs_drill.scenario import parse_scenario
-from hs_drill.store import UNSEEN, History, Operation, Outcome
+from hs_drill.store import History, Operation, Outcome
+from hs_drill.workload import UNSEEN
 from tests.loadtest.support.locust_process import ROOT
 
 SCENARIO = "name: x\ntable: {rows: 100}\nmix: {get: 50, insert: 50, delete: 20}\n"

@@ -13,18 +13,9 @@ from hypothesis import strategies as st
 
 from hs_drill.scenario import VERSION_WIDTH, Keys, Scenario, ValueSize, parse_scenario
 from hs_drill.workload._keys import draw_keys
-from hs_drill.workload._versions import (
-    DAMAGED,
-    FOREIGN,
-    Drawn,
-    first_insert_key,
-    group_of,
-    operations,
-    payload_of,
-    payloads,
-    version_of,
-    worker_of,
-)
+from hs_drill.workload._payloads import group_of, payloads
+from hs_drill.workload._stream import Drawn, operations
+from hs_drill.workload._versions import DAMAGED, FOREIGN, first_insert_key, payload_of, version_of, worker_of
 
 
 def scenario(

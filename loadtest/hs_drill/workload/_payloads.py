@@ -1,0 +1,41 @@
+"""What rows hold beside their key: the group, and the text of the column `payload`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from hs_drill.scenario import VERSION_WIDTH, Scenario, TableSpec
+
+from ._versions import INITIAL, payload_of
+
+__all__ = ["fillers", "group_of", "payloads"]
+
+PAYLOADS = 64
+"""Distinct texts, where all have the same size."""
+VARIED_PAYLOADS = 1024
+"""Distinct texts, where sizes differ: enough to include a size that one value in a thousand has."""
+_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+def group_of(key: int, table: TableSpec) -> int:
+    """The value of the column `grp` in the row with this key."""
+    return key % table.groups
+
+
+def fillers(scenario: Scenario) -> list[str]:
+    """Texts for the column `payload`, to be used in turn. In an audited run they follow the version."""
+    rng = random.Random(f"{scenario.seed}/payload")
+    of = scenario.table.value_size
+    sizes = of.spread(PAYLOADS if of.smallest == of.largest else VARIED_PAYLOADS)
+    rng.shuffle(sizes)
+    taken = VERSION_WIDTH if scenario.audited else 0
+    return ["".join(rng.choices(_LETTERS, k=size - taken)) for size in sizes]
+
+
+def payloads(scenario: Scenario) -> Iterator[str]:
+    """The column `payload` of the loaded rows, by ascending key."""
+    texts, table = fillers(scenario), scenario.table
+    for key in range(1, table.rows + 1):
+        text = texts[key % len(texts)]
+        yield payload_of(INITIAL, key, group_of(key, table), text) if scenario.audited else text
