@@ -1,0 +1,37 @@
+"""What the sections of a report are made of: headings, tables, numbers, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element
+
+from ._markup import Child, el
+
+__all__ = ["figure", "number_cell", "result_class", "section", "table"]
+
+
+def result_class(result: str) -> str:
+    return f"result {result.replace(' ', '-')}"
+
+
+def figure(title: str, chart: Element) -> Element:
+    return el("div", el("h3", title), el("div", chart, class_="scroll"), class_="figure")
+
+
+def section(title: str, *content: Child) -> Element:
+    return el("section", el("h2", title), *content)
+
+
+def number_cell(text: str, *, some: bool = False) -> Element:
+    return el("td", text, class_="number some" if some else "number")
+
+
+def table(headings: Sequence[str], rows: Sequence[Element], caption: str | None = None) -> Element:
+    """Rows, or bodies of rows. A heading that begins with # is that of a column of numbers."""
+    head = [el("th", one.lstrip("#"), scope="col", class_="number" if one.startswith("#") else None) for one in headings]
+    bodies: Child = rows if rows and rows[0].tag == "tbody" else el("tbody", rows)
+    return el(
+        "div",
+        el("table", el("caption", el("span", caption)) if caption else None, el("thead", el("tr", head)), bodies),
+        class_="wide",
+    )
