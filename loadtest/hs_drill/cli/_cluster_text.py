@@ -1,4 +1,4 @@
-"""A cluster as people read it: its servers, how they replicate, and a program that connects to them."""
+"""A cluster as people read it: its servers and how they replicate."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rich.text import Text
 
 from hs_drill._cluster import Cluster, Server
 
-__all__ = ["print_cluster", "program", "who_keeps"]
+from ._program_text import program
 
-HIDDEN = "..."
+__all__ = ["print_cluster", "who_keeps"]
 
 
 def who_keeps(pid: int, described: dict[str, Any]) -> str:
@@ -74,34 +74,3 @@ def _secrets(server: Server) -> str:
     if server.load_user:
         sql += f"; the load's SQL user {server.load_user}, password {server.load_password}"
     return f"{server.name}: read secret {server.read_secret}, write secret {server.write_secret}{sql}"
-
-
-def program(cluster: Cluster, database: str, table: str, *, secrets: bool) -> str:
-    """A Python program that writes a row and reads it back."""
-
-    def listener(server: Server, port: int, secret: str) -> str:
-        shown = secret if secrets else HIDDEN
-        return f'trio_hs.Server("inet", "{server.host}", {port}, secret="{shown}")'
-
-    readers = "".join(f"    {listener(s, s.read_port, s.read_secret)},\n" for s in cluster.readers)
-    writers = [cluster.writer, *([cluster.standby] if cluster.standby else [])]
-    groups = "".join(f"    [{listener(s, s.write_port, s.write_secret)}],\n" for s in writers)
-    databases = f", write_databases={dict(cluster.write_databases)!r}" if cluster.write_databases else ""
-    return f"""\
-import trio, trio_hs
-
-readers = [
-{readers}]
-writers = [  # in order of preference
-{groups}]
-
-
-async def main():
-    async with trio_hs.open_manager(readers, writers{databases}) as hs:
-        await hs.delete("{database}", "{table}", "=", ["id"], [1000001])  # of an earlier run
-        await hs.insert("{database}", "{table}", [("id", 1000001), ("grp", 1), ("n", 0), ("payload", "hello")])
-        print(dict(await hs.get("{database}", "{table}", ["id", "payload"], 1)))
-
-
-trio.run(main)
-"""
