@@ -1,4 +1,4 @@
-"""What `locust -f loadtest/` loads: the load of a scenario, driven by trio-hs, behind Locust's face."""
+"""What `locust -f loadtest/` loads: a scenario's servers and load, behind Locust's command line and web UI."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hs_drill._process_end import end_with_parent
 from hs_drill.in_locust._engine_link import EngineLink
 from hs_drill.in_locust._options import add_options
 from hs_drill.in_locust._session import MasterSession, WorkerSession, open_session
-from hs_drill.in_locust._web import add_tab, taken
+from hs_drill.in_locust._web import add_tab, listen_error
 
 FOREVER = 10 * 365 * 24 * 3600
 
@@ -27,8 +27,9 @@ def _add_options(parser: LocustArgumentParser, **_: Any) -> None:
 
 
 def _open_session(environment: Environment, **_: Any) -> None:
-    if environment.web_ui is not None and (why := taken(environment.web_ui)):  # Locust would find out with the servers started
-        sys.stderr.write(f"{why}\n")
+    # Locust itself would notice only after the servers have been started.
+    if environment.web_ui is not None and (error := listen_error(environment.web_ui)):
+        sys.stderr.write(f"{error}\n")
         sys.exit(ExitCode.START_FAILED)
     session = open_session(environment)
     if not isinstance(session, MasterSession):
@@ -38,14 +39,14 @@ def _open_session(environment: Environment, **_: Any) -> None:
 
 
 class HandlerSocketUser(User):
-    """One task of the load engine, which does the work in a process of its own: this greenlet only says that it is there."""
+    """Stands for one user of the load engine, which carries the load in a process of its own. This greenlet only waits."""
 
     engine: AsyncResult[EngineLink] = AsyncResult()
-    """There is one once Locust has fired `init`; a worker that joins a run may start users before."""
+    """Set when Locust fires `init`. A worker that joins a run may start users earlier, so they wait for it."""
     counted = False
-    # The web UI asks for a host where there is none; ours come from the scenario.
+    # Without a host the web UI asks for one. Ours come from the scenario.
     host = "the scenario's servers"
-    # Waiting, not working: so Locust may stop it at any moment, also with --stop-timeout.
+    # Locust stops a waiting user at once, even with --stop-timeout; a working one it would let finish.
     wait_time = constant(FOREVER)
 
     def on_start(self) -> None:
@@ -58,10 +59,10 @@ class HandlerSocketUser(User):
 
     @task
     def in_the_engine(self) -> None:
-        """Nothing here; see `hs_drill.engine`."""
+        """Does nothing: see `hs_drill.engine`."""
 
 
-# Of `--processes`: a worker whose Locust ends before it has told it anything would look for it for ever.
+# With `--processes`: a worker whose master ends before it has sent anything would look for it for ever.
 os.register_at_fork(after_in_child=end_with_parent)
 events: Any = locust.events  # not typed
 events.init_command_line_parser.add_listener(_add_options)

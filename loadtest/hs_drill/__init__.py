@@ -1,8 +1,7 @@
 """A harness that rehearses the failover of MariaDB servers under load, behind Locust's command line and web UI.
 
 A *scenario* (a YAML file) says which servers to start, what load to put on them, which *faults* strike when, and what to
-expect.
-A run takes three kinds of processes:
+expect. A run takes three kinds of processes:
 
 - ``in_locust``: Locust's own, alone, master or worker. gevent has patched it, so nothing here imports trio.
 - ``engine``: one beside each Locust process that carries load; a trio task per user.

@@ -1,4 +1,4 @@
-"""`hs-drill COMMAND`: what is done around a run. Runs themselves are Locust's: `locust -f loadtest/`."""
+"""`hs-drill COMMAND`: the tools around a run. Locust carries out the runs themselves: `locust -f loadtest/`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from hs_drill._exit_codes import ExitCode
 
 __all__ = ["COMMANDS", "main"]
 
-#: A command, the module whose `main(arguments)` carries it out and gives the exit code, and what it does.
+#: Command -> the module whose `main(arguments)` carries it out and returns the exit code, and one line of help.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "check": ("hs_drill.cli._check", "check a scenario file, and show what would happen when"),
+    "check": ("hs_drill.cli._check", "check a scenario file, and show its timeline"),
     "analyze": ("hs_drill.cli._analyze", "judge a kept run again"),
     "compare": ("hs_drill.cli._compare", "put two kept runs side by side"),
-    "drills": ("hs_drill.cli._drills", "carry out the scenarios that state their verdict, and compare"),
-    "cluster": ("hs_drill.cli._cluster", "servers without a load"),
+    "drills": ("hs_drill.cli._drills", "run the scenarios that state their verdict, and compare"),
+    "cluster": ("hs_drill.cli._cluster", "start servers without a load"),
     "schema": ("hs_drill.cli._schema", "print the JSON Schema of scenario files, for editors"),
-    "locustfile": ("hs_drill.cli._locustfile", "print the path of our locustfile, for `locust -f`"),
+    "locustfile": ("hs_drill.cli._locustfile", "print the path of the locustfile, for `locust -f`"),
 }
 
 
@@ -32,20 +32,20 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "`hs-drill COMMAND --help` tells more.",
+            "`hs-drill COMMAND --help` shows a command's options.",
             'To run a scenario: locust -f "$(hs-drill locustfile)" --headless --scenario SCENARIO',
         ]
     )
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out a command line; gives the exit code."""
+    """Carry out a command line. Returns the exit code."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0 if arguments else ExitCode.BAD_ARGUMENTS
     name, *rest = arguments
     if name not in COMMANDS:
-        sys.stderr.write(f"no such command: {name!r}; there are {', '.join(COMMANDS)}\n")
+        sys.stderr.write(f"no such command: {name!r}; the commands are {', '.join(COMMANDS)}\n")
         return ExitCode.BAD_ARGUMENTS
     try:
         command = import_module(COMMANDS[name][0])

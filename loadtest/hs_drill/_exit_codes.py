@@ -1,4 +1,4 @@
-"""Every exit code of the harness, once."""
+"""Every exit code of the harness, and which of several is the gravest."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ class ExitCode(IntEnum):
     PASSED = 0
     EXPECTATION_MISSED = 1
     RUN_FAILED = 1
-    """The run ended by an error of ours or of the servers. Also Locust's own code when operations failed."""
+    """An error of the harness or of the servers ended the run. Also Locust's own code when operations failed."""
     BAD_ARGUMENTS = 2
     START_FAILED = 2
-    """Something that a run needs is not available: the servers, the web UI's port, a place to keep the run."""
+    """A run cannot start: the servers, the web UI's port or the place to keep the run is unavailable."""
     AUDIT_FAILED = 3
-    """A write is not as it was acknowledged."""
+    """The audit found a write that contradicts what the server acknowledged."""
     INCONCLUSIVE = 4
-    """Something could not be judged."""
+    """An expectation or a check could not be judged."""
     INTERRUPTED = 130
-    """Ctrl-C, before anything was found out: what a shell says for SIGINT."""
+    """Ctrl-C before there was a result: the code that shells give for SIGINT."""
 
 
 _BY_GRAVITY: list[int] = [
@@ -37,7 +37,9 @@ _BY_GRAVITY: list[int] = [
 
 
 def gravest(codes: Iterable[int]) -> int:
-    """The exit code of several runs, or of one that failed in more than one way; 0 for none. One of somebody else's, such as a
-    listener of Locust's events may set, counts as a missed expectation."""
+    """The exit code for several runs, or for one that failed in several ways; 0 for none.
+
+    A code that is not ours, such as one set by a listener of Locust's events, ranks with a missed expectation.
+    """
     other = _BY_GRAVITY.index(ExitCode.EXPECTATION_MISSED)
     return max(codes, key=lambda code: _BY_GRAVITY.index(code) if code in _BY_GRAVITY else other, default=ExitCode.PASSED)

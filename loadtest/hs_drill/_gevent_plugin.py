@@ -1,13 +1,15 @@
-"""Our options in `locust -f loadtest/ --help`, and the end of `locust -f loadtest/` by a Ctrl-C while Python still imports.
+"""Adds our options to `locust -f loadtest/ --help`, and lets Ctrl-C end Locust quietly while Python still imports.
 
-Locust prints its help before it loads any locustfile, so options that a locustfile adds are not in it. The one thing that it
-imports before is a package `locust_plugins`, if there is one; the one thing that runs code of ours before that is gevent,
-which calls the entry points `gevent.plugins.monkey.did_patch_all` when Locust patches the standard library. So: there,
-where the command line asks for the help of this locustfile, wait for that import, and add the options then. Where it names
-this locustfile at all, a Ctrl-C ends the process at once, without the traceback of whatever was being imported, until our
-session takes it (`in_locust/_session.py`): nothing has been started by then.
+Locust prints its help before it loads a locustfile, so the help lacks the options that a locustfile adds. Only two things run
+earlier. Locust tries to import a package `locust_plugins`. And gevent, when Locust has it patch the standard library, calls the
+entry points `gevent.plugins.monkey.did_patch_all`, of which we have one. If the command line asks for the help of our
+locustfile, that entry point waits for the import of `locust_plugins`, and adds the options then.
 
-gevent calls this in every process of the environment that it patches: elsewhere it does nothing, and it imports nothing.
+If the command line names our locustfile at all, Ctrl-C ends the process at once, without a traceback. Nothing has been started
+by then. Later the session takes Ctrl-C over (`in_locust/_session.py`).
+
+gevent calls the entry point in every process of the environment that it patches. In a process that is not ours it does nothing
+and imports nothing.
 """
 
 from __future__ import annotations
@@ -28,21 +30,21 @@ FOLDER = PACKAGE.parent
 
 
 def did_patch_all(_event: object) -> None:
-    """gevent has patched everything, in whatever process this is."""
+    """The entry point: gevent has patched the standard library of this process."""
     locustfile = os.environ.get("LOCUST_LOCUSTFILE", "")
-    if _is_help_of_ours(sys.argv, locustfile):
-        sys.meta_path.insert(0, _Waiting())
-    if _is_locust_of_ours(sys.argv, locustfile) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if _asks_for_our_help(sys.argv, locustfile):
+        sys.meta_path.insert(0, _PluginImportHook())
+    if _runs_our_locustfile(sys.argv, locustfile) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _is_help_of_ours(argv: Sequence[str], locustfile: str) -> bool:
-    return bool({"-h", "--help"} & set(argv)) and _is_locust_of_ours(argv, locustfile)
+def _asks_for_our_help(argv: Sequence[str], locustfile: str) -> bool:
+    return bool({"-h", "--help"} & set(argv)) and _runs_our_locustfile(argv, locustfile)
 
 
-def _is_locust_of_ours(argv: Sequence[str], locustfile: str) -> bool:
+def _runs_our_locustfile(argv: Sequence[str], locustfile: str) -> bool:
     program = Path(argv[0]) if argv and argv[0] else Path()
-    # `python -m locust` has "-m" there while it imports the package.
+    # While `python -m locust` imports the package, argv[0] is "-m".
     if program.stem != "locust" and str(program) != "-m":
         return False
     for index, word in enumerate(argv):
@@ -63,8 +65,8 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
-class _Waiting:
-    """Finds nothing: it only notices that Locust is about to look for its plugins."""
+class _PluginImportHook:
+    """An import hook that finds nothing. It adds our options when Locust is about to import its plugins."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None

@@ -1,4 +1,4 @@
-"""How a process ended, in words; and how to end one together with its parent."""
+"""How a process ended, in words; and how to end a process together with its parent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def describe_exit(code: int) -> str:
-    """In words, an exit code as `subprocess` gives it: negative for a signal."""
+    """`exit code 1` or `killed by SIGKILL`, for a return code as `subprocess` gives it (negative for a signal)."""
     if code >= 0:
         return f"exit code {code}"
     try:

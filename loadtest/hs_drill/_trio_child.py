@@ -13,7 +13,7 @@ __all__ = ["TrioChannel", "end_on_sigterm", "first_error", "one_line"]
 
 
 class TrioChannel:
-    """A child's end. Any task may send; one receives."""
+    """A child's end of the socket to Locust's process. Any task may send; only one receives."""
 
     def __init__(self, stream: trio.abc.Stream, lock: trio.Lock) -> None:
         self._stream = stream
@@ -27,8 +27,10 @@ class TrioChannel:
         return cls(trio.SocketStream(sock), trio.Lock())
 
     async def send(self, message: Message) -> None:
-        """Send one message; without effect when Locust is gone, which `receive` tells. A cancelled send may leave half a
-        message behind: only a process that is about to exit may cancel one."""
+        """Send one message. Does nothing when Locust is gone, which `receive` reports.
+
+        A cancelled send may leave half a message behind: cancel one only when the process is about to exit.
+        """
         async with self._lock:
             try:
                 await self._stream.send_all(encode(message))
@@ -36,7 +38,7 @@ class TrioChannel:
                 pass
 
     async def receive(self) -> Message | None:
-        """The next message, or None when Locust is gone. Raises `WireError`. Cancelling it loses nothing."""
+        """The next message, or None when Locust is gone. Raises `WireError`. Cancelling it loses no data."""
         while True:
             message = self._decoder.next()
             if message is not None:
@@ -50,19 +52,19 @@ class TrioChannel:
             self._decoder.feed(data)
 
     async def aclose(self) -> None:
-        """Close the socket. A checkpoint; closed also when cancelled."""
+        """Close the socket. A checkpoint; the socket is closed even when cancelled."""
         await self._stream.aclose()
 
 
 async def end_on_sigterm(scope: trio.CancelScope) -> None:
-    """Cancel the scope at the first SIGTERM; run it in the background, within `trio.run`."""
+    """Cancel the scope at a SIGTERM. Runs until cancelled: start it in the background."""
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async for _ in signals:
             scope.cancel()
 
 
 def first_error(error: BaseException) -> BaseException:
-    """The error itself, or the first one inside an exception group: what users are told."""
+    """The error itself, or the first one inside an exception group: the one that users see."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

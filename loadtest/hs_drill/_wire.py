@@ -19,7 +19,7 @@ CHUNK = 256 * 1024
 
 
 class WireError(Exception):
-    """The other side sent what is no message. Nothing after it can be trusted."""
+    """The other side sent something that is not a message. Nothing after it can be trusted."""
 
 
 def encode(message: Message) -> bytes:
@@ -29,12 +29,13 @@ def encode(message: Message) -> bytes:
 
 
 class Decoder:
-    """Puts messages together from bytes that arrive in any portions."""
+    """Assembles messages from bytes that arrive in chunks of any size."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes | bytearray) -> None:
+        """Append received bytes."""
         self._buffer += data
 
     def next(self) -> Message | None:

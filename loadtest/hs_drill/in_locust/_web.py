@@ -20,7 +20,7 @@ from hs_drill.report import el, to_html
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response as AnyResponse
 
-__all__ = ["Watched", "add_tab", "taken"]
+__all__ = ["Watched", "add_tab", "listen_error"]
 
 HERE = Path(__file__).parent
 KEY = "trio-hs"
@@ -49,8 +49,8 @@ class Watched(Protocol):
     def report(self, number: int) -> Path | None: ...
 
 
-def taken(web_ui: WebUI) -> str:
-    """Why the web UI will not be able to listen where it is to be, or ""."""
+def listen_error(web_ui: WebUI) -> str:
+    """Why the web UI cannot listen on its address, or ""."""
     with socket.socket(socket.AF_INET6 if ":" in web_ui.host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -476,7 +476,7 @@ def test_the_schema_tells_what_keys_mean() -> None:
 
 
 def test_an_unknown_command_is_one_line_and_exit_code_2(run: Run) -> None:
-    assert run("nope") == (2, "", f"no such command: 'nope'; there are {', '.join(commands.COMMANDS)}\n")
+    assert run("nope") == (2, "", f"no such command: 'nope'; the commands are {', '.join(commands.COMMANDS)}\n")
     assert run()[0] == 2
     code, out, _ = run("--help")
     assert code == 0
