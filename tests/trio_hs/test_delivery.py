@@ -7,8 +7,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
-from tests.trio_hs.dispatch.test_manager import kill, managed
-from tests.trio_hs.support.fake import FakeServer, echo
+from tests.trio_hs.support.clients import managed
+from tests.trio_hs.support.fake import FakeServer, echo, kill
 from trio_hs import ConnectionError
 
 

@@ -6,7 +6,7 @@ import socket
 import statistics
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -704,3 +704,21 @@ async def test_a_connection_with_very_many_indexes_is_worn(
         assert not connection.worn
         await ask(connection, index=Index("d", "t2", ["id"]))
         assert connection.worn
+
+
+@pytest.mark.parametrize("act", [FakeConnection.reset, FakeConnection.end])
+async def test_a_stream_that_breaks_under_a_long_request(nursery: trio.Nursery, act: Callable[[FakeConnection], None]) -> None:
+    """Half of it is with the kernel: the server runs whole lines only, so it had no effect."""
+    transport = MemoryTransport(100)
+    peer = FakeConnection(transport)
+    connection = Connection(transport, "fake", timeout=1, on_closed=lambda connection: None)
+    nursery.start_soon(connection.run)
+    await wait_all_tasks_blocked()
+    request = Request()
+    connection.submit(request, INDEX, [get_tail(b"x" * 1000)])
+    await wait_all_tasks_blocked()
+    assert len(transport.to_server) == 100
+    act(peer)
+    await request.wait()
+    assert isinstance(request.failure, OSError)
+    assert request.sent_lines == 0

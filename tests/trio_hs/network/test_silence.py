@@ -16,9 +16,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
-from tests.trio_hs.dispatch.test_manager import kill, managed, read_only
-from tests.trio_hs.network.test_sockets import REFUSED
-from tests.trio_hs.support.fake import FakeServer, MemoryTransport, Network, echo
+from tests.trio_hs.support.clients import managed
+from tests.trio_hs.support.fake import REFUSED, FakeServer, MemoryTransport, Network, echo, kill, read_only
 from trio_hs import ConnectionError, Manager, RetryPolicy
 from trio_hs.connection import TICKS
 from trio_hs.pool import GRACE, MARGIN

@@ -39,8 +39,6 @@ BYTES = Codec(None)
 
 
 # ---- values
-
-
 @given(st.binary())
 def test_every_byte_string_survives(data: bytes) -> None:
     token = escape(data)
@@ -241,8 +239,6 @@ def test_no_character_of_several_bytes_holds_one_of_the_protocol(encoding: str) 
 
 
 # ---- requests
-
-
 def test_requests() -> None:
     assert INDEX.open_tail == b"\td\tt\tPRIMARY\tid,n\tf,g\n"
     assert auth_line("s\tx") == b"A\t1\ts\x01Ix\n"
@@ -561,7 +557,6 @@ def test_the_server_reads_the_index_that_was_named(db: str, table: str, columns:
 
 
 # ---- answers
-
 LINES = [b"0\t1", b"0\t1\t", b"0\t2\ta\tb", b"0\t2", b"1\t1\t121", b"2\t1\tcmd", b"0\t1\t" + b"x" * 300, b"0\t1\t\0"]
 
 
@@ -649,3 +644,8 @@ def test_any_bytes_give_an_answer_or_a_protocol_error(line: bytes) -> None:
         parse_rows(line, TWO, TEXT)
     except (ProtocolError, DecodingError):
         pass
+
+
+def test_an_index_says_what_it_is() -> None:
+    assert repr(INDEX) == "<Index d.t PRIMARY (id)>"
+    assert repr(Index("d", "t", ["a", "b"], "i")) == "<Index d.t i (a, b)>"

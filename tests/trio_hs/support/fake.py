@@ -1,7 +1,7 @@
-"""A HandlerSocket server for tests: in memory, without a disk of its own, that does exactly what a test tells it to.
+"""A HandlerSocket server in memory that does exactly what a test tells it to.
 
-By default it lets everyone in, opens every index, and answers a find with its own first key value (or with its list of them),
-so that every caller can tell its own answer from another's.
+By default it accepts every secret, opens every index, and answers a find with that find's first key value (or with its list of
+keys), so that every caller can tell its own answer from another's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from collections.abc import Callable
 import trio
 
 from trio_hs import Server
+
+#: What an attempt to connect and a broken connection raise.
+REFUSED = ConnectionRefusedError(111, "Connection refused")
+RESET = ConnectionResetError(104, "Connection reset by peer")
 
 
 class MemoryTransport:
@@ -166,3 +170,44 @@ class Network:
     async def connect(self, server: Server) -> MemoryTransport:
         assert server.port is not None
         return await self.servers[server.port].connect(server)
+
+
+def kill(fake: FakeServer) -> None:
+    """Reset every connection and refuse new ones."""
+    fake.refuses = REFUSED
+    for connection in fake.open:
+        connection.reset()
+
+
+def die_of_the_first_request(*fakes: FakeServer, then: bytes = b"0\t1\t1\n") -> list[bytes]:
+    """The server that gets the first request resets the connection instead of answering. Later requests get the answer `then`.
+
+    Returns a list of the requests, which grows as they come.
+    """
+    seen: list[bytes] = []
+
+    def answer(line: bytes) -> bytes | None:
+        if not line[:1].isdigit():
+            return echo(line)
+        seen.append(line)
+        if len(seen) == 1:
+            for fake in fakes:
+                if line in fake.lines:
+                    fake.connections[-1].reset()
+            return None
+        return then
+
+    for fake in fakes:
+        fake.lines.clear()
+        fake.answer = answer
+    return seen
+
+
+def read_only(line: bytes) -> bytes | None:
+    """The answers of a server that refuses every request, as a read-only one refuses writes."""
+    return b"1\t1\tlock_tables\n" if line[:1].isdigit() else echo(line)
+
+
+def nonsense(line: bytes) -> bytes:
+    """Well-formed answers with more columns than any request asks for."""
+    return echo(line) if line[:1] in b"AP" else b"0\t3\ta\tb\tc\n"

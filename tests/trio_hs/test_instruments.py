@@ -1,0 +1,130 @@
+"""Instruments: what they are told, and that a faulty one does no harm. Fake servers, virtual time."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+import trio_hs
+from tests.trio_hs.support.clients import managed
+from tests.trio_hs.support.fake import die_of_the_first_request, kill, read_only
+
+
+class Log(trio_hs.Instrument):
+    def __init__(self) -> None:
+        self.events: list[tuple[Any, ...]] = []
+
+    def connection_up(self, server: str) -> None:
+        self.events.append(("up", server))
+
+    def connection_down(self, server: str, reason: BaseException) -> None:
+        self.events.append(("down", server, type(reason)))
+
+    def connect_failed(self, server: str, reason: BaseException) -> None:
+        self.events.append(("failed", server))
+
+    def failover(self, servers: tuple[str, ...]) -> None:
+        self.events.append(("failover", servers))
+
+    def request_done(self, server: str, operation: str, table: str, requests: int, seconds: float, failed: bool) -> None:
+        self.events.append(("done", server, operation, table, requests, round(seconds, 3), failed))
+
+    def retry(self, operation: str, table: str, attempt: int, error: trio_hs.HandlerSocketError) -> None:
+        self.events.append(("retry", operation, table, attempt, type(error)))
+
+
+async def test_instruments_are_told(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    log = Log()
+    async with managed(nursery, instruments=[log]) as (hs, fakes):
+        await hs.incr("d", "t", "=", ["id"], [1])
+        assert {("up", "fake:3"), ("up", "fake:4"), ("failover", ("fake:3",))} <= set(log.events)
+        assert ("done", "fake:3", "incr", "d.t", 1, 0, False) in log.events
+        await hs.insert_many("d", "t", ["id"], [[1], [2]])
+        assert ("done", "fake:3", "insert_many", "d.t", 2, 0, False) in log.events
+        await wait_all_tasks_blocked()
+        log.events.clear()
+        kill(fakes[3])
+        await trio.sleep(1)
+        assert ("down", "fake:3", ConnectionResetError) in log.events
+        assert ("failed", "fake:3") in log.events
+        assert ("failover", ("fake:4",)) in log.events
+
+        await hs.get("d", "t", ["id"], 1)
+        await wait_all_tasks_blocked()
+        log.events.clear()
+        die_of_the_first_request(fakes[1], fakes[2])
+        await hs.get("d", "t", ["id"], 1)
+        assert [event[0] for event in log.events if event[0] in ("done", "retry")] == ["done", "retry", "done"]
+
+
+async def test_a_faulty_instrument_disturbs_nothing_and_is_dropped(
+    nursery: trio.Nursery, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Faulty(trio_hs.Instrument):
+        def request_done(self, *details: Any) -> None:
+            raise RuntimeError("faulty")
+
+    async with managed(nursery, instruments=[Faulty()]) as (hs, _):
+        for _ in range(3):
+            assert await hs.get("d", "t", ["id"], 5) == [("id", "5")]
+    assert caplog.text.count("is not used any more") == 1
+    with pytest.raises(TypeError, match="subclass"):
+        async with trio_hs.open_manager(instruments=[Log]):  # type: ignore[list-item]
+            pass
+
+
+async def test_a_connection_that_the_client_closes_is_not_told_as_lost(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    log = Log()
+    async with managed(nursery, instruments=[log]) as (hs, _):
+        await hs.get("d", "t", ["id"], 1)
+    assert not [event for event in log.events if event[0] == "down"]
+    assert [server.last_error for server in hs.statistics().readers] == [None, None]
+    assert "<Pool <fake:1 closed> <fake:2 closed>>" in repr(hs)
+
+
+async def test_a_repetition_after_a_refusal_is_told(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    log = Log()
+    async with managed(nursery, instruments=[log]) as (hs, fakes):
+        await hs.incr("d", "t", "=", ["id"], [1])
+        fakes[3].answer = read_only
+        await hs.incr("d", "t", "=", ["id"], [1])
+        assert ("retry", "incr", "d.t", 1, trio_hs.ReadOnlyError) in log.events
+
+
+@pytest.mark.parametrize("event", ["connection_up", "connection_down", "connect_failed", "failover", "request_done", "retry"])
+async def test_a_fault_in_any_callback_disturbs_nothing(nursery: trio.Nursery, autojump_clock: MockClock, event: str) -> None:
+    def fail(*details: Any) -> None:
+        raise RuntimeError("faulty")
+
+    faulty = type("Faulty", (trio_hs.Instrument,), {event: lambda self, *details: fail()})()
+    async with managed(nursery, instruments=[faulty]) as (hs, fakes):
+        for number in range(20):
+            assert await hs.get("d", "t", ["id"], number) == [("id", str(number))]
+            if number == 10:
+                kill(fakes[1])
+                fakes[2].connections[-1].reset()
+        await trio.sleep(5)
+
+
+async def test_of_two_equal_instruments_the_faulty_one_is_dropped(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    @dataclasses.dataclass
+    class Counter(trio_hs.Instrument):
+        faulty: bool = dataclasses.field(default=False, compare=False)
+        done: int = dataclasses.field(default=0, compare=False)
+
+        def request_done(self, *details: Any) -> None:
+            if self.faulty:
+                raise RuntimeError("faulty")
+            self.done += 1
+
+    good, faulty = Counter(), Counter(faulty=True)
+    async with managed(nursery, instruments=[good, faulty]) as (hs, _):
+        for _ in range(5):
+            await hs.get("d", "t", ["id"], 1)
+    assert good.done == 5
