@@ -102,11 +102,11 @@ def test_help_has_our_options_in_a_group_of_their_own(program: list[str]) -> Non
 )
 def test_the_hook_acts_on_our_help_alone(argv: list[str], expected: bool) -> None:
     argv = [word.format(here=_gevent_plugin.FOLDER) for word in argv]
-    assert _gevent_plugin._is_help_of_ours(argv, "") is expected
+    assert _gevent_plugin._asks_for_our_help(argv, "") is expected
 
 
 def test_the_hook_knows_the_locustfile_of_the_environment() -> None:
-    assert _gevent_plugin._is_help_of_ours(["locust", "--help"], str(_gevent_plugin.FOLDER))
+    assert _gevent_plugin._asks_for_our_help(["locust", "--help"], str(_gevent_plugin.FOLDER))
 
 
 def test_importing_the_hook_costs_nothing() -> None:
