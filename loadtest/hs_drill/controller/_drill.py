@@ -86,10 +86,16 @@ class Drill:
         table = scenario.table
         self._nemesis = Nemesis(
             control,
-            Actions(control, (table.database, table.name), suspended, self._on_promotion, proxies),
+            Actions(
+                control,
+                (table.database, table.name),
+                proxies,
+                suspended=suspended,
+                on_promotion=self._on_promotion,
+            ),
             scenario.faults,
             rng=random.Random(f"{scenario.seed}/{run}/faults"),
-            tell=self._on_event,
+            report=self._on_event,
             mark=listener.on_mark,
         )
         self._scope = trio.CancelScope()
@@ -160,7 +166,7 @@ class Drill:
         `lost` are the workers that went away during the run, `died` says what of the harness did, and `ran` how many seconds
         passed until the load was told to end.
         """
-        if any(event.end is None for event in self._nemesis.events):
+        if any(event.end is None for event in self._nemesis.strikes):
             self._listener.on_line("healing")
         await self.abandon()
         unread = await self._read_all_back() if self._scenario.audited else []
@@ -175,7 +181,7 @@ class Drill:
                 ran=ran,
             )
         )
-        result["faults"] = [vars(event) for event in self._nemesis.events]
+        result["faults"] = [vars(event) for event in self._nemesis.strikes]
         result["primary"] = self._control.primary
         self.directory.write_result(result)
         await trio.to_thread.run_sync(self._write_views, result)
@@ -189,7 +195,7 @@ class Drill:
             logger.exception("there is no report, or no table of latencies, of this run")
 
     def _troubles(self) -> list[str]:
-        failed = [f"{event.fault} {event.server}: {event.error}" for event in self._nemesis.events if event.error]
+        failed = [f"{event.fault} {event.server}: {event.error}" for event in self._nemesis.strikes if event.error]
         return [*failed, *self._nemesis.never_struck(), *self._nemesis.without_effect(), *self._died]
 
     def _on_event(self, event: Strike) -> None:

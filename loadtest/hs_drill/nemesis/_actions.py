@@ -16,85 +16,92 @@ from hs_drill.scenario import Fault, faults
 from hs_drill.servers import Control, execute_sql, quoted
 
 from ._network import Proxies, network_action
-from ._strike import Do, Strike
+from ._strike import Step, Strike
 
 __all__ = ["Actions", "Suspended"]
 
 LOCK_WAIT_TIMEOUT = 1205
-"""What MariaDB answers to an ALTER TABLE that did not get the table in time."""
+"""MariaDB's error code when ALTER TABLE did not get the table's lock in time."""
 REPLICATE_SECONDS = 30.0
-"""What replicas may take to catch up while clients are suspended."""
+"""Limit for replicas to catch up while clients are suspended."""
 UNDO_SECONDS = 10.0
-"""What it may take to have a server serve again, after a shutdown or a switch-over that failed half way."""
+"""Limit for making a server serve again after a shutdown or a switch-over that failed half way."""
 
 Suspended = Callable[[], AbstractAsyncContextManager[None]]
+"""Suspends all clients for a block: they have no connections then, and their operations wait."""
 
 
 class Actions:
-    """The faults of one run, as steps on its servers and proxies.
+    """The steps of every fault, on one run's servers and proxies.
 
     Args:
       control: the servers.
       table: the database and name of the table under load.
-      suspended: makes all clients let go of the servers, for the time of a block.
-      promoted: is told who is the primary now.
-      proxies: in front of each listener; may be empty without network faults.
+      proxies: empty if no fault is in the network.
+      suspended: suspends all clients for a block.
+      on_promotion: called with the name of each new primary.
     """
 
     def __init__(
         self,
         control: Control,
         table: tuple[str, str],
-        suspended: Suspended,
-        promoted: Callable[[str], None],
         proxies: Proxies,
+        *,
+        suspended: Suspended,
+        on_promotion: Callable[[str], None],
     ) -> None:
         self._control = control
         self._table = table
-        self._suspended = suspended
-        self._promoted = promoted
         self._proxies = proxies
+        self._suspended = suspended
+        self._on_promotion = on_promotion
 
     def heal_network(self) -> None:
-        """Take every fault of the network off, at once."""
+        """Take every network fault off."""
         for proxy in self._proxies.values():
             proxy.heal()
 
-    def of(self, fault: Fault, event: Strike) -> tuple[Do, Do | None]:
-        """What puts a fault on, and what ends it, if anything does; that must be right also when it is not on (any more)."""
-        control, name = self._control, event.server
+    def of(self, fault: Fault, strike: Strike) -> tuple[Step, Step | None]:
+        """The step that puts a fault on, and the one that takes it off; None if it happens at once.
+
+        A fault may be taken off that is only half on, or no longer on.
+        """
+        control, name = self._control, strike.server
         match fault:
             case faults.Kill():
-                return partial(control.kill, name), partial(self._start, name)
+                return partial(control.kill, name), partial(self._bring_up, name)
             case faults.Stop(drain=drain):
-                return partial(self._shut_down if drain else control.stop, name), partial(self._start, name)
+                return partial(self._shut_down if drain else control.stop, name), partial(self._bring_up, name)
             case faults.Restart(drain=drain):
                 return partial(self._restart_drained if drain else control.restart, name), None
             case faults.Pause():
-                return partial(control.pause, name), partial(self._resume, name)
+                return partial(control.pause, name), partial(self._resume_if_paused, name)
             case faults.Promote():
                 return partial(self._promote, name), None
             case faults.SwitchOver(suspend=suspend):
-                return partial(self._switch_over_in_place if suspend else self._switch_over, name, event), None
+                return partial(self._switch_over_in_place if suspend else self._switch_over, name, strike), None
             case faults.Rejoin():
-                return partial(self._rejoin, name, event), None
+                return partial(self._rejoin, name, strike), None
             case faults.StopReplication():
-                return partial(control.stop_replication, name), self._of_replica(name, partial(control.start_replication, name))
+                return partial(control.stop_replication, name), self._unless_promoted(
+                    name, partial(control.start_replication, name)
+                )
             case faults.Lag(seconds=seconds):
-                return partial(control.set_lag, name, seconds), self._of_replica(name, partial(control.set_lag, name, 0))
+                return partial(control.set_lag, name, seconds), self._unless_promoted(name, partial(control.set_lag, name, 0))
             case faults.WriterLock():
-                held = _Held(control.require(name, "running"), "SELECT GET_LOCK('handlersocket_wr', 5)")
-                return held.begin, held.close
+                lock = _SqlLock(control.require(name, "running"), "SELECT GET_LOCK('handlersocket_wr', 5)")
+                return lock.take, lock.release
             case faults.RowLock(key=key):
                 row = f"SELECT 1 FROM {self._table_name} WHERE id = {key} FOR UPDATE"
-                held = _Held(control.require(name, "running"), "START TRANSACTION", row)
-                return held.begin, held.close
+                lock = _SqlLock(control.require(name, "running"), "START TRANSACTION", row)
+                return lock.take, lock.release
             case faults.AlterTable():
-                return partial(self._alter, name, fault, event), None
+                return partial(self._alter, name, fault, strike), None
             case faults.StopListener():
-                return partial(_stop_listener, control.require(name, "running")), partial(self._restart_hard, name)
+                return partial(_stop_listener, control.require(name, "running")), partial(self._kill_and_start, name)
             case faults.NetworkFault():
-                return network_action(fault, self._proxies, event)
+                return network_action(fault, self._proxies, strike)
             case _:
                 raise AssertionError(f"no such fault: {fault!r}")
 
@@ -102,69 +109,69 @@ class Actions:
     def _table_name(self) -> str:
         return ".".join(map(quoted, self._table))
 
-    async def _start(self, name: str) -> None:
-        if self._control.state(name) == "down":  # a rejoin, or another fault's healing, may have started it meanwhile
+    async def _bring_up(self, name: str) -> None:
+        if self._control.state(name) == "down":  # a rejoin or another fault's healing may have started it
             await self._control.start(name)
         else:
             await self._control.wait_up(name)
 
     async def _shut_down(self, name: str) -> None:
-        """End its HandlerSocket, and then the server; one of which only the first half succeeds is started anew."""
+        """End HandlerSocket, then the server. If that fails half way, restart the server."""
         self._control.require(name, "running")
         try:
             await self._control.stop_serving(name)
             await self._control.stop(name)
         except BaseException:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + UNDO_SECONDS):
-                await self._restart_hard(name)  # it may serve nobody any more
+                await self._kill_and_start(name)  # HandlerSocket may have ended
             raise
 
     async def _restart_drained(self, name: str) -> None:
         await self._shut_down(name)
         await self._control.start(name)
 
-    async def _resume(self, name: str) -> None:
-        if self._control.state(name) == "paused":  # it may have been killed meanwhile
+    async def _resume_if_paused(self, name: str) -> None:
+        if self._control.state(name) == "paused":  # it may have been killed since
             await self._control.resume(name)
 
-    def _of_replica(self, name: str, heal: Do) -> Do:
-        """The healing of what a server no longer has once it is promoted."""
+    def _unless_promoted(self, name: str, heal: Step) -> Step:
+        """Heal a replica, unless it has been promoted: then there is nothing left to heal."""
 
-        async def unless_promoted() -> None:
+        async def heal_replica() -> None:
             if name != self._control.primary:
                 await heal()
 
-        return unless_promoted
+        return heal_replica
 
-    async def _restart_hard(self, name: str) -> None:
+    async def _kill_and_start(self, name: str) -> None:
         if self._control.state(name) != "down":
             await self._control.kill(name)
         await self._control.start(name)
 
-    async def _rejoin(self, name: str, event: Strike) -> None:
+    async def _rejoin(self, name: str, strike: Strike) -> None:
         joined = await self._control.rejoin(name)
-        event.note = f"{'rebuilt: ' if joined.rebuilt else ''}{joined.reason}"
+        strike.note = f"{'rebuilt: ' if joined.rebuilt else ''}{joined.reason}"
 
     async def _promote(self, name: str) -> None:
         await self._control.promote(name)
-        self._promoted(name)
+        self._on_promotion(name)
 
-    def _to_be_replaced(self, name: str) -> str:
-        """The primary, whose place the named server can take."""
+    def _primary_to_replace(self, name: str) -> str:
+        """The primary, if the named server can take its place. Raises `ClusterError`."""
         old = self._control.primary
         if name == old:
             raise ClusterError(f"{name} is the primary already")
-        self._control.require(name, "running")  # before the primary is gone
+        self._control.require(name, "running")  # before the primary goes down
         return old
 
-    async def _switch_over(self, name: str, event: Strike) -> None:
-        old = self._to_be_replaced(name)
+    async def _switch_over(self, name: str, strike: Strike) -> None:
+        old = self._primary_to_replace(name)
         await self._shut_down(old)
         await self._promote(name)
-        await self._rejoin(old, event)
+        await self._rejoin(old, strike)
 
-    async def _switch_over_in_place(self, name: str, event: Strike) -> None:
-        old = self._to_be_replaced(name)
+    async def _switch_over_in_place(self, name: str, strike: Strike) -> None:
+        old = self._primary_to_replace(name)
         begin = trio.current_time()
         async with self._suspended():
             try:
@@ -177,10 +184,10 @@ class Actions:
                         await self._control.open_for_writes()
                 raise
         suspended = f"clients were suspended for {trio.current_time() - begin:.1f} s"
-        await self._rejoin(old, event)
-        event.note = f"{suspended}; {event.note}"
+        await self._rejoin(old, strike)
+        strike.note = f"{suspended}; {strike.note}"
 
-    async def _alter(self, name: str, fault: faults.AlterTable, event: Strike) -> None:
+    async def _alter(self, name: str, fault: faults.AlterTable, strike: Strike) -> None:
         server = self._control.require(name, "running")
         begin = trio.current_time()
         alter = f"ALTER TABLE {self._table_name} COMMENT 'drilled {begin:.3f}'"
@@ -190,30 +197,32 @@ class Actions:
             except ClusterError as error:
                 if fault.suspend or f"SQL error {LOCK_WAIT_TIMEOUT}:" not in str(error):
                     raise
-                event.note = f"gave up after {trio.current_time() - begin:.1f} s: somebody had the table open all the time"
+                strike.note = (
+                    f"gave up after {trio.current_time() - begin:.1f} s: other clients had the table open all the time"
+                )
                 return
-            if fault.suspend:  # clients that read from a replica would hold it up there, and all that comes behind it
+            if fault.suspend:  # clients that read from a replica would block ALTER TABLE there, and all that follows
                 await self._control.wait_replicated(REPLICATE_SECONDS)
-        during = ", for which clients were suspended" if fault.suspend else ""
-        event.note = f"carried out after {trio.current_time() - begin:.1f} s{during}"
+        during = ", with clients suspended" if fault.suspend else ""
+        strike.note = f"carried out after {trio.current_time() - begin:.1f} s{during}"
 
 
-class _Held:
-    """Statements whose effect lasts as long as their connection."""
+class _SqlLock:
+    """A lock that lasts as long as its SQL connection."""
 
     def __init__(self, server: Server, *statements: str) -> None:
         self._server = server
         self._statements = statements
         self._connection: Any = None
 
-    async def begin(self) -> None:
-        """Carry them out. The last one must give something true. Raises `ClusterError`."""
+    async def take(self) -> None:
+        """Execute the statements; the last one must return something true. Raises `ClusterError`."""
         try:
-            await trio.to_thread.run_sync(self._begin)  # to its end, also when cancelled: `close` needs it
+            await trio.to_thread.run_sync(self._take)  # not abandoned when cancelled: `release` needs it
         except (pymysql.MySQLError, OSError) as error:
             raise ClusterError(f"{self._server.name}: {error}") from error
 
-    def _begin(self) -> None:
+    def _take(self) -> None:
         server = self._server
         self._connection = pymysql.connect(
             host=server.host,
@@ -227,10 +236,10 @@ class _Held:
             for statement in self._statements:
                 cursor.execute(statement)
             if not (cursor.fetchone() or (None,))[0]:
-                raise ClusterError(f"{server.name}: {self._statements[-1]}: not had")
+                raise ClusterError(f"{server.name}: {self._statements[-1]}: got no lock")
 
-    async def close(self) -> None:
-        """Undo them, by closing the connection."""
+    async def release(self) -> None:
+        """Close the connection. Without effect if there is none."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await trio.to_thread.run_sync(_close, connection)
@@ -244,11 +253,11 @@ def _close(connection: Any) -> None:
 
 
 async def _stop_listener(server: Server) -> None:
-    """A first byte `Q` stops every worker of the listener for good (measured), without a word."""
+    """Stop the read listener: a first byte `Q` silently stops all of its workers for good (measured)."""
     try:
         async with await trio.open_tcp_stream(server.host, server.read_port) as stream:
             await stream.send_all(b"Q\n")
             with trio.move_on_after(1):
                 await stream.receive_some()
     except OSError as error:
-        raise ClusterError(f"{server.name}: cannot reach its listener for reads: {error}") from error
+        raise ClusterError(f"{server.name}: cannot reach its read listener: {error}") from error

@@ -1,6 +1,6 @@
-"""What puts a scenario's faults on the servers of a run, on time, and takes every one off again, whatever happened.
+"""Puts a scenario's faults on the servers of a run, on time, and takes every one off again, whatever happens.
 
-A fault that could not be put on is an event too: a run in which it never struck has shown nothing.
+A fault that cannot be put on is recorded too: a run in which it never struck has shown nothing.
 """
 
 from __future__ import annotations
@@ -23,45 +23,49 @@ from hs_drill.servers import Control
 
 from ._actions import Actions
 from ._network import COUNTED
-from ._strike import Do, Strike
+from ._strike import Step, Strike
 
 __all__ = ["Nemesis"]
 
 logger = logging.getLogger("hs_drill.nemesis")
 
 HEAL_SECONDS = 60.0
-"""What the last healing of everything may take together ..."""
+"""Limit for healing everything at the end of a run ..."""
 HEAL_ONE_SECONDS = 30.0
-"""... and that of one fault or server, so that one which hangs does not cost the others theirs."""
+"""... and for one fault or server, so that one that hangs leaves time for the others."""
 MARK_SECONDS = 0.05
-"""How long before a fault strikes or heals the engines are told to begin a new batch. One that learns of it later counts that
-batch in no phase: a phase has less then, and still nothing that is not of it."""
+"""How long before a fault strikes or heals the engines are told to begin a new batch. If one learns of it later, its batch
+counts for no phase: the phase has fewer operations then, but none of another phase."""
 
 FAILOVERS = (faults.Promote, faults.SwitchOver, faults.Rejoin)
+"""Faults that depend on which server is the primary, or change it."""
 
 
 @dataclass
 class _Active:
-    """A fault that has to be healed, or whose strike has not ended yet."""
+    """A fault that is being put on, or that must be healed."""
 
-    event: Strike
+    strike: Strike
     moment: Moment
-    heal: Do | None = None
-    """Known before the strike begins: one that fails or is cancelled may have been carried out in part."""
+    heal: Step | None = None
+    """Known before the fault is put on: if that fails or is cancelled, it may have been done in part."""
 
 
 class Nemesis:
-    """The faults of one run.
+    """Carries out the faults of one run.
 
     Args:
       control: the servers.
       actions: what each fault does to them.
       schedule: the scenario's faults.
-      rng: draws what `one reader` means.
-      tell: is told of every event, when it starts and again whenever it has changed.
-      mark: is called a little before faults strike and heal, and when they have: what operations do until then is told apart
-        from what they do later.
-      clock: tells the events' times: not trio's, which begins anywhere, but the one that histories have too.
+      rng: chooses the server of a fault whose target is `one reader`.
+      report: gets every strike when it begins, and again whenever it has changed.
+      mark: called shortly before faults strike or heal, and again when they have, so that the operations before and after are
+        counted apart.
+      clock: gives the strikes' times, by default as histories have them. trio's clock has an arbitrary start.
+
+    Attributes:
+      strikes: in the order in which they began.
     """
 
     def __init__(
@@ -71,27 +75,27 @@ class Nemesis:
         schedule: Sequence[Fault],
         *,
         rng: random.Random,
-        tell: Callable[[Strike], None],
+        report: Callable[[Strike], None],
         mark: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.events: list[Strike] = []
+        self.strikes: list[Strike] = []
         self._control = control
         self._actions = actions
         self._schedule = schedule
         self._rng = rng
-        self._tell = tell
+        self._report = report
         self._mark = mark
         self._clock = clock
         self._active: list[_Active] = []
         self._load_ended = False
-        # What is done to one server is done in order; servers do not wait for each other.
+        # Steps on one server run one after the other; servers do not wait for each other.
         self._locks = {server.name: trio.Lock() for server in control.cluster.servers}
-        # But who is the primary is one thing: a rejoin that comes while a promotion is under way would find the old one.
+        # One failover at a time in the whole cluster: a rejoin during a promotion would still find the old primary.
         self._failovers = trio.Lock()
 
     async def run(self, duration: float) -> None:
-        """Carry out the schedule from now on. However it ends, everything has healed then, or an event says why not."""
+        """Carry out `duration` seconds of the schedule. Even if cancelled, all has healed then, or a strike says why not."""
         begin = trio.current_time()
         marked = -math.inf
         try:
@@ -104,23 +108,23 @@ class Nemesis:
                     await trio.sleep_until(begin + moment.at)
                     if moment.heals:
                         for active in [a for a in self._active if _key(a.moment) == _key(moment)]:
-                            nursery.start_soon(self._heal, active)
+                            nursery.start_soon(self._heal_on_time, active)
                     elif not self._load_ended:
                         self._strike_all(moment, nursery)
                 await trio.sleep_until(begin + duration)
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + HEAL_SECONDS):
-                await self.heal_all()
+                await self._heal_all()
             for active in self._active:
-                self._failed(active.event, "was still on at the end")
+                self._fail(active.strike, "was still on at the end")
 
     def end_strikes(self) -> None:
-        """The load was told to end: nothing strikes any more, while the last answers come; healing goes on."""
+        """The load was told to end: put no more faults on while the last answers come. Healing goes on."""
         self._load_ended = True
 
     def never_struck(self) -> list[str]:
-        """The scenario's faults whose time never came, in words."""
-        struck = {event.number for event in self.events}
+        """A line for each fault whose time never came."""
+        struck = {strike.number for strike in self.strikes}
         return [
             f"{fault} never struck: the run ended before {fault.at:g} s"
             for number, fault in enumerate(self._schedule)
@@ -128,111 +132,111 @@ class Nemesis:
         ]
 
     def without_effect(self) -> list[str]:
-        """The scenario's faults that were on and did nothing, in words."""
+        """A line for each fault that was on and did nothing."""
         effects: dict[int, int] = {}
-        for event in self.events:
-            if event.effects is not None and not event.error:
-                effects[event.number] = effects.get(event.number, 0) + event.effects
+        for strike in self.strikes:
+            if strike.effects is not None and not strike.error:
+                effects[strike.number] = effects.get(strike.number, 0) + strike.effects
         useless = [self._schedule[number] for number, effect in sorted(effects.items()) if not effect]
-        return [f"{fault} had no effect: {COUNTED[type(fault)].none}" for fault in useless]
+        return [f"{fault} had no effect: {COUNTED[type(fault)].without}" for fault in useless]
 
     def _strike_all(self, moment: Moment, nursery: trio.Nursery) -> None:
         fault = self._schedule[moment.number]
         names = [server.name for server in self._control.cluster.servers]
         for name in targets_of(fault.target, names, self._control.primary, self._rng):
-            event = Strike(moment.number, fault.name, name, self._clock(), occurrence=moment.occurrence)
-            active = _Active(event, moment)
-            self.events.append(event)
+            strike = Strike(moment.number, fault.name, name, self._clock(), occurrence=moment.occurrence)
+            active = _Active(strike, moment)
+            self.strikes.append(strike)
             self._active.append(active)
-            self._tell(event)
+            self._report(strike)
             nursery.start_soon(self._strike, fault, active)
 
     async def _strike(self, fault: Fault, active: _Active) -> None:
-        event = active.event
+        strike = active.strike
         try:
-            async with self._locks[event.server], self._failovers if isinstance(fault, FAILOVERS) else nullcontext():
-                strike, active.heal = self._actions.of(fault, event)
-                await strike()
+            async with self._locks[strike.server], self._failovers if isinstance(fault, FAILOVERS) else nullcontext():
+                put_on, active.heal = self._actions.of(fault, strike)
+                await put_on()
         except Exception as error:
-            self._failed(event, _words(error))
+            self._fail(strike, _error_text(error))
             if active.heal is None:
                 self._active.remove(active)
             return
-        event.struck = self._clock()
+        strike.struck = self._clock()
         if active.heal is None:
             self._active.remove(active)
-            event.end = event.struck
-        self._tell(event)
+            strike.end = strike.struck
+        self._report(strike)
         self._mark()
 
-    async def _heal(self, active: _Active) -> None:
-        # The lock is fair, and the strike asked for it before: when we have it, the strike has ended.
-        async with self._locks[active.event.server]:
-            # What failed to strike heals at the end: to start a server now, say, that another fault has killed, would be wrong.
-            if active in self._active and active.heal is not None and not active.event.error:
-                await self._end(active, active.heal)
+    async def _heal_on_time(self, active: _Active) -> None:
+        # The lock is fair and the strike asked for it first: once we have it, the strike has ended.
+        async with self._locks[active.strike.server]:
+            # A fault that failed to strike heals at the end of the run: now, it might start a server that another has killed.
+            if active in self._active and active.heal is not None and not active.strike.error:
+                await self._heal(active, active.heal)
 
-    async def _end(self, active: _Active, heal: Do) -> None:
-        event = active.event
-        self._begin_healing(event)
+    async def _heal(self, active: _Active, heal: Step) -> None:
+        strike = active.strike
+        self._begin_healing(strike)
         try:
             await heal()
         except Exception as error:
-            self._failed(event, f"did not heal: {_words(error)}")
+            self._fail(strike, f"did not heal: {_error_text(error)}")
             return
         self._active.remove(active)
-        if not event.error:
-            event.end = self._clock()
-            self._tell(event)
+        if not strike.error:
+            strike.end = self._clock()
+            self._report(strike)
             self._mark()
 
-    def _begin_healing(self, event: Strike) -> None:
-        """Before anything is done about it."""
-        if event.struck is not None and event.healing is None and not event.error:
-            event.healing = self._clock()
-            self._tell(event)
+    def _begin_healing(self, strike: Strike) -> None:
+        """Record when healing begins; call it before the first step."""
+        if strike.struck is not None and strike.healing is None and not strike.error:
+            strike.healing = self._clock()
+            self._report(strike)
 
-    def _failed(self, event: Strike, why: str) -> None:
-        if not event.error:  # the first reason is the one that explains the others
-            event.error = why
-            self._tell(event)
+    def _fail(self, strike: Strike, why: str) -> None:
+        if not strike.error:  # the first reason explains the later ones
+            strike.error = why
+            self._report(strike)
 
-    async def heal_all(self) -> None:
-        """Start what is down, and end every fault that is still on, the last one first. Shielded by the caller."""
+    async def _heal_all(self) -> None:
+        """Resume and start servers, and heal every fault that is still on, the last one first. Shielded by the caller."""
         for active in self._active:
-            self._begin_healing(active.event)
+            self._begin_healing(active.strike)
         self._actions.heal_network()
         names = [server.name for server in self._control.cluster.servers]
-        for name in names:  # before all else, for a paused server would make the rest wait
+        for name in names:  # first of all: a paused server would hold up the rest
             if self._control.state(name) == "paused":
-                await self._see_to(name, partial(self._control.resume, name))
+                await self._repair(name, partial(self._control.resume, name))
         for name in names:
             if self._control.state(name) == "down":
-                await self._see_to(name, partial(self._control.start, name))
+                await self._repair(name, partial(self._control.start, name))
         for active in reversed(self._active[:]):
-            event = active.event
-            if event.struck is None:
-                self._failed(event, "was cut off by the end of the run")
+            strike = active.strike
+            if strike.struck is None:
+                self._fail(strike, "was cut off by the end of the run")
             if active.heal is None:
                 self._active.remove(active)
                 continue
             with trio.move_on_after(HEAL_ONE_SECONDS):
-                await self._end(active, active.heal)
+                await self._heal(active, active.heal)
 
-    async def _see_to(self, name: str, what: Do) -> None:
+    async def _repair(self, name: str, step: Step) -> None:
         with trio.move_on_after(HEAL_ONE_SECONDS) as scope:
             try:
-                await what()
+                await step()
             except Exception as error:
-                logger.error("%s: %s", name, _words(error))
+                logger.error("%s: %s", name, _error_text(error))
         if scope.cancelled_caught:
-            logger.error("%s: could not be healed within %g s", name, HEAL_ONE_SECONDS)
+            logger.error("%s: did not recover within %g s", name, HEAL_ONE_SECONDS)
 
 
 def _key(moment: Moment) -> tuple[int, int]:
     return moment.number, moment.occurrence
 
 
-def _words(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     error = first_error(error)
     return str(error) if isinstance(error, ClusterError) else f"{type(error).__name__}: {error}"

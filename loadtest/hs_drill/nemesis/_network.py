@@ -1,4 +1,4 @@
-"""What a scenario's fault of the network is at the proxy."""
+"""How a scenario's network faults are put on the proxies, and how their effects are counted."""
 
 from __future__ import annotations
 
@@ -9,41 +9,43 @@ from typing import TypeAlias
 from hs_drill.proxy import Proxy, ProxyStatistics, disturbances
 from hs_drill.scenario import Fault, faults
 
-from ._strike import Do, Strike
+from ._strike import Step, Strike
 
 __all__ = ["COUNTED", "Proxies", "network_action"]
 
 Proxies: TypeAlias = Mapping[tuple[str, str], Proxy]
-"""In front of each listener, by the server's name and `read` or `write`."""
+"""The proxy before each listener, by the server's name and `read` or `write`."""
 
 
 @dataclass(frozen=True)
 class _Counted:
-    """The effects of a fault whose effects are known for certain."""
+    """How to count a fault's effects."""
 
-    what: str
+    effects: str
+    """What is counted, for the user."""
     of: Callable[[ProxyStatistics], int]
     """How many a proxy has seen so far."""
-    none: str
-    """What to say where there was none, and what to do about it."""
+    without: str
+    """What to report if there was none: why, and what to do about it."""
 
 
-_NO_CONNECTION = "no connection was open then: aim it at a server that carries load, when it does"
+_NO_CONNECTION = "no connection was open at that moment: aim it at a server that carries load, while it does"
 COUNTED: dict[type[Fault], _Counted] = {
     faults.DropReplies: _Counted(
         "replies lost",
         lambda seen: seen.cut,
-        "no reply was lost, for none came after so many others: lower `after`, or aim it at a server that carries load",
+        "no connection carried more than `after` replies: lower `after`, or aim it at a server that carries load",
     ),
     faults.Reset: _Counted("connections reset", lambda seen: seen.reset, _NO_CONNECTION),
     faults.HalfOpen: _Counted("connections made half-open", lambda seen: seen.half_open, _NO_CONNECTION),
 }
+"""The faults whose effects can be counted with certainty."""
 
 
-def network_action(fault: faults.NetworkFault, proxies: Proxies, event: Strike) -> tuple[Do, Do | None]:
-    """What puts a fault on the proxies before a server, and what takes it off, if it lasts."""
+def network_action(fault: faults.NetworkFault, proxies: Proxies, strike: Strike) -> tuple[Step, Step | None]:
+    """The step that puts a fault on a server's proxies, and the one that takes it off; None if it happens at once."""
     listeners = ("read", "write") if fault.listener == "both" else (fault.listener,)
-    both = [(proxies[(event.server, listener)], _disturbance_of(fault)) for listener in listeners]
+    both = [(proxies[(strike.server, listener)], _disturbance_of(fault)) for listener in listeners]
 
     counted = COUNTED.get(type(fault))
     before = 0
@@ -53,10 +55,10 @@ def network_action(fault: faults.NetworkFault, proxies: Proxies, event: Strike) 
 
     def count() -> None:
         if counted is not None:
-            event.effects = seen() - before
-            event.note = f"{counted.what}: {event.effects:,}"
+            strike.effects = seen() - before
+            strike.note = f"{counted.effects}: {strike.effects:,}"
 
-    async def strike() -> None:
+    async def put_on() -> None:
         nonlocal before
         before = seen()
         for proxy, disturbance in both:
@@ -64,16 +66,16 @@ def network_action(fault: faults.NetworkFault, proxies: Proxies, event: Strike) 
         if not fault.lasts:
             count()
 
-    async def heal() -> None:
+    async def take_off() -> None:
         for proxy, disturbance in both:
             proxy.heal(disturbance)
         count()
 
-    return strike, heal if fault.lasts else None
+    return put_on, take_off if fault.lasts else None
 
 
 def _disturbance_of(fault: faults.NetworkFault) -> disturbances.Disturbance:
-    """The disturbance that a fault puts on each proxy of its target; a new one each time."""
+    """A new disturbance for one proxy."""
     match fault:
         case faults.Partition():
             return disturbances.Partition()

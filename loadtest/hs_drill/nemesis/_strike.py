@@ -1,13 +1,14 @@
-"""A fault as it happened on one server, and the steps that put one on and take it off."""
+"""A fault as it happened on one server, and the steps that put it on and take it off."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-__all__ = ["Do", "Strike"]
+__all__ = ["Step", "Strike"]
 
-Do = Callable[[], Awaitable[object]]
+Step = Callable[[], Awaitable[object]]
+"""Puts a fault on, or takes it off."""
 
 
 @dataclass
@@ -15,22 +16,22 @@ class Strike:
     """A fault on one server, as it happened. Times are `CLOCK_MONOTONIC` in seconds."""
 
     number: int
-    """Which of the scenario's faults."""
+    """The fault's index in the scenario."""
     fault: str
     server: str
     start: float
-    """When it was asked for."""
+    """When the nemesis began to put it on."""
     struck: float | None = None
-    """When it was on (or done, for one that happens at once)."""
+    """When it was on, or done if it happens at once."""
     end: float | None = None
     """When it had healed."""
     error: str = ""
     """Why it could not be put on or taken off."""
     note: str = ""
-    """What else is to be told."""
+    """Details for the user."""
     effects: int | None = None
-    """How many replies or connections it has hit; None where that is not counted."""
+    """How many replies or connections it has hit; None if that is not counted."""
     occurrence: int = 0
-    """Which time it is, counted from 0."""
+    """Which repetition of the fault it is, from 0."""
     healing: float | None = None
-    """When its healing began; None for one that happens at once."""
+    """When its healing began; None for a fault that happens at once."""

@@ -1,4 +1,4 @@
-"""Faults on servers that only pretend, in virtual time: what strikes and heals in which order, and what is left at the end."""
+"""Faults on fake servers, in virtual time: what strikes and heals in which order, and what is left at the end."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from trio_hs.testing import Table
 
 NAMES = ["writer", "standby", "reader-1", "reader-2"]
 STEP = 0.5
-"""Seconds that every operation of the control takes."""
+"""Seconds that every operation of the fake control takes."""
 
 
 class FakeControl(Control):
-    """Knows what state its servers are in, and keeps a log of what was done to them, with the seconds since the beginning."""
+    """Keeps the states of its servers, and a log of what was done to them, with the seconds since the beginning."""
 
     def __init__(self) -> None:
         servers = tuple(Server(name, "127.0.0.1", 1, 2, "", "") for name in NAMES)
@@ -47,7 +47,7 @@ class FakeControl(Control):
 
     async def _do(self, operation: str, name: str, require: Iterable[State], change: Callable[[], object]) -> None:
         self.require(name, *require)
-        assert name not in self.busy, "two things are done to one server at once"
+        assert name not in self.busy, "two operations on one server at once"
         self.busy.add(name)
         self.note(f"{operation} {name}")
         try:
@@ -71,7 +71,7 @@ class FakeControl(Control):
 
     async def kill(self, name: str) -> None:
         self.require(name, "running", "paused")
-        self.states[name] = "down"  # at once: what is cancelled from here on has been carried out in part
+        self.states[name] = "down"  # at once: cancelled from here on, it has been done in part
         await self._do("kill", name, ["down"], lambda: None)
 
     async def stop(self, name: str) -> None:
@@ -112,7 +112,7 @@ class FakeControl(Control):
             self.lags.pop(name, None)
 
         await self._do("rejoin", name, ["running", "down"], change)
-        return Rejoined(True, "it had gone another way")
+        return Rejoined(True, "it had diverged")
 
     async def stop_replication(self, name: str) -> None:
         await self._do("stop-replication", name, ["running"], partial(self.replicating.discard, name))
@@ -154,18 +154,24 @@ class Drill:
         given = {"name": "x", "mix": {"get": 1}, "cluster": cluster, "load": {"duration": 1000.0}, "faults": list(faults)}
         schedule = Scenario.model_validate(given).faults
         self.control = FakeControl()
-        self.told: list[tuple[str, bool, bool, bool]] = []
+        self.reports: list[tuple[str, bool, bool, bool]] = []
         self.healing: list[tuple[float, float | None]] = []
-        """When each event was told, and when its healing began, both since the beginning."""
+        """When each strike was reported, and when its healing began, both since the beginning."""
         self.marks: list[float] = []
         self.promoted: list[str] = []
         self.begin = trio.current_time()
         self.nemesis = Nemesis(
             self.control,
-            Actions(self.control, ("drill", "t"), self._suspended, self.promoted.append, proxies or {}),
+            Actions(
+                self.control,
+                ("drill", "t"),
+                proxies or {},
+                suspended=self._suspended,
+                on_promotion=self.promoted.append,
+            ),
             schedule,
             rng=random.Random(seed),
-            tell=self._tell,
+            report=self._report,
             mark=lambda: self.marks.append(trio.current_time() - self.begin),
             clock=trio.current_time,
         )
@@ -178,9 +184,10 @@ class Drill:
         finally:
             self.control.note("resumed")
 
-    def _tell(self, event: Strike) -> None:
-        self.told.append((f"{event.fault} {event.server}", event.struck is not None, event.end is not None, bool(event.error)))
-        self.healing.append((trio.current_time() - self.begin, None if event.healing is None else event.healing - self.begin))
+    def _report(self, strike: Strike) -> None:
+        name = f"{strike.fault} {strike.server}"
+        self.reports.append((name, strike.struck is not None, strike.end is not None, bool(strike.error)))
+        self.healing.append((trio.current_time() - self.begin, None if strike.healing is None else strike.healing - self.begin))
 
     @property
     def log(self) -> list[tuple[float, str]]:
@@ -190,17 +197,20 @@ class Drill:
         def since(moment: float | None) -> float | None:
             return None if moment is None else moment - self.begin
 
-        return [(f"{e.fault} {e.server}", e.start - self.begin, since(e.struck), since(e.end)) for e in self.nemesis.events]
+        return [
+            (f"{one.fault} {one.server}", one.start - self.begin, since(one.struck), since(one.end))
+            for one in self.nemesis.strikes
+        ]
 
     def errors(self) -> list[str]:
-        return [event.error for event in self.nemesis.events if event.error]
+        return [strike.error for strike in self.nemesis.strikes if strike.error]
 
     def assert_healed(self) -> None:
         assert set(self.control.states.values()) == {"running"}, self.control.states
         assert not self.control.lags
         assert not self.control.busy
         assert self.control.primary not in self.control.closed
-        assert not self.control.silent, "serve nobody"
+        assert not self.control.silent, "do not serve"
 
 
 def fault(kind: str, target: str, at: float, length: float | None = None, **more: Any) -> dict[str, Any]:
@@ -217,7 +227,7 @@ async def test_a_fault_strikes_and_heals_on_time(autojump_clock: trio.testing.Mo
     await drill.nemesis.run(10)
     assert drill.log == [(2, "kill writer"), (5, "start writer")]
     assert drill.times() == [("kill writer", 2, 2.5, 5.5)]
-    assert drill.told == [
+    assert drill.reports == [
         ("kill writer", False, False, False),
         ("kill writer", True, False, False),
         ("kill writer", True, False, False),  # and heals
@@ -228,29 +238,29 @@ async def test_a_fault_strikes_and_heals_on_time(autojump_clock: trio.testing.Mo
     drill.assert_healed()
 
 
-async def test_what_is_on_at_the_end_begins_to_heal_before_anything_is_done_about_it(
+async def test_healing_at_the_end_begins_for_all_faults_before_the_first_step(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     drill = Drill(fault("pause", "reader-1", 1), fault("lag", "reader-2", 2, seconds=5), fault("promote", "standby", 3))
     await drill.nemesis.run(10)
-    begun = {event.fault: event.healing and event.healing - drill.begin for event in drill.nemesis.events}
+    begun = {strike.fault: strike.healing and strike.healing - drill.begin for strike in drill.nemesis.strikes}
     assert begun == {"pause": 10, "lag": 10, "promote": None}
 
 
-async def test_what_has_no_end_heals_at_the_end_of_the_run(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_fault_without_an_end_heals_at_the_end_of_the_run(autojump_clock: trio.testing.MockClock) -> None:
     drill = Drill(
         fault("pause", "reader-1", 1), fault("stop-replication", "reader-2", 2), fault("lag", "standby", 3, seconds=5)
     )
     await drill.nemesis.run(10)
     assert drill.log[-3:] == [(10, "resume reader-1"), (10.5, "lag 0 standby"), (11, "start-replication reader-2")]
     assert drill.errors() == []
-    assert all(event.end is not None for event in drill.nemesis.events)
+    assert all(strike.end is not None for strike in drill.nemesis.strikes)
     drill.assert_healed()
 
 
 @pytest.mark.parametrize("after", [0.5, 1.0, 1.2, 2.0, 2.7, 3.2, 4.0, 5.1, 5.3, 6.2, 7.0])
 async def test_a_cancelled_run_has_healed(after: float, autojump_clock: trio.testing.MockClock) -> None:
-    """Cancelled before, within and after each strike and each healing."""
+    """Cancelled before, during and after each strike and each healing."""
     drill = Drill(
         fault("kill", "writer", 1, 4),
         fault("pause", "reader-1", 1, 4),
@@ -260,27 +270,27 @@ async def test_a_cancelled_run_has_healed(after: float, autojump_clock: trio.tes
     await cancelled_after(after, partial(drill.nemesis.run, 20))
     drill.assert_healed()
     assert "standby" in drill.control.replicating
-    for event in drill.nemesis.events:
-        assert (event.end is not None) != bool(event.error), event
+    for strike in drill.nemesis.strikes:
+        assert (strike.end is not None) != bool(strike.error), strike
 
 
-async def test_a_strike_that_is_cut_off_is_told(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_strike_that_is_cut_off_is_reported(autojump_clock: trio.testing.MockClock) -> None:
     drill = Drill(fault("promote", "standby", 1))
     await cancelled_after(1.2, partial(drill.nemesis.run, 20))
     assert drill.errors() == ["was cut off by the end of the run"]
 
 
-async def test_a_fault_that_cannot_strike_is_told_and_the_others_go_on(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_fault_that_cannot_strike_is_reported_and_the_others_go_on(autojump_clock: trio.testing.MockClock) -> None:
     drill = Drill(fault("pause", "writer", 1, 2), fault("kill", "reader-1", 2, 2))
     drill.control.broken["pause writer"] = ClusterError("the kernel said no")
     await drill.nemesis.run(10)
     assert drill.errors() == ["the kernel said no"]
-    assert ("pause writer", False, False, True) in drill.told
+    assert ("pause writer", False, False, True) in drill.reports
     assert drill.times()[1] == ("kill reader-1", 2, 2.5, 4.5)
     drill.assert_healed()
 
 
-async def test_what_failed_after_half_of_it_is_healed_all_the_same(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_fault_that_failed_half_way_is_healed_all_the_same(autojump_clock: trio.testing.MockClock) -> None:
     drill = Drill(fault("lag", "reader-1", 1, 2, seconds=7))
     drill.control.broken["lag 7 reader-1"] = ClusterError("it did not start again")
     await drill.nemesis.run(10)
@@ -289,7 +299,7 @@ async def test_what_failed_after_half_of_it_is_healed_all_the_same(autojump_cloc
     drill.assert_healed()
 
 
-async def test_an_error_that_nobody_foresaw_stops_nothing(autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_unexpected_error_does_not_stop_other_faults(autojump_clock: trio.testing.MockClock) -> None:
     drill = Drill(fault("kill", "writer", 1, 2), fault("pause", "reader-1", 2, 2))
     drill.control.broken["kill writer"] = RuntimeError("a bug of ours")
     await drill.nemesis.run(10)
@@ -298,7 +308,9 @@ async def test_an_error_that_nobody_foresaw_stops_nothing(autojump_clock: trio.t
     drill.assert_healed()
 
 
-async def test_a_fault_that_does_not_heal_is_told_and_tried_again_at_the_end(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_fault_that_does_not_heal_is_reported_and_tried_again_at_the_end(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     drill = Drill(fault("pause", "reader-1", 1, 2), fault("pause", "reader-2", 1, 2))
     drill.control.broken["resume reader-1"] = ClusterError("no")
     await drill.nemesis.run(10)
@@ -307,7 +319,7 @@ async def test_a_fault_that_does_not_heal_is_told_and_tried_again_at_the_end(aut
     assert drill.control.states["reader-2"] == "running"
 
 
-async def test_a_healing_that_hangs_costs_the_others_nothing(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_healing_that_hangs_does_not_hold_up_the_others(autojump_clock: trio.testing.MockClock) -> None:
     drill = Drill(fault("pause", "reader-1", 1), fault("lag", "reader-2", 2, seconds=3), fault("lag", "standby", 3, seconds=3))
     drill.control.hanging.add("lag 0 standby")
     await drill.nemesis.run(10)
@@ -318,20 +330,20 @@ async def test_a_healing_that_hangs_costs_the_others_nothing(autojump_clock: tri
     assert HEAL_ONE_SECONDS < HEAL_SECONDS
 
 
-async def test_repeated_faults_wait_for_the_healing_of_the_time_before(autojump_clock: trio.testing.MockClock) -> None:
-    """A second's kill takes and its healing take longer than the pause between them: each still has its turn."""
+async def test_a_repeated_fault_waits_until_the_last_one_has_healed(autojump_clock: trio.testing.MockClock) -> None:
+    """Kill and healing take longer than the pause between repetitions: each still has its turn."""
     drill = Drill(fault("kill", "reader-1", 1, 0.1, every=0.3))
     await drill.nemesis.run(1.8)
     names = [what for _, what in drill.log]
     assert names[:6] == ["kill reader-1", "start reader-1"] * 3
-    assert len(drill.nemesis.events) == 3
+    assert len(drill.nemesis.strikes) == 3
     drill.assert_healed()
 
 
 async def test_a_repeated_fault_may_draw_another_server_each_time(autojump_clock: trio.testing.MockClock) -> None:
     drill = Drill(fault("pause", "one reader", 1, 1, every=2))
     await drill.nemesis.run(40)
-    struck = {event.server for event in drill.nemesis.events}
+    struck = {strike.server for strike in drill.nemesis.strikes}
     assert struck == {"reader-1", "reader-2"}
     assert drill.errors() == []
     drill.assert_healed()
@@ -346,12 +358,12 @@ async def test_servers_do_not_wait_for_each_other(autojump_clock: trio.testing.M
     ]
 
 
-async def test_the_healing_of_a_kill_leaves_alone_what_a_rejoin_has_started(autojump_clock: trio.testing.MockClock) -> None:
+async def test_healing_a_kill_leaves_a_server_alone_that_a_rejoin_has_started(autojump_clock: trio.testing.MockClock) -> None:
     drill = Drill(fault("kill", "writer", 1, 5), fault("promote", "standby", 2), fault("rejoin", "writer", 3))
     await drill.nemesis.run(10)
     assert drill.log == [(1, "kill writer"), (2, "promote standby"), (3, "rejoin writer")]
     assert drill.errors() == []
-    assert drill.nemesis.events[2].note == "rebuilt: it had gone another way"
+    assert drill.nemesis.strikes[2].note == "rebuilt: it had diverged"
     assert drill.control.primary == "standby"
 
 
@@ -363,7 +375,7 @@ async def test_a_fault_on_a_killed_server_fails_and_does_not_start_it(autojump_c
     drill.assert_healed()
 
 
-async def test_a_paused_server_that_is_killed_and_started_needs_no_waking(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_paused_server_that_is_killed_and_started_is_not_resumed(autojump_clock: trio.testing.MockClock) -> None:
     drill = Drill(fault("pause", "writer", 1, 6), fault("kill", "writer", 2, 2))
     await drill.nemesis.run(10)
     assert drill.log == [(1, "pause writer"), (2, "kill writer"), (4, "start writer")]
@@ -371,7 +383,7 @@ async def test_a_paused_server_that_is_killed_and_started_needs_no_waking(autoju
     drill.assert_healed()
 
 
-async def test_what_held_a_replica_back_ends_with_its_promotion(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_replica_that_was_held_back_does_not_heal_after_its_promotion(autojump_clock: trio.testing.MockClock) -> None:
     drill = Drill(
         fault("lag", "standby", 1, 8, seconds=2), fault("stop-replication", "standby", 2, 6), fault("promote", "standby", 3)
     )
@@ -380,7 +392,7 @@ async def test_what_held_a_replica_back_ends_with_its_promotion(autojump_clock: 
     assert drill.errors() == []
 
 
-async def test_primary_is_who_takes_the_writes_then(autojump_clock: trio.testing.MockClock) -> None:
+async def test_primary_means_the_server_that_takes_the_writes_at_that_time(autojump_clock: trio.testing.MockClock) -> None:
     drill = Drill(fault("promote", "standby", 1), fault("kill", "primary", 3, 1))
     await drill.nemesis.run(10)
     assert drill.log == [(1, "promote standby"), (3, "kill standby"), (4, "start standby")]
@@ -390,7 +402,7 @@ async def test_a_rejoin_waits_for_a_promotion_that_is_under_way(autojump_clock: 
     drill = Drill(fault("kill", "writer", 1, 5), fault("promote", "standby", 2), fault("rejoin", "writer", 2.1))
     await drill.nemesis.run(10)
     assert drill.log == [(1.0, "kill writer"), (2.0, "promote standby"), (2.5, "rejoin writer")]
-    assert not [event.error for event in drill.nemesis.events if event.error]
+    assert not [strike.error for strike in drill.nemesis.strikes if strike.error]
 
 
 async def test_a_switch_over_stops_promotes_and_rejoins_in_order(autojump_clock: trio.testing.MockClock) -> None:
@@ -400,7 +412,7 @@ async def test_a_switch_over_stops_promotes_and_rejoins_in_order(autojump_clock:
     assert drill.errors() == []
 
 
-async def test_a_drained_server_ends_its_handlersocket_before_the_rest_of_it(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_drained_server_ends_handlersocket_before_it_stops(autojump_clock: trio.testing.MockClock) -> None:
     drill = Drill(fault("stop", "writer", 1, 3, drain=True), fault("restart", "reader-1", 1, drain=True))
     await drill.nemesis.run(10)
     of_writer = [what for _, what in drill.log if what.endswith(" writer")]
@@ -461,7 +473,7 @@ async def test_a_switch_over_in_place_suspends_the_clients_until_the_target_is_t
     assert [what for _, what in drill.log] == order
     assert drill.errors() == []
     assert drill.promoted == ["standby"]
-    assert drill.nemesis.events[0].note.startswith("clients were suspended for 1.0 s; ")
+    assert drill.nemesis.strikes[0].note.startswith("clients were suspended for 1.0 s; ")
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
@@ -480,13 +492,13 @@ async def test_a_switch_over_in_place_that_fails_leaves_the_primary_open_for_wri
     drill.assert_healed()
 
 
-async def test_faults_whose_time_never_came_are_known(autojump_clock: trio.testing.MockClock) -> None:
+async def test_faults_whose_time_never_came_are_listed(autojump_clock: trio.testing.MockClock) -> None:
     drill = Drill(fault("pause", "writer", 1, 1), fault("kill", "reader-1", 8))
     await cancelled_after(5, partial(drill.nemesis.run, 20))
     assert drill.nemesis.never_struck() == ["kill reader-1 never struck: the run ended before 8 s"]
 
 
-async def test_nothing_strikes_once_the_load_was_told_to_end_and_what_is_on_heals(
+async def test_once_the_load_was_told_to_end_no_fault_strikes_and_those_that_are_on_heal(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     drill = Drill(fault("pause", "writer", 1, 3), fault("kill", "reader-1", 2, 0.5, every=2))
@@ -496,7 +508,7 @@ async def test_nothing_strikes_once_the_load_was_told_to_end_and_what_is_on_heal
         drill.nemesis.end_strikes()
     assert [what for _, what in drill.log] == ["pause writer", "kill reader-1", "start reader-1", "resume writer"]
     assert not drill.errors()
-    assert not drill.nemesis.never_struck()  # each has struck, if only once
+    assert not drill.nemesis.never_struck()  # each has struck at least once
     drill.assert_healed()
 
 
@@ -527,7 +539,7 @@ async def test_network_faults_of_both_listeners_begin_and_end_together() -> None
         assert drill.errors() == []
 
 
-async def test_network_faults_that_did_nothing_are_known_and_what_others_did_is_counted() -> None:
+async def test_network_faults_without_effect_are_listed_and_the_effects_of_others_counted() -> None:
     async def answer(stream: trio.SocketStream) -> None:
         try:
             async for _ in stream:
@@ -561,33 +573,33 @@ async def test_network_faults_that_did_nothing_are_known_and_what_others_did_is_
                 fault("drop-replies", "reader-2", 0.1, 0.2, after=1, listener="read"),
                 fault("half-open", "reader-2", 0.4, listener="read"),  # until the end
                 fault("reset", "reader-2", 0.6, listener="read"),
-                fault("latency", "reader-2", 0.6, 0.1, listener="read", delay=0.1),  # of which nobody can say
+                fault("latency", "reader-2", 0.6, 0.1, listener="read", delay=0.1),  # whose effects cannot be counted
                 proxies={("reader-1", "read"): used, ("reader-2", "read"): idle},
             )
             nursery.start_soon(use, used.port)
             await drill.nemesis.run(0.8)
         nursery.cancel_scope.cancel()
     assert drill.errors() == []
-    no_connection = "no connection was open then: aim it at a server that carries load, when it does"
+    no_connection = "no connection was open at that moment: aim it at a server that carries load, while it does"
     assert drill.nemesis.without_effect() == [
-        "drop-replies reader-2 had no effect: no reply was lost, for none came after so many others: lower `after`, or aim it "
-        "at a server that carries load",
+        "drop-replies reader-2 had no effect: no connection carried more than `after` replies: lower `after`, or aim it at a "
+        "server that carries load",
         f"half-open reader-2 had no effect: {no_connection}",
         f"reset reader-2 had no effect: {no_connection}",
     ]
-    events = {(event.fault, event.server): event for event in drill.nemesis.events}
-    assert events["latency", "reader-2"].effects is None
+    strikes = {(strike.fault, strike.server): strike for strike in drill.nemesis.strikes}
+    assert strikes["latency", "reader-2"].effects is None
     for kind, what in (
         ("drop-replies", "replies lost"),
         ("half-open", "connections made half-open"),
         ("reset", "connections reset"),
     ):
-        effects = events[kind, "reader-1"].effects
+        effects = strikes[kind, "reader-1"].effects
         assert effects
-        assert events[kind, "reader-1"].note == f"{what}: {effects}"
-        assert events[kind, "reader-2"].note == f"{what}: 0"
-    # One that struck several times has shown something if it did once.
-    drill.nemesis.events.append(Strike(5, "reset", "reader-2", 0, 0, 0, effects=1))
+        assert strikes[kind, "reader-1"].note == f"{what}: {effects}"
+        assert strikes[kind, "reader-2"].note == f"{what}: 0"
+    # A repeated fault counts as effective if one of its strikes had an effect.
+    drill.nemesis.strikes.append(Strike(5, "reset", "reader-2", 0, 0, 0, effects=1))
     assert len(drill.nemesis.without_effect()) == 2
 
 
@@ -616,7 +628,7 @@ async def test_the_same_network_fault_twice_at_once_is_on_until_both_have_healed
         def look(_: object) -> None:
             seen.append(len(proxy.statistics().faults))
 
-        drill.nemesis._tell = look  # after each step: asked for, struck, begins to heal, healed
+        drill.nemesis._report = look  # after each step: begun, struck, begins to heal, healed
         await drill.nemesis.run(0.5)
     assert seen == [0, 1, 1, 2, 2, 1, 1, 0]
     assert drill.errors() == []
