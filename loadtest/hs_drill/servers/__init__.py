@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ._control import Control, Row
+from ._control import Control, Rejoined, ReplicationStatus, Row
+from ._instance import State
 from ._load_account import require_load_account
 from ._opening import open_cluster, open_servers
 from ._replication_check import check_replication
@@ -10,7 +11,10 @@ from ._sql import execute_sql, quoted
 
 __all__ = [
     "Control",
+    "Rejoined",
+    "ReplicationStatus",
     "Row",
+    "State",
     "check_replication",
     "execute_sql",
     "open_cluster",

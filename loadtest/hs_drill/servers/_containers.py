@@ -38,9 +38,9 @@ from hs_drill.sandbox import (
     remove_leftovers,
 )
 
-from ._control import POLL_SECONDS, State
+from ._control import POLL_SECONDS
+from ._instance import KILL_SECONDS, STOP_SECONDS, State
 from ._mariadbd import AddressInUseError, Mariadbd, MariadbdControl, Settings, accounts_sql, bring_up, new_server
-from ._server_process import KILL_SECONDS, STOP_SECONDS
 from ._sql import execute_sql
 
 DATA = "/var/lib/mysql"
@@ -176,41 +176,6 @@ def _archive(files: Mapping[str, str]) -> bytes:
     return buffer.getvalue()
 
 
-class DockerControl(MariadbdControl):
-    """A `Control` over the containers of a run."""
-
-    def __init__(self, cluster: Cluster, containers: Mapping[str, _Container]) -> None:
-        super().__init__(cluster, containers)
-        self._containers = containers
-
-    def state(self, name: str) -> State:
-        return self._containers[self.server(name).name].state
-
-    def _exit_code(self, name: str) -> int | None:
-        return self._containers[name].exit_code()
-
-    async def _read_log(self, name: str) -> str:
-        return await self._containers[name].read_log()
-
-    async def kill(self, name: str) -> None:
-        self.require(name, "running", "paused")
-        self._serving.discard(name)
-        await self._containers[name].kill()
-
-    async def stop(self, name: str) -> None:
-        self.require(name, "running")
-        self._serving.discard(name)
-        await self._containers[name].stop()
-
-    async def pause(self, name: str) -> None:
-        self.require(name, "running")
-        await self._containers[name].pause()
-
-    async def resume(self, name: str) -> None:
-        self.require(name, "paused")
-        await self._containers[name].resume()
-
-
 @contextmanager
 def _told_of_ends(plan: _Plan) -> Iterator[None]:
     """Within the block, keep `plan.ends`, from what the engine tells: a container that crashes is down at once."""
@@ -267,7 +232,7 @@ async def open_docker(
     write_databases: Mapping[str, str],
     replication: str,
     progress: Callable[[str], None],
-) -> AsyncIterator[DockerControl]:
+) -> AsyncIterator[MariadbdControl]:
     """The `docker` kind of `open_servers`, which says what it promises."""
     settings = Settings(bool(write_databases), replication == "semisync", address="0.0.0.0", clients="%", database=database)
     names = server_names(readers, standby)
@@ -293,6 +258,6 @@ async def open_docker(
                 )
                 cluster = await bring_up(cluster, containers, run.reserve_port, progress)
                 version = (await execute_sql(cluster.writer, "SELECT VERSION() AS v"))[0]["v"]
-                control = DockerControl(replace(cluster, version=version), containers)
+                control = MariadbdControl(replace(cluster, version=version), containers)
                 await control.begin_replication(progress)
                 yield control

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import trio
 
@@ -18,7 +18,8 @@ from hs_drill._cluster import Cluster, ClusterError, Server
 from hs_drill._process_end import describe_exit
 from trio_hs.testing import Table
 
-State = Literal["running", "paused", "down"]
+from ._instance import Instance, State
+
 Row: TypeAlias = tuple[int | str | None, ...]
 """A value for each column of a table."""
 
@@ -84,8 +85,11 @@ class Control(ABC):
       aliases: names that mean the writer's server once more.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    _instances: Mapping[str, Instance]
+
+    def __init__(self, cluster: Cluster, instances: Mapping[str, Instance]) -> None:
         self.cluster = cluster
+        self._instances = instances
         self.primary = cluster.writer.name
         self.deaths: list[Death] = []
         self.unlogged_writes = not cluster.write_databases
@@ -123,36 +127,43 @@ class Control(ABC):
         A start looks first, so that none goes unseen because the server is up again.
         """
         seen = time.monotonic()
-        dead = {name: self._exit_code(name) for name in sorted(self._serving) if self.state(name) == "down"}
+        dead = {name: self._instances[name].exit_code() for name in sorted(self._serving) if self.state(name) == "down"}
         self._serving -= dead.keys()  # before anything is waited for: each is to be told once, and not of its next life
         for name, code in dead.items():
             log = ""
             try:
                 with trio.move_on_after(LOG_SECONDS, shield=True):
-                    log = await self._read_log(name)
+                    log = await self._instances[name].read_log()
             except ClusterError:
                 pass
             self.deaths.append(Death(name, "nobody knows how" if code is None else describe_exit(code), seen, log))
 
-    def _exit_code(self, name: str) -> int | None:
-        """That of a server that is down; negative when a signal ended it."""
-        raise NotImplementedError
+    def _instance(self, name: str) -> Instance:
+        if name not in self._instances:
+            raise self._refusal(name)
+        return self._instances[name]
 
-    async def _read_log(self, name: str) -> str:
-        """What a server has written since its last start."""
-        raise NotImplementedError
+    def _refusal(self, name: str) -> ClusterError:
+        return ClusterError(f"{self.server(name).name} is not a server of this run: do that by your own means")
 
-    @abstractmethod
     def state(self, name: str) -> State:
-        """What the server's process does. A server that crashed is down."""
+        """What the server's process does. A server that crashed is down; one that the run has not started counts as running."""
+        instance = self._instances.get(self.server(name).name)
+        return "running" if instance is None else instance.state
 
-    @abstractmethod
     async def kill(self, name: str) -> None:
         """End a running or paused server at once, as SIGKILL does, and wait until it is gone."""
+        instance = self._instance(name)
+        self.require(name, "running", "paused")
+        self._serving.discard(name)
+        await instance.kill()
 
-    @abstractmethod
     async def stop(self, name: str) -> None:
         """Shut a running server down in order, and wait until it is gone."""
+        instance = self._instance(name)
+        self.require(name, "running")
+        self._serving.discard(name)
+        await instance.stop()
 
     @abstractmethod
     async def start(self, name: str, *, new_secrets: bool = False) -> Server:
@@ -162,13 +173,17 @@ class Control(ABC):
         listeners other secrets, as a server without configured ones does at every start.
         """
 
-    @abstractmethod
     async def pause(self, name: str) -> None:
         """Freeze a running server, as SIGSTOP does: the kernel still accepts connections for it, and nothing is answered."""
+        instance = self._instance(name)
+        self.require(name, "running")
+        await instance.pause()
 
-    @abstractmethod
     async def resume(self, name: str) -> None:
         """Let a paused server go on. It carries out what it was sent meanwhile."""
+        instance = self._instance(name)
+        self.require(name, "paused")
+        await instance.resume()
 
     @abstractmethod
     async def promote(self, name: str) -> None:

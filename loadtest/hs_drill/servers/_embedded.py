@@ -34,7 +34,7 @@ from ._control import (
     handlersocket_answers,
     require_lag,
 )
-from ._server_process import ProcessControl, ServerProcess, read_log
+from ._server_process import ServerProcess, read_log
 from ._sql import collecting, run_all
 
 logger = logging.getLogger("hs_drill.control")
@@ -145,12 +145,13 @@ async def _exchange(port: int, line: bytes) -> Any:
     return json.loads(answer)
 
 
-class EmbeddedControl(ProcessControl):
+class EmbeddedControl(Control):
     """A `Control` over embedded servers, by the commands of their control ports."""
 
+    _instances: Mapping[str, _EmbeddedServer]
+
     def __init__(self, cluster: Cluster, servers: Mapping[str, _EmbeddedServer], plan: _Plan) -> None:
-        super().__init__(cluster)
-        self._servers = self._processes = servers
+        super().__init__(cluster, servers)
         self._plan = plan
         self._semisync = cluster.replication == "semisync"
         self._once_primary = {self.primary}
@@ -171,16 +172,16 @@ class EmbeddedControl(ProcessControl):
         await self.look_for_deaths()
         options = [f"--lag={self._lags.get(name, 0)}"]
         if name in self._sources:
-            options.append(f"--follow={HOST}:{self._servers[self._sources[name]].replication_port}")
+            options.append(f"--follow={HOST}:{self._instances[self._sources[name]].replication_port}")
         if name != self.primary:
             options.append("--read-only")
         elif self._semisync and self._replicas():
             options.append("--synchronous=1")  # from its first commit on
         try:
-            await self._servers[name].start(*options, new_secrets=new_secrets, fresh=fresh)
+            await self._instances[name].start(*options, new_secrets=new_secrets, fresh=fresh)
             self._serving.add(name)
         finally:
-            self._update(self._servers[name].server)
+            self._update(self._instances[name].server)
 
     async def secure(self) -> None:
         """With semisync, make the primary's commits wait for a replica, if any runs: alone it would hang at its first."""
@@ -188,7 +189,7 @@ class EmbeddedControl(ProcessControl):
             return
         if not self._replicas():
             logger.warning("%s has no replica: its commits wait for nobody until one rejoins", self.primary)
-        await self._servers[self.primary].ask(f"synchronous {int(bool(self._replicas()))}")
+        await self._instances[self.primary].ask(f"synchronous {int(bool(self._replicas()))}")
 
     # ---- replication
 
@@ -200,17 +201,17 @@ class EmbeddedControl(ProcessControl):
         self.require(name, "running")
         if name not in self._sources:
             raise ClusterError(f"{name} replicates from nobody")
-        return self._servers[name]
+        return self._instances[name]
 
     async def _status(self, name: str) -> dict[str, Any]:
-        status: dict[str, Any] = await self._servers[name].ask("status")
+        status: dict[str, Any] = await self._instances[name].ask("status")
         return status
 
     async def follow(self, name: str, source: str, within: float = ATTACH_SECONDS) -> None:
         """Make a server replicate from another, from where it is, and wait until it does. Raises `_RefusedError`."""
-        server = self._servers[name]
+        server = self._instances[name]
         await server.ask("resume")
-        await server.ask(f"follow {HOST} {self._servers[source].replication_port}")
+        await server.ask(f"follow {HOST} {self._instances[source].replication_port}")
         self._sources[name] = source
         await self.wait_attached(name, within)
 
@@ -291,13 +292,13 @@ class EmbeddedControl(ProcessControl):
 
     async def _gather(self, name: str, others: list[str]) -> None:
         """Bring to `name` all that it, or any of the others, has received: any of them may have acknowledged it."""
-        target = self._servers[name]
+        target = self._instances[name]
         await target.ask("detach")
         positions = {name: (await self._status(name))["position"][0]}
         troubles: list[str] = []
 
         async def detach(other: str) -> None:
-            await self._servers[other].ask("detach")
+            await self._instances[other].ask("detach")
             positions[other] = (await self._status(other))["position"][0]
 
         await run_all(*(collecting(troubles, partial(detach, other)) for other in others))
@@ -309,10 +310,10 @@ class EmbeddedControl(ProcessControl):
             await self._wait_applied(name, positions[ahead], APPLY_SECONDS)
 
     async def close_for_writes(self) -> None:
-        await self._servers[self.require(self.primary, "running").name].ask("read-only on")
+        await self._instances[self.require(self.primary, "running").name].ask("read-only on")
 
     async def open_for_writes(self) -> None:
-        await self._servers[self.require(self.primary, "running").name].ask("read-only off")
+        await self._instances[self.require(self.primary, "running").name].ask("read-only off")
 
     async def rejoin(self, name: str) -> Rejoined:
         if self.cluster.replication == "none":
@@ -335,7 +336,7 @@ class EmbeddedControl(ProcessControl):
         return Rejoined(False, f"{self.primary} has all that {name} had")
 
     async def _attach(self, name: str, within: float) -> None:
-        await self._servers[name].ask("lag 0")
+        await self._instances[name].ask("lag 0")
         await self.follow(name, self.primary, within)
         await self._wait_applied(name, (await self._status(self.primary))["position"][0], within)
         await self.secure()
@@ -354,20 +355,20 @@ class EmbeddedControl(ProcessControl):
 
     async def create_table(self, table: Table) -> None:
         # On the replicas first: a change to a table that they do not have would stop them.
-        create = [partial(server.ask, "create", asdict(table)) for server in self._servers.values()]
+        create = [partial(server.ask, "create", asdict(table)) for server in self._instances.values()]
         await run_all(*(create[1:]))
         await create[0]()
         self._plan.tables.append(table)
 
     async def fill(self, table: Table, rows: Iterable[Row]) -> None:
-        primary = self._servers[self.require(self.primary, "running").name]
+        primary = self._instances[self.require(self.primary, "running").name]
         for some in by_size(rows, BATCH_BYTES):
             await primary.ask("load", {"database": table.database, "name": table.name, "rows": some})
 
     async def read_rows(self, name: str, table: Table, *, after: int | None = None, limit: int = 10_000) -> list[Row]:
         self.require(name, "running")
         wanted = {"database": table.database, "name": table.name, "after": after, "limit": limit}
-        return [tuple(row) for row in await self._servers[name].ask("rows", wanted)]
+        return [tuple(row) for row in await self._instances[name].ask("rows", wanted)]
 
 
 class _RefusedError(ClusterError):

@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, Never
 
 import trio
 
@@ -19,7 +19,7 @@ from hs_drill._addresses import read_address, write_address
 from hs_drill._cluster import Cluster, ClusterError, Server
 from trio_hs.testing import Table
 
-from ._control import Control, Rejoined, ReplicationStatus, Row, State, bounded, by_size
+from ._control import Control, ReplicationStatus, Row, bounded, by_size
 from ._created import MARK, Creation
 from ._one_server import require_one_server, same_server
 from ._replication import logged, wait_applied
@@ -51,56 +51,19 @@ class ExternalControl(Control):
         aliases: frozenset[str] = frozenset(),
         replicated: Collection[str] = (),
     ) -> None:
-        super().__init__(cluster)
+        super().__init__(cluster, {})
         self._may_create = may_create
         self._tell = progress
         self.aliases = aliases
         self._replicated = replicated
         self._creations: list[Creation] = []
 
-    def state(self, name: str) -> State:
-        """Nobody watches its process: a server that does not answer shows in the errors of the load."""
-        self.server(name)
-        return "running"
+    async def _refuse(self, name: str = "", *args: object, **options: object) -> Never:
+        raise self._refusal(name or self.primary)
 
-    def _refuse(self, name: str) -> ClusterError:
-        return ClusterError(f"{self.server(name).name} is not a server of this run: do that by your own means")
-
-    async def kill(self, name: str) -> None:
-        raise self._refuse(name)
-
-    async def stop(self, name: str) -> None:
-        raise self._refuse(name)
-
-    async def start(self, name: str, *, new_secrets: bool = False) -> Server:
-        raise self._refuse(name)
-
-    async def pause(self, name: str) -> None:
-        raise self._refuse(name)
-
-    async def resume(self, name: str) -> None:
-        raise self._refuse(name)
-
-    async def promote(self, name: str) -> None:
-        raise self._refuse(name)
-
-    async def rejoin(self, name: str) -> Rejoined:
-        raise self._refuse(name)
-
-    async def close_for_writes(self) -> None:
-        raise self._refuse(self.primary)
-
-    async def open_for_writes(self) -> None:
-        raise self._refuse(self.primary)
-
-    async def stop_replication(self, name: str) -> None:
-        raise self._refuse(name)
-
-    async def start_replication(self, name: str) -> None:
-        raise self._refuse(name)
-
-    async def set_lag(self, name: str, seconds: int) -> None:
-        raise self._refuse(name)
+    # `Control` itself refuses to kill, stop, pause and resume a server that is no instance of the run's.
+    start = promote = rejoin = close_for_writes = open_for_writes = _refuse
+    stop_replication = start_replication = set_lag = _refuse
 
     async def replication_status(self, name: str) -> ReplicationStatus:
         server = self.server(name)

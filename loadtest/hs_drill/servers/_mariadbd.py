@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,6 +18,7 @@ import trio
 from hs_drill._cluster import Cluster, ClusterError, Server
 
 from ._control import POLL_SECONDS, handlersocket_answers
+from ._instance import Instance
 from ._replication import follow
 from ._sql import any_table, run_all, run_sql
 from ._sql_control import SqlControl
@@ -173,10 +174,8 @@ def accounts_sql(settings: Settings) -> str:
     )
 
 
-class Mariadbd(ABC):
-    """One server of a run, whatever it runs in."""
-
-    server: Server
+class Mariadbd(Instance):
+    """One `mariadbd` of a run, in a process or a container."""
 
     def __init__(self, settings: Settings, data: str, number: int) -> None:
         self.settings = settings
@@ -191,18 +190,6 @@ class Mariadbd(ABC):
     @abstractmethod
     async def run_with(self, configuration: str) -> None:
         """Start it with this option file, and do not wait until it is up."""
-
-    @abstractmethod
-    def exit_code(self) -> int | None:
-        """None while it runs; negative when a signal ended it."""
-
-    @abstractmethod
-    async def read_log(self) -> str:
-        """What it has written since its last start."""
-
-    @abstractmethod
-    async def kill(self) -> None:
-        """End it at once, and wait until it is gone."""
 
     async def start_somewhere(self, reserve_port: Callable[[], int], *, read_only: bool) -> None:
         """Start on ports that are free, and keep them."""
@@ -301,11 +288,12 @@ async def bring_up(
 
 
 class MariadbdControl(SqlControl):
-    """A `Control` over servers that the run has started. Subclasses end, pause and resume them."""
+    """A `Control` over MariaDB servers that the run has started, as processes or in containers."""
+
+    _instances: Mapping[str, Mariadbd]
 
     def __init__(self, cluster: Cluster, servers: Mapping[str, Mariadbd]) -> None:
-        super().__init__(cluster)
-        self._servers = servers
+        super().__init__(cluster, servers)
         self._serving |= servers.keys()
         self._next_number = len(servers) + 1
 
@@ -319,7 +307,7 @@ class MariadbdControl(SqlControl):
 
     async def _launch(self, name: str, *, read_only: bool, new_secrets: bool = False, fresh: bool = False) -> None:
         await self.look_for_deaths()
-        server = self._servers[name]
+        server = self._instances[name]
         if fresh:
             # A replica skips what its own server id wrote: under the old one it would miss all its own former writes.
             server.number, self._next_number = self._next_number, self._next_number + 1

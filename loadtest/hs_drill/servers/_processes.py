@@ -1,6 +1,6 @@
 """A cluster of `mariadbd` processes on 127.0.0.1, made for one run and thrown away with it.
 
-In the order of reading: what is installed, one server, the cluster and its control.
+In the order of reading: what is installed, one server, the cluster.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ._mariadbd import (
 )
 from ._replication import create_table as create_table
 from ._replication import wait_replicated as wait_replicated
-from ._server_process import ProcessControl, ServerProcess, read_log
+from ._server_process import ServerProcess, read_log
 from ._sql import execute_sql as execute_sql
 
 # --- What is installed -----------------------------------------------------------------------------------------------
@@ -164,14 +164,6 @@ class _Process(ServerProcess, Mariadbd):
 # --- The cluster -----------------------------------------------------------------------------------------------------
 
 
-class MariadbControl(MariadbdControl, ProcessControl):
-    """A `Control` over the `mariadbd` processes of a run."""
-
-    def __init__(self, cluster: Cluster, processes: Mapping[str, _Process]) -> None:
-        super().__init__(cluster, processes)
-        self._processes = processes
-
-
 @asynccontextmanager
 async def open_mariadb(
     installation: Installation,
@@ -183,7 +175,7 @@ async def open_mariadb(
     write_databases: Mapping[str, str],
     replication: str,
     progress: Callable[[str], None],
-) -> AsyncIterator[MariadbControl]:
+) -> AsyncIterator[MariadbdControl]:
     """The `mariadb` kind of `open_servers`, which says what it promises."""
     account = server_account()
     settings = Settings(
@@ -206,6 +198,6 @@ async def open_mariadb(
         processes = {name: _Process(plan, name, number) for number, name in enumerate(names, 1)}
         cluster = Cluster("mariadb", why, installation.version, (), write_databases=write_databases, replication=replication)
         cluster = await bring_up(cluster, processes, run.reserve_port, progress)
-        control = MariadbControl(cluster, processes)
+        control = MariadbdControl(cluster, processes)
         await control.begin_replication(progress)
         yield control

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
 import trio
@@ -12,13 +11,10 @@ import trio
 from hs_drill._cluster import ClusterError, Server
 from hs_drill.sandbox import until_ended
 
-from ._control import Control, State
-
-STOP_SECONDS = 20.0
-KILL_SECONDS = 10.0
+from ._instance import KILL_SECONDS, STOP_SECONDS, Instance, State
 
 
-class ServerProcess:
+class ServerProcess(Instance):
     """One server of a run, and the process that serves it at the moment, if any."""
 
     def __init__(self, server: Server, directory: Path) -> None:
@@ -50,57 +46,33 @@ class ServerProcess:
         return self.log
 
     @trio.lowlevel.enable_ki_protection
-    def send_signal(self, number: signal.Signals) -> None:
+    def _send_signal(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)  # to nobody, when it has ended
         self.paused = number == signal.SIGSTOP
 
     async def kill(self) -> None:
-        await self.end(signal.SIGKILL, KILL_SECONDS)
+        await self._end(signal.SIGKILL, KILL_SECONDS)
 
-    async def end(self, number: signal.Signals, within: float) -> None:
+    async def stop(self) -> None:
+        await self._end(signal.SIGTERM, STOP_SECONDS)
+
+    async def pause(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._send_signal(signal.SIGSTOP)
+
+    async def resume(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._send_signal(signal.SIGCONT)
+
+    async def _end(self, number: signal.Signals, within: float) -> None:
         """Send a signal that ends it, and wait until it is gone."""
         assert self.process is not None
-        self.send_signal(number)
+        self._send_signal(number)
         with trio.move_on_after(within):
             await until_ended(self.process)
             return
         raise ClusterError(f"{self.server.name} still runs {within:g} s after {number.name}: kill it")
-
-
-class ProcessControl(Control):
-    """The part of a `Control` that signals can do."""
-
-    _processes: Mapping[str, ServerProcess]
-
-    def state(self, name: str) -> State:
-        return self._processes[self.server(name).name].state
-
-    def _exit_code(self, name: str) -> int | None:
-        return self._processes[name].exit_code()
-
-    async def _read_log(self, name: str) -> str:
-        return await self._processes[name].read_log()
-
-    async def kill(self, name: str) -> None:
-        self.require(name, "running", "paused")
-        self._serving.discard(name)
-        await self._processes[name].kill()
-
-    async def stop(self, name: str) -> None:
-        self.require(name, "running")
-        self._serving.discard(name)
-        await self._processes[name].end(signal.SIGTERM, STOP_SECONDS)
-
-    async def pause(self, name: str) -> None:
-        self.require(name, "running")
-        await trio.lowlevel.checkpoint()
-        self._processes[name].send_signal(signal.SIGSTOP)
-
-    async def resume(self, name: str) -> None:
-        self.require(name, "paused")
-        await trio.lowlevel.checkpoint()
-        self._processes[name].send_signal(signal.SIGCONT)
 
 
 def read_log(log: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 from pymysql.converters import escape_string
@@ -13,6 +13,7 @@ from hs_drill._cluster import Cluster, ClusterError, Server
 from trio_hs.testing import Table
 
 from ._control import Control, Rejoined, ReplicationStatus, Row, bounded, by_size, require_lag
+from ._instance import Instance
 from ._replication import (
     DivergedError,
     applied,
@@ -47,13 +48,13 @@ STATEMENT_BYTES = 1_000_000
 
 
 class SqlControl(Control):
-    """A `Control` over MariaDB servers. Subclasses start and end them.
+    """A `Control` over MariaDB servers. Subclasses start them.
 
     With `semisync` every primary's commits wait until a replica has fetched them, once one is attached.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
-        super().__init__(cluster)
+    def __init__(self, cluster: Cluster, instances: Mapping[str, Instance]) -> None:
+        super().__init__(cluster, instances)
         self._semisync = cluster.replication == "semisync"
         self._once_primary = {self.primary}
 

@@ -19,7 +19,7 @@ from hs_drill.nemesis._nemesis import HEAL_ONE_SECONDS, HEAL_SECONDS
 from hs_drill.proxy import open_proxy
 from hs_drill.scenario import NetworkFault, Scenario
 from hs_drill.scenario._faults import FAULTS
-from hs_drill.servers._control import Control, Rejoined, ReplicationStatus, Row, State
+from hs_drill.servers import Control, Rejoined, ReplicationStatus, Row, State
 from trio_hs.testing import Table
 
 NAMES = ["writer", "standby", "reader-1", "reader-2"]
@@ -32,7 +32,7 @@ class FakeControl(Control):
 
     def __init__(self) -> None:
         servers = tuple(Server(name, "127.0.0.1", 1, 2, "", "") for name in NAMES)
-        super().__init__(Cluster(kind="fake", why="", version="", servers=servers, replication="semisync"))
+        super().__init__(Cluster(kind="fake", why="", version="", servers=servers, replication="semisync"), {})
         self.states: dict[str, State] = dict.fromkeys(NAMES, "running")
         self.replicating = set(NAMES[1:])
         self.lags: dict[str, int] = {}

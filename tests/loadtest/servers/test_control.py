@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from hs_drill._cluster import ClusterError
-from hs_drill.servers._containers import DockerControl
+from hs_drill.servers._containers import _Container
 from hs_drill.servers._control import Control
 from hs_drill.servers._mariadbd import HANDLERSOCKET_SECONDS
 from hs_drill.servers._opening import open_cluster, open_servers
@@ -182,9 +182,10 @@ async def test_a_server_that_is_killed_while_it_starts_or_paused_is_still_accoun
 async def test_a_container_is_down_until_the_engine_has_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill before would hit nothing, and wait for an end that does not come."""
     async with open_servers("docker", readers=1) as control:
-        assert isinstance(control, DockerControl)
         await control.stop("reader-1")
-        containers = control._containers["reader-1"]._plan.engine.containers
+        reader = control._instances["reader-1"]
+        assert isinstance(reader, _Container)
+        containers = reader._plan.engine.containers
         start, states = containers.start, []
 
         def slowly(container: object) -> None:

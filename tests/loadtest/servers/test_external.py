@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,19 @@ async def test_a_missing_table_is_created_where_that_is_allowed_and_dropped_at_t
             assert [row[0] for row in rows] == list(range(1, 51))
         assert control.cluster.version.startswith("10.")
         assert (await control.replication_status("reader-1")).source == "writer"
-        for impossible in (control.kill, control.promote, control.rejoin):
-            with pytest.raises(ClusterError, match="writer is not a server of this run"):
-                await impossible("writer")
+        writer = control.cluster.writer.name
+        for refused in (
+            *(partial(end, writer) for end in (control.kill, control.stop, control.start, control.pause, control.resume)),
+            *(partial(change, writer) for change in (control.promote, control.rejoin, control.restart)),
+            *(control.close_for_writes, control.open_for_writes),
+            *(partial(change, writer) for change in (control.stop_replication, control.start_replication)),
+            partial(control.set_lag, writer, 1),
+        ):
+            with pytest.raises(ClusterError, match=r"^writer is not a server of this run: do that by your own means$"):
+                await refused()
+        with pytest.raises(ClusterError, match=r"no server 'reader-9' in this cluster \(one of writer, reader-1\)"):
+            await control.kill("reader-9")
+        assert control.state("writer") == "running"
     for server in cluster.servers:
         assert "drill" not in await databases(server)
 
