@@ -26,7 +26,10 @@ from hs_drill.servers._opening import open_cluster
 from hs_drill.servers._replication import wait_replicated
 from hs_drill.servers._replication_check import check_replication
 from hs_drill.servers._sql import execute_sql
-from trio_hs import caller, connection, exceptions, pool
+from trio_hs import exceptions
+from trio_hs._dispatch import _dispatcher as caller
+from trio_hs._network import _connection as connection
+from trio_hs._network import _pool as pool
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -1,11 +1,12 @@
 """A trio client for HandlerSocket, the plugin that reads and writes MariaDB's InnoDB rows without SQL."""
 
-from ._instrument import Instrument
+from ._columns import Column, Columns, IndexPart
+from ._declared_table import DeclaredTable, In
+from ._dispatch import RetryPolicy, Row
+from ._instruments import Instrument
+from ._network import Connect, Server, Servers, ServerStatistics
+from ._protocol import Filter, Value
 from ._table import Table
-from ._transport import Server
-from .caller import RetryPolicy, Row
-from .columns import Column, Columns, IndexPart
-from .declared import DeclaredTable, In
 from .exceptions import (
     AuthenticationError,
     ColumnNotFoundError,
@@ -26,8 +27,6 @@ from .exceptions import (
     UnsupportedOperationError,
 )
 from .manager import Manager, Statistics, open_manager
-from .pool import Connect, Servers, ServerStatistics
-from .protocol import Filter, Value
 from .sockets import (
     Find,
     FindModify,

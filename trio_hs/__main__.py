@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ._describe import DescribeError, describe, render
+from ._columns._describe import DescribeError, describe, render
 
 
 def _parser() -> argparse.ArgumentParser:

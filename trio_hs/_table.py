@@ -6,9 +6,8 @@ from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import Any
 
-from .caller import Caller, Row, named
-from .exceptions import HandlerSocketError
-from .protocol import (
+from ._dispatch import Caller, Row, named
+from ._protocol import (
     Filter,
     Index,
     Value,
@@ -22,6 +21,7 @@ from .protocol import (
     parse_values,
     value_list,
 )
+from .exceptions import HandlerSocketError
 
 __all__ = ["MAX_HANDLES", "Table"]
 

@@ -9,19 +9,14 @@ from typing import Any, overload
 
 import trio
 
-from ._instrument import Instrument, Instruments
+from ._columns import Columns
+from ._declared_table import DeclaredTable
+from ._dispatch import Caller, RetryPolicy, Row
+from ._instruments import Instrument, Instruments
+from ._network import DEFAULT_TIMEOUT, Connect, Pool, Servers, ServerStatistics, connect, open_pool
+from ._protocol import Codec, Filter, Value
 from ._table import MAX_HANDLES, Table
-from ._transport import connect
-from .caller import Caller, RetryPolicy, Row
-from .columns import Columns
-from .declared import DeclaredTable
 from .exceptions import HandlerSocketError
-from .pool import DEFAULT_TIMEOUT, Connect, Pool, Servers, ServerStatistics, open_pool
-from .protocol import (
-    Codec,
-    Filter,
-    Value,
-)
 
 DEFAULT_READ_SERVERS: Servers = [("inet", "localhost", 9998)]
 DEFAULT_WRITE_SERVERS: Servers = [("inet", "localhost", 9999)]

@@ -10,13 +10,10 @@ from typing import Any, NamedTuple, cast
 
 import trio
 
-from ._instrument import Instrument, Instruments
-from ._transport import connect
-from .connection import Request
+from ._instruments import Instrument, Instruments
+from ._network import DEFAULT_TIMEOUT, Connect, Pool, Request, Servers, answer_of, connect, garbled, open_pool
+from ._protocol import Codec, Filter, Index, Value, find_modify_tail, find_tail, insert_tail, parse_number, parse_rows
 from .exceptions import ConnectionError, HandlerSocketError, ProtocolError
-from .outcomes import answer_of, garbled
-from .pool import DEFAULT_TIMEOUT, Connect, Pool, Servers, open_pool
-from .protocol import Codec, Filter, Index, Value, find_modify_tail, find_tail, insert_tail, parse_number, parse_rows
 
 #: So many requests of one ``execute_many`` are under way at once.
 RUN_REQUESTS = 256

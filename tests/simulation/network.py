@@ -7,8 +7,7 @@ import random
 import trio
 
 from trio_hs import Server
-from trio_hs._transport import Transport
-from trio_hs.pool import Connect
+from trio_hs._network import Connect, Transport
 
 
 class Tracked:

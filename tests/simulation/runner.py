@@ -17,7 +17,7 @@ import trio.testing
 
 import trio_hs
 from trio_hs import Instrument, open_manager, open_read_socket, open_write_socket
-from trio_hs.pool import Pool
+from trio_hs._network import Pool
 from trio_hs.testing import network, open_server
 
 from . import invariants

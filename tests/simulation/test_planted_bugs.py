@@ -10,11 +10,10 @@ import pytest
 import trio
 
 from trio_hs import ConnectionError
-from trio_hs.caller import Caller
-from trio_hs.connection import Connection, Request
-from trio_hs.outcomes import failure_of
-from trio_hs.pool import Pool, _Link
-from trio_hs.protocol import Index
+from trio_hs._dispatch import Caller
+from trio_hs._network import Connection, Pool, Request, failure_of
+from trio_hs._network._pool import _Link
+from trio_hs._protocol import Index
 
 from .runner import run
 
@@ -86,7 +85,7 @@ def lie_about_doubts(patch: pytest.MonkeyPatch) -> None:
     def failure(request: Request, index: Index, operation: str, *, changes: bool) -> ConnectionError:
         return failure_of(request, index, operation, changes=False)
 
-    patch.setattr("trio_hs.caller.failure_of", failure)
+    patch.setattr("trio_hs._dispatch._dispatcher.failure_of", failure)
 
 
 def leave_streams_open(patch: pytest.MonkeyPatch) -> None:
@@ -109,7 +108,7 @@ def let_stalls_move_writes(patch: pytest.MonkeyPatch) -> None:
 
 def take_silence_for_a_refusal(patch: pytest.MonkeyPatch) -> None:
     """Sends writes to the standby when an attempt to connect to the primary fails, however it does."""
-    patch.setattr("trio_hs.pool._refused", lambda error: True)
+    patch.setattr("trio_hs._network._pool._refused", lambda error: True)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trio_hs import RetryPolicy
-from trio_hs.connection import TICKS
-from trio_hs.pool import LONGEST_PAUSE, MARGIN
+from trio_hs._network._connection import TICKS
+from trio_hs._network._pool import LONGEST_PAUSE, MARGIN
 from trio_hs.testing import Table
 
 GROUPS = 4

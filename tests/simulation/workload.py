@@ -13,7 +13,7 @@ import trio
 
 import trio_hs
 from trio_hs import Filter, FindModify, Insert, Manager, ReadSocket, WriteSocket
-from trio_hs.protocol import Value
+from trio_hs._protocol import Value
 
 from .model import Model, Row
 from .topology import GROUPS, Topology

@@ -14,9 +14,8 @@ import trio
 
 import trio_hs
 from tests.trio_hs.support.fake import FakeServer
-from trio_hs.caller import Caller
-from trio_hs.connection import Connection, Request
-from trio_hs.pool import Pool
+from trio_hs._dispatch import Caller
+from trio_hs._network import Connection, Pool, Request
 
 PLACES: list[Callable[..., Any]] = [
     Connection.submit,

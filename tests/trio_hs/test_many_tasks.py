@@ -14,8 +14,8 @@ import trio_hs
 from hs_drill._cluster import Cluster
 from hs_drill.servers._processes import execute_sql
 from tests.trio_hs.support.fake import FakeServer
-from trio_hs.connection import Connection, Request
-from trio_hs.protocol import Index, get_tail
+from trio_hs._network import Connection, Request
+from trio_hs._protocol import Index, get_tail
 
 TASKS = 1000
 REQUESTS = 100_000

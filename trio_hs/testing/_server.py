@@ -16,8 +16,7 @@ from pathlib import Path
 
 import trio
 
-from .._transport import Server, Transport
-from ..pool import Connect, background_nursery
+from .._network import Connect, Server, Transport, background_nursery
 from ._connection import ServerConnection
 from ._declaration import Table
 from ._faults import Faults

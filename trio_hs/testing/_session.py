@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..protocol import escape
+from .._protocol import escape
 from ._table import WRONG_COMMAND, Change, Database, EngineError, Entry, Index, Row, StoredTable
 from ._types import Value, wrap
 

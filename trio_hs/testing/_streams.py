@@ -10,7 +10,7 @@ from typing import Protocol
 
 import trio
 
-from .._transport import SocketTransport, Transport
+from .._network import SocketTransport, Transport
 
 #: How many bytes one end takes before the other has read them, as a socket's buffer would.
 WINDOW_BYTES = 1 << 20

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, TypeAlias
 
-from ..protocol import escape
+from .._protocol import escape
 from ._collation import BINARY, Collation
 
 Value: TypeAlias = int | float | bytes | None

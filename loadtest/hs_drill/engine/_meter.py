@@ -12,7 +12,7 @@ from time import monotonic_ns
 
 import trio_hs
 from hs_drill.metrics import OperationBatch, Standing, collapse
-from trio_hs._transport import Transport, connect
+from trio_hs._network import Transport, connect
 
 from ._server_names import server_of
 

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from trio_hs._transport import acknowledge
+from trio_hs._network._transport import acknowledge
 
 from ._disturbances import Disturbance, DropReplies
 from ._lane import BUFFER_BYTES, Lane

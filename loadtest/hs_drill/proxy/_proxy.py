@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import trio
 
-from trio_hs.pool import background_nursery
+from trio_hs._network import background_nursery
 
 from ._connection import Connection
 from ._disturbances import Blackhole, Disturbance, DropReplies, Flapping, HalfOpen, IdleTimeout, Partition, ResetPeer

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.trio_hs.support.declarations import CASES, IDS, Case
 from trio_hs import Column, Columns, DecodingError
-from trio_hs.columns import TYPES
+from trio_hs._columns._declaration import TYPES
 
 RAW = ("uuid", "inet4", "inet6")
 

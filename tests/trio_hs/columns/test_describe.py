@@ -21,9 +21,9 @@ from hs_drill.servers._processes import execute_sql
 from tests.trio_hs.support.declarations import CASES
 from tests.trio_hs.test_real_server import manager
 from trio_hs import Column, Columns
-from trio_hs import _describe as describing
 from trio_hs.__main__ import main
-from trio_hs.columns import TYPES
+from trio_hs._columns import _describe as describing
+from trio_hs._columns._declaration import TYPES
 
 DATABASE = "described"
 LONG = "x" * 70

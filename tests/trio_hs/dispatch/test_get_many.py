@@ -15,9 +15,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 import trio_hs
 from tests.trio_hs.support.clients import READERS, A, B, managed
 from tests.trio_hs.support.fake import REFUSED, FakeServer, Network, echo, kill, nonsense
-from trio_hs import ConnectionError, RetryPolicy, caller
-from trio_hs.caller import READ_KEYS
-from trio_hs.connection import MAX_OUTSTANDING
+from trio_hs import ConnectionError, RetryPolicy
+from trio_hs._dispatch import _dispatcher as caller
+from trio_hs._dispatch._dispatcher import READ_KEYS
+from trio_hs._network._connection import MAX_OUTSTANDING
 
 
 def without(missing: Callable[[bytes], bool]) -> Callable[[bytes], bytes]:

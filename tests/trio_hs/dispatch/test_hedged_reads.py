@@ -6,12 +6,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-import trio_hs
-import trio_hs.connection
 from tests.trio_hs.support.clients import A, B, C, ask, managed, pool_of
 from tests.trio_hs.support.fake import echo, kill
 from trio_hs import ConnectionError, RetryPolicy
-from trio_hs.protocol import Index
+from trio_hs._network import Request
+from trio_hs._protocol import Index
 
 
 async def test_a_read_is_hedged_and_the_first_answer_wins(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -142,7 +141,7 @@ async def test_a_read_is_not_hedged_to_the_frozen_server_itself(nursery: trio.Nu
         for port in (1, 2):
             connection = first[f"fake:{port}"]
             assert connection is not None
-            connection.submit(trio_hs.connection.Request(), Index("d", "t", ["id"]), (b"\t=\t1\tx\n",))
+            connection.submit(Request(), Index("d", "t", ["id"]), (b"\t=\t1\tx\n",))
         await trio.sleep(0.7)
         stalled = first["fake:1"]
         assert stalled is not None

@@ -13,7 +13,7 @@ import trio_hs
 from tests.trio_hs.support.clients import IDS, managed
 from tests.trio_hs.support.fake import REFUSED, die_of_the_first_request, echo, kill, read_only
 from trio_hs import ConnectionError, RetryPolicy
-from trio_hs.caller import READ_KEYS
+from trio_hs._dispatch._dispatcher import READ_KEYS
 
 
 async def test_patience_ends_with_the_policy(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -20,7 +20,7 @@ import trio_hs
 from hs_drill._cluster import Cluster
 from hs_drill.servers._processes import execute_sql
 from tests.trio_hs.support.fake import FakeConnection, FakeServer, echo
-from trio_hs.connection import Connection, Request
+from trio_hs._network import Connection, Pool, Request
 
 ADDRESS: trio_hs.Servers = [("inet", "fake", 1)]
 
@@ -72,7 +72,7 @@ def live_requests() -> int:
     return sum(isinstance(thing, Request) for thing in gc.get_objects())
 
 
-def the_connection(pool: trio_hs.pool.Pool) -> Connection:
+def the_connection(pool: Pool) -> Connection:
     connection = pool.choose()
     assert connection is not None
     return connection

@@ -17,9 +17,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.trio_hs.support.fake import FakeConnection, FakeServer, MemoryTransport, echo
 from trio_hs import ProtocolError, Server
-from trio_hs._transport import connect
-from trio_hs.connection import FULL_UNITS, Connection, Request
-from trio_hs.protocol import Index, get_tail
+from trio_hs._network import Connection, Request, connect
+from trio_hs._network._connection import FULL_UNITS
+from trio_hs._protocol import Index, get_tail
 
 INDEX = Index("d", "t", ["id"])
 OTHER = Index("d", "u", ["id"])
@@ -696,7 +696,7 @@ async def test_requests_that_are_announced_leave_in_one_call(nursery: trio.Nurse
 async def test_a_connection_with_very_many_indexes_is_worn(
     nursery: trio.Nursery, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trio_hs.connection.MAX_OPENED", 3)
+    monkeypatch.setattr("trio_hs._network._connection.MAX_OPENED", 3)
     server = FakeServer(nursery)
     async with connected(server) as (connection, _):
         for number in range(2):

@@ -11,8 +11,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.trio_hs.support.clients import INDEX, A, B, ask, pool_of
 from tests.trio_hs.support.fake import REFUSED, echo
 from trio_hs import ConnectionError, Server
-from trio_hs.pool import LONGEST_PAUSE, SHORTEST_PAUSE, Pool, background_nursery
-from trio_hs.protocol import Index, get_tail
+from trio_hs._network import Pool, background_nursery
+from trio_hs._network._pool import LONGEST_PAUSE, SHORTEST_PAUSE
+from trio_hs._protocol import Index, get_tail
 
 
 async def test_equals_share_the_load(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -192,7 +193,7 @@ async def test_a_connect_that_fails_in_its_own_way_ends_no_block(nursery: trio.N
 async def test_a_worn_connection_is_replaced(
     nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trio_hs.connection.MAX_OPENED", 10)
+    monkeypatch.setattr("trio_hs._network._connection.MAX_OPENED", 10)
     async with pool_of(nursery, [A]) as (pool, fakes):
         for number in range(25):
             request = await pool.execute(Index("d", f"t{number}", ["id"]), (get_tail(b"x"),))

@@ -19,8 +19,8 @@ import trio_hs
 from tests.trio_hs.support.clients import managed
 from tests.trio_hs.support.fake import REFUSED, FakeServer, MemoryTransport, Network, echo, kill, read_only
 from trio_hs import ConnectionError, Manager, RetryPolicy
-from trio_hs.connection import TICKS
-from trio_hs.pool import GRACE, MARGIN
+from trio_hs._network._connection import TICKS
+from trio_hs._network._pool import GRACE, MARGIN
 
 TIMEOUT = 3.0
 #: After so many seconds a server with requests outstanding is given up, at the latest.
@@ -221,7 +221,7 @@ async def test_an_address_that_failed_for_want_of_a_network_of_its_kind_is_no_re
     has_network: bool,
 ) -> None:
     """`localhost` may be ::1, where nothing listens, and 127.0.0.1, to which no local port is free: that is no refusal."""
-    monkeypatch.setattr("trio_hs.pool._route_error", lambda address: None if has_network else failure.errno)
+    monkeypatch.setattr("trio_hs._network._pool._route_error", lambda address: None if has_network else failure.errno)
     async with managed(nursery) as (hs, fakes):
 
         async def connect(server: trio_hs.Server) -> MemoryTransport:

@@ -9,7 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 import trio_hs
 from tests.trio_hs.support.clients import INDEX, A, B, C, ask, pool_of
 from tests.trio_hs.support.fake import REFUSED, FakeServer, Network
-from trio_hs.protocol import Index, get_tail
+from trio_hs._protocol import Index, get_tail
 
 
 async def test_a_preferred_server_that_hangs_is_waited_for_only_briefly(

@@ -9,9 +9,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
-import trio_hs.pool
 from tests.trio_hs.support.clients import ADDRESS, A, B, managed
 from tests.trio_hs.support.fake import FakeServer, MemoryTransport, echo
+from trio_hs._network import Pool
 
 
 async def test_nothing_is_open_while_suspended(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -98,9 +98,9 @@ async def test_callers_held_by_a_suspension_do_not_spin_when_it_ends(
 ) -> None:
     """Each caller may look a few times while the connection is made; not four times for each second of the suspension."""
     looks = 0
-    choose = trio_hs.pool.Pool.choose
+    choose = Pool.choose
 
-    def counted(pool: trio_hs.pool.Pool) -> Any:
+    def counted(pool: Pool) -> Any:
         nonlocal looks
         looks += 1
         return choose(pool)
@@ -120,7 +120,7 @@ async def test_callers_held_by_a_suspension_do_not_spin_when_it_ends(
                 for number in range(10):
                     callers.start_soon(hs.incr, "d", "t", "=", ["id"], [number])
                 await trio.sleep(60)
-                monkeypatch.setattr(trio_hs.pool.Pool, "choose", counted)
+                monkeypatch.setattr(Pool, "choose", counted)
         assert looks < 10 * 20
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from trio_hs._transport import SocketTransport, round_trip
+from trio_hs._network import SocketTransport
+from trio_hs._network._transport import round_trip
 
 
 class Told:

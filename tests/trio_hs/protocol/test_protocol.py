@@ -13,9 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_hs import DecodingError, DuplicateKeyError, Filter, ProtocolError
-from trio_hs.exceptions import operational_error
-from trio_hs.protocol import (
-    BULK,
+from trio_hs._protocol import (
     Answers,
     Codec,
     Index,
@@ -31,6 +29,8 @@ from trio_hs.protocol import (
     parse_rows,
     unescape,
 )
+from trio_hs._protocol._requests import BULK
+from trio_hs.exceptions import operational_error
 
 INDEX = Index("d", "t", ["id", "n"], None, ["f", "g"])
 ONE, TWO = Index("d", "t", ["a"]), Index("d", "t", ["a", "b"])
@@ -582,7 +582,7 @@ def test_lines_arrive_byte_by_byte() -> None:
 
 
 def test_an_answer_without_end_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trio_hs.protocol.MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr("trio_hs._protocol._requests.MAX_ANSWER_BYTES", 1000)
     answers = Answers()
     answers.feed(b"x" * 1000)
     with pytest.raises(ProtocolError, match="without an end"):

@@ -13,8 +13,8 @@ from trio.testing import wait_all_tasks_blocked
 import trio_hs
 from tests.trio_hs.support.fake import FakeServer, Network
 from trio_hs import Column, Columns, Manager
-from trio_hs.pool import Pool, background_nursery
-from trio_hs.protocol import Index, get_tail
+from trio_hs._network import Pool, background_nursery
+from trio_hs._protocol import Index, get_tail
 
 INDEX = Index("d", "t", ["id"])
 IDS = Columns([Column("id", "int")], {"PRIMARY": ["id"]})

@@ -20,10 +20,8 @@ from trio.testing import MockClock
 
 from tests.trio_hs.support.fake import FakeConnection, MemoryTransport
 from trio_hs import DecodingError, OperationalError, ProtocolError
-from trio_hs.connection import Connection, Request
-from trio_hs.exceptions import operational_error
-from trio_hs.protocol import (
-    BULK,
+from trio_hs._network import Connection, Request
+from trio_hs._protocol import (
     Answers,
     Codec,
     Index,
@@ -35,6 +33,8 @@ from trio_hs.protocol import (
     parse_number,
     parse_rows,
 )
+from trio_hs._protocol._requests import BULK
+from trio_hs.exceptions import operational_error
 
 CHUNK = 50_000
 THROUGH_A_CONNECTION = 100

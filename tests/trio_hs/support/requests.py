@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from trio_hs.protocol import escape
+from trio_hs._protocol import escape
 from trio_hs.testing import Table
 
 DATABASE = "conformance"

@@ -15,7 +15,7 @@ from hs_drill.servers._replication import wait_replicated
 from hs_drill.servers._sql import execute_sql
 from tests.trio_hs.support.requests import DATABASE, SHAPES, Group, Step, everything, groups, inserts, opened
 from trio_hs import Server as Address
-from trio_hs._transport import Transport, connect
+from trio_hs._network import Transport, connect
 from trio_hs.testing import EmbeddedServer, Table, open_server
 
 pytestmark = pytest.mark.mariadb

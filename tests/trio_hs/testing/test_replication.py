@@ -10,7 +10,7 @@ import trio
 
 from tests.trio_hs.support.tables import TRUCKS
 from tests.trio_hs.testing.test_server import OPEN, receive
-from trio_hs._transport import Transport
+from trio_hs._network import Transport
 from trio_hs.testing import EmbeddedServer, ReplicationError, open_server
 from trio_hs.testing._replication import Log, Position, Transaction
 

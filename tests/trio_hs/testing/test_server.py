@@ -14,7 +14,7 @@ import trio
 import trio_hs
 from tests.trio_hs.support.tables import TRUCKS
 from trio_hs import Manager, RetryPolicy
-from trio_hs._transport import Transport
+from trio_hs._network import Transport
 from trio_hs.testing import EmbeddedServer, network, open_server
 
 OPEN = b"P\t0\tcars\ttrucks\tPRIMARY\tid,company,price\n"

@@ -13,12 +13,10 @@ from typing import Any, TypeAlias, TypeVar
 import trio
 from trio.lowlevel import current_task, enable_ki_protection, wait_task_rescheduled
 
-from ._instrument import Instruments
-from .connection import Connection, Request
-from .exceptions import ConnectionError, HandlerSocketError, OperationalError, ProtocolError
-from .outcomes import failure_of, garbled, refusal_of, turned_away
-from .pool import Patience, Pool
-from .protocol import Codec, Index, Value, all_succeeded, get_many_tail, get_tails, parse_each, parse_number, parse_values
+from .._instruments import Instruments
+from .._network import Connection, Patience, Pool, Request, failure_of, garbled, refusal_of, turned_away
+from .._protocol import Codec, Index, Value, all_succeeded, get_many_tail, get_tails, parse_each, parse_number, parse_values
+from ..exceptions import ConnectionError, HandlerSocketError, OperationalError, ProtocolError
 
 T = TypeVar("T")
 

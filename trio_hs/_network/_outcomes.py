@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .connection import Request
-from .exceptions import ConnectionError, IndexedConnectionError, OperationalError, ProtocolError, operational_error
-from .protocol import Index
+from .._protocol import Index
+from ..exceptions import ConnectionError, IndexedConnectionError, OperationalError, ProtocolError, operational_error
+from ._connection import Request
 
 #: The answer of a server that is ``read_only``, whose writer lock is held, or that is shutting down (to reads, too): it did
 #: nothing.

@@ -19,7 +19,7 @@ from datetime import date, datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any
 
-from .protocol import Codec
+from .._protocol import Codec
 
 _TEXT = Codec()
 

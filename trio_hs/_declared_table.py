@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ._columns import Column, Columns
+from ._dispatch import Row
+from ._protocol import NULL, Codec, Filter, Index, in_pair, insert_tail, listed_filters, parse_number, value_list
 from ._table import Table
-from .caller import Row
-from .columns import Column, Columns
 from .exceptions import HandlerSocketError
-from .protocol import NULL, Codec, Filter, Index, in_pair, insert_tail, listed_filters, parse_number, value_list
 
 if TYPE_CHECKING:
-    from .caller import Caller
+    from ._dispatch import Caller
 
 In: TypeAlias = tuple[int, Sequence[Any]] | None
 

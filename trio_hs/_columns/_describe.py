@@ -12,9 +12,9 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any
 
-from .columns import Column, Columns, IndexPart
-from .exceptions import DecodingError
-from .protocol import MAX_INSERT_VALUES
+from .._protocol import MAX_INSERT_VALUES
+from ..exceptions import DecodingError
+from ._declaration import Column, Columns, IndexPart
 
 SECONDS_TO_CONNECT = 10
 SECONDS_TO_ANSWER = 60

@@ -43,9 +43,9 @@ import trio
 from outcome import Outcome
 from trio.lowlevel import Abort, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
 
+from .._protocol import Answers, Index, auth_line, check_answer, error_of
+from ..exceptions import ProtocolError, operational_error
 from ._transport import Transport
-from .exceptions import ProtocolError, operational_error
-from .protocol import Answers, Index, auth_line, check_answer, error_of
 
 #: Requests that a connection has outstanding before callers wait their turn. The server reads on without bound while its
 #: answers are not taken, so the bound has to be ours. Every further UNIT_BYTES of a request count as one more, and a list of

@@ -30,7 +30,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from .exceptions import DecodingError, ProtocolError
+from ..exceptions import DecodingError, ProtocolError
 
 #: What may be sent as a value. Anything else is a TypeError.
 Value: TypeAlias = str | bytes | bytearray | int | float | bool | Decimal | date | datetime | time | timedelta | None

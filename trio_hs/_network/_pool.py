@@ -25,11 +25,11 @@ from typing import TypeAlias
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ._instrument import Instruments
+from .._instruments import Instruments
+from .._protocol import Index
+from ..exceptions import AuthenticationError, ConnectionError, HandlerSocketError, OperationalError, operational_error
+from ._connection import Connection, Request
 from ._transport import Server, Transport, connect
-from .connection import Connection, Request
-from .exceptions import AuthenticationError, ConnectionError, HandlerSocketError, OperationalError, operational_error
-from .protocol import Index
 
 logger = logging.getLogger("trio_hs")
 

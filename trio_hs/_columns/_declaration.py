@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from . import _column_types as types
-from .exceptions import DecodingError
-from .protocol import NULL, escape, unescape
+from .._protocol import NULL, escape, unescape
+from ..exceptions import DecodingError
+from . import _types as types
 
 #: A column of an index: its name, or its name and how many characters (bytes) of it the index covers.
 IndexPart: TypeAlias = str | tuple[str, int]

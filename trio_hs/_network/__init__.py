@@ -1,0 +1,28 @@
+"""What has sockets: pools of connections, and the byte streams below them."""
+
+from ._connection import Connection, Request
+from ._outcomes import answer_of, failure_of, garbled, refusal_of, turned_away
+from ._pool import DEFAULT_TIMEOUT, Connect, Patience, Pool, Servers, ServerStatistics, background_nursery, open_pool
+from ._transport import Server, SocketTransport, Transport, connect
+
+__all__ = [
+    "DEFAULT_TIMEOUT",
+    "Connect",
+    "Connection",
+    "Patience",
+    "Pool",
+    "Request",
+    "Server",
+    "ServerStatistics",
+    "Servers",
+    "SocketTransport",
+    "Transport",
+    "answer_of",
+    "background_nursery",
+    "connect",
+    "failure_of",
+    "garbled",
+    "open_pool",
+    "refusal_of",
+    "turned_away",
+]
