@@ -647,5 +647,5 @@ def test_any_bytes_give_an_answer_or_a_protocol_error(line: bytes) -> None:
 
 
 def test_an_index_says_what_it_is() -> None:
-    assert repr(INDEX) == "<Index d.t PRIMARY (id)>"
+    assert repr(Index("d", "t", ["id"])) == "<Index d.t PRIMARY (id)>"
     assert repr(Index("d", "t", ["a", "b"], "i")) == "<Index d.t i (a, b)>"
