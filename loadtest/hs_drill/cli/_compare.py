@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hs_drill.metrics import ALL, EDGE, OperationBatch, percentile
+from hs_drill.metrics import ALL, EDGE, PHASES, OperationBatch, percentile
 from hs_drill.report import RESULTS, KeptRun, quantity
-from hs_drill.scenario import PHASES
 
 from ._shared import console, read_run, safely
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from hs_drill.metrics import Batch, OperationBatch, Standing, percentile
+from hs_drill.metrics import CHARTED, Batch, OperationBatch, Standing, percentile
 from hs_drill.scenario import Fault
 from hs_drill.verdict import NO_TIME_LEFT
 
@@ -18,7 +18,6 @@ __all__ = ["Live"]
 
 KEPT_SECONDS = 120
 RECENT_SECONDS = 5
-PERCENTILES = {"p50": 50.0, "p99": 99.0, "p99.9": 99.9}
 
 
 class _Second:
@@ -163,7 +162,7 @@ class Live:
             if second.point is None:
                 figures = _figures(_sum(second.batch.operations.values()), 1.0)
                 engine = _engine(second.batch)
-                second.point = {name: figures[name] for name in ("rate", "failed", *PERCENTILES)}
+                second.point = {name: figures[name] for name in ("rate", "failed", *CHARTED)}
                 second.point |= {"busy": engine["busy"], "lag_p50": engine["p50"], "lag_p99": engine["p99"]}
             points.append({"at": start + now - self._begun, **second.point})
         return points
@@ -185,7 +184,7 @@ def _figures(done: OperationBatch, length: float) -> dict[str, float | None]:
     return {
         "rate": done.ok.total() / length if length else 0.0,
         "failed": done.failed.total() / length if length else 0.0,
-        **{name: percentile(done.ok, percent) if done.ok else None for name, percent in PERCENTILES.items()},
+        **{name: percentile(done.ok, percent) if done.ok else None for name, percent in CHARTED.items()},
         "max": max(done.ok, default=None),
     }
 
@@ -201,7 +200,7 @@ def _engine(batch: Batch) -> dict[str, Any]:
     return {
         "busy": busy,
         "no_time_left": busy is not None and busy >= NO_TIME_LEFT,
-        **{name: percentile(lag, percent) if lag else None for name, percent in PERCENTILES.items()},
+        **{name: percentile(lag, percent) if lag else None for name, percent in CHARTED.items()},
         "max": max(lag, default=None),
     }
 

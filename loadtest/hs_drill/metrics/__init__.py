@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._batch import (
+    ALL,
     NOT_STARTED,
     NOT_THERE,
     OTHER_ERRORS,
@@ -16,18 +17,21 @@ from ._batch import (
     total_of,
 )
 from ._csv import totals_of, write_latencies
-from ._series import ALL, PERCENTILES, Series, TimeAxis, axis_of, busy_of, series_of
-from ._timeline import EDGE, NOTHING, FaultWindow, Timeline, percentile, rank
+from ._percentiles import CHARTED, PERCENTILES, percentile, rank
+from ._series import Series, TimeAxis, axis_of, busy_of, series_of
+from ._timeline import EDGE, NOTHING, PHASES, FaultWindow, Timeline
 from ._totals import Latencies, OperationTotals, RunTotals
 
 __all__ = [
     "ALL",
+    "CHARTED",
     "EDGE",
     "NOTHING",
     "NOT_STARTED",
     "NOT_THERE",
     "OTHER_ERRORS",
     "PERCENTILES",
+    "PHASES",
     "UNANSWERED",
     "Batch",
     "Begun",

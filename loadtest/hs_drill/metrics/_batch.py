@@ -13,6 +13,7 @@ from dataclasses import astuple, dataclass, field
 from typing import Any, NamedTuple, Self
 
 __all__ = [
+    "ALL",
     "NOT_STARTED",
     "NOT_THERE",
     "OTHER_ERRORS",
@@ -22,8 +23,10 @@ __all__ = [
     "EngineUse",
     "OperationBatch",
     "Standing",
+    "add_operations",
     "collapse",
     "microseconds",
+    "sum_of",
     "total_of",
 ]
 
@@ -32,6 +35,8 @@ PRECISION_BITS = 11
 EXACT_BELOW = 1 << PRECISION_BITS
 MAX_ERRORS = 100
 """Distinct error messages that are kept apart per operation; the rest is counted together."""
+ALL = "all"
+"""The name for all operations together."""
 OTHER_ERRORS = "(other errors)"
 NOT_THERE = "the row is not there"
 """The message when an operation on a row found none."""
@@ -158,9 +163,8 @@ class Batch:
         self.end = max(self.end, other.end)
         self.load_end = max(ends) if max(ends) < self.end else None
         self.begun.clear()
-        for mine, theirs in ((self.operations, other.operations), (self.servers, other.servers)):
-            for name, done in theirs.items():
-                mine.setdefault(name, OperationBatch()).add(done)
+        add_operations(self.operations, other.operations)
+        add_operations(self.servers, other.servers)
         self.standings |= other.standings
         self.retries += other.retries
         for worker, use in other.engines.items():
@@ -221,8 +225,21 @@ def total_of(begun: Sequence[Begun]) -> dict[str, OperationBatch]:
         return begun[0].operations
     total: dict[str, OperationBatch] = {}
     for one in begun:
-        for name, done in one.operations.items():
-            total.setdefault(name, OperationBatch()).add(done)
+        add_operations(total, one.operations)
+    return total
+
+
+def add_operations(total: dict[str, OperationBatch], more: Mapping[str, OperationBatch]) -> None:
+    """Add what each operation did to `total`."""
+    for name, done in more.items():
+        total.setdefault(name, OperationBatch()).add(done)
+
+
+def sum_of(batches: Iterable[OperationBatch]) -> OperationBatch:
+    """Several operations together."""
+    total = OperationBatch()
+    for batch in batches:
+        total.add(batch)
     return total
 
 

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ._batch import Batch, OperationBatch
-from ._series import ALL, LATE
-from ._timeline import percentile
+from ._batch import ALL, Batch, OperationBatch, add_operations, sum_of
+from ._percentiles import PERCENTILES, percentiles
+from ._series import LATE
 
 __all__ = ["totals_of", "write_latencies"]
 
-PERCENTILES = {"p50_us": 50.0, "p90_us": 90.0, "p95_us": 95.0, "p99_us": 99.0, "p99.9_us": 99.9, "max_us": 100.0}
-COLUMNS = ["second", "operation", "outcome", "count", *PERCENTILES]
+MEASURES = [f"{name}_us" for name in PERCENTILES]
+COLUMNS = ["second", "operation", "outcome", "count", *MEASURES]
 TOTAL = "total"
 
 
@@ -26,7 +26,7 @@ def totals_of(batches: Iterable[Batch]) -> dict[str, Any]:
     """By operation and outcome, and of `all` operations: the count and percentiles. Plain data."""
     total: dict[str, OperationBatch] = {}
     for batch in batches:
-        _add(total, batch.operations)
+        add_operations(total, batch.operations)
     return {
         name: {
             "ok": _measures(done.ok),
@@ -50,7 +50,7 @@ def write_latencies(path: Path, batches: Iterable[Batch]) -> None:
         total: dict[str, OperationBatch] = {}
         for second, done in _seconds(batches):
             writer.writerows(_rows(second, done))
-            _add(total, done)
+            add_operations(total, done)
         writer.writerows(_rows(TOTAL, total))
 
 
@@ -59,23 +59,15 @@ def _seconds(batches: Iterable[Batch]) -> Iterator[tuple[int, Mapping[str, Opera
     gathered: dict[int, dict[str, OperationBatch]] = {}
     for batch in batches:
         second = int((batch.start + batch.end) / 2)
-        _add(gathered.setdefault(second, {}), batch.operations)
+        add_operations(gathered.setdefault(second, {}), batch.operations)
         for old in [one for one in gathered if one < second - LATE]:
             yield old, gathered.pop(old)
     for second in sorted(gathered):
         yield second, gathered[second]
 
 
-def _add(done: dict[str, OperationBatch], more: Mapping[str, OperationBatch]) -> None:
-    for name, operation in more.items():
-        done.setdefault(name, OperationBatch()).add(operation)
-
-
 def _with_all(done: Mapping[str, OperationBatch]) -> dict[str, OperationBatch]:
-    every = OperationBatch()
-    for operation in done.values():
-        every.add(operation)
-    return {**done, ALL: every}
+    return {**done, ALL: sum_of(done.values())}
 
 
 def _rows(second: int | str, done: Mapping[str, OperationBatch]) -> Iterator[list[Any]]:
@@ -84,10 +76,9 @@ def _rows(second: int | str, done: Mapping[str, OperationBatch]) -> Iterator[lis
             if latencies:
                 yield [second, name, outcome, *_measures(latencies).values()]
         if operation.not_started:  # of those that failed; their latencies are not kept apart
-            yield [second, name, "not started", operation.not_started, *[None] * len(PERCENTILES)]
+            yield [second, name, "not started", operation.not_started, *[None] * len(MEASURES)]
 
 
 def _measures(latencies: Counter[int]) -> dict[str, int | None]:
-    count = latencies.total()
-    found = {name: percentile(latencies, percent) if count else None for name, percent in PERCENTILES.items()}
-    return {"count": count, **found}
+    found = percentiles(latencies, PERCENTILES.values()) if latencies.total() else [None] * len(MEASURES)
+    return {"count": latencies.total(), **dict(zip(MEASURES, found, strict=True))}

@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from ._batch import Batch, EngineUse
+from ._batch import ALL, Batch, EngineUse
+from ._percentiles import CHARTED, percentiles
 
-__all__ = ["ALL", "PERCENTILES", "Series", "TimeAxis", "axis_of", "busy_of", "series_of"]
+__all__ = ["Series", "TimeAxis", "axis_of", "busy_of", "series_of"]
 
-ALL = "all"
-PERCENTILES = {"p50": 50.0, "p99": 99.0, "p99.9": 99.9}
 LATE = 10.0
 """Seconds. Workers report every three."""
 SLOTS = ((0.25, 240), (0.5, 240), (1, 600), (2, 600), (5, 600), (10, 600), (30, 600), (60, 600), (300, 600), (1800, 600))
@@ -54,7 +53,7 @@ class Series:
 
     @classmethod
     def empty(cls, count: int) -> Self:
-        return cls([0.0] * count, [0.0] * count, [0.0] * count, {percent: [None] * count for percent in PERCENTILES})
+        return cls([0.0] * count, [0.0] * count, [0.0] * count, {percent: [None] * count for percent in CHARTED})
 
 
 def axis_of(start: float, end: float, longest: float) -> TimeAxis:
@@ -108,8 +107,9 @@ def busy_of(batches: Iterable[Batch], axis: TimeAxis) -> list[float]:
 
 def _close(series: dict[str, Series], slot: dict[str, Counter[int]], index: int) -> None:
     for name, counted in slot.items():
-        for percent, value in zip(PERCENTILES, _percentiles(counted), strict=True):
-            series[name].latency[percent][index] = value
+        if counted.total():
+            for percent, latency in zip(CHARTED, percentiles(counted, CHARTED.values()), strict=True):
+                series[name].latency[percent][index] = latency / 1000
 
 
 def _shares(batch: Batch, axis: TimeAxis) -> list[tuple[int, float]]:
@@ -124,18 +124,3 @@ def _shares(batch: Batch, axis: TimeAxis) -> list[tuple[int, float]]:
         since = axis.start + index * axis.slot
         overlaps.append((index, (min(batch.end, since + axis.slot) - max(batch.start, since)) / length))
     return [(index, share) for index, share in overlaps if share > 0]
-
-
-def _percentiles(counted: Counter[int]) -> list[float | None]:
-    """Those of PERCENTILES, in milliseconds, in one pass."""
-    total = counted.total()
-    if not total:
-        return [None] * len(PERCENTILES)
-    ranks = [max(math.ceil(round(total * percent / 100, 6)), 1) for percent in PERCENTILES.values()]
-    found: list[float | None] = []
-    seen = 0
-    for latency in sorted(counted):
-        seen += counted[latency]
-        while len(found) < len(ranks) and seen >= ranks[len(found)]:
-            found.append(latency / 1000)
-    return found

@@ -27,10 +27,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from ._batch import Batch, Begun, OperationBatch
+from ._batch import ALL, Batch, Begun, OperationBatch, sum_of
 
-__all__ = ["EDGE", "FaultWindow", "Timeline", "percentile", "rank"]
+__all__ = ["EDGE", "NOTHING", "PHASES", "FaultWindow", "Timeline"]
 
+PHASES = ("run", "before", "during", "after")
+"""The phases of a run, the whole first."""
 EDGE = "edge"
 """What belongs to no phase, beside the phases."""
 SLOT = 0.25
@@ -55,25 +57,6 @@ class FaultWindow(NamedTuple):
         """From when to when it was certainly on: not at all where that begins after its end."""
         until = self.end if self.healing is None else self.healing
         return self.start if self.struck is None else self.struck, math.inf if until is None else until
-
-
-def percentile(latencies: Counter[int], percent: float) -> int:
-    """The smallest of the counted latencies that at least `percent` of 100 do not exceed. Raises ValueError for none."""
-    total = latencies.total()
-    if not total:
-        raise ValueError("there are no latencies")
-    left = rank(total, percent)
-    for latency in sorted(latencies):
-        left -= latencies[latency]
-        if left <= 0:
-            return latency
-    raise AssertionError("a Counter counted less than its total")
-
-
-def rank(total: int, percent: float) -> int:
-    """How many of so many latencies a percentile may not be below."""
-    # Rounded first, for 99.9 % of 1000 is 999 and not 999.0000000000001.
-    return max(math.ceil(round(total * percent / 100, 6)), 1)
 
 
 class Done(NamedTuple):
@@ -199,20 +182,34 @@ class Timeline:
         """The operations that were carried out at least once."""
         return sorted({name for _, name in self._totals})
 
-    def total(self, phase: str, operation: str = "all") -> tuple[OperationBatch, float]:
+    def total(self, phase: str, operation: str = ALL) -> tuple[OperationBatch, float]:
         """What an operation, or all of them, did in a phase (`run` is all of them, and the edges), and how many seconds of load
         that had."""
         total = OperationBatch()
         for (when, name), done in self._totals.items():
-            if phase in ("run", when) and operation in ("all", name):
+            if phase in ("run", when) and operation in (ALL, name):
                 total.add(done)
         return total, self._length(phase)
 
-    def throughput(self, phase: str, operation: str = "all") -> float | None:
+    def throughput(self, phase: str, operation: str = ALL) -> float | None:
         """How many succeeded per second in the time of a phase; None where that had no time."""
         length = self._length(phase)
-        ok = sum(n for (when, name), n in self._ended.items() if phase in ("run", when) and operation in ("all", name))
+        ok = sum(n for (when, name), n in self._ended.items() if phase in ("run", when) and operation in (ALL, name))
         return ok / length if length else None
+
+    def totals(self) -> dict[tuple[str, str], tuple[OperationBatch, float]]:
+        """`total` of every phase (and `EDGE`) and operation (and `ALL`). Adds each operation up only once."""
+        apart = (*PHASES[1:], EDGE)
+        totals = {(phase, name): self.total(phase, name) for phase in apart for name in self.names()}
+        for phase in apart:
+            totals[phase, ALL] = sum_of(totals[phase, name][0] for name in self.names()), self._length(phase)
+        for name in (*self.names(), ALL):
+            totals["run", name] = sum_of(totals[phase, name][0] for phase in apart), self.seconds
+        return totals
+
+    def throughputs(self) -> dict[tuple[str, str], float | None]:
+        """`throughput` of every phase and operation (and `ALL`)."""
+        return {(phase, name): self.throughput(phase, name) for phase in PHASES for name in (*self.names(), ALL)}
 
     def _length(self, phase: str) -> float:
         if phase == "run":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable
 
 from hdrh.histogram import HdrHistogram
 
 from ._batch import NOT_STARTED, Batch
+from ._percentiles import rank
 
 __all__ = ["Latencies", "OperationTotals", "RunTotals"]
 
@@ -18,13 +18,10 @@ DIGITS = 3
 
 
 class _Histogram(HdrHistogram):  # type: ignore[misc]
-    """With the nearest-rank definition of a percentile: at least so many samples are at or below it. The library rounds
-    the rank, so that p95 of eleven samples would be the tenth."""
+    """With percentiles by nearest rank. The library rounds the rank, so that p95 of eleven samples would be the tenth."""
 
     def get_target_count_at_percentile(self, percentile: float) -> int:
-        # Rounded first, for 99.9 % of 1000 samples is 999 and not 999.0000000000001.
-        total: int = self.total_count
-        return max(math.ceil(round(total * percentile / 100, 6)), 1)
+        return rank(self.total_count, percentile)
 
 
 class Latencies:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from hs_drill.metrics import PERCENTILES, Series, TimeAxis
+from hs_drill.metrics import CHARTED, Series, TimeAxis
 
 from ._kept_run import FaultSeen, Mark
 from ._markup import Child, el
@@ -185,7 +185,7 @@ def draw_latency(back: Backdrop, series: Series, what: str) -> Element:
             ends.append((percent, scale(last), name))
     words = ", ".join(
         f"{percent} between {min(known):.3g} and {max(known):.3g} ms"
-        for percent in PERCENTILES
+        for percent in CHARTED
         if (known := [value for value in series.latency[percent] if value is not None])
     )
     return _svg(

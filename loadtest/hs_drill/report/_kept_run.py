@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from hs_drill.metrics import ALL, EDGE, Batch, OperationBatch, RunTotals, Timeline
-from hs_drill.scenario import PHASES, Scenario
+from hs_drill.metrics import ALL, Batch, OperationBatch, RunTotals, Timeline
+from hs_drill.scenario import Scenario
 from hs_drill.store import Batches, Event, Header, History, HistoryError, RunDirectory, fault_key, fault_windows, unix_faults
 from hs_drill.verdict import FaultRecovery, recoveries
 
@@ -54,11 +54,11 @@ class KeptRun:
     """Not in memory, for there may be more than fit into it."""
     timeline: Timeline
     totals: dict[tuple[str, str], tuple[OperationBatch, float]]
-    """By phase and operation, as `Timeline.total` gives it; `run`, `EDGE` and `all` are among them."""
+    """By phase and operation: see `Timeline.totals`."""
     server_totals: dict[tuple[str, str], tuple[OperationBatch, float]]
     """The same by phase and server, of what each of them did."""
     rates: dict[tuple[str, str], float | None]
-    """By phase and operation, as `Timeline.throughput` gives it."""
+    """By phase and operation: see `Timeline.throughputs`."""
     server_rates: dict[tuple[str, str], float | None]
     record: RunTotals
     faults: list[FaultSeen]
@@ -74,7 +74,7 @@ class KeptRun:
         header = _header(directory)
         windows = [] if header is None else unix_faults(fault_windows(event for _, event in events), header)
         timeline = Timeline(batches, windows)
-        totals = _totals(timeline)
+        totals = timeline.totals()
         record = RunTotals()
         # In one go: to record every batch by itself took most of a minute for a run of ten.
         record.merge(Batch(timeline.start, timeline.load_end, {name: totals["run", name][0] for name in timeline.names()}))
@@ -86,9 +86,9 @@ class KeptRun:
             batches=batches,
             timeline=timeline,
             totals=totals,
-            server_totals=_totals(servers),
-            rates=_rates(timeline),
-            server_rates=_rates(servers),
+            server_totals=servers.totals(),
+            rates=timeline.throughputs(),
+            server_rates=servers.throughputs(),
             record=record,
             faults=faults_seen(events),
             marks=[mark for mark in marks_seen(events) if mark.time <= timeline.end],
@@ -128,31 +128,6 @@ class KeptRun:
 
     def recoveries(self) -> list[FaultRecovery]:
         return recoveries(self.timeline)
-
-
-def _totals(timeline: Timeline) -> dict[tuple[str, str], tuple[OperationBatch, float]]:
-    """Adds every operation up once, however many totals it is part of."""
-    apart = (*PHASES[1:], EDGE)
-    totals = {(phase, name): timeline.total(phase, name) for phase in apart for name in timeline.names()}
-    for phase in apart:
-        _, length = timeline.total(phase, "")
-        totals[phase, ALL] = _sum(totals[phase, name][0] for name in timeline.names()), length
-    _, length = timeline.total(PHASES[0], "")
-    for name in (*timeline.names(), ALL):
-        totals[PHASES[0], name] = _sum(totals[phase, name][0] for phase in apart), length
-    return totals
-
-
-def _rates(timeline: Timeline) -> dict[tuple[str, str], float | None]:
-    names = (*timeline.names(), ALL)
-    return {(phase, name): timeline.throughput(phase, name) for phase in PHASES for name in names}
-
-
-def _sum(batches: Iterable[OperationBatch]) -> OperationBatch:
-    total = OperationBatch()
-    for batch in batches:
-        total.add(batch)
-    return total
 
 
 def _events(directory: RunDirectory) -> Iterator[tuple[float, Event]]:

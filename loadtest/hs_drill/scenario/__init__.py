@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import _faults as faults
-from ._expect import BEFORE_SECONDS, PERCENTILES, PHASES, Expect, Latency, is_kind
+from ._expect import BEFORE_SECONDS, Expect, Latency, is_kind
 from ._external import without_secrets
 from ._faults import Fault, Moment, NetworkFault, targets_of, timeline, to_be_promoted
 from ._json_schema import scenario_schema
@@ -16,8 +16,6 @@ from ._stated_verdict import StatedVerdictError, stated_exit_code
 
 __all__ = [
     "BEFORE_SECONDS",
-    "PERCENTILES",
-    "PHASES",
     "SERVERS_HELP",
     "VERSION_WIDTH",
     "WRITES",

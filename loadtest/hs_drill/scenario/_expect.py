@@ -10,7 +10,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator
 
-from hs_drill.metrics import NOT_STARTED, NOT_THERE, UNANSWERED
+from hs_drill.metrics import NOT_STARTED, NOT_THERE, PERCENTILES, PHASES, UNANSWERED
 
 from ._base import Model, Seconds, SecondsOrZero
 
@@ -19,8 +19,6 @@ __all__ = [
     "ERROR_ALIASES",
     "ERROR_CLASSES",
     "ERROR_KINDS",
-    "PERCENTILES",
-    "PHASES",
     "Expect",
     "Latency",
     "Percentiles",
@@ -29,10 +27,8 @@ __all__ = [
     "is_kind",
 ]
 
-PHASES = ("run", "before", "during", "after")
 BEFORE_SECONDS = 1.0
 """What is counted before the first fault must be as long, for `recovery.steady` to be compared with it."""
-PERCENTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 
 # trio_hs's errors, which this cannot import: Locust's process, where scenarios are read, has no place for trio. A test keeps
 # the two alike.

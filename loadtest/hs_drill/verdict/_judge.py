@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 from hs_drill._exit_codes import ExitCode
 from hs_drill.audit import Audit, Check, Validity
-from hs_drill.metrics import EDGE, OTHER_ERRORS, Batch, FaultWindow, Timeline, percentile, rank
-from hs_drill.scenario import PERCENTILES, Expect, Latency, is_kind
+from hs_drill.metrics import EDGE, OTHER_ERRORS, PERCENTILES, Batch, FaultWindow, Timeline, percentile, rank
+from hs_drill.scenario import Expect, Latency, is_kind
 
 from ._engine_limit import Engines, EngineTotal
 from ._recovery import OBSERVED_SECONDS, FaultRecovery, recoveries

@@ -17,6 +17,7 @@ from hs_drill.metrics import (
     EDGE,
     NOT_THERE,
     OTHER_ERRORS,
+    PHASES,
     Batch,
     Begun,
     FaultWindow,
@@ -27,7 +28,7 @@ from hs_drill.metrics import (
     percentile,
     total_of,
 )
-from hs_drill.scenario import PHASES, Expect
+from hs_drill.scenario import Expect
 from hs_drill.store import HistoryFaultWindow, unix_faults
 from hs_drill.verdict._judge import Judged, Judgement, Result, judge
 from hs_drill.verdict._recovery import recoveries
