@@ -30,8 +30,8 @@ import pymysql
 import trio
 
 from hs_drill._cluster import Cluster, ClusterError
-from hs_drill.servers._opening import open_cluster
-from hs_drill.servers._processes import create_table, execute_sql
+from hs_drill.servers import execute_sql, open_cluster
+from hs_drill.servers._replication import create_table
 
 from ._client_report import FLOORS, write_report
 from ._contenders import COLUMNS_SQL, CONTENDERS, COUNTED, DATABASE, FILLED, INSERTED, READ, ROWS, Target, payload

@@ -36,7 +36,7 @@ from hs_drill.controller._table import fill_table
 from hs_drill.engine._bound_operations import COLUMNS
 from hs_drill.metrics import Batch
 from hs_drill.scenario import Scenario, load_scenario
-from hs_drill.servers._opening import open_servers
+from hs_drill.servers import open_servers
 from hs_drill.workload._keys import draw_keys
 
 ROOT = Path(__file__).resolve().parent.parent

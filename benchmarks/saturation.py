@@ -30,7 +30,7 @@ from hs_drill._trio_child import TrioChannel
 from hs_drill.controller._table import fill_table
 from hs_drill.metrics import Batch, percentile
 from hs_drill.scenario import Scenario, load_scenario
-from hs_drill.servers._opening import open_servers
+from hs_drill.servers import open_servers
 from hs_drill.verdict._engine_limit import Engines, EngineTotal
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -22,8 +22,7 @@ from rich.table import Table as Shown
 import trio_hs
 from hs_drill._addresses import write_address
 from hs_drill._cluster import ClusterError
-from hs_drill.servers._control import Control
-from hs_drill.servers._opening import open_servers
+from hs_drill.servers import Control, open_servers
 from trio_hs.testing import Table
 
 TABLE = Table("drill", "t", {"id": "BIGINT NOT NULL", "n": "BIGINT NOT NULL", "payload": "VARCHAR(100) NOT NULL"}, ["id"])

@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from hs_drill._cluster import Cluster, ClusterError
-from hs_drill.sandbox._container_engine import open_container_engine, provide_image
-from hs_drill.servers._opening import open_cluster
+from hs_drill.sandbox import open_container_engine, provide_image
+from hs_drill.servers import open_cluster
 from hs_drill.servers._processes import Installation, find_installation
 
 # How long an example takes says more about what else the machine does than about the example.

@@ -21,11 +21,8 @@ import trio_hs
 from hs_drill._cluster import Cluster, Server
 from hs_drill.controller._table import load_table
 from hs_drill.scenario import Scenario
-from hs_drill.servers import _mariadbd
-from hs_drill.servers._opening import open_cluster
+from hs_drill.servers import _mariadbd, check_replication, execute_sql, open_cluster
 from hs_drill.servers._replication import wait_replicated
-from hs_drill.servers._replication_check import check_replication
-from hs_drill.servers._sql import execute_sql
 from trio_hs import exceptions
 from trio_hs._dispatch import _dispatcher as caller
 from trio_hs._network import _connection as connection

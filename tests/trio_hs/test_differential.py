@@ -18,7 +18,7 @@ import trio
 
 import trio_hs
 from hs_drill._cluster import Cluster
-from hs_drill.servers._processes import execute_sql
+from hs_drill.servers import execute_sql
 from tests.trio_hs.support.differential_model import DATABASE, SCHEMAS, Table
 from tests.trio_hs.support.differential_operations import KINDS, Clients, carry_out, expect, make
 

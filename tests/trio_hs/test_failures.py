@@ -21,11 +21,8 @@ import trio
 
 import trio_hs
 from hs_drill._cluster import Cluster, Server
-from hs_drill.servers import _mariadbd
-from hs_drill.servers._control import Control
-from hs_drill.servers._opening import open_servers
+from hs_drill.servers import Control, _mariadbd, execute_sql, open_servers
 from hs_drill.servers._replication import create_table, wait_replicated
-from hs_drill.servers._sql import execute_sql
 from trio_hs import Manager
 
 ROWS = 100

@@ -12,7 +12,7 @@ import trio
 
 import trio_hs
 from hs_drill._cluster import Cluster
-from hs_drill.servers._processes import execute_sql
+from hs_drill.servers import execute_sql
 from tests.trio_hs.support.fake import FakeServer
 from trio_hs._network import Connection, Request
 from trio_hs._protocol import Index, get_tail

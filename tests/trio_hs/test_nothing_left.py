@@ -14,7 +14,7 @@ import trio
 
 import trio_hs
 from hs_drill._cluster import Cluster
-from hs_drill.servers._processes import execute_sql
+from hs_drill.servers import execute_sql
 from trio_hs import Manager
 
 

@@ -11,7 +11,7 @@ import trio
 
 import trio_hs
 from hs_drill._cluster import Cluster, ClusterError
-from hs_drill.servers._processes import execute_sql
+from hs_drill.servers import execute_sql
 from trio_hs import Filter, Manager
 
 pytestmark = pytest.mark.mariadb

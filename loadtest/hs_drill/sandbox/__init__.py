@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._container_engine import ContainerEngine, error_text, open_container_engine, provide_image
+from ._container_engine import ContainerEngine, error_text, has_image, open_container_engine, provide_image
 from ._guardian import RUN_LABEL
 from ._leftovers import OWNER_LABEL, owner, remove_leftovers
 from ._sandbox import HOST, Sandbox, check_memory, check_temporary_directory, open_sandbox, server_account, until_ended
@@ -16,6 +16,7 @@ __all__ = [
     "check_memory",
     "check_temporary_directory",
     "error_text",
+    "has_image",
     "open_container_engine",
     "open_sandbox",
     "owner",

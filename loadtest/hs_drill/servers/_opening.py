@@ -8,13 +8,13 @@ from functools import partial
 from typing import TypeAlias
 
 from hs_drill._cluster import CLUSTER_KINDS, REPLICATIONS, TOPOLOGIES, Cluster, ClusterError, Server
-from hs_drill.sandbox import _container_engine
+from hs_drill.sandbox import ContainerEngine, has_image, open_container_engine, provide_image
 
-from . import _containers as _docker
-from . import _embedded
-from . import _processes as _mariadb
+from ._containers import open_docker
 from ._control import Control
+from ._embedded import open_embedded
 from ._external import open_external
+from ._processes import find_installation, open_mariadb
 
 __all__ = ["Provider", "open_cluster", "open_servers"]
 
@@ -123,39 +123,39 @@ async def _provider(kind: str, only_mariadb_can: Sequence[str], progress: Callab
         case "auto":
             return await _first_that_works(only_mariadb_can, progress)
         case "docker":
-            return partial(_docker.open_docker, "asked for")
+            return partial(open_docker, "asked for")
         case "embedded":
             _refuse("embedded servers", only_mariadb_can, "use cluster kind mariadb or docker")
-            return partial(_embedded.open_embedded, "asked for: it needs nothing that is not installed with the harness")
-    installation = await _mariadb.find_installation()
-    return partial(_mariadb.open_mariadb, installation, f"asked for: {installation}")
+            return partial(open_embedded, "asked for: it needs nothing that is not installed with the harness")
+    installation = await find_installation()
+    return partial(open_mariadb, installation, f"asked for: {installation}")
 
 
 async def _first_that_works(only_mariadb_can: Sequence[str], progress: Callable[[str], None]) -> Provider:
     """Containers, if their image is there; processes; containers whose image has to be built first; embedded servers."""
     troubles, hint = [], ""
     async with AsyncExitStack() as stack:
-        engine: _container_engine.ContainerEngine | None = None
+        engine: ContainerEngine | None = None
         try:
-            engine = await stack.enter_async_context(_container_engine.open_container_engine())
-            if await _container_engine.has_image(engine):
-                return partial(_docker.open_docker, "the first kind that works here")
+            engine = await stack.enter_async_context(open_container_engine())
+            if await has_image(engine):
+                return partial(open_docker, "the first kind that works here")
             hint = " (and Docker runs, but has no image for it yet: ask for docker to build one)"
         except ClusterError as error:
             troubles.append(str(error))
         try:
-            installation = await _mariadb.find_installation()
-            return partial(_mariadb.open_mariadb, installation, f"the first kind that works here: {installation}{hint}")
+            installation = await find_installation()
+            return partial(open_mariadb, installation, f"the first kind that works here: {installation}{hint}")
         except ClusterError as error:
             troubles.append(str(error))
         if engine is not None:
             try:
-                await _container_engine.provide_image(engine, progress)
-                return partial(_docker.open_docker, f"the first kind that works here, for {troubles[-1]}")
+                await provide_image(engine, progress)
+                return partial(open_docker, f"the first kind that works here, for {troubles[-1]}")
             except ClusterError as error:
                 troubles.append(str(error))
     _refuse("embedded servers", only_mariadb_can, f"and no other kind works here: {'; '.join(troubles)}")
-    return partial(_embedded.open_embedded, f"no other kind works here: {'; '.join(troubles)}")
+    return partial(open_embedded, f"no other kind works here: {'; '.join(troubles)}")
 
 
 def _refuse(who: str, wanted: Sequence[str], why: str) -> None:

@@ -30,10 +30,7 @@ from ._mariadbd import (
     new_server,
     reason_in,
 )
-from ._replication import create_table as create_table
-from ._replication import wait_replicated as wait_replicated
 from ._server_process import ServerProcess, read_log
-from ._sql import execute_sql as execute_sql
 
 # --- What is installed -----------------------------------------------------------------------------------------------
 

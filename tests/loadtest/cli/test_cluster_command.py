@@ -19,14 +19,10 @@ from hs_drill._cluster import Cluster, ClusterError, Server
 from hs_drill.cli import _cluster
 from hs_drill.cli._cluster_socket import kept_up
 from hs_drill.controller._table import load_table
+from hs_drill.sandbox import OWNER_LABEL, RUN_LABEL, owner
 from hs_drill.sandbox._container_engine import image_name
-from hs_drill.sandbox._guardian import RUN_LABEL
-from hs_drill.sandbox._leftovers import OWNER_LABEL, owner
 from hs_drill.scenario import Scenario
-from hs_drill.servers._control import Control
-from hs_drill.servers._opening import open_cluster, open_servers
-from hs_drill.servers._replication_check import check_replication
-from hs_drill.servers._sql import execute_sql
+from hs_drill.servers import Control, check_replication, execute_sql, open_cluster, open_servers
 from tests.loadtest.servers.test_control import left
 from tests.loadtest.servers.test_processes import ROOT, left_behind, open_directory, temporary
 from tests.loadtest.support.containers import containers_below, engine, left_in_engine

@@ -15,8 +15,7 @@ from hs_drill._cluster import Cluster
 from hs_drill.audit._audit import Audit, Validity, audit
 from hs_drill.controller._table import fill_table
 from hs_drill.scenario import Scenario, parse_scenario
-from hs_drill.servers._opening import open_servers
-from hs_drill.servers._sql import execute_sql
+from hs_drill.servers import execute_sql, open_servers
 from hs_drill.store import NO_COUNT, READS, FinalState, History, Operation, Outcome, write_final_state
 from hs_drill.workload import INITIAL, payload_of, version_of
 from tests.loadtest.engine.test_engine import Child, child

@@ -22,10 +22,7 @@ from hs_drill.controller._table import fill_table
 from hs_drill.engine._bound_operations import Intent, bind
 from hs_drill.engine._sql_client import SqlClient, open_sql_client
 from hs_drill.scenario import Scenario, ScenarioError, parse_scenario
-from hs_drill.servers._control import Control
-from hs_drill.servers._load_account import require_load_account
-from hs_drill.servers._opening import open_servers
-from hs_drill.servers._sql import execute_sql
+from hs_drill.servers import Control, execute_sql, open_servers, require_load_account
 from tests.loadtest.support.locust_process import Locust
 
 pytestmark = pytest.mark.mariadb

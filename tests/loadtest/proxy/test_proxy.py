@@ -33,7 +33,8 @@ from hs_drill.proxy._disturbances import (
 )
 from hs_drill.proxy._lane import Lane
 from hs_drill.proxy._proxy import Proxy, open_proxy
-from hs_drill.servers._processes import execute_sql, wait_replicated
+from hs_drill.servers import execute_sql
+from hs_drill.servers._replication import wait_replicated
 
 SHORT = 0.1
 """Seconds in which nothing must arrive."""

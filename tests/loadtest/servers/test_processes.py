@@ -25,7 +25,8 @@ from hs_drill.sandbox._guardian import RUN_VARIABLE
 from hs_drill.servers import _mariadbd
 from hs_drill.servers import _processes as _mariadb
 from hs_drill.servers._opening import open_cluster
-from hs_drill.servers._processes import create_table, execute_sql, wait_replicated
+from hs_drill.servers._replication import create_table, wait_replicated
+from hs_drill.servers._sql import execute_sql
 
 BASE = tempfile.gettempdir()  # before a test says otherwise
 ROOT = Path(__file__).parents[3]

@@ -9,7 +9,7 @@ from typing import Any
 
 import docker
 
-from hs_drill.sandbox._guardian import RUN_LABEL
+from hs_drill.sandbox import RUN_LABEL
 
 
 @contextmanager

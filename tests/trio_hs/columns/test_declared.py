@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import trio_hs
 from hs_drill._cluster import Cluster
-from hs_drill.servers._processes import execute_sql
+from hs_drill.servers import execute_sql
 from tests.trio_hs.support.declarations import CASES, IDS, Case
 from tests.trio_hs.support.fake import FakeServer
 from tests.trio_hs.test_real_server import manager

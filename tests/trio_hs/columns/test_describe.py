@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hs_drill._cluster import Cluster
-from hs_drill.servers._processes import execute_sql
+from hs_drill.servers import execute_sql
 from tests.trio_hs.support.declarations import CASES
 from tests.trio_hs.test_real_server import manager
 from trio_hs import Column, Columns

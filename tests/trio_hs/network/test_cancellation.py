@@ -18,7 +18,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
 from hs_drill._cluster import Cluster
-from hs_drill.servers._processes import execute_sql
+from hs_drill.servers import execute_sql
 from tests.trio_hs.support.fake import FakeConnection, FakeServer, echo
 from trio_hs._network import Connection, Pool, Request
 

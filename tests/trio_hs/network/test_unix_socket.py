@@ -12,9 +12,7 @@ import trio
 
 import trio_hs
 from hs_drill._cluster import Cluster
-from hs_drill.servers import _mariadbd
-from hs_drill.servers._opening import open_cluster
-from hs_drill.servers._processes import execute_sql
+from hs_drill.servers import _mariadbd, execute_sql, open_cluster
 
 pytestmark = pytest.mark.mariadb
 

@@ -10,9 +10,8 @@ import pytest
 import trio
 
 from hs_drill._cluster import Cluster, Server
-from hs_drill.servers._opening import open_servers
+from hs_drill.servers import execute_sql, open_servers
 from hs_drill.servers._replication import wait_replicated
-from hs_drill.servers._sql import execute_sql
 from tests.trio_hs.support.requests import DATABASE, SHAPES, Group, Step, everything, groups, inserts, opened
 from trio_hs import Server as Address
 from trio_hs._network import Transport, connect
