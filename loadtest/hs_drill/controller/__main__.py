@@ -1,14 +1,30 @@
 """The controller: a child process of the local runner or master that owns the servers, `python -m hs_drill.controller FD`.
 
-Down: `open` (scenario), `begin` (a run's number), `worker` (the number of one that takes part), `batch` (an engine's
-statistics), `suspended` (number: all clients have let go of the servers), `load-ends` (it was told to), `finish` (lost: the
-workers that were; died: what of the harness did; ran: seconds until the load was told to end). Up: `progress` (a line for the
-user), `ready` (the cluster as clients see it, its table filled), `begun` (the directory that keeps the run), `suspend`
-(number) and `resume` (to all clients), `mark` (to all engines: a fault is about to change, or has changed), `event` (a line
-about a fault), `fault` (its `Strike`), `alarm` (a line about what nobody ordered), `result` (the verdict) and `failed` (one
-line for the user; the process then ends).
-It takes everything down when the socket ends (Locust has quit, or was killed) and on SIGTERM. It ignores SIGINT: Ctrl-C is
-Locust's business.
+Messages from Locust's process:
+
+- `open` (scenario): the first one.
+- `begin` (the run's number): a run begins.
+- `worker` (its number): a worker takes part.
+- `batch` (worker, batch): statistics of its engine.
+- `suspended` (the suspension's number): all clients have let go of the servers.
+- `load-ends`: the load was told to end.
+- `finish`: the run's last message. `lost`: workers that went away; `died`: a line for each process of the harness that died;
+  `ran`: seconds until the load was told to end.
+
+Messages to it:
+
+- `progress` (a line for the user).
+- `ready` (the cluster as clients see it): its table is filled.
+- `begun` (the directory that keeps the run).
+- `suspend` (a number), `resume`: for all clients.
+- `mark`: for all engines: a fault is about to change, or has changed.
+- `event` (a line for the user), `fault` (its `Strike`): a fault has changed.
+- `alarm` (a line for the user): a server died unexpectedly.
+- `result` (the verdict).
+- `failed` (a line for the user): the process ends.
+
+The controller takes the servers down on SIGTERM, and when the socket ends because Locust has quit or was killed. It ignores
+SIGINT: Ctrl-C is for Locust.
 """
 
 from __future__ import annotations
@@ -49,7 +65,7 @@ async def main(fd: int) -> None:
         if failure is None:
             traceback.print_exc()
             failure = f"{type(error).__name__}: {error}"
-    if failure is not None:  # not in the handlers: what they raise comes out in a group
+    if failure is not None:  # not in the handlers: what is raised there comes out in a group
         await _fail(channel, failure)
 
 

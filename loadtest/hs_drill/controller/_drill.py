@@ -1,4 +1,4 @@
-"""One run on servers that are up: its faults, its history, and at the end what was left of every write, judged and kept."""
+"""One run on servers that are up: its faults and its history, and after the load the read-back and the verdict."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ __all__ = ["Drill", "DrillListener"]
 logger = logging.getLogger("hs_drill.drill")
 
 SETTLE_SECONDS = 60.0
-"""What replicas may take to catch up before they are read back."""
+"""Limit for replicas to catch up before they are read back."""
 PAGE_ROWS = 10_000
 WATCH_SECONDS = 0.2
-"""How often one looks whether a server has died by itself."""
+"""How often to look for servers that died."""
 
 
 class DrillListener(Protocol):
@@ -56,10 +56,10 @@ class Drill:
 
     Args:
       control: the servers.
-      proxies: in front of them, where the scenario disturbs the network.
-      run: its number on these servers, from 1.
-      suspended: makes all clients let go of the servers, for the time of a block.
-      listener: gets what it reports.
+      proxies: empty if no fault is in the network.
+      run: the run's number on these servers, from 1.
+      suspended: suspends all clients for a block.
+      listener: gets what the drill reports.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class Drill:
         self._listener = listener
         self._workers: set[int] = set()
         self._begun = math.inf
-        """When the load did, by `CLOCK_MONOTONIC`; inf until then."""
+        """When the load began, by `CLOCK_MONOTONIC`; inf until then."""
         self._died: list[str] = []
-        """Servers that nobody has ended, in words."""
+        """A line for each server that died unexpectedly."""
         self._history = HistoryWriter(self.directory.history(CONTROLLER), worker=CONTROLLER, run=run)
         table = scenario.table
         self._nemesis = Nemesis(
@@ -95,22 +95,22 @@ class Drill:
             ),
             scenario.faults,
             rng=random.Random(f"{scenario.seed}/{run}/faults"),
-            report=self._on_event,
+            report=self._on_strike,
             mark=listener.on_mark,
         )
         self._scope = trio.CancelScope()
         self._healed = trio.Event()
 
     async def prepare(self, run: int) -> None:
-        """Before the first operation. Raises `ClusterError`."""
+        """Get ready for the first operation; after an earlier run, read the table first. Raises `ClusterError`."""
         await self._note_deaths()
         if run > 1 and self._scenario.audited:
-            # What replicas have still to apply of the run before must not count as staleness of this one.
+            # What replicas have yet to apply of the last run must not count as staleness of this one.
             await self._settle()
             await self._read_back(self._control.primary, self.directory.before)
 
-    async def put_faults(self) -> None:
-        """Carry out the schedule until `finish`, and watch the servers; then everything is healed."""
+    async def run_faults(self) -> None:
+        """Put faults on as scheduled and watch the servers, until `finish` or `abandon`; everything has healed then."""
         self._begun = time.monotonic()
         try:
             with self._scope:
@@ -121,7 +121,7 @@ class Drill:
             self._healed.set()
 
     def end_load(self) -> None:
-        """The load was told to end."""
+        """The load was told to end: no more faults strike."""
         self._nemesis.end_strikes()
 
     async def _watch(self) -> None:
@@ -130,13 +130,13 @@ class Drill:
             await trio.sleep(WATCH_SECONDS)
 
     async def _note_deaths(self) -> None:
-        """Tell of every server that has ended though neither a fault nor the run has ended it: such a run is no pass."""
+        """Report servers that died unexpectedly; such a run cannot pass."""
         await self._control.look_for_deaths()
         while self._control.deaths:
             death = self._control.deaths.pop(0)
             seconds = death.seen - self._begun
             when = f"{seconds:.1f} s after the start of the load" if seconds >= 0 else "before the load began"
-            line = f"{death.server} died {when} ({death.ending}), and neither a fault nor the run has ended it"
+            line = f"{death.server} died unexpectedly {when} ({death.ending})"
             if death.log:
                 line += f"; its log is {self.directory.keep_log(death.server, death.log).name} in the run's directory"
             self._died.append(line)
@@ -144,16 +144,16 @@ class Drill:
             self._listener.on_alarm(line)
 
     def take_part(self, worker: int) -> None:
-        """A worker may have written from now on, whether or not it ever reports: so its history must be there."""
+        """A worker may write from now on. Its history must be there at the end, even if it never reports."""
         self._workers.add(worker)
 
     def count(self, worker: int, batch: Mapping[str, Any]) -> None:
-        """A batch of an engine."""
+        """Keep the batch of a worker's engine."""
         self._workers.add(worker)
         self.directory.add_batch(batch)
 
     async def abandon(self) -> None:
-        """End it without a verdict: heal, and close its files."""
+        """End the run without a verdict: heal, and close its files."""
         self._scope.cancel()
         await self._healed.wait()
         await self._note_deaths()
@@ -161,12 +161,12 @@ class Drill:
         self.directory.close_batches()
 
     async def finish(self, lost: Sequence[int] = (), died: Sequence[str] = (), ran: float | None = None) -> dict[str, Any]:
-        """After the last operation: heal, read back, judge; gives what `result.json` holds.
+        """End the run after its last operation: heal, read back, judge. Returns what `result.json` holds.
 
-        `lost` are the workers that went away during the run, `died` says what of the harness did, and `ran` how many seconds
-        passed until the load was told to end.
+        `lost` are the workers that went away during the run, `died` has a line for each process of the harness that died, and
+        `ran` is the number of seconds until the load was told to end.
         """
-        if any(event.end is None for event in self._nemesis.strikes):
+        if any(strike.end is None for strike in self._nemesis.strikes):
             self._listener.on_line("healing")
         await self.abandon()
         unread = await self._read_all_back() if self._scenario.audited else []
@@ -181,7 +181,7 @@ class Drill:
                 ran=ran,
             )
         )
-        result["faults"] = [vars(event) for event in self._nemesis.strikes]
+        result["faults"] = [vars(strike) for strike in self._nemesis.strikes]
         result["primary"] = self._control.primary
         self.directory.write_result(result)
         await trio.to_thread.run_sync(self._write_views, result)
@@ -191,29 +191,29 @@ class Drill:
         try:
             write_latencies(self.directory.latencies, self.directory.batches())
             write_report(self.directory, result)
-        except Exception:  # a verdict must not be lost for the sake of its picture
-            logger.exception("there is no report, or no table of latencies, of this run")
+        except Exception:  # the verdict must not be lost for want of a report
+            logger.exception("cannot write the report or the table of latencies")
 
     def _troubles(self) -> list[str]:
-        failed = [f"{event.fault} {event.server}: {event.error}" for event in self._nemesis.strikes if event.error]
+        failed = [f"{strike.fault} {strike.server}: {strike.error}" for strike in self._nemesis.strikes if strike.error]
         return [*failed, *self._nemesis.never_struck(), *self._nemesis.without_effect(), *self._died]
 
-    def _on_event(self, event: Strike) -> None:
-        self._listener.on_fault(event)
-        name = f"{event.fault} {event.server}"
-        details = {name: getattr(event, name) for name in ("number", "occurrence", "note", "error", "effects")}
-        if event.error:
+    def _on_strike(self, strike: Strike) -> None:
+        self._listener.on_fault(strike)
+        name = f"{strike.fault} {strike.server}"
+        details = {name: getattr(strike, name) for name in ("number", "occurrence", "note", "error", "effects")}
+        if strike.error:
             self._history.event("fault-failed", name, **details)
-            if event.struck is None:
+            if strike.struck is None:
                 self._history.event("fault-ended", name, **details)
-            self._listener.on_line(f"fault failed: {name}: {event.error}")
-        elif event.end is not None:
+            self._listener.on_line(f"fault failed: {name}: {strike.error}")
+        elif strike.end is not None:
             self._history.event("fault-ended", name, **details)
-            self._listener.on_line(f"fault over: {name}{f' ({event.note})' if event.note else ''}")
-        elif event.struck is None:
+            self._listener.on_line(f"fault over: {name}{f' ({strike.note})' if strike.note else ''}")
+        elif strike.struck is None:
             self._history.event("fault-started", name, **details)
             self._listener.on_line(f"fault: {name}")
-        elif event.healing is not None:
+        elif strike.healing is not None:
             self._history.event("fault-healing", name, **details)
         else:
             self._history.event("fault-struck", name, **details)
@@ -224,17 +224,18 @@ class Drill:
     # ---- reading back
 
     async def _read_all_back(self) -> list[str]:
-        """Every server's rows into their files; gives what is wrong, in words."""
+        """Write every server's rows to its file. Returns a line for each problem."""
         troubles = []
         primary = self._control.primary
+        replicas_too = self._scenario.expect.replicas_agree
         unknown = await self._control.why_primary_unknown()
-        if unknown:  # what it holds decides nothing then
-            troubles.append(f"what became of the writes is not known: {unknown}")
+        if unknown:  # then its rows prove nothing
+            troubles.append(f"what became of the writes is unknown: {unknown}")
         else:
             await self._settle()
         for server in self._control.cluster.servers:
-            asked = server.name == primary or (self._reads_replicas and server.name not in self._control.aliases)
-            if asked and not unknown:
+            wanted = server.name == primary or (replicas_too and server.name not in self._control.aliases)
+            if wanted and not unknown:
                 self._listener.on_line(f"reading back {server.name}")
                 try:
                     await self._read_back(server.name, self.directory.final(server.name))
@@ -248,10 +249,6 @@ class Drill:
             await self._control.wait_replicated(SETTLE_SECONDS)
         except ClusterError as error:
             self._listener.on_line(f"replicas have not caught up: {error}")
-
-    @property
-    def _reads_replicas(self) -> bool:
-        return self._scenario.expect.replicas_agree
 
     async def _read_back(self, name: str, path: Any) -> None:
         found = array("q")  # 24 bytes a row: there may be millions

@@ -32,7 +32,7 @@ class Runs:
         self._drill: Drill | None = None
 
     async def serve(self, messages: trio.MemoryReceiveChannel[Message]) -> None:
-        """Until cancelled; a run that is on then is healed."""
+        """Handle messages until cancelled; a run that is on then is healed."""
         async with trio.open_nursery() as nursery:
             async for message in messages:
                 match message["type"]:
@@ -43,7 +43,7 @@ class Runs:
                     case "batch" if self._drill is not None:
                         self._drill.count(message["worker"], message["batch"])
                     case "suspended":
-                        self._clients.let_go(message["number"])
+                        self._clients.confirm(message["number"])
                     case "load-ends" if self._drill is not None:
                         self._drill.end_load()
                     case "finish" if self._drill is not None:
@@ -52,7 +52,7 @@ class Runs:
                         await self._channel.send({"type": "result", "result": result})
 
     async def _begin(self, run: int, nursery: trio.Nursery) -> None:
-        if self._drill is not None:  # Locust has not ended it: its faults must not strike the next run
+        if self._drill is not None:  # Locust did not finish it; its faults must not strike the next run
             await self._drill.abandon()
         self._drill = drill = Drill(
             self._control,
@@ -63,7 +63,7 @@ class Runs:
             listener=_ToLocust(self._outbox),
         )
         await drill.prepare(run)
-        nursery.start_soon(drill.put_faults)
+        nursery.start_soon(drill.run_faults)
         await self._channel.send({"type": "begun", "directory": str(drill.directory.path)})
 
 

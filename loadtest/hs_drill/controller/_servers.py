@@ -1,4 +1,4 @@
-"""The servers that a scenario asks for."""
+"""Opens the servers that a scenario asks for."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["open_scenario_servers"]
 
 @asynccontextmanager
 async def open_scenario_servers(scenario: Scenario, progress: Callable[[str], None]) -> AsyncIterator[Control]:
-    """`open_servers`, with what the scenario says. Raises `ClusterError`, also when a secret is not to be had, or
-    when `driver: sql` has an account that `read_only` does not stop."""
+    """`open_servers` as the scenario says. Raises `ClusterError`, also if a secret is missing, or if `read_only` does not stop
+    the account of `driver: sql`."""
     cluster, table = scenario.cluster, scenario.table
     by_sql = ["driver: sql"] if scenario.driver.name == "sql" else []
     async with open_servers(

@@ -1,4 +1,4 @@
-"""The table that the load works on, created and filled on the writer, and replicated from there."""
+"""The table under load: created and filled on the writer, and replicated from there."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from trio_hs.testing import Table
 __all__ = ["fill_table", "load_table"]
 
 REPLICATION_TIMEOUT = 60.0
+"""Seconds for the readers to get all rows."""
 
 
 def load_table(scenario: Scenario) -> Table:
@@ -30,18 +31,18 @@ def _silent(line: str) -> None:
     pass
 
 
-async def fill_table(control: Control, scenario: Scenario, tell: Callable[[str], None] = _silent) -> None:
+async def fill_table(control: Control, scenario: Scenario, progress: Callable[[str], None] = _silent) -> None:
     """Create the scenario's table with its rows and wait until every reader has them. Raises `ClusterError`.
 
-    Of servers that are the user's, also tell whether what is to be written to them replicates.
+    With external servers, also report whether writes to them replicate.
     """
     table = load_table(scenario)
     await control.create_table(table)
     if control.cluster.kind == "external":
         detection = await check_replication(control.cluster, table, control.server(control.primary), aliases=control.aliases)
         for line in detection.lines():
-            tell(line)
-    tell(f"filling {table.database}.{table.name} with {scenario.table.rows:,} rows")
+            progress(line)
+    progress(f"filling {table.database}.{table.name} with {scenario.table.rows:,} rows")
     await control.fill(table, _rows(scenario))
     await control.wait_replicated(REPLICATION_TIMEOUT)
 

@@ -1,4 +1,4 @@
-"""How the controller makes all clients let go of the servers, in virtual time."""
+"""How the controller suspends all clients, in virtual time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hs_drill.controller._suspension import SUSPEND_SECONDS, Clients
 
 
 class Locust:
-    """Keeps what it is told, and answers `after` so many seconds, or never."""
+    """Keeps what it is told, and confirms a suspension `after` seconds, or never."""
 
     def __init__(self, nursery: trio.Nursery, after: float | None = 1.0) -> None:
         self.told: list[str] = []
@@ -30,10 +30,12 @@ class Locust:
     async def _answer(self, number: int) -> None:
         assert self._after is not None
         await trio.sleep(self._after)
-        self.clients.let_go(number)
+        self.clients.confirm(number)
 
 
-async def test_the_block_begins_when_all_have_let_go_and_they_go_on_after_it(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_block_begins_once_all_clients_have_let_go_and_they_go_on_after_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     async with trio.open_nursery() as nursery:
         locust = Locust(nursery)
         async with locust.clients.suspended():
@@ -42,18 +44,18 @@ async def test_the_block_begins_when_all_have_let_go_and_they_go_on_after_it(aut
         assert locust.told == ["suspend", "resume"]
 
 
-async def test_who_does_not_let_go_is_not_waited_for_without_end(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_client_that_does_not_let_go_is_not_waited_for_forever(autojump_clock: trio.testing.MockClock) -> None:
     async with trio.open_nursery() as nursery:
         locust = Locust(nursery, after=None)
-        with pytest.raises(ClusterError, match="had not let go of the servers after 10 s"):
+        with pytest.raises(ClusterError, match="still had connections after 10 s"):
             async with locust.clients.suspended():
-                pytest.fail("they still hold on")
+                pytest.fail("clients still have connections")
         assert trio.current_time() == pytest.approx(SUSPEND_SECONDS)
         assert locust.told == ["suspend", "resume"]
 
 
 @pytest.mark.parametrize("moment", [0.5, 1.5])
-async def test_they_go_on_when_the_block_is_cancelled(moment: float, autojump_clock: trio.testing.MockClock) -> None:
+async def test_clients_go_on_when_the_block_is_cancelled(moment: float, autojump_clock: trio.testing.MockClock) -> None:
     async with trio.open_nursery() as nursery:
         locust = Locust(nursery)
         with trio.move_on_after(moment):
@@ -62,13 +64,13 @@ async def test_they_go_on_when_the_block_is_cancelled(moment: float, autojump_cl
         assert locust.told == ["suspend", "resume"]
 
 
-async def test_a_late_answer_is_none_to_the_next_question(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_late_confirmation_does_not_count_for_the_next_suspension(autojump_clock: trio.testing.MockClock) -> None:
     async with trio.open_nursery() as nursery:
         locust = Locust(nursery, after=11.0)
         for _ in range(2):
             with pytest.raises(ClusterError):
                 async with locust.clients.suspended():
-                    pytest.fail("the answer to the first question came at 11 s")
+                    pytest.fail("the first confirmation came at 11 s")
 
 
 async def test_blocks_take_turns(autojump_clock: trio.testing.MockClock) -> None:

@@ -682,7 +682,7 @@ def test_after_a_promotion_by_others_nothing_is_called_lost(temporary: Path) -> 
                 assert result["audit"]["lost"]["verdict"] == "unknown"
                 (trouble,) = result["troubles"]
                 assert trouble.startswith(
-                    "what became of the writes is not known: writer is not the primary any more: it is read-"
+                    "what became of the writes is unknown: writer is not the primary any more: it is read-"
                 )
                 assert "the writer itself lost" not in locust.describe() + str(result["advice"])
 
