@@ -1,10 +1,21 @@
-"""A trio client for HandlerSocket, the plugin that reads and writes MariaDB's InnoDB rows without SQL."""
+"""A trio client for HandlerSocket, the plugin that reads and writes MariaDB's InnoDB rows without SQL.
 
-from ._columns import Column, Columns, IndexPart
+A request goes down five layers, each of which knows only those below it:
+
+- ``Table`` checks and encodes the arguments of an operation. It knows its index, but no server.
+- ``Dispatcher`` (``_dispatch``) carries out one operation: it chooses a pool, retries and hedges.
+- ``Pool`` (``_network``) keeps connections to its servers alive and decides which one takes the next request.
+- ``Connection`` (``_network``) sends the requests of many tasks as one pipeline and matches answers by their order.
+- ``Transport`` (``_network``) moves bytes. Nothing else touches a socket.
+
+``_protocol`` turns values into bytes and back, ``_columns`` checks the values of declared columns; neither does I/O.
+"""
+
+from ._columns import Column, Columns, IndexPart, KeyPart
 from ._declared_table import DeclaredTable, In
 from ._dispatch import RetryPolicy, Row
 from ._instruments import Instrument
-from ._network import Connect, Server, Servers, ServerStatistics
+from ._network import Connect, Server, Servers, ServerStatistics, Transport, connect_transport
 from ._protocol import Filter, Value
 from ._table import Table
 from .exceptions import (
@@ -60,6 +71,7 @@ __all__ = [
     "IndexedConnectionError",
     "Insert",
     "Instrument",
+    "KeyPart",
     "LockTimeoutError",
     "Manager",
     "OperationalError",
@@ -76,10 +88,12 @@ __all__ = [
     "Statistics",
     "Table",
     "TableNotFoundError",
+    "Transport",
     "UnsupportedOperationError",
     "Value",
     "WriteSocket",
     "__version__",
+    "connect_transport",
     "open_manager",
     "open_read_socket",
     "open_write_socket",

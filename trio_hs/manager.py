@@ -13,7 +13,7 @@ from ._columns import Columns
 from ._declared_table import DeclaredTable
 from ._dispatch import Caller, RetryPolicy, Row
 from ._instruments import Instrument, Instruments
-from ._network import DEFAULT_TIMEOUT, Connect, Pool, Servers, ServerStatistics, connect, open_pool
+from ._network import DEFAULT_TIMEOUT, Connect, Pool, Servers, ServerStatistics, connect_transport, open_pool
 from ._protocol import Codec, Filter, Value
 from ._table import MAX_HANDLES, Table
 from .exceptions import HandlerSocketError
@@ -299,7 +299,7 @@ async def open_manager(
     write_databases: Mapping[str, str] | None = None,
     move_writes_on_silence: bool = False,
     instruments: Iterable[Instrument] = (),
-    connect: Connect = connect,
+    connect: Connect = connect_transport,
 ) -> AsyncIterator[Manager]:
     """Opens a :class:`Manager` for the block: ``async with open_manager() as hs:``.
 

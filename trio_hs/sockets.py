@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import trio
 
 from ._instruments import Instrument, Instruments
-from ._network import DEFAULT_TIMEOUT, Connect, Pool, Request, Servers, answer_of, connect, garbled, open_pool
+from ._network import DEFAULT_TIMEOUT, Connect, Pool, Request, Servers, answer_of, connect_transport, garbled, open_pool
 from ._protocol import Codec, Filter, Index, Value, find_modify_tail, find_tail, insert_tail, parse_number, parse_rows
 from .exceptions import ConnectionError, HandlerSocketError, ProtocolError
 
@@ -275,7 +275,7 @@ async def open_read_socket(
     connections: int = 1,
     encoding: str | None = "utf-8",
     instruments: Iterable[Instrument] = (),
-    connect: Connect = connect,
+    connect: Connect = connect_transport,
 ) -> AsyncIterator[ReadSocket]:
     """Opens a :class:`ReadSocket` for the block: ``async with open_read_socket([("inet", "127.0.0.1", 9998)]) as hs:``.
 
@@ -299,7 +299,7 @@ async def open_write_socket(
     move_writes_on_silence: bool = False,
     encoding: str | None = "utf-8",
     instruments: Iterable[Instrument] = (),
-    connect: Connect = connect,
+    connect: Connect = connect_transport,
 ) -> AsyncIterator[WriteSocket]:
     """Opens a :class:`WriteSocket` for the block. Like :func:`open_read_socket`, for servers' listeners for writes.
 

@@ -3,7 +3,7 @@
 from ._connection import Connection, Request
 from ._outcomes import answer_of, failure_of, garbled, refusal_of, turned_away
 from ._pool import DEFAULT_TIMEOUT, Connect, Patience, Pool, Servers, ServerStatistics, background_nursery, open_pool
-from ._transport import Server, SocketTransport, Transport, connect
+from ._transport import Server, SocketTransport, Transport, connect_transport
 
 __all__ = [
     "DEFAULT_TIMEOUT",
@@ -19,7 +19,7 @@ __all__ = [
     "Transport",
     "answer_of",
     "background_nursery",
-    "connect",
+    "connect_transport",
     "failure_of",
     "garbled",
     "open_pool",

@@ -29,7 +29,7 @@ from .._instruments import Instruments
 from .._protocol import Index
 from ..exceptions import AuthenticationError, ConnectionError, HandlerSocketError, OperationalError, operational_error
 from ._connection import Connection, Request
-from ._transport import Server, Transport, connect
+from ._transport import Server, Transport, connect_transport
 
 logger = logging.getLogger("trio_hs")
 
@@ -419,7 +419,7 @@ class Pool:
         secret: str | None,
         timeout: float,
         connections: int,
-        connect: Connect = connect,
+        connect: Connect = connect_transport,
         instruments: Instruments | None = None,
         rng: random.Random | None = None,
         for_writes: bool = False,

@@ -133,7 +133,7 @@ class SocketTransport:
             self._socket.close()
 
 
-async def connect(server: Server) -> Transport:
+async def connect_transport(server: Server) -> Transport:
     """Connects to a server. OSError says why that failed; cancellation leaves nothing open."""
     if server.kind == "unix":
         unix = await trio.open_unix_socket(server.host)

@@ -12,7 +12,7 @@ from time import monotonic_ns
 
 import trio_hs
 from hs_drill.metrics import OperationBatch, Standing, collapse
-from trio_hs._network import Transport, connect
+from trio_hs import Transport, connect_transport
 
 from ._server_names import server_of
 
@@ -31,7 +31,7 @@ class Meter:
     async def connect(self, server: trio_hs.Server) -> Transport:
         """For `open_manager(connect=)`."""
         name = self._name_of(str(server))
-        return _Metered(await connect(server), self._tallies.setdefault(name, _Tally()))
+        return _Metered(await connect_transport(server), self._tallies.setdefault(name, _Tally()))
 
     def take(self) -> dict[str, OperationBatch]:
         """What each server has done since the last time. `ok` are its answers, by the time from the sending of a request to its

@@ -54,7 +54,7 @@ class Metered:
         async def connect(server: trio_hs.Server) -> Wire:
             return self.wire
 
-        monkeypatch.setattr(_meter, "connect", connect)
+        monkeypatch.setattr(_meter, "connect_transport", connect)
         monkeypatch.setattr(_meter, "monotonic_ns", lambda: self.milliseconds * MILLISECOND)
         self.meter = Meter({"127.0.0.1:1": "reader-1"})
         self.transport = trio.run(self.meter.connect, trio_hs.Server("inet", "127.0.0.1", 1))
@@ -122,7 +122,7 @@ async def test_answers_refusals_and_standings_of_a_real_client(monkeypatch: pyte
         async def connect(address: trio_hs.Server) -> object:
             return await server.connect(address)
 
-        monkeypatch.setattr(_meter, "connect", connect)
+        monkeypatch.setattr(_meter, "connect_transport", connect)
         meter = Meter({str(server.read_address): "reader-1", str(server.write_address): "writer"})
         async with trio_hs.open_manager([server.read_address], [server.write_address], connect=meter.connect) as hs:
             assert meter.standings(hs.statistics()) == {}, "nobody has been asked yet"

@@ -17,7 +17,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.trio_hs.support.fake import FakeConnection, FakeServer, MemoryTransport, echo
 from trio_hs import ProtocolError, Server
-from trio_hs._network import Connection, Request, connect
+from trio_hs._network import Connection, Request, connect_transport
 from trio_hs._network._connection import FULL_UNITS
 from trio_hs._protocol import Index, get_tail
 
@@ -256,7 +256,7 @@ async def test_answers_are_acknowledged_at_once_while_more_are_due(nursery: trio
 async def test_no_answer_waits_for_a_delayed_acknowledgement() -> None:
     """A server with Nagle's algorithm on, in one write per answer: the second waits until the first is acknowledged."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        transport = await connect(Server("inet", "127.0.0.1", listener.getsockname()[1]))
+        transport = await connect_transport(Server("inet", "127.0.0.1", listener.getsockname()[1]))
         server, _ = listener.accept()
     server.settimeout(5)
     connection = Connection(transport, "server", timeout=3.0, on_closed=lambda _: None)

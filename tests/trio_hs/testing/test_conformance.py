@@ -14,7 +14,7 @@ from hs_drill.servers import execute_sql, open_servers
 from hs_drill.servers._replication import wait_replicated
 from tests.trio_hs.support.requests import DATABASE, SHAPES, Group, Step, everything, groups, inserts, opened
 from trio_hs import Server as Address
-from trio_hs._network import Transport, connect
+from trio_hs._network import Transport, connect_transport
 from trio_hs.testing import EmbeddedServer, Table, open_server
 
 pytestmark = pytest.mark.mariadb
@@ -70,7 +70,7 @@ async def wires(addresses: Iterable[Address], server: EmbeddedServer | None) -> 
     """An authenticated connection to each of the listeners, ``R`` and ``W``; closed behind the block (they pin the tables)."""
     opened_wires = {}
     for name, address in zip("RW", addresses, strict=True):
-        wire = opened_wires[name] = Wire(await (connect if server is None else server.connect)(address))
+        wire = opened_wires[name] = Wire(await (connect_transport if server is None else server.connect)(address))
         assert await wire.ask(f"A\t1\t{address.secret}\n".encode()) == [b"0\t1\n"]
     try:
         yield opened_wires
@@ -117,7 +117,7 @@ async def test_who_may_what(cluster: Cluster) -> None:
     ]  # fmt: skip
     async with real(cluster.writer, [SHAPES]) as addresses, open_server([SHAPES], read_secret="s", write_secret="t") as server:
         for theirs, ours in zip(addresses, (server.read_address, server.write_address), strict=True):
-            one, other = Wire(await connect(theirs)), Wire(await server.connect(ours))
+            one, other = Wire(await connect_transport(theirs)), Wire(await server.connect(ours))
             assert theirs.secret
             assert ours.secret
             for line in lines:
