@@ -15,8 +15,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from trio_hs._network._transport import acknowledge
-
 from ._disturbances import Disturbance, DropReplies
 from ._lane import BUFFER_BYTES, Lane
 from ._replies import Count, Replies
@@ -61,7 +59,7 @@ class _Pump:
             data: bytes | memoryview = view[:size]
             if size:
                 # Else a server that leaves Nagle's algorithm on, as HandlerSocket does, would seem slow by up to 40 ms.
-                acknowledge(self._source)
+                _acknowledge(self._source)
                 self.bytes += size
                 lane.bytes += size
                 self.at_boundary = buffer[size - 1] == 10
@@ -280,6 +278,15 @@ async def _discard(sock: socket.socket) -> None:
                 return
         except (BlockingIOError, InterruptedError):
             pass
+
+
+def _acknowledge(sock: socket.socket) -> None:
+    """Make the kernel acknowledge what was received now; it may wait for up to 40 ms. On Linux only."""
+    if hasattr(socket, "TCP_QUICKACK"):
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        except OSError:
+            pass  # the connection is broken, which the next receive or send shows
 
 
 def _close(sock: socket.socket) -> None:

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 
 import trio
 
-from trio_hs._network import background_nursery
-
 from ._connection import Connection
 from ._disturbances import Blackhole, Disturbance, DropReplies, Flapping, HalfOpen, IdleTimeout, Partition, ResetPeer
 from ._lane import Lane
@@ -282,7 +280,7 @@ async def open_proxy(target_host: str, target_port: int, *, port: int = 0, rng: 
     `rng` decides the jitter. The target need not be up. Raises OSError when the port is taken. Afterwards no task, no socket
     and no connection is left, whatever faults were active.
     """
-    async with background_nursery() as nursery:
+    async with _background_nursery() as nursery:
         proxy = Proxy(nursery, (target_host, target_port), port, rng)
         try:
             proxy.listen()
@@ -290,6 +288,27 @@ async def open_proxy(target_host: str, target_port: int, *, port: int = 0, rng: 
             yield proxy
         finally:
             proxy.close()
+
+
+@asynccontextmanager
+async def _background_nursery() -> AsyncIterator[trio.Nursery]:
+    """A nursery that is cancelled at the end of the block, and leaves an exception of the block as it is.
+
+    trio's own nursery would wrap that exception in a group.
+    """
+    manager = trio.open_nursery()
+    nursery = await manager.__aenter__()
+    try:
+        yield nursery
+    finally:
+        nursery.cancel_scope.shield = True  # the tasks stop at once, and close what they hold
+        nursery.cancel_scope.cancel()
+        try:
+            await manager.__aexit__(None, None, None)
+        except BaseExceptionGroup as group:
+            if group.split(KeyboardInterrupt)[1] is None:  # Ctrl-C while the tasks were stopping
+                raise KeyboardInterrupt from None
+            raise
 
 
 def _bound(port: int) -> socket.socket:
