@@ -10,21 +10,22 @@ import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Never
+from typing import Never
 
 import trio
 
 import trio_hs
-from hs_drill._addresses import read_address, write_address
+from hs_drill._addresses import write_address
 from hs_drill._cluster import Cluster, ClusterError, Server
 from trio_hs.testing import Table
 
 from ._control import Control, ReplicationStatus, Row, bounded, by_size
-from ._created import MARK, Creation
+from ._created import Creation
 from ._one_server import require_one_server, same_server
-from ._replication import logged, wait_applied
+from ._replication import PAGE, logged, wait_applied
 from ._sql import execute_sql, run_all
 from ._sql_control import STATEMENT_BYTES, fill_by_sql, rows_by_sql, status_by_sql
+from ._table_checks import LEAST_KEY, find_rows, has_table, require_empty, would_stop_replication
 from ._writable import promoted, require_standby, require_writer, why_no_writer
 
 logger = logging.getLogger("hs_drill.external")
@@ -35,8 +36,6 @@ TABLE_SECONDS = 15.0
 LOAD_SECONDS = 60.0
 """What replicas may take to have the rows that were loaded."""
 POLL_SECONDS = 0.05
-LEAST_KEY = -(2**63)
-PAGE = "docs/replication.md"
 
 
 class ExternalControl(Control):
@@ -98,7 +97,7 @@ class ExternalControl(Control):
         """Use the table that is there, if it is empty and has what the load needs; else create it, where that is allowed."""
         writer = self.cluster.writer
         shown = f"{table.database}.{table.name}"
-        if not await _has(writer, table, table.database):
+        if not await has_table(writer, table, table.database):
             if not self._may_create or writer.sql_port is None:
                 raise ClusterError(
                     f"there is no table {shown} on {writer.name}: create it with CREATE TABLE {shown} ({table.columns_sql()}) "
@@ -106,9 +105,9 @@ class ExternalControl(Control):
                 )
             await self._create(table)
         for server in self._apart:
-            await _require_empty(server, table)
+            await require_empty(server, table)
         twin = self.cluster.write_databases.get(table.database)
-        if twin is not None and not await _has(writer, table, twin):
+        if twin is not None and not await has_table(writer, table, twin):
             raise ClusterError(f"there is no {twin}.{table.name} on {writer.name} to write {shown} through: see {PAGE}")
         through = f" through {twin}.{table.name}" if twin else ""
         fate = "drops it at the end" if self._creations else "leaves its rows there at the end"
@@ -127,12 +126,12 @@ class ExternalControl(Control):
             await self.wait_replicated(TABLE_SECONDS)
         for server in others:
             # A replica that carries out a CREATE TABLE replaces the table that it has (slave_ddl_exec_mode=IDEMPOTENT).
-            if await _has(server, table, table.database):
+            if await has_table(server, table, table.database):
                 raise ClusterError(
                     f"there is a table {shown} on {server.name}, and none on {writer.name}: to create it here would replace or "
                     "drop it there. Name another table (table.database, table.name)"
                 )
-            if await _would_stop(server, writer, table.database):
+            if await would_stop_replication(server, writer, table.database):
                 raise ClusterError(
                     f"there is a database {table.database} on {server.name}, and none on {writer.name}: to create it would "
                     f"stop the replication of {server.name}, where slave_ddl_exec_mode is STRICT. Name another table "
@@ -151,7 +150,7 @@ class ExternalControl(Control):
         comments = {creation.comment for creation in self._creations}
         for server in self._apart:
             with bounded(f"waiting until {server.name} has the table {shown}", TABLE_SECONDS):
-                while not await _has(server, table, table.database, ours=comments):  # noqa: ASYNC110  (the server is asked)
+                while not await has_table(server, table, table.database, ours=comments):  # noqa: ASYNC110  (the server is asked)
                     await trio.sleep(POLL_SECONDS)
 
     async def drop_created(self) -> None:
@@ -189,7 +188,7 @@ class ExternalControl(Control):
             return
         for server in self._apart:
             with bounded(f"waiting until {server.name} has the rows that were loaded on {writer.name}", LOAD_SECONDS):
-                while not await _find(server, table, "=", last[0]):  # noqa: ASYNC110  (the server is asked)
+                while not await find_rows(server, table, "=", last[0]):  # noqa: ASYNC110  (the server is asked)
                     await trio.sleep(POLL_SECONDS)
 
     async def _insert(self, table: Table, rows: Sequence[Row]) -> None:
@@ -219,88 +218,12 @@ class ExternalControl(Control):
         server = self.server(name)
         if server.sql_port is not None:
             return await rows_by_sql(server, table, after=after, limit=limit)
-        found = await _find(server, table, ">=" if after is None else ">", LEAST_KEY if after is None else after, limit)
+        found = await find_rows(server, table, ">=" if after is None else ">", LEAST_KEY if after is None else after, limit)
         numbers = ["INT" in declaration.split()[0].upper() for declaration in table.columns.values()]
         return [
             tuple(int(value) if number and value is not None else value for value, number in zip(row, numbers, strict=True))
             for row in found
         ]
-
-
-# --- Through HandlerSocket's port for reads: to open what is missing on the other one spoils that writer thread ---------
-
-
-async def _has(server: Server, table: Table, database: str, *, ours: Collection[str] = ()) -> bool:
-    """Whether the table is there. Raises `ClusterError` when it lacks a column or an index that the load needs, and where
-    SQL tells that to open it would end the server, or that another run drops it (but for a comment in `ours`)."""
-    if server.sql_port is not None and not await _seen_by_sql(server, table, database, ours):
-        return False
-    indexes = {"PRIMARY": list(table.columns), **{name: list(columns) for name, columns in table.indexes.items()}}
-    try:
-        async with trio_hs.open_read_socket([read_address(server)]) as hs:
-            for index, columns in indexes.items():
-                opened = await hs.get_index_id(database, table.name, columns, index)
-                await hs.find(opened, "=", [str(LEAST_KEY)])  # only a request opens it
-    except trio_hs.TableNotFoundError:
-        return False
-    except trio_hs.HandlerSocketError as error:
-        raise ClusterError(
-            f"{server.name}: {database}.{table.name} cannot be used: {error}; it needs ({table.columns_sql()})"
-        ) from error
-    return True
-
-
-async def _seen_by_sql(server: Server, table: Table, database: str, ours: Collection[str]) -> bool:
-    found = await execute_sql(
-        server,
-        "SELECT t.table_type AS type, t.table_comment AS comment, t.create_options LIKE '%partitioned%' AS partitioned, "
-        "EXISTS (SELECT 1 FROM information_schema.statistics s WHERE s.table_schema = t.table_schema AND "
-        "s.table_name = t.table_name AND s.index_type = 'HASH' AND t.engine = 'InnoDB') AS hashed "
-        f"FROM information_schema.tables t WHERE t.table_schema = '{database}' AND t.table_name = '{table.name}'",
-    )
-    if not found:
-        return False
-    (row,) = found
-    shown = f"{database}.{table.name} on {server.name}"
-    for deadly, what in (
-        (row["type"] != "BASE TABLE", f"is a {row['type'].lower()}"),
-        (row["partitioned"], "is partitioned"),
-        (row["hashed"], "has a UNIQUE key of unlimited length"),
-    ):
-        if deadly:
-            raise ClusterError(f"{shown} {what}: what HandlerSocket does with it ends the server. Name another table")
-    if row["comment"].startswith(MARK) and row["comment"] not in ours:
-        raise ClusterError(
-            f"{shown} belongs to another run, which drops it at its end: wait for that, or name another table (table.database, "
-            "table.name). If none is on, it was left by one that was killed, and can go"
-        )
-    return True
-
-
-async def _would_stop(replica: Server, writer: Server, database: str) -> bool:
-    """Whether the replica cannot carry out the writer's CREATE DATABASE, as far as SQL tells."""
-    if replica.sql_port is None:
-        return False
-    there = f"SELECT @@global.slave_ddl_exec_mode AS mode FROM information_schema.schemata WHERE schema_name = '{database}'"
-    modes = [row["mode"] for row in await execute_sql(replica, there)]
-    return modes == ["STRICT"] and not await execute_sql(writer, there)
-
-
-async def _find(server: Server, table: Table, operation: str, key: object, limit: int = 1) -> list[list[Any]]:
-    try:
-        async with trio_hs.open_read_socket([read_address(server)]) as hs:
-            index = await hs.get_index_id(table.database, table.name, list(table.columns))
-            return [*await hs.find(index, operation, [str(key)], limit)]
-    except trio_hs.HandlerSocketError as error:
-        raise ClusterError(f"{server.name}: {error}") from error
-
-
-async def _require_empty(server: Server, table: Table) -> None:
-    if await _find(server, table, ">=", LEAST_KEY):
-        raise ClusterError(
-            f"{table.database}.{table.name} on {server.name} holds rows, and a run changes and deletes rows: give it another "
-            "table (table.database, table.name), or empty that one if nobody needs what is in it"
-        )
 
 
 # --- The cluster -----------------------------------------------------------------------------------------------------

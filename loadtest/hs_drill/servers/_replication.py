@@ -15,6 +15,8 @@ from ._sql import any_table, execute_sql, quoted, run_all
 
 POLL_SECONDS = 0.02
 REPLICATION_SECONDS = 15.0
+PAGE = "docs/replication.md"
+"""Where users read about the topologies."""
 
 
 async def create_table(cluster: Cluster, database: str, table: str, columns_sql: str) -> None:

@@ -19,7 +19,7 @@ from hs_drill._addresses import read_address, write_address
 from hs_drill._cluster import Cluster, ClusterError, Server
 from trio_hs.testing import Table
 
-from ._external import PAGE
+from ._replication import PAGE
 from ._sql import execute_sql, run_all
 
 __all__ = ["Arrival", "ReplicationCheck", "check_replication"]

@@ -1,0 +1,94 @@
+"""The load's table on a user's server: is it there, is it fit, is it empty?
+
+Looked at through HandlerSocket's port for reads. To open a missing table on the other port spoils that writer thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import trio_hs
+from hs_drill._addresses import read_address
+from hs_drill._cluster import ClusterError, Server
+from trio_hs.testing import Table
+
+from ._created import MARK
+from ._sql import execute_sql
+
+__all__ = ["LEAST_KEY", "find_rows", "has_table", "require_empty", "would_stop_replication"]
+
+LEAST_KEY = -(2**63)
+
+
+async def has_table(server: Server, table: Table, database: str, *, ours: Collection[str] = ()) -> bool:
+    """Whether the table is there. Raises `ClusterError` when it lacks a column or an index that the load needs, and where
+    SQL tells that to open it would end the server, or that another run drops it (but for a comment in `ours`)."""
+    if server.sql_port is not None and not await _seen_by_sql(server, table, database, ours):
+        return False
+    indexes = {"PRIMARY": list(table.columns), **{name: list(columns) for name, columns in table.indexes.items()}}
+    try:
+        async with trio_hs.open_read_socket([read_address(server)]) as hs:
+            for index, columns in indexes.items():
+                opened = await hs.get_index_id(database, table.name, columns, index)
+                await hs.find(opened, "=", [str(LEAST_KEY)])  # only a request opens it
+    except trio_hs.TableNotFoundError:
+        return False
+    except trio_hs.HandlerSocketError as error:
+        raise ClusterError(
+            f"{server.name}: {database}.{table.name} cannot be used: {error}; it needs ({table.columns_sql()})"
+        ) from error
+    return True
+
+
+async def _seen_by_sql(server: Server, table: Table, database: str, ours: Collection[str]) -> bool:
+    found = await execute_sql(
+        server,
+        "SELECT t.table_type AS type, t.table_comment AS comment, t.create_options LIKE '%partitioned%' AS partitioned, "
+        "EXISTS (SELECT 1 FROM information_schema.statistics s WHERE s.table_schema = t.table_schema AND "
+        "s.table_name = t.table_name AND s.index_type = 'HASH' AND t.engine = 'InnoDB') AS hashed "
+        f"FROM information_schema.tables t WHERE t.table_schema = '{database}' AND t.table_name = '{table.name}'",
+    )
+    if not found:
+        return False
+    (row,) = found
+    shown = f"{database}.{table.name} on {server.name}"
+    for deadly, what in (
+        (row["type"] != "BASE TABLE", f"is a {row['type'].lower()}"),
+        (row["partitioned"], "is partitioned"),
+        (row["hashed"], "has a UNIQUE key of unlimited length"),
+    ):
+        if deadly:
+            raise ClusterError(f"{shown} {what}: what HandlerSocket does with it ends the server. Name another table")
+    if row["comment"].startswith(MARK) and row["comment"] not in ours:
+        raise ClusterError(
+            f"{shown} belongs to another run, which drops it at its end: wait for that, or name another table (table.database, "
+            "table.name). If none is on, it was left by one that was killed, and can go"
+        )
+    return True
+
+
+async def would_stop_replication(replica: Server, writer: Server, database: str) -> bool:
+    """Whether the replica cannot carry out the writer's CREATE DATABASE, as far as SQL tells."""
+    if replica.sql_port is None:
+        return False
+    there = f"SELECT @@global.slave_ddl_exec_mode AS mode FROM information_schema.schemata WHERE schema_name = '{database}'"
+    modes = [row["mode"] for row in await execute_sql(replica, there)]
+    return modes == ["STRICT"] and not await execute_sql(writer, there)
+
+
+async def find_rows(server: Server, table: Table, operation: str, key: object, limit: int = 1) -> list[list[Any]]:
+    try:
+        async with trio_hs.open_read_socket([read_address(server)]) as hs:
+            index = await hs.get_index_id(table.database, table.name, list(table.columns))
+            return [*await hs.find(index, operation, [str(key)], limit)]
+    except trio_hs.HandlerSocketError as error:
+        raise ClusterError(f"{server.name}: {error}") from error
+
+
+async def require_empty(server: Server, table: Table) -> None:
+    if await find_rows(server, table, ">=", LEAST_KEY):
+        raise ClusterError(
+            f"{table.database}.{table.name} on {server.name} holds rows, and a run changes and deletes rows: give it another "
+            "table (table.database, table.name), or empty that one if nobody needs what is in it"
+        )
