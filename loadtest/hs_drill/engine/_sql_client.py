@@ -16,7 +16,7 @@ import trio
 
 import trio_hs
 from hs_drill._cluster import Server
-from hs_drill.servers import quoted
+from hs_drill._sql_text import literal, quoted, table_name
 
 try:
     import MySQLdb
@@ -147,7 +147,7 @@ class SqlClient:
 
     def table(self, db: str, table: str, fields: Sequence[str], index_name: str | None = None) -> SqlTable:
         """As `trio_hs.Manager.table`, for the operations of a mix."""
-        return SqlTable(self, f"{quoted(db)}.{quoted(table)}", fields, index_name)
+        return SqlTable(self, table_name(db, table), fields, index_name)
 
     async def read(self, text: str) -> Sequence[Sequence[Any]]:
         """Ask a reader, and the others if it cannot be had. Raises `trio_hs`'s errors."""
@@ -232,10 +232,10 @@ class SqlTable:
         return [self._named(row) for row in await self._client.read(self._select + where)]
 
     async def insert(self, values: Sequence[int | str]) -> None:
-        await self._client.write(f"{self._insert}{', '.join(map(_literal, values))})")
+        await self._client.write(f"{self._insert}{', '.join(map(literal, values))})")
 
     async def update(self, _: str, keys: Sequence[int], values: Sequence[int | str]) -> int:
-        return await self._client.write(f"{self._update}{_literal(values[0])} WHERE id = {keys[0]}")
+        return await self._client.write(f"{self._update}{literal(values[0])} WHERE id = {keys[0]}")
 
     async def incr(self, _: str, keys: Sequence[int], step: Sequence[int]) -> int:
         return await self._client.write(f"{self._update}{self._counter} + {step[0]} WHERE id = {keys[0]}")
@@ -247,7 +247,3 @@ class SqlTable:
 
     async def delete(self, _: str, keys: Sequence[int]) -> int:
         return await self._client.write(f"{self._delete}id = {keys[0]}")
-
-
-def _literal(value: int | str) -> str:
-    return str(value) if isinstance(value, int) else "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

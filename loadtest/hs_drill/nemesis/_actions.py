@@ -12,8 +12,9 @@ import pymysql
 import trio
 
 from hs_drill._cluster import ClusterError, Server
+from hs_drill._sql_text import table_name
 from hs_drill.scenario import Fault, faults
-from hs_drill.servers import Control, execute_sql, quoted
+from hs_drill.servers import Control, execute_sql
 
 from ._network import Proxies, network_action
 from ._strike import Step, Strike
@@ -107,7 +108,7 @@ class Actions:
 
     @property
     def _table_name(self) -> str:
-        return ".".join(map(quoted, self._table))
+        return table_name(*self._table)
 
     async def _bring_up(self, name: str) -> None:
         if self._control.state(name) == "down":  # a rejoin or another fault's healing may have started it

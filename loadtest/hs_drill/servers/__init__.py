@@ -7,7 +7,7 @@ from ._instance import State
 from ._load_account import require_load_account
 from ._opening import open_cluster, open_servers
 from ._replication_check import check_replication
-from ._sql import execute_sql, quoted
+from ._sql import execute_sql
 
 __all__ = [
     "Control",
@@ -19,6 +19,5 @@ __all__ = [
     "execute_sql",
     "open_cluster",
     "open_servers",
-    "quoted",
     "require_load_account",
 ]

@@ -21,9 +21,10 @@ from typing import Any
 import pymysql
 
 from hs_drill._cluster import ClusterError, Server
+from hs_drill._sql_text import quoted, table_name
 from trio_hs.testing import Table
 
-from ._sql import quoted, sql_error_code, sql_errors_told, sql_session
+from ._sql import sql_error_code, sql_errors_told, sql_session
 
 __all__ = ["MARK", "Creation"]
 
@@ -61,7 +62,7 @@ class Creation:
 
     @property
     def _shown(self) -> str:
-        return f"{quoted(self._table.database)}.{quoted(self._table.name)}"
+        return table_name(self._table.database, self._table.name)
 
     @property
     def _named(self) -> str:

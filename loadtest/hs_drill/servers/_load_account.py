@@ -11,8 +11,9 @@ from dataclasses import replace
 from functools import partial
 
 from hs_drill._cluster import ClusterError, Server
+from hs_drill._sql_text import table_name
 
-from ._sql import execute_sql, quoted, run_all
+from ._sql import execute_sql, run_all
 
 __all__ = ["require_load_account"]
 
@@ -56,7 +57,7 @@ async def _check(server: Server, primary: Server, table: tuple[str, str], alone:
         )
     try:
         # read_only refuses this before the server looks at rights, table or rows; and there is no such row.
-        await execute_sql(account, f"DELETE FROM {quoted(table[0])}.{quoted(table[1])} WHERE 1=0")
+        await execute_sql(account, f"DELETE FROM {table_name(*table)} WHERE 1=0")
         answer = "it may delete there"
     except ClusterError as error:
         answer = str(error)

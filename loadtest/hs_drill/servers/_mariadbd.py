@@ -16,11 +16,12 @@ import pymysql
 import trio
 
 from hs_drill._cluster import Cluster, ClusterError, Server
+from hs_drill._sql_text import any_table
 
 from ._control import POLL_SECONDS, handlersocket_answers
 from ._instance import Instance
 from ._replication import follow
-from ._sql import any_table, run_all, run_sql
+from ._sql import run_all, run_sql
 from ._sql_control import SqlControl
 
 START_SECONDS = 30.0

@@ -10,8 +10,9 @@ from typing import Any
 import trio
 
 from hs_drill._cluster import Cluster, ClusterError, Server
+from hs_drill._sql_text import any_table, literal, quoted, table_name
 
-from ._sql import any_table, execute_sql, quoted, run_all
+from ._sql import execute_sql, run_all
 
 POLL_SECONDS = 0.02
 REPLICATION_SECONDS = 15.0
@@ -31,7 +32,7 @@ async def create_table(cluster: Cluster, database: str, table: str, columns_sql:
     """
     create = (
         f"CREATE DATABASE IF NOT EXISTS {quoted(database)}",
-        f"CREATE TABLE {quoted(database)}.{quoted(table)} ({columns_sql}) ENGINE=InnoDB",
+        f"CREATE TABLE {table_name(database, table)} ({columns_sql}) ENGINE=InnoDB",
     )
     alone = cluster.servers if cluster.replication == "none" else (cluster.writer,)
     await run_all(*(partial(_execute_all, server, create) for server in alone))
@@ -48,7 +49,7 @@ async def _execute_all(server: Server, statements: tuple[str, ...]) -> None:
 
 
 async def _require_table(server: Server, database: str, table: str) -> None:
-    await execute_sql(server, f"SELECT 1 FROM {quoted(database)}.{quoted(table)} LIMIT 0")
+    await execute_sql(server, f"SELECT 1 FROM {table_name(database, table)} LIMIT 0")
 
 
 async def _create_twin(twin_database: str, database: str, table: str, columns_sql: str, server: Server) -> None:
@@ -57,7 +58,7 @@ async def _create_twin(twin_database: str, database: str, table: str, columns_sq
         server,
         twin_database,
         database,
-        f"CREATE TABLE {quoted(twin_database)}.{quoted(table)} ({columns_sql}) ENGINE=FEDERATED "
+        f"CREATE TABLE {table_name(twin_database, table)} ({columns_sql}) ENGINE=FEDERATED "
         f"CONNECTION='{_link_name(database)}/{table}'",
     )
 
@@ -199,10 +200,10 @@ async def start_fetching(replica: Server) -> None:
 async def copy_twins(cluster: Cluster, source: Server, server: Server) -> None:
     """Give `server` those FEDERATED twins of `source` that it lacks. They are in no binary log."""
     for database, twin_database in cluster.write_databases.items():
-        tables = "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = '{}'"
-        names = [{row["name"] for row in await execute_sql(s, tables.format(twin_database))} for s in (source, server)]
+        tables = f"SELECT table_name AS name FROM information_schema.tables WHERE table_schema = {literal(twin_database)}"
+        names = [{row["name"] for row in await execute_sql(s, tables)} for s in (source, server)]
         for name in sorted(names[0] - names[1]):
-            shown = await execute_sql(source, f"SHOW CREATE TABLE {quoted(twin_database)}.{quoted(name)}")
+            shown = await execute_sql(source, f"SHOW CREATE TABLE {table_name(twin_database, name)}")
             await _create_on(server, twin_database, database, f"USE {quoted(twin_database)}", shown[0]["Create Table"])
 
 

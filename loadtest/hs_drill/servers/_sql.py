@@ -81,15 +81,6 @@ def collecting(troubles: list[str], call: Callable[[], Awaitable[None]]) -> Call
     return noted
 
 
-def quoted(identifier: str) -> str:
-    return "`" + identifier.replace("`", "``") + "`"
-
-
-def any_table(database: str) -> str:
-    """Every table of this database, for GRANT, where `_` stands for any character."""
-    return quoted(database.replace("_", r"\_")) + ".*"
-
-
 async def run_all(*calls: Callable[[], Awaitable[None]]) -> None:
     """Run the calls concurrently. The first `ClusterError` cancels the others and comes out bare, not in a group."""
     errors: list[ClusterError] = []

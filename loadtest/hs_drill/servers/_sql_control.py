@@ -7,9 +7,8 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-from pymysql.converters import escape_string
-
 from hs_drill._cluster import Cluster, ClusterError, Server
+from hs_drill._sql_text import literal, quoted, table_name
 from trio_hs.testing import Table
 
 from ._control import Control, Rejoined, ReplicationStatus, Row, bounded, by_size, require_lag
@@ -30,7 +29,7 @@ from ._replication import (
     wait_applied,
     wait_for_acknowledgements,
 )
-from ._sql import collecting, execute_sql, quoted, run_all
+from ._sql import collecting, execute_sql, run_all
 
 logger = logging.getLogger("hs_drill.control")
 
@@ -276,26 +275,18 @@ async def status_by_sql(server: Server, cluster: Cluster) -> ReplicationStatus:
 
 async def fill_by_sql(server: Server, table: Table, rows: Iterable[Row]) -> None:
     """Insert rows in one statement: `STATEMENT_BYTES` at most."""
-    values = ",".join(f"({','.join(map(_literal, row))})" for row in rows)
-    await execute_sql(server, f"INSERT INTO {_name(table)} VALUES {values}")
+    values = ",".join(f"({','.join(map(literal, row))})" for row in rows)
+    await execute_sql(server, f"INSERT INTO {table_name(table.database, table.name)} VALUES {values}")
 
 
 async def rows_by_sql(server: Server, table: Table, *, after: int | None, limit: int) -> list[Row]:
     """A page of rows: see `Control.read_rows`."""
     (key,) = table.primary_key
     beyond = "" if after is None else f"WHERE {quoted(key)} > {after:d}"
-    rows = await execute_sql(server, f"SELECT * FROM {_name(table)} {beyond} ORDER BY {quoted(key)} LIMIT {limit:d}")
+    rows = await execute_sql(
+        server, f"SELECT * FROM {table_name(table.database, table.name)} {beyond} ORDER BY {quoted(key)} LIMIT {limit:d}"
+    )
     return [tuple(row.values()) for row in rows]
-
-
-def _name(table: Table) -> str:
-    return f"{quoted(table.database)}.{quoted(table.name)}"
-
-
-def _literal(value: int | str | None) -> str:
-    if isinstance(value, str):
-        return f"'{escape_string(value)}'"
-    return "NULL" if value is None else str(value)
 
 
 def _numbers(position: str) -> int:

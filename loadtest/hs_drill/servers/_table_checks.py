@@ -11,6 +11,7 @@ from typing import Any
 import trio_hs
 from hs_drill._addresses import read_address
 from hs_drill._cluster import ClusterError, Server
+from hs_drill._sql_text import literal
 from trio_hs.testing import Table
 
 from ._created import MARK
@@ -47,7 +48,7 @@ async def _seen_by_sql(server: Server, table: Table, database: str, ours: Collec
         "SELECT t.table_type AS type, t.table_comment AS comment, t.create_options LIKE '%partitioned%' AS partitioned, "
         "EXISTS (SELECT 1 FROM information_schema.statistics s WHERE s.table_schema = t.table_schema AND "
         "s.table_name = t.table_name AND s.index_type = 'HASH' AND t.engine = 'InnoDB') AS hashed "
-        f"FROM information_schema.tables t WHERE t.table_schema = '{database}' AND t.table_name = '{table.name}'",
+        f"FROM information_schema.tables t WHERE t.table_schema = {literal(database)} AND t.table_name = {literal(table.name)}",
     )
     if not found:
         return False
@@ -72,7 +73,9 @@ async def would_stop_replication(replica: Server, writer: Server, database: str)
     """Whether the replica cannot carry out the writer's CREATE DATABASE, as far as SQL tells."""
     if replica.sql_port is None:
         return False
-    there = f"SELECT @@global.slave_ddl_exec_mode AS mode FROM information_schema.schemata WHERE schema_name = '{database}'"
+    there = (
+        f"SELECT @@global.slave_ddl_exec_mode AS mode FROM information_schema.schemata WHERE schema_name = {literal(database)}"
+    )
     modes = [row["mode"] for row in await execute_sql(replica, there)]
     return modes == ["STRICT"] and not await execute_sql(writer, there)
 
