@@ -8,7 +8,7 @@ from typing import Any
 
 from hs_drill.metrics import ALL, Batch, OperationBatch, RunTotals, Timeline
 from hs_drill.scenario import Scenario
-from hs_drill.store import Batches, Event, Header, History, HistoryError, RunDirectory, fault_key, fault_windows, unix_faults
+from hs_drill.store import Batches, Event, History, RunDirectory, fault_key, fault_windows, unix_faults
 from hs_drill.verdict import FaultRecovery, recoveries
 
 __all__ = ["FaultSeen", "KeptRun", "Mark", "faults_seen", "marks_seen"]
@@ -70,9 +70,9 @@ class KeptRun:
         """Blocking, for seconds when there were millions of operations. Raises `ScenarioError` and OSError."""
         scenario = directory.scenario()
         batches = directory.batches()
-        events = sorted(_events(directory), key=lambda pair: pair[0])
-        header = _header(directory)
-        windows = [] if header is None else unix_faults(fault_windows(event for _, event in events), header)
+        histories, _ = directory.open_histories()  # the verdict reports the unreadable ones
+        events = sorted(_events(histories), key=lambda pair: pair[0])
+        windows = unix_faults(fault_windows(event for _, event in events), histories[0].header) if histories else []
         timeline = Timeline(batches, windows)
         totals = timeline.totals()
         record = RunTotals()
@@ -130,26 +130,12 @@ class KeptRun:
         return recoveries(self.timeline)
 
 
-def _events(directory: RunDirectory) -> Iterator[tuple[float, Event]]:
-    """With their Unix times. What cannot be read is left out: the verdict says so."""
-    for path in directory.histories():
-        try:
-            history = History(path)
-        except HistoryError:
-            continue
+def _events(histories: Iterable[History]) -> Iterator[tuple[float, Event]]:
+    """With their Unix times."""
+    for history in histories:
         history.read_through()  # the events are known then
         for event in history.events:
             yield history.header.unix(event.time), event
-
-
-def _header(directory: RunDirectory) -> Header | None:
-    """That of the history whose clock the verdict takes, too."""
-    for path in directory.histories():
-        try:
-            return History(path).header
-        except HistoryError:
-            continue
-    return None
 
 
 def marks_seen(events: Iterable[tuple[float, Event]]) -> Iterator[Mark]:

@@ -20,34 +20,24 @@ import heapq
 import math
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import IntEnum
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, Any, Self
 
 import msgpack
 
 from hs_drill.metrics import FaultWindow
 
 from ._blocks import HEAD_BYTES, BlockError, Blocks, seal
+from ._events import Event, HistoryFaultWindow
+from ._records import ANOTHER, NO_COUNT, OWN, PIECE, RECORD, RECORD_1, TAIL, Operation, Outcome, Record
 
 __all__ = [
-    "ANOTHER",
-    "NO_COUNT",
-    "READS",
-    "RECORD",
-    "Event",
     "Header",
     "History",
     "HistoryError",
-    "HistoryFaultWindow",
     "HistoryWriter",
-    "Operation",
-    "Outcome",
-    "Record",
-    "fault_key",
-    "fault_windows",
     "merge",
     "unix_faults",
 ]
@@ -56,147 +46,13 @@ FORMAT = 2
 MAGIC = b"trio-hs\x00\x02history\n"
 MAGIC_1 = b"trio-hs\x00history\n"
 """Of format 1. Hardly a byte is the same, so that no damage makes the one of the other, which has no checksums."""
-RECORD = struct.Struct("<qqqqIIIBBB")
-"""key, value, n, end (ns), duration (us, rounded up), delay (us), user, operation * 4 + outcome, error, server."""
-RECORD_1 = struct.Struct("<qqqIIIBBB")
-"""The same of format 1, without n."""
-TAIL = struct.Struct("BBB")
-"""What a piece of text has behind it: operation * 4 (at the same place as in other records), index, and how long the piece is;
-in the last piece of a text shorter than there is room."""
-PIECE = RECORD.size - TAIL.size
 FLUSH_BYTES = 64 * 1024
 CHUNK_RECORDS = 8192
 LONGEST = 2**32 - 1
 
-NO_COUNT = -(2**63)
-"""In the place of n: the read did not show it, or the operation was none."""
-
-ANOTHER = 255
-"""Index of the error or server of which nothing is known, or for which there was no index left."""
-
-
-class Operation(IntEnum):
-    """The numbers are part of the file format: add, never change."""
-
-    GET = 1
-    FIND = 2
-    GET_MANY = 3
-    INSERT = 4
-    UPDATE = 5
-    DELETE = 6
-    INCR = 7
-    DECR = 8
-    # Not operations, but the file's own records.
-    ERROR = 60
-    SERVER = 61
-    EVENT = 62
-    END = 63
-
-
-READS = frozenset((Operation.GET, Operation.FIND, Operation.GET_MANY))
-_OWN = Operation.ERROR << 2
-"""Codes from here on are the file's own."""
-
-
-class Outcome(IntEnum):
-    """What is known about an operation. The numbers are part of the file format."""
-
-    OK = 0
-    """The server acknowledged it."""
-    FAIL = 1
-    """It was certainly not applied; a read that failed."""
-    INFO = 2
-    """Nobody knows: it may have been applied, or may be at any time until the run's end."""
-
 
 class HistoryError(Exception):
     """The file is no history that this version can read; one line for the user."""
-
-
-class Record(NamedTuple):
-    """One operation, in full."""
-
-    worker: int
-    user: int
-    operation: Operation
-    outcome: Outcome
-    key: int
-    value: int
-    """The version that an insert or update writes, or a read saw; the step of an increment or decrement."""
-    intended: int
-    """When it should have started, in nanoseconds; in a closed loop the start."""
-    start: int
-    """At most this, by less than a microsecond: intervals err to the wide side."""
-    end: int
-    error: str
-    """The kind of the error, "" where there was none."""
-    server: str
-    """Who answered, "" where nobody knows."""
-    n: int = NO_COUNT
-    """The counter that a read saw."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happened to the run as a whole: `fault-started`, `fault-ended`, `promotion`, `phase`, ..."""
-
-    time: int
-    """Nanoseconds of the history's clock."""
-    kind: str
-    name: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict, hash=False)
-
-
-class HistoryFaultWindow(NamedTuple):
-    """From when to when a fault was on. Before it had struck and once its healing had begun it was perhaps on, or in part."""
-
-    name: str
-    start: int
-    """When it was asked for: before that it was not on."""
-    end: int | None
-    """When it had healed; None when nothing in the history ended it."""
-    struck: int | None = None
-    """When it was on; None for one that happens at once, and where nothing tells."""
-    healing: int | None = None
-    """When its healing began; None for one that happens at once, in old kept runs and where nothing ended it."""
-
-    @property
-    def certain(self) -> tuple[int, int | None] | None:
-        """From when to when it was certainly on. One that happens at once is on while it is carried out. None for one that was
-        never seen to be on."""
-        if self.struck is None and self.end is None:
-            return None
-        return self.start if self.struck is None else self.struck, self.end if self.healing is None else self.healing
-
-
-def fault_windows(events: Iterable[Event]) -> list[HistoryFaultWindow]:
-    """The faults among the events, by their start: each lasts from its `fault-started` to its `fault-ended`.
-
-    One that could not be put on is none; one that did not heal lasts until the end.
-    """
-    on: dict[tuple[object, ...], HistoryFaultWindow] = {}
-    windows = []
-    for event in sorted(events, key=lambda event: event.time):
-        key = fault_key(event)
-        if event.kind == "fault-started":
-            on.setdefault(key, HistoryFaultWindow(event.name, event.time, None))
-        elif key not in on:
-            continue
-        elif event.kind == "fault-struck":
-            on[key] = on[key]._replace(struck=event.time)
-        elif event.kind == "fault-healing":
-            on[key] = on[key]._replace(healing=event.time)
-        elif event.kind == "fault-ended":
-            windows.append(on.pop(key)._replace(end=event.time))
-        elif event.kind == "fault-failed" and on[key].struck is None:
-            del on[key]
-    return sorted([*windows, *on.values()], key=lambda window: window.start)
-
-
-def fault_key(event: Event) -> tuple[object, ...]:
-    """What the events of one fault on one server have in common. Two faults of a scenario may have the same name and be on at
-    once, and one may come again before it has healed. (Old kept runs do not tell which time it was.)"""
-    return event.name, event.details.get("number"), event.details.get("occurrence")
 
 
 @dataclass(frozen=True)
@@ -378,7 +234,7 @@ class History:
         seen, size = 0, self._record.size
         code_at = size - TAIL.size
         for data in self._parts():
-            own = [i for i, code in enumerate(data[code_at::size]) if code >= _OWN]
+            own = [i for i, code in enumerate(data[code_at::size]) if code >= OWN]
             at = 0
             for i in own:
                 if at < i * size:

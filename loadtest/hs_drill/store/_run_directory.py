@@ -36,6 +36,7 @@ from hs_drill.metrics import Batch
 from hs_drill.scenario import Scenario, load_scenario, without_secrets
 
 from ._blocks import BlockError, Blocks, block_of
+from ._history import History, HistoryError
 
 __all__ = ["RunDirectory", "RunDirectoryError", "analyze_command", "cannot_keep", "require_place"]
 
@@ -150,6 +151,16 @@ class RunDirectory:
 
     def histories(self) -> list[Path]:
         return sorted(self.path.glob("history-*.bin"))
+
+    def open_histories(self) -> tuple[list[History], list[str]]:
+        """The histories that can be opened, and for each of the others a line that says why not."""
+        opened, unreadable = [], []
+        for path in self.histories():
+            try:
+                opened.append(History(path))
+            except HistoryError as error:
+                unreadable.append(str(error))
+        return opened, unreadable
 
     def final(self, server: str) -> Path:
         return self.path / f"final-{server}.bin"

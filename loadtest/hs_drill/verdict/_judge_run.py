@@ -12,16 +12,7 @@ from hs_drill._cluster import server_names
 from hs_drill.audit import Audit, audit
 from hs_drill.metrics import totals_of
 from hs_drill.scenario import Load, Scenario
-from hs_drill.store import (
-    CONTROLLER,
-    FinalState,
-    FinalStateError,
-    History,
-    HistoryError,
-    RunDirectory,
-    fault_windows,
-    unix_faults,
-)
+from hs_drill.store import CONTROLLER, FinalState, FinalStateError, History, RunDirectory, fault_windows, unix_faults
 
 from ._advice import advice
 from ._engine_limit import told
@@ -61,7 +52,7 @@ def judge_run(
         ran = found_before.get("ran")
     kept = troubles if troubles is not None else list(found_before.get("troubles", ()))
     ended = bool(found_before) or troubles is not None
-    histories, unreadable = _histories(directory)
+    histories, unreadable = directory.open_histories()
     damaged = list(unreadable)
     unreadable += [f"worker {worker} was lost during the run" for worker in lost]
     found: Audit | None = None
@@ -147,16 +138,6 @@ def _cut_short(judgement: Judgement, begun: float | None, ran: float | None, loa
 def _begun(histories: Sequence[History]) -> float | None:
     """When the controller began the run, in Unix time."""
     return next((one.header.unix(one.header.monotonic_ns) for one in histories if one.header.worker == CONTROLLER), None)
-
-
-def _histories(directory: RunDirectory) -> tuple[list[History], list[str]]:
-    histories, unreadable = [], []
-    for path in directory.histories():
-        try:
-            histories.append(History(path))
-        except HistoryError as error:
-            unreadable.append(str(error))
-    return histories, unreadable
 
 
 def _without_faults(judged: Judged, history: Path) -> Judged:

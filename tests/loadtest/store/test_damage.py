@@ -22,7 +22,8 @@ from hs_drill.scenario import parse_scenario
 from hs_drill.store import _final_state
 from hs_drill.store._blocks import BlockError, Blocks, block_of
 from hs_drill.store._final_state import write_final_state
-from hs_drill.store._history import RECORD_1, History, HistoryWriter, Operation, Outcome
+from hs_drill.store._history import History, HistoryWriter
+from hs_drill.store._records import RECORD_1, Operation, Outcome
 from hs_drill.store._run_directory import CONTROLLER, RunDirectory, RunDirectoryError
 from hs_drill.verdict._judge_run import judge_run
 from hs_drill.workload import first_insert_key

@@ -9,20 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hs_drill.store._blocks import block_of
+from hs_drill.store._events import Event, HistoryFaultWindow, fault_windows
 from hs_drill.store._final_state import FinalState, FinalStateError, write_final_state
-from hs_drill.store._history import (
-    RECORD,
-    Event,
-    History,
-    HistoryError,
-    HistoryFaultWindow,
-    HistoryWriter,
-    Operation,
-    Outcome,
-    Record,
-    fault_windows,
-    merge,
-)
+from hs_drill.store._history import History, HistoryError, HistoryWriter, merge
+from hs_drill.store._records import RECORD, Operation, Outcome, Record
 from tests.loadtest.audit.test_audit_properties import folder
 from tests.loadtest.support.histories import Op, write_history
 
