@@ -1,4 +1,4 @@
-"""A TCP proxy before one listener, with toxiproxy's kind of faults. Knows nothing of scenarios."""
+"""A TCP proxy before one listener, with disturbances like toxiproxy's. Knows nothing of scenarios."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""One connection through a proxy: two pumps, and what becomes of them when a fault breaks the stream.
+"""One connection through a proxy: two pumps, and what happens to them when a disturbance breaks the stream.
 
-A pump has a short way, one receive and one send with nothing between them, and a long way, a queue that a second task
-empties, which it takes only while a fault delays bytes. The shared state of a direction is its `Lane`.
+The fast path of a pump is one receive and one send with nothing between them. The slow path is a queue that a second task
+empties; a pump takes it only while bytes are delayed. All pumps of one direction share a `Lane`.
 
-The short way was measured to add some 40 µs to a round trip over loopback, and to carry 600 to 900 MB/s, on two busy cores.
+The fast path adds about 40 µs to a round trip over loopback, and carries 600 to 900 MB/s (measured on two busy cores).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
 
 import trio
 
@@ -22,9 +23,9 @@ from ._replies import Count, Replies
 __all__ = ["Connection"]
 
 MAX_QUEUED = 4 * 1024 * 1024
-"""Bytes that a pump keeps while they are delayed; then it stops reading, and the sender feels it."""
+"""Delayed bytes that a pump keeps. When it has more, it stops reading, and the sender has to wait."""
 LINGER_SECONDS = 1.0
-"""How long the server may still work on what it was sent before its answers were cut off."""
+"""How long the server may go on with the requests it has, after its answers were cut off."""
 
 
 class _Pump:
@@ -34,7 +35,7 @@ class _Pump:
         self.bytes = 0
         self.at_boundary = True
         self.inspect: Callable[[bytes], tuple[bytes, bool]] | None = None
-        """Says what to pass on of what came (`b""` is the end), and whether the connection is to be cut behind it."""
+        """Gives what to pass on of what came (`b""` is the end), and whether to cut the connection behind it."""
         self._lane = lane
         self._source = source
         self._sink = sink
@@ -44,7 +45,10 @@ class _Pump:
         self._room = trio.Event()
 
     async def run(self, nursery: trio.Nursery) -> None:
-        """Until the source ends, which is passed on. OSError when a side is broken; ClosedResourceError when we closed it."""
+        """Pass bytes on until the source ends, and then the end.
+
+        Raises OSError if a side is broken, ClosedResourceError if we closed it.
+        """
         lane, buffer = self._lane, self._lane.buffer
         view = memoryview(buffer)
         end: Callable[[], None] | None = None
@@ -58,7 +62,7 @@ class _Pump:
                 continue
             data: bytes | memoryview = view[:size]
             if size:
-                # Else a server that leaves Nagle's algorithm on, as HandlerSocket does, would seem slow by up to 40 ms.
+                # Without this, a server that leaves Nagle's algorithm on, as HandlerSocket does, seems slower by up to 40 ms.
                 _acknowledge(self._source)
                 self.bytes += size
                 lane.bytes += size
@@ -98,7 +102,7 @@ class _Pump:
             if end is not None:
                 await self._lane.opened()
                 end()
-            self._queue.popleft()  # only now: while something is here, nothing takes the short way past it
+            self._queue.popleft()  # only now: while something is queued, nothing overtakes it on the fast path
             self._queued -= len(data)
             self._room.set()
 
@@ -126,9 +130,9 @@ class Connection:
     """A client's connection and the one to the server that is made for it.
 
     Attributes:
-      broken_by: the fault that has made it lose bytes, so that it cannot be healed; None while it is whole.
-      cut: True when it was ended on purpose, to lose an answer.
-      unreachable: True when the server could not be connected to; the client got a RST.
+      broken_by: the disturbance that has made it lose bytes, so that it cannot be healed; None while it is whole.
+      cut: True if it was ended on purpose, to lose an answer.
+      unreachable: True if the server could not be connected to; the client got a RST.
     """
 
     def __init__(
@@ -149,13 +153,13 @@ class Connection:
         self._kept: list[socket.socket] = []
 
     async def run(self) -> None:
-        """Carries it until it ends. Cancelled or not, both sockets are closed afterwards."""
+        """Carry bytes until the connection ends. Cancelled or not, both sockets are closed afterwards."""
         try:
             try:
                 with self._forwarding:
                     await self._forward()
             except* (OSError, trio.ClosedResourceError):
-                if self.broken_by is None:  # it was not us who closed a socket: what one side saw, the other sees
+                if self.broken_by is None:  # we did not close a socket: show the other side what one side saw
                     self.reset()
             try:
                 if self._kept:
@@ -168,14 +172,14 @@ class Connection:
                 _close(sock)
 
     def reset(self) -> None:
-        """RST to both sides, now."""
+        """Send a RST to both sides, now."""
         for sock in self._sockets:
             _reset(sock)
         self._forwarding.cancel()
         self._swallowing.cancel()
 
     def close(self) -> None:
-        """End it in order, on both sides."""
+        """Close both sides in order."""
         self._forwarding.cancel()
 
     @property
@@ -183,20 +187,23 @@ class Connection:
         """How many bytes have passed, both ways."""
         return sum(pump.bytes for pump in self._pumps or ())
 
-    def lose(self, side: str | None, fault: Disturbance) -> None:
-        """`side` is gone (None: neither): its socket is reset, and what comes from those that are left is swallowed."""
-        self._break_off([self._client] if side == "server" else [self._server] if side == "client" else self._sockets, fault)
+    def lose(self, side: Literal["server", "client"] | None, disturbance: Disturbance) -> None:
+        """Make `side` vanish (None: neither): reset its socket, and swallow what comes from the remaining ones."""
+        if side is None:
+            self._break_off(self._sockets, disturbance)
+        else:
+            self._break_off([self._client if side == "server" else self._server], disturbance)
 
-    def drop_replies(self, fault: DropReplies, total: Count) -> None:
+    def drop_replies(self, disturbance: DropReplies, total: Count) -> None:
         """Begin to lose answers."""
-        self._drops.append((fault, total))
+        self._drops.append((disturbance, total))
         if self._pumps is not None:
-            self._arm(fault, total)
+            self._arm(disturbance, total)
 
-    def stop_dropping(self, fault: DropReplies) -> None:
-        """Lose no more of them by this fault."""
-        self._drops = [drop for drop in self._drops if drop[0] is not fault]
-        self._replies.disarm(fault)
+    def stop_dropping(self, disturbance: DropReplies) -> None:
+        """Lose no more answers by this disturbance."""
+        self._drops = [drop for drop in self._drops if drop[0] is not disturbance]
+        self._replies.disarm(disturbance)
 
     @property
     def _sockets(self) -> list[socket.socket]:
@@ -206,7 +213,7 @@ class Connection:
         try:
             self._server = server = await self._connect()
         except OSError:
-            # A refused connection cannot be imitated any more: the kernel has accepted the client's.
+            # It is too late to refuse: the kernel has accepted the client's connection.
             self.unreachable = True
             raise
         upstream, downstream = self._lanes
@@ -217,10 +224,10 @@ class Connection:
             for pump in self._pumps:
                 nursery.start_soon(pump.run, nursery)
 
-    def _arm(self, fault: DropReplies, total: Count) -> None:
+    def _arm(self, disturbance: DropReplies, total: Count) -> None:
         assert self._pumps is not None
         upstream, downstream = self._pumps
-        self._replies.arm(fault, total, fresh=not upstream.bytes, at_boundary=downstream.at_boundary)
+        self._replies.arm(disturbance, total, fresh=not upstream.bytes, at_boundary=downstream.at_boundary)
         upstream.inspect = self._see_requests
         downstream.inspect = self._see_answers
 
@@ -232,22 +239,22 @@ class Connection:
         return self._replies.answers(data) if data else (self._replies.rest(), False)
 
     def _cut(self) -> None:
-        """Ends the client's side where an answer is lost. The server may still carry out what it was sent."""
-        fault = self._replies.lost_by
-        assert fault is not None
+        """Cut the client off where an answer is lost. The server may still carry out what it was sent."""
+        disturbance = self._replies.lost_by
+        assert disturbance is not None
         assert self._server is not None
         self.cut = True
         self._swallowing.deadline = trio.current_time() + LINGER_SECONDS
-        if fault.end == "reset":
-            self._break_off([self._server], fault)
+        if disturbance.end == "reset":
+            self._break_off([self._server], disturbance)
         else:
             self._client.shutdown(socket.SHUT_WR)
-            self._break_off(self._sockets, fault)
+            self._break_off(self._sockets, disturbance)
         self._server.shutdown(socket.SHUT_WR)
 
-    def _break_off(self, kept: Sequence[socket.socket | None], fault: Disturbance) -> None:
-        """Ends the forwarding, resets the sockets that are not kept, and swallows what comes from those that are."""
-        self.broken_by = fault
+    def _break_off(self, kept: Sequence[socket.socket | None], disturbance: Disturbance) -> None:
+        """Stop forwarding, reset the sockets that are not kept, and swallow what comes from those that are."""
+        self.broken_by = disturbance
         self._kept = [sock for sock in kept if sock is not None and sock.fileno() != -1]
         for sock in self._sockets:
             if sock not in self._kept:
@@ -255,7 +262,7 @@ class Connection:
         self._forwarding.cancel()
 
     async def _swallow(self) -> None:
-        first, *others = self._kept  # the client, if it is kept: when it has gone, nobody needs the rest
+        first, *others = self._kept  # the client, if it is kept: once it has gone, the rest is useless
         async with trio.open_nursery() as nursery:
             for sock in others:
                 nursery.start_soon(_discard, sock)
@@ -264,7 +271,7 @@ class Connection:
 
 
 async def _readable(sock: socket.socket) -> None:
-    # Whoever closes a socket cancels its tasks, but one that was just going to wait would do so on a closed socket.
+    # Closing a socket cancels its tasks first. Without this, a task that is about to wait would wait on a closed socket.
     await trio.lowlevel.checkpoint_if_cancelled()
     await trio.lowlevel.wait_readable(sock)
 

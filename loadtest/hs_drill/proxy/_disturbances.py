@@ -1,4 +1,4 @@
-"""The network faults that a proxy can show, as plain data. The names are toxiproxy's where it has one.
+"""What a proxy can do to the network, as plain data. The names are toxiproxy's where it has one.
 
 `upstream` is the way from the client to the server, `downstream` the way back.
 """
@@ -28,13 +28,12 @@ Direction: TypeAlias = Literal["both", "upstream", "downstream"]
 
 @dataclass(frozen=True)
 class Partition:
-    """Nothing passes, not even the news that a side has closed. The bytes are held, as TCP would send them again, and arrive
-    when the partition heals."""
+    """Nothing passes, not even a close. Bytes are held, as TCP would retransmit them, and arrive when the partition heals."""
 
     direction: Direction = "both"
-    """A partition one way lets the other way pass on open connections. New ones need both ways for their handshake."""
+    """A one-way partition lets the other way pass on open connections. New ones need both ways for their handshake."""
     new_connections: Literal["silent", "refuse"] = "silent"
-    """`silent`: the kernel completes the handshake and nobody answers. `refuse`: the port is closed."""
+    """`silent`: the kernel completes the handshake, and no answer comes. `refuse`: the port is closed."""
 
     def __post_init__(self) -> None:
         _one_of("direction", self.direction, "both", "upstream", "downstream")
@@ -48,22 +47,23 @@ class Latency:
     latency: float
     """Seconds, each way that `direction` names."""
     jitter: float = 0.0
-    """Seconds: each portion of bytes is late by `latency` plus or minus up to this, at random."""
+    """Seconds. Each portion of bytes is late by `latency` plus or minus up to this, at random."""
     direction: Direction = "both"
 
     def __post_init__(self) -> None:
         _number("latency", self.latency, positive=False)
         _number("jitter", self.jitter, positive=False)
         if self.latency + self.jitter == 0:
-            raise ValueError("latency and jitter are both 0: that is no fault")
+            raise ValueError("latency and jitter must not both be 0")
         _one_of("direction", self.direction, "both", "upstream", "downstream")
 
 
 @dataclass(frozen=True)
 class Bandwidth:
-    """All connections together get so many bytes per second, each way that `direction` names."""
+    """All connections together share a limited rate, each way that `direction` names."""
 
     rate: float
+    """Bytes per second."""
     direction: Direction = "both"
 
     def __post_init__(self) -> None:
@@ -73,16 +73,16 @@ class Bandwidth:
 
 @dataclass(frozen=True)
 class ResetPeer:
-    """Every open connection gets a RST, on both sides, once. It is over when it has begun; there is nothing to heal."""
+    """Every open connection gets a RST, on both sides, once. There is nothing to heal."""
 
 
 @dataclass(frozen=True)
 class HalfOpen:
-    """Of every connection that is open when it starts one side vanishes, and the other is not told: what it sends is
-    swallowed. Connections made later work."""
+    """One side of every open connection vanishes, and the other does not notice: what it sends is swallowed. Connections made
+    later work."""
 
     vanished: Literal["server", "client"] = "server"
-    """The side that is gone; its socket is reset. `client` shows what a server keeps of clients that died without a word."""
+    """The side that is gone; its socket is reset. `client` shows what a server keeps of clients that died silently."""
 
     def __post_init__(self) -> None:
         _one_of("vanished", self.vanished, "server", "client")
@@ -90,17 +90,17 @@ class HalfOpen:
 
 @dataclass(frozen=True)
 class Blackhole:
-    """A listener that accepts and never answers: requests are swallowed, on open connections and on new ones, and never
-    reach the server."""
+    """The listener accepts and never answers: requests are swallowed, on open connections and new ones, and never reach the
+    server."""
 
 
 @dataclass(frozen=True)
 class DropReplies:
     """Lost acknowledgements: the server carries the request out, and its answer is lost with the connection.
 
-    After `after` answers the next one is waited for, so that it is sure that its request was applied, and the client's side is
-    cut without it; then the count begins anew. Answers to `A` and `P` lines (log in, open an index) do not count on connections
-    made during the fault; of those that were open before, the proxy does not know which answer is whose, and all count.
+    After `after` answers the proxy waits for the next one, so that its request has certainly been applied, and cuts the client
+    off without it; then the count begins anew. Answers to `A` and `P` lines (log in, open an index) do not count on connections
+    made during the disturbance. On older ones the proxy cannot tell which answer belongs to which request, and all count.
     """
 
     after: int
@@ -123,7 +123,7 @@ class DropReplies:
 
 @dataclass(frozen=True)
 class Flapping:
-    """A partition that comes and goes, beginning with `down` seconds of it, then `up` seconds without, and so on."""
+    """A partition that comes and goes: `down` seconds with it, `up` seconds without, and so on."""
 
     down: float
     up: float
@@ -136,8 +136,8 @@ class Flapping:
 
 @dataclass(frozen=True)
 class IdleTimeout:
-    """A connection on which nothing has passed for `after` seconds is closed in order, on both sides: as the server's own
-    `handlersocket_timeout` does, and many a firewall."""
+    """A connection that has carried nothing for `after` seconds is closed in order, on both sides, as the server's own
+    `handlersocket_timeout` and many firewalls do."""
 
     after: float
 

@@ -1,11 +1,11 @@
-"""A TCP proxy in front of one listener of a server, which shows a drill's network faults without privileges.
+"""A TCP proxy before one listener of a server, which disturbs the network without privileges.
 
 `async with open_proxy("127.0.0.1", server.read_port, rng=rng) as proxy:` listens on `proxy.port` and forwards to the server.
-`proxy.start(fault)` and `proxy.heal(fault)` switch faults; both are synchronous, so that healing works in a cancelled task
-too. Without a fault a side that closes, half-closes or resets is seen as such by the other side at once. Only one thing
-cannot be imitated: when the server refuses, the kernel has accepted the client's connection already, and it is reset.
+`proxy.start(disturbance)` and `proxy.heal(disturbance)` are synchronous, so that healing works in a cancelled task too.
+Undisturbed, a close, a half-close or a reset of one side reaches the other at once. A refused connection cannot be imitated: by
+the time the server refuses, the kernel has accepted the client's connection, so the proxy resets it.
 
-Needs Linux: for a port that is closed and stays ours, and to tell who hung up during a partition.
+Needs Linux, to keep a port reserved while it is closed, and to see which clients hung up during a partition.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ __all__ = ["Proxy", "ProxyStatistics", "open_proxy"]
 HOST = "127.0.0.1"
 BACKLOG = 1024
 IDLE_LOOKS = 10
-"""How often, within the time after which an idle connection is closed, one looks whether it was."""
+"""How often to look for idle connections, within the time after which one is closed."""
 NO_FILES_SECONDS = 0.05
-"""How long to wait when the process has no file descriptor for another connection."""
+"""Pause when the process has no file descriptor for another connection."""
 
 
 @dataclass(frozen=True)
 class ProxyStatistics:
     """What a proxy has seen so far."""
 
-    faults: tuple[Disturbance, ...]
+    disturbances: tuple[Disturbance, ...]
     """The active ones, in the order in which they began."""
     open: int
     """Connections that are open now."""
     accepted: int
-    """Connections that were made, those included that wait for a server to answer or were unreachable."""
+    """Connections that were accepted, including those that wait for the server or found it unreachable."""
     unreachable: int
     """Connections that were reset because the server could not be connected to."""
     cut: int
@@ -51,7 +51,7 @@ class ProxyStatistics:
     reset: int
     """Connections that `ResetPeer` has ended."""
     half_open: int
-    """Connections of which `HalfOpen` has made one side vanish."""
+    """Connections that `HalfOpen` has taken one side from."""
     upstream_bytes: int
     """Bytes that were read from clients and not swallowed."""
     downstream_bytes: int
@@ -59,12 +59,12 @@ class ProxyStatistics:
 
 
 class _Active:
-    """A fault that has begun."""
+    """A disturbance that has begun."""
 
-    def __init__(self, fault: Disturbance) -> None:
-        self.fault = fault
-        self.effect: Disturbance | None = None if isinstance(fault, Flapping) else fault
-        """What it does at the moment."""
+    def __init__(self, disturbance: Disturbance) -> None:
+        self.disturbance = disturbance
+        self.effect: Disturbance | None = None if isinstance(disturbance, Flapping) else disturbance
+        """What it does at the moment; None while it does nothing."""
         self.scope = trio.CancelScope()
         self.count = Count()
 
@@ -73,7 +73,7 @@ class Proxy:
     """Made by `open_proxy`.
 
     Attributes:
-      host, port: where it listens. The port stays the same, and nobody else's, until the proxy is closed.
+      host, port: where it listens. The port stays reserved until the proxy is closed.
     """
 
     def __init__(self, nursery: trio.Nursery, target: tuple[str, int], port: int, rng: random.Random) -> None:
@@ -93,55 +93,55 @@ class Proxy:
         self._listener: socket.socket | None = None
 
     def __repr__(self) -> str:
-        faults = ", ".join(map(repr, self.statistics().faults)) or "no fault"
-        return f"<Proxy {self.host}:{self.port} to {self._target[0]}:{self._target[1]}, {faults}>"
+        disturbances = ", ".join(map(repr, self.statistics().disturbances)) or "undisturbed"
+        return f"<Proxy {self.host}:{self.port} to {self._target[0]}:{self._target[1]}, {disturbances}>"
 
-    def start(self, fault: Disturbance) -> None:
-        """Begin a fault, now. Several may be active at once, equal ones among them, each until it is healed itself: latencies
-        add up, the narrowest bandwidth counts, and what is partitioned stays so until the last one has healed.
+    def start(self, disturbance: Disturbance) -> None:
+        """Begin a disturbance, now. Several may be active at once, even equal ones, each until it is healed: latencies add up,
+        the narrowest bandwidth counts, and a partition lasts until the last one has healed.
 
-        Raises ValueError for the very object that is active already.
+        Raises ValueError for an object that is active already.
         """
-        if any(active.fault is fault for active in self._active):
-            raise ValueError(f"cannot start {fault!r}: it is active; heal it first, or start another one like it")
-        if isinstance(fault, ResetPeer):
+        if any(active.disturbance is disturbance for active in self._active):
+            raise ValueError(f"cannot start {disturbance!r}: it is active; heal it first, or start an equal one")
+        if isinstance(disturbance, ResetPeer):
             for connection in self._connections:
                 connection.reset()
             self._reset += len(self._connections)
             return
-        active = _Active(fault)
+        active = _Active(disturbance)
         self._active.append(active)
         for connection in self._connections:
-            self._strike(connection, active)
-        if isinstance(fault, Flapping):
-            self._nursery.start_soon(self._flap, active, fault)
-        if isinstance(fault, IdleTimeout):
-            self._nursery.start_soon(self._close_idle, active, fault)
+            self._disturb(connection, active)
+        if isinstance(disturbance, Flapping):
+            self._nursery.start_soon(self._flap, active, disturbance)
+        if isinstance(disturbance, IdleTimeout):
+            self._nursery.start_soon(self._close_idle, active, disturbance)
         self._apply()
 
-    def heal(self, fault: Disturbance | None = None) -> None:
-        """End a fault, by default all. Held bytes go on their way; connections that have lost bytes are reset.
+    def heal(self, disturbance: Disturbance | None = None) -> None:
+        """End a disturbance, by default all. Held bytes go on their way; connections that have lost bytes are reset.
 
-        Of several equal ones it ends the very object that was started, or else the one that began first. Without effect for a
-        fault that is not active. Synchronous: it works in a cancelled task, and after the proxy's end.
+        Of several equal ones it ends the very object that was started, or else the one that began first. Without effect if
+        none is active. Synchronous: it works in a cancelled task, and after the proxy's end.
         """
-        equal = [active for active in self._active if active.fault == fault]
-        equal.sort(key=lambda active: active.fault is not fault)
-        healed = self._active if fault is None else equal[:1]
+        equal = [active for active in self._active if active.disturbance == disturbance]
+        equal.sort(key=lambda active: active.disturbance is not disturbance)
+        healed = self._active if disturbance is None else equal[:1]
         self._active = [active for active in self._active if active not in healed]
         for active in healed:
             active.scope.cancel()
             for connection in self._connections:
-                if isinstance(active.fault, DropReplies):
-                    connection.stop_dropping(active.fault)
-                if connection.broken_by is active.fault:
+                if isinstance(active.disturbance, DropReplies):
+                    connection.stop_dropping(active.disturbance)
+                if connection.broken_by is active.disturbance:
                     connection.reset()
         self._apply()
 
     def statistics(self) -> ProxyStatistics:
-        """The state of things at this moment."""
+        """What is active now, and the counts so far."""
         return ProxyStatistics(
-            faults=tuple(active.fault for active in self._active),
+            disturbances=tuple(active.disturbance for active in self._active),
             open=len(self._connections),
             accepted=self._accepted,
             unreachable=self._unreachable + sum(connection.unreachable for connection in self._connections),
@@ -165,20 +165,23 @@ class Proxy:
         self._reserved.close()
 
     async def accept(self) -> None:
-        """For `open_proxy`: takes connections until it is cancelled."""
+        """For `open_proxy`: accept connections until cancelled."""
         while True:
             if self._listener is None or self._silent:
                 await self._reopened.wait()
                 continue
             try:
                 await trio.lowlevel.wait_readable(self._listener)
-            except trio.ClosedResourceError:  # by a partition
+            except trio.ClosedResourceError:  # closed by a partition
                 continue
             if self._listener is not None and not self._silent and not self._accept_waiting():
                 await trio.sleep(NO_FILES_SECONDS)
 
     def _accept_waiting(self, *, only_present: bool = False) -> bool:
-        """Takes all connections that the kernel has ready; False when there may be more that cannot be taken now."""
+        """Accept all connections that the kernel has ready; False if it may have more that cannot be accepted now.
+
+        `only_present` leaves out clients that have hung up.
+        """
         while self._listener is not None:
             try:
                 client, _ = self._listener.accept()
@@ -195,8 +198,8 @@ class Proxy:
             connection = Connection(client, self._connect, self._upstream, self._downstream)
             self._connections.add(connection)
             for active in self._active:
-                if not isinstance(active.fault, HalfOpen):  # which is for those open when it began
-                    self._strike(connection, active)
+                if not isinstance(active.disturbance, HalfOpen):  # that is for connections open when it began
+                    self._disturb(connection, active)
             self._nursery.start_soon(self._carry, connection)
         return True
 
@@ -214,30 +217,30 @@ class Proxy:
         server.setblocking(False)
         return server
 
-    def _strike(self, connection: Connection, active: _Active) -> None:
-        """What a fault does to one connection, beyond what it does to the lanes."""
-        match active.fault:
-            case HalfOpen(vanished=side) as fault if connection.broken_by is None:
-                connection.lose(side, fault)
+    def _disturb(self, connection: Connection, active: _Active) -> None:
+        """Apply a disturbance to one connection, beyond what it does to the lanes."""
+        match active.disturbance:
+            case HalfOpen(vanished=side) as disturbance if connection.broken_by is None:
+                connection.lose(side, disturbance)
                 self._half_open += 1
-            case Blackhole() as fault if connection.broken_by is None:
-                connection.lose(None, fault)
-            case DropReplies() as fault:
-                connection.drop_replies(fault, active.count)
+            case Blackhole() as disturbance if connection.broken_by is None:
+                connection.lose(None, disturbance)
+            case DropReplies() as disturbance:
+                connection.drop_replies(disturbance, active.count)
 
-    async def _flap(self, active: _Active, fault: Flapping) -> None:
+    async def _flap(self, active: _Active, disturbance: Flapping) -> None:
         with active.scope:
             while True:
-                active.effect = fault.partition
+                active.effect = disturbance.partition
                 self._apply()
-                await trio.sleep(fault.down)
+                await trio.sleep(disturbance.down)
                 active.effect = None
                 self._apply()
-                await trio.sleep(fault.up)
+                await trio.sleep(disturbance.up)
 
-    async def _close_idle(self, active: _Active, fault: IdleTimeout) -> None:
+    async def _close_idle(self, active: _Active, disturbance: IdleTimeout) -> None:
         idle: dict[Connection, tuple[int, float]] = {}
-        """How much had passed on each when it was last seen to carry something, and when that was."""
+        """How much had passed on each when it last carried something, and when that was."""
         with active.scope:
             while True:
                 now = trio.current_time()
@@ -245,12 +248,12 @@ class Proxy:
                 for connection in self._connections:
                     passed, since = before.get(connection, (connection.passed, now))
                     idle[connection] = (passed, since) if passed == connection.passed else (connection.passed, now)
-                    if now - idle[connection][1] >= fault.after:
+                    if now - idle[connection][1] >= disturbance.after:
                         connection.close()
-                await trio.sleep(fault.after / IDLE_LOOKS)
+                await trio.sleep(disturbance.after / IDLE_LOOKS)
 
     def _apply(self) -> None:
-        """Make the lanes and the listener what the active faults want them to be."""
+        """Make the lanes and the listener match the active disturbances."""
         effects = [active.effect for active in self._active if active.effect is not None]
         self._upstream.set(effects)
         self._downstream.set(effects)
@@ -261,7 +264,7 @@ class Proxy:
         elif self._listener is None and self._reserved.fileno() != -1:
             self.listen()
         if was_silent and not self._silent:
-            # Their handshakes would have been lost: those who gave up meanwhile were never connected.
+            # A real partition loses handshakes: clients that gave up meanwhile were never connected.
             self._accept_waiting(only_present=True)
             self._reopened.set()
             self._reopened = trio.Event()
@@ -275,10 +278,10 @@ class Proxy:
 
 @asynccontextmanager
 async def open_proxy(target_host: str, target_port: int, *, port: int = 0, rng: random.Random) -> AsyncIterator[Proxy]:
-    """A `Proxy` for the block, in front of `target_host:target_port`, on `port` of 127.0.0.1 (0 chooses a free one).
+    """A `Proxy` for the block, before `target_host:target_port`, on `port` of 127.0.0.1 (0 chooses a free one).
 
-    `rng` decides the jitter. The target need not be up. Raises OSError when the port is taken. Afterwards no task, no socket
-    and no connection is left, whatever faults were active.
+    `rng` draws the jitter. The target need not be up. Raises OSError if the port is taken. Afterwards no task, no socket and no
+    connection is left, whatever was active.
     """
     async with _background_nursery() as nursery:
         proxy = Proxy(nursery, (target_host, target_port), port, rng)
@@ -325,7 +328,7 @@ def _bound(port: int) -> socket.socket:
 
 
 def _hung_up(sock: socket.socket) -> bool:
-    """Whether the peer has closed, though what it said before has not been read."""
+    """Whether the peer has closed, even if bytes of it are still unread."""
     poll = select.poll()
     poll.register(sock, getattr(select, "POLLRDHUP", 0))
     return bool(poll.poll(0))

@@ -1,4 +1,4 @@
-"""Which answer to lose. The protocol answers in order, a line for a line, so counting lines tells whose answer is whose."""
+"""Finds the answer to lose. The protocol answers in order, a line for a line, so lines are counted to match them."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ __all__ = ["Count", "Replies"]
 
 
 class Count:
-    """How many answers have passed since the last one was lost, on one connection or on all."""
+    """Counts answers since the last one was lost, on one connection or on all."""
 
     def __init__(self) -> None:
         self.passed = 0
 
 
 class Replies:
-    """Finds the answer to lose. While armed, answers are delivered whole, for the next one may be it."""
+    """Finds the answer to lose on one connection. While armed, it delivers whole answers: the next one may be lost."""
 
     def __init__(self) -> None:
         self.lost_by: DropReplies | None = None
-        """The fault by which an answer was lost."""
-        self._faults: list[tuple[DropReplies, Count]] = []
+        """The disturbance by which an answer was lost."""
+        self._armed: list[tuple[DropReplies, Count]] = []
         self._partial = b""
         self._skip = False
         self._counts: deque[bool] | None = None
         self._in_line = False
 
-    def arm(self, fault: DropReplies, total: Count, *, fresh: bool, at_boundary: bool) -> None:
-        """Lose answers by this fault too. `fresh`: nothing has passed yet; `at_boundary`: no half answer was delivered."""
-        if not self._faults:
+    def arm(self, disturbance: DropReplies, total: Count, *, fresh: bool, at_boundary: bool) -> None:
+        """Lose answers by this one too. `fresh`: nothing has passed yet; `at_boundary`: no half answer was delivered."""
+        if not self._armed:
             self._skip = not (at_boundary or self._partial)
             self._counts = deque() if fresh else None
-        self._faults.append((fault, total if fault.scope == "total" else Count()))
+        self._armed.append((disturbance, total if disturbance.scope == "total" else Count()))
 
-    def disarm(self, fault: DropReplies) -> None:
-        self._faults = [one for one in self._faults if one[0] is not fault]
-        if not self._faults:
+    def disarm(self, disturbance: DropReplies) -> None:
+        self._armed = [one for one in self._armed if one[0] is not disturbance]
+        if not self._armed:
             self._counts = None
 
     def requests(self, data: bytes) -> None:
-        """Remembers which of the requests count."""
+        """Remember which requests count."""
         if self._counts is None:
             return
         *ended, rest = data.split(b"\n")
@@ -54,15 +54,15 @@ class Replies:
             self._in_line = True
 
     def answers(self, data: bytes) -> tuple[bytes, bool]:
-        """What to deliver of the answers so far, and whether the connection is to be cut behind it."""
+        """What to deliver of the answers so far, and whether to cut the connection behind it."""
         data, self._partial = self._partial + data, b""
-        if not self._faults:
+        if not self._armed:
             return data, False
         start = 0
         while (end := data.find(b"\n", start) + 1) > 0:
-            if (fault := self._loses()) is not None:
-                self.lost_by = fault
-                half = (end - start) // 2 if fault.cut == "middle" else 0
+            if (disturbance := self._loses()) is not None:
+                self.lost_by = disturbance
+                half = (end - start) // 2 if disturbance.cut == "middle" else 0
                 return data[: start + half], True
             start = end
         self._partial = b"" if self._skip else data[start:]
@@ -74,16 +74,16 @@ class Replies:
         return rest
 
     def _loses(self) -> DropReplies | None:
-        """The fault by which the next answer is lost: of several the first. Each counts all the same."""
+        """The disturbance by which the next answer is lost, if any: the first of several, but each of them counts."""
         if self._skip:
             self._skip = False
             return None
         if self._counts and not self._counts.popleft():
             return None
         lost_by = None
-        for fault, count in self._faults:
+        for disturbance, count in self._armed:
             count.passed += 1
-            if count.passed > fault.after:
+            if count.passed > disturbance.after:
                 count.passed = 0
-                lost_by = lost_by or fault
+                lost_by = lost_by or disturbance
         return lost_by

@@ -526,7 +526,7 @@ async def test_network_faults_of_both_listeners_begin_and_end_together() -> None
 
         async def look() -> None:
             while True:
-                seen.append((len(read.statistics().faults), len(write.statistics().faults)))
+                seen.append((len(read.statistics().disturbances), len(write.statistics().disturbances)))
                 await trio.sleep(0.005)
 
         async with trio.open_nursery() as nursery:
@@ -535,7 +535,7 @@ async def test_network_faults_of_both_listeners_begin_and_end_together() -> None
             nursery.cancel_scope.cancel()
         assert (2, 1) in seen
         assert (1, 0) in seen
-        assert read.statistics().faults == write.statistics().faults == ()
+        assert read.statistics().disturbances == write.statistics().disturbances == ()
         assert drill.errors() == []
 
 
@@ -626,7 +626,7 @@ async def test_the_same_network_fault_twice_at_once_is_on_until_both_have_healed
         seen: list[int] = []
 
         def look(_: object) -> None:
-            seen.append(len(proxy.statistics().faults))
+            seen.append(len(proxy.statistics().disturbances))
 
         drill.nemesis._report = look  # after each step: begun, struck, begins to heal, healed
         await drill.nemesis.run(0.5)

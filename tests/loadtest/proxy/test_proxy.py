@@ -1,4 +1,4 @@
-"""The proxy's faults, seen from both of its sides with plain sockets, and by the real client in front of real servers."""
+"""The proxy's disturbances, seen from both sides with plain sockets, and by the real client in front of real servers."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ async def hear_all(stream: trio.SocketStream, size: int) -> bytes:
     return data
 
 
-# --- Without a fault -------------------------------------------------------------------------------------------------
+# --- Undisturbed -----------------------------------------------------------------------------------------------------
 
 
 async def test_a_large_stream_passes_whole_both_ways_at_once() -> None:
@@ -170,7 +170,7 @@ async def test_a_large_stream_passes_whole_both_ways_at_once() -> None:
         assert heard == [data, data]
         statistics = proxy.statistics()
         assert (statistics.upstream_bytes, statistics.downstream_bytes) == (len(data) + 1, len(data) + 1)
-        assert (statistics.open, statistics.accepted, statistics.faults) == (1, 1, ())
+        assert (statistics.open, statistics.accepted, statistics.disturbances) == (1, 1, ())
 
 
 async def test_a_server_with_nagles_algorithm_does_not_wait_for_the_proxy() -> None:
@@ -233,7 +233,7 @@ async def test_a_dead_server_looks_dead_and_a_restarted_one_alive() -> None:
         await target.pair()
 
 
-# --- Faults ----------------------------------------------------------------------------------------------------------
+# --- Disturbances ----------------------------------------------------------------------------------------------------
 
 
 async def test_a_partition_holds_bytes_and_endings_until_it_heals() -> None:
@@ -384,7 +384,7 @@ async def test_reset_peer_resets_every_open_connection_and_no_later_one() -> Non
         proxy.start(ResetPeer())
         for stream in ends:
             assert await hear(stream) == RESET
-        assert proxy.statistics().faults == ()
+        assert proxy.statistics().disturbances == ()
         await target.pair()
         assert proxy.statistics().reset == 2
 
@@ -420,7 +420,7 @@ async def test_a_blackhole_accepts_and_never_answers_and_nothing_reaches_the_ser
         await target.pair()
 
 
-async def test_healing_one_fault_leaves_the_connections_of_another_as_they_are() -> None:
+async def test_healing_one_disturbance_leaves_the_connections_of_another_as_they_are() -> None:
     async with playground() as (proxy, target):
         half_open, _ = await target.pair()
         proxy.start(HalfOpen())
@@ -487,7 +487,7 @@ async def test_flapping_alternates() -> None:
         heard = b""
         while not heard.endswith(b"y"):
             heard += await hear_all(server, 1)
-        assert proxy.statistics().faults == (Latency(0.01),)
+        assert proxy.statistics().disturbances == (Latency(0.01),)
 
 
 # --- Lost answers ----------------------------------------------------------------------------------------------------
@@ -553,7 +553,7 @@ async def test_answers_in_total_are_counted_over_all_connections_and_anew_after_
         assert outcomes == "++-++-++-"
 
 
-async def test_of_two_faults_that_drop_replies_each_counts() -> None:
+async def test_of_two_disturbances_that_drop_replies_each_counts() -> None:
     async with playground() as (proxy, target):
         often, seldom = DropReplies(after=3), DropReplies(after=1)
         proxy.start(often)
@@ -620,7 +620,7 @@ async def test_healing_dropped_replies_delivers_the_answer_under_way() -> None:
 
 # --- Start and heal --------------------------------------------------------------------------------------------------
 
-EVERY_FAULT: list[Disturbance] = [
+EVERY_DISTURBANCE: list[Disturbance] = [
     Partition(),
     Partition(new_connections="refuse"),
     Partition("upstream"),
@@ -636,19 +636,19 @@ EVERY_FAULT: list[Disturbance] = [
 ]
 
 
-async def test_all_faults_at_once_heal_even_in_a_cancelled_task() -> None:
+async def test_all_disturbances_at_once_heal_even_in_a_cancelled_task() -> None:
     async with playground() as (proxy, target):
         for _ in range(3):
             await target.pair()
             with trio.CancelScope() as scope:
                 try:
-                    for fault in EVERY_FAULT:
-                        proxy.start(fault)
+                    for disturbance in EVERY_DISTURBANCE:
+                        proxy.start(disturbance)
                     scope.cancel()
                     await trio.sleep_forever()
                 finally:
                     proxy.heal()
-            assert proxy.statistics().faults == ()
+            assert proxy.statistics().disturbances == ()
             await until(lambda: not proxy.statistics().open)
         await target.pair()
         proxy.heal()
@@ -662,7 +662,7 @@ async def test_a_connection_that_is_reset_before_it_began_ends_quietly(broken_fi
     server, other_peer = socket.socketpair()
 
     async def connect() -> socket.socket:
-        connection.reset()  # as when a fault strikes in the very step in which the connecting ends
+        connection.reset()  # as when a disturbance begins in the very step in which the connecting ends
         return server
 
     lanes = Lane("upstream", random.Random(1)), Lane("downstream", random.Random(1))
@@ -675,11 +675,11 @@ async def test_a_connection_that_is_reset_before_it_began_ends_quietly(broken_fi
     other_peer.close()
 
 
-@pytest.mark.parametrize("fault", EVERY_FAULT, ids=lambda fault: type(fault).__name__)
-async def test_nothing_is_left_when_the_proxy_ends_during_a_fault(fault: Disturbance) -> None:
+@pytest.mark.parametrize("disturbance", EVERY_DISTURBANCE, ids=lambda disturbance: type(disturbance).__name__)
+async def test_nothing_is_left_when_the_proxy_ends_during_a_disturbance(disturbance: Disturbance) -> None:
     async with playground() as (proxy, target):
         client, server = await target.pair()
-        proxy.start(fault)
+        proxy.start(disturbance)
         if not await target.is_refused():
             with suppress(trio.BrokenResourceError):
                 await client.send_all(bytes(1 << 16))
@@ -704,7 +704,7 @@ async def test_a_given_port_is_used_and_a_taken_one_refused() -> None:
         assert second.port == first.port
 
 
-async def test_a_fault_cannot_be_started_twice() -> None:
+async def test_a_disturbance_cannot_be_started_twice() -> None:
     async with playground() as (proxy, _):
         latency = Latency(1)
         proxy.start(latency)
@@ -712,19 +712,19 @@ async def test_a_fault_cannot_be_started_twice() -> None:
             proxy.start(latency)
 
 
-async def test_equal_faults_add_up_and_heal_one_by_one() -> None:
+async def test_equal_disturbances_add_up_and_heal_one_by_one() -> None:
     async with playground() as (proxy, target):
         client, server = await target.pair()
         one, other = Latency(0.1, direction="upstream"), Latency(0.1, direction="upstream")
         proxy.start(one)
         proxy.start(other)
-        assert proxy.statistics().faults == (one, other)
+        assert proxy.statistics().disturbances == (one, other)
         sent = trio.current_time()
         await client.send_all(b"x")
         assert await hear(server) == b"x"
         assert trio.current_time() - sent >= 0.2
         proxy.heal(other)
-        assert [fault is one for fault in proxy.statistics().faults] == [True]
+        assert [disturbance is one for disturbance in proxy.statistics().disturbances] == [True]
         proxy.start(Latency(60, direction="upstream"))
         proxy.start(Latency(60, direction="upstream"))
         await client.send_all(b"y")
@@ -742,7 +742,7 @@ async def test_equal_faults_add_up_and_heal_one_by_one() -> None:
         assert await hear(server) == b"z"
 
 
-async def test_of_equal_faults_that_break_connections_each_has_its_own() -> None:
+async def test_of_equal_disturbances_that_break_connections_each_has_its_own() -> None:
     async with playground() as (proxy, target):
         first, _ = await target.pair()
         one, other = HalfOpen(), HalfOpen()
@@ -763,7 +763,7 @@ async def test_of_equal_faults_that_break_connections_each_has_its_own() -> None
         (lambda: Partition(new_connections="no"), "new_connections must be one of silent, refuse"),  # type: ignore[arg-type]
         (lambda: Latency(-1), "latency must be 0 or more, not -1"),
         (lambda: Latency(float("nan")), "latency must be 0 or more"),
-        (lambda: Latency(0), "that is no fault"),
+        (lambda: Latency(0), "latency and jitter must not both be 0"),
         (lambda: Latency(1, -1), "jitter must be 0 or more"),
         (lambda: Bandwidth(0), "rate must be more than 0, not 0"),
         (lambda: HalfOpen("both"), "vanished must be one of server, client"),  # type: ignore[arg-type]
@@ -773,13 +773,13 @@ async def test_of_equal_faults_that_break_connections_each_has_its_own() -> None
         (lambda: IdleTimeout(0), "after must be more than 0"),
     ],
 )
-def test_a_fault_that_makes_no_sense_is_refused(make: Any, message: str) -> None:
+def test_a_disturbance_with_a_bad_value_is_refused(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
 
 
 @pytest.mark.parametrize("make", [lambda: Latency("1"), lambda: Bandwidth(True), lambda: DropReplies(1.5)])  # type: ignore[arg-type]
-def test_a_fault_of_wrong_types_is_refused(make: Any) -> None:
+def test_a_disturbance_with_a_bad_type_is_refused(make: Any) -> None:
     with pytest.raises(TypeError, match="must be a number"):
         make()
 
@@ -809,13 +809,13 @@ def through(proxy: Proxy, server: Server) -> trio_hs.Server:
 
 
 @pytest.mark.mariadb
-async def test_reads_through_two_readers_never_fail_whatever_befalls_one(proxied: Cluster) -> None:
+async def test_reads_through_two_readers_never_fail_whatever_disturbs_one(proxied: Cluster) -> None:
     servers = (proxied.writer, proxied.readers[0])
     rng = random.Random(1)
     async with (
         open_proxy(servers[0].host, servers[0].read_port, rng=rng) as healthy,
-        open_proxy(servers[1].host, servers[1].read_port, rng=rng) as faulty,
-        trio_hs.open_manager([through(healthy, servers[0]), through(faulty, servers[1])]) as hs,
+        open_proxy(servers[1].host, servers[1].read_port, rng=rng) as disturbed,
+        trio_hs.open_manager([through(healthy, servers[0]), through(disturbed, servers[1])]) as hs,
     ):
         handle = hs.table("proxied", "t", ["id", "n"])
         reads = 0
@@ -828,26 +828,28 @@ async def test_reads_through_two_readers_never_fail_whatever_befalls_one(proxied
                 reads += 1
 
         async def both_serve() -> None:
-            goals = [(proxy, proxy.statistics().downstream_bytes + 1000) for proxy in (healthy, faulty)]
+            goals = [(proxy, proxy.statistics().downstream_bytes + 1000) for proxy in (healthy, disturbed)]
             await until(lambda: all(proxy.statistics().downstream_bytes > goal for proxy, goal in goals))
 
         async with trio.open_nursery() as users:
             for number in range(16):
                 users.start_soon(user, number)
             await both_serve()
-            for fault in [*EVERY_FAULT[:-1], DropReplies(5), Flapping(0.1, 0.1)]:
-                faulty.start(fault)
+            for disturbance in [*EVERY_DISTURBANCE[:-1], DropReplies(5), Flapping(0.1, 0.1)]:
+                disturbed.start(disturbance)
                 await trio.sleep(0.45)  # more than the timeout: what was under way has gone to the other one
                 goal = reads + 100
                 await until(lambda goal=goal: reads > goal)  # type: ignore[misc]
-                faulty.heal()
+                disturbed.heal()
                 await both_serve()
             users.cancel_scope.cancel()
 
 
 @pytest.mark.mariadb
-@pytest.mark.parametrize("fault", [DropReplies(3), DropReplies(7, "total", "middle", "close")], ids=["reset", "close"])
-async def test_increments_whose_answers_are_lost_are_told_as_maybe_applied(proxied: Cluster, fault: DropReplies) -> None:
+@pytest.mark.parametrize("disturbance", [DropReplies(3), DropReplies(7, "total", "middle", "close")], ids=["reset", "close"])
+async def test_increments_whose_answers_are_lost_are_reported_as_maybe_applied(
+    proxied: Cluster, disturbance: DropReplies
+) -> None:
     server = proxied.writer
     acknowledged = unknown = refused = 0
     async with (
@@ -870,7 +872,7 @@ async def test_increments_whose_answers_are_lost_are_told_as_maybe_applied(proxi
                     unknown += error.maybe_applied
                     refused += not error.maybe_applied
 
-        proxy.start(fault)
+        proxy.start(disturbance)
         async with trio.open_nursery() as users:
             for _ in range(4):
                 users.start_soon(user)
@@ -880,4 +882,4 @@ async def test_increments_whose_answers_are_lost_are_told_as_maybe_applied(proxi
     assert cuts >= 3
     assert acknowledged > 0
     assert acknowledged + unknown + refused == 60
-    assert acknowledged + cuts <= counter <= acknowledged + unknown  # a cut is an increment that was applied without a word
+    assert acknowledged + cuts <= counter <= acknowledged + unknown  # each cut hides an increment that was applied
