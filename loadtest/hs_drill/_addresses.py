@@ -1,4 +1,4 @@
-"""A server's listeners, as the client takes them."""
+"""The addresses of a server's two HandlerSocket listeners, for the client."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ REPLICATIONS: tuple[Replication, ...] = get_args(Replication)
 
 
 class ClusterError(Exception):
-    """The servers cannot be had. The message is one clear line for the user; a traceback would add nothing."""
+    """Servers could not be started, reached or controlled. The message is one clear line for the user; show no traceback."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Server:
     write_secret: str = field(repr=False)
     sql_port: int | None = None
     pid: int | None = None
-    """The server's process, where it runs on this machine; as it was when the cluster came up."""
+    """The id of the server's process if it runs on this machine, as of its last start."""
     admin_user: str = ""
     admin_password: str = field(default="", repr=False)
     load_user: str = ""
-    """The account of the load, where that asks by SQL. It has the rights of an application, so `read_only` stops it."""
+    """The load's account for `driver: sql`. It has no more rights than an application, so `read_only` applies to it."""
     load_password: str = field(default="", repr=False)
     peer_host: str = ""
-    """Where the run's other servers reach it, on the same ports, when that is not `host`."""
+    """The address at which the run's other servers reach it, on the same ports, if that is not `host`."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Cluster:
     admin_user: str = ""
     admin_password: str = field(default="", repr=False)
     write_databases: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """`{"drill": "drill_wt"}` where writes go through a FEDERATED twin (write-through), `{}` where they go straight to
-    InnoDB (plain)."""
+    """`{"drill": "drill_wt"}` if writes go through a FEDERATED twin (write-through), `{}` if they go straight to InnoDB
+    (plain)."""
     replication_user: str = ""
     replication_password: str = field(default="", repr=False)
     replication: str = "async"
@@ -69,12 +69,12 @@ class Cluster:
 
     @property
     def writer(self) -> Server:
-        """The server that took the writes when the cluster came up."""
+        """The primary at the time when the cluster came up."""
         return self._named("writer")[0]
 
     @property
     def standby(self) -> Server | None:
-        """The server that waits to be promoted, if there is one. It is not one of the `readers`."""
+        """The server meant to be promoted, if there is one. It is not among the `readers`."""
         return next(iter(self._named("standby")), None)
 
     @property
@@ -90,7 +90,7 @@ class Cluster:
         return tuple(server for server in self.servers if server.name.partition("-")[0] == role)
 
     def to_dict(self) -> dict[str, Any]:
-        """Lists, dicts, strings and numbers only, for msgpack or JSON. It holds the secrets: do not log it."""
+        """Lists, dicts, strings and numbers only, for msgpack or JSON. It contains the secrets: do not log it."""
         data = asdict(self)
         data["servers"] = [asdict(server) for server in self.servers]
         data["write_databases"] = dict(self.write_databases)

@@ -1,4 +1,4 @@
-"""What a run owns on this machine (a directory, processes, ports, containers), and the guardian that removes it."""
+"""What a run owns on this machine: a directory, processes, ports, containers. A guardian removes it, however the run ends."""
 
 from __future__ import annotations
 

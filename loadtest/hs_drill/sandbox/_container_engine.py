@@ -1,8 +1,9 @@
 """The container engine of this machine, and the image that the servers run from.
 
-The engine is found, and containers are created, by testcontainers, so that what its users have set for it (`DOCKER_HOST`,
-`~/.testcontainers.properties`) holds here. Its own container class is not used: that starts a container once, waits in a way
-that cannot be cancelled, has no fixed addresses, and leaves the removal to another container, whose image has to be pulled.
+testcontainers finds the engine and creates the containers, so its users' settings (`DOCKER_HOST`,
+`~/.testcontainers.properties`) apply here. Its own container class is not used. It starts a container only once, its
+waits cannot be cancelled, it has no fixed addresses, and it leaves the removal to another container, whose image must be
+pulled.
 """
 
 from __future__ import annotations
@@ -29,38 +30,40 @@ T = TypeVar("T")
 
 IMAGE_FILES = Path(__file__).parent / "image"
 CALL_SECONDS = 60
-"""What the engine may take to answer."""
+"""How long the engine may take to answer a call."""
 BUILD_SECONDS = 900.0
 PROGRESS_SECONDS = 10.0
+"""How often to report progress while an image is pulled or built."""
 
 _ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException, OSError)
 
 
 def error_text(error: Exception) -> str:
-    """One line, and of an engine's answer what it says rather than how it says it."""
+    """One line; for an error that the engine reported, its explanation alone."""
     text = getattr(error, "explanation", None) or getattr(error, "strerror", None) or str(error)
     return " ".join(str(text).split())
 
 
 class ContainerEngine:
-    """The engine, for as long as the block lasts: see `open_container_engine`.
+    """A connection to the engine: see `open_container_engine`.
 
-    Its calls block, each at most `CALL_SECONDS`: make them with `call`.
+    The calls of `containers` and `api` block the thread, each for at most `CALL_SECONDS`: make them with `call`.
     """
 
     def __init__(self, client: Any, path: str, version: str) -> None:
         self.containers = client
-        """testcontainers' client."""
+        """The client of testcontainers."""
         self.api = client.client
-        """The engine's own."""
+        """The client of Docker's own library."""
         self.path = path
-        """Of its socket."""
+        """The path of the engine's socket."""
         self.version = version
 
     async def call(self, what: str, function: Callable[[], T]) -> T:
-        """The function's result, run in a thread and to its end, also when cancelled: what it makes must be known.
+        """Run the function in a thread, and return its result.
 
-        Raises `ClusterError`, one line that begins with `what`.
+        Cancellation waits until the function has ended, for we must know what it created. Raises `ClusterError`: one line that
+        begins with `what`.
         """
         try:
             return await trio.to_thread.run_sync(function)
@@ -68,7 +71,7 @@ class ContainerEngine:
             raise ClusterError(f"{what}: {error_text(error)}") from error
 
     def has(self, image: str) -> bool:
-        """Blocking."""
+        """Whether the engine has the image. Blocking."""
         try:
             self.api.images.get(image)
         except docker.errors.ImageNotFound:
@@ -76,7 +79,7 @@ class ContainerEngine:
         return True
 
     def check_space(self) -> None:
-        """Raises `ClusterError` when the engine's disk is nearly full, where it is one of this machine. Blocking."""
+        """Raise `ClusterError` if the engine's disk is nearly full, as far as it is a disk of this machine. Blocking."""
         root = Path(self.api.info().get("DockerRootDir", ""))
         if root.is_dir() and (free := shutil.disk_usage(root).free) < LEAST_FREE_BYTES:
             raise ClusterError(
@@ -87,7 +90,7 @@ class ContainerEngine:
 
 @asynccontextmanager
 async def open_container_engine() -> AsyncIterator[ContainerEngine]:
-    """The engine of this machine, if one answers. Raises `ClusterError`."""
+    """Connect to the engine of this machine. Raises `ClusterError` if none answers."""
     engine = await trio.to_thread.run_sync(_connect)
     try:
         yield engine
@@ -104,7 +107,7 @@ def _connect() -> ContainerEngine:
         )
     path = url.removeprefix("unix://")
     try:
-        with socket.socket(socket.AF_UNIX) as probe:  # for the client would say less, and leave a socket behind
+        with socket.socket(socket.AF_UNIX) as probe:  # the client's own error says less, and leaks a socket
             probe.settimeout(CALL_SECONDS)
             probe.connect(path)
         client: Any = DockerClient(timeout=CALL_SECONDS)
@@ -120,7 +123,7 @@ def _connect() -> ContainerEngine:
 
 
 def image_name() -> str:
-    """The name of the image; another Dockerfile gets another one."""
+    """The image's name. It contains a hash of the Dockerfile, so that a changed one is built anew."""
     return f"trio-hs/mariadb:{hashlib.sha256((IMAGE_FILES / 'Dockerfile').read_bytes()).hexdigest()[:12]}"
 
 
@@ -135,9 +138,9 @@ async def has_image(engine: ContainerEngine) -> bool:
 
 
 async def provide_image(engine: ContainerEngine, progress: Callable[[str], None]) -> str:
-    """The image's name, once the engine has it; built if need be, which takes half a minute and the network.
+    """Build the image if the engine does not have it, and return its name.
 
-    Raises `ClusterError`.
+    A build takes about half a minute, and needs the network. Raises `ClusterError`.
     """
     name, base = image_name(), base_image()
     if await has_image(engine):
@@ -166,32 +169,32 @@ async def provide_image(engine: ContainerEngine, progress: Callable[[str], None]
     raise ClusterError(f"the image {name} was not there after {BUILD_SECONDS:.0f} s")
 
 
-async def _follow(begin: Callable[[], Any], progress: Callable[[str], None]) -> None:
-    """Carry out what tells of itself line by line, and pass some of it on. Raises `ClusterError`.
+async def _follow(start: Callable[[], Any], progress: Callable[[str], None]) -> None:
+    """Run a build or pull, which reports its steps line by line, and pass some of the lines on. Raises `ClusterError`.
 
-    Cancelled, it returns at once; the engine gives up when its next line is not taken.
+    When cancelled, return at once; the engine gives up when nobody reads its next line.
     """
     cancelled = False
 
-    def carry_out() -> None:
-        tell_at = 0.0
-        lines = begin()
+    def run() -> None:
+        report_at = 0.0
+        lines = start()
         try:
             for line in lines:
                 if cancelled:
                     return
                 if "error" in line:
                     raise ClusterError(" ".join(str(line["error"]).split()))
-                said = " ".join(str(line.get("stream") or line.get("status") or "").split())
+                text = " ".join(str(line.get("stream") or line.get("status") or "").split())
                 now = trio.from_thread.run_sync(trio.current_time)
-                if said and (said.startswith("Step ") or now >= tell_at):
-                    tell_at = now + PROGRESS_SECONDS
-                    trio.from_thread.run_sync(progress, said[:100])
+                if text and (text.startswith("Step ") or now >= report_at):
+                    report_at = now + PROGRESS_SECONDS
+                    trio.from_thread.run_sync(progress, text[:100])
         finally:
             lines.close()
 
     try:
-        await trio.to_thread.run_sync(carry_out, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(run, abandon_on_cancel=True)
     except _ERRORS as error:
         raise ClusterError(error_text(error)) from error
     finally:

@@ -3,10 +3,11 @@
     python -I -S _guardian.py launch PARENT UID GID -- PROGRAM ARGUMENT...
     python -I -S _guardian.py guard DIRECTORY [ENGINE]   (standard input: a pipe that the owner of the run holds open)
 
-`launch` becomes PROGRAM, under the given user, and dies with the thread that started it. `guard` sleeps until its
-standard input ends, because the owner closed it or was killed; then it kills what is left of the run and removes its
-directory, and the run's containers and networks from the engine whose socket is ENGINE. So a run ends the same way whether
-it returned, was cancelled or was killed with SIGKILL.
+`launch` becomes PROGRAM, under the given user, and dies with the thread that started it.
+
+`guard` waits until its standard input ends, because the owner closed it or was killed. Then it kills the run's remaining
+processes, and removes the run's directory, and its containers and networks from the engine with the socket ENGINE. So a run
+cleans up in the same way whether it returned, was cancelled or was killed with SIGKILL.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from typing import Any
 from urllib.parse import quote
 
 RUN_VARIABLE = "TRIO_HS_RUN"
-"""In the environment of every process of a run, and through inheritance of what those start: the run's directory."""
+"""Environment variable of every process of a run, and of the processes that those start: the run's directory."""
 
 RUN_LABEL = "trio-hs.run"
-"""On every container and network of a run: the run's directory."""
+"""Label of every container and network of a run: the run's directory."""
 
 _PR_SET_PDEATHSIG = 1
 _GUARD_SECONDS = 30
@@ -37,25 +38,25 @@ _SETTLE_SECONDS = 0.2
 
 
 def launch(parent: int, uid: int, gid: int, program: list[str]) -> None:
-    """Become `program`, as `uid` where that is not negative. Returns only if it cannot."""
-    # Here, not by Popen(user=): this interpreter may live where the server's user may not read.
+    """Become `program`, as the user `uid` unless that is negative. Returns only on failure."""
+    # Not with Popen(user=): the server's user may not be allowed to read this Python interpreter.
     if uid >= 0:
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
     os.umask(0o077)
-    # Python ignores these two, and a program started by exec inherits that.
+    # Python ignores these two signals, and exec keeps them ignored.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     # After setuid, which clears it; exec keeps it, unless the program is set-uid.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
+    if os.getppid() != parent:  # the parent died before the line above
         return
     os.execv(program[0], program)
 
 
 def guard(directory: str, engine: str | None) -> bool:
-    """Wait for the owner's end, then leave nothing of the run. False if something could not be removed in time."""
+    """Wait until the owner ends, then remove everything of the run. False if something could not be removed in time."""
     sys.stdin.buffer.read()
     deadline = time.monotonic() + _GUARD_SECONDS
     removed = engine is None or _remove_containers(engine, directory, deadline)
@@ -74,7 +75,7 @@ def guard(directory: str, engine: str | None) -> bool:
 
 
 def _remove_containers(engine: str, directory: str, deadline: float) -> bool:
-    """Remove the containers and networks of the run from the engine. False if that could not be done in time."""
+    """Remove the run's containers and networks from the engine. False if that could not be done in time."""
     filters = "filters=" + quote(json.dumps({"label": [f"{RUN_LABEL}={directory}"]}))
     quiet = 0
     while time.monotonic() < deadline:
@@ -91,7 +92,7 @@ def _remove_containers(engine: str, directory: str, deadline: float) -> bool:
         except (OSError, HTTPException, ValueError):
             time.sleep(0.2)
             continue
-        # Twice: the engine may still be creating what a killed owner had asked for.
+        # Look twice: the engine may still be creating what a killed owner had requested.
         quiet = 0 if containers or networks else quiet + 1
         if quiet == 2:
             return True
@@ -103,11 +104,11 @@ def _try(engine: str, path: str) -> None:
     try:
         _ask(engine, "DELETE", path)
     except (OSError, HTTPException, ValueError):
-        pass  # whether it is gone is seen by the next look
+        pass  # the next look shows whether it is gone
 
 
 def _ask(engine: str, method: str, path: str) -> Any:
-    """What the engine answers, from JSON. Raises OSError, HTTPException and ValueError."""
+    """Return the engine's answer, decoded from JSON. Raises OSError, HTTPException and ValueError."""
     connection = HTTPConnection("localhost", timeout=10)
     connection.sock = socket.socket(socket.AF_UNIX)
     try:
@@ -121,7 +122,7 @@ def _ask(engine: str, method: str, path: str) -> Any:
 
 
 def _processes_of(directory: str) -> Iterator[int]:
-    """By the mark in their environment, so that neither a reused process id nor a bystander in the directory counts."""
+    """The run's processes, found by their environment: a reused process id or a visitor in the directory does not count."""
     mark = f"{RUN_VARIABLE}={directory}".encode()
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -129,7 +130,7 @@ def _processes_of(directory: str) -> Iterator[int]:
                 with open(f"/proc/{entry}/environ", "rb") as file:
                     if mark in file.read().split(b"\0"):
                         yield int(entry)
-            except OSError:  # gone, or another user's
+            except OSError:  # it is gone, or belongs to another user
                 pass
 
 

@@ -1,7 +1,7 @@
-"""Containers and networks that nobody else will remove: of runs that were killed together with their guardian, or by a reboot.
+"""Removes leftovers: containers and networks of runs that were killed together with their guardian, or by a reboot.
 
-They carry the name of their run's process, and are removed when that has certainly ended. A process id alone would not do:
-it is given again, and means another process in a container.
+A label names the run's process; they are removed once that process has certainly ended. A process id alone is not enough: the
+kernel reuses it, and it means another process inside a container.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from ._guardian import RUN_LABEL
 __all__ = ["OWNER_LABEL", "certainly_ended", "owner", "remove_leftovers"]
 
 OWNER_LABEL = "trio-hs.owner"
-"""On every container and network of a run: the process whose run it is, as `owner` names it."""
+"""Label of every container and network of a run: the process that owns the run, as `owner` names it."""
 
 
 class _Owner(NamedTuple):
     machine: str
-    """Empty where it has no id."""
+    """Empty if the machine has no id."""
     boot: str
     namespace: str
-    """Of process ids."""
+    """The namespace of process ids."""
     pid: str
     start: str
-    """In clock ticks since boot."""
+    """When the process started, in clock ticks since boot."""
 
 
 def owner() -> str:
-    """The name of this process: no other one has it, on this machine or another, now or later."""
+    """A name for this process, unique over all machines and times."""
     pid = os.getpid()
     start = _start(pid)
     assert start
@@ -44,13 +44,13 @@ def owner() -> str:
 
 
 def certainly_ended(name: str) -> bool:
-    """Whether the process that `owner` has named so has ended. False when that cannot be known from here."""
+    """Whether the process that `owner` gave this name has ended. False if that cannot be known from here."""
     parts = name.split("/")
     if len(parts) != len(_Owner._fields) or not parts[3].isdigit():
         return False
     that, (machine, boot, namespace) = _Owner(*parts), _here()
     if that.boot != boot:
-        return bool(machine) and that.machine == machine  # it has been restarted since
+        return bool(machine) and that.machine == machine  # this machine has rebooted since
     if that.namespace != namespace:
         return False
     try:
@@ -72,25 +72,25 @@ def _here() -> tuple[str, str, str]:
 
 
 def _start(pid: int) -> str | None:
-    """When a process started; "" for one that has ended and only waits to be reaped, None where that cannot be seen."""
+    """When a process started; "" if it has ended and waits to be reaped, None if that cannot be seen."""
     try:
-        # Behind the name, which may hold anything: the state, and 19 more fields up to the start.
+        # The process's name may contain anything, so look behind it: the state, and 19 more fields up to the start.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
     return "" if fields[0] in "ZX" else fields[19]
 
 
-async def remove_leftovers(engine: ContainerEngine, tell: Callable[[str], None]) -> bool:
-    """Remove what they have left, if anything, and tell of it. Raises `ClusterError` when the engine cannot be asked."""
-    removed = await engine.call("looking for what killed runs have left", partial(_remove, engine))
+async def remove_leftovers(engine: ContainerEngine, progress: Callable[[str], None]) -> bool:
+    """Remove the leftovers, report them, and return whether there were any. Raises `ClusterError` if the engine fails."""
+    removed = await engine.call("looking for leftovers of killed runs", partial(_remove, engine))
     if removed:
-        tell(f"removed what killed runs have left in the container engine: {', '.join(removed)}")
+        progress(f"removed leftovers of killed runs from the container engine: {', '.join(removed)}")
     return bool(removed)
 
 
 def _remove(engine: ContainerEngine) -> list[str]:
-    """The names of what was removed. Blocking."""
+    """Remove the leftovers, and return their names. Blocking."""
     wanted = {"label": OWNER_LABEL}
     containers = engine.api.containers.list(all=True, sparse=True, filters=wanted)
     networks = engine.api.networks.list(filters=wanted)
@@ -104,8 +104,8 @@ def _remove(engine: ContainerEngine) -> list[str]:
             try:
                 remove()
             except docker.errors.APIError:
-                continue  # somebody else is removing it
+                continue  # another run is removing it
             removed.append(name)
-            with suppress(OSError):  # of a run in containers it is empty
+            with suppress(OSError):  # a run in containers leaves its directory empty
                 os.rmdir(labels[RUN_LABEL])
     return removed

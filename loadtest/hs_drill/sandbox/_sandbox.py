@@ -1,4 +1,4 @@
-"""What a run owns: one directory, processes, ports, perhaps containers, and the guardian that outlives us."""
+"""What a run owns on this machine: one directory, processes and ports; and the guardian that cleans up after us."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ logger = logging.getLogger("hs_drill.run")
 HOST = "127.0.0.1"
 LEAST_FREE_BYTES = 1 << 30
 SERVER_BYTES = 160 << 20
-"""Memory of one MariaDB server of a run: 72 MiB when it is idle, and its buffer pool grows by some 50."""
+"""Memory of one MariaDB server of a run: 72 MiB when idle, and its buffer pool grows by about 50."""
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.02
 
@@ -44,7 +44,7 @@ class Account:
 
 
 def server_account() -> Account | None:
-    """`mysql` where we are root and it exists (mariadbd refuses to run as root unless told to), else ourselves."""
+    """The user `mysql` if we are root and it exists, else None: our own user. (mariadbd does not run as root by default.)"""
     if os.geteuid() != 0:
         return None
     try:
@@ -55,12 +55,12 @@ def server_account() -> Account | None:
 
 
 class Sandbox:
-    """One directory, the processes that work in it, the ports they listen on, and the guardian that outlives us.
+    """One directory, the processes that work in it, the ports they listen on, and the guardian that cleans up after us.
 
-    The guardian also removes the containers and networks that the engine with the socket `engine` holds for this run.
+    The guardian also removes the run's containers and networks from the engine with the socket `engine`.
 
-    Every method that starts something is synchronous and protected from Ctrl-C, so that nothing is ever started and
-    not recorded.
+    Every method that starts something is synchronous and protected from Ctrl-C, so that nothing is started without being
+    recorded.
     """
 
     @trio.lowlevel.enable_ki_protection
@@ -69,8 +69,8 @@ class Sandbox:
         self.directory = Path(tempfile.gettempdir(), f"trio-hs-{secrets.token_hex(6)}").absolute()
         self._processes: list[subprocess.Popen[bytes]] = []
         self._reserved: list[socket.socket] = []
-        # Before the directory exists: there is no moment at which our death would leave one behind. In a session of its
-        # own, so that neither Ctrl-C nor a kill of our process group reaches it.
+        # Start the guardian before the directory exists: then our death never leaves one behind. It gets a session of its own,
+        # so that neither Ctrl-C nor a kill of our process group reaches it.
         self._guardian = subprocess.Popen(
             [sys.executable, "-I", "-S", _guardian.__file__, "guard", str(self.directory), *([engine] if engine else [])],
             stdin=subprocess.PIPE,
@@ -101,10 +101,10 @@ class Sandbox:
 
     @trio.lowlevel.enable_ki_protection
     def spawn(self, argv: list[str], log: Path) -> subprocess.Popen[bytes]:
-        """Start a program of the run, its output appended to `log`.
+        """Start a program of the run, and append its output to `log`.
 
-        Called from trio's own thread, and not through `trio.run_process`, which forks in a worker thread: the kernel
-        ties a program's death signal to the thread that forked it, and idle worker threads end after a while.
+        Call this from trio's own thread. `trio.run_process` would fork in a worker thread: the kernel ties a program's death
+        signal to the thread that forked it, and idle worker threads end after a while.
         """
         account = self.account or Account("", -1, -1)
         command = [sys.executable, "-I", "-S", _guardian.__file__, "launch"]
@@ -121,22 +121,22 @@ class Sandbox:
                     "TMPDIR": str(self.directory),
                     "LC_ALL": "C",
                 },
-                process_group=0,  # the terminal's Ctrl-C is for us; what to do with the servers is ours to say
+                process_group=0,  # the terminal's Ctrl-C must reach us alone: we end the servers
             )
             self._processes.append(process)
         return process
 
     @trio.lowlevel.enable_ki_protection
     def reserve_port(self) -> int:
-        """A port of `HOST` that stays ours until the run ends, whether a server listens there or is down.
+        """Reserve a port of `HOST` until the run ends, whether a server listens there or is down.
 
-        Held by a socket that is bound and never listens: nobody else is given the port meanwhile, but a server that
+        A socket that is bound and never listens holds it. The kernel gives the port to no other program, but a server that
         sets SO_REUSEADDR, as mariadbd and HandlerSocket do, may bind it beside us.
         """
         for port in random.sample(_fixed_ports(), 100):
             holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             try:
-                # First without SO_REUSEADDR, so that it fails where anyone, another run included, has the port.
+                # First without SO_REUSEADDR: that fails if another program or another run has the port.
                 holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
                 holder.bind((HOST, port))
             except OSError:
@@ -148,16 +148,16 @@ class Sandbox:
         raise ClusterError(f"no free port on {HOST} among 100 tried")
 
     async def close(self) -> None:
-        """End the processes, wait for them, and see that the directory is gone. Shielded, at most `STOP_SECONDS`.
+        """Kill the processes, and wait until they and the directory are gone. Shielded; takes at most `STOP_SECONDS`.
 
-        With SIGKILL: an orderly stop takes a second and more, for data that are thrown away.
+        An orderly stop would take more than a second, for data that are thrown away.
         """
         self._end_all()
         with trio.move_on_after(STOP_SECONDS, shield=True):
             await until_ended(*self._processes, self._guardian)
             return
         pids = [process.pid for process in self._processes if process.poll() is None]
-        logger.warning("still there after %s s: directory %s, processes %s", STOP_SECONDS, self.directory, pids)
+        logger.warning("not removed within %s s: directory %s, processes %s", STOP_SECONDS, self.directory, pids)
 
     @trio.lowlevel.enable_ki_protection
     def _end_all(self) -> None:
@@ -170,15 +170,15 @@ class Sandbox:
 
 
 async def until_ended(*processes: subprocess.Popen[bytes]) -> None:
-    # Polled: this needs no more from the kernel than waitpid, and it is not a hot path.
-    while any(process.poll() is None for process in processes):  # noqa: ASYNC110  (see above)
+    """Wait until all of them have ended. Polls `waitpid`."""
+    while any(process.poll() is None for process in processes):  # noqa: ASYNC110  (not a hot path)
         await trio.sleep(POLL_SECONDS / 2)
 
 
 def _fixed_ports() -> list[int]:
-    """Ports outside the range from which the kernel takes the local ends of connections.
+    """Ports outside the kernel's range for the local ends of connections.
 
-    A server that is restarted needs its old ports again, and under load thousands of connections use that range.
+    A restarted server needs its old ports again, and under load thousands of connections use that range.
     """
     try:
         low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
@@ -190,17 +190,19 @@ def _fixed_ports() -> list[int]:
 
 @asynccontextmanager
 async def open_sandbox(account: Account | None, engine: str | None = None) -> AsyncIterator[Sandbox]:
-    run = Sandbox(account, engine)
+    """A sandbox that is gone when the block has ended. Raises `ClusterError`."""
+    sandbox = Sandbox(account, engine)
     try:
-        yield run
+        yield sandbox
     finally:
-        # In a task of its own: a second Ctrl-C is raised in the main task, shielded or not, and would cut it short.
+        # In a task of its own: a second Ctrl-C is raised in the main task, shielded or not, and would cut the cleanup short.
         async with trio.open_nursery() as nursery:
             nursery.cancel_scope.shield = True
-            nursery.start_soon(run.close)
+            nursery.start_soon(sandbox.close)
 
 
 def check_temporary_directory(account: Account | None) -> None:
+    """Raise `ClusterError` if the directory for temporary files is nearly full, or closed to the servers' user."""
     directory = Path(tempfile.gettempdir()).absolute()
     free = shutil.disk_usage(directory).free
     if free < LEAST_FREE_BYTES:
@@ -217,7 +219,7 @@ def check_temporary_directory(account: Account | None) -> None:
 
 
 def check_memory(servers: int) -> None:
-    """Raises `ClusterError` when so many MariaDB servers would not fit into the memory that is free."""
+    """Raise `ClusterError` if this many MariaDB servers do not fit into free memory."""
     needed = servers * SERVER_BYTES
     free = available_memory()
     if free is not None and free < needed:
@@ -228,7 +230,7 @@ def check_memory(servers: int) -> None:
 
 
 def available_memory() -> int | None:
-    """Bytes that can be had without swapping; None where the kernel does not tell."""
+    """Bytes available without swapping; None if the kernel does not report it."""
     try:
         found = re.search(r"^MemAvailable:\s*(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
     except OSError:

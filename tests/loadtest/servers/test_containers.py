@@ -145,7 +145,7 @@ async def test_nothing_is_left_when_the_holder_gets_a_signal_while_it_starts(
         try:
             assert holder.stdout is not None
             first = await trio.to_thread.run_sync(holder.stdout.readline)
-            if first.startswith("removed what killed runs have left"):  # by another test, which is at that
+            if first.startswith("removed leftovers of killed runs"):  # of another test, which may still run
                 first = await trio.to_thread.run_sync(holder.stdout.readline)
             assert first == "starting 2 MariaDB servers\n"
             await trio.sleep(delay)
