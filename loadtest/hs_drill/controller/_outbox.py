@@ -1,4 +1,4 @@
-"""Messages to Locust that nobody waits for: lines for the user, news of faults."""
+"""Sends messages to Locust in the background: lines for the user, news of faults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hs_drill._wire import Message
 __all__ = ["Outbox", "open_outbox"]
 
 CAPACITY = 1000
-"""Messages. Nobody reads more that came at once."""
+"""Messages. Nobody reads more lines at once."""
 
 
 class Outbox:

@@ -16,7 +16,7 @@ from hs_drill._sql_text import table_name
 from hs_drill.scenario import Fault, faults
 from hs_drill.servers import Control, execute_sql
 
-from ._network import Proxies, network_action
+from ._network import Proxies, network_steps
 from ._strike import Step, Strike
 
 __all__ = ["Actions", "Suspended"]
@@ -102,7 +102,7 @@ class Actions:
             case faults.StopListener():
                 return partial(_stop_listener, control.require(name, "running")), partial(self._kill_and_start, name)
             case faults.NetworkFault():
-                return network_action(fault, self._proxies, strike)
+                return network_steps(fault, self._proxies, strike)
             case _:
                 raise AssertionError(f"no such fault: {fault!r}")
 

@@ -11,7 +11,7 @@ from hs_drill.scenario import Fault, faults
 
 from ._strike import Step, Strike
 
-__all__ = ["COUNTED", "Proxies", "network_action"]
+__all__ = ["COUNTED", "Proxies", "network_steps"]
 
 Proxies: TypeAlias = Mapping[tuple[str, str], Proxy]
 """The proxy before each listener, by the server's name and `read` or `write`."""
@@ -42,7 +42,7 @@ COUNTED: dict[type[Fault], _Counted] = {
 """The faults whose effects can be counted with certainty."""
 
 
-def network_action(fault: faults.NetworkFault, proxies: Proxies, strike: Strike) -> tuple[Step, Step | None]:
+def network_steps(fault: faults.NetworkFault, proxies: Proxies, strike: Strike) -> tuple[Step, Step | None]:
     """The step that puts a fault on a server's proxies, and the one that takes it off; None if it happens at once."""
     listeners = ("read", "write") if fault.listener == "both" else (fault.listener,)
     both = [(proxies[(strike.server, listener)], _disturbance_of(fault)) for listener in listeners]

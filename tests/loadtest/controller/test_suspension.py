@@ -13,17 +13,17 @@ from hs_drill.controller._suspension import SUSPEND_SECONDS, Clients
 
 
 class Locust:
-    """Keeps what it is told, and confirms a suspension `after` seconds, or never."""
+    """Keeps what it receives, and confirms a suspension `after` seconds, or never."""
 
     def __init__(self, nursery: trio.Nursery, after: float | None = 1.0) -> None:
-        self.told: list[str] = []
+        self.received: list[str] = []
         self.clients = Clients(self._receive)
         self._nursery = nursery
         self._after = after
 
     async def _receive(self, message: dict[str, Any]) -> None:
         await trio.lowlevel.checkpoint()
-        self.told.append(message["type"])
+        self.received.append(message["type"])
         if message["type"] == "suspend" and self._after is not None:
             self._nursery.start_soon(self._answer, message["number"])
 
@@ -40,8 +40,8 @@ async def test_the_block_begins_once_all_clients_have_let_go_and_they_go_on_afte
         locust = Locust(nursery)
         async with locust.clients.suspended():
             assert trio.current_time() == pytest.approx(1)
-            assert locust.told == ["suspend"]
-        assert locust.told == ["suspend", "resume"]
+            assert locust.received == ["suspend"]
+        assert locust.received == ["suspend", "resume"]
 
 
 async def test_a_client_that_does_not_let_go_is_not_waited_for_forever(autojump_clock: trio.testing.MockClock) -> None:
@@ -51,7 +51,7 @@ async def test_a_client_that_does_not_let_go_is_not_waited_for_forever(autojump_
             async with locust.clients.suspended():
                 pytest.fail("clients still have connections")
         assert trio.current_time() == pytest.approx(SUSPEND_SECONDS)
-        assert locust.told == ["suspend", "resume"]
+        assert locust.received == ["suspend", "resume"]
 
 
 @pytest.mark.parametrize("moment", [0.5, 1.5])
@@ -61,7 +61,7 @@ async def test_clients_go_on_when_the_block_is_cancelled(moment: float, autojump
         with trio.move_on_after(moment):
             async with locust.clients.suspended():
                 await trio.sleep_forever()
-        assert locust.told == ["suspend", "resume"]
+        assert locust.received == ["suspend", "resume"]
 
 
 async def test_a_late_confirmation_does_not_count_for_the_next_suspension(autojump_clock: trio.testing.MockClock) -> None:
@@ -88,4 +88,4 @@ async def test_blocks_take_turns(autojump_clock: trio.testing.MockClock) -> None
         locust = Locust(nursery)
         nursery.start_soon(block, locust)
         nursery.start_soon(block, locust)
-    assert locust.told == ["suspend", "resume"] * 2
+    assert locust.received == ["suspend", "resume"] * 2
