@@ -131,7 +131,7 @@ def test_the_tests_that_the_delivery_table_names_exist() -> None:
 
 
 def test_the_bounds_on_the_delivery_page_are_the_codes() -> None:
-    """That calls keep them is held by `tests/trio_hs/network/test_silence.py`, in terms of the same constants."""
+    """That calls keep them is held by `tests/trio_hs/dispatch/test_waiting.py`, in terms of the same constants."""
     page = (DOCS / "delivery.md").read_text()
     policy = trio_hs.RetryPolicy()
     pauses = sum(min(policy.backoff * 2**attempt, policy.max_backoff) for attempt in range(policy.attempts - 1))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 import pytest
 import trio
@@ -12,6 +10,7 @@ import trio
 import trio_hs
 from hs_drill._cluster import Cluster, ClusterError
 from hs_drill.servers import execute_sql
+from tests.trio_hs.support.real_servers import manager
 from trio_hs import Filter, Manager
 
 pytestmark = pytest.mark.mariadb
@@ -24,15 +23,6 @@ THINGS = (
     "CREATE TABLE cars.things (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY,"
     " k VARCHAR(20) NULL, n INT NULL, b VARBINARY(600) NULL, UNIQUE KEY k (k), KEY n (n))"
 )
-
-
-def manager(cluster: Cluster, **options: Any) -> AbstractAsyncContextManager[Manager]:
-    """A manager that reads from the server it writes to: straight InnoDB writes are not replicated."""
-    server = cluster.writer
-    options = {"read_secret": server.read_secret, "write_secret": server.write_secret, **options}
-    return trio_hs.open_manager(
-        [("inet", server.host, server.read_port)], [("inet", server.host, server.write_port)], **options
-    )
 
 
 @pytest.fixture

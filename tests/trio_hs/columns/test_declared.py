@@ -19,7 +19,7 @@ from hs_drill._cluster import Cluster
 from hs_drill.servers import execute_sql
 from tests.trio_hs.support.declarations import CASES, IDS, Case
 from tests.trio_hs.support.fake import FakeServer
-from tests.trio_hs.test_real_server import manager
+from tests.trio_hs.support.real_servers import manager
 from trio_hs import Column, Columns, DeclaredTable, Filter, Manager
 from trio_hs._columns._types import CHARSETS, Charset
 

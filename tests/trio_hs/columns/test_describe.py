@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hs_drill._cluster import Cluster
 from hs_drill.servers import execute_sql
 from tests.trio_hs.support.declarations import CASES
-from tests.trio_hs.test_real_server import manager
+from tests.trio_hs.support.real_servers import manager
 from trio_hs import Column, Columns
 from trio_hs.__main__ import main
 from trio_hs._columns import _describe as describing

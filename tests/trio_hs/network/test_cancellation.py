@@ -1,7 +1,4 @@
-"""Cancelling at any moment, while hundreds are in flight on one connection: nobody else notices, and nothing is kept.
-
-`test_connection.py` cancels at scheduler steps; here are time, answers in pieces, whole clients, and memory.
-"""
+"""Cancelling at any moment, while hundreds are in flight on one connection: nobody else notices, and nothing is kept."""
 
 from __future__ import annotations
 
@@ -19,6 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 import trio_hs
 from hs_drill._cluster import Cluster
 from hs_drill.servers import execute_sql
+from tests.trio_hs.support.connections import answer, ask, connected
 from tests.trio_hs.support.fake import FakeConnection, FakeServer, echo
 from trio_hs._network import Connection, Pool, Request
 
@@ -248,3 +246,84 @@ async def test_the_real_server_under_cancellation(cluster: Cluster) -> None:
                 assert pool.statistics()[0].connected == 1
     finally:
         await execute_sql(server, "DROP DATABASE cancel")
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_cancelling_at_any_point_disturbs_nobody(data: st.DataObject) -> None:
+    """Hundreds in flight, cancelled before they are sent, while they wait and as their answer arrives."""
+    tasks = data.draw(st.integers(2, 120), label="tasks")
+    bound = data.draw(st.sampled_from([1, 3, 16, 1024]), label="bound")
+    window = data.draw(st.sampled_from([7, 50, 1 << 20]), label="window")
+    victims = data.draw(st.sets(st.integers(0, tasks - 1)), label="victims")
+    steps = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=6), label="steps")
+    clock = MockClock(autojump_threshold=0)  # a hang shows as the connection's timeout, at once
+    finished: list[int] = []
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            server = FakeServer(nursery, window=window)
+            async with connected(server, max_outstanding=bound) as (connection, _):
+                scopes = {number: trio.CancelScope() for number in victims}
+
+                async def user(number: int) -> None:
+                    with scopes.get(number, trio.CancelScope()):
+                        for turn in range(4):
+                            name = f"{number}.{turn}"
+                            assert await ask(connection, name) == answer(name)
+                        finished.append(number)
+
+                async def cancel() -> None:
+                    for position, scope in enumerate(scopes.values()):
+                        for _ in range(steps[position % len(steps)]):
+                            await trio.lowlevel.checkpoint()
+                        scope.cancel()
+
+                async with trio.open_nursery() as users:
+                    for number in range(tasks):
+                        users.start_soon(user, number)
+                    users.start_soon(cancel)
+                # Whoever was cancelled left nothing that could reach another caller.
+                for number in range(10):
+                    assert await ask(connection, f"after {number}") == answer(f"after {number}")
+                await wait_all_tasks_blocked()
+                assert connection.usable
+                assert connection.load == 0
+                assert not connection._sent
+                assert not connection._queue
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=clock)
+    assert set(finished) >= set(range(tasks)) - victims
+
+
+async def test_an_unsent_request_that_is_cancelled_is_never_sent(nursery: trio.Nursery) -> None:
+    server = FakeServer(nursery)
+    async with connected(server, max_outstanding=1) as (connection, _):
+        await ask(connection, "open")
+        server.gate = trio.Event()
+        async with trio.open_nursery() as callers:
+            callers.start_soon(ask, connection, "first")
+            await wait_all_tasks_blocked()
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await ask(connection, "second")
+            assert scope.cancelled_caught
+            server.gate.set()
+        assert [line.split(b"\t")[-1] for line in server.requests] == [b"open", b"first"]
+
+
+async def test_memory_of_cancelled_requests_is_given_back(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Callers with short deadlines come again and again to a server that is stuck."""
+    server = FakeServer(nursery)
+    async with connected(server, timeout=1000.0, max_outstanding=10) as (connection, _):
+        await ask(connection, "a")
+        server.gate = trio.Event()
+        for _ in range(2000):
+            with trio.move_on_after(0.001):
+                await ask(connection, "b")
+        assert connection.load <= 11
+        server.gate.set()
+        await trio.sleep(1)
+        assert connection.load == 0
+        assert await ask(connection, "c") == answer("c")

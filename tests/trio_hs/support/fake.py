@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import trio
 
+import trio_hs
 from trio_hs import Server
 
 #: What an attempt to connect and a broken connection raise.
@@ -211,3 +212,24 @@ def read_only(line: bytes) -> bytes | None:
 def nonsense(line: bytes) -> bytes:
     """Well-formed answers with more columns than any request asks for."""
     return echo(line) if line[:1] in b"AP" else b"0\t3\ta\tb\tc\n"
+
+
+def black_hole(fake: FakeServer) -> None:
+    """From now on nothing gets through to it: connections fall silent, and attempts to connect hang."""
+    fake.gate = trio.Event()
+
+    async def connect(server: trio_hs.Server) -> MemoryTransport:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    fake.connect = connect  # type: ignore[method-assign]
+
+
+def slow_to_connect(fake: FakeServer, seconds: float) -> None:
+    connect = fake.connect
+
+    async def slowly(server: trio_hs.Server) -> MemoryTransport:
+        await trio.sleep(seconds)
+        return await connect(server)
+
+    fake.connect = slowly  # type: ignore[method-assign]

@@ -7,9 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import trio
 
-from tests.trio_hs.support.tables import TRUCKS
-from tests.trio_hs.testing.test_replication import ids, insert
-from tests.trio_hs.testing.test_server import receive
+from tests.trio_hs.support.embedded import TRUCKS, ids, insert, receive
 from trio_hs.testing import EmbeddedServer, open_server
 from trio_hs.testing._control import Control
 from trio_hs.testing._remote import RemoteSource, serve_replicas

@@ -8,7 +8,7 @@ import struct
 
 import trio
 
-from tests.trio_hs.support.tables import TRUCKS
+from tests.trio_hs.support.embedded import TRUCKS
 from trio_hs.testing import open_server
 from trio_hs.testing._remote import serve_replicas
 

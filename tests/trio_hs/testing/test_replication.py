@@ -8,9 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from tests.trio_hs.support.tables import TRUCKS
-from tests.trio_hs.testing.test_server import OPEN, receive
-from trio_hs._network import Transport
+from tests.trio_hs.support.embedded import TRUCKS, ids, insert, receive, writer
 from trio_hs.testing import EmbeddedServer, ReplicationError, open_server
 from trio_hs.testing._replication import Log, Position, Transaction
 
@@ -26,28 +24,6 @@ async def replica(source: EmbeddedServer) -> AsyncIterator[EmbeddedServer]:
     async with open_server([TRUCKS], name="replica") as server:
         await server.follow(source)
         yield server
-
-
-async def writer(server: EmbeddedServer) -> Transport:
-    transport = await server.connect(server.write_address)
-    transport.send(OPEN)
-    assert await receive(transport) == b"0\t1\n"
-    return transport
-
-
-async def insert(server: EmbeddedServer, *numbers: int) -> bytes:
-    """Inserts rows, each in a transaction of its own; gives the last answer."""
-    transport = await writer(server)
-    answer = b""
-    for number in numbers:
-        transport.send(b"0\t+\t3\t%d\tc\t1\n" % number)
-        answer = await receive(transport)
-    transport.close()
-    return answer
-
-
-def ids(server: EmbeddedServer) -> list[object]:
-    return [row[0] for row in server.database.tables["cars", "trucks"].rows]
 
 
 async def test_every_kind_of_change_arrives(

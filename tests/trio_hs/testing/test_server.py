@@ -12,12 +12,9 @@ import pytest
 import trio
 
 import trio_hs
-from tests.trio_hs.support.tables import TRUCKS
+from tests.trio_hs.support.embedded import OPEN, TRUCKS, receive
 from trio_hs import Manager, RetryPolicy
-from trio_hs._network import Transport
 from trio_hs.testing import EmbeddedServer, network, open_server
-
-OPEN = b"P\t0\tcars\ttrucks\tPRIMARY\tid,company,price\n"
 
 
 @pytest.fixture
@@ -29,18 +26,6 @@ async def server() -> AsyncIterator[EmbeddedServer]:
 def manager(server: EmbeddedServer, **options: Any) -> AbstractAsyncContextManager[Manager]:
     options = {"retry": RetryPolicy(attempts=1), **options}
     return trio_hs.open_manager([server.read_address], [server.write_address], connect=server.connect, **options)
-
-
-async def receive(transport: Transport, end: int = 1) -> bytes:
-    """What comes until there are so many lines, or the stream ends."""
-    data = b""
-    while data.count(b"\n") < end:
-        await transport.wait_receivable()
-        piece = transport.receive()
-        if piece == b"":
-            break
-        data += piece or b""
-    return data
 
 
 async def test_a_manager_works_on_it(server: EmbeddedServer, autojump_clock: trio.testing.MockClock) -> None:
@@ -169,8 +154,6 @@ async def test_an_address_in_use(server: EmbeddedServer) -> None:
 
 
 # ---- faults
-
-
 async def test_refused_connections(server: EmbeddedServer, autojump_clock: trio.testing.MockClock) -> None:
     server.faults.refuse()
     async with manager(server) as hs:

@@ -1,4 +1,4 @@
-"""Silence: it moves no write to another group, and no operation waits for it longer than docs/delivery.md says.
+"""Silence moves no write to another group of writers; a refusal does.
 
 Fake servers, virtual time. The writers 3 and 4 are a primary and a standby that, as MariaDB's replicas are by default, is not
 ``read_only``: whatever reaches it is acknowledged, and the primary never gets it.
@@ -7,7 +7,6 @@ Fake servers, virtual time. The writers 3 and 4 are a primary and a standby that
 from __future__ import annotations
 
 import errno
-import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -17,61 +16,20 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
 from tests.trio_hs.support.clients import managed
-from tests.trio_hs.support.fake import REFUSED, FakeServer, MemoryTransport, Network, echo, kill, read_only
-from trio_hs import ConnectionError, Manager, RetryPolicy
-from trio_hs._network._connection import TICKS
-from trio_hs._network._pool import GRACE, MARGIN
-
-TIMEOUT = 3.0
-#: After so many seconds a server with requests outstanding is given up, at the latest.
-SILENCE = TIMEOUT * (1 + 2 / TICKS)
-#: So long an operation waits for a usable server, and pauses between its attempts.
-WAIT = TIMEOUT + MARGIN
-PAUSES = sum(min(RetryPolicy().backoff * 2**attempt, RetryPolicy().max_backoff) for attempt in range(RetryPolicy().attempts))
-
-
-async def write(hs: Manager) -> object:
-    return await hs.incr("d", "t", "=", ["n"], [1])
-
-
-async def insert_many(hs: Manager) -> object:
-    """Raises the first row's error."""
-    outcomes = await hs.insert_many("d", "t", ["id"], [[number] for number in range(3000)])
-    if isinstance(outcomes[0], Exception):
-        raise outcomes[0]
-    return outcomes[0]
-
-
-async def read(hs: Manager) -> object:
-    return await hs.get("d", "t", ["id"], 1)
-
-
-async def get_many(hs: Manager) -> object:
-    return await hs.get_many("d", "t", ["id"], range(3000))
-
-
-def black_hole(fake: FakeServer) -> None:
-    """From now on nothing gets through to it: connections fall silent, and attempts to connect hang."""
-    fake.gate = trio.Event()
-
-    async def connect(server: trio_hs.Server) -> MemoryTransport:
-        await trio.sleep_forever()
-        raise AssertionError
-
-    fake.connect = connect  # type: ignore[method-assign]
-
-
-def slow_to_connect(fake: FakeServer, seconds: float) -> None:
-    connect = fake.connect
-
-    async def slowly(server: trio_hs.Server) -> MemoryTransport:
-        await trio.sleep(seconds)
-        return await connect(server)
-
-    fake.connect = slowly  # type: ignore[method-assign]
-
-
-# ---- writes stay with the primary
+from tests.trio_hs.support.fake import (
+    REFUSED,
+    FakeServer,
+    MemoryTransport,
+    Network,
+    black_hole,
+    echo,
+    kill,
+    read_only,
+    slow_to_connect,
+)
+from tests.trio_hs.support.operations import SILENCE, TIMEOUT, WAIT, in_doubt, insert_many, write
+from trio_hs import ConnectionError, Manager
+from trio_hs._network._pool import GRACE
 
 
 @pytest.mark.parametrize("connections", [1, 3])
@@ -355,9 +313,6 @@ async def test_a_low_level_socket_for_writes_stays_with_the_primary(nursery: tri
             assert len(fakes[4].requests) == int(policy)
 
 
-# ---- unless the user chose that they move
-
-
 @pytest.mark.parametrize("served", [False, True])
 async def test_by_policy_writes_leave_a_primary_that_was_silent_for_its_whole_timeout(
     nursery: trio.Nursery, autojump_clock: MockClock, served: bool
@@ -403,145 +358,3 @@ async def test_a_policy_on_silence_is_a_bool(wrong: Any) -> None:
     with pytest.raises(TypeError, match="move_writes_on_silence must be a bool"):
         async with trio_hs.open_write_socket([("inet", "fake", 1)], move_writes_on_silence=wrong):
             pass
-
-
-# ---- how long an operation waits
-
-
-READS = [read, get_many]
-WRITES = [write, insert_many]
-
-
-async def in_doubt(hs: Manager, call: Callable[[Manager], Awaitable[object]]) -> bool:
-    """Whether a call failed and may have been applied; it must not fail otherwise."""
-    try:
-        await call(hs)
-    except ConnectionError as error:
-        if not error.maybe_applied:
-            raise
-        return True
-    return False
-
-
-async def seconds_until_it_fails(hs: Manager, call: Callable[[Manager], Awaitable[object]]) -> float:
-    started = trio.current_time()
-    with pytest.raises(ConnectionError):
-        await call(hs)
-    return trio.current_time() - started
-
-
-@pytest.mark.parametrize("call", [*READS, *WRITES])
-@pytest.mark.parametrize("groups", [1, 2])
-async def test_a_black_hole_at_first_use_costs_one_timeout(
-    nursery: trio.Nursery, autojump_clock: MockClock, call: Callable[[Manager], Awaitable[object]], groups: int
-) -> None:
-    """It used to be one for each attempt: 5 by default. Two groups of them cost no more than one."""
-    fakes = {port: FakeServer(nursery) for port in (1, 2)}
-    for fake in fakes.values():
-        black_hole(fake)
-    servers = [[("inet", "fake", port)] for port in (1, 2)][:groups]
-    async with trio_hs.open_manager(servers, servers, connect=Network(fakes).connect) as hs:
-        for _ in range(3):
-            assert await seconds_until_it_fails(hs, call) <= WAIT + PAUSES
-            await trio.sleep(0.7)
-
-
-@pytest.mark.parametrize("call", [*READS, *WRITES])
-@pytest.mark.parametrize("groups", [1, 2])
-async def test_a_black_hole_after_it_served(
-    nursery: trio.Nursery, autojump_clock: MockClock, call: Callable[[Manager], Awaitable[object]], groups: int
-) -> None:
-    """A write that was sent ends when the server is given up; a read then waits for one that is usable."""
-    fakes = {port: FakeServer(nursery) for port in (1, 2)}
-    servers = [[("inet", "fake", port)] for port in (1, 2)][:groups]
-    async with trio_hs.open_manager(servers, servers, connect=Network(fakes).connect) as hs:
-        await read(hs)
-        await write(hs)
-        await wait_all_tasks_blocked()
-        for fake in fakes.values():
-            black_hole(fake)
-        sent = groups if call in READS else 1
-        waits = WAIT + PAUSES if call is not write else 0.0  # of many rows, those that were not sent yet wait
-        assert await seconds_until_it_fails(hs, call) <= sent * SILENCE + waits
-        assert await seconds_until_it_fails(hs, call) <= WAIT + PAUSES
-
-
-@pytest.mark.parametrize("call", [*READS, *WRITES])
-async def test_a_server_that_lets_in_and_never_answers_costs_two_timeouts(
-    nursery: trio.Nursery, autojump_clock: MockClock, call: Callable[[Manager], Awaitable[object]]
-) -> None:
-    fake = FakeServer(nursery, lambda line: echo(line) if line[:1] == b"A" else None)
-    servers = [("inet", "fake", 1)]
-    async with trio_hs.open_manager(servers, servers, connect=fake.connect) as hs:
-        for _ in range(3):
-            assert await seconds_until_it_fails(hs, call) <= 2 * SILENCE + PAUSES
-
-
-@pytest.mark.parametrize("call", [*READS, *WRITES])
-async def test_one_black_hole_of_a_group_of_two(
-    nursery: trio.Nursery, autojump_clock: MockClock, call: Callable[[Manager], Awaitable[object]]
-) -> None:
-    """What was sent to it waits until it is given up, and is a doubt or repeated. Nothing else waits."""
-    fakes = {port: FakeServer(nursery) for port in (1, 2)}
-    servers = [("inet", "fake", port) for port in (1, 2)]
-    async with trio_hs.open_manager(servers, servers, connect=Network(fakes).connect) as hs:
-        await read(hs)
-        await write(hs)
-        await wait_all_tasks_blocked()
-        black_hole(fakes[1])
-        slow = 0
-        for _ in range(20):
-            started = trio.current_time()
-            doubt = await in_doubt(hs, call)
-            assert not doubt or call in WRITES
-            took = trio.current_time() - started
-            assert took <= SILENCE + PAUSES
-            slow += took > 0.1
-        assert slow == 1
-
-
-@pytest.mark.parametrize("call", [*READS, *WRITES])
-async def test_a_deadline_is_how_long_an_operation_waits_for_a_black_hole(
-    nursery: trio.Nursery, autojump_clock: MockClock, call: Callable[[Manager], Awaitable[object]]
-) -> None:
-    """It may end before the attempt that it falls into, which takes one timeout at most."""
-    fake = FakeServer(nursery)
-    black_hole(fake)
-    servers = [("inet", "fake", 1)]
-    retry = RetryPolicy(attempts=1000, deadline=30.0)
-    async with trio_hs.open_manager(servers, servers, connect=fake.connect, retry=retry) as hs:
-        assert 30 - TIMEOUT - 1 <= await seconds_until_it_fails(hs, call) <= 30 + WAIT
-
-
-async def test_the_time_of_a_suspension_is_no_waiting(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A read that a suspension held back, and whose connection is lost then, still has its time to find a server."""
-    fake = FakeServer(nursery)
-    servers = [("inet", "fake", 1)]
-    async with trio_hs.open_manager(servers, servers, connect=fake.connect) as hs:
-        await read(hs)
-
-        def lose(line: bytes) -> bytes | None:
-            if line[:1] == b"A":
-                return echo(line)
-            fake.answer = echo
-            fake.connections[-1].reset()
-            return None
-
-        fake.answer = lose
-        async with trio.open_nursery() as callers:
-            async with hs.suspended():
-                callers.start_soon(read, hs)
-                await trio.sleep(60)
-
-
-async def test_every_server_has_its_own_timeout_and_the_longest_counts(
-    nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
-    fakes = {port: FakeServer(nursery) for port in (1, 2)}
-    for fake in fakes.values():
-        black_hole(fake)
-    servers = [("inet", "fake", 1, 1.0), ("inet", "fake", 2, 7.0)]
-    async with trio_hs.open_manager(servers, servers, connect=Network(fakes).connect) as hs:
-        for call in (*READS, *WRITES):
-            assert 1 < await seconds_until_it_fails(hs, call) <= 7 + MARGIN + PAUSES
-            await trio.sleep(math.pi)

@@ -1,0 +1,166 @@
+"""Locks on a real server hold requests back: which get an answer, and which are left in doubt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+import trio_hs
+from hs_drill._cluster import Server
+from hs_drill.servers import execute_sql, open_servers
+from hs_drill.servers._replication import create_table, wait_replicated
+from tests.trio_hs.support.real_servers import (
+    WRITER_LOCK,
+    configure,
+    counters_of,
+    create_counter,
+    fill,
+    listener,
+    read_while,
+    sql_session,
+    write_listener,
+)
+
+
+@asynccontextmanager
+async def counter(timeout: float) -> AsyncIterator[tuple[Server, trio_hs.Table]]:
+    """A server of its own with one counter at 0, and a handle on it."""
+    async with open_servers("mariadb", readers=0) as control:
+        await create_counter(control.cluster)
+        server = control.server("writer")
+        async with trio_hs.open_manager([listener(server)], [write_listener(server)], timeout=timeout) as hs:
+            yield server, hs.table("drill", "counters", ["value"])
+
+
+async def come(server: Server, expected: dict[int, int]) -> bool:
+    """Whether the counters have these values within five seconds."""
+    with trio.move_on_after(5):
+        while await counters_of(server) != expected:  # noqa: ASYNC110  (the server is asked)
+            await trio.sleep(0.05)
+        return True
+    return False
+
+
+@pytest.mark.mariadb
+async def test_the_writer_lock_held_for_short_of_the_clients_patience_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(monkeypatch, "handlersocket_wrlock_timeout=2")  # the default is 12
+    async with counter(timeout=5) as (server, table):
+        assert await table.incr("=", [1]) == 1
+        async with sql_session(server, WRITER_LOCK):
+            started = time.monotonic()
+            with pytest.raises(trio_hs.ReadOnlyError, match="lock_tables"):
+                await table.incr("=", [1])
+            assert 1.5 < time.monotonic() - started < 4.5
+            assert await table.get(1)  # reads go on
+        assert await counters_of(server) == {1: 1}  # an answer "no" is a no
+        assert await table.incr("=", [1]) == 1
+
+
+@pytest.mark.mariadb
+async def test_the_writer_lock_held_longer_than_the_client_waits_leaves_a_write_unknown() -> None:
+    """With the server's own 12 s. Let go meanwhile, the server carries out what it was sent, long after the error."""
+    async with counter(timeout=0.5) as (server, table):
+        assert await table.incr("=", [1]) == 1
+        async with sql_session(server, WRITER_LOCK):
+            with pytest.raises(trio_hs.ConnectionError, match="may have been carried out") as caught:
+                await table.incr("=", [1])
+            assert caught.value.maybe_applied
+            assert await counters_of(server) == {1: 1}
+        assert await come(server, {1: 2})
+
+
+@pytest.mark.mariadb
+async def test_a_locked_row_holds_every_writer_and_leaves_its_own_write_unknown() -> None:
+    async with counter(timeout=0.5) as (server, table):
+        await execute_sql(server, "INSERT INTO drill.counters VALUES (2, 0)")
+        assert await table.incr("=", [1]) == 1
+        async with sql_session(server, "BEGIN", "SELECT * FROM drill.counters WHERE id = 1 FOR UPDATE"):
+            outcomes: list[trio_hs.ConnectionError] = []
+
+            async def increment(id: int) -> None:
+                with pytest.raises(trio_hs.ConnectionError) as caught:
+                    await table.incr("=", [id])
+                outcomes.append(caught.value)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(increment, 1)
+                await trio.sleep(0.1)  # it must be the first to arrive
+                nursery.start_soon(increment, 2)  # another row, the same and only writer thread
+            assert [error.maybe_applied for error in outcomes] == [True, True]
+            assert await table.get(1)  # the listener for reads does not lock
+        assert await come(server, {1: 2, 2: 1})  # unknown to us, and carried out
+
+
+@pytest.mark.mariadb
+async def test_a_locked_row_moves_no_write_to_a_standby_that_would_take_it() -> None:
+    """A standby is not read-only here, as MariaDB's replicas are by default. It used to acknowledge what came in meanwhile."""
+    async with open_servers("mariadb", readers=0, standby=True) as control:
+        await create_counter(control.cluster)
+        await create_table(control.cluster, "drill", "rows", "id INT NOT NULL PRIMARY KEY")
+        await wait_replicated(control.cluster)
+        primary, standby = control.server("writer"), control.server("standby")
+        await execute_sql(standby, "SET GLOBAL read_only=0")
+        groups = [[write_listener(primary)], [write_listener(standby)]]
+        async with trio_hs.open_manager([listener(primary)], groups, timeout=8.0) as hs:
+            counters, rows = hs.table("drill", "counters", ["value"]), hs.table("drill", "rows", ["id"])
+            assert await counters.incr("=", [1]) == 1
+            async with trio.open_nursery() as nursery:
+                async with sql_session(primary, "BEGIN", "SELECT * FROM drill.counters WHERE id = 1 FOR UPDATE"):
+                    nursery.start_soon(counters.incr, "=", [1])
+                    with trio.fail_after(10):
+                        while not hs.statistics().writers[0].stalled:  # noqa: ASYNC110  (nothing tells of it)
+                            await trio.sleep(0.05)
+                    for number in range(10):
+                        nursery.start_soon(rows.insert, [number])
+                    await trio.sleep(0.5)
+        assert await counters_of(primary) == {1: 2}
+        there = {
+            server.name: await execute_sql(server, "SELECT id FROM drill.rows ORDER BY id") for server in (primary, standby)
+        }
+        assert there == {"writer": [{"id": number} for number in range(10)], "standby": []}
+
+
+@pytest.mark.mariadb
+async def test_a_locked_row_is_an_answer_when_the_server_gives_up_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(monkeypatch, "innodb-lock-wait-timeout=1")
+    async with counter(timeout=5) as (server, table):
+        assert await table.incr("=", [1]) == 1
+        async with sql_session(server, "BEGIN", "SELECT * FROM drill.counters WHERE id = 1 FOR UPDATE"):
+            with pytest.raises(trio_hs.LockTimeoutError):
+                await table.incr("=", [1])
+        assert await counters_of(server) == {1: 1}
+
+
+@pytest.mark.mariadb
+async def test_alter_table_inside_suspended_under_load() -> None:
+    async with open_servers("mariadb", readers=0) as control:
+        await fill(control.cluster)
+        server = control.server("writer")
+        async with trio_hs.open_manager([listener(server)], [write_listener(server)]) as hs:
+            table = hs.table("cars", "trucks", ["id", "model"])
+            written = 0
+            done = False
+
+            async def write() -> None:
+                nonlocal written
+                while not done:
+                    written += 1
+                    await table.insert([1000 + written, "w"])
+
+            async def alter() -> None:
+                for column in range(3):
+                    async with hs.suspended():
+                        with trio.fail_after(5):  # it would wait for ever for an open index
+                            await execute_sql(server, f"ALTER TABLE cars.trucks ADD COLUMN c{column} INT NOT NULL DEFAULT 0")
+
+            async with trio.open_nursery() as writers:
+                writers.start_soon(write)
+                latencies = await read_while(hs, alter, 0.5)
+                done = True
+            found = await execute_sql(server, "SELECT COUNT(*) AS n, SUM(c2) AS c2 FROM cars.trucks WHERE id > 1000")
+            assert found[0]["n"] == written > 10
+            assert len(latencies) > 1000

@@ -1,0 +1,159 @@
+"""Real servers that are restarted or killed, and what callers see of it.
+
+Writes are judged by what is in the table afterwards: at least what was acknowledged, at most that and what was left unknown.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+import trio_hs
+from hs_drill.servers import execute_sql, open_servers
+from hs_drill.servers._replication import create_table
+from tests.trio_hs.support.real_servers import configure, counters_of, create_counter, fill, listener, write_listener
+from trio_hs import Manager
+
+
+@pytest.mark.mariadb
+async def test_a_restarted_lone_reader_is_asked_with_new_index_ids() -> None:
+    async with open_servers("mariadb", readers=0) as control:
+        await fill(control.cluster)
+        async with trio_hs.open_manager([listener(control.server("writer"))]) as hs:
+            table = hs.table("cars", "trucks", ["id", "model"])
+            assert await table.get(1) == [("id", "1"), ("model", "m1")]
+            await control.restart("writer")
+            assert await table.get(2) == [("id", "2"), ("model", "m2")]
+
+
+@pytest.mark.mariadb
+async def test_a_secret_that_changed_is_named_and_a_client_with_the_new_one_works() -> None:
+    async with open_servers("mariadb", readers=0) as control:
+        await fill(control.cluster)
+        old = control.server("writer")
+        async with trio_hs.open_manager([listener(old)], [write_listener(old)]) as hs:
+            table = hs.table("cars", "trucks", ["id", "model"])
+            await table.get(1)
+            assert await table.insert([1000, "before"]) is None
+            new = await control.restart("writer", new_secrets=True)
+            for attempt in (table.get(1), table.insert([1001, "never"])):
+                with pytest.raises(trio_hs.AuthenticationError, match="wrong secret") as caught:
+                    await attempt
+                assert old.read_secret not in str(caught.value)
+                assert old.write_secret not in str(caught.value)
+        async with trio_hs.open_manager([listener(new)], [write_listener(new)]) as hs:
+            table = hs.table("cars", "trucks", ["id", "model"])
+            assert await table.insert([1002, "after"]) is None
+            assert [bool(await table.get(id)) for id in (1000, 1001, 1002)] == [True, False, True]
+
+
+@pytest.mark.mariadb
+async def test_connections_that_the_server_closes_when_idle_cost_no_caller_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The server takes less for 30, silently, and looks every few seconds.
+    configure(monkeypatch, "handlersocket_timeout=30")
+    async with open_servers("mariadb", readers=0) as control:
+        await fill(control.cluster)
+        server = control.server("writer")
+        async with trio_hs.open_manager([listener(server)], [write_listener(server)]) as hs:
+            table = hs.table("cars", "trucks", ["id", "model"])
+
+            def renewed() -> bool:
+                statistics = hs.statistics()
+                return all(s.connected == 2 for s in (*statistics.readers, *statistics.writers))
+
+            assert await table.get(1)
+            assert await table.insert([1000, "v"]) is None
+            assert not renewed()
+            with trio.fail_after(50):
+                while not renewed():  # noqa: ASYNC110  (the server's clock, not trio's)
+                    await trio.sleep(0.1)
+            assert await table.get(1000) == [("id", "1000"), ("model", "v")]  # on an index that has to be opened again
+            assert await table.insert([1001, "v"]) is None
+
+
+KILLS = 50
+
+
+class Writers:
+    """Tasks that increment one counter and insert rows, and what each write's end told them."""
+
+    def __init__(self, hs: Manager) -> None:
+        self._counters = hs.table("drill", "counters", ["value"])
+        self._rows = hs.table("drill", "rows", ["id"])
+        self._ids = iter(range(1, 1 << 30))
+        self._stop = False
+        self.acknowledged = 0
+        self.unknown = 0
+        self.inserted: set[int] = set()
+        self.maybe_inserted: set[int] = set()
+
+    @asynccontextmanager
+    async def at_work(self, *, increments: int = 16, inserts: int = 4) -> AsyncIterator[None]:
+        self._stop = False
+        async with trio.open_nursery() as nursery:
+            for _ in range(increments):
+                nursery.start_soon(self._increment)
+            for _ in range(inserts):
+                nursery.start_soon(self._insert)
+            yield
+            self._stop = True
+
+    async def _increment(self) -> None:
+        while not self._stop:
+            try:
+                assert await self._counters.incr("=", [1]) == 1
+                self.acknowledged += 1
+            except trio_hs.ConnectionError as error:
+                self.unknown += error.maybe_applied
+
+    async def _insert(self) -> None:
+        while not self._stop:
+            id = next(self._ids)
+            try:
+                await self._rows.insert([id])
+                self.inserted.add(id)
+            except trio_hs.ConnectionError as error:
+                if error.maybe_applied:
+                    self.maybe_inserted.add(id)
+
+    async def progress(self, acknowledged: int) -> None:
+        """Wait for so many more acknowledged increments."""
+        goal = self.acknowledged + acknowledged
+        with trio.fail_after(10):
+            while self.acknowledged < goal:  # noqa: ASYNC110  (an event per increment would slow the load down)
+                await trio.sleep(0.005)
+
+
+@pytest.mark.mariadb
+async def test_what_survives_fifty_kills_is_what_was_acknowledged_and_at_most_the_unknown_besides() -> None:
+    """kill -9 at a random moment under concurrent writes, then the same server again: every acknowledged write survived."""
+    chance = random.Random(1)
+    async with open_servers("mariadb", readers=0) as control:
+        server = control.server("writer")
+        await create_counter(control.cluster)
+        await create_table(control.cluster, "drill", "rows", "id INT NOT NULL PRIMARY KEY")
+        async with trio_hs.open_manager([listener(server)], [write_listener(server)]) as hs:
+            writers = Writers(hs)
+            for kill in range(1, KILLS + 1):
+                async with writers.at_work():
+                    await writers.progress(50)
+                    await trio.sleep(chance.uniform(0, 0.05))
+                    await control.kill("writer")
+                    await control.start("writer")
+                    await writers.progress(20)
+                applied = (await counters_of(server))[1]
+                told = f"kill {kill}: {applied} applied, {writers.acknowledged} acknowledged, {writers.unknown} unknown"
+                assert writers.acknowledged <= applied <= writers.acknowledged + writers.unknown, told
+        there = {row["id"] for row in await execute_sql(server, "SELECT id FROM drill.rows")}
+    print(f"{told}; {len(writers.inserted)} rows acknowledged, {len(writers.maybe_inserted)} unknown")
+    assert writers.inserted <= there, f"acknowledged and lost: {sorted(writers.inserted - there)[:10]}"
+    assert there <= writers.inserted | writers.maybe_inserted
+    # Else the kills hit nothing, and the bounds above held for want of anything between them.
+    assert writers.unknown >= KILLS
+    assert writers.maybe_inserted
