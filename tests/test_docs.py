@@ -24,9 +24,8 @@ from hs_drill.scenario import Scenario
 from hs_drill.servers import _mariadbd, check_replication, execute_sql, open_cluster
 from hs_drill.servers._replication import wait_replicated
 from trio_hs import exceptions
-from trio_hs._dispatch import _dispatcher as caller
-from trio_hs._network import _connection as connection
-from trio_hs._network import _pool as pool
+from trio_hs._dispatch import _dispatcher
+from trio_hs._network import _connection, _pool
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -135,14 +134,14 @@ def test_the_bounds_on_the_delivery_page_are_the_codes() -> None:
     page = (DOCS / "delivery.md").read_text()
     policy = trio_hs.RetryPolicy()
     pauses = sum(min(policy.backoff * 2**attempt, policy.max_backoff) for attempt in range(policy.attempts - 1))
-    silence = 1 + 2 / connection.TICKS
+    silence = 1 + 2 / _connection.TICKS
     for said in (
         f"tried {policy.attempts} times",
         f"{pauses:g} s in all at most",
-        f"waits for `timeout` and {pool.MARGIN:g} s in all",
-        f"{silence:g} times `timeout` | {silence + 1:g} times `timeout` + {pool.MARGIN:g} s",
-        f"{caller.MAX_DEATHS * silence + 1:g} times `timeout` + {pool.MARGIN:g} s where a second one took it",
-        f"| {silence:g} times `timeout` | {caller.MAX_DEATHS * silence:g} times `timeout` |",
+        f"waits for `timeout` and {_pool.MARGIN:g} s in all",
+        f"{silence:g} times `timeout` | {silence + 1:g} times `timeout` + {_pool.MARGIN:g} s",
+        f"{_dispatcher.MAX_DEATHS * silence + 1:g} times `timeout` + {_pool.MARGIN:g} s where a second one took it",
+        f"| {silence:g} times `timeout` | {_dispatcher.MAX_DEATHS * silence:g} times `timeout` |",
     ):
         assert said in page
 
@@ -150,12 +149,12 @@ def test_the_bounds_on_the_delivery_page_are_the_codes() -> None:
 def test_the_bounds_on_the_tuning_page_are_the_codes() -> None:
     page = (DOCS / "tuning.md").read_text()
     for said in (
-        f"at most {connection.MAX_OUTSTANDING} requests outstanding",
-        f"each {connection.UNIT_BYTES} bytes",
-        f"After {connection.MAX_OPENED:,} different indexes",
-        f"`get_many` sends {caller.READ_KEYS} keys and `insert_many` {caller.WRITE_LINES:,} rows at a time, "
-        f"{caller.CHUNKS_UNDER_WAY} such parts",
-        f"`timeout` ({pool.DEFAULT_TIMEOUT:g} s)",
+        f"at most {_connection.MAX_OUTSTANDING} requests outstanding",
+        f"each {_connection.UNIT_BYTES} bytes",
+        f"After {_connection.MAX_OPENED:,} different indexes",
+        f"`get_many` sends {_dispatcher.READ_KEYS} keys and `insert_many` {_dispatcher.WRITE_LINES:,} rows at a time, "
+        f"{_dispatcher.CHUNKS_UNDER_WAY} such parts",
+        f"`timeout` ({_pool.DEFAULT_TIMEOUT:g} s)",
     ):
         assert said in page
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from ._columns import Column, Columns
-from ._dispatch import Row
+from ._dispatch import Dispatcher, Row
 from ._protocol import NULL, Codec, Filter, Index, in_pair, insert_tail, listed_filters, parse_number, value_list
 from ._table import Table
 from .exceptions import HandlerSocketError
-
-if TYPE_CHECKING:
-    from ._dispatch import Caller
 
 In: TypeAlias = tuple[int, Sequence[Any]] | None
 
@@ -47,7 +44,7 @@ class DeclaredTable(Table):
 
     def __init__(
         self,
-        caller: Caller,
+        dispatcher: Dispatcher,
         db: str,
         write_db: str,
         table: str,
@@ -61,7 +58,7 @@ class DeclaredTable(Table):
         self._field_columns = tuple(columns.column(name) for name in fields)
         self._key = columns.key(index_name)
         self._index_words = f"the index {index_name or 'PRIMARY'}"
-        typed = copy.copy(caller)
+        typed = copy.copy(dispatcher)
         typed.codec = _TypedCodec(self._field_columns)
         super().__init__(typed, db, write_db, table, fields, index_name)
         self._insert_index: Index | None = None
@@ -160,7 +157,7 @@ class DeclaredTable(Table):
         if len(values) != len(self._field_columns):
             raise ValueError(f"insert takes one value per field: {len(self._field_columns)} fields, {len(values)} values")
         tokens = [_inserted(column, value) for column, value in zip(self._field_columns, values, strict=True)]
-        return insert_tail(index, self._caller.codec, [*tokens, *filling])
+        return insert_tail(index, self._dispatcher.codec, [*tokens, *filling])
 
     def _step(self, column: Column, step: Any) -> bytes:
         kind = f"{column.type}{' unsigned' if column.unsigned else ''}"
@@ -206,8 +203,8 @@ class DeclaredTable(Table):
         None into the auto_increment column lets the server choose. ValueError when a column would be left without a value.
         """
         tail = self._row_tail(values)
-        repeat = "insert" in self._caller.retry.repeat_writes
-        return await self._caller.write(self._fill()[0], tail, "insert", parse_number, repeat=repeat) or None
+        repeat = "insert" in self._dispatcher.retry.repeat_writes
+        return await self._dispatcher.write(self._fill()[0], tail, "insert", parse_number, repeat=repeat) or None
 
     async def insert_many(self, rows: Sequence[Sequence[Any]]) -> list[int | HandlerSocketError | None]:
         """Inserts rows as ``insert`` does, each with an outcome of its own. See :meth:`Manager.insert_many`.
@@ -221,7 +218,7 @@ class DeclaredTable(Table):
                 tails.append(self._row_tail(row))
             except (TypeError, ValueError) as error:
                 raise type(error)(f"row {number}: {error}") from None
-        return await self._caller.insert_many(index, tails, "insert_many")
+        return await self._dispatcher.insert_many(index, tails, "insert_many")
 
     async def update(
         self,

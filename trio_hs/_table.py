@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import Any
 
-from ._dispatch import Caller, Row, named
+from ._dispatch import Dispatcher, Row, named
 from ._protocol import (
     Filter,
     Index,
@@ -38,9 +38,9 @@ class Table:
     """
 
     def __init__(
-        self, caller: Caller, db: str, write_db: str, table: str, fields: Sequence[str], index_name: str | None
+        self, dispatcher: Dispatcher, db: str, write_db: str, table: str, fields: Sequence[str], index_name: str | None
     ) -> None:
-        self._caller = caller
+        self._dispatcher = dispatcher
         self._index = Index(db, table, fields, index_name)
         self._write_index = self._index if write_db == db else Index(write_db, table, fields, index_name)
         self._filtered: dict[tuple[str, tuple[str, ...]], Index] = {}
@@ -71,18 +71,18 @@ class Table:
     async def get(self, value: Value) -> Row:
         """The row whose index begins with ``value``, or ``[]``. See :meth:`Manager.get`."""
         index = self._index
-        values = await self._caller.read(index, get_tail(self._caller.codec.encode(value)), "get")
+        values = await self._dispatcher.read(index, get_tail(self._dispatcher.codec.encode(value)), "get")
         return list(zip(index.columns, values))  # noqa: B905  (parse_values has seen to it)
 
     async def get_many(self, values: Sequence[Value]) -> list[Row]:
         """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
-        return await self._caller.get_many(self._index, value_list(values), "get_many")
+        return await self._dispatcher.get_many(self._index, value_list(values), "get_many")
 
     async def insert_many(self, rows: Sequence[Sequence[Value]]) -> list[int | HandlerSocketError | None]:
         """Inserts rows of one value per field, each with an outcome of its own. See :meth:`Manager.insert_many`."""
         index = self._write_index
-        tails = insert_tails(index, self._caller.codec, rows)
-        return await self._caller.insert_many(index, tails, "insert_many")
+        tails = insert_tails(index, self._dispatcher.codec, rows)
+        return await self._dispatcher.insert_many(index, tails, "insert_many")
 
     async def find(
         self,
@@ -97,14 +97,14 @@ class Table:
         """Rows in the order of the index. See :meth:`Manager.find`."""
         filters = listed_filters(filters) if filters else ()
         index = self._index_for(self._index, filters)
-        tail = find_tail(index, self._caller.codec, operation, values, limit, offset, in_, filters)
-        return named(await self._caller.read(index, tail, "find"), index)
+        tail = find_tail(index, self._dispatcher.codec, operation, values, limit, offset, in_, filters)
+        return named(await self._dispatcher.read(index, tail, "find"), index)
 
     async def insert(self, values: Sequence[Value]) -> int | None:
         """Inserts a row, one value per field. See :meth:`Manager.insert`."""
-        tail = insert_tail(self._write_index, self._caller.codec, values)
-        repeat = "insert" in self._caller.retry.repeat_writes
-        return await self._caller.write(self._write_index, tail, "insert", parse_number, repeat=repeat) or None
+        tail = insert_tail(self._write_index, self._dispatcher.codec, values)
+        repeat = "insert" in self._dispatcher.retry.repeat_writes
+        return await self._dispatcher.write(self._write_index, tail, "insert", parse_number, repeat=repeat) or None
 
     def _modify(
         self,
@@ -126,11 +126,11 @@ class Table:
             modify_operation += "?"
         what = "update_values" if name == "update" else "step"
         tail = find_modify_tail(
-            index, self._caller.codec, operation, values, modify_operation, modify_values, limit, offset, in_, filters, what
+            index, self._dispatcher.codec, operation, values, modify_operation, modify_values, limit, offset, in_, filters, what
         )
         if return_original:
-            return self._caller.write(index, tail, name, partial(parse_values, index=index, codec=self._caller.codec))
-        return self._caller.write(index, tail, name, parse_number, repeat=name in self._caller.retry.repeat_writes)
+            return self._dispatcher.write(index, tail, name, partial(parse_values, index=index, codec=self._dispatcher.codec))
+        return self._dispatcher.write(index, tail, name, parse_number, repeat=name in self._dispatcher.retry.repeat_writes)
 
     async def update(
         self,

@@ -11,7 +11,7 @@ import trio
 
 from ._columns import Columns
 from ._declared_table import DeclaredTable
-from ._dispatch import Caller, RetryPolicy, Row
+from ._dispatch import Dispatcher, RetryPolicy, Row
 from ._instruments import Instrument, Instruments
 from ._network import DEFAULT_TIMEOUT, Connect, Pool, Servers, ServerStatistics, connect_transport, open_pool
 from ._protocol import Codec, Filter, Value
@@ -50,13 +50,13 @@ class Manager:
       :class:`DecodingError` says that values that came back are not in the encoding.
     """
 
-    def __init__(self, caller: Caller, write_databases: Mapping[str, str]) -> None:
-        self._caller = caller
+    def __init__(self, dispatcher: Dispatcher, write_databases: Mapping[str, str]) -> None:
+        self._dispatcher = dispatcher
         self._write_databases = dict(write_databases)
         self._tables: dict[tuple[str, str, tuple[str, ...] | None, str | None, Columns | None], Table] = {}
 
     def __repr__(self) -> str:
-        return f"<Manager reads {self._caller.reader!r} writes {self._caller.writer!r}>"
+        return f"<Manager reads {self._dispatcher.reader!r} writes {self._dispatcher.writer!r}>"
 
     @overload
     def table(self, db: str, table: str, fields: Sequence[str], index_name: str | None = None) -> Table: ...
@@ -98,12 +98,13 @@ class Manager:
     ) -> Table:
         write_db = self._write_databases.get(db, db)
         if columns is None:
-            return Table(self._caller, db, write_db, table, fields or (), index_name)
-        return DeclaredTable(self._caller, db, write_db, table, fields, index_name, columns)
+            return Table(self._dispatcher, db, write_db, table, fields or (), index_name)
+        return DeclaredTable(self._dispatcher, db, write_db, table, fields, index_name, columns)
 
     def statistics(self) -> Statistics:
         """How the servers are doing now. Costs little; meant to be asked every few seconds."""
-        return Statistics(self._caller.reader.statistics(), self._caller.writer.statistics(), self._caller.totals.retries)
+        dispatcher = self._dispatcher
+        return Statistics(dispatcher.reader.statistics(), dispatcher.writer.statistics(), dispatcher.totals.retries)
 
     async def purge(self) -> None:
         """Forgets every open index, by renewing every connection; what is under way is still answered. A checkpoint.
@@ -113,7 +114,7 @@ class Manager:
         """
         await trio.lowlevel.checkpoint()
         self._tables.clear()
-        for pool in (self._caller.reader, self._caller.writer):
+        for pool in (self._dispatcher.reader, self._dispatcher.writer):
             pool.renew()
 
     @asynccontextmanager
@@ -131,7 +132,7 @@ class Manager:
         An operation of this Manager inside the block waits for the block's end, so one that the block itself waits for never
         ends. Do such things behind the block, or by SQL.
         """
-        async with self._caller.reader.suspended(), self._caller.writer.suspended():
+        async with self._dispatcher.reader.suspended(), self._dispatcher.writer.suspended():
             yield
 
     async def get(self, db: str, table: str, fields: Sequence[str], value: Value) -> Row:
@@ -342,4 +343,4 @@ async def open_manager(
         pool(DEFAULT_READ_SERVERS if read_servers is None else read_servers, read_secret) as reader,
         pool(writers, write_secret, for_writes=True, moves_on_silence=move_writes_on_silence) as writer,
     ):
-        yield Manager(Caller(reader, writer, codec, retry or RetryPolicy(), observers), write_databases or {})
+        yield Manager(Dispatcher(reader, writer, codec, retry or RetryPolicy(), observers), write_databases or {})

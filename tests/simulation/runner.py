@@ -182,7 +182,7 @@ class Run:
             )
         )
         clients = Clients(manager, None, None)
-        pools = [manager._caller.reader, manager._caller.writer]
+        pools = [manager._dispatcher.reader, manager._dispatcher.writer]
         if topology.low_level:
             clients.reader = await stack.enter_async_context(open_read_socket(read_servers, topology.secret, **common))
             clients.writer = await stack.enter_async_context(

@@ -10,9 +10,9 @@ import pytest
 import trio
 
 from trio_hs import ConnectionError
-from trio_hs._dispatch import Caller
+from trio_hs._dispatch import Dispatcher
 from trio_hs._network import Connection, Pool, Request, failure_of
-from trio_hs._network._pool import _Link
+from trio_hs._network._pool import Link
 from trio_hs._protocol import Index
 
 from .runner import run
@@ -23,17 +23,17 @@ RUNS = 300
 
 def repeat_increments(patch: pytest.MonkeyPatch) -> None:
     """Repeats writes although they were sent."""
-    write = Caller.write
+    write = Dispatcher.write
 
-    async def repeating(self: Caller, *args: Any, repeat: bool = False, **kwargs: Any) -> Any:
+    async def repeating(self: Dispatcher, *args: Any, repeat: bool = False, **kwargs: Any) -> Any:
         return await write(self, *args, repeat=True, **kwargs)
 
-    patch.setattr(Caller, "write", repeating)
+    patch.setattr(Dispatcher, "write", repeating)
 
 
 def forget_placeholders(patch: pytest.MonkeyPatch) -> None:
     """Lets nobody swallow the answer to a request that was cancelled after it was sent."""
-    withdraw = Connection._withdraw
+    withdraw = Connection.withdraw
 
     def forgetting(self: Connection, request: Request) -> None:
         if request in self._sent:
@@ -41,22 +41,22 @@ def forget_placeholders(patch: pytest.MonkeyPatch) -> None:
             self.outstanding -= request.units
         withdraw(self, request)
 
-    patch.setattr(Connection, "_withdraw", forgetting)
+    patch.setattr(Connection, "withdraw", forgetting)
 
 
 def never_reopen_indexes(patch: pytest.MonkeyPatch) -> None:
     """Takes an index for open on a new connection when an earlier one to the same server had opened it."""
-    opened: dict[_Link, dict[Any, Any]] = {}
-    connect = _Link._connect
+    opened: dict[Link, dict[Any, Any]] = {}
+    connect = Link._connect
 
-    async def remembering(self: _Link) -> Connection | None:
+    async def remembering(self: Link) -> Connection | None:
         connection = await connect(self)
         if connection is not None:
             connection._opened.update(opened.get(self, {}))
             opened[self] = connection._opened
         return connection
 
-    patch.setattr(_Link, "_connect", remembering)
+    patch.setattr(Link, "_connect", remembering)
 
 
 def forget_back_pressure(patch: pytest.MonkeyPatch) -> None:

@@ -155,7 +155,7 @@ async def test_chaos(nursery: trio.Nursery, autojump_clock: MockClock, seed: int
         for fake in world.fakes.values():
             fake.gate.set()
         await trio.sleep(10)
-        for pool in (hs._caller.reader, hs._caller.writer):
+        for pool in (hs._dispatcher.reader, hs._dispatcher.writer):
             assert not pool._waiting
             assert not pool.retiring
             assert not any(link.refusing for link in pool._links())

@@ -14,7 +14,7 @@ import trio
 
 import trio_hs
 from tests.trio_hs.support.fake import FakeServer
-from trio_hs._dispatch import Caller
+from trio_hs._dispatch import Dispatcher
 from trio_hs._network import Connection, Pool, Request
 
 PLACES: list[Callable[..., Any]] = [
@@ -23,7 +23,7 @@ PLACES: list[Callable[..., Any]] = [
     Connection._enqueue,
     Connection._admit,
     Connection._flush,
-    Connection._withdraw,
+    Connection.withdraw,
     Connection._read,
     Connection._receive,
     Connection._received,
@@ -33,8 +33,8 @@ PLACES: list[Callable[..., Any]] = [
     Request.wait,
     Request.abandon,
     Request.complete,
-    Caller.read,
-    Caller.write,
+    Dispatcher.read,
+    Dispatcher.write,
     Pool.renew,
 ]
 

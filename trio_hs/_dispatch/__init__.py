@@ -1,5 +1,5 @@
 """Carries out one operation: picks the pool, retries, hedges."""
 
-from ._dispatcher import Caller, RetryPolicy, Row, named
+from ._dispatcher import Dispatcher, RetryPolicy, Row, named
 
-__all__ = ["Caller", "RetryPolicy", "Row", "named"]
+__all__ = ["Dispatcher", "RetryPolicy", "Row", "named"]

@@ -147,7 +147,7 @@ async def _any_change(racers: Sequence[_Raced]) -> None:
         await changed.wait()
 
 
-class Caller:
+class Dispatcher:
     """Sends requests to the two pools and repeats them as far as the policy and safety allow."""
 
     def __init__(self, reader: Pool, writer: Pool, codec: Codec, retry: RetryPolicy, instruments: Instruments) -> None:

@@ -170,7 +170,7 @@ class Request:
     def abandon(self) -> None:
         """Nobody waits for it any more: it is withdrawn if it was not sent, otherwise its answers are dropped."""
         self.task = None
-        self.connection._withdraw(self)
+        self.connection.withdraw(self)
 
     def complete(self) -> int:
         """Called when every answer or the failure is there; wakes the caller and says how many tasks that were."""
@@ -198,7 +198,7 @@ class _OpenRequest(Request):
         if self.failure is None:
             self.opened.error = error_of(self.answers[0])
             if self.opened.error is not None:
-                self.connection._refused(self.opened)
+                self.connection.index_refused(self.opened)
         return 0
 
 
@@ -463,7 +463,7 @@ class Connection:
             self.outstanding += units
             self._queue.append(request)
 
-    def _withdraw(self, request: Request) -> None:
+    def withdraw(self, request: Request) -> None:
         """Forgets a request that was not sent; leaves one that was as the placeholder of its answer."""
         if request in self._backlog:
             del self._backlog[request]
@@ -625,7 +625,7 @@ class Connection:
             elif not slow:
                 self._half = woken // 2
 
-    def _refused(self, opened: _OpenedIndex) -> None:
+    def index_refused(self, opened: _OpenedIndex) -> None:
         """An index could not be opened: the next request on it tries again.
 
         The id may serve another index then. Whatever was sent or queued under it comes before that one's own opening, and

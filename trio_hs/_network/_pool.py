@@ -1,6 +1,6 @@
 """Pools of connections to equal and to preferred servers.
 
-A *group* is a list of servers that can stand in for each other; groups are in order of preference. :class:`_Link` keeps one
+A *group* is a list of servers that can stand in for each other; groups are in order of preference. :class:`Link` keeps one
 connection to one server alive for as long as the pool is open. :meth:`Pool.choose` decides, from the state alone and
 without I/O, which connection serves the next request; everything that takes time happens in the links' tasks.
 
@@ -186,7 +186,7 @@ class Patience:
         return self.left is not None and self.left <= 0
 
 
-class _Link:
+class Link:
     """One connection to one server, renewed for as long as the pool is open.
 
     Attributes:
@@ -390,7 +390,7 @@ def _load(connection: Connection) -> int:
     return connection.load
 
 
-def _connected(group: Sequence[_Link]) -> list[tuple[int, Connection]]:
+def _connected(group: Sequence[Link]) -> list[tuple[int, Connection]]:
     """The connections of a group, each with the flaw of its server: what stalls one connection to it mostly stalls the
     others too."""
     flaws: dict[str, int] = {}
@@ -445,9 +445,7 @@ class Pool:
         self.retiring: set[Connection] = set()
         self.closed = False
         self._suspensions = 0
-        self.groups = [
-            [_Link(self, server) for server in group for _ in range(connections)] for group in parse_servers(servers)
-        ]
+        self.groups = [[Link(self, server) for server in group for _ in range(connections)] for group in parse_servers(servers)]
         self.longest_wait = max(link.timeout for link in self._links()) + MARGIN
         self._nursery = nursery
         self.used = False
@@ -498,7 +496,7 @@ class Pool:
         """How many connections it keeps, at most."""
         return sum(map(len, self.groups))
 
-    def _links(self) -> list[_Link]:
+    def _links(self) -> list[Link]:
         return [link for group in self.groups for link in group]
 
     def changed(self) -> None:
@@ -531,13 +529,13 @@ class Pool:
             stalled += stalled_here
         return stalled or refusing
 
-    def _holds(self, group: Sequence[_Link]) -> bool:
+    def _holds(self, group: Sequence[Link]) -> bool:
         """Whether writes stay with this group, usable or not."""
         return self.for_writes and not all(link.gives_way() for link in group)
 
-    def _candidates(self) -> list[_Link]:
+    def _candidates(self) -> list[Link]:
         """The links to servers that requests may go to now."""
-        links: list[_Link] = []
+        links: list[Link] = []
         for group in self.groups:
             links += group
             if self._holds(group):
@@ -546,12 +544,12 @@ class Pool:
 
     def statistics(self) -> tuple[ServerStatistics, ...]:
         """How every server is doing, in the order of preference."""
-        links: dict[Server, list[_Link]] = {}
+        links: dict[Server, list[Link]] = {}
         for link in self._links():
             links.setdefault(link.server, []).append(link)
         return tuple(self._statistics_of(server, its_links) for server, its_links in links.items())
 
-    def _statistics_of(self, server: Server, links: list[_Link]) -> ServerStatistics:
+    def _statistics_of(self, server: Server, links: list[Link]) -> ServerStatistics:
         connections = [link.connection for link in links if link.connection is not None]
         errors = [_reason(link.error) for link in links if link.error is not None]
         return ServerStatistics(

@@ -138,7 +138,7 @@ def test_whoever_is_not_cancelled_gets_its_own_answer(
                         users.start_soon(user, number, when)
                 await call(hs, "get_many", "last")
                 await call(hs, "update", "last")
-                for pool in (hs._caller.reader, hs._caller.writer):
+                for pool in (hs._dispatcher.reader, hs._dispatcher.writer):
                     await wait_until(lambda pool=pool: the_connection(pool).load == 0)  # type: ignore[misc]
                     assert_empty(the_connection(pool))
                 assert len(server.connections) == 2  # one for reads, one for writes: none was lost
@@ -186,7 +186,7 @@ async def test_memory_stays_level_over_many_rounds_of_cancellation(nursery: trio
                     sizes.append(tracemalloc.get_traced_memory()[0])
         finally:
             tracemalloc.stop()
-        for pool in (hs._caller.reader, hs._caller.writer):
+        for pool in (hs._dispatcher.reader, hs._dispatcher.writer):
             assert_empty(the_connection(pool))
         assert len(server.connections) == 2
     # 10,000 requests were cancelled meanwhile; one word kept of each would be 80 kB.
@@ -241,7 +241,7 @@ async def test_the_real_server_under_cancellation(cluster: Cluster) -> None:
             assert await counter.update("=", [499], [0]) == 1
             total = (await execute_sql(server, "SELECT CAST(SUM(n) AS SIGNED) AS total FROM cancel.t"))[0]["total"]
             assert acknowledged <= total <= sent
-            for pool in (hs._caller.reader, hs._caller.writer):
+            for pool in (hs._dispatcher.reader, hs._dispatcher.writer):
                 assert_empty(the_connection(pool))
                 assert pool.statistics()[0].connected == 1
     finally:
