@@ -1,8 +1,8 @@
-"""A cluster of containers, made for one run and thrown away with it. They run what `_processes.py` runs as processes.
+"""A cluster of containers, created for one run and removed with it. They run what `_processes.py` runs as processes.
 
-Every container has a fixed address in a network of the run, for Docker's own names do not resolve while a container is down,
-and a replica that looks for one waits 20 s; and the same ports inside as outside, published on 127.0.0.1, which stay its own
-while it is down. Its data are in its own writable layer: there is no volume.
+Every container has a fixed address in a network of the run. Docker's own names do not resolve while a container is down, and a
+replica that looks one up waits 20 s. A container has the same ports inside as outside. They are published on 127.0.0.1, and it
+keeps them while it is down. Its data are in its own writable layer: there is no volume.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ from ._sql import execute_sql
 
 DATA = "/var/lib/mysql"
 USER_ID = 999
-"""Of `mysql` in the image."""
+"""The id of the user `mysql` in the image."""
 
 
 @dataclass
 class _Plan:
-    """What the containers of a run have in common."""
+    """What the containers of a run share."""
 
-    run: Sandbox
+    sandbox: Sandbox
     engine: ContainerEngine
     image: str
     network: str
@@ -60,11 +60,11 @@ class _Plan:
     labels: Mapping[str, str]
     settings: Settings
     ends: dict[str, int] = field(default_factory=dict)
-    """Exit codes, by container id, of those that have ended since they were last started: see `_told_of_ends`."""
+    """Exit codes by container id, for those that have ended since their last start: see `_record_ends`."""
 
 
 class _Container(Mariadbd):
-    """One server, and its container if there is one."""
+    """One server, and its container, if it has been created."""
 
     def __init__(self, plan: _Plan, name: str, number: int) -> None:
         super().__init__(plan.settings, DATA, number)
@@ -72,7 +72,7 @@ class _Container(Mariadbd):
         self._plan = plan
         self._container: Any = None
         self._started_at: float | None = None
-        """Unix time; None when it has not been started."""
+        """Unix time; None if it has not been started."""
         self.paused = False
 
     @property
@@ -83,11 +83,11 @@ class _Container(Mariadbd):
 
     def exit_code(self) -> int | None:
         code = self._plan.ends.get(self._container.id)
-        # As shells do, engines tell of a signal by 128 and its number.
+        # Like shells, engines report a signal as 128 plus its number.
         return 128 - code if code is not None and code > 128 else code
 
-    async def _call(self, what: str, function: Callable[[], Any]) -> Any:
-        return await self._plan.engine.call(f"{self.server.name} cannot be {what}", function)
+    async def _call(self, done: str, function: Callable[[], Any]) -> Any:
+        return await self._plan.engine.call(f"{self.server.name} cannot be {done}", function)
 
     async def create(self) -> None:
         await self._call("created", self._create)
@@ -100,13 +100,13 @@ class _Container(Mariadbd):
         endpoint = docker.types.EndpointConfig(plan.engine.api.api.api_version, ipv4_address=server.peer_host)
         self._container = plan.engine.containers.create(
             plan.image,
-            name=f"{plan.run.directory.name}-{server.name}",
+            name=f"{plan.sandbox.directory.name}-{server.name}",
             hostname=server.name,
             labels=plan.labels,
             ports={f"{port}/tcp": (HOST, port) for port in (server.read_port, server.write_port, server.sql_port)},
             network=plan.network,
             networking_config={plan.network: endpoint},
-            # Whatever the engine's default is, this one can be read back.
+            # This driver's logs can be read back, whatever the engine's default is.
             log_config=docker.types.LogConfig(type="json-file"),
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
@@ -124,7 +124,7 @@ class _Container(Mariadbd):
 
     def _start(self, files: Mapping[str, str]) -> None:
         self._container.put_archive(DATA, _archive(files))
-        self._started_at = None  # down until the engine has started it: it cannot be killed before
+        self._started_at = None  # it counts as down until the engine has started it: it cannot be killed before
         self._plan.ends.pop(self._container.id, None)
         started_at = time.time()
         self._plan.engine.containers.start(self._container)
@@ -147,11 +147,11 @@ class _Container(Mariadbd):
         try:
             await self._call("ended", lambda: self._container.kill(signal))
         except ClusterError as error:
-            # It may have ended by itself, or by another's hand, and the engine tells of that a moment later.
+            # It may have ended already, and the engine reports that a moment later.
             if "is not running" not in str(error):
                 raise
         with trio.move_on_after(within):
-            while self.state != "down":  # noqa: ASYNC110  (told by a thread)
+            while self.state != "down":  # noqa: ASYNC110  (a thread sets it)
                 await trio.sleep(POLL_SECONDS / 4)
             return
         raise ClusterError(f"{self.server.name} still runs {within:g} s after {signal}: kill it")
@@ -166,7 +166,7 @@ class _Container(Mariadbd):
 
 
 def _archive(files: Mapping[str, str]) -> bytes:
-    """A tar file of secrets: for the server's user alone."""
+    """A tar file of secrets, which only the server's user may read."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, text in files.items():
@@ -177,16 +177,16 @@ def _archive(files: Mapping[str, str]) -> bytes:
 
 
 @contextmanager
-def _told_of_ends(plan: _Plan) -> Iterator[None]:
-    """Within the block, keep `plan.ends`, from what the engine tells: a container that crashes is down at once."""
-    filters = {"label": f"{RUN_LABEL}={plan.run.directory}", "event": "die"}
+def _record_ends(plan: _Plan) -> Iterator[None]:
+    """Within the block, record the engine's events in `plan.ends`, so that a crashed container is down at once."""
+    filters = {"label": f"{RUN_LABEL}={plan.sandbox.directory}", "event": "die"}
     events = plan.engine.api.events(filters=filters, decode=True)
 
     def listen() -> None:
         try:
             for event in events:
                 plan.ends[event["id"]] = int(event["Actor"]["Attributes"]["exitCode"])
-        except Exception:  # the engine, or the block, has ended
+        except Exception:  # the engine or the block has ended
             pass
 
     thread = threading.Thread(target=listen, name="container events", daemon=True)
@@ -199,10 +199,10 @@ def _told_of_ends(plan: _Plan) -> Iterator[None]:
 
 
 def _make_network(engine: ContainerEngine, name: str, labels: Mapping[str, str]) -> tuple[str, Iterator[str]]:
-    """A network of the run; its name, and addresses in it. Blocking.
+    """Create a network for the run; return its name, and addresses in it. Blocking.
 
-    Addresses can be chosen only in a subnet that was chosen, and which are free the engine knows: so it makes a network, and
-    then one with that subnet. Another run may get the subnet in between.
+    The engine lets us choose addresses only in a subnet that we have chosen, and only the engine knows which subnets are free.
+    So it creates a network, and we create it anew with the same subnet. Another run may take the subnet in between.
     """
     attempts = 5
     while True:
@@ -241,12 +241,12 @@ async def open_docker(
         await engine.call("asking the engine", engine.check_space)
         await remove_leftovers(engine, progress)
         image = await provide_image(engine, progress)
-        async with open_sandbox(None, engine.path) as run:
-            labels = {RUN_LABEL: str(run.directory), OWNER_LABEL: owner()}
-            make = partial(_make_network, engine, run.directory.name, labels)
+        async with open_sandbox(None, engine.path) as sandbox:
+            labels = {RUN_LABEL: str(sandbox.directory), OWNER_LABEL: owner()}
+            make = partial(_make_network, engine, sandbox.directory.name, labels)
             network, addresses = await engine.call("no network for the servers", make)
-            plan = _Plan(run, engine, image, network, addresses, labels, settings)
-            with _told_of_ends(plan):
+            plan = _Plan(sandbox, engine, image, network, addresses, labels, settings)
+            with _record_ends(plan):
                 containers = {name: _Container(plan, name, number) for number, name in enumerate(names, 1)}
                 cluster = Cluster(
                     "docker",
@@ -256,7 +256,7 @@ async def open_docker(
                     write_databases=write_databases,
                     replication=replication,
                 )
-                cluster = await bring_up(cluster, containers, run.reserve_port, progress)
+                cluster = await bring_up(cluster, containers, sandbox.reserve_port, progress)
                 version = (await execute_sql(cluster.writer, "SELECT VERSION() AS v"))[0]["v"]
                 control = MariadbdControl(replace(cluster, version=version), containers)
                 await control.begin_replication(progress)

@@ -1,6 +1,6 @@
-"""What can be done to the servers of a run while they serve: the same for processes, containers and embedded servers.
+"""What a run can do to its servers while they serve: kill, pause, promote, rejoin. The same for every kind of server.
 
-A `Cluster` is data that travels; a `Control` stays with whoever opened the servers (`open_servers`).
+A `Cluster` is data that travels between processes; a `Control` stays in the process that opened the servers (`open_servers`).
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ Row: TypeAlias = tuple[int | str | None, ...]
 WAIT_UP_SECONDS = 30.0
 POLL_SECONDS = 0.02
 LOG_SECONDS = 5.0
-"""What it may take to read the log of a server that died."""
+"""How long reading the log of a dead server may take."""
 
 
 @dataclass(frozen=True)
 class ReplicationStatus:
-    """How one server replicates, at one moment."""
+    """The state of one server's replication."""
 
     source: str | None
-    """The name of the server that it replicates from; None when it replicates from nobody."""
+    """The name of the server that it replicates from; None if it is not a replica."""
     running: bool
-    """Whether it both fetches and applies."""
+    """Whether it both fetches and applies transactions."""
     lag: float | None
-    """Seconds that it is behind, as it says itself (whole seconds, on MariaDB); None when nobody knows."""
+    """Its own estimate of how many seconds it is behind (whole seconds on MariaDB); None if it has none."""
     delay: int
-    """Seconds that it holds back what it applies: see `Control.set_lag`."""
+    """Seconds by which it delays applying: see `Control.set_lag`."""
     error: str
-    """Why it does not run, in the server's words; empty when it said nothing."""
+    """Why it does not run, in the server's words; may be empty."""
 
 
 @dataclass(frozen=True)
@@ -50,39 +50,39 @@ class Rejoined:
     """How a server came back as a replica of the primary."""
 
     rebuilt: bool
-    """Whether its data were thrown away and made anew from the primary's."""
+    """Whether its data were discarded and copied anew from the primary."""
     reason: str
-    """One line: why it was rebuilt, or why it did not have to be."""
+    """One line: why it was rebuilt, or why that was not necessary."""
 
 
 @dataclass(frozen=True)
 class Death:
-    """The end of a server that nobody here has ordered."""
+    """The unexpected end of a server."""
 
     server: str
     ending: str
     """How its process ended, in words."""
     seen: float
-    """When that was noticed: `CLOCK_MONOTONIC`, in seconds."""
+    """When we noticed: `CLOCK_MONOTONIC`, in seconds."""
     log: str
-    """What it had written since its last start; empty when that cannot be read."""
+    """What it wrote to its log since its last start; empty if that cannot be read."""
 
 
 class Control(ABC):
-    """Faults and failover for the servers of one cluster, each by its name.
+    """Faults and failover for the servers of one cluster, which are named by their names.
 
-    Every operation ends within a bounded time, and raises `ClusterError` that names the server when it is impossible (no
-    such server, not in the state for it) or takes too long. A cancelled operation may have been carried out in part;
-    the servers' processes are accounted for all the same, and end with the cluster. Operations may run concurrently:
-    a server that is killed while it starts makes `start` fail.
+    Every operation takes a bounded time. It raises `ClusterError`, which names the server, if it is impossible (no such
+    server, or one in the wrong state) or takes too long. A cancelled operation may be half done; the servers' processes are
+    recorded all the same, and end with the cluster. Operations may run concurrently: if a server is killed while it starts,
+    `start` fails.
 
     Attributes:
       cluster: the servers as they are now. A start changes a server's `pid`, and perhaps its secrets.
-      primary: the name of the server that takes the writes: the writer, until another is promoted.
-      deaths: what `look_for_deaths` has found, for whoever tells of it to take out.
-      unlogged_writes: whether clients may write what is in no binary log. So it is where they write straight to InnoDB;
-        who knows that they do not write, or write by SQL, may set it to False.
-      aliases: names that mean the writer's server once more.
+      primary: the name of the server that takes the writes: the writer, until another server is promoted.
+      deaths: what `look_for_deaths` has found. The caller that reports them takes them out.
+      unlogged_writes: whether clients may make writes that are in no binary log, as they do when they write straight to
+        InnoDB. Set it to False if they do not write, or write by SQL.
+      aliases: names that are further names of the writer's server.
     """
 
     _instances: Mapping[str, Instance]
@@ -95,9 +95,10 @@ class Control(ABC):
         self.unlogged_writes = not cluster.write_databases
         self.aliases: frozenset[str] = frozenset()
         self._serving: set[str] = set()
-        """The servers that have come up and that nobody has told to end; none where their processes are not ours."""
+        """The instances that have come up, and that we have neither killed nor stopped since."""
 
     def server(self, name: str) -> Server:
+        """The server of this name. Raises `ClusterError`."""
         for server in self.cluster.servers:
             if server.name == name:
                 return server
@@ -105,30 +106,30 @@ class Control(ABC):
         raise ClusterError(f"no server {name!r} in this cluster (one of {names})")
 
     def require(self, name: str, *states: State) -> Server:
-        """The server, if it is in one of the states."""
+        """The server of this name. Raises `ClusterError` unless it is in one of the states."""
         server, state = self.server(name), self.state(name)
         if state not in states:
-            raise ClusterError(f"{name} is {state}, and would have to be {' or '.join(states)}")
+            raise ClusterError(f"{name} is {state}, but must be {' or '.join(states)}")
         return server
 
     def _update(self, changed: Server) -> None:
-        """Tell `cluster` what a start has changed."""
+        """Record in `cluster` what a start has changed."""
         servers = tuple(changed if server.name == changed.name else server for server in self.cluster.servers)
         self.cluster = replace(self.cluster, servers=servers)
 
     async def why_primary_unknown(self) -> str:
-        """Why nobody here can say which server took the last writes; "" where that is `primary`."""
+        """Why it is unknown which server took the last writes; "" if it was certainly `primary`."""
         await trio.lowlevel.checkpoint()
         return ""
 
     async def look_for_deaths(self) -> None:
-        """Put into `deaths` each server that came up and is down now, though nobody has told it to end. Once for each death.
+        """Add to `deaths` each server that came up and then died unexpectedly, once for each death.
 
-        A start looks first, so that none goes unseen because the server is up again.
+        Every start calls this first, so that no death is missed because the server is up again.
         """
         seen = time.monotonic()
         dead = {name: self._instances[name].exit_code() for name in sorted(self._serving) if self.state(name) == "down"}
-        self._serving -= dead.keys()  # before anything is waited for: each is to be told once, and not of its next life
+        self._serving -= dead.keys()  # before the first await, so that no other task reports them too
         for name, code in dead.items():
             log = ""
             try:
@@ -136,7 +137,7 @@ class Control(ABC):
                     log = await self._instances[name].read_log()
             except ClusterError:
                 pass
-            self.deaths.append(Death(name, "nobody knows how" if code is None else describe_exit(code), seen, log))
+            self.deaths.append(Death(name, "exit code unknown" if code is None else describe_exit(code), seen, log))
 
     def _instance(self, name: str) -> Instance:
         if name not in self._instances:
@@ -147,19 +148,19 @@ class Control(ABC):
         return ClusterError(f"{self.server(name).name} is not a server of this run: do that by your own means")
 
     def state(self, name: str) -> State:
-        """What the server's process does. A server that crashed is down; one that the run has not started counts as running."""
+        """The state of the server's process: a crashed server is down. A server that is not the run's counts as running."""
         instance = self._instances.get(self.server(name).name)
         return "running" if instance is None else instance.state
 
     async def kill(self, name: str) -> None:
-        """End a running or paused server at once, as SIGKILL does, and wait until it is gone."""
+        """End a running or paused server at once, as SIGKILL does, and wait until its process is gone."""
         instance = self._instance(name)
         self.require(name, "running", "paused")
         self._serving.discard(name)
         await instance.kill()
 
     async def stop(self, name: str) -> None:
-        """Shut a running server down in order, and wait until it is gone."""
+        """Shut a running server down in order, and wait until its process is gone."""
         instance = self._instance(name)
         self.require(name, "running")
         self._serving.discard(name)
@@ -167,65 +168,65 @@ class Control(ABC):
 
     @abstractmethod
     async def start(self, name: str, *, new_secrets: bool = False) -> Server:
-        """Start a server that is down, with its data and on its ports, and wait until it is up; the server as it is now.
+        """Start a server that is down, with its data and on its ports, wait until it is up, and return it as it is now.
 
-        A server that is not the primary starts read-only, whatever it was before. `new_secrets` gives its HandlerSocket
-        listeners other secrets, as a server without configured ones does at every start.
+        A server that is not the primary starts read-only, whatever it was before. With `new_secrets` its HandlerSocket
+        listeners get new secrets, as those of a server without configured secrets do at every start.
         """
 
     async def pause(self, name: str) -> None:
-        """Freeze a running server, as SIGSTOP does: the kernel still accepts connections for it, and nothing is answered."""
+        """Freeze a running server, as SIGSTOP does: the kernel still accepts connections for it, but it answers nothing."""
         instance = self._instance(name)
         self.require(name, "running")
         await instance.pause()
 
     async def resume(self, name: str) -> None:
-        """Let a paused server go on. It carries out what it was sent meanwhile."""
+        """Let a paused server run again. It carries out the requests that it has received meanwhile."""
         instance = self._instance(name)
         self.require(name, "paused")
         await instance.resume()
 
     @abstractmethod
     async def promote(self, name: str) -> None:
-        """Make a replica the primary. The old one is neither asked nor told: it may be dead, or unreachable.
+        """Make a replica the primary. This does not contact the old primary, which may be dead or unreachable.
 
-        The replica first applies all that any running replica has fetched. Then the others that run replicate from it;
-        one that is paused or down has to `rejoin` later.
+        The replica first applies everything that any running replica has fetched. Then the other running replicas replicate
+        from it; those that are paused or down have to `rejoin` later.
         """
 
     async def stop_serving(self, name: str) -> None:
-        """Make a running server end its clients' connections in order, and take no new ones until it is started again.
+        """Make a running server close its clients' connections in order, and accept none until it is started again.
 
-        To be done before an orderly shutdown of a server that takes writes, where a shutdown alone would not keep all of
-        what it acknowledges meanwhile. Here that is nobody.
+        Do this before an orderly shutdown of a primary, on servers whose shutdown alone loses writes that they acknowledge
+        meanwhile. By default no server does, and this does nothing.
         """
         self.require(name, "running")
         await trio.lowlevel.checkpoint()
 
     @abstractmethod
     async def close_for_writes(self) -> None:
-        """Make the primary refuse writes where it is, so that another can be promoted and it can rejoin without a restart.
+        """Make the running primary refuse writes, so that another server can be promoted and it can rejoin without a restart.
 
-        On MariaDB that waits for every HandlerSocket client that has a table open for writing: they must have let go.
+        MariaDB waits until no HandlerSocket client has a table open for writing: make the clients close their connections.
         """
 
     @abstractmethod
     async def open_for_writes(self) -> None:
-        """Undo `close_for_writes`, where nobody was promoted."""
+        """Undo `close_for_writes`, if no other server was promoted."""
 
     @abstractmethod
     async def rejoin(self, name: str) -> Rejoined:
-        """Make any server but the primary a replica of the primary, and wait until it has what the primary had.
+        """Make any server but the primary a replica of the primary, and wait until it has caught up.
 
-        It is started if it is down. One that holds writes which the primary never got is rebuilt: they are lost. A lag
-        that was set is gone.
+        If it is down, start it. If it holds writes that the primary never received, rebuild it: those writes are lost. A lag
+        that was set is removed.
         """
 
     @abstractmethod
     async def stop_replication(self, name: str) -> None:
-        """Make a replica neither fetch nor apply. What it had fetched and not applied, it has to fetch again.
+        """Make a replica neither fetch nor apply. It discards what it has fetched and not applied, and must fetch that again.
 
-        So do not promote it then if the primary is dead: what it alone had acknowledged (semisync) would be lost.
+        So do not promote it then if the primary is dead: writes that it alone had acknowledged (semisync) would be lost.
         """
 
     @abstractmethod
@@ -234,36 +235,37 @@ class Control(ABC):
 
     @abstractmethod
     async def set_lag(self, name: str, seconds: int) -> None:
-        """Make a replica apply everything `seconds` after the primary did; 0 ends that. Its primary must be running."""
+        """Make a replica apply everything `seconds` after the primary; 0 ends that. Its source must be running."""
 
     @abstractmethod
     async def replication_status(self, name: str) -> ReplicationStatus:
-        """How a running server replicates."""
+        """The state of a running server's replication."""
 
     @abstractmethod
     async def create_table(self, table: Table) -> None:
-        """Create an empty table on every server, and what clients need to write to it (`cluster.write_databases`).
+        """Create an empty table on every server, and the twin that clients write to (`cluster.write_databases`), if any.
 
-        All servers must run, and the writer be the primary. Clients must not open it before this returns: to open a
-        missing table on a write port spoils that thread of MariaDB (inserts fail with error 167) until it restarts.
+        All servers must run, and the writer must be the primary. Clients must not open the table before this returns: opening
+        a missing table on a write port spoils that thread of MariaDB (inserts fail with error 167) until the server restarts.
         """
 
     @abstractmethod
     async def fill(self, table: Table, rows: Iterable[Row]) -> None:
-        """Insert rows on the primary, not through HandlerSocket, so that they replicate in every topology."""
+        """Insert rows on the primary, in a way that replicates in every topology, so not through HandlerSocket."""
 
     @abstractmethod
     async def wait_replicated(self, within: float = 10.0) -> None:
-        """Wait until every running replica has applied all that the primary has logged by now; see `Cluster.replication`.
+        """Wait until every running replica has applied everything that the primary has logged by now.
 
-        What clients write straight to the tables of the plain topology is not logged, and so not waited for.
+        It does not wait for direct HandlerSocket writes (plain topology), which are not logged, and does nothing if the
+        cluster does not replicate.
         """
 
     @abstractmethod
     async def read_rows(self, name: str, table: Table, *, after: int | None = None, limit: int = 10_000) -> list[Row]:
-        """Rows that a running server holds, read without HandlerSocket: at most `limit`, in the order of the primary key.
+        """Read at most `limit` rows from a running server without HandlerSocket, in the order of the primary key.
 
-        That must be a single integer column; `after` gives those above a key. So all rows are read page by page.
+        The primary key must be a single integer column. To read all rows page by page, pass the last key seen as `after`.
         """
 
     async def restart(self, name: str, *, new_secrets: bool = False) -> Server:
@@ -283,23 +285,23 @@ def require_lag(seconds: int) -> None:
         raise ValueError(f"a lag is a whole number of seconds, 0 or more, not {seconds!r}")
 
 
-def by_size(rows: Iterable[Row], most: int) -> Iterator[list[Row]]:
-    """The rows, as many together as have some `most` characters."""
-    some: list[Row] = []
+def chunked(rows: Iterable[Row], most: int) -> Iterator[list[Row]]:
+    """The rows in lists of about `most` characters each."""
+    chunk: list[Row] = []
     size = 0
     for row in rows:
-        some.append(row)
+        chunk.append(row)
         size += sum(len(str(value)) + 4 for value in row)
         if size >= most:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 @contextmanager
 def bounded(what: str, seconds: float) -> Iterator[None]:
-    """Cancel the block after `seconds`, and raise `ClusterError` that says what took so long."""
+    """Cancel the block after `seconds`, and raise `ClusterError` that says `what` took too long."""
     with trio.move_on_after(seconds) as scope:
         yield
     if scope.cancelled_caught:
@@ -307,7 +309,7 @@ def bounded(what: str, seconds: float) -> Iterator[None]:
 
 
 async def handlersocket_answers(server: Server) -> bool:
-    """Whether both listeners let us in. That a connection is accepted says nothing: a stopped worker's is, too."""
+    """Whether both listeners accept their secrets. A connection alone proves nothing: the kernel accepts it itself."""
     try:
         return await _authenticates(server.host, server.read_port, server.read_secret) and (
             await _authenticates(server.host, server.write_port, server.write_secret)

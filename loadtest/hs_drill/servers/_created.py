@@ -24,7 +24,7 @@ from hs_drill._cluster import ClusterError, Server
 from hs_drill._sql_text import quoted, table_name
 from trio_hs.testing import Table
 
-from ._sql import sql_error_code, sql_errors_told, sql_session
+from ._sql import as_cluster_errors, sql_error_code, sql_session
 
 __all__ = ["MARK", "Creation"]
 
@@ -70,7 +70,7 @@ class Creation:
 
     def create(self) -> None:
         """Raises `ClusterError`, also when the table is there by now."""
-        with sql_errors_told(self.server), _alone(self.server) as sql:
+        with as_cluster_errors(self.server), _alone(self.server) as sql:
             sql.execute("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", (self._database,))
             if not sql.fetchall():
                 self._make("database", sql, f"CREATE DATABASE {quoted(self._database)} COMMENT %s")

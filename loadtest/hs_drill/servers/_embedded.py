@@ -1,7 +1,7 @@
-"""A cluster of the project's own HandlerSocket servers: `python -m trio_hs.testing` processes on 127.0.0.1, rows in memory.
+"""A cluster of this project's own HandlerSocket servers: `python -m trio_hs.testing` processes on 127.0.0.1, rows in memory.
 
-They need nothing that is not installed with the harness. What they answer is what MariaDB answers; how fast says nothing
-about MariaDB.
+They need nothing beyond what is installed with the harness. They answer as MariaDB does; their speed says nothing about
+MariaDB's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ._control import (
     ReplicationStatus,
     Row,
     bounded,
-    by_size,
+    chunked,
     handlersocket_answers,
     require_lag,
 )
@@ -42,7 +42,7 @@ logger = logging.getLogger("hs_drill.control")
 START_SECONDS = 30.0
 COMMAND_SECONDS = 30.0
 ATTACH_SECONDS = 15.0
-"""What a running replica may take to reach a running source, or to be refused; it tries ten times a second."""
+"""How long a running replica may take to attach to a running source, or to be refused; it tries ten times a second."""
 APPLY_SECONDS = 30.0
 REBUILD_SECONDS = 120.0
 BATCH_BYTES = 500_000
@@ -50,19 +50,19 @@ BATCH_BYTES = 500_000
 
 @dataclass
 class _Plan:
-    """What the servers of a run have in common."""
+    """What the servers of a run share."""
 
-    run: Sandbox
+    sandbox: Sandbox
     options: list[str]
     tables: list[Table] = field(default_factory=list)
 
 
 class _EmbeddedServer(ServerProcess):
-    """One server: its directory with the journal, its ports, and its process."""
+    """One server: its directory with the journal, its ports and its process."""
 
     def __init__(self, plan: _Plan, name: str) -> None:
-        reserve = plan.run.reserve_port
-        super().__init__(Server(name, HOST, reserve(), reserve(), "", ""), plan.run.directory / name)
+        reserve = plan.sandbox.reserve_port
+        super().__init__(Server(name, HOST, reserve(), reserve(), "", ""), plan.sandbox.directory / name)
         self._plan = plan
         self._lives = 0
         self.replication_port = reserve()
@@ -70,11 +70,11 @@ class _EmbeddedServer(ServerProcess):
         self.directory.mkdir(mode=0o700)
 
     async def start(self, *options: str, new_secrets: bool = False, fresh: bool = False) -> None:
-        """Start and wait until it answers. `fresh` throws its rows away. When it does not start, no process is left."""
+        """Start it and wait until it answers. `fresh` discards its rows. If it does not start, its process is killed."""
         if new_secrets:
             self.server = replace(self.server, read_secret=secrets.token_hex(16), write_secret=secrets.token_hex(16))
         if fresh:
-            # Under another name: the numbers of its transactions begin again, and must not be taken for the old ones.
+            # It gets another name, for its transactions are numbered from 1 again and must not be mistaken for the old ones.
             (self.directory / "journal").unlink(missing_ok=True)
             self._lives += 1
         server = self.server
@@ -84,7 +84,7 @@ class _EmbeddedServer(ServerProcess):
             "tables": json.dumps([asdict(table) for table in self._plan.tables]),
         }
         for name, text in files.items():
-            self._plan.run.write_secret_file(self.directory / name, text)
+            self._plan.sandbox.write_secret_file(self.directory / name, text)
         ports = {
             "read": server.read_port,
             "write": server.write_port,
@@ -96,7 +96,7 @@ class _EmbeddedServer(ServerProcess):
         argv += [f"--{name}-file={self.directory / name}" for name in ("read-secret", "write-secret")]
         argv += [f"--table-file={self.directory / 'tables'}", f"--journal={self.directory / 'journal'}"]
         self.paused = False
-        self.process = self._plan.run.spawn([*argv, *self._plan.options, *options], self.new_log())
+        self.process = self._plan.sandbox.spawn([*argv, *self._plan.options, *options], self.new_log())
         self.server = replace(server, pid=self.process.pid)
         try:
             await self._wait_until_up()
@@ -110,14 +110,14 @@ class _EmbeddedServer(ServerProcess):
         with trio.move_on_after(START_SECONDS):
             while '{"ready":' not in read_log(self.log) or not await handlersocket_answers(self.server):
                 if self.process.poll() is not None:
-                    reason = read_log(self.log).strip().rpartition("\n")[2] or "it said nothing"
+                    reason = read_log(self.log).strip().rpartition("\n")[2] or "no output"
                     raise ClusterError(f"{name} did not start (exit code {self.process.poll()}): {reason}")
                 await trio.sleep(POLL_SECONDS)
             return
         raise ClusterError(f"{name} did not answer within {START_SECONDS:.0f} s")
 
     async def ask(self, command: str, argument: object = None) -> Any:
-        """What the server's command port gives for a command. Raises `ClusterError`, also for a refusal."""
+        """Send a command to the server's control port, and return the answer. Raises `ClusterError`, also for a refusal."""
         line = f"{command} {json.dumps(argument)}" if argument is not None else command
         name = self.server.name
         with bounded(f"asking {name} to {command}", COMMAND_SECONDS):
@@ -146,7 +146,7 @@ async def _exchange(port: int, line: bytes) -> Any:
 
 
 class EmbeddedControl(Control):
-    """A `Control` over embedded servers, by the commands of their control ports."""
+    """A `Control` over embedded servers, through their control ports."""
 
     _instances: Mapping[str, _EmbeddedServer]
 
@@ -155,7 +155,7 @@ class EmbeddedControl(Control):
         self._plan = plan
         self._semisync = cluster.replication == "semisync"
         self._once_primary = {self.primary}
-        #: Whom each replica follows, and its lag: as MariaDB keeps them beside the data, over a restart.
+        # Each replica's source and lag. They survive restarts, as on MariaDB, which keeps them beside the data.
         self._sources = {} if cluster.replication == "none" else {s.name: self.primary for s in cluster.replicas}
         self._lags: dict[str, int] = {}
 
@@ -184,23 +184,23 @@ class EmbeddedControl(Control):
             self._update(self._instances[name].server)
 
     async def secure(self) -> None:
-        """With semisync, make the primary's commits wait for a replica, if any runs: alone it would hang at its first."""
+        """With semisync, make the primary's commits wait for a replica, if one runs: alone its first commit would hang."""
         if not self._semisync:
             return
         if not self._replicas():
-            logger.warning("%s has no replica: its commits wait for nobody until one rejoins", self.primary)
+            logger.warning("%s has no replica: its commits do not wait until one rejoins", self.primary)
         await self._instances[self.primary].ask(f"synchronous {int(bool(self._replicas()))}")
 
     # ---- replication
 
     def _replicas(self, *, but: str = "") -> list[str]:
-        """The running servers that replicate."""
+        """The names of the running replicas."""
         return [name for name in self._sources if name != but and self.state(name) == "running"]
 
     def _require_replica(self, name: str) -> _EmbeddedServer:
         self.require(name, "running")
         if name not in self._sources:
-            raise ClusterError(f"{name} replicates from nobody")
+            raise ClusterError(f"{name} is not a replica")
         return self._instances[name]
 
     async def _status(self, name: str) -> dict[str, Any]:
@@ -208,7 +208,7 @@ class EmbeddedControl(Control):
         return status
 
     async def follow(self, name: str, source: str, within: float = ATTACH_SECONDS) -> None:
-        """Make a server replicate from another, from where it is, and wait until it does. Raises `_RefusedError`."""
+        """Make a server replicate from another, from its own position on, and wait until it does. Raises `_RefusedError`."""
         server = self._instances[name]
         await server.ask("resume")
         await server.ask(f"follow {HOST} {self._instances[source].replication_port}")
@@ -248,7 +248,7 @@ class EmbeddedControl(Control):
         require_lag(seconds)
         server = self._require_replica(name)
         source = self._sources[name]
-        if self.state(source) != "running":  # not impossible here, but a drill must do the same on every kind of server
+        if self.state(source) != "running":  # possible here, but drills must behave alike on every kind of server
             raise ClusterError(f"the lag of {name} cannot be set while {source} does not run")
         await server.ask(f"lag {seconds}")
         self._lags[name] = seconds
@@ -283,7 +283,7 @@ class EmbeddedControl(Control):
             self._once_primary.add(name)
             self._lags.pop(name, None)
             await target.ask("lag 0")
-            await self.secure()  # before it takes writes: what it acknowledges alone could be lost with it
+            await self.secure()  # first wait for a replica: what the primary acknowledges alone could be lost with it
             await target.ask("promote")
             troubles: list[str] = []
             await run_all(*(collecting(troubles, partial(self.follow, other, name)) for other in others))
@@ -291,7 +291,7 @@ class EmbeddedControl(Control):
             raise ClusterError(f"{name} is the primary now, but: {'; '.join(troubles)}; let them rejoin")
 
     async def _gather(self, name: str, others: list[str]) -> None:
-        """Bring to `name` all that it, or any of the others, has received: any of them may have acknowledged it."""
+        """Make `name` apply everything that it or any of the others has received: any of them may have acknowledged it."""
         target = self._instances[name]
         await target.ask("detach")
         positions = {name: (await self._status(name))["position"][0]}
@@ -303,7 +303,7 @@ class EmbeddedControl(Control):
 
         await run_all(*(collecting(troubles, partial(detach, other)) for other in others))
         if troubles:
-            logger.warning("promoting %s without what others may have received: %s", name, "; ".join(troubles))
+            logger.warning("promoting %s without what other replicas may have received: %s", name, "; ".join(troubles))
         ahead = max(positions, key=lambda one: (positions[one], one == name))
         if ahead != name:
             await self.follow(name, ahead)
@@ -324,7 +324,7 @@ class EmbeddedControl(Control):
         self.require(name, "running", "down")
         self._lags.pop(name, None)
         if name in self._once_primary and self.unlogged_writes:
-            reason = "it was the primary, and what clients write in the plain topology no server logs: nobody can compare"
+            reason = "it was the primary, and no server logs clients' writes in the plain topology: the two cannot be compared"
             return await self._rebuild(name, reason)
         if self.state(name) == "down":
             self._sources.pop(name, None)
@@ -342,7 +342,7 @@ class EmbeddedControl(Control):
         await self.secure()
 
     async def _rebuild(self, name: str, reason: str) -> Rejoined:
-        """No rows, and the primary's log from its beginning, or a copy of its tables where the log is no longer whole."""
+        """Discard the rows. Apply the primary's log from its beginning, or copy its tables if the log is no longer complete."""
         if self.state(name) != "down":
             await self.kill(name)
         self._sources.pop(name, None)
@@ -354,7 +354,7 @@ class EmbeddedControl(Control):
     # ---- tables
 
     async def create_table(self, table: Table) -> None:
-        # On the replicas first: a change to a table that they do not have would stop them.
+        # On the replicas first: a change to a table that they lack would stop their replication.
         create = [partial(server.ask, "create", asdict(table)) for server in self._instances.values()]
         await run_all(*(create[1:]))
         await create[0]()
@@ -362,7 +362,7 @@ class EmbeddedControl(Control):
 
     async def fill(self, table: Table, rows: Iterable[Row]) -> None:
         primary = self._instances[self.require(self.primary, "running").name]
-        for some in by_size(rows, BATCH_BYTES):
+        for some in chunked(rows, BATCH_BYTES):
             await primary.ask("load", {"database": table.database, "name": table.name, "rows": some})
 
     async def read_rows(self, name: str, table: Table, *, after: int | None = None, limit: int = 10_000) -> list[Row]:
@@ -372,7 +372,7 @@ class EmbeddedControl(Control):
 
 
 class _RefusedError(ClusterError):
-    """The source does not have what the replica has. Only a rebuild helps."""
+    """The replica has transactions that the source lacks. Only a rebuild helps."""
 
 
 @asynccontextmanager
@@ -389,11 +389,11 @@ async def open_embedded(
     """The `embedded` kind of `open_servers`, which says what it promises."""
     check_temporary_directory(None)
     names = server_names(readers, standby)
-    # As on MariaDB: what clients write straight to the tables does not replicate (MDEV-33967), through their twins it does.
+    # As on MariaDB: direct writes to the tables do not replicate (MDEV-33967); writes through their twins do.
     options = [f"--twin={twin}={database}" for database, twin in write_databases.items()] or ["--unlogged"]
-    async with open_sandbox(None) as run:
+    async with open_sandbox(None) as sandbox:
         progress(f"starting {len(names)} embedded servers" if len(names) > 1 else "starting an embedded server")
-        plan = _Plan(run, options)
+        plan = _Plan(sandbox, options)
         servers = {name: _EmbeddedServer(plan, name) for name in names}
         cluster = Cluster(
             kind="embedded",

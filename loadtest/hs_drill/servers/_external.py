@@ -19,7 +19,7 @@ from hs_drill._addresses import write_address
 from hs_drill._cluster import Cluster, ClusterError, Server
 from trio_hs.testing import Table
 
-from ._control import Control, ReplicationStatus, Row, bounded, by_size
+from ._control import Control, ReplicationStatus, Row, bounded, chunked
 from ._created import Creation
 from ._one_server import require_one_server, same_server
 from ._replication import PAGE, logged, wait_applied
@@ -178,7 +178,7 @@ class ExternalControl(Control):
         """By SQL where the writer's port is known, for that replicates in every topology; else through HandlerSocket."""
         writer = self.cluster.writer
         last: Row | None = None
-        for some in by_size(rows, STATEMENT_BYTES):
+        for some in chunked(rows, STATEMENT_BYTES):
             if writer.sql_port is not None:
                 await fill_by_sql(writer, table, some)
             else:

@@ -1,4 +1,4 @@
-"""One server that the run has started: a process or a container, which can be killed, stopped, paused and resumed."""
+"""One server that the run has started, as a process or a container: it can be killed, stopped, paused and resumed."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ __all__ = ["KILL_SECONDS", "STOP_SECONDS", "Instance", "State"]
 State = Literal["running", "paused", "down"]
 
 STOP_SECONDS = 20.0
-"""At most this long may a server take to shut down in order."""
+"""How long a server may take to shut down in order."""
 KILL_SECONDS = 10.0
-"""At most this long may a killed server take to be gone."""
+"""How long a killed server may take to be gone."""
 
 
 class Instance(ABC):
-    """A server of the run, whatever it runs in. Operations that do not succeed in time raise `ClusterError`."""
+    """A server of the run, whatever it runs in. Operations raise `ClusterError` if they fail or take too long."""
 
     server: Server
-    """As it is now: a start changes its `pid`, and perhaps its ports and secrets."""
+    """Its description as of now: a start changes `pid`, and perhaps ports and secrets."""
 
     @property
     @abstractmethod
     def state(self) -> State:
-        """A server that crashed is down."""
+        """Whether it runs. A crashed server is down."""
 
     @abstractmethod
     def exit_code(self) -> int | None:
@@ -34,7 +34,7 @@ class Instance(ABC):
 
     @abstractmethod
     async def read_log(self) -> str:
-        """What it has written since its last start."""
+        """What it has written to its log since its last start."""
 
     @abstractmethod
     async def kill(self) -> None:

@@ -1,7 +1,4 @@
-"""The `mariadbd` servers of a run, wherever they run: what they are told, when they are up, and how they begin to replicate.
-
-What processes and containers have in common.
-"""
+"""The `mariadbd` servers of a run, as processes or in containers: their configuration, their start, and their replication."""
 
 from __future__ import annotations
 
@@ -27,11 +24,11 @@ from ._sql_control import SqlControl
 START_SECONDS = 30.0
 HANDLERSOCKET_SECONDS = 3.0
 REDO_SIZE = "32M"
-"""Also that of the data directories that servers begin with: to change it costs a start a second."""
+"""The template of the data directories has the same size: a start that changes it takes a second longer."""
 
 
 class AddressInUseError(ClusterError):
-    """Somebody took one of the ports in spite of the reservation."""
+    """Another program took one of the ports in spite of the reservation."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +43,13 @@ class Passwords:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the servers of a run have in common.
+    """What the servers of a run share.
 
     Attributes:
-      address: what they listen on.
-      clients: where their accounts are used from, as MariaDB writes it.
+      address: the address to listen on.
+      clients: the host part of the accounts, as in `user@host`.
       database: the database that the load's account may read and write.
-      root: whether they run as root, which mariadbd refuses unless told to.
+      root: whether the servers run as root, which mariadbd refuses unless told to.
     """
 
     write_through: bool
@@ -69,7 +66,7 @@ class Settings:
 
 
 def new_server(name: str, host: str, passwords: Passwords) -> Server:
-    """A server that has no ports and no secrets yet."""
+    """A server without ports and secrets, which come later."""
     return Server(
         name,
         host,
@@ -87,9 +84,9 @@ def new_server(name: str, host: str, passwords: Passwords) -> Server:
 def configuration(
     data: str, server: Server, number: int, settings: Settings, *, read_only: bool, listening: bool = True
 ) -> str:
-    """The option file of a server whose data directory, with `init.sql` in it, is `data`, and whose server id is `number`.
+    """The option file of a server with the data directory `data`, which holds `init.sql`, and the server id `number`.
 
-    One that is not `listening` has no HandlerSocket.
+    A server that is not `listening` has no HandlerSocket.
     """
     durable = server.name in ("writer", "standby")
     plugins = settings.plugins if listening else settings.plugins[1:]
@@ -99,7 +96,7 @@ def configuration(
         f"datadir={data}",
         f"tmpdir={data}",
         f"init-file={data}/init.sql",
-        # Relative to the data directory: a path of more than 107 bytes would be refused.
+        # Relative to the data directory: the server refuses a path of more than 107 bytes.
         "socket=sql.sock",
         "pid-file=server.pid",
         f"bind-address={settings.address}",
@@ -108,7 +105,7 @@ def configuration(
         "default-time-zone=+00:00",
         "character-set-server=utf8mb4",
         "max-connections=500",
-        # The plugin calls itself Beta, and the server's default is stricter.
+        # The plugin's maturity is Beta, which the server's default does not load.
         "plugin-maturity=beta",
         *(f"plugin-load-add={plugin}" for plugin in plugins),
         *(_listeners(server, settings) if listening else []),
@@ -119,12 +116,12 @@ def configuration(
         "gtid-strict-mode=1",
         "slave-net-timeout=10",
         f"read-only={int(read_only)}",
-        # What was acknowledged must survive a kill, and on the writers a power cut as well.
+        # Acknowledged writes must survive a kill, and on the writer and standby also a power failure.
         "innodb-flush-log-at-trx-commit=1",
         f"sync-binlog={int(durable)}",
         *(_SEMISYNC if settings.semisync else []),
         *(["rpl-semi-sync-slave-enabled=1"] if settings.semisync and read_only else []),
-        # Small, for a quick start and small directories.
+        # Small, so that the server starts quickly and its directory stays small.
         f"innodb-log-file-size={REDO_SIZE}",
         "innodb-buffer-pool-size=64M",
         "key-buffer-size=1M",
@@ -143,33 +140,33 @@ def _listeners(server: Server, settings: Settings) -> list[str]:
         f"handlersocket_plain_secret_wr={server.write_secret}",
         f"handlersocket_threads={min(16, max(2, os.cpu_count() or 2))}",
         "handlersocket_threads_wr=1",
-        # Else it writes its secrets into the log.
+        # Otherwise it writes its secrets into the log.
         "handlersocket_verbose=0",
     ]
 
 
 _SEMISYNC = [
-    # A commit that has waited so long is acknowledged without a replica: never, in the life of a run.
+    # After this time a commit is acknowledged without a replica. So long that it never happens in a run.
     f"rpl-semi-sync-master-timeout={24 * 3600 * 1000}",
-    # Else a commit is seen by others, and survives in the primary alone, before a replica has it.
+    # Otherwise others see a commit, and it survives in the primary alone, before a replica has it.
     "rpl-semi-sync-master-wait-point=AFTER_SYNC",
 ]
 
 
 def accounts_sql(settings: Settings) -> str:
-    """`init.sql`: run at every start of a server, before it takes connections."""
+    """`init.sql`, which the server runs at every start, before it accepts connections."""
     passwords = settings.passwords
     users = (passwords.admin_user, passwords.replication_user, passwords.load_user)
     admin, replication, load = (f"'{user}'@'{settings.clients}'" for user in users)
-    # One statement a line, as init-file wants it. Not logged: each server has its own, and replicated users would give
-    # the replicas GTIDs of the writer's past, or clash.
+    # One statement per line, as init-file requires. Not logged: each server creates its own users. Replicated ones would clash,
+    # or give the replicas GTIDs from before they began to replicate.
     return (
         "SET sql_log_bin=0;\n"
         f"CREATE USER IF NOT EXISTS {admin} IDENTIFIED BY '{passwords.admin}';\n"
         f"GRANT ALL PRIVILEGES ON *.* TO {admin} WITH GRANT OPTION;\n"
         f"CREATE USER IF NOT EXISTS {replication} IDENTIFIED BY '{passwords.replication}';\n"
         f"GRANT REPLICATION SLAVE ON *.* TO {replication};\n"
-        # The rights of an application and no more: read_only does not stop an administrator.
+        # The rights of an application and no more: read_only does not apply to an administrator.
         f"CREATE USER IF NOT EXISTS {load} IDENTIFIED BY '{passwords.load}';\n"
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON {any_table(settings.database)} TO {load};\n"
     )
@@ -186,14 +183,14 @@ class Mariadbd(Instance):
 
     @abstractmethod
     async def create(self) -> None:
-        """An empty data directory, in place of the one that there may be. The server is down."""
+        """Make an empty data directory, in place of a former one. The server must be down."""
 
     @abstractmethod
     async def run_with(self, configuration: str) -> None:
-        """Start it with this option file, and do not wait until it is up."""
+        """Start it with this option file. Do not wait until it is up."""
 
     async def start_somewhere(self, reserve_port: Callable[[], int], *, read_only: bool) -> None:
-        """Start on ports that are free, and keep them."""
+        """Reserve ports, and start on them. If another program has taken one, try others."""
         attempts = 3
         while True:
             self.server = replace(self.server, read_port=reserve_port(), write_port=reserve_port(), sql_port=reserve_port())
@@ -206,7 +203,7 @@ class Mariadbd(Instance):
                     raise
 
     async def start(self, *, read_only: bool, new_secrets: bool = False, listening: bool = True) -> None:
-        """Start and wait until it answers on all its ports, or by SQL alone if not `listening`. If it does not, it is ended."""
+        """Start, and wait until it answers on all its ports, or by SQL alone if not `listening`. If it does not, kill it."""
         if new_secrets:
             self.server = replace(self.server, read_secret=secrets.token_hex(16), write_secret=secrets.token_hex(16))
         text = configuration(self._data, self.server, self.number, self.settings, read_only=read_only, listening=listening)
@@ -214,7 +211,7 @@ class Mariadbd(Instance):
         try:
             await self._wait_until_up(listening)
         except ClusterError:
-            await self.kill()  # it may live on, see _wait_until_up
+            await self.kill()  # it may still run: see _require_alive
             raise
 
     async def _wait_until_up(self, listening: bool) -> None:
@@ -223,7 +220,7 @@ class Mariadbd(Instance):
             while not await _sql_answers(server):
                 await self._require_alive()
                 await trio.sleep(POLL_SECONDS)
-            # HandlerSocket listens before SQL does. When it cannot, it says nothing and the server runs on without it.
+            # HandlerSocket listens before SQL does. If it cannot, the server runs on without it and reports nothing.
             with trio.move_on_after(HANDLERSOCKET_SECONDS):
                 while listening and not await handlersocket_answers(server):
                     await self._require_alive()
@@ -236,8 +233,8 @@ class Mariadbd(Instance):
         raise ClusterError(f"{server.name} did not answer within {START_SECONDS:.0f} s: {reason_in(await self.read_log())}")
 
     async def _require_alive(self) -> None:
-        """Raise for a start that failed, with the reason."""
-        # "Aborting", because the process does not always end: with the SQL port taken it hangs in its shutdown.
+        """Raise `ClusterError` with the reason if the start has failed."""
+        # Look for "Aborting", too: the process does not always end. If the SQL port is taken it hangs in its shutdown.
         if (code := self.exit_code()) is not None or "[ERROR] Aborting" in await self.read_log():
             reason = reason_in(await self.read_log())
             kind = AddressInUseError if "ddress already in use" in reason else ClusterError
@@ -245,7 +242,7 @@ class Mariadbd(Instance):
 
 
 async def _sql_answers(server: Server) -> bool:
-    # Not execute_sql, which is patient: whoever else has the port may accept and say nothing.
+    # Not execute_sql, whose timeouts are long: if another program has the port, it may accept and never answer.
     ask = partial(run_sql, server, ("SELECT 1",), connect_timeout=1, read_timeout=1)
     try:
         await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
@@ -255,10 +252,10 @@ async def _sql_answers(server: Server) -> bool:
 
 
 def reason_in(log: str, lines: int = 3) -> str:
-    """What a log says of its program's end: the last errors, or else the last line."""
+    """Why the program that wrote this log has ended: its last errors, or else its last line."""
     text = [line.strip() for line in log.splitlines() if line.strip()]
     errors = [line[line.index("[ERROR]") :] for line in text if "[ERROR]" in line]
-    return " | ".join(errors[-lines:] or text[-1:]) or "it said nothing"
+    return " | ".join(errors[-lines:] or text[-1:]) or "it wrote no log"
 
 
 # --- A cluster of them -----------------------------------------------------------------------------------------------
@@ -270,7 +267,7 @@ async def bring_up(
     reserve_port: Callable[[], int],
     progress: Callable[[str], None],
 ) -> Cluster:
-    """Create and start the servers of a cluster that has none yet. They do not replicate: see `begin_replication`."""
+    """Create and start the servers, and return the cluster with them. They do not replicate yet: see `begin_replication`."""
     progress(f"starting {len(servers)} MariaDB servers" if len(servers) > 1 else "starting a MariaDB server")
 
     async def start(server: Mariadbd) -> None:
@@ -310,7 +307,7 @@ class MariadbdControl(SqlControl):
         await self.look_for_deaths()
         server = self._instances[name]
         if fresh:
-            # A replica skips what its own server id wrote: under the old one it would miss all its own former writes.
+            # A replica skips transactions with its own server id: under the old id it would miss its own former writes.
             server.number, self._next_number = self._next_number, self._next_number + 1
             await server.create()
         try:

@@ -22,7 +22,7 @@ import trio
 
 from hs_drill._cluster import ClusterError, Server
 
-from ._sql import sql_errors_told, sql_session
+from ._sql import as_cluster_errors, sql_session
 
 __all__ = ["require_one_server", "same_server"]
 
@@ -57,7 +57,7 @@ async def same_server(one: Server, other: Server) -> bool | None:
     if (one.host, one.read_port) == (other.host, other.read_port):
         return True
     if one.sql_port is not None and other.sql_port is not None:
-        with sql_errors_told(other):
+        with as_cluster_errors(other):
             return await trio.to_thread.run_sync(_share_locks, one, other, abandon_on_cancel=True)
     if one.sql_port is None and other.sql_port is None:
         addresses = [await _addresses(server.host, server.read_port) for server in (one, other)]
@@ -86,7 +86,7 @@ def _share_locks(one: Server, other: Server) -> bool:
 
 async def _belongs(server: Server, mode: str, host: str, port: int, secret: str) -> bool:
     """Whether that listener is of the server at `server`'s SQL port."""
-    with sql_errors_told(server):
+    with as_cluster_errors(server):
         return await trio.to_thread.run_sync(
             partial(_connections_show, server, mode, host, port, secret), abandon_on_cancel=True
         )

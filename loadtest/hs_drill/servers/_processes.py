@@ -1,6 +1,6 @@
-"""A cluster of `mariadbd` processes on 127.0.0.1, made for one run and thrown away with it.
+"""A cluster of `mariadbd` processes on 127.0.0.1, created for one run and removed with it.
 
-In the order of reading: what is installed, one server, the cluster.
+Sections: the installed MariaDB, one server, the cluster.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ._mariadbd import (
 )
 from ._server_process import ServerProcess, read_log
 
-# --- What is installed -----------------------------------------------------------------------------------------------
+# --- The installation ------------------------------------------------------------------------------------------------
 
 _USUAL_DIRECTORIES = ("/usr/sbin", "/usr/local/sbin", "/usr/libexec", "/usr/local/bin", "/usr/local/mysql/bin")
 _INSTALL_HINT = "on Debian or Ubuntu, as root: apt-get install mariadb-server"
@@ -40,7 +40,7 @@ _INSTALL_HINT = "on Debian or Ubuntu, as root: apt-get install mariadb-server"
 
 @dataclass(frozen=True)
 class Installation:
-    """A MariaDB of this machine that can serve HandlerSocket."""
+    """A MariaDB on this machine that has the HandlerSocket plugin."""
 
     mariadbd: str
     install_db: str
@@ -54,7 +54,7 @@ class Installation:
 async def find_installation() -> Installation:
     """Look for `mariadbd`, `mariadb-install-db` and the HandlerSocket plugin, in PATH and the usual places.
 
-    Raises `ClusterError` that names the first one missing and says how to get it.
+    Raises `ClusterError`, which names the first one missing and says how to install it.
     """
     mariadbd = _find_program("mariadbd")
     install_db = _find_program("mariadb-install-db")
@@ -92,20 +92,20 @@ def _require_plugin(installation: Installation, name: str) -> None:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What the servers of a run have in common."""
+    """What the servers of a run share."""
 
-    run: Sandbox
+    sandbox: Sandbox
     installation: Installation
     template: Path
     settings: Settings
 
 
-async def _make_template(run: Sandbox, installation: Installation) -> Path:
-    """A fresh data directory that the servers' own are copied from: creating one costs more than all the copies."""
-    template, log = run.directory / "template", run.directory / "template.log"
-    # Without --user: run by root with it, the script also changes the owner of a system directory. With --force it does
-    # not look this machine's name up.
-    process = run.spawn(
+async def _make_template(sandbox: Sandbox, installation: Installation) -> Path:
+    """Create the data directory of which each server gets a copy: creating one costs more than all the copies."""
+    template, log = sandbox.directory / "template", sandbox.directory / "template.log"
+    # Without --user: with it, as root, the script also changes the owner of a system directory. With --force it does not look
+    # up this machine's name.
+    process = sandbox.spawn(
         [
             installation.install_db,
             "--no-defaults",
@@ -125,35 +125,35 @@ async def _make_template(run: Sandbox, installation: Installation) -> Path:
     raise ClusterError(f"{installation.install_db} took more than {START_SECONDS:.0f} s: {reason_in(read_log(log))}")
 
 
-def _copy_template(run: Sandbox, template: Path, data: Path) -> None:
+def _copy_template(sandbox: Sandbox, template: Path, data: Path) -> None:
     def copy(source: str, destination: str) -> None:
         shutil.copyfile(source, destination)
-        run.give(Path(destination))
+        sandbox.give(Path(destination))
 
     shutil.copytree(template, data, copy_function=copy)
     for directory, _, _ in os.walk(data):
-        run.give(Path(directory))
+        sandbox.give(Path(directory))
 
 
 class _Process(ServerProcess, Mariadbd):
-    """One `mariadbd`: its data directory, its ports, and the process that serves them at the moment, if any."""
+    """One `mariadbd`: its data directory, its ports, and its current process, if any."""
 
     def __init__(self, plan: _Plan, name: str, number: int) -> None:
-        ServerProcess.__init__(self, new_server(name, HOST, plan.settings.passwords), plan.run.directory / name)
+        ServerProcess.__init__(self, new_server(name, HOST, plan.settings.passwords), plan.sandbox.directory / name)
         Mariadbd.__init__(self, plan.settings, str(self.directory), number)
         self._plan = plan
 
     async def create(self) -> None:
         await trio.to_thread.run_sync(partial(shutil.rmtree, self.directory, ignore_errors=True))
-        await trio.to_thread.run_sync(_copy_template, self._plan.run, self._plan.template, self.directory)
-        self._plan.run.write_secret_file(self.directory / "init.sql", accounts_sql(self._plan.settings))
+        await trio.to_thread.run_sync(_copy_template, self._plan.sandbox, self._plan.template, self.directory)
+        self._plan.sandbox.write_secret_file(self.directory / "init.sql", accounts_sql(self._plan.settings))
 
     async def run_with(self, configuration: str) -> None:
         plan = self._plan
-        plan.run.write_secret_file(self.directory / "server.cnf", configuration)
+        plan.sandbox.write_secret_file(self.directory / "server.cnf", configuration)
         self.paused = False
         argv = [plan.installation.mariadbd, f"--defaults-file={self.directory}/server.cnf"]
-        self.process = plan.run.spawn(argv, self.new_log())
+        self.process = plan.sandbox.spawn(argv, self.new_log())
         self.server = replace(self.server, pid=self.process.pid)
         await trio.lowlevel.checkpoint()
 
@@ -189,12 +189,12 @@ async def open_mariadb(
     check_temporary_directory(account)
     check_memory(len(names))
 
-    async with open_sandbox(account) as run:
+    async with open_sandbox(account) as sandbox:
         progress("creating a data directory")
-        plan = _Plan(run, installation, await _make_template(run, installation), settings)
+        plan = _Plan(sandbox, installation, await _make_template(sandbox, installation), settings)
         processes = {name: _Process(plan, name, number) for number, name in enumerate(names, 1)}
         cluster = Cluster("mariadb", why, installation.version, (), write_databases=write_databases, replication=replication)
-        cluster = await bring_up(cluster, processes, run.reserve_port, progress)
+        cluster = await bring_up(cluster, processes, sandbox.reserve_port, progress)
         control = MariadbdControl(cluster, processes)
         await control.begin_replication(progress)
         yield control

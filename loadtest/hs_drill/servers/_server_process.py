@@ -1,4 +1,4 @@
-"""Servers that are processes of this machine: their life and death, whatever they serve."""
+"""A server that is a process of this machine: signals, exit code, log. What it serves does not matter here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ._instance import KILL_SECONDS, STOP_SECONDS, Instance, State
 
 
 class ServerProcess(Instance):
-    """One server of a run, and the process that serves it at the moment, if any."""
+    """One server of a run, and its current process, if any."""
 
     def __init__(self, server: Server, directory: Path) -> None:
         self.server = server
@@ -39,7 +39,7 @@ class ServerProcess(Instance):
         return read_log(self.log)
 
     def new_log(self) -> Path:
-        """Where the next process writes: its errors are not those of the one before."""
+        """Set the log of the process before aside, and return the path for the next one's."""
         if self._starts and self.log.exists():
             self.log.rename(self.directory / f"server.{self._starts}.log")
         self._starts += 1
@@ -48,7 +48,7 @@ class ServerProcess(Instance):
     @trio.lowlevel.enable_ki_protection
     def _send_signal(self, number: signal.Signals) -> None:
         assert self.process is not None
-        self.process.send_signal(number)  # to nobody, when it has ended
+        self.process.send_signal(number)  # no effect if it has ended
         self.paused = number == signal.SIGSTOP
 
     async def kill(self) -> None:
@@ -66,7 +66,7 @@ class ServerProcess(Instance):
         self._send_signal(signal.SIGCONT)
 
     async def _end(self, number: signal.Signals, within: float) -> None:
-        """Send a signal that ends it, and wait until it is gone."""
+        """Send a signal that ends the process, and wait until it is gone."""
         assert self.process is not None
         self._send_signal(number)
         with trio.move_on_after(within):

@@ -1,4 +1,4 @@
-"""SQL on any server with a SQL port, from trio; and concurrent calls whose failure is one error, not a group."""
+"""Run SQL on a server from trio; run calls concurrently so that a failure is one error, not an exception group."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from hs_drill._cluster import ClusterError, Server
 
 
 async def execute_sql(server: Server, *statements: str) -> list[dict[str, Any]]:
-    """Run the statements in one connection of the administrator, each its own transaction; the last one's rows.
+    """Run the statements on one connection of the administrator, each in its own transaction; return the last one's rows.
 
-    Raises `ClusterError` when the server cannot be reached or refuses a statement. `trio.Cancelled` returns at once;
-    the statement under way, and those after it, may still be carried out.
+    Raises `ClusterError` if the server cannot be reached or refuses a statement. Cancellation takes effect at once; the
+    current statement, and those after it, may still be carried out.
     """
-    with sql_errors_told(server):
+    with as_cluster_errors(server):
         return await trio.to_thread.run_sync(run_sql, server, statements, abandon_on_cancel=True)
 
 
 @contextmanager
-def sql_errors_told(server: Server) -> Iterator[None]:
-    """Raise what a server refuses, or why it cannot be reached, as `ClusterError`."""
+def as_cluster_errors(server: Server) -> Iterator[None]:
+    """Turn the errors of SQL and of its connection into `ClusterError`, within the block."""
     try:
         yield
     except (pymysql.MySQLError, OSError) as error:
@@ -34,7 +34,7 @@ def sql_errors_told(server: Server) -> Iterator[None]:
 
 
 def sql_error_code(error: BaseException | None) -> int | None:
-    """The server's number for an error, also for one that `sql_errors_told` raised."""
+    """The server's number for an error, also through the `ClusterError` of `as_cluster_errors`."""
     if isinstance(error, ClusterError):
         error = error.__cause__
     return error.args[0] if isinstance(error, pymysql.MySQLError) and error.args else None
@@ -51,7 +51,7 @@ def run_sql(
 
 @contextmanager
 def sql_session(server: Server, connect_timeout: int = 5, read_timeout: int = 60) -> Iterator[pymysql.cursors.DictCursor]:
-    """A connection of the administrator, for threads. Timeouts are in seconds."""
+    """A connection of the administrator, for use in threads. Timeouts are in seconds."""
     connection = pymysql.connect(
         host=server.host,
         port=server.sql_port or 0,
@@ -59,7 +59,7 @@ def sql_session(server: Server, connect_timeout: int = 5, read_timeout: int = 60
         password=server.admin_password,
         autocommit=True,
         charset="utf8mb4",
-        # MariaDB's default. In a user's own, such as ANSI or ORACLE, the statements mean something else, or nothing.
+        # MariaDB's default. In a mode that the user has set, such as ANSI or ORACLE, our statements would mean something else.
         sql_mode="STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_CREATE_USER,NO_ENGINE_SUBSTITUTION",
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,
@@ -70,19 +70,19 @@ def sql_session(server: Server, connect_timeout: int = 5, read_timeout: int = 60
 
 
 def collecting(troubles: list[str], call: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-    """The call, its `ClusterError` noted and not raised."""
+    """A call that appends the `ClusterError` of `call` to `troubles` instead of raising it."""
 
-    async def noted() -> None:
+    async def collected() -> None:
         try:
             await call()
         except ClusterError as error:
             troubles.append(str(error))
 
-    return noted
+    return collected
 
 
 async def run_all(*calls: Callable[[], Awaitable[None]]) -> None:
-    """Run the calls concurrently. The first `ClusterError` cancels the others and comes out bare, not in a group."""
+    """Run the calls concurrently. The first `ClusterError` cancels the others and is raised as it is, not in a group."""
     errors: list[ClusterError] = []
 
     async def run(call: Callable[[], Awaitable[None]], nursery: trio.Nursery) -> None:

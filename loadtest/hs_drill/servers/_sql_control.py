@@ -1,4 +1,4 @@
-"""Failover by SQL, for every provider whose servers are MariaDB: what differs is only how a server is started and ended."""
+"""Failover by SQL, for every kind of cluster whose servers are MariaDB. Subclasses add how a server is started."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hs_drill._cluster import Cluster, ClusterError, Server
 from hs_drill._sql_text import literal, quoted, table_name
 from trio_hs.testing import Table
 
-from ._control import Control, Rejoined, ReplicationStatus, Row, bounded, by_size, require_lag
+from ._control import Control, Rejoined, ReplicationStatus, Row, bounded, chunked, require_lag
 from ._instance import Instance
 from ._replication import (
     DivergedError,
@@ -34,22 +34,23 @@ from ._sql import collecting, execute_sql, run_all
 logger = logging.getLogger("hs_drill.control")
 
 APPLY_SECONDS = 30.0
-"""What a replica may take to apply all that it has fetched."""
+"""How long a replica may take to apply everything that it has fetched."""
 ATTACH_SECONDS = 5.0
-"""What running replicas may take to attach to a primary; they try every second."""
+"""How long running replicas may take to attach to a primary; they try every second."""
 OPERATION_SECONDS = 30.0
-"""What statements that do not wait for data may take together."""
+"""How long statements that do not wait for data may take together."""
 CLOSE_SECONDS = 10
-"""What `SET GLOBAL read_only=1` waits for those who write; closed connections are noticed within some 0.1 s."""
+"""How long `SET GLOBAL read_only=1` waits for clients that write. The server notices a closed connection within about 0.1 s."""
 REBUILD_SECONDS = 120.0
+"""How long a rebuilt server may take to apply the primary's whole binary log."""
 STATEMENT_BYTES = 1_000_000
-"""Rows of one INSERT; servers take 16 MB."""
+"""The size of one INSERT, about; servers accept 16 MB."""
 
 
 class SqlControl(Control):
     """A `Control` over MariaDB servers. Subclasses start them.
 
-    With `semisync` every primary's commits wait until a replica has fetched them, once one is attached.
+    With `semisync` the primary's commits wait until a replica has fetched them, once a replica is attached.
     """
 
     def __init__(self, cluster: Cluster, instances: Mapping[str, Instance]) -> None:
@@ -61,27 +62,27 @@ class SqlControl(Control):
     async def _launch(self, name: str, *, read_only: bool, new_secrets: bool = False, fresh: bool = False) -> None:
         """Start a server that is down and wait until it is up.
 
-        `fresh`: with empty data and a server id never used, and without HandlerSocket.
+        `fresh`: with empty data, an unused server id, and without HandlerSocket.
         """
 
     async def start(self, name: str, *, new_secrets: bool = False) -> Server:
         self.require(name, "down")
         primary = name == self.primary
-        # A semi-synchronous primary takes no write that nobody acknowledges.
+        # A semi-synchronous primary must not take writes before a replica can acknowledge them.
         await self._launch(name, read_only=not primary or self._semisync, new_secrets=new_secrets)
         if primary and self._semisync:
             await self.open_for_writes()
         return self.server(name)
 
     async def stop_serving(self, name: str) -> None:
-        # A shutdown ends SQL connections first, those of FEDERATED tables among them, while HandlerSocket still answers: then
-        # a request fails in the middle of a batch, and what came before it in the batch is rolled back, and acknowledged.
+        # A shutdown ends SQL connections first, among them those of FEDERATED tables, while HandlerSocket still answers. Then
+        # a request in the middle of a batch fails, and the server rolls back the requests before it, yet acknowledges them.
         with bounded(f"ending HandlerSocket on {name}", OPERATION_SECONDS):
             await execute_sql(self.require(name, "running"), "UNINSTALL PLUGIN handlersocket")
 
     async def close_for_writes(self) -> None:
         primary = self.require(self.primary, "running")
-        # As a replica it is to acknowledge, and must not wait for acknowledgements of what it applies.
+        # As a replica it must acknowledge, and must not wait for acknowledgements of what it applies.
         roles = [f"SET GLOBAL rpl_semi_sync_{role}" for role in ("master_enabled=0", "slave_enabled=1")]
         with bounded(f"closing {primary.name} for writes", OPERATION_SECONDS):
             await execute_sql(
@@ -100,15 +101,16 @@ class SqlControl(Control):
             await execute_sql(primary, "SET GLOBAL read_only=0")
 
     def _running(self, *, but: tuple[str, ...]) -> list[Server]:
+        """The running servers, without those named in `but`."""
         return [s for s in self.cluster.servers if s.name not in but and self.state(s.name) == "running"]
 
     async def secure(self) -> None:
-        """Semi-synchronous commits on the primary, where somebody can acknowledge them."""
+        """With `semisync`, make the primary's commits wait for a replica, if a running one can acknowledge them."""
         if not self._semisync:
             return
         within = ATTACH_SECONDS if self._running(but=(self.primary,)) else 0
         if not within or not await wait_for_acknowledgements(self.server(self.primary), within):
-            logger.warning("%s has no replica: its commits wait for nobody until one rejoins", self.primary)
+            logger.warning("%s has no replica: its commits do not wait until one rejoins", self.primary)
 
     async def promote(self, name: str) -> None:
         target = self.require(name, "running")
@@ -125,17 +127,17 @@ class SqlControl(Control):
                 await execute_sql(target, "SET GLOBAL read_only=0")
             troubles: list[str] = []
             await run_all(*(collecting(troubles, partial(follow, other, target, self.cluster)) for other in others))
-            if self._semisync:  # else what it acknowledges before a replica has attached could be lost with it
+            if self._semisync:  # first wait for a replica: what the primary acknowledges alone could be lost with it
                 await self.secure()
                 await execute_sql(target, "SET GLOBAL read_only=0")
         if troubles:
             raise ClusterError(f"{name} is the primary now, but: {'; '.join(troubles)}; let them rejoin")
 
     async def _gather(self, target: Server, others: list[Server]) -> None:
-        """Bring to `target` all that it, or any of the others, has fetched: any of them may have acknowledged it."""
+        """Make `target` apply everything that it or any of the others has fetched: any of them may have acknowledged it."""
         troubles: list[str] = []
-        # At once: where the old primary's whole host is gone, as a container's is, and not only a process on it, each replica
-        # takes 2 s to stop fetching (seen on 10.11).
+        # All concurrently: if the old primary's host is gone too, as a container's is, each replica takes 2 s to stop fetching
+        # (seen on 10.11).
         try:
             await run_all(
                 partial(drain, target, APPLY_SECONDS),
@@ -145,7 +147,7 @@ class SqlControl(Control):
             await run_all(*(collecting(troubles, partial(start_fetching, server)) for server in (target, *others)))
             raise
         if troubles:
-            logger.warning("promoting %s without what others may have fetched: %s", target.name, "; ".join(troubles))
+            logger.warning("promoting %s without what other replicas may have fetched: %s", target.name, "; ".join(troubles))
         positions = {server.name: await applied(server) for server in (target, *others)}
         ahead = max(others, key=lambda other: _numbers(positions[other.name]), default=target)
         if _numbers(positions[ahead.name]) > _numbers(positions[target.name]):
@@ -162,13 +164,13 @@ class SqlControl(Control):
         if self.state(name) == "running":
             with bounded(f"asking {name} whether it is read-only", OPERATION_SECONDS):
                 open_for_writes = not (await execute_sql(self.server(name), "SELECT @@read_only AS r"))[0]["r"]
-            if open_for_writes:  # by a restart: SET GLOBAL read_only=1 waits for HandlerSocket's writers for ever
+            if open_for_writes:  # restart it: SET GLOBAL read_only=1 waits for HandlerSocket's writers for ever
                 await self.stop(name)
         if self.state(name) == "down":
             await self._launch(name, read_only=True)
         server = self.server(name)
         if name in self._once_primary and self.unlogged_writes:
-            reason = "it was the primary, and what clients write straight to InnoDB is in no binary log: nobody can compare"
+            reason = "it was the primary, and clients' direct writes to InnoDB are in no binary log: the two cannot be compared"
             return await self._rebuild(name, reason)
         try:
             with bounded(f"{name} rejoining {primary.name}", OPERATION_SECONDS + APPLY_SECONDS):
@@ -182,10 +184,10 @@ class SqlControl(Control):
         return Rejoined(False, f"{primary.name} has all that {name} had")
 
     async def _rebuild(self, name: str, reason: str) -> Rejoined:
-        """Empty data, and the primary's binary log from its beginning: servers of a run never purge theirs.
+        """Discard the data, and apply the primary's binary log from its beginning: servers of a run never purge theirs.
 
-        Clients reach it only when it has its tables: one that asks for a missing table pins its name, and who is to create the
-        table, the replica's own applier included, then waits until that client goes.
+        The server listens to HandlerSocket clients only once it has its tables. A client that asks for a missing table pins its
+        name: a CREATE TABLE, even by the replica's own applier, then waits until that client is gone.
         """
         await self.kill(name)
         await self._launch(name, read_only=True, fresh=True)
@@ -208,7 +210,7 @@ class SqlControl(Control):
     async def _require_replica(self, name: str) -> Server:
         server = self.require(name, "running")
         if await slave_status(server) is None:
-            raise ClusterError(f"{name} replicates from nobody")
+            raise ClusterError(f"{name} is not a replica")
         return server
 
     async def stop_replication(self, name: str) -> None:
@@ -224,7 +226,7 @@ class SqlControl(Control):
         with bounded(f"setting the lag of {name}", OPERATION_SECONDS):
             server = await self._require_replica(name)
             status = await self.replication_status(name)
-            # CHANGE MASTER throws away what was fetched and not applied (seen on 10.11); it must be there to fetch again.
+            # CHANGE MASTER discards what was fetched and not applied (seen on 10.11), so the source must be up for a new fetch.
             if status.source is None or self.state(status.source) != "running":
                 raise ClusterError(f"the lag of {name} cannot be set while {status.source or 'its source'} does not run")
             await execute_sql(server, "STOP SLAVE", f"CHANGE MASTER TO master_delay={seconds}")
@@ -239,7 +241,7 @@ class SqlControl(Control):
 
     async def fill(self, table: Table, rows: Iterable[Row]) -> None:
         primary = self.require(self.primary, "running")
-        for some in by_size(rows, STATEMENT_BYTES):
+        for some in chunked(rows, STATEMENT_BYTES):
             await fill_by_sql(primary, table, some)
 
     async def wait_replicated(self, within: float = 10.0) -> None:
@@ -255,7 +257,7 @@ class SqlControl(Control):
 
 
 async def status_by_sql(server: Server, cluster: Cluster) -> ReplicationStatus:
-    """How a server replicates. A source that is none of the cluster's is named by its address."""
+    """The state of a server's replication. A source outside the cluster is named by its address."""
     with bounded(f"asking {server.name} how it replicates", OPERATION_SECONDS):
         status = await slave_status(server)
     if status is None:
@@ -274,13 +276,13 @@ async def status_by_sql(server: Server, cluster: Cluster) -> ReplicationStatus:
 
 
 async def fill_by_sql(server: Server, table: Table, rows: Iterable[Row]) -> None:
-    """Insert rows in one statement: `STATEMENT_BYTES` at most."""
+    """Insert rows in one statement; pass about `STATEMENT_BYTES` at most."""
     values = ",".join(f"({','.join(map(literal, row))})" for row in rows)
     await execute_sql(server, f"INSERT INTO {table_name(table.database, table.name)} VALUES {values}")
 
 
 async def rows_by_sql(server: Server, table: Table, *, after: int | None, limit: int) -> list[Row]:
-    """A page of rows: see `Control.read_rows`."""
+    """A page of rows, as `Control.read_rows` gives it."""
     (key,) = table.primary_key
     beyond = "" if after is None else f"WHERE {quoted(key)} > {after:d}"
     rows = await execute_sql(
@@ -290,5 +292,5 @@ async def rows_by_sql(server: Server, table: Table, *, after: int | None, limit:
 
 
 def _numbers(position: str) -> int:
-    """How far a position goes. Servers of a run share one replication domain, so its number orders them."""
+    """The number by which positions are ordered: servers of a run share one replication domain."""
     return max(gtids(position).values(), default=0)

@@ -136,7 +136,7 @@ async def test_plain_handlersocket_writes_are_lost_by_a_failover(kind: str) -> N
         assert result.acknowledged - result.before <= result.survived  # what the promoted server took itself
         rejoined = await control.rejoin("writer")
         assert rejoined.rebuilt
-        assert "nobody can compare" in rejoined.reason
+        assert "the two cannot be compared" in rejoined.reason
 
 
 @EVERY_KIND
