@@ -1,4 +1,4 @@
-"""What `benchmarks.client` makes of its figures: the verdict on each claim, a table and a chart."""
+"""The report of `benchmarks.client`: the verdict on each claim, a table and a chart."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 from xml.sax.saxutils import escape
 
 Result: TypeAlias = dict[str, Any]
-#: A contender, what it does, and by how many tasks.
+#: A contender, its operation, and the number of tasks.
 Which: TypeAlias = tuple[str, str, int]
 
 MANAGER, TABLE = "trio_hs, Manager", "trio_hs, Table"
-#: What no client can be faster than, here and now: a bare socket, in a thread that it blocks and in a task of trio.
+#: The upper bounds for any client on this machine: a bare socket, in a blocking thread and in a trio task.
 FLOORS = ("raw socket", "raw socket in trio")
 
 
@@ -43,9 +43,9 @@ CLAIMS = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, what was measured of it, and whether it holds; None for both when something of it was not measured.
+    """A claim, its measured value, and whether it holds; both are None when not all of it was measured.
 
-    `floors` are what bare sockets would have got in our place, by their name.
+    `floors` are the values of bare sockets in our place, by name.
     """
 
     claim: Claim
@@ -66,7 +66,7 @@ class Verdict:
 
 
 def best(results: Sequence[Result], which: Which) -> Result | None:
-    """At the pool size with the highest median. That favours whoever has several to choose from: not us."""
+    """At the pool size with the highest median. That favours contenders with several pool sizes; ours has one."""
     found = [result for result in results if (result["contender"], result["operation"], result["tasks"]) == which]
     return max(found, key=lambda result: float(result["rate"]), default=None)
 
@@ -89,7 +89,7 @@ def judge(results: Sequence[Result]) -> list[Verdict]:
 
 
 def write_report(report: dict[str, Any], folder: Path) -> list[Verdict]:
-    """Writes `client.json`, `client.md` and `client.svg` into the folder, made where needed; gives the verdicts."""
+    """Write `client.json`, `client.md` and `client.svg` into the folder, created if missing; return the verdicts."""
     verdicts = judge(report["results"])
     folder.mkdir(parents=True, exist_ok=True)
     data = {**report, "claims": [str(verdict) for verdict in verdicts]}
@@ -184,7 +184,7 @@ PANELS = (
     ("incr, 64 tasks", "incr", 64),
 )
 WIDTH, LABELS, LINE, TITLE = 760, 150, 20, 34
-#: An image of its own follows the reader's system, not the page: both colour schemes are in it.
+#: A separate image follows the reader's system, not the page's theme, so it contains both colour schemes.
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 .title { font-weight: 600 } .note { fill: #59636e }
@@ -196,7 +196,7 @@ text { fill: #e6edf3 } .note { fill: #9198a1 } .ours { fill: #3fb98a } .peer { f
 
 
 def svg(results: Sequence[Result]) -> str:
-    """Bars of rows per second: for each operation that was measured a panel with a scale of its own."""
+    """Bars of rows per second: a panel with its own scale for each measured operation."""
     parts: list[str] = []
     y = 18
     for title, operation, tasks in PANELS:

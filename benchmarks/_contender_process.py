@@ -1,7 +1,7 @@
 """One contender in a process of its own: `python -m benchmarks._contender_process NAME`.
 
-The first line on standard input is the target, each further one a measurement to make, and for each one line comes back on
-standard output; all are JSON. Ends with its input.
+The first line on standard input is the target. Each further line asks for a measurement, and is answered with a line on
+standard output. All lines are JSON. Exits at the end of its input.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ Worker = Callable[[], Coroutine[Any, Any, None]]
 
 @dataclass
 class Clock:
-    """Opens when everything is connected and warm, and adds up what was done until every task has finished, without what the
-    check of batches took (by one task: so nothing else went on meanwhile)."""
+    """Opens when everything is connected and warm, and measures until every task has finished. Subtracts the time of checking
+    batches; only one task does them, so nothing else runs meanwhile."""
 
     contender: Contender
     seconds: float
@@ -60,19 +60,19 @@ class Clock:
 
 
 def client_cpu() -> float:
-    """Seconds of CPU that this process has used, in the kernel too."""
+    """CPU seconds that this process has used, including those in the kernel."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
 def server_cpu(pid: int) -> float:
-    """The same of another process, in steps of a hundredth of a second."""
+    """The same for another process, in steps of a hundredth of a second."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def measure(contender: Contender, operation: str, pool: int, clock: Clock) -> tuple[dict[str, float], int]:
-    """What `operation` by the contender's number of tasks took, and how many rows it has changed or read in all."""
+    """The time that `operation` took with the contender's number of tasks, and the total of rows changed or read."""
     call = getattr(contender, operation)
     if contender.runtime == THREADS:
         return _threads(contender, call, pool, clock)
@@ -110,7 +110,7 @@ async def _tasks(
 
         async def own(at: Any) -> None:
             rows = 0
-            while True:  # once at least, also where starting the tasks alone took the time
+            while True:  # at least once, even if starting the tasks took all the time
                 rows += await call(at)
                 if perf_counter() >= clock.end:
                     break
@@ -159,7 +159,7 @@ def _threads(contender: Contender, call: Callable[[Any], int], pool: int, clock:
         clock.start()
         for thread in threads:
             thread.start()
-        loop(opened[0])  # a lone one needs no thread
+        loop(opened[0])  # a single one needs no thread
         for thread in threads:
             thread.join()
         if failures:
@@ -173,7 +173,7 @@ def main() -> None:
     target = Target(**json.loads(sys.stdin.readline()))
     contender = CONTENDERS[sys.argv[1]](target)
     gc.collect()
-    gc.freeze()  # the rows that answers are compared with; that the collector goes through them is no cost of a client
+    gc.freeze()  # keep the collector off the expected rows: scanning them is not a cost of the client
     for line in sys.stdin:
         order = json.loads(line)
         clock = Clock(contender, order["seconds"])

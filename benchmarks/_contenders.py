@@ -1,9 +1,9 @@
-"""What `benchmarks.client` compares: each client for Python behind one interface, and a bare socket as the floor.
+"""The contenders of `benchmarks.client`: each Python client behind one interface, and a bare socket as the floor.
 
-A contender opens `pool` connections and gives what a worker works with, one for each. An operation takes one of them,
-checks the answer (`WrongAnswer` fails the run), and says how many rows it has read or written. To compare 1,000 rows with those
-expected takes up to a third of a client's own time, so the time of that is taken and not counted. SQL clients are measured at
-their best: an open cursor per connection, autocommit, and no more around it than a semaphore where tasks have to share
+A contender opens `pool` connections, and yields a handle for each. An operation takes a handle,
+checks the answer (`WrongAnswer` fails the run), and returns how many rows it has read or written. Comparing 1,000 rows with the
+expected ones takes up to a third of a client's own time, so that time is measured and subtracted. SQL clients are measured at
+their best: an open cursor per connection, autocommit, and nothing around it but a semaphore where tasks have to share
 connections.
 """
 
@@ -25,7 +25,7 @@ import trio_hs
 DATABASE = "bench"
 FIELDS = ("id", "n", "payload")
 COLUMNS_SQL = "id BIGINT NOT NULL PRIMARY KEY, n BIGINT NOT NULL, payload VARCHAR(64) CHARACTER SET latin1 NOT NULL"
-#: Rows that are read, rows that are incremented, and the table that is filled anew by each measurement of inserts.
+#: The table that is read, the one that is incremented, and the one that each measurement of inserts fills anew.
 READ, COUNTED, FILLED = "rows_read", "rows_counted", "rows_filled"
 ROWS = 20_000
 BATCH = 1000
@@ -36,12 +36,12 @@ GET_MANY = f"SELECT id, n, payload FROM {READ} WHERE id IN ({', '.join(['%s'] * 
 INSERT = f"INSERT INTO {FILLED} (id, n, payload) VALUES (%s, %s, %s)"
 INCR = f"UPDATE {COUNTED} SET n = n + 1 WHERE id = %s"
 
-#: How a program uses a client: what its tasks are.
+#: What a program's tasks are when it uses the client.
 TRIO, ASYNCIO, THREADS = "trio", "asyncio", "threads"
 
 
 def payload(key: int) -> str:
-    """The text in a row to be read, another one in each, so that a wrong row shows."""
+    """The text of a row to be read. It differs in each row, so that a wrong row is noticed."""
     return f"{key:016}" * 3
 
 
@@ -70,15 +70,15 @@ class Target:
 
 
 class Contender:
-    """One client, and the draw of keys that all have in common.
+    """One client, and the drawing of keys that all share.
 
     Attributes:
       name: for people.
-      distribution: what is installed for it; None when nothing has to be.
+      distribution: the distribution to install for it; None if it needs none.
       runtime: what its tasks are.
       shared: whether any number of tasks may use one connection at once.
-      operations: what it can do; each is a method.
-      checking: seconds that the checks of batches have taken since it was set to 0.
+      operations: the names of its methods that can be measured.
+      checking: seconds spent on checking batches since it was set to 0.
     """
 
     name: ClassVar[str]
@@ -99,17 +99,17 @@ class Contender:
         self.next_sample = itertools.cycle([(sample, self.expected_many(sample)) for sample in samples]).__next__
 
     def begin(self, tasks: int) -> None:
-        """Before each measurement, when the table to be filled is empty."""
+        """Called before each measurement, when the table to be filled is empty."""
         self.tasks = tasks
-        #: The key of the next row to insert; the run checks afterwards that none is missing.
+        #: The key of the next row to insert; afterwards the run checks that none is missing.
         self.next_new = itertools.count(1).__next__
 
     def expected(self, key: int) -> Any:
-        """The row of a key as this client gives it."""
+        """The row of a key, as this client returns it."""
         return (key, 0, payload(key))
 
     def expected_many(self, keys: list[int]) -> Any:
-        """The rows of many keys: in SQL by their key, as they come in an order of the server's."""
+        """The rows of many keys; for SQL a mapping by key, because the server chooses their order."""
         return {key: self.expected(key) for key in keys}
 
     def check_many(self, rows: Any, expected: Any) -> None:
@@ -118,14 +118,14 @@ class Contender:
         self.checking += perf_counter() - begun
 
     def comparable(self, rows: Any) -> Any:
-        """The rows of many keys as `expected_many` has them."""
+        """The rows of many keys, in the form of `expected_many`."""
         return {row[0]: row for row in rows}
 
     def new_rows(self) -> list[tuple[int, int, str]]:
         return [(self.next_new(), 0, INSERTED) for _ in range(BATCH)]
 
     def open(self, pool: int) -> Any:
-        """A context manager over the things that operations work with, one per connection; async where the tasks are."""
+        """A context manager that opens the handles for operations, one per connection; async if the tasks are."""
         raise NotImplementedError
 
 
@@ -133,7 +133,7 @@ class Contender:
 
 
 class AsyncSql(Contender):
-    """A client whose cursors have to be awaited."""
+    """A client with async cursors."""
 
     async def connect(self) -> tuple[Any, Any]:
         """A connection and a cursor on it."""
@@ -151,7 +151,7 @@ class AsyncSql(Contender):
     async def open(self, pool: int) -> AsyncIterator[list[Any]]:
         opened = [await self.connect() for _ in range(pool)]
         for _, cursor in opened:
-            await cursor.execute("SET SESSION sql_log_bin = 0")  # HandlerSocket's writes are not in it either
+            await cursor.execute("SET SESSION sql_log_bin = 0")  # HandlerSocket's writes are not logged either
         yield [cursor for _, cursor in opened]
         for connection, _ in opened:
             await self.close(connection)
@@ -221,7 +221,7 @@ class TrioMysql(AsyncSql):
 
 
 class ThreadSql(Contender):
-    """A blocking client: as many threads as connections, each with one of its own. More threads would only wait."""
+    """A blocking client: as many threads as connections, one each. More threads would only wait."""
 
     runtime = THREADS
 
@@ -316,7 +316,7 @@ class _TrioHs(Contender):
         return rows
 
     def handles(self, hs: trio_hs.Manager) -> Any:
-        """What the operations work with."""
+        """Return what the operations use."""
         raise NotImplementedError
 
     @asynccontextmanager
@@ -412,7 +412,7 @@ class TableCalls(_TrioHs):
 
 
 class RawSocket(Contender):
-    """What is left without a client: batches of lines made by hand, as many as there are tasks, and their answers."""
+    """The minimum without a client: batches of prepared lines, one line per task, and their answers."""
 
     name = "raw socket"
     runtime = THREADS
@@ -477,7 +477,7 @@ def _exchange(connection: socket.socket, request: bytes, expected: bytes) -> Non
     parts: list[bytes] = []
     missing = len(expected)
     while missing > 0:
-        # A wrong answer that is too short would be waited for; the connection's timeout ends that.
+        # If a wrong answer is too short, this waits until the connection's timeout.
         part = connection.recv(1 << 18)
         if not part:
             break
@@ -487,7 +487,7 @@ def _exchange(connection: socket.socket, request: bytes, expected: bytes) -> Non
 
 
 class RawSocketInTrio(RawSocket):
-    """The same in one trio task: what is left for a client that waits as trio does."""
+    """The same in one trio task: the minimum for a client that waits the way trio does."""
 
     name = "raw socket in trio"
     runtime = TRIO
@@ -508,7 +508,7 @@ class RawSocketInTrio(RawSocket):
 
 
 async def _exchange_in_trio(connection: socket.socket, request: bytes, expected: bytes) -> None:
-    assert connection.send(request) == len(request)  # a few kilobytes, which the kernel takes at once
+    assert connection.send(request) == len(request)  # a few kilobytes: the kernel takes them at once
     answer = b""
     while len(answer) < len(expected):
         await trio.lowlevel.wait_readable(connection)

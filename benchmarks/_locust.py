@@ -1,4 +1,4 @@
-"""A headless Locust run in a process of its own, as users start it."""
+"""Run Locust headless in a separate process, as users start it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import trio
 __all__ = ["BenchmarkError", "run_locust"]
 
 
-#: Seconds that an interrupted run has to end.
+#: Seconds that an interrupted run gets to end.
 PATIENCE = 30.0
 
 
@@ -23,8 +23,10 @@ class BenchmarkError(Exception):
 async def run_locust(
     directory: str, *arguments: str, env: Mapping[str, str] | None = None, codes: tuple[int, ...] = (0,)
 ) -> None:
-    """Run it to its end in `directory`, where the harness keeps its runs. Raises `BenchmarkError` for an exit code that is not
-    one of `codes`, and when SIGTERM has ended it."""
+    """Run Locust to its end in `directory`, where the harness keeps its runs.
+
+    Raises `BenchmarkError` for an exit code that is not one of `codes`, and when SIGTERM has ended it.
+    """
     ended = False
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
@@ -39,7 +41,7 @@ async def run_locust(
             done = await trio.run_process(
                 [sys.executable, "-m", "locust", "--headless", "--only-summary", *arguments],
                 cwd=directory,
-                # Its settings in the environment are somebody else's: one of them keeps gevent away, and nothing would end.
+                # Drop the user's LOCUST_ settings: one of them disables gevent, and the run would never end.
                 env={name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")} | dict(env or {}),
                 capture_stdout=True,
                 capture_stderr=True,
@@ -54,7 +56,7 @@ async def run_locust(
 
 
 async def _end(process: trio.Process) -> None:
-    """Leaves it time to stop its servers."""
+    """Give the run time to stop its servers."""
     process.terminate()
     with trio.move_on_after(PATIENCE):
         await process.wait()

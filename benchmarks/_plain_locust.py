@@ -1,8 +1,8 @@
-"""What people write without us: a Locust `User` that works through SQL, with mysqlclient.
+"""What people write without the harness: a Locust `User` that works through SQL, with mysqlclient.
 
 Run by `benchmarks.harness`; `PLAIN_SQL` in the environment is JSON with the servers, the account, the table and the mix. Each
-user has a connection to a reader and one to the writer; users are dealt out over the readers. Writes are kept out of the binary
-log, as HandlerSocket's are.
+user has a connection to a reader and one to the writer; users are spread over the readers. Writes are kept out of the binary
+log, like HandlerSocket's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SETTINGS: dict[str, Any] = json.loads(os.environ["PLAIN_SQL"])
 READERS = itertools.cycle(SETTINGS["readers"])
 TABLE, ROWS, GROUPS = SETTINGS["table"], SETTINGS["rows"], SETTINGS["groups"]
 NAMES, WEIGHTS = list(SETTINGS["mix"]), list(SETTINGS["mix"].values())
-# Above the loaded rows, and other ones in each round.
+# Above the loaded rows, and different in each round.
 FRESH = itertools.count(time.time_ns())
 COLUMNS = "id, grp, n, payload"
 

@@ -1,8 +1,8 @@
-"""trio_hs beside the SQL clients for Python and a bare socket, in one run against one real MariaDB. `./dev bench client`
+"""Compare trio_hs with Python's SQL clients and a bare socket, in one run against one real MariaDB. `./dev bench client`
 
-Reads, inserts and increments by 1, 16, 64 and 256 tasks, and batches of 1,000 rows, in alternating rounds, each contender in a
-process of its own. Prints the medians and what issue 8 asks for, and writes `client.json`, `client.md` and `client.svg`.
-Every answer is checked. The exit code is 1 when a claim does not hold, 2 when something could not be run.
+Measures reads, inserts and increments by 1, 16, 64 and 256 tasks, and batches of 1,000 rows, in alternating rounds, each
+contender in its own process. Every answer is checked. Prints the medians and the verdict on each claim, and writes
+`client.json`, `client.md` and `client.svg`. Exit code 1: a claim does not hold; 2: something could not run.
 
 Both sides have the same durability: `innodb_flush_log_at_trx_commit=1`, `sync_binlog` as shipped (0), and nothing in the
 binary log, which HandlerSocket's writes never reach and which the SQL sessions switch off.
@@ -40,17 +40,17 @@ ROOT = Path(__file__).resolve().parent.parent
 TASKS = (1, 16, 64, 256)
 POOLS = (1, 4, 16, 64)
 BY_TASKS, IN_BATCHES = ("get", "insert", "incr"), ("get_many", "find_in", "insert_many")
-#: What a measurement may take beyond its time: connecting, the last answers.
+#: Extra time for a measurement: connecting, the last answers.
 PATIENCE = 60.0
 
 
 class BenchmarkError(Exception):
-    """Something could not be measured; one line for the user."""
+    """Something could not be measured; the message is one line for the user."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured in every round."""
+    """One combination that is measured in every round."""
 
     contender: str
     operation: str
@@ -60,7 +60,7 @@ class Case:
 
 @dataclass
 class Cell:
-    """A case and its figures, one of each per round: rows per second, and microseconds of CPU per row."""
+    """A case and its figures for each round: rows per second, and CPU microseconds per row."""
 
     case: Case
     rates: list[float] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Cell:
 
 
 def cases(names: Iterable[str], tasks: Sequence[int], pools: Sequence[int]) -> list[Case]:
-    """All of them; what competes stands together, so that a quiet minute of the machine serves all alike."""
+    """All cases. Competitors are adjacent, so that a quiet minute of the machine serves all of them."""
     names = list(names)
     found = []
     for operation in (*BY_TASKS, *IN_BATCHES):
@@ -81,7 +81,7 @@ def cases(names: Iterable[str], tasks: Sequence[int], pools: Sequence[int]) -> l
 
 
 def pools_for(name: str, tasks: int, pools: Sequence[int]) -> list[int]:
-    """The pool sizes to try: one connection where tasks share it, else what is no more than a connection per task."""
+    """The pool sizes to try: one connection if tasks can share it, otherwise at most one per task."""
     if CONTENDERS[name].shared or name in FLOORS or tasks == 1:
         return [1]
     return [pool for pool in pools if 1 < pool <= tasks] or [1]
@@ -131,14 +131,14 @@ class Child:
 
 
 class Database:
-    """The server through an account that sees what the contenders have really done."""
+    """An SQL connection that verifies what the contenders have really done."""
 
     def __init__(self, target: Target) -> None:
         self.connection = pymysql.connect(
             host=target.host, port=target.sql_port, user=target.user, password=target.password, database=DATABASE
         )
         self.connection.autocommit(True)
-        self._one("SET SESSION lock_wait_timeout = 30")  # an index left open would make the TRUNCATE wait for ever
+        self._one("SET SESSION lock_wait_timeout = 30")  # an index left open would make the TRUNCATE wait forever
         self.total = self._sum()
 
     def _one(self, statement: str) -> Any:
@@ -150,7 +150,7 @@ class Database:
         return int(self._one(f"SELECT SUM(n) FROM {COUNTED}")[0])
 
     def check(self, case: Case, changed: int) -> None:
-        """That the rows acknowledged are there, all of them and no other. Empties the table that was filled."""
+        """Check that exactly the acknowledged rows are there. Empties the table that was filled."""
         if case.operation == "incr":
             before, self.total = self.total, self._sum()
             if (added := self.total - before) != changed:
@@ -169,7 +169,7 @@ def children(names: Iterable[str], target: Target) -> Iterator[dict[str, Child]]
 
 
 def measure(target: Target, wanted: list[Case], rounds: int, seconds: float) -> list[Cell]:
-    """Every case once per round. The rounds go forwards and backwards in turn: nobody is always behind the same one."""
+    """Measure every case once per round, alternately forwards and backwards, so that none always follows the same one."""
     cells = [Cell(case) for case in wanted]
     database = Database(target)
     with children(dict.fromkeys(case.contender for case in wanted), target) as by_name:
@@ -185,7 +185,7 @@ def measure(target: Target, wanted: list[Case], rounds: int, seconds: float) -> 
 
 
 async def set_up(cluster: Cluster) -> Target:
-    """The tables, filled; and the server as it is shipped where the harness's differs."""
+    """Create and fill the tables, and reset the server's variables that the harness changes to their shipped values."""
     server = cluster.writer
     for table in (READ, COUNTED, FILLED):
         await create_table(cluster, DATABASE, table, COLUMNS_SQL)
@@ -208,7 +208,7 @@ async def set_up(cluster: Cluster) -> Target:
 
 
 async def environment(cluster: Cluster, names: Iterable[str]) -> dict[str, Any]:
-    """What the figures were measured on and with."""
+    """The machine, the server and the versions that were used."""
     variables = "innodb_flush_log_at_trx_commit", "sync_binlog", "log_bin", "innodb_buffer_pool_size", "handlersocket_threads"
     listed = ", ".join(f"'{name}'" for name in variables)
     shown = await execute_sql(cluster.writer, f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({listed})")
@@ -246,7 +246,7 @@ def cpu_model() -> str:
 
 
 def installed(only: Sequence[str]) -> list[str]:
-    """The contenders that can run here; says which cannot."""
+    """The contenders that can run here; prints the others."""
     unknown = [name for name in only if name not in CONTENDERS]
     if unknown:
         raise BenchmarkError(f"no contender {unknown[0]!r}; there are: {', '.join(CONTENDERS)}")
@@ -263,7 +263,7 @@ def installed(only: Sequence[str]) -> list[str]:
 
 
 def result_of(cell: Cell) -> dict[str, Any]:
-    """A cell as it goes into the report, with its medians."""
+    """A cell's entry in the report, with its medians."""
     return {
         **asdict(cell.case),
         "runtime": CONTENDERS[cell.case.contender].runtime,
@@ -281,7 +281,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     async with open_cluster("mariadb", readers=0) as cluster:
         target = await set_up(cluster)
         about = await environment(cluster, names)
-        # abandon_on_cancel: the children's input ends with this process, and so do they.
+        # abandon_on_cancel is safe: the children's input ends with this process, and so do they.
         cells = await trio.to_thread.run_sync(measure, target, wanted, options.rounds, options.seconds, abandon_on_cancel=True)
     settings = {"rounds": options.rounds, "seconds": options.seconds, "quick": options.quick}
     return {"environment": about, "settings": settings, "results": [result_of(cell) for cell in cells]}
@@ -311,7 +311,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print((options.output / "client.md").read_text())
     if options.quick:
         return 0
-    # What --only leaves out cannot be judged; in a whole run everything has to be.
+    # Claims that --only leaves out cannot be judged; in a full run every claim must be.
     return 0 if all(verdict.holds or (verdict.holds is None and options.only) for verdict in verdicts) else 1
 
 

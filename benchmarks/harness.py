@@ -1,9 +1,9 @@
-"""The harness beside a plain Locust user that works through SQL: reads by key, and a mix with writes. `./dev bench harness`
+"""Compare the harness with a plain Locust user of SQL: reads by key, and a mix with writes. `./dev bench harness`
 
-In one run on one machine, in alternating rounds, against MariaDB servers and a table of the same kind: the whole harness
-(`locust -f loadtest/ --scenario ...`) by HandlerSocket and by SQL, a Locust `User` with mysqlclient, and for the reads the load
-engine and the client without Locust. Prints the medians of the rounds, and what is claimed. Exit code 1: a claim does not hold;
-2: something could not be run.
+All run on one machine, in alternating rounds, against MariaDB servers and a table of the same kind: the whole harness
+(`locust -f loadtest/ --scenario ...`) by HandlerSocket and by SQL, a Locust `User` with mysqlclient, and for the reads also the
+load engine and the client without Locust. Prints the medians, and whether the claims hold. Exit code 1: a claim does not hold;
+2: something could not run.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ ROOT = Path(__file__).resolve().parent.parent
 OURS, BY_SQL, PLAIN = "this harness", "this harness, driver: sql", "plain Locust, mysqlclient"
 ENGINE, ALONE = "its load engine, no Locust", "trio_hs alone"
 CLAIMS = {("get-only", PLAIN): 6.0, ("mixed", PLAIN): 5.0}
-"""How many times the operations of a contender the harness carries, by scenario."""
+"""How many times as many operations the harness does, by scenario and contender."""
 OVERHEAD = 0.25
-"""What the load engine may add to the CPU time that the client takes for an operation."""
+"""The share that the load engine may add to the client's CPU time for an operation."""
 
 Round = Callable[[], Awaitable[float]]
 Cpu = dict[str, list[float]]
 
 
 async def locust(seconds: int, users: int, *arguments: str, env: dict[str, str] | None = None) -> float:
-    """Operations per second of a headless Locust run in a process of its own."""
+    """Operations per second of a headless Locust run in its own process."""
     with tempfile.TemporaryDirectory(prefix="trio-hs-bench-") as directory:
         report = Path(directory, "statistics")
         options = ["-u", str(users), "-r", str(users), "-t", f"{seconds}s", "--json-file", str(report)]
@@ -61,7 +61,7 @@ async def locust(seconds: int, users: int, *arguments: str, env: dict[str, str] 
 
 
 def operations_per_second(report: Path) -> float:
-    """By Locust's own statistics; raises BenchmarkError when anything failed in the run."""
+    """From Locust's own statistics; raises BenchmarkError when any operation failed."""
     entries = json.loads(report.read_text())
     if failures := sum(entry["num_failures"] for entry in entries):
         raise BenchmarkError(f"{failures} operations failed")
@@ -70,8 +70,8 @@ def operations_per_second(report: Path) -> float:
 
 
 async def client_alone(cluster: Cluster, scenario: Scenario, seconds: int, users: int, cpu: list[float]) -> float:
-    """Operations per second of as many tasks that do nothing but get. Adds to `cpu` the microseconds of this process that each
-    took."""
+    """Operations per second of `users` tasks that only get. Adds to `cpu` the microseconds of this process for each
+    operation."""
     readers = [trio_hs.Server("inet", s.host, s.read_port, secret=s.read_secret) for s in cluster.readers]
     keys = draw_keys(scenario.keys, scenario.table.rows, random.Random(scenario.seed), 0)
     count = 0
@@ -95,7 +95,7 @@ async def client_alone(cluster: Cluster, scenario: Scenario, seconds: int, users
 
 
 async def engine_alone(cluster: Cluster, scenario: Scenario, seconds: int, users: int, cpu: list[float]) -> float:
-    """The same of a load engine, with us in the place of Locust's process."""
+    """The same for a load engine, with this process in the place of Locust's."""
     ours, theirs = socket.socketpair()
     channel = TrioChannel.from_fd(ours.detach())
     given = {"cluster": cluster.to_dict(), "scenario": scenario.model_dump(mode="json"), "worker": 0, "each": False}
@@ -114,7 +114,7 @@ async def engine_alone(cluster: Cluster, scenario: Scenario, seconds: int, users
                     if done.failed:
                         raise BenchmarkError(f"the load engine failed: {dict(done.errors)}")
                     count += done.ok.total()
-                # Here, for what comes after the last batch is in no count.
+                # Measured here, because what happens after the last batch is not counted.
                 length, used = trio.current_time() - started, _cpu_seconds(process.pid) - busy
         cpu.append(used / count * 1e6)
         await channel.aclose()
@@ -134,7 +134,7 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def contenders(cluster: Cluster, scenario: Scenario, folder: Path, seconds: int, users: int, cpu: Cpu) -> dict[str, Round]:
-    """What is compared, by its name."""
+    """The contenders, by name."""
     settings: dict[str, Any] = {
         "readers": [(server.host, server.sql_port) for server in cluster.readers],
         "writer": (cluster.writer.host, cluster.writer.sql_port),
@@ -166,7 +166,7 @@ def contenders(cluster: Cluster, scenario: Scenario, folder: Path, seconds: int,
 
 
 async def measure(name: str, rounds: int, seconds: int, users: int) -> tuple[dict[str, list[float]], Cpu]:
-    """Operations per second of each contender in each round; and of some the microseconds of CPU time for an operation."""
+    """Operations per second of each contender in each round, and for some the CPU microseconds per operation."""
     scenario = load_scenario(ROOT / f"scenarios/{name}.yaml")
     async with open_servers("mariadb", readers=scenario.cluster.readers) as control:
         await fill_table(control, scenario)
@@ -183,7 +183,7 @@ async def measure(name: str, rounds: int, seconds: int, users: int) -> tuple[dic
 
 
 def report(name: str, results: dict[str, list[float]], cpu: Cpu, users: int) -> bool:
-    """Print the table, and what is claimed of it; gives whether that holds."""
+    """Print the table, and whether the claims hold; returns whether all do."""
     medians = {contender: statistics.median(values) for contender, values in results.items()}
     table = Table(title=f"{name}, {users} users: operations per second")
     for heading in ("", "median", "lowest", "highest", "harness carries"):

@@ -1,7 +1,7 @@
-"""How much memory a long audited run takes: Locust's process, its load engine, and the controller. `./dev bench memory`
+"""Measure the memory of a long audited run: Locust's process, its load engine, and the controller. `./dev bench memory`
 
-Carries out the mixed scenario, which is audited, against MariaDB, and looks at the processes every second. Prints the most that
-each of them took in each third of the time, and what is claimed. Exit code 1: the claim does not hold; 2: it could not be run.
+Runs the mixed scenario, which is audited, against MariaDB, and samples the processes every second. Prints the maximum of each
+process in each third of the time, and whether the claim holds. Exit code 1: it does not hold; 2: the run failed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from benchmarks._locust import BenchmarkError, run_locust
 ROOT = Path(__file__).resolve().parent.parent
 MIB = 1 << 20
 LIMIT = 400
-"""MiB, of Locust's process and the load engine together."""
+"""MiB, for Locust's process and the load engine together."""
 MODULES = {"Locust": "locust", "load engine": "hs_drill.engine", "controller": "hs_drill.controller"}
 
 Sample = dict[str, int]
@@ -32,14 +32,14 @@ Sample = dict[str, int]
 
 
 def sample(parent: int) -> Sample:
-    """What Locust, started by `parent`, and its children have in memory now."""
+    """The current memory of Locust, which `parent` has started, and of its children."""
     found: Sample = {}
     for pid in descendants(parent):
         try:
             command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         except (OSError, IndexError):
-            continue  # it has just ended
+            continue  # the process has just ended
         for name, module in MODULES.items():
             if module.encode() in command:
                 found[name] = pages * os.sysconf("SC_PAGE_SIZE")
@@ -54,7 +54,7 @@ def descendants(pid: int) -> Iterable[int]:
 
 
 def measure(minutes: float) -> tuple[int, list[Sample]]:
-    """How many operations were carried out, and the memory in each second, also while they were judged."""
+    """The number of operations, and the memory in each second, including the time of the judging."""
     with tempfile.TemporaryDirectory(prefix="trio-hs-bench-") as directory:
         scenario = str(ROOT / "scenarios/mixed.yaml")
         options = ["-f", str(ROOT / "loadtest"), "--scenario", scenario, "--cluster", "mariadb", "-t", f"{minutes * 60:g}s"]
@@ -80,7 +80,7 @@ async def _watched(directory: str, options: list[str]) -> list[Sample]:
 
 
 def report(done: int, samples: list[Sample]) -> bool:
-    """Print the table, and what is claimed of it; gives whether that holds."""
+    """Print the table, and whether the claim holds; returns that."""
     ends = [len(samples) * third // 3 for third in range(4)]
     thirds = [samples[since:until] for since, until in pairwise(ends)]
     table = Table(title=f"{done:,} operations in an audited run: the most MiB in each third of its time")

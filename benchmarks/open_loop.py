@@ -1,7 +1,7 @@
-"""What a stall of one second does to the percentiles of both loops, at this machine's own rate. `./dev bench open_loop`
+"""Show what a stall of one second does to the percentiles of both loops, at this machine's own rate. `./dev bench open_loop`
 
-Carries out scenarios/closed-loop-stall.yaml, and then scenarios/open-loop-stall.yaml at half of what the closed loop got done
-in a second, against MariaDB. Prints both, and what is claimed. Exit code 1: a claim does not hold; 2: something could not run.
+Runs scenarios/closed-loop-stall.yaml against MariaDB, then scenarios/open-loop-stall.yaml at half of the closed loop's rate.
+Prints both, and whether the claims hold. Exit code 1: a claim does not hold; 2: something could not run.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ ROOT = Path(__file__).resolve().parent.parent
 STALL = 1.0
 """Seconds."""
 HELD = 0.01
-"""By how much of itself the rate may be missed."""
+"""The relative deviation that the rate may have."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a run came to."""
+    """The results of a run."""
 
     seconds: float
-    """As long as it was to last."""
+    """The duration that was asked for."""
     ok: dict[str, int]
-    """Of what succeeded, the count and the percentiles in microseconds, as `result.json` has them."""
+    """Count, and percentiles in microseconds, of the successful operations, as in `result.json`."""
     failed: int
     typical: float
-    """Operations in a second that was like most."""
+    """Operations in a typical second (the median)."""
 
 
 def measure(scenario: str, seconds: float, **load: Any) -> Measured:
-    """Carry a stall scenario out in so many seconds, the reader paused in their middle."""
+    """Run a stall scenario for that long, with the reader paused in the middle."""
     given = yaml.safe_load((ROOT / f"scenarios/{scenario}.yaml").read_text())
     given["load"] |= {"duration": seconds, **load}
     given["faults"][0] |= {"at": seconds / 2, "for": STALL}
@@ -53,7 +53,7 @@ def measure(scenario: str, seconds: float, **load: Any) -> Measured:
         path = Path(directory, "scenario.yaml")
         path.write_text(yaml.safe_dump(given))
         options = ["-f", str(ROOT / "loadtest"), "--scenario", str(path), "--cluster", "mariadb"]
-        # 1: its p99.9 is what is to be seen
+        # 1: the open loop misses its p99.9, as intended
         trio.run(partial(run_locust, directory, *options, codes=(0, 1)))
         (run,) = Path(directory, "runs").iterdir()
         done = json.loads((run / "result.json").read_text())["operations"]["get"]
@@ -64,7 +64,7 @@ def measure(scenario: str, seconds: float, **load: Any) -> Measured:
 
 
 def report(closed: Measured, opened: Measured, rate: float) -> bool:
-    """Print the table, and what is claimed of it; gives whether that holds."""
+    """Print the table, and whether the claims hold; returns whether all do."""
     table = Table(title="gets, the reader paused for 1 s")
     for heading in ("", "operations", "failed", "p50 ms", "p99 ms", "p99.9 ms", "max ms"):
         table.add_column(heading, justify="right" if heading else "left")
@@ -84,7 +84,7 @@ def report(closed: Measured, opened: Measured, rate: float) -> bool:
 
 
 def run_rate(run: Measured) -> float:
-    """Operations that succeeded, per second."""
+    """Successful operations per second."""
     return run.ok["count"] / run.seconds
 
 

@@ -1,8 +1,8 @@
-"""Whose latencies a run reports near saturation, beside an independent client of the same servers. `./dev bench saturation`
+"""Compare the latencies of a run near saturation with those of an independent client. `./dev bench saturation`
 
-A closed loop of 64 users finds out how many gets a load engine does in a second; open loops then ask for shares of that. Beside
-each a process of its own gets a row every 10 ms over a bare socket. Prints what both measured, how busy and how late the
-engine was, and what is claimed. Exit code 1: a claim does not hold; 2: something could not run.
+A closed loop of 64 users measures how many gets per second a load engine does; open loops then run at shares of that rate.
+Beside each, a probe in its own process gets a row every 10 ms over a bare socket. Prints what both measured, how busy and how
+late the engine was, and whether the claims hold. Exit code 1: a claim does not hold; 2: something could not run.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ USERS = 64
 LEAST, MOST = 0.35, 0.9
 """The shares that claims are about."""
 AGREE = 2.0
-"""How many times as long as the probe's the median of the servers' answers may be, or the other way round."""
+"""The factor by which the medians of the servers and of the probe may differ, either way."""
 PROBE_SECONDS = 0.01
 RAMP_SECONDS = 1.0
-"""Not counted: connections are made."""
+"""Not counted: connections are opened."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A load beside a probe. Latencies are microseconds."""
+    """A load beside the probe. Latencies are in microseconds."""
 
     operations: Counter[int]
     servers: Counter[int]
@@ -60,7 +60,7 @@ class Measured:
 
 
 def probe(server: Server, scenario: Scenario, seconds: float) -> list[int]:
-    """The microseconds that each get took, one every 10 ms. Blocking; in a process of its own."""
+    """The microseconds of each get, one every 10 ms. Blocks, so it needs its own process."""
     table = scenario.table
     with socket.create_connection((server.host, server.read_port)) as sock, sock.makefile("rb") as answers:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -84,7 +84,7 @@ def probe(server: Server, scenario: Scenario, seconds: float) -> list[int]:
 
 
 async def measure(cluster: Cluster, scenario: Scenario, users: int, seconds: float) -> Measured:
-    """Have one load engine, and the probe, work for so long."""
+    """Run one load engine and the probe for that long."""
     ours, theirs = socket.socketpair()
     channel = TrioChannel.from_fd(ours.detach())
     given = {"cluster": cluster.to_dict(), "scenario": scenario.model_dump(mode="json"), "worker": 0, "each": False}
@@ -130,7 +130,7 @@ async def measure(cluster: Cluster, scenario: Scenario, users: int, seconds: flo
 
 
 async def shares_of_most(kind: str, shares: Sequence[float], seconds: float) -> tuple[Measured, dict[float, Measured]]:
-    """What the closed loop does, and the open loops at shares of that."""
+    """Measure the closed loop, then the open loops at shares of its rate."""
     scenario = load_scenario(ROOT / "scenarios/get-only.yaml")
     closed = _with(scenario, users=USERS)
     async with open_servers(kind, readers=scenario.cluster.readers, database=scenario.table.database) as control:
@@ -148,7 +148,7 @@ def _with(scenario: Scenario, **load: Any) -> Scenario:
 
 
 def report(most: Measured, found: dict[float, Measured]) -> bool:
-    """Print the table, and what is claimed of it; gives whether that holds."""
+    """Print the table, and whether the claims hold; returns whether all do."""
     table = Table(title="gets, in milliseconds: p50 and p99")
     for heading in ("", "ops/s", "reported", "at the servers", "probe", "event loop late", "busy", "the limit"):
         table.add_column(heading, justify="right" if heading else "left")

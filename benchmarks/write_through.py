@@ -1,8 +1,8 @@
-"""What writes that replicate cost: the plain topology beside write-through, async and semisync. `./dev bench write_through`
+"""Measure what replicated writes cost: the plain topology beside write-through, async and semisync. `./dev bench write_through`
 
-Three clusters of a writer and a replica, in alternating rounds, one at a time: so many tasks of one client insert rows of their
-own for some seconds, then as many increment counters, drawn from a thousand rows. Prints the median of the rounds, what the
-replica had of each, and how long a single task waits. Exit code 2: something could not be run.
+Three clusters of a writer and a replica run in alternating rounds, one at a time. Tasks of one client insert rows for some
+seconds, then increment counters, drawn from a thousand rows. Prints the medians for many tasks and for one, and how many rows
+the replica had. Exit code 2: something could not run.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class Result:
     """A topology's rounds."""
 
     rates: dict[str, list[float]] = field(default_factory=dict)
-    """Operations a second, by operation."""
+    """Operations per second, by operation."""
     written: int = 0
     replicated: int = 0
 
 
 async def rate(operation: Callable[[], Awaitable[object]], tasks: int, seconds: float) -> float:
-    """How often a second so many tasks do it."""
+    """Operations per second of that many tasks."""
     count = 0
 
     async def repeat(until: float) -> None:
@@ -62,7 +62,7 @@ async def rate(operation: Callable[[], Awaitable[object]], tasks: int, seconds: 
 
 
 async def measure(result: Result, name: str, tasks: int, seconds: float) -> None:
-    """One round: a cluster of its own, so that none has grown more than another."""
+    """One round, on a new cluster, so that none has grown more than another."""
     topology, replication = TOPOLOGIES[name]
     async with open_servers("mariadb", readers=1, topology=topology, replication=replication) as control:
         await control.create_table(TABLE)
@@ -82,7 +82,7 @@ async def measure(result: Result, name: str, tasks: int, seconds: float) -> None
             async def incr() -> None:
                 await counters.incr("=", [rng.randrange(COUNTERS)], [1])
 
-            await rate(insert, tasks, 0.5)  # warm
+            await rate(insert, tasks, 0.5)  # warm up
             for operation, what in (("insert", insert), ("incr", incr)):
                 for many in (tasks, 1):
                     of = f"{operation}, {many} task{'s' if many > 1 else ''}"
@@ -92,7 +92,7 @@ async def measure(result: Result, name: str, tasks: int, seconds: float) -> None
 
 
 async def on_replica(control: Control) -> int:
-    """How many of the inserted rows the replica has, once it has applied all that was logged."""
+    """How many of the inserted rows the replica has after applying the whole binary log."""
     await control.wait_replicated(120)
     count, after = 0, COUNTERS - 1
     while page := await control.read_rows("reader-1", TABLE, after=after, limit=100_000):
