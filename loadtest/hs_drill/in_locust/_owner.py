@@ -20,10 +20,10 @@ from hs_drill.scenario import Expect, Scenario, ScenarioError
 from hs_drill.store import RunDirectory, RunDirectoryError, require_place
 
 from ._child import StartError
+from ._choice import Choice
 from ._controller_link import ControllerLink
 from ._interrupts import Interrupts
 from ._live import Live
-from ._options import chosen_scenario, locust_settings, scenario_files, scenario_of
 from ._stages import follow_stages
 
 __all__ = ["Owner"]
@@ -44,8 +44,7 @@ class Owner:
         self._runner = runner
         self._options = environment.parsed_options
         self._each = self._options.hs_events == "each"
-        self._chosen = self._first = (self._options.scenario, self._options.cluster or "")
-        self._scenario: Scenario = self._with_locusts_rule(chosen_scenario(self._options))
+        self.choice = Choice(self._options)
         self._record = RunTotals()
         self._recent: Batch | None = None
         """What has happened since the last line of progress."""
@@ -88,12 +87,10 @@ class Owner:
         events.quitting.add_listener(self._on_quitting)
         events.quit.add_listener(self._on_quit)
 
-    def _with_locusts_rule(self, scenario: Scenario) -> Scenario:
-        """Where nothing is expected, failures fail a run, but not with Locust's `--exit-code-on-error 0`. As an expectation, so
-        that whatever judges the run judges the same."""
-        if self._options.exit_code_on_error or scenario.expect != Expect():
-            return scenario
-        return scenario.model_copy(update={"expect": Expect.model_validate({"availability": 0})})
+    @property
+    def _scenario(self) -> Scenario:
+        """The scenario of the current or next run."""
+        return self.choice.scenario
 
     def _launch(self, scenario: Scenario) -> ControllerLink:
         return ControllerLink(scenario.model_dump(mode="json"), self)
@@ -169,66 +166,45 @@ class Owner:
     # ---- what the web UI asks for
 
     def choose(self, name: str | None, kind: str | None) -> str:
-        """Have the next run be of another scenario, or on another kind of servers; None leaves it as it is.
+        """Switch to another scenario, or to another kind of servers; None leaves it as it is.
 
-        The new servers come up before the old ones go. Gives "", or why it cannot be and all stays as it was.
+        The new servers start before the old ones end. Returns "", or why the switch is refused; nothing has changed then.
         """
-        chosen = (name or self._chosen[0], self._chosen[1] if kind is None else kind)
-        if chosen == self._chosen:
+        wanted = (name or self.choice.selection[0], self.choice.selection[1] if kind is None else kind)
+        if wanted == self.choice.selection:
             return ""
-        if chosen[0] not in self.offered:  # who may see the page must not read any file of this machine by its mistakes
-            return f"{chosen[0]} is not one of the scenarios that there are to choose from"
-        if (
-            self._cluster.get("kind") == "external"
-        ):  # its table is there once: a second harness would be in the way of the first
-            return "the servers are not ours: start Locust anew for another scenario"
+        # Not any file: its mistakes would show its content to everybody who can open the page.
+        if wanted[0] not in self.choice.offered:
+            return f"{wanted[0]} is not one of the scenarios to choose from"
+        if self._cluster.get("kind") == "external":  # they have one table, which two harnesses cannot share
+            return "the servers are external: restart Locust to run another scenario"
         if self._runner.state in (STATE_RUNNING, STATE_SPAWNING, STATE_STOPPING):
-            return f"a run of {self._scenario.name} is on: stop it before you choose another scenario"
+            return f"a run of {self._scenario.name} is in progress: stop it before you choose another scenario"
         if not self._choosing.acquire(blocking=False):
-            return "the servers of another scenario are being started: wait until they are there"
+            return "the servers of another scenario are starting: wait until they are ready"
         try:
-            scenario = self._with_locusts_rule(scenario_of(*chosen))
-            if scenario.cluster.kind == "external":
-                raise ScenarioError("servers of kind 'external' are for `--servers` or a scenario that Locust is started with")
-            controller = self._launch(scenario)
-            try:
-                cluster = controller.wait_ready()
-            except StartError:
-                controller.close()
-                raise
-            old, self._controller, self._scenario, self._chosen = self._controller, controller, scenario, chosen
-            self._live, self._result = Live([], scenario.faults), None
-            self._use(cluster)
-            old.close()
+            self._switch(wanted)
         except (ScenarioError, StartError) as error:
             return str(error)
         finally:
             self._choosing.release()
         return ""
 
-    @property
-    def chosen(self) -> tuple[str, str]:
-        """The scenario's file, and the kind of servers, "" for the scenario's own."""
-        return self._chosen
-
-    @property
-    def offered(self) -> list[str]:
-        """The files of the scenarios that there are to choose from."""
-        return scenario_files(self._first[0], self._chosen[0])
-
-    def load_of(self, name: str) -> dict[str, Any] | None:
-        """What the start form is to show of an offered scenario: users, spawn rate and run time. None where its file is wrong,
-        which `choose` tells."""
-        if name == self._chosen[0]:  # with what the command line has said, or the form before
-            return {one: getattr(self._options, one) for one in ("num_users", "spawn_rate", "run_time")}
-        if name not in self.offered:
-            return None
+    def _switch(self, selection: tuple[str, str]) -> None:
+        scenario = self.choice.read(selection)
+        controller = self._launch(scenario)
         try:
-            return locust_settings(scenario_of(name, "").load)
-        except ScenarioError:
-            return None
+            cluster = controller.wait_ready()
+        except StartError:
+            controller.close()
+            raise
+        self.choice.select(selection, scenario)
+        old, self._controller = self._controller, controller
+        self._live, self._result = Live([], scenario.faults), None
+        self._use(cluster)
+        old.close()
 
-    def watched(self) -> dict[str, Any]:
+    def live_status(self) -> dict[str, Any]:
         """What there is to see now, for JSON."""
         busy = self._choosing.locked() or self._finishing.locked()
         return {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, jsonify, request, send_file
 from locust.argument_parser import UIExtraArgOptions
@@ -17,10 +17,12 @@ from locust.web import WebUI
 from hs_drill._cluster import CLUSTER_KINDS
 from hs_drill.report import el, to_html
 
+from ._owner import Owner
+
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response as AnyResponse
 
-__all__ = ["Watched", "add_tab", "listen_error"]
+__all__ = ["add_tab", "listen_error"]
 
 HERE = Path(__file__).parent
 KEY = "trio-hs"
@@ -29,24 +31,6 @@ TITLE = "HandlerSocket"
 ITS_OWN = "as the scenario says"
 """What the form shows for the scenario's own `cluster.kind`."""
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'self'"
-
-
-class Watched(Protocol):
-    """The session, as far as the tab needs it."""
-
-    @property
-    def chosen(self) -> tuple[str, str]: ...
-
-    @property
-    def offered(self) -> list[str]: ...
-
-    def choose(self, name: str | None, kind: str | None) -> str: ...
-
-    def load_of(self, name: str) -> dict[str, Any] | None: ...
-
-    def watched(self) -> dict[str, Any]: ...
-
-    def report(self, number: int) -> Path | None: ...
 
 
 def listen_error(web_ui: WebUI) -> str:
@@ -61,7 +45,7 @@ def listen_error(web_ui: WebUI) -> str:
     return ""
 
 
-def add_tab(web_ui: WebUI, session: Watched) -> None:
+def add_tab(web_ui: WebUI, session: Owner) -> None:
     """Add them; before the web UI takes its first request."""
     assert web_ui.app is not None
     options = web_ui.environment.parsed_options
@@ -92,7 +76,7 @@ def add_tab(web_ui: WebUI, session: Watched) -> None:
         return response
 
 
-def _pages(web_ui: WebUI, session: Watched) -> Blueprint:
+def _pages(web_ui: WebUI, session: Owner) -> Blueprint:
     pages = Blueprint("trio_hs", __name__)
 
     def page() -> Response:
@@ -101,12 +85,12 @@ def _pages(web_ui: WebUI, session: Watched) -> Blueprint:
         return answer
 
     def live() -> Response:
-        answer = jsonify(session.watched())
+        answer = jsonify(session.live_status())
         answer.headers["Cache-Control"] = "no-store"
         return answer
 
     def load() -> Response:
-        found = session.load_of(request.args.get("scenario", ""))
+        found = session.choice.load_of(request.args.get("scenario", ""))
         return Response("", 404) if found is None else jsonify(found)
 
     def report(number: int) -> Response:
@@ -130,15 +114,15 @@ def _pages(web_ui: WebUI, session: Watched) -> Blueprint:
     return pages
 
 
-def _offer_scenarios(web_ui: WebUI, session: Watched) -> None:
+def _offer_scenarios(web_ui: WebUI, session: Owner) -> None:
     """Have the start form offer what there is to choose, with what is chosen now as the default."""
     update = web_ui.update_template_args
 
     def update_and_offer() -> None:
         update()  # type: ignore[no-untyped-call]
-        name, kind = session.chosen
+        name, kind = session.choice.selection
         options = web_ui.template_args["extra_options"]
-        options["scenario"] = _choice("the servers are started anew for another one", name, session.offered)
+        options["scenario"] = _choice("the servers are started anew for another one", name, session.choice.offered)
         kinds = [one for one in CLUSTER_KINDS if one != "external" or one == kind]
         options["cluster"] = _choice("the kind of servers", kind or ITS_OWN, [ITS_OWN, *kinds])
 

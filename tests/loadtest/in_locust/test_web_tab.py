@@ -133,7 +133,7 @@ def test_another_scenario_is_chosen_in_the_form() -> None:
         assert not refused["success"]
         assert refused["message"].startswith(f"{wrong}:4: table.rows: must be a whole number")
         refused = tab.swarm(scenario="/etc/passwd")
-        assert refused["message"] == "/etc/passwd is not one of the scenarios that there are to choose from"
+        assert refused["message"] == "/etc/passwd is not one of the scenarios to choose from"
         refused = tab.swarm(scenario=own, cluster="external")
         assert not refused["success"]
         assert "external" in refused["message"]
@@ -143,7 +143,10 @@ def test_another_scenario_is_chosen_in_the_form() -> None:
         assert tab.swarm(scenario=other, cluster=_web.ITS_OWN)["success"]
         locust.wait_until(lambda: tab.count("incr") > 100, "no load")
         refused = tab.swarm(scenario=own)
-        assert refused == {"success": False, "message": "a run of drilled is on: stop it before you choose another scenario"}
+        assert refused == {
+            "success": False,
+            "message": "a run of drilled is in progress: stop it before you choose another scenario",
+        }
         assert tab.swarm(scenario=other)["success"], "more users for the same one"
         tab.stop()
         locust.wait_until(lambda: len(tab.live()["runs"]) == 1, "no verdict")
