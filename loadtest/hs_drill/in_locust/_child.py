@@ -20,14 +20,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class StartError(Exception):
-    """What a run needs cannot be had; one line for the user."""
+    """Something that a run needs is unavailable; one line for the user."""
 
 
 class Child:
     """`python -m MODULE FD`, in a session of its own so that a signal to Locust's process group leaves it time to clean up.
 
-    It must end by itself when its end of the socket reads EOF: so nothing outlives a Locust that was killed.
-    `on_message` and `on_end` (with the exit code, negative for a signal) are called from a greenlet of the child's own.
+    The child must exit when its end of the socket reads EOF, so that nothing outlives a Locust that was killed. A greenlet
+    of the child's own calls `on_message`, and `on_end` with the exit code (negative for a signal).
     """
 
     def __init__(self, module: str, on_message: Callable[[Message], None], on_end: Callable[[int], None]) -> None:
@@ -36,7 +36,7 @@ class Child:
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
-            stdout=2,  # Locust's stdout is for the result
+            stdout=2,  # keep Locust's stdout for the result
             pass_fds=[theirs.fileno()],
             start_new_session=True,
             env={**os.environ, "PYTHONPATH": search},
@@ -52,14 +52,14 @@ class Child:
         return int(self._process.pid)
 
     def send(self, message: Message) -> None:
-        """Send a message; without effect when the child is gone, which `on_end` tells."""
+        """Send a message. Does nothing when the child is gone, which `on_end` reports."""
         try:
             self._channel.send(message)
         except OSError:
             pass
 
     def close(self, timeout: float) -> None:
-        """End the child: by EOF, and by SIGKILL when it has not ended after `timeout` seconds."""
+        """End the child by EOF, or by SIGKILL if it is still there after `timeout` seconds."""
         self._channel.shut_down()
         try:
             self._process.wait(timeout)
@@ -79,7 +79,7 @@ class Child:
 
 
 class BlockingChannel:
-    """Locust's end. Any greenlet may send; one receives."""
+    """Locust's end of the socket to a child. Any greenlet may send; only one receives."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
@@ -107,11 +107,11 @@ class BlockingChannel:
             self._decoder.feed(data)
 
     def shut_down(self) -> None:
-        """Tell the child that nothing more will come; what it still sends can be received."""
+        """Send EOF to the child. What it still sends can be received."""
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # the child was faster
+            pass  # the child has closed its end already
 
     def close(self) -> None:
         self._socket.close()

@@ -1,4 +1,4 @@
-"""Locust's side of the controller, which owns the servers."""
+"""Locust's side of the controller, the process that owns the servers."""
 
 from __future__ import annotations
 
@@ -19,36 +19,34 @@ __all__ = ["ControllerLink", "ControllerListener"]
 logger = logging.getLogger("hs_drill")
 
 CLOSE_TIMEOUT = 20.0
-"""Seconds for the servers to be taken down."""
-
-
+"""Seconds to take the servers down."""
 BEGIN_TIMEOUT = 120.0
-"""Seconds to read the table, of a run that is not the first."""
+"""Seconds to read the table before a run that is not the first."""
 FINISH_TIMEOUT = 600.0
-"""Seconds to heal, to let replicas catch up, to read everything back and to judge it."""
+"""Seconds to heal, let replicas catch up, read everything back and judge it."""
 
 
 class ControllerListener(Protocol):
-    """Who is told what the controller says. Called from a greenlet of the link's own, which must not be held up."""
+    """Handles the controller's messages. A greenlet of the link's own calls it, and must not be blocked."""
 
     def on_line(self, line: str) -> None:
-        """A line for the user: what it does now, or what became of a fault."""
+        """A line for the user: what the controller is doing, or what became of a fault."""
 
     def on_fault(self, event: dict[str, Any]) -> None:
-        """A fault's event, when it begins and whenever it has changed."""
+        """A fault began or changed: the fields of a `Strike`."""
 
     def on_suspend(self, number: int | None) -> None:
-        """All clients are to let go of the servers, which `ControllerLink.suspended` answers; None: they may go on."""
+        """All clients must close their connections; answer with `ControllerLink.suspended`. None: they may go on."""
 
     def on_mark(self) -> None:
-        """All engines are to begin a new batch, at once."""
+        """All engines must begin a new batch at once."""
 
     def on_controller_death(self, line: str) -> None:
-        """It has ended though nobody asked it to, after it was ready; why, in one line."""
+        """The controller died after it was ready; why, in one line."""
 
 
 class ControllerLink:
-    """Starts the controller, and tells a listener of what comes from it."""
+    """Starts the controller, and passes its messages on to a listener."""
 
     def __init__(self, scenario: dict[str, Any], listener: ControllerListener) -> None:
         self._listener = listener
@@ -58,7 +56,7 @@ class ControllerLink:
         self._result: AsyncResult = AsyncResult()
         self._running = False
         self._reason = ""
-        """Why it ended, in its own words; or that it did."""
+        """Why the controller ended; "" while it runs."""
         self._child = Child("hs_drill.controller", self._receive, self._end)
         self._child.send({"type": "open", "scenario": scenario})
 
@@ -68,7 +66,7 @@ class ControllerLink:
         return cluster
 
     def begin(self, run: int) -> str:
-        """Begin a run: the faults' clock starts. Gives the directory that keeps the run. Raises `StartError`."""
+        """Begin a run: the faults' clock starts. Returns the run's directory. Raises `StartError`."""
         if self._reason:
             raise StartError(self._reason)
         self._begun, self._result = AsyncResult(), AsyncResult()
@@ -78,34 +76,34 @@ class ControllerLink:
         return directory
 
     def count(self, worker: int, batch: dict[str, Any]) -> None:
-        """Statistics of the engine of a worker, for the verdict."""
+        """Pass on a batch of a worker's engine, for the verdict."""
         if self._running:
             self._child.send({"type": "batch", "worker": worker, "batch": batch})
 
     @property
     def running(self) -> bool:
-        """Whether a run is on."""
+        """Whether a run is in progress."""
         return self._running
 
     def take_part(self, worker: int) -> None:
-        """A worker may write from now on."""
+        """Report that a worker may write from now on."""
         if self._running:
             self._child.send({"type": "worker", "worker": worker})
 
     def suspended(self, number: int) -> None:
-        """All clients have let go of the servers."""
+        """Report that all clients have closed their connections."""
         self._child.send({"type": "suspended", "number": number})
 
     def end_load(self) -> None:
-        """The load was told to end: no fault is to strike while its last answers come."""
+        """Report that the load was told to end: no fault may strike while its last answers arrive."""
         if self._running:
             self._child.send({"type": "load-ends"})
 
     def finish(self, lost: Sequence[int], died: Sequence[str], ran: float | None) -> dict[str, Any] | None:
-        """End the run, after its last batch: everything heals, and the verdict comes.
+        """End the run, after its last batch: heal everything, and return the verdict. None if no run is in progress.
 
-        `lost` are the workers that went away, `died` says what of the harness did, and `ran` how many seconds passed until the
-        load was told to end. None when no run is on; raises `StartError` when there will be no verdict.
+        `lost` are the workers that disappeared, `died` a line for each process of the harness that died, and `ran` the seconds
+        until the load was told to end. Raises `StartError` when there will be no verdict.
         """
         if not self._running:
             return None
@@ -121,7 +119,7 @@ class ControllerLink:
             raise StartError(f"the controller of the servers did not answer within {seconds:g} s") from None
 
     def close(self) -> None:
-        """Take the servers down and wait until they are."""
+        """Take the servers down, and wait for that."""
         self._closing = True
         self._child.close(CLOSE_TIMEOUT)
 
@@ -148,7 +146,7 @@ class ControllerLink:
             case "result":
                 self._result.set(message["result"])
             case "failed":
-                self._reason = message["line"]  # it ends now, and `_end` tells
+                self._reason = message["line"]  # the controller ends now, and `_end` reports it
 
     def _end(self, code: int) -> None:
         self._running = False

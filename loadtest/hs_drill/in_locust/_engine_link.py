@@ -1,4 +1,4 @@
-"""Locust's side of the load engine: what the engine should be doing, kept true over its start, its runs and its death."""
+"""Locust's side of the load engine. Keeps the engine doing what it should, through its start, its runs and its death."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ __all__ = ["STOP_TIMEOUT", "EngineLink", "RunStart", "history_path"]
 logger = logging.getLogger("hs_drill")
 
 STOP_TIMEOUT = 6.0
-"""Seconds. The engine gives its last operations up after 4."""
+"""Seconds. The engine abandons its last operations after 4."""
 CLOSE_TIMEOUT = 2.0
 
 
 @dataclass(frozen=True)
 class RunStart:
-    """What an engine has to know of a run, beside its set-up."""
+    """What an engine needs to know about a run, besides its set-up."""
 
     number: int
-    """From 1 on, the same in every worker: keys and versions are made of it."""
+    """Counts from 1, the same in every worker. Keys and versions are derived from it."""
     history: str | None = None
-    """The path of the file for the engine's history; it must not exist. None: none is kept."""
+    """The file for the engine's history, which must not exist yet. None: keep no history."""
     began: float | None = None
-    """When others have begun it, by `time.monotonic()`; None: this engine is among the first."""
+    """When the other engines began it (`time.monotonic()`). None: this engine is among the first."""
 
 
 def history_path(directory: str | None, worker: int) -> str | None:
-    """Where the engine of a worker keeps what it did."""
+    """The file for the history of a worker's engine."""
     return None if directory is None else str(RunDirectory(Path(directory)).history(worker))
 
 
 class EngineLink:
-    """Says to the engine what Locust says to its users.
+    """Starts the engine, and tells it what Locust tells its users.
 
     `on_batch` gets every batch of statistics, the last one before `stop` returns. `on_death` gets one line when the engine
-    ends though nobody asked it to. `on_suspended` gets the number of a suspension when it holds no connection any more.
-    `on_each` gets every operation, as `_locust_stats.fire_each` takes them, if `configure` asks for that.
+    dies. `on_suspended` gets the number of a suspension when the engine has closed its connections. `on_each` gets every
+    operation, as `_locust_stats.fire_each` takes them, if `configure` asks for that.
     """
 
     def __init__(
@@ -89,8 +89,7 @@ class EngineLink:
         each: bool = False,
         run: RunStart | None = None,
     ) -> None:
-        """Start the engine, in place of one that was set up otherwise. A run that has begun before begins there now, if it is
-        not at its end already: that is `run`."""
+        """Start the engine, in place of one with another set-up. If a run is in progress it begins there now: `run`."""
         setup = {"type": "setup", "cluster": cluster, "scenario": scenario, "worker": worker, "each": each}
         if setup == self._setup:
             return
@@ -102,7 +101,7 @@ class EngineLink:
             self._begin()
 
     def wait_ready(self) -> None:
-        """Wait until the engine that `configure` has started can begin a run. Raises `StartError` instead of calling
+        """Wait until the engine that `configure` started can begin a run. Raises `StartError` where it would call
         `on_death`."""
         self._starting = True
         self._ready.wait()
@@ -111,7 +110,7 @@ class EngineLink:
             raise StartError(self._reason)
 
     def start(self, run: RunStart | None) -> None:
-        """Begin a run, without users. None: what it is will be told by `configure`, which has not been called yet."""
+        """Begin a run, without users. None: `configure`, which has not been called yet, will say which run."""
         self._run = run
         self._began = time.monotonic()
         self._running = True
@@ -122,12 +121,12 @@ class EngineLink:
             self._begin()
 
     def change_users(self, by: int) -> None:
-        """Locust has started or stopped users."""
+        """Add users, or remove them."""
         self._users += by
         self._send({"type": "users", "count": self._users})
 
     def suspend(self, number: int | None) -> None:
-        """Let go of the servers, or go on. One that has no run holds nothing, and learns of it when it gets one."""
+        """Close all connections, or, for None, go on. An engine without a run has none; it obeys when it begins one."""
         self._suspension = number
         if self._running and self._child is not None:
             self._send({"type": "resume"} if number is None else {"type": "suspend", "number": number})
@@ -135,14 +134,14 @@ class EngineLink:
             self._on_suspended(number)
 
     def mark(self) -> None:
-        """Begin a new batch, at once: a fault is about to change, or has changed."""
+        """Begin a new batch at once: a fault is about to change, or has changed."""
         if self._running:
             self._send({"type": "mark"})
 
     def stop(self) -> None:
-        """End the run and wait until its last batch has come. Without effect when no run is on."""
+        """End the run and wait for its last batch. Does nothing without a run."""
         if not self._running:
-            self._stopped.wait(STOP_TIMEOUT)  # somebody else may just be ending it
+            self._stopped.wait(STOP_TIMEOUT)  # another greenlet may be ending it
             return
         self._running = False
         if self._child is not None:

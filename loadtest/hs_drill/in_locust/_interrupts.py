@@ -1,7 +1,4 @@
-"""Ctrl-C, to a process of Locust: the first one ends it in order, and those that follow must not cost the run its verdict.
-
-Imports nothing that takes time: `hs-drill` needs the exit code before it knows what else it needs.
-"""
+"""Ctrl-C in a process of Locust. The first one ends it in order; the following ones must not cost the run its verdict."""
 
 from __future__ import annotations
 
@@ -17,23 +14,22 @@ from hs_drill.store import analyze_command
 __all__ = ["Interrupts"]
 
 IGNORED = 2
-"""So many are ignored behind the first: who presses twice, or whose `make` passes each on once more, has not given up."""
+"""How many Ctrl-C to ignore after the first: pressing twice, or a `make` that passes each on again, is not giving up."""
 PATIENCE = 30.0
-"""Seconds after which none is ignored."""
+"""Seconds after the first Ctrl-C from which on none is ignored."""
 
 
 def _end_process() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(ExitCode.INTERRUPTED)  # what it has started ends with it, as when it is killed
+    os._exit(ExitCode.INTERRUPTED)  # our children end with us, as when we are killed
 
 
 class Interrupts:
-    """What each Ctrl-C means.
+    """Decides what each Ctrl-C does.
 
-    The first calls `end`, which is to end the process in order. While that goes on, or after `ending` has said that it does, a
-    further one is answered with a line and ignored; but not for ever: the third of them, or one after half a minute, ends the
-    process at once.
+    The first one calls `end`, which must end the process in order. While the process is ending, for that reason or another
+    (see `ending`), a further one only prints a line. The third of those, or one after half a minute, ends the process at once.
     """
 
     def __init__(
@@ -48,42 +44,42 @@ class Interrupts:
         self._since: float | None = None
         self._further = 0
         self.doing = "ending"
-        """What takes so long."""
+        """What the process is doing, for the lines."""
         self.kept: str | None = None
-        """The directory of the run, if one has begun."""
+        """The directory of the run; None before the first."""
         self.judged = False
-        """Whether its verdict has been told."""
+        """Whether its verdict has been printed."""
         self.quiet = False
-        """Whether another process does the talking."""
+        """Whether to print nothing, because another process does."""
 
     def ending(self) -> None:
-        """The process ends, for whatever reason."""
+        """Note that the process is ending, for whatever reason."""
         if self._since is None:
             self._since = self._clock()
 
     def take(self) -> None:
-        """There was one."""
+        """Handle one Ctrl-C."""
         if self._since is None:
             self.ending()
             self._end()
             return
         self._further += 1
         if self._further > IGNORED or self._clock() - self._since > PATIENCE:
-            self._tell(self._given_up())
+            self._print(self._last_words())
             self._end_at_once()
             return
         more = "once" if self._further == IGNORED else "twice"
         kept = f"; the run is kept in {self.kept}" if self.kept is not None else ""
-        self._tell(f"finishing: {self.doing}{kept} (Ctrl-C {more} more ends this at once)")
+        self._print(f"finishing: {self.doing}{kept} (Ctrl-C {more} more ends this at once)")
 
-    def _given_up(self) -> str:
+    def _last_words(self) -> str:
         if self.kept is None:
-            return f"given up: {self.doing}"
+            return f"aborted: {self.doing}"
         if self.judged:
-            return f"given up: {self.doing}; the run is kept in {self.kept}"
-        return f"given up without a verdict: the run is kept in {self.kept}; to judge it: {analyze_command(self.kept)}"
+            return f"aborted: {self.doing}; the run is kept in {self.kept}"
+        return f"aborted without a verdict: the run is kept in {self.kept}; to judge it: {analyze_command(self.kept)}"
 
-    def _tell(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         if not self.quiet:
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()

@@ -1,6 +1,6 @@
-"""What a run does just now, for those who watch: the line in the terminal and the page in the web UI.
+"""Live figures of the current run, for the line in the terminal and the page in the web UI.
 
-Kept for two minutes, second by second, in the process that workers report to.
+They cover the last two minutes, second by second. They live in the process that owns the servers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RECENT_SECONDS = 5
 
 
 class _Second:
-    """One second, and what was made of it for drawing, until more comes in."""
+    """One second, and its point in the charts, computed when it is asked for."""
 
     def __init__(self, start: float) -> None:
         self.batch = Batch(start, start + 1)
@@ -35,12 +35,12 @@ class _Second:
 
 
 class Live:
-    """One run.
+    """The figures of one run.
 
     Args:
-      servers: the names of those that there are.
+      servers: the servers' names.
       schedule: the scenario's faults.
-      clock: tells the time of faults' events: CLOCK_MONOTONIC, in seconds.
+      clock: the clock of the faults' events: CLOCK_MONOTONIC, in seconds.
     """
 
     def __init__(self, servers: Iterable[str], schedule: Iterable[Fault], clock: Callable[[], float] = time.monotonic) -> None:
@@ -55,7 +55,7 @@ class Live:
         self._failures = self._not_started = self._repeated = 0
 
     def count(self, worker: int, batch: Batch) -> None:
-        """What the engine of a worker did."""
+        """Add a batch of a worker's engine."""
         start = int((batch.start + batch.end) / 2)
         self._seconds.setdefault(start, _Second(start)).add(batch)
         self._standings[worker] = batch.standings
@@ -67,19 +67,17 @@ class Live:
             del self._seconds[old]
 
     def end(self) -> None:
-        """The load has ended. Without effect the second time."""
+        """Note that the load has ended. Does nothing the second time."""
         if self._ended is None:
             self._ended = self._clock()
 
-    def happened(self, event: dict[str, Any]) -> None:
-        """A fault has begun or changed: the fields of a nemesis's `Event`."""
+    def fault_changed(self, event: dict[str, Any]) -> None:
+        """Note that a fault began or changed: the fields of a `Strike`."""
         self._events[event["number"], event["server"], event["start"]] = event
-
-    # ---- what is to be told
 
     @property
     def seconds(self) -> float:
-        """Since the run began, until its load ended."""
+        """How long the load has lasted, in seconds."""
         return (self._clock() if self._ended is None else self._ended) - self._begun
 
     @property
@@ -87,13 +85,13 @@ class Live:
         """`before`, `during kill reader-1, lag reader-2` or `after` the faults; "" where the scenario has none."""
         if not self._schedule:
             return ""
-        # One that could not be put on is none; one that does not heal goes on.
+        # A fault that could not strike does not count. One that never heals stays on.
         events = [event for event in self._events.values() if event["struck"] is not None or not event["error"]]
         on = dict.fromkeys(_name(event) for event in events if event["end"] is None)
         return f"during {', '.join(on)}" if on else "after" if events else "before"
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, for JSON. Latencies are microseconds, times seconds since the run began."""
+        """All figures, for JSON. Latencies are in microseconds, times in seconds since the run began."""
         recent, length = self._recent()
         return {
             "seconds": self.seconds,
@@ -105,14 +103,14 @@ class Live:
             "in_flight": sum(standing.outstanding for standing in self._standing().values()),
             "all": _figures(_sum(recent.operations.values()), length),
             "operations": {name: _figures(done, length) for name, done in sorted(recent.operations.items())},
-            "servers": self._told_servers(recent, length),
+            "servers": self._servers_json(recent, length),
             "engine": _engine(recent),
-            "faults": [*map(self._told_event, self._events.values()), *self._planned()],
+            "faults": [*map(self._event_json, self._events.values()), *self._planned()],
             "points": self._points(),
         }
 
     def _recent(self) -> tuple[Batch, float]:
-        """What the last whole seconds brought."""
+        """The last whole seconds as one batch, and how many they are."""
         whole = sorted(self._seconds)[:-1][-RECENT_SECONDS:]
         recent = Batch(0, 0)
         for second in whole:
@@ -126,7 +124,7 @@ class Live:
                 total[name] = total.get(name, Standing()).plus(standing)
         return total
 
-    def _told_servers(self, recent: Batch, length: float) -> list[dict[str, Any]]:
+    def _servers_json(self, recent: Batch, length: float) -> list[dict[str, Any]]:
         standing = self._standing()
         return [
             {
@@ -138,14 +136,14 @@ class Live:
             for name in self._servers
         ]
 
-    def _told_event(self, event: dict[str, Any]) -> dict[str, Any]:
+    def _event_json(self, event: dict[str, Any]) -> dict[str, Any]:
         state = "failed" if event["error"] else "over" if event["end"] is not None else "on"
         end = None if event["end"] is None else event["end"] - self._begun
         told = "; ".join(part for part in (event["error"], event["note"]) if part)
         return {"name": _name(event), "state": state, "start": event["start"] - self._begun, "end": end, "told": told}
 
     def _planned(self) -> list[dict[str, Any]]:
-        """Those whose first time is still to come."""
+        """The faults that have not struck yet."""
         begun = {event["number"] for event in self._events.values()}
         return [
             {"name": str(fault), "state": "planned", "start": fault.at, "end": None, "told": ""}
@@ -154,8 +152,8 @@ class Live:
         ]
 
     def _points(self) -> list[dict[str, float | None]]:
-        """A point for each whole second. The newest one may still get more, from a worker that is behind."""
-        now = self._clock() - time.time()  # from Unix time, which batches have
+        """A point for each whole second. The newest second is left out: late batches may still add to it."""
+        now = self._clock() - time.time()  # to convert from Unix time, which batches use
         points = []
         for start in sorted(self._seconds)[:-1]:
             second = self._seconds[start]
@@ -180,7 +178,7 @@ def _sum(several: Iterable[OperationBatch]) -> OperationBatch:
 
 
 def _figures(done: OperationBatch, length: float) -> dict[str, float | None]:
-    """Rates per second, and microseconds of what succeeded."""
+    """Rates per second; latencies of successful operations in microseconds."""
     return {
         "rate": done.ok.total() / length if length else 0.0,
         "failed": done.failed.total() / length if length else 0.0,
@@ -190,8 +188,8 @@ def _figures(done: OperationBatch, length: float) -> dict[str, float | None]:
 
 
 def _engine(batch: Batch) -> dict[str, Any]:
-    """How busy the busiest engine was, as a share of the time, and by how many microseconds the event loops of all were late;
-    None where nothing is known."""
+    """How busy the busiest engine was (0 to 1), and by how many microseconds the engines' event loops were late. None where
+    unknown."""
     uses = batch.engines.values()
     lag: Counter[int] = Counter()
     for use in uses:

@@ -1,4 +1,4 @@
-"""Locust alone in one process."""
+"""The session of a Locust that runs in one process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["LocalSession"]
 
 
 class LocalSession(Owner):
-    """Locust alone in one process."""
+    """Owns the servers, and has the only engine."""
 
     def __init__(self, environment: Environment, runner: LocalRunner, interrupts: Interrupts) -> None:
         super().__init__(environment, runner, interrupts)

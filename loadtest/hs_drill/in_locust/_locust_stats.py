@@ -1,4 +1,4 @@
-"""Batches into Locust's own statistics, so that its web UI, CSV files and master see nothing unusual."""
+"""Merges batches into Locust's own statistics, for its web UI, CSV files and master."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def milliseconds(microseconds: int) -> float:
 
 
 def merge(batch: Batch, stats: RequestStats) -> None:
-    """Add a batch, as if each of its operations had been a request."""
+    """Add a batch, each operation as a request."""
     for name, operation in batch.operations.items():
         entry = _entry(batch, name, operation, stats)
         stats.entries[(name, METHOD)].extend(entry)
@@ -37,11 +37,11 @@ def merge(batch: Batch, stats: RequestStats) -> None:
 
 
 class OperationError(Exception):
-    """What Locust's listeners get for an operation that failed; the text says why."""
+    """What Locust's listeners get for a failed operation; the text says why."""
 
 
 def fire_each(operations: Mapping[str, tuple[list[int], list[int], list[str]]], environment: Environment) -> None:
-    """Tell Locust's listeners of every operation, Locust's own statistics among them. Other greenlets have their turns, too."""
+    """Fire Locust's `request` event for every operation, which also feeds its statistics. Yields to other greenlets."""
     fire = partial(environment.events.request.fire, request_type=METHOD, response_length=0, context={})
     for name, (succeeded, failed, reasons) in operations.items():
         for number, latency in enumerate(succeeded):
@@ -53,7 +53,7 @@ def fire_each(operations: Mapping[str, tuple[list[int], list[int], list[str]]], 
 
 
 def _entry(batch: Batch, name: str, operation: OperationBatch, stats: RequestStats) -> StatsEntry:
-    # As Locust does, a failed request counts as a request and its time as a response time.
+    # Like Locust, count a failed request as a request, and its time as a response time.
     latencies = operation.ok + operation.failed
     second = int((batch.start + batch.end) / 2)
     entry = StatsEntry(stats, name, METHOD)
@@ -68,7 +68,7 @@ def _entry(batch: Batch, name: str, operation: OperationBatch, stats: RequestSta
         times: Counter[float] = Counter()
         for latency, count in latencies.items():
             times[milliseconds(latency)] += count
-        # Locust's annotations say int; its arithmetic, its JSON and its messages take floats.
+        # Locust's annotations say int; its arithmetic, JSON and messages accept floats.
         entry.response_times = times  # type: ignore[assignment]
         entry.total_response_time = sum(us * n for us, n in latencies.items()) / 1000  # type: ignore[assignment]
         entry.min_response_time = min(latencies) / 1000  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""The process that workers report to."""
+"""The session of Locust's master: owns the servers, and keeps its workers' engines in step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["MasterSession"]
 
 
 class MasterSession(Owner):
-    """The process that workers report to."""
+    """Owns the servers. The engines are the workers'."""
 
     def __init__(self, environment: Environment, runner: MasterRunner, interrupts: Interrupts) -> None:
         super().__init__(environment, runner, interrupts)
@@ -28,13 +28,13 @@ class MasterSession(Owner):
         self._setup: dict[str, Any] | None = None
         self._draining: set[str] = set()
         self._taking_part: set[str] = set()
-        """The workers that may have written in this run and have not said that they have ended it."""
+        """The workers that may have written in this run and have not reported its end."""
         self._drained = Event()
         self._began: float | None = None
-        """When the run did that workers may join, by the monotonic clock."""
+        """When the current run began (monotonic clock); None while there is none to join."""
         self._suspension: int | None = None
-        self._holding_on: set[str] = set()
-        """The workers that have not said yet that they have let go of the servers."""
+        self._unsuspended: set[str] = set()
+        """The workers that have not closed their connections yet."""
         runner.register_message(HELLO, self._on_hello)
         runner.register_message(SUSPENDED, self._on_suspended)
         runner.register_message(DRAINED, self._on_drained)
@@ -47,16 +47,16 @@ class MasterSession(Owner):
         super()._use(cluster)
         self._setup = {"cluster": cluster, "scenario": self._scenario.model_dump(mode="json"), "each": self._each}
         for worker in self._master.clients.all:
-            self._tell(worker.id)
+            self._send_setup(worker.id)
 
     def _on_hello(self, msg: Any, **_: Any) -> None:
         if self._setup is not None:
-            self._tell(msg.node_id)
+            self._send_setup(msg.node_id)
 
-    def _tell(self, worker: str) -> None:
+    def _send_setup(self, worker: str) -> None:
         index = self._master.get_worker_index(worker)
         run = None
-        if self._began is not None:  # it carries load at once
+        if self._began is not None:  # the worker carries load at once
             self._take_part(worker)
             run = {**self._run, "elapsed": time.monotonic() - self._began}
         self._master.send_message(SETUP, {**(self._setup or {}), "worker": index, "run": run}, worker)
@@ -75,7 +75,7 @@ class MasterSession(Owner):
         for worker in clients.ready + clients.spawning + clients.running:
             self._take_part(worker.id)
         self._began = time.monotonic()
-        # Before Locust tells them to start users: messages to a worker keep their order.
+        # Sent before Locust's own message that starts users; a worker receives messages in order.
         self._master.send_message(RUN, self._run)
 
     def _take_part(self, worker: str) -> None:
@@ -93,7 +93,7 @@ class MasterSession(Owner):
     def _drain(self) -> None:
         self._began = None
         carrying = {worker.id for worker in self._master.clients.running + self._master.clients.spawning}
-        # Those that Ctrl-C has reached, too, end by themselves: one that has said so may not answer any more.
+        # Workers that Ctrl-C has reached end by themselves. Don't wait for one that already has: it may never answer.
         self._draining = carrying & self._taking_part
         if self._draining:
             self._drained.clear()
@@ -108,9 +108,9 @@ class MasterSession(Owner):
 
     def on_suspend(self, number: int | None) -> None:
         self._suspension = number
-        self._holding_on = set(self._taking_part)
+        self._unsuspended = set(self._taking_part)
         self._master.send_message(SUSPEND, {"number": number})
-        if number is not None and not self._holding_on:
+        if number is not None and not self._unsuspended:
             self._controller.suspended(number)
 
     def on_mark(self) -> None:
@@ -118,9 +118,9 @@ class MasterSession(Owner):
 
     def _on_suspended(self, msg: Any, **_: Any) -> None:
         number = msg.data["number"]
-        if number == self._suspension and msg.node_id in self._holding_on:
-            self._holding_on.discard(msg.node_id)
-            if not self._holding_on:
+        if number == self._suspension and msg.node_id in self._unsuspended:
+            self._unsuspended.discard(msg.node_id)
+            if not self._unsuspended:
                 self._controller.suspended(number)
 
     def _on_died(self, msg: Any, **_: Any) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 __all__ = ["DIED", "DRAIN", "DRAINED", "HELLO", "MARK", "REPORT", "RUN", "SETUP", "SUSPEND", "SUSPENDED"]
 
-# Custom messages between master and workers.
-RUN = "trio_hs_run"
-HELLO = "trio_hs_hello"
+# From the master.
 SETUP = "trio_hs_setup"
-DRAIN = "trio_hs_drain"
-DRAINED = "trio_hs_drained"
+RUN = "trio_hs_run"
 SUSPEND = "trio_hs_suspend"
-SUSPENDED = "trio_hs_suspended"
 MARK = "trio_hs_mark"
+DRAIN = "trio_hs_drain"
+
+# From a worker.
+HELLO = "trio_hs_hello"
+SUSPENDED = "trio_hs_suspended"
+DRAINED = "trio_hs_drained"
 DIED = "trio_hs_engine_died"
 REPORT = "trio_hs"
-"""Our part of a worker's report."""
+"""The key of our part of a worker's report."""

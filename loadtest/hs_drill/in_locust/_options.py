@@ -1,4 +1,4 @@
-"""Our command-line options, and the scenario as the source of Locust's own defaults."""
+"""Our command-line options; the scenario provides the defaults of Locust's own."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _scenarios: dict[str, Scenario] = {}
 
 
 def add_options(parser: LocustArgumentParser) -> None:
-    """Add our options to Locust's parser, with the chosen scenario's users, spawn rate and duration as the defaults of
-    Locust's. Ends the process with code 2 and a line per mistake when there is no valid scenario.
+    """Add our options to Locust's parser, and make the scenario's users, spawn rate and duration the defaults of Locust's.
 
-    Locust builds its parser anew for each page of the web UI; the scenario is read once.
+    Ends the process with code 2 and a line per mistake if the scenario is invalid. Locust builds its parser again for each
+    page of the web UI; the scenario is read once.
     """
     _add_group(parser)
     arguments = _peek()
@@ -41,7 +41,7 @@ def add_options(parser: LocustArgumentParser) -> None:
 
 
 def locust_settings(load: Load) -> dict[str, float]:
-    """What a scenario says of Locust's own options, by their names."""
+    """A scenario's values of Locust's own options, by their names."""
     return {
         "num_users": load.locust_users,
         "spawn_rate": load.locust_spawn_rate,
@@ -50,13 +50,13 @@ def locust_settings(load: Load) -> dict[str, float]:
 
 
 def chosen_scenario(options: argparse.Namespace) -> Scenario:
-    """The scenario, with what the command line overrides. Raises `ScenarioError`, but not once `add_options` has checked it."""
+    """The scenario, as the command line overrides it. Raises `ScenarioError`; cannot fail after `add_options`."""
     return _overridden(options.scenario, options.cluster, options.servers)
 
 
 def scenario_of(name: str, kind: str) -> Scenario:
-    """A scenario as its file is now, on a kind of servers (its own for ""). Raises `ScenarioError`."""
-    _scenarios[name] = _read(name)  # one that is broken now stays what it was: each page of the web UI needs it
+    """A scenario as its file is now, on a kind of servers ("": the scenario's own). Raises `ScenarioError`."""
+    _scenarios[name] = _read(name)  # if it has mistakes now, the old one stays: each page of the web UI needs it
     return _overridden(name, kind or None, None)
 
 
@@ -77,20 +77,20 @@ def _overridden(name: str, kind: str | None, servers: str | None) -> Scenario:
 
 def _add_group(parser: LocustArgumentParser) -> None:
     group: Any = parser.add_argument_group(
-        "HandlerSocket options", "What to run against which servers. Users, spawn rate and run time default to the scenario's."
+        "HandlerSocket options", "What to run, and on which servers. Users, spawn rate and run time default to the scenario's."
     )
     group.add_argument(
         "--scenario",
         metavar="<filename>",
         default=DEFAULT_SCENARIO,
-        help=f"The YAML file that describes the run, or the name of a shipped one. Defaults to {DEFAULT_SCENARIO}.",
+        help=f"The scenario: a YAML file, or the name of a shipped scenario. Defaults to {DEFAULT_SCENARIO}.",
         env_var="LOCUST_SCENARIO",
     )
     group.add_argument(
         "--cluster",
         metavar="<kind>",
         choices=CLUSTER_KINDS,
-        help=f"The servers to start, instead of the scenario's cluster.kind: {', '.join(CLUSTER_KINDS)}.",
+        help=f"The kind of servers, instead of the scenario's cluster.kind: {', '.join(CLUSTER_KINDS)}.",
         env_var="LOCUST_CLUSTER",
     )
     group.add_argument("--servers", metavar="<servers>", help=SERVERS_HELP, env_var="LOCUST_SERVERS")
@@ -99,20 +99,20 @@ def _add_group(parser: LocustArgumentParser) -> None:
         metavar="<how>",
         choices=["batch", "each"],
         default="batch",
-        help="What Locust gets: statistics a few times a second (batch, the default), or each operation as an event "
-        "`request` for listeners that need it (each), which costs more time than the operation itself.",
+        help="What Locust's listeners get: statistics a few times a second (batch, the default), or a `request` event for each "
+        "operation (each), which costs more time than the operation itself.",
         env_var="LOCUST_HS_EVENTS",
     )
     group.add_argument(
         "--explain",
         action="store_true",
-        help="Say of every expectation how it was judged, not only of those that were missed.",
+        help="Explain how every expectation was judged, not only the missed ones.",
         env_var="LOCUST_EXPLAIN",
     )
 
 
 def _peek() -> argparse.Namespace:
-    """The arguments that matter before Locust has parsed its own, from the same sources (also a config file)."""
+    """Our arguments before Locust parses its own, from the same sources (config files and environment too)."""
     parser = get_empty_argument_parser(add_help=False)
     _add_group(parser)
     for flags in (("-h", "--help"), ("-V", "--version"), ("-l", "--list")):

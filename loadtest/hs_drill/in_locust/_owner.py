@@ -1,10 +1,11 @@
-"""The side that shows results and owns the servers: alone or master."""
+"""The session that owns the servers and shows results: in Locust's local runner and in its master."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,12 @@ __all__ = ["Owner"]
 
 logger = logging.getLogger("hs_drill")
 
-TOLD_OF_VERDICT = ("verdict", "exit_code", "expectations", "advice", "engine")
+SHOWN_OF_VERDICT = ("verdict", "exit_code", "expectations", "advice", "engine")
 PROGRESS_SECONDS = 5.0
 
 
-class Owner:
-    """The side that shows results and owns the servers: alone or master."""
+class Owner(ABC):
+    """The base of `LocalSession` and `MasterSession`. It has a controller, and counts what the engines report."""
 
     def __init__(self, environment: Environment, runner: Runner, interrupts: Interrupts) -> None:
         assert environment.parsed_options is not None
@@ -45,19 +46,19 @@ class Owner:
         self._options = environment.parsed_options
         self._each = self._options.hs_events == "each"
         self.choice = Choice(self._options)
-        self._record = RunTotals()
+        self._totals = RunTotals()
         self._recent: Batch | None = None
-        """What has happened since the last line of progress."""
+        """Everything since the last line of progress."""
         self._shows_progress = bool(self._options.headless and self._options.only_summary)
-        self._untold = False
-        """Whether there is a run whose result has not been shown."""
+        self._unshown = False
+        """Whether a run's result has not been shown yet."""
         self._runs = 0
-        self._died: list[str] = []
-        """What of ours has died in this run, a line each."""
+        self._deaths: list[str] = []
+        """Which processes of the harness died in this run, a line each."""
         self._started = 0.0
-        """When the run did, by the monotonic clock."""
-        self._ran: float | None = None
-        """How many seconds later its load was told to end."""
+        """When the run began (monotonic clock)."""
+        self._load_seconds: float | None = None
+        """How many seconds later its load was told to end; None while it goes on."""
         self._directory: str | None = None
         self._result: dict[str, Any] | None = None
         self._stages: gevent.Greenlet | None = None
@@ -65,12 +66,12 @@ class Owner:
         self._finishing = BoundedSemaphore()
         self._choosing = BoundedSemaphore()
         self._closed = False
-        self._line = ""
-        """What the controller said last."""
-        self._kept: list[tuple[Path, str]] = []
-        """Every run's directory and verdict."""
+        self._last_line = ""
+        """The controller's last line for the user."""
+        self._finished: list[tuple[Path, str]] = []
+        """The directory and the verdict of every finished run."""
         self._cluster: dict[str, Any] = {}
-        """As clients see it."""
+        """`Cluster.to_dict`, with the addresses that clients connect to."""
         self._live = Live([], self._scenario.faults)
         try:
             require_place()
@@ -96,7 +97,7 @@ class Owner:
         return ControllerLink(scenario.model_dump(mode="json"), self)
 
     def _start(self) -> None:
-        """Bring up what a run needs. Ends the process when that is not possible."""
+        """Wait for the servers. Ends the process when they cannot start."""
         try:
             self._use(self._controller.wait_ready())
         except StartError as error:
@@ -108,7 +109,7 @@ class Owner:
             sys.exit(ExitCode.INTERRUPTED)
 
     def _use(self, cluster: dict[str, Any]) -> None:
-        """Have the engines work on these servers. Raises `StartError`."""
+        """Point the engines at these servers. Raises `StartError`."""
         logger.info("servers ready: %s (%s)", cluster["kind"], cluster["why"])
         self._cluster = cluster
 
@@ -122,9 +123,9 @@ class Owner:
 
     def _count(self, worker: int, batch: Batch) -> None:
         self._controller.count(worker, batch.to_wire())
-        self._untold = True
+        self._unshown = True
         self._live.count(worker, batch)
-        self._record.merge(batch)
+        self._totals.merge(batch)
         if not self._shows_progress:
             return
         if self._recent is None:
@@ -133,42 +134,42 @@ class Owner:
             self._recent.add(batch)
 
     def _reset(self, **_: Any) -> None:
-        self._record = RunTotals()
+        self._totals = RunTotals()
         self._recent = None
 
     def _fail(self, line: str) -> None:
-        """Something of ours died: say so, and end the run as failed."""
+        """Report that a process of the harness died, and end the run as failed."""
         logger.error(line)
-        self._died.append(line)
+        self._deaths.append(line)
         self._environment.process_exit_code = ExitCode.RUN_FAILED
         if self._options.headless:
             self._runner.quit()
         else:
             self._runner.stop()
 
-    # ---- what the controller says
+    # ---- the controller's listener
 
     def on_line(self, line: str) -> None:
-        self._line = line
+        self._last_line = line
 
     def on_fault(self, event: dict[str, Any]) -> None:
-        self._live.happened(event)
+        self._live.fault_changed(event)
 
-    def on_suspend(self, number: int | None) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def on_suspend(self, number: int | None) -> None: ...
 
-    def on_mark(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def on_mark(self) -> None: ...
 
     def on_controller_death(self, line: str) -> None:
         self._fail(line)
 
-    # ---- what the web UI asks for
+    # ---- for the web UI
 
     def choose(self, name: str | None, kind: str | None) -> str:
         """Switch to another scenario, or to another kind of servers; None leaves it as it is.
 
-        The new servers start before the old ones end. Returns "", or why the switch is refused; nothing has changed then.
+        The new servers start before the old ones end. Returns "", or why it refuses.
         """
         wanted = (name or self.choice.selection[0], self.choice.selection[1] if kind is None else kind)
         if wanted == self.choice.selection:
@@ -205,7 +206,7 @@ class Owner:
         old.close()
 
     def live_status(self) -> dict[str, Any]:
-        """What there is to see now, for JSON."""
+        """The current state, for the tab's JSON."""
         busy = self._choosing.locked() or self._finishing.locked()
         return {
             "scenario": self._scenario.name,
@@ -213,36 +214,37 @@ class Owner:
             "cluster": self._cluster.get("kind", ""),
             "state": self._runner.state,
             "users": self._runner.user_count,
-            "doing": self._line if busy else "",
-            "verdict": None if self._result is None else {name: self._result[name] for name in TOLD_OF_VERDICT},
-            "runs": [{"name": path.name, "verdict": verdict} for path, verdict in self._kept],
+            "doing": self._last_line if busy else "",
+            "verdict": None if self._result is None else {name: self._result[name] for name in SHOWN_OF_VERDICT},
+            "runs": [{"name": path.name, "verdict": verdict} for path, verdict in self._finished],
             "live": self._live.to_dict(),
         }
 
     def report(self, number: int) -> Path | None:
-        """The report of a run, counted from 0; None when there is none."""
-        path = RunDirectory(self._kept[number][0]).report if 0 <= number < len(self._kept) else None
+        """The report of a finished run, counted from 0; None if it has none."""
+        path = RunDirectory(self._finished[number][0]).report if 0 <= number < len(self._finished) else None
         return path if path is not None and path.exists() else None
 
     def _end_load(self) -> None:
-        if self._ran is None:
-            self._ran = time.monotonic() - self._started
+        if self._load_seconds is None:
+            self._load_seconds = time.monotonic() - self._started
             self._controller.end_load()
         self._interrupts.doing = "ending the load"
         self._drain()
 
+    @abstractmethod
     def _drain(self) -> None:
-        raise NotImplementedError
+        """End the engines' runs, and wait for their last batches."""
 
     def _on_test_start(self, **_: Any) -> None:
         self._reset()
-        self._died, self._started, self._ran = [], time.monotonic(), None
+        self._deaths, self._started, self._load_seconds = [], time.monotonic(), None
         self._runs += 1
         self._result = None
         self._interrupts.judged = False
         try:
             self._directory = self._interrupts.kept = self._controller.begin(self._runs)
-            self._untold = True
+            self._unshown = True
             self._live = Live([server["name"] for server in self._cluster["servers"]], self._scenario.faults)
         except StartError as error:
             self._directory = self._interrupts.kept = None
@@ -254,30 +256,30 @@ class Owner:
             self._stages = self._runner.greenlet.spawn(follow_stages, self._runner, load)
 
     def _finish(self) -> None:
-        """After the last batch of a run: what it comes to."""
+        """Heal and judge the run, after its last batch."""
         self._live.end()
-        # Of two shutdowns at once (see `_on_quit`) the second must not take the servers down under the first one's judging.
+        # Locust may shut down twice at once (see `_on_quit`). The second time must not end the servers while the first judges.
         with self._finishing:
             self._interrupts.doing = "healing and judging"
             try:
-                result = self._controller.finish(self._lost(), self._died, self._ran)
+                result = self._controller.finish(self._lost(), self._deaths, self._load_seconds)
                 failure = ""
             except StartError as error:
                 result, failure = None, str(error)
         if failure:
-            self._fail(failure)  # outside, for it ends the run, and that comes here again
+            self._fail(failure)  # outside of the lock: it ends the run, which calls `_finish` again
         if result is None:
             return
         self._result = result
         if self._directory is not None:
-            self._kept.append((Path(self._directory), str(result["verdict"])))
+            self._finished.append((Path(self._directory), str(result["verdict"])))
         code = result["exit_code"]
-        # Where nothing was expected and nothing of ours failed, Locust decides: users of another locustfile may have failed.
+        # If the scenario expects nothing and nothing failed, Locust decides: another locustfile's users may have failed.
         if code or self._scenario.expect != Expect():
             self._environment.process_exit_code = gravest([self._environment.process_exit_code or 0, code])
 
     def _lost(self) -> list[int]:
-        """The numbers of the workers that went away during the run."""
+        """The numbers of the workers that disappeared during the run."""
         return []
 
     def _show_progress(self) -> None:
@@ -304,15 +306,15 @@ class Owner:
             self._show_result()
 
     def _on_quitting(self, **_: Any) -> None:
-        # After Ctrl-C the run is still on, and Locust decides its exit code next.
+        # After Ctrl-C the run still goes on, and Locust decides its exit code next.
         self._interrupts.ending()
         self._end_load()
         self._finish()
-        # Locust would now print its tables of whole milliseconds: noise beside the one that we print.
+        # Suppress Locust's own tables, in whole milliseconds: `_show_result` prints a better one.
         logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
 
     def _on_quit(self, **_: Any) -> None:
-        # After SIGTERM Locust shuts down twice, in two greenlets. The one that began must end first: it ends the process.
+        # After SIGTERM Locust shuts down twice, in two greenlets. The first one ends the process, so it must get through first.
         with self._quitting:
             if not self._closed:
                 self._finish()
@@ -322,10 +324,10 @@ class Owner:
                 self._interrupts.quiet = True  # nothing is left but to exit
 
     def _show_result(self) -> None:
-        if self._untold:
-            self._untold = False
-            title = f"{self._scenario.name}: {self._record.seconds:.1f} s"
-            print_summary(self._record, title, list(self._scenario.mix.weights()), open_loop=self._scenario.load.open)
+        if self._unshown:
+            self._unshown = False
+            title = f"{self._scenario.name}: {self._totals.seconds:.1f} s"
+            print_summary(self._totals, title, list(self._scenario.mix.weights()), open_loop=self._scenario.load.open)
             if self._directory is not None:
                 if self._result is not None:
                     print_verdict(self._result, self._directory, explain=self._options.explain)

@@ -1,8 +1,12 @@
-"""What our side does at Locust's events, in each of the processes that Locust may be: alone, master or worker.
+"""Handlers of Locust's events, for a local, master or worker process.
 
-Alone: controller and engine. Master: the controller; it tells workers their set-up when they ask. Worker: an engine, once
-the master has said for which cluster. Before users are stopped the engines end their runs, so that the last batch is
-counted; a master waits for its workers' last reports."""
+- Local: a controller and an engine.
+- Master: a controller. It sends workers their set-up when they ask for it.
+- Worker: an engine, as soon as the master has sent the cluster.
+
+The engines end their runs before Locust stops its users, so that the last batch is counted. A master waits for its workers'
+last reports.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +27,8 @@ __all__ = ["LocalSession", "MasterSession", "WorkerSession", "open_session"]
 
 
 def open_session(environment: Environment) -> LocalSession | MasterSession | WorkerSession:
-    """Do the part of this process; for Locust's `init` event. Returns when load can start, or ends the process with code 2
-    when the servers cannot be had."""
+    """Start what this process needs, at Locust's `init` event. Returns when load can start. Ends the process with code 2 when
+    the servers are unavailable."""
     interrupts = _take_interrupts(gevent.getcurrent())
     match environment.runner:
         case WorkerRunner() as runner:
@@ -34,13 +38,15 @@ def open_session(environment: Environment) -> LocalSession | MasterSession | Wor
         case LocalRunner() as runner:
             return LocalSession(environment, runner, interrupts)
         case other:
-            raise AssertionError(f"no part for {other!r}")
+            raise AssertionError(f"unknown runner: {other!r}")
 
 
 def _take_interrupts(main: Any) -> Interrupts:
-    """Have the first Ctrl-C raise KeyboardInterrupt in Locust's main greenlet, which expects it. By itself Python raises it in
-    whichever runs: one that was just taking a worker's message in would lose it, and all that the worker said later. Locust
-    expects it once: a second one, while it shuts down, would end it there and then."""
+    """Have the first Ctrl-C raise KeyboardInterrupt in Locust's main greenlet, which expects it.
+
+    Python by itself raises it in whichever greenlet runs. One that was receiving a worker's message would lose that message
+    and all later ones of the worker. Locust expects one KeyboardInterrupt; a second one would cut its shutdown short.
+    """
     interrupts = Interrupts(partial(main.throw, KeyboardInterrupt))
     gevent.signal_handler(signal.SIGINT, interrupts.take)
     return interrupts

@@ -1,4 +1,4 @@
-"""Stages of a closed loop: Locust's users become more and fewer as the scenario says. (A rate's stages are the engine's.)"""
+"""The stages of a closed loop: changes the number of Locust's users as the scenario says. (The engine does it for a rate.)"""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from hs_drill.scenario import Load
 __all__ = ["follow_stages"]
 
 JUMP = 1e6
-"""Users per second: at once."""
+"""Users per second for a change at once."""
 
 
 def follow_stages(runner: Runner, load: Load) -> None:
-    """Carry out the stages of a run that begins now; for a greenlet of its own. A user count that somebody sets in the web UI
-    holds until the next stage."""
+    """Carry out the stages of a run that begins now, in a greenlet of its own. A user count set in the web UI holds until the
+    next stage."""
     begun = time.monotonic()
     ramp = None
     for (at, before), (until, users) in pairwise(load.course()):
         gevent.sleep(max(begun + at - time.monotonic(), 0))
         while runner.state == STATE_SPAWNING and ramp is None:
-            gevent.sleep(0.05)  # Locust still brings up the users that the first stage starts from
+            gevent.sleep(0.05)  # Locust is still starting the initial users
         if runner.state not in (STATE_RUNNING, STATE_SPAWNING):
             return
         if ramp is not None:
             ramp.kill()
         if users != before:
             rate = abs(users - before) / (until - at) if until > at else JUMP
-            # A master's `start` comes back when all users are there; Locust's web UI, too, changes them in a greenlet.
+            # In a greenlet, as Locust's web UI does it: a master's `start` returns only when all users have started.
             ramp = runner.greenlet.spawn(runner.start, int(users), rate)

@@ -1,7 +1,7 @@
 """Our tab in Locust's web UI, and the choice of a scenario in its start form.
 
-Locust's pages are a program of its own that knows tabs of tables only. So ours is a page at `trio-hs/`, which a script that is
-added to Locust's page shows below the tab that has its name. All of it comes from this process, nothing from elsewhere.
+Locust's own page can only extend itself by tabs of tables. So our tab is a page of its own at `trio-hs/`. A script that we add
+to Locust's page shows it below the tab. This process serves all of it; nothing is loaded from elsewhere.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["add_tab", "listen_error"]
 
 HERE = Path(__file__).parent
 KEY = "trio-hs"
-"""In the address of the tab and of the page."""
+"""Part of the addresses of the tab and of the page."""
 TITLE = "HandlerSocket"
 ITS_OWN = "as the scenario says"
 """What the form shows for the scenario's own `cluster.kind`."""
@@ -46,7 +46,7 @@ def listen_error(web_ui: WebUI) -> str:
 
 
 def add_tab(web_ui: WebUI, session: Owner) -> None:
-    """Add them; before the web UI takes its first request."""
+    """Add the tab and the choice. Call it before the web UI takes its first request."""
     assert web_ui.app is not None
     options = web_ui.environment.parsed_options
     base = (options.web_base_path or "") if options is not None else ""
@@ -115,14 +115,14 @@ def _pages(web_ui: WebUI, session: Owner) -> Blueprint:
 
 
 def _offer_scenarios(web_ui: WebUI, session: Owner) -> None:
-    """Have the start form offer what there is to choose, with what is chosen now as the default."""
+    """Offer scenarios and kinds of servers in the start form, with the current ones as the default."""
     update = web_ui.update_template_args
 
     def update_and_offer() -> None:
         update()  # type: ignore[no-untyped-call]
         name, kind = session.choice.selection
         options = web_ui.template_args["extra_options"]
-        options["scenario"] = _choice("the servers are started anew for another one", name, session.choice.offered)
+        options["scenario"] = _choice("another scenario starts its servers anew", name, session.choice.offered)
         kinds = [one for one in CLUSTER_KINDS if one != "external" or one == kind]
         options["cluster"] = _choice("the kind of servers", kind or ITS_OWN, [ITS_OWN, *kinds])
 
@@ -136,7 +136,7 @@ def _choice(help_text: str, chosen: str, choices: list[str]) -> dict[str, Any]:
 
 
 def _page() -> Any:
-    """Its frame; the script fills it."""
+    """The page's frame; the script fills it."""
 
     def part(title: str, id_: str) -> Any:
         return el("section", el("h2", title), el("div", id=id_, class_="wide"), class_="part")

@@ -1,4 +1,4 @@
-"""A process that carries load for a master."""
+"""The session of a Locust worker: has an engine, and reports to the master."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ORPHAN_SECONDS = 0.5
 
 
 class WorkerSession:
-    """A process that carries load for a master."""
+    """Carries load for a master."""
 
     def __init__(self, environment: Environment, runner: WorkerRunner, interrupts: Interrupts) -> None:
         self._interrupts = interrupts
@@ -37,9 +37,9 @@ class WorkerSession:
         self._runner = runner
         self._unreported: list[dict[str, Any]] = []
         self._worker: int | None = None
-        """Its number; None until the master has told it."""
-        self._told: dict[str, Any] | None = None
-        """What the master has said of the run."""
+        """Its number; None until the master has sent it."""
+        self._run_data: dict[str, Any] | None = None
+        """What the master has sent about the run: number, directory, and when it began."""
         self.engine = EngineLink(
             self._on_batch, self._on_death, self._on_suspended, partial(fire_each, environment=environment)
         )
@@ -55,50 +55,52 @@ class WorkerSession:
         events.report_to_master.add_listener(self._on_report)
         events.quitting.add_listener(self._on_quitting)
         events.quit.add_listener(self._on_quit)
-        # Locust's worker listens to its master before it fires `init`: one that joins a run may have begun it already.
+        # Locust's worker obeys its master before it fires `init`. If it joined a run, its users may have started already.
         if runner.worker_state in (STATE_SPAWNING, STATE_RUNNING):
             self._on_test_start()
-        runner.greenlet.spawn(self._ask)
+        runner.greenlet.spawn(self._ask_for_setup)
         if environment.parsed_options is not None and environment.parsed_options.processes:
-            interrupts.quiet = True  # the master has the same terminal
+            interrupts.quiet = True  # the master writes to the same terminal
             gevent.spawn(self._end_with_master, os.getppid())
 
-    def _ask(self) -> None:
-        # The master tells it to those that it knows when the servers are up; this is for a worker that comes later.
+    def _ask_for_setup(self) -> None:
+        # The master sends the set-up to all workers that it knows when the servers are up. A later one has to ask.
         gevent.sleep(HELLO_SECONDS)
         while not self.engine.configured:
             self._runner.send_message(HELLO)
             gevent.sleep(HELLO_SECONDS)
 
     def _end_with_master(self, master: int) -> None:
-        # Locust's own heartbeat would let the orphan load servers that are gone for another minute.
+        # By Locust's own heartbeat an orphan would end only after another minute, spent on servers that are gone.
         while os.getppid() == master:
             gevent.sleep(ORPHAN_SECONDS)
         self.engine.close()
         os._exit(ExitCode.RUN_FAILED)
 
     def _on_run(self, msg: Any, **_: Any) -> None:
-        self._told = {**msg.data, "began": None}
+        self._run_data = {**msg.data, "began": None}
 
     def _on_setup(self, msg: Any, **_: Any) -> None:
         self._worker = msg.data["worker"]
         self._each = msg.data["each"]
         if (run := msg.data["run"]) is not None:
-            self._told = {**run, "began": time.monotonic() - run["elapsed"]}
+            self._run_data = {**run, "began": time.monotonic() - run["elapsed"]}
         cluster, scenario = msg.data["cluster"], msg.data["scenario"]
         self.engine.configure(cluster, scenario, msg.data["worker"], each=self._each, run=self._run)
 
     @property
     def _run(self) -> RunStart | None:
-        """As far as it is known."""
-        if self._told is None or self._worker is None:
+        """The current run; None until both the run and our number are known."""
+        if self._run_data is None or self._worker is None:
             return None
-        return RunStart(self._told["number"], history_path(self._told["directory"], self._worker), self._told["began"])
+        return RunStart(
+            self._run_data["number"], history_path(self._run_data["directory"], self._worker), self._run_data["began"]
+        )
 
     def _on_batch(self, batch: Batch) -> None:
         if not self._each:
             merge(batch, self._environment.stats)
-        # Each by itself: merged, they would not tell any more when within those seconds it was that something failed.
+        # Kept apart: a merged batch would no longer show at which moment of those seconds something failed.
         self._unreported.append(batch.to_wire())
 
     def _on_report(self, data: dict[str, Any], **_: Any) -> None:
@@ -127,7 +129,7 @@ class WorkerSession:
     def _on_quitting(self, **_: Any) -> None:
         self._interrupts.ending()
         self._interrupts.doing = "ending the load"
-        self._on_drain()  # also where nobody has asked: what it did is known to its end, so it is not lost
+        self._on_drain()  # even if the master has not asked: the last report must not be lost
 
     def _report_now(self) -> None:
         data: dict[str, Any] = {}

@@ -54,7 +54,7 @@ def test_the_first_ends_the_run_in_order_and_only_the_fourth_at_once(
     process.interrupts.take()
     assert process.done == ["end", "at once"]
     assert capsys.readouterr().err == (
-        "given up without a verdict: the run is kept in runs/my run; to judge it: hs-drill analyze 'runs/my run'\n"
+        "aborted without a verdict: the run is kept in runs/my run; to judge it: hs-drill analyze 'runs/my run'\n"
     )
 
 
@@ -69,7 +69,7 @@ def test_who_has_waited_long_enough_need_not_press_so_often(process: Process, ca
     process.now = PATIENCE + 1
     process.interrupts.take()
     assert process.done == ["end", "at once"]
-    assert capsys.readouterr().err.splitlines()[1:] == ["given up: ending the servers; the run is kept in runs/x"]
+    assert capsys.readouterr().err.splitlines()[1:] == ["aborted: ending the servers; the run is kept in runs/x"]
 
 
 def test_one_that_ends_by_itself_is_not_ended_anew(process: Process, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,7 +168,7 @@ def test_who_insists_is_told_how_to_judge_what_is_kept() -> None:
             interrupt_again(locust)
         interrupt(locust)
         assert locust.process.wait(10) == 130, locust.describe()
-        told = f"given up without a verdict: the run is kept in {locust.run}; to judge it: hs-drill analyze"
+        told = f"aborted without a verdict: the run is kept in {locust.run}; to judge it: hs-drill analyze"
         assert locust.stderr.endswith(f"{told} {locust.run}\n"), locust.describe()
         locust.wait_until(lambda: not locust.processes(), "processes are left")
         assert judge_run(RunDirectory.open(locust.run))["exit_code"] == 4

@@ -150,16 +150,16 @@ def test_what_was_not_started_is_counted_by_itself(live: Live, clock: Clock) -> 
 def test_phase_and_faults(live: Live, clock: Clock) -> None:
     assert live.phase == "before"
     assert [one["state"] for one in live.to_dict()["faults"]] == ["planned", "planned"]
-    live.happened(event(0, "kill reader-1", 102))
+    live.fault_changed(event(0, "kill reader-1", 102))
     clock.now = 103
     assert live.phase == "during kill reader-1"
     assert live.to_dict()["faults"] == [
         {"name": "kill reader-1", "state": "on", "start": 2, "end": None, "told": ""},
         {"name": "pause reader-2", "state": "planned", "start": 8, "end": None, "told": ""},
     ]
-    live.happened(event(0, "kill reader-1", 102, end=104.5, note="it took its time"))
+    live.fault_changed(event(0, "kill reader-1", 102, end=104.5, note="it took its time"))
     assert live.phase == "after"
-    live.happened(event(1, "pause reader-2", 108, error="it is down"))
+    live.fault_changed(event(1, "pause reader-2", 108, error="it is down"))
     assert live.phase == "after"
     assert [(one["state"], one["end"], one["told"]) for one in live.to_dict()["faults"]] == [
         ("over", 4.5, "it took its time"),
@@ -169,11 +169,11 @@ def test_phase_and_faults(live: Live, clock: Clock) -> None:
 
 
 def test_a_fault_is_on_until_it_has_healed_whatever_others_of_its_name_do(live: Live) -> None:
-    live.happened(event(0, "latency reader-1", 110))
-    live.happened(event(1, "latency reader-1", 112))
+    live.fault_changed(event(0, "latency reader-1", 110))
+    live.fault_changed(event(1, "latency reader-1", 112))
     assert live.phase == "during latency reader-1"
-    live.happened(event(1, "latency reader-1", 112, end=114))
-    live.happened({**event(0, "latency reader-1", 110), "error": "did not heal: it is down"})
+    live.fault_changed(event(1, "latency reader-1", 112, end=114))
+    live.fault_changed({**event(0, "latency reader-1", 110), "error": "did not heal: it is down"})
     assert live.phase == "during latency reader-1"
 
 

@@ -40,7 +40,7 @@ const table = (headings, rows, none) => {
   );
   return make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body));
 };
-// What has not changed stays, with the focus that it may have; nor is it read out again.
+// Leaves unchanged children alone: they keep the focus, and screen readers do not read them out again.
 const fill = (element, ...children) => {
   const there = [...element.childNodes];
   if (there.length === children.length && children.every((child, i) => child.isEqualNode(there[i]))) return;
@@ -52,7 +52,7 @@ const figures = (one) => [count(one.rate), ...["p50", "p99", "p99.9", "max"].map
 const WIDTH = 420, HEIGHT = 170, LEFT = 66, TOP = 8, BOTTOM = 22;
 const PLOT = WIDTH - LEFT - 14;
 
-// Round numbers: where a scale ends, and where its lines are.
+// Scales that end, and have their lines, at round numbers.
 const power = (value) => 10 ** Math.floor(Math.log10(value));
 const linear = (most) => {
   const top = most > 0 ? [1, 2, 4, 6, 8, 10].map((step) => step * power(most)).find((value) => value >= most) : 1;
@@ -113,33 +113,33 @@ const chart = (title, live, lines, { log = false } = {}) => {
 };
 
 const NO_TIME_LEFT = "The load engine has no time left: it is the limit now, not the servers.";
-const verdict = (told, runs) => {
-  if (!told) return [];
-  const tone = { 0: "good", 4: "open" }[told.exit_code] ?? "bad";
+const verdict = (result, runs) => {
+  if (!result) return [];
+  const tone = { 0: "good", 4: "open" }[result.exit_code] ?? "bad";
   const sign = { good: "✓", open: "?", bad: "✗" }[tone];
-  const missed = told.expectations.filter((one) => one.result === "miss" || one.result === "unknown");
+  const missed = result.expectations.filter((one) => one.result === "miss" || one.result === "unknown");
   const list = missed.map((one) => make("li", {}, make("strong", {}, `${one.result} ${one.name}`), `: ${one.line}`));
   const link = make("a", { href: `runs/${runs.length - 1}/report`, target: "_blank" }, "report");
   return [
     make("div", { class: `verdict ${tone}` },
       make("span", { class: "badge", "aria-hidden": "true" }, sign),
-      make("div", {}, make("strong", {}, told.verdict), make("span", { class: "soft" }, ` · exit code ${told.exit_code} · `), link,
+      make("div", {}, make("strong", {}, result.verdict), make("span", { class: "soft" }, ` · exit code ${result.exit_code} · `), link,
         ...(list.length ? [make("ul", {}, ...list)] : []),
-        ...told.advice.map((line) => make("p", {}, line)))),
+        ...result.advice.map((line) => make("p", {}, line)))),
   ];
 };
 
-const show = (told) => {
-  const { live } = told;
-  const running = ["running", "spawning"].includes(told.state);
-  byId("scenario").textContent = told.scenario;
-  byId("about").textContent = [told.description, `servers: ${told.cluster}`].filter(Boolean).join(" · ");
+const show = (status) => {
+  const { live } = status;
+  const running = ["running", "spawning"].includes(status.state);
+  byId("scenario").textContent = status.scenario;
+  byId("about").textContent = [status.description, `servers: ${status.cluster}`].filter(Boolean).join(" · ");
   const faults = live.phase && `${live.phase}${live.phase.startsWith("during") ? "" : " the faults"}`;
-  const phase = running ? [`${told.state} for ${live.seconds.toFixed(0)} s`, `${told.users} users`, faults] : [told.state];
-  byId("phase").textContent = [...phase, told.doing].filter(Boolean).join(" · ");
-  const limit = told.verdict?.engine.limit || (running && live.engine.no_time_left && NO_TIME_LEFT);
+  const phase = running ? [`${status.state} for ${live.seconds.toFixed(0)} s`, `${status.users} users`, faults] : [status.state];
+  byId("phase").textContent = [...phase, status.doing].filter(Boolean).join(" · ");
+  const limit = status.verdict?.engine.limit || (running && live.engine.no_time_left && NO_TIME_LEFT);
   fill(byId("engine"), ...(limit ? [make("span", { class: "sign", "aria-hidden": "true" }, "■"), limit] : []));
-  fill(byId("verdict"), ...verdict(told.verdict, told.runs));
+  fill(byId("verdict"), ...verdict(status.verdict, status.runs));
   const tiles = [
     ["operations per second", count(live.all.rate)],
     ["p50 µs", micro(live.all.p50)],
@@ -174,14 +174,14 @@ const show = (told) => {
   );
   fill(byId("runs"),
     table(["run", "verdict", "report"],
-      told.runs.map((one, i) => [one.name, one.verdict, make("a", { href: `runs/${i}/report`, target: "_blank" }, "report")]),
+      status.runs.map((one, i) => [one.name, one.verdict, make("a", { href: `runs/${i}/report`, target: "_blank" }, "report")]),
       "None has ended yet.")
   );
   parent.postMessage({ height: document.documentElement.scrollHeight }, location.origin);
 };
 
 const theme = () => {
-  // As Locust's own switch says.
+  // Follows Locust's own switch.
   const chosen = localStorage.theme;
   const dark = chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   document.documentElement.dataset.theme = dark ? "dark" : "light";

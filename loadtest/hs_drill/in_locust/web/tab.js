@@ -1,5 +1,5 @@
-// Shows our page below the tab of its name in Locust's web UI, and what is being done while servers are started or read back;
-// and in the start form the load of the chosen scenario.
+// Shows our page below our tab in Locust's web UI, and a note while servers start or are read back. Fills the start form with
+// the load of the chosen scenario.
 "use strict";
 (() => {
   const { key, title } = document.currentScript.dataset;
@@ -8,7 +8,7 @@
 
   let opened = null;
   const open = () => {
-    // The choice of a scenario is among Locust's "custom parameters", which are folded: unfold them once per form.
+    // Locust folds its "custom parameters", which contain the choice of a scenario: unfold them once per form.
     const fold = [...root.querySelectorAll("form button[aria-expanded=false]")].find((one) => one.textContent === "Custom parameters");
     if (fold && fold !== opened) {
       opened = fold;
@@ -36,15 +36,15 @@
   new MutationObserver(place).observe(root, { childList: true, subtree: true });
   place();
 
-  // Where another scenario is chosen, its users, ramp-up and run time. React takes note of what a user types, which is the
-  // element's own setter and an event.
+  // Fill in users, ramp-up and run time of the chosen scenario. React notices only what a user types: the element's own
+  // setter, and an event.
   const type = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set;
   const FIELDS = { userCount: "num_users", spawnRate: "spawn_rate", runTime: "run_time" };
   root.addEventListener("change", async ({ target }) => {
     if (target.name !== "scenario" || !target.form) return;
     const name = target.value;
     const answer = await fetch(`./${key}/load?${new URLSearchParams({ scenario: name })}`);
-    if (!answer.ok || target.value !== name) return; // what is wrong with it is told at the start; or it was changed again
+    if (!answer.ok || target.value !== name) return; // the start reports the file's mistakes; or the user has changed it again
     const load = await answer.json();
     for (const [field, option] of Object.entries(FIELDS)) {
       const input = target.form.elements[field];
