@@ -1,15 +1,28 @@
-"""The load engine: a child process of every Locust process that carries load, `python -m hs_drill.engine FD`.
+"""The load engine, a child of every Locust process that carries load: `python -m hs_drill.engine FD`.
 
-Trio does not survive in a process that gevent has patched, so the load runs here, one task per Locust user in one
-`trio_hs.open_manager`. FD is a socket to Locust's process; the messages are `_wire.py`'s.
+trio does not survive in a process that gevent has patched. So the load runs here, one task per Locust user, in one
+`trio_hs.open_manager`. FD is a socket to Locust's process; `_wire.py` has the format of the messages.
 
-Down: `setup` (cluster, scenario, worker; each: whether every operation is told), `start` (run; history, the path of the file
-to write, or none; elapsed, the seconds since others have begun it), `users` (count), `suspend` (number) and `resume`, `mark`
-(a fault is about to change, or has changed), `stop`. Up: `ready`, `each` (every operation since the last time), `batch` (a
-`Batch`, every quarter of a second once it is warm, and at every mark), `suspended` (number: no connection is open, and users
-wait), `log` (a warning or error of the client), `stopped` (after the last batch of the run), `fatal` (one line for the user;
-the process then ends).
-The process ends when the socket does, and on SIGTERM. It ignores SIGINT: Ctrl-C is Locust's business.
+From Locust's process:
+
+- `setup`: cluster, scenario, worker; each: whether to report every operation.
+- `start`: run; history: the path of the file to write, or none; elapsed: the seconds since other engines began the run.
+- `users`: count.
+- `suspend`: number; close all connections. `resume`.
+- `mark`: a fault is about to change, or has changed.
+- `stop`.
+
+To Locust's process:
+
+- `ready`.
+- `each`: every operation since the last message.
+- `batch`: a `Batch`, every quarter of a second after the warm-up, and at every mark.
+- `suspended`: number; no connection is open, and users wait.
+- `log`: a warning or error of the client.
+- `stopped`: after the last batch of the run.
+- `fatal`: one line for the user; the process then exits.
+
+The process exits at the socket's end and on SIGTERM. It ignores SIGINT: Locust's process handles Ctrl-C.
 """
 
 from __future__ import annotations
@@ -48,8 +61,8 @@ async def main(fd: int) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # What is there now stays. Left to itself the collector would look at all of it several times a run, and hold the event loop
-    # for 35 ms each time (50 % of the closed loop's rate, an otherwise idle core); so the longest was 12 ms.
+    # Exempt what is imported from the garbage collector. It would scan all of it several times a run, and block the event loop
+    # for 35 ms each time (measured at 50 % of the closed loop's rate, on an otherwise idle core). With this it is 12 ms.
     gc.collect()
     gc.freeze()
     trio.run(main, int(sys.argv[1]))

@@ -1,7 +1,7 @@
-"""When operations of an open loop arrive. Pure: told what time it is, it says what should have started by then.
+"""When the operations of an open loop arrive. Pure: given the time, it returns what should have started by then.
 
-Arrivals are drawn on a scale on which one comes per unit on average, by steps of one unit or by a Poisson process's. Time goes
-over into units at the rate of the moment; so a rate may change at any time, and the same seed draws the same arrivals.
+Arrivals are drawn on a scale with one arrival per unit on average: one unit apart, or as a Poisson process. The current rate
+converts time to units. So the rate may change at any time, and the same seed draws the same arrivals.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BULK = 4096
 
 
 class Course:
-    """A rate over time that goes in straight lines from one (second, rate) to the next, and then stays as it is."""
+    """A rate over time: straight lines from one (second, rate) to the next; constant after the last."""
 
     def __init__(self, points: Sequence[tuple[float, float]]) -> None:
         self._points = list(points)
@@ -38,17 +38,14 @@ class Course:
         return rate + (rate_then - rate) * (second - at) / (until - at)
 
     def integral(self, second: float) -> float:
-        """From second 0 on."""
+        """The number of arrivals from second 0 to this one."""
         index = bisect_right(self._at, second) - 1
         at, rate = self._points[index]
         return self._before[index] + (second - at) * (rate + self.rate(second)) / 2
 
 
 class Arrivals:
-    """The arrivals of one worker. Times are nanoseconds of the clock that `start` is a moment of.
-
-    A worker begins with no share of the rate.
-    """
+    """The arrivals at one worker. Times are nanoseconds of the clock of `start`. The worker's share of the rate begins at 0."""
 
     def __init__(self, course: Course, kind: Literal["poisson", "even"], rng: Random, start: int) -> None:
         self._course = course
@@ -56,13 +53,13 @@ class Arrivals:
         self._share = 0.0
         self._now = start
         self._units = 0.0
-        """How far it has come."""
-        # Workers must not send in step: each begins somewhere within its first unit.
+        """The current position on the scale of units."""
+        # Each worker begins at a random place in its first unit, so that workers do not send in step.
         self._gaps = repeat(1.0) if kind == "even" else chain.from_iterable(_poisson(rng))
         self._next = rng.random() if kind == "even" else next(self._gaps)
 
     def until(self, now: int) -> list[int]:
-        """The moments of the arrivals since the last call, in order."""
+        """The times of the arrivals since the last call, in order."""
         since, before = self._now, self._units
         course, start = self._course, self._start
         units = (course.integral((now - start) / 1e9) - course.integral((since - start) / 1e9)) * self._share
@@ -70,7 +67,7 @@ class Arrivals:
         found: list[int] = []
         upcoming, end = self._next, self._units
         if upcoming <= end:
-            # Within so short a time the rate is as good as constant.
+            # The rate is almost constant within so short a time.
             per_unit = (now - since) / units
             while upcoming <= end:
                 found.append(since + int((upcoming - before) * per_unit))
@@ -78,14 +75,14 @@ class Arrivals:
             self._next = upcoming
         return found
 
-    def share(self, share: float, now: int) -> list[int]:
-        """From now on this share of the rate arrives here. Gives what arrived before, as `until` does."""
+    def set_share(self, share: float, now: int) -> list[int]:
+        """Set which share of the rate (0 to 1) arrives here from now on. Returns earlier arrivals, like `until`."""
         found = self.until(now)
         self._share = share
         return found
 
     def wait(self) -> float:
-        """Seconds from the last call of `until` to the next arrival, if the rate stays as it is; may be infinite."""
+        """Seconds from the last call of `until` to the next arrival at the current rate; may be infinite."""
         rate = self._course.rate((self._now - self._start) / 1e9) * self._share
         return (self._next - self._units) / rate if rate > 0 else math.inf
 

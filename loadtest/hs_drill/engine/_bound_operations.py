@@ -1,6 +1,8 @@
-"""The operations of a mix, bound to the client: each takes what was drawn for it and gives something true when the
-answer was the one that the table's contents promise. What it does to which row goes into the caller's `Intent`, before the
-request can be sent: the history needs it whatever becomes of the request."""
+"""The operations of a mix, bound to the client.
+
+Each takes what was drawn for it, and returns something true if the answer is what the table's contents promise. Before sending
+the request it notes in the caller's `Intent` what it does to which row: the history needs that whatever becomes of the request.
+"""
 
 from __future__ import annotations
 
@@ -21,22 +23,22 @@ __all__ = ["BoundOperation", "Intent", "bind"]
 
 
 class Intent:
-    """What a user is about to do."""
+    """What a user is about to do to which row."""
 
     __slots__ = ("delay", "key", "operation", "value")
 
     def __init__(self) -> None:
         self.operation = Operation.GET
         self.key: Any = 0
-        """The row, or those of a `get_many`. The engine sets this and `operation` to what was drawn, before the call."""
+        """The row's key, or the keys of a `get_many`. The engine sets it and `operation` to what was drawn, before the call."""
         self.value = 0
-        """The version that is written, or the step."""
+        """The version to write, or a counter's step."""
         self.delay = 0
-        """Nanoseconds by which it starts later than it should."""
+        """Nanoseconds between when it should have started and when it did."""
 
 
 Call = Callable[[Any, Intent], Awaitable[Any]]
-"""What was drawn (see `workload.Drawn`), and the intent to be filled in."""
+"""Takes what was drawn (see `workload.Drawn`), and the intent to fill in."""
 Observe = Callable[[Any, Any], tuple[int, int, int]]
 
 
@@ -47,18 +49,18 @@ class BoundOperation:
     call: Call
     operation: Operation
     observe: Observe | None = None
-    """Of a read: the key of a row that it found or missed, and the version and n it saw, by request and answer."""
+    """For reads. Takes request and answer. Returns the key of one row, found or missing, and its version and n."""
     may_be_empty: bool = False
-    """Nothing is as good an answer as a row: what the run inserts reaches a replica later, and may be deleted."""
+    """Finding no row is a success too: what the run inserts reaches a replica later, and may be deleted."""
 
 
 COLUMNS = ["id", "grp", "n", "payload"]
 MOST_TO_DELETE = 100_000
-"""Rows inserted and not deleted yet that are remembered: a mix that inserts more than it deletes may run for days."""
+"""How many inserted rows to remember for deleting: a mix that inserts more than it deletes may run for days."""
 
 
 class _Newest:
-    """The rows of the table by their age: first those that this engine inserted, then the loaded ones from the last one on."""
+    """The rows of the table by age, the youngest first: those that this engine inserted, then the loaded ones backwards."""
 
     REMEMBERED = 4096
 
@@ -68,7 +70,7 @@ class _Newest:
         self.add = self._inserted.append
 
     def key(self, younger: int) -> int:
-        """The key of the row than which so many are younger."""
+        """The key of the row that has this many younger ones."""
         inserted = self._inserted
         if younger < len(inserted):
             return inserted[-1 - younger]
@@ -76,11 +78,11 @@ class _Newest:
 
 
 TableOf = Callable[[str, str, list[str], str | None], trio_hs.Table | SqlTable]
-"""From database, table, columns and index."""
+"""Takes database, table, columns and index."""
 
 
 def bind(table_of: TableOf, scenario: Scenario, *, run: int, worker: int) -> Mapping[str, BoundOperation]:
-    """Every operation by its name in the scenario. `table_of` is `trio_hs.Manager.table`, or that of another driver."""
+    """Every operation by its name in the scenario. `table_of` is `trio_hs.Manager.table`, or the SQL client's."""
     table, mix = scenario.table, scenario.mix
     texts = itertools.cycle(fillers(scenario))
     audited = scenario.audited
@@ -125,7 +127,7 @@ def bind(table_of: TableOf, scenario: Scenario, *, run: int, worker: int) -> Map
     async def decr(key: int, intent: Intent) -> bool:
         intent.value = mix.decr.step
         if not await counter.decr("=", [key], [mix.decr.step]):
-            # The server leaves a counter alone that would change its sign, and counts 0 rows: as it should be.
+            # A counter that would change its sign stays as it is, and the server counts 0 rows. That is no failure.
             intent.value = 0
         return True
 
@@ -134,7 +136,7 @@ def bind(table_of: TableOf, scenario: Scenario, *, run: int, worker: int) -> Map
 
     def delete(_: int, intent: Intent) -> Awaitable[Any]:
         if not inserted:
-            # The mix gives insert at least the weight of delete, so the rare empty moment is bridged by one more insert.
+            # Rare, for insert has at least the weight of delete: insert a row instead.
             intent.operation = Operation.INSERT
             return insert(0, intent)
         intent.key = key = inserted.popleft()
@@ -163,7 +165,7 @@ def bind(table_of: TableOf, scenario: Scenario, *, run: int, worker: int) -> Map
 
 
 class _Found(list[Any]):
-    """The rows of a `get_many`; true when none is missing."""
+    """The rows of a `get_many`; true if none is missing."""
 
     def __bool__(self) -> bool:
         return all(self)
@@ -172,21 +174,21 @@ class _Found(list[Any]):
 def _seen_by_get(key: int, row: trio_hs.Row) -> tuple[int, int, int]:
     if not row:
         return key, ABSENT, NO_COUNT
-    # By the key that was asked for: a row that comes in another one's place is not what was written there.
+    # Check against the key that was asked for: another row in its place is not what was written there.
     try:
         return key, version_of(key, int(row[1][1]), row[3][1]), int(row[2][1])
-    except (TypeError, ValueError):  # what is no number
+    except (TypeError, ValueError):  # not a number
         return key, DAMAGED, NO_COUNT
 
 
 def _seen_by_find(key: int, rows: list[trio_hs.Row]) -> tuple[int, int, int]:
-    # The first row stands for all; that none came says nothing about any one row.
+    # The first row represents all. An empty answer says nothing about any single row.
     if not rows:
         return key, UNSEEN, NO_COUNT
     return _seen_by_get(int(rows[0][0][1]), rows[0])
 
 
 def _seen_by_get_many(keys: Sequence[int], found: Sequence[trio_hs.Row]) -> tuple[int, int, int]:
-    # A row that is missing stands for all, or the first one.
+    # The first missing row represents all; if none is missing, the first row does.
     at = next((at for at, row in enumerate(found) if not row), 0)
     return _seen_by_get(keys[at], found[at])

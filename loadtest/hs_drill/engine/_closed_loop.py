@@ -1,4 +1,4 @@
-"""A closed loop: as many tasks as Locust has users, that each do one operation after the other."""
+"""A closed loop: one task per Locust user, each doing one operation after the other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ClosedLoop:
         self._started = 0
 
     def set_users(self, count: int) -> None:
-        """Have so many."""
+        """Start or stop users, so that this many are active."""
         while len(self._users) > count:
             self._users.pop().stop()
         while len(self._users) < count:
@@ -34,4 +34,4 @@ class ClosedLoop:
         self.set_users(0)
 
     def abandon(self) -> None:
-        """All has been started that was to be."""
+        """Do nothing: a closed loop has no operations that wait to start."""

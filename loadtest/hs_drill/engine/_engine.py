@@ -1,4 +1,4 @@
-"""What the engine does with each message from Locust's process."""
+"""Obeys the messages from Locust's process: set-up, runs, users, suspensions."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from hs_drill._wire import Message
 
 from ._engine_run import EngineRun
 from ._meter import Meter
-from ._setup import TIMEOUT, ClientLog, Setup
+from ._setup import TIMEOUT, Setup, WarningBuffer
 
 __all__ = ["Engine"]
 
 
 class Engine:
+    """Carries out one run at a time."""
+
     def __init__(self, channel: TrioChannel, nursery: trio.Nursery) -> None:
         self._channel = channel
         self._nursery = nursery
-        self._log = ClientLog()
+        self._log = WarningBuffer()
         logging.getLogger().addHandler(self._log)
         self._setup: Setup | None = None
         self._run: EngineRun | None = None
@@ -28,7 +30,7 @@ class Engine:
         self._ended = trio.Event()
 
     async def serve(self) -> None:
-        """Until Locust is gone."""
+        """Obey messages until Locust is gone."""
         while (message := await self._channel.receive()) is not None:
             await self._obey(message)
 
@@ -61,7 +63,7 @@ class Engine:
                     self._run = None
                 await self._channel.send({"type": "stopped"})
             case unknown:
-                raise AssertionError(f"no such message: {unknown}")
+                raise AssertionError(f"unknown message: {unknown}")
 
     async def _carry_out(
         self,
@@ -82,7 +84,7 @@ class Engine:
                             run.stop()
                             run.resume()
                             # An operation that waits for its first answer ends by the client's timeout. One that the client
-                            # tries again may not; it is counted as failed then, as each that is under way.
+                            # retries may last longer: cancel it then, which counts it as failed.
                             users.deadline = trio.current_time() + TIMEOUT + 1
                     run.finish()
         self._ended.set()

@@ -1,4 +1,4 @@
-"""The users of one run, and the batches of what they did."""
+"""One run: starts its users, and sends batches of what they did."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ __all__ = ["EngineRun"]
 
 BATCH_SECONDS = 0.25
 GATHER_SECONDS = 0.02
-"""So often is counted what was done: to count all of a batch at once holds the event loop, for 2 ms at 100,000 a second. In an
-open loop that is nearly as fast as it can be, each such pause is in the latencies of many times as long."""
+"""How often to count finished operations. Counting a whole batch at once would block the event loop for 2 ms at 100,000
+operations a second. In an open loop near its limit, each such pause delays many operations."""
 
 
 class EngineRun:
-    """The users of one run, and what they did."""
+    """One run: its users, and the batches of what they did."""
 
     def __init__(
         self,
@@ -69,14 +69,14 @@ class EngineRun:
             arrivals = Arrivals(Course(load.course()), load.arrivals, rng, began)
             self._loop = OpenLoop(performer, arrivals, load, nursery)
         self.set_users = self._loop.set_users
-        # One difference for the whole run, as the histories have it: the wall clock may be put right meanwhile.
+        # One offset for the whole run, like in the histories: the wall clock may be adjusted meanwhile.
         self._wall = time.time() - time.monotonic()
         self._batch_start = self._now()
         self._warm = self._batch_start + self._warm_up
         self._load_end: float | None = None
         self._retries = 0
         self._gathered: dict[int, tuple[int | None, dict[str, OperationBatch]]] = {}
-        """Of the current batch, by the beginnings of the generations: when each ended, and what was done, in microseconds."""
+        """The current batch, by when each generation began: when it ended, and its operations, in microseconds."""
         self._gathered_each: dict[str, Taken] = {}
         self._unsent: list[Message] = []
         self._finished = trio.Event()
@@ -87,25 +87,25 @@ class EngineRun:
         return time.monotonic() + self._wall
 
     def stop(self) -> None:
-        """Have no operation begin any more, but those of an open loop that have arrived."""
+        """Start no more operations, except those of an open loop that have arrived already."""
         self._loop.stop()
         self.mark()
         self._load_end = self._batch_start
 
     def mark(self) -> None:
-        """End the batch here, and tell what began before from what begins after: a fault is about to change, or has changed."""
+        """End the batch, and begin a new generation: a fault is about to change, or has changed."""
         self._performer.cut()
         self._end_batch()
         self._marked.set()
 
     def finish(self) -> None:
-        """All users have ended: let `report_until_finished` send the last batch."""
+        """Have `report_until_finished` send the last batch. All users have ended."""
         self._loop.abandon()
         self._finished.set()
         self._marked.set()
 
     def suspend(self, number: int) -> None:
-        """Close every connection and hold the users, until `resume`."""
+        """Close every connection, and make users wait until `resume`."""
         self.resume()
         self._suspension = trio.CancelScope()
         self._nursery.start_soon(self._hold, number, self._suspension)
@@ -116,12 +116,12 @@ class EngineRun:
     async def _hold(self, number: int, suspension: trio.CancelScope) -> None:
         with suspension:
             async with self._hs.suspended():
-                with trio.CancelScope(shield=True):  # half a message would be the last that Locust understands
+                with trio.CancelScope(shield=True):  # after half a message Locust could not read any more
                     await self._channel.send({"type": "suspended", "number": number})
                 await trio.sleep_forever()
 
     async def report_until_finished(self) -> None:
-        """Send batches, and a last one after `finish`; of the warm-up none."""
+        """Send batches, and a last one after `finish`; none during the warm-up."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._lag.run)
             nursery.start_soon(self._gather_often)
@@ -130,7 +130,7 @@ class EngineRun:
 
     async def _report_until_finished(self) -> None:
         while not self._finished.is_set():
-            # On quarters of the wall clock's second, so that a batch belongs to one second.
+            # Batches end on quarters of the wall clock's second, so that each belongs to one second.
             now = self._now()
             until = (math.floor(now / BATCH_SECONDS) + 1) * BATCH_SECONDS
             self._marked = trio.Event()
@@ -148,7 +148,7 @@ class EngineRun:
             self._gather()
 
     def _gather(self) -> None:
-        """Count what has ended since the last time."""
+        """Count the operations that have ended since the last time."""
         for since, until, taken in self._performer.take():
             _, counted = self._gathered.get(since, (None, {}))
             self._gathered[since] = until, counted
@@ -189,7 +189,7 @@ class EngineRun:
             await self._channel.send(message)
 
     def _joined(self, before: Taken, more: Taken) -> Taken:
-        """For Locust's listeners, in microseconds."""
+        """Both together, `more` converted to microseconds and servers' names: for Locust's listeners."""
         (ok, failed, errors), (more_ok, more_failed, more_errors) = before, more
         return (
             [*ok, *(latency // 1000 for latency in more_ok)],

@@ -1,7 +1,7 @@
-"""How much of a latency is the engine's own: how late its event loop is, and how much of a core it uses.
+"""Measures the engine itself: how late its event loop is, and how much of a core it uses.
 
-An answer that has arrived waits until the event loop comes round to it, as a timer that has expired does. So a timer that
-should fire every few milliseconds measures, by how late it fires, what the engine adds to every latency that it reports.
+An answer that has arrived waits for the event loop, and so does a timer that has expired. So how late a timer fires, every few
+milliseconds, is what the engine itself adds to the latencies that it reports.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PERIOD = 10_000_000
 
 
 class LagSampler:
-    """Measures the event loop that it runs in, and its process, while `run` runs."""
+    """Measures its event loop and its process, while `run` runs."""
 
     def __init__(self) -> None:
         self._lags: dict[int, int] = {}
@@ -41,8 +41,8 @@ class LagSampler:
                 self._sample()
 
     def take(self) -> EngineUse:
-        """What was measured since the last time."""
-        self._sample()  # of a loop that was blocked until now the timer has not told yet
+        """The measurements since the last time."""
+        self._sample()  # if the loop was blocked until now, the timer has not fired yet
         now, cpu, waited = time.monotonic(), time.process_time(), _waited_for_cpu()
         use = EngineUse(collapse(self._lags), now - self._since, cpu - self._cpu, waited - self._waited)
         self._lags.clear()
@@ -50,19 +50,19 @@ class LagSampler:
         return use
 
     def _sample(self) -> None:
-        """Count how late each moment is that is due. All of them: a loop that is blocked for a second is late for every answer
-        that arrives in that second."""
+        """Count by how much each due moment is late. Count all of them: a loop that is blocked for a second is late for every
+        answer of that second."""
         now, lags = time.monotonic_ns(), self._lags
         while self._due <= now:
             lag = (now - self._due) // 1000
             lags[lag] = lags.get(lag, 0) + 1
             self._slot += PERIOD
-            # At a moment of its own within each period: what the engine does at regular intervals must not meet all or none.
+            # At a random moment of each period: the engine's own regular work must not coincide with all samples, or with none.
             self._due = self._slot + int(self._random.random() * PERIOD)
 
 
 def _waited_for_cpu() -> float:
-    """Seconds that this process's main thread was ready to run and had no core; 0 where the kernel does not tell."""
+    """Seconds that this process's main thread waited for a core; 0 where the kernel does not tell."""
     with suppress(OSError, ValueError, IndexError):
         fd = os.open("/proc/self/schedstat", os.O_RDONLY)
         try:

@@ -1,7 +1,7 @@
-"""What each server did, measured where its bytes pass: how fast it answered, whatever the client made of the answers.
+"""Measures each server where its bytes pass: how fast it answered, whatever the client did with the answers.
 
-To ask the client which server has answered would cost every operation. But answers come in the order of the requests, and
-one system call carries many of both: so the clock is read once for each call, and the lines in it are counted together.
+Asking the client which server answered would cost every operation. But answers come in the order of the requests, and one
+system call carries many of both. So the meter reads the clock once per call, and counts the lines in it together.
 """
 
 from __future__ import annotations
@@ -22,32 +22,35 @@ NO_ANSWER = "no answer: the connection ended"
 
 
 class Meter:
-    """All connections to the servers of a run. `names` are the servers' by their listeners' addresses."""
+    """Measures all connections of a run. `names` are the servers' names by their listeners' addresses."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self._names = names
         self._tallies: dict[str, _Tally] = {}
 
     async def connect(self, server: trio_hs.Server) -> Transport:
-        """For `open_manager(connect=)`."""
+        """Connect, with a metered transport: for `open_manager(connect=)`."""
         name = self._name_of(str(server))
         return _Metered(await connect_transport(server), self._tallies.setdefault(name, _Tally()))
 
     def take(self) -> dict[str, OperationBatch]:
-        """What each server has done since the last time. `ok` are its answers, by the time from the sending of a request to its
-        answer, refusals among them, and those to the client's own requests (to open an index, to be let in). `failed` are
-        requests that were left without an answer, and the operations that failed because of a refusal."""
+        """What each server has done since the last time.
+
+        `ok` are its answers, by the time from sending a request to its answer. They include refusals, and answers to the
+        client's own requests (open an index, authenticate). `failed` are requests without an answer, and operations that
+        failed because of a refusal.
+        """
         taken = {name: tally.take() for name, tally in self._tallies.items()}
         return {name: done for name, done in taken.items() if done}
 
     def refused(self, error: trio_hs.OperationalError, nanoseconds: int) -> None:
-        """An operation failed with a server's answer."""
+        """Count an operation that a server refused."""
         tally = self._tallies.get(server_of(error, self._names))
         if tally is not None:
             tally.fail(nanoseconds, f"{type(error).__name__}: {error.code} {error.message}")
 
     def standings(self, statistics: trio_hs.Statistics) -> dict[str, Standing]:
-        """How each server that the client has tried to reach stands with it now."""
+        """The current state of the connections to each server that the client has tried to reach."""
         found: dict[str, Standing] = {}
         for one in (*statistics.readers, *statistics.writers):
             if one.connected or one.failed_attempts:
@@ -61,7 +64,7 @@ class Meter:
 
 
 class _Tally:
-    """What one server did since the last batch. Plain dicts: to add to a `Counter` was measured to cost several times as
+    """What one server did since the last batch. Plain dicts: adding to a `Counter` was measured to cost several times as
     much."""
 
     def __init__(self) -> None:
@@ -83,7 +86,7 @@ class _Tally:
 
 
 class _Metered:
-    """A transport whose lines are counted and timed."""
+    """A transport that counts and times its lines."""
 
     def __init__(self, transport: Transport, tally: _Tally) -> None:
         self._transport = transport
@@ -92,7 +95,7 @@ class _Metered:
         self.wait_sendable, self.wait_receivable = transport.wait_sendable, transport.wait_receivable
         self.acknowledge = transport.acknowledge
         self._sent: deque[tuple[int, int]] = deque()
-        """When requests were sent, and how many of those have no answer yet."""
+        """When requests were sent, and how many of those are still unanswered."""
 
     @property
     def round_trip(self) -> float | None:
@@ -100,7 +103,7 @@ class _Metered:
         return seconds
 
     def send(self, data: bytes | memoryview) -> int:
-        begin = monotonic_ns()  # before: what the kernel takes, the server may answer at once
+        begin = monotonic_ns()  # read before sending: the server may answer at once
         taken = self._send(data)
         lines = bytes(data[:taken]).count(b"\n")
         if lines:
@@ -114,7 +117,7 @@ class _Metered:
         return received
 
     def close(self) -> None:
-        """Whatever has no answer now gets none. It may be called again."""
+        """Close, and count unanswered requests as failed. May be called again."""
         now = monotonic_ns()
         for begin, lines in self._sent:
             self._tally.fail(now - begin, NO_ANSWER, lines)
@@ -123,7 +126,7 @@ class _Metered:
 
     def _answered(self, count: int) -> None:
         now, sent, ok = monotonic_ns(), self._sent, self._tally.ok
-        while count and sent:  # of what nobody has asked for the client drops the connection
+        while count and sent:  # at answers without a request the client drops the connection
             begin, lines = sent.popleft()
             if lines > count:
                 sent.appendleft((begin, lines - count))

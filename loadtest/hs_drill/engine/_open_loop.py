@@ -1,4 +1,4 @@
-"""An open loop: operations start when they arrive; a pool of tasks carries them out, so none waits for another's answer."""
+"""An open loop: operations start when they arrive. A pool of tasks carries them out, so none waits for another's answer."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from ._timer import open_timer
 __all__ = ["OpenLoop"]
 
 SHORTEST = 0.0005
-"""Seconds between two looks at the clock: what arrives in between starts together. Each look costs some 30 µs."""
+"""Seconds between two looks at the clock: arrivals in between start together. Each look costs about 30 µs."""
 LONGEST = 0.01
-"""The same, where nothing is due soon: by then the rate may have changed."""
+"""The longest pause between two looks, when nothing is due soon: the rate may change."""
 
 
 class OpenLoop:
-    """Gives every arrival to a task that is idle; while there is none it waits, `load.max_wait` at most.
+    """Hands every arrival to an idle task. While none is idle the arrival waits, at most `load.max_wait`.
 
-    Begins at once, in the nursery, and without users, that is without arrivals.
+    Starts at once, in the nursery; without users nothing arrives.
     """
 
     def __init__(self, performer: Performer, arrivals: Arrivals, load: Load, nursery: trio.Nursery) -> None:
         self._performer = performer
         self._arrivals = arrivals
-        self._most = load.max_in_flight
-        self._patience = int(load.max_wait * 1e9)
-        self._whole = load.locust_users
+        self._max_tasks = load.max_in_flight
+        self._max_wait = int(load.max_wait * 1e9)
+        self._all_users = load.locust_users
         self._nursery = nursery
         self._due: deque[int] = deque()
-        """When the operations that have arrived and not started should have started."""
+        """When the waiting operations should have started."""
         self._idle = trio.lowlevel.ParkingLot()
         self._tasks = 0
         self._stopped = False
@@ -44,8 +44,8 @@ class OpenLoop:
         nursery.start_soon(self._run)
 
     def set_users(self, count: int) -> None:
-        """From now on the share of the rate arrives that so many of `load.users` are."""
-        self._admit(self._arrivals.share(count / self._whole, time.monotonic_ns()))
+        """Set the number of users: their share of `load.users` is the share of the rate that arrives here."""
+        self._admit(self._arrivals.set_share(count / self._all_users, time.monotonic_ns()))
 
     async def _run(self) -> None:
         with open_timer() as timer:
@@ -54,13 +54,13 @@ class OpenLoop:
                 await timer.sleep(min(max(self._arrivals.wait(), SHORTEST), LONGEST))
 
     def stop(self) -> None:
-        """Nothing arrives any more; what has arrived is still carried out, also since the last look at the clock."""
+        """Stop arrivals. What has arrived until now is still carried out."""
         self._admit(self._arrivals.until(time.monotonic_ns()))
         self._stopped = True
         self._idle.unpark_all()
 
     def abandon(self) -> None:
-        """Give up what has not started."""
+        """Drop the operations that have not started."""
         while self._due:
             self._performer.give_up(self._due.popleft())
 
@@ -69,11 +69,11 @@ class OpenLoop:
         due.extend(arrived)
         if not due:
             return
-        latest = time.monotonic_ns() - self._patience
+        latest = time.monotonic_ns() - self._max_wait
         while due and due[0] < latest:
             self._performer.give_up(due.popleft())
         awake = len(self._idle.unpark(count=len(due)))
-        for _ in range(min(len(due) - awake, self._most - self._tasks)):
+        for _ in range(min(len(due) - awake, self._max_tasks - self._tasks)):
             self._nursery.start_soon(self._performer.perform, User(self._tasks))
             self._tasks += 1
 

@@ -1,4 +1,4 @@
-"""When a user of a closed loop does its next operation: at once, after a time to think, or at a steady pace."""
+"""When a user of a closed loop does its next operation: at once, after a think time, or at a steady pace."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ __all__ = ["Turn", "User", "turn_of"]
 
 
 class User:
-    """One that does one operation after the other, until it is told to stop."""
+    """Does one operation after the other until it is stopped."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.active = True
         self.due: float | None = None
-        """When its next operation should start, by trio's clock; None before the first."""
+        """When the next operation should start (trio's clock); None before the first."""
         self._stopped = trio.Event()
 
     def stop(self) -> None:
-        """It ends its current operation first, but does not wait for its next turn."""
+        """Stop after the current operation, without waiting for the next turn."""
         self.active = False
         self._stopped.set()
 
     async def wait_until(self, moment: float) -> int | None:
-        """Sleep until then; gives what a `Turn` gives."""
+        """Sleep until then, and return what a `Turn` returns."""
         with trio.move_on_at(moment):
             await self._stopped.wait()
         return time.monotonic_ns() if self.active else None
 
 
 Turn = Callable[[User], Awaitable[int | None]]
-"""Waits until it is the user's turn. Gives when its operation should have started, in nanoseconds of the monotonic clock, or
-None when it has been stopped."""
+"""Waits until it is the user's turn. Returns when its operation should have started, in nanoseconds of the monotonic clock, or
+None if the user has been stopped."""
 
 
 def turn_of(load: Load, rng: Random) -> Turn | None:
-    """None where users do not wait."""
+    """None if users do not wait between operations."""
     if load.pacing is not None:
         return partial(_at_a_pace, load.pacing)
     if load.think_time is not None and load.think_time.max:

@@ -1,4 +1,4 @@
-"""What a user does: it carries out what is drawn, and notes what became of it. The hot path of the load engine."""
+"""What a user does: carries out the operations that are drawn, and records their results. The engine's hot path."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ._scribe import Scribe
 __all__ = ["Performer", "Taken"]
 
 PAUSE_AFTER_CONNECTION_ERROR = 0.01
-"""Seconds. A client that has no server left fails at once; users would then count errors instead of waiting for one."""
+"""Seconds. A client without any server fails at once, and users would do nothing but count errors."""
 
 
 class Recorder:
-    """Where what one operation does is appended. An operation keeps the one that was there when it began until it ends: while
-    one is alive, more may come."""
+    """Where the hot path appends results of one operation of the mix. Each operation holds a reference to the recorder with
+    which it began until it ends: as long as a recorder is alive, results may still arrive."""
 
     __slots__ = ("__weakref__", "errors", "failed", "ok")
 
@@ -36,7 +36,7 @@ class Recorder:
 
 
 class _Tally:
-    """What became of one operation of a generation since the last batch. The hot path only appends."""
+    """The results of one operation of the mix in one generation, since the last batch. The hot path only appends."""
 
     def __init__(self) -> None:
         self.ok: list[int] = []
@@ -48,7 +48,7 @@ class _Tally:
 
     @property
     def recorder(self) -> Recorder:
-        """The one that appends to this."""
+        """The recorder that appends to this tally."""
         recorder = None if self._recorder is None else self._recorder()
         if recorder is None:
             recorder = Recorder(self)
@@ -57,12 +57,12 @@ class _Tally:
 
     @property
     def final(self) -> bool:
-        """Whether nobody is left who may append."""
+        """Whether no operation is left that could append."""
         return self._recorder is None or self._recorder() is None
 
     def take(self) -> Taken:
-        """One by one, in the order of their ends: the nanoseconds of what succeeded and of what failed, and why that did. The
-        tally begins anew."""
+        """The latencies of successes and failures in nanoseconds, and the failures' reasons, each in the order of their ends.
+        Empties the tally."""
         taken = list(self.ok), list(self.failed), list(self.errors)
         self.ok.clear()
         self.failed.clear()
@@ -75,10 +75,12 @@ _Parts = tuple[Recorder, BoundOperation, Call, Operation, Callable[[int], None]]
 
 
 class Performer:
-    """Users' common part: `draw` says what comes next, `turn` when, where it is not at once; `scribe` keeps the history, if
-    there is one, and `meter` counts refusals by server.
+    """What all users share.
 
-    What operations do is told apart by the generation in which they began (or should have begun). `cut` begins a new one.
+    `draw` returns the next operation. `turn` waits for its time; None: at once. `scribe` keeps the history, if there is one.
+    `meter` counts refusals by server.
+
+    Results are counted by the generation in which their operation began, or should have begun. `cut` begins a new generation.
     """
 
     def __init__(
@@ -93,8 +95,8 @@ class Performer:
         self._cuts: list[int] = []
         """When each generation began, in nanoseconds of the monotonic clock."""
         self._tallies: dict[int, dict[str, _Tally]] = {}
-        """By generation: those of the newest, and those in which something may still come to its end."""
-        # What the hot path needs of each operation: to look these up there was measured to be a fifth of its own time.
+        """By generation: the newest, and those with operations that may still end."""
+        # What the hot path needs of each operation. Looking these up there was measured to take a fifth of its time.
         self._parts: dict[str, _Parts] = {}
         self._draw = draw
         self.turn = turn
@@ -103,8 +105,8 @@ class Performer:
         self.cut()
 
     def cut(self) -> None:
-        """Count what begins from now on as another generation. Costs the hot path nothing: each operation looks its recorder
-        up when it begins."""
+        """Begin a new generation of operations. Costs the hot path nothing: each operation looks up its recorder when it
+        begins."""
         self._cuts.append(time.monotonic_ns())
         self._tallies[len(self._cuts) - 1] = tallies = {name: _Tally() for name in self._bound}
         for name, bound in self._bound.items():
@@ -112,8 +114,8 @@ class Performer:
             self._parts[name] = recorder, bound, bound.call, bound.operation, recorder.ok.append
 
     def take(self) -> Iterator[tuple[int, int | None, dict[str, Taken]]]:
-        """What has ended since the last time, by generation, the oldest first: since when and until when its operations began,
-        in nanoseconds of the monotonic clock, and what each did. The newest is there in any case, with None for its end."""
+        """The operations that have ended since the last time, by generation, the oldest first: since when and until when they
+        began, in nanoseconds of the monotonic clock, and their results. The newest is always there, with None for its end."""
         newest = len(self._cuts) - 1
         for number in sorted(self._tallies):
             tallies = self._tallies[number]
@@ -146,7 +148,7 @@ class Performer:
                 intended = begin
             else:
                 intent.delay = begin - intended
-                if intended < cuts[-1]:  # it is of the load of then: its latency counts from there
+                if intended < cuts[-1]:  # it belongs to that generation's load, and its latency counts from then
                     recorder = self._recorder_at(name, intended)
                     succeeded = recorder.ok.append
             try:
@@ -162,7 +164,7 @@ class Performer:
                 elif isinstance(error, trio_hs.ConnectionError):
                     await trio.sleep(PAUSE_AFTER_CONNECTION_ERROR)
             except trio.Cancelled:
-                # Who is only told to stop does not come here: the run has ended, and has waited for the last ones long enough.
+                # Only at the end of a run, after a grace period. A user that is stopped finishes its operation.
                 end = clock()
                 recorder.failed.append(end - intended)
                 recorder.errors.append(UNANSWERED)
@@ -182,7 +184,7 @@ class Performer:
                         scribe.not_there(bound, intent, answer, begin, end, number)
 
     def give_up(self, intended: int) -> None:
-        """Count the next operation, which should have started then, as one that never was."""
+        """Count the next operation, which should have started then, as never started."""
         recorder = self._recorder_at(self._draw()[0], intended)
         recorder.failed.append(time.monotonic_ns() - intended)
         recorder.errors.append(NOT_STARTED)

@@ -1,4 +1,4 @@
-"""Writes the history of an engine's users: decides what is certain about each operation, and which reads are kept."""
+"""Writes the history of an engine's users. Decides the outcome of each operation, and which reads to keep."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ CANCELLED = "cancelled"
 
 
 def outcome_of(error: trio_hs.HandlerSocketError) -> Outcome:
-    """What an error says about a write of one row."""
+    """The outcome of a write of one row that failed with this error."""
     match error:
         case trio_hs.OperationalError():
-            # An answer is a certain no, but for the FEDERATED table, which may have lost the server behind it on the way.
+            # A refusal is certain, except from a FEDERATED table, which may lose its remote server midway.
             return Outcome.INFO if isinstance(error, trio_hs.RemoteTableError) else Outcome.FAIL
         case trio_hs.ConnectionError():
             return Outcome.INFO if error.maybe_applied else Outcome.FAIL
@@ -31,9 +31,9 @@ def outcome_of(error: trio_hs.HandlerSocketError) -> Outcome:
 
 
 class Scribe:
-    """Keeps every write, every read that fails, and of the other reads the share `reads` (0 to 1).
+    """Keeps every write, every failed read, and the share `reads` (0 to 1) of the other reads.
 
-    `names` are the servers' by their addresses. Who answered is known of what failed; the client tells it there alone.
+    `names` are the servers' names by address. The client names the server only in errors, so only failures have one.
     """
 
     def __init__(self, history: HistoryWriter, reads: float, names: Mapping[str, str]) -> None:
@@ -44,10 +44,11 @@ class Scribe:
         self._due = 0.0
 
     def flush(self) -> None:
+        """Write buffered operations to the file."""
         self._history.flush()
 
     def succeeded(self, bound: BoundOperation, intent: Intent, answer: Any, start: int, end: int, user: int) -> None:
-        """The answer was the one hoped for."""
+        """The operation succeeded."""
         if bound.observe is None:
             self._append(intent.operation, Outcome.OK, intent.key, intent.value, start, end, user, delay=intent.delay)
             return
@@ -58,20 +59,20 @@ class Scribe:
             self._append(intent.operation, Outcome.OK, key, version, start, end, user, n=n, delay=intent.delay)
 
     def not_there(self, bound: BoundOperation, intent: Intent, answer: Any, start: int, end: int, user: int) -> None:
-        """The answer was that there is no such row: nothing was changed."""
+        """There is no such row: nothing was changed."""
         if bound.observe is not None:
             intent.key, intent.value, _ = bound.observe(intent.key, answer)
         self._failed(Outcome.FAIL, NOT_THERE, intent, intent.value, start, end, user)
 
     def failed(self, error: trio_hs.HandlerSocketError, intent: Intent, start: int, end: int, user: int) -> None:
-        """There was an error."""
+        """The client raised an error."""
         reads = intent.operation in READS
         outcome = Outcome.FAIL if reads else outcome_of(error)
         value = UNSEEN if reads else intent.value
         self._failed(outcome, type(error).__name__, intent, value, start, end, user, server_of(error, self._names))
 
     def cancelled(self, intent: Intent, start: int, end: int, user: int) -> None:
-        """Nobody waited for the answer."""
+        """The operation was cancelled before its answer arrived."""
         reads = intent.operation in READS
         value = UNSEEN if reads else intent.value
         self._failed(Outcome.FAIL if reads else Outcome.INFO, CANCELLED, intent, value, start, end, user)

@@ -1,6 +1,6 @@
-"""The client's servers by their names in the run: who an error is about, and when a connection was lost and had again.
+"""Servers' names in place of the client's addresses: in errors, in messages, and in the history's connection events.
 
-The client tells the latter to its log. It would also tell a `trio_hs.Instrument`, but that costs a call for every request.
+Connection events come from the client's log. A `trio_hs.Instrument` would get them too, but costs a call for every request.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import trio_hs
 from hs_drill._cluster import Cluster
 from hs_drill.store import HistoryWriter
 
-__all__ = ["connections_told", "in_names", "names_of_servers", "server_of"]
+__all__ = ["connections_recorded", "in_names", "names_of_servers", "server_of"]
 
 KINDS = {"%s: connected": "connection-up", "%s: connection lost: %s": "connection-lost"}
-"""The client's messages -> kinds of events."""
+"""The client's log messages -> kinds of events."""
 
 
-class _Handler(logging.Handler):
+class _ConnectionEvents(logging.Handler):
     def __init__(self, history: HistoryWriter, names: Mapping[str, str]) -> None:
         super().__init__(logging.INFO)
         self._history = history
@@ -33,28 +33,28 @@ class _Handler(logging.Handler):
 
 
 def names_of_servers(cluster: Cluster) -> dict[str, str]:
-    """Address of a listener, as the client writes it -> name of its server."""
+    """Address of a listener, as the client writes it -> the server's name."""
     return {
         f"{server.host}:{port}": server.name for server in cluster.servers for port in (server.read_port, server.write_port)
     }
 
 
 def server_of(error: trio_hs.HandlerSocketError, names: Mapping[str, str]) -> str:
-    """The server that an error of the client is about; "" where it tells of none, or of several."""
+    """The server that a client's error is about; "" if it names none, or several."""
     address = error.server or ""
-    return names.get(address, address)  # the SQL client tells the name, not the address
+    return names.get(address, address)  # the SQL client's errors have the name already
 
 
 def in_names(message: str, names: Mapping[str, str]) -> str:
-    """A message of the client with the server's name for its address at the beginning, or behind the class of an error."""
+    """Replace the server's address by its name, at the message's beginning or after the class of an error."""
     parts = message.split(": ", 2)
     return ": ".join([*(names.get(part, part) for part in parts[:2]), *parts[2:]])
 
 
 @contextmanager
-def connections_told(history: HistoryWriter, names: Mapping[str, str]) -> Iterator[None]:
-    """Within the block, put `connection-up` and `connection-lost` into the history, by the servers' names."""
-    handler, logger = _Handler(history, names), logging.getLogger("trio_hs")
+def connections_recorded(history: HistoryWriter, names: Mapping[str, str]) -> Iterator[None]:
+    """Within the block, record connections that come up or are lost as events in the history."""
+    handler, logger = _ConnectionEvents(history, names), logging.getLogger("trio_hs")
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

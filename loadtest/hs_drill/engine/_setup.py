@@ -1,4 +1,4 @@
-"""What an engine is set up with: the servers, the scenario and its own number; and what each run opens by it."""
+"""An engine's set-up: servers, scenario and worker number; opens the client and the history of each run."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from hs_drill.store import HistoryWriter
 
 from ._meter import Meter
 from ._scribe import Scribe
-from ._server_names import connections_told, names_of_servers
+from ._server_names import connections_recorded, names_of_servers
 from ._sql_client import SqlClient, open_sql_client
 
-__all__ = ["TIMEOUT", "Client", "ClientLog", "Setup", "reads_primary"]
+__all__ = ["TIMEOUT", "Client", "Setup", "WarningBuffer", "reads_primary"]
 
 Client = trio_hs.Manager | SqlClient
 
 TIMEOUT = 3.0
-"""Seconds after which the client gives an unanswered request up."""
+"""Seconds after which the client abandons an unanswered request."""
 
 
-class ClientLog(logging.Handler):
-    """Keeps what the client warns of until the next batch; of a flood, the beginning."""
+class WarningBuffer(logging.Handler):
+    """Buffers the client's warnings until the next batch; drops those beyond `MAX`."""
 
     MAX = 100
 
@@ -49,14 +49,16 @@ class ClientLog(logging.Handler):
 
 
 def reads_primary(cluster: Cluster) -> bool:
-    """Whether whatever is read comes from the server that takes the writes: there is no other, perhaps under several names."""
+    """Whether all reads come from the server that takes the writes: it is the only one, perhaps under several names."""
     writer = cluster.writer
     others = [server for server in cluster.servers if server.name != writer.name]
     return all(one.sql_port is not None and (one.host, one.sql_port) == (writer.host, writer.sql_port) for one in others)
 
 
 class Setup:
-    def __init__(self, message: Message, log: ClientLog) -> None:
+    """The engine's set-up, from the message `setup`."""
+
+    def __init__(self, message: Message, log: WarningBuffer) -> None:
         self.log = log
         self.cluster = Cluster.from_dict(message["cluster"])
         self.scenario = Scenario.model_validate(message["scenario"])
@@ -67,7 +69,7 @@ class Setup:
     @asynccontextmanager
     async def open_client(self, meter: Meter) -> AsyncIterator[Client]:
         readers = self.cluster.readers or (self.cluster.writer,)
-        # A replica refuses writes until it is promoted; the client moves over by itself then.
+        # A replica refuses writes until it is promoted; then the client moves over by itself.
         promoted = to_be_promoted(self.scenario.faults, [server.name for server in self.cluster.readers])
         standby = [self.cluster.standby] if self.cluster.standby else []
         writers = [self.cluster.writer, *standby, *(server for server in self.cluster.readers if server.name in promoted)]
@@ -80,7 +82,8 @@ class Setup:
             [[write_address(server)] for server in writers],
             timeout=TIMEOUT,
             write_databases=dict(self.cluster.write_databases),
-            # A drill pauses the primary or cuts it off, and promotes. Nobody knows whether a user's own standby refuses writes.
+            # A drill's standby refuses writes until it is promoted, so writes may move to it when the primary falls silent.
+            # A user's own standby may not refuse them.
             move_writes_on_silence=self.cluster.kind != "external",
             connect=meter.connect,
         ) as hs:
@@ -88,14 +91,14 @@ class Setup:
 
     @contextmanager
     def open_scribe(self, path: str | None, run: int) -> Iterator[Scribe | None]:
-        """What keeps the history of a run that is kept: of one that is not audited only what became of connections."""
+        """Open the history of a run, and yield its scribe. Without an audit the history has only connection events."""
         if path is None:
             yield None
             return
         with HistoryWriter(Path(path), worker=self.worker, run=run, reads_primary=reads_primary(self.cluster)) as history:
             try:
-                with connections_told(history, self.names):
+                with connections_recorded(history, self.names):
                     yield Scribe(history, self.scenario.audit.reads, self.names) if self.scenario.audited else None
             except* trio.Cancelled:
-                history.close()  # nothing is missing: every user has said what became of its last operation
+                history.close()  # it is complete: every user has recorded its last operation
                 raise

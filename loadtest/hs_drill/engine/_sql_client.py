@@ -1,8 +1,8 @@
-"""The same operations by SQL: what a scenario's `driver: sql` puts in the place of `trio_hs.Manager`.
+"""The operations of a mix by SQL: a scenario's `driver: sql` uses this in place of `trio_hs.Manager`.
 
-mysqlclient has no coroutines, but it can send a query and read the answer apart, and tells its socket. So trio waits for the
-socket, and no thread is needed but to connect. (64 tasks that get a row by key, on two cores with the server: 37,000 a second
-so, 16,000 with trio-mysql, 9,000 with mysqlclient in threads.)
+mysqlclient has no coroutines. But it can send a query and read the answer in two steps, and it exposes its socket. So trio
+waits for the socket, and only connecting needs a thread. (64 tasks that get a row by key, on two cores together with the
+server: 37,000 a second. With trio-mysql 16,000, with mysqlclient in threads 9,000.)
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ except ImportError:
 __all__ = ["SqlClient", "SqlTable", "open_sql_client"]
 
 TIMEOUT = 3
-"""Seconds of silence after which a connection is given up, as for HandlerSocket."""
+"""Seconds of silence after which to drop a connection, as for HandlerSocket."""
 DOWN_SECONDS = 0.5
-"""For so long others are asked first, after a server could not be reached."""
+"""How long to prefer other servers after one could not be reached."""
 
 CONNECTING = frozenset((1040, 1129, 1203, 2002, 2003, 2005))
-"""Nothing has been sent yet."""
+"""SQL errors while connecting: nothing has been sent yet."""
 BROKEN = frozenset((1053, 1927, 2006, 2013, 2014, 2026, 2027, 2055))
 KINDS: dict[int, type[trio_hs.OperationalError]] = {
     1044: trio_hs.AuthenticationError,
@@ -47,7 +47,7 @@ KINDS: dict[int, type[trio_hs.OperationalError]] = {
     1452: trio_hs.ForeignKeyError,
     1836: trio_hs.ReadOnlyError,
 }
-"""SQL error -> the class that HandlerSocket's like of it has."""
+"""SQL error -> the exception for its HandlerSocket counterpart."""
 
 
 class _Pool:
@@ -61,7 +61,7 @@ class _Pool:
         self.down_until = 0.0
 
     async def query(self, text: str, *, changes: bool) -> tuple[Sequence[Sequence[Any]], int]:
-        """The rows, and how many rows were matched. Raises `trio_hs`'s errors."""
+        """Returns the rows, and the number of rows that matched. Raises `trio_hs`'s errors."""
         while not self._free:
             await self._waiting.park()
         self._free -= 1
@@ -92,7 +92,7 @@ class _Pool:
             usable = isinstance(translated, trio_hs.OperationalError)
             raise translated from error
         finally:
-            # What was cancelled still has its answer to come: the connection is of no use to others.
+            # After a cancellation the answer is still to come: don't reuse the connection.
             if usable:
                 self._idle.append(connection)
             else:
@@ -111,7 +111,7 @@ class _Pool:
             connect_timeout=TIMEOUT,
             read_timeout=TIMEOUT,
             write_timeout=TIMEOUT,
-            conv={},  # bytes will do
+            conv={},  # leave values as bytes
         )
         try:
             return await trio.to_thread.run_sync(connect, abandon_on_cancel=True)
@@ -122,7 +122,7 @@ class _Pool:
         code, message = (*error.args, 0, "")[:2]
         if code in CONNECTING or code in BROKEN:
             return self._lost(f"SQL error {code}: {message}", changes and code in BROKEN)
-        # Not the message, which names the values.
+        # Drop the server's message: it contains values.
         refusal = KINDS.get(code, trio_hs.OperationalError)(code, "by SQL", self._server.name)
         refusal.server = self._server.name
         return refusal
@@ -137,7 +137,7 @@ class _Pool:
 
 
 class SqlClient:
-    """Readers in turn, and the first of the writers that takes writes."""
+    """Reads from the readers in turn, and writes to the first writer that accepts writes."""
 
     def __init__(self, readers: Sequence[Server], writers: Sequence[Server], connections: int) -> None:
         pools = {server.name: _Pool(server, connections) for server in (*readers, *writers)}
@@ -146,11 +146,11 @@ class SqlClient:
         self._pools = pools.values()
 
     def table(self, db: str, table: str, fields: Sequence[str], index_name: str | None = None) -> SqlTable:
-        """As `trio_hs.Manager.table`, for the operations of a mix."""
+        """Like `trio_hs.Manager.table`, for the operations of a mix."""
         return SqlTable(self, table_name(db, table), fields, index_name)
 
     async def read(self, text: str) -> Sequence[Sequence[Any]]:
-        """Ask a reader, and the others if it cannot be had. Raises `trio_hs`'s errors."""
+        """Ask a reader, and the others if it is unavailable. Raises `trio_hs`'s errors."""
         now = trio.current_time()
         self._readers.append(self._readers.pop(0))
         for pool in (*(pool for pool in self._readers if pool.down_until <= now), *self._readers):
@@ -161,8 +161,8 @@ class SqlClient:
         raise failure
 
     async def write(self, text: str) -> int:
-        """Gives how many rows were matched. Moves on to another writer when one certainly has not done it: a standby refuses
-        until it is promoted."""
+        """Returns the number of rows that matched. Moves on to another writer if the write was certainly not applied: a standby
+        refuses until it is promoted. Raises `trio_hs`'s errors."""
         failure: trio_hs.HandlerSocketError | None = None
         for pool in list(self._writers):
             try:
@@ -171,7 +171,7 @@ class SqlClient:
                 self._writers.append(self._writers.pop(self._writers.index(pool)))
                 if isinstance(error, trio_hs.ConnectionError) and error.maybe_applied:
                     raise
-                # That the primary cannot be reached says more than that a standby refuses.
+                # An unreachable primary explains more than a standby's refusal.
                 if not isinstance(failure, trio_hs.ConnectionError):
                     failure = error
         assert failure is not None
@@ -179,7 +179,7 @@ class SqlClient:
 
     @asynccontextmanager
     async def suspended(self) -> AsyncIterator[None]:
-        """Nothing to do: a connection that is idle holds no lock on a table."""
+        """Do nothing: an idle SQL connection holds no lock on a table."""
         yield
 
     def statistics(self) -> trio_hs.Statistics:
@@ -192,7 +192,7 @@ class SqlClient:
 
 @asynccontextmanager
 async def open_sql_client(readers: Sequence[Server], writers: Sequence[Server], connections: int) -> AsyncIterator[SqlClient]:
-    """`connections` to each server at most; further operations wait for one."""
+    """Open a client with at most `connections` to each server. Further operations wait for a free one."""
     client = SqlClient(readers, writers, connections)
     try:
         yield client
@@ -201,7 +201,7 @@ async def open_sql_client(readers: Sequence[Server], writers: Sequence[Server], 
 
 
 class SqlTable:
-    """The operations of a mix on the table of a run, of which the column `id` is the primary key."""
+    """The operations of a mix on the run's table. Its primary key is the column `id`."""
 
     def __init__(self, client: SqlClient, name: str, fields: Sequence[str], index_name: str | None) -> None:
         self._client = client
@@ -227,7 +227,7 @@ class SqlTable:
 
     async def find(self, operation: str, values: Sequence[int], *, limit: int) -> list[trio_hs.Row]:
         group, key = values
-        # Written so that the optimizer makes one range of the composite index of it, which it does of no row comparison.
+        # In this form the optimizer reads one range of the composite index; a row comparison it does not optimize.
         where = f"(grp = {group} AND id {operation} {key}) OR grp > {group} ORDER BY grp, id LIMIT {limit}"
         return [self._named(row) for row in await self._client.read(self._select + where)]
 
@@ -241,7 +241,7 @@ class SqlTable:
         return await self._client.write(f"{self._update}{self._counter} + {step[0]} WHERE id = {keys[0]}")
 
     async def decr(self, _: str, keys: Sequence[int], step: Sequence[int]) -> int:
-        # HandlerSocket leaves a counter alone that would change its sign.
+        # As in HandlerSocket, a counter that would change its sign stays as it is.
         same = f"NOT ({self._counter} > 0 AND {self._counter} < {step[0]})"
         return await self._client.write(f"{self._update}{self._counter} - {step[0]} WHERE id = {keys[0]} AND {same}")
 

@@ -1,4 +1,4 @@
-"""A sleep that ends when it should. trio's sleeps end up to a millisecond late on Linux, for epoll counts in those."""
+"""A sleep with sub-millisecond accuracy (timerfd). trio's own ends up to a millisecond late on Linux: epoll counts in those."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ CLOCK_MONOTONIC = 1
 
 
 class Timer:
-    """Where there is nothing better, trio's own sleep."""
+    """The fallback: trio's own sleep."""
 
     async def sleep(self, seconds: float) -> None:
-        """A checkpoint."""
+        """Sleep. A checkpoint."""
         await trio.sleep(seconds)
 
 
@@ -31,7 +31,7 @@ class _Spec(ctypes.Structure):
 
 
 class _TimerFd(Timer):
-    """A Linux timerfd. Python has them from 3.13 on, so by way of the C library."""
+    """A Linux timerfd, from the C library: Python has it only from 3.13 on."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._set = library.timerfd_settime
@@ -51,7 +51,7 @@ class _TimerFd(Timer):
 
 @contextmanager
 def open_timer() -> Iterator[Timer]:
-    """The best that this machine has; for one task."""
+    """The most accurate timer of this platform. Only one task may use it."""
     try:
         timer = _TimerFd(ctypes.CDLL(None, use_errno=True)) if sys.platform == "linux" and sys.maxsize > 2**32 else Timer()
     except (OSError, AttributeError):

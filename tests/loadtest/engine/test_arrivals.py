@@ -21,7 +21,7 @@ Kind = Literal["poisson", "even"]
 
 def arrivals(course: list[tuple[float, float]], kind: Kind = "even", seed: int = 1, share: float = 1.0) -> Arrivals:
     made = Arrivals(Course(course), kind, random.Random(seed), START)
-    assert made.share(share, START) == []
+    assert made.set_share(share, START) == []
     return made
 
 
@@ -102,9 +102,9 @@ def test_a_share_may_change_at_any_time() -> None:
     made = arrivals([(0, 1000)], share=0)
     assert made.wait() == math.inf
     assert made.until(START + SECOND) == []
-    assert made.share(0.5, START + SECOND) == []
+    assert made.set_share(0.5, START + SECOND) == []
     assert 0 < made.wait() <= 1 / 500
-    half = made.share(2.0, START + 2 * SECOND)
+    half = made.set_share(2.0, START + 2 * SECOND)
     assert len(half) == pytest.approx(500, abs=1)
     assert min(half) >= START + SECOND
     assert len(made.until(START + 3 * SECOND)) == pytest.approx(2000, abs=1)

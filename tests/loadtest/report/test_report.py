@@ -21,7 +21,7 @@ from hs_drill import __main__ as commands
 from hs_drill._cluster import Cluster, Server
 from hs_drill.engine._bound_operations import Intent
 from hs_drill.engine._scribe import Scribe
-from hs_drill.engine._server_names import connections_told, in_names, names_of_servers, server_of
+from hs_drill.engine._server_names import connections_recorded, in_names, names_of_servers, server_of
 from hs_drill.metrics import ALL, NOT_STARTED, Batch, OperationBatch, TimeAxis, axis_of, series_of
 from hs_drill.report._charts import Backdrop, draw_faults, draw_latency
 from hs_drill.report._kept_run import FaultSeen, KeptRun, Mark, faults_seen, marks_seen
@@ -368,7 +368,7 @@ async def test_the_client_tells_of_its_connections(tmp_path: Path) -> None:
         read, write = server.read_address, server.write_address
         cluster = Cluster("embedded", "", "", (Server("reader-1", read.host, read.port or 0, write.port or 0, "", ""),))
         names = names_of_servers(cluster)
-        with HistoryWriter(path, worker=0) as history, connections_told(history, names):
+        with HistoryWriter(path, worker=0) as history, connections_recorded(history, names):
             scribe = Scribe(history, 1.0, names)
             async with trio_hs.open_manager([read], [write], connect=server.connect) as hs:
                 await hs.get("drill", "t", ["id"], 1)
