@@ -15,7 +15,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("hs_drill.cli._check", "check a scenario file, and show its timeline"),
     "analyze": ("hs_drill.cli._analyze", "judge a kept run again"),
-    "compare": ("hs_drill.cli._compare", "put two kept runs side by side"),
+    "compare": ("hs_drill.cli._compare", "show two kept runs side by side"),
     "drills": ("hs_drill.cli._drills", "run the scenarios that state their verdict, and compare"),
     "cluster": ("hs_drill.cli._cluster", "start servers without a load"),
     "schema": ("hs_drill.cli._schema", "print the JSON Schema of scenario files, for editors"),

@@ -1,1 +1,1 @@
-"""The commands: `hs-drill check, analyze, compare, drills, cluster, schema`."""
+"""The commands of `hs-drill`, a module each: check, analyze, compare, drills, cluster, schema, locustfile."""

@@ -1,4 +1,4 @@
-"""`hs-drill analyze`: judge a kept run again. Changes nothing in its directory; the exit code is the run's own."""
+"""`hs-drill analyze`: judge a kept run again. Changes nothing in its directory, and exits with the run's exit code."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ __all__ = ["main"]
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("hs-drill analyze", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="the run's directory, such as runs/20260131-120000-mixed")
-    parser.add_argument("--explain", action="store_true", help="say of every expectation how it was judged")
+    parser.add_argument(
+        "--explain", action="store_true", help="explain how every expectation was judged, not only the missed ones"
+    )
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON instead")
-    parser.add_argument("--html", metavar="FILE", type=Path, help="draw the report into this file")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="write the HTML report into this file")
     parser.add_argument("--junit", metavar="FILE", type=Path, help="write the expectations as JUnit XML into this file")
     options = parser.parse_args(arguments)
     return safely(lambda: _analyze(options))

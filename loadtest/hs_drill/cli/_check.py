@@ -1,4 +1,4 @@
-"""`hs-drill check`: a scenario's mistakes, or what its run would do and when. Starts nothing."""
+"""`hs-drill check`: show a scenario's mistakes, or what its run would do and when. Starts nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ._shared import console, safely
 __all__ = ["main"]
 
 MAX_MOMENTS = 60
-"""Lines of the timeline: a fault that flaps for an hour has thousands."""
+"""Lines of faults in the timeline: a fault that flaps for an hour would have thousands."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -68,7 +68,7 @@ def _setting(scenario: Scenario) -> list[tuple[str, str]]:
 
 
 def _keys(scenario: Scenario) -> str:
-    """By which distribution rows are drawn: one for all operations that draw any, or each one's."""
+    """The distribution of the keys: one word if it is the same for all operations."""
     drawn = {
         name: keys.distribution for name, keys in scenario.mix.keys(scenario.keys).items() if name not in ("insert", "delete")
     }
@@ -81,14 +81,14 @@ def _moments(scenario: Scenario) -> list[tuple[str, str]]:
     load = scenario.load
     full = load.locust_users / load.locust_spawn_rate
     end = "the load ends; all faults heal, the servers are read back, the run is judged"
-    told = [(0.0, "the load begins"), (load.lasts, end), *_stages(load)]
+    moments = [(0.0, "the load begins"), (load.lasts, end), *_stages(load)]
     if load.warm_up:
-        told.append((load.warm_up, "the warm-up ends: from here on all is counted"))
+        moments.append((load.warm_up, "the warm-up ends: everything counts from here on"))
     if 0 < full < load.lasts and not load.open:
-        told.append((full, f"all {load.locust_users:,} users are there"))
+        moments.append((full, f"all {load.locust_users:,} users have started"))
     faults = list(_faults(scenario.faults, load.lasts))
-    told += faults[:MAX_MOMENTS]
-    rows = [(f"{at:.2f} s", what) for at, what in sorted(told, key=lambda one: one[0])]
+    moments += faults[:MAX_MOMENTS]
+    rows = [(f"{at:.2f} s", what) for at, what in sorted(moments, key=lambda one: one[0])]
     if len(faults) > MAX_MOMENTS:
         rows.insert(-1, ("...", f"and {len(faults) - MAX_MOMENTS:,} more starts and healings of faults"))
     return rows
@@ -99,7 +99,7 @@ def _stages(load: Load) -> Iterator[tuple[float, str]]:
     at, before = load.course()[0]
     for stage, (until, value) in zip(load.stages, load.course()[1:], strict=True):
         how = f"within {stage.for_:g} s" if stage.for_ else "at once"
-        yield at, f"stays at {value:,.0f} {what}" if value == before else f"from here on to {value:,.0f} {what}, {how}"
+        yield at, f"stays at {value:,.0f} {what}" if value == before else f"changes to {value:,.0f} {what} {how}"
         at, before = until, value
 
 
@@ -112,11 +112,11 @@ def _line(fault: Fault, moment: Moment) -> str:
     if moment.heals:
         return f"healed: {fault}"
     settings = fault.model_dump(by_alias=True, exclude={"fault", "target", "at", "for_", "every"})
-    told = {
-        name.replace("_", " "): f"{value:g} s" if isinstance(value, float) else value  # all that is a fraction is a time
+    shown = {
+        name.replace("_", " "): f"{value:g} s" if isinstance(value, float) else value  # every fraction is a time
         for name, value in settings.items()
         if value is not False
     }
-    details = ", ".join(name if value is True else f"{name} {value}" for name, value in told.items())
+    details = ", ".join(name if value is True else f"{name} {value}" for name, value in shown.items())
     lasts = "" if not fault.lasts else f" for {fault.for_:g} s" if fault.for_ is not None else " until the end"
     return f"{fault}{f' ({details})' if details else ''}{lasts}"

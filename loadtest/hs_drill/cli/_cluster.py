@@ -1,8 +1,8 @@
 """`hs-drill cluster`: a scenario's servers without its load.
 
-`up` keeps them until Ctrl-C or `down`; `status` and `down` find them from another terminal. `check` says whether what
-HandlerSocket writes on a cluster reaches its readers: on the one that is up, or on one of its own. Where several are up, `down`
-and `check` want to be told which one.
+`up` starts the servers and keeps them until Ctrl-C or `down`. `status` and `down` work from another terminal. `check` tests
+whether HandlerSocket's writes reach the readers, on the cluster that is up or on one that it starts. If several are up, choose
+one with `--pid`.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from hs_drill.sandbox import open_container_engine, provide_image, remove_leftov
 from hs_drill.scenario import SERVERS_HELP, Scenario, ScenarioError, load_scenario, with_cluster
 from hs_drill.servers import Control, check_replication
 
-from ._cluster_socket import ask, kept_up, offered
-from ._cluster_text import print_cluster, who_keeps
+from ._cluster_socket import answering, ask, clusters_up
+from ._cluster_text import cluster_line, print_cluster
 from ._shared import console, safely
 
 __all__ = ["main"]
 
 NOT_REPLICATED = 1
 NOT_TESTED = 2
-"""There is no reader that is another server."""
+"""No reader is a server of its own."""
 DOWN_SECONDS = 60.0
 ROWS = 1000
-"""Of the table, where no scenario says how many."""
+"""Rows of the table if no scenario says how many."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,36 +55,40 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    up = add("up", _up, "start servers, say how to reach them, and keep them until Ctrl-C")
-    status = add("status", _status, "the servers that are up, and how they replicate")
-    down = add("down", _down, "end them, and remove the containers of runs that were killed with their guardian")
-    check = add("check", _check, "whether what HandlerSocket writes reaches the binary log and the readers")
-    add("image", _image, "build the image that containers run from, if the engine does not have it")
+    up = add("up", _up, "start servers, print how to reach them, and keep them until Ctrl-C")
+    status = add("status", _status, "show the servers that are up, and how they replicate")
+    down = add("down", _down, "end a cluster that is up, and remove containers that killed runs left behind")
+    check = add("check", _check, "test whether HandlerSocket's writes reach the binary log and the readers")
+    add("image", _image, "build the image of the containers, unless the engine has it")
     for command in (up, status):
-        command.add_argument("--show-secrets", action="store_true", help="print secrets and passwords, too")
+        command.add_argument("--show-secrets", action="store_true", help="print secrets and passwords too")
     for command in (up, check):
         _add_cluster_options(command)
-    status.add_argument("--pid", type=int, metavar="PID", help="only those that this process keeps up")
-    check.add_argument("--pid", type=int, metavar="PID", help="on those that this process keeps up, as `status` tells")
+    status.add_argument("--pid", type=int, metavar="PID", help="only the cluster of this process")
+    check.add_argument("--pid", type=int, metavar="PID", help="check the cluster of this process; `status` lists them")
     which = down.add_mutually_exclusive_group()
-    which.add_argument("--pid", type=int, metavar="PID", help="end those that this process keeps up, as `status` tells")
-    which.add_argument("--all", action="store_true", help="end all that this user keeps up, also from other directories")
+    which.add_argument("--pid", type=int, metavar="PID", help="end the cluster of this process; `status` lists them")
+    which.add_argument(
+        "--all", action="store_true", help="end all clusters of this user, including those started in other directories"
+    )
     return parser
 
 
 def _add_cluster_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "scenario", metavar="SCENARIO", nargs="?", help="a YAML file: its cluster and table; the rest is ignored"
+        "scenario", metavar="SCENARIO", nargs="?", help="a YAML file: use its cluster and table, and ignore the rest"
     )
-    command.add_argument("--cluster", dest="kind", metavar="KIND", choices=CLUSTER_KINDS, help=", ".join(CLUSTER_KINDS))
-    command.add_argument("--servers", metavar="SERVERS", help=SERVERS_HELP)
     command.add_argument(
-        "--create-table", action="store_true", default=None, help="let it create a missing table on your servers"
+        "--cluster", dest="kind", metavar="KIND", choices=CLUSTER_KINDS, help=f"the kind of servers: {', '.join(CLUSTER_KINDS)}"
     )
-    command.add_argument("--readers", type=int, metavar="N")
-    command.add_argument("--standby", action=argparse.BooleanOptionalAction, default=None)
-    command.add_argument("--topology", choices=TOPOLOGIES)
-    command.add_argument("--replication", choices=REPLICATIONS)
+    command.add_argument("--servers", metavar="SERVERS", help=SERVERS_HELP)
+    command.add_argument("--create-table", action="store_true", default=None, help="create a missing table on external servers")
+    command.add_argument("--readers", type=int, metavar="N", help="the number of readers")
+    command.add_argument("--standby", action=argparse.BooleanOptionalAction, default=None, help="have a standby to promote")
+    command.add_argument(
+        "--topology", choices=TOPOLOGIES, help="whether writes reach the readers (write-through) or not (plain)"
+    )
+    command.add_argument("--replication", choices=REPLICATIONS, help="how the servers replicate")
 
 
 def _carry_out(command: Callable[[argparse.Namespace], Awaitable[int]], options: argparse.Namespace) -> int:
@@ -92,15 +96,15 @@ def _carry_out(command: Callable[[argparse.Namespace], Awaitable[int]], options:
 
     async def until_signal() -> None:
         nonlocal code
-        # Before anything else: until then a Ctrl-C is an exception in whatever runs.
+        # Before anything else: until then a Ctrl-C raises KeyboardInterrupt anywhere.
         with trio.open_signal_receiver(SIGINT, SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_end_on, signals, nursery.cancel_scope)
+                nursery.start_soon(_cancel_on, signals, nursery.cancel_scope)
                 code = await command(options)
                 nursery.cancel_scope.cancel()
 
     try:
-        # when a signal ends it: what has not been found out is no good news
+        # the exit code after a signal, which is the normal end of `up` only
         code = 0 if command is _up else ExitCode.INTERRUPTED
         trio.run(until_signal)
     except* ClusterError as errors:
@@ -112,17 +116,17 @@ def _carry_out(command: Callable[[argparse.Namespace], Awaitable[int]], options:
     return code
 
 
-async def _end_on(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+async def _cancel_on(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
     async for _ in signals:
         scope.cancel()
 
 
-def _tell(line: str) -> None:
+def _print_line(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 
-def _wanted(options: argparse.Namespace) -> Scenario:
-    """The cluster and table that are asked for. Raises `ScenarioError`."""
+def _scenario(options: argparse.Namespace) -> Scenario:
+    """A scenario with the cluster and table that the options ask for. Raises `ScenarioError`."""
     scenario: dict[str, Any] = {"name": "cluster", "table": {"rows": ROWS}, "mix": {"get": 1}}
     if options.scenario is not None:
         of_file = load_scenario(options.scenario)
@@ -138,11 +142,11 @@ def _wanted(options: argparse.Namespace) -> Scenario:
 
 
 async def _up(options: argparse.Namespace) -> int:
-    scenario = _wanted(options)
+    scenario = _scenario(options)
     if scenario.cluster.kind == "external":
-        raise ClusterError("external servers are up already: `check` looks at them")
-    async with open_scenario_servers(scenario, _tell) as control:
-        await fill_table(control, scenario, _tell)
+        raise ClusterError("external servers are already up: use `hs-drill cluster check`")
+    async with open_scenario_servers(scenario, _print_line) as control:
+        await fill_table(control, scenario, _print_line)
         down = trio.Event()
         kept = {"since": time.time(), "directory": os.getcwd(), "scenario": options.scenario}
 
@@ -155,15 +159,15 @@ async def _up(options: argparse.Namespace) -> int:
                 return {}
             return await described()
 
-        async with offered(answer):
+        async with answering(answer):
             await _print(await described(), options.show_secrets)
-            _tell(f"up until Ctrl-C, or `hs-drill cluster down --pid {os.getpid()}` in another terminal")
+            _print_line(f"up until Ctrl-C, or `hs-drill cluster down --pid {os.getpid()}` in another terminal")
             await down.wait()
     return 0
 
 
 async def _described(control: Control, scenario: Scenario) -> dict[str, Any]:
-    """The cluster as it is now, for JSON; with its secrets."""
+    """The cluster's current state for JSON, with its secrets."""
     servers: dict[str, dict[str, Any]] = {}
     for server in control.cluster.servers:
         state: dict[str, Any] = {"state": control.state(server.name)}
@@ -184,60 +188,60 @@ async def _print(described: dict[str, Any], secrets: bool) -> None:
 
 
 async def _status(options: argparse.Namespace) -> int:
-    pids = _those_up() if options.pid is None else [_named(options.pid)]
+    pids = _all_up() if options.pid is None else [_require_up(options.pid)]
     for number, pid in enumerate(pids):
         described = await ask(pid, "status")
         if number:
             print()
-        print(who_keeps(pid, described))
+        print(cluster_line(pid, described))
         await _print(described, options.show_secrets)
     return 0
 
 
 async def _down(options: argparse.Namespace) -> int:
-    cleared = False
-    with suppress(ClusterError):  # where there is no engine, there are no containers
+    removed = False
+    with suppress(ClusterError):  # without a container engine there are no containers
         async with open_container_engine() as engine:
-            cleared = await remove_leftovers(engine, _tell)
-    if cleared and options.pid is None and not kept_up():
+            removed = await remove_leftovers(engine, _print_line)
+    if removed and options.pid is None and not clusters_up():
         return 0
-    how = "name the one to end with `--pid PID`, or end all with `--all`"
-    for pid in _those_up() if options.all else [await _the_one(options.pid, how)]:
+    how = "choose one with `--pid PID`, or end all with `--all`"
+    for pid in _all_up() if options.all else [await _select(options.pid, how)]:
         await ask(pid, "down")
         with trio.move_on_after(DOWN_SECONDS):
-            while pid in kept_up():  # noqa: ASYNC110  (another process's end)
+            while pid in clusters_up():  # noqa: ASYNC110  (another process's end)
                 await trio.sleep(0.05)
-            _tell(f"the cluster of process {pid} is down")
+            _print_line(f"the cluster of process {pid} is down")
             continue
         raise ClusterError(f"the cluster of process {pid} is still up after {DOWN_SECONDS:g} s")
     return 0
 
 
-def _those_up() -> list[int]:
-    found = kept_up()
+def _all_up() -> list[int]:
+    found = clusters_up()
     if not found:
         raise ClusterError("no cluster is up: `hs-drill cluster up` starts one")
     return found
 
 
-def _named(pid: int) -> int:
-    if pid not in kept_up():
-        raise ClusterError(f"process {pid} keeps no cluster up: `hs-drill cluster status` shows those that are")
+def _require_up(pid: int) -> int:
+    if pid not in clusters_up():
+        raise ClusterError(f"process {pid} runs no cluster: `hs-drill cluster status` lists those that are up")
     return pid
 
 
-async def _the_one(pid: int | None, how: str) -> int:
-    """The process that keeps up the one that is meant. Several may belong to other people's work: none of them is meant by
-    chance, and `how` says how to name one."""
+async def _select(pid: int | None, how: str) -> int:
+    """The process of the cluster that is meant: `pid`, or the only one. Of several none is chosen, for they may be somebody
+    else's work; the error says `how` to choose. Raises `ClusterError`."""
     if pid is not None:
-        return _named(pid)
-    found = _those_up()
+        return _require_up(pid)
+    found = _all_up()
     if len(found) > 1:
         lines = dict.fromkeys(found, "")
 
         async def look(pid: int) -> None:
             try:
-                lines[pid] = who_keeps(pid, await ask(pid, "status"))
+                lines[pid] = cluster_line(pid, await ask(pid, "status"))
             except ClusterError as error:
                 lines[pid] = str(error)
 
@@ -245,7 +249,7 @@ async def _the_one(pid: int | None, how: str) -> int:
             for one in found:
                 nursery.start_soon(look, one)
         for line in lines.values():
-            _tell(line)
+            _print_line(line)
         raise ClusterError(f"{len(found)} clusters are up: {how}")
     return found[0]
 
@@ -253,33 +257,33 @@ async def _the_one(pid: int | None, how: str) -> int:
 async def _check(options: argparse.Namespace) -> int:
     named = any((options.scenario, options.kind, options.servers))
     if named and options.pid is not None:
-        raise ClusterError("`--pid` is of a cluster that is up: name that, or describe one, but not both")
-    if options.pid is not None or (not named and kept_up()):
-        pid = await _the_one(options.pid, "name the one to check with `--pid PID`, or describe one of its own")
+        raise ClusterError("`--pid` names a cluster that is up, the other options describe one to start: use only one of these")
+    if options.pid is not None or (not named and clusters_up()):
+        pid = await _select(options.pid, "choose one with `--pid PID`, or describe one to start")
         described = await ask(pid, "status")
-        # Without its rows: they need not go with the groups that a table has by default.
+        # Without the number of rows, which may not match the default number of groups.
         table = {name: described["table"][name] for name in ("database", "name")}
         scenario = Scenario.model_validate({"name": "check", "mix": {"get": 1}, "table": table})
-        return await _detect(Cluster.from_dict(described["cluster"]), scenario, described["primary"])
-    scenario = _wanted(options)
-    async with open_scenario_servers(scenario, _tell) as control:
+        return await _check_replication(Cluster.from_dict(described["cluster"]), scenario, described["primary"])
+    scenario = _scenario(options)
+    async with open_scenario_servers(scenario, _print_line) as control:
         await control.create_table(load_table(scenario))
-        return await _detect(control.cluster, scenario, control.primary, control.aliases)
+        return await _check_replication(control.cluster, scenario, control.primary, control.aliases)
 
 
-async def _detect(cluster: Cluster, scenario: Scenario, primary: str, aliases: Collection[str] = ()) -> int:
+async def _check_replication(cluster: Cluster, scenario: Scenario, primary: str, aliases: Collection[str] = ()) -> int:
     (writer,) = (server for server in cluster.servers if server.name == primary)
     table = load_table(scenario)
-    _tell(f"writing a marker row to {table.database}.{table.name} on {primary}, and deleting it again")
-    detection = await check_replication(cluster, table, writer, aliases=aliases)
-    for line in detection.lines():
+    _print_line(f"writing a marker row to {table.database}.{table.name} on {primary}, and deleting it again")
+    result = await check_replication(cluster, table, writer, aliases=aliases)
+    for line in result.lines():
         print(line)
-    if not detection.replicas:
+    if not result.replicas:
         return NOT_TESTED
-    return 0 if detection.replicates else NOT_REPLICATED
+    return 0 if result.replicates else NOT_REPLICATED
 
 
 async def _image(_: argparse.Namespace) -> int:
     async with open_container_engine() as engine:
-        print(await provide_image(engine, _tell))
+        print(await provide_image(engine, _print_line))
     return 0

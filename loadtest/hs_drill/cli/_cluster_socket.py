@@ -1,7 +1,7 @@
-"""How one terminal finds the cluster that another one keeps up.
+"""Lets other terminals find and control a running `cluster up`.
 
-Whoever keeps it up answers on a socket in Linux's abstract namespace: it is no file, so nothing is left of it however its owner
-ends, and the kernel says whose process is at the other end.
+The process of `cluster up` answers on a socket in Linux's abstract namespace. That is no file, so nothing is left behind,
+however the process ends. The kernel says whose process is at the other end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import trio
 
 from hs_drill._cluster import ClusterError
 
-__all__ = ["ask", "kept_up", "offered"]
+__all__ = ["answering", "ask", "clusters_up"]
 
 ANSWER_SECONDS = 30.0
 MAX_QUESTION = 1000
@@ -32,8 +32,8 @@ def _prefix() -> str:
     return f"trio-hs-cluster-{os.geteuid()}-"
 
 
-def kept_up() -> list[int]:
-    """The process ids of this user's kept clusters."""
+def clusters_up() -> list[int]:
+    """The process ids of this user's running `cluster up`."""
     try:
         sockets = Path("/proc/net/unix").read_text()
     except OSError:
@@ -42,15 +42,15 @@ def kept_up() -> list[int]:
 
 
 @asynccontextmanager
-async def offered(answer: Answer) -> AsyncIterator[None]:
-    """Within the block, answer other processes of this user, each with one question."""
+async def answering(answer: Answer) -> AsyncIterator[None]:
+    """Within the block, answer other processes of this user, each of which may ask one question."""
     with trio.socket.socket(socket.AF_UNIX) as listener:
         await listener.bind(f"\0{_prefix()}{os.getpid()}")
         listener.listen()
         async with trio.open_nursery() as answers, trio.open_nursery() as listening:
             listening.start_soon(_serve, listener, answer, answers)
             yield
-            listening.cancel_scope.cancel()  # an answer that is under way, such as to `down`, is given
+            listening.cancel_scope.cancel()  # an answer that is in progress, such as to `down`, is still sent
 
 
 async def _serve(listener: trio.socket.SocketType, answer: Answer, answers: trio.Nursery) -> None:
@@ -68,7 +68,7 @@ async def _answer(stream: trio.SocketStream, answer: Answer) -> None:
                 question = await stream.receive_some(MAX_QUESTION)
                 await stream.send_all(json.dumps(await answer(question.decode())).encode())
             except (trio.BrokenResourceError, UnicodeDecodeError):
-                pass  # who asked has gone
+                pass  # the asking process is gone
 
 
 def _ours(stream: trio.SocketStream) -> bool:
@@ -79,7 +79,7 @@ def _ours(stream: trio.SocketStream) -> bool:
 
 
 async def ask(pid: int, question: str) -> dict[str, Any]:
-    """Ask the process that keeps a cluster up. Raises `ClusterError`."""
+    """Ask the process of a running `cluster up`. Raises `ClusterError`."""
     text = b""
     with trio.move_on_after(ANSWER_SECONDS):
         try:

@@ -1,4 +1,4 @@
-"""A cluster as people read it: its servers and how they replicate."""
+"""A running cluster as text: its servers, their state, and how they replicate."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hs_drill._cluster import Cluster, Server
 
 from ._program_text import program
 
-__all__ = ["print_cluster", "who_keeps"]
+__all__ = ["cluster_line", "print_cluster"]
 
 
-def who_keeps(pid: int, described: dict[str, Any]) -> str:
-    """One line that tells a cluster that is kept up from the others."""
-    kept = described.get("kept", {})  # another version's may not tell
+def cluster_line(pid: int, described: dict[str, Any]) -> str:
+    """One line that tells this cluster from other running ones."""
+    kept = described.get("kept", {})  # one of an older version may lack this
     since = f" since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(kept['since']))}" if "since" in kept else ""
     of = f" of {kept['scenario']}" if kept.get("scenario") else ""
     where = f" in {kept['directory']}" if "directory" in kept else ""
@@ -27,7 +27,7 @@ def who_keeps(pid: int, described: dict[str, Any]) -> str:
 
 
 def print_cluster(out: Console, described: dict[str, Any], *, secrets: bool) -> None:
-    """Print what `cluster up` and `cluster status` say; `described` is what the keeper of the cluster tells."""
+    """Print a cluster for `cluster up` and `cluster status`; `described` is what the process of `cluster up` answers."""
     cluster = Cluster.from_dict(described["cluster"])
     table = described["table"]
     writes = "write-through" if cluster.write_databases else "plain: readers do not get them (docs/replication.md)"

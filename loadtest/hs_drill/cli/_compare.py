@@ -1,4 +1,4 @@
-"""`hs-drill compare`: two kept runs side by side. Says what differs, not which is better: it exits with 0."""
+"""`hs-drill compare`: show two kept runs side by side. Shows what differs, not which is better, and exits with 0."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOTHING = OperationBatch(), 0.0
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("hs-drill compare", description=__doc__)
     parser.add_argument("a", metavar="A", help="the directory of a run")
-    parser.add_argument("b", metavar="B", help="the directory of another")
+    parser.add_argument("b", metavar="B", help="the directory of another run")
     options = parser.parse_args(arguments)
     return safely(lambda: _compare(read_run(options.a), read_run(options.b)))
 
@@ -112,7 +112,7 @@ def _errors(a: KeptRun, b: KeptRun) -> list[list[str]]:
 
 
 def _recoveries(a: KeptRun, b: KeptRun) -> Iterator[list[str]]:
-    """The worst of each run: one fault of the one has no counterpart in the other, whose servers are drawn anew."""
+    """The slowest of each run. Single faults cannot be compared: each run draws its servers anew."""
     measured = [run.recoveries() for run in (a, b)]
     what: dict[str, Callable[[Any], float | None]] = {
         "worst first success": lambda one: one.first_success,
@@ -133,13 +133,15 @@ def _audits(a: KeptRun, b: KeptRun) -> list[list[str]]:
     checks = [run.checks or {} for run in (a, b)]
     words = {"true": "✓ holds", "false": "✗ violated", "unknown": "? unknown", "not applicable": "∅ not applicable"}
 
-    def told(check: Mapping[str, Any] | None) -> str:
+    def describe(check: Mapping[str, Any] | None) -> str:
         if check is None:
             return "-"
         perhaps = f", perhaps {check['possible']:,} more" if check["possible"] else ""
         return f"{words[check['verdict']]} ({check['count']:,}{perhaps})"
 
-    return [[name, *(told(one.get(name)) for one in checks)] for name in dict.fromkeys(name for one in checks for name in one)]
+    return [
+        [name, *(describe(one.get(name)) for one in checks)] for name in dict.fromkeys(name for one in checks for name in one)
+    ]
 
 
 def _different(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[list[str]]:

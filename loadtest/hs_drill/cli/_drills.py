@@ -1,7 +1,7 @@
-"""`hs-drill drills`: carries out every scenario that states its own verdict, and says whether it gives that.
+"""`hs-drill drills`: run every scenario that states its verdict, and compare.
 
-A scenario states it in a comment at its beginning, such as `# verdict: pass`. The exit code is 0 when each of them gave it each
-time, 1 when one did not, and 2 when there was nothing to carry out.
+A scenario states its verdict in a comment at its beginning, such as `# verdict: pass`. The exit code is 0 if every run gave the
+stated verdict, 1 if one did not, and 2 if there was nothing to run.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from ._shared import safely
 __all__ = ["main"]
 
 MARGIN_SECONDS = 600.0
-"""What a run may take beyond its load: to start servers, to heal, to read back and to judge."""
+"""How long a run may take beyond its load, to start servers, heal, read back and judge."""
 END_SECONDS = 60.0
-"""What it may take to end when it is asked to."""
+"""How long a run may take to end after SIGTERM."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,17 @@ class _Drill:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("hs-drill drills", description=__doc__)
-    parser.add_argument("scenarios", metavar="SCENARIO", nargs="*", help="YAML files or shipped names; default: all shipped")
-    parser.add_argument("--cluster", metavar="KIND", choices=CLUSTER_KINDS, help=f"the servers: {', '.join(CLUSTER_KINDS)}")
-    parser.add_argument("--times", metavar="N", type=_positive, default=1, help="how often each is carried out")
-    parser.add_argument("--list", action="store_true", help="list them with the verdicts that they state, and carry out none")
+    parser.add_argument(
+        "scenarios",
+        metavar="SCENARIO",
+        nargs="*",
+        help="YAML files, or names of shipped scenarios; default: all in scenarios/, or all shipped ones",
+    )
+    parser.add_argument(
+        "--cluster", metavar="KIND", choices=CLUSTER_KINDS, help=f"the kind of servers: {', '.join(CLUSTER_KINDS)}"
+    )
+    parser.add_argument("--times", metavar="N", type=_positive, default=1, help="how often to run each")
+    parser.add_argument("--list", action="store_true", help="list the scenarios with their stated exit codes, and run none")
     options = parser.parse_args(arguments)
     if options.list:
         return safely(lambda: _list(options.scenarios))
@@ -67,11 +74,11 @@ def _list(names: Sequence[str]) -> int:
 
 
 def _named(names: Sequence[str]) -> list[_Drill]:
-    """The scenarios with these names, or all. Raises `ScenarioError`, also when one that was named states no verdict."""
+    """The scenarios with these names, or all. Raises `ScenarioError`, also if a named one states no verdict."""
     try:
         drills = list(_drills([scenario_path(name) for name in names] or _all()))
-        if silent := set(map(scenario_path, names)) - {drill.path for drill in drills}:
-            raise StatedVerdictError(f"{min(silent)}: states no verdict; begin it with a comment such as `# verdict: pass`")
+        if unstated := set(map(scenario_path, names)) - {drill.path for drill in drills}:
+            raise StatedVerdictError(f"{min(unstated)}: states no verdict; begin it with a comment such as `# verdict: pass`")
     except StatedVerdictError as error:
         raise ScenarioError(str(error)) from error
     return drills
@@ -80,16 +87,16 @@ def _named(names: Sequence[str]) -> list[_Drill]:
 def _carry_out_all(names: Sequence[str], kind: str | None, times: int) -> int:
     drills = _named(names)
     if not drills:
-        sys.stderr.write("there is no scenario that states its verdict, as in `# verdict: pass`\n")
+        sys.stderr.write("no scenario states its verdict with a comment such as `# verdict: pass`\n")
         return ExitCode.BAD_ARGUMENTS
-    given: list[bool] = []
+    results: list[bool] = []
     for drill in drills:
         if kind == "embedded" and any(fault.needs_mariadb for fault in drill.scenario.faults):
             print(f"  -  {drill.path.stem}: needs MariaDB", flush=True)
             continue
-        given += [_carry_out(drill, kind, f"{number + 1}/{times}") for number in range(times)]
-    wrong = given.count(False)
-    print(f"{wrong} of {len(given)} did not give the stated verdict" if wrong else "each gave its stated verdict")
+        results += [_carry_out(drill, kind, f"{number + 1}/{times}") for number in range(times)]
+    wrong = results.count(False)
+    print(f"{wrong} of {len(results)} did not give the stated verdict" if wrong else "each gave its stated verdict")
     return ExitCode.EXPECTATION_MISSED if wrong else ExitCode.PASSED
 
 
@@ -107,25 +114,25 @@ def _drills(paths: Sequence[Path]) -> Iterator[_Drill]:
 
 
 def _carry_out(drill: _Drill, kind: str | None, number: str) -> bool:
-    """Whether it gave the stated verdict; says so in a line, and shows what it printed if it did not."""
+    """Run a scenario. Returns whether it gave the stated verdict, and prints a line; if it did not, also the run's output."""
     locust = [sys.executable, "-m", "locust", "-f", str(locustfile()), "--headless", "--only-summary"]
     command = [*locust, "--scenario", str(drill.path)]
     begin = time.monotonic()
-    code, printed, said = _run([*command, *(["--cluster", kind] if kind else [])], drill.scenario.load.lasts + MARGIN_SECONDS)
+    code, out, err = _run([*command, *(["--cluster", kind] if kind else [])], drill.scenario.load.lasts + MARGIN_SECONDS)
     right = code == drill.stated
-    verdict = re.findall(r"^verdict: (.*)$", printed, re.MULTILINE)
-    told = verdict[-1] if verdict else f"no verdict, exit code {code}"
-    print(f" {'ok' if right else 'NO'}  {drill.path.stem} {number}, {time.monotonic() - begin:.0f} s: {told}", flush=True)
+    verdict = re.findall(r"^verdict: (.*)$", out, re.MULTILINE)
+    given = verdict[-1] if verdict else f"no verdict, exit code {code}"
+    print(f" {'ok' if right else 'NO'}  {drill.path.stem} {number}, {time.monotonic() - begin:.0f} s: {given}", flush=True)
     if not right:
-        print(f"     exit code {drill.stated} was stated\n{said}{printed}", flush=True)
+        print(f"     exit code {drill.stated} was stated\n{err}{out}", flush=True)
     return right
 
 
 def _run(command: Sequence[str], seconds: float) -> tuple[int, str, str]:
-    """Exit code and output. However this ends, so has the command."""
-    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL  # Locust would take keys of the terminal for commands
+    """Run a command. Returns its exit code, standard output and standard error. The command never outlives this function."""
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL  # without stdin, lest Locust take keys for commands
     started = subprocess.Popen(command, stdin=nothing, stdout=pipe, stderr=pipe, text=True, preexec_fn=end_with_parent)
-    with _ended(started) as process:
+    with _terminating(started) as process:
         try:
             out, err = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -135,8 +142,8 @@ def _run(command: Sequence[str], seconds: float) -> tuple[int, str, str]:
 
 
 @contextmanager
-def _ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    # Ctrl-C reaches it as well as us, for it is of our process group; SIGTERM does not.
+def _terminating(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    # Ctrl-C reaches the command too, for it is in our process group. SIGTERM does not.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         yield process
@@ -146,6 +153,6 @@ def _ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
             try:
                 process.wait(END_SECONDS)
             except subprocess.TimeoutExpired:
-                process.kill()  # its children end with it
+                process.kill()  # its children exit with it
                 process.wait()
         signal.signal(signal.SIGTERM, before)

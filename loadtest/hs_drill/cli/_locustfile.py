@@ -1,4 +1,4 @@
-"""`hs-drill locustfile`: prints the path of our locustfile, for `locust -f "$(hs-drill locustfile)"` outside a clone."""
+"""`hs-drill locustfile`: print the path of the locustfile, for `locust -f "$(hs-drill locustfile)"` outside a clone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program for a user to begin with: it connects to the servers of a cluster."""
+"""A program that connects to a cluster, for a user to start from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HIDDEN = "..."
 
 
 def program(cluster: Cluster, database: str, table: str, *, secrets: bool) -> str:
-    """A Python program that writes a row and reads it back."""
+    """Python code that connects to the cluster, writes a row and reads it back."""
 
     def listener(server: Server, port: int, secret: str) -> str:
         shown = secret if secrets else HIDDEN

@@ -1,4 +1,4 @@
-"""`hs-drill schema`: the JSON Schema of scenario files. Editors complete and check by it."""
+"""`hs-drill schema`: print the JSON Schema of scenario files. Editors use it to complete and check them."""
 
 from __future__ import annotations
 

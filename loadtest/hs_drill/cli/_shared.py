@@ -1,4 +1,4 @@
-"""What the commands of `hs-drill` have in common."""
+"""What the commands of `hs-drill` share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["console", "read_run", "safely"]
 
 
 def console() -> Console:
-    """For results, on standard output."""
+    """A console for results, on standard output."""
     made = Console(highlight=False)
     if not made.is_terminal:
         made.width = WIDTH
@@ -27,13 +27,13 @@ def console() -> Console:
 
 
 def read_run(path: str) -> KeptRun:
-    """A kept run, judged anew. Raises `RunDirectoryError`, `ScenarioError` and OSError."""
+    """Read a kept run, and judge it again. Raises `RunDirectoryError`, `ScenarioError` and OSError."""
     directory = RunDirectory.open(Path(path))
     return KeptRun.read(directory, judge_run(directory))
 
 
 def safely(command: Callable[[], int]) -> int:
-    """The exit code of a command, or 2 and a line when it was given something that it cannot read or write."""
+    """Carry out a command, and return its exit code. If it cannot read or write a file, print a line and return 2."""
     try:
         code = command()
         sys.stdout.flush()
@@ -41,7 +41,7 @@ def safely(command: Callable[[], int]) -> int:
     except (RunDirectoryError, ScenarioError) as error:
         sys.stderr.write(f"{error}\n")
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` has seen enough; nor may the exit complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` has enough; nor may Python complain at exit
     except OSError as error:
         sys.stderr.write(f"{error.filename or 'output'}: {error.strerror or error}\n")
     return ExitCode.BAD_ARGUMENTS

@@ -17,7 +17,7 @@ import pytest
 
 from hs_drill._cluster import Cluster, ClusterError, Server
 from hs_drill.cli import _cluster
-from hs_drill.cli._cluster_socket import kept_up
+from hs_drill.cli._cluster_socket import clusters_up
 from hs_drill.controller._table import load_table
 from hs_drill.sandbox import OWNER_LABEL, RUN_LABEL, owner
 from hs_drill.sandbox._container_engine import image_name
@@ -69,7 +69,7 @@ def up(temporary: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 @EVERY_KIND
 def test_a_cluster_is_put_up_found_checked_connected_to_and_taken_down(kind: str, temporary: Path) -> None:
     with up(temporary, "--cluster", kind, "--readers", "1", "--standby", "--topology", "write-through") as process:
-        assert process.pid in kept_up()
+        assert process.pid in clusters_up()
         this = ("--pid", str(process.pid))  # others of this user may be up
         hidden = command("status", *this)
         assert hidden.returncode == 0
@@ -102,7 +102,7 @@ def test_a_cluster_is_put_up_found_checked_connected_to_and_taken_down(kind: str
         assert f"the cluster of process {process.pid} is down" in down.stderr
     assert process.returncode == 0
     assert left(kind, temporary) == []
-    assert process.pid not in kept_up()
+    assert process.pid not in clusters_up()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -159,7 +159,7 @@ async def test_a_run_begins_by_removing_what_was_left_by_one_that_was_killed_wit
 def test_without_a_cluster_that_is_up_there_is_nothing_to_show_or_to_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(_cluster, "kept_up", list)
+    monkeypatch.setattr(_cluster, "clusters_up", list)
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")  # other tests may just be killing runs in containers
     for arguments in (["status"], ["down"], ["down", "--all"]):
         assert _cluster.main(arguments) == 2
@@ -173,7 +173,7 @@ class Kept:
         self.up = list(pids)
         self.checked: list[str] = []
 
-    def kept_up(self) -> list[int]:
+    def clusters_up(self) -> list[int]:
         return list(self.up)
 
     async def ask(self, pid: int, question: str) -> dict[str, Any]:
@@ -209,9 +209,9 @@ def keep(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Kept]]:
     def make(*pids: int) -> Kept:
         kept = Kept(*pids)
         monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
-        monkeypatch.setattr(_cluster, "kept_up", kept.kept_up)
+        monkeypatch.setattr(_cluster, "clusters_up", kept.clusters_up)
         monkeypatch.setattr(_cluster, "ask", kept.ask)
-        monkeypatch.setattr(_cluster, "_detect", kept.detect)
+        monkeypatch.setattr(_cluster, "_check_replication", kept.detect)
         return kept
 
     yield make
@@ -222,8 +222,8 @@ def keep(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Kept]]:
 @pytest.mark.parametrize(
     "name, how",
     [
-        ("down", "name the one to end with `--pid PID`, or end all with `--all`"),
-        ("check", "name the one to check with `--pid PID`, or describe one of its own"),
+        ("down", "choose one with `--pid PID`, or end all with `--all`"),
+        ("check", "choose one with `--pid PID`, or describe one to start"),
     ],
 )
 def test_of_several_clusters_none_is_taken_by_chance(
@@ -255,9 +255,9 @@ def test_the_cluster_that_is_named_is_the_one(keep: Callable[..., Kept], capsys:
     assert capsys.readouterr().err == "the cluster of process 12 is down\n"
     for name in ("down", "check", "status"):
         assert _cluster.main([name, "--pid", "12"]) == 2
-        assert capsys.readouterr().err.startswith("process 12 keeps no cluster up: "), name
+        assert capsys.readouterr().err.startswith("process 12 runs no cluster: "), name
     assert _cluster.main(["check", "--cluster", "embedded", "--pid", "11"]) == 2
-    assert "name that, or describe one, but not both" in capsys.readouterr().err
+    assert "use only one of these" in capsys.readouterr().err
     assert _cluster.main(["down", "--all"]) == 0
     assert kept.up == []
 

@@ -303,7 +303,7 @@ def test_check_tells_what_happens_when(run: Run, tmp_path: Path) -> None:
     timeline = lines[lines.index("timeline") + 1 : lines.index("expected") - 1]
     assert timeline == [
         "0.00 s the load begins",
-        "0.06 s all 4 users are there",
+        "0.06 s all 4 users have started",
         "6.00 s latency writer (listener both, delay 0.04 s, jitter 0 s) for 5 s",
         "11.00 s healed: latency writer",
         "20.00 s the load ends; all faults heal, the servers are read back, the run is judged",
