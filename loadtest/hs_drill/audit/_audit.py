@@ -1,7 +1,7 @@
-"""The audit: what a run's history and the final state of its servers say about every acknowledged write.
+"""The audit: compares a run's histories with the final state of its servers, write by write.
 
-Pure: files in, verdicts out; no server is asked, and a kept run can be judged again at any time. What makes it exact is how
-the load writes (`workload`): every value names its write. What follows from that is `_checkers`' business.
+Pure: files in, findings out. It asks no server, so a kept run can be audited again at any time. It is exact because every
+value names the write that left it (`workload`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ._checker import Check, Checker, Context, Validity
 from ._counters import AppliedTwice, Counters
 from ._reads import MonotonicReads, StaleReads
 from ._replicas import check_replicas
-from ._row_histories import RowHistory, Untouched, rows_of
+from ._row_histories import LeftOut, RowHistory, rows_of
 from ._split_brain import SplitBrain, split_brain
 from ._writes import Lost, Recovered, Unexpected
 
@@ -28,7 +28,7 @@ CHECKERS: tuple[type[Checker], ...] = (Lost, Recovered, Unexpected, AppliedTwice
 
 @dataclass(frozen=True)
 class Audit:
-    """The verdicts of all checkers."""
+    """The results of all checkers."""
 
     checks: Mapping[str, Check]
     """`lost`, `recovered`, `unexpected`, `applied_twice`, `counters`, `stale_reads`, `monotonic_reads`, `replicas`."""
@@ -36,7 +36,7 @@ class Audit:
     """Of all histories, by time."""
     faults: Sequence[HistoryFaultWindow]
     origin: int
-    """The history's time from which the findings count their seconds."""
+    """The time on the histories' clock from which findings count their seconds."""
     split: SplitBrain | None = None
     """When an old primary may have taken writes beside the new one."""
 
@@ -61,30 +61,30 @@ def audit(
     unreadable: Sequence[str] = (),
     alone: bool = False,
 ) -> Audit:
-    """Check a run.
+    """Audit a run. Blocking.
 
     Args:
       histories: of all workers, and of the controller for its events.
-      final: what the primary held after everything was healed; None when it could not be read.
+      final: what the primary held after everything had healed; None when it could not be read.
       loaded: how many rows the table had before the run, with ids from 1, version 0 and n 0.
-      workers: those that took part, so that a missing history is noticed; None trusts that all are given.
+      workers: those that took part, so that a missing history is noticed; None assumes that all histories are given.
       replicas: what the other servers held.
-      before: what the table held before the run, where that was something else than the loaded rows.
+      before: what the table held before the run, unless that was the loaded rows.
       staleness: seconds by which a read may lag without counting as stale.
       sampled: the share of the reads that the histories hold.
       unreadable: why histories that exist could not be opened, in words; any worker may have written those.
-      alone: there is no server but the primary, so no replica can differ.
+      alone: the primary is the only server, so no replica can differ.
 
-    A checker that lacks data says unknown, and so does one that fails; one that had nothing to find says not applicable. Memory
-    stays at some 100 MB, whatever the length of the run, unless most of it falls on very few rows; as much as the histories
-    takes temporary room beside them on disk.
+    A check is unknown when data is missing or the checker fails, and not applicable when there was nothing to find. Memory
+    stays at about 100 MB however long the run was, unless most of it falls on very few rows. A temporary file beside the
+    histories takes as much disk space as they do.
     """
     crashed: dict[str, Check] = {}
-    untouched = Untouched()
-    rows = rows_of(histories, final, loaded=loaded, before=before, untouched=untouched)
+    left_out = LeftOut()
+    rows = rows_of(histories, final, loaded=loaded, before=before, left_out=left_out)
     first, failure = None, None
     try:
-        # Which histories are complete shows when all are read, and that they are once there is a first row.
+        # The first row comes when all histories have been read: only then is it known which are complete.
         first = next(rows, None)
     except Exception as error:
         failure = error
@@ -93,14 +93,14 @@ def audit(
     try:
         if first is not None:
             for row in chain((first,), rows):
-                _look(row, checkers, crashed)
+                _check_row(row, checkers, crashed)
     except Exception as error:
         failure = error
     if failure is not None:
         crashed.update((name, checker.crashed(failure)) for name, checker in checkers.items())
     for checker in checkers.values():
-        checker.untouched(untouched.inserts)
-    checks = {name: crashed.get(name) or checker.check() for name, checker in checkers.items()}
+        checker.add_unchanged_inserts(left_out.inserts)
+    checks = {name: crashed.get(name) or checker.result() for name, checker in checkers.items()}
     checks["replicas"] = check_replicas(final, replicas, context, alone=alone)
     return Audit(checks, _events(histories), context.faults, context.origin, context.split)
 
@@ -109,20 +109,20 @@ def _events(histories: Sequence[History]) -> list[Event]:
     return sorted((event for history in histories for event in history.events), key=lambda event: event.time)
 
 
-def _turns(events: Sequence[Event], faults: Sequence[HistoryFaultWindow]) -> list[tuple[int, str]]:
-    """What findings can be said to come after."""
-    turns = [(event.time, f"the promotion of {event.name}") for event in events if event.kind == "promotion"]
-    turns += [
+def _landmarks(events: Sequence[Event], faults: Sequence[HistoryFaultWindow]) -> list[tuple[int, str]]:
+    """What a finding can be said to have come after."""
+    landmarks = [(event.time, f"the promotion of {event.name}") for event in events if event.kind == "promotion"]
+    landmarks += [
         (one.end, f"the end of {one.name}") for one in faults if one.end is not None and not one.name.startswith("promote ")
     ]
-    return sorted(turns)
+    return sorted(landmarks)
 
 
-def _look(row: RowHistory, checkers: Mapping[str, Checker], crashed: dict[str, Check]) -> None:
+def _check_row(row: RowHistory, checkers: Mapping[str, Checker], crashed: dict[str, Check]) -> None:
     for name, checker in checkers.items():
         if name not in crashed:
             try:
-                checker.row(row)
+                checker.check_row(row)
             except Exception as error:
                 crashed[name] = checker.crashed(error)
 
@@ -138,39 +138,39 @@ def _context(
     later: bool,
 ) -> Context:
     headers = [history.header for history in histories]
-    there = {header.worker for header in headers}
+    present = {header.worker for header in headers}
     workers_headers = [header for header in headers if header.worker >= 0]
-    missing = set(workers if workers is not None else ()) - there
-    # The controller's (-1) holds events and no writes.
+    absent = set(workers if workers is not None else ()) - present
+    # The controller's history (worker -1) holds events and no writes.
     cut = {history.header.worker for history in histories if not history.complete and history.header.worker >= 0}
     damage = {history.header.worker: history.damage for history in histories if history.damage}
-    lacking = [f"the history of worker {worker} is missing" for worker in sorted(missing)]
-    lacking += [damage.get(worker) or f"the history of worker {worker} is cut" for worker in sorted(cut)]
-    lacking += unreadable
+    missing = [f"the history of worker {worker} is missing" for worker in sorted(absent)]
+    missing += [damage.get(worker) or f"the history of worker {worker} is cut" for worker in sorted(cut)]
+    missing += unreadable
     one_clock = len({header.clock for header in headers}) <= 1
     if not one_clock:
-        lacking.append("the histories come from machines whose clocks cannot be compared")
+        missing.append("the histories come from machines whose clocks cannot be compared")
     if not histories:
-        lacking.append("there is no history")
+        missing.append("there is no history")
     if final is None:
-        no_final = "the primary was not read back"
+        final_unusable = "the primary was not read back"
     else:
-        no_final = "" if final.complete else final.damage or f"{final.server} was not read back to its end"
+        final_unusable = "" if final.complete else final.damage or f"{final.server} was not read back to its end"
     events = _events(histories)
     faults = fault_windows(events)
     return Context(
         origin=min((header.monotonic_ns for header in headers), default=0),
         later_run=headers[0].run if later and headers else None,
         faults=faults,
-        lacking=lacking,
-        cut=frozenset(missing | cut),
-        anyone=bool(unreadable) or not histories,
+        missing=missing,
+        incomplete=frozenset(absent | cut),
+        any_worker=bool(unreadable) or not histories,
         one_clock=one_clock,
-        no_final=no_final,
+        final_unusable=final_unusable,
         staleness=staleness,
         sampled=sampled,
-        turns=_turns(events, faults),
+        landmarks=_landmarks(events, faults),
         split=split_brain(events, final.server) if final is not None and one_clock else None,
         reads_primary=bool(workers_headers) and all(header.reads_primary for header in workers_headers),
-        begun=min((header.monotonic_ns for header in workers_headers), default=0),
+        earliest_start=min((header.monotonic_ns for header in workers_headers), default=0),
     )

@@ -1,8 +1,9 @@
-"""The checkers of the audit: each looks at one row after the other and says true, false, unknown or not applicable in the end.
+"""What a checker of the audit is: it takes one row after the other, and in the end is true, false, unknown or not applicable.
 
-True needs everything: complete histories, where it matters the final state, and something that could have been found amiss;
-without that last the check is not applicable. False needs one finding that nothing which may be missing explains. Everything
-else is unknown.
+- True needs complete histories, the final state where it matters, and something that could have violated the check.
+- Not applicable: the data is complete, but nothing in it could have violated the check.
+- False needs one finding that missing data cannot explain.
+- Everything else is unknown.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, ClassVar
 from hs_drill.store import HistoryFaultWindow
 from hs_drill.workload import worker_of
 
-from ._counter_history import Miscounted
+from ._counter_history import MiscountedRead
 from ._register import ENDLESS
 from ._row_histories import RowHistory
 from ._split_brain import SplitBrain
@@ -32,35 +33,35 @@ class Validity(Enum):
     FALSE = "false"
     UNKNOWN = "unknown"
     NOT_APPLICABLE = "not applicable"
-    """There was nothing that the check could have found amiss."""
+    """Nothing in the run could have violated the check."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One row where something is amiss."""
+    """A row that violates a check, or may."""
 
     key: int
     line: str
     time: float | None = None
-    """Seconds since the history began; None where no moment can be told."""
+    """Seconds since the history began; None when unknown."""
     faults: tuple[str, ...] = ()
     """The faults that were on at that time."""
     after: str = ""
-    """Where none was on: the last promotion or end of a fault, and how long before it was. "" when there was none."""
+    """When no fault was on: how long after which promotion or end of a fault. "" when neither came before."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """What one checker says."""
+    """The result of one checker."""
 
     name: str
     verdict: Validity
     explanation: str
     """One line."""
     count: int = 0
-    """How much is certainly amiss: writes, rows or reads, as the checker says."""
+    """How many writes, rows or reads certainly violate the check."""
     possible: int = 0
-    """How much more may be, for all that is known."""
+    """How many more may violate it: missing data could explain them."""
     findings: tuple[Finding, ...] = ()
     """The first of them, at most 20."""
     measured: dict[str, float] = field(default_factory=dict)
@@ -72,53 +73,53 @@ class Check:
 
 @dataclass(frozen=True)
 class Context:
-    """What all checkers need to know about the run."""
+    """What all checkers know about the run."""
 
     origin: int = 0
     """The time from which findings count their seconds."""
     later_run: int | None = None
     """The run's number, when it was not the first on its servers."""
     faults: Sequence[HistoryFaultWindow] = ()
-    lacking: Sequence[str] = ()
-    """What of the histories is missing, each in words; empty when nothing is."""
-    cut: frozenset[int] = frozenset()
+    missing: Sequence[str] = ()
+    """What the histories lack, in words; empty when they are complete."""
+    incomplete: frozenset[int] = frozenset()
     """The workers whose histories are not complete."""
-    anyone: bool = False
-    """Any worker may have done what no history tells."""
+    any_worker: bool = False
+    """Operations of any worker may be missing from the histories."""
     one_clock: bool = True
-    """Times of different workers can be compared."""
-    no_final: str = ""
-    """Why the final state decides nothing; "" when it does."""
+    """Whether times of different workers can be compared."""
+    final_unusable: str = ""
+    """Why the final state cannot be used; "" when it can."""
     staleness: float = 0.0
     """Seconds by which a read may lag."""
     sampled: float = 1.0
-    """The share of the reads that is kept."""
-    turns: Sequence[tuple[int, str]] = ()
+    """The share of the reads that the histories keep."""
+    landmarks: Sequence[tuple[int, str]] = ()
     """Promotions and ends of faults, by time, in words."""
     split: SplitBrain | None = None
     reads_primary: bool = False
     """Every read came from the server that takes the writes."""
-    begun: int = 0
-    """The time before which no operation of this run began."""
+    earliest_start: int = 0
+    """No operation of this run began before this time."""
 
     @property
-    def counts_are_certain(self) -> bool:
-        """Of a counter any step may be untold, by any worker whose history lacks something."""
-        return self.one_clock and not self.lacking
+    def counters_complete(self) -> bool:
+        """Whether every step of every counter is known. A worker with an incomplete history may have changed any counter."""
+        return self.one_clock and not self.missing
 
-    def impossible(self, seen: Miscounted) -> bool:
-        """Whether no server can have shown a counter. What a replica held before a run that was not the first is not known: it
-        may never have got an earlier run's steps."""
+    def impossible(self, seen: MiscountedRead) -> bool:
+        """Whether no server can have shown this counter. Before a later run a replica may have lacked steps of an
+        earlier one."""
         return seen.impossible and (self.later_run is None or self.reads_primary)
 
-    def behind(self, seen: Miscounted) -> bool:
-        """Whether a counter lacks steps, as that of a replica may. What is more than all steps can make lacks none."""
+    def behind(self, seen: MiscountedRead) -> bool:
+        """Whether the counter lacks steps, as a replica's may. A counter above all steps together lacks none."""
         return not self.impossible(seen) and not (seen.impossible and seen.read.n > seen.high)
 
-    def may_be_untold(self, number: int) -> bool:
-        """Whether some history that is missing may tell of this key or version. (That of a loaded row may be in any.)"""
+    def may_be_missing(self, number: int) -> bool:
+        """Whether a missing history may explain this key or version. For a loaded row that may be any worker's."""
         writer = worker_of(number) if number > 0 else None
-        return self.anyone or bool(self.cut) if writer is None else self.anyone or writer in self.cut
+        return self.any_worker or bool(self.incomplete) if writer is None else self.any_worker or writer in self.incomplete
 
     def finding(self, key: int, line: str, time: int | None) -> Finding:
         if time is None or abs(time) >= ENDLESS:
@@ -127,23 +128,23 @@ class Context:
         return Finding(key, line, self.seconds(time), on, "" if on else self._after(time))
 
     def seconds(self, time: int) -> float:
-        """As findings count them."""
+        """Seconds from the origin."""
         return (time - self.origin) / 1e9
 
     def _after(self, time: int) -> str:
-        passed = bisect_right(self.turns, time, key=lambda turn: turn[0])
+        passed = bisect_right(self.landmarks, time, key=lambda landmark: landmark[0])
         if not passed:
             return ""
-        when, what = self.turns[passed - 1]
+        when, what = self.landmarks[passed - 1]
         return f"{(time - when) / 1e9:.3f} s after {what}"
 
 
 class Checker:
-    """Looks at one row after the other and sums up."""
+    """Takes one row after the other, then gives a `Check`."""
 
     name: ClassVar[str]
     good: str
-    """The explanation of true."""
+    """The explanation when the check is true."""
     bad: str
     """What `count` counts, in words that follow a number."""
     needs_final = True
@@ -155,48 +156,48 @@ class Checker:
         self._findings: list[tuple[bool, float, int, Finding]] = []
         self.measured: dict[str, float] = {}
 
-    def row(self, row: RowHistory) -> None:
+    def check_row(self, row: RowHistory) -> None:
         raise NotImplementedError
 
-    def untouched(self, inserts: int) -> None:
-        """Take note of so many rows that were inserted, acknowledged, and are as they were inserted."""
+    def add_unchanged_inserts(self, count: int) -> None:
+        """Take note of rows that were inserted, acknowledged, and not changed since."""
 
-    def nothing(self) -> str:
-        """Why there was nothing that can have been found amiss; "" where there was something."""
+    def why_not_applicable(self) -> str:
+        """Why nothing in the run could have violated the check; "" when something could."""
         return ""
 
-    def add(self, key: int, line: str, time: int | None, count: int = 1, *, certain: bool = True) -> None:
+    def add_finding(self, key: int, line: str, time: int | None, count: int = 1, *, certain: bool = True) -> None:
         if certain:
             self.count += count
         else:
             self.possible += count
-        # What is certain first, and the earliest of that.
+        # Certain findings come first, then the earliest.
         place = not certain, math.inf if time is None or abs(time) >= ENDLESS else (time - self.context.origin) / 1e9, key
         if len(self._findings) == MAX_FINDINGS and place >= _order(self._findings[-1]):
-            return  # of the reads of a run all may be stale
+            return  # make no Finding in vain: every read of a run may be stale
         finding = self.context.finding(key, line if certain else f"perhaps: {line}", time)
         insort(self._findings, (*place, finding), key=_order)
         del self._findings[MAX_FINDINGS:]
 
-    def check(self) -> Check:
-        lacking = list(self.context.lacking)
-        if self.needs_final and self.context.no_final:
-            lacking.append(self.context.no_final)
+    def result(self) -> Check:
+        missing = list(self.context.missing)
+        if self.needs_final and self.context.final_unusable:
+            missing.append(self.context.final_unusable)
         if self.count:
             perhaps = f", perhaps {self.possible:,} more" if self.possible else ""
-            return self._is(Validity.FALSE, f"{self.count:,} {self.bad}{perhaps}: {self._first()}")
+            return self._check(Validity.FALSE, f"{self.count:,} {self.bad}{perhaps}: {self._first()}")
         if self.possible:
-            why = f" ({'; '.join(lacking)})" if lacking else ""
-            return self._is(Validity.UNKNOWN, f"perhaps {self.possible:,} {self.bad}{why}: {self._first()}")
-        if lacking:
-            return self._is(Validity.UNKNOWN, f"cannot be told: {'; '.join(lacking)}")
-        if why := self.nothing():
-            return self._is(Validity.NOT_APPLICABLE, why)
-        return self._is(Validity.TRUE, self.good)
+            why = f" ({'; '.join(missing)})" if missing else ""
+            return self._check(Validity.UNKNOWN, f"perhaps {self.possible:,} {self.bad}{why}: {self._first()}")
+        if missing:
+            return self._check(Validity.UNKNOWN, f"cannot be checked: {'; '.join(missing)}")
+        if why := self.why_not_applicable():
+            return self._check(Validity.NOT_APPLICABLE, why)
+        return self._check(Validity.TRUE, self.good)
 
     def crashed(self, error: Exception) -> Check:
-        """What to say when the checker itself failed."""
-        return self._is(Validity.UNKNOWN, f"the checker failed: {type(error).__name__}: {' '.join(str(error).split())}")
+        """The result when the checker itself failed."""
+        return self._check(Validity.UNKNOWN, f"the checker failed: {type(error).__name__}: {' '.join(str(error).split())}")
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -208,7 +209,7 @@ class Checker:
         during = f" during {', '.join(found.faults)}" if found.faults else f", {found.after}" if found.after else ""
         return f"key {found.key}{when}{during}: {found.line}"
 
-    def _is(self, verdict: Validity, explanation: str) -> Check:
+    def _check(self, verdict: Validity, explanation: str) -> Check:
         return Check(self.name, verdict, explanation, self.count, self.possible, self.findings, self.measured)
 
 

@@ -1,4 +1,4 @@
-"""When a counter went up and down, as far as that is certain, and which reads do not fit that."""
+"""When a counter went up and down, as far as that is certain, and which reads contradict that."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import NamedTuple
 
 from ._register import ENDLESS, Read
 
-__all__ = ["Counts", "Miscounted"]
+__all__ = ["CounterHistory", "MiscountedRead"]
 
 
-class Miscounted(NamedTuple):
-    """A read whose n is not what it would have been on the server that took the writes."""
+class MiscountedRead(NamedTuple):
+    """A read that saw a counter which the primary cannot have held at that time."""
 
     read: Read
     low: int
     high: int
-    """The least and the most that it may have been there."""
+    """The bounds of what the primary may have held."""
     since: int
-    """When at the latest it had become certain that it was not what the read saw any more; `-ENDLESS`: before the run."""
+    """From this time on, at the latest, the primary no longer held what the read saw; `-ENDLESS`: since before the run."""
     impossible: bool
-    """No server that had the row as it was before the run can have shown this, however old: no steps make it."""
+    """No server that started from the row before the run can have held this, however far behind: no steps lead to it."""
 
 
 class _Times(NamedTuple):
@@ -36,12 +36,12 @@ class _Times(NamedTuple):
     times: array[int]
 
 
-class Counts:
+class CounterHistory:
     """When a counter went up and down, as far as that is certain.
 
-    A step may take effect at any moment between its start and its end, one of unknown outcome at any later one as well. `steps`
-    are (amount, start, end), with a negative amount for a decrement, and `ENDLESS` for an end where the outcome is unknown. Of
-    each 16 bytes are kept: all steps of a run may be on one row.
+    A step (an increment or decrement) takes effect at any moment between its start and its end; one of unknown outcome may also
+    take effect at any later moment, or never. `steps` are (amount, start, end): the amount of a decrement is negative, the end
+    of an unknown one is `ENDLESS`. Each takes 16 bytes, because all steps of a run may be on one row.
     """
 
     def __init__(self, base: int, steps: Iterable[tuple[int, int, int]]) -> None:
@@ -53,20 +53,20 @@ class Counts:
             if end != ENDLESS:
                 ended[amount].append(end)
         self._unit = math.gcd(*started) or 1
-        """What every sum of steps is a multiple of."""
+        """Every sum of steps is a multiple of this."""
         self._up_started, self._down_started = _up_and_down(started)
         self._up_ended, self._down_ended = _up_and_down(ended)
         self.only_up = not self._down_started
-        """It never goes down, for all that is known."""
+        """There was no decrement."""
         ends = [times[0] for _, times in (*self._up_ended, *self._down_ended)]
         self.first_end = min(ends, default=ENDLESS)
         """When the first acknowledged step ended, `ENDLESS` without one."""
 
-    def look(self, read: Read) -> Miscounted | None:
-        """What is amiss with the counter that a read saw; None where it may have been so on the server that took the writes."""
+    def check(self, read: Read) -> MiscountedRead | None:
+        """How the counter that a read saw is wrong; None when the primary may have held it."""
         n, last = read.n, read.start - 1
         least = most = self.base
-        # Most rows are not counted both ways, or at all: a fifth of the audit's time was spent here before it looked at that.
+        # Most counters go one way only, or never change. Before these conditions a fifth of the audit's time was spent here.
         if self._up_started:
             most += _until(self._up_started, read.end)
         if self._down_started:
@@ -75,9 +75,9 @@ class Counts:
         high = most + _until(self._down_ended, last) if self._down_ended else most
         between = (n - self.base) % self._unit != 0
         if low <= n <= high:
-            return Miscounted(read, low, high, -ENDLESS, impossible=True) if between else None
+            return MiscountedRead(read, low, high, -ENDLESS, impossible=True) if between else None
         since = _passed(self._up_ended, n - least) if n < low else _passed(self._down_ended, most - n)
-        return Miscounted(read, low, high, since, between or not least <= n <= most)
+        return MiscountedRead(read, low, high, since, between or not least <= n <= most)
 
 
 def _up_and_down(times: dict[int, array[int]]) -> tuple[list[_Times], list[_Times]]:
@@ -86,7 +86,7 @@ def _up_and_down(times: dict[int, array[int]]) -> tuple[list[_Times], list[_Time
 
 
 def _until(steps: list[_Times], time: int) -> int:
-    """What the steps until then make together, that moment included."""
+    """The sum of the steps up to and including this time."""
     total = 0
     for amount, times in steps:
         total += amount * bisect_right(times, time)
@@ -94,10 +94,10 @@ def _until(steps: list[_Times], time: int) -> int:
 
 
 def _passed(steps: list[_Times], by: int) -> int:
-    """When the steps, which all go the same way, came to more than `by`; `-ENDLESS` if nothing is more already."""
+    """When the steps, which all go the same way, together exceeded `by`; `-ENDLESS` if no step is needed for that."""
     if by < 0:
         return -ENDLESS
-    if len(steps) == 1:  # as in every run of ours: its mix has one amount
+    if len(steps) == 1:  # the usual case: a mix has one amount
         ((amount, times),) = steps
         return times[by // abs(amount)]
     ordered = heapq.merge(*([(time, abs(amount)) for time in times] for amount, times in steps))

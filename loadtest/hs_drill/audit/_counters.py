@@ -1,68 +1,85 @@
-"""The checkers of counters, and what is amiss with a counter at the end of a run."""
+"""The checkers of counters, and how a counter is wrong at the end of a run.
+
+A *step* is an increment or a decrement; an *unknown* step is one of unknown outcome.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from ._checker import Checker, Context
-from ._counter_history import Miscounted
+from ._counter_history import MiscountedRead
 from ._row_histories import RowHistory
 
-__all__ = ["LOST", "UNCLEAR", "UNWRITTEN", "AppliedTwice", "Counters", "counter", "seen_counter", "sum_of"]
+__all__ = ["AppliedTwice", "Cause", "Counters", "deviation_of", "miscounted_line", "sum_of"]
 
 MAX_SUMS = 4096
-"""Distinct sums of doubtful steps that are told apart for one row; with more, only their bounds count."""
+"""With more distinct sums of unknown steps than this, only the bounds of a row's counter are checked."""
 
 
-# What a counter that is off shows.
-LOST, TWICE, UNWRITTEN, UNCLEAR, UNDECIDED = "lost", "twice", "unwritten", "unclear", "undecided"
+class Cause(Enum):
+    """Why a counter is off."""
+
+    LOST = auto()
+    """Steps are lost."""
+    TWICE = auto()
+    """Steps were applied twice."""
+    LOST_OR_TWICE = auto()
+    """One or the other, or both."""
+    UNEXPLAINED = auto()
+    """No lost or repeated step explains it."""
+    UNKNOWN = auto()
+    """It is not known what the counter should be."""
 
 
 @dataclass(frozen=True)
-class Counted:
+class Deviation:
     """A counter that is not what it should be."""
 
-    kind: str
+    cause: Cause
     count: int
-    """At least so many steps."""
+    """The least number of steps that explains it."""
     line: str
 
 
-def counter(row: RowHistory) -> Counted | None:
-    """What is amiss with a row's counter at the end, or None. The row's absence is not the counter's fault."""
+def deviation_of(row: RowHistory) -> Deviation | None:
+    """How a row's counter is wrong at the end; None when it is right, or when the row is gone."""
     if row.final is None:
         return None
     n, base = row.final[1], row.base
     if base is None:
-        if not row.steps and not row.doubtful_steps and n in (0, row.before[1] if row.before else 0):
+        if not row.steps and not row.unknown_steps and n in (0, row.before[1] if row.before else 0):
             return None
-        return Counted(UNDECIDED, 1, "the row was deleted or inserted again, so nobody can tell what its counter should be")
+        return Deviation(
+            Cause.UNKNOWN, 1, "the row was deleted or inserted again, so it is not known what its counter should be"
+        )
     acknowledged = base + sum_of(row.steps)
-    least = acknowledged + sum(step * count for step, count in row.doubtful_steps.items() if step < 0)
-    most = acknowledged + sum(step * count for step, count in row.doubtful_steps.items() if step > 0)
+    least = acknowledged + sum(step * count for step, count in row.unknown_steps.items() if step < 0)
+    most = acknowledged + sum(step * count for step, count in row.unknown_steps.items() if step > 0)
     line = f"the counter is {n} and should be {_between(least, most)}"
-    up = [step for step in (*row.steps, *row.doubtful_steps) if step > 0]
-    down = [-step for step in (*row.steps, *row.doubtful_steps) if step < 0]
+    up = [step for step in (*row.steps, *row.unknown_steps) if step > 0]
+    down = [-step for step in (*row.steps, *row.unknown_steps) if step < 0]
     if n > most:
         return _off(n - most, up, [-step for step in row.steps if step < 0], line)
     if n < least:
         return _off(least - n, down, [step for step in row.steps if step > 0], line)
-    sums = _sums(row.doubtful_steps)
+    sums = _sums(row.unknown_steps)
     if sums is not None and n - acknowledged not in sums:
-        return Counted(UNCLEAR, 1, f"{line}, as a sum of the steps")
+        return Deviation(Cause.LOST_OR_TWICE, 1, f"{line}, as a sum of its steps")
     return None
 
 
-def _off(by: int, again: list[int], undone: list[int], line: str) -> Counted:
-    """A counter is off by so much: because steps this way were applied again, or because steps the other way were undone."""
-    if again and undone:
-        return Counted(UNCLEAR, 1, line)
-    if again:
-        return Counted(TWICE, -(-by // max(again)), line)
-    if undone:
-        return Counted(LOST, -(-by // max(undone)), line)
-    return Counted(UNWRITTEN, 1, line)
+def _off(by: int, repeated: list[int], lost: list[int], line: str) -> Deviation:
+    """Why a counter is off `by` so much: it has `repeated` steps twice, or lacks `lost` ones, which go the other way."""
+    if repeated and lost:
+        return Deviation(Cause.LOST_OR_TWICE, 1, line)
+    if repeated:
+        return Deviation(Cause.TWICE, -(-by // max(repeated)), line)
+    if lost:
+        return Deviation(Cause.LOST, -(-by // max(lost)), line)
+    return Deviation(Cause.UNEXPLAINED, 1, line)
 
 
 def sum_of(steps: Counter[int]) -> int:
@@ -70,7 +87,7 @@ def sum_of(steps: Counter[int]) -> int:
 
 
 def _sums(steps: Counter[int]) -> set[int] | None:
-    """Every sum that some of the steps make; None when there are too many."""
+    """Every sum of some of the steps; None when there are too many."""
     sums = {0}
     for step, count in steps.items():
         if len(sums) * (count + 1) > MAX_SUMS:
@@ -83,63 +100,63 @@ def _between(least: int, most: int) -> str:
     return f"{least}" if least == most else f"between {least} and {most}"
 
 
-def seen_counter(miscounted: Miscounted, what: str) -> str:
+def miscounted_line(miscounted: MiscountedRead, what: str) -> str:
     return f"a read saw the counter at {miscounted.read.n}, {what}"
 
 
-class OfSteps(Checker):
-    """Looks at the counters that were counted up or down and can be told at the end."""
+class CounterChecker(Checker):
+    """Checks counters that have steps. Only those whose right value is known at the end are relevant."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.steps = 0
-        self.telling = 0
-        """How many of them could have been found amiss."""
+        self.relevant = 0
+        """Steps of relevant counters."""
 
-    def row(self, row: RowHistory) -> None:
-        steps = row.steps.total() + row.doubtful_steps.total()
+    def check_row(self, row: RowHistory) -> None:
+        steps = row.steps.total() + row.unknown_steps.total()
         self.steps += steps
         if row.final is not None and row.base is not None:
-            self.telling += steps
+            self.relevant += steps
 
-    def nothing(self) -> str:
+    def why_not_applicable(self) -> str:
         if not self.steps:
             return "no increment or decrement was acknowledged, and none is in doubt"
-        return "" if self.telling else "of no counter that was counted up or down can anybody tell what it should be"
+        return "" if self.relevant else "of no counter with increments or decrements is it known what it should be"
 
 
-class AppliedTwice(OfSteps):
-    """Only a counter shows it: every other write leaves the same when it is applied twice, and when that undoes what came in
-    between, it is that which is lost."""
+class AppliedTwice(CounterChecker):
+    """Only a counter shows that a write was applied twice. Any other write leaves the same row when it is repeated; if that
+    undoes a write in between, that one is lost."""
 
     name = "applied_twice"
     good = "no increment or decrement was applied twice"
     bad = "increments or decrements were applied twice"
 
-    def row(self, row: RowHistory) -> None:
-        super().row(row)
-        counted = counter(row) if not self.context.no_final else None
-        if counted is not None and counted.kind in (TWICE, UNCLEAR):
-            certain = counted.kind == TWICE and not self.context.lacking
-            self.add(row.key, counted.line, row.last_step, counted.count, certain=certain)
+    def check_row(self, row: RowHistory) -> None:
+        super().check_row(row)
+        deviation = deviation_of(row) if not self.context.final_unusable else None
+        if deviation is not None and deviation.cause in (Cause.TWICE, Cause.LOST_OR_TWICE):
+            certain = deviation.cause is Cause.TWICE and not self.context.missing
+            self.add_finding(row.key, deviation.line, row.last_step, deviation.count, certain=certain)
 
 
-class Counters(OfSteps):
-    """Each counter ends between the acknowledged steps and these with those of unknown outcome, and at a sum of steps."""
+class Counters(CounterChecker):
+    """Each counter is the sum of the acknowledged steps and of some or none of the unknown ones."""
 
     name = "counters"
-    good = "every counter is what the acknowledged and perhaps some of the unknown steps make"
+    good = "every counter is the sum of its acknowledged steps and of some or none of the unknown ones"
     bad = "counters are off"
 
-    def row(self, row: RowHistory) -> None:
-        super().row(row)
-        counted = counter(row) if not self.context.no_final else None
-        if counted is not None:
-            certain = counted.kind != UNDECIDED and not self.context.lacking
-            self.add(row.key, counted.line, row.last_step or None, certain=certain)
-        elif row.miscounted and self.context.reads_primary:
-            # Each row once, as at the end: a read of what is lost is no second loss.
-            seen = row.miscounted[0]
-            sums = ", as a sum of the steps" if seen.low <= seen.read.n <= seen.high else ""
-            line = seen_counter(seen, f"which should have been {_between(seen.low, seen.high)}{sums}")
-            self.add(row.key, line, seen.read.start, certain=self.context.counts_are_certain)
+    def check_row(self, row: RowHistory) -> None:
+        super().check_row(row)
+        deviation = deviation_of(row) if not self.context.final_unusable else None
+        if deviation is not None:
+            certain = deviation.cause is not Cause.UNKNOWN and not self.context.missing
+            self.add_finding(row.key, deviation.line, row.last_step or None, certain=certain)
+        elif row.miscounted_reads and self.context.reads_primary:
+            # A row counts once, however many of its reads saw the wrong counter.
+            seen = row.miscounted_reads[0]
+            sums = ", as a sum of its steps" if seen.low <= seen.read.n <= seen.high else ""
+            line = miscounted_line(seen, f"which should have been {_between(seen.low, seen.high)}{sums}")
+            self.add_finding(row.key, line, seen.read.start, certain=self.context.counters_complete)

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from hs_drill.store import NO_COUNT, Operation, Outcome
 from hs_drill.workload import ABSENT, DAMAGED, FOREIGN, INITIAL
 
-__all__ = ["ENDLESS", "Read", "Register", "Write", "show"]
+__all__ = ["ENDLESS", "Read", "Register", "Write", "describe_state"]
 
 ENDLESS = 2**62
-"""Later than everything: the end of a write of which nobody knows when, or whether, it was applied."""
+"""Later than any time: the end of a write of unknown outcome, which may be applied at any time or never."""
 
 
 class Write(NamedTuple):
@@ -28,17 +28,19 @@ class Write(NamedTuple):
 
 
 class Read(NamedTuple):
+    """A read that the histories keep."""
+
     start: int
     end: int
     state: int
-    who: int
-    """Worker and user."""
+    user_id: int
+    """The worker in the upper 32 bits, its user in the lower."""
     n: int = NO_COUNT
     """The counter; `NO_COUNT` where it was not seen."""
 
 
 class _Source(NamedTuple):
-    """When a state may have come to be."""
+    """The earliest and latest time at which a state may have come about."""
 
     earliest: int
     latest: int
@@ -47,8 +49,8 @@ class _Source(NamedTuple):
 class Register:
     """The states that a row can have been in, and their order, as far as it is certain.
 
-    A write may take effect at any moment between its start and its end. So one state certainly followed another only where
-    the writes did not overlap.
+    A write takes effect at any moment between its start and its end. So one state certainly followed another only when their
+    writes did not overlap.
     """
 
     def __init__(self, before: int, writes: Iterable[Write]) -> None:
@@ -68,14 +70,14 @@ class Register:
         self._first_ends = list(_running_minimum(write.end for write in reversed(self._acknowledged)))
         self._first_ends.reverse()
         self.first_end = self._first_ends[0] if self._first_ends else ENDLESS
-        """When the first acknowledged write ended, `ENDLESS` without one."""
+        """When the first acknowledged write ended; `ENDLESS` without one."""
 
     def successors(self, state: int) -> list[Write]:
-        """The acknowledged writes that certainly came after whatever left this state."""
+        """The acknowledged writes that certainly came after the write that left this state."""
         return self._acknowledged[self._after(state) :]
 
     def replaced(self, state: int) -> int | None:
-        """When at the latest something else had certainly taken this state's place; None if never."""
+        """When, at the latest, another write had certainly replaced this state; None if none has."""
         first = self._after(state)
         return self._first_ends[first] if first < len(self._first_ends) else None
 
@@ -91,11 +93,11 @@ def _running_minimum(values: Iterable[int]) -> Iterator[int]:
         yield least
 
 
-def show(state: int) -> str:
+def describe_state(state: int) -> str:
     if state == ABSENT:
         return "no row"
     if state == FOREIGN:
         return "a payload without a version"
     if state == DAMAGED:
-        return "a row whose payload or group is not what was written there"
+        return "a row whose payload or group does not match its checksum"
     return f"version v{state:016x}" if state != INITIAL else "the version from before the run"

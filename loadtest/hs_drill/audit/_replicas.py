@@ -1,4 +1,4 @@
-"""The checker of the replicas: whether they hold at the end what the primary holds."""
+"""The checker of the replicas: at the end each of them holds what the primary holds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from hs_drill.store import FinalState
 
 from ._checker import Check, Checker, Context, Validity
-from ._register import show
+from ._register import describe_state
 
 __all__ = ["check_replicas"]
 
@@ -16,25 +16,25 @@ __all__ = ["check_replicas"]
 def check_replicas(
     primary: FinalState | None, replicas: Iterable[FinalState], context: Context, *, alone: bool = False
 ) -> Check:
-    """Whether every replica holds at the end what the primary holds. Rows count once per replica that differs.
+    """Compare the replicas with the primary. A row counts once for each replica that differs.
 
-    `alone` says that there is no server but the primary.
+    `alone`: the primary is the only server.
     """
     checker = _Replicas(context)
     if alone:
         return Check(checker.name, Validity.NOT_APPLICABLE, "there is no server but the primary")
-    if primary is None or context.no_final:
-        return checker.check()
-    behind: list[str] = []
+    if primary is None or context.final_unusable:
+        return checker.result()
+    unread: list[str] = []
     read = 0
     for replica in replicas:
         if replica.complete:
             read += 1
             checker.compare(primary, replica)
         else:
-            behind.append(replica.damage or f"{replica.server} could not be read back")
-    checker.unread = behind or ([] if read else ["no replica was read back"])
-    return checker.check()
+            unread.append(replica.damage or f"{replica.server} could not be read back")
+    checker.unread = unread or ([] if read else ["no replica was read back"])
+    return checker.result()
 
 
 class _Replicas(Checker):
@@ -50,21 +50,21 @@ class _Replicas(Checker):
     def compare(self, primary: FinalState, replica: FinalState) -> None:
         for key, ours, theirs in _side_by_side(primary, replica):
             self.differing[replica.server] += 1
-            here, there = (show(row[0]) + f", n {row[1]}" if row else "no row" for row in (ours, theirs))
-            self.add(key, f"{replica.server} has {there}; {primary.server} has {here}", None)
+            here, there = (describe_state(row[0]) + f", n {row[1]}" if row else "no row" for row in (ours, theirs))
+            self.add_finding(key, f"{replica.server} has {there}; {primary.server} has {here}", None)
 
-    def check(self) -> Check:
+    def result(self) -> Check:
         self.measured = dict(self.differing)
-        # The histories have no part in it, so what they lack does not matter.
-        self.context = Context(no_final=self.context.no_final, lacking=self.unread)
-        return super().check()
+        # What the histories lack does not matter here: only final states are compared.
+        self.context = Context(final_unusable=self.context.final_unusable, missing=self.unread)
+        return super().result()
 
 
 _State = tuple[int, int] | None
 
 
 def _side_by_side(one: FinalState, other: FinalState) -> Iterable[tuple[int, _State, _State]]:
-    """The rows that are not the same in both."""
+    """The rows that differ: key, and what each of the two holds."""
     ours, theirs = iter(one), iter(other)
     a, b = next(ours, None), next(theirs, None)
     while a is not None or b is not None:

@@ -1,7 +1,7 @@
-"""A run's histories and final state, regrouped: everything that is known about one row, row after row.
+"""Regroups a run's histories and final state by row.
 
-A run has more records than fit into memory as objects. So they are dealt out over buckets by key, in one temporary file, and
-each bucket is then put together on its own.
+A run may have more records than fit into memory as objects. So they are distributed over buckets by key, in one temporary file,
+and the rows of one bucket after the other are put together.
 """
 
 from __future__ import annotations
@@ -17,44 +17,45 @@ from typing import IO
 from hs_drill.store import NO_COUNT, READS, RECORD, FinalState, History, Operation, Outcome
 from hs_drill.workload import ABSENT, INITIAL, UNSEEN
 
-from ._counter_history import Counts, Miscounted
+from ._counter_history import CounterHistory, MiscountedRead
 from ._register import ENDLESS, Read, Register, Write
 
-__all__ = ["RowHistory", "Untouched", "rows_of"]
+__all__ = ["LeftOut", "RowHistory", "rows_of"]
 
 BUCKET_ENTRIES = 100_000
-"""As objects some 50 MB."""
+"""Of one bucket; as objects about 50 MB."""
 SPILL_ENTRIES = 400_000
+"""Of all buckets together, before they are written to the file."""
 FIELDS = 7
-"""key, code, value, start, end, who, n; of a state: key, code, version, n."""
+"""Integers of an entry: key, code, value, start, end, user_id, n; of a state: key, code, version, n and padding."""
 
 _FINAL, _BEFORE = -1, -2
 _STEPS = {Operation.INCR: 1, Operation.DECR: -1}
 _CODES = {operation << 2 | outcome: (operation, outcome) for operation in Operation for outcome in Outcome}
-"""To make these of their numbers each time took a tenth of the audit's time."""
+"""Looked up, because making these enums of numbers took a tenth of the audit's time."""
 _INSERT_OK = Operation.INSERT << 2 | Outcome.OK
 
 
 @dataclass
 class RowHistory:
-    """Everything about one row, in the order of the ends within one worker."""
+    """Everything about one row. The operations of each worker are in the order of their ends."""
 
     key: int
     before: tuple[int, int] | None
     """(version, n) before the run; None when there was no row."""
     final: tuple[int, int] | None
-    """(version, n) at the end, if that is known at all; None when there was no row."""
+    """(version, n) at the end, if there is a final state; None when there was no row."""
     writes: list[Write] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
     steps: Counter[int] = field(default_factory=Counter)
-    """Acknowledged increments, and with a negative amount decrements: amount -> how many. Not one by one, for all of a run
-    may fall on one row."""
-    doubtful_steps: Counter[int] = field(default_factory=Counter)
-    """The same of those of which nobody knows."""
+    """Acknowledged increments and, with a negative amount, decrements: amount -> how many. Not one by one, because all steps
+    of a run may fall on one row."""
+    unknown_steps: Counter[int] = field(default_factory=Counter)
+    """The same for steps of unknown outcome."""
     last_step: int = 0
-    """When the last of either ended."""
+    """When the last step of either kind ended."""
     step_times: array[int] = field(default_factory=partial(array, "q"), repr=False)
-    """Of each of both amount, start and end, which is `ENDLESS` where nobody knows: 24 bytes."""
+    """Amount, start and end of every step, in 24 bytes. The end of an unknown one is `ENDLESS`."""
 
     @cached_property
     def register(self) -> Register:
@@ -74,27 +75,27 @@ class RowHistory:
         return self.before[1] if self.before else 0
 
     @cached_property
-    def counts(self) -> Counts | None:
-        """How the counter went, where that can be told."""
+    def counter_history(self) -> CounterHistory | None:
+        """None when `base` is."""
         fields = iter(self.step_times)
-        return None if self.base is None else Counts(self.base, zip(fields, fields, fields, strict=True))
+        return None if self.base is None else CounterHistory(self.base, zip(fields, fields, fields, strict=True))
 
     @cached_property
-    def miscounted(self) -> list[Miscounted]:
-        """The reads whose counter was behind, or is one that no steps make, by their order here."""
-        counts = self.counts if self.reads else None
-        if counts is None:
+    def miscounted_reads(self) -> list[MiscountedRead]:
+        """The reads that saw a counter which the primary cannot have held then, in the order of `reads`."""
+        history = self.counter_history if self.reads else None
+        if history is None:
             return []
-        look = counts.look
-        return [seen for read in self.reads if read.n != NO_COUNT and (seen := look(read)) is not None]
+        check = history.check
+        return [seen for read in self.reads if read.n != NO_COUNT and (seen := check(read)) is not None]
 
 
 @dataclass
-class Untouched:
+class LeftOut:
     """What `rows_of` leaves out."""
 
     inserts: int = 0
-    """Rows that were inserted once, acknowledged, and are as they were inserted."""
+    """Rows that were inserted once, acknowledged, and never changed."""
 
 
 def rows_of(
@@ -103,19 +104,18 @@ def rows_of(
     *,
     loaded: int,
     before: FinalState | None = None,
-    untouched: Untouched | None = None,
+    left_out: LeftOut | None = None,
 ) -> Iterator[RowHistory]:
-    """Every row that a history or a final state says something about, but for those where nothing can be amiss: rows that
-    nobody touched, and rows inserted once and still as they were inserted.
+    """Every row that a history or a final state mentions, but for two kinds that cannot violate a check: rows that no operation
+    touched, and rows that were inserted once and never changed. The latter are counted in `left_out`.
 
-    `loaded` rows (ids from 1) had version `INITIAL` and n 0 before the run; `before` says otherwise where there is one.
-    What is left out is counted in `untouched`.
+    `loaded` rows (ids from 1) had version `INITIAL` and n 0 before the run, unless `before` says what there was.
     """
-    untouched = untouched if untouched is not None else Untouched()
+    left_out = left_out if left_out is not None else LeftOut()
     histories = list(histories)
     states = [state for state in (final, before) if state is not None]
     entries = sum(history.path.stat().st_size // RECORD.size for history in histories) + sum(state.rows for state in states)
-    # Beside the histories: the system's directory for temporary files may be memory.
+    # Beside the histories, because the system's directory for temporary files may be in memory.
     with tempfile.TemporaryFile(dir=histories[0].path.parent if histories else None) as file:
         buckets = _Buckets(file, entries // BUCKET_ENTRIES + 1)
         for history in histories:
@@ -125,10 +125,12 @@ def rows_of(
         if final is not None:
             buckets.deal_state(_changed(final, loaded) if before is None else final, _FINAL)
         for bucket in buckets.take():
-            yield from _rows_in(bucket, range(1, loaded + 1) if before is None else range(0), untouched)
+            yield from _rows_in(bucket, range(1, loaded + 1) if before is None else range(0), left_out)
 
 
 class _Buckets:
+    """Entries by key, in memory and in a file."""
+
     def __init__(self, file: IO[bytes], count: int) -> None:
         self._file = file
         self._open = [array("q") for _ in range(count)]
@@ -175,7 +177,7 @@ class _Buckets:
 
 
 def _changed(final: FinalState, loaded: int) -> Iterator[tuple[int, int, int]]:
-    """The final state as its difference to the loaded rows: what is as it was is left out, what is missing is `ABSENT`."""
+    """The rows of a final state that differ from the loaded ones. A loaded row that is gone is `ABSENT`."""
     expected = 1
     for row in final:
         key = row[0]
@@ -190,7 +192,7 @@ def _changed(final: FinalState, loaded: int) -> Iterator[tuple[int, int, int]]:
         yield missing, ABSENT, 0
 
 
-def _rows_in(bucket: array[int], loaded: range, untouched: Untouched) -> Iterator[RowHistory]:
+def _rows_in(bucket: array[int], loaded: range, left_out: LeftOut) -> Iterator[RowHistory]:
     entries: dict[int, array[int]] = {}
     for at in range(0, len(bucket), FIELDS):
         key = bucket[at]
@@ -199,21 +201,21 @@ def _rows_in(bucket: array[int], loaded: range, untouched: Untouched) -> Iterato
             known = entries[key] = array("q")
         known.extend(bucket[at + 1 : at + FIELDS])
     for key, flat in entries.items():
-        if key not in loaded and _inserted_and_there(flat):
-            untouched.inserts += 1
+        if key not in loaded and _inserted_and_unchanged(flat):
+            left_out.inserts += 1
         else:
             yield _row(key, flat, (INITIAL, 0) if key in loaded else None)
 
 
-def _inserted_and_there(flat: array[int]) -> bool:
-    """The most usual row, and nothing is amiss with it: one acknowledged insert, and at the end just that."""
+def _inserted_and_unchanged(flat: array[int]) -> bool:
+    """The most frequent row: one acknowledged insert, and the final state that it left."""
     return len(flat) == 12 and flat[0] == _INSERT_OK and flat[6] == _FINAL and flat[1] == flat[7] and not flat[8]
 
 
 def _row(key: int, flat: array[int], before: tuple[int, int] | None) -> RowHistory:
     row = RowHistory(key, before, before)
     fields = iter(flat)
-    for code, value, start, end, who, n in zip(*[fields] * (FIELDS - 1), strict=True):
+    for code, value, start, end, user_id, n in zip(*[fields] * (FIELDS - 1), strict=True):
         if code < 0:
             state = None if value == ABSENT else (value, start)
             if code == _BEFORE:
@@ -223,10 +225,10 @@ def _row(key: int, flat: array[int], before: tuple[int, int] | None) -> RowHisto
             continue
         operation, outcome = _CODES[code]
         if operation in READS:
-            row.reads.append(Read(start, end, value, who, n))
+            row.reads.append(Read(start, end, value, user_id, n))
         elif operation in _STEPS:
             if outcome is not Outcome.FAIL and value:
-                (row.steps if outcome is Outcome.OK else row.doubtful_steps)[_STEPS[operation] * value] += 1
+                (row.steps if outcome is Outcome.OK else row.unknown_steps)[_STEPS[operation] * value] += 1
                 row.last_step = max(row.last_step, end)
                 row.step_times.extend((_STEPS[operation] * value, start, end if outcome is Outcome.OK else ENDLESS))
         else:

@@ -1,4 +1,4 @@
-"""When two servers took writes at once: the old primary, which nobody had fenced, beside the one that was promoted. Pure."""
+"""A split brain: an old primary that was not fenced took writes beside the promoted one. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hs_drill.store import Event
 __all__ = ["SplitBrain", "split_brain"]
 
 FENCES = ("kill", "stop", "restart", "rejoin")
-"""Faults after which an old primary is down or read-only: a server that is not the primary starts read-only."""
+"""Faults that leave an old primary down or read-only: a server that is not the primary starts read-only."""
 HARMS = ("kill", "stop", "restart", "stop-listener")
-"""Faults after which the new primary may itself have lost what it had acknowledged."""
+"""Faults after which the new primary may have lost writes that it had acknowledged itself."""
 
 
 @dataclass(frozen=True)
 class SplitBrain:
-    """From when to when a write that is lost at the end was acknowledged by the old primary."""
+    """The time in which a write that is lost at the end was acknowledged by the old primary."""
 
     old: str
     promoted: str
@@ -26,16 +26,16 @@ class SplitBrain:
     end: int | None
     """When the old primary was fenced; None when it never was."""
 
-    def holds(self, start: int) -> bool:
-        """Whether a write that began then and is lost was the old primary's. The new one holds what it acknowledges."""
+    def explains(self, start: int) -> bool:
+        """Whether the old primary acknowledged a lost write that began then. The new one holds what it acknowledges."""
         return self.start < start and (self.end is None or start < self.end)
 
 
 def split_brain(events: Sequence[Event], primary: str) -> SplitBrain | None:
-    """What the events of a run, in order of time, say about the last promotion; None where there can have been no split.
+    """The split brain after a run's last promotion; None when there can have been none, or when the new primary was hit too and
+    so may have lost writes of its own.
 
-    `primary` is the server that was read back. Nothing is said where the new primary was hit as well: what is missing may have
-    been its own.
+    `events` are in order of time; `primary` is the server that was read back.
     """
     promotions = [number for number, event in enumerate(events) if event.kind == "promotion"]
     if not promotions:
@@ -45,23 +45,23 @@ def split_brain(events: Sequence[Event], primary: str) -> SplitBrain | None:
     old = events[promotions[-2]].name if len(promotions) > 1 else "writer"
     before, after = events[:last], events[last + 1 :]
     asked = [n for n, event in enumerate(before) if event.kind == "fault-started" and event.name == f"promote {promoted}"]
-    # One that comes back while the other is being promoted may be read-only already.
+    # An old primary that comes back during the promotion may be read-only already.
     fenced = _down(before, old) or _down(before[: asked[-1]] if asked else before, old)
     if promoted == old or promoted != primary or fenced or _on(before, f"switch-over {promoted}"):
         return None
     if any(event.kind in ("fault-started", "death") and _hits(event, promoted, HARMS) for event in after):
         return None
-    return SplitBrain(old, promoted, events[last].time, _ended(after, old))
+    return SplitBrain(old, promoted, events[last].time, _fenced_at(after, old))
 
 
-def _ended(events: Sequence[Event], server: str) -> int | None:
-    """When an old primary was fenced, if it was."""
+def _fenced_at(events: Sequence[Event], server: str) -> int | None:
+    """When an old primary was fenced; None when it never was."""
     kinds = ("fault-struck", "fault-ended", "death")
     return next((event.time for event in events if event.kind in kinds and _hits(event, server, FENCES)), None)
 
 
 def _down(events: Sequence[Event], primary: str) -> bool:
-    """Whether the primary is down at the end of these events. One that is started again while it is the primary is writable."""
+    """Whether the primary is down at the end of these events. When it is started again as the primary, it is writable."""
     died = any(event.kind == "death" and event.name == primary for event in events)
     return died or any(_on(events, f"{fault} {primary}") for fault in FENCES)
 

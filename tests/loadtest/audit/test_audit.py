@@ -1,4 +1,4 @@
-"""The audit on histories written by hand: for every checker what is true, what is false, and what nobody can tell."""
+"""The audit on histories written by hand: for every checker what is true, false, unknown and not applicable."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ CASES: dict[str, list[tuple[str, list[Op], Rows | None, dict[str, Any], str, int
         ("the state was not read back", [insert(NEW, NEW, 0, 9)], None, {}, UNKNOWN, 0),
         ("a history is missing", [insert(NEW, NEW, 0, 9)], {NEW: (NEW, 0)}, {"workers": [0, 1]}, UNKNOWN, 0),
         ("a cut history may tell why", [], {}, {"cut": [0], "loaded": 1}, UNKNOWN, 0),
-        ("nobody else deletes", [insert(NEW, NEW, 0, 9)], {}, {"cut": [1]}, FALSE, 1),
-        ("an older state is one for all", [update(1, 5, 0, 9)], {1: (0, 0)}, {**ONE, "cut": [1]}, FALSE, 1),
+        ("no other worker deletes this row", [insert(NEW, NEW, 0, 9)], {}, {"cut": [1]}, FALSE, 1),
+        ("a missing history explains no older state", [update(1, 5, 0, 9)], {1: (0, 0)}, {**ONE, "cut": [1]}, FALSE, 1),
         ("before the run it was otherwise", [update(1, 5, 0, 9)], {1: (5, 4)}, {"before": {1: (3, 4), 2: (8, 8)}}, FALSE, 1),
     ],
     "recovered": [
@@ -102,20 +102,20 @@ CASES: dict[str, list[tuple[str, list[Op], Rows | None, dict[str, Any], str, int
     ],
     "unexpected": [
         ("all is as written", [update(1, 5, 0, 9), get(1, 5, 3, 4)], {1: (5, 0)}, ONE, TRUE, 0),
-        ("a row that nobody inserted", [], {NEW: (NEW, 0)}, {}, FALSE, 1),
+        ("a row that was never inserted", [], {NEW: (NEW, 0)}, {}, FALSE, 1),
         ("a row of an insert that failed", [insert(NEW, NEW, 0, 9, "fail")], {NEW: (NEW, 0)}, {}, FALSE, 1),
         ("a row of an unknown insert", [insert(NEW, NEW, 0, 9, "info")], {NEW: (NEW, 0)}, {}, TRUE, 0),
         ("another row's version", [update(1, 5, 0, 9)], {1: (5, 0), 2: (5, 0)}, {"loaded": 2}, FALSE, 1),
-        ("a payload of nobody's", [], {1: (FOREIGN, 0)}, ONE, FALSE, 1),
+        ("a payload without a version", [], {1: (FOREIGN, 0)}, ONE, FALSE, 1),
         ("a damaged row", [], {1: (DAMAGED, 0)}, ONE, FALSE, 1),
-        ("a damaged row, whoever is cut", [], {1: (DAMAGED, 0)}, {**ONE, "cut": [0]}, FALSE, 1),
+        ("a damaged row, though a history is cut", [], {1: (DAMAGED, 0)}, {**ONE, "cut": [0]}, FALSE, 1),
         ("a read of a damaged row", [get(1, DAMAGED, 2, 3)], {1: (0, 0)}, ONE, FALSE, 1),
         ("in a later run as well", [get(1, DAMAGED, 2, 3)], {1: (0, 0)}, {"before": {1: (0, 0)}}, FALSE, 1),
         ("a read of what failed", [update(1, 5, 0, 9, "fail"), get(1, 5, 20, 21)], {1: (0, 0)}, ONE, FALSE, 1),
         ("a read of a row that must be there", [get(1, ABSENT, 2, 3, "fail")], {1: (0, 0)}, ONE, FALSE, 1),
         ("a read of the future", [get(1, 5, 0, 1), update(1, 5, 3, 9)], {1: (5, 0)}, ONE, FALSE, 1),
         ("a read that failed says nothing", [get(1, UNSEEN, 2, 3, "fail")], {1: (0, 0)}, ONE, TRUE, 0),
-        ("a counter that nobody touched", [], {1: (0, 4)}, ONE, FALSE, 1),
+        ("a counter without a step", [], {1: (0, 4)}, ONE, FALSE, 1),
         ("it may be the cut worker's", [], {THEIRS: (THEIRS, 0)}, {"cut": [1]}, UNKNOWN, 0),
         ("it is not the cut worker's", [], {NEW: (NEW, 0)}, {"cut": [1]}, FALSE, 1),
         ("any worker's may be unreadable", [], {NEW: (NEW, 0)}, {"unreadable": ["history-1.bin: torn"]}, UNKNOWN, 0),
@@ -126,7 +126,7 @@ CASES: dict[str, list[tuple[str, list[Op], Rows | None, dict[str, Any], str, int
         ("a counter read between two steps", [incr(1, 3, 9), get(1, 0, 10, 11, n=2)], {1: (0, 3)}, ONE, FALSE, 1),
         ("a counter read within the bounds", [incr(1, 3, 9, "info"), get(1, 0, 10, 11, n=1)], {1: (0, 3)}, ONE, FALSE, 1),
         ("a counter read below all steps", [decr(1, 3, 9), get(1, 0, 10, 11, n=-6)], {1: (0, -3)}, ONE, FALSE, 1),
-        ("a counter read that nobody touched", [get(1, 0, 10, 11, n=1)], {1: (0, 0)}, ONE, FALSE, 1),
+        ("a counter read without a step", [get(1, 0, 10, 11, n=1)], {1: (0, 0)}, ONE, FALSE, 1),
         ("a counter read with a step that failed",
          [incr(1, 3, 9, "fail"), get(1, 0, 10, 11, n=3)],
          {1: (0, 0)}, ONE, FALSE, 1),
@@ -277,7 +277,7 @@ def test_by_hand(tmp_path: Path, checker: str, case: tuple[str, list[Op], Rows |
 
 def test_every_checker_has_all_verdicts() -> None:
     for name, cases in CASES.items():
-        # Nothing is ever amiss with what was recovered, and a table that was read back may always hold what nobody wrote.
+        # Recovered writes violate nothing, and every table that was read back may hold unexpected rows.
         never = {"recovered": FALSE, "unexpected": NOTHING}.get(name)
         assert {case[4] for case in cases} == {TRUE, FALSE, UNKNOWN, NOTHING} - {never}
 
@@ -285,7 +285,7 @@ def test_every_checker_has_all_verdicts() -> None:
 @pytest.mark.parametrize(
     "sampled, told", [(1.0, "2 reads were examined"), (0.125, "2 reads were examined, a sample of 12.5 %")]
 )
-def test_how_many_reads_were_examined_is_told(tmp_path: Path, sampled: float, told: str) -> None:
+def test_the_explanation_says_how_many_reads_were_examined(tmp_path: Path, sampled: float, told: str) -> None:
     ops = [update(1, 5, 0, 9), get(1, 5, 10, 11), get(1, 5, 12, 13)]
     result = audit_of(tmp_path, ops, {1: (5, 0)}, **ONE, sampled=sampled)
     assert (
@@ -312,7 +312,7 @@ def test_recovered_writes_are_counted(tmp_path: Path) -> None:
     final = {1: (6, 0), 2: (0, 10), 3: (0, 0), NEW: (NEW, 0)}
     check = audit_of(tmp_path, ops, final, loaded=3)["recovered"]
     assert check.measured == {"applied": 4, "doubtful": 7}
-    assert check.explanation == "of 7 writes whose outcome nobody knew, at least 4 were applied"
+    assert check.explanation == "of 7 writes of unknown outcome, at least 4 were applied"
 
 
 def test_a_finding_names_the_faults_that_were_on(tmp_path: Path) -> None:
@@ -341,7 +341,7 @@ def _sub(path: Path) -> Path:
     return path / "sub"
 
 
-def test_of_many_findings_the_first_are_kept_and_what_is_certain_before_what_is_not(tmp_path: Path) -> None:
+def test_the_first_findings_are_kept_and_certain_ones_before_possible_ones(tmp_path: Path) -> None:
     theirs = [insert(THEIRS + i, THEIRS + i, 0, 1 + i, worker=1) for i in range(30)]
     ours = [insert(NEW + i, NEW + i, 50, 100 - i) for i in range(30)]
     check = audit_of(tmp_path, theirs + ours, {}, cut=[1])["lost"]
@@ -369,13 +369,13 @@ def test_replicas_that_agree_and_that_differ(tmp_path: Path) -> None:
 def test_replicas_that_could_not_be_read_back(tmp_path: Path) -> None:
     rows = {1: (0, 0), 2: (0, 0)}
     check = replicas_of(tmp_path, rows, rows, rows, torn=True)["replicas"]
-    assert (check.verdict, check.explanation) == (Validity.UNKNOWN, "cannot be told: reader-1 could not be read back")
+    assert (check.verdict, check.explanation) == (Validity.UNKNOWN, "cannot be checked: reader-1 could not be read back")
     assert replicas_of(_sub(tmp_path), None, rows)["replicas"].verdict is Validity.UNKNOWN
     both = _sub(tmp_path / "sub")
     assert replicas_of(both, rows, rows, {}, torn=True)["replicas"].verdict is Validity.FALSE
 
 
-def test_a_final_state_that_was_cut_decides_nothing(tmp_path: Path) -> None:
+def test_a_final_state_that_was_cut_makes_the_checks_unknown(tmp_path: Path) -> None:
     history = write_history(tmp_path, 0, [insert(NEW, NEW, 0, 9)])
     state = write_state(tmp_path, "writer", {})
     state.path.write_bytes(state.path.read_bytes()[:-5])
@@ -389,7 +389,7 @@ def test_a_checker_that_crashes_says_unknown(tmp_path: Path, monkeypatch: pytest
         raise KeyError("oh\nno")
 
     for module in (_counters, _writes):
-        monkeypatch.setattr(module, "counter", broken)
+        monkeypatch.setattr(module, "deviation_of", broken)
     result = audit_of(tmp_path, [update(1, 5, 0, 9), get(1, 0, 10, 11)], {1: (5, 0)}, loaded=1)
     for name in ("lost", "unexpected", "applied_twice", "counters"):
         assert result[name].verdict is Validity.UNKNOWN
@@ -452,7 +452,7 @@ PAUSED = [
         # It may be the new primary's own loss.
         ([*PAUSED, Event(13 * SECOND, "fault-started", "kill standby")], 0),
         ([*PAUSED, Event(13 * SECOND, "death", "standby")], 0),
-        # Of an earlier promotion nobody can say who acknowledged.
+        # For an earlier promotion it is not known which server acknowledged.
         ([*PAUSED, Event(13 * SECOND, "promotion", "reader-1")], 0),
         ([Event(SECOND, "fault-ended", "kill writer"), Event(2 * SECOND, "promotion", "reader-1"), *PAUSED], 1),
     ],
@@ -483,7 +483,7 @@ def test_what_an_old_primary_acknowledged_beside_the_new_one_is_a_split_brain(
         (3, 0, 1, None, ""),
     ],
 )
-def test_lost_steps_are_the_old_primarys_as_far_as_the_others_cannot_be_why(
+def test_lost_steps_are_the_old_primarys_if_the_new_ones_cannot_account_for_them(
     tmp_path: Path, earlier: int, beside: int, final: int, of_old_primary: tuple[int, int] | None, words: str
 ) -> None:
     steps = [incr(1, 1, (1 + number) * SECOND) for number in range(earlier)]
@@ -509,7 +509,7 @@ def test_a_finding_says_what_came_last_before_it(tmp_path: Path) -> None:
     assert "at 7.000 s, 4.000 s after the promotion of standby: " in found["lost"].explanation
 
 
-def test_the_controllers_history_may_be_cut_for_it_holds_no_writes(tmp_path: Path) -> None:
+def test_the_controllers_history_may_be_cut_because_it_holds_no_writes(tmp_path: Path) -> None:
     histories = [write_history(tmp_path, 0, []), write_history(tmp_path, -1, [], cut=True)]
     result = audit(histories, write_state(tmp_path, "writer", {}), loaded=0, workers=[0])
     verdicts = {name: check.verdict for name, check in result.checks.items() if name != "replicas"}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from hs_drill.audit import _row_histories
 from hs_drill.audit._audit import Audit, Validity
-from hs_drill.audit._counter_history import Counts
+from hs_drill.audit._counter_history import CounterHistory
 from hs_drill.audit._register import ENDLESS, Read
 from hs_drill.store import NO_COUNT
 from hs_drill.workload import ABSENT, first_insert_key
@@ -47,8 +47,8 @@ def false(result: Audit) -> set[str]:
     return {name for name, verdict in verdicts(result).items() if verdict is Validity.FALSE}
 
 
-def can_be_told(key: int, applied: list[Op]) -> bool:
-    """What a counter was before its first step."""
+def base_is_known(key: int, applied: list[Op]) -> bool:
+    """Whether it is known what a counter was before its first step."""
     inserts = sum(op.key == key and op.operation == "insert" for op in applied)
     deleted = any(op.key == key and op.operation == "delete" for op in applied)
     return not deleted and inserts <= (0 if key <= LOADED else 1)
@@ -70,7 +70,7 @@ def assert_right(store: Store, result: Audit, *names: str) -> None:
         "counters": any(op.operation in ("incr", "decr") for op in applied),
         "stale_reads": any(write.key == read.key and write.end < read.start for read in reads for write in states)
         or any(
-            step.key == read.key and step.end < read.start and read.n != NO_COUNT and can_be_told(step.key, applied)
+            step.key == read.key and step.end < read.start and read.n != NO_COUNT and base_is_known(step.key, applied)
             for read in reads
             for step in acknowledged
             if step.operation in ("incr", "decr")
@@ -106,13 +106,13 @@ def test_a_correct_store_never_fails_when_keys_are_used_for_everything(rng: rand
     store.run(steps)
     result = audited(store, reads_primary=True)
     assert not false(result), [check.explanation for check in result.checks.values()]
-    # A counter whose row comes and goes cannot be told; what is read and written can.
+    # What a counter should be is unknown when its row comes and goes; reads and writes can be checked.
     assert result["unexpected"].verdict is Validity.TRUE
     assert_right(store, result, "stale_reads", "monotonic_reads")
 
 
 @given(randoms, st.integers(0, 300), st.floats(0, 1), st.integers(0, 1), st.booleans())
-def test_what_a_cut_history_does_not_tell_is_never_held_against_the_store(
+def test_operations_that_a_cut_history_lacks_are_never_held_against_the_store(
     rng: random.Random, steps: int, kept: float, worker: int, missing: bool
 ) -> None:
     store = Store(rng, LOADED)
@@ -146,7 +146,7 @@ def test_a_forgotten_write_is_found(rng: random.Random, before: int, after: int,
 
 @given(randoms, st.integers(0, 100), st.integers(0, 100), st.sampled_from(["incr", "decr"]), st.integers(1, 5))
 def test_what_is_applied_twice_is_found(rng: random.Random, before: int, after: int, operation: str, again: int) -> None:
-    """By the server, or by a client that repeats what it should not: the history looks the same."""
+    """By the server, or by a client that repeats an operation that it must not repeat: the history looks the same."""
     store = Store(rng, LOADED)
     store.run(before, spare=2)
     for times in (1, 1 + again, 1):
@@ -182,7 +182,7 @@ def test_a_stale_read_is_found(rng: random.Random, before: int, after: int, oper
 
 @given(randoms, st.integers(0, 100), st.booleans())
 def test_a_user_who_sees_a_row_go_back_is_found(rng: random.Random, steps: int, other: bool) -> None:
-    """Though no read is stale on its own: the write was not acknowledged yet."""
+    """No read is stale on its own: the write was not acknowledged yet."""
     store = Store(rng, LOADED)
     store.run(steps, spare=1)
     now, version = store.now, store.version(0)
@@ -198,7 +198,7 @@ def test_a_user_who_sees_a_row_go_back_is_found(rng: random.Random, steps: int, 
 
 
 @given(randoms, st.integers(0, 100), st.sampled_from(["failed", "another's", "nobody's"]), st.booleans())
-def test_what_nobody_wrote_is_found(rng: random.Random, steps: int, whose: str, read: bool) -> None:
+def test_data_that_no_write_left_is_found(rng: random.Random, steps: int, whose: str, read: bool) -> None:
     store = Store(rng, LOADED)
     store.run(steps, spare=1)
     version = store.version(0)
@@ -221,7 +221,7 @@ def test_what_nobody_wrote_is_found(rng: random.Random, steps: int, whose: str, 
 def test_a_counter_that_lacks_an_acknowledged_step_is_found(
     rng: random.Random, before: int, operation: str, lag: int, primary: bool
 ) -> None:
-    """On a replica the read is stale; on the server that takes the writes the counter is wrong besides."""
+    """On a replica the read is stale; on the primary the counter is wrong too."""
     store = Store(rng, LOADED)
     store.run(before, spare=3)
     old = 0
@@ -258,7 +258,7 @@ def test_a_counter_that_no_steps_make_is_found_wherever_it_was_read(
 
 @given(randoms, st.integers(0, 100), st.booleans())
 def test_a_user_who_sees_a_counter_go_back_is_found(rng: random.Random, steps: int, counted_down: bool) -> None:
-    """Though no read is stale on its own. Where the row is counted down as well nobody can tell."""
+    """No read is stale on its own. If the row is decremented too, the lower counter may be the newer one."""
     store = Store(rng, LOADED)
     store.run(steps, spare=1)
     now = store.now
@@ -280,7 +280,7 @@ counted = st.tuples(st.sampled_from([-3, -1, 1, 2, 5]), moments, st.integers(0, 
 
 @given(st.integers(-5, 5), st.lists(counted, max_size=7), moments, st.integers(0, 8), st.integers(-20, 20))
 @example(0, [(-3, 0, 0, False)], 0, 0, -1)  # between two sums of its steps
-def test_what_a_counter_may_be_is_what_trying_every_order_says(
+def test_the_bounds_of_a_counter_are_those_of_trying_every_order(
     base: int, drawn: list[tuple[int, int, int, bool]], start: int, lasted: int, n: int
 ) -> None:
     """A read sees some of the steps that had begun before its end: with all that were acknowledged by a moment, the server is
@@ -302,7 +302,7 @@ def test_what_a_counter_may_be_is_what_trying_every_order_says(
     # Between two sums of the steps: they are multiples of this.
     between = (n - base) % (math.gcd(*(amount for amount, _, _ in steps)) or 1) != 0
     assert not (between and n in may_be(-1))
-    found = Counts(base, steps).look(read)
+    found = CounterHistory(base, steps).check(read)
     assert (found is None) == (within(may_be(start - 1)) and not between)
     if found is not None:
         assert (found.low, found.high) == (min(may_be(start - 1)), max(may_be(start - 1)))
