@@ -39,7 +39,7 @@ def test_lines_arrive_byte_by_byte() -> None:
 
 
 def test_an_answer_without_end_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trio_hs._protocol._requests.MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr("trio_hs._protocol._answers.MAX_ANSWER_BYTES", 1000)
     answers = Answers()
     answers.feed(b"x" * 1000)
     with pytest.raises(ProtocolError, match="without an end"):

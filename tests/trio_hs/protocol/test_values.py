@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from trio_hs import DecodingError
 from trio_hs._protocol import Codec, escape, unescape
-from trio_hs._protocol._requests import BULK
+from trio_hs._protocol._values import BULK
 
 TEXT = Codec()
 BYTES = Codec(None)

@@ -33,7 +33,7 @@ from trio_hs._protocol import (
     parse_number,
     parse_rows,
 )
-from trio_hs._protocol._requests import BULK
+from trio_hs._protocol._values import BULK
 from trio_hs.exceptions import operational_error
 
 CHUNK = 50_000

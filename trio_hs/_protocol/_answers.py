@@ -1,0 +1,139 @@
+"""Bytes from the server to answers, and answers to rows, numbers and errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from ..exceptions import ProtocolError
+from ._index import Index
+from ._values import BULK, Codec
+
+#: A line of answer that grows beyond this is taken for a stream of garbage.
+MAX_ANSWER_BYTES = 1 << 30
+
+
+T = TypeVar("T")
+
+
+class Answers:
+    """Collects what arrives and gives back the whole lines, however they were cut.
+
+    ``feed`` takes time linear in the bytes, also for an answer of many megabytes that comes in small pieces.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    @property
+    def incomplete(self) -> bool:
+        """True in the middle of a line."""
+        return self._size > 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that ``data`` completes, without their LF. Raises ProtocolError for one that does not end."""
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        if lines and self._pieces:
+            lines[0] = b"".join(self._pieces) + lines[0]
+        if lines:
+            self._pieces.clear()
+            self._size = 0
+        if rest:
+            self._pieces.append(rest)
+            self._size += len(rest)
+            if self._size > MAX_ANSWER_BYTES:
+                raise ProtocolError(f"an answer of more than {MAX_ANSWER_BYTES} bytes without an end")
+        return lines
+
+
+_HEADER = re.compile(rb"([0-9]{1,9})\t([0-9]{1,9})(?:\t|\Z)")
+_ERROR = re.compile(rb"[1-9][0-9]{0,8}\t[0-9]{1,9}(?:\t[^\t]*)*\Z")
+
+
+def check_answer(line: bytes) -> None:
+    """Raises ProtocolError unless the line can be an answer at all. Cheap, for every line that arrives."""
+    if not (line.startswith(b"0\t") or _ERROR.match(line)):
+        raise ProtocolError(f"no answer of HandlerSocket: {_excerpt(line)}")
+
+
+def _excerpt(line: bytes) -> str:
+    return repr(line[:60]) + ("" if len(line) <= 60 else f"... ({len(line)} bytes)")
+
+
+def error_of(line: bytes) -> tuple[int, str] | None:
+    """None for a success, otherwise the error's code and name."""
+    if line.startswith(b"0\t"):
+        return None
+    check_answer(line)
+    code, _, *rest = line.split(b"\t", 2)
+    return int(code), rest[0].decode("ascii", "backslashreplace") if rest else ""
+
+
+def _payload(line: bytes) -> tuple[int, bytes | None]:
+    """The number of columns and the values of a success; None instead of values when there are none."""
+    header = _HEADER.match(line)
+    if header is None or header[1] != b"0":
+        raise ProtocolError(f"no answer of HandlerSocket: {_excerpt(line)}")
+    return int(header[2]), line[header.end() :] if line[header.end() - 1] == 0x09 else None
+
+
+def parse_values(line: bytes, index: Index, codec: Codec) -> list[Any]:
+    """The values in the rows of a find's success, row after row."""
+    if not line.startswith(index.row_head):
+        columns, payload = _payload(line)
+        if columns != index.width:
+            raise ProtocolError(f"an answer of {columns} columns where {index.width} were asked for: {_excerpt(line)}")
+        if payload is None:
+            return []
+    values = codec.decode(line[len(index.row_head) :])
+    if len(values) % index.width:
+        raise ProtocolError(f"an answer of {len(values)} values in rows of {index.width}: {_excerpt(line)}")
+    return values
+
+
+def parse_rows(line: bytes, index: Index, codec: Codec) -> list[list[Any]]:
+    """The rows of a find's success, each a list of values."""
+    return in_rows(parse_values(line, index, codec), index.width)
+
+
+def in_rows(values: list[T], width: int) -> list[list[T]]:
+    """What lies flat, in rows of ``width``."""
+    return [values[start : start + width] for start in range(0, len(values), width)]
+
+
+def all_succeeded(lines: Sequence[bytes]) -> bool:
+    """Whether every one of the answers is a success; quick for many."""
+    if len(lines) == 1:
+        return lines[0].startswith(b"0\t")
+    answers = b"\n".join(lines)
+    return answers.startswith(b"0\t") and answers.count(b"\n0\t") == len(lines) - 1
+
+
+def parse_each(lines: Sequence[bytes], index: Index, codec: Codec) -> list[list[Any]]:
+    """``parse_values`` of each. One decoding for all of them where they are plain text."""
+    text = codec.plain_text(b"\n".join(lines)) if len(lines) >= BULK else None
+    if text is None:
+        return [parse_values(line, index, codec) for line in lines]
+    # 0, columns, and the values of one row.
+    length, width = index.width + 2, str(index.width)
+    return [
+        tokens[2:] if len(tokens) == length and tokens[1] == width and tokens[0] == "0" else parse_values(line, index, codec)
+        for line, tokens in zip(lines, [answer.split("\t") for answer in text.split("\n")], strict=True)
+    ]
+
+
+def parse_number(line: bytes) -> int:
+    """The number that a modification's success carries (rows), or an insert's (generated id; 0 without one)."""
+    if line == b"0\t1":
+        return 0
+    if line == b"0\t1\t1":
+        return 1
+    columns, payload = _payload(line)
+    if payload is None:
+        return 0
+    if columns != 1 or not re.fullmatch(rb"[0-9]{1,20}", payload):
+        raise ProtocolError(f"no count in the answer to a write: {_excerpt(line)}")
+    return int(payload)

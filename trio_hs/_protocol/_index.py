@@ -1,0 +1,89 @@
+"""The names of a table, an index and its columns, and the request that opens them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def _name(what: str, name: str, forbidden: str = "") -> bytes:
+    if not isinstance(name, str):
+        raise TypeError(f"{what} must be a str, not {type(name).__name__}")
+    if any(character < " " or character in forbidden for character in name):
+        raise ValueError(f"{what} {name!r} has a character that the protocol cannot carry in a name")
+    return name.encode()
+
+
+def _column_names(what: str, names: Sequence[str]) -> bytes:
+    if isinstance(names, str):
+        raise TypeError(f"{what} must be a list of column names, not one str")
+    if not all(names):
+        raise ValueError(f"{what} has an empty column name")
+    return b",".join([_name(what, name, forbidden=",") for name in names])
+
+
+def _open_index_tail(db: str, table: str, fields: Sequence[str], index_name: str | None, filter_fields: Sequence[str]) -> bytes:
+    """What follows ``P TAB id``: database, table, index (None is the primary key), columns and filter columns."""
+    if not db or not table:
+        raise ValueError("database and table must have a name")
+    if not fields:
+        raise ValueError("fields is empty: the server could not tell a row that it found from none")
+    parts = [
+        _name("database", db),
+        _name("table", table),
+        _name("index_name", index_name or "PRIMARY"),
+        _column_names("fields", fields),
+    ]
+    if filter_fields:
+        parts.append(_column_names("filter_fields", filter_fields))
+    return b"\t" + b"\t".join(parts) + b"\n"
+
+
+class Index:
+    """What an open index is, apart from any connection: where it is and which columns its requests read and write.
+
+    Attributes:
+      open_tail: the request that opens it, behind ``P TAB id``.
+      width: the number of columns.
+      repeated: a column that is among them twice, which is for reading only; None without one.
+      no_row, row_head: an answer without a row, and what an answer with rows begins with.
+      insert_head: what the tail of an insert begins with.
+    """
+
+    __slots__ = (
+        "columns",
+        "db",
+        "filter_columns",
+        "insert_head",
+        "name",
+        "no_row",
+        "open_tail",
+        "repeated",
+        "row_head",
+        "table",
+        "width",
+    )
+
+    def __init__(
+        self,
+        db: str,
+        table: str,
+        columns: Sequence[str],
+        name: str | None = None,
+        filter_columns: Sequence[str] = (),
+    ) -> None:
+        self.open_tail = _open_index_tail(db, table, columns, name, filter_columns)
+        self.db = db
+        self.table = table
+        self.columns = tuple(columns)
+        self.name = name
+        self.filter_columns = tuple(filter_columns)
+        self.width = len(self.columns)
+        self.repeated: str | None = None
+        if len(set(self.columns)) < self.width:
+            self.repeated = next(name for name in self.columns if self.columns.count(name) > 1)
+        self.no_row = b"0\t%d" % self.width
+        self.row_head = self.no_row + b"\t"
+        self.insert_head = b"\t+\t%d\t" % self.width
+
+    def __repr__(self) -> str:
+        return f"<Index {self.db}.{self.table} {self.name or 'PRIMARY'} ({', '.join(self.columns)})>"
