@@ -1,4 +1,4 @@
-"""What all parts of a scenario have in common: how strict they are, and how durations are written."""
+"""What all parts of a scenario have in common: their strictness, and how durations are written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Model", "PlacedError", "Seconds", "SecondsOrZero", "model_in", "name
 
 
 class PlacedError(ValueError):
-    """A mistake that shows only beside other keys, and the place below the model that finds it where it is to be mended."""
+    """A mistake that shows only beside other keys. `place` is the key to correct, relative to the model that raises this."""
 
     def __init__(self, place: tuple[int | str, ...], message: str) -> None:
         super().__init__(message)
@@ -19,7 +19,7 @@ class PlacedError(ValueError):
 
 
 class Model(BaseModel):
-    # strict: `users: "64"` and `users: yes` are mistakes, not numbers.
+    # strict: `users: "64"` and `users: yes` are mistakes.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, populate_by_name=True)
 
 
@@ -28,7 +28,7 @@ _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|h|m|s))")
 
 
 def seconds(value: object) -> object:
-    """A duration as text in seconds; anything else as it is, for pydantic to judge."""
+    """Convert a duration such as `1m30s` to seconds. Return anything but text as it is, for pydantic to check."""
     if not isinstance(value, str):
         return value
     text = value.replace(" ", "")
@@ -47,7 +47,7 @@ def names_of(model: type[BaseModel]) -> list[str]:
 
 
 def model_in(model: type[BaseModel], key: str | int) -> type[BaseModel]:
-    """The model of what stands below a key of the scenario file, or of an item of a list."""
+    """The model below a key of a scenario file, or of the items of a list."""
     if isinstance(key, int):
         return model
     annotation = next(field.annotation for name, field in model.model_fields.items() if key in (name, field.alias))

@@ -1,4 +1,4 @@
-"""What a scenario expects of its run: the key `expect` of the file. `verdict` compares it with what happened."""
+"""What a scenario expects of its run: the key `expect`. `verdict` compares it with what happened."""
 
 from __future__ import annotations
 
@@ -28,10 +28,9 @@ __all__ = [
 ]
 
 BEFORE_SECONDS = 1.0
-"""What is counted before the first fault must be as long, for `recovery.steady` to be compared with it."""
+"""Seconds that must be counted before the first fault, so that `recovery.steady` has something to compare with."""
 
-# trio_hs's errors, which this cannot import: Locust's process, where scenarios are read, has no place for trio. A test keeps
-# the two alike.
+# trio_hs's errors. Importing them would import trio, which Locust's process must not do. A test compares both.
 ERROR_CLASSES = {
     "HandlerSocketError": "",
     "ConnectionError": "HandlerSocketError",
@@ -56,7 +55,7 @@ ERROR_KINDS = (*ERROR_CLASSES, NOT_THERE, NOT_STARTED, UNANSWERED)
 
 
 def is_kind(kind: str, expected: str) -> bool:
-    """Whether an error of a kind counts as one of the `expected` kind: of that class, or of a class below it."""
+    """Whether an error of this kind counts as `expected`: it is the same kind, or a subclass."""
     expected = ERROR_ALIASES.get(expected, expected)
     while kind and kind != expected:
         kind = ERROR_CLASSES.get(kind, "")
@@ -66,12 +65,12 @@ def is_kind(kind: str, expected: str) -> bool:
 T = TypeVar("T")
 
 
-def _whole_run(value: object) -> object:
+def _from_limit(value: object) -> object:
     return value if isinstance(value, Mapping | BaseModel) else {"run": value}
 
 
 class Phases(Model, Generic[T]):
-    """A limit for the whole run, or for what comes before, during and after the faults. A bare value is the whole run's."""
+    """Limits for the whole run, and for before, during and after the faults. A bare value is for the whole run."""
 
     run: T | None = None
     before: T | None = None
@@ -79,15 +78,15 @@ class Phases(Model, Generic[T]):
     during: T | None = None
     """While a fault is on."""
     after: T | None = None
-    """While no fault is on after the first one has ended."""
+    """Once the first fault has ended, while no fault is on."""
 
     def limits(self) -> dict[str, T]:
-        """Phase -> limit, for the phases that have one."""
+        """Phase -> limit, for the phases with a limit."""
         every = {phase: getattr(self, phase) for phase in PHASES}
         return {phase: limit for phase, limit in every.items() if limit is not None}
 
 
-def _share(value: object) -> object:
+def _parse_share(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return value
     share = value
@@ -99,14 +98,14 @@ def _share(value: object) -> object:
     return share
 
 
-Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
+Share = Annotated[float, BeforeValidator(_parse_share), Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, le=1e9)]
-ByPhase = BeforeValidator(_whole_run)
+ByPhase = BeforeValidator(_from_limit)
 _Durations = Annotated[Phases[Seconds], ByPhase]
 
 
 class Percentiles(Model):
-    """Limits to the latencies of what succeeded."""
+    """Limits to the latencies of operations that succeeded."""
 
     p50: _Durations = Phases[Seconds]()
     p90: _Durations = Phases[Seconds]()
@@ -116,12 +115,12 @@ class Percentiles(Model):
     max: _Durations = Phases[Seconds]()
 
     def limits(self) -> dict[str, dict[str, float]]:
-        """Percentile, as it is written -> phase -> seconds."""
+        """Name of the percentile -> phase -> seconds."""
         return {name: getattr(self, name.replace(".", "")).limits() for name in PERCENTILES}
 
 
 class Latency(Model):
-    """Limits by operation; `all` is over all of them together."""
+    """Limits by operation; `all` is for all operations together."""
 
     all: Percentiles = Percentiles()
     get: Percentiles = Percentiles()
@@ -134,63 +133,63 @@ class Latency(Model):
     delete: Percentiles = Percentiles()
 
     def operations(self) -> list[str]:
-        """Those that have a limit, `all` included."""
+        """The operations with a limit; `all` may be one."""
         return [name for name in type(self).model_fields if any(getattr(self, name).limits().values())]
 
 
-def _steady(value: object) -> object:
+def _from_duration(value: object) -> object:
     return value if isinstance(value, Mapping | BaseModel) else {"steady": value}
 
 
 class Recovery(Model):
-    """How long after a fault's start it may take; of several faults, each. A bare duration is that of `steady`."""
+    """How long after its start a fault may be felt. With several faults this holds for each. A bare duration is `steady`."""
 
     first_success: Seconds | None = None
-    """Until every operation that failed has succeeded again once."""
+    """Until every operation that failed has succeeded again."""
     steady: Seconds | None = None
-    """Until no operation fails any more, and each carries at least a quarter of what it did before the first fault."""
+    """Until no operation fails any more, and each has at least a quarter of its throughput from before the first fault."""
 
 
-def _all_kinds(value: object) -> object:
+def _from_count(value: object) -> object:
     return value if isinstance(value, Mapping) else {"all": value}
 
 
 Count = int | Literal["any"]
 
 
-def _count(value: object) -> object:
+def _check_count(value: object) -> object:
     if isinstance(value, bool) or not (value is None or value == "any" or (isinstance(value, int) and value >= 0)):
-        raise ValueError(f"must be a whole number from 0 on, or any, not {value!r}")
+        raise ValueError(f"must be a whole number, 0 or more, or any, not {value!r}")
     return value
 
 
-AtMost = Annotated[Count | None, BeforeValidator(_count)]
+AtMost = Annotated[Count | None, BeforeValidator(_check_count)]
 
 
 class Expect(Model):
-    """What must hold at the end."""
+    """What the run must show."""
 
     availability: Annotated[Phases[Share], ByPhase] = Phases[Share]()
     """At least this share of the operations succeeds."""
     throughput: Annotated[Phases[Rate], ByPhase] = Phases[Rate]()
-    """At least so many operations succeed per second, on average."""
+    """At least this many operations succeed per second, on average."""
     latency: Latency = Latency()
-    errors: Annotated[dict[str, Annotated[int, Field(ge=0)]], BeforeValidator(_all_kinds)] = Field(default={})
-    """At most so many errors of a kind (the class of trio_hs's error, which includes the classes below it, `the row is not
-    there`, `not started in time` or `no answer when the run ended`), or of `all` together."""
-    recovery: Annotated[Recovery, BeforeValidator(_steady)] = Recovery()
+    errors: Annotated[dict[str, Annotated[int, Field(ge=0)]], BeforeValidator(_from_count)] = Field(default={})
+    """At most this many errors of a kind, or of `all` kinds together. A kind is a class of trio_hs's errors (with its
+    subclasses), `the row is not there`, `not started in time` or `no answer when the run ended`."""
+    recovery: Annotated[Recovery, BeforeValidator(_from_duration)] = Recovery()
     lost: AtMost = None
-    """At most so many acknowledged writes are lost. None: 0 where the run is audited."""
+    """At most this many acknowledged writes are lost; 0 if not given and the run is audited."""
     applied_twice: AtMost = None
-    """At most so many increments and decrements are applied twice. None as above."""
+    """At most this many increments and decrements are applied twice; 0 if not given and the run is audited."""
     unexpected: AtMost = None
-    """At most so many rows or reads show what nobody wrote. None as above."""
+    """At most this many rows or reads show a value that was never written; 0 if not given and the run is audited."""
     staleness: SecondsOrZero | None = None
-    """Seconds by which no read may lag behind an acknowledged write."""
+    """No read lags behind an acknowledged write by more than this."""
     monotonic_reads: bool = False
     """No user sees a row go back in time."""
     replicas_agree: bool = False
-    """At the end every other server holds what the primary holds."""
+    """At the end every other server holds the same rows as the primary."""
 
     @field_validator("errors")
     @classmethod

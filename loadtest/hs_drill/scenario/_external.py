@@ -1,4 +1,4 @@
-"""Servers of the user's own, as a scenario or the command line names them."""
+"""The user's own servers, as a scenario or the command line names them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class FromEnvironment(Model):
-    """A secret that stands in no file."""
+    """A secret from the environment, so that it is in no file."""
 
     env: Annotated[str, Field(pattern=VARIABLE)]
     """The environment variable that holds it."""
@@ -45,12 +45,12 @@ _Secret = Annotated[Annotated[str, Tag("text")] | Annotated[FromEnvironment, Tag
 
 
 class ExternalServer(Model):
-    """One server, and how to reach it. What the secrets, users and passwords leave out is looked for in the
-    environment: TRIO_HS_READ_SECRET, TRIO_HS_WRITE_SECRET, TRIO_HS_SQL_USER, TRIO_HS_SQL_PASSWORD, TRIO_HS_LOAD_USER and
+    """One server, and how to reach it. Secrets, users and passwords that are not given come from the environment:
+    TRIO_HS_READ_SECRET, TRIO_HS_WRITE_SECRET, TRIO_HS_SQL_USER, TRIO_HS_SQL_PASSWORD, TRIO_HS_LOAD_USER and
     TRIO_HS_LOAD_PASSWORD."""
 
     name: Annotated[str, Field(pattern=SERVER_NAME)]
-    """`writer`, `standby`, `reader-1`, `reader-2` and so on: what it does in the run."""
+    """Its role in the run: `writer`, `standby`, `reader-1`, `reader-2` and so on."""
     host: Annotated[str, Field(min_length=1, max_length=255)]
     read_port: _Port = 9998
     write_port: _Port = 9999
@@ -59,17 +59,17 @@ class ExternalServer(Model):
     write_secret: _Secret | None = None
     """Text, or `{env: NAME}`."""
     sql_port: _Port | None = None
-    """Lets the run create its table, load it and read it back by SQL, and look into the binary log."""
+    """Lets the run create, load and read back its table by SQL, and inspect the binary log."""
     sql_user: _Secret | None = None
     sql_password: _Secret | None = None
     """Text, or `{env: NAME}`."""
     load_user: _Secret | None = None
-    """The account of `driver: sql`, which has the rights of an application and no more: `read_only` must stop it."""
+    """The account of `driver: sql`. It should have only the rights of an application, so that `read_only` stops it."""
     load_password: _Secret | None = None
     """Text, or `{env: NAME}`."""
 
     def resolved(self) -> Server:
-        """With its secrets. Raises `ClusterError` when a variable is not set."""
+        """The server with its secrets filled in. Raises `ClusterError` when a variable is not set."""
         return Server(
             name=self.name,
             host=self.host,
@@ -90,12 +90,12 @@ class ExternalServer(Model):
         if value is None:
             return os.environ.get(otherwise, "")
         if value.env not in os.environ:
-            raise ClusterError(f"{self.name}: the environment variable {value.env}, which is to hold a secret, is not set")
+            raise ClusterError(f"{self.name}: the environment variable {value.env} is not set; it should hold a secret")
         return os.environ[value.env]
 
 
 def named_servers(servers: list[ExternalServer]) -> tuple[int, bool]:
-    """How many readers there are, and whether a standby is. Raises ValueError when they do not make a cluster."""
+    """The number of readers, and whether there is a standby. Raises ValueError when the servers do not make a cluster."""
     names = [server.name for server in servers]
     for name in names:
         if names.count(name) > 1:
@@ -105,12 +105,15 @@ def named_servers(servers: list[ExternalServer]) -> tuple[int, bool]:
     readers = sum(name.startswith("reader-") for name in names)
     expected = [f"reader-{number}" for number in range(1, readers + 1)]
     if not readers or set(expected) - set(names):
-        raise ValueError("must name the readers reader-1, reader-2 and so on, at least one; it may be the writer's address")
+        raise ValueError("must name at least one reader: reader-1, reader-2 and so on; it may have the writer's address")
     return readers, "standby" in names
 
 
 def parse_servers(text: str) -> list[dict[str, Any]]:
-    """`writer=db1:9998:9999:3306,reader-1=db2:9998:9999` as a scenario has it; the SQL port is optional. Raises ValueError."""
+    """Parse `writer=db1:9998:9999:3306,reader-1=db2:9998:9999` into `servers` of a scenario; the SQL port is optional.
+
+    Raises ValueError.
+    """
     servers = []
     for one in text.split(","):
         match = re.fullmatch(r"\s*([\w-]+)=(.+?):(\d+):(\d+)(?::(\d+))?\s*", one)
@@ -123,6 +126,6 @@ def parse_servers(text: str) -> list[dict[str, Any]]:
 
 
 def without_secrets(server: Mapping[str, Any]) -> dict[str, Any]:
-    """A dumped server as it may be kept: what stood in the file as text is not."""
+    """A dumped server, fit to be kept: without the secrets that the file gave as text."""
     secret = ("read_secret", "write_secret", "sql_password", "load_password")
     return {key: HIDDEN if key in secret and isinstance(value, str) else value for key, value in server.items()}

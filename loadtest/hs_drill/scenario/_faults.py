@@ -1,7 +1,7 @@
-"""The faults of a scenario: what each is called and takes, and when each starts and heals. What they do is `nemesis`'s.
+"""The faults of a scenario: their names and keys, and when each strikes and heals. `nemesis` carries them out.
 
-A fault strikes its target `at` a moment after the load has begun and heals `for` so long afterwards; one without `for` lasts
-until the run ends. Some happen at once and have nothing to heal. `every` repeats one.
+A fault strikes its target `at` so many seconds after the load has begun, and heals `for` so many seconds later; without `for`,
+when the run ends. Some faults happen at once and have nothing to heal. `every` repeats a fault.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ __all__ = [
 
 
 ONLY_HANDLERSOCKET = ("writer-lock", "stop-listener")
-"""Faults of the plugin, of which who asks by SQL notices nothing."""
+"""Faults of the plugin, which clients that use SQL do not notice."""
 MOST_MOMENTS = 10_000
-"""Of a schedule, looked through for faults that exclude each other: one with a small `every` has more than that."""
+"""How many moments of a schedule are searched for faults that exclude each other: a small `every` makes more than that."""
 LINK = "client->"
-"""How a target begins that is the network between clients and a server."""
+"""How a target begins that means the network between clients and a server."""
 
 
 class Fault(Model):
-    """What every fault has."""
+    """The keys of every fault."""
 
     lasts: ClassVar[bool] = True
     """Whether there is something to heal."""
     needs_mariadb: ClassVar[bool] = False
-    """Whether embedded servers, which have no SQL and no such weakness, cannot show it."""
+    """Whether embedded servers cannot show it: they have no SQL, and not the weaknesses of the plugin."""
 
     target: str
-    """A server's name, `primary` (who takes the writes then), `one reader` (drawn anew each time) or `all readers`. A fault of
-    the network lies between clients and server, and may say so: `client->reader-1`."""
+    """A server's name, `primary` (the server that takes the writes at that moment), `one reader` (drawn each time) or
+    `all readers`. For a fault of the network, which strikes between clients and server, `client->reader-1` means the same."""
     at: SecondsOrZero
     """Seconds after the load has begun."""
     for_: Seconds | None = Field(default=None, alias="for")
-    """Seconds until it heals; without it at the end of the run."""
+    """Seconds until it heals; if not given, it heals at the end of the run."""
     every: Seconds | None = None
     """Seconds from one start to the next."""
 
@@ -66,12 +66,12 @@ class Fault(Model):
         if self.for_ is not None and not self.lasts:
             raise ValueError(f"{self.name} happens at once and has nothing to heal: leave `for` out")
         if self.every is not None and self.lasts and (self.for_ is None or self.every <= self.for_):
-            raise ValueError("needs a `for` shorter than `every`, so that it has healed before it comes again")
+            raise ValueError("needs a `for` shorter than `every`, so that it heals before it strikes again")
         return self
 
     @property
     def name(self) -> str:
-        """What the scenario calls it."""
+        """Its name in a scenario."""
         return str(self.model_dump()["fault"])
 
     def __str__(self) -> str:
@@ -85,10 +85,10 @@ class AtOnce(Fault):
 
 
 class NetworkFault(Fault):
-    """A fault of the network in front of a server; clients reach every server through a proxy then."""
+    """A fault of the network in front of a server. With one in the scenario, clients reach every server through a proxy."""
 
     listener: Literal["read", "write", "both"] = "both"
-    """Which of the server's listeners."""
+    """The listener that it strikes."""
 
 
 # ---- of a server's process
@@ -105,16 +105,16 @@ class Stop(Fault):
 
     fault: Literal["stop"]
     drain: bool = False
-    """true: HandlerSocket ends first, so that no client writes while the rest shuts down. (false, a writer of the write-through
-    topology may lose what it acknowledges in its last moment.)"""
+    """true: HandlerSocket ends first, so that no client writes while the rest shuts down. false: a writer of the write-through
+    topology may lose writes that it acknowledges in its last moment."""
 
 
 class Restart(AtOnce):
-    """An orderly shutdown, and a start right behind it."""
+    """An orderly shutdown, and a start right after it."""
 
     fault: Literal["restart"]
     drain: bool = False
-    """As that of `stop`."""
+    """As for `stop`."""
 
 
 class Pause(Fault):
@@ -127,45 +127,45 @@ class Pause(Fault):
 
 
 class Promote(AtOnce):
-    """A replica becomes the primary. The old one is not asked: it may be dead."""
+    """A replica becomes the primary, without the old primary, which may be dead."""
 
     fault: Literal["promote"]
 
 
 class SwitchOver(AtOnce):
-    """Planned: the primary stops taking writes, the target takes its place, and the old one becomes a replica."""
+    """A planned change: the primary stops taking writes, the target takes its place, and the old primary becomes a replica."""
 
     fault: Literal["switch-over"]
     suspend: bool = False
     """false: the primary is shut down in order, and clients get no answer until the target takes writes; with semisync a
-    replica has every acknowledged write by then. true: the clients let go of the servers and wait, and the primary is made
-    read-only in place, which would else wait for them for ever; the target applies all that the primary has logged."""
+    replica has every acknowledged write by then. true: the clients disconnect and wait, and the primary is made read-only in
+    place, which would wait forever for connected clients; the target applies everything that the primary has logged."""
 
 
 class Rejoin(AtOnce):
-    """A server, such as the old primary, becomes a replica of the primary, rebuilt when its data have gone another way."""
+    """A server, such as the old primary, becomes a replica of the primary. It is rebuilt if its data have diverged."""
 
     fault: Literal["rejoin"]
 
 
 class StopReplication(Fault):
-    """A replica neither fetches nor applies. Healing lets it catch up."""
+    """A replica neither fetches nor applies changes. Healing lets it catch up."""
 
     fault: Literal["stop-replication"]
 
 
 class Lag(Fault):
-    """A replica applies everything `seconds` late."""
+    """A replica applies each change `seconds` late."""
 
     fault: Literal["lag"]
     seconds: int = Field(ge=1, le=3600)
 
 
-# ---- of what other clients of the server do
+# ---- of other clients of the server
 
 
 class WriterLock(Fault):
-    """Another connection holds the plugin's own lock on all writing, `handlersocket_wr`."""
+    """Another connection holds `handlersocket_wr`, the plugin's own lock on all writes."""
 
     needs_mariadb: ClassVar[bool] = True
     fault: Literal["writer-lock"]
@@ -180,21 +180,21 @@ class RowLock(Fault):
 
 
 class AlterTable(AtOnce):
-    """An ALTER TABLE on the table under load. It waits for all who have the table open, and then perhaps gives up.
+    """An ALTER TABLE on the table under load. It waits for all clients that have the table open, and may give up.
 
-    That it gave up is no failure of the fault, it is told with it; but with `suspend` it is one.
+    If it gives up, the report says so. With `suspend` the fault has failed then.
     """
 
     needs_mariadb: ClassVar[bool] = True
     fault: Literal["alter-table"]
     patience: Seconds = 10.0
-    """How long it waits."""
+    """How long it waits before it gives up."""
     suspend: bool = False
-    """true: the clients let go of the servers and wait, until the replicas have carried it out too."""
+    """true: the clients disconnect and wait until the replicas have carried it out too."""
 
 
 class StopListener(Fault):
-    """The listener for reads accepts connections and serves nothing. Only a restart cures that, so healing is one."""
+    """The listener for reads accepts connections and serves nothing. Healing restarts the server; nothing else cures that."""
 
     needs_mariadb: ClassVar[bool] = True
     fault: Literal["stop-listener"]
@@ -204,7 +204,7 @@ class StopListener(Fault):
 
 
 class Partition(NetworkFault):
-    """Nothing passes, and nothing is refused. Bytes are held, as TCP would send them again."""
+    """Nothing passes, and nothing is refused. Bytes are held back until it heals, as TCP would retransmit them."""
 
     fault: Literal["partition"]
 
@@ -218,7 +218,7 @@ class Latency(NetworkFault):
 
 
 class Bandwidth(NetworkFault):
-    """All connections to the server together get so many bytes a second, in each direction."""
+    """All connections to the server share this many bytes per second, in each direction."""
 
     fault: Literal["bandwidth"]
     bytes_per_second: int = Field(ge=1)
@@ -232,26 +232,26 @@ class Reset(NetworkFault):
 
 
 class HalfOpen(NetworkFault):
-    """The server's end of every open connection vanishes, and the clients are not told."""
+    """The server's end of every open connection vanishes without notice to the clients."""
 
     fault: Literal["half-open"]
 
 
 class Blackhole(NetworkFault):
-    """The listener accepts connections and never answers; what it is sent never reaches the server."""
+    """The listener accepts connections and never answers; requests never reach the server."""
 
     fault: Literal["blackhole"]
 
 
 class DropReplies(NetworkFault):
-    """The server carries requests out, and every so many answers one is lost, with its connection."""
+    """The server carries requests out, but after every `after` answers the next one is lost, with its connection."""
 
     fault: Literal["drop-replies"]
     after: int = Field(default=100, ge=0)
 
 
 class IdleTimeout(NetworkFault):
-    """Connections on which nothing has passed for a while are closed in order, as by `handlersocket_timeout` or a firewall."""
+    """Connections that have been idle for `after` are closed in order, as by `handlersocket_timeout` or a firewall."""
 
     fault: Literal["idle-timeout"]
     after: Seconds
@@ -298,55 +298,59 @@ FAULTS: dict[str, type[Fault]] = {
 }
 
 
-# ---- whom, and when
+# ---- targets and times
 
 
 def unknown_target(fault: Fault, readers: int, standby: bool) -> str | None:
-    """What is wrong with a fault's target in a cluster of so many readers, or None."""
+    """What is wrong with a fault's target in such a cluster, or None."""
     target = fault.target.removeprefix(LINK)
     if target != fault.target and not isinstance(fault, NetworkFault):
-        what = f"{fault.target} is the network between clients and a server, and {fault.name} strikes the server itself"
+        what = f"{fault.target} is the network between clients and a server, but {fault.name} strikes the server itself"
         return f"{what}: say {target!r}"
     if target == "all readers" and readers > 1 and isinstance(fault, Promote | SwitchOver):
-        return f"must be one server, for there is one primary: {fault.name} all readers would make {readers}; say one reader"
+        return (
+            f"must be one server, for there is one primary, and {fault.name} all readers would make {readers}: say one reader"
+        )
     reader = re.fullmatch(r"reader-([1-9][0-9]*)", target)
     if target in ("writer", "primary", "one reader", "all readers") or (reader and int(reader[1]) <= readers):
         return None
     if target == "standby":
         return None if standby else "must be a server of this cluster: for a standby say cluster.standby: true"
     if reader:
-        return f"must be a server of this cluster: {target} is not, for cluster.readers is {readers}"
+        return f"must be a server of this cluster: there is no {target}, for cluster.readers is {readers}"
     known = ["writer", "primary", *(["standby"] if standby else []), *(f"reader-{n + 1}" for n in range(readers))]
     return f"must be one of {', '.join(known)}, one reader, all readers, not {fault.target!r}"
 
 
 def not_on(fault: Fault, kind: str) -> str | None:
-    """Why a fault cannot be had on servers of this kind, or None."""
+    """Why a fault is not available on servers of this kind, or None."""
     if kind == "external" and not isinstance(fault, NetworkFault):
-        return f"external servers cannot do {fault.name}: that takes more than the network; do it by your own means meanwhile"
+        return f"external servers cannot do {fault.name}: only faults of the network work there; do it yourself during the run"
     if kind == "embedded" and fault.needs_mariadb:
         return f"embedded servers cannot do {fault.name}: use cluster kind mariadb or docker"
     return None
 
 
 def replication_missing(fault: Fault, replication: str) -> str | None:
-    """What is wrong with a fault in a cluster that replicates so, or None."""
+    """What is wrong with a fault under this kind of replication, or None."""
     if isinstance(fault, SwitchOver) and not fault.suspend and replication != "semisync":
         without = f"{fault.name} without `suspend: true` needs cluster.replication: semisync"
-        return f"{without}, or it loses what no replica has got yet; not {replication}"
+        return f"{without}, not {replication}, or it loses writes that no replica has yet"
     if isinstance(fault, Promote | SwitchOver | Rejoin | StopReplication | Lag) and replication == "none":
-        return f"{fault.name} needs servers that replicate, and cluster.replication is none"
+        return f"{fault.name} needs servers that replicate, but cluster.replication is none"
     return None
 
 
 RESTARTING = (Kill, Stop, Restart, StopListener, Promote, SwitchOver, Rejoin)
-"""What may end another fault on its server, or change who is the primary."""
+"""Faults that may end another fault on their server, or change the primary."""
 
 
 def clash(faults: Sequence[Fault], readers: int, duration: float) -> tuple[int, str] | None:
-    """Which fault begins while its own kind is on already on the same server, counted from 0, and what is wrong with that; None
-    if none certainly does. Such a fault cannot strike, or its healing would end the other one as well. Faults of the network
-    add up."""
+    """The first fault that certainly strikes while one of its own kind is on, on the same server: its number from 0, and a
+    message. None when there is none.
+
+    Such a fault cannot strike, or its healing would end the other one as well. Faults of the network add up.
+    """
     on: set[int] = set()
     for moment in islice(timeline(faults, duration), MOST_MOMENTS):
         fault = faults[moment.number]
@@ -357,27 +361,27 @@ def clash(faults: Sequence[Fault], readers: int, duration: float) -> tuple[int, 
                 if _same(fault, faults[number]) and _certain(fault, faults, readers) & _certain(
                     faults[number], faults, readers
                 ):
-                    is_on = f"faults.{number} has {fault.name} on already on the same server, {moment.at:g} s after the start"
-                    return moment.number, f"{is_on}: let one of them heal before the other one begins"
+                    is_on = f"faults.{number} already has {fault.name} on the same server, {moment.at:g} s after the start"
+                    return moment.number, f"{is_on}: let one heal before the other strikes"
             on.add(moment.number)
     return None
 
 
 def _same(one: Fault, other: Fault) -> bool:
-    """Whether only one of them can be on."""
+    """Whether only one of the two can be on at a time."""
     return one.name == other.name and getattr(one, "key", None) == getattr(other, "key", None)
 
 
 def _certain(fault: Fault, faults: Sequence[Fault], readers: int) -> set[str]:
-    """The servers on which a fault is on from its start until it heals, whatever is drawn and whatever other faults do."""
+    """The servers on which a fault is certainly on until it heals, whatever is drawn and whatever other faults do."""
     if any(isinstance(one, RESTARTING) and one.name != fault.name for one in faults):
         return set()
-    everyone = {f"reader-{number + 1}" for number in range(readers)}
+    all_readers = {f"reader-{number + 1}" for number in range(readers)}
     match fault.target:
         case "all readers":
-            return everyone
+            return all_readers
         case "one reader":
-            return everyone if readers == 1 else set()
+            return all_readers if readers == 1 else set()
         case "primary":
             return {"writer"}
         case name:
@@ -385,7 +389,7 @@ def _certain(fault: Fault, faults: Sequence[Fault], readers: int) -> set[str]:
 
 
 def targets_of(target: str, names: Sequence[str], primary: str, rng: random.Random) -> list[str]:
-    """The names of the servers that a target means now."""
+    """The names of the servers that a target means at this moment."""
     readers = [name for name in names if name.startswith("reader-")]
     target = target.removeprefix(LINK)
     match target:
@@ -414,14 +418,14 @@ class Moment:
     number: int
     """Which of the scenario's faults, counted from 0."""
     occurrence: int
-    """Which time, counted from 0."""
+    """Which of its repetitions, counted from 0."""
     heals: bool
 
 
 def timeline(faults: Sequence[Fault], duration: float) -> Iterator[Moment]:
-    """Every start and healing within a run of so many seconds, in order; at one moment healing comes first.
+    """Every start and healing within a run of `duration` seconds, in order. At the same moment, healing comes first.
 
-    Without end when `duration` is infinite (a run lasts until somebody stops it) and a fault repeats.
+    Endless when `duration` is infinite (a run that somebody will stop) and a fault repeats.
     """
     each = [_moments(number, fault, duration) for number, fault in enumerate(faults)]
     return heapq.merge(*each, key=lambda moment: (moment.at, not moment.heals, moment.number))

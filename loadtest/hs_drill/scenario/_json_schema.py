@@ -1,7 +1,7 @@
-"""The JSON Schema of a scenario file, from the models that check it.
+"""The JSON Schema of a scenario file, made from the models that check it.
 
-Two things the models do not tell pydantic: what they accept as a shorthand (`20s`, `99.9%`, a bare weight), for that is a
-function's doing, and what each key means, for that is in the docstrings below the attributes.
+Two things pydantic cannot know, so they are added here: which shorthands the validators accept (`20s`, `99.9%`, a bare weight),
+and what each key means, which the docstrings below the attributes say.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ __all__ = ["scenario_schema"]
 DURATION = {"type": "string", "pattern": r"^\s*(\d+(\.\d+)?\s*(ms|h|m|s)\s*)+$", "description": "such as 20s or 1m30s"}
 SHARE = {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%\s*$", "description": "such as 99.9%"}
 
-#: What a validator makes a value of its own model from: the key that the bare value stands for.
+#: Validator of a bare value -> the key that this value stands for.
 BARE = {
-    _mix._name_alone: "distribution",
-    _mix._size_alone: "min",
-    _mix._weight_alone: "weight",
-    _load._time_alone: "max",
-    _model._name_alone: "name",
-    _model._switch: "enabled",
-    _expect._whole_run: "run",
-    _expect._steady: "steady",
+    _mix._from_name: "distribution",
+    _mix._from_size: "min",
+    _mix._from_weight: "weight",
+    _load._from_duration: "max",
+    _model._from_name: "name",
+    _model._from_bool: "enabled",
+    _expect._from_limit: "run",
+    _expect._from_duration: "steady",
 }
-TEXT = {_base.seconds: DURATION, _expect._share: SHARE}
+TEXT = {_base.seconds: DURATION, _expect._parse_share: SHARE}
 COUNT = {"anyOf": [{"type": "integer", "minimum": 0}, {"const": "any"}, {"type": "null"}]}
 
 
 def scenario_schema() -> dict[str, Any]:
-    """For `yaml-language-server` and its like; in the dialect of JSON Schema 2020-12."""
+    """For editors, through `yaml-language-server` and the like. JSON Schema 2020-12."""
     schema = _model.Scenario.model_json_schema(by_alias=True, schema_generator=_Generator, mode="validation")
-    _mend(schema, schema["$defs"])
+    _complete(schema, schema["$defs"])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "A scenario of trio-hs"}
 
 
@@ -51,33 +51,33 @@ class _Generator(GenerateJsonSchema):
         inner = self.generate_inner(schema["schema"])
         if function in TEXT:
             return {"anyOf": [inner, TEXT[function]]}
-        if function.__name__ == _model.ClusterSpec._count_servers.__name__:  # it accepts nothing else
+        if function.__name__ == _model.ClusterSpec._count_servers.__name__:  # it accepts no shorthand
             return inner
         if function in BARE:
             return {**inner, "x-bare": BARE[function]}
-        if function is _expect._all_kinds:
+        if function is _expect._from_count:
             return {"anyOf": [{"type": "integer", "minimum": 0}, inner]}
-        if function is _expect._count:
+        if function is _expect._check_count:
             return dict(COUNT)
-        raise AssertionError(f"what {function.__name__} accepts is not known here: add it")
+        raise AssertionError(f"add what {function.__name__} accepts")
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         model: type[BaseModel] = schema["cls"]
         made = super().model_schema(schema)
-        told = _docstrings(model)
+        found = _docstrings(model)
         for name, field in model.model_fields.items():
-            if name in told:
-                made["properties"][field.alias or name]["description"] = told[name]
+            if name in found:
+                made["properties"][field.alias or name]["description"] = found[name]
         made.pop("title", None)
         return made
 
     def field_title_should_be_set(self, schema: Any) -> bool:
-        return False  # it would be the key once more
+        return False  # titles would repeat the keys
 
 
 def _docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """What stands below the attributes of a class and those that it inherits from."""
-    told: dict[str, str] = {}
+    """The docstrings below the attributes of a class and of its bases."""
+    found: dict[str, str] = {}
     for cls in reversed(model.__mro__):
         if issubclass(cls, _base.Model) and cls is not _base.Model and "[" not in cls.__name__:
             body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
@@ -85,18 +85,18 @@ def _docstrings(model: type[BaseModel]) -> dict[str, str]:
             for attribute, below in zip(body.body, body.body[1:], strict=False):
                 match attribute, below:
                     case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                        told[name] = inspect.cleandoc(text).replace("\n", " ")
-    return told
+                        found[name] = inspect.cleandoc(text).replace("\n", " ")
+    return found
 
 
 BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 
-def _mend(schema: Any, definitions: dict[str, Any]) -> None:
-    """Allow the bare value of a model that may be written as one, and put limits where JSON Schema has them: at the number."""
+def _complete(schema: Any, definitions: dict[str, Any]) -> None:
+    """Allow bare values where validators accept them, and move limits to the number, where JSON Schema has them."""
     if isinstance(schema, list):
         for one in schema:
-            _mend(one, definitions)
+            _complete(one, definitions)
     elif isinstance(schema, dict):
         if "anyOf" in schema:
             schema["anyOf"][0].update({BOUNDS[key]: schema.pop(key) for key in BOUNDS if key in schema})
@@ -108,4 +108,4 @@ def _mend(schema: Any, definitions: dict[str, Any]) -> None:
                 bare["anyOf"] = [one for one in bare["anyOf"] if one != {"type": "null"}]
             schema["anyOf"] = [bare, {"$ref": reference}]
         for one in schema.values():
-            _mend(one, definitions)
+            _complete(one, definitions)

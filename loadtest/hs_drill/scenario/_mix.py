@@ -1,4 +1,4 @@
-"""What the load consists of: the keys `mix` and `keys` of a scenario, and the sizes of the values that are written."""
+"""What the load consists of: the keys `mix` and `keys` of a scenario, and the sizes of written values."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["READS", "STEPS", "WRITES", "Find", "GetMany", "Incr", "Keys", "KeysO
 READS = ("get", "find", "get_many")
 WRITES = ("insert", "incr", "decr", "update", "delete")
 STEPS = ("incr", "decr")
-"""The writes of which a counter tells how often they were applied."""
+"""Writes that change a counter, which shows how often they were applied."""
 
 
-def _name_alone(value: object) -> object:
+def _from_name(value: object) -> object:
     return {"distribution": value} if isinstance(value, str) else value
 
 
@@ -26,22 +26,22 @@ class Keys(Model):
     """Which rows are drawn. A bare word is the distribution."""
 
     distribution: Literal["uniform", "zipfian", "latest", "sequential", "hot-set"] = "uniform"
-    """`uniform`: every loaded row is as likely. `zipfian`: the n-th most wanted row comes 1/n**theta as often as the first.
-    `latest`: the younger a row, the likelier it is read, those that the run inserts among them. `sequential`: one after the
-    other. `hot-set`: a few rows get most of the operations."""
+    """`uniform`: every loaded row is equally likely. `zipfian`: the n-th most popular row comes 1/n**theta times as often as
+    the first. `latest`: the younger a row, the more likely it is read; rows that the run inserts are among them. `sequential`:
+    one row after the other. `hot-set`: a few rows get most of the operations."""
     theta: float | None = Field(default=None, gt=0, le=5)
     """How skewed `zipfian` and `latest` are; 0.99 if not given."""
     hot_keys: Share | None = None
     """The share of the rows that is hot in a `hot-set`; 20% if not given."""
     hot_operations: Share | None = None
-    """The share of the operations that goes to the hot rows; 80% if not given."""
+    """The share of the operations that go to the hot rows; 80% if not given."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.theta is not None and self.distribution not in ("zipfian", "latest"):
-            raise ValueError(f"theta is how skewed `zipfian` or `latest` is, and has no meaning with `{self.distribution}`")
+            raise ValueError(f"theta is for `zipfian` and `latest`, not for `{self.distribution}`")
         if (self.hot_keys, self.hot_operations) != (None, None) and self.distribution != "hot-set":
-            raise ValueError(f"hot_keys and hot_operations are of a `hot-set`, and have no meaning with `{self.distribution}`")
+            raise ValueError(f"hot_keys and hot_operations are for a `hot-set`, not for `{self.distribution}`")
         return self
 
     @property
@@ -60,10 +60,10 @@ class Keys(Model):
         return 0.8 if self.hot_operations is None else self.hot_operations
 
 
-KeysOrName = Annotated[Keys, BeforeValidator(_name_alone)]
+KeysOrName = Annotated[Keys, BeforeValidator(_from_name)]
 
 
-def _weight_alone(value: object) -> object:
+def _from_weight(value: object) -> object:
     return value if isinstance(value, Mapping | BaseModel) else {"weight": value}
 
 
@@ -74,14 +74,14 @@ class Weighted(Model):
 
 
 class WeightedOnRows(Weighted):
-    """One that touches rows that are there."""
+    """An operation on existing rows."""
 
     keys: KeysOrName | None = None
-    """Which rows, where that is to be other than the scenario's `keys`."""
+    """Which rows, if not those of the scenario's `keys`."""
 
 
 class Find(WeightedOnRows):
-    """Reads `limit` rows in the order of the composite index (grp, id), from a drawn row on."""
+    """Reads `limit` rows in the order of the composite index (grp, id), beginning at a drawn row."""
 
     limit: int = Field(default=10, ge=1, le=100_000)
 
@@ -98,17 +98,17 @@ class Incr(WeightedOnRows):
     step: int = Field(default=1, ge=1, le=1_000_000)
 
 
-_Plain = Annotated[Weighted, BeforeValidator(_weight_alone)]
-_OnRows = Annotated[WeightedOnRows, BeforeValidator(_weight_alone)]
-_Incr = Annotated[Incr, BeforeValidator(_weight_alone)]
+_Plain = Annotated[Weighted, BeforeValidator(_from_weight)]
+_OnRows = Annotated[WeightedOnRows, BeforeValidator(_from_weight)]
+_Incr = Annotated[Incr, BeforeValidator(_from_weight)]
 
 
 class Mix(Model):
     """How often each operation comes, relative to the sum of the weights."""
 
     get: _OnRows = WeightedOnRows()
-    find: Annotated[Find, BeforeValidator(_weight_alone)] = Find()
-    get_many: Annotated[GetMany, BeforeValidator(_weight_alone)] = GetMany()
+    find: Annotated[Find, BeforeValidator(_from_weight)] = Find()
+    get_many: Annotated[GetMany, BeforeValidator(_from_weight)] = GetMany()
     insert: _Plain = Weighted()
     incr: _Incr = Incr()
     decr: _Incr = Incr()
@@ -121,7 +121,7 @@ class Mix(Model):
         return {name: weight for name, weight in every.items() if weight > 0}
 
     def keys(self, of_all: Keys) -> dict[str, Keys]:
-        """What each operation that takes part draws its rows by; `of_all` where it does not say."""
+        """How each operation that takes part draws its rows: by its own keys, or by `of_all`."""
         return {name: getattr(getattr(self, name), "keys", None) or of_all for name in self.weights()}
 
     @model_validator(mode="after")
@@ -140,13 +140,13 @@ class SizeShare(Model):
     weight: float = Field(default=1.0, gt=0, le=1e9)
 
 
-def _size_alone(value: object) -> object:
+def _from_size(value: object) -> object:
     return value if isinstance(value, Mapping | BaseModel) else {"min": value, "max": value}
 
 
 class ValueSize(Model):
-    """Characters in a value. A bare number is the size of all; `min` and `max` are a range in which every size is as likely;
-    `sizes` is a list of them."""
+    """Characters in a value. A bare number is the size of all values. `min` and `max` are a range in which every size is
+    equally likely. `sizes` lists sizes with their weights."""
 
     min: int | None = Field(default=None, ge=0, le=16_000)
     max: int | None = Field(default=None, ge=0, le=16_000)
@@ -169,7 +169,7 @@ class ValueSize(Model):
         return max(share.size for share in self.sizes) if self.max is None else self.max
 
     def spread(self, count: int) -> list[int]:
-        """So many sizes, ascending, that stand for all as well as so many can."""
+        """`count` sizes in ascending order, as often as they are asked for."""
         middles = [(index + 0.5) / count for index in range(count)]
         if self.min is not None and self.max is not None:
             return [self.min + int(middle * (self.max - self.min + 1)) for middle in middles]
@@ -183,4 +183,4 @@ class ValueSize(Model):
         return sizes + [shares[-1].size] * (count - len(sizes))
 
 
-Size = Annotated[ValueSize, BeforeValidator(_size_alone)]
+Size = Annotated[ValueSize, BeforeValidator(_from_size)]

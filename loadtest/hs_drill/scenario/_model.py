@@ -1,6 +1,6 @@
-"""The scenario: what runs against which servers, read from YAML and checked before anything starts.
+"""The scenario: which servers a run has, what load and faults they get, and what is expected of them.
 
-Each concern has its own top-level key, and where there is much to say of it a module: `_mix`, `_load`, `_faults`, `_expect`.
+Each concern is a top-level key. The larger ones have a module each: `_mix`, `_load`, `_faults`, `_expect`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hs_drill._cluster import ClusterKind, Replication, Topology
 from ._base import Model, PlacedError
 from ._expect import BEFORE_SECONDS, ERROR_ALIASES, Expect
 from ._external import ExternalServer, named_servers
-from ._faults import ONLY_HANDLERSOCKET, AnyFault, NetworkFault, clash, not_on, replication_missing, unknown_target
+from ._faults import ONLY_HANDLERSOCKET, AnyFault, Fault, NetworkFault, clash, not_on, replication_missing, unknown_target
 from ._load import Load
 from ._mix import READS, WRITES, Keys, KeysOrName, Mix, Size, ValueSize
 
@@ -28,9 +28,9 @@ __all__ = [
 ]
 
 KEPT = {"kept": True}
-"""The context of a scenario that was carried out already."""
+"""Validation context for the scenario of a kept run."""
 VERSION_WIDTH = 18
-"""Characters at the beginning of every payload of an audited run."""
+"""Characters that the version takes at the beginning of every payload, in an audited run."""
 
 
 _Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
@@ -43,16 +43,16 @@ class ClusterSpec(Model):
     """`auto` takes the first kind that works on this machine and says which."""
     readers: int = Field(default=2, ge=1, le=16)
     standby: bool = False
-    """Another replica, that no operation goes to: it can be promoted to take the writes."""
+    """Another replica, which gets no operations. It can be promoted to take the writes."""
     replication: Replication = "async"
-    """`semisync`: a logged write is acknowledged when a replica has fetched it. `none`: every server for itself."""
+    """`semisync`: a logged write is acknowledged once a replica has fetched it. `none`: servers do not replicate."""
     topology: Topology = "plain"
-    """`plain`: writes go straight to InnoDB, which stock MariaDB does not replicate (MDEV-33967). `write-through`: they
-    go through SQL and reach the readers, at a price in speed."""
+    """`plain`: writes go straight to InnoDB; stock MariaDB does not replicate them (MDEV-33967). `write-through`: writes go
+    through SQL and reach the readers, but are slower."""
     servers: list[ExternalServer] = Field(default=[])
-    """The user's own servers, for kind `external`; they say how many readers there are, and whether there is a standby."""
+    """Your own servers, for kind `external`. They determine `readers` and `standby`."""
     create_table: bool = False
-    """Whether the run may create its table on `external` servers, where it is missing. It drops that one at the end."""
+    """Whether the run may create its table on `external` servers if it is missing. It drops what it created at the end."""
 
     @model_validator(mode="before")
     @classmethod
@@ -63,17 +63,17 @@ class ClusterSpec(Model):
             return data
         names = [str(server.get("name")) for server in servers if isinstance(server, dict)]
         readers = sum(name.startswith("reader-") for name in names)
-        counted = {"readers": max(readers, 1), "standby": "standby" in names}  # that there is none is told better than so
+        counted = {"readers": max(readers, 1), "standby": "standby" in names}  # `named_servers` reports a missing reader better
         return {**counted, **data}
 
     @model_validator(mode="after")
     def _check_servers(self) -> Self:
         if self.servers:
             if self.kind != "external":
-                raise PlacedError(("kind",), f"must be external where servers are named, not {self.kind}")
+                raise PlacedError(("kind",), f"must be external when servers are given, not {self.kind}")
             counted = named_servers(self.servers)
             if counted != (self.readers, self.standby):
-                raise ValueError("servers say how many readers there are and whether there is a standby: leave those keys out")
+                raise ValueError("leave out readers and standby: servers determine them")
         return self
 
 
@@ -84,12 +84,12 @@ class TableSpec(Model):
     name: _Identifier = "t"
     rows: int = Field(default=10_000, ge=1, le=10_000_000)
     groups: int = Field(default=100, ge=1, le=1_000_000)
-    """Rows are dealt out evenly over so many values of the column `grp`."""
+    """Distinct values of the column `grp`, over which rows are spread evenly."""
     value_size: Size = ValueSize(min=100, max=100)
     """Characters in `payload` of each row, as loaded, inserted and updated."""
 
 
-def _switch(value: object) -> object:
+def _from_bool(value: object) -> object:
     return value if isinstance(value, Mapping | BaseModel) else {"enabled": value}
 
 
@@ -97,12 +97,12 @@ class AuditSpec(Model):
     """Whether a history is kept and every acknowledged write checked against it. `audit: false` switches it off."""
 
     enabled: bool | None = None
-    """None: when the mix has writes."""
+    """If not given: when the mix has writes."""
     reads: float = Field(default=0.1, ge=0, le=1)
-    """The share of the reads that succeed to be kept; those that fail all are."""
+    """The share of the successful reads that the history keeps. It keeps every failed read."""
 
 
-def _name_alone(value: object) -> object:
+def _from_name(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value
 
 
@@ -110,9 +110,9 @@ class DriverSpec(Model):
     """How the load reaches the servers. A bare word is the name."""
 
     name: Literal["handlersocket", "sql"] = "handlersocket"
-    """`sql`: the same operations by SQL, with mysqlclient, to see what HandlerSocket buys."""
+    """`sql`: the same operations by SQL, with mysqlclient, to compare with HandlerSocket."""
     connections: int = Field(default=64, ge=1, le=10_000)
-    """Connections by SQL to each server, of each worker, at most. (HandlerSocket needs one.)"""
+    """At most this many SQL connections of each worker to each server. HandlerSocket needs one."""
 
 
 class Scenario(Model):
@@ -123,11 +123,11 @@ class Scenario(Model):
     cluster: ClusterSpec = ClusterSpec()
     table: TableSpec = TableSpec()
     load: Load = Load()
-    driver: Annotated[DriverSpec, BeforeValidator(_name_alone)] = DriverSpec()
+    driver: Annotated[DriverSpec, BeforeValidator(_from_name)] = DriverSpec()
     mix: Mix
     keys: KeysOrName = Keys()
     """Which rows the operations touch."""
-    audit: Annotated[AuditSpec, BeforeValidator(_switch)] = AuditSpec()
+    audit: Annotated[AuditSpec, BeforeValidator(_from_bool)] = AuditSpec()
     faults: list[AnyFault] = Field(default=[])
     """What goes wrong, and when."""
     expect: Expect = Expect()
@@ -146,30 +146,12 @@ class Scenario(Model):
             )
         self._check_latest()
         for number, fault in enumerate(self.faults):
-            if wrong := unknown_target(fault, self.cluster.readers, self.cluster.standby):
-                raise PlacedError(("faults", number, "target"), wrong)
-            if fault.at >= self.load.lasts:
-                over = f"must be less than the run ({self.load.lasts:g} s), or it never strikes"
-                raise PlacedError(("faults", number, "at"), over)
-            if fault.at < self.load.warm_up:
-                early = f"must be load.warm_up ({self.load.warm_up:g} s) or more, or what it does is not counted"
-                raise PlacedError(("faults", number, "at"), early)
-            if self.expect.recovery.steady is not None and fault.at < (least := self.load.warm_up + BEFORE_SECONDS):
-                bare = f"must be {least:g} s or more: expect.recovery compares with what was counted before the first fault"
-                raise PlacedError(("faults", number, "at"), bare)
-            if self.driver.name == "sql" and (isinstance(fault, NetworkFault) or fault.name in ONLY_HANDLERSOCKET):
-                by_sql = f"{fault.name} is between HandlerSocket and its clients, and does nothing to `driver: sql`"
-                raise PlacedError(("faults", number, "fault"), by_sql)
-            if self.driver.name == "sql" and getattr(fault, "drain", False):
-                without = "ends HandlerSocket first, of which clients of `driver: sql` notice nothing: leave it out"
-                raise PlacedError(("faults", number, "drain"), without)
-            if wrong := not_on(fault, self.cluster.kind) or replication_missing(fault, self.cluster.replication):
-                raise PlacedError(("faults", number, "fault"), wrong)
+            self._check_fault(number, fault)
         for kind in self.expect.errors:
             if self.driver.name == "sql" and ERROR_ALIASES.get(kind, kind) == "IndexedConnectionError":
-                by_sql = "is HandlerSocket's, so that no error of `driver: sql` could be one: say ConnectionError"
-                raise PlacedError(("expect", "errors", kind), by_sql)
-        kept = info.context == KEPT  # older versions let these begin, and they failed
+                never = "cannot happen with `driver: sql`, for it is an error of HandlerSocket: say ConnectionError"
+                raise PlacedError(("expect", "errors", kind), never)
+        kept = info.context == KEPT  # older versions ran such scenarios; the second fault failed
         if not kept and (wrong_at := clash(self.faults, self.cluster.readers, self.load.lasts)):
             raise PlacedError(("faults", wrong_at[0], "at"), wrong_at[1])
         if not self.audited and (needing := self.expect.needing_audit()):
@@ -177,15 +159,36 @@ class Scenario(Model):
         self._check_expected_reads()
         for name in self.expect.latency.operations():
             if name not in ("all", *self.mix.weights()):
-                raise PlacedError(("expect", "latency", name), "is of an operation that the mix does not have")
+                raise PlacedError(("expect", "latency", name), "limits an operation that the mix does not have")
         return self
 
+    def _check_fault(self, number: int, fault: Fault) -> None:
+        if wrong := unknown_target(fault, self.cluster.readers, self.cluster.standby):
+            raise PlacedError(("faults", number, "target"), wrong)
+        if fault.at >= self.load.lasts:
+            late = f"must be less than the run ({self.load.lasts:g} s), or it never strikes"
+            raise PlacedError(("faults", number, "at"), late)
+        if fault.at < self.load.warm_up:
+            early = f"must be load.warm_up ({self.load.warm_up:g} s) or more, or its effect is not counted"
+            raise PlacedError(("faults", number, "at"), early)
+        if self.expect.recovery.steady is not None and fault.at < (least := self.load.warm_up + BEFORE_SECONDS):
+            early = f"must be {least:g} s or more: expect.recovery compares with what was counted before the first fault"
+            raise PlacedError(("faults", number, "at"), early)
+        if self.driver.name == "sql" and (isinstance(fault, NetworkFault) or fault.name in ONLY_HANDLERSOCKET):
+            unaffected = f"{fault.name} strikes between HandlerSocket and its clients, and does not affect `driver: sql`"
+            raise PlacedError(("faults", number, "fault"), unaffected)
+        if self.driver.name == "sql" and getattr(fault, "drain", False):
+            unaffected = "ends HandlerSocket first, which does not affect `driver: sql`: leave it out"
+            raise PlacedError(("faults", number, "drain"), unaffected)
+        if wrong := not_on(fault, self.cluster.kind) or replication_missing(fault, self.cluster.replication):
+            raise PlacedError(("faults", number, "fault"), wrong)
+
     def _check_expected_reads(self) -> None:
-        """What is expected of reads must find some."""
+        """Expectations of reads need reads in the mix and in the history."""
         if not set(READS) & set(self.mix.weights()):
-            wrong = f"is about reads, and the mix has none of {', '.join(READS)}"
+            wrong = f"is about reads, but the mix has none of {', '.join(READS)}"
         elif not self.audit.reads:
-            wrong = "is about reads, of which none is kept: audit.reads must be more than 0"
+            wrong = "is about reads, but none is kept: audit.reads must be more than 0"
         else:
             return
         for name in ("staleness", "monotonic_reads"):
@@ -201,7 +204,7 @@ class Scenario(Model):
             if not self.mix.insert.weight:
                 raise PlacedError(("mix", name), "`latest` reads what the run inserts: the mix needs insert")
             if self.cluster.topology == "plain" and self.driver.name != "sql":
-                plain = "`latest` needs cluster.topology: write-through, for in `plain` no reader gets what is inserted"
+                plain = "`latest` needs cluster.topology: write-through, for with `plain` inserts reach no reader"
                 raise PlacedError(("mix", name), plain)
 
     @property

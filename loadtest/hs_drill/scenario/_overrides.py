@@ -1,4 +1,4 @@
-"""What the command line says of a scenario's cluster instead of the scenario."""
+"""Lets the command line override a scenario's cluster."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ._reader import ScenarioError, mistakes_in
 __all__ = ["SERVERS_HELP", "with_cluster"]
 
 SERVERS_HELP = (
-    "Servers of your own, for kind external: NAME=HOST:READ_PORT:WRITE_PORT[:SQL_PORT], separated by commas; the names are "
+    "Your own servers, for kind external: NAME=HOST:READ_PORT:WRITE_PORT[:SQL_PORT], separated by commas; the names are "
     "writer, standby, reader-1 and so on. Secrets come from the environment: TRIO_HS_READ_SECRET, TRIO_HS_WRITE_SECRET, "
     "TRIO_HS_SQL_USER, TRIO_HS_SQL_PASSWORD, and for `driver: sql` TRIO_HS_LOAD_USER, TRIO_HS_LOAD_PASSWORD."
 )
 
 
 def with_cluster(scenario: Scenario, servers: str | None, given: Mapping[str, Any]) -> Scenario:
-    """The scenario with other keys of `cluster`, and other servers. Raises `ScenarioError`."""
+    """The scenario with `given` keys of `cluster`, and other `servers` if not None. Raises `ScenarioError`."""
     data = scenario.model_dump(mode="json", by_alias=True, exclude_unset=True)
     cluster = data.get("cluster", {})
     if servers is not None:
@@ -37,4 +37,4 @@ def with_cluster(scenario: Scenario, servers: str | None, given: Mapping[str, An
     try:
         return Scenario.model_validate({**data, "cluster": cluster})
     except ValidationError as error:
-        raise ScenarioError("\n".join(f"with what the command line says, {line}" for line in mistakes_in(error))) from error
+        raise ScenarioError("\n".join(f"with the options given, {line}" for line in mistakes_in(error))) from error

@@ -23,19 +23,21 @@ __all__ = ["PATTERNS", "ScenarioError", "load_scenario", "mistakes_in", "parse_s
 
 
 class ScenarioError(Exception):
-    """What is wrong with a scenario, one line per mistake; `str()` of it is what the user should read."""
+    """A scenario has mistakes. `str()` is a line for each, for the user."""
 
 
 PATTERNS = {
     SERVER_NAME: "writer, standby, or reader-1, reader-2 and so on",
     VARIABLE: "the name of an environment variable, without a $",
 }
-"""What is not a name in SQL."""
+"""What a pattern asks for, in words. All other patterns are names in SQL."""
 
 
 def load_scenario(path: str | os.PathLike[str], *, kept: bool = False) -> Scenario:
-    """Read and check a scenario file. One that was `kept` with its run may have faults that exclude each other. Raises
-    `ScenarioError`."""
+    """Read and check a scenario file. Raises `ScenarioError`.
+
+    A scenario `kept` with its run may have faults that exclude each other: older versions allowed them.
+    """
     name = os.fspath(path)
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -48,7 +50,7 @@ def load_scenario(path: str | os.PathLike[str], *, kept: bool = False) -> Scenar
 
 
 def parse_scenario(text: str, name: str, *, kept: bool = False) -> Scenario:
-    """Check a scenario's text; `name` is what mistakes are reported under, and `kept` as above. Raises `ScenarioError`."""
+    """Check the text of a scenario; mistakes name it `name`. For `kept` see `load_scenario`. Raises `ScenarioError`."""
     try:
         document = parse(text)
     except YamlMistake as mistake:
@@ -63,13 +65,13 @@ def parse_scenario(text: str, name: str, *, kept: bool = False) -> Scenario:
 
 
 def mistakes_in(error: ValidationError) -> list[str]:
-    """What is wrong with a scenario, a line for each mistake, where there is no file to name."""
+    """A line for each mistake, without a file and its lines."""
     return [f"{'.'.join(map(str, _place(detail)))}: {_message(detail)}" for detail in error.errors(include_url=False)]
 
 
 def _report(name: str, line: int, path: Iterable[str | int], message: str) -> str:
     where = ".".join(map(str, path))
-    # One mistake is one line, whatever a key contains.
+    # One mistake is one line, even if a key contains a line break.
     shown = f"{where}: {message}" if where else message
     return f"{name}:{line}: " + "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
 
@@ -88,13 +90,13 @@ def _explain(document: Document, detail: ErrorDetails) -> tuple[int, tuple[str, 
 
 
 def _place(detail: ErrorDetails) -> tuple[int | str, ...]:
-    """A mistake's place in the file."""
+    """The key path of a mistake."""
     error = detail.get("ctx", {}).get("error")
     return (*_keys_of(detail["loc"]), *(error.place if isinstance(error, PlacedError) else ()))
 
 
 def _keys_of(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Without the kind of fault or of secret that pydantic has chosen, which it names as well."""
+    """A key path without the kind of fault or secret that pydantic inserts into it."""
     if len(location) > 2 and location[0] == "faults" and location[2] in FAULTS:
         return (*location[:2], *location[3:])
     if len(location) > 4 and location[:2] == ("cluster", "servers"):

@@ -1,4 +1,4 @@
-"""What a scenario says of its own verdict, in a comment at its beginning: `# verdict: pass`."""
+"""The verdict that a scenario states for itself, in a comment at its beginning: `# verdict: pass`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ VERDICTS = {
 
 
 class StatedVerdictError(Exception):
-    """It says something that is no verdict; one line for the user."""
+    """The scenario states no valid verdict; one line for the user."""
 
 
 def stated_exit_code(path: Path) -> int | None:
-    """The exit code that it states; None when it states none. Raises `StatedVerdictError` and OSError."""
+    """The exit code of the stated verdict; None when there is none. Raises `StatedVerdictError` and OSError."""
     stated = re.findall(r"^# verdict: (.*?)\s*$", path.read_text(encoding="utf-8"), re.MULTILINE)
     if not stated:
         return None
     if len(stated) > 1 or stated[0] not in VERDICTS:
-        raise StatedVerdictError(f"{path}: states `# verdict: {'` and `'.join(stated)}`; it is one of {', '.join(VERDICTS)}")
+        raise StatedVerdictError(
+            f"{path}: states `# verdict: {'` and `'.join(stated)}`; it must be one of {', '.join(VERDICTS)}"
+        )
     return VERDICTS[stated[0]]

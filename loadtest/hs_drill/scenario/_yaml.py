@@ -1,4 +1,4 @@
-"""YAML that remembers its lines: plain data, and for every key path the line that a person has to look at."""
+"""Parses YAML into plain data, and tells the line of each key path."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Path = tuple[str | int, ...]
 
 HINTS = {
     r"found character '\t'": "; indent with spaces",
-    "mapping values are not allowed here": "; put text that contains `: ` in quotes, and a blank behind each `-`",
-    "expected <block end>": "; keys that belong together begin in the same column",
+    "mapping values are not allowed here": "; put text that contains `: ` in quotes, and a space after each `-`",
+    "expected <block end>": "; keys of one mapping begin in the same column",
 }
-"""What to do about PyYAML's complaints, by what is in them."""
+"""A part of a message of PyYAML -> advice."""
 
 
 class YamlMistake(Exception):
-    """The text is not usable YAML; `line` counts from 1."""
+    """The text is not valid YAML, or not for us; `line` counts from 1."""
 
     def __init__(self, line: int, message: str, path: Path = ()) -> None:
         super().__init__(message)
@@ -36,12 +36,11 @@ class Document:
     """Parsed YAML."""
 
     data: Any
-    """Plain Python values."""
     lines: dict[Path, int]
-    """The line of each key or list item that the text contains, by its path; `()` is the document itself."""
+    """Path of each key and list item in the text -> its line. `()` is the document itself."""
 
     def locate(self, path: Sequence[str | int]) -> tuple[Path, int]:
-        """The longest part of `path` that exists in the text, and its line."""
+        """The longest beginning of `path` that exists in the text, and its line."""
         known = tuple(path)
         while known not in self.lines:
             known = known[:-1]
@@ -49,7 +48,7 @@ class Document:
 
 
 class _Lines:
-    """The lines of a text as editors count them: YAML also ends lines at U+0085 and its like."""
+    """Counts lines as editors do. YAML also ends lines at U+0085 and the like."""
 
     def __init__(self, text: str) -> None:
         self._ends = [index for index, character in enumerate(text) if character == "\n"]
@@ -64,11 +63,11 @@ class _Constructor(yaml.SafeLoader):
         self._lines = lines
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        # PyYAML lets the ValueError of int("", 2) or date(2024, 13, 1) escape without a line.
+        # PyYAML lets the ValueError of int("", 2) or date(2024, 13, 1) through, without a line.
         try:
             return super().construct_object(node, deep=deep)
         except (ValueError, OverflowError, IndexError, KeyError, TypeError) as error:
-            raise YamlMistake(self._lines.of(node.start_mark), f"not a value that YAML knows: {error}") from error
+            raise YamlMistake(self._lines.of(node.start_mark), f"not a valid value: {error}") from error
 
 
 def parse(text: str) -> Document:
@@ -88,7 +87,7 @@ def parse(text: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         if "<stream end>" in (error.problem or "") and error.context_mark:
-            mark = error.context_mark  # what is not closed, not where the file ends
+            mark = error.context_mark  # where the unclosed part begins, not the end of the file
         problem = " ".join(part for part in (error.context, error.problem) if part)
         hint = next((hint for sign, hint in HINTS.items() if sign in problem), "")
         raise YamlMistake(count.of(mark), f"not valid YAML: {problem}{hint}") from error

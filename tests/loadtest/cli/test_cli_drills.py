@@ -75,7 +75,7 @@ def test_each_is_carried_out_as_often_as_asked_and_a_broken_word_is_shown(tmp_pa
         (QUICK.replace("# verdict: pass\n", ""), "x.yaml: states no verdict; begin it with a comment such as"),
         (
             QUICK.replace("verdict: pass", "verdict: passes"),
-            "states `# verdict: passes`; it is one of pass, expectation missed",
+            "states `# verdict: passes`; it must be one of pass, expectation missed",
         ),
         (QUICK.replace("get: 1", "gte: 1"), "x.yaml:6: mix.gte: no such operation"),
     ],

@@ -275,7 +275,7 @@ def test_wrong_options_are_told_in_a_line(tmp_path: Path) -> None:
     result = command("up", "--cluster", "embedded", "--readers", "99")
     assert (result.returncode, result.stderr) == (
         2,
-        "with what the command line says, cluster.readers: must be 16 or less, not 99\n",
+        "with the options given, cluster.readers: must be 16 or less, not 99\n",
     )
     (tmp_path / "wrong.yaml").write_text("name: wrong\nmix: {get: 1}\ncluster: {reader: 1}\n")
     result = command("up", str(tmp_path / "wrong.yaml"))

@@ -155,9 +155,9 @@ def test_all_readers_may_be_promoted_where_that_is_one() -> None:
 def test_a_fault_that_is_on_already_is_told_with_its_place(one: str, other: str, where: int, after: float) -> None:
     with pytest.raises(ScenarioError) as caught:
         parse_scenario(f"name: x\nmix: {{get: 1}}\nfaults:\n  - {one}\n  - {other}\n", "x.yaml")
-    told = f"x.yaml:{4 + where}: faults.{where}.at: faults.{1 - where} has "
-    assert str(caught.value).startswith(told), str(caught.value)
-    assert f" on already on the same server, {after} s after the start: let one of them heal before" in str(caught.value)
+    message = str(caught.value)
+    assert message.startswith(f"x.yaml:{4 + where}: faults.{where}.at: faults.{1 - where} already has "), message
+    assert f" on the same server, {after} s after the start: let one heal before the other strikes" in message
     parse_scenario(f"name: x\nmix: {{get: 1}}\nfaults:\n  - {one}\n  - {other}\n", "x.yaml", kept=True)
 
 

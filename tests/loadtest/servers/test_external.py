@@ -287,7 +287,7 @@ def test_faults_that_need_more_than_the_network_are_refused_before_anything_is_w
     with Locust("--headless", scenario=yaml.safe_dump(scenario), env=secrets_in_environment(cluster)) as locust:
         assert locust.finish() == 2
         (line,) = [line for line in locust.stderr.splitlines() if not line.startswith("[")]
-        assert "faults.0.fault: external servers cannot do kill: that takes more than the network" in line
+        assert "faults.0.fault: external servers cannot do kill: only faults of the network work there" in line
 
 
 @pytest.mark.mariadb
@@ -326,7 +326,7 @@ def test_servers_of_the_command_line_are_checked(cluster: Cluster) -> None:
     [
         (
             "{kind: mariadb, servers: [{name: writer, host: a}]}",
-            "2: cluster.kind: must be external where servers are named, not mariadb",
+            "2: cluster.kind: must be external when servers are given, not mariadb",
         ),
         (
             "{kind: external, servers: [{name: writer, host: a}]}",
@@ -376,5 +376,5 @@ async def test_a_secret_that_is_not_in_the_environment_is_told(monkeypatch: pyte
     writer, reader = parse_scenario(text, "x.yaml").cluster.servers
     assert reader.resolved().read_secret == "from-outside"
     assert reader.resolved().write_secret == ""
-    with pytest.raises(ClusterError, match="writer: the environment variable NOT_THERE, which is to hold a secret, is not set"):
+    with pytest.raises(ClusterError, match="writer: the environment variable NOT_THERE is not set; it should hold a secret"):
         writer.resolved()
