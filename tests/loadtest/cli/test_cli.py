@@ -1,4 +1,4 @@
-"""The command line: our options beside Locust's, and one clear line and exit code 2 for whatever is wrong with them."""
+"""The command line: our options beside Locust's. Every mistake is one clear line and exit code 2."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_wrong_path_suggests_the_right_one() -> None:
         assert locust.stderr == f"{wrong}: cannot be read: No such file or directory; did you mean {right}?\n"
 
 
-def test_servers_that_cannot_be_had_are_one_line_without_a_traceback() -> None:
+def test_unavailable_servers_are_one_line_without_a_traceback() -> None:
     with Locust("--headless", "--cluster", "docker", env={"DOCKER_HOST": "unix:///nonexistent"}) as locust:
         assert locust.finish() == 2, locust.describe()
         assert "Traceback" not in locust.stderr
@@ -61,7 +61,7 @@ def test_servers_that_cannot_be_had_are_one_line_without_a_traceback() -> None:
         assert "no container engine answers at /nonexistent" in line
 
 
-def test_a_place_where_no_run_can_be_kept_is_told_before_servers_are_started() -> None:
+def test_an_unusable_place_for_runs_is_reported_before_servers_start() -> None:
     with Locust("--headless", "--cluster", "embedded") as locust:
         (locust.directory / "runs").write_text("in the way")
         assert locust.finish() == 2, locust.describe()

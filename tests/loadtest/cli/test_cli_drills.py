@@ -1,4 +1,4 @@
-"""`hs-drill drills`: which scenarios it carries out, and what it says of those that break their word."""
+"""`hs-drill drills`: which scenarios it runs, and what it prints about one that does not give its stated verdict."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def written(folder: Path, name: str, text: str) -> str:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Marked, and without what tests say to a Locust of their own process."""
+    """Marked, and without the settings that tests make for Locust in their own process."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
     return {**kept, "PYTHONPATH": str(ROOT), MARK: str(folder)}
 
@@ -46,7 +46,7 @@ def drills(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=100, check=False)
 
 
-def test_each_is_carried_out_as_often_as_asked_and_a_broken_word_is_shown(tmp_path: Path) -> None:
+def test_each_runs_as_often_as_asked_and_a_wrong_verdict_is_shown(tmp_path: Path) -> None:
     (tmp_path / "scenarios").mkdir()
     written(tmp_path / "scenarios", "silent", QUICK.replace("# verdict: pass\n", ""))
     written(tmp_path / "scenarios", "good", QUICK)
@@ -64,7 +64,7 @@ def test_each_is_carried_out_as_often_as_asked_and_a_broken_word_is_shown(tmp_pa
     assert done.returncode == 1, done
     assert " NO  wrong 1/1, " in done.stdout
     assert "exit code 3 was stated" in done.stdout
-    assert "servers ready: embedded" in done.stdout, "what Locust said"
+    assert "servers ready: embedded" in done.stdout, "Locust's output"
     assert "  -  locked: needs MariaDB" in done.stdout
     assert done.stdout.endswith("1 of 1 did not give the stated verdict\n")
 
@@ -80,7 +80,7 @@ def test_each_is_carried_out_as_often_as_asked_and_a_broken_word_is_shown(tmp_pa
         (QUICK.replace("get: 1", "gte: 1"), "x.yaml:6: mix.gte: no such operation"),
     ],
 )
-def test_nothing_starts_where_something_is_wrong(
+def test_a_mistake_in_a_scenario_starts_nothing(
     text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert commands.main(["drills", written(tmp_path, "x", text)]) == 2
@@ -96,7 +96,7 @@ def test_only_one_verdict_may_be_stated(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("signum, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
-def test_whoever_ends_it_ends_the_run_too(signum: signal.Signals, code: int, tmp_path: Path) -> None:
+def test_the_run_ends_with_it_whatever_the_signal(signum: signal.Signals, code: int, tmp_path: Path) -> None:
     path = written(tmp_path, "long", QUICK.replace("duration: 1s", "duration: 100s"))
     process = subprocess.Popen(
         [sys.executable, "-m", "hs_drill", "drills", path],
@@ -133,5 +133,5 @@ def marked(folder: Path) -> list[str]:
             if directory.name.isdigit() and f"{MARK}={folder}".encode() in (directory / "environ").read_bytes():
                 found.append(directory.name)
         except OSError:
-            pass  # it has just ended
+            pass  # it has just exited
     return found

@@ -1,4 +1,4 @@
-"""`hs-drill cluster`: servers without a load, found again from another terminal, and gone when they are to be."""
+"""`hs-drill cluster`: servers without a load, which other terminals find and end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def command(*arguments: str, within: float = SECONDS) -> subprocess.CompletedPro
 
 @contextmanager
 def up(temporary: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A cluster that is up; its process is gone when the block ends."""
+    """A running `cluster up`. Its process is gone when the block ends."""
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [sys.executable, "-m", "hs_drill", "cluster", "up", *arguments],
@@ -67,10 +67,10 @@ def up(temporary: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @EVERY_KIND
-def test_a_cluster_is_put_up_found_checked_connected_to_and_taken_down(kind: str, temporary: Path) -> None:
+def test_a_cluster_comes_up_is_found_checked_used_and_taken_down(kind: str, temporary: Path) -> None:
     with up(temporary, "--cluster", kind, "--readers", "1", "--standby", "--topology", "write-through") as process:
         assert process.pid in clusters_up()
-        this = ("--pid", str(process.pid))  # others of this user may be up
+        this = ("--pid", str(process.pid))  # this user may have others up
         hidden = command("status", *this)
         assert hidden.returncode == 0
         started = (
@@ -114,7 +114,7 @@ def test_a_signal_takes_it_down_in_order(number: signal.Signals, temporary: Path
 
 
 @pytest.mark.docker
-def test_what_was_killed_with_its_guardian_is_removed_and_what_lives_is_not(temporary: Path) -> None:
+def test_down_removes_leftovers_of_a_killed_run_but_nothing_of_a_living_one(temporary: Path) -> None:
     with up(temporary, "--cluster", "docker", "--readers", "1") as process:
         guardians = [path for path in left_behind(temporary) if path.startswith("process ")]
         assert len(left_in_engine(temporary)) == 3, "two containers and a network"
@@ -125,8 +125,8 @@ def test_what_was_killed_with_its_guardian_is_removed_and_what_lives_is_not(temp
         labels = {RUN_LABEL: f"{temporary}/living", OWNER_LABEL: owner()}
         living = client.containers.create(image_name(), labels=labels)
         try:
-            command("down", "--pid", str(process.pid))  # which is no more: of those that are up none is to end
-            deadline = time.monotonic() + SECONDS  # another test's run may just be removing some of it, which is left to that
+            command("down", "--pid", str(process.pid))  # it is gone: none of those that are up may end
+            deadline = time.monotonic() + SECONDS  # another test's run may be removing some of it just now
             while left_in_engine(temporary) != [f"container {living.name}"] and time.monotonic() < deadline:
                 time.sleep(0.1)
             assert left_in_engine(temporary) == [f"container {living.name}"]
@@ -135,7 +135,7 @@ def test_what_was_killed_with_its_guardian_is_removed_and_what_lives_is_not(temp
     assert left_behind(temporary) == []
 
 
-def test_a_check_that_is_interrupted_has_found_nothing_out(temporary: Path) -> None:
+def test_an_interrupted_check_exits_without_a_result(temporary: Path) -> None:
     line = [sys.executable, "-m", "hs_drill", "cluster", "check", "--cluster", "embedded"]
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
@@ -148,26 +148,26 @@ def test_a_check_that_is_interrupted_has_found_nothing_out(temporary: Path) -> N
 
 
 @pytest.mark.docker
-async def test_a_run_begins_by_removing_what_was_left_by_one_that_was_killed_with_its_guardian(temporary: Path) -> None:
-    dead = owner().rpartition("/")[0] + "/1"  # our number, but it started when nobody else did
+async def test_a_run_begins_by_removing_leftovers_of_a_run_killed_with_its_guardian(temporary: Path) -> None:
+    dead = owner().rpartition("/")[0] + "/1"  # our process id, but with another start time
     with engine() as client:
         left = client.containers.create(image_name(), labels={RUN_LABEL: f"{temporary}/dead", OWNER_LABEL: dead})
         async with open_cluster("docker", readers=0):
             assert left.name not in [container.name for container in containers_below(client, temporary)]
 
 
-def test_without_a_cluster_that_is_up_there_is_nothing_to_show_or_to_end(
+def test_without_a_running_cluster_there_is_nothing_to_show_or_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(_cluster, "clusters_up", list)
-    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")  # other tests may just be killing runs in containers
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")  # other tests may be killing runs in containers just now
     for arguments in (["status"], ["down"], ["down", "--all"]):
         assert _cluster.main(arguments) == 2
         assert capsys.readouterr() == ("", "no cluster is up: `hs-drill cluster up` starts one\n")
 
 
-class Kept:
-    """Clusters that are up, as far as the commands can tell."""
+class Clusters:
+    """Takes the place of the clusters that are up."""
 
     def __init__(self, *pids: int) -> None:
         self.up = list(pids)
@@ -191,7 +191,7 @@ class Kept:
             "kept": {"since": 1.8e9 + pid, "directory": f"/srv/{pid}", "scenario": None if pid % 2 else "mine.yaml"},
         }
 
-    async def detect(self, cluster: Cluster, *_: object) -> int:
+    async def check(self, cluster: Cluster, *_: object) -> int:
         self.checked += [server.host for server in cluster.servers]
         return 0
 
@@ -200,19 +200,19 @@ SILENT = 13
 
 
 @pytest.fixture
-def keep(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Kept]]:
-    """Has the commands see these clusters and no others: those that are really up belong to somebody."""
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Clusters]]:
+    """Make the commands see only these clusters. Those that are really up belong to somebody else."""
 
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
 
-    def make(*pids: int) -> Kept:
-        kept = Kept(*pids)
+    def make(*pids: int) -> Clusters:
+        clusters = Clusters(*pids)
         monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
-        monkeypatch.setattr(_cluster, "clusters_up", kept.clusters_up)
-        monkeypatch.setattr(_cluster, "ask", kept.ask)
-        monkeypatch.setattr(_cluster, "_check_replication", kept.detect)
-        return kept
+        monkeypatch.setattr(_cluster, "clusters_up", clusters.clusters_up)
+        monkeypatch.setattr(_cluster, "ask", clusters.ask)
+        monkeypatch.setattr(_cluster, "_check_replication", clusters.check)
+        return clusters
 
     yield make
     monkeypatch.undo()
@@ -226,10 +226,10 @@ def keep(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Kept]]:
         ("check", "choose one with `--pid PID`, or describe one to start"),
     ],
 )
-def test_of_several_clusters_none_is_taken_by_chance(
-    name: str, how: str, keep: Callable[..., Kept], capsys: pytest.CaptureFixture[str]
+def test_of_several_clusters_none_is_chosen_by_chance(
+    name: str, how: str, fake: Callable[..., Clusters], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kept = keep(11, 12, SILENT)
+    clusters = fake(11, 12, SILENT)
     assert _cluster.main([name]) == 2
     assert capsys.readouterr() == (
         "",
@@ -238,20 +238,20 @@ def test_of_several_clusters_none_is_taken_by_chance(
         "the cluster of process 13 does not answer: gone\n"
         f"3 clusters are up: {how}\n",
     )
-    assert kept.up == [11, 12, SILENT]
-    assert kept.checked == []
+    assert clusters.up == [11, 12, SILENT]
+    assert clusters.checked == []
 
 
-def test_the_cluster_that_is_named_is_the_one(keep: Callable[..., Kept], capsys: pytest.CaptureFixture[str]) -> None:
-    kept = keep(11, 12, 15)
+def test_pid_chooses_the_cluster(fake: Callable[..., Clusters], capsys: pytest.CaptureFixture[str]) -> None:
+    clusters = fake(11, 12, 15)
     assert _cluster.main(["check", "--pid", "12"]) == 0
-    assert kept.checked == ["server-of-12"]
+    assert clusters.checked == ["server-of-12"]
     assert _cluster.main(["status", "--pid", "15"]) == 0
     assert re.findall(r"^process \d+", capsys.readouterr().out, re.MULTILINE) == ["process 15"]
     assert _cluster.main(["status"]) == 0
     assert re.findall(r"^process \d+", capsys.readouterr().out, re.MULTILINE) == ["process 11", "process 12", "process 15"]
     assert _cluster.main(["down", "--pid", "12"]) == 0
-    assert kept.up == [11, 15]
+    assert clusters.up == [11, 15]
     assert capsys.readouterr().err == "the cluster of process 12 is down\n"
     for name in ("down", "check", "status"):
         assert _cluster.main([name, "--pid", "12"]) == 2
@@ -259,18 +259,18 @@ def test_the_cluster_that_is_named_is_the_one(keep: Callable[..., Kept], capsys:
     assert _cluster.main(["check", "--cluster", "embedded", "--pid", "11"]) == 2
     assert "use only one of these" in capsys.readouterr().err
     assert _cluster.main(["down", "--all"]) == 0
-    assert kept.up == []
+    assert clusters.up == []
 
 
-def test_a_single_cluster_needs_no_name(keep: Callable[..., Kept]) -> None:
-    kept = keep(11)
+def test_a_single_cluster_needs_no_pid(fake: Callable[..., Clusters]) -> None:
+    clusters = fake(11)
     assert _cluster.main(["check"]) == 0
-    assert kept.checked == ["server-of-11"]
+    assert clusters.checked == ["server-of-11"]
     assert _cluster.main(["down"]) == 0
-    assert kept.up == []
+    assert clusters.up == []
 
 
-def test_wrong_options_are_told_in_a_line(tmp_path: Path) -> None:
+def test_wrong_options_are_reported_in_one_line(tmp_path: Path) -> None:
     assert "invalid choice: 'oracle'" in command("up", "--cluster", "oracle").stderr
     result = command("up", "--cluster", "embedded", "--readers", "99")
     assert (result.returncode, result.stderr) == (
@@ -283,11 +283,11 @@ def test_wrong_options_are_told_in_a_line(tmp_path: Path) -> None:
     assert "wrong.yaml:3: cluster.reader: unknown key; did you mean readers?" in result.stderr
 
 
-# --- The detection ---------------------------------------------------------------------------------------------------
+# --- The check of replication -----------------------------------------------------------------------------------------
 
 
 async def detected(control: Control, within: float = 1.0) -> str:
-    """What the detection says; its marker is gone then."""
+    """The check's lines. Its marker row is gone afterwards."""
     table = load_table(SCENARIO)
     result = await check_replication(control.cluster, table, control.server(control.primary), within)
     for server in control.cluster.servers:
@@ -296,7 +296,7 @@ async def detected(control: Control, within: float = 1.0) -> str:
 
 
 @pytest.mark.mariadb
-async def test_plain_writes_are_found_to_be_lost_and_the_reason_told(temporary: Path) -> None:
+async def test_the_check_finds_that_plain_writes_are_lost_and_says_why(temporary: Path) -> None:
     async with open_servers("mariadb", readers=1) as control:
         await control.create_table(load_table(SCENARIO))
         said = await detected(control)
@@ -306,7 +306,7 @@ async def test_plain_writes_are_found_to_be_lost_and_the_reason_told(temporary: 
 
 
 @pytest.mark.mariadb
-async def test_a_replica_that_stands_still_is_told_from_writes_that_are_not_logged(temporary: Path) -> None:
+async def test_the_check_tells_a_stopped_replica_from_unlogged_writes(temporary: Path) -> None:
     async with open_servers("mariadb", readers=1, topology="write-through") as control:
         await control.create_table(load_table(SCENARIO))
         assert "HandlerSocket's writes replicate here" in await detected(control)

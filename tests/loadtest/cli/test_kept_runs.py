@@ -1,4 +1,4 @@
-"""`hs-drill`: what the commands say about scenarios and about kept runs, and with which exit code."""
+"""`hs-drill`: what the commands print about scenarios and kept runs, and their exit codes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
     def call(*arguments: object) -> tuple[int, str, str]:
         try:
             code = commands.main([str(argument) for argument in arguments])
-        except SystemExit as error:  # argparse's
+        except SystemExit as error:  # raised by argparse
             code = int(error.code or 0)
         captured = capsys.readouterr()
         return code, captured.out, captured.err
@@ -79,7 +79,7 @@ def test_a_kept_run_is_judged_as_it_was(run: Run, tmp_path: Path, made: HandMade
 
 
 @pytest.mark.parametrize("audit", [True, False])
-def test_a_run_without_any_operation_has_shown_nothing(run: Run, tmp_path: Path, audit: bool) -> None:
+def test_a_run_without_any_operation_is_inconclusive(run: Run, tmp_path: Path, audit: bool) -> None:
     nothing_expected = SCENARIO[: SCENARIO.index("expect:")] + f"audit: {str(audit).lower()}\n"
     code, out, _ = run("analyze", HandMade(scenario=nothing_expected, idle=True).keep(tmp_path).path)
     assert code == 4
@@ -87,7 +87,7 @@ def test_a_run_without_any_operation_has_shown_nothing(run: Run, tmp_path: Path,
     assert "verdict: inconclusive" in out
 
 
-def test_only_what_did_not_hold_is_told_unless_asked(run: Run, tmp_path: Path) -> None:
+def test_only_missed_expectations_are_explained_unless_asked(run: Run, tmp_path: Path) -> None:
     path = MISSED.keep(tmp_path).path
     short, long = run("analyze", path)[1], run("analyze", path, "--explain")[1]
     assert "MISS" in short
@@ -103,7 +103,7 @@ def test_a_lost_write_is_named_with_the_fault_that_was_on(run: Run, tmp_path: Pa
     assert "lost: key 4504699138998342 at 7.001 s, during kill reader-1: the insert of version v" in " ".join(out.split())
 
 
-def test_what_nobody_expected_anything_of_is_a_line_beside_a_pass(tmp_path: Path) -> None:
+def test_a_violated_check_without_an_expectation_is_a_line_beside_a_pass(tmp_path: Path) -> None:
     directory = HandMade().keep(tmp_path)
     result = directory.result()
     assert result is not None
@@ -117,7 +117,7 @@ def test_what_nobody_expected_anything_of_is_a_line_beside_a_pass(tmp_path: Path
     ]
 
 
-def test_the_load_engine_is_told_and_that_it_was_the_limit(run: Run, tmp_path: Path) -> None:
+def test_the_engines_load_is_printed_and_whether_it_was_the_limit(run: Run, tmp_path: Path) -> None:
     busy = "load engine: 60% of a core; event loop late by 0.080 ms (p50), 9.000 ms (p99), 9.000 ms at most; "
     _, out, _ = run("analyze", HandMade(busy=0.6).keep(tmp_path).path)
     assert busy + "no time left in 0.0 of 20.0 s\n" in out
@@ -125,7 +125,7 @@ def test_the_load_engine_is_told_and_that_it_was_the_limit(run: Run, tmp_path: P
     _, out, _ = run("analyze", HandMade(busy=0.98).keep(tmp_path).path)
     assert "The load engine was the limit: the throughput is what it can do, and the servers may carry more." in out
     _, out, _ = run("analyze", HandMade().keep(tmp_path).path)
-    assert "load engine" not in out, "an older run does not tell"
+    assert "load engine" not in out, "an older run lacks it"
 
 
 def test_a_latency_that_the_engine_may_explain_is_inconclusive(run: Run, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_verdict_says_whether_the_run_was_stopped(seconds: float, late: float,
     result = judge_run(directory, workers={0}, troubles=[], ran=ran)
     assert result["verdict"].partition(" hold")[2] == told
     directory.write_result(result)
-    assert judge_run(directory)["verdict"] == result["verdict"], "also when it is judged again"
+    assert judge_run(directory)["verdict"] == result["verdict"], "and when it is judged again"
 
 
 @EVERY_CODE
@@ -189,7 +189,7 @@ def test_a_run_without_an_audit_that_was_killed_is_no_pass(run: Run, tmp_path: P
     assert "it did not come to its end" in out
 
 
-def test_a_worker_whose_history_is_gone_is_missed(run: Run, tmp_path: Path) -> None:
+def test_a_missing_history_of_a_worker_is_noticed(run: Run, tmp_path: Path) -> None:
     directory = HandMade().keep(tmp_path)
     result = directory.result()
     assert result is not None
@@ -199,7 +199,7 @@ def test_a_worker_whose_history_is_gone_is_missed(run: Run, tmp_path: Path) -> N
     assert "the history of worker 1 is missing" in " ".join(out.split())
 
 
-def test_failures_of_which_nothing_was_expected_fail_the_run_as_locust_does(run: Run, tmp_path: Path) -> None:
+def test_without_expectations_failures_fail_the_run_as_in_locust(run: Run, tmp_path: Path) -> None:
     nothing = SCENARIO.partition("expect:")[0] + "audit: false\n"
     directory = HandMade(scenario=nothing).keep(tmp_path)
     code, out, _ = run("analyze", directory.path, "--junit", tmp_path / "j.xml")
@@ -230,8 +230,8 @@ def test_junit_has_a_case_for_each_expectation(run: Run, tmp_path: Path) -> None
     assert cases["errors.all"].find("failure") is None
 
 
-def test_what_is_not_applicable_is_told_as_that(run: Run, tmp_path: Path) -> None:
-    """Nobody has asked for it, and the mix has no increments."""
+def test_not_applicable_checks_are_shown_as_such(run: Run, tmp_path: Path) -> None:
+    """The scenario does not expect it, and the mix has no increments."""
     file, path = tmp_path / "j.xml", HandMade().keep(tmp_path).path
     code, out, _ = run("analyze", path, "--junit", file, "--explain")
     assert code == 0
@@ -245,7 +245,7 @@ def test_what_is_not_applicable_is_told_as_that(run: Run, tmp_path: Path) -> Non
     assert skipped.get("message") == why
 
 
-def test_what_is_no_run_is_one_line_and_exit_code_2(run: Run, tmp_path: Path) -> None:
+def test_a_directory_without_a_run_is_one_line_and_exit_code_2(run: Run, tmp_path: Path) -> None:
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged/scenario.yaml").write_text("name: x\n")
     for path, line in [
@@ -284,14 +284,14 @@ def test_two_runs_side_by_side(run: Run, tmp_path: Path) -> None:
     assert "✓ holds (0)" in lines[("lost",)]
     assert "✗ violated (2)" in lines[("lost",)]
     assert lines[("trio",)].split() == ["trio", "0.1", "0.2"]
-    assert "10.11" not in out, "what is the same is left out"
+    assert "10.11" not in out, "equal values are left out"
     assert [word for word in ("before", "during", "after") if word not in out] == []
 
 
 # ---- check
 
 
-def test_check_tells_what_happens_when(run: Run, tmp_path: Path) -> None:
+def test_check_shows_what_happens_when(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(
         SCENARIO.replace("kill, target: reader-1, at: 6s, for: 5s", "latency, target: writer, at: 6s, for: 5s, delay: 40ms")
@@ -326,10 +326,10 @@ def test_check_names_the_switches_that_are_on(run: Run, tmp_path: Path) -> None:
         assert f"6.00 s {told}" in lines
 
 
-def test_check_of_what_comes_very_often(run: Run, tmp_path: Path) -> None:
+def test_check_shortens_a_timeline_of_many_faults(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     every = "reset, target: reader-1, at: 0, every: 100ms"
-    text = SCENARIO.replace("  recovery: {steady: 3s}\n", "")  # of which nothing can be told then
+    text = SCENARIO.replace("  recovery: {steady: 3s}\n", "")  # it cannot be judged for such faults
     path.write_text(text.replace("kill, target: reader-1, at: 6s, for: 5s", every))
     code, out, _ = run("check", path)
     assert code == 0
@@ -345,7 +345,7 @@ def test_check_names_mistakes_as_a_run_does(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.yaml")), ids=lambda path: path.stem)
-def test_what_we_ship_can_be_checked(run: Run, path: Path) -> None:
+def test_shipped_scenarios_pass_the_check(run: Run, path: Path) -> None:
     assert run("check", path)[0] == 0
 
 
@@ -366,7 +366,7 @@ expect:
 """
 
 
-def test_every_expectation_has_words_under_the_name_that_it_is_judged_by() -> None:
+def test_every_judged_expectation_has_words() -> None:
     for text in (EVERYTHING, "name: x\nmix: {get: 1}\nexpect: {errors: 0}\n", "name: x\nmix: {get: 1, incr: 1}\n"):
         scenario = parse_scenario(text, "s.yaml")
         judged = judge(scenario.expect, [], [], None, audited=scenario.audited).judged
@@ -466,7 +466,7 @@ def test_the_schema_refuses_what_the_code_refuses(before: str, after: str) -> No
     assert errors_of(SCENARIO.replace(before, after)) != []
 
 
-def test_the_schema_tells_what_keys_mean() -> None:
+def test_the_schema_describes_keys() -> None:
     definitions = json.loads(SCHEMA.read_text())["$defs"]
     assert definitions["Load"]["properties"]["spawn_rate"]["description"].startswith("Users started per second; 64 if not")
     assert definitions["Kill"]["properties"]["for"]["description"].startswith("Seconds until it heals")
@@ -485,7 +485,7 @@ def test_an_unknown_command_is_one_line_and_exit_code_2(run: Run) -> None:
         assert run(name, "--help")[0] == 0
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     command = f"{sys.executable} -m hs_drill schema | head -n 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.stdout, done.stderr) == ("{\n", "")

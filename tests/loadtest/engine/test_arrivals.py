@@ -1,4 +1,4 @@
-"""When operations of an open loop arrive: as many as the rate says, whoever looks when, and for the same seed the same."""
+"""Arrivals of an open loop: they follow the rate, do not depend on when one looks, and repeat with the same seed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def arrivals(course: list[tuple[float, float]], kind: Kind = "even", seed: int =
 
 
 def all_until(made: Arrivals, looks: Iterable[float]) -> list[float]:
-    """Seconds from the start, for somebody who looks at these seconds."""
+    """The arrivals in seconds from the start, found by looking at these seconds."""
     found = [moment for look in looks for moment in made.until(START + int(look * SECOND))]
     return [(moment - START) / SECOND for moment in found]
 
@@ -46,7 +46,7 @@ def test_a_course_is_integrated_exactly(points: list[tuple[float, float]], one: 
     parts = 2000
     step = (high - low) / parts
     summed = sum(course.rate(low + (index + 0.5) * step) for index in range(parts)) * step
-    # A jump lies somewhere within one step of the sum.
+    # A jump may lie anywhere within one step of the sum.
     assert course.integral(high) - course.integral(low) == pytest.approx(summed, abs=500 * step * len(points) + 1e-6)
 
 
@@ -63,10 +63,10 @@ def test_even_arrivals_are_even_however_often_one_looks(looks: list[float], rate
 
 @given(st.lists(st.floats(0.001, 0.5), min_size=1, max_size=30), st.sampled_from(["poisson", "even"]))
 @settings(deadline=None)
-def test_who_looks_seldom_finds_the_same_as_who_looks_often(looks: list[float], kind: Kind) -> None:
+def test_the_arrivals_do_not_depend_on_how_often_one_looks(looks: list[float], kind: Kind) -> None:
     often = all_until(arrivals([(0, 300)], kind), itertools.accumulate(looks))
     once = all_until(arrivals([(0, 300)], kind), [sum(looks)])
-    # What arrives just when somebody looks may be found by the next look.
+    # An arrival at the very moment of a look may be found by the next one.
     assert abs(len(often) - len(once)) <= 1
     for one, other in zip(often, once, strict=False):
         assert one == pytest.approx(other, abs=1e-6)
@@ -80,7 +80,7 @@ def test_a_ramp_is_followed_within_a_look() -> None:
         assert found[nth] == pytest.approx(math.sqrt(nth * 2 * 10 / 1000), abs=0.02)
 
 
-def test_poisson_arrivals_are_as_scattered_as_they_should_be() -> None:
+def test_poisson_arrivals_have_the_right_variance() -> None:
     seconds, rate = 400, 100
     found = all_until(arrivals([(0, rate)], "poisson"), [index / 10 for index in range(1, seconds * 10 + 1)])
     counts = [0] * seconds
@@ -89,7 +89,7 @@ def test_poisson_arrivals_are_as_scattered_as_they_should_be() -> None:
     mean = sum(counts) / seconds
     variance = sum((count - mean) ** 2 for count in counts) / seconds
     assert mean == pytest.approx(rate, rel=0.02)
-    assert variance == pytest.approx(rate, rel=0.25), "of a Poisson process both are the rate"
+    assert variance == pytest.approx(rate, rel=0.25), "a Poisson process has the rate as its mean and variance"
 
 
 def test_workers_share_the_rate_and_do_not_send_in_step() -> None:
@@ -117,7 +117,7 @@ def test_the_same_seed_draws_the_same() -> None:
     assert first != other
 
 
-def test_the_next_arrival_is_foreseen() -> None:
+def test_wait_predicts_the_next_arrival() -> None:
     made = arrivals([(0, 10)])
     made.until(START)
     wait = made.wait()

@@ -1,4 +1,4 @@
-"""The engine and the controller as processes: what they send up, and how they end. No servers are needed here."""
+"""The engine and the controller as processes: the messages they send, and how they end. No servers are needed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SCENARIO = "name: x\ntable: {rows: 100}\nmix: {get: 50, insert: 50, delete: 20}\
 
 
 class Child:
-    """An engine or controller, with us in Locust's place."""
+    """An engine or controller; the test takes Locust's place."""
 
     def __init__(self, channel: TrioChannel, process: trio.Process) -> None:
         self.channel = channel
@@ -47,7 +47,7 @@ class Child:
         await self.channel.send({"type": kind, **message})
 
     async def until(self, kind: str) -> tuple[dict[str, Any], list[Batch]]:
-        """The next message of this kind, and the statistics that came before it."""
+        """Wait for the next message of this kind. Returns it, and the batches before it."""
         batches: list[Batch] = []
         with trio.fail_after(15):
             while (message := await self.channel.receive()) is not None:
@@ -92,11 +92,11 @@ def setup(port: int = 1, text: str = SCENARIO) -> dict[str, Any]:
     return {"cluster": cluster.to_dict(), "scenario": scenario, "worker": 0, "each": False}
 
 
-async def test_a_history_that_cannot_be_written_ends_the_engine_in_a_line(tmp_path: Path) -> None:
+async def test_an_engine_that_cannot_write_its_history_ends_with_one_line(tmp_path: Path) -> None:
     async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup())
         await engine.until("ready")
-        resource.prlimit(engine.process.pid, resource.RLIMIT_FSIZE, (600, 600))  # as a full disk would
+        resource.prlimit(engine.process.pid, resource.RLIMIT_FSIZE, (600, 600))  # like a full disk
         await engine.send("start", run=1, history=str(tmp_path / "h.bin"))
         await engine.send("users", count=4)
         fatal, _ = await engine.until("fatal")
@@ -111,7 +111,7 @@ async def test_an_engine_counts_failures_and_goes_on() -> None:
         await engine.send("users", count=4)
         log, batches = await engine.until("log")
         assert log["level"] == 30
-        assert log["line"].startswith("reader-1: cannot connect: "), "the server by its name"
+        assert log["line"].startswith("reader-1: cannot connect: "), "it names the server, not its address"
         await trio.sleep(0.6)
         await engine.send("stop")
         batches += (await engine.until("stopped"))[1]
@@ -128,7 +128,7 @@ async def test_an_engine_counts_failures_and_goes_on() -> None:
         assert await engine.ends() == 0
 
 
-async def test_an_engine_tells_how_late_and_how_busy_it_was() -> None:
+async def test_an_engine_reports_how_late_and_how_busy_it_was() -> None:
     async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup() | {"worker": 3})
         await engine.until("ready")
@@ -153,7 +153,7 @@ async def test_an_engine_runs_again_and_reports_nothing_in_between() -> None:
         await engine.send("setup", **setup())
         await engine.until("ready")
         for run in (1, 2):
-            await engine.send("users", count=9)  # of no run: without effect
+            await engine.send("users", count=9)  # no run: no effect
             await engine.send("start", run=run)
             await engine.send("users", count=3)
             await engine.send("users", count=1)
@@ -191,7 +191,7 @@ async def test_an_engine_that_fails_says_why_in_one_line() -> None:
         assert await engine.ends() == 1
 
 
-async def test_a_controller_says_in_one_line_what_it_cannot_have() -> None:
+async def test_a_controller_reports_unavailable_servers_in_one_line() -> None:
     scenario = parse_scenario(SCENARIO + "cluster: {kind: external}\n", "x").model_dump(mode="json")
     async with child("hs_drill.controller") as controller:
         await controller.send("open", scenario=scenario)
@@ -201,26 +201,26 @@ async def test_a_controller_says_in_one_line_what_it_cannot_have() -> None:
         assert await controller.ends() == 2
 
 
-async def test_an_engine_that_lets_go_holds_its_users_until_it_may_go_on() -> None:
+async def test_a_suspended_engine_makes_its_users_wait_until_it_resumes() -> None:
     async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup())
         await engine.until("ready")
-        await engine.send("suspend", number=1)  # of no run: without effect
+        await engine.send("suspend", number=1)  # no run: no effect
         await engine.send("start", run=1)
         await engine.send("users", count=4)
         await engine.until("batch")
         await engine.send("suspend", number=2)
         assert (await engine.until("suspended"))[0]["number"] == 2
-        await engine.until("batch")  # of what was under way
+        await engine.until("batch")  # with the operations that were in progress
         held = [(await engine.until("batch"))[0] for _ in range(3)]
         assert [batch["operations"] for batch in held] == [{}, {}, {}]
         await engine.send("resume")
-        with trio.fail_after(10):  # the client makes its pauses longer and longer, where there are no servers
+        with trio.fail_after(10):  # without servers the client's pauses grow longer and longer
             while not (await engine.until("batch"))[0]["operations"]:
                 pass
         await engine.send("suspend", number=3)
         await engine.until("suspended")
-        with trio.fail_after(2):  # a run may end meanwhile
+        with trio.fail_after(2):  # a run may end while it is suspended
             await engine.send("stop")
             await engine.until("stopped")
 
@@ -243,7 +243,7 @@ async def test_an_engine_keeps_a_history_of_what_failed(tmp_path: Path) -> None:
         records = list(history.records())
         assert history.complete
         counted = sum(done.failed.total() for batch in [*before, *batches] for done in batch.operations.values())
-        # The first batch itself is not among those that `until` gives.
+        # `until` does not return the batch that it waited for.
         assert len(records) >= counted > 0
         assert {record.outcome for record in records} == {Outcome.FAIL}, "nothing reached a server"
         assert {record.error for record in records} == {"ConnectionError"}
@@ -262,7 +262,7 @@ async def test_a_run_that_is_not_audited_keeps_no_operations(tmp_path: Path) -> 
         await engine.until("batch")
         await engine.send("stop")
         await engine.until("stopped")
-        # What became of its connections is there all the same, for the report.
+        # Connection events are there all the same, for the report.
         history = History(tmp_path / "history-0.bin")
         assert not list(history.records())
         assert history.complete
@@ -274,7 +274,7 @@ async def test_users_think_after_their_first_operation_and_stop_at_once() -> Non
         await engine.until("ready")
         await engine.send("start", run=1)
         await engine.send("users", count=5)
-        await trio.sleep(1.5)  # longer than the client tries to reach a server
+        await trio.sleep(1.5)  # longer than the client's attempts to connect
         started = trio.current_time()
         await engine.send("stop")
         _, batches = await engine.until("stopped")
@@ -289,7 +289,7 @@ async def test_a_warm_up_is_not_counted_but_kept(tmp_path: Path) -> None:
         started = time.time()
         await engine.send("start", **audited(tmp_path))
         await engine.send("users", count=2)
-        await trio.sleep(3)  # some of what fails is tried for half a second
+        await trio.sleep(3)  # the client retries some failures for half a second
         await engine.send("stop")
         _, batches = await engine.until("stopped")
         assert min(batch.start for batch in batches) >= started + 1.5
@@ -300,7 +300,7 @@ async def test_a_warm_up_is_not_counted_but_kept(tmp_path: Path) -> None:
 
 async def test_a_worker_that_comes_late_joins_the_stages_where_they_are() -> None:
     ramp = "load: {stages: [{for: 100s, rate: 1000}], warm_up: 10s, max_in_flight: 1, max_wait: 50ms}\n"
-    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]  # silent: all but one operation cannot start
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]  # it never answers: only one operation can start
     async with listener, child("hs_drill.engine") as engine:
         port: int = listener.socket.getsockname()[1]
         await engine.send("setup", **setup(port, f"name: x\nmix: {{get: 1}}\n{ramp}"))
@@ -318,7 +318,7 @@ async def test_a_worker_that_comes_late_joins_the_stages_where_they_are() -> Non
 
 
 @pytest.mark.parametrize("end, complete", [(signal.SIGTERM, True), (signal.SIGKILL, False)])
-async def test_what_nobody_waited_for_is_in_the_history(tmp_path: Path, end: signal.Signals, complete: bool) -> None:
+async def test_operations_that_were_cut_off_are_in_the_history(tmp_path: Path, end: signal.Signals, complete: bool) -> None:
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
     async with listener, child("hs_drill.engine") as engine:
         port: int = listener.socket.getsockname()[1]
@@ -336,8 +336,8 @@ async def test_what_nobody_waited_for_is_in_the_history(tmp_path: Path, end: sig
         assert [(record.operation, record.outcome, record.error) for record in records] == expected
 
 
-async def test_a_stop_does_not_wait_for_a_server_that_is_silent(tmp_path: Path) -> None:
-    """It lets the clients in late, so that their requests are sent after some time, and are still under way at the end."""
+async def test_a_stop_does_not_wait_for_a_silent_server(tmp_path: Path) -> None:
+    """The server accepts clients late, so that their requests are sent late and are still in flight at the end."""
 
     async def let_in(stream: trio.SocketStream) -> None:
         await stream.receive_some()
@@ -360,13 +360,13 @@ async def test_a_stop_does_not_wait_for_a_server_that_is_silent(tmp_path: Path) 
         whole = OperationBatch()
         for done in (done for batch in batches for done in batch.operations.values()):
             whole.add(done)
-        assert whole.errors == {UNANSWERED: 8}, "each operation that was under way has failed"
+        assert whole.errors == {UNANSWERED: 8}, "each operation in flight has failed"
         assert whole.failed.total() == 8
         assert min(whole.failed) > 4e6
         stopped = batches[-1].load_end
         assert stopped is not None
         assert batches[-1].end - stopped > 3.9
-        assert Timeline(batches, []).seconds == stopped - batches[0].start, "the wait for the last answers is no load"
+        assert Timeline(batches, []).seconds == stopped - batches[0].start, "waiting for the last answers is not load"
         records = Counter((record.operation, record.outcome) for record in History(tmp_path / "history-0.bin").records())
         assert set(records) <= {(Operation.GET, Outcome.FAIL), (Operation.INSERT, Outcome.INFO)}, (
             "a write may have been applied"
@@ -375,8 +375,8 @@ async def test_a_stop_does_not_wait_for_a_server_that_is_silent(tmp_path: Path) 
         servers.cancel_scope.cancel()
 
 
-async def test_a_mark_ends_the_batch_and_tells_what_began_before_it_from_what_began_later(tmp_path: Path) -> None:
-    """Against the history, which knows each operation's interval."""
+async def test_a_mark_ends_the_batch_and_separates_earlier_from_later_operations(tmp_path: Path) -> None:
+    """Compared with the history, which has each operation's interval."""
     async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup(text=SCENARIO + "audit: {reads: 1}\nload: {pacing: 10ms}\n"))
         await engine.until("ready")
@@ -394,7 +394,7 @@ async def test_a_mark_ends_the_batch_and_tells_what_began_before_it_from_what_be
     assert len({since for batch in batches for since, _, _ in batch.begun}) == 7, (
         "a generation from each mark, start and stop on"
     )
-    slack = 0.05  # the history has its own difference to the wall clock
+    slack = 0.05  # the history computes its own offset to the wall clock
     for batch, following in itertools.pairwise(batches):
         assert batch.end == following.start
     for batch in batches:
@@ -439,10 +439,10 @@ async def test_an_operation_that_outlives_cuts_is_counted_where_it_began() -> No
     first, *others = performer.take()
     assert len(first[2]["get"][0]) == 1, "the slow one, of the first generation"
     assert first[2]["get"][0][0] > 20 * 0.005e9
-    assert len(others) <= 2, "those that nothing can be added to are gone"
+    assert len(others) <= 2, "finished generations are gone"
 
 
-async def test_users_that_are_to_stop_end_their_operations_first() -> None:
+async def test_stopped_users_finish_their_operations() -> None:
     async def call(_key: object, _intent: object) -> bool:
         await trio.sleep(0.1)
         return True
@@ -461,7 +461,7 @@ async def test_users_that_are_to_stop_end_their_operations_first() -> None:
     assert (len(ok), errors) == (3, [])
 
 
-def test_reads_go_to_the_server_that_takes_the_writes_only_where_there_is_no_other() -> None:
+def test_all_reads_go_to_the_primary_only_if_it_is_the_only_server() -> None:
     def cluster(*ports: int | None) -> Cluster:
         names = ("writer", "reader-1", "standby")
         servers = [Server(name, "h", 1, 2, "r", "w", sql_port=port) for name, port in zip(names, ports, strict=False)]
@@ -470,5 +470,5 @@ def test_reads_go_to_the_server_that_takes_the_writes_only_where_there_is_no_oth
     assert reads_primary(cluster(None))
     assert reads_primary(cluster(3306, 3306)), "one server under two names"
     assert not reads_primary(cluster(3306, 3307))
-    assert not reads_primary(cluster(3306, 3306, 3307)), "which may be promoted, and the old one be read"
-    assert not reads_primary(cluster(None, None)), "nobody knows"
+    assert not reads_primary(cluster(3306, 3306, 3307)), "the other one may be promoted, and the old primary be read"
+    assert not reads_primary(cluster(None, None)), "unknown"

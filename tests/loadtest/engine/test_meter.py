@@ -1,4 +1,4 @@
-"""What is counted of a server: lines, the time that each took, and what became of them when the connection ended."""
+"""The meter counts a server's lines, times each answer, and counts unanswered requests when a connection ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MILLISECOND = 1_000_000
 
 
 class Wire:
-    """A transport whose kernel takes so many bytes at once, and whose answers the test puts there."""
+    """A transport that accepts a few bytes at a time, and receives what the test has put there."""
 
     def __init__(self) -> None:
         self.takes = 1000
@@ -80,7 +80,7 @@ def metered(monkeypatch: pytest.MonkeyPatch) -> Metered:
     return Metered(monkeypatch)
 
 
-def test_each_answer_is_timed_from_the_sending_of_its_request(metered: Metered) -> None:
+def test_an_answers_time_counts_from_sending_its_request(metered: Metered) -> None:
     metered.at(0).send(b"a\nb\n")
     metered.at(5).send(b"c\n")
     metered.at(10).receive(b"0\t1\n")
@@ -89,7 +89,7 @@ def test_each_answer_is_timed_from_the_sending_of_its_request(metered: Metered) 
     assert metered.meter.take() == {}
 
 
-def test_a_line_counts_when_its_end_has_left_and_its_answer_when_the_end_is_there(metered: Metered) -> None:
+def test_a_line_counts_when_its_newline_is_sent_or_received(metered: Metered) -> None:
     metered.wire.takes = 3
     assert metered.at(0).send(b"a\nbc\n") == 3
     assert metered.at(2).send(memoryview(b"c\n")) == 2
@@ -99,7 +99,7 @@ def test_a_line_counts_when_its_end_has_left_and_its_answer_when_the_end_is_ther
     assert metered.ok() == {3: 1, 7: 1}
 
 
-def test_what_waits_when_the_connection_ends_gets_no_answer(metered: Metered) -> None:
+def test_unanswered_requests_fail_when_the_connection_ends(metered: Metered) -> None:
     metered.at(0).send(b"a\n")
     metered.at(1).send(b"b\nc\n")
     metered.at(4).receive(b"0\t1\n")
@@ -111,7 +111,7 @@ def test_what_waits_when_the_connection_ends_gets_no_answer(metered: Metered) ->
     assert done.errors == {NO_ANSWER: 2}
 
 
-def test_an_answer_that_nobody_asked_for_is_not_counted(metered: Metered) -> None:
+def test_an_answer_without_a_request_is_not_counted(metered: Metered) -> None:
     metered.receive(b"0\t1\n")
     assert metered.meter.take() == {}
 
@@ -125,7 +125,7 @@ async def test_answers_refusals_and_standings_of_a_real_client(monkeypatch: pyte
         monkeypatch.setattr(_meter, "connect_transport", connect)
         meter = Meter({str(server.read_address): "reader-1", str(server.write_address): "writer"})
         async with trio_hs.open_manager([server.read_address], [server.write_address], connect=meter.connect) as hs:
-            assert meter.standings(hs.statistics()) == {}, "nobody has been asked yet"
+            assert meter.standings(hs.statistics()) == {}, "no server has been asked yet"
             await hs.insert("drill", "t", [("id", 1)])
             for _ in range(3):
                 await hs.get("drill", "t", ["id"], 1)
@@ -138,7 +138,7 @@ async def test_answers_refusals_and_standings_of_a_real_client(monkeypatch: pyte
                 await hs.insert("drill", "t", [("id", 2)])
             assert meter.standings(hs.statistics())["writer"].connections == 0
         done = meter.take()
-    # Each connection was let in and has opened its index.
+    # Each connection has authenticated and opened its index.
     assert done["reader-1"].ok.total() == 3 + 2
     assert done["writer"].ok.total() == 2 + 2
     assert done["writer"].failed == {5003: 1}
@@ -150,7 +150,7 @@ async def crash(server: EmbeddedServer) -> None:
     await trio.testing.wait_all_tasks_blocked()
 
 
-def test_standings_and_servers_survive_the_way_to_another_process() -> None:
+def test_standings_and_servers_survive_serialization() -> None:
     batch = Batch(0, 1, retries=2)
     batch.standings["reader-1"] = Standing(1, 0, 7, 1).plus(Standing(1, 1))
     batch.servers["reader-1"] = OperationBatch(Counter({10: 2}), Counter({9: 1}), Counter({NO_ANSWER: 1}))

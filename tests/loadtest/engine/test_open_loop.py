@@ -1,4 +1,4 @@
-"""Open loop: what arrives is answered or counted as failed, and latency counts from when it should have started."""
+"""Open loop: every arrival is answered or counted as failed; latency counts from when it should have started."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.loadtest.support.locust_process import Locust, free_port
 
 
 class Done(NamedTuple):
-    """What a run did: nanoseconds of what succeeded and of what failed, and why that did."""
+    """A run's results: latencies in nanoseconds of successes and of failures, and the failures' reasons."""
 
     ok: list[int]
     failed: list[int]
@@ -38,7 +38,7 @@ class Done(NamedTuple):
 
 
 class Service:
-    """Takes the place of the servers: how long an answer takes is for `answer` to say."""
+    """Takes the place of the servers. `answer` decides how long an answer takes."""
 
     def __init__(self, answer: Callable[[], Awaitable[None]]) -> None:
         self._answer = answer
@@ -55,8 +55,10 @@ class Service:
 
 
 async def carry_out(service: Service, load: Load, seconds: float, wait: float = 5.0, busy: float = 0.0) -> tuple[Done, float]:
-    """A run of so many seconds, and `busy` in which the loop has no turn, whose operations then have `wait` seconds to end.
-    Gives how long it really was, too: a busy machine oversleeps."""
+    """Run the load for `seconds`, block the loop for `busy` seconds, and give the operations `wait` seconds to end.
+
+    Also returns how long it really lasted: a busy machine oversleeps.
+    """
     bound = {"get": BoundOperation(service.call, Operation.GET)}
     performer = Performer(bound, itertools.cycle([("get", 1)]).__next__, None, None, Meter({}))
     begun = time.monotonic_ns()
@@ -67,7 +69,7 @@ async def carry_out(service: Service, load: Load, seconds: float, wait: float = 
             loop.set_users(load.locust_users)
             try:
                 await trio.sleep(seconds)
-                time.sleep(busy)  # noqa: ASYNC251  (nothing else is to run)
+                time.sleep(busy)  # noqa: ASYNC251  (nothing else may run)
             finally:
                 loop.stop()
                 lasted = (time.monotonic_ns() - begun) / 1e9
@@ -76,8 +78,8 @@ async def carry_out(service: Service, load: Load, seconds: float, wait: float = 
     return Done(*taken["get"]), lasted
 
 
-async def test_what_waited_through_a_cut_is_of_the_load_before_it() -> None:
-    """Each operation belongs to when it should have started: that of a latency which counts from there."""
+async def test_an_operation_that_waited_through_a_cut_belongs_before_it() -> None:
+    """An operation belongs to the time when it should have started, from which its latency counts."""
     go_on = trio.Event()
     service = Service(go_on.wait)
     performer = Performer(
@@ -88,7 +90,7 @@ async def test_what_waited_through_a_cut_is_of_the_load_before_it() -> None:
     async with trio.open_nursery() as nursery:
         loop = OpenLoop(performer, arrivals, load, nursery)
         loop.set_users(load.locust_users)
-        await trio.sleep(0.2)  # two are under way then, and the others wait
+        await trio.sleep(0.2)  # two are in progress then, and the others wait
         performer.cut()
         performer.cut()
         await trio.sleep(0.2)
@@ -105,19 +107,19 @@ async def test_what_waited_through_a_cut_is_of_the_load_before_it() -> None:
         assert max(latencies, default=0) <= end - since
     assert len(generations[0][2]["get"][0]) == pytest.approx(100, rel=0.2)
     assert sum(len(taken["get"][0]) for _, _, taken in generations) == pytest.approx(250, rel=0.3)
-    assert len(list(performer.take())) == 1, "nobody can add to the older ones"
+    assert len(list(performer.take())) == 1, "the older generations are final"
 
 
-async def test_a_rate_is_held_though_answers_take_their_time() -> None:
+async def test_the_rate_holds_although_answers_are_slow() -> None:
     service = Service(partial(trio.sleep, 0.05))
     done, lasted = await carry_out(service, Load(rate=1000, arrivals="even"), 1)
     assert not done.failed
     assert len(done.ok) == pytest.approx(1000 * lasted, rel=0.03)
     assert min(done.ok) >= 0.05e9
-    assert service.most >= 50, "one does not wait for another's answer"
+    assert service.most >= 50, "operations do not wait for each other's answers"
 
 
-async def test_a_stall_is_in_the_latency_of_all_that_should_have_started_in_it() -> None:
+async def test_a_stall_counts_in_the_latency_of_every_arrival_during_it() -> None:
     begun = time.monotonic()
 
     async def stalled() -> None:
@@ -134,24 +136,24 @@ async def test_a_stall_is_in_the_latency_of_all_that_should_have_started_in_it()
     assert max(late) == pytest.approx(0.5, abs=0.1)
 
 
-async def test_what_cannot_be_started_is_counted() -> None:
+async def test_operations_that_cannot_start_are_counted() -> None:
     done, lasted = await carry_out(
         Service(trio.sleep_forever), Load(rate=500, arrivals="even", max_in_flight=3, max_wait=0.2), 1, wait=0
     )
     assert not done.ok
-    # Three are still on their way; the others are all there, also those that were not late enough yet.
+    # Three are still in flight. All others are counted, even those that have not waited their time.
     assert Counter(done.errors) == {NOT_STARTED: len(done.errors) - 3, UNANSWERED: 3}
     assert len(done.errors) == len(done.failed) == pytest.approx(500 * lasted, rel=0.03)
     assert sum(latency >= 0.2e9 for latency in done.failed) == pytest.approx(500 * (lasted - 0.2), rel=0.05)
 
 
-async def test_what_arrived_while_the_machine_was_busy_at_the_end_is_carried_out() -> None:
+async def test_arrivals_while_the_loop_was_blocked_at_the_end_are_carried_out() -> None:
     done, lasted = await carry_out(Service(trio.lowlevel.checkpoint), Load(rate=1000, arrivals="even"), 0.1, busy=0.2)
     assert not done.failed
     assert len(done.ok) == pytest.approx(1000 * lasted, rel=0.05)
 
 
-async def test_what_has_no_answer_at_the_end_has_failed_since_it_should_have_started() -> None:
+async def test_unanswered_operations_fail_at_the_end_with_their_whole_latency() -> None:
     served = 0
 
     async def answers_ten() -> None:
@@ -167,7 +169,7 @@ async def test_what_has_no_answer_at_the_end_has_failed_since_it_should_have_sta
     assert sum(latency >= 0.5e9 for latency in done.failed) == pytest.approx(200 * (lasted - 0.2) - 10, rel=0.1)
 
 
-async def test_what_has_arrived_is_still_carried_out_after_the_end() -> None:
+async def test_arrivals_before_the_end_are_still_carried_out_after_it() -> None:
     service = Service(partial(trio.sleep, 0.2))
     done, lasted = await carry_out(service, Load(rate=200, arrivals="even", max_in_flight=10), 0.5)
     assert not done.failed
@@ -216,11 +218,11 @@ def test_the_web_ui_scales_the_rate() -> None:
         for users in (100, 20):
             web.fetch("/swarm", user_count=users, spawn_rate=1000)
             locust.wait_until(partial(web.has_users, users), "not so many users", 10)
-            time.sleep(0.5)  # the batch that tells of before
+            time.sleep(0.5)  # the batch with the time before
             since, before = time.monotonic(), web.count("get")
             time.sleep(2)
             rates.append((web.count("get") - before) / (time.monotonic() - since))
-        # Roughly: Locust's count moves on by a batch at a time.
+        # Roughly: Locust's count grows a batch at a time.
         assert rates[0] > 700
         assert rates[1] < 350
         web.fetch("/stop")
@@ -244,19 +246,19 @@ def test_stages_of_users_are_locusts_users() -> None:
         assert max(batch.end for batch in batches) - min(batch.start for batch in batches) == pytest.approx(3, abs=0.5)
 
 
-def test_a_rate_that_the_servers_cannot_carry_shows_as_what_was_not_started() -> None:
+def test_a_rate_beyond_the_servers_shows_as_operations_that_were_not_started() -> None:
     scenario = RATE.replace("duration: 4s", "max_in_flight: 2, max_wait: 100ms, duration: 3s")
     scenario += "faults: [{fault: pause, target: reader-1, at: 1s, for: 1s}]\n"
     with Locust("--headless", "--only-summary", scenario=scenario) as locust:
         assert locust.finish() == 1, locust.describe()
         not_started = sum(done.errors[NOT_STARTED] for batch in batches_of(locust) for done in batch.operations.values())
-        assert not_started > 800, "of the second but the 100 ms that each may wait"
+        assert not_started > 800, "all of the second except the 100 ms that each may wait"
         assert f"{not_started:,} operations arrived and were not started in time" in locust.stdout
         assert re.search(rf"^ *get +[\d,]+ +{not_started:,} +{not_started:,} ", locust.stdout, re.MULTILINE), locust.stdout
 
 
-def test_a_rate_that_no_engine_can_carry_says_nothing_of_the_servers() -> None:
-    """Three times what an engine does on a fast machine, so its own queue is most of every latency."""
+def test_a_rate_beyond_the_engine_says_nothing_about_the_servers() -> None:
+    """Three times what an engine can do on a fast machine: its own queue makes up most of every latency."""
     scenario = RATE.replace("rate: 1000, duration: 4s", "rate: 400000, max_wait: 200ms, duration: 3s")
     scenario += "expect: {latency: {get: {p50: 5ms}}}\n"
     with Locust("--headless", "--only-summary", "--explain", scenario=scenario) as locust:
@@ -270,7 +272,7 @@ def test_a_rate_that_no_engine_can_carry_says_nothing_of_the_servers() -> None:
         assert "The load engine was the limit: " in (locust.run / "report.html").read_text()
 
 
-def test_a_reader_that_is_silent_to_the_end_leaves_failures_behind() -> None:
+def test_a_reader_that_stays_silent_to_the_end_causes_failures() -> None:
     scenario = RATE.replace("rate: 1000, duration: 4s", "rate: 500, duration: 2s")
     scenario += "faults: [{fault: pause, target: reader-1, at: 1s}]\n"
     scenario += f"expect: {{availability: 100%, errors: {{{UNANSWERED}: 0}}}}\n"
@@ -278,7 +280,7 @@ def test_a_reader_that_is_silent_to_the_end_leaves_failures_behind() -> None:
         assert locust.finish() == 1, locust.describe()
         done = totals_of(batches_of(locust))["get"]
         assert done["failed"]["count"] == done["errors"][UNANSWERED] == pytest.approx(500, rel=0.2), done
-        assert done["ok"]["count"] + done["failed"]["count"] == pytest.approx(1000, rel=0.15), "all that arrived"
+        assert done["ok"]["count"] + done["failed"]["count"] == pytest.approx(1000, rel=0.15), "every arrival"
         assert f"{done['errors'][UNANSWERED]:,} x get: {UNANSWERED}" in locust.stdout
         result = json.loads((locust.run / "result.json").read_text())
         assert {one["name"]: one["result"] for one in result["expectations"]} == {
@@ -288,11 +290,11 @@ def test_a_reader_that_is_silent_to_the_end_leaves_failures_behind() -> None:
         at_the_server = [
             batch.servers["reader-1"].failed.total() for batch in batches_of(locust) if "reader-1" in batch.servers
         ]
-        assert sum(at_the_server) >= done["failed"]["count"], "each of them had been asked of the server"
+        assert sum(at_the_server) >= done["failed"]["count"], "each of them had been sent to the server"
 
 
 def stalled(scenario: str, **load: object) -> dict[str, Any]:
-    """A shipped scenario in four seconds, in the second of which its reader is paused for one; gives what it did and its exit
+    """Run a shipped scenario for four seconds, and pause its reader during the second one. Returns the summary and the exit
     code."""
     short = yaml.safe_load(path_of(scenario).read_text())
     short |= {"table": {"rows": 500}, "load": {"duration": 4.0, **load}}
@@ -304,13 +306,13 @@ def stalled(scenario: str, **load: object) -> dict[str, Any]:
         return {"exit code": code, "rate": rate_of(batches_of(locust)), **totals_of(batches_of(locust))["get"]}
 
 
-def test_a_stall_is_in_the_percentiles_of_an_open_loop_and_not_in_those_of_a_closed_one() -> None:
+def test_a_stall_shows_in_an_open_loops_percentiles_but_not_in_a_closed_loops() -> None:
     closed = stalled("closed-loop-stall", users=16)
     assert closed["exit code"] == 0, closed
-    assert closed["ok"]["p99.9_us"] < 100_000 < closed["ok"]["max_us"], "the stall was there, and p99.9 does not know of it"
-    most = closed["rate"] * 4 / 3  # for a second of the four it did nothing
+    assert closed["ok"]["p99.9_us"] < 100_000 < closed["ok"]["max_us"], "there was a stall, and p99.9 hides it"
+    most = closed["rate"] * 4 / 3  # it did nothing during one of the four seconds
     half = stalled("open-loop-stall", rate=most / 2)
     assert half["exit code"] == 1, half
     assert half["ok"]["p99.9_us"] > 900_000, half
-    assert half["ok"]["count"] + half["failed"]["count"] == pytest.approx(4 * most / 2, rel=0.1), "the rate was held"
+    assert half["ok"]["count"] + half["failed"]["count"] == pytest.approx(4 * most / 2, rel=0.1), "the rate held"
     assert half["failed"]["count"] < half["ok"]["count"] / 100, half["errors"]

@@ -14,7 +14,7 @@ from hs_drill.scenario import Load, ThinkTime
 
 
 async def starts(load: Load, lasting: float, until: float) -> list[float]:
-    """When a user starts operations that each take so long."""
+    """When a user starts its operations, each of which takes `lasting` seconds."""
     turn, user, found = turn_of(load, random.Random(1)), User(0), []
     assert turn is not None
     begun = trio.current_time()
@@ -52,6 +52,6 @@ async def test_a_user_that_is_late_does_not_catch_up(autojump_clock: trio.testin
     assert await starts(Load(pacing=1), 2.5, 9) == [0, 2.5, 5, 7.5]
 
 
-def test_users_that_need_not_wait_have_no_turn() -> None:
+def test_users_without_waits_have_no_turn() -> None:
     assert turn_of(Load(), random.Random(1)) is None
     assert turn_of(Load(think_time=ThinkTime(max=0)), random.Random(1)) is None

@@ -1,4 +1,4 @@
-"""`driver: sql`: the same operations with the same answers, and errors of the same meaning."""
+"""`driver: sql`: the same operations, answers and errors as by HandlerSocket."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def client(control: Control) -> AsyncIterator[SqlClient]:
 
 
 async def answers(table_of: Any, control: Control) -> list[Any]:
-    """What the same operations give on the same rows, one after the other; and what is left of the rows."""
+    """The answers of some operations, one after the other, and the rows afterwards."""
     rng = random.Random(1)
     bound = bind(table_of, scenario(), run=1, worker=0)
     told: list[Any] = []
@@ -108,11 +108,11 @@ async def test_both_drivers_do_the_same(control: Control, client: SqlClient) -> 
     assert {name for name, *_ in by_sql[:300]} == set(scenario().mix.weights())
 
 
-async def test_errors_have_the_class_that_handlersockets_have(control: Control, client: SqlClient) -> None:
+async def test_errors_have_the_same_classes_as_handlersockets(control: Control, client: SqlClient) -> None:
     table = client.table("drill", "t", ["id", "grp", "n", "payload"])
     with pytest.raises(trio_hs.DuplicateKeyError, match="1062") as caught:
         await table.insert([1, 1, 0, "it's \\ there"])
-    assert "there'" not in str(caught.value), "values make as many messages as there are rows"
+    assert "there'" not in str(caught.value), "with values there would be a different message for each row"
     with pytest.raises(trio_hs.TableNotFoundError):
         await client.table("drill", "nowhere", ["id"]).get(1)
     await execute_sql(control.cluster.writer, "SET GLOBAL read_only=1")
@@ -128,7 +128,7 @@ async def test_errors_have_the_class_that_handlersockets_have(control: Control, 
 
 async def test_a_silent_server_leaves_reads_unanswered_and_writes_unknown(control: Control, client: SqlClient) -> None:
     table = client.table("drill", "t", ["n"])
-    await table.get(1)  # a connection that is there
+    await table.get(1)  # opens a connection
     await control.pause("writer")
     try:
         with pytest.raises(trio_hs.ConnectionError, match="no answer for 3 s") as caught:
@@ -148,7 +148,7 @@ async def test_a_cancelled_query_does_not_disturb_the_next(control: Control, cli
         assert await table.get(8) == [("id", b"8")]
 
 
-async def test_a_dead_server_is_an_error_that_says_what_is_known(control: Control, client: SqlClient) -> None:
+async def test_an_error_of_a_dead_server_says_whether_the_write_was_applied(control: Control, client: SqlClient) -> None:
     table = client.table("drill", "t", ["n"])
     await table.get(1)
     await control.kill("writer")
@@ -156,7 +156,7 @@ async def test_a_dead_server_is_an_error_that_says_what_is_known(control: Contro
         await table.get(1)
     with pytest.raises(trio_hs.ConnectionError) as caught:
         await table.incr("=", [1], [1])
-    assert not caught.value.maybe_applied, "nobody was there to take it"
+    assert not caught.value.maybe_applied, "it was never sent"
 
 
 async def test_operations_wait_for_one_of_the_connections(control: Control) -> None:
@@ -195,12 +195,12 @@ async def test_the_account_of_the_driver_has_the_rights_of_an_application(pair: 
         ]
 
 
-async def test_writes_follow_a_promotion_and_nothing_else(pair: Control) -> None:
+async def test_writes_move_only_after_a_promotion(pair: Control) -> None:
     writer, standby = pair.cluster.writer, pair.cluster.standby
     assert standby is not None
 
     async def payloads() -> list[Any]:
-        """What row 1 has on each of the servers that run."""
+        """The payload of row 1 on each running server."""
         running = [server for server in (writer, standby) if pair.state(server.name) == "running"]
         return [(await execute_sql(server, "SELECT payload AS p FROM drill.t WHERE id = 1"))[0]["p"] for server in running]
 
@@ -221,7 +221,7 @@ async def test_writes_follow_a_promotion_and_nothing_else(pair: Control) -> None
 
         await pair.kill("writer")
         await pair.promote("standby")
-        with pytest.raises(trio_hs.ConnectionError):  # on the connection that was open: nobody knows what became of it
+        with pytest.raises(trio_hs.ConnectionError):  # on the open connection: its outcome is unknown
             await update(["for the dead"])
         assert await update(["three"]) == 1
         assert await payloads() == ["three"]
@@ -267,7 +267,7 @@ async def test_a_standby_must_stop_the_account(pair: Control) -> None:
     nobody = replace(standby, load_user="")
     with pytest.raises(ClusterError, match="standby: driver: sql needs an account of its own"):
         await require_load_account([writer, nobody], "writer", ("drill", "t"), alone=False)
-    # Granted to everybody, so that no account's grants show it: the server's answer does.
+    # Granted to PUBLIC, so no account's grants show it. The server's answer does.
     await execute_sql(standby, "SET sql_log_bin=0", "GRANT READ_ONLY ADMIN ON *.* TO PUBLIC")
     with pytest.raises(ClusterError, match=r"standby: .*read_only"):
         await check()
@@ -299,7 +299,7 @@ expect: {lost: 0, applied_twice: 0, replicas_agree: true}
 
 
 @pytest.mark.parametrize("text, primary", [(RESTARTED, "writer"), (PROMOTED, "standby")], ids=["restarted", "promoted"])
-def test_a_failover_by_sql_loses_nothing_and_splits_nothing(text: str, primary: str) -> None:
+def test_a_failover_by_sql_loses_no_write_and_splits_no_cluster(text: str, primary: str) -> None:
     with Locust("--headless", "--only-summary", scenario=text) as locust:
         assert locust.finish(120) == 0, locust.describe()
         told = json.loads((locust.run / "result.json").read_text())
@@ -308,7 +308,7 @@ def test_a_failover_by_sql_loses_nothing_and_splits_nothing(text: str, primary: 
         assert "HandlerSocket" not in "".join(fault["note"] for fault in told["faults"])
 
 
-def test_a_run_by_sql_is_audited_and_beside_the_same_by_handlersocket(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_by_sql_is_audited_and_compared_with_handlersocket(capsys: pytest.CaptureFixture[str]) -> None:
     faults = "faults: [{fault: kill, target: reader-1, at: 1s, for: 1s}]\n"
     with Locust("--headless", "--only-summary", scenario=SCENARIO.replace("readers: 1", "readers: 2") + faults) as locust:
         assert locust.finish() == 0, locust.describe()

@@ -1,4 +1,4 @@
-"""Messages between processes, however their bytes are cut."""
+"""Messages between processes, however their bytes are split."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _messages = st.dictionaries(st.text(max_size=8), _values, max_size=5)
 
 
 @given(st.lists(_messages, max_size=5), st.data())
-def test_messages_survive_any_cut(messages: list[dict[str, Any]], data: st.DataObject) -> None:
+def test_messages_survive_any_split(messages: list[dict[str, Any]], data: st.DataObject) -> None:
     raw = b"".join(map(encode, messages))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=8)))
     decoder, received = Decoder(), []
@@ -39,7 +39,7 @@ def test_messages_survive_any_cut(messages: list[dict[str, Any]], data: st.DataO
 @pytest.mark.parametrize(
     "raw", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x01\xc1", b"\x00\x00\x00\x02\x01\x01", b"\x00\x00\x00\x01\x05", b"\0\0\0\0"]
 )
-def test_what_is_no_message_is_refused(raw: bytes) -> None:
+def test_other_bytes_are_refused(raw: bytes) -> None:
     decoder = Decoder()
     decoder.feed(raw)
     with pytest.raises(WireError):
@@ -47,7 +47,7 @@ def test_what_is_no_message_is_refused(raw: bytes) -> None:
 
 
 @given(st.binary(max_size=40))
-def test_any_bytes_are_messages_or_refused(raw: bytes) -> None:
+def test_any_bytes_decode_or_are_refused(raw: bytes) -> None:
     decoder = Decoder()
     decoder.feed(raw)
     try:
@@ -84,7 +84,7 @@ async def test_the_two_ends_understand_each_other() -> None:
     blocking.close()
 
 
-async def test_an_end_that_is_gone_is_no_error_for_the_child() -> None:
+async def test_a_closed_socket_is_no_error_for_the_child() -> None:
     ours, theirs = socket.socketpair()
     channel = TrioChannel.from_fd(theirs.detach())
     ours.close()

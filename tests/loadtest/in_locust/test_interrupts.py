@@ -1,4 +1,4 @@
-"""Ctrl-C: the first ends a run in order, further ones do not cost it its verdict, and nobody has to wait for ever."""
+"""Ctrl-C: the first ends a run in order, further ones do not cost it its verdict, and a few of them end it at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.loadtest.support.locust_process import ROOT, Locust
 
 
 class Process:
-    """What would have become of it."""
+    """Records what would have happened to the process."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -58,7 +58,7 @@ def test_the_first_ends_the_run_in_order_and_only_the_fourth_at_once(
     )
 
 
-def test_who_has_waited_long_enough_need_not_press_so_often(process: Process, capsys: pytest.CaptureFixture[str]) -> None:
+def test_after_half_a_minute_one_more_ends_the_process(process: Process, capsys: pytest.CaptureFixture[str]) -> None:
     process.interrupts.kept = "runs/x"
     process.interrupts.judged = True
     process.interrupts.doing = "ending the servers"
@@ -72,15 +72,15 @@ def test_who_has_waited_long_enough_need_not_press_so_often(process: Process, ca
     assert capsys.readouterr().err.splitlines()[1:] == ["aborted: ending the servers; the run is kept in runs/x"]
 
 
-def test_one_that_ends_by_itself_is_not_ended_anew(process: Process, capsys: pytest.CaptureFixture[str]) -> None:
-    """KeyboardInterrupt in the middle of Locust's shutdown would end it there and then."""
+def test_a_process_that_is_ending_by_itself_is_not_interrupted(process: Process, capsys: pytest.CaptureFixture[str]) -> None:
+    """A KeyboardInterrupt in the middle of Locust's shutdown would cut it short."""
     process.interrupts.ending()
     process.interrupts.take()
     assert process.done == []
     assert capsys.readouterr().err == "finishing: ending (Ctrl-C twice more ends this at once)\n"
 
 
-def test_a_worker_beside_its_master_leaves_the_talking_to_it(process: Process, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_worker_on_the_masters_terminal_prints_nothing(process: Process, capsys: pytest.CaptureFixture[str]) -> None:
     process.interrupts.quiet = True
     for _ in range(4):
         process.interrupts.take()
@@ -89,8 +89,8 @@ def test_a_worker_beside_its_master_leaves_the_talking_to_it(process: Process, c
 
 
 @pytest.mark.parametrize("locustfile, left", [(str(_gevent_plugin.FOLDER), "SIG_DFL"), ("other.py", "default_int_handler")])
-def test_until_there_is_something_to_end_in_order_ctrl_c_ends_locust_without_a_traceback(locustfile: str, left: str) -> None:
-    """Python's own handler would tell of whatever Locust was importing, in forty lines."""
+def test_before_anything_has_started_ctrl_c_ends_locust_without_a_traceback(locustfile: str, left: str) -> None:
+    """Python's own handler would print forty lines about what Locust was importing."""
     code = """\
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -99,7 +99,7 @@ _gevent_plugin.did_patch_all(None)
 print(getattr(signal.getsignal(signal.SIGINT), "name", "default_int_handler"), flush=True)
 sys.stdin.read()
 """
-    # As of `python -m locust`, which has "-m" for its name while it imports.
+    # While `python -m locust` imports the package, its argv[0] is "-m".
     command = [sys.executable, "-c", f"import sys; sys.argv = ['-m', '-f', {locustfile!r}]\n{code}"]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -114,12 +114,12 @@ sys.stdin.read()
 
 
 def interrupt(locust: Locust) -> None:
-    """As a terminal does it: everybody gets it."""
+    """Send SIGINT to the whole process group, as a terminal does."""
     os.killpg(locust.process.pid, signal.SIGINT)
 
 
 def interrupt_again(locust: Locust) -> None:
-    """Until it is answered: two at once are one to a process that is busy."""
+    """Send SIGINT, and wait for the answer: a busy process takes two at once as one."""
     answered = locust.stderr.count("\nfinishing: ")
     while locust.stderr.count("\nfinishing: ") == answered:
         interrupt(locust)
@@ -142,13 +142,13 @@ def test_further_ones_do_not_cost_the_run_its_verdict(further: int) -> None:
         assert "Traceback" not in locust.stderr, locust.describe()
 
 
-def test_workers_that_get_them_too_are_not_lost() -> None:
-    """They end by themselves, before their master can ask them to; what they did is known to its end all the same."""
-    scenario = PAUSED.partition("faults:")[0] + "expect: {lost: 0}\n"  # with nothing that would keep them from ending at once
+def test_workers_that_get_ctrl_c_too_are_not_counted_as_lost() -> None:
+    """They end by themselves before their master can ask them to. Their last reports arrive all the same."""
+    scenario = PAUSED.partition("faults:")[0] + "expect: {lost: 0}\n"  # without faults, which would delay their end
     with Locust(*HEADLESS, "--processes", "2", scenario=scenario) as locust:
         histories = [f"runs/*/history-{worker}.bin" for worker in (0, 1)]
         locust.wait_until(lambda: all(any(locust.directory.glob(history)) for history in histories), "no load", 40)
-        time.sleep(3)  # until Locust's master has heard of their users
+        time.sleep(3)  # until the workers have reported their users to Locust's master
         interrupt(locust)
         time.sleep(0.1)
         interrupt(locust)
@@ -156,11 +156,11 @@ def test_workers_that_get_them_too_are_not_lost() -> None:
         result = result_of(locust)
         assert (result["workers"], result["lost_workers"]) == ([0, 1], [])
         assert "\nverdict: pass" in locust.stdout, locust.describe()
-        assert locust.stderr.count("\nfinishing: ") <= 1, "the workers have the same terminal"
+        assert locust.stderr.count("\nfinishing: ") <= 1, "the workers share the terminal"
         assert "Traceback" not in locust.stderr, locust.describe()
 
 
-def test_who_insists_is_told_how_to_judge_what_is_kept() -> None:
+def test_aborting_prints_how_to_judge_the_kept_run() -> None:
     with Locust(*HEADLESS, scenario=PAUSED) as locust:
         wait_for_the_pause(locust)
         interrupt(locust)
@@ -175,8 +175,8 @@ def test_who_insists_is_told_how_to_judge_what_is_kept() -> None:
         assert "Traceback" not in locust.stderr, locust.describe()
 
 
-def test_who_ends_a_load_that_somebody_is_just_ending_waits_for_its_last_batch_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that Ctrl-C has reached, and whose master then asks it to end, must not say that it has ended before it has."""
+def test_a_second_stop_waits_for_the_last_batch_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that Ctrl-C has reached, and whose master then asks it to end, must not report its end too early."""
     receive: list[Any] = []
 
     class Child:

@@ -1,4 +1,4 @@
-"""What is told of a run while it goes on: from batches and faults made by hand, by a clock that the test moves."""
+"""The live figures of a run, from handmade batches and faults, with a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def live(clock: Clock) -> Live:
 
 
 def batch(clock: Clock, ok: int = 10, **more: Any) -> Batch:
-    """A quarter of a second up to now."""
+    """A batch of the last quarter of a second."""
     end = 1_000_000 + clock.now
     return Batch(end - 0.25, end, {"get": OperationBatch(Counter({500: ok}))}, **more)
 
@@ -91,7 +91,7 @@ def test_only_the_last_minutes_are_kept(live: Live, clock: Clock) -> None:
     assert len(live.to_dict()["points"]) == KEPT_SECONDS - 1
 
 
-def test_servers_are_told_with_their_state_over_all_workers(live: Live, clock: Clock) -> None:
+def test_a_servers_state_combines_all_workers(live: Live, clock: Clock) -> None:
     answers = {"writer": OperationBatch(Counter({100: 8}))}
     live.count(0, batch(clock, servers=answers, standings={"writer": Standing(1, 0, 3), "reader-1": Standing(0)}))
     live.count(1, batch(clock, standings={"writer": Standing(1, 1, 4), "reader-1": Standing(0)}))
@@ -140,7 +140,7 @@ def test_failures_and_repetitions_of_all_workers_are_counted(live: Live, clock: 
     assert (told["failures"], told["not_started"], told["repeated"]) == (6, 0, 10)
 
 
-def test_what_was_not_started_is_counted_by_itself(live: Live, clock: Clock) -> None:
+def test_operations_that_were_not_started_are_counted_separately(live: Live, clock: Clock) -> None:
     late = OperationBatch(Counter({5: 1}), Counter({9: 3}), Counter({NOT_STARTED: 2, "DuplicateKeyError: y": 1}))
     end = 1_000_000 + clock.now
     live.count(0, Batch(end - 0.25, end, {"get": late}))
@@ -168,7 +168,7 @@ def test_phase_and_faults(live: Live, clock: Clock) -> None:
     assert Live([], [], clock).phase == ""
 
 
-def test_a_fault_is_on_until_it_has_healed_whatever_others_of_its_name_do(live: Live) -> None:
+def test_a_fault_is_on_until_it_heals_even_if_another_of_the_same_name_heals(live: Live) -> None:
     live.fault_changed(event(0, "latency reader-1", 110))
     live.fault_changed(event(1, "latency reader-1", 112))
     assert live.phase == "during latency reader-1"
@@ -186,7 +186,7 @@ def test_time_stands_still_when_the_load_has_ended(live: Live, clock: Clock) -> 
     assert (live.seconds, live.to_dict()["ended"]) == (5, True)
 
 
-def test_nothing_has_happened_yet(live: Live) -> None:
+def test_before_the_first_batch_there_are_no_figures(live: Live) -> None:
     told = live.to_dict()
     assert told["all"] == {"rate": 0, "failed": 0, "p50": None, "p99": None, "p99.9": None, "max": None}
     assert told["points"] == []

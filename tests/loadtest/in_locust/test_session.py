@@ -1,4 +1,4 @@
-"""What a session does at Locust's events, without Locust's processes."""
+"""A session's handlers of Locust's events, without Locust's processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hs_drill.in_locust._worker import WorkerSession
 
 
 class Engine:
-    """Notes what it is told."""
+    """Records its calls."""
 
     configured = False
 
@@ -35,7 +35,7 @@ class Engine:
 
 @pytest.fixture
 def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The listeners to what the master says, by kind of message."""
+    """The listeners for the master's messages, by kind."""
     monkeypatch.setattr(_worker, "EngineLink", Engine)
     return {}
 
@@ -57,9 +57,9 @@ def set_up(messages: dict[str, Any]) -> None:
     messages[SETUP](SimpleNamespace(data=data))
 
 
-def test_a_worker_that_was_told_to_begin_before_locust_fired_init_begins(messages: dict[str, Any]) -> None:
-    """Locust's worker listens to its master from its making on, and `init` comes later: of a run that it joins at once it had
-    begun nothing, users and all."""
+def test_a_worker_whose_users_started_before_init_begins_the_run(messages: dict[str, Any]) -> None:
+    """Locust's worker obeys its master as soon as it exists, and fires `init` later. A worker that joined a run at once used to
+    begin nothing, although it had users."""
     session, _ = worker(messages, STATE_SPAWNING)
     set_up(messages)
     (first, of_nothing), (second, run) = cast("Engine", session.engine).told
@@ -68,7 +68,7 @@ def test_a_worker_that_was_told_to_begin_before_locust_fired_init_begins(message
     assert (run.number, run.history) == (2, "runs/x/history-3.bin")
 
 
-def test_a_worker_that_waits_for_a_run_begins_when_locust_says_so(messages: dict[str, Any]) -> None:
+def test_a_worker_begins_a_run_at_locusts_test_start(messages: dict[str, Any]) -> None:
     session, events = worker(messages, STATE_INIT)
     assert cast("Engine", session.engine).told == []
     events.test_start.fire()

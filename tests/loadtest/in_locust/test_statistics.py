@@ -1,4 +1,4 @@
-"""From latencies to what Locust and our own summary say: merged in any order, the same as from the pooled samples."""
+"""From latencies to Locust's statistics and our summary: merging in any order gives the figures of the pooled samples."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def batch(ok: list[int], failed: list[int] = [], start: float = 1000.25, name: s
 
 
 @given(st.lists(st.tuples(_latencies, _latencies), min_size=1, max_size=5), st.sampled_from([50.0, 95.0, 99.0, 99.9]))
-@settings(deadline=None)  # a histogram takes its time to be made
+@settings(deadline=None)  # making a histogram is slow
 def test_merged_percentiles_are_those_of_the_pooled_samples(parts: list[tuple[list[int], list[int]]], percent: float) -> None:
     record = RunTotals()
     for ok, failed in parts:
@@ -49,8 +49,8 @@ def test_merged_percentiles_are_those_of_the_pooled_samples(parts: list[tuple[li
 
 @given(st.lists(_latencies, min_size=1, max_size=4))
 @settings(deadline=None)
-def test_batches_may_be_collapsed_on_the_way(parts: list[list[int]]) -> None:
-    """As workers do between two reports to the master."""
+def test_collapsed_batches_give_the_same_statistics(parts: list[list[int]]) -> None:
+    """Workers collapse batches between two reports to the master."""
     apart, together = RunTotals(), RunTotals()
     whole = batch(parts[0])
     for part in parts[1:]:
@@ -109,7 +109,7 @@ def test_locust_sees_requests() -> None:
     assert (error.name, error.method, error.error, error.occurrences) == ("get", METHOD, "OperationalError: no", 1)
 
 
-def test_every_consumer_takes_fractions_of_milliseconds() -> None:
+def test_every_consumer_accepts_fractions_of_milliseconds() -> None:
     stats = locust_statistics(batch([183, 183, 184], [5]))
     assert stats.total.get_response_time_percentile(0.5) == 0.183
     for lines in (
@@ -142,7 +142,7 @@ def summary(*batches: Batch, order: tuple[str, ...] = ("get", "find"), open_loop
     return out.getvalue()
 
 
-def test_the_summary_tells_microseconds() -> None:
+def test_the_summary_shows_microseconds() -> None:
     text = summary(batch([183] * 98 + [2047, 1_234_567]), batch([5], [9], name="find"))
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
     assert rows["operation"][1:4] == ["count", "failures", "ops/s"]
@@ -160,7 +160,7 @@ def test_the_summary_does_not_call_failures_fast() -> None:
     assert "2 x get: OperationalError: no" in text
 
 
-def test_the_summary_of_an_open_loop_tells_what_was_not_started() -> None:
+def test_the_summary_of_an_open_loop_counts_what_was_not_started() -> None:
     late = OperationBatch(Counter([3]), Counter([7, 8, 9]), Counter({NOT_STARTED: 2, "OperationalError: no": 1}))
     text = summary(Batch(100.0, 100.25, {"get": late}), batch([5], name="find"), open_loop=True)
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
@@ -170,7 +170,7 @@ def test_the_summary_of_an_open_loop_tells_what_was_not_started() -> None:
     assert rows["all"][:4] == ["all", "5", "3", "2"]
 
 
-def test_what_the_end_of_a_run_cuts_off_is_told_beside_any_number_of_other_errors() -> None:
+def test_unanswered_operations_are_shown_beside_any_number_of_other_errors() -> None:
     done = OperationBatch(errors=Counter({f"OperationalError: {number}": 1 for number in range(MAX_ERRORS)}))
     done.add(OperationBatch(errors=Counter({NOT_STARTED: 5, UNANSWERED: 3, "OperationalError: one more": 2})))
     assert (done.not_started, done.errors[UNANSWERED], done.errors[OTHER_ERRORS]) == (5, 3, 2)

@@ -56,11 +56,11 @@ class WebUi:
 
 
 @pytest.mark.parametrize("processes", [[], ["--processes", "2"]])
-def test_a_port_that_is_taken_is_told_before_servers_are_started(processes: list[str]) -> None:
+def test_a_taken_port_is_reported_before_servers_start(processes: list[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with Locust("--web-host", "127.0.0.1", "--web-port", str(port), *processes) as locust:
-            assert locust.process.wait(30) == 2, locust.describe()  # workers end a moment later
+            assert locust.process.wait(30) == 2, locust.describe()  # workers exit a moment later
             told = locust.stderr
     assert f"\nthe web UI cannot listen on 127.0.0.1:{port}: Address already in use; --web-port chooses another" in told
     assert "Traceback" not in told
@@ -84,7 +84,7 @@ def test_the_form_is_filled_in_and_runs_follow_each_other(processes: list[str]) 
             assert seen["fail_ratio"] == 0, seen["errors"]
             total = next(entry for entry in seen["stats"] if entry["name"] == "Aggregated")
             assert 0 < total["median_response_time"] <= total["response_time_percentile_0.95"]
-            if users == 6:  # and more and fewer while it runs
+            if users == 6:  # change the number while it runs
                 for changed in (9, 2):
                     web.fetch("/swarm", user_count=changed, spawn_rate=100)
                     locust.wait_until(partial(web.has_users, changed), "not so many users", 10)
@@ -110,7 +110,7 @@ def test_the_command_line_fills_the_form() -> None:
         assert (form["num_users"], form["spawn_rate"], form["run_time"]) == (5, 2, 60)
 
 
-def test_a_scenario_that_is_broken_later_does_not_disturb_the_page() -> None:
+def test_a_mistake_made_later_in_the_scenario_does_not_break_the_page() -> None:
     port = free_port()
     with Locust("--web-host", "127.0.0.1", "--web-port", str(port)) as locust:
         web = WebUi(locust, port)

@@ -1,4 +1,4 @@
-"""Our tab in the web UI: what it shows while a run is on and after it, as a browser draws it, and the choice of a scenario."""
+"""Our tab in the web UI: what a browser shows of it during and after a run, and the choice of a scenario."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.loadtest.support.drills import shortened
 from tests.loadtest.support.locust_process import SCENARIO, Locust, free_port
 
 PATIENCE = "--virtual-time-budget=4000"
-"""Of the page's own time: its first figures come at once."""
+"""Virtual time of the page, enough for its first figures."""
 DRILLED = """\
 name: drilled
 description: <b>One</b> reader freezes.
@@ -60,7 +60,7 @@ def web(scenario: str, *arguments: str, beside: str | None = None) -> Iterator[t
 
 
 def text_of(page: str) -> str:
-    """What a reader reads, with single blanks."""
+    """The page's text, with single spaces."""
     return " ".join(re.sub(r"<[^>]*>", " ", re.sub(r"(?s)<(script|style|head).*?</\1>", "", page)).split())
 
 
@@ -68,7 +68,7 @@ def test_the_tab_shows_a_run_and_then_its_verdict(browser: Browser) -> None:
     with web(DRILLED) as (locust, tab, address):
         assert '"extended_tabs": [{"key": "trio-hs"' in tab.fetch("/")
         form = browser.dom(f"{address}/", PATIENCE)
-        assert re.search(r'aria-expanded="true"[^>]*>(?:<[^>]*>)*Custom parameters', form), "the choice is to be seen at once"
+        assert re.search(r'aria-expanded="true"[^>]*>(?:<[^>]*>)*Custom parameters', form), "the choice is visible at once"
         assert "short.yaml" in text_of(form)
         assert tab.swarm()["success"]
         locust.wait_for("fault: pause reader-1")
@@ -103,11 +103,11 @@ def test_the_tab_shows_a_run_and_then_its_verdict(browser: Browser) -> None:
         assert locust.finish() == told["verdict"]["exit_code"], locust.describe()
 
 
-def test_it_is_to_be_seen_in_both_themes_and_loads_nothing_from_elsewhere(browser: Browser) -> None:
+def test_it_is_readable_in_both_themes_and_loads_nothing_from_elsewhere(browser: Browser) -> None:
     with web(DRILLED) as (locust, tab, address):
         tab.swarm()
         locust.wait_for("fault: pause reader-1")
-        time.sleep(1.5)  # a fault that has only just begun is a thin line
+        time.sleep(1.5)  # a fault that has just begun is only a thin line
         for page, scheme, ground, in_a_chart in (("/trio-hs/", 1, 255, 250), ("/?tab=trio-hs", 0, 18, 360)):
             picture = browser.picture(address + page, PATIENCE, f"--blink-settings=preferredColorScheme={scheme}")
             row = picture.row(in_a_chart)
@@ -138,7 +138,7 @@ def test_another_scenario_is_chosen_in_the_form() -> None:
         assert not refused["success"]
         assert "external" in refused["message"]
         assert "external" not in form["cluster"]["choices"]
-        assert tab.live()["scenario"] == "short", "it is still there, and so are its servers"
+        assert tab.live()["scenario"] == "short", "the old scenario and its servers are still there"
 
         assert tab.swarm(scenario=other, cluster=_web.ITS_OWN)["success"]
         locust.wait_until(lambda: tab.count("incr") > 100, "no load")
@@ -152,16 +152,16 @@ def test_another_scenario_is_chosen_in_the_form() -> None:
         locust.wait_until(lambda: len(tab.live()["runs"]) == 1, "no verdict")
         assert tab.template()["extra_options"]["scenario"]["default_value"] == other
 
-        # And back, on servers of its own again.
+        # And back to the first scenario, on new servers.
         assert tab.swarm(scenario=own, cluster="embedded")["success"]
         locust.wait_until(lambda: tab.count("delete") > 20, "no load")
         assert tab.statistics()["fail_ratio"] == 0
         tab.stop()
         locust.wait_until(lambda: len(tab.live()["runs"]) == 2, "no verdict")
         assert [run["name"].partition("-")[2].partition("-")[2] for run in tab.live()["runs"]] == ["drilled", "short"]
-        assert len(locust.processes("trio_hs.testing")) == 2, "those of the scenarios before are gone"
+        assert len(locust.processes("trio_hs.testing")) == 2, "the servers of the earlier scenarios are gone"
         locust.process.terminate()
-        assert locust.finish() == 4, locust.describe()  # that of the gravest: not every fault of the first one has struck
+        assert locust.finish() == 4, locust.describe()  # the gravest run's: not every fault of the first one has struck
         assert "Traceback" not in locust.stderr, locust.describe()
 
 
@@ -205,7 +205,7 @@ def on_init(environment, **_):
 
 
 def test_the_form_shows_the_load_of_the_chosen_scenario(browser: Browser) -> None:
-    """As Chromium fills it in when somebody chooses; a script that the test adds to the page does."""
+    """In Chromium. A script that the test adds to the page chooses."""
     scenario = SCENARIO.replace("duration: 2s", "duration: 90s")
     with web(scenario, "--cluster", "embedded", "-u", "5", beside=IN_THE_FORM) as (locust, tab, address):
         (locust.directory / "drilled.yaml").write_text(DRILLED)
@@ -223,7 +223,7 @@ def test_the_form_shows_the_load_of_the_chosen_scenario(browser: Browser) -> Non
             tab.fetch("/trio-hs/load?scenario=/etc/passwd")
 
 
-def test_workers_follow_to_another_scenario() -> None:
+def test_workers_switch_to_another_scenario() -> None:
     with web(SCENARIO, "--cluster", "embedded", "--processes", "2") as (locust, tab, _):
         (locust.directory / "drilled.yaml").write_text(DRILLED)
         tab.swarm()
