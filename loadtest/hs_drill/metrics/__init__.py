@@ -1,4 +1,4 @@
-"""Counts and latencies: in batches, added up, over time, in percentiles. Imports nothing of ours."""
+"""Counts and latencies: in batches, added up, over time, and as percentiles. Imports no other package of ours."""
 
 from __future__ import annotations
 

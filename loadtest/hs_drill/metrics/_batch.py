@@ -1,8 +1,8 @@
-"""Statistics on their way from an engine to Locust: counts by latency, collapsed over a fraction of a second.
+"""Statistics that an engine sends to Locust: counts by latency, over a fraction of a second.
 
-Latencies are whole microseconds: exact below 2.048 ms, and above that as an HDR histogram of three digits keeps them, the
-highest value of its bucket. That bounds how many different ones there are. Nothing is rounded further on the way, so a batch
-can be merged with any other, in any order, and say the same.
+Latencies are whole microseconds: exact below 2.048 ms, and above that the highest value of the bucket that an HDR histogram of
+three digits has. This bounds the number of different latencies. Nothing else is rounded, so batches can be merged in any order
+with the same result.
 """
 
 from __future__ import annotations
@@ -31,40 +31,40 @@ __all__ = [
 ]
 
 PRECISION_BITS = 11
-"""2048 values for each power of two above 2048, as HDR histograms have them for three digits: exact to 1 in 1024."""
+"""Above 2048 each power of two has 1024 buckets, as in an HDR histogram of three digits: exact to 1 in 1024."""
 EXACT_BELOW = 1 << PRECISION_BITS
 MAX_ERRORS = 100
-"""Distinct error messages that are kept apart per operation; the rest is counted together."""
+"""Distinct error messages that are counted separately for each operation. The rest is counted together."""
 ALL = "all"
 """The name for all operations together."""
 OTHER_ERRORS = "(other errors)"
 NOT_THERE = "the row is not there"
-"""The message when an operation on a row found none."""
+"""Error of an operation that did not find its row."""
 NOT_STARTED = "not started in time"
-"""The message when an operation of an open loop had to wait so long that it was given up."""
+"""Error of an operation of an open loop that was given up because it had waited too long."""
 UNANSWERED = "no answer when the run ended"
-"""The message when an operation was still under way when the time was up that a run has for its last ones. All others begin
-with the name of their class and a colon."""
+"""Error of an operation that was still under way at the deadline for a run's last operations. All other errors begin with the
+name of their class and a colon."""
 
 
 @dataclass
 class OperationBatch:
-    """What one operation did."""
+    """What one operation did in some time."""
 
     ok: Counter[int] = field(default_factory=Counter)
     """Latency in microseconds -> how many operations succeeded with it."""
     failed: Counter[int] = field(default_factory=Counter)
     """The same for operations that failed."""
     errors: Counter[str] = field(default_factory=Counter)
-    """Message -> how many operations failed with it. Its sum is that of `failed`."""
+    """Error message -> how many operations failed with it. As many in total as `failed`."""
 
     @property
     def not_started(self) -> int:
-        """How many of those that failed were never started."""
+        """How many of the failed operations were never started."""
         return self.errors[NOT_STARTED]
 
     def count(self, ok: Sequence[int], failed: Sequence[int], errors: Sequence[str]) -> None:
-        """Add operations with their latencies in nanoseconds. They are not collapsed."""
+        """Add operations by their latencies in nanoseconds, without collapsing these."""
         self.ok.update([latency // 1000 for latency in ok])
         self.failed.update([latency // 1000 for latency in failed])
         self.errors.update(errors)
@@ -82,19 +82,19 @@ class OperationBatch:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a server stands with the client at one moment."""
+    """The state of a server at one moment, as its client sees it."""
 
     connections: int = 0
-    """Those that take requests."""
+    """Connections that take requests."""
     stalled: int = 0
-    """Those whose server is suspiciously silent."""
+    """Connections on which the server has been silent for suspiciously long."""
     outstanding: int = 0
-    """Requests that wait for an answer, or for their turn."""
+    """Requests that wait for an answer or to be sent."""
     refusing: int = 0
-    """Clients that ask others for now, because it takes no requests."""
+    """Clients that avoid the server for now, because it takes no requests."""
 
     def plus(self, other: Standing) -> Standing:
-        """Of two clients, or of the listeners for reads and writes."""
+        """The sum for two clients, or for the listeners for reads and writes."""
         return Standing(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
 
 
@@ -109,51 +109,51 @@ class Begun(NamedTuple):
 
 @dataclass
 class EngineUse:
-    """How busy an engine was, and how late, for a time."""
+    """How busy an engine was in some time, and how late its event loop was."""
 
     lag: Counter[int] = field(default_factory=Counter)
-    """Microseconds by which its event loop was late -> how many samples of it, which are evenly spread over the time."""
+    """Microseconds by which the event loop was late -> number of samples. Samples are spread evenly over the time."""
     seconds: float = 0.0
     cpu: float = 0.0
     """Seconds of CPU time."""
     waited: float = 0.0
-    """Seconds in which it was ready to run and other processes had all cores."""
+    """Seconds in which it was ready to run, but other processes had all cores."""
 
     @property
     def busy(self) -> float:
-        """The share of the time in which it had something to do. At 1 it has no time left: it cannot keep up with more."""
+        """The share of the time in which it had work to do. At 1 it cannot carry more load."""
         return (self.cpu + self.waited) / self.seconds if self.seconds else 0.0
 
     def plus(self, other: EngineUse) -> EngineUse:
-        """Of two times."""
+        """The sum of two times."""
         return EngineUse(self.lag + other.lag, self.seconds + other.seconds, self.cpu + other.cpu, self.waited + other.waited)
 
 
 @dataclass
 class Batch:
-    """What ended in an engine between two moments."""
+    """The operations that ended in an engine between two moments."""
 
     start: float
     """Unix time, seconds."""
     end: float
     operations: dict[str, OperationBatch] = field(default_factory=dict)
     servers: dict[str, OperationBatch] = field(default_factory=dict)
-    """What each server did: its answers, by the time that they took, and the requests that failed there."""
+    """What each server did: its answers by the time they took, and the requests that failed there."""
     standings: dict[str, Standing] = field(default_factory=dict)
-    """How each server stood at the end."""
+    """The state of each server at the end."""
     retries: int = 0
     """Attempts of the client that failed and were followed by another one."""
     begun: list[Begun] = field(default_factory=list)
-    """All the operations by when they began, the oldest first. Empty where only their latencies tell: in old kept runs, and in
-    a sum of batches."""
+    """The same operations by when they began, oldest first. Empty if only their latencies show that: in old kept runs, and in
+    sums of batches."""
     load_end: float | None = None
-    """When the load stopped, where that was before `end`. What ended later had begun before."""
+    """When the load stopped, if before `end`. Operations that ended later had begun before."""
     engines: dict[int, EngineUse] = field(default_factory=dict)
     """How busy and how late each engine was, by its worker's number."""
 
     @property
     def under_load(self) -> tuple[float, float]:
-        """The part of its time in which there was load: nothing but the moment when it stopped, once it has."""
+        """The part of its time that had load. After the load has stopped, only the moment at which it stopped."""
         end = self.end if self.load_end is None else min(self.load_end, self.end)
         return min(self.start, end), end
 
@@ -171,11 +171,11 @@ class Batch:
             self.engines[worker] = self.engines.get(worker, EngineUse()).plus(use)
 
     def of_servers(self) -> Batch:
-        """The same time, with what each server did in the place of what each operation did."""
+        """The same time, with servers in place of operations."""
         return Batch(self.start, self.end, self.servers, load_end=self.load_end)
 
     def of_engines(self) -> Batch:
-        """The same time, with how late the event loop of the engine was in the place of what each operation did."""
+        """The same time, with the lag of the engines' event loops in place of operations."""
         lag: Counter[int] = Counter()
         for use in self.engines.values():
             lag.update(use.lag)
@@ -200,7 +200,7 @@ class Batch:
     @classmethod
     def from_wire(cls, data: dict[str, Any]) -> Self:
         standings = {name: Standing(*standing) for name, standing in data.get("standings", {}).items()}
-        servers = _from_wire(data.get("servers", {}))  # older kept runs have none of what may be missing here
+        servers = _from_wire(data.get("servers", {}))  # missing in older kept runs, as are all other optional keys
         operations = _from_wire(data["operations"])
         begun = [Begun(since, until, _from_wire(older)) for since, until, older in data.get("older", ())]
         if data.get("begun") is not None:
@@ -220,7 +220,7 @@ class Batch:
 
 
 def total_of(begun: Sequence[Begun]) -> dict[str, OperationBatch]:
-    """All operations of a batch together; those of the only generation themselves, where there is one."""
+    """The sum of all generations of a batch. A single generation is returned itself, not copied."""
     if len(begun) == 1:
         return begun[0].operations
     total: dict[str, OperationBatch] = {}
@@ -252,12 +252,12 @@ def _from_wire(data: dict[str, Any]) -> dict[str, OperationBatch]:
 
 
 def microseconds(nanoseconds: Iterable[int]) -> Counter[int]:
-    """Collapse measured nanoseconds."""
+    """Collapse latencies measured in nanoseconds."""
     return collapse(Counter([latency // 1000 for latency in nanoseconds]))
 
 
 def collapse(exact: Mapping[int, int]) -> Counter[int]:
-    """Microseconds with how often each came, as they are kept."""
+    """Round latencies (microseconds -> count) to the values that batches keep."""
     collapsed: Counter[int] = Counter({latency: count for latency, count in exact.items() if latency < EXACT_BELOW})
     if len(collapsed) < len(exact):
         for latency, count in exact.items():

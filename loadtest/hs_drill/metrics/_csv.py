@@ -1,6 +1,6 @@
-"""How long the operations of a run took, for spreadsheets and programs: `latencies.csv` by second, and totals for JSON.
+"""The latencies of a run for spreadsheets and programs: `latencies.csv` by second, and totals for JSON.
 
-Times are whole microseconds, as exact as a `Batch` has them.
+Times are whole microseconds, as exact as in a `Batch`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TOTAL = "total"
 
 
 def totals_of(batches: Iterable[Batch]) -> dict[str, Any]:
-    """By operation and outcome, and of `all` operations: the count and percentiles. Plain data."""
+    """Count and percentiles by operation (and `all`) and outcome, as plain data."""
     total: dict[str, OperationBatch] = {}
     for batch in batches:
         add_operations(total, batch.operations)
@@ -39,10 +39,9 @@ def totals_of(batches: Iterable[Batch]) -> dict[str, Any]:
 
 
 def write_latencies(path: Path, batches: Iterable[Batch]) -> None:
-    """Write the CSV file: a row for each second (Unix time), operation and outcome that occurred in it, then the totals.
+    """Write the CSV file: a row for each second (Unix time), operation and outcome that occurred, then the totals. Blocking.
 
-    `batches` come as they were reported. A second of which something comes more than `LATE` after its time has two rows.
-    Blocking.
+    `batches` come as they were reported. If one comes more than `LATE` seconds after its time, its second has two rows.
     """
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -55,7 +54,7 @@ def write_latencies(path: Path, batches: Iterable[Batch]) -> None:
 
 
 def _seconds(batches: Iterable[Batch]) -> Iterator[tuple[int, Mapping[str, OperationBatch]]]:
-    """What was done in each second, by all engines. In memory are those that may not be complete yet."""
+    """Each second with what all engines did in it. Only seconds that may be incomplete are in memory."""
     gathered: dict[int, dict[str, OperationBatch]] = {}
     for batch in batches:
         second = int((batch.start + batch.end) / 2)
@@ -75,7 +74,7 @@ def _rows(second: int | str, done: Mapping[str, OperationBatch]) -> Iterator[lis
         for outcome, latencies in (("ok", operation.ok), ("failed", operation.failed)):
             if latencies:
                 yield [second, name, outcome, *_measures(latencies).values()]
-        if operation.not_started:  # of those that failed; their latencies are not kept apart
+        if operation.not_started:  # among the failed ones, so their latencies are not known
             yield [second, name, "not started", operation.not_started, *[None] * len(MEASURES)]
 
 

@@ -1,4 +1,4 @@
-"""What each operation did over time, for drawing: rates and percentiles, slot after slot."""
+"""What each operation did over time, for charts: rates and percentiles for each slot."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ._percentiles import CHARTED, percentiles
 __all__ = ["Series", "TimeAxis", "axis_of", "busy_of", "series_of"]
 
 LATE = 10.0
-"""Seconds. Workers report every three."""
+"""Seconds within which batches arrive. Workers report every three."""
 SLOTS = ((0.25, 240), (0.5, 240), (1, 600), (2, 600), (5, 600), (10, 600), (30, 600), (60, 600), (300, 600), (1800, 600))
-"""Lengths in seconds, each with how many of that length a chart may have: it is some 900 points wide."""
+"""(Seconds, how many slots of this length a chart may have). A chart is about 900 points wide."""
 
 
 @dataclass(frozen=True)
 class TimeAxis:
-    """A run's time, cut into slots of equal length."""
+    """The time of a run, divided into slots of equal length."""
 
     start: float
     """Unix time, seconds."""
@@ -34,22 +34,22 @@ class TimeAxis:
         return max(math.ceil(round((self.end - self.start) / self.slot, 6)), 0)
 
     def length(self, index: int) -> float:
-        """Seconds of a slot that belong to the run: the last one may be cut."""
+        """Seconds of a slot that belong to the run: the last slot may be shorter."""
         return min(self.start + (index + 1) * self.slot, self.end) - (self.start + index * self.slot)
 
 
 @dataclass
 class Series:
-    """One operation; each list has an item for each slot."""
+    """One operation; each list has one item per slot."""
 
     rate: list[float]
     """Operations that succeeded, per second."""
     errors: list[float]
-    """Those that failed."""
+    """Operations that failed, per second."""
     not_started: list[float]
-    """Those of these that never started."""
+    """Those of the failed ones that never started."""
     latency: dict[str, list[float | None]]
-    """`p50`, `p99`, `p99.9` of what succeeded, in milliseconds; None where nothing did."""
+    """`p50`, `p99`, `p99.9` of the operations that succeeded, in milliseconds; None if none did."""
 
     @classmethod
     def empty(cls, count: int) -> Self:
@@ -57,7 +57,7 @@ class Series:
 
 
 def axis_of(start: float, end: float, longest: float) -> TimeAxis:
-    """An axis whose slots are not shorter than the longest batch, by and large."""
+    """An axis with slots of at least about the length of the longest batch."""
     fitting = (slot for slot, most in SLOTS if slot >= longest * 0.8 and (end - start) / slot <= most)
     return TimeAxis(start, end, next(fitting, SLOTS[-1][0]))
 
@@ -65,11 +65,11 @@ def axis_of(start: float, end: float, longest: float) -> TimeAxis:
 def series_of(batches: Iterable[Batch], axis: TimeAxis) -> dict[str, Series]:
     """The series of each operation, and of `all` together.
 
-    A batch is about as long as a slot and lies across two. Its counts are dealt out by how much of it lies in each, or every
-    few slots would look empty; its latencies cannot be, and go to the slot of its middle.
+    A batch is about as long as a slot and overlaps two. Its counts are split by the share of its time in each; otherwise every
+    few slots would look empty. Its latencies cannot be split, and go to the slot of its middle.
 
-    `batches` come as they were reported: what comes more than `LATE` after its time is missing from the percentiles. So no more
-    than the distributions of that time are in memory.
+    `batches` come as they were reported. Percentiles leave out what comes more than `LATE` seconds after its time, so that only
+    the latencies of that time are in memory.
     """
     series = {ALL: Series.empty(axis.count)}
     open_slots: dict[int, dict[str, Counter[int]]] = {}
@@ -96,7 +96,7 @@ def series_of(batches: Iterable[Batch], axis: TimeAxis) -> dict[str, Series]:
 
 
 def busy_of(batches: Iterable[Batch], axis: TimeAxis) -> list[float]:
-    """In percent, slot after slot, how busy the busiest engine was; 0 where nothing is known."""
+    """How busy the busiest engine was in each slot, in percent; 0 if nothing is known."""
     slots: list[dict[int, EngineUse]] = [{} for _ in range(axis.count)]
     for batch in batches:
         engines = slots[min(int(((batch.start + batch.end) / 2 - axis.start) / axis.slot), axis.count - 1)]
@@ -113,7 +113,7 @@ def _close(series: dict[str, Series], slot: dict[str, Counter[int]], index: int)
 
 
 def _shares(batch: Batch, axis: TimeAxis) -> list[tuple[int, float]]:
-    """Which slots a batch lies in, and how much of it in each."""
+    """The slots that a batch overlaps, with the share of its time in each."""
     first = max(int((batch.start - axis.start) / axis.slot), 0)
     last = min(int((batch.end - axis.start) / axis.slot), axis.count - 1)
     length = batch.end - batch.start

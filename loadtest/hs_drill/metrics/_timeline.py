@@ -1,21 +1,21 @@
-"""What a run did over time, for judging it: its operations by the phase that they belong to, and in slots of equal length.
+"""What a run did over time: its operations by phase, and in slots of equal length.
 
-A fault is on for certain between having struck and the beginning of its healing; before and after that, while it strikes and
-heals, nobody knows. An operation lasts from when it began (or, in an open loop, should have begun) to its end. It belongs
+A fault is certainly on from when it has struck until its healing begins. While it strikes or heals, it may be on. An operation
+lasts from when it began (or, in an open loop, should have begun) to its end. It belongs
 
 - to `during` when it was under way while a fault was certainly on;
 - to `before` or `after` when no fault was even partly on from its beginning to its end;
-- to no phase otherwise: it was at the edge of one. It counts for the whole run only.
+- to no phase otherwise: it was at the edge of one, and counts for the whole run only.
 
-A batch says of its operations between which moments they began, and between which they ended (see `_batch.Begun`). They count
-for a phase when all that may have begun and ended so belongs to it, else they are at the edge. Engines end their batches where
-faults strike and heal, so few are.
+A batch says between which moments its operations began, and between which they ended (see `_batch.Begun`). They count for a
+phase if every operation that began and ended so would belong to it; otherwise they are at the edge. Engines end their batches
+when faults strike and heal, so few are.
 
-Throughput is of what ended: the operations that succeeded in the time of a phase, by its length. There is no load any more
-once it has been stopped: that time has no length and is of no phase, so what ends in it counts for the whole run only. (Of an
-open loop that has fallen behind, seconds of load may end in it.)
+Throughput counts operations by their end: those that succeeded in the time of a phase, divided by its length. The time after
+the load was stopped has no length and belongs to no phase, so what ends then counts for the whole run only. (After an open
+loop that has fallen behind, this can be seconds of load.)
 
-Every figure by phase comes from here, that of the verdict as well as that of the report.
+Verdict and report take every figure by phase from here.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from ._batch import ALL, Batch, Begun, OperationBatch, sum_of
 __all__ = ["EDGE", "NOTHING", "PHASES", "FaultWindow", "Timeline"]
 
 PHASES = ("run", "before", "during", "after")
-"""The phases of a run, the whole first."""
+"""The whole run, and its phases."""
 EDGE = "edge"
-"""What belongs to no phase, beside the phases."""
+"""The name for what belongs to no phase."""
 SLOT = 0.25
-"""Seconds: as often as engines report. Wider where some batch is."""
+"""Seconds of a slot: how often engines report. A run with longer batches has longer slots."""
 
 
 class FaultWindow(NamedTuple):
@@ -44,23 +44,23 @@ class FaultWindow(NamedTuple):
 
     name: str
     start: float
-    """Before, it was not on, not even in part."""
+    """Before this it was not on, not even partly."""
     end: float | None
-    """After that neither. None when it was on until the end of the run."""
+    """After this it was not on either. None: it was on until the end of the run."""
     struck: float | None = None
-    """From then on it was certainly on; None: from `start` on."""
+    """From this moment it was certainly on. None: from `start`."""
     healing: float | None = None
-    """Until then; None: until `end`."""
+    """Until this moment it was certainly on. None: until `end`."""
 
     @property
     def certain(self) -> tuple[float, float]:
-        """From when to when it was certainly on: not at all where that begins after its end."""
+        """From when to when it was certainly on. It never was if the first is later than the second."""
         until = self.end if self.healing is None else self.healing
         return self.start if self.struck is None else self.struck, math.inf if until is None else until
 
 
 class Done(NamedTuple):
-    """How many operations of a kind ended within a slot."""
+    """How many times an operation ended in a slot."""
 
     ok: int
     failed: int
@@ -69,8 +69,8 @@ class Done(NamedTuple):
 NOTHING = Done(0, 0)
 
 
-class _Span:
-    """Time, as the union of intervals that come in about their order."""
+class _Union:
+    """The union of intervals of time, which are added in about their order."""
 
     MOST = 1000
 
@@ -98,71 +98,71 @@ class _Span:
         self._parts = joined
 
 
-class _Windows:
-    """Intervals, of which there may be thousands: a fault may come every second."""
+class _Intervals:
+    """Intervals to search quickly. There may be thousands: a fault may strike every second."""
 
     def __init__(self, intervals: Iterable[tuple[float, float]]) -> None:
         ordered = sorted(intervals)
         self._starts = [start for start, _ in ordered]
         self._latest = list(itertools.accumulate((end for _, end in ordered), max))
 
-    def hold(self, since: float, until: float) -> bool:
-        """Whether one has begun by `since` and not ended before `until`."""
+    def contain(self, since: float, until: float) -> bool:
+        """Whether one of them contains this interval."""
         return self._end_of(bisect.bisect_right(self._starts, since)) >= until
 
-    def touch(self, since: float, until: float) -> bool:
-        """Whether one has time in common with this one."""
+    def overlap(self, since: float, until: float) -> bool:
+        """Whether one of them overlaps this interval."""
         return self._end_of(bisect.bisect_left(self._starts, until)) > since
 
     def _end_of(self, count: int) -> float:
-        """The latest end of the first so many."""
+        """The latest end among the first `count`."""
         return self._latest[count - 1] if count else -math.inf
 
 
 class Timeline:
-    """The batches of a run, of all engines and in any order; all empty batches in between belong to it, for they tell of
-    silence. No batch should be longer than a second: its share of each fraction of that is not known.
+    """The batches of a run, of all engines and in any order. Empty batches count: they show silence.
 
-    `batches` is gone through twice, and not kept: of a long run there are more than fit into memory.
+    No batch should be longer than a second, since it is not known when in that time its operations ended. `batches` is iterated
+    twice and not kept: those of a long run do not fit into memory.
     """
 
     def __init__(self, batches: Iterable[Batch], faults: Sequence[FaultWindow]) -> None:
         self.faults = sorted(faults, key=lambda fault: fault.start)
-        self._perhaps = _Windows((fault.start, math.inf if fault.end is None else fault.end) for fault in faults)
+        self._possible = _Intervals((fault.start, math.inf if fault.end is None else fault.end) for fault in faults)
         certain = (fault.certain for fault in faults)
-        self._certain = _Windows((since, until) for since, until in certain if since <= until)
+        self._certain = _Intervals((since, until) for since, until in certain if since <= until)
         start, self.end, self.load_end, longest = math.inf, 0.0, 0.0, 0.0
         for batch in batches:
             start, self.end = min(start, batch.start), max(self.end, batch.end)
             self.load_end = max(self.load_end, batch.under_load[1])
             longest = max(longest, batch.end - batch.start)
         self.start = start if start < math.inf else 0.0
-        # A batch may be late by the time that an engine is busy: what is nearly a slot is one.
+        # A busy engine ends its batches late, so a batch somewhat longer than a slot counts as one slot.
         self.slot = SLOT * max(math.ceil(longest / SLOT - 0.5), 1)
         count = self._index(self.load_end - 1e-6) + 1 if start < math.inf else 0
         self.slots: list[dict[str, Done]] = [{} for _ in range(count)]
-        """What ended in each, until the load did."""
+        """Operation -> what ended, for each slot until the end of the load."""
         self._totals: dict[tuple[str, str], OperationBatch] = {}
         self._ended: Counter[tuple[str, str]] = Counter()
-        """By phase and operation: what succeeded in the time of the phase."""
-        self._lasted: dict[str, _Span] = {}
+        """By phase and operation: how many succeeded in the time of the phase."""
+        self._lasted: dict[str, _Union] = {}
         for batch in batches:
             self._add(batch)
 
     def _add(self, batch: Batch) -> None:
         since, until = batch.under_load
         slot = self.slots[min(self._index((since + until) / 2), len(self.slots) - 1)]
-        time = self._phase_of_time(since, until) if since < until else EDGE
-        self._lasted.setdefault(time, _Span()).add(since, until)
+        phase_of_time = self._phase_of_time(since, until) if since < until else EDGE
+        self._lasted.setdefault(phase_of_time, _Union()).add(since, until)
         for name, operation in batch.operations.items():
             before, ok = slot.get(name, NOTHING), operation.ok.total()
             slot[name] = Done(before.ok + ok, before.failed + operation.failed.total())
-            self._ended[time, name] += ok
+            self._ended[phase_of_time, name] += ok
         for phase, name, operation in self.dealt(batch):
             self._totals.setdefault((phase, name), OperationBatch()).add(operation)
 
     def dealt(self, batch: Batch) -> Iterator[tuple[str, str, OperationBatch]]:
-        """What a batch holds: the phase in which it counts, the operation, and what that did."""
+        """The operations of a batch: the phase for which they count, their name, and what they did."""
         for begun in batch.begun or [Begun(-math.inf, batch.end, batch.operations)]:
             phase = self._phase_of(batch, begun)
             for name, operation in begun.operations.items():
@@ -170,21 +170,20 @@ class Timeline:
 
     @property
     def counted(self) -> bool:
-        """Whether there was any operation at all; a run in which there was none has shown nothing."""
+        """Whether there was any operation. A run without one has shown nothing."""
         return any(self._totals.values())
 
     @property
     def seconds(self) -> float:
-        """How long there was load."""
+        """How long the load lasted."""
         return self.load_end - self.start
 
     def names(self) -> list[str]:
-        """The operations that were carried out at least once."""
+        """The names of all operations that were carried out."""
         return sorted({name for _, name in self._totals})
 
     def total(self, phase: str, operation: str = ALL) -> tuple[OperationBatch, float]:
-        """What an operation, or all of them, did in a phase (`run` is all of them, and the edges), and how many seconds of load
-        that had."""
+        """What an operation, or `ALL`, did in a phase, and how many seconds of load the phase had. `run` includes the edges."""
         total = OperationBatch()
         for (when, name), done in self._totals.items():
             if phase in ("run", when) and operation in (ALL, name):
@@ -192,7 +191,7 @@ class Timeline:
         return total, self._length(phase)
 
     def throughput(self, phase: str, operation: str = ALL) -> float | None:
-        """How many succeeded per second in the time of a phase; None where that had no time."""
+        """Operations that succeeded per second in the time of a phase; None if it had no time."""
         length = self._length(phase)
         ok = sum(n for (when, name), n in self._ended.items() if phase in ("run", when) and operation in (ALL, name))
         return ok / length if length else None
@@ -217,7 +216,7 @@ class Timeline:
         return self._lasted[phase].seconds if phase in self._lasted else 0.0
 
     def phase_at(self, moment: float) -> str:
-        """The phase that a moment (Unix time) is in, or `EDGE`."""
+        """The phase of a moment (Unix time), or `EDGE`."""
         return self._phase_of_time(moment, moment)
 
     def since(self, index: int) -> float:
@@ -236,21 +235,21 @@ class Timeline:
         return max(math.floor((moment - self._origin) / self.slot), 0)
 
     def _phase_of(self, batch: Batch, begun: Begun) -> str:
-        """The phase that each of these operations belongs to, however early or late in its time it began and ended."""
-        if self._certain.hold(batch.start, begun.until):
+        """The phase to which these operations belong whenever in their time they began and ended, or `EDGE`."""
+        if self._certain.contain(batch.start, begun.until):
             return "during"
         if not self.faults:
             return "before"
-        # None is older than the longest of them. (Latencies are whole microseconds, rounded down where they are short.)
+        # None began earlier than the longest latency before. Short latencies are rounded down to microseconds, hence the + 1.
         longest = max((max(one, default=0) for done in begun.operations.values() for one in (done.ok, done.failed)), default=0)
         return self._without_fault(max(begun.since, batch.start - (longest + 1) / 1e6), batch.end)
 
     def _phase_of_time(self, since: float, until: float) -> str:
-        if self._certain.hold(since, until):
+        if self._certain.contain(since, until):
             return "during"
         return self._without_fault(since, until)
 
     def _without_fault(self, since: float, until: float) -> str:
-        if self._perhaps.touch(since, until):
+        if self._possible.overlap(since, until):
             return EDGE
         return "after" if self.faults and self.faults[0].start <= since else "before"

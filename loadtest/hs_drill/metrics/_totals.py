@@ -1,4 +1,4 @@
-"""Our own account of a run, beside Locust's: latencies at microsecond resolution, mergeable without loss."""
+"""Our own totals of a run, beside Locust's: latencies in microseconds, mergeable without loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._percentiles import rank
 __all__ = ["Latencies", "OperationTotals", "RunTotals"]
 
 HIGHEST = 60_000_000
-"""Microseconds; what took longer counts as this, except in `Latencies.max`."""
+"""Microseconds. Longer latencies count as this, except in `Latencies.max`."""
 DIGITS = 3
 
 
@@ -31,10 +31,10 @@ class Latencies:
         self._histogram = _Histogram(1, HIGHEST, DIGITS)
         self.count = 0
         self.max = 0
-        """The longest, exactly."""
+        """The longest latency, exactly."""
 
     def record(self, latencies: Iterable[tuple[int, int]]) -> None:
-        """Add (microseconds, how many) pairs."""
+        """Add pairs of microseconds and count."""
         for latency, count in latencies:
             self._histogram.record_value(min(latency, HIGHEST), count)
             self.count += count
@@ -46,7 +46,7 @@ class Latencies:
         self.max = max(self.max, other.max)
 
     def percentile(self, percent: float) -> int:
-        """Microseconds within which `percent` of 100 lie; 0 when there are none."""
+        """Microseconds that `percent` of the latencies do not exceed; 0 when there are none."""
         return min(int(self._histogram.get_value_at_percentile(percent)), self.max) if self.count else 0
 
 
@@ -60,7 +60,7 @@ class OperationTotals:
 
     @property
     def not_started(self) -> int:
-        """How many of those that failed were never started."""
+        """How many of the failed operations were never started."""
         return self.errors[NOT_STARTED]
 
     def add(self, other: OperationTotals) -> None:
@@ -70,14 +70,14 @@ class OperationTotals:
 
 
 class RunTotals:
-    """What a run did."""
+    """What all operations did over the whole run."""
 
     def __init__(self) -> None:
         self.operations: dict[str, OperationTotals] = {}
         self.start = 0.0
-        """Unix time of the first batch's start."""
+        """Unix time at which the first batch starts."""
         self.end = 0.0
-        """When the load stopped: what ended later had begun before."""
+        """When the load stopped. Operations that ended later had begun before."""
 
     @property
     def seconds(self) -> float:
@@ -96,7 +96,7 @@ class RunTotals:
         self.start = min(self.start, batch.start) if self.end else batch.start
         self.end = max(self.end, batch.under_load[1])
         for name, operation in batch.operations.items():
-            record = self.operations.setdefault(name, OperationTotals())
-            record.ok.record(operation.ok.items())
-            record.failed.record(operation.failed.items())
-            record.errors.update(operation.errors)
+            total = self.operations.setdefault(name, OperationTotals())
+            total.ok.record(operation.ok.items())
+            total.failed.record(operation.failed.items())
+            total.errors.update(operation.errors)
