@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,3 +25,29 @@ def browser(tmp_path: Path) -> Browser:
             pytest.fail(f"CI must have it: {why}", pytrace=False)
         pytest.skip(why)
     return found
+
+
+BASE = tempfile.gettempdir()  # before a test says otherwise
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Callable[[], Path]]:
+    """Makes directories that the servers' user may enter, which pytest's own are not."""
+    made: list[Path] = []
+
+    def make() -> Path:
+        made.append(Path(tempfile.mkdtemp(prefix=f"trio-hs-test-{os.getpid()}-", dir=BASE)))
+        made[-1].chmod(0o755)
+        return made[-1]
+
+    yield make
+    for directory in made:
+        shutil.rmtree(directory)
+
+
+@pytest.fixture
+def temporary(open_directory: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the runs of this test put their directories; nothing else is in it."""
+    directory = open_directory()
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    return directory

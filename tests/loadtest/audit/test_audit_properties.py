@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -20,17 +16,11 @@ from hs_drill.audit._counter_history import CounterHistory
 from hs_drill.audit._register import ENDLESS, Read
 from hs_drill.store import NO_COUNT
 from hs_drill.workload import ABSENT, first_insert_key
-from tests.loadtest.support.histories import Op, Store, audit_of
+from tests.loadtest.support.histories import Op, Store, audit_of, folder
 
 ALL = {"lost", "recovered", "unexpected", "applied_twice", "counters", "stale_reads", "monotonic_reads", "replicas"}
 LOADED = 4
 randoms = st.randoms(use_true_random=False)
-
-
-@contextmanager
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as name:
-        yield Path(name)
 
 
 def audited(store: Store, **more: object) -> Audit:

@@ -23,12 +23,10 @@ from hs_drill.sandbox import OWNER_LABEL, RUN_LABEL, owner
 from hs_drill.sandbox._container_engine import image_name
 from hs_drill.scenario import Scenario
 from hs_drill.servers import Control, check_replication, execute_sql, open_cluster, open_servers
-from tests.loadtest.servers.test_control import left
-from tests.loadtest.servers.test_processes import ROOT, left_behind, open_directory, temporary
 from tests.loadtest.support.containers import containers_below, engine, left_in_engine
+from tests.loadtest.support.locust_process import ROOT
 from tests.loadtest.support.server_kinds import EVERY_KIND
-
-__all__ = ["open_directory", "temporary"]
+from tests.loadtest.support.servers import left, left_behind
 
 SECONDS = 60
 SCENARIO = Scenario.model_validate({"name": "marked", "mix": {"get": 1}})

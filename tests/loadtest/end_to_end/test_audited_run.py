@@ -18,7 +18,7 @@ from hs_drill.scenario import Scenario, parse_scenario
 from hs_drill.servers import execute_sql, open_servers
 from hs_drill.store import NO_COUNT, READS, FinalState, History, Operation, Outcome, write_final_state
 from hs_drill.workload import INITIAL, payload_of, version_of
-from tests.loadtest.engine.test_engine import Child, child
+from tests.loadtest.support.child import Child, child
 
 pytestmark = pytest.mark.mariadb
 

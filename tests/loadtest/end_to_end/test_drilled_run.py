@@ -22,17 +22,10 @@ from hs_drill.metrics import EDGE
 from hs_drill.report._kept_run import KeptRun
 from hs_drill.store import FinalState, History, Operation, Outcome, RunDirectory, write_final_state
 from hs_drill.verdict._judge_run import judge_run
-from tests.loadtest.in_locust.test_web import WebUi
 from tests.loadtest.support.containers import containers_below, engine, left_in_engine
-from tests.loadtest.support.drills import path_of, shortened, stated_exit_code
-from tests.loadtest.support.locust_process import ROOT, Locust, free_port
-
-HEADLESS = ("--headless", "--only-summary", "--explain")
-
-
-def result_of(locust: Locust) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads((locust.run / "result.json").read_text())
-    return result
+from tests.loadtest.support.drills import PAUSED, path_of, shortened, stated_exit_code, wait_for_the_pause
+from tests.loadtest.support.locust_process import HEADLESS, ROOT, Locust, free_port, result_of
+from tests.loadtest.support.web_ui import WebUi
 
 
 def judged(result: dict[str, Any]) -> dict[str, str]:
@@ -160,7 +153,6 @@ audit: {reads: 1}
 expect: {lost: 0, errors: 0, staleness: 1s}
 """
 
-
 PROMOTED_READER = """\
 name: promoted-reader
 cluster: {readers: 2, replication: semisync, topology: write-through}
@@ -246,36 +238,6 @@ def test_what_only_mariadb_can_is_refused_before_anything_starts() -> None:
         (line,) = [line for line in locust.stderr.splitlines() if not line.startswith("[")]
         assert line.endswith(".fault: embedded servers cannot do alter-table: use cluster kind mariadb or docker")
         assert not (locust.directory / "runs").exists()
-
-
-PAUSED = """\
-name: paused
-cluster: {readers: 2, kind: embedded}
-table: {rows: 500}
-load: {users: 8, duration: 60s}
-mix: {get: 60, insert: 20, incr: 20}
-faults:
-  - {fault: pause, target: reader-1, at: 1s}
-  - {fault: lag, target: reader-2, seconds: 1, at: 1s}
-expect: {lost: 0, applied_twice: 0}
-"""
-
-
-def stopped(locust: Locust) -> list[int]:
-    """Its processes that SIGSTOP has stopped."""
-    found = []
-    for pid in locust.processes():
-        try:
-            if re.search(r"^State:\s+T", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE):
-                found.append(pid)
-        except OSError:
-            pass  # it has just ended
-    return found
-
-
-def wait_for_the_pause(locust: Locust) -> None:
-    locust.wait_for("fault: pause reader-1")
-    locust.wait_until(lambda: len(stopped(locust)) == 1, "nobody is paused")
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

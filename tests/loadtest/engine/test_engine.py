@@ -5,13 +5,8 @@ from __future__ import annotations
 import itertools
 import resource
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +15,6 @@ import pytest
 import trio
 
 from hs_drill._cluster import Cluster, Server
-from hs_drill._trio_child import TrioChannel
 from hs_drill.engine._bound_operations import BoundOperation
 from hs_drill.engine._closed_loop import ClosedLoop
 from hs_drill.engine._lag import PERIOD
@@ -31,58 +25,9 @@ from hs_drill.metrics import NOT_STARTED, UNANSWERED, Batch, OperationBatch, Tim
 from hs_drill.scenario import parse_scenario
 from hs_drill.store import History, Operation, Outcome
 from hs_drill.workload import UNSEEN
-from tests.loadtest.support.locust_process import ROOT
+from tests.loadtest.support.child import child
 
 SCENARIO = "name: x\ntable: {rows: 100}\nmix: {get: 50, insert: 50, delete: 20}\n"
-
-
-class Child:
-    """An engine or controller; the test takes Locust's place."""
-
-    def __init__(self, channel: TrioChannel, process: trio.Process) -> None:
-        self.channel = channel
-        self.process = process
-
-    async def send(self, kind: str, **message: Any) -> None:
-        await self.channel.send({"type": kind, **message})
-
-    async def until(self, kind: str) -> tuple[dict[str, Any], list[Batch]]:
-        """Wait for the next message of this kind. Returns it, and the batches before it."""
-        batches: list[Batch] = []
-        with trio.fail_after(15):
-            while (message := await self.channel.receive()) is not None:
-                if message["type"] == kind:
-                    return message, batches
-                if message["type"] == "batch":
-                    batches.append(Batch.from_wire(message))
-        raise AssertionError(f"it ended without {kind!r}")
-
-    async def ends(self) -> int:
-        with trio.fail_after(10):
-            return await self.process.wait()
-
-
-@asynccontextmanager
-async def child(module: str) -> AsyncIterator[Child]:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", module, str(theirs.fileno())],
-            cwd=ROOT,
-            pass_fds=[theirs.fileno()],
-            stderr=subprocess.DEVNULL,
-        )
-    channel = TrioChannel.from_fd(ours.detach())
-    try:
-        yield Child(channel, process)
-    finally:
-        await channel.aclose()
-        with trio.move_on_after(10) as patience:
-            await process.wait()
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        assert not patience.cancelled_caught, "it outlived us"
 
 
 def setup(port: int = 1, text: str = SCENARIO) -> dict[str, Any]:

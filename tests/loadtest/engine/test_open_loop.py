@@ -24,9 +24,9 @@ from hs_drill.engine._performer import Performer
 from hs_drill.metrics import NOT_STARTED, UNANSWERED, Batch, totals_of
 from hs_drill.scenario import Load
 from hs_drill.store import Operation, RunDirectory
-from tests.loadtest.in_locust.test_web import WebUi
 from tests.loadtest.support.drills import path_of
 from tests.loadtest.support.locust_process import Locust, free_port
+from tests.loadtest.support.web_ui import WebUi
 
 
 class Done(NamedTuple):

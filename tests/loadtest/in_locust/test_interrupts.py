@@ -18,8 +18,8 @@ from hs_drill.in_locust._engine_link import EngineLink, RunStart
 from hs_drill.in_locust._interrupts import PATIENCE, Interrupts
 from hs_drill.store import RunDirectory
 from hs_drill.verdict._judge_run import judge_run
-from tests.loadtest.end_to_end.test_drilled_run import HEADLESS, PAUSED, result_of, wait_for_the_pause
-from tests.loadtest.support.locust_process import ROOT, Locust
+from tests.loadtest.support.drills import PAUSED, wait_for_the_pause
+from tests.loadtest.support.locust_process import HEADLESS, ROOT, Locust, result_of
 
 
 class Process:

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from hs_drill.in_locust import _web
-from tests.loadtest.in_locust.test_web import WebUi
 from tests.loadtest.support.browser import Browser
 from tests.loadtest.support.drills import shortened
 from tests.loadtest.support.locust_process import SCENARIO, Locust, free_port
+from tests.loadtest.support.web_ui import WebUi
 
 PATIENCE = "--virtual-time-budget=4000"
 """Virtual time of the page, enough for its first figures."""

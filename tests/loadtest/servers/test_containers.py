@@ -20,10 +20,9 @@ from hs_drill.sandbox import _sandbox as _run
 from hs_drill.servers import _mariadbd
 from hs_drill.servers import _processes as _mariadb
 from hs_drill.servers._opening import open_cluster, open_servers
-from tests.loadtest.servers.test_processes import ROOT, left_behind, open_directory, soon, temporary
 from tests.loadtest.support.containers import containers_below, engine, left_in_engine
-
-__all__ = ["open_directory", "temporary"]
+from tests.loadtest.support.locust_process import ROOT
+from tests.loadtest.support.servers import left_behind, soon
 
 
 def all_left(temporary: Path) -> list[str]:

@@ -20,19 +20,12 @@ from hs_drill.servers._mariadbd import HANDLERSOCKET_SECONDS
 from hs_drill.servers._opening import open_cluster, open_servers
 from hs_drill.servers._replication import gtids
 from hs_drill.servers._sql import execute_sql
-from tests.loadtest.servers.test_processes import ROOT, insert, left_behind, open_directory, read, soon, temporary
-from tests.loadtest.support.containers import left_in_engine
+from tests.loadtest.support.locust_process import ROOT
 from tests.loadtest.support.server_kinds import EVERY_KIND
+from tests.loadtest.support.servers import insert, left, read, soon
 from trio_hs.testing import Table
 
-__all__ = ["open_directory", "temporary"]
-
-
 TABLE = Table("drill", "t", {"id": "INT NOT NULL", "v": "VARCHAR(20) NOT NULL"}, primary_key=["id"])
-
-
-def left(kind: str, temporary: Path) -> list[str]:
-    return left_behind(temporary) + (left_in_engine(temporary) if kind == "docker" else [])
 
 
 async def count(control: Control, name: str) -> int:

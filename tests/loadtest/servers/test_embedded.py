@@ -11,11 +11,9 @@ import trio
 from hs_drill._cluster import Cluster, ClusterError
 from hs_drill.servers import _processes
 from hs_drill.servers._opening import open_cluster, open_servers
-from tests.loadtest.servers.test_failover import write_through_drill
-from tests.loadtest.servers.test_processes import handlersocket, insert, left_behind, open_directory, read, temporary
+from tests.loadtest.support.failover import write_through_drill
+from tests.loadtest.support.servers import handlersocket, insert, left_behind, read
 from trio_hs.testing import Table
-
-__all__ = ["open_directory", "temporary"]
 
 TABLE = Table("drill", "t", {"id": "INT NOT NULL", "v": "VARCHAR(20) NOT NULL"}, primary_key=["id"])
 

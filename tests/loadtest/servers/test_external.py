@@ -15,47 +15,16 @@ import trio
 import yaml
 
 from hs_drill._cluster import Cluster, ClusterError, Server
-from hs_drill.controller._table import fill_table, load_table
-from hs_drill.scenario import Scenario, ScenarioError, parse_scenario, with_cluster
+from hs_drill.controller._table import fill_table
+from hs_drill.scenario import ScenarioError, parse_scenario, with_cluster
 from hs_drill.servers import _mariadbd
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._sql import execute_sql
-from tests.loadtest.servers.test_processes import open_directory, temporary
+from tests.loadtest.support.external import SCENARIO, TABLE, databases, external, secrets_in_environment, servers_yaml, tables
 from tests.loadtest.support.locust_process import ROOT, Locust
-
-__all__ = ["open_directory", "temporary"]
-
-SCENARIO = Scenario.model_validate({"name": "external", "mix": {"get": 1}, "table": {"rows": 50, "groups": 5}})
-TABLE = load_table(SCENARIO)
-
-
-def without_sql(server: Server) -> Server:
-    return replace(server, sql_port=None, admin_user="", admin_password="")
-
-
-def external(cluster: Cluster, *, sql: bool = True, may_create: bool = False, tell: Any = print) -> Any:
-    """The servers of another cluster as a user's."""
-    return open_servers(
-        "external",
-        topology="write-through" if cluster.write_databases else "plain",
-        external=[server if sql else without_sql(server) for server in cluster.servers],
-        may_create_table=may_create,
-        progress=tell,
-    )
-
-
-async def tables(server: Server) -> list[str]:
-    rows = await execute_sql(server, "SELECT table_name AS t FROM information_schema.tables WHERE table_schema = 'drill'")
-    return [row["t"] for row in rows]
-
-
-async def databases(server: Server) -> list[str]:
-    return [row["Database"] for row in await execute_sql(server, "SHOW DATABASES")]
 
 
 # --- What is written -------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.mariadb
 async def test_a_missing_table_is_created_where_that_is_allowed_and_dropped_at_the_end(cluster: Cluster) -> None:
     told: list[str] = []
@@ -145,8 +114,6 @@ async def test_plain_servers_without_sql_cannot_be_loaded_and_a_missing_twin_is_
 
 
 # --- Checks before anything is written -------------------------------------------------------------------------------
-
-
 @pytest.mark.mariadb
 @pytest.mark.parametrize(
     "changes, message",
@@ -197,29 +164,6 @@ async def test_a_plugin_that_is_not_loaded_is_told_with_the_settings_for_it(
         with pytest.raises(ClusterError, match=expected):
             async with external(replace(owner.cluster, servers=(owner.cluster.writer, reader))):
                 pass
-
-
-# --- In a scenario, and on the command line --------------------------------------------------------------------------
-
-
-def servers_yaml(cluster: Cluster) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": server.name,
-            "host": server.host,
-            "read_port": server.read_port,
-            "write_port": server.write_port,
-            "read_secret": {"env": f"READ_{number}"},
-            "write_secret": server.write_secret,
-            "sql_port": server.sql_port,
-        }
-        for number, server in enumerate(cluster.servers)
-    ]
-
-
-def secrets_in_environment(cluster: Cluster) -> dict[str, str]:
-    reads = {f"READ_{number}": server.read_secret for number, server in enumerate(cluster.servers)}
-    return {**reads, "TRIO_HS_SQL_USER": cluster.admin_user, "TRIO_HS_SQL_PASSWORD": cluster.admin_password}
 
 
 @pytest.mark.mariadb

@@ -23,7 +23,7 @@ from hs_drill.servers._opening import open_servers
 from hs_drill.servers._replication_check import check_replication
 from hs_drill.servers._sql import execute_sql
 from hs_drill.store import RunDirectory
-from tests.loadtest.servers.test_external import (
+from tests.loadtest.support.external import (
     SCENARIO,
     TABLE,
     databases,
@@ -33,10 +33,7 @@ from tests.loadtest.servers.test_external import (
     tables,
     without_sql,
 )
-from tests.loadtest.servers.test_processes import open_directory, temporary
 from tests.loadtest.support.locust_process import Locust
-
-__all__ = ["open_directory", "temporary"]
 
 pytestmark = pytest.mark.mariadb
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -21,81 +19,15 @@ import trio
 
 from hs_drill._cluster import Cluster, ClusterError, Server
 from hs_drill.sandbox import _sandbox
-from hs_drill.sandbox._guardian import RUN_VARIABLE
 from hs_drill.servers import _mariadbd
 from hs_drill.servers import _processes as _mariadb
 from hs_drill.servers._opening import open_cluster
 from hs_drill.servers._replication import create_table, wait_replicated
 from hs_drill.servers._sql import execute_sql
+from tests.loadtest.support.locust_process import ROOT
+from tests.loadtest.support.servers import handlersocket, insert, left_behind, read, soon
 
-BASE = tempfile.gettempdir()  # before a test says otherwise
-ROOT = Path(__file__).parents[3]
 COLUMNS = "id INT NOT NULL PRIMARY KEY, v VARCHAR(20) NOT NULL"
-
-
-@pytest.fixture
-def open_directory() -> Iterator[Callable[[], Path]]:
-    """Makes directories that the servers' user may enter, which pytest's own are not."""
-    made: list[Path] = []
-
-    def make() -> Path:
-        made.append(Path(tempfile.mkdtemp(prefix=f"trio-hs-test-{os.getpid()}-", dir=BASE)))
-        made[-1].chmod(0o755)
-        return made[-1]
-
-    yield make
-    for directory in made:
-        shutil.rmtree(directory)
-
-
-@pytest.fixture
-def temporary(open_directory: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the runs of this test put their directories; nothing else is in it."""
-    directory = open_directory()
-    monkeypatch.setattr(tempfile, "tempdir", str(directory))
-    return directory
-
-
-def left_behind(temporary: Path) -> list[str]:
-    """Files below `temporary`, and processes that belong to a run there: servers by their environment, the guardian by
-    its command line. A zombie has neither."""
-    found = [str(path) for path in temporary.iterdir()]
-    marks = (f"{RUN_VARIABLE}={temporary}/".encode(), f"{temporary}/".encode())
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            texts = (process / "environ").read_bytes() + b"\0" + (process / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if any(text.startswith(marks) for text in texts.split(b"\0")):
-            found.append(f"process {process.name}")
-    return found
-
-
-async def handlersocket(port: int, secret: str, *requests: str) -> list[str]:
-    """The answers to the requests, sent one after the other on a connection of their own."""
-    answers = []
-    with trio.fail_after(15):
-        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-            for request in (f"A\t1\t{secret}", *requests):
-                await stream.send_all(request.encode() + b"\n")
-                answer = b""
-                while not answer.endswith(b"\n"):
-                    received = await stream.receive_some()
-                    assert received, f"the server closed the connection instead of answering {request!r}"
-                    answer += received
-                answers.append(answer.decode().rstrip("\n"))
-    assert answers[0] == "0\t1"
-    return answers[1:]
-
-
-async def read(server: Server, id: int, database: str = "drill") -> str:
-    open_index = f"P\t1\t{database}\tt\tPRIMARY\tid,v"
-    return (await handlersocket(server.read_port, server.read_secret, open_index, f"1\t=\t1\t{id}"))[1]
-
-
-async def insert(server: Server, id: int, database: str = "drill") -> str:
-    open_index = f"P\t1\t{database}\tt\tPRIMARY\tid,v"
-    return (await handlersocket(server.write_port, server.write_secret, open_index, f"1\t+\t2\t{id}\tv{id}"))[1]
 
 
 def assert_secrets_are_private(cluster: Cluster, temporary: Path) -> None:
@@ -111,8 +43,6 @@ def assert_secrets_are_private(cluster: Cluster, temporary: Path) -> None:
 
 
 # --- What a cluster is -----------------------------------------------------------------------------------------------
-
-
 def test_a_cluster_travels_as_plain_data_and_its_repr_keeps_secrets() -> None:
     servers = [Server(name, "h", 1, 2, "S3CRET-r", "S3CRET-w", 3, 4, "admin", "S3CRET-a") for name in ("writer", "reader-1")]
     standby = Server("standby", "h", 1, 2, "S3CRET-r", "S3CRET-w")
@@ -139,8 +69,6 @@ async def test_what_cannot_be_had_is_refused(arguments: dict[str, object], messa
 
 
 # --- Servers that work -----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.mariadb
 async def test_plain_sql_writes_replicate_and_handlersocket_writes_do_not(temporary: Path) -> None:
     progress: list[str] = []
@@ -235,8 +163,6 @@ async def test_reserved_ports_are_for_servers_only(temporary: Path) -> None:
 
 
 # --- Nothing stays behind --------------------------------------------------------------------------------------------
-
-
 @pytest.mark.mariadb
 async def test_nothing_is_left_after_a_normal_exit(temporary: Path) -> None:
     async with open_cluster("mariadb", readers=1) as cluster:
@@ -325,15 +251,6 @@ def guardian_of(process: subprocess.Popen[str]) -> int:
     return int(guardian)
 
 
-async def soon(condition: Callable[[], bool]) -> bool:
-    """Whether it holds within five seconds."""
-    with trio.move_on_after(5):
-        while not condition():  # noqa: ASYNC110  (other processes set no event)
-            await trio.sleep(0.02)
-        return True
-    return False
-
-
 @pytest.mark.mariadb
 @pytest.mark.parametrize(
     "signals, stage, delay",
@@ -370,8 +287,6 @@ async def test_no_server_outlives_its_holder_even_without_the_guardian(temporary
 
 
 # --- Starts that fail ------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def stub(
     open_directory: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, mariadb_installation: _mariadb.Installation

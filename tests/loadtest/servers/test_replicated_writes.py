@@ -9,11 +9,8 @@ import trio
 
 import trio_hs
 from hs_drill.servers._opening import open_servers
-from tests.loadtest.servers.test_processes import open_directory, temporary
 from tests.loadtest.support.server_kinds import EVERY_KIND
 from trio_hs.testing import Table
-
-__all__ = ["open_directory", "temporary"]
 
 TABLE = Table("drill", "t", {"id": "INT NOT NULL", "n": "INT NOT NULL", "v": "VARCHAR(20) NOT NULL"}, primary_key=["id"])
 FIELDS = ["id", "n", "v"]

@@ -27,7 +27,7 @@ from hs_drill.store._records import RECORD_1, Operation, Outcome
 from hs_drill.store._run_directory import CONTROLLER, RunDirectory, RunDirectoryError
 from hs_drill.verdict._judge_run import judge_run
 from hs_drill.workload import first_insert_key
-from tests.loadtest.audit.test_audit_properties import folder
+from tests.loadtest.support.histories import folder
 from tests.loadtest.support.kept_runs import SCENARIO, HandMade
 
 MAGIC = b"magic\n"

@@ -13,8 +13,7 @@ from hs_drill.store._events import Event, HistoryFaultWindow, fault_windows
 from hs_drill.store._final_state import FinalState, FinalStateError, write_final_state
 from hs_drill.store._history import History, HistoryError, HistoryWriter, merge
 from hs_drill.store._records import RECORD, Operation, Outcome, Record
-from tests.loadtest.audit.test_audit_properties import folder
-from tests.loadtest.support.histories import Op, write_history
+from tests.loadtest.support.histories import Op, folder, write_history
 
 
 def record(worker: int, end: int, **more: int | str) -> Record:

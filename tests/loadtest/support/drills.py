@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import yaml
 
 from hs_drill.scenario import _stated_verdict
 from hs_drill.scenario._base import seconds
-from tests.loadtest.support.locust_process import ROOT
+from tests.loadtest.support.locust_process import ROOT, Locust
 
 
 def path_of(drill: str) -> Path:
@@ -39,3 +40,33 @@ def shortened(drill: str, factor: float) -> str:
             if key in fault:
                 fault[key] = seconds(fault[key]) * factor  # type: ignore[operator]
     return yaml.safe_dump(scenario)
+
+
+PAUSED = """\
+name: paused
+cluster: {readers: 2, kind: embedded}
+table: {rows: 500}
+load: {users: 8, duration: 60s}
+mix: {get: 60, insert: 20, incr: 20}
+faults:
+  - {fault: pause, target: reader-1, at: 1s}
+  - {fault: lag, target: reader-2, seconds: 1, at: 1s}
+expect: {lost: 0, applied_twice: 0}
+"""
+
+
+def stopped(locust: Locust) -> list[int]:
+    """Its processes that SIGSTOP has stopped."""
+    found = []
+    for pid in locust.processes():
+        try:
+            if re.search(r"^State:\s+T", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE):
+                found.append(pid)
+        except OSError:
+            pass  # it has just ended
+    return found
+
+
+def wait_for_the_pause(locust: Locust) -> None:
+    locust.wait_for("fault: pause reader-1")
+    locust.wait_until(lambda: len(stopped(locust)) == 1, "nobody is paused")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parents[3]
 SCENARIO = """\
@@ -146,3 +147,11 @@ def free_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
+
+
+HEADLESS = ("--headless", "--only-summary", "--explain")
+
+
+def result_of(locust: Locust) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((locust.run / "result.json").read_text())
+    return result

@@ -1,0 +1,59 @@
+"""The servers of another cluster, as a user's own that a run may only use."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hs_drill._cluster import Cluster, Server
+from hs_drill.controller._table import load_table
+from hs_drill.scenario import Scenario
+from hs_drill.servers._opening import open_servers
+from hs_drill.servers._sql import execute_sql
+
+SCENARIO = Scenario.model_validate({"name": "external", "mix": {"get": 1}, "table": {"rows": 50, "groups": 5}})
+TABLE = load_table(SCENARIO)
+
+
+def without_sql(server: Server) -> Server:
+    return replace(server, sql_port=None, admin_user="", admin_password="")
+
+
+def external(cluster: Cluster, *, sql: bool = True, may_create: bool = False, tell: Any = print) -> Any:
+    """The servers of another cluster as a user's."""
+    return open_servers(
+        "external",
+        topology="write-through" if cluster.write_databases else "plain",
+        external=[server if sql else without_sql(server) for server in cluster.servers],
+        may_create_table=may_create,
+        progress=tell,
+    )
+
+
+async def tables(server: Server) -> list[str]:
+    rows = await execute_sql(server, "SELECT table_name AS t FROM information_schema.tables WHERE table_schema = 'drill'")
+    return [row["t"] for row in rows]
+
+
+async def databases(server: Server) -> list[str]:
+    return [row["Database"] for row in await execute_sql(server, "SHOW DATABASES")]
+
+
+def servers_yaml(cluster: Cluster) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": server.name,
+            "host": server.host,
+            "read_port": server.read_port,
+            "write_port": server.write_port,
+            "read_secret": {"env": f"READ_{number}"},
+            "write_secret": server.write_secret,
+            "sql_port": server.sql_port,
+        }
+        for number, server in enumerate(cluster.servers)
+    ]
+
+
+def secrets_in_environment(cluster: Cluster) -> dict[str, str]:
+    reads = {f"READ_{number}": server.read_secret for number, server in enumerate(cluster.servers)}
+    return {**reads, "TRIO_HS_SQL_USER": cluster.admin_user, "TRIO_HS_SQL_PASSWORD": cluster.admin_password}

@@ -1,0 +1,35 @@
+"""How the tests are laid out: what several of them share lies in a ``support`` package or a conftest, not in one of them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The absolute name of everything that a module imports."""
+    package = path.relative_to(TESTS.parent).parent.parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parent = package[: len(package) - node.level + 1] if node.level else ()
+            yield from (".".join((*parent, *filter(None, (node.module, alias.name)))) for alias in node.names)
+
+
+def test_no_module_imports_a_test_module() -> None:
+    modules = sorted(TESTS.rglob("*.py"))
+    tests = {
+        ".".join(path.relative_to(TESTS.parent).with_suffix("").parts) for path in modules if path.name.startswith("test_")
+    }
+    assert len(tests) > 50
+    wrong = {
+        f"{path.relative_to(TESTS.parent)} imports {name}"
+        for path in modules
+        for name in imported(path)
+        if any(name == test or name.startswith(f"{test}.") for test in tests)
+    }
+    assert not wrong
