@@ -274,8 +274,7 @@ async def test_the_examples_run(page: Path, cluster: Cluster, monkeypatch: pytes
     monkeypatch.setattr("trio_hs.manager.DEFAULT_READ_SERVERS", [("inet", server.host, server.read_port)])
     monkeypatch.setattr("trio_hs.manager.DEFAULT_WRITE_SERVERS", [("inet", server.host, server.write_port)])
     *_, table = blocks_of(DOCS / "tutorial.md", "sql")
-    index = "ALTER TABLE cars.trucks ADD KEY custom_index_name (id, company)"
-    await execute_sql(server, *table.text.strip().removesuffix(";").split(";\n"), index)
+    await execute_sql(server, *table.text.strip().removesuffix(";").split(";\n"))
 
     async def no_sql(block: Block) -> None:
         raise AssertionError(f"nobody expects SQL here: {block.text}")
