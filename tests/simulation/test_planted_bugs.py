@@ -12,7 +12,7 @@ import trio
 from trio_hs import ConnectionError
 from trio_hs._dispatch import Dispatcher
 from trio_hs._network import Connection, Pool, Request, failure_of
-from trio_hs._network._pool import Link
+from trio_hs._network._link import Link
 from trio_hs._protocol import Index
 
 from .runner import run
@@ -108,7 +108,7 @@ def let_stalls_move_writes(patch: pytest.MonkeyPatch) -> None:
 
 def take_silence_for_a_refusal(patch: pytest.MonkeyPatch) -> None:
     """Sends writes to the standby when an attempt to connect to the primary fails, however it does."""
-    patch.setattr("trio_hs._network._pool._refused", lambda error: True)
+    patch.setattr("trio_hs._network._link._is_refusal", lambda error: True)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from trio_hs import RetryPolicy
 from trio_hs._network._connection import TICKS
-from trio_hs._network._pool import LONGEST_PAUSE, MARGIN
+from trio_hs._network._link import LONGEST_PAUSE
+from trio_hs._network._pool import MARGIN
 from trio_hs.testing import Table
 
 GROUPS = 4

@@ -328,7 +328,7 @@ class Dispatcher:
     async def insert_many(self, index: Index, tails: Sequence[bytes], operation: str) -> list[int | HandlerSocketError | None]:
         """The outcome of each of many inserts, in their order: the generated id, or None, or the error."""
 
-        silent: set[Connection] = set()
+        silent: set[object] = set()
 
         def parse(request: Request) -> list[int | HandlerSocketError | None]:
             if isinstance(request.failure, TimeoutError):

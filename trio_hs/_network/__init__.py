@@ -1,9 +1,12 @@
 """What has sockets: pools of connections, and the byte streams below them."""
 
-from ._connection import Connection, Request
+from ._background import background_nursery
+from ._connection import Connection
 from ._outcomes import answer_of, failure_of, garbled, refusal_of, turned_away
-from ._pool import DEFAULT_TIMEOUT, Connect, Patience, Pool, Servers, ServerStatistics, background_nursery, open_pool
-from ._transport import Server, SocketTransport, Transport, connect_transport
+from ._pool import DEFAULT_TIMEOUT, Patience, Pool, ServerStatistics, open_pool
+from ._request import Request
+from ._servers import Server, Servers
+from ._transport import Connect, SocketTransport, Transport, connect_transport
 
 __all__ = [
     "DEFAULT_TIMEOUT",

@@ -35,16 +35,17 @@ of bytes that completes no answer is silence too.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
 
 import trio
-from outcome import Outcome
-from trio.lowlevel import Abort, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
+from trio.lowlevel import enable_ki_protection
 
-from .._protocol import Answers, Index, auth_line, check_answer, error_of
-from ..exceptions import ProtocolError, operational_error
+from .._protocol import Answers, Index, check_answer
+from ..exceptions import ProtocolError
+from ._background import Sleeper
+from ._handshake import authenticate
+from ._request import OpenedIndex, OpenRequest, Request
 from ._transport import Transport
 
 #: Requests that a connection has outstanding before callers wait their turn. The server reads on without bound while its
@@ -71,160 +72,6 @@ PROGRESS_BYTES = 1024
 
 #: The server keeps an index open until the connection closes. With so many on it, a connection is due to be replaced.
 MAX_OPENED = 10_000
-
-#: A server is near when the way to it and back takes less than so many seconds, and its first answer no more than so many.
-NEAR = 0.0002
-NEAR_ANSWER = 0.005
-
-_NOT_OPENED = (2, "stmtnum")
-
-T = TypeVar("T")
-
-
-class _Woken(Outcome[None]):
-    """What a woken task receives: nothing. Unlike ``outcome.Value`` one object serves for ever; a fresh one for each request
-    was measured to be a tenth of a request's instructions."""
-
-    def unwrap(self) -> None:
-        pass
-
-    def send(self, gen: Generator[T, None, object]) -> T:
-        return gen.send(None)
-
-    async def asend(self, agen: AsyncGenerator[T, None]) -> T:
-        return await agen.asend(None)
-
-
-_WOKEN = _Woken()
-
-
-class _OpenedIndex:
-    """An index on one connection: its id there, and the server's refusal to open it, if that came."""
-
-    __slots__ = ("error", "index", "number", "prefix")
-
-    def __init__(self, index: Index, number: int) -> None:
-        self.index = index
-        self.number = number
-        self.prefix = b"%d" % number
-        self.error: tuple[int, str] | None = None
-
-
-class Request:
-    """A run of lines (mostly one) on its way through a connection; each line has an answer of its own.
-
-    Attributes:
-      answers: the lines that came back, in order; after a failure those that came before it.
-      failure: why there will be no more answers, or None.
-      sent_lines: after a failure, how many of the lines may have reached the server, those with an answer included.
-      opened: the index on the connection that carries the request.
-      units: how many ordinary requests it counts for among what is outstanding; its length is added when it is submitted.
-    """
-
-    __slots__ = ("answers", "connection", "data", "failure", "lines", "opened", "sent_lines", "task", "units")
-
-    def __init__(self, lines: int = 1, units: int = 0) -> None:
-        self.lines = lines
-        self.units = units or lines
-        self.answers: Sequence[bytes] = ()
-        self.failure: BaseException | None = None
-        self.task: trio.lowlevel.Task | None = None
-
-    # Set by Connection.submit; `sent_lines` by a failure.
-    data: bytes
-    sent_lines: int
-    opened: _OpenedIndex
-    connection: Connection
-
-    @property
-    def finished(self) -> bool:
-        """Whether every answer or the failure is there."""
-        return self.failure is not None or len(self.answers) >= self.lines
-
-    @property
-    def deaths(self) -> int:
-        """How many connections have died under it."""
-        return int(self.failure is not None and self.sent_lines > 0)
-
-    @property
-    def hung_up(self) -> bool:
-        """Whether the server had closed the connection before anything of it was sent."""
-        return self.failure is not None and not self.sent_lines and not isinstance(self.failure, TimeoutError)
-
-    @enable_ki_protection
-    async def wait(self) -> None:
-        """Returns when every answer or the failure is there.
-
-        A cancelled caller's request is withdrawn when it was not sent; otherwise it may still be carried out, and its
-        answer is dropped when it comes.
-        """
-        if self.failure is None and len(self.answers) < self.lines:
-            self.task = current_task()
-            await wait_task_rescheduled(self.abort)
-
-    def abort(self, _raise_cancel: Any) -> Abort:
-        self.abandon()
-        return Abort.SUCCEEDED
-
-    @enable_ki_protection
-    def abandon(self) -> None:
-        """Nobody waits for it any more: it is withdrawn if it was not sent, otherwise its answers are dropped."""
-        self.task = None
-        self.connection.withdraw(self)
-
-    def complete(self) -> int:
-        """Called when every answer or the failure is there; wakes the caller and says how many tasks that were."""
-        task = self.task
-        if task is None:
-            return 0
-        self.task = None
-        reschedule(task, _WOKEN)
-        return 1
-
-    def error(self, line: bytes) -> tuple[int, str] | None:
-        """The error in one of the answers: code and name; None for a success."""
-        error = error_of(line)
-        if error == _NOT_OPENED and self.opened.error is not None:
-            return self.opened.error
-        return error
-
-
-class _OpenRequest(Request):
-    """The line that opens an index. Nobody waits for it: a refusal shows in the requests behind it."""
-
-    __slots__ = ()
-
-    def complete(self) -> int:
-        if self.failure is None:
-            self.opened.error = error_of(self.answers[0])
-            if self.opened.error is not None:
-                self.connection.index_refused(self.opened)
-        return 0
-
-
-class _Sleeper:
-    """Where one background task sleeps until there is something to do."""
-
-    __slots__ = ("_task", "asleep")
-
-    def __init__(self) -> None:
-        self.asleep = False
-        self._task: trio.lowlevel.Task | None = None
-
-    async def sleep(self) -> None:
-        def abort(_raise_cancel: Any) -> Abort:
-            self.asleep = False
-            return Abort.SUCCEEDED
-
-        self._task = current_task()
-        self.asleep = True
-        await wait_task_rescheduled(abort)
-
-    def wake(self) -> None:
-        if self.asleep:
-            assert self._task is not None
-            self.asleep = False
-            reschedule(self._task)
 
 
 class Connection:
@@ -270,7 +117,7 @@ class Connection:
         self._max_outstanding = max_outstanding
         self._scope = trio.CancelScope()
         self._answers = Answers()
-        self._opened: dict[Index, _OpenedIndex] = {}
+        self._opened: dict[Index, OpenedIndex] = {}
         self._free_ids: list[int] = []
         self._holders = 0
         self._backlog: OrderedDict[Request, None] = OrderedDict()
@@ -286,8 +133,8 @@ class Connection:
         self._delivered_at = self._flushed_at = 0.0
         # Of the bytes that moved since the watchdog's last look; a whole answer counts as PROGRESS_BYTES.
         self._progress = 0
-        self._writer = _Sleeper()
-        self._watchdog = _Sleeper()
+        self._writer = Sleeper()
+        self._watchdog = Sleeper()
 
     def __repr__(self) -> str:
         state = f"closed: {self.reason}" if not self.usable else "stalled" if self.stalled else "usable"
@@ -302,40 +149,11 @@ class Connection:
     # ---- its life
 
     async def authenticate(self, secret: str | None) -> None:
-        """The first exchange, before ``run``; also the proof that somebody answers at all.
+        """The first exchange, before ``run``. Raises AuthenticationError, OSError or ProtocolError.
 
-        Raises AuthenticationError, OSError or ProtocolError. The caller sets the deadline and closes after a failure.
+        The caller sets the deadline, and closes the transport after a failure.
         """
-        started = trio.current_time()
-        line = await self._first_answer(secret)
-        # The kernel's round trip ends at a proxy on the way; the answer has come all the way.
-        round_trip = getattr(self._transport, "round_trip", None)
-        self.near = round_trip is not None and round_trip < NEAR and trio.current_time() - started < NEAR_ANSWER
-        try:
-            error = error_of(line)
-        except ProtocolError:
-            # What came is not quoted: an echo of the request would show the secret.
-            raise ProtocolError("what answers there is no HandlerSocket server") from None
-        # A server without authentication does not know the command; that matters only when there is a secret to check.
-        if error is not None and (secret is not None or error[0] == 3):
-            raise operational_error(*error, server=self.peer)
-
-    async def _first_answer(self, secret: str | None) -> bytes:
-        data = memoryview(auth_line(secret))
-        while data:
-            data = data[self._transport.send(data) :]
-            if data:
-                await self._transport.wait_sendable()
-        lines: list[bytes] = []
-        while not lines:
-            await self._transport.wait_receivable()
-            received = self._transport.receive()
-            if received == b"":
-                raise OSError("the server closed the connection instead of answering")
-            lines = self._answers.feed(received or b"")
-        if len(lines) > 1 or self._answers.incomplete:
-            raise ProtocolError("more than one answer to the first request")
-        return lines[0]
+        self.near = await authenticate(self._transport, secret, self.peer)
 
     @enable_ki_protection
     async def run(self) -> None:
@@ -442,10 +260,10 @@ class Connection:
         elif self._writer.asleep:
             self._writer.wake()
 
-    def _open(self, index: Index) -> _OpenedIndex:
+    def _open(self, index: Index) -> OpenedIndex:
         number = self._free_ids.pop() if self._free_ids else len(self._opened)
-        opened = self._opened[index] = _OpenedIndex(index, number)
-        request = _OpenRequest()
+        opened = self._opened[index] = OpenedIndex(index, number)
+        request = OpenRequest()
         request.connection = self
         request.opened = opened
         self._enqueue(request, b"P\t" + opened.prefix + index.open_tail)
@@ -625,7 +443,7 @@ class Connection:
             elif not slow:
                 self._half = woken // 2
 
-    def index_refused(self, opened: _OpenedIndex) -> None:
+    def index_refused(self, opened: OpenedIndex) -> None:
         """An index could not be opened: the next request on it tries again.
 
         The id may serve another index then. Whatever was sent or queued under it comes before that one's own opening, and

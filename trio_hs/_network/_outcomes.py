@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .._protocol import Index
 from ..exceptions import ConnectionError, IndexedConnectionError, OperationalError, ProtocolError, operational_error
-from ._connection import Request
+from ._request import Request
 
 #: The answer of a server that is ``read_only``, whose writer lock is held, or that is shutting down (to reads, too): it did
 #: nothing.

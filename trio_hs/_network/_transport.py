@@ -7,39 +7,17 @@ from __future__ import annotations
 
 import socket
 import sys
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
 
 import trio
+
+from ._servers import Server
 
 RECEIVE_BYTES = 256 * 1024
 
 #: Of Linux's `struct tcp_info`, up to the end of `tcpi_min_rtt`, in microseconds (since Linux 4.6).
 _TCP_INFO_BYTES = 152
-
-
-@dataclass(frozen=True)
-class Server:
-    """The address of one HandlerSocket listener.
-
-    Attributes:
-      kind: ``"inet"`` or ``"unix"``.
-      host: name or address for ``inet``, path of the socket for ``unix``.
-      port: for ``inet``; 9998 is the listener for reads and 9999 that for writes on a server with default settings.
-      timeout: seconds that this server may be silent with requests outstanding; None takes the pool's.
-      secret: this listener's secret where it differs from the others'; None takes the pool's.
-    """
-
-    kind: str
-    host: str
-    port: int | None = None
-    timeout: float | None = None
-    secret: str | None = field(default=None, repr=False)
-
-    def __str__(self) -> str:
-        if self.kind == "unix":
-            return self.host
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Transport(Protocol):
@@ -65,6 +43,10 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Ends the stream at once, in both directions. May be called again."""
+
+
+#: Connects to a server. Raises OSError when that fails.
+Connect: TypeAlias = Callable[[Server], Awaitable[Transport]]
 
 
 def acknowledge(tcp: socket.socket) -> None:

@@ -179,7 +179,7 @@ async def test_an_address_that_failed_for_want_of_a_network_of_its_kind_is_no_re
     has_network: bool,
 ) -> None:
     """`localhost` may be ::1, where nothing listens, and 127.0.0.1, to which no local port is free: that is no refusal."""
-    monkeypatch.setattr("trio_hs._network._pool._route_error", lambda address: None if has_network else failure.errno)
+    monkeypatch.setattr("trio_hs._network._link._route_error", lambda address: None if has_network else failure.errno)
     async with managed(nursery) as (hs, fakes):
 
         async def connect(server: trio_hs.Server) -> MemoryTransport:

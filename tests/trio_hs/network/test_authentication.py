@@ -14,7 +14,7 @@ from tests.trio_hs.support.clients import A, B, ask, pool_of
 from tests.trio_hs.support.fake import FakeConnection, FakeServer, MemoryTransport, echo
 from trio_hs import AuthenticationError, ConnectionError, Server
 from trio_hs._network import Connection
-from trio_hs._network._pool import parse_servers
+from trio_hs._network._servers import parse_servers
 
 
 async def test_a_wrong_secret_is_told_as_such(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -12,7 +12,7 @@ from tests.trio_hs.support.clients import INDEX, A, B, ask, pool_of
 from tests.trio_hs.support.fake import REFUSED, echo
 from trio_hs import ConnectionError, Server
 from trio_hs._network import Pool, background_nursery
-from trio_hs._network._pool import LONGEST_PAUSE, SHORTEST_PAUSE
+from trio_hs._network._link import LONGEST_PAUSE, SHORTEST_PAUSE
 from trio_hs._protocol import Index, get_tail
 
 

@@ -9,7 +9,7 @@ import pytest
 import trio_hs
 from tests.trio_hs.support.clients import A, B, C
 from trio_hs import Server
-from trio_hs._network._pool import parse_server, parse_servers
+from trio_hs._network._servers import parse_server, parse_servers
 
 
 @pytest.mark.parametrize(

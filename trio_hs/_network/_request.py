@@ -1,0 +1,153 @@
+"""A request on its way through a connection, and how its task waits for the answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Sequence
+from typing import Any, Protocol, TypeVar
+
+import trio
+from outcome import Outcome
+from trio.lowlevel import Abort, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
+
+from .._protocol import Index, error_of
+
+_NOT_OPENED = (2, "stmtnum")
+
+T = TypeVar("T")
+
+
+class _Woken(Outcome[None]):
+    """What a woken task receives: nothing. Unlike ``outcome.Value`` one object serves for ever; a fresh one for each request
+    was measured to be a tenth of a request's instructions."""
+
+    def unwrap(self) -> None:
+        pass
+
+    def send(self, gen: Generator[T, None, object]) -> T:
+        return gen.send(None)
+
+    async def asend(self, agen: AsyncGenerator[T, None]) -> T:
+        return await agen.asend(None)
+
+
+_WOKEN = _Woken()
+
+
+class OpenedIndex:
+    """An index on one connection: its id there, and the server's refusal to open it, if that came."""
+
+    __slots__ = ("error", "index", "number", "prefix")
+
+    def __init__(self, index: Index, number: int) -> None:
+        self.index = index
+        self.number = number
+        self.prefix = b"%d" % number
+        self.error: tuple[int, str] | None = None
+
+
+class Carrier(Protocol):
+    """What a request needs from the connection that carries it."""
+
+    peer: str
+    """The server, for people."""
+
+    def withdraw(self, request: Request) -> None:
+        """Forget a request that was not sent. One that was sent stays, to take its answer."""
+
+    def index_refused(self, opened: OpenedIndex) -> None:
+        """The server did not open the index: the next request on it tries again."""
+
+    def invalidate(self, reason: BaseException) -> None:
+        """End the connection now, and fail everything outstanding with ``reason``."""
+
+
+class Request:
+    """A run of lines (mostly one) on its way through a connection; each line has an answer of its own.
+
+    Attributes:
+      answers: the lines that came back, in order; after a failure those that came before it.
+      failure: why there will be no more answers, or None.
+      sent_lines: after a failure, how many of the lines may have reached the server, those with an answer included.
+      opened: the index on the connection that carries the request.
+      units: how many ordinary requests it counts for among what is outstanding; its length is added when it is submitted.
+    """
+
+    __slots__ = ("answers", "connection", "data", "failure", "lines", "opened", "sent_lines", "task", "units")
+
+    def __init__(self, lines: int = 1, units: int = 0) -> None:
+        self.lines = lines
+        self.units = units or lines
+        self.answers: Sequence[bytes] = ()
+        self.failure: BaseException | None = None
+        self.task: trio.lowlevel.Task | None = None
+
+    # Set by Connection.submit; `sent_lines` by a failure.
+    data: bytes
+    sent_lines: int
+    opened: OpenedIndex
+    connection: Carrier
+
+    @property
+    def finished(self) -> bool:
+        """Whether every answer or the failure is there."""
+        return self.failure is not None or len(self.answers) >= self.lines
+
+    @property
+    def deaths(self) -> int:
+        """How many connections have died under it."""
+        return int(self.failure is not None and self.sent_lines > 0)
+
+    @property
+    def hung_up(self) -> bool:
+        """Whether the server had closed the connection before anything of it was sent."""
+        return self.failure is not None and not self.sent_lines and not isinstance(self.failure, TimeoutError)
+
+    @enable_ki_protection
+    async def wait(self) -> None:
+        """Returns when every answer or the failure is there.
+
+        A cancelled caller's request is withdrawn when it was not sent; otherwise it may still be carried out, and its
+        answer is dropped when it comes.
+        """
+        if self.failure is None and len(self.answers) < self.lines:
+            self.task = current_task()
+            await wait_task_rescheduled(self.abort)
+
+    def abort(self, _raise_cancel: Any) -> Abort:
+        self.abandon()
+        return Abort.SUCCEEDED
+
+    @enable_ki_protection
+    def abandon(self) -> None:
+        """Nobody waits for it any more: it is withdrawn if it was not sent, otherwise its answers are dropped."""
+        self.task = None
+        self.connection.withdraw(self)
+
+    def complete(self) -> int:
+        """Called when every answer or the failure is there; wakes the caller and says how many tasks that were."""
+        task = self.task
+        if task is None:
+            return 0
+        self.task = None
+        reschedule(task, _WOKEN)
+        return 1
+
+    def error(self, line: bytes) -> tuple[int, str] | None:
+        """The error in one of the answers: code and name; None for a success."""
+        error = error_of(line)
+        if error == _NOT_OPENED and self.opened.error is not None:
+            return self.opened.error
+        return error
+
+
+class OpenRequest(Request):
+    """The line that opens an index. Nobody waits for it: a refusal shows in the requests behind it."""
+
+    __slots__ = ()
+
+    def complete(self) -> int:
+        if self.failure is None:
+            self.opened.error = error_of(self.answers[0])
+            if self.opened.error is not None:
+                self.connection.index_refused(self.opened)
+        return 0

@@ -1,0 +1,77 @@
+"""The addresses of servers: what users write, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+
+@dataclass(frozen=True)
+class Server:
+    """The address of one HandlerSocket listener.
+
+    Attributes:
+      kind: ``"inet"`` or ``"unix"``.
+      host: name or address for ``inet``, path of the socket for ``unix``.
+      port: for ``inet``; 9998 is the listener for reads and 9999 that for writes on a server with default settings.
+      timeout: seconds that this server may be silent with requests outstanding; None takes the pool's.
+      secret: this listener's secret where it differs from the others'; None takes the pool's.
+    """
+
+    kind: str
+    host: str
+    port: int | None = None
+    timeout: float | None = None
+    secret: str | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        if self.kind == "unix":
+            return self.host
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+AnyServer: TypeAlias = Server | tuple[str, str] | tuple[str, str, int | None] | tuple[str, str, int | None, float | None]
+#: Equals that share the load, or groups of them in order of preference; one list does not mix the two.
+Servers: TypeAlias = Sequence[AnyServer | Sequence[AnyServer]]
+
+
+def parse_server(server: object) -> Server:
+    """A :class:`Server` from one, from ``("inet", host, port[, timeout])`` or from ``("unix", path[, None[, timeout]])``.
+
+    Raises TypeError or ValueError that says what is wrong and what would be right.
+    """
+    forms = "a server is ('inet', host, port[, timeout]) or ('unix', path[, None, timeout])"
+    secret = None
+    if isinstance(server, Server):
+        kind, host, port, timeout, secret = server.kind, server.host, server.port, server.timeout, server.secret
+    elif isinstance(server, (tuple, list)) and 2 <= len(server) <= 4:
+        kind, host, port, timeout = (*server, None, None)[:4]
+    else:
+        # Three items at most: a secret may stand behind them.
+        raise TypeError(f"{forms}, not {tuple(server[:3]) if isinstance(server, (tuple, list)) else server!r}")
+    if kind not in ("inet", "unix"):
+        raise ValueError(f"{forms}, not {kind!r}")
+    if not isinstance(host, str) or not host:
+        raise ValueError(f"{forms}; {host!r} is no host or path")
+    if kind == "inet" and (not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536):
+        raise ValueError(f"{forms}; {port!r} is no port of {host}")
+    if kind == "unix" and port is not None:
+        raise ValueError(f"{forms}; a unix socket has no port, but {port!r} was given")
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"{forms}; the timeout of {host} must be a positive number of seconds, not {timeout!r}")
+    if secret is not None and not isinstance(secret, str):
+        raise TypeError(f"the secret of {host} must be a str, not {type(secret).__name__}")
+    return Server(kind, host, port, timeout, secret)
+
+
+def parse_servers(servers: Servers) -> list[list[Server]]:
+    """Groups in order of preference. A flat list of servers is one group."""
+    if isinstance(servers, str) or not isinstance(servers, Iterable) or not servers:
+        raise TypeError(f"servers must be a list of servers, or a list of groups of them, not {servers!r}")
+    groups = [[parse_server(server) for server in entry] for entry in servers if isinstance(entry, list)]
+    if len(groups) == len(servers):
+        if not all(groups):
+            raise ValueError("a group of servers is empty")
+        return groups
+    return [[parse_server(server) for server in servers]]
