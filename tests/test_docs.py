@@ -24,7 +24,7 @@ from hs_drill.scenario import Scenario
 from hs_drill.servers import _mariadbd, check_replication, execute_sql, open_cluster
 from hs_drill.servers._replication import wait_replicated
 from trio_hs import exceptions
-from trio_hs._dispatch import _dispatcher
+from trio_hs._dispatch import _dispatcher, _retry
 from trio_hs._network import _connection, _pool
 
 ROOT = Path(__file__).parents[1]
@@ -140,8 +140,8 @@ def test_the_bounds_on_the_delivery_page_are_the_codes() -> None:
         f"{pauses:g} s in all at most",
         f"waits for `timeout` and {_pool.MARGIN:g} s in all",
         f"{silence:g} times `timeout` | {silence + 1:g} times `timeout` + {_pool.MARGIN:g} s",
-        f"{_dispatcher.MAX_DEATHS * silence + 1:g} times `timeout` + {_pool.MARGIN:g} s where a second one took it",
-        f"| {silence:g} times `timeout` | {_dispatcher.MAX_DEATHS * silence:g} times `timeout` |",
+        f"{_retry.MAX_DEATHS * silence + 1:g} times `timeout` + {_pool.MARGIN:g} s where a second one took it",
+        f"| {silence:g} times `timeout` | {_retry.MAX_DEATHS * silence:g} times `timeout` |",
     ):
         assert said in page
 

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import itertools
 import math
-import random
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import trio
 from trio.lowlevel import current_task, enable_ki_protection, wait_task_rescheduled
 
 from .._instruments import Instruments
-from .._network import Connection, Patience, Pool, Request, failure_of, garbled, refusal_of, turned_away
-from .._protocol import Codec, Index, Value, all_succeeded, get_many_tail, get_tails, parse_each, parse_number, parse_values
+from .._network import Patience, Pool, Request, failure_of, garbled, refusal_of, turned_away
+from .._protocol import Codec, Index, Value, all_succeeded, get_many_tail, get_tails, parse_number, parse_values
 from ..exceptions import ConnectionError, HandlerSocketError, OperationalError, ProtocolError
+from ._hedge import hedged
+from ._retry import MAX_DEATHS, Attempts, RetryPolicy
+from ._rows import Row, named, named_each
 
 T = TypeVar("T")
 
-#: A row: its fields and their values, in the order asked for; ``dict(row)`` makes it a dict.
-Row: TypeAlias = list[tuple[str, Any]]
-
-#: Some requests kill the server (docs/server.md). One whose connections died under it so often is not sent again.
-MAX_DEATHS = 2
 
 #: Many operations in one call go out in chunks of so many keys or lines, so many chunks at once: enough to keep a server busy
 #: while the answers of the last chunk are parsed, and little enough that other tasks on the connection have their turn. Writes
@@ -44,107 +40,12 @@ HEAD_START = 3
 #: So many keys are worth a question with IN, which may have to be followed by one for each key.
 IN_KEYS = 16
 
-#: The writes that a policy may allow to be repeated. Not an increment: applied twice it is wrong for ever. Not insert_many:
-#: whoever repeats it has to look at each row's outcome.
-REPEATABLE_WRITES = frozenset(("insert", "update", "delete"))
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How long a Manager goes on when servers fail.
-
-    Reads are repeated, on another server where there is one. A write is repeated only when it provably did not reach a
-    server. The first repetition is immediate when another server is usable; the others wait ``backoff`` seconds,
-    doubling up to ``max_backoff``, each shortened at random by up to a half. An operation whose connections died under it
-    twice is not tried again, whatever the policy says: some requests kill the server. Without a ``deadline`` an operation
-    waits for a usable server for the servers' timeout and 0.25 s, over all its attempts.
-
-    Attributes:
-      attempts: how often an operation is tried, the first time included. Above 1, a connection that the server had closed
-        before anything was sent does not count: servers close idle connections, all of them at once.
-      backoff: seconds before a repetition.
-      max_backoff: the longest of these waits, in seconds.
-      deadline: seconds after which an operation is not tried again, whatever attempts are left. It takes the place of the
-        bound on waiting for a usable server. An attempt is not cut short; ``trio.fail_after`` does that.
-      hedge_after: seconds after which a read without an answer is also sent to another server, and whoever answers first is
-        believed; None never does. Set it above the usual latency, for it doubles the load of what is slower.
-      repeat_writes: the operations that are repeated although they may have been applied: some of ``insert``, ``update``
-        and ``delete``; no other ever is. What you accept with it: the first attempt may be applied late, after
-        the second one and after what others wrote since; a ``delete`` counts only what the last attempt deleted. With
-        ``return_original`` nothing is repeated. When an attempt is refused after one whose outcome is unknown (a repeated
-        ``insert`` finds the key taken, perhaps by itself), the ConnectionError of the unknown one is raised, from the refusal.
-    """
-
-    attempts: int = 5
-    backoff: float = 0.05
-    max_backoff: float = 1.0
-    deadline: float | None = None
-    hedge_after: float | None = None
-    repeat_writes: Collection[str] = ()
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.attempts, int):
-            raise TypeError(f"attempts must be an int, not {self.attempts!r}")
-        for name, or_none in (("backoff", ""), ("max_backoff", ""), ("deadline", " or None"), ("hedge_after", " or None")):
-            seconds = getattr(self, name)
-            if seconds is None and or_none:
-                continue
-            if not isinstance(seconds, int | float):
-                raise TypeError(f"{name} must be a number of seconds{or_none}, not {seconds!r}")
-            if seconds != seconds:
-                raise ValueError(f"{name} must be a number of seconds{or_none}, not {seconds!r}")
-        if self.attempts < 1:
-            raise ValueError(f"attempts must be at least 1, not {self.attempts!r}")
-        if self.backoff < 0 or self.max_backoff < self.backoff:
-            raise ValueError("backoff must not be negative, and max_backoff not less than backoff")
-        if self.hedge_after is not None and not self.hedge_after > 0:
-            raise ValueError(f"hedge_after must be a positive number of seconds, or None, not {self.hedge_after!r}")
-        if isinstance(self.repeat_writes, str):
-            raise TypeError("repeat_writes must be a collection of names of operations, not one str")
-        repeat_writes = tuple(self.repeat_writes)  # a copy: what is checked here must stay so
-        for name in repeat_writes:
-            if name not in REPEATABLE_WRITES:
-                raise ValueError(f"repeat_writes may hold {' '.join(sorted(REPEATABLE_WRITES))}, not {name!r}")
-        object.__setattr__(self, "repeat_writes", repeat_writes)
-
-    def pause(self, attempt: int) -> float:
-        """Seconds to wait after the given failed attempt (1 is the first)."""
-        return float(min(self.backoff * 2 ** min(attempt - 1, 30), self.max_backoff)) * (1 - random.random() / 2)
-
 
 class _Totals:
     """What the operations of a Manager and of all its tables add up to."""
 
     def __init__(self) -> None:
         self.retries = 0
-
-
-class _Raced(Request):
-    """One of the two requests of a hedged read: who waits for it waits for its rival too."""
-
-    __slots__ = ("changed", "rival")
-
-    def __init__(self, lines: int, rival: _Raced | None = None) -> None:
-        super().__init__(lines)
-        self.changed = trio.Event()
-        self.rival = rival
-
-    def complete(self) -> int:
-        self.changed.set()
-        return 0
-
-    @property
-    def deaths(self) -> int:
-        return super().deaths + (self.rival.deaths if self.rival is not None else 0)
-
-
-async def _any_change(racers: Sequence[_Raced]) -> None:
-    """Returns when another of them is finished."""
-    changed = trio.Event()
-    for racer in racers:
-        racer.changed = changed
-    if not all(racer.finished for racer in racers):
-        await changed.wait()
 
 
 class Dispatcher:
@@ -406,12 +307,8 @@ class Dispatcher:
 
         Raises the last attempt's ConnectionError, or that of the last one that left a doubt.
         """
-        attempt = 1
-        deaths = 0
-        hang_ups = 0
-        doubt: ConnectionError | None = None
+        attempts: Attempts | None = None  # made when the first one has failed
         started = trio.current_time() if since is None else since
-        give_up_at = math.inf if self.retry.deadline is None else started + self.retry.deadline
         if patience is None:
             patience = Patience()
         while True:
@@ -429,37 +326,22 @@ class Dispatcher:
                 assert request is not None
                 error = garbled(request, index, operation, exc, changes=changes)
             except OperationalError as refusal:
-                # The one refusal that another server may not share, or this one a moment later: it may be shutting down.
-                if request is not None and turned_away(request, changes=changes) and attempt < self.retry.attempts:
-                    elsewhere = pool.refused(request)
-                    pause = 0.0 if elsewhere else self.retry.pause(attempt)
-                    if (elsewhere or not changes) and trio.current_time() + pause <= give_up_at:
-                        self._tell_of_retry(index, operation, attempt, refusal)
-                        await trio.sleep(pause)
-                        attempt += 1
-                        continue
-                if doubt is not None:
-                    raise doubt from refusal
+                attempts = attempts or Attempts(self.retry, pool, started)
+                pause = attempts.pause_after_refusal(request, changes=changes)
+                if pause is not None:
+                    await self._pause(index, operation, attempts, refusal, pause)
+                    continue
+                if attempts.doubt is not None:
+                    raise attempts.doubt from refusal
                 raise
-            deaths += 0 if request is None else request.deaths
-            if error.maybe_applied:
-                doubt = error
-            pause = 0.0 if attempt == 1 and pool.choose() is not None else self.retry.pause(attempt)
-            late = trio.current_time() + pause > give_up_at
-            # Of several lines some may have been answered, and the rest never sent: no doubt, but no reason to repeat either.
-            begun = partial and request is not None and request.sent_lines > 0
-            unsafe = deaths >= MAX_DEATHS or begun or (doubt is not None and not repeat)
-            # Servers close idle connections, all of them at once. A request that found its connection closed has tried nothing.
-            spared = request is not None and request.hung_up and hang_ups < pool.size and self.retry.attempts > 1
-            out_of_attempts = attempt >= self.retry.attempts and not spared
-            if unsafe or late or patience.exhausted or pool.closed or out_of_attempts:
-                if partial and request is not None:
-                    return parse(request)
-                raise doubt or error
-            self._tell_of_retry(index, operation, attempt, error)
-            await trio.sleep(pause)
-            hang_ups += spared
-            attempt += not spared
+            attempts = attempts or Attempts(self.retry, pool, started)
+            pause = attempts.pause_after_failure(request, error, patience, repeat=repeat, partial=partial)
+            if pause is not None:
+                await self._pause(index, operation, attempts, error, pause)
+                continue
+            if partial and request is not None:
+                return parse(request)
+            raise attempts.doubt or error
 
     async def _attempt(
         self, pool: Pool, index: Index, tails: Sequence[bytes], operation: str, changes: bool, patience: Patience
@@ -468,7 +350,7 @@ class Dispatcher:
         connection = await pool.acquire(patience)
         started = trio.current_time()
         if self.retry.hedge_after is not None and not changes:
-            request = await self._race(pool, connection, index, tails, self.retry.hedge_after)
+            request = await hedged(pool, connection, index, tails, self.retry.hedge_after)
         else:
             request = Request(len(tails))
             connection.submit(request, index, tails)
@@ -476,9 +358,12 @@ class Dispatcher:
         self._tell(request, index, operation, started)
         return request
 
-    def _tell_of_retry(self, index: Index, operation: str, attempt: int, error: HandlerSocketError) -> None:
+    async def _pause(self, index: Index, operation: str, attempts: Attempts, error: HandlerSocketError, seconds: float) -> None:
+        """Reports a failed attempt, and waits for the next one."""
         self.totals.retries += 1
-        self.instruments.call("retry", operation, f"{index.db}.{index.table}", attempt, error)
+        self.instruments.call("retry", operation, f"{index.db}.{index.table}", attempts.number, error)
+        await trio.sleep(seconds)
+        attempts.begin_next()
 
     def _tell(self, request: Request, index: Index, operation: str, started: float) -> None:
         if self.instruments:
@@ -486,35 +371,6 @@ class Dispatcher:
             table = f"{index.db}.{index.table}"
             failed = request.failure is not None
             self.instruments.call("request_done", request.connection.peer, operation, table, request.lines, seconds, failed)
-
-    async def _race(
-        self, pool: Pool, connection: Connection, index: Index, tails: Sequence[bytes], hedge_after: float
-    ) -> Request:
-        """The first of two requests to be answered; the second goes to another server when the first takes long.
-
-        The loser's answer is dropped when it comes, like that of a cancelled caller.
-        """
-        first = _Raced(len(tails))
-        racers = [first]
-        connection.submit(first, index, tails)
-        try:
-            with trio.move_on_after(hedge_after):
-                await _any_change(racers)
-            other = None if first.finished else pool.choose_other(connection)
-            if other is not None:
-                second = _Raced(len(tails), rival=first)
-                racers.append(second)
-                other.submit(second, index, tails)
-            while not all(racer.finished for racer in racers):
-                for racer in racers:
-                    if racer.finished and racer.failure is None:
-                        return racer
-                await _any_change(racers)
-            # One that failed has not won while the other may still answer.
-            return min(reversed(racers), key=lambda racer: racer.failure is not None)
-        finally:
-            for racer in racers:
-                racer.abandon()
 
     async def _send_chunks(
         self,
@@ -578,19 +434,6 @@ class Dispatcher:
             for request, _ in under_way:
                 if request is not None:
                     request.abandon()
-
-
-def named(values: list[Any], index: Index) -> list[Row]:
-    """Rows of the values that lie flat in an answer."""
-    # No loop of Python's, and no list of all pairs in between: the fastest of the ways that were measured.
-    pairs = zip(itertools.cycle(index.columns), values)
-    return list(map(list, zip(*[pairs] * index.width, strict=True)))
-
-
-def named_each(lines: Sequence[bytes], index: Index, codec: Codec) -> list[Row]:
-    """The one row in each of many answers, ``[]`` where there is none."""
-    columns = index.columns
-    return [list(zip(columns, values)) for values in parse_each(lines, index, codec)]  # noqa: B905  (see Table.get)
 
 
 def _tokens(lists: Iterable[bytes]) -> list[bytes]:

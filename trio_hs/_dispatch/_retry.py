@@ -1,0 +1,145 @@
+"""Which failed attempts are followed by another one, and when."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import trio
+
+from .._network import Patience, Pool, Request, turned_away
+from ..exceptions import ConnectionError
+
+#: Some requests kill the server (docs/server.md). One whose connections died under it so often is not sent again.
+MAX_DEATHS = 2
+
+
+#: The writes that a policy may allow to be repeated. Not an increment: applied twice it is wrong for ever. Not insert_many:
+#: whoever repeats it has to look at each row's outcome.
+REPEATABLE_WRITES = frozenset(("insert", "update", "delete"))
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How long a Manager goes on when servers fail.
+
+    Reads are repeated, on another server where there is one. A write is repeated only when it provably did not reach a
+    server. The first repetition is immediate when another server is usable; the others wait ``backoff`` seconds,
+    doubling up to ``max_backoff``, each shortened at random by up to a half. An operation whose connections died under it
+    twice is not tried again, whatever the policy says: some requests kill the server. Without a ``deadline`` an operation
+    waits for a usable server for the servers' timeout and 0.25 s, over all its attempts.
+
+    Attributes:
+      attempts: how often an operation is tried, the first time included. Above 1, a connection that the server had closed
+        before anything was sent does not count: servers close idle connections, all of them at once.
+      backoff: seconds before a repetition.
+      max_backoff: the longest of these waits, in seconds.
+      deadline: seconds after which an operation is not tried again, whatever attempts are left. It takes the place of the
+        bound on waiting for a usable server. An attempt is not cut short; ``trio.fail_after`` does that.
+      hedge_after: seconds after which a read without an answer is also sent to another server, and whoever answers first is
+        believed; None never does. Set it above the usual latency, for it doubles the load of what is slower.
+      repeat_writes: the operations that are repeated although they may have been applied: some of ``insert``, ``update``
+        and ``delete``; no other ever is. What you accept with it: the first attempt may be applied late, after
+        the second one and after what others wrote since; a ``delete`` counts only what the last attempt deleted. With
+        ``return_original`` nothing is repeated. When an attempt is refused after one whose outcome is unknown (a repeated
+        ``insert`` finds the key taken, perhaps by itself), the ConnectionError of the unknown one is raised, from the refusal.
+    """
+
+    attempts: int = 5
+    backoff: float = 0.05
+    max_backoff: float = 1.0
+    deadline: float | None = None
+    hedge_after: float | None = None
+    repeat_writes: Collection[str] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.attempts, int):
+            raise TypeError(f"attempts must be an int, not {self.attempts!r}")
+        for name, or_none in (("backoff", ""), ("max_backoff", ""), ("deadline", " or None"), ("hedge_after", " or None")):
+            seconds = getattr(self, name)
+            if seconds is None and or_none:
+                continue
+            if not isinstance(seconds, int | float):
+                raise TypeError(f"{name} must be a number of seconds{or_none}, not {seconds!r}")
+            if seconds != seconds:
+                raise ValueError(f"{name} must be a number of seconds{or_none}, not {seconds!r}")
+        if self.attempts < 1:
+            raise ValueError(f"attempts must be at least 1, not {self.attempts!r}")
+        if self.backoff < 0 or self.max_backoff < self.backoff:
+            raise ValueError("backoff must not be negative, and max_backoff not less than backoff")
+        if self.hedge_after is not None and not self.hedge_after > 0:
+            raise ValueError(f"hedge_after must be a positive number of seconds, or None, not {self.hedge_after!r}")
+        if isinstance(self.repeat_writes, str):
+            raise TypeError("repeat_writes must be a collection of names of operations, not one str")
+        repeat_writes = tuple(self.repeat_writes)  # a copy: what is checked here must stay so
+        for name in repeat_writes:
+            if name not in REPEATABLE_WRITES:
+                raise ValueError(f"repeat_writes may hold {' '.join(sorted(REPEATABLE_WRITES))}, not {name!r}")
+        object.__setattr__(self, "repeat_writes", repeat_writes)
+
+    def pause(self, attempt: int) -> float:
+        """Seconds to wait after the given failed attempt (1 is the first)."""
+        return float(min(self.backoff * 2 ** min(attempt - 1, 30), self.max_backoff)) * (1 - random.random() / 2)
+
+
+class Attempts:
+    """The failed attempts of one operation, and whether another one may follow.
+
+    Attributes:
+      number: the current attempt; 1 is the first.
+      doubt: the error of the last attempt that may have been carried out, or None.
+    """
+
+    def __init__(self, policy: RetryPolicy, pool: Pool, started: float) -> None:
+        self.number = 1
+        self.doubt: ConnectionError | None = None
+        self._policy = policy
+        self._pool = pool
+        self._give_up_at = math.inf if policy.deadline is None else started + policy.deadline
+        self._deaths = 0
+        self._hang_ups = 0
+        self._spared = False
+
+    def pause_after_refusal(self, request: Request | None, *, changes: bool) -> float | None:
+        """Seconds to wait before the next attempt when a server refused the operation; None if that is final.
+
+        One refusal is not: another server may not share it, or this one a moment later. It may be shutting down.
+        """
+        if request is None or self.number >= self._policy.attempts or not turned_away(request, changes=changes):
+            return None
+        elsewhere = self._pool.refused(request)
+        pause = 0.0 if elsewhere else self._policy.pause(self.number)
+        if not (elsewhere or not changes) or trio.current_time() + pause > self._give_up_at:
+            return None
+        self._spared = False
+        return pause
+
+    def pause_after_failure(
+        self, request: Request | None, error: ConnectionError, patience: Patience, *, repeat: bool, partial: bool
+    ) -> float | None:
+        """Seconds to wait before the next attempt when no answer came; None if there is to be none.
+
+        ``request`` is None when no server was usable. ``repeat`` and ``partial`` are those of ``Dispatcher._perform``.
+        """
+        policy = self._policy
+        self._deaths += 0 if request is None else request.deaths
+        if error.maybe_applied:
+            self.doubt = error
+        pause = 0.0 if self.number == 1 and self._pool.choose() is not None else policy.pause(self.number)
+        late = trio.current_time() + pause > self._give_up_at
+        # Of several lines some may have been answered, and the rest never sent: no doubt, but no reason to repeat either.
+        begun = partial and request is not None and request.sent_lines > 0
+        unsafe = self._deaths >= MAX_DEATHS or begun or (self.doubt is not None and not repeat)
+        # Servers close idle connections, all of them at once. A request that found its connection closed has tried nothing.
+        self._spared = request is not None and request.hung_up and self._hang_ups < self._pool.size and policy.attempts > 1
+        out_of_attempts = self.number >= policy.attempts and not self._spared
+        if unsafe or late or patience.exhausted or self._pool.closed or out_of_attempts:
+            return None
+        return pause
+
+    def begin_next(self) -> None:
+        """Counts the next attempt. A spared one does not count."""
+        self._hang_ups += self._spared
+        self.number += not self._spared
