@@ -1,14 +1,14 @@
-"""What a run creates on a server that is not its own, and takes back.
+"""What a run creates on a user's server, and drops at its end.
 
-Every creation carries a token of the run's own in its comment. Nothing is dropped but what has it: whatever somebody else has
-made, before, meanwhile or in its place, stays. So it does not matter whether the answer to a CREATE ever came.
+Every creation has a token of the run in its comment, and only what has this token is dropped. Whatever other clients created
+before, meanwhile or in its place stays. So it does not matter whether the answer to a CREATE arrived.
 
-- The table is looked at and dropped under LOCK TABLES, so that nobody replaces it in between.
-- MariaDB has no lock for a database and what may come into it. Look and drop are one compound statement: what somebody creates
-  in the database in the microseconds between the two would be dropped with it.
-- Runs on one server do this one after the other, by GET_LOCK.
+- The table is examined and dropped under LOCK TABLES, so that no client replaces it in between.
+- MariaDB has no lock that covers a database and new objects in it. So one compound statement examines and drops: an object that
+  a client creates in the microseconds in between would be dropped with the database.
+- Runs on one server take turns, by GET_LOCK.
 
-All of it is for threads that are not abandoned, and bounded by the timeouts of the session.
+Call these functions in threads, and do not abandon those. The timeouts of the session bound them.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from ._sql import as_cluster_errors, sql_error_code, sql_session
 __all__ = ["MARK", "Creation"]
 
 MARK = "created by a load test of trio-hs, which drops it at its end: "
-"""With what follows, the comment of a database or table."""
+"""The comment of a created database or table is this and a token."""
 LOCK_SECONDS = 10
-"""What other clients may take to let go of a table, and another run to create or drop. Locust waits 20 s for the end of all."""
+"""How long other clients may take to release a table, and another run to create or drop. Locust waits 20 s for our end."""
 READ_SECONDS = 2 * LOCK_SECONDS
 
 ALREADY_THERE = (1007, 1050)
-"""A database, a table."""
+"""The errors for a database and a table that exist."""
 
 _CONTENTS = """
 SELECT LOWER(table_type) AS kind, table_name AS name FROM information_schema.tables WHERE table_schema = %s
@@ -50,7 +50,7 @@ UNION SELECT privilege_type FROM information_schema.schema_privileges WHERE gran
 
 
 class Creation:
-    """A table, and perhaps its database, on one server."""
+    """A table on one server, and its database if that was missing."""
 
     def __init__(self, server: Server, table: Table) -> None:
         self.server = server
@@ -58,7 +58,7 @@ class Creation:
         self._table = table
         self.comment = MARK + secrets.token_hex(8)
         self._made: dict[str, bool | None] = {"table": False, "database": False}
-        """What was created; None where that is not certain."""
+        """What was created; None if that is not certain."""
 
     @property
     def _shown(self) -> str:
@@ -69,16 +69,16 @@ class Creation:
         return f"{self._table.database}.{self._table.name} on {self.server.name}"
 
     def create(self) -> None:
-        """Raises `ClusterError`, also when the table is there by now."""
-        with as_cluster_errors(self.server), _alone(self.server) as sql:
+        """Create the table, and its database if needed. Raises `ClusterError`, also if the table exists by now."""
+        with as_cluster_errors(self.server), _exclusive_session(self.server) as sql:
             sql.execute("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", (self._database,))
             if not sql.fetchall():
                 self._make("database", sql, f"CREATE DATABASE {quoted(self._database)} COMMENT %s")
             self._make("table", sql, f"CREATE TABLE {self._shown} ({self._table.columns_sql()}) ENGINE=InnoDB COMMENT %s")
             if not self._made["table"]:
                 raise ClusterError(
-                    f"{self._named} is there after all: somebody has just created it, or it is hidden from the SQL account. It "
-                    "is left alone: name another table (table.database, table.name)"
+                    f"{self._named} exists after all: another client has just created it, or the SQL account does not see it. "
+                    "It is left alone: name another table (table.database, table.name)"
                 )
 
     def _make(self, what: str, sql: Any, statement: str) -> None:
@@ -93,21 +93,21 @@ class Creation:
             self._made[what] = True
 
     def undo(self, replicas: Sequence[Server], unseen: Sequence[str]) -> list[str]:
-        """Drop what was created, if it is still that; give what is left and why, in words.
+        """Drop what was created, unless it was replaced. Return lines that say what is left and why.
 
-        Replicas drop what their primary drops: the database stays where they may have something else in it. They are asked in
-        `replicas`; of those in `unseen`, by their names, nobody knows.
+        Replicas drop what their primary drops, so the database stays if they may have something else in it. `replicas` are
+        asked; `unseen` are the names of those that cannot be asked.
         """
         if not self.left(""):
             return []
         try:
-            with _alone(self.server) as sql:
+            with _exclusive_session(self.server) as sql:
                 return [*self._drop_table(sql), *self._drop_database(sql, replicas, unseen)]
         except (pymysql.MySQLError, OSError, ClusterError) as error:
             return self.left(f"{self.server.name}: {_words(error)}")
 
     def left(self, reason: str) -> list[str]:
-        """What to say where nothing can be dropped."""
+        """The lines to report if nothing can be dropped."""
         names = {"table": f"the table {self._table.database}.{self._table.name}", "database": f"the database {self._database}"}
         perhaps = [name for what, name in names.items() if self._made[what] is not False]
         return perhaps and [
@@ -156,7 +156,7 @@ class Creation:
                 )
                 if self._database_comment(sql) != self.comment:
                     return
-                reason = "somebody has just created something in it"
+                reason = "another client has just created something in it"
             yield f"the database {self._database} on {self.server.name}, which this run created, is left: {reason}"
 
     def _why_it_stays(self, sql: Any, replicas: Sequence[Server], unseen: Sequence[str]) -> str:
@@ -188,13 +188,13 @@ class Creation:
         return next((str(row["c"]) for row in sql.fetchall()), None)
 
     def _others(self, sql: Any) -> list[tuple[str, str]]:
-        """What a replica has in the database, but for the table that this run created: it may just be going."""
+        """What a replica has in the database, without the table that this run created and the replica may still drop."""
         ours = ("base table", self._table.name) if self._table_comment(sql) == self.comment else None
         return [one for one in _contents(sql, self._database) if one != ours]
 
     def _lacking(self, sql: Any) -> str:
-        """The privileges without which something in the database could go unseen; those that a role has do not show here. Any
-        privilege on the database shows tables and views."""
+        """The missing privileges, without which the account may not see everything in the database. (Any privilege on it shows
+        tables and views.) Privileges from roles are not listed here, and so do not count."""
         sql.execute(_PRIVILEGES, (self._database,))
         has = {row["p"] for row in sql.fetchall()}
         needed = {"DROP": {"DROP"}, "EVENT": {"EVENT"}, "EXECUTE": {"EXECUTE", "ALTER ROUTINE"}}
@@ -215,10 +215,10 @@ def _words(error: BaseException) -> str:
 
 
 @contextmanager
-def _alone(server: Server) -> Iterator[Any]:
-    """A session, while no other run creates or drops on the server."""
+def _exclusive_session(server: Server) -> Iterator[Any]:
+    """A session during which no other run creates or drops on the server."""
     with sql_session(server, read_timeout=READ_SECONDS) as sql:
-        # Less than the session's timeout: a statement that is given up there would go on waiting, and be carried out some day.
+        # Less than the session's timeout: the server would go on with a statement that we gave up, and carry it out later.
         sql.execute(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
         sql.execute("SELECT GET_LOCK('trio-hs load test: create or drop', %s) AS mine", (LOCK_SECONDS,))
         if not sql.fetchall()[0]["mine"]:

@@ -1,7 +1,7 @@
-"""A cluster of the user's own servers. The run starts and ends none of them, and disturbs only the network in front of them.
+"""A cluster of the user's own servers. The run neither starts nor ends them, and disturbs only the network in front of them.
 
-Before it writes, it checks that `writer` is one, and says what it will write. It creates a table only where that is allowed,
-and drops none but one that it has created; a table that holds rows already is left alone.
+Before it writes, it checks that `writer` is the primary, and says what it will write. It creates a table only if that is
+allowed, and drops only what it has created. It does not touch a table that holds rows.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from ._replication import PAGE, logged, wait_applied
 from ._sql import execute_sql, run_all
 from ._sql_control import STATEMENT_BYTES, fill_by_sql, rows_by_sql, status_by_sql
 from ._table_checks import LEAST_KEY, find_rows, has_table, require_empty, would_stop_replication
-from ._writable import promoted, require_standby, require_writer, why_no_writer
+from ._writable import promoted, require_standby, require_writer, why_not_writable
 
 logger = logging.getLogger("hs_drill.external")
 
 ANSWER_SECONDS = 5.0
 TABLE_SECONDS = 15.0
-"""What replicas may take to have a table that was created, and a connection to let go of one that is to be dropped."""
+"""How long replicas may take to get a created table, or to catch up before a table is created."""
 LOAD_SECONDS = 60.0
-"""What replicas may take to have the rows that were loaded."""
+"""How long replicas may take to get the loaded rows."""
 POLL_SECONDS = 0.05
 
 
 class ExternalControl(Control):
-    """A `Control` that can look, and write to one table. What is done to processes and to replication is the user's."""
+    """A `Control` that reads, and writes to one table. Processes and replication are the user's business."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class ExternalControl(Control):
     ) -> None:
         super().__init__(cluster, {})
         self._may_create = may_create
-        self._tell = progress
+        self._progress = progress
         self.aliases = aliases
         self._replicated = replicated
         self._creations: list[Creation] = []
@@ -60,33 +60,33 @@ class ExternalControl(Control):
     async def _refuse(self, name: str = "", *args: object, **options: object) -> Never:
         raise self._refusal(name or self.primary)
 
-    # `Control` itself refuses to kill, stop, pause and resume a server that is no instance of the run's.
+    # `Control` itself refuses to kill, stop, pause and resume, for these servers are no instances of the run.
     start = promote = rejoin = close_for_writes = open_for_writes = _refuse
     stop_replication = start_replication = set_lag = _refuse
 
     async def replication_status(self, name: str) -> ReplicationStatus:
         server = self.server(name)
         if server.sql_port is None:
-            raise ClusterError(f"{name} is not asked how it replicates: its sql_port is not known")
+            raise ClusterError(f"cannot ask {name} how it replicates: its sql_port is not known")
         return await status_by_sql(server, self.cluster)
 
     async def why_primary_unknown(self) -> str:
-        """What SQL says of that now. Who was promoted elsewhere, and whether anybody was, is the user's business."""
+        """As SQL shows it now: the user may have promoted another server."""
         writer = self.cluster.writer
         if writer.sql_port is None:
-            return "whether writer is still the primary cannot be asked: its sql_port is not known"
+            return "cannot check whether writer is still the primary: its sql_port is not known"
         try:
-            reason = await why_no_writer(writer)
+            reason = await why_not_writable(writer)
         except ClusterError as error:
-            return f"whether writer is still the primary cannot be asked: {error}"
+            return f"cannot check whether writer is still the primary: {error}"
         if reason:
             return f"writer is not the primary any more: {reason}"
         return await self._promoted()
 
     async def _promoted(self) -> str:
-        """What may be a promotion by others: a server that replicated when the run began, and does no more. "" if none."""
+        """What suggests that the user promoted a server: it replicated when the run began, and does not now. "" if none."""
         for name in sorted(self._replicated):
-            with suppress(ClusterError):  # it is down, say: nobody knows that it was promoted
+            with suppress(ClusterError):  # an unreachable server does not look promoted
                 if what := await promoted(self.server(name)):
                     return f"{name} replicated when the run began, and {what}: it may have been promoted"
         return ""
@@ -94,77 +94,77 @@ class ExternalControl(Control):
     # ---- the table
 
     async def create_table(self, table: Table) -> None:
-        """Use the table that is there, if it is empty and has what the load needs; else create it, where that is allowed."""
+        """Use an existing table, if it is empty and has what the load needs; else create one, if that is allowed."""
         writer = self.cluster.writer
         shown = f"{table.database}.{table.name}"
         if not await has_table(writer, table, table.database):
             if not self._may_create or writer.sql_port is None:
                 raise ClusterError(
                     f"there is no table {shown} on {writer.name}: create it with CREATE TABLE {shown} ({table.columns_sql()}) "
-                    "ENGINE=InnoDB, or let the run do it: cluster.create_table: true, and the writer's sql_port"
+                    "ENGINE=InnoDB, or let the run do it: set cluster.create_table: true, and the writer's sql_port"
                 )
             await self._create(table)
-        for server in self._apart:
+        for server in self._distinct:
             await require_empty(server, table)
         twin = self.cluster.write_databases.get(table.database)
         if twin is not None and not await has_table(writer, table, twin):
             raise ClusterError(f"there is no {twin}.{table.name} on {writer.name} to write {shown} through: see {PAGE}")
         through = f" through {twin}.{table.name}" if twin else ""
         fate = "drops it at the end" if self._creations else "leaves its rows there at the end"
-        self._tell(f"this run writes to {shown} on {writer.name} ({writer.host}){through}, and {fate}")
+        self._progress(f"this run writes to {shown} on {writer.name} ({writer.host}){through}, and {fate}")
 
     @property
-    def _apart(self) -> list[Server]:
-        """The servers, each once."""
+    def _distinct(self) -> list[Server]:
+        """The servers, without further names of the writer's."""
         return [server for server in self.cluster.servers if server.name not in self.aliases]
 
     async def _create(self, table: Table) -> None:
         shown = f"{table.database}.{table.name}"
         writer = self.cluster.writer
-        others = [server for server in self._apart if server != writer]
-        with suppress(ClusterError):  # the DROP of a run before this one may be under way there
+        others = [server for server in self._distinct if server != writer]
+        with suppress(ClusterError):  # replicas may not yet have applied the DROP of an earlier run
             await self.wait_replicated(TABLE_SECONDS)
         for server in others:
-            # A replica that carries out a CREATE TABLE replaces the table that it has (slave_ddl_exec_mode=IDEMPOTENT).
+            # A replica that applies a CREATE TABLE replaces the table that it has (slave_ddl_exec_mode=IDEMPOTENT).
             if await has_table(server, table, table.database):
                 raise ClusterError(
-                    f"there is a table {shown} on {server.name}, and none on {writer.name}: to create it here would replace or "
-                    "drop it there. Name another table (table.database, table.name)"
+                    f"there is a table {shown} on {server.name}, and none on {writer.name}: creating it there would replace or "
+                    f"drop the one on {server.name}. Name another table (table.database, table.name)"
                 )
             if await would_stop_replication(server, writer, table.database):
                 raise ClusterError(
-                    f"there is a database {table.database} on {server.name}, and none on {writer.name}: to create it would "
+                    f"there is a database {table.database} on {server.name}, and none on {writer.name}: creating it would "
                     f"stop the replication of {server.name}, where slave_ddl_exec_mode is STRICT. Name another table "
                     "(table.database, table.name)"
                 )
             if self.cluster.replication == "none":
                 if server.sql_port is None:
-                    raise ClusterError(f"{server.name} needs a sql_port, for the table to be created there")
+                    raise ClusterError(f"{server.name} needs a sql_port, so that the table can be created there")
                 await require_writer(server)
-        for server in self._apart if self.cluster.replication == "none" else (writer,):
-            self._tell(f"creating {shown} on {server.name}")
+        for server in self._distinct if self.cluster.replication == "none" else (writer,):
+            self._progress(f"creating {shown} on {server.name}")
             creation = Creation(server, table)
             self._creations.append(creation)
-            # To its end also when this is cancelled: what was created is to be known.
+            # Not abandoned when cancelled: we must know what was created.
             await trio.to_thread.run_sync(creation.create)
         comments = {creation.comment for creation in self._creations}
-        for server in self._apart:
+        for server in self._distinct:
             with bounded(f"waiting until {server.name} has the table {shown}", TABLE_SECONDS):
                 while not await has_table(server, table, table.database, ours=comments):  # noqa: ASYNC110  (the server is asked)
                     await trio.sleep(POLL_SECONDS)
 
     async def drop_created(self) -> None:
-        """Take back what was created. What is left is told."""
+        """Drop what this run created, and warn of what it could not drop."""
         while self._creations:
             creation = self._creations.pop()
-            others = [server for server in self._apart if server != creation.server and self.cluster.replication != "none"]
+            others = [server for server in self._distinct if server != creation.server and self.cluster.replication != "none"]
             asked = [server for server in others if server.sql_port is not None]
             unseen = [server.name for server in others if server.sql_port is None]
             try:
-                # It may have been demoted meanwhile, or another promoted while it lives on. A DROP is a write, too: a server
-                # that has one in its binary log which the new primary never got, cannot follow that.
-                if reason := await why_no_writer(creation.server):
-                    left = creation.left(f"{creation.server.name} is not one to write to any more: {reason}")
+                # The user may have demoted it meanwhile, or promoted another server beside it. A DROP is a write, too: a server
+                # whose binary log has a DROP that the new primary never got cannot replicate from that primary.
+                if reason := await why_not_writable(creation.server):
+                    left = creation.left(f"{creation.server.name} must not be written to any more: {reason}")
                 elif creation.server == self.cluster.writer and (reason := await self._promoted()):
                     left = creation.left(f"{creation.server.name} may not be the primary any more: {reason}")
                 else:
@@ -175,18 +175,18 @@ class ExternalControl(Control):
                 logger.warning("%s", line)
 
     async def fill(self, table: Table, rows: Iterable[Row]) -> None:
-        """By SQL where the writer's port is known, for that replicates in every topology; else through HandlerSocket."""
+        """By SQL if the writer's port is known, because that replicates in every topology; else through HandlerSocket."""
         writer = self.cluster.writer
         last: Row | None = None
-        for some in chunked(rows, STATEMENT_BYTES):
+        for chunk in chunked(rows, STATEMENT_BYTES):
             if writer.sql_port is not None:
-                await fill_by_sql(writer, table, some)
+                await fill_by_sql(writer, table, chunk)
             else:
-                await self._insert(table, some)
-            last = some[-1]
+                await self._insert(table, chunk)
+            last = chunk[-1]
         if last is None:
             return
-        for server in self._apart:
+        for server in self._distinct:
             with bounded(f"waiting until {server.name} has the rows that were loaded on {writer.name}", LOAD_SECONDS):
                 while not await find_rows(server, table, "=", last[0]):  # noqa: ASYNC110  (the server is asked)
                     await trio.sleep(POLL_SECONDS)
@@ -205,16 +205,16 @@ class ExternalControl(Control):
                 raise ClusterError(f"{writer.name}: the rows cannot be loaded: {outcome}")
 
     async def wait_replicated(self, within: float = 10.0) -> None:
-        """By GTID, between servers whose SQL ports are known. Others are taken as they are."""
+        """By GTID, for servers whose SQL ports are known. It does not wait for the others."""
         writer = self.cluster.writer
         if writer.sql_port is None or self.cluster.replication == "none":
             return
         position = await logged(writer)
-        asked = [server for server in self._apart if server.sql_port is not None and server != writer]
+        asked = [server for server in self._distinct if server.sql_port is not None and server != writer]
         await run_all(*(partial(wait_applied, replica, position, within) for replica in asked))
 
     async def read_rows(self, name: str, table: Table, *, after: int | None = None, limit: int = 10_000) -> list[Row]:
-        """By SQL, or else through HandlerSocket."""
+        """By SQL if the server's port is known, else through HandlerSocket."""
         server = self.server(name)
         if server.sql_port is not None:
             return await rows_by_sql(server, table, after=after, limit=limit)
@@ -230,7 +230,7 @@ class ExternalControl(Control):
 
 
 async def _check_listener(server: Server, port: int, secret: str, what: str) -> None:
-    """Raises `ClusterError` when it does not let us in."""
+    """Raise `ClusterError` unless the listener answers and accepts the secret."""
     at = f"{server.name}: the listener for {what} at {server.host}:{port}"
     answer = b""
     with trio.move_on_after(ANSWER_SECONDS) as scope:
@@ -244,15 +244,13 @@ async def _check_listener(server: Server, port: int, secret: str, what: str) -> 
     if scope.cancelled_caught:
         raise ClusterError(f"{at} does not answer within {ANSWER_SECONDS:g} s{await _plugin_trouble(server)}")
     if answer.startswith(b"3\t"):
-        raise ClusterError(
-            f"{at} refuses the secret: it is that server's handlersocket_plain_secret{'_wr' * (what == 'writes')}"
-        )
+        raise ClusterError(f"{at} refuses the secret: use that server's handlersocket_plain_secret{'_wr' * (what == 'writes')}")
     if answer != b"0\t1\n":
         raise ClusterError(f"{at} does not speak HandlerSocket: it answered {answer[:40]!r}")
 
 
 async def _plugin_trouble(server: Server) -> str:
-    """Why a server might not listen, if SQL tells; to be put behind a message."""
+    """Why a server might not listen, as far as SQL shows: a parenthesis to append to a message."""
     if server.sql_port is None:
         return ""
     try:
@@ -261,7 +259,7 @@ async def _plugin_trouble(server: Server) -> str:
         )
         maturity = (await execute_sql(server, "SELECT @@plugin_maturity AS m"))[0]["m"]
     except ClusterError as error:
-        return f" (nor can SQL be asked: {error})"
+        return f" (SQL cannot be asked either: {error})"
     if plugin and plugin[0]["s"] == "ACTIVE":
         return " (the plugin is active there: is it another port, or has another program taken that?)"
     return (
@@ -287,7 +285,7 @@ async def open_external(
     progress: Callable[[str], None],
 ) -> AsyncIterator[ExternalControl]:
     """The `external` kind of `open_servers`, which says what it promises."""
-    progress(f"asking {len(servers)} servers")
+    progress(f"checking {len(servers)} servers")
     await run_all(*(partial(_check_server, server) for server in servers))
     cluster = Cluster(
         "external", "asked for", "unknown", tuple(servers), write_databases=write_databases, replication=replication
@@ -299,14 +297,14 @@ async def open_external(
     if others and writer.sql_port is None and not write_databases:
         raise ClusterError(
             "rows loaded through HandlerSocket do not reach the readers in the plain topology (MDEV-33967): name the writer's "
-            f"sql_port, for what is loaded by SQL does, or write through a twin: {PAGE}"
+            f"sql_port, for rows loaded by SQL do, or write through a twin: {PAGE}"
         )
     if replication != "none":
         for standby in (server for server in others if server.name == "standby"):
             if standby.sql_port is not None:
                 await require_standby(standby)
             else:
-                progress(f"not checked, for that needs the sql_port of {standby.name}: whether it is read-only, as it must be")
+                progress(f"not checked without the sql_port of {standby.name}: whether it is read-only, as it must be")
     if writer.sql_port is not None:
         await require_writer(writer)
         version = (await execute_sql(writer, "SELECT VERSION() AS v"))[0]["v"]
@@ -314,8 +312,8 @@ async def open_external(
     else:
         maybe = "".join(f", whether {name} is another server" for name in same if same[name] is None)
         progress(
-            f"not checked, for that needs the sql_port of {writer.name}: whether it is read-only or a replica{maybe}, and "
-            "whether the table is a view, whose opening ends a server"
+            f"not checked without the sql_port of {writer.name}: whether it is read-only or a replica{maybe}, and "
+            "whether the table is a view, which crashes a server when HandlerSocket opens it"
         )
     control = ExternalControl(
         cluster, may_create=may_create, progress=progress, aliases=aliases, replicated=await _replicating(others, progress)
@@ -328,7 +326,7 @@ async def open_external(
 
 
 async def _replicating(servers: Iterable[Server], progress: Callable[[str], None]) -> list[str]:
-    """The names of those that replicate now, as far as SQL tells: so that a promotion shows at the end."""
+    """The names of the servers that replicate now, as far as SQL shows. Compared at the end, they reveal a promotion."""
     found = []
     for server in servers:
         if server.sql_port is not None:
@@ -336,5 +334,5 @@ async def _replicating(servers: Iterable[Server], progress: Callable[[str], None
                 if not await promoted(server):
                     found.append(server.name)
             except ClusterError as error:
-                progress(f"{error}; so it would go unseen if it was promoted")
+                progress(f"{error}; so its promotion would go unnoticed")
     return found

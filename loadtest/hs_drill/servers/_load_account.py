@@ -1,6 +1,6 @@
-"""The SQL account of `driver: sql`: one that `read_only` stops, as it stops an application, is checked before it writes.
+"""Checks the SQL account of `driver: sql` before it writes: `read_only` must apply to it, as it does to an application.
 
-An administrator writes to a standby that nobody has promoted, and so splits the cluster.
+An administrator's account would write to a standby that was not promoted, and so split the cluster.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ._sql import execute_sql, run_all
 __all__ = ["require_load_account"]
 
 BEYOND_AN_APPLICATION = ("ALL PRIVILEGES", "SUPER", "READ_ONLY ADMIN")
-"""With one of these on `*.*` an account writes in spite of `read_only`, on one MariaDB or another."""
+"""With one of these on `*.*` an account writes in spite of `read_only`, on some version of MariaDB."""
 READ_ONLY = "SQL error 1290:"
 HOW = "give the load an account that may SELECT, INSERT, UPDATE and DELETE, and no more (load_user, TRIO_HS_LOAD_USER)"
 
@@ -27,7 +27,7 @@ async def require_load_account(servers: Sequence[Server], primary: str, table: t
     """Check the account on every server. Writes nothing.
 
     `primary` is the name of the server that takes the writes, `table` the database and name of the table under load.
-    `alone`: every server is for itself, so that none needs to be read-only. Raises `ClusterError`.
+    `alone`: the servers do not replicate, so none needs to be read-only. Raises `ClusterError`.
     """
     (source,) = (server for server in servers if server.name == primary)
     await run_all(*(partial(_check, server, source, table, alone) for server in servers))
@@ -43,26 +43,26 @@ async def _check(server: Server, primary: Server, table: tuple[str, str], alone:
     beyond = [name for grant in grants for name in _beyond(grant)]
     if beyond:
         raise ClusterError(
-            f"{server.name}: driver: sql cannot use the account {server.load_user!r}, which read_only may not stop, "
+            f"{server.name}: driver: sql cannot use the account {server.load_user!r}, which may write in spite of read_only, "
             f"for it has {', '.join(beyond)}: {HOW}"
         )
     if alone or _address(server) == _address(primary):
         return
     if not (await execute_sql(account, "SELECT @@global.read_only AS r"))[0]["r"]:
-        if server.name != "standby":  # the load only reads there
+        if server.name != "standby":  # the load only reads from the others
             return
         raise ClusterError(
             f"{server.name} takes writes although {primary.name} is the primary, and driver: sql would write there when it "
             f"loses {primary.name}: SET GLOBAL read_only=1 on {server.name}"
         )
     try:
-        # read_only refuses this before the server looks at rights, table or rows; and there is no such row.
+        # read_only refuses this before the server looks at rights, table or rows. If it does not, the statement deletes no row.
         await execute_sql(account, f"DELETE FROM {table_name(*table)} WHERE 1=0")
         answer = "it may delete there"
     except ClusterError as error:
         answer = str(error)
     if READ_ONLY not in answer:
-        raise ClusterError(f"{server.name}: read_only does not stop the account {server.load_user!r} ({answer}): {HOW}")
+        raise ClusterError(f"{server.name}: read_only does not apply to the account {server.load_user!r} ({answer}): {HOW}")
 
 
 def _beyond(grant: str) -> list[str]:

@@ -1,10 +1,10 @@
-"""Whether two addresses belong to one server. Nothing is written, and no table opened, to find out.
+"""Whether two addresses belong to one server. The checks write nothing and open no table.
 
-Port numbers prove nothing: they are mapped by containers and proxies. What proves it:
+Port numbers prove nothing, for containers and proxies map them. These prove it:
 
-- HandlerSocket and SQL: the plugin's threads show in SQL's process list, with how many connections each has. So open some, and
-  look whether there are as many more (seen on 10.11).
-- SQL and SQL: a lock that one session takes by name (GET_LOCK), other sessions see on the same server only.
+- HandlerSocket and SQL: SQL's process list shows the plugin's threads with the number of their connections. So open some
+  connections, and see whether the number rises by as many (seen on 10.11).
+- SQL and SQL: a named lock (GET_LOCK) of one session is visible to other sessions on the same server only.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ __all__ = ["require_one_server", "same_server"]
 
 STEPS = 3
 LEAST_MORE, MOST_MORE = 8, 24
-"""Connections that a step opens, at random. Clients come and go meanwhile, so the count may be a quarter of them off. Another
-server's count would have to rise by about as many, three times in a row."""
+"""A step opens a random number of connections between these. Clients come and go meanwhile, so the count may be off by a
+quarter of that number. Another server's count would have to rise by about the same numbers, three times in a row."""
 ATTEMPTS = 15
 PAUSE = 0.2
 """Seconds between attempts."""
@@ -40,7 +40,7 @@ _STATE = re.compile(r"handlersocket: mode=(rd|wr), (\d+) conns")
 
 
 async def require_one_server(server: Server) -> None:
-    """Raises `ClusterError` where the server's listeners and its SQL port are not one server's, or nobody can tell."""
+    """Raise `ClusterError` if the listeners and the SQL port do not belong to one server, or that cannot be determined."""
     for mode, port, secret, what in (
         ("rd", server.read_port, server.read_secret, "reads"),
         ("wr", server.write_port, server.write_secret, "writes"),
@@ -48,12 +48,12 @@ async def require_one_server(server: Server) -> None:
         if not await _belongs(server, mode, server.host, port, secret):
             raise ClusterError(
                 f"{server.name}: the listener for {what} at {server.host}:{port} and SQL at {server.host}:{server.sql_port} "
-                "are not one server: connections to the one do not show in the process list of the other. Nothing was written"
+                "belong to different servers: the SQL server's process list does not show our connections. Nothing was written"
             )
 
 
 async def same_server(one: Server, other: Server) -> bool | None:
-    """Whether two names mean one server; None where nobody can tell, for neither has a SQL port."""
+    """Whether two names mean one server; None if that cannot be determined, for neither has a SQL port."""
     if (one.host, one.read_port) == (other.host, other.read_port):
         return True
     if one.sql_port is not None and other.sql_port is not None:
@@ -85,7 +85,7 @@ def _share_locks(one: Server, other: Server) -> bool:
 
 
 async def _belongs(server: Server, mode: str, host: str, port: int, secret: str) -> bool:
-    """Whether that listener is of the server at `server`'s SQL port."""
+    """Whether the listener belongs to the server at `server`'s SQL port."""
     with as_cluster_errors(server):
         return await trio.to_thread.run_sync(
             partial(_connections_show, server, mode, host, port, secret), abandon_on_cancel=True
@@ -94,7 +94,7 @@ async def _belongs(server: Server, mode: str, host: str, port: int, secret: str)
 
 def _connections_show(server: Server, mode: str, host: str, port: int, secret: str) -> bool:
     with sql_session(server) as cursor:
-        # One after the other, where several runs look at one server. Until the session ends.
+        # Several runs may check one server: take turns. The lock is released when the session ends.
         cursor.execute("SELECT GET_LOCK('trio-hs load test: count connections', %s)", (ANSWER_SECONDS,))
         for _ in range(ATTEMPTS):
             if _count(server, cursor, mode) is None:
@@ -120,9 +120,9 @@ def _attempt(server: Server, cursor: Any, mode: str, address: tuple[str, int], s
 
 
 def _count(server: Server, cursor: Any, mode: str) -> int | None:
-    """The connections to that listener, as SQL shows them; None where the server has no listeners.
+    """The number of connections to the listener, from SQL's process list; None if the server has no listeners.
 
-    Raises `ClusterError` where the account may not see them.
+    Raises `ClusterError` if the account may not see them.
     """
     cursor.execute(_THREADS)
     threads = [match for row in cursor.fetchall() if (match := _STATE.match(row["s"]))]
@@ -133,13 +133,13 @@ def _count(server: Server, cursor: Any, mode: str) -> int | None:
         return None
     raise ClusterError(
         f"{server.name}: whether SQL at {server.host}:{server.sql_port} and the HandlerSocket ports are one server cannot be "
-        "checked, for the SQL account does not see the plugin's threads: GRANT PROCESS ON *.* to it. Nothing was written"
+        "checked, for the SQL account may not see the plugin's threads: GRANT PROCESS ON *.* to it. Nothing was written"
     )
 
 
 @contextmanager
 def _connected(address: tuple[str, int], secret: str) -> Iterator[None]:
-    """A connection that the plugin has counted: it does so at the end of the cycle in which it answers."""
+    """A connection that the plugin has counted, which it does at the end of the cycle in which it answers."""
     with ExitStack() as stack:
         try:
             connection = stack.enter_context(socket.create_connection(address, ANSWER_SECONDS))
@@ -149,7 +149,7 @@ def _connected(address: tuple[str, int], secret: str) -> Iterator[None]:
                 while not answer.endswith(b"\n"):
                     received = connection.recv(100)
                     if not received:
-                        raise ConnectionAbortedError("it closed a connection")
+                        raise ConnectionAbortedError("it closed the connection")
                     answer += received
         except OSError as error:
             raise ClusterError(f"the listener at {address[0]}:{address[1]}: {error}") from error

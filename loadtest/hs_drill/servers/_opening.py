@@ -1,4 +1,4 @@
-"""Opens the servers of a run: picks the provider for the kind of cluster that was asked for."""
+"""Opens the servers of a run: chooses the provider for the requested kind of cluster."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def open_cluster(
     database: str = "drill",
     progress: Callable[[str], None] = _silent,
 ) -> AsyncIterator[Cluster]:
-    """`open_servers` for those who leave the servers alone: gives the cluster itself."""
+    """Like `open_servers`, but gives the cluster alone, for callers that need no `Control`."""
     async with open_servers(
         kind,
         readers=readers,
@@ -64,30 +64,21 @@ async def open_servers(
 ) -> AsyncIterator[Control]:
     """Bring up one writer, `readers` readers and perhaps a standby, and take them down when the block ends.
 
-    `topology` is `plain` (HandlerSocket writes straight to InnoDB, which stock MariaDB does not replicate) or
-    `write-through` (what is written to `database` goes through a FEDERATED twin and replicates). `replication` is
-    `none` (every server for itself), `async`, or `semisync`: a logged commit is acknowledged once a replica has fetched
-    it. `only_mariadb_can` names what the caller means to do that embedded servers cannot: they are refused then, before
-    anything starts; `only_owners_can` likewise for `external` servers, which are those given in `external` (their names say
-    what they do, `readers` and `standby` nothing), and where a missing table is created only if `may_create_table`.
-    `progress` gets short lines for the user, from the task that opens the cluster.
+    `topology` is `plain` (HandlerSocket writes straight to InnoDB, which stock MariaDB does not replicate) or `write-through`
+    (writes to `database` go through a FEDERATED twin and replicate). `replication` is `none`, `async`, or `semisync`: a logged
+    commit is acknowledged once a replica has fetched it. `progress` gets short lines for the user, from the opening task.
 
-    Gives the `Control` of the servers; its `cluster` says how to reach them.
+    `only_mariadb_can` lists what the caller will do and embedded servers cannot; `only_owners_can` the same for external
+    servers. If the list is not empty, such servers are refused before anything starts.
 
-    Raises `ClusterError` when the servers cannot be had. However the block ends (normally, by an exception, cancelled,
-    or with this process killed) no server process and no file of the run stays behind; the clean-up after a
-    cancellation is shielded and takes at most some 10 s, as a rule well below 1 s.
+    The kind `external` uses the servers in `external`. Their names are their roles; `readers` and `standby` are ignored. A
+    missing table is created there only if `may_create_table`.
+
+    Gives the `Control` of the servers. Raises `ClusterError` if they cannot be started or reached. However the block ends (with
+    an exception, cancelled, or with this process killed), no server process and no file of the run stays behind. The cleanup
+    after a cancellation is shielded. It takes at most about 10 s, usually well below 1 s.
     """
-    if kind not in CLUSTER_KINDS:
-        raise ClusterError(f"no such kind of cluster: {kind!r} (one of {', '.join(CLUSTER_KINDS)})")
-    if topology not in TOPOLOGIES:
-        raise ClusterError(f"no such topology: {topology!r} (one of {', '.join(TOPOLOGIES)})")
-    if replication not in REPLICATIONS:
-        raise ClusterError(f"no such replication: {replication!r} (one of {', '.join(REPLICATIONS)})")
-    if replication == "semisync" and not (readers or standby):
-        raise ClusterError("semisync needs a replica that acknowledges: ask for a reader or a standby")
-    if readers < 0:
-        raise ClusterError(f"a cluster cannot have {readers} readers")
+    _check(kind, topology, replication, readers, standby)
     write_databases = {database: f"{database}_wt"} if topology == "write-through" else {}
     if kind == "external":
         _refuse("external servers", only_owners_can, "that takes more than the network; do it by your own means meanwhile")
@@ -114,11 +105,25 @@ async def open_servers(
         yield control
 
 
+def _check(kind: str, topology: str, replication: str, readers: int, standby: bool) -> None:
+    for what, given, known in (
+        ("kind of cluster", kind, CLUSTER_KINDS),
+        ("topology", topology, TOPOLOGIES),
+        ("replication", replication, REPLICATIONS),
+    ):
+        if given not in known:
+            raise ClusterError(f"no such {what}: {given!r} (one of {', '.join(known)})")
+    if replication == "semisync" and not (readers or standby):
+        raise ClusterError("semisync needs a replica that acknowledges: ask for a reader or a standby")
+    if readers < 0:
+        raise ClusterError(f"a cluster cannot have {readers} readers")
+
+
 Provider: TypeAlias = Callable[..., AbstractAsyncContextManager[Control]]
 
 
 async def _provider(kind: str, only_mariadb_can: Sequence[str], progress: Callable[[str], None]) -> Provider:
-    """What opens servers of this kind. Raises `ClusterError`."""
+    """The provider that opens servers of this kind. Raises `ClusterError`."""
     match kind:
         case "auto":
             return await _first_that_works(only_mariadb_can, progress)
@@ -132,7 +137,7 @@ async def _provider(kind: str, only_mariadb_can: Sequence[str], progress: Callab
 
 
 async def _first_that_works(only_mariadb_can: Sequence[str], progress: Callable[[str], None]) -> Provider:
-    """Containers, if their image is there; processes; containers whose image has to be built first; embedded servers."""
+    """In this order: containers if their image exists; processes; containers after building the image; embedded servers."""
     troubles, hint = [], ""
     async with AsyncExitStack() as stack:
         engine: ContainerEngine | None = None
@@ -158,6 +163,6 @@ async def _first_that_works(only_mariadb_can: Sequence[str], progress: Callable[
     return partial(open_embedded, f"no other kind works here: {'; '.join(troubles)}")
 
 
-def _refuse(who: str, wanted: Sequence[str], why: str) -> None:
+def _refuse(servers: str, wanted: Sequence[str], why: str) -> None:
     if wanted:
-        raise ClusterError(f"{who} cannot do {', '.join(dict.fromkeys(wanted))}: {why}")
+        raise ClusterError(f"{servers} cannot do {', '.join(dict.fromkeys(wanted))}: {why}")

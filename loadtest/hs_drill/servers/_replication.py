@@ -1,4 +1,4 @@
-"""Replication between servers with a SQL port: tables, positions, and who follows whom. Positions are MariaDB's GTIDs."""
+"""Replication between servers by SQL: tables, positions, sources. Positions are MariaDB's GTIDs."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ PAGE = "docs/replication.md"
 async def create_table(cluster: Cluster, database: str, table: str, columns_sql: str) -> None:
     """Create the InnoDB table `database.table (columns_sql)` on the writer, and wait until every replica has it.
 
-    In the write-through topology, also the FEDERATED twin on every server: clients write to
-    `cluster.write_databases[database]`, the server carries that out on its own `database` through SQL, and so it is
-    logged. Clients must not open either table before this returns: to open a missing one on a write port spoils that
-    writer thread (inserts fail with error 167) until the server restarts.
+    In the write-through topology, also create the FEDERATED twin on every server. Clients write to
+    `cluster.write_databases[database]`; the server carries the writes out on its own `database` through SQL, and so logs them.
+    Clients must not open either table before this returns: opening a missing table on a write port spoils that writer thread
+    (inserts fail with error 167) until the server restarts.
 
-    Raises `ClusterError`. Cancelled, it may leave the table on some servers only.
+    Raises `ClusterError`. A cancelled call may leave the table on some servers only.
     """
     create = (
         f"CREATE DATABASE IF NOT EXISTS {quoted(database)}",
@@ -37,7 +37,7 @@ async def create_table(cluster: Cluster, database: str, table: str, columns_sql:
     alone = cluster.servers if cluster.replication == "none" else (cluster.writer,)
     await run_all(*(partial(_execute_all, server, create) for server in alone))
     await wait_replicated(cluster, REPLICATION_SECONDS)
-    # The position was reached; that the table is there is another matter (a replication filter of an external server).
+    # Reaching the position does not prove that the table exists: a user's server may have a replication filter.
     await run_all(*(partial(_require_table, replica, database, table) for replica in cluster.replicas))
     if database in cluster.write_databases:
         twin = partial(_create_twin, cluster.write_databases[database], database, table, columns_sql)
@@ -53,7 +53,7 @@ async def _require_table(server: Server, database: str, table: str) -> None:
 
 
 async def _create_twin(twin_database: str, database: str, table: str, columns_sql: str, server: Server) -> None:
-    """The FEDERATED table that points back at its own server."""
+    """Create the FEDERATED table that points back at its own server."""
     await _create_on(
         server,
         twin_database,
@@ -64,7 +64,7 @@ async def _create_twin(twin_database: str, database: str, table: str, columns_sq
 
 
 async def _create_on(server: Server, twin_database: str, database: str, *statements: str) -> None:
-    """Run statements that create a twin. Never logged: each server's link names its own port."""
+    """Run statements that create a twin. They are not logged, for each server's link names its own port."""
     known = await execute_sql(server, f"SELECT 1 FROM mysql.servers WHERE server_name = '{_link_name(database)}'")
     link = [] if known else _link_sql(server, database, _link_name(database))
     await execute_sql(server, "SET sql_log_bin=0", *link, f"CREATE DATABASE IF NOT EXISTS {quoted(twin_database)}", *statements)
@@ -75,7 +75,7 @@ def _link_name(database: str) -> str:
 
 
 def _link_sql(server: Server, database: str, itself: str) -> list[str]:
-    # An ordinary user, whom read_only stops: a write port must not write on a replica.
+    # An ordinary user, to whom read_only applies: a replica's write port must not write.
     user, password = f"'{itself}'@'{server.host}'", secrets.token_hex(16)
     return [
         f"CREATE OR REPLACE USER {user} IDENTIFIED BY '{password}'",
@@ -88,8 +88,8 @@ def _link_sql(server: Server, database: str, itself: str) -> list[str]:
 async def wait_replicated(cluster: Cluster, within: float = 10.0) -> None:
     """Wait until every replica has applied what the writer has logged by now, at most `within` seconds.
 
-    Raises `ClusterError` that names the replica that did not, and its replication error. In the plain topology
-    HandlerSocket's own writes are not logged, and so not waited for; without replication, nothing is.
+    Raises `ClusterError`, which names the replica that did not and its replication error. It does not wait for HandlerSocket's
+    writes in the plain topology, which are not logged. Without replication it returns at once.
     """
     if cluster.replication == "none":
         return
@@ -99,21 +99,21 @@ async def wait_replicated(cluster: Cluster, within: float = 10.0) -> None:
 
 async def wait_applied(replica: Server, position: str, within: float) -> None:
     deadline = trio.current_time() + within
-    # In slices, so that a cancelled caller leaves no thread behind for long, and a stopped replica is noticed.
+    # In slices: then a cancelled caller leaves no thread behind for long, and we notice a stopped replica.
     wait = f"SELECT MASTER_GTID_WAIT('{position}', 0.25) AS late"
     while (await execute_sql(replica, wait))[0]["late"]:
         status = (await execute_sql(replica, "SHOW SLAVE STATUS"))[:1]
         stopped = not status or status[0]["Slave_SQL_Running"] != "Yes"
         if stopped or trio.current_time() >= deadline:
-            trouble = replication_trouble(status[0]) if status else "it replicates from nobody"
+            trouble = replication_trouble(status[0]) if status else "it is not a replica"
             when = "and has stopped" if stopped else f"within {within:g} s"
             raise ClusterError(f"{replica.name} has not applied {position} {when}: {trouble}")
 
 
 async def follow(replica: Server, source: Server, cluster: Cluster) -> None:
-    """Make `replica` replicate from `source`, from where it has come to, and wait until it does.
+    """Make `replica` replicate from `source`, from its own position on, and wait until it does.
 
-    Raises `ClusterError`, also when `replica` holds what `source` has not: it could be attached, and would then stop.
+    Raises `ClusterError`; a `DivergedError` if `replica` holds transactions that `source` lacks: it would attach, then stop.
     """
     missing = await unreplicated(replica, source)
     if missing:
@@ -123,14 +123,14 @@ async def follow(replica: Server, source: Server, cluster: Cluster) -> None:
         "STOP SLAVE",
         f"CHANGE MASTER TO master_host='{source.peer_host or source.host}', master_port={source.sql_port}, "
         f"master_user='{cluster.replication_user}', master_password='{cluster.replication_password}', "
-        # The default makes a replica wait a minute before it tries a restarted writer again.
+        # By default a replica waits a minute before it reconnects to a restarted writer.
         "master_use_gtid=slave_pos, master_connect_retry=1",
     )
     await start_slave(replica)
 
 
 async def start_slave(replica: Server) -> None:
-    """Start fetching and applying, and wait until both are under way. Raises `ClusterError` with the server's reason."""
+    """Start fetching and applying, and wait until both run. Raises `ClusterError` with the server's reason."""
     await execute_sql(replica, "START SLAVE")
     status: Mapping[str, Any] = {}
     with trio.move_on_after(REPLICATION_SECONDS):
@@ -145,22 +145,22 @@ async def start_slave(replica: Server) -> None:
 
 
 async def slave_status(server: Server) -> Mapping[str, Any] | None:
-    """What the server says of its replication; None when it replicates from nobody."""
+    """The server's SHOW SLAVE STATUS; None if it is not a replica."""
     return next(iter(await execute_sql(server, "SHOW SLAVE STATUS")), None)
 
 
-#: "Got fatal error 1236 from master": the position asked for is not in its binary log.
 NOT_IN_BINLOG = 1236
+"""\"Got fatal error 1236 from master\": its binary log does not have the requested position."""
 
 
 class DivergedError(ClusterError):
-    """The replica has what its source has not, or needs what its source no longer has. Only a rebuild helps."""
+    """The replica has transactions that its source lacks, or needs some that its source no longer has. Only a rebuild helps."""
 
 
 async def unreplicated(server: Server, source: Server) -> str:
-    """The last transactions in `server`'s binary log that `source` never got, as GTIDs; empty when there are none."""
+    """The last transactions in `server`'s binary log that `source` never received, as GTIDs; empty if there are none."""
     ours, theirs = [gtids((await execute_sql(s, "SELECT @@gtid_binlog_state AS s"))[0]["s"]) for s in (server, source)]
-    # Per origin: a source that went on by itself has a greater number in the domain, and still lacks them.
+    # Compare per origin: a source that took writes itself has a greater number in the domain, and still lacks them.
     return ",".join(f"{d}-{o}-{number}" for (d, o), number in sorted(ours.items()) if number > theirs.get((d, o), 0))
 
 
@@ -171,21 +171,21 @@ def gtids(position: str) -> dict[tuple[int, int], int]:
 
 
 async def applied(server: Server) -> str:
-    """The position up to which a replica has applied."""
+    """The position that a replica has applied."""
     return str((await execute_sql(server, "SELECT @@gtid_slave_pos AS position"))[0]["position"])
 
 
 async def logged(server: Server) -> str:
-    """The position up to which a server's binary log goes."""
+    """The position at the end of a server's binary log."""
     return str((await execute_sql(server, "SELECT @@gtid_binlog_pos AS position"))[0]["position"])
 
 
 async def drain(replica: Server, within: float) -> None:
-    """Stop fetching and apply what was fetched. A semi-synchronous acknowledgement promises the fetching, no more.
+    """Stop fetching, and apply what was fetched. (A semi-synchronous acknowledgement promises only the fetching.)
 
-    Raises `ClusterError` when it cannot be applied, or is lost already: a replica of which neither half runs throws away
-    what it has fetched when either starts, and its Gtid_IO_Pos goes back as if nothing had been there (seen on 10.11). So
-    the position is asked first, and the applying half started before the fetching half stops.
+    Raises `ClusterError` if that cannot be applied, or is already lost. If neither of a replica's two threads runs, it discards
+    what it has fetched as soon as either starts, and Gtid_IO_Pos goes back as if nothing had been there (seen on 10.11). So
+    this reads the position first, and starts the applying thread before it stops the fetching thread.
     """
     status = await slave_status(replica) or {}
     await execute_sql(replica, "START SLAVE SQL_THREAD", "STOP SLAVE IO_THREAD")
@@ -193,12 +193,12 @@ async def drain(replica: Server, within: float) -> None:
 
 
 async def start_fetching(replica: Server) -> None:
-    """Undo what `drain` has stopped."""
+    """Undo `drain`."""
     await execute_sql(replica, "START SLAVE")
 
 
 async def copy_twins(cluster: Cluster, source: Server, server: Server) -> None:
-    """Give `server` those FEDERATED twins of `source` that it lacks. They are in no binary log."""
+    """Create the FEDERATED twins of `source` that `server` lacks. They are in no binary log."""
     for database, twin_database in cluster.write_databases.items():
         tables = f"SELECT table_name AS name FROM information_schema.tables WHERE table_schema = {literal(twin_database)}"
         names = [{row["name"] for row in await execute_sql(s, tables)} for s in (source, server)]
@@ -213,7 +213,7 @@ async def copy_twins(cluster: Cluster, source: Server, server: Server) -> None:
 async def wait_for_acknowledgements(primary: Server, within: float) -> bool:
     """Make the primary's commits wait for a replica, if one that acknowledges attaches within `within` seconds.
 
-    Not before: the wait has no end worth the name, so a primary without such a replica would hang at its first commit.
+    Not earlier: the wait is practically unbounded, so without such a replica the primary would hang at its first commit.
     Replicas attach while the primary's side is still off (seen on 10.11).
     """
     attached = "SHOW STATUS LIKE 'Rpl_semi_sync_master_clients'"

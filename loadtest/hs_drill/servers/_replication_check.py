@@ -1,7 +1,7 @@
-"""Whether what HandlerSocket writes on a cluster reaches its binary log and its readers: docs/replication.md.
+"""Checks whether HandlerSocket's writes reach the binary log and the readers of a cluster: docs/replication.md.
 
-A marker row is written through the client, as a load would, looked for, and deleted again. Where the server that took it does
-not show it, its ports are of two servers, or the twin leads to another table.
+It writes a marker row through the client, as a load would, looks for it, and deletes it. If the server that took the row does
+not show it, its ports belong to two servers, or the twin leads to another table.
 """
 
 from __future__ import annotations
@@ -25,48 +25,48 @@ from ._sql import execute_sql, run_all
 __all__ = ["Arrival", "ReplicationCheck", "check_replication"]
 
 WITHIN = 5.0
-"""Seconds that the marker may take to reach a server."""
+"""How long the marker may take to reach a server, in seconds."""
 DELETE_SECONDS = 10.0
 LOG_SECONDS = 0.5
-"""Seconds after the acknowledgement for which the binary log is searched. A commit is logged before it is acknowledged."""
+"""How long to search the binary log after the acknowledgement. A commit is logged before it is acknowledged."""
 POLL_SECONDS = 0.002
 LOG = "binary log"
-"""Beside the servers' names."""
+"""The key of the binary log among the servers' names."""
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """When a marker row came somewhere, counted from the moment before it was written."""
+    """When a marker row arrived at a server or log, counted from the moment before it was written."""
 
     where: str
     seconds: float | None
-    """None when it did not come."""
+    """None if it did not arrive."""
     trouble: str = ""
-    """What else is known of why it did not come."""
+    """What is known about why it did not arrive."""
 
 
 @dataclass(frozen=True)
 class ReplicationCheck:
-    """What became of a marker row."""
+    """Where a marker row arrived, and when."""
 
     acknowledged: float
     """Seconds."""
     log: Arrival | None
-    """The writer's binary log; None where nobody could look."""
+    """The writer's binary log; None if it could not be read."""
     replicas: tuple[Arrival, ...]
-    """Without those in `aliases`."""
+    """The replicas, without those in `aliases`."""
     write_through: bool
     primary: str = "writer"
     aliases: tuple[str, ...] = ()
-    """Names of the same server: nothing replicates to itself."""
+    """Further names of the primary's server, which does not replicate to itself."""
 
     @property
     def replicates(self) -> bool:
-        """Whether it came to every replica, of one at least."""
+        """Whether it arrived at every replica, and there is at least one."""
         return bool(self.replicas) and all(arrival.seconds is not None for arrival in self.replicas)
 
     def lines(self) -> Iterator[str]:
-        """What was seen and what to do, for the user."""
+        """What was found and what to do, for the user."""
         yield f"a row written through HandlerSocket was acknowledged in {_ms(self.acknowledged)}"
         for arrival in ([self.log] if self.log else []) + list(self.replicas):
             trouble = f" ({arrival.trouble})" if arrival.trouble else ""
@@ -101,11 +101,11 @@ def _ms(seconds: float) -> str:
 async def check_replication(
     cluster: Cluster, table: Table, primary: Server, within: float = WITHIN, aliases: Collection[str] = ()
 ) -> ReplicationCheck:
-    """Write a marker row into the table, whose key is an integer `id`, and see where it comes to; then delete it.
+    """Write a marker row into the table, see where it arrives, and delete it.
 
-    The table is the load's, or one like it: `id`, `grp`, `n` and `payload`; the marker's id is negative, as no row of a load
-    is. `aliases` are names of the primary's server. Raises `ClusterError` when the row cannot be written, and says when it
-    could not be deleted.
+    The table must have the columns of the load's: `id` (the integer key), `grp`, `n` and `payload`. The marker's id is
+    negative, which the ids of a load never are. `aliases` are further names of the primary's server. Raises `ClusterError` if
+    the row cannot be written or deleted.
     """
     marker = -1 - secrets.randbelow(2**62)
     database = table.database
@@ -117,7 +117,7 @@ async def check_replication(
     async with _marked(cluster, table, marker, primary) as (begin, acknowledged):
         calls = [partial(_arrive, found, server, table, marker, begin, begin + within) for server in (primary, *replicas)]
         if asks_sql:
-            # Of a twin, too: what its server carries out, and logs, is a write to this table.
+            # With a twin, too: the server carries out, and logs, a write to this table.
             calls.append(partial(_logged, found, primary, position, f"({database}.{table.name})", begin))
         await run_all(*calls)
     shown = found[primary.name]
@@ -136,7 +136,7 @@ async def check_replication(
 
 @asynccontextmanager
 async def _marked(cluster: Cluster, table: Table, marker: int, primary: Server) -> AsyncIterator[tuple[float, float]]:
-    """The row is there within the block: gives when its write began, and after how many seconds it was acknowledged."""
+    """Write the marker row for the block. Gives when the write began, and after how many seconds it was acknowledged."""
     shown = f"the marker row {marker} of {table.database}.{table.name}"
     begin = trio.current_time()
     written = True
@@ -147,7 +147,7 @@ async def _marked(cluster: Cluster, table: Table, marker: int, primary: Server) 
                 try:
                     await hs.insert(table.database, table.name, [("id", marker), ("grp", 0), ("n", 0), ("payload", "marker")])
                 except trio_hs.HandlerSocketError as error:
-                    # After an answer, a row of this id would be somebody else's.
+                    # The server refused it, so a row with this id would be another client's.
                     written = isinstance(error, trio_hs.ConnectionError) and error.maybe_applied
                     raise
                 acknowledged = trio.current_time() - begin
@@ -156,7 +156,7 @@ async def _marked(cluster: Cluster, table: Table, marker: int, primary: Server) 
         yield begin, acknowledged
     finally:
         if written:
-            # By a client of its own: the one above ends with what is cancelled.
+            # With a client of its own: a cancellation ends the client above.
             with trio.CancelScope(shield=True):
                 await _delete(cluster, table, marker, primary, shown)
 
@@ -195,7 +195,7 @@ async def _arrive(found: dict[str, Arrival], server: Server, table: Table, marke
 
 
 async def _position(primary: Server) -> tuple[str, int] | None:
-    """Where the binary log ends now; None without one."""
+    """The current end of the binary log; None if there is none."""
     status = await execute_sql(primary, "SHOW MASTER STATUS")
     return (str(status[0]["File"]), int(status[0]["Position"])) if status else None
 
@@ -203,7 +203,7 @@ async def _position(primary: Server) -> tuple[str, int] | None:
 async def _logged(
     found: dict[str, Arrival], primary: Server, position: tuple[str, int] | None, table: str, begin: float
 ) -> None:
-    """Whether the table was written to in the binary log after `position`. Row events name it in the map before them."""
+    """Whether the binary log after `position` has a write to the table. The table map before row events names it."""
     where = f"{primary.name}'s binary log"
     if position is None:
         found[LOG] = Arrival(where, None, "it has none: log_bin is off")

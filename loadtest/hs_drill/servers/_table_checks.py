@@ -1,6 +1,6 @@
-"""The load's table on a user's server: is it there, is it fit, is it empty?
+"""Checks the load's table on a user's server: does it exist, does it have what the load needs, is it empty?
 
-Looked at through HandlerSocket's port for reads. To open a missing table on the other port spoils that writer thread.
+The checks go through HandlerSocket's port for reads: opening a missing table on the port for writes spoils that writer thread.
 """
 
 from __future__ import annotations
@@ -23,16 +23,19 @@ LEAST_KEY = -(2**63)
 
 
 async def has_table(server: Server, table: Table, database: str, *, ours: Collection[str] = ()) -> bool:
-    """Whether the table is there. Raises `ClusterError` when it lacks a column or an index that the load needs, and where
-    SQL tells that to open it would end the server, or that another run drops it (but for a comment in `ours`)."""
-    if server.sql_port is not None and not await _seen_by_sql(server, table, database, ours):
+    """Whether the table exists. Raises `ClusterError` if it lacks a column or an index that the load needs, if using it would
+    crash the server, or if it belongs to another run. (Without a SQL port the last two go unnoticed.)
+
+    Tables whose comment is in `ours` are this run's.
+    """
+    if server.sql_port is not None and not await _sql_shows(server, table, database, ours):
         return False
     indexes = {"PRIMARY": list(table.columns), **{name: list(columns) for name, columns in table.indexes.items()}}
     try:
         async with trio_hs.open_read_socket([read_address(server)]) as hs:
             for index, columns in indexes.items():
                 opened = await hs.get_index_id(database, table.name, columns, index)
-                await hs.find(opened, "=", [str(LEAST_KEY)])  # only a request opens it
+                await hs.find(opened, "=", [str(LEAST_KEY)])  # the server opens a table at the first request only
     except trio_hs.TableNotFoundError:
         return False
     except trio_hs.HandlerSocketError as error:
@@ -42,7 +45,7 @@ async def has_table(server: Server, table: Table, database: str, *, ours: Collec
     return True
 
 
-async def _seen_by_sql(server: Server, table: Table, database: str, ours: Collection[str]) -> bool:
+async def _sql_shows(server: Server, table: Table, database: str, ours: Collection[str]) -> bool:
     found = await execute_sql(
         server,
         "SELECT t.table_type AS type, t.table_comment AS comment, t.create_options LIKE '%partitioned%' AS partitioned, "
@@ -60,27 +63,28 @@ async def _seen_by_sql(server: Server, table: Table, database: str, ours: Collec
         (row["hashed"], "has a UNIQUE key of unlimited length"),
     ):
         if deadly:
-            raise ClusterError(f"{shown} {what}: what HandlerSocket does with it ends the server. Name another table")
+            raise ClusterError(f"{shown} {what}: using it through HandlerSocket crashes the server. Name another table")
     if row["comment"].startswith(MARK) and row["comment"] not in ours:
         raise ClusterError(
             f"{shown} belongs to another run, which drops it at its end: wait for that, or name another table (table.database, "
-            "table.name). If none is on, it was left by one that was killed, and can go"
+            "table.name). If no run is active, it is the leftover of one that was killed: drop it"
         )
     return True
 
 
 async def would_stop_replication(replica: Server, writer: Server, database: str) -> bool:
-    """Whether the replica cannot carry out the writer's CREATE DATABASE, as far as SQL tells."""
+    """Whether a CREATE DATABASE on the writer would stop the replication of the replica. False without a SQL port."""
     if replica.sql_port is None:
         return False
-    there = (
+    exists = (
         f"SELECT @@global.slave_ddl_exec_mode AS mode FROM information_schema.schemata WHERE schema_name = {literal(database)}"
     )
-    modes = [row["mode"] for row in await execute_sql(replica, there)]
-    return modes == ["STRICT"] and not await execute_sql(writer, there)
+    modes = [row["mode"] for row in await execute_sql(replica, exists)]
+    return modes == ["STRICT"] and not await execute_sql(writer, exists)
 
 
 async def find_rows(server: Server, table: Table, operation: str, key: object, limit: int = 1) -> list[list[Any]]:
+    """Rows of the table, through HandlerSocket. Raises `ClusterError`."""
     try:
         async with trio_hs.open_read_socket([read_address(server)]) as hs:
             index = await hs.get_index_id(table.database, table.name, list(table.columns))
@@ -90,8 +94,9 @@ async def find_rows(server: Server, table: Table, operation: str, key: object, l
 
 
 async def require_empty(server: Server, table: Table) -> None:
+    """Raise `ClusterError` if the table holds rows."""
     if await find_rows(server, table, ">=", LEAST_KEY):
         raise ClusterError(
             f"{table.database}.{table.name} on {server.name} holds rows, and a run changes and deletes rows: give it another "
-            "table (table.database, table.name), or empty that one if nobody needs what is in it"
+            "table (table.database, table.name), or empty this one if nobody needs its rows"
         )

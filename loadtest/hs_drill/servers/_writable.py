@@ -1,4 +1,4 @@
-"""Whether a server may be written to: it is no replica, and not read-only. A standby must not be, until it is promoted."""
+"""Whether a server may be written to: not if it is a replica or read-only. A standby must not be written to until promoted."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from hs_drill._cluster import ClusterError, Server
 
 from ._sql import execute_sql, sql_error_code
 
-__all__ = ["promoted", "replicates", "require_standby", "require_writer", "why_no_writer"]
+__all__ = ["promoted", "require_standby", "require_writer", "why_not_writable"]
 
 ACCESS_DENIED = 1227
 
 
 async def require_writer(server: Server) -> None:
-    """Raises `ClusterError` where writes to the server would diverge from the one that it replicates from."""
-    reason = await why_no_writer(server)
+    """Raise `ClusterError` if writes to the server would make it diverge from its source, or would fail."""
+    reason = await why_not_writable(server)
     if reason:
         raise ClusterError(
-            f"{server.name} is not one to write to: {reason}. Name the primary `writer`. If this is it now, make it one: STOP "
-            "SLAVE; RESET SLAVE ALL; SET GLOBAL read_only=0. Of primaries that replicate from each other, test on one while it "
-            "replicates from nobody. Nothing was written"
+            f"{server.name} must not be written to: {reason}. Name the primary `writer`. If this server is to be it, run STOP "
+            "SLAVE; RESET SLAVE ALL; SET GLOBAL read_only=0. If primaries replicate from each other, test on one that does not "
+            "replicate meanwhile. Nothing was written"
         )
 
 
 async def require_standby(server: Server) -> None:
-    """Raises `ClusterError` where the server takes writes, although nobody has promoted it: a load that loses its writer for a
-    moment would write there, and then it cannot replicate from that writer any more."""
+    """Raise `ClusterError` if the server takes writes although it was not promoted. A load that loses its writer for a moment
+    would write there, and then the server could not replicate from that writer any more."""
     if await _read_only(server) in ("0", "OFF"):
         raise ClusterError(
             f"{server.name} takes writes although it is not the primary, and the load would write there when it loses the "
@@ -32,23 +32,23 @@ async def require_standby(server: Server) -> None:
         )
 
 
-async def why_no_writer(server: Server) -> str:
-    """Why the server is none that takes writes; "" if it is. Raises `ClusterError` where SQL cannot be asked."""
+async def why_not_writable(server: Server) -> str:
+    """Why the server must not be written to; "" if it may. Raises `ClusterError` if SQL fails."""
     read_only = await _read_only(server)
     if read_only not in ("0", "OFF"):
         return f"it is read-only (read_only is {read_only})"
-    for source, running in await replicates(server):
+    for source, running in await sources_of(server):
         return f"it replicates from {source}" if running else f"it is set up to replicate from {source}, which is stopped"
     return ""
 
 
 async def promoted(server: Server) -> str:
-    """What of the server looks like that of a primary, in words; "" where it replicates, or is a replica that is stopped."""
-    found = await replicates(server)
+    """What suggests that a replica was promoted, in words; "" if it still replicates, or is stopped and read-only."""
+    found = await sources_of(server)
     if not found:
-        return "replicates from nobody now"
+        return "is not a replica any more"
     if not any(running for _, running in found) and await _read_only(server) in ("0", "OFF"):
-        return "is stopped now and takes writes"
+        return "has stopped replicating and takes writes"
     return ""
 
 
@@ -57,8 +57,8 @@ async def _read_only(server: Server) -> str:
     return str(row["r"]).upper()
 
 
-async def replicates(server: Server) -> list[tuple[str, bool]]:
-    """The addresses that the server replicates from, or would if it was started; and whether it does."""
+async def sources_of(server: Server) -> list[tuple[str, bool]]:
+    """The addresses of the server's replication sources, and whether it replicates from them or is stopped."""
     try:
         rows = await execute_sql(server, "SHOW ALL SLAVES STATUS")
     except ClusterError as error:

@@ -252,7 +252,9 @@ async def test_an_account_that_read_only_does_not_stop_is_refused(control: Contr
     await execute_sql(writer, *account)
     await check()
     await execute_sql(writer, *ACCOUNTS[beyond])
-    with pytest.raises(ClusterError, match=f"read_only may not stop, for it has {beyond.partition(',')[0]}: give the load"):
+    with pytest.raises(
+        ClusterError, match=f"may write in spite of read_only, for it has {beyond.partition(',')[0]}: give the load"
+    ):
         await check()
 
 

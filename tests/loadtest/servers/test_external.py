@@ -97,7 +97,7 @@ async def test_without_sql_rows_are_loaded_and_read_back_through_handlersocket(t
                 assert len(expected) == 50
                 assert await control.read_rows(name, TABLE) == expected
                 assert await control.read_rows(name, TABLE, after=10, limit=5) == expected[10:15]
-            with pytest.raises(ClusterError, match="reader-1 is not asked how it replicates: its sql_port is not known"):
+            with pytest.raises(ClusterError, match="cannot ask reader-1 how it replicates: its sql_port is not known"):
                 await control.replication_status("reader-1")
         assert await tables(owner.cluster.writer) == ["t"]
 
@@ -207,7 +207,7 @@ def test_sql_takes_an_account_that_read_only_stops_and_no_other(cluster: Cluster
     administrator = {"TRIO_HS_LOAD_USER": cluster.admin_user, "TRIO_HS_LOAD_PASSWORD": cluster.admin_password}
     for given, told in (
         ({}, "needs an account of its own"),
-        (administrator, "which read_only may not stop, for it has ALL PRIVI"),
+        (administrator, "which may write in spite of read_only, for it has ALL PRIVI"),
     ):
         with Locust("--headless", "--only-summary", scenario=scenario, env={**environment, **given}) as locust:
             assert locust.finish() == 2, locust.describe()

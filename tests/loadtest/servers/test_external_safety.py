@@ -135,7 +135,7 @@ async def test_a_creation_that_fails_takes_nothing_back(cluster: Cluster) -> Non
     writer = cluster.writer
     others, late, again = (Creation(writer, TABLE) for _ in range(3))
     others.create()
-    with pytest.raises(ClusterError, match=r"drill\.t on writer is there after all: somebody has just created it"):
+    with pytest.raises(ClusterError, match=r"drill\.t on writer exists after all: another client has just created it"):
         late.create()
     assert late.undo([], []) == []
     assert await tables(writer) == ["t"]
@@ -203,7 +203,7 @@ async def test_of_several_runs_at_once_one_has_the_table_and_the_others_are_told
             nursery.start_soon(check)
     assert outcomes.count("used it") == 1
     for outcome in outcomes:
-        assert outcome == "used it" or "drill.t on writer belongs to another run" in outcome or "is there after all" in outcome
+        assert outcome == "used it" or "drill.t on writer belongs to another run" in outcome or "exists after all" in outcome
     assert "drill" not in await databases(cluster.writer)
 
 
@@ -357,7 +357,7 @@ async def test_a_table_that_a_reader_alone_has_is_not_replaced_there(cluster: Cl
     servers = (writer, reader if sql else without_sql(reader))
     async with external(replace(cluster, servers=servers), may_create=True) as control:
         with pytest.raises(
-            ClusterError, match=r"a table drill\.t on reader-1, and none on writer: to create it here would rep"
+            ClusterError, match=r"a table drill\.t on reader-1, and none on writer: creating it there would rep"
         ):
             await control.create_table(TABLE)
     assert "precious" in (await execute_sql(reader, "SHOW CREATE TABLE drill.t"))[0]["Create Table"]
@@ -377,10 +377,10 @@ async def test_a_replica_that_is_named_writer_is_refused_before_anything_is_writ
                 async with external(wrong, may_create=True) as control:
                     await fill_table(control, SCENARIO)
 
-    await refused(r"writer is not one to write to: it is read-only \(read_only is 1\).*Nothing was written")
+    await refused(r"writer must not be written to: it is read-only \(read_only is 1\).*Nothing was written")
     try:
         await execute_sql(reader, "SET GLOBAL read_only=0")
-        await refused(rf"writer is not one to write to: it replicates from 127\.0\.0\.1:{writer.sql_port}\. Name the primary")
+        await refused(rf"writer must not be written to: it replicates from 127\.0\.0\.1:{writer.sql_port}\. Name the primary")
         await execute_sql(reader, "STOP SLAVE")
         await refused(r"it is set up to replicate from 127\.0\.0\.1:\d+, which is stopped")
     finally:
@@ -405,7 +405,7 @@ async def test_a_standby_that_takes_writes_is_refused_before_anything_is_written
                 pass
     finally:
         await execute_sql(reader, "SET GLOBAL read_only=1")
-    assert "not checked, for that needs the sql_port of standby: whether it is read-only, as it must be" in told
+    assert "not checked without the sql_port of standby: whether it is read-only, as it must be" in told
 
 
 @pytest.mark.parametrize("port", ["sql_port", "read_port", "write_port"])
@@ -421,7 +421,7 @@ async def test_ports_of_another_server_are_refused_before_anything_is_written(cl
     servers = (replace(writer, **of_the_other), replace(reader, **of_the_one))
     async with nothing_written(cluster):
         with pytest.raises(
-            ClusterError, match=r": the listener for \w+ at \S+ and SQL at \S+ are not one server: .*Nothing was w"
+            ClusterError, match=r": the listener for \w+ at \S+ and SQL at \S+ belong to different servers: .*Nothing was w"
         ):
             async with external(replace(cluster, servers=servers), may_create=True) as control:
                 await fill_table(control, SCENARIO)
@@ -440,7 +440,7 @@ async def test_without_sql_a_writer_of_two_servers_shows_by_its_marker(cluster: 
             ClusterError, match=r"acknowledged is not in drill\.t at its listener for reads: they are not one serv"
         ):
             await fill_table(control, SCENARIO)
-    assert any(line.startswith("not checked, for that needs the sql_port of writer: whether it is read-only") for line in told)
+    assert any(line.startswith("not checked without the sql_port of writer: whether it is read-only") for line in told)
     assert await execute_sql(writer, "SELECT * FROM drill.t") == []
 
 
@@ -467,7 +467,7 @@ async def test_a_twin_that_leads_to_another_table_shows_by_its_marker(temporary:
 @pytest.mark.parametrize(
     "grants, message",
     [
-        ("SLAVE MONITOR", r"does not see the plugin's threads: GRANT PROCESS ON \*\.\* to it\. Nothing was written"),
+        ("SLAVE MONITOR", r"may not see the plugin's threads: GRANT PROCESS ON \*\.\* to it\. Nothing was written"),
         ("PROCESS", r"the SQL account may not SHOW ALL SLAVES STATUS\. GRANT SLAVE MONITOR ON \*\.\* to it"),
     ],
 )
@@ -502,7 +502,9 @@ async def test_what_would_end_the_server_is_not_opened(cluster: Cluster, stateme
     await execute_sql(cluster.writer, "CREATE DATABASE drill", statement)
     (before,) = await execute_sql(cluster.writer, "SHOW GLOBAL STATUS LIKE 'Uptime'")
     async with external(cluster, may_create=True) as control:
-        with pytest.raises(ClusterError, match=rf"drill\.t on writer {what}: what HandlerSocket does with it ends the server"):
+        with pytest.raises(
+            ClusterError, match=rf"drill\.t on writer {what}: using it through HandlerSocket crashes the server"
+        ):
             await control.create_table(TABLE)
     (after,) = await execute_sql(cluster.writer, "SHOW GLOBAL STATUS LIKE 'Uptime'")
     assert int(after["Value"]) >= int(before["Value"])
@@ -516,7 +518,9 @@ async def test_a_table_that_a_killed_run_left_is_told_apart_from_the_user_s(clus
         f"CREATE TABLE drill.t ({TABLE.columns_sql()}) COMMENT '{MARK}0123456789abcdef'",
     )
     async with external(cluster, may_create=True) as control:
-        with pytest.raises(ClusterError, match=r"belongs to another run.* If none is on, it was left by one that was killed"):
+        with pytest.raises(
+            ClusterError, match=r"belongs to another run.* If no run is active, it is the leftover of one that was killed"
+        ):
             await control.create_table(TABLE)
     assert await tables(cluster.writer) == ["t"]
 
@@ -607,7 +611,7 @@ async def test_what_was_created_is_not_dropped_on_a_server_that_was_demoted_mean
             assert await tables(owner.server(name)) == ["t"]
         (line,) = caplog.messages
         assert line.startswith(
-            "writer is not one to write to any more: it is read-only (read_only is 1). So what this run created"
+            "writer must not be written to any more: it is read-only (read_only is 1). So what this run created"
         )
         assert f"is left: the table drill.t and the database drill, if the comment there says '{MARK}" in line
         assert writer.sql_port == owner.server("writer").sql_port
@@ -626,7 +630,9 @@ async def test_what_was_created_is_not_dropped_on_a_primary_beside_which_another
         assert await gtids(writer, reader) == before
         assert await tables(writer) == await tables(reader) == ["t"]
         (line,) = caplog.messages
-        assert line.startswith("writer may not be the primary any more: reader-1 replicated when the run began, and re")
+        assert line.startswith(
+            "writer may not be the primary any more: reader-1 replicated when the run began, and is not a replica any more"
+        )
         assert f"is left: the table drill.t and the database drill, if the comment there says '{MARK}" in line
 
 
@@ -636,20 +642,23 @@ async def test_who_is_the_primary_is_known_as_long_as_nothing_has_changed(tempor
         async with external(owner.cluster) as control:
             assert await control.why_primary_unknown() == ""
             control.cluster = replace(owner.cluster, servers=(without_sql(writer), reader))
-            assert (await control.why_primary_unknown()).endswith("cannot be asked: its sql_port is not known")
+            assert (await control.why_primary_unknown()).endswith("is still the primary: its sql_port is not known")
             control.cluster = owner.cluster
             await execute_sql(reader, "STOP SLAVE")
             assert await control.why_primary_unknown() == ""
             await execute_sql(reader, "SET GLOBAL read_only=0")
-            stopped = "reader-1 replicated when the run began, and is stopped now and takes writes: it may have been promoted"
+            changed = "reader-1 replicated when the run began, and"
+            stopped = f"{changed} has stopped replicating and takes writes: it may have been promoted"
             assert await control.why_primary_unknown() == stopped
             await execute_sql(reader, "RESET SLAVE ALL")
-            assert (await control.why_primary_unknown()).startswith("reader-1 replicated when the run began, and replicate")
+            assert (await control.why_primary_unknown()).startswith(
+                "reader-1 replicated when the run began, and is not a replica any more"
+            )
             await execute_sql(writer, "SET GLOBAL read_only=1")
             assert await control.why_primary_unknown() == "writer is not the primary any more: it is read-only (read_only is 1)"
             await owner.kill("writer")
             unknown = await control.why_primary_unknown()
-            assert unknown.startswith("whether writer is still the primary cannot be asked: writer: SQL error 2003")
+            assert unknown.startswith("cannot check whether writer is still the primary: writer: SQL error 2003")
 
 
 def test_after_a_promotion_by_others_nothing_is_called_lost(temporary: Path) -> None:
