@@ -1,4 +1,4 @@
-"""What the scenario expects beside what happened: pass, miss or unknown, the exit code, and advice."""
+"""Compares what the scenario expects with what happened: pass, miss or unknown, the exit code, and advice."""
 
 from __future__ import annotations
 

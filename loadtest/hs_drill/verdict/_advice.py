@@ -1,4 +1,4 @@
-"""What to do about a verdict that is no pass, as far as the run itself shows it. Pure."""
+"""What to do about a verdict that is not a pass, as far as the run shows. Pure."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ WRITE_THROUGH = (
 
 
 def advice(scenario: Scenario, judged: Sequence[Judged], primary: str, audit: Audit | None = None) -> list[str]:
-    """A sentence or two for each thing that can be told. `primary` is the server that took the writes at the end."""
+    """One or two sentences per advice. `primary` is the server that took the writes at the end."""
     missed = {one.name for one in judged if one.result is Result.MISS}
     unknown = {one.name for one in judged if one.result is Result.UNKNOWN}
-    told = []
+    given = []
     if "lost" in missed:
         lost = audit["lost"] if audit is not None else None
         split = lost.measured.get("split_brain", 0) if lost is not None else 0
         if audit is not None and split:
-            told.append(_about_split(audit))
-        # Of steps that may have been the old primary's nobody can say that the new one had not fetched them.
+            given.append(_about_split(audit))
+        # More is lost than the split brain can have caused.
         if lost is None or lost.count > lost.measured.get("perhaps_split_brain", split):
-            told.append(_about_lost(scenario, primary))
+            given.append(_about_lost(scenario, primary))
     if missed & {"staleness", "replicas_agree"} and _unlogged(scenario):
-        told.append(f"Writes straight to InnoDB never reach a reader on stock MariaDB. {WRITE_THROUGH}")
+        given.append(f"Writes straight to InnoDB never reach a reader on stock MariaDB. {WRITE_THROUGH}")
     if unknown:
-        told += _about_unknown(unknown)
-    return told
+        given += _about_unknown(unknown)
+    return given
 
 
 def _unlogged(scenario: Scenario) -> bool:
@@ -46,38 +46,36 @@ def _about_split(audit: Audit) -> str:
     moment = (split.start - audit.origin) / 1e9
     return (
         f"This is a split brain: {split.promoted} had been promoted at {moment:.1f} s, and {split.old} still took writes. "
-        "Fence the old primary before another is promoted: end it, or make it read-only; and start servers read-only."
+        "Fence the old primary before you promote another server: stop it, or make it read-only. Start every server read-only."
     )
 
 
 def _about_lost(scenario: Scenario, primary: str) -> str:
     if scenario.cluster.kind == "external":
         return (
-            "A run on your own servers does not know whether another one took over: it read writer back. If one did, look "
-            "there, and at what it had fetched by then. If none did, look at how durable writer's commits are, and at what "
+            "On your own servers a run does not know whether another one took over: it read back the writer. If one did, check "
+            "what it holds, and what it had fetched by then. If none did, check how durable the writer's commits are, and what "
             "else changes this table."
         )
     if primary == "writer":
         return (
-            "No other server took over, so the writer itself lost what it had acknowledged: look at how durable its commits "
-            "are, and at what else changes this table."
+            "No other server took over, so the writer itself lost writes that it had acknowledged: check how durable its "
+            "commits are, and what else changes this table."
         )
     if _unlogged(scenario):
-        return (
-            f"Writes straight to InnoDB are not replicated by stock MariaDB: {primary} took over without them. {WRITE_THROUGH}"
-        )
+        return f"Stock MariaDB does not replicate writes straight to InnoDB: {primary} took over without them. {WRITE_THROUGH}"
     if scenario.cluster.replication != "semisync":
         return (
             f"What {primary} had not fetched when it took over is lost. With cluster.replication: semisync no write is "
             "acknowledged before a replica has it."
         )
-    return f"{primary} took over without them although replication was semisync: look at its log, and at when it was promoted."
+    return f"{primary} took over without them although replication was semisync: check its log, and when it was promoted."
 
 
 def _about_unknown(names: Set[str]) -> Iterator[str]:
-    yield "What is unknown is no pass: mend what kept it from being judged, and carry the scenario out again."
+    yield "Unknown is not a pass: fix what kept the expectation from being judged, and run the scenario again."
     if any(name.startswith("recovery.") for name in names):
         yield (
-            "Recovery can be judged when the load is counted for a second before the first fault and goes on long enough after "
-            "each, and no other fault comes meanwhile."
+            "Recovery can be judged when a second of load is measured before the first fault, and when each fault is followed "
+            "by enough load before the next one."
         )

@@ -1,16 +1,16 @@
-"""Whether the load engine was the limit of a run: whose doing it is what the run measured, the servers' or its own. Pure.
+"""Whether the load engine was the limit of a run: did the servers cause what the run measured, or the engine? Pure.
 
-Of every engine it is known, for each quarter of a second, how busy it was and how late its event loop was.
+Every engine measures, for each quarter of a second, how busy it was and how late its event loop was.
 
-- An engine that has no time left cannot keep up. In an open loop operations then queue within the engine, and latency, which
-  counts from when an operation was due, holds the time in that queue. In a closed loop the throughput is the engine's own.
+- An engine that has no time left cannot keep up. In an open loop operations then queue in the engine. Latency counts from the
+  time at which an operation was due, so it includes the time in that queue. In a closed loop the engine limits the throughput.
 - An operation waits for the event loop up to three times: to be started, to be sent, and for its answer to be noticed. That
   much of any latency may be the engine's.
 
-What counts is the time at which an operation was due. While servers stall an engine has little to do, so what was due then is
-theirs, however busy the engine is when all of it is answered at once. But where an engine had no time left for a while, the
-queue within it does not go with the first quarter of a second in which it could breathe: what was due then stood behind
-operations that had been due before, as those tell that ended then.
+What counts is the time at which an operation was due. While servers stall, an engine has little to do, so the latency of what
+was due then is the servers', however busy the engine is when all of it is answered at once. But when an engine had no time left
+for a while, its queue outlasts the first quarter of a second with time to spare: what was due then still waited behind earlier
+operations, as the operations that ended then show.
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ from typing import Any
 
 from hs_drill.metrics import EDGE, Batch, EngineUse, percentile
 
-__all__ = ["NO_TIME_LEFT", "EngineTotal", "Engines", "told"]
+__all__ = ["NO_TIME_LEFT", "EngineTotal", "Engines", "engine_result"]
 
 SLOT = 0.25
-"""Seconds: as often as engines report."""
+"""Seconds: the interval at which engines report."""
 NO_TIME_LEFT = 0.97
-"""An engine that was busy for this share of a slot had no time left. Measured over runs: 0.99 to 1.00 where the p50 of an open
-loop was 20 ms to 1.3 s beside 0.1 ms of another client (nine slots of ten were above 0.976), 0.65 to 0.91 where it was below
+"""An engine that was busy for this share of a slot had no time left. Measured over runs: 0.99 to 1.00 when the p50 of an open
+loop was 20 ms to 1.3 s beside another client's 0.1 ms (nine slots of ten were above 0.976), and 0.65 to 0.91 when it was below
 1 ms."""
 WAITS = 3
-"""How often an operation waits for the event loop, at most."""
+"""How often an operation waits for the event loop at most."""
 LIMIT_SHARE = 0.2
-"""The engine was the limit of a time when it had no time left in this share of it."""
+"""The engine was the limit of a phase when it had no time left for this share of it."""
 WAITED_SHARE = 0.05
-"""From this share on it is told that an engine waited for a core."""
+"""From this share on the summary says that the engine waited for a core."""
 LATENCY_IS_ITS_OWN = (
-    "what was due while it had no time left waited for it, and not only for the servers. Lower the rate, or have more engines "
-    "(--processes where cores are free, or workers on other machines)."
+    "operations that were due while it had no time left waited for it, and not only for the servers. Lower the rate, or add "
+    "engines (--processes where cores are free, or workers on other machines)."
 )
 THROUGHPUT_IS_ITS_OWN = (
-    "the throughput is what it can do, and the servers may carry more. More engines show it (--processes, or workers on other "
-    "machines)."
+    "the throughput is what the engine can do, and the servers may carry more. Add engines to find out (--processes, or "
+    "workers on other machines)."
 )
 PERCENTILES = {"p50_us": 50.0, "p99_us": 99.0, "p99.9_us": 99.9, "max_us": 100.0}
 
 
 @dataclass
 class EngineTotal:
-    """What the engines did in a phase, or in the whole run."""
+    """How busy and late the engines were in a phase, or in the whole run."""
 
     engines: dict[int, EngineUse] = field(default_factory=dict)
     """By worker."""
     seconds: float = 0.0
-    """How long that was."""
+    """How long the phase was."""
     no_time_left: float = 0.0
     """Seconds of it in which at least one engine had no time left."""
 
@@ -85,13 +85,13 @@ class EngineTotal:
         """One clause: the busiest engine, and how late all of them were."""
         use, lag = self.busiest, self.lag
         seconds = use.seconds or 1.0
-        told = f"{use.cpu / seconds:.0%} of a core"
+        words = f"{use.cpu / seconds:.0%} of a core"
         if use.waited / seconds >= WAITED_SHARE:
-            told += f", and {use.waited / seconds:.0%} of the time it waited for one"
+            words += f", and {use.waited / seconds:.0%} of the time it waited for one"
         if lag:
             p50, p99, most = (percentile(lag, percent) / 1000 for percent in (50.0, 99.0, 100.0))
-            told += f"; event loop late by {p50:.3f} ms (p50), {p99:.3f} ms (p99), {most:.3f} ms at most"
-        return f"{told}; no time left in {self.no_time_left:.1f} of {self.seconds:.1f} s"
+            words += f"; event loop late by {p50:.3f} ms (p50), {p99:.3f} ms (p99), {most:.3f} ms at most"
+        return f"{words}; no time left in {self.no_time_left:.1f} of {self.seconds:.1f} s"
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON. Shares of one core are those of the busiest engine."""
@@ -109,7 +109,7 @@ class EngineTotal:
 
 
 class Engines:
-    """All engines of a run over time. Older kept runs tell nothing of theirs; then nothing was an engine's doing.
+    """All engines of a run over time. Older kept runs have no figures of theirs; then an engine is never the cause.
 
     Args:
       batches: of all engines, in any order.
@@ -128,12 +128,12 @@ class Engines:
             due += _due(batch) if open_loop else ()
             since, until = batch.under_load
             load_end = max(load_end, until)
-            # What it does while it waits for the last answers tells nothing of how it did under the load.
+            # While an engine waits for the last answers it is not under load, so that time does not count.
             phase = phase_at((batch.start + batch.end) / 2)
             slots, total = _slots_of(batch), self._total(phase) if since < until else EngineTotal()
             for worker, use in batch.engines.items():
                 total.engines[worker] = total.engines.get(worker, EngineUse()).plus(use)
-                # Without the lags: of a long run that would be too much.
+                # Without the lags, which would take too much memory in a long run.
                 share = EngineUse(Counter(), *(time / len(slots) for time in (use.seconds, use.cpu, use.waited)))
                 for slot in slots:
                     self._lag[slot] = max(self._lag.get(slot, 0), max(use.lag, default=0))
@@ -141,7 +141,7 @@ class Engines:
                     engines[worker] = engines.get(worker, EngineUse()).plus(share)
         self._busy = {slot: max(use.busy for use in engines.values()) for slot, engines in spent.items()}
         self._behind = {slot for slot, since in due if since < slot and self._busy.get(since, 0.0) >= NO_TIME_LEFT}
-        """The slots in which an engine was still at what had been due while it had no time left."""
+        """The slots in which an engine was still busy with operations that had been due while it had no time left."""
         for slot, engines in spent.items():
             if slot * SLOT >= load_end:
                 continue
@@ -154,7 +154,7 @@ class Engines:
         return self._totals.setdefault(phase, EngineTotal())
 
     def total(self, phase: str) -> EngineTotal:
-        """Of a phase; `run` is all of them."""
+        """The total of a phase; `run` is all of them."""
         total = EngineTotal()
         for name, one in self._totals.items():
             if phase in ("run", name):
@@ -162,7 +162,7 @@ class Engines:
         return total
 
     def by_phase(self) -> dict[str, EngineTotal]:
-        """Of the run and of each phase that there was; empty where nothing is known."""
+        """The totals of the run and of each phase; empty when the engines have no figures."""
         known = {phase: self.total(phase) for phase in ("run", *self._totals)}
         return {phase: total for phase, total in known.items() if total.engines}
 
@@ -175,9 +175,9 @@ class Engines:
         return latency <= limit + WAITS * max(self._lag.get(due, 0), self._lag.get(end, 0))
 
 
-def told(totals: Mapping[str, EngineTotal], *, open_loop: bool) -> dict[str, Any]:
-    """What `result.json` has of the engines; `totals` are those of `Engines.by_phase`. `line` says how they did, and `limit`,
-    where they were the limit, what that means; both are empty where nothing is known."""
+def engine_result(totals: Mapping[str, EngineTotal], *, open_loop: bool) -> dict[str, Any]:
+    """The part of `result.json` about the engines; `totals` are those of `Engines.by_phase`. `line` says how busy and late they
+    were; `limit`, if they were the limit, what that means. Both are empty when there are no figures."""
     limited = [phase for phase, total in totals.items() if total.was_limit]
     known = [phase for phase in totals if phase not in ("run", EDGE)]
     phases = [phase for phase in limited if phase in known]
@@ -195,7 +195,7 @@ def _slot_of(moment: float) -> int:
 
 
 def _due(batch: Batch) -> list[tuple[int, int]]:
-    """The slots of a batch, each with that in which half of what ended in it had been due."""
+    """The slots of a batch, each with the slot in which half of the operations that ended in the batch had been due."""
     done: Counter[int] = Counter()
     for operation in batch.operations.values():
         done.update(operation.ok)
@@ -206,6 +206,6 @@ def _due(batch: Batch) -> list[tuple[int, int]]:
 
 
 def _slots_of(batch: Batch) -> Sequence[int]:
-    """Those whose middle is in the batch: several where an engine could not report in time. One at least."""
+    """The slots whose middle is in the batch: several when an engine could not report in time, and at least one."""
     first, last = math.ceil(batch.start / SLOT - 0.5), math.floor(batch.end / SLOT - 0.5)
     return range(first, last + 1) or [_slot_of((batch.start + batch.end) / 2)]

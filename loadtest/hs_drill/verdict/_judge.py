@@ -1,12 +1,14 @@
 """The verdict: what a scenario expects, compared with what its run did and what the audit found. Pure.
 
-An expectation is passed, missed, or unknown where nothing tells. Where a check of the audit had nothing that it could have
-found amiss, what the scenario states about it is unknown; what is expected unasked is not applicable and counts for nothing.
+An expectation passes, is missed, or is unknown. When a check of the audit is not applicable, an expectation that the scenario
+states about it is unknown; a default one is not applicable, and counts for nothing.
 
-The exit code says what the worst of them means: 3 when the audit of the writes failed (`lost`, `applied_twice`, `unexpected`,
-`counters`, `replicas_agree`), 1 when any other expectation was missed, an operation failed where nothing is expected, or a
-process of the harness died, 4 when one could not be judged, 0 when all were passed. (2 is for bad arguments, and never comes
-from here.)
+The exit code is that of the gravest result:
+
+- 3: the audit of the writes failed (`lost`, `applied_twice`, `unexpected`, `counters`, `replicas_agree`);
+- 1: any other expectation was missed, an operation failed where nothing is expected, or a process of the harness died;
+- 4: an expectation could not be judged;
+- 0: all passed.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ __all__ = [
 
 FAILURES, HARNESS = "failures", "harness"
 UNSTATED = (FAILURES, HARNESS)
-"""What fails a run though no scenario states it: failures where nothing is expected, and the death of a process of ours."""
+"""What fails a run although no scenario states it: failed operations where nothing is expected, and a process that died."""
 
 
 class Result(Enum):
@@ -43,24 +45,24 @@ class Result(Enum):
     MISS = "miss"
     UNKNOWN = "unknown"
     NOT_APPLICABLE = "not applicable"
-    """Nothing can have been amiss, and the scenario does not ask."""
+    """Nothing could have violated it, and the scenario does not state it."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One expectation and what became of it."""
+    """An expectation and its result."""
 
     name: str
     """Its place in the scenario's `expect`, such as `latency.get.p99.during`."""
     result: Result
     measured: float | None
-    """In the unit of the limit: a share, a number, or seconds. None when nothing was measured."""
+    """A share, a number, or seconds, as the limit is. None when nothing was measured."""
     limit: float | None
     """None for `any`."""
     line: str
     """How it was judged, in words."""
     audit: bool = False
-    """Whether it is about the writes' safety, so that a miss means exit code 3."""
+    """Whether it is about the safety of writes, so that a miss means exit code 3."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,9 @@ class Judgement:
     seconds: float = 0.0
     """How long the run was, without its warm-up."""
     counted: bool = True
-    """Whether there was any operation in that time."""
+    """Whether any operation was counted in that time."""
     engines: Mapping[str, EngineTotal] = field(default_factory=dict)
-    """What the load engines did, by phase, where that is known."""
+    """How busy and late the load engines were, by phase; empty when that is not known."""
     start: float = 0.0
     """When the counted part of the run began, in Unix time."""
     edges: int = 0
@@ -121,11 +123,13 @@ def judge(
     audited: bool,
     open_loop: bool = False,
 ) -> Judgement:
-    """Compare.
+    """Compare the expectations with what was measured.
 
-    `batches` are the engines' statistics, none longer than a second; they are gone through several times. `faults` are those
-    that struck, in Unix time; `audit` is None when there is none, which leaves what an `audited` run expects of it unknown.
-    `open_loop`: operations arrived at a rate.
+    Args:
+      batches: the engines' statistics, none longer than a second. They are iterated several times.
+      faults: those that struck, in Unix time.
+      audit: None leaves what an `audited` run expects of it unknown.
+      open_loop: operations arrived at a rate.
     """
     timeline = Timeline(batches, faults)
     engines = Engines(batches, timeline.phase_at, open_loop=open_loop)
@@ -201,9 +205,9 @@ class _TooSlow(NamedTuple):
     """How many operations took longer than a limit."""
 
     servers: int
-    """Those that the load engine cannot explain."""
+    """Those that the load engine cannot have caused."""
     engine: int
-    """Those that it may."""
+    """Those that it may have caused."""
 
 
 def _too_slow(
@@ -224,9 +228,9 @@ def _too_slow(
 
 
 def _explained(slow: _TooSlow, total: EngineTotal) -> str:
-    """Why a limit that was exceeded is no miss."""
+    """Why a limit that was exceeded is not a miss."""
     return (
-        f"the load engine itself may be why: it was late, or had no time left, for {slow.engine:,} of the "
+        f"the load engine may be the cause: it was late, or had no time left, for {slow.engine:,} of the "
         f"{slow.engine + slow.servers:,} that took longer ({total.in_words()})"
     )
 
@@ -246,13 +250,15 @@ def _errors(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
         if not timeline.counted:
             yield _unknown(name, limit, _nothing("run", timeline))
         elif count <= limit < count + others:
-            yield _unknown(name, limit, f"{line}; the kind of {others:,} more is not known, for there were too many messages")
+            yield _unknown(
+                name, limit, f"{line}; the kind of {others:,} more is not known, because there were too many messages"
+            )
         else:
             yield _judged(name, count <= limit, count, limit, line)
 
 
 def _failures(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
-    """Where nothing is expected, a failure fails the run, as Locust has it."""
+    """Where nothing is expected, a failed operation fails the run, as in Locust."""
     count = timeline.total("run")[0].failed.total()
     if expect == Expect() and count:
         yield Judged(FAILURES, Result.MISS, count, 0, f"{count:,} operations failed, and nothing was expected")
@@ -272,13 +278,14 @@ def _recovery(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
             yield _incomparable(limit, max(measured, key=lambda one: one.failed_until))
             continue
         times = [(getattr(recovery, name), recovery) for recovery in measured]
-        words = "every operation had succeeded again" if name == "first_success" else "it was steady again"
+        words = "every operation had succeeded again" if name == "first_success" else "the load was steady again"
         never = [recovery for time, recovery in times if time is None]
         known = [(time, recovery) for time, recovery in times if time is not None]
         worst, recovery = max(known, key=lambda pair: pair[0], default=(0.0, measured[0]))
         if never and worst <= limit:
             longest_first = sorted(never, key=lambda one: -one.seen)
-            found = [_never(f"recovery.{name}", limit, one, words) for one in longest_first]
+            never_words = "not every operation succeeded again" if name == "first_success" else "the load was not steady again"
+            found = [_never(f"recovery.{name}", limit, one, never_words) for one in longest_first]
             yield next((one for one in found if one.result is Result.MISS), found[0])
             continue
         first = f"first error after {recovery.first_error:.2f} s" if recovery.first_error is not None else "no error"
@@ -288,20 +295,20 @@ def _recovery(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
 
 
 def _incomparable(limit: float, recovery: FaultRecovery) -> Judged:
-    """Without a throughput to compare with, what failed for too long is a miss all the same, and nothing a pass."""
+    """Without a throughput to compare with, failing for too long is still a miss, but nothing is a pass."""
     if recovery.failed_until <= limit:
         return _unknown("recovery.steady", limit, recovery.incomparable)
-    line = f"operations failed {recovery.failed_until:.2f} s after the start of {recovery.fault}; at most {limit:g} s expected"
-    return Judged("recovery.steady", Result.MISS, None, limit, line)
+    line = f"operations still failed {recovery.failed_until:.2f} s after the start of {recovery.fault}"
+    return Judged("recovery.steady", Result.MISS, None, limit, f"{line}; at most {limit:g} s expected")
 
 
 def _never(name: str, limit: float, recovery: FaultRecovery, words: str) -> Judged:
-    """Not within what was observed: a miss when that was longer than the limit, else nobody knows."""
+    """There was no recovery in the time observed: a miss when that is longer than the limit, otherwise unknown."""
     if name == "recovery.first_success" and not recovery.counted:
         none = f"no operation ended in the {recovery.seen:.2f} s from the start of {recovery.fault} until {recovery.until}"
         return _unknown(name, limit, f"{none}; at most {limit:g} s expected")
     line = (
-        f"it was not seen that {words} in the {recovery.seen:.2f} s from the start of {recovery.fault} until {recovery.until}; "
+        f"{words} in the {recovery.seen:.2f} s from the start of {recovery.fault} until {recovery.until}; "
         f"at most {limit:g} s expected"
     )
     missed = recovery.seen > limit + OBSERVED_SECONDS
@@ -317,7 +324,7 @@ def _audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:
     allowed = {name: None if limit == "any" else limit or 0 for name, limit in limits.items()}
     for name, limit in allowed.items():
         yield _counted(audit[name], limit, stated=limits[name] is not None)
-    # A counter is off because a step was lost or came twice. So with so many allowed, so many counters may be off.
+    # A counter is off because a step was lost or applied twice: as many counters may be off as the two together allow.
     together = [allowed["lost"], allowed["applied_twice"]]
     limit = None if None in together else sum(limit or 0 for limit in together)
     yield _counted(audit["counters"], limit, stated=expect.applied_twice is not None)
@@ -325,7 +332,7 @@ def _audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:
         stale = audit["stale_reads"]
         longest = stale.measured.get("max_seconds", 0.0)
         line = f"the stalest read lagged by {longest:.3f} s; at most {expect.staleness:g} s expected; {stale.explanation}"
-        result = Result.MISS if longest > expect.staleness else Result.PASS  # whatever bound the audit was given
+        result = Result.MISS if longest > expect.staleness else Result.PASS  # the audit may have had another bound
         if stale.verdict is Validity.UNKNOWN:
             result = Result.UNKNOWN
         if stale.verdict is Validity.NOT_APPLICABLE:
@@ -346,7 +353,7 @@ def _nothing_to_find(check: Check) -> str:
 
 
 def _true(name: str, check: Check, *, audit: bool = False) -> Judged:
-    """Of a check that must be true."""
+    """Judge a check that must be true."""
     if check.verdict is Validity.NOT_APPLICABLE:
         return _unknown(name, 0, _nothing_to_find(check), audit=audit)
     return Judged(name, _RESULTS[check.verdict], check.count, 0, check.explanation, audit)
@@ -389,7 +396,7 @@ def _phase(phase: str) -> str:
 def _nothing(phase: str, timeline: Timeline) -> str:
     if not timeline.counted:
         return "no operation was counted"
-    return f"nothing happened {_phase(phase)}{_left_out(phase, timeline)}" if timeline.faults else "there was no fault"
+    return f"no operation was counted {_phase(phase)}{_left_out(phase, timeline)}" if timeline.faults else "there was no fault"
 
 
 def _at_edges(timeline: Timeline) -> int:
@@ -398,7 +405,7 @@ def _at_edges(timeline: Timeline) -> int:
 
 
 def _left_out(phase: str, timeline: Timeline) -> str:
-    """Why a phase may lack what the run had."""
+    """Why a phase may lack operations that the run had."""
     count = _at_edges(timeline)
     if phase == "run" or not count:
         return ""

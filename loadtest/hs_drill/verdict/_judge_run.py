@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hs_drill._cluster import server_names
 from hs_drill.audit import Audit, audit
-from hs_drill.metrics import totals_of
+from hs_drill.metrics import FaultWindow, totals_of
 from hs_drill.scenario import Load, Scenario
 from hs_drill.store import CONTROLLER, FinalState, FinalStateError, History, RunDirectory, fault_windows, unix_faults
 
 from ._advice import advice
-from ._engine_limit import told
+from ._engine_limit import engine_result
 from ._judge import HARNESS, Judged, Judgement, Result, judge
 
 __all__ = ["judge_run"]
 
 CUT_SHORT_SECONDS = 1.0
-"""So much less than the scenario says is not worth telling: what starts and ends a run takes its time."""
+"""A run that is shorter than its scenario by less than this counts as complete: starting and ending it takes time."""
 
 
 def judge_run(
@@ -33,95 +33,157 @@ def judge_run(
     died: Sequence[str] | None = None,
     ran: float | None = None,
 ) -> dict[str, Any]:
-    """Judge a kept run; blocking. Gives what goes into `result.json`.
+    """Judge a kept run. Returns the content of `result.json`. Blocking. Raises `ScenarioError` and OSError.
 
-    `workers` are those that took part, `lost` those that went away during the run, and `troubles` what else makes the run show
-    less than it should: faults that did not strike, servers that were not read. `died` says what of the harness did, which
-    fails the run, and `ran` how many seconds passed until the load was told to end. None takes each as it was found at the
-    run's end; a run that did not come to its end has none of them, but then it has no final state either.
+    Args:
+      workers: those that took part.
+      lost: workers that went away during the run.
+      troubles: what else makes the run show less than it should, in words: faults that did not strike, servers not read back.
+      died: which processes of the harness died, in words; each fails the run.
+      ran: seconds until the load was told to end.
+
+    What is None comes from the `result.json` of the run's end. A run that did not finish has none, nor a final state.
     """
     scenario = directory.scenario()
-    found_before = directory.result() or {}
-    if workers is None and found_before.get("workers") is not None:
-        workers = set(found_before["workers"])
-    if lost is None:
-        lost = found_before.get("lost_workers", ())
-    if died is None:
-        died = found_before.get("died", ())
-    if ran is None:
-        ran = found_before.get("ran")
-    kept = troubles if troubles is not None else list(found_before.get("troubles", ()))
-    ended = bool(found_before) or troubles is not None
+    end = _end_of(directory, workers, lost, troubles, died, ran)
     histories, unreadable = directory.open_histories()
     damaged = list(unreadable)
-    unreadable += [f"worker {worker} was lost during the run" for worker in lost]
-    found: Audit | None = None
-    if scenario.audited:
-        found = audit(
-            histories,
-            _state(directory.final(directory.primary()), directory.primary(), damaged),
-            loaded=scenario.table.rows,
-            workers=workers,
-            replicas=list(_replicas(directory, damaged)),
-            before=_before(directory, histories, unreadable, damaged),
-            staleness=scenario.expect.staleness or 0.0,
-            sampled=scenario.audit.reads,
-            unreadable=unreadable,
-            alone=len(scenario.cluster.servers) == 1,
-        )
-        windows = found.faults
-    else:
-        for history in histories:
-            history.read_through()  # the events are known then
-        windows = fault_windows(event for history in histories for event in history.events)
+    unreadable += [f"worker {worker} was lost during the run" for worker in end.lost]
+    found = _audit(directory, scenario, histories, end.workers, unreadable, damaged) if scenario.audited else None
     damaged += [history.damage for history in histories if history.damage]
-    header = histories[0].header if histories else None
-    faults = unix_faults(windows, header) if header is not None else []
     batches = directory.batches()
+    faults = _faults(histories, found)
     judgement = judge(scenario.expect, batches, faults, found, audited=scenario.audited, open_loop=scenario.load.open)
-    judged = [Judged(HARNESS, Result.MISS, None, None, line) for line in died]
-    judged += [Judged("faults", Result.UNKNOWN, None, None, trouble) for trouble in kept]
-    judged += [
-        Judged("workers", Result.UNKNOWN, None, None, f"worker {worker} was lost during the run: what it did last is not known")
-        for worker in lost
-    ]
-    if ended and not batches.complete:
-        damaged.append(f"{directory.path / 'batches.bin'}: is cut: it has no end")
-    if ended and scenario.audited and scenario.expect.replicas_agree:
-        damaged += _missing(directory, scenario, kept)
-    whole = any(history.header.worker == CONTROLLER and history.complete for history in histories)
-    faults_kept = directory.history(CONTROLLER)
-    if ended and not whole and not any(line.startswith(f"{faults_kept}: ") for line in damaged):
-        damaged.append(f"{faults_kept}: is {'cut: it has no end' if faults_kept.exists() else 'missing'}")
-    judged += [Judged("kept files", Result.UNKNOWN, None, None, line) for line in damaged]
-    if not ended:
-        judged.append(Judged("run", Result.UNKNOWN, None, None, "it did not come to its end: what happened last is not known"))
-    if not judgement.counted:
-        judged.append(Judged("operations", Result.UNKNOWN, None, None, "none was counted: such a run has shown nothing"))
+    faults_known = any(history.header.worker == CONTROLLER and history.complete for history in histories)
     measured = list(judgement.judged)
-    if ended and not whole:
-        measured = [_without_faults(one, faults_kept) for one in measured]
-    judgement = replace(judgement, judged=[*judged, *measured])
+    if end.finished:
+        damaged += list(
+            _missing_files(directory, scenario, end.troubles, damaged, batches=batches.complete, faults=faults_known)
+        )
+        if not faults_known:
+            measured = [_without_faults(one, directory.history(CONTROLLER)) for one in measured]
+    judgement = replace(judgement, judged=[*_shortcomings(end, damaged, counted=judgement.counted), *measured])
     return {
         **judgement.to_dict(),
-        "verdict": judgement.verdict + _cut_short(judgement, _begun(histories), ran, scenario.load),
+        "verdict": judgement.verdict + _cut_short(judgement, _begun(histories), end.ran, scenario.load),
         "advice": advice(scenario, judgement.judged, directory.primary(), found),
         "scenario": scenario.name,
         "operations": totals_of(directory.batches()),
-        "engine": told(judgement.engines, open_loop=scenario.load.open),
+        "engine": engine_result(judgement.engines, open_loop=scenario.load.open),
         "at_edges": judgement.edges,
         "audit": found.to_dict() if found is not None else None,
-        "troubles": kept,
-        "workers": None if workers is None else sorted(workers),
-        "lost_workers": list(lost),
-        "died": list(died),
-        "ran": ran,
+        "troubles": end.troubles,
+        "workers": None if end.workers is None else sorted(end.workers),
+        "lost_workers": list(end.lost),
+        "died": list(end.died),
+        "ran": end.ran,
         "judged_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 
 
+@dataclass(frozen=True)
+class _End:
+    """What is known about a run's end beside its histories and batches; see `judge_run`."""
+
+    workers: set[int] | None
+    lost: Sequence[int]
+    troubles: list[str]
+    died: Sequence[str]
+    ran: float | None
+    finished: bool
+    """The run came to its end, so its files should be complete."""
+
+
+def _end_of(
+    directory: RunDirectory,
+    workers: set[int] | None,
+    lost: Sequence[int] | None,
+    troubles: list[str] | None,
+    died: Sequence[str] | None,
+    ran: float | None,
+) -> _End:
+    kept = directory.result() or {}
+    if workers is None and kept.get("workers") is not None:
+        workers = set(kept["workers"])
+    return _End(
+        workers,
+        lost if lost is not None else kept.get("lost_workers", ()),
+        troubles if troubles is not None else list(kept.get("troubles", ())),
+        died if died is not None else kept.get("died", ()),
+        ran if ran is not None else kept.get("ran"),
+        finished=bool(kept) or troubles is not None,
+    )
+
+
+def _audit(
+    directory: RunDirectory,
+    scenario: Scenario,
+    histories: Sequence[History],
+    workers: set[int] | None,
+    unreadable: list[str],
+    damaged: list[str],
+) -> Audit:
+    """Audit the run. Adds to `damaged` which files are, and to `unreadable` what the audit must not rely on."""
+    return audit(
+        histories,
+        _state(directory.final(directory.primary()), directory.primary(), damaged),
+        loaded=scenario.table.rows,
+        workers=workers,
+        replicas=list(_replicas(directory, damaged)),
+        before=_before(directory, histories, unreadable, damaged),
+        staleness=scenario.expect.staleness or 0.0,
+        sampled=scenario.audit.reads,
+        unreadable=unreadable,
+        alone=len(scenario.cluster.servers) == 1,
+    )
+
+
+def _faults(histories: Sequence[History], found: Audit | None) -> Sequence[FaultWindow]:
+    """The faults that struck, in Unix time."""
+    if found is not None:
+        windows = found.faults
+    else:
+        for history in histories:
+            history.read_through()  # its events are known only then
+        windows = fault_windows(event for history in histories for event in history.events)
+    return unix_faults(windows, histories[0].header) if histories else []
+
+
+def _missing_files(
+    directory: RunDirectory, scenario: Scenario, troubles: Sequence[str], damaged: Sequence[str], *, batches: bool, faults: bool
+) -> Iterator[str]:
+    """Files that a finished run should have: complete `batches`, every final state, and the history of its `faults`."""
+    if not batches:
+        yield f"{directory.path / 'batches.bin'}: is cut: it has no end"
+    if scenario.audited and scenario.expect.replicas_agree:
+        yield from _missing_states(directory, scenario, troubles)
+    history = directory.history(CONTROLLER)
+    if not faults and not any(line.startswith(f"{history}: ") for line in damaged):
+        yield f"{history}: is {'cut: it has no end' if history.exists() else 'missing'}"
+
+
+def _shortcomings(end: _End, damaged: Sequence[str], *, counted: bool) -> Iterator[Judged]:
+    """What fails the run, or leaves it inconclusive, whatever was expected."""
+
+    def unknown(name: str, line: str) -> Judged:
+        return Judged(name, Result.UNKNOWN, None, None, line)
+
+    for line in end.died:
+        yield Judged(HARNESS, Result.MISS, None, None, line)
+    for trouble in end.troubles:
+        yield unknown("faults", trouble)
+    for worker in end.lost:
+        yield unknown("workers", f"worker {worker} was lost during the run, so its last operations are not known")
+    for line in damaged:
+        yield unknown("kept files", line)
+    if not end.finished:
+        yield unknown("run", "it did not come to its end, so its last operations are not known")
+    if not counted:
+        yield unknown("operations", "none was counted, so the run shows nothing")
+
+
 def _cut_short(judgement: Judgement, begun: float | None, ran: float | None, load: Load) -> str:
-    """What a verdict has to add where the run was shorter than the scenario says, or less of it was counted.
+    """What to add to the verdict when the run was shorter than the scenario says, or when less of it was counted.
 
     `begun` is the run's start in Unix time, None where that is not known; for `ran` see `judge_run`.
     """
@@ -141,16 +203,16 @@ def _begun(histories: Sequence[History]) -> float | None:
 
 
 def _without_faults(judged: Judged, history: Path) -> Judged:
-    """What is judged by the faults, where their history is not whole, is not known."""
+    """Without the complete history of the faults, no expectation that depends on them can be judged."""
     if not judged.name.startswith("recovery") and not judged.name.endswith((".before", ".during", ".after")):
         return judged
     return replace(
-        judged, result=Result.UNKNOWN, line=f"{history.name} is not whole, so the faults are not known: {judged.line}"
+        judged, result=Result.UNKNOWN, line=f"{history.name} is incomplete, so the faults are not known: {judged.line}"
     )
 
 
 def _state(path: Path, server: str, damaged: list[str]) -> FinalState | None:
-    """None where there is none; adds to `damaged` why it cannot be read, or not to its end."""
+    """None when there is none. Adds to `damaged` why it cannot be read completely."""
     try:
         state = FinalState(path, server) if path.exists() else None
     except FinalStateError as error:
@@ -164,19 +226,19 @@ def _state(path: Path, server: str, damaged: list[str]) -> FinalState | None:
 def _before(
     directory: RunDirectory, histories: Sequence[History], unreadable: list[str], damaged: list[str]
 ) -> FinalState | None:
-    """What there was before the run; where that cannot be told, `unreadable` says so: the loaded rows are no substitute."""
+    """What the table held before the run. When that is not known, `unreadable` says so: the loaded rows are no substitute."""
     state = _state(directory.before, "before", damaged)
-    there = directory.before.exists()
-    if not there and any(history.header.run > 1 for history in histories):
+    exists = directory.before.exists()
+    if not exists and any(history.header.run > 1 for history in histories):
         damaged.append(f"{directory.before}: is missing")
         unreadable.append(f"what the table held before the run is not known: {directory.before} is missing")
-    if there and (state is None or not state.complete):
+    if exists and (state is None or not state.complete):
         unreadable.append(f"what the table held before the run is not known: {directory.before} is damaged or cut")
     return state
 
 
-def _missing(directory: RunDirectory, scenario: Scenario, troubles: Sequence[str]) -> Iterator[str]:
-    """Which server's rows were read back and are not there. Of servers of somebody's own one may be there under two names."""
+def _missing_states(directory: RunDirectory, scenario: Scenario, troubles: Sequence[str]) -> Iterator[str]:
+    """Final states that were read back and are gone. Unknown for external servers: one may be there under two names."""
     cluster = scenario.cluster
     for name in () if cluster.servers else server_names(cluster.readers, standby=cluster.standby):
         path = directory.final(name)

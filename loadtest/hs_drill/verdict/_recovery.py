@@ -10,44 +10,44 @@ from hs_drill.scenario import BEFORE_SECONDS
 __all__ = ["OBSERVED_SECONDS", "FaultRecovery", "recoveries"]
 
 REMEDIES = ("promote", "rejoin")
-"""Kinds of faults that put another one right: how long that one hurt shows only after them."""
+"""Kinds of faults that repair an earlier one. Its recovery is watched beyond them."""
 
 OBSERVED_SECONDS = 1.0
-"""What is steady must have been so for as long, or nobody knows."""
+"""A run is steady only when it was observed to be for this long; otherwise it is not known."""
 STEADY_SHARE = 0.25
-"""Of the throughput before the first fault: a stall makes no errors, and shows there alone. A quarter, for on a machine of two
-cores that had other work the throughput of an undisturbed second was seen to sink to 0.37; a stall leaves nearly nothing."""
+"""The share of the throughput before the first fault that counts as steady. A stall makes no errors; only throughput shows it.
+A quarter, because on a busy machine with two cores an undisturbed second had 0.37 of it, and a stall leaves nearly nothing."""
 
 OFTEN = 20
-"""What comes so often in a slot is in each of them: a slot that has less than its share tells."""
+"""An operation that comes this often per slot comes in every slot, so a single slot with too few of them shows a stall."""
 
 MEASURED_SECONDS = BEFORE_SECONDS / 2
-"""So much of the time before the first fault must have been measured: slots are cut off it at either end."""
+"""How much of the time before the first fault must have been measured: it loses a slot at either end."""
 
 
 @dataclass(frozen=True)
 class FaultRecovery:
-    """Seconds from a fault's start, as exactly as a slot of the timeline is long."""
+    """Seconds from a fault's start, with a resolution of one slot of the timeline."""
 
     fault: str
     first_error: float | None
     """None when nothing failed."""
     first_success: float | None
-    """Until each operation that failed had succeeded again; 0 when nothing failed, None when one has not, or when none was
-    `counted`."""
+    """Until each operation that failed had succeeded again. 0 when nothing failed; None when one has not succeeded, or when no
+    operation was `counted`."""
     steady: float | None
-    """0 when it was never disturbed; None when it was not steady again, or too late to tell, or `incomparable`."""
+    """0 when the run was never disturbed; None when it was not steady again, or too late to know, or is `incomparable`."""
     failed_until: float
-    """Until the last failure that was seen; 0 when nothing failed."""
+    """Until the last failure that was observed; 0 when nothing failed."""
     seen: float
-    """For how long it was watched: until the next fault that is no remedy, or the end of the run. Faults that start within
-    the same slot's length are as one."""
+    """How long the recovery was observed: until the next fault that is not a remedy, or the end of the run. Faults that start
+    within the length of a slot count as one."""
     until: str
-    """What ended that, in words."""
+    """What ended the observation, in words."""
     counted: bool
-    """Whether any operation ended in that time: where none does, none fails either."""
+    """Whether any operation ended in that time. Where none ended, none can have failed."""
     incomparable: str = ""
-    """Why nobody can tell what is steady, in words; "" when that is known."""
+    """Why it is not known what is steady, in words; "" when it is known."""
 
 
 def recoveries(timeline: Timeline) -> list[FaultRecovery]:
@@ -62,12 +62,12 @@ def _rate_before(timeline: Timeline, name: str) -> float:
 
 
 def _incomparable(timeline: Timeline) -> str:
-    """Why there is no throughput to compare with; "" when there is."""
+    """Why there is no throughput to compare with; "" when there is one."""
     before, length = timeline.total("before")
     if round(length, 3) < MEASURED_SECONDS:
         return (
             f"only {length:.2f} s before the first fault were measured, too little to compare with: "
-            f"let that fault come {BEFORE_SECONDS:g} s or more after the load, and its warm-up"
+            f"start that fault {BEFORE_SECONDS:g} s or more after the load, and after its warm-up"
         )
     return "" if before.ok else "no operation succeeded before the first fault, so there is nothing to compare with"
 
@@ -92,7 +92,7 @@ def _recovery(timeline: Timeline, fault: FaultWindow, needed: dict[str, float], 
 
 
 def _watched_until(timeline: Timeline, fault: FaultWindow) -> tuple[float, str]:
-    # What strikes several servers starts on one a moment after the other, and is one fault.
+    # A fault of several servers strikes one a moment after the other, and is one fault.
     together = fault.start + timeline.slot
     later = [one for one in timeline.faults if one.start > together and one.name.partition(" ")[0] not in REMEDIES]
     if not later:
@@ -108,7 +108,7 @@ def _first_success(timeline: Timeline, fault: FaultWindow, slots: list[int]) -> 
         errors = [i for i, done in mine if done.failed]
         if errors:
             after = [(i, done) for i, done in mine if i > errors[0]]
-            # In the slot of the first error successes may have come before it: they have, where nothing but errors follows.
+            # In the slot of the first error, successes may have come before it. They have if the next slot has errors alone.
             again = after if after and not after[0][1].ok else [one for one in mine if one[0] >= errors[0]]
             successes = [i for i, done in again if done.ok]
             if not successes:
@@ -118,20 +118,20 @@ def _first_success(timeline: Timeline, fault: FaultWindow, slots: list[int]) -> 
 
 
 def _steady(timeline: Timeline, fault: FaultWindow, slots: list[int], needed: dict[str, float]) -> float | None:
-    """From the end of the last slot that was disturbed."""
+    """Until the end of the last slot that was disturbed."""
     window = max(round(OBSERVED_SECONDS / timeline.slot), 1)
     disturbed = None
     for position, i in enumerate(slots):
         if any(operation.failed for operation in timeline.slots[i].values()):
             disturbed = max(i, disturbed or i)
-        # Throughput over a second: rare operations do not come in every slot.
+        # Throughput is that of a second: rare operations do not come in every slot.
         recent = slots[position : position + window]
         if len(recent) < window:
             continue
         for name, rate in needed.items():
             done = [timeline.slots[j].get(name, NOTHING).ok for j in recent]
             if sum(done) / (window * timeline.slot) < rate:
-                # A stall ends where it does, and not at the first second that has a quarter of the throughput all in all.
+                # The stall ends with its last slow slot, not with the first second that has enough throughput as a whole.
                 often = rate / STEADY_SHARE * timeline.slot >= OFTEN
                 slow = [j for j, ok in zip(recent, done, strict=True) if often and ok / timeline.slot < rate]
                 disturbed = max(i, *slow, disturbed or i)

@@ -263,7 +263,9 @@ def test_a_rate_beyond_the_engine_says_nothing_about_the_servers() -> None:
     scenario += "expect: {latency: {get: {p50: 5ms}}}\n"
     with Locust("--headless", "--only-summary", "--explain", scenario=scenario) as locust:
         assert locust.finish() == 4, locust.describe()
-        assert "The load engine was the limit: what was due while it had no time left waited for it" in locust.stdout
+        assert (
+            "The load engine was the limit: operations that were due while it had no time left waited for it" in locust.stdout
+        )
         result = json.loads((locust.run / "result.json").read_text())
         (latency,) = result["expectations"]
         assert latency["result"] == "unknown"

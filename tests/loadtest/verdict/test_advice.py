@@ -1,4 +1,4 @@
-"""What a verdict that is no pass advises to do."""
+"""The advice that comes with a verdict that is not a pass."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_why_writes_were_lost(cluster: str, primary: str, word: str) -> None:
     assert word in told
 
 
-def test_on_external_servers_nobody_knows_that_no_other_took_over() -> None:
+def test_on_external_servers_it_is_not_known_whether_another_took_over() -> None:
     servers = "[{name: writer, host: a}, {name: reader-1, host: b}]"
     scenario = parse_scenario(f"name: x\ncluster: {{kind: external, servers: {servers}}}\nmix: {{insert: 1}}\n", "s.yaml")
     (told,) = advice(scenario, [LOST], "writer")
@@ -54,11 +54,11 @@ def test_why_reads_were_stale() -> None:
         assert len(advice(scenario, [stale], "writer")) == count
 
 
-def test_a_pass_needs_none_and_what_is_unknown_is_no_pass() -> None:
+def test_a_pass_needs_no_advice_and_unknown_is_not_a_pass() -> None:
     scenario = parse_scenario("name: x\nmix: {get: 1}\n", "s.yaml")
     assert advice(scenario, [Judged("lost", Result.PASS, 0, 0, "")], "writer") == []
     unknown = [
         Judged(name, Result.UNKNOWN, None, 1, "") for name in ("availability", "recovery.steady", "recovery.first_success")
     ]
-    assert [line.partition(":")[0] for line in advice(scenario, unknown[:1], "writer")] == ["What is unknown is no pass"]
+    assert [line.partition(":")[0] for line in advice(scenario, unknown[:1], "writer")] == ["Unknown is not a pass"]
     assert len(advice(scenario, unknown, "writer")) == 2

@@ -1,4 +1,4 @@
-"""Whether the load engine was the limit: what batches made by hand come to, and which misses of a latency it leaves open."""
+"""Whether the load engine was the limit, on batches made by hand: its figures, and which missed latencies it leaves open."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_miss_while_the_engine_had_no_time_left_is_inconclusive() -> None:
     judgement = judged({"p99": "10ms"}, steady(0, 4, SLOW, busy=0.98))
     (one,) = judgement.judged
     assert (one.result, one.measured, judgement.exit_code) == (Result.UNKNOWN, 0.06, ExitCode.INCONCLUSIVE)
-    assert "the load engine itself may be why" in one.line
+    assert "the load engine may be the cause" in one.line
     assert "for 800 of the 800 that took longer" in one.line
     assert "no time left in 4.0 of 4.0 s" in one.line
 
@@ -68,7 +68,7 @@ def test_a_late_event_loop_explains_three_times_its_lag(late: int, result: Resul
 
 
 def test_in_a_closed_loop_a_busy_engine_is_no_excuse() -> None:
-    """Its users wait for their answers, so nothing queues within the engine but what its lag tells of."""
+    """Its users wait for their answers, so nothing queues in the engine beyond what its lag shows."""
     (one,) = judged({"p99": "10ms"}, steady(0, 4, SLOW, busy=1.0), open_loop=False).judged
     assert one.result is Result.MISS
 
@@ -105,19 +105,19 @@ def queue(breath: float, ok: dict[int, int]) -> list[Batch]:
 
 
 @pytest.mark.parametrize("breath", [0.96, 0.85])
-def test_a_queue_of_the_engine_does_not_go_with_one_breath(breath: float) -> None:
-    """What was due meanwhile waited behind it, and not for the servers."""
+def test_a_queue_in_the_engine_outlasts_one_slot_with_time_to_spare(breath: float) -> None:
+    """What was due meanwhile waited for the queue, and not for the servers."""
     (one,) = judged({"max": "10ms"}, queue(breath, {900_000: 100})).judged
     assert one.result is Result.UNKNOWN, one.line
 
 
-def test_where_what_ends_is_answered_at_once_there_is_no_queue() -> None:
+def test_operations_that_are_answered_at_once_show_that_there_is_no_queue() -> None:
     (one,) = judged({"max": "10ms"}, queue(0.85, {500: 100})).judged
     assert one.result is Result.MISS
     assert "engine" not in one.line
 
 
-def test_enough_operations_that_the_engine_cannot_explain_are_a_miss_of_their_own() -> None:
+def test_enough_operations_that_the_engine_cannot_have_slowed_are_a_miss() -> None:
     both = [*steady(0, 2, SLOW, busy=0.98), *steady(2, 4, {1000: 99, 60_000: 1})]
     assert judged({"p99": "10ms"}, both).judged[0].result is Result.UNKNOWN, "without the engine's it would have been met"
     assert judged({"p99.9": "10ms"}, both).judged[0].result is Result.MISS, "and this one would not"
@@ -130,7 +130,7 @@ def test_one_engine_of_several_without_time_is_enough() -> None:
     assert judged({"p99": "10ms"}, [*others, *steady(0, 4, SLOW, worker=3, busy=1.0)]).judged[0].result is Result.UNKNOWN
 
 
-def test_runs_that_tell_nothing_of_their_engines_are_judged_as_before() -> None:
+def test_runs_without_figures_of_their_engines_are_judged_without_them() -> None:
     old = [Batch(one.start, one.end, one.operations) for one in steady(0, 4, SLOW)]
     judgement = judged({"p99": "10ms"}, old)
     assert judgement.judged[0].result is Result.MISS
@@ -149,7 +149,7 @@ def test_the_engine_was_the_limit_of_a_phase_when_it_had_no_time_left_in_a_fifth
     assert not engines([]).was_limit
 
 
-def test_the_wait_for_the_last_answers_is_no_time_of_the_load() -> None:
+def test_the_wait_for_the_last_answers_does_not_count_as_load() -> None:
     """An engine is idle then, and was the limit all the same."""
     run = [*steady(0, 1, SLOW, busy=0.99), *steady(1, 4, SLOW)]
     for one in (tail := steady(4, 8, {}, busy=0.02)):

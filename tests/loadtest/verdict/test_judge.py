@@ -121,7 +121,7 @@ def test_nothing_measured_is_unknown(expect: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "expect", [{"errors": {"all": 0, "ConnectionError": 0}}, {"recovery": {"first_success": "1h"}}, {"throughput": 0.0}]
 )
-def test_engines_that_report_and_count_no_operation_have_measured_nothing(expect: dict[str, Any]) -> None:
+def test_without_a_counted_operation_every_measurement_is_unknown(expect: dict[str, Any]) -> None:
     for one in judged(expect, steady(0, 8, 0), [fault(1, 2)]):
         assert (one.result, one.line) == (UNKNOWN, "no operation was counted")
 
@@ -133,7 +133,7 @@ def test_without_a_fault_nothing_is_during_or_after_it(phase: str) -> None:
     assert [one.result for one in judged({"recovery": "1s"}, RUN, [])] == [UNKNOWN]
 
 
-def test_errors_whose_kind_is_not_known_leave_it_open() -> None:
+def test_errors_of_unknown_kind_leave_the_expectation_unknown() -> None:
     batches = [batch(0, 1, 3), batch(0.25, 1, 2, error=OTHER_ERRORS)]
     for limit, result in ((2, MISS), (3, UNKNOWN), (4, UNKNOWN), (5, PASS)):
         assert [one.result for one in judged({"errors": {"ConnectionError": limit}}, batches, [])] == [result]
@@ -148,7 +148,7 @@ def phases(batches: Sequence[Batch], faults: Sequence[FaultWindow]) -> dict[str,
 
 
 def test_between_two_faults_is_after() -> None:
-    # Of a batch that begins as a fault ends nothing but the latency tells when its operations began: some during the fault.
+    # For a batch that begins as a fault ends, only latency shows when its operations began: some during the fault.
     assert phases(steady(0, 4), [fault(3, 3.5), fault(1, 1.5)]) == {
         "run": (1600, 4),
         "before": (400, 1),
@@ -196,8 +196,8 @@ def begun(start: float, end: float, *generations: tuple[float, float, int], us: 
     return Batch(T0 + start, T0 + end, total_of(told), begun=told, **more)
 
 
-def test_what_a_stall_held_up_is_during_it_though_it_ends_later() -> None:
-    """And of its throughput it is not: nothing ended meanwhile."""
+def test_operations_that_a_stall_held_up_are_during_it_although_they_end_later() -> None:
+    """They are not part of its throughput: nothing ended meanwhile."""
     run = [
         begun(0, 1, (0, 1, 100)),
         begun(1, 2, (1, 2, 0)),
@@ -216,7 +216,7 @@ def test_what_a_stall_held_up_is_during_it_though_it_ends_later() -> None:
 
 
 def test_throughput_divides_by_the_time_of_the_load() -> None:
-    """What ends in the tail counts for the run, and the tail does not last."""
+    """Operations that end after the load count for the run, but the time after the load does not."""
     run = [
         *steady(0, 2),
         begun(2, 2.25, (0, 2, 8), us=100_000, load_end=T0 + 2),
@@ -236,7 +236,7 @@ def test_throughput_divides_by_the_time_of_the_load() -> None:
     assert record.seconds == 2
 
 
-def test_a_queue_that_is_worked_off_after_the_load_is_no_throughput_of_the_last_phase() -> None:
+def test_a_queue_that_is_worked_off_after_the_load_does_not_count_as_throughput_of_the_last_phase() -> None:
     """An open loop of 200 a second of which 100 get done: no phase had more."""
     run = [
         *(begun(i / 4, (i + 1) / 4, (i / 8, (i + 1) / 8, 25)) for i in range(16)),
@@ -302,7 +302,7 @@ def exactly(begin: float, end: float, faults: Sequence[FaultWindow]) -> str:
 def test_no_operation_is_ever_in_a_wrong_phase(
     run: tuple[list[FaultWindow], list[tuple[int, int]], list[int], list[int]], told: bool, timely: bool
 ) -> None:
-    """However late marks come, or never; and where they come in time none is left out that has a phase."""
+    """However late marks come, if at all. When they come in time, every operation that has a phase counts for it."""
     faults, operations, marks, ends = run
     if timely:
         edges = {
@@ -339,7 +339,7 @@ def recovery(batches: Sequence[Batch], *faults: FaultWindow) -> tuple[float | No
     return one.first_error, one.first_success, one.steady
 
 
-def test_a_fault_that_nobody_noticed() -> None:
+def test_a_fault_without_any_effect() -> None:
     assert recovery(steady(0, 4), fault(1, 2)) == (None, 0.0, 0.0)
 
 
@@ -359,13 +359,13 @@ def test_a_stall_makes_no_errors_and_is_no_steady_state() -> None:
     run = [*steady(0, 2), *steady(2, 3, 0), *steady(3, 6)]
     first_error, _, steady_again = recovery(run, fault(2, 3))
     assert first_error is None
-    # Though in the second that begins a quarter of a second after the stall did, a quarter of what was done before is done.
+    # The second that begins 0.25 s after the stall did has a quarter of the earlier throughput, but the stall goes on.
     assert steady_again == 1
 
 
 @pytest.mark.parametrize("until, steady_again", [(3, 1), (3.25, 1.25), (3.75, 1.75), (5, 3)])
 def test_a_stall_lasts_until_it_ends(until: float, steady_again: float) -> None:
-    """Also where a little gets through; and of what is rare no slot alone tells."""
+    """Also when a little gets through. For a rare operation, a single slot shows nothing."""
     run = [*steady(0, 2), *steady(2, until, 3), *steady(until, 8)]
     assert recovery(run, fault(2, until))[2] == steady_again
     rare = [*steady(0, 2, 4), *steady(2, 3, 0), *steady(3, 3.25, 4), *steady(3.25, 3.5, 0), *steady(3.5, 8, 4)]
@@ -379,17 +379,17 @@ def test_a_quarter_of_the_throughput_before_is_steady(ok: int, steady_again: flo
 
 @pytest.mark.parametrize("start, before", [(0.0, "0.00"), (0.3, "0.25"), (-5.0, "0.00")])
 def test_without_a_throughput_to_compare_with_nothing_is_steady(start: float, before: str) -> None:
-    """However little is carried out then: 4 of 400 operations a second, and in the end none at all."""
+    """However few operations succeed then: 4 of 400 a second, and in the end none."""
     slow = [*steady(0, 0.25), *steady(0.25, 6, 1), *steady(6, 8, 0)]
     (one,) = recoveries(Timeline(slow, [fault(start, None)]))
     assert (one.steady, one.first_success) == (None, 0.0)
     (unknown,) = judged({"recovery": "1s"}, slow, [fault(start, None)])
     assert (unknown.result, unknown.measured) == (UNKNOWN, None)
     assert unknown.line.startswith(f"only {before} s before the first fault were measured"), unknown.line
-    assert "let that fault come 1 s or more after the load, and its warm-up" in unknown.line
+    assert "start that fault 1 s or more after the load, and after its warm-up" in unknown.line
 
 
-def test_a_second_before_the_first_fault_is_enough_to_compare_with_though_slots_cut_it() -> None:
+def test_a_second_before_the_first_fault_is_enough_to_compare_with_although_slots_cut_it() -> None:
     for begun in (0.0, 0.1, 0.24):
         run = [Batch(one.start + begun, one.end + begun, one.operations) for one in [*steady(0, 1.25), *steady(1.25, 6, 1)]]
         (one,) = judged({"recovery": "1s"}, run, [fault(begun + 1, None)])
@@ -402,7 +402,7 @@ def test_operations_that_all_failed_before_the_first_fault_are_nothing_to_compar
     assert (one.result, one.line.partition(",")[0]) == (UNKNOWN, "no operation succeeded before the first fault")
 
 
-def test_what_failed_for_too_long_is_a_miss_without_any_throughput_to_compare_with() -> None:
+def test_failing_for_too_long_is_a_miss_without_any_throughput_to_compare_with() -> None:
     run = [*steady(0, 3, 100, failed=1), *steady(3, 8)]
     for limit, result in (("2s", MISS), ("3s", UNKNOWN), ("5s", UNKNOWN)):
         (one,) = judged({"recovery": limit}, run, [fault(0, 1)])
@@ -482,34 +482,34 @@ def test_a_fault_of_several_servers_is_one() -> None:
         (one,) = judged({"recovery": limit}, run, both)
         assert one.result is result, one.line
         assert one.measured == pytest.approx(3.25)
-    # Another one soon afterwards is another one.
+    # A fault half a second later is another fault.
     (one,) = judged({"recovery": "5s"}, run, [*both, fault(3.5, 4, "reset reader-1")])
     assert one.result is UNKNOWN
     assert "until reset reader-1 began" in one.line
 
 
 def test_first_success_needs_an_operation_that_ended_after_the_fault() -> None:
-    """Where nothing ends any more nothing fails either."""
+    """When no operation ends, none fails either."""
     run = [*steady(0, 2.25), *steady(2.25, 8, 0)]
     (one,) = judged({"recovery": {"first_success": "1s"}}, run, [fault(2.1, None)])
     assert one.result is UNKNOWN
     assert "no operation ended in the 5.90 s from the start of kill until the run ended" in one.line
     (one,) = judged({"recovery": {"first_success": "1s"}}, [*run, *steady(7.5, 8)], [fault(2.1, None)])
     assert one.result is PASS
-    # That nobody knows it of one fault does not hide that another one was not got over.
+    # An unknown recovery from one fault does not hide that the run never recovered from another.
     run = [*steady(0, 2), *steady(2, 5, 0, failed=1), *steady(5, 10, 0)]
     (one,) = judged({"recovery": {"first_success": "1s"}}, run, [fault(2, None, "kill"), fault(5, None, "pause")])
     assert one.result is MISS
     assert "from the start of kill until pause began" in one.line
 
 
-def test_one_fault_that_was_not_recovered_from_in_time_is_a_miss_whatever_became_of_the_others() -> None:
+def test_one_fault_without_recovery_in_time_is_a_miss_whatever_the_others_did() -> None:
     run = [*steady(0, 2), *steady(2, 5, 50, failed=1), *steady(5, 8), *steady(8, 8.5, 50, failed=1)]
     twice = [fault(2, 3, "kill reader-1"), fault(8, 9, "kill reader-1")]
     assert [one.steady for one in recoveries(Timeline(run, twice))] == [3.0, None]
     (missed,) = judged({"recovery": "2s"}, run, twice)
     assert (missed.result, missed.measured) == (MISS, 3.0)
-    # The second one was watched for half a second, whatever the first one of the same name was.
+    # The second fault was observed for half a second, however long the first one of the same name was.
     (unknown,) = judged({"recovery": "4s"}, run, twice)
     assert unknown.result is UNKNOWN
     assert "in the 0.50 s from the start of kill reader-1 until the run ended; at most 4 s expected" in unknown.line
@@ -529,7 +529,7 @@ def test_the_percentile_of_nothing_is_an_error() -> None:
         percentile(Counter(), 50)
 
 
-def test_faults_of_the_history_are_told_in_unix_time(tmp_path: Path) -> None:
+def test_faults_of_the_history_are_converted_to_unix_time(tmp_path: Path) -> None:
     header = write_history(tmp_path, 0, []).header
     windows = [HistoryFaultWindow("kill", header.monotonic_ns + 10**9, None)]
     (told,) = unix_faults(windows, header)
@@ -593,7 +593,7 @@ def test_an_audit_without_a_finding_passes() -> None:
     ],
 )
 def test_what_the_audit_found_decides_the_exit_code(expect: dict[str, Any], found: Check, code: int) -> None:
-    # What it says of failures besides is not what is tried here.
+    # Failures are expected here, so that only the audit decides.
     assert verdict({"availability": 0, **expect}, audit_with(**{found.name: found}))[0] == code
 
 
@@ -613,7 +613,7 @@ def test_what_the_audit_found_decides_the_exit_code(expect: dict[str, Any], foun
         ({"replicas_agree": True}, "replicas", "replicas_agree", True),
     ],
 )
-def test_no_expectation_rests_on_a_check_that_had_nothing_to_find(
+def test_an_expectation_about_a_check_that_is_not_applicable_is_unknown(
     expect: dict[str, Any], name: str, judged_as: str, unknown: bool
 ) -> None:
     found = audit_with(**{name: check(name, verdict="not applicable")})
@@ -625,7 +625,7 @@ def test_no_expectation_rests_on_a_check_that_had_nothing_to_find(
         assert line.startswith("not applicable, so the run shows nothing about it: so it is")
 
 
-def test_what_nobody_asked_for_and_nothing_could_show_is_not_applicable_and_counts_for_nothing() -> None:
+def test_a_default_expectation_about_a_check_that_is_not_applicable_counts_for_nothing() -> None:
     nothing = {name: check(name, verdict="not applicable") for name in ("applied_twice", "counters")}
     result = judge(Expect(lost=0), RUN, KILL, audit_with(**nothing), audited=True)
     assert {one.name for one in result.judged if one.result is Result.NOT_APPLICABLE} == {"applied_twice", "counters"}
