@@ -77,32 +77,26 @@ class _Newest:
         return self._loaded - (younger - len(inserted)) % self._loaded
 
 
-TableOf = Callable[[str, str, list[str], str | None], trio_hs.Table | SqlTable]
+AnyTable = trio_hs.Table | SqlTable
+TableOf = Callable[[str, str, list[str], str | None], AnyTable]
 """Takes database, table, columns and index."""
 
 
 def bind(table_of: TableOf, scenario: Scenario, *, run: int, worker: int) -> Mapping[str, BoundOperation]:
     """Every operation by its name in the scenario. `table_of` is `trio_hs.Manager.table`, or the SQL client's."""
-    table, mix = scenario.table, scenario.mix
-    texts = itertools.cycle(fillers(scenario))
-    audited = scenario.audited
-    fresh = itertools.count(first_insert_key(run, worker))
-    versions = itertools.count(first_insert_key(run, worker))
-    inserted: deque[int] = deque(maxlen=MOST_TO_DELETE)
+    table = scenario.table
     newest = _Newest(table.rows)
-    latest = {name for name, drawn_by in mix.keys(scenario.keys).items() if drawn_by.distribution == "latest"}
-
     rows = table_of(table.database, table.name, COLUMNS, None)
-    ranges = table_of(table.database, table.name, COLUMNS, "grp")
-    counter = table_of(table.database, table.name, ["n"], None)
-    payload = table_of(table.database, table.name, ["payload"], None)
-    keys = table_of(table.database, table.name, ["id"], None)
+    return {
+        **_bind_reads(table_of, rows, scenario, newest),
+        **_bind_writes(table_of, rows, scenario, newest, first_insert_key(run, worker)),
+    }
 
-    def new_payload(key: int, intent: Intent) -> str:
-        if not audited:
-            return next(texts)
-        intent.value = version = next(versions)
-        return payload_of(version, key, group_of(key, table), next(texts))
+
+def _bind_reads(table_of: TableOf, rows: AnyTable, scenario: Scenario, newest: _Newest) -> dict[str, BoundOperation]:
+    table, mix = scenario.table, scenario.mix
+    latest = {name for name, drawn_by in mix.keys(scenario.keys).items() if drawn_by.distribution == "latest"}
+    ranges = table_of(table.database, table.name, COLUMNS, "grp")
 
     def get(key: int, _: Intent) -> Awaitable[Any]:
         return rows.get(key)
@@ -112,6 +106,41 @@ def bind(table_of: TableOf, scenario: Scenario, *, run: int, worker: int) -> Map
 
     async def get_many(keys: Sequence[int], _: Intent) -> _Found:
         return _Found(await rows.get_many(keys))
+
+    def read(name: str, call: Call, operation: Operation, observe: Observe) -> BoundOperation:
+        if name not in latest:
+            return BoundOperation(call, operation, observe)
+
+        def call_latest(younger: Any, intent: Intent) -> Awaitable[Any]:
+            intent.key = key = newest.key(younger) if isinstance(younger, int) else [newest.key(age) for age in younger]
+            return call(key, intent)
+
+        return BoundOperation(call_latest, operation, observe, may_be_empty=True)
+
+    return {
+        "get": read("get", get, Operation.GET, _seen_by_get),
+        "find": read("find", find, Operation.FIND, _seen_by_find),
+        "get_many": read("get_many", get_many, Operation.GET_MANY, _seen_by_get_many),
+    }
+
+
+def _bind_writes(
+    table_of: TableOf, rows: AnyTable, scenario: Scenario, newest: _Newest, first_key: int
+) -> dict[str, BoundOperation]:
+    table, mix = scenario.table, scenario.mix
+    texts = itertools.cycle(fillers(scenario))
+    audited = scenario.audited
+    fresh, versions = itertools.count(first_key), itertools.count(first_key)
+    inserted: deque[int] = deque(maxlen=MOST_TO_DELETE)
+    counter = table_of(table.database, table.name, ["n"], None)
+    payload = table_of(table.database, table.name, ["payload"], None)
+    keys = table_of(table.database, table.name, ["id"], None)
+
+    def new_payload(key: int, intent: Intent) -> str:
+        if not audited:
+            return next(texts)
+        intent.value = version = next(versions)
+        return payload_of(version, key, group_of(key, table), next(texts))
 
     async def insert(_: int, intent: Intent) -> bool:
         intent.key = key = next(fresh)
@@ -142,20 +171,7 @@ def bind(table_of: TableOf, scenario: Scenario, *, run: int, worker: int) -> Map
         intent.key = key = inserted.popleft()
         return keys.delete("=", [key])
 
-    def read(name: str, call: Call, operation: Operation, observe: Observe) -> BoundOperation:
-        if name not in latest:
-            return BoundOperation(call, operation, observe)
-
-        def call_latest(younger: Any, intent: Intent) -> Awaitable[Any]:
-            intent.key = key = newest.key(younger) if isinstance(younger, int) else [newest.key(age) for age in younger]
-            return call(key, intent)
-
-        return BoundOperation(call_latest, operation, observe, may_be_empty=True)
-
     return {
-        "get": read("get", get, Operation.GET, _seen_by_get),
-        "find": read("find", find, Operation.FIND, _seen_by_find),
-        "get_many": read("get_many", get_many, Operation.GET_MANY, _seen_by_get_many),
         "insert": BoundOperation(insert, Operation.INSERT),
         "incr": BoundOperation(incr, Operation.INCR),
         "decr": BoundOperation(decr, Operation.DECR),
