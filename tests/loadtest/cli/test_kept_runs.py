@@ -10,12 +10,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
-import jsonschema
 import pytest
-import yaml
 from rich.console import Console
 
 from hs_drill import __main__ as commands
@@ -26,7 +23,7 @@ from hs_drill.scenario import parse_scenario
 from hs_drill.store import environment
 from hs_drill.verdict._judge import judge
 from hs_drill.verdict._judge_run import judge_run
-from tests.loadtest.support.kept_runs import SCENARIO, HandMade
+from tests.loadtest.support.kept_runs import EVERY_EXPECTATION, SCENARIO, HandMade
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -349,25 +346,8 @@ def test_shipped_scenarios_pass_the_check(run: Run, path: Path) -> None:
     assert run("check", path)[0] == 0
 
 
-EVERYTHING = """\
-name: x
-mix: {get: 1, insert: 1}
-expect:
-  availability: {run: 99%, before: 1, during: 99.9%, after: 100%}
-  throughput: {run: 10, after: 5}
-  latency: {all: {max: 1s}, get: {p99.9: {during: 5ms}}}
-  errors: {all: 3, ReadOnlyError: 0}
-  recovery: {first_success: 1s, steady: 2s}
-  lost: any
-  applied_twice: 2
-  staleness: 1s
-  monotonic_reads: true
-  replicas_agree: true
-"""
-
-
 def test_every_judged_expectation_has_words() -> None:
-    for text in (EVERYTHING, "name: x\nmix: {get: 1}\nexpect: {errors: 0}\n", "name: x\nmix: {get: 1, incr: 1}\n"):
+    for text in (EVERY_EXPECTATION, "name: x\nmix: {get: 1}\nexpect: {errors: 0}\n", "name: x\nmix: {get: 1, incr: 1}\n"):
         scenario = parse_scenario(text, "s.yaml")
         judged = judge(scenario.expect, [], [], None, audited=scenario.audited).judged
         assert {name for name, _ in expectations(scenario)} == {one.name for one in judged}
@@ -389,87 +369,6 @@ def test_every_judged_expectation_has_words() -> None:
 )
 def test_quantities_have_their_units(name: str, value: float | None, words: str) -> None:
     assert quantity(name, value) == words
-
-
-# ---- schema
-
-SCHEMA = ROOT / "docs/scenario.schema.json"
-
-
-def errors_of(text: str) -> list[Any]:
-    return list(jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).iter_errors(yaml.safe_load(text)))
-
-
-def test_the_published_schema_is_that_of_the_code(run: Run) -> None:
-    code, out, _ = run("schema")
-    assert code == 0
-    assert SCHEMA.read_text() == out, "run: hs-drill schema > docs/scenario.schema.json"
-    jsonschema.Draft202012Validator.check_schema(json.loads(out))
-    assert not {"ge", "gt", "le", "lt", "x-bare"} & set(_keys(json.loads(out))), "keywords that no editor knows"
-
-
-def _keys(schema: Any) -> list[str]:
-    if isinstance(schema, list):
-        return [key for one in schema for key in _keys(one)]
-    return [*schema, *(key for one in schema.values() for key in _keys(one))] if isinstance(schema, dict) else []
-
-
-LOADS = """\
-name: loads
-table: {value_size: {sizes: [{size: 20, weight: 9}, {size: 500}]}}
-load: {think_time: {min: 10ms, max: 0.1}, warm_up: 1s}
-keys: {distribution: hot-set, hot_keys: 1%, hot_operations: 0.9}
-mix: {get: {weight: 1, keys: zipfian}, get_many: {weight: 1, count: 3, keys: {distribution: zipfian, theta: 0.8}}}
-"""
-SHORT_LOADS = """\
-name: loads
-table: {value_size: {min: 20, max: 30}}
-load: {think_time: 1s}
-keys: sequential
-mix: {get: 1}
-"""
-OPEN = """\
-name: open
-load: {rate: 10, arrivals: even, max_in_flight: 5, max_wait: 1s, stages: [{for: 0s, rate: 20.5}, {for: 1m, rate: 0}]}
-mix: {get: 1}
-"""
-SHIPPED = [path.read_text() for path in sorted((ROOT / "scenarios").glob("*.yaml"))]
-
-
-@pytest.mark.parametrize("text", [SCENARIO, EVERYTHING, LOADS, SHORT_LOADS, OPEN, *SHIPPED])
-def test_the_schema_accepts_what_the_code_accepts(text: str) -> None:
-    parse_scenario(text, "s.yaml")
-    assert errors_of(text) == []
-
-
-@pytest.mark.parametrize(
-    "before, after",
-    [
-        ("name: by-hand", "nmae: by-hand"),
-        ("get: 90", "get: -1"),
-        ("get: 90", "get: {wieght: 5}"),
-        ("duration: 20s", "duration: 20 parsecs"),
-        ("duration: 20s", "duration: 0"),
-        ("fault: kill", "fault: kil"),
-        ("target: reader-1, ", ""),
-        ("at: 6s", "at: -6"),
-        ("availability: 90%", "availability: 90"),
-        ("steady: 3s", "steady: true"),
-        ("all: 1000", "all: -1"),
-        ("mix:", "keys: {theta: 0}\nmix:"),
-        ("mix:", "keys: zipfan\nmix:"),
-        ("table: {rows: 200}", "table: {value_size: }"),
-    ],
-)
-def test_the_schema_refuses_what_the_code_refuses(before: str, after: str) -> None:
-    assert before in SCENARIO
-    assert errors_of(SCENARIO.replace(before, after)) != []
-
-
-def test_the_schema_describes_keys() -> None:
-    definitions = json.loads(SCHEMA.read_text())["$defs"]
-    assert definitions["Load"]["properties"]["spawn_rate"]["description"].startswith("Users started per second; 64 if not")
-    assert definitions["Kill"]["properties"]["for"]["description"].startswith("Seconds until it heals")
 
 
 # ---- the command itself

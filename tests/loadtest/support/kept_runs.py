@@ -29,6 +29,21 @@ expect:
   recovery: {steady: 3s}
   latency: {get: {p99: {during: 200ms}}}
 """
+EVERY_EXPECTATION = """\
+name: x
+mix: {get: 1, insert: 1}
+expect:
+  availability: {run: 99%, before: 1, during: 99.9%, after: 100%}
+  throughput: {run: 10, after: 5}
+  latency: {all: {max: 1s}, get: {p99.9: {during: 5ms}}}
+  errors: {all: 3, ReadOnlyError: 0}
+  recovery: {first_success: 1s, steady: 2s}
+  lost: any
+  applied_twice: 2
+  staleness: 1s
+  monotonic_reads: true
+  replicas_agree: true
+"""
 SECOND = 1_000_000_000
 BATCH = 0.25
 FAULT = ("kill reader-1", 6.0, 11.0)
