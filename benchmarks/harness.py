@@ -177,8 +177,8 @@ async def measure(name: str, rounds: int, seconds: int, users: int) -> tuple[dic
             for number in range(rounds):
                 for contender, once in found.items():
                     results[contender].append(await once())
-                    told = f"{results[contender][-1]:,.0f} operations a second"
-                    print(f"{name}, round {number + 1}: {contender}: {told}", file=sys.stderr, flush=True)
+                    rate = f"{results[contender][-1]:,.0f} operations per second"
+                    print(f"{name}, round {number + 1}: {contender}: {rate}", file=sys.stderr, flush=True)
     return results, cpu
 
 

@@ -16,7 +16,7 @@ exclude_patterns = ["_build"]
 
 myst_heading_anchors = 3
 
-# Longer ones get a line for each parameter.
+# Longer signatures get a line for each parameter.
 maximum_signature_line_length = 100
 
 autodoc_member_order = "bysource"
@@ -36,8 +36,8 @@ html_show_copyright = False
 html_static_path = ["style.css"]
 html_css_files = ["style.css"]
 
-# The build does not go to the network, so it cannot link to Python's and trio's pages. A name of ours that leads nowhere is an
-# error all the same.
+# The build does not use the network, so it cannot link to Python's and trio's pages. A name of ours without a target is still an
+# error.
 nitpick_ignore_regex = [
     ("py:.*", r"(trio|collections|logging|datetime|decimal|builtins|contextlib|typing)\..*"),
     ("py:class", r"Any|AsyncIterator|BaseException|Collection|Iterable|Mapping|Sequence|Transport"),
@@ -45,7 +45,7 @@ nitpick_ignore_regex = [
 
 
 class _Text(str):
-    """Shown as it is, without quotes."""
+    """A text that signatures show without quotes."""
 
     __repr__ = str.__str__
 
@@ -53,7 +53,7 @@ class _Text(str):
 def _as_written(
     _app: Any, _what: str, _name: str, obj: Any, _options: Any, signature: str | None, returns: str | None
 ) -> tuple[str, str] | None:
-    """The signature with its annotations as the source has them: evaluated, `Value` would be twelve types each time."""
+    """The signature with its annotations as the source has them; evaluated, each `Value` would be twelve types."""
     if not signature or signature == "()":
         return None
     written = inspect.signature(obj)
