@@ -17,37 +17,13 @@ from hs_drill._cluster import ClusterError
 from hs_drill.servers._containers import _Container
 from hs_drill.servers._control import Control
 from hs_drill.servers._mariadbd import HANDLERSOCKET_SECONDS
-from hs_drill.servers._opening import open_cluster, open_servers
-from hs_drill.servers._replication import gtids
-from hs_drill.servers._sql import execute_sql
+from hs_drill.servers._opening import open_servers
 from tests.loadtest.support.locust_process import ROOT
 from tests.loadtest.support.server_kinds import EVERY_KIND
-from tests.loadtest.support.servers import insert, left, read, soon
+from tests.loadtest.support.servers import deaths, insert, left, read, soon
 from trio_hs.testing import Table
 
 TABLE = Table("drill", "t", {"id": "INT NOT NULL", "v": "VARCHAR(20) NOT NULL"}, primary_key=["id"])
-
-
-async def count(control: Control, name: str) -> int:
-    return len(await control.read_rows(name, TABLE))
-
-
-def test_the_last_number_of_each_origin_is_read_from_a_position() -> None:
-    assert gtids("") == {}
-    assert gtids("0-1-100,0-2-110,3-1-7") == {(0, 1): 100, (0, 2): 110, (3, 1): 7}
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ({"replication": "chain"}, "no such replication: 'chain'"),
-        ({"replication": "semisync", "readers": 0}, "semisync needs a replica"),
-    ],
-)
-async def test_replication_that_cannot_be_had_is_refused(arguments: dict[str, object], message: str) -> None:
-    with pytest.raises(ClusterError, match=message):
-        async with open_cluster(**arguments):  # type: ignore[arg-type]
-            pass
 
 
 @EVERY_KIND
@@ -86,13 +62,6 @@ async def test_processes_are_controlled_by_name(kind: str, temporary: Path) -> N
 
         with pytest.raises(ClusterError, match=r"no server 'reader-9' in this cluster \(one of writer, reader-1\)"):
             await control.kill("reader-9")
-
-
-async def deaths(control: Control) -> list[tuple[str, str]]:
-    """What has been found since the last time: who, and how."""
-    await control.look_for_deaths()
-    found, control.deaths = control.deaths, []
-    return [(death.server, death.ending) for death in found]
 
 
 @EVERY_KIND
@@ -255,127 +224,6 @@ async def test_nothing_is_left_of_restarted_and_paused_servers(kind: str, tempor
     assert await soon(lambda: not left(kind, temporary)), left(kind, temporary)
 
 
-@EVERY_KIND
-async def test_replication_is_stopped_delayed_and_told(kind: str, temporary: Path) -> None:
-    async with open_servers(kind, readers=1) as control:
-        await control.create_table(TABLE)
-        status = await control.replication_status("reader-1")
-        assert (status.source, status.running, status.delay, status.error) == ("writer", True, 0, "")
-        assert (await control.replication_status("writer")).source is None
-
-        await control.stop_replication("reader-1")
-        status = await control.replication_status("reader-1")
-        assert (status.running, status.lag) == (False, None)
-        assert ("it was stopped" if kind == "embedded" else "IO thread No") in status.error
-        await control.fill(TABLE, [(1, "v")])
-        await trio.sleep(0.3)
-        assert await count(control, "reader-1") == 0
-        await control.start_replication("reader-1")
-        await control.wait_replicated()
-        assert await count(control, "reader-1") == 1
-
-        await control.set_lag("reader-1", 2)
-        started = time.monotonic()
-        await control.fill(TABLE, [(2, "v")])
-        await control.wait_replicated()
-        assert time.monotonic() - started > 1  # the server counts whole seconds
-        assert (await control.replication_status("reader-1")).delay == 2
-        await control.set_lag("reader-1", 0)
-
-        for nonsense in (-1, True, 0.5):
-            with pytest.raises(ValueError, match="whole number of seconds"):
-                await control.set_lag("reader-1", nonsense)  # type: ignore[arg-type]
-        for impossible in (control.stop_replication, control.start_replication):
-            with pytest.raises(ClusterError, match="writer is not a replica"):
-                await impossible("writer")
-        await control.kill("writer")
-        with pytest.raises(ClusterError, match="lag of reader-1 cannot be set while writer does not run"):
-            await control.set_lag("reader-1", 1)
-
-
-@EVERY_KIND
-async def test_a_promoted_standby_takes_over_and_the_old_writer_rejoins(kind: str, temporary: Path) -> None:
-    async with open_servers(kind, readers=1, standby=True, topology="write-through") as control:
-        await control.create_table(TABLE)
-        assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
-        await control.wait_replicated()
-        with pytest.raises(ClusterError, match="writer is the primary already"):
-            await control.promote("writer")
-        with pytest.raises(ClusterError, match="writer is the primary: promote another server first"):
-            await control.rejoin("writer")
-
-        await control.kill("writer")
-        await control.promote("standby")
-        assert control.primary == "standby"
-        assert (await control.replication_status("reader-1")).source == "standby"
-        assert await insert(control.server("standby"), 2, "drill_wt") == "0\t1"
-        await control.wait_replicated()
-        assert await read(control.server("reader-1"), 2) == "0\t2\t2\tv2"
-
-        rejoined = await control.rejoin("writer")
-        assert not rejoined.rebuilt
-        assert await count(control, "writer") == 2
-        assert await insert(control.server("writer"), 3, "drill_wt") != "0\t1"  # read-only
-
-        # And back, as a switch-over would.
-        await control.stop("standby")
-        await control.promote("writer")
-        assert await insert(control.server("writer"), 3, "drill_wt") == "0\t1"
-        assert not (await control.rejoin("standby")).rebuilt
-        assert await count(control, "standby") == 3
-        assert await deaths(control) == []
-
-
-@EVERY_KIND
-@pytest.mark.parametrize("unlogged", [True, False])
-async def test_an_old_writer_is_compared_where_clients_write_nothing_unlogged(
-    kind: str, unlogged: bool, temporary: Path
-) -> None:
-    async with open_servers(kind, readers=0, standby=True) as control:
-        assert control.unlogged_writes, "the plain topology"
-        control.unlogged_writes = unlogged
-        await control.create_table(TABLE)
-        await control.fill(TABLE, [(1, "v1")])
-        await control.wait_replicated()
-        await control.kill("writer")
-        await control.promote("standby")
-        rejoined = await control.rejoin("writer")
-        assert rejoined.rebuilt is unlogged
-        assert rejoined.reason.startswith("it was the primary, and what clients write " if unlogged else "standby has all that")
-        assert await count(control, "writer") == 1
-
-
-@EVERY_KIND
-async def test_an_old_writer_with_writes_of_its_own_is_rebuilt_and_the_reason_told(kind: str, temporary: Path) -> None:
-    async with open_servers(kind, readers=0, standby=True, topology="write-through") as control:
-        await control.create_table(TABLE)
-        assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
-        await control.wait_replicated()
-        await control.stop_replication("standby")
-        assert await insert(control.server("writer"), 2, "drill_wt") == "0\t1"
-        await control.kill("writer")
-        await control.promote("standby")
-        assert await insert(control.server("standby"), 3, "drill_wt") == "0\t1"
-
-        rejoined = await control.rejoin("writer")
-        assert rejoined.rebuilt
-        reason = "it needs a rebuild" if kind == "embedded" else "writer holds transactions that standby never got: 0-1-"
-        assert reason in rejoined.reason
-        assert await control.read_rows("writer", TABLE) == [
-            (1, "v1"),
-            (3, "v3"),
-        ]  # its own former write included, the lost one gone
-        assert await insert(control.server("standby"), 4, "drill_wt") == "0\t1"
-        await control.wait_replicated()
-
-        # It is whole: it can be promoted, and writes through its own twin.
-        await control.kill("standby")
-        await control.promote("writer")
-        assert await insert(control.server("writer"), 5, "drill_wt") == "0\t1"
-        assert await count(control, "writer") == 4
-        assert await deaths(control) == []
-
-
 @pytest.mark.mariadb
 async def test_a_server_that_stops_serving_answers_by_sql_alone_until_it_is_started_again(temporary: Path) -> None:
     async with open_servers("mariadb", readers=0, topology="write-through") as control:
@@ -384,98 +232,6 @@ async def test_a_server_that_stops_serving_answers_by_sql_alone_until_it_is_star
         await control.stop_serving("writer")
         with pytest.raises(OSError):
             await insert(control.server("writer"), 2, "drill_wt")
-        assert await count(control, "writer") == 1
+        assert len(await control.read_rows("writer", TABLE)) == 1
         await control.restart("writer")
         assert await insert(control.server("writer"), 3, "drill_wt") == "0\t1"
-
-
-@EVERY_KIND
-@pytest.mark.parametrize("replication", ["async", "semisync"])
-async def test_a_primary_is_closed_for_writes_and_opened_again_or_replaced(
-    kind: str, replication: str, temporary: Path
-) -> None:
-    async with open_servers(kind, readers=1, standby=True, topology="write-through", replication=replication) as control:
-        await control.create_table(TABLE)
-        assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
-        await control.close_for_writes()
-        assert await insert(control.server("writer"), 2, "drill_wt") == "1\t1\tlock_tables"
-        await control.open_for_writes()
-        assert await insert(control.server("writer"), 3, "drill_wt") == "0\t1"
-
-        await control.close_for_writes()
-        await control.wait_replicated()
-        await control.promote("standby")
-        pid = control.server("writer").pid
-        assert not (await control.rejoin("writer")).rebuilt
-        assert control.server("writer").pid == pid, "without a restart"
-        # It is a whole replica now, and can be the primary again.
-        assert await insert(control.server("standby"), 4, "drill_wt") == "0\t1"
-        await control.wait_replicated()
-        assert await count(control, "writer") == await count(control, "reader-1") == 3
-        await control.kill("standby")
-        await control.promote("writer")
-        assert await insert(control.server("writer"), 5, "drill_wt") == "0\t1"
-
-
-@EVERY_KIND
-async def test_promotion_gathers_what_only_another_replica_has_fetched(kind: str, temporary: Path) -> None:
-    async with open_servers(kind, readers=1, standby=True, topology="write-through") as control:
-        await control.create_table(TABLE)
-        await control.wait_replicated()
-        await control.stop_replication("standby")
-        if kind == "embedded":
-            await control.set_lag("reader-1", 60)
-        else:  # it fetches, and does not apply
-            await execute_sql(control.server("reader-1"), "STOP SLAVE SQL_THREAD")
-        assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
-        await trio.sleep(0.3)
-        await control.kill("writer")
-        assert await count(control, "reader-1") == 0
-        await control.promote("standby")
-        assert await count(control, "standby") == await count(control, "reader-1") == 1
-
-
-@EVERY_KIND
-async def test_semisync_commits_wait_for_a_replica_and_a_lone_primary_does_not_hang(kind: str, temporary: Path) -> None:
-    async with open_servers(kind, readers=0, standby=True, topology="write-through", replication="semisync") as control:
-        await control.create_table(TABLE)
-        assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
-        await control.stop_replication("standby")
-        with trio.move_on_after(1) as scope:
-            await insert(control.server("writer"), 2, "drill_wt")
-        assert scope.cancelled_caught  # nobody acknowledges it
-        await control.start_replication("standby")
-        await control.wait_replicated()
-
-        with trio.fail_after(10):  # restarted, it waits for its replica again
-            await control.kill("writer")
-            await control.start("writer")
-        assert await insert(control.server("writer"), 3, "drill_wt") == "0\t1"
-        await control.pause("standby")
-        with trio.move_on_after(1) as scope:
-            await insert(control.server("writer"), 4, "drill_wt")
-        assert scope.cancelled_caught
-        await control.resume("standby")
-
-        await control.kill("writer")
-        await control.promote("standby")  # alone now
-        with trio.fail_after(5):
-            assert await insert(control.server("standby"), 5, "drill_wt") == "0\t1"
-        await control.rejoin("writer")
-        assert await insert(control.server("standby"), 6, "drill_wt") == "0\t1"
-        await control.wait_replicated()
-        await control.pause("writer")
-        with trio.move_on_after(1) as scope:
-            await insert(control.server("standby"), 7, "drill_wt")
-        assert scope.cancelled_caught  # it has somebody to wait for again
-
-
-@EVERY_KIND
-async def test_servers_without_replication_are_each_for_themselves(kind: str, temporary: Path) -> None:
-    async with open_servers(kind, readers=1, replication="none") as control:
-        await control.create_table(TABLE)
-        assert await count(control, "reader-1") == 0
-        with pytest.raises(ClusterError, match="reader-1 is not a replica"):
-            await control.promote("reader-1")
-        with pytest.raises(ClusterError, match="do not replicate"):
-            await control.rejoin("reader-1")

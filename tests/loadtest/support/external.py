@@ -57,3 +57,9 @@ def servers_yaml(cluster: Cluster) -> list[dict[str, Any]]:
 def secrets_in_environment(cluster: Cluster) -> dict[str, str]:
     reads = {f"READ_{number}": server.read_secret for number, server in enumerate(cluster.servers)}
     return {**reads, "TRIO_HS_SQL_USER": cluster.admin_user, "TRIO_HS_SQL_PASSWORD": cluster.admin_password}
+
+
+def named(cluster: Cluster, **servers: Server) -> Cluster:
+    """The cluster with other servers by these names."""
+    given = tuple(replace(server, name=name.replace("_", "-")) for name, server in servers.items())
+    return replace(cluster, servers=given)

@@ -9,6 +9,7 @@ import trio
 
 from hs_drill._cluster import Server
 from hs_drill.sandbox._guardian import RUN_VARIABLE
+from hs_drill.servers import Control
 from tests.loadtest.support.containers import left_in_engine
 
 
@@ -65,3 +66,10 @@ async def soon(condition: Callable[[], bool]) -> bool:
 
 def left(kind: str, temporary: Path) -> list[str]:
     return left_behind(temporary) + (left_in_engine(temporary) if kind == "docker" else [])
+
+
+async def deaths(control: Control) -> list[tuple[str, str]]:
+    """What has been found since the last time: who, and how."""
+    await control.look_for_deaths()
+    found, control.deaths = control.deaths, []
+    return [(death.server, death.ending) for death in found]

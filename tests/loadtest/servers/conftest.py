@@ -1,0 +1,29 @@
+"""Fixtures for the tests of a user's own servers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import trio
+
+from hs_drill._cluster import Cluster
+from hs_drill.servers._sql import execute_sql
+
+
+@pytest.fixture
+def dropped(cluster: Cluster) -> Iterator[None]:
+    """Takes back what a test has created in `drill`; a reader's own part first."""
+
+    async def drop() -> None:
+        await execute_sql(cluster.readers[0], "SET sql_log_bin=0", "DROP DATABASE IF EXISTS drill")
+        await execute_sql(cluster.writer, "DROP DATABASE IF EXISTS drill")
+
+    yield
+    trio.run(drop)
+
+
+@pytest.fixture(autouse=True)
+def _warnings_only(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="hs_drill.external")

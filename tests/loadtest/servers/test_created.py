@@ -1,0 +1,316 @@
+"""Of a user's server a run drops only what it created itself. All on real servers, those of another cluster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import trio
+
+from hs_drill._cluster import Cluster, ClusterError
+from hs_drill.controller._table import fill_table
+from hs_drill.servers._created import Creation
+from hs_drill.servers._replication_check import check_replication
+from hs_drill.servers._sql import execute_sql
+from tests.loadtest.support.external import (
+    SCENARIO,
+    TABLE,
+    databases,
+    external,
+    named,
+    tables,
+    without_sql,
+)
+
+pytestmark = pytest.mark.mariadb
+
+
+@pytest.mark.usefixtures("dropped")
+@pytest.mark.parametrize(
+    "statement, what",
+    [
+        ("CREATE TABLE drill.precious (a INT)", "the table precious"),
+        ("CREATE VIEW drill.seen AS SELECT 1 AS a", "the view seen"),
+        ("CREATE SEQUENCE drill.numbers", "the sequence numbers"),
+        ("CREATE FUNCTION drill.one() RETURNS INT DETERMINISTIC RETURN 1", "the function one"),
+        ("CREATE EVENT drill.daily ON SCHEDULE EVERY 1 DAY DO SELECT 1", "the event daily"),
+    ],
+)
+async def test_what_somebody_creates_in_the_database_meanwhile_stays(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture, statement: str, what: str
+) -> None:
+    async with external(cluster, may_create=True) as control:
+        await fill_table(control, SCENARIO)
+        await execute_sql(cluster.writer, statement)
+    assert "t" not in await tables(cluster.writer)
+    assert "drill" in await databases(cluster.writer)
+    (told,) = caplog.messages
+    assert told == f"the database drill on writer, which this run created, is left: there is {what} in it"
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_a_table_that_somebody_puts_in_the_place_of_the_run_s_own_stays(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = cluster.writer
+    async with external(cluster, may_create=True) as control:
+        await control.create_table(TABLE)
+        await execute_sql(writer, "DROP TABLE drill.t", "CREATE TABLE drill.t (precious INT)", "INSERT INTO drill.t VALUES (7)")
+    assert await execute_sql(writer, "SELECT * FROM drill.t") == [{"precious": 7}]
+    assert caplog.messages == [
+        "the table that this run created, drill.t on writer, is gone, and another one is there, which is left alone",
+        "the database drill on writer, which this run created, is left: there is the table t in it",
+    ]
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_a_database_that_was_there_stays_and_so_does_one_that_replaced_the_run_s_own(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = cluster.writer
+    await execute_sql(writer, "CREATE DATABASE drill")
+    async with external(cluster, may_create=True) as control:
+        await control.create_table(TABLE)
+    assert await tables(writer) == []
+    assert "drill" in await databases(writer)
+    await execute_sql(writer, "DROP DATABASE drill")
+    async with external(cluster, may_create=True) as control:
+        await control.create_table(TABLE)
+        await execute_sql(writer, "DROP DATABASE drill", "CREATE DATABASE drill")
+    assert "drill" in await databases(writer)
+    assert caplog.messages == ["the table that this run created, drill.t on writer, is gone"]
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_a_creation_that_fails_takes_nothing_back(cluster: Cluster) -> None:
+    writer = cluster.writer
+    others, late, again = (Creation(writer, TABLE) for _ in range(3))
+    others.create()
+    with pytest.raises(ClusterError, match=r"drill\.t on writer exists after all: another client has just created it"):
+        late.create()
+    assert late.undo([], []) == []
+    assert await tables(writer) == ["t"]
+    assert others.undo([], []) == []
+    assert "drill" not in await databases(writer)
+    await execute_sql(writer, "CREATE USER few@'127.0.0.1' IDENTIFIED BY 'few'", "GRANT CREATE ON nothing.* TO few@'127.0.0.1'")
+    try:
+        again.server = replace(writer, admin_user="few", admin_password="few")
+        with pytest.raises(ClusterError, match="SQL error 1044: Access denied"):
+            again.create()
+        assert again.undo([], []) == []
+    finally:
+        await execute_sql(writer, "DROP USER few@'127.0.0.1'")
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_an_account_that_does_not_see_the_database_is_not_told_to_drop_it(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = cluster.writer
+    await execute_sql(
+        writer,
+        "CREATE DATABASE drill",
+        "CREATE TABLE drill.precious (a INT)",
+        "CREATE USER few@'127.0.0.1' IDENTIFIED BY 'few'",
+        "GRANT PROCESS, SLAVE MONITOR, BINLOG MONITOR ON *.* TO few@'127.0.0.1'",
+    )
+    try:
+        few = replace(writer, admin_user="few", admin_password="few")
+        async with external(named(cluster, writer=few, reader_1=cluster.readers[0]), may_create=True) as control:
+            with pytest.raises(ClusterError, match="writer: SQL error 1044: Access denied for user 'few'@"):
+                await control.create_table(TABLE)
+    finally:
+        await execute_sql(writer, "DROP USER few@'127.0.0.1'")
+    assert await tables(writer) == ["precious"]
+    assert caplog.messages == []
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_of_several_runs_at_once_one_has_the_table_and_the_others_are_told(cluster: Cluster) -> None:
+    """Each goes on only when all have tried: so the table is there for all of them, and still is for the last."""
+    tried, all_tried = 0, trio.Event()
+    outcomes: list[str] = []
+
+    async def check() -> None:
+        nonlocal tried
+        outcome = "used it"
+        try:
+            async with external(cluster, may_create=True) as control:
+                try:
+                    await control.create_table(TABLE)
+                except ClusterError as error:
+                    outcome = str(error)
+                tried += 1
+                if tried == 3:
+                    all_tried.set()
+                await all_tried.wait()
+                if outcome == "used it":
+                    await check_replication(control.cluster, TABLE, control.cluster.writer, aliases=control.aliases)
+        finally:
+            outcomes.append(outcome)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(check)
+    assert outcomes.count("used it") == 1
+    for outcome in outcomes:
+        assert outcome == "used it" or "drill.t on writer belongs to another run" in outcome or "exists after all" in outcome
+    assert "drill" not in await databases(cluster.writer)
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_what_is_created_is_taken_back_also_when_the_run_is_cancelled_meanwhile(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with trio.CancelScope() as scope:
+        create = Creation.create
+
+        def cancelled(self: Creation) -> None:
+            trio.from_thread.run_sync(scope.cancel)
+            create(self)
+
+        monkeypatch.setattr(Creation, "create", cancelled)
+        async with external(cluster, may_create=True) as control:
+            await control.create_table(TABLE)
+    assert scope.cancelled_caught
+    assert "drill" not in await databases(cluster.writer)
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_the_marker_row_is_deleted_also_when_the_run_is_cancelled_meanwhile(cluster: Cluster) -> None:
+    writer = cluster.writer
+    await execute_sql(writer, "CREATE DATABASE drill", f"CREATE TABLE drill.t ({TABLE.columns_sql()})")
+    async with external(cluster) as control, trio.open_nursery() as nursery:
+        await control.create_table(TABLE)
+        nursery.start_soon(check_replication, control.cluster, TABLE, control.cluster.writer)
+        with trio.fail_after(5):
+            while not await execute_sql(writer, "SELECT * FROM drill.t"):
+                pass
+        nursery.cancel_scope.cancel()
+    assert await execute_sql(writer, "SELECT * FROM drill.t") == []
+
+
+@pytest.mark.usefixtures("dropped")
+@pytest.mark.parametrize("mode", ["ANSI", "ORACLE", "NO_BACKSLASH_ESCAPES"])
+async def test_what_is_created_is_taken_back_in_every_sql_mode(
+    cluster: Cluster, mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await execute_sql(cluster.writer, f"SET GLOBAL sql_mode='{mode}'")
+    try:
+        async with external(cluster, may_create=True) as control:
+            await fill_table(control, SCENARIO)
+    finally:
+        await execute_sql(cluster.writer, "SET GLOBAL sql_mode=DEFAULT")
+    assert caplog.messages == []
+    assert "drill" not in await databases(cluster.writer)
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_a_statement_whose_answer_never_came_is_undone_by_its_token(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creation = Creation(cluster.writer, TABLE)
+    make = Creation._make
+
+    def lost(self: Creation, what: str, sql: Any, statement: str) -> None:
+        make(self, what, sql, statement)
+        self._made[what] = None
+        if what == "table":
+            raise OSError("the connection is lost")
+
+    monkeypatch.setattr(Creation, "_make", lost)
+    with pytest.raises(ClusterError):
+        creation.create()
+    assert await tables(cluster.writer) == ["t"]
+    assert creation.undo([], []) == []
+    assert "drill" not in await databases(cluster.writer)
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_an_account_that_could_miss_something_leaves_the_database(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = cluster.writer
+    await execute_sql(
+        writer,
+        "CREATE USER few@'127.0.0.1' IDENTIFIED BY 'few'",
+        "GRANT PROCESS, SLAVE MONITOR, BINLOG MONITOR ON *.* TO few@'127.0.0.1'",
+        "GRANT CREATE, DROP, SELECT, INSERT, LOCK TABLES ON drill.* TO few@'127.0.0.1'",
+    )
+    try:
+        few = replace(writer, admin_user="few", admin_password="few")
+        async with external(named(cluster, writer=few, reader_1=cluster.readers[0]), may_create=True) as control:
+            await fill_table(control, SCENARIO)
+            await execute_sql(writer, "CREATE PROCEDURE drill.hidden() SELECT 1")
+    finally:
+        await execute_sql(writer, "DROP USER few@'127.0.0.1'")
+    assert await tables(writer) == []
+    assert "drill" in await databases(writer)
+    assert caplog.messages == [
+        "the database drill on writer, which this run created, is left: the SQL account itself lacks EVENT, EXECUTE on it, "
+        "and so may not see whether anything else is in it"
+    ]
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_what_a_reader_alone_has_in_the_database_stays(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+    writer, reader = cluster.servers
+    await execute_sql(reader, "SET sql_log_bin=0", "CREATE DATABASE drill", "CREATE TABLE drill.precious (a INT)")
+    async with external(cluster, may_create=True) as control:
+        await fill_table(control, SCENARIO)
+    assert caplog.messages == [
+        "the database drill on writer, which this run created, is left: on reader-1, which would drop it too, there is the "
+        "table precious in it"
+    ]
+    caplog.clear()
+    await execute_sql(writer, "DROP DATABASE drill")
+    async with external(replace(cluster, servers=(writer, without_sql(reader))), may_create=True) as control:
+        await fill_table(control, SCENARIO)
+    assert [line.rpartition(" is left: ")[2] for line in caplog.messages] == [
+        "whether anything else is in it on reader-1 is not known without a sql_port"
+    ]
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_an_empty_database_that_a_reader_alone_has_stays(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+    writer, reader = cluster.servers
+    await execute_sql(reader, "SET sql_log_bin=0", "CREATE DATABASE drill COMMENT 'its own'")
+    async with external(cluster, may_create=True) as control:
+        await control.create_table(TABLE)
+    asked = "SELECT schema_comment AS c FROM information_schema.schemata WHERE schema_name = 'drill'"
+    assert await execute_sql(reader, asked) == [{"c": "its own"}]
+    assert await tables(writer) == []
+    assert [line.rpartition(" is left: ")[2] for line in caplog.messages] == [
+        "reader-1, which would drop it too, has another one of that name"
+    ]
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_nothing_is_created_that_would_stop_the_replication_of_a_reader(cluster: Cluster) -> None:
+    writer, reader = cluster.servers
+    await execute_sql(reader, "SET sql_log_bin=0", "CREATE DATABASE drill", "SET GLOBAL slave_ddl_exec_mode=STRICT")
+    try:
+        async with external(cluster, may_create=True) as control:
+            with pytest.raises(ClusterError, match=r"there is a database drill on reader-1, .* slave_ddl_exec_mode is STRICT"):
+                await control.create_table(TABLE)
+    finally:
+        await execute_sql(reader, "SET GLOBAL slave_ddl_exec_mode=IDEMPOTENT")
+    assert "drill" not in await databases(writer)
+
+
+@pytest.mark.usefixtures("dropped")
+@pytest.mark.parametrize("sql", [True, False])
+async def test_a_table_that_a_reader_alone_has_is_not_replaced_there(cluster: Cluster, sql: bool) -> None:
+    writer, reader = cluster.servers
+    await execute_sql(
+        reader, "SET sql_log_bin=0", "CREATE DATABASE drill", f"CREATE TABLE drill.t ({TABLE.columns_sql()}) COMMENT 'precious'"
+    )
+    servers = (writer, reader if sql else without_sql(reader))
+    async with external(replace(cluster, servers=servers), may_create=True) as control:
+        with pytest.raises(
+            ClusterError, match=r"a table drill\.t on reader-1, and none on writer: creating it there would rep"
+        ):
+            await control.create_table(TABLE)
+    assert "precious" in (await execute_sql(reader, "SHOW CREATE TABLE drill.t"))[0]["Create Table"]
+    assert "drill" not in await databases(writer)
