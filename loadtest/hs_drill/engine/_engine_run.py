@@ -31,7 +31,7 @@ __all__ = ["EngineRun"]
 BATCH_SECONDS = 0.25
 GATHER_SECONDS = 0.02
 """How often to count finished operations. Counting a whole batch at once would block the event loop for 2 ms at 100,000
-operations a second. In an open loop near its limit, each such pause delays many operations."""
+operations a second. In an open loop near its limit, each such pause adds many times its length to latencies."""
 
 
 class EngineRun:
@@ -54,7 +54,6 @@ class EngineRun:
         self._meter = meter
         self._scribe = scribe
         elapsed: float = start.get("elapsed", 0.0)
-        self._warm_up = setup.scenario.load.warm_up - elapsed
         self._each = setup.each
         self._worker, self._lag = setup.worker, LagSampler()
         scenario, worker = setup.scenario, setup.worker
@@ -70,9 +69,9 @@ class EngineRun:
             self._loop = OpenLoop(performer, arrivals, load, nursery)
         self.set_users = self._loop.set_users
         # One offset for the whole run, like in the histories: the wall clock may be adjusted meanwhile.
-        self._wall = time.time() - time.monotonic()
+        self._wall_offset = time.time() - time.monotonic()
         self._batch_start = self._now()
-        self._warm = self._batch_start + self._warm_up
+        self._warm_at = self._batch_start + load.warm_up - elapsed
         self._load_end: float | None = None
         self._retries = 0
         self._gathered: dict[int, tuple[int | None, dict[str, OperationBatch]]] = {}
@@ -84,7 +83,7 @@ class EngineRun:
         self._suspension = trio.CancelScope()
 
     def _now(self) -> float:
-        return time.monotonic() + self._wall
+        return time.monotonic() + self._wall_offset
 
     def stop(self) -> None:
         """Start no more operations, except those of an open loop that have arrived already."""
@@ -108,12 +107,12 @@ class EngineRun:
         """Close every connection, and make users wait until `resume`."""
         self.resume()
         self._suspension = trio.CancelScope()
-        self._nursery.start_soon(self._hold, number, self._suspension)
+        self._nursery.start_soon(self._suspend, number, self._suspension)
 
     def resume(self) -> None:
         self._suspension.cancel()
 
-    async def _hold(self, number: int, suspension: trio.CancelScope) -> None:
+    async def _suspend(self, number: int, suspension: trio.CancelScope) -> None:
         with suspension:
             async with self._hs.suspended():
                 with trio.CancelScope(shield=True):  # after half a message Locust could not read any more
@@ -125,16 +124,16 @@ class EngineRun:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._lag.run)
             nursery.start_soon(self._gather_often)
-            await self._report_until_finished()
+            await self._send_batches()
             nursery.cancel_scope.cancel()
 
-    async def _report_until_finished(self) -> None:
+    async def _send_batches(self) -> None:
         while not self._finished.is_set():
             # Batches end on quarters of the wall clock's second, so that each belongs to one second.
             now = self._now()
             until = (math.floor(now / BATCH_SECONDS) + 1) * BATCH_SECONDS
             self._marked = trio.Event()
-            with trio.move_on_after((min(until, self._warm) if now < self._warm else until) - now):
+            with trio.move_on_after((min(until, self._warm_at) if now < self._warm_at else until) - now):
                 await self._marked.wait()
             if not self._marked.is_set():
                 self._end_batch()
@@ -155,7 +154,7 @@ class EngineRun:
             for name, one in taken.items():
                 counted.setdefault(name, OperationBatch()).count(*one)
                 if self._each:
-                    self._gathered_each[name] = self._joined(self._gathered_each.get(name, ([], [], [])), one)
+                    self._gathered_each[name] = self._append_each(self._gathered_each.get(name, ([], [], [])), one)
 
     def _end_batch(self) -> None:
         """End the current batch, for `_send`, and begin the next one."""
@@ -167,15 +166,17 @@ class EngineRun:
         each, self._gathered_each = self._gathered_each, {}
         begun: list[Begun] = []
         for since, (until, by_name) in sorted(gathered.items()):
-            done = {name: self._done(one) for name, one in by_name.items() if one}
-            begun.append(Begun(since / 1e9 + self._wall, end if until is None else until / 1e9 + self._wall, done))
+            done = {name: self._with_names(one) for name, one in by_name.items() if one}
+            begun.append(
+                Begun(since / 1e9 + self._wall_offset, end if until is None else until / 1e9 + self._wall_offset, done)
+            )
         statistics = self._hs.statistics()
         retries, self._retries = statistics.retries - self._retries, statistics.retries
         standings = self._meter.standings(statistics)
         operations = total_of(begun)
         servers, engines = self._meter.take(), {self._worker: self._lag.take()}
         batch = Batch(self._batch_start, end, operations, servers, standings, retries, begun, self._load_end, engines)
-        counted = self._batch_start >= self._warm
+        counted = self._batch_start >= self._warm_at
         self._batch_start = end
         self._unsent += [{**line, "line": in_names(line["line"], self._names)} for line in self._log.take()]
         if counted and each:
@@ -188,7 +189,7 @@ class EngineRun:
         for message in unsent:
             await self._channel.send(message)
 
-    def _joined(self, before: Taken, more: Taken) -> Taken:
+    def _append_each(self, before: Taken, more: Taken) -> Taken:
         """Both together, `more` converted to microseconds and servers' names: for Locust's listeners."""
         (ok, failed, errors), (more_ok, more_failed, more_errors) = before, more
         return (
@@ -197,7 +198,7 @@ class EngineRun:
             [*errors, *(in_names(message, self._names) for message in more_errors)],
         )
 
-    def _done(self, counted: OperationBatch) -> OperationBatch:
+    def _with_names(self, counted: OperationBatch) -> OperationBatch:
         errors: Counter[str] = Counter()
         for message, count in counted.errors.items():
             errors[in_names(message, self._names)] += count
