@@ -1,10 +1,10 @@
-"""Files of blocks, each with its length and checksums, so that what a crash has cut off and what is damaged are told apart.
+"""Files of blocks with checksums, which tell a file that a crash has cut from a damaged one.
 
 A file is a line of magic and then blocks: the length of the payload, its CRC-32 and the CRC-32 of these two (4 bytes each,
-little-endian), and the payload. Both checksums begin with the block's place in the file, so a block that is missing or stands
-twice is damage as well. CRC-32 is enough, for it is about accidents: who forges a run can compute any checksum.
+little-endian), and the payload. Both checksums start from the block's place in the file, so a missing or repeated block is
+damage too. CRC-32 is enough against accidents; it is no protection against forgery.
 
-A crash leaves at most the beginning of a last block, which a reader leaves out. An empty block says that nothing is missing.
+A crash may leave the beginning of a last block; readers ignore it. An empty block at the end says that nothing is missing.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ HEAD_BYTES = _HEAD.size
 
 
 class BlockError(Exception):
-    """A block is damaged; in words that follow the file's name."""
+    """A block is damaged. The message follows the name of the file."""
 
 
 def seal(block: bytearray, place: int) -> None:
-    """Fill the head in: the first `HEAD_BYTES` of `block`, which will stand at `place` in its file."""
+    """Fill in the head, the first `HEAD_BYTES` of `block`. The block will be written at `place` in its file."""
     payload = memoryview(block)[HEAD_BYTES:]
     _HEAD.pack_into(block, 0, *_head(len(payload), crc32(payload, place & 0xFFFFFFFF), place))
 
 
 def block_of(payload: bytes, place: int) -> bytes:
-    """The block that holds `payload`, to be written at `place`, the size of its file until then."""
+    """A block with `payload`, to be written at `place`: the size of its file until then."""
     return _HEAD.pack(*_head(len(payload), crc32(payload, place & 0xFFFFFFFF), place)) + payload
 
 
@@ -41,16 +41,16 @@ def _head(length: int, checksum: int, place: int) -> tuple[int, int, int]:
 
 
 class Blocks:
-    """The payloads of a file, read as often as they are gone through, one in memory at a time. Raises `BlockError` and OSError.
+    """Iterates over the payloads of a file, as often as wanted, with one in memory at a time. Raises `BlockError` and OSError.
 
-    `closed` is known when they have been read to the end.
+    `closed` is valid after an iteration to the end.
     """
 
     def __init__(self, path: Path, start: int) -> None:
         self._path = path
         self._start = start
         self.closed = False
-        """The last block is the empty one."""
+        """The file ends with the empty block."""
 
     def __iter__(self) -> Iterator[bytes]:
         self.closed = False
@@ -62,7 +62,7 @@ class Blocks:
                     yield payload
 
     def first(self) -> tuple[bytes, int]:
-        """The first payload, and where the next block is."""
+        """The first payload, and the place of the next block."""
         with self._path.open("rb") as file:
             file.seek(self._start)
             payload = _next(file)
@@ -72,13 +72,13 @@ class Blocks:
 
 
 def _next(file: IO[bytes]) -> bytes | None:
-    """None at the end, also where the last block is not whole."""
+    """The next payload; None at the end, also when the last block is incomplete."""
     place = file.tell()
     head = file.read(HEAD_BYTES)
     if len(head) < HEAD_BYTES:
         return None
     length, checksum, _ = fields = _HEAD.unpack(head)
-    # Of a length that is damaged nobody knows where the block ends; it may seem to be cut.
+    # With a damaged length the end of the block is not known, and the block may look cut.
     if fields != _head(length, checksum, place):
         raise BlockError(f"is damaged at byte {place:,}")
     payload = file.read(length)

@@ -1,4 +1,4 @@
-"""What a run ran on, kept with it. Nothing in it names a person or a machine, so that a report can be passed on."""
+"""The machine and versions of a run, kept with it. Nothing in it names a person or a machine, so a report can be passed on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = ("trio-hs", "trio", "locust")
 
 
 def environment(cluster: Cluster) -> dict[str, Any]:
-    """For JSON; as it is now, so call it when a run begins."""
+    """The environment at this moment, as plain data: call it when a run begins."""
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "server": f"{cluster.version} ({cluster.kind})",
@@ -46,7 +46,7 @@ def _cpu() -> str:
 
 
 def _cores() -> int:
-    """Those that we may use."""
+    """The number of cores that we may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0
 
 
@@ -56,7 +56,7 @@ def _memory() -> str:
 
 
 def _load() -> str:
-    """Of the last 1, 5 and 15 minutes: what else the machine did."""
+    """Load averages of the last 1, 5 and 15 minutes, which show what else the machine does."""
     try:
         return " ".join(f"{load:.2f}" for load in os.getloadavg())
     except OSError:

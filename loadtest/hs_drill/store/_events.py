@@ -1,4 +1,4 @@
-"""Events of a run, and the windows of its faults that they add up to."""
+"""Events of a run, and the times of its faults that they tell."""
 
 from __future__ import annotations
 
@@ -11,41 +11,43 @@ __all__ = ["Event", "HistoryFaultWindow", "fault_key", "fault_windows"]
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to the run as a whole: `fault-started`, `fault-ended`, `promotion`, `phase`, ..."""
+    """Something that happened to a run as a whole: `fault-started`, `fault-ended`, `promotion`, `phase`, ..."""
 
     time: int
-    """Nanoseconds of the history's clock."""
+    """Nanoseconds, by the clock of the history."""
     kind: str
     name: str = ""
     details: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 class HistoryFaultWindow(NamedTuple):
-    """From when to when a fault was on. Before it had struck and once its healing had begun it was perhaps on, or in part."""
+    """From when to when a fault was on. Until it had struck, and once its healing had begun, it may have been on, or partly."""
 
     name: str
     start: int
-    """When it was asked for: before that it was not on."""
+    """When it was requested. It was not on before."""
     end: int | None
-    """When it had healed; None when nothing in the history ended it."""
+    """When it had healed; None if no event of the history says so."""
     struck: int | None = None
-    """When it was on; None for one that happens at once, and where nothing tells."""
+    """When it had struck; None for a fault that happens at once, and if no event says so."""
     healing: int | None = None
-    """When its healing began; None for one that happens at once, in old kept runs and where nothing ended it."""
+    """When its healing began; None for a fault that happens at once, in old kept runs, and if no event says so."""
 
     @property
     def certain(self) -> tuple[int, int | None] | None:
-        """From when to when it was certainly on. One that happens at once is on while it is carried out. None for one that was
-        never seen to be on."""
+        """From when to when it was certainly on; None if it is not known that it ever was.
+
+        A fault that happens at once is on while it is carried out.
+        """
         if self.struck is None and self.end is None:
             return None
         return self.start if self.struck is None else self.struck, self.end if self.healing is None else self.healing
 
 
 def fault_windows(events: Iterable[Event]) -> list[HistoryFaultWindow]:
-    """The faults among the events, by their start: each lasts from its `fault-started` to its `fault-ended`.
+    """The faults among the events, by their start. Each lasts from its `fault-started` to its `fault-ended`.
 
-    One that could not be put on is none; one that did not heal lasts until the end.
+    A fault that could not strike is left out. A fault that did not heal lasts until the end.
     """
     on: dict[tuple[object, ...], HistoryFaultWindow] = {}
     windows = []
@@ -67,6 +69,9 @@ def fault_windows(events: Iterable[Event]) -> list[HistoryFaultWindow]:
 
 
 def fault_key(event: Event) -> tuple[object, ...]:
-    """What the events of one fault on one server have in common. Two faults of a scenario may have the same name and be on at
-    once, and one may come again before it has healed. (Old kept runs do not tell which time it was.)"""
+    """What all events of one fault on one server have in common.
+
+    The name is not enough: two faults of a scenario may have the same name and be on at once, and one may strike again before
+    it has healed. Old kept runs have no `occurrence`.
+    """
     return event.name, event.details.get("number"), event.details.get("occurrence")

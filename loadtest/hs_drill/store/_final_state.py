@@ -1,8 +1,8 @@
-"""The final state: which rows each server held after everything was healed, as the audit wants it.
+"""The final state, for the audit: the rows that each server held after everything was healed.
 
-One file per server: `MAGIC` and blocks with checksums (`_blocks`) of 24 bytes per row (id, version of the payload, n), in
-ascending order of the ids, then the closing row. A file without the closing row was not read back to its end, and decides
-nothing; nor does one that is damaged. Format 1, without blocks and checksums, is read as well.
+One file per server: `MAGIC` and blocks with checksums (`_blocks`), with 24 bytes per row (id, version of the payload, n) by
+ascending id, then the closing row. A file without the closing row was not read back to its end. Neither such a file nor a
+damaged one proves anything. Format 1, without blocks and checksums, can be read, too.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ MAGIC = b"trio-hs\x00\x02final\n"
 MAGIC_1 = b"trio-hs\x00final 1\n"
 _ROW = struct.Struct("<qqq")
 _CLOSING = -(2**63)
-"""In the place of an id: what follows is the number of rows."""
+"""In place of an id; the number of rows follows."""
 CHUNK_ROWS = 8192
 
 
 class FinalStateError(Exception):
-    """The file is no final state; one line for the user."""
+    """The file is not a final state; one line for the user."""
 
 
 def write_final_state(path: Path, rows: Iterable[tuple[int, int, int]]) -> None:
-    """Keep what a server held: (id, version, n) by ascending id. Whatever ends `rows` early leaves a file that counts as cut.
+    """Keep the rows of a server: (id, version, n) by ascending id. If `rows` raises, the file that is left counts as cut.
 
     Raises `ValueError` when the ids do not ascend, and `OSError`.
     """
@@ -49,16 +49,16 @@ def write_final_state(path: Path, rows: Iterable[tuple[int, int, int]]) -> None:
 
 
 class FinalState:
-    """The kept state of one server. Raises `FinalStateError` when the file is none."""
+    """The kept state of one server. Raises `FinalStateError` if the file is not one."""
 
     def __init__(self, path: Path, server: str) -> None:
         self.path = path
         self.server = server
         self.rows = 0
         self.complete = False
-        """It was read back to its end, and is not damaged."""
+        """All rows were read back, and the file is not damaged."""
         self.damage = ""
-        """Why it cannot be read to its end, in words; then `rows` are those before that."""
+        """Why it cannot be read to its end; one line. `rows` then counts the rows before the damage."""
         try:
             with path.open("rb") as file:
                 magic = file.read(len(MAGIC_1))
@@ -69,7 +69,7 @@ class FinalState:
                 self._start = len(MAGIC)
                 self._count()
             else:
-                raise FinalStateError(f"{path}: is no final state that this version reads")
+                raise FinalStateError(f"{path}: is not a final state that this version can read")
         except OSError as error:
             raise FinalStateError(f"{path}: cannot be read: {error.strerror}") from error
         self._blocks = magic != MAGIC_1
@@ -94,7 +94,7 @@ class FinalState:
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
         """(id, version, n) by ascending id."""
         left, parts = self.rows, self._parts()
-        while left > 0:  # and no further: what comes then may be damaged
+        while left > 0:  # no further: the rest may be damaged
             data = next(parts)
             yield from _ROW.iter_unpack(data[: _ROW.size * min(left, len(data) // _ROW.size)])
             left -= len(data) // _ROW.size

@@ -1,17 +1,17 @@
-"""The history of a run: what every write did, and what failed and sampled reads saw, one record of 47 bytes each.
+"""The history of a run: what every write did, and what failed and sampled reads saw, in a record of 47 bytes each.
 
-Each process of a run appends to a file of its own, as it happens; a crash loses at most what was not yet flushed, and may
-leave half a record, which the reader leaves out. Without the closing record a history counts as cut: nobody knows what is
-missing at its end.
+Each process of a run appends to its own file while the run goes on. A crash loses at most what was not flushed yet, and may
+leave half a record, which readers ignore. A history without the closing record counts as cut: nobody knows what is missing at
+its end.
 
-A file is `MAGIC` and blocks with checksums (`_blocks`). The first one is the header (msgpack, with the number of the format),
-the others hold records of one size. Texts (kinds of error, servers, events) are spread over records of their own.
+A file is `MAGIC` and blocks with checksums (`_blocks`). The first block is the header (msgpack, with the number of the format).
+The others hold records of the same size. Texts (kinds of error, servers, events) are spread over records of their own.
 
-Format 1 is read as well: `MAGIC_1`, the length of the header (4 bytes, little-endian), the header and the records, without
-blocks or checksums; its records have no n.
+Format 1 can be read, too: `MAGIC_1`, the length of the header (4 bytes, little-endian), the header, and records without n. It
+has no blocks and no checksums.
 
-Times are nanoseconds of CLOCK_MONOTONIC, which all processes of one machine share; the header names the boot of the machine,
-so that clocks that mean different things are not compared, and holds one moment in both clocks for people.
+Times are nanoseconds of CLOCK_MONOTONIC, which all processes of a machine share. The header names the machine's boot, so that
+unrelated clocks are not compared, and gives one moment in this clock and in Unix time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from hs_drill.metrics import FaultWindow
 
 from ._blocks import HEAD_BYTES, BlockError, Blocks, seal
 from ._events import Event, HistoryFaultWindow
-from ._records import ANOTHER, NO_COUNT, OWN, PIECE, RECORD, RECORD_1, TAIL, Operation, Outcome, Record
+from ._records import ANOTHER, FIRST_OWN_CODE, NO_COUNT, PIECE, RECORD, RECORD_1, TAIL, Operation, Outcome, Record
 
 __all__ = [
     "Header",
@@ -45,14 +45,14 @@ __all__ = [
 FORMAT = 2
 MAGIC = b"trio-hs\x00\x02history\n"
 MAGIC_1 = b"trio-hs\x00history\n"
-"""Of format 1. Hardly a byte is the same, so that no damage makes the one of the other, which has no checksums."""
+"""The magic of format 1. Nearly every byte differs, so that no damage turns format 2 into format 1, which has no checksums."""
 FLUSH_BYTES = 64 * 1024
 CHUNK_RECORDS = 8192
 LONGEST = 2**32 - 1
 
 
 class HistoryError(Exception):
-    """The file is no history that this version can read; one line for the user."""
+    """The file is not a history that this version can read; one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,16 @@ class Header:
     """What a history says about itself."""
 
     worker: int
-    """The number of the worker that wrote it; -1 is the controller, which writes events only."""
+    """The number of the worker that wrote it; -1 for the controller, which writes only events."""
     run: int
     clock: str
-    """Times of two histories can be compared when this is equal: the machine's boot."""
+    """The machine's boot. Times of histories with the same clock can be compared."""
     monotonic_ns: int
-    """One moment, as `time.monotonic_ns()` ..."""
+    """One moment by `time.monotonic_ns()` ..."""
     unix_ns: int
-    """... and as `time.time_ns()` told it."""
+    """... and by `time.time_ns()`."""
     reads_primary: bool = False
-    """Reads went to the server that takes the writes, and to no other: there was none."""
+    """Reads went to the server that takes the writes, since there was no other."""
 
     def unix(self, moment: int) -> float:
         """Unix time, in seconds, of a time in the history."""
@@ -80,15 +80,15 @@ def _this_boot() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
-        return "unknown"  # not Linux, where one machine is all that we compare
+        return "unknown"  # not Linux; there all histories come from one machine
 
 
 class HistoryWriter:
-    """Appends to a new file. Not safe for use by several threads.
+    """Appends to a new file. Not thread-safe.
 
-    Nothing reaches the file before `flush`, except when more than 64 KiB have gathered: call it every quarter of a second.
-    Writing blocks, for as long as the page cache takes. Raises `OSError` when the file cannot be made or written, which no
-    run should survive: its audit would be worth nothing.
+    Records reach the file on `flush`, or when more than 64 KiB have gathered: call `flush` every quarter of a second. Writing
+    blocks for as long as the page cache takes. Raises `OSError` when the file cannot be created or written. Such an error
+    should end the run: its audit would be worthless.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class HistoryWriter:
         error: int = ANOTHER,
         server: int = ANOTHER,
     ) -> None:
-        """Add an operation that ended just now: within one file, the ends must ascend.
+        """Add an operation that has just ended. Within a file, the ends must ascend.
 
         `start` and `end` are nanoseconds, `delay` the nanoseconds from the intended start to `start`; `error` and `server`
         come from the methods of that name. `n` is the counter that a read saw.
@@ -149,7 +149,7 @@ class HistoryWriter:
             self.flush()
 
     def error(self, kind: str) -> int:
-        """The index of a kind of error, for `append`. There is room for 255; the others share one."""
+        """The index of a kind of error, for `append`. 255 kinds have their own; all others share one."""
         return self._index(self._errors, Operation.ERROR, kind)
 
     def server(self, name: str) -> int:
@@ -157,12 +157,12 @@ class HistoryWriter:
         return self._index(self._servers, Operation.SERVER, name)
 
     def event(self, kind: str, name: str = "", **details: Any) -> None:
-        """Add an event that happens now, and flush. `details` are what msgpack can carry."""
-        self._own(Operation.EVENT, 0, msgpack.packb([self._clock(), kind, name, details]))
+        """Add an event that happens now, and flush. `details` must suit msgpack."""
+        self._append_own(Operation.EVENT, 0, msgpack.packb([self._clock(), kind, name, details]))
         self.flush()
 
     def flush(self) -> None:
-        """Write what has gathered, as one block."""
+        """Write the gathered records as one block."""
         if len(self._buffer) == HEAD_BYTES:
             return
         seal(self._buffer, self._size)
@@ -173,14 +173,14 @@ class HistoryWriter:
             data = data[self._file.write(data) :]
 
     def close(self) -> None:
-        """Write the closing record, which says that nothing is missing. Without effect the second time."""
+        """Write the closing record, which says that nothing is missing, and close. A second call does nothing."""
         if not self._file.closed:
-            self._own(Operation.END, 0, self._records.to_bytes(8, "little"))
+            self._append_own(Operation.END, 0, self._records.to_bytes(8, "little"))
             self.flush()
             self._file.close()
 
     def abandon(self) -> None:
-        """Close without it: whoever writes this history knows that something is missing."""
+        """Close without the closing record, because something is missing."""
         if not self._file.closed:
             self.flush()
             self._file.close()
@@ -200,10 +200,10 @@ class HistoryWriter:
             if len(known) == ANOTHER:
                 return ANOTHER
             index = known[text] = len(known)
-            self._own(operation, index, text.encode(errors="replace"))
+            self._append_own(operation, index, text.encode(errors="replace"))
         return index
 
-    def _own(self, operation: Operation, index: int, text: bytes) -> None:
+    def _append_own(self, operation: Operation, index: int, text: bytes) -> None:
         for at in range(0, len(text) + 1, PIECE):
             piece = text[at : at + PIECE]
             self._buffer += piece.ljust(PIECE, b"\0") + TAIL.pack(operation << 2, index, len(piece))
@@ -211,9 +211,9 @@ class HistoryWriter:
 
 
 class History:
-    """A history file, read as often as wanted. Raises `HistoryError` for what is none.
+    """A history file, which can be read repeatedly. Raises `HistoryError` if the file is not a history.
 
-    `events`, `errors`, `servers`, `complete` and `damage` are known once it has been read to its end.
+    `events`, `errors`, `servers`, `complete` and `damage` are valid once it has been read to its end.
     """
 
     def __init__(self, path: Path) -> None:
@@ -223,37 +223,37 @@ class History:
         self.errors: dict[int, str] = {}
         self.servers: dict[int, str] = {}
         self.complete = False
-        """The closing record is there: nothing is missing at the end."""
+        """It has the closing record, so nothing is missing at the end."""
         self.damage = ""
-        """Why it could not be read to its end, in words."""
+        """Why it could not be read to its end; one line."""
 
     def chunks(self) -> Iterator[bytes]:
-        """The operations' records, for `entries`, many at a time; half a record or block at the end is left out."""
+        """Records of operations, many at a time, for `entries`. Ignores an incomplete record or block at the end."""
         self.events, self.errors, self.servers, self.complete, self.damage = [], {}, {}, False, ""
         texts: dict[tuple[int, int], bytes] = {}
         seen, size = 0, self._record.size
         code_at = size - TAIL.size
         for data in self._parts():
-            own = [i for i, code in enumerate(data[code_at::size]) if code >= OWN]
+            own = [i for i, code in enumerate(data[code_at::size]) if code >= FIRST_OWN_CODE]
             at = 0
             for i in own:
                 if at < i * size:
                     yield data[at : i * size]
                 at = (i + 1) * size
-                self._note(data[at - size : at], texts, seen + i)
+                self._read_own(data[at - size : at], texts, seen + i)
             if at < len(data):
                 yield data[at:]
             seen += len(data) // size
 
     def readable(self) -> Iterator[bytes]:
-        """The same as far as it can be read: `damage` tells where that is not the whole."""
+        """The same, up to any damage; `damage` then says why."""
         try:
             yield from self.chunks()
         except HistoryError as error:
             self.complete, self.damage = False, str(error)
 
     def read_through(self) -> None:
-        """For what is known then."""
+        """Read to the end, so that `events` and the like are valid."""
         for _ in self.readable():
             pass
 
@@ -280,7 +280,7 @@ class History:
             raise HistoryError(f"{self.path}: {error}") from error
 
     def records(self) -> Iterator[Record]:
-        """Every operation, in the order of the ends."""
+        """Every operation, by ascending end."""
         worker = self.header.worker
         for chunk in self.chunks():
             for key, value, n, end, lasted, delay, user, code, error, server in self.entries(chunk):
@@ -300,8 +300,8 @@ class History:
                     n,
                 )
 
-    def _note(self, record: bytes, texts: dict[tuple[int, int], bytes], before: int) -> None:
-        """Take one of the file's own records in; `before` is how many records there were before it."""
+    def _read_own(self, record: bytes, texts: dict[tuple[int, int], bytes], before: int) -> None:
+        """Process one of the file's own records, which has `before` records before it."""
         piece = record[: -TAIL.size]
         code, index, length = TAIL.unpack(record[-TAIL.size :])
         text = texts.pop((code, index), b"") + piece[:length]
@@ -323,9 +323,9 @@ class History:
 
 
 def merge(histories: Sequence[History]) -> Iterator[Record]:
-    """The records of several histories in the order of their ends, one of each in memory at a time.
+    """The records of several histories by ascending end, with one of each in memory at a time.
 
-    Raises `HistoryError` when their times cannot be compared, for they come from different machines.
+    Raises `HistoryError` when they come from different machines, so that their times cannot be compared.
     """
     if len({history.header.clock for history in histories}) > 1:
         raise HistoryError("the histories come from different machines, whose clocks cannot be compared")
@@ -340,7 +340,7 @@ def _operation(number: int, path: Path) -> Operation:
 
 
 def _read_header(path: Path) -> tuple[Header, int, struct.Struct]:
-    """The header, where what follows begins, and what its records are."""
+    """The header, the place behind it, and the layout of the records."""
     try:
         with path.open("rb") as file:
             magic = file.read(len(MAGIC))
@@ -351,7 +351,7 @@ def _read_header(path: Path) -> tuple[Header, int, struct.Struct]:
                 packed = file.read(int.from_bytes(file.read(4), "little"))
                 start = file.tell()
             else:
-                raise HistoryError(f"{path}: is no history of a run")
+                raise HistoryError(f"{path}: is not a history of a run")
             data = msgpack.unpackb(packed)
     except OSError as error:
         raise HistoryError(f"{path}: cannot be read: {error.strerror}") from error
@@ -359,7 +359,7 @@ def _read_header(path: Path) -> tuple[Header, int, struct.Struct]:
         raise HistoryError(f"{path}: its header is damaged or cut") from error
     expected = FORMAT if magic == MAGIC else 1
     if isinstance(data, dict) and data.pop("format", expected) != expected:
-        raise HistoryError(f"{path}: has a format that this version does not read; it reads formats 1 to {FORMAT}")
+        raise HistoryError(f"{path}: has a format that this version cannot read; it reads formats 1 to {FORMAT}")
     try:
         return Header(**data), start, RECORD if magic == MAGIC else RECORD_1
     except TypeError as error:
@@ -367,7 +367,7 @@ def _read_header(path: Path) -> tuple[Header, int, struct.Struct]:
 
 
 def unix_faults(windows: Iterable[HistoryFaultWindow], header: Header) -> list[FaultWindow]:
-    """The windows of a history, by the clock that batches use. `header` is that of any history of the same machine."""
+    """Convert windows to Unix time, which batches use. `header` is of any history of the same machine."""
     return [_unix_fault(window, header) for window in windows]
 
 

@@ -1,4 +1,4 @@
-"""The records of a history: one for each operation, all of one size, and the codes in them."""
+"""The layout of a history's records: one per operation, all of the same size, and the codes in them."""
 
 from __future__ import annotations
 
@@ -6,31 +6,33 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
-__all__ = ["ANOTHER", "NO_COUNT", "PIECE", "READS", "RECORD", "RECORD_1", "TAIL", "Operation", "Outcome", "Record"]
-
+__all__ = [
+    "ANOTHER",
+    "FIRST_OWN_CODE",
+    "NO_COUNT",
+    "PIECE",
+    "READS",
+    "RECORD",
+    "RECORD_1",
+    "TAIL",
+    "Operation",
+    "Outcome",
+    "Record",
+]
 
 RECORD = struct.Struct("<qqqqIIIBBB")
 """key, value, n, end (ns), duration (us, rounded up), delay (us), user, operation * 4 + outcome, error, server."""
-
-
 RECORD_1 = struct.Struct("<qqqIIIBBB")
-"""The same of format 1, without n."""
-
-
+"""The same in format 1, without n."""
 TAIL = struct.Struct("BBB")
-"""What a piece of text has behind it: operation * 4 (at the same place as in other records), index, and how long the piece is;
-in the last piece of a text shorter than there is room."""
-
-
+"""What follows a piece of text: operation * 4 (at the same place as in other records), index, and the length of the piece. The
+last piece of a text is shorter than its room."""
 PIECE = RECORD.size - TAIL.size
-
-
+"""Room for text in one record."""
 NO_COUNT = -(2**63)
-"""In the place of n: the read did not show it, or the operation was none."""
-
-
+"""In place of n, if the operation was no read or the read did not show n."""
 ANOTHER = 255
-"""Index of the error or server of which nothing is known, or for which there was no index left."""
+"""Index of an error or server that is unknown, or for which no index was left."""
 
 
 class Operation(IntEnum):
@@ -44,7 +46,7 @@ class Operation(IntEnum):
     DELETE = 6
     INCR = 7
     DECR = 8
-    # Not operations, but the file's own records.
+    # Records of the file itself.
     ERROR = 60
     SERVER = 61
     EVENT = 62
@@ -54,8 +56,8 @@ class Operation(IntEnum):
 READS = frozenset((Operation.GET, Operation.FIND, Operation.GET_MANY))
 
 
-OWN = Operation.ERROR << 2
-"""Codes from here on are the file's own."""
+FIRST_OWN_CODE = Operation.ERROR << 2
+"""Codes from here on are of the file's own records."""
 
 
 class Outcome(IntEnum):
@@ -64,13 +66,13 @@ class Outcome(IntEnum):
     OK = 0
     """The server acknowledged it."""
     FAIL = 1
-    """It was certainly not applied; a read that failed."""
+    """It was certainly not applied, or was a read that failed."""
     INFO = 2
-    """Nobody knows: it may have been applied, or may be at any time until the run's end."""
+    """Nobody knows. It may have been applied, or may still be until the end of the run."""
 
 
 class Record(NamedTuple):
-    """One operation, in full."""
+    """One operation."""
 
     worker: int
     user: int
@@ -78,15 +80,15 @@ class Record(NamedTuple):
     outcome: Outcome
     key: int
     value: int
-    """The version that an insert or update writes, or a read saw; the step of an increment or decrement."""
+    """The version that an insert or update wrote or a read saw, or the step of an increment or decrement."""
     intended: int
-    """When it should have started, in nanoseconds; in a closed loop the start."""
+    """When it should have started, in nanoseconds. In a closed loop this is `start`."""
     start: int
-    """At most this, by less than a microsecond: intervals err to the wide side."""
+    """Up to a microsecond before the true start, so that the interval is never too short."""
     end: int
     error: str
-    """The kind of the error, "" where there was none."""
+    """The kind of error; "" if there was none."""
     server: str
-    """Who answered, "" where nobody knows."""
+    """The server that answered; "" if not known."""
     n: int = NO_COUNT
     """The counter that a read saw."""

@@ -1,19 +1,19 @@
-"""Where a run is kept, so that it can be judged again: `runs/<time>-<scenario>/`.
+"""The directory of a run, from which the run can be judged again: `runs/<time>-<scenario>/`.
 
-scenario.yaml      what was run, with what the command line changed
+scenario.yaml      what was run, including changes by the command line
 checksums          of scenario.yaml, environment.json, primary and result.json
 history-N.bin      what worker N did; history-controller.bin has the faults
 batches.bin        the statistics of all engines, as they came
-before.bin         what the primary held before, in a run that was not the first on its servers
-final-NAME.bin     what each server held at the end
+before.bin         rows of the primary before the run, if it was not the first on its servers
+final-NAME.bin     rows of each server at the end
 primary            the name of the server that took the writes at the end
-environment.json   what it ran on
+environment.json   the machine, and versions
 latencies.csv      how long operations took, by second and in total
 result.json        the verdict
-report.html        the same for people, with charts
+report.html        the verdict for people, with charts
 
-Histories, statistics and what servers held have checksums of their own. What is damaged is never judged as if it were whole:
-it makes a run inconclusive, or there is a `RunDirectoryError`. Runs of older versions have no checksums, and are read without.
+The files of histories, statistics and rows have checksums inside. A damaged file is never judged as if it were whole: it makes
+the run inconclusive, or raises `RunDirectoryError`. Runs of older versions have no checksums and are read without.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = ["RunDirectory", "RunDirectoryError", "analyze_command", "cannot_keep"
 
 BASE = Path("runs")
 BATCHES_MAGIC = b"trio-hs\x00\x02batches\n"
-"""Of the statistics. In runs of older versions the packed batches follow one another without it, and without blocks."""
+"""At the beginning of batches.bin. In runs of older versions the file is packed batches alone, without magic and blocks."""
 CHECKSUMS = "checksums"
 _CHECKSUM = re.compile(r"([0-9a-f]{8}) (scenario\.yaml|environment\.json|primary|result\.json)")
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
@@ -50,38 +50,38 @@ CONTROLLER = -1
 
 
 class RunDirectoryError(Exception):
-    """There is no run to be read there; one line for the user."""
+    """No run can be read or kept there; one line for the user."""
 
 
 def cannot_keep(error: BaseException) -> str | None:
-    """One line for the user, when an error says that what a run does cannot be written down, which is no mistake of ours."""
+    """One line for the user if the disk or its permissions are the cause of an error; None for any other error."""
     if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
         return f"the run cannot be kept: {error.strerror}"
     return None
 
 
 def require_place(base: Path = BASE) -> None:
-    """See that runs can be kept, before servers are started for one. Raises `RunDirectoryError`."""
+    """Check that runs can be kept, before servers are started. Raises `RunDirectoryError`."""
     place = base if base.exists() else base.parent
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         raise RunDirectoryError(f"{base.absolute()}: cannot keep runs there: start Locust in a directory that you may write to")
 
 
 class Batches:
-    """The statistics of a run, read from its file as often as they are gone through. Raises `RunDirectoryError`."""
+    """Iterates over the statistics of a run, as often as wanted. Raises `RunDirectoryError`."""
 
     def __init__(self, path: Path, view: Callable[[Batch], Batch] = lambda batch: batch) -> None:
         self._path = path
         self._view = view
         self.complete = True
-        """Nothing is missing at the end, as far as anything tells; known when they have been gone through."""
+        """Nothing is known to be missing at the end. Valid after an iteration."""
 
     def of_servers(self) -> Batches:
-        """The same as told by `Batch.of_servers`."""
+        """The same batches through `Batch.of_servers`."""
         return Batches(self._path, Batch.of_servers)
 
     def of_engines(self) -> Batches:
-        """The same as told by `Batch.of_engines`."""
+        """The same batches through `Batch.of_engines`."""
         return Batches(self._path, Batch.of_engines)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -116,7 +116,7 @@ class RunDirectory:
 
     @classmethod
     def create(cls, scenario: Scenario, base: Path = BASE) -> RunDirectory:
-        """A new directory. Raises OSError."""
+        """Create a new directory, with the scenario in it. Raises OSError."""
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", scenario.name).strip("-.") or "run"
         stamp = time.strftime("%Y%m%d-%H%M%S")
         base.mkdir(parents=True, exist_ok=True)
@@ -132,17 +132,17 @@ class RunDirectory:
             directory = cls(path.absolute())
             directory._write("scenario.yaml", yaml.safe_dump(kept, sort_keys=False))
             return directory
-        raise FileExistsError(f"{base} has a thousand runs of this second")
+        raise FileExistsError(f"{base} already has 999 runs of this second")
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """One that is there. Raises `RunDirectoryError`."""
+        """An existing directory. Raises `RunDirectoryError`."""
         if not (path / "scenario.yaml").is_file():
-            raise RunDirectoryError(f"{path}: is no kept run (it has no scenario.yaml)")
+            raise RunDirectoryError(f"{path}: is not a kept run (it has no scenario.yaml)")
         return cls(path)
 
     def scenario(self) -> Scenario:
-        """What was run. Raises ScenarioError, and `RunDirectoryError` when it is not what was written."""
+        """The scenario that was run. Raises `ScenarioError`, and `RunDirectoryError` when the file was changed."""
         self._verify("scenario.yaml", (self.path / "scenario.yaml").read_bytes())
         return load_scenario(self.path / "scenario.yaml", kept=True)
 
@@ -170,7 +170,7 @@ class RunDirectory:
         return self.path / "before.bin"
 
     def keep_log(self, server: str, text: str) -> Path:
-        """Add what a server that died had written to its log."""
+        """Append the log of a server that died."""
         path = self.path / f"died-{server}.log"
         with path.open("a") as file:
             file.write(text)
@@ -181,7 +181,7 @@ class RunDirectory:
         self._add_block(msgpack.packb(batch))
 
     def close_batches(self) -> None:
-        """There will be no more: what is missing later at the end of their file was cut off."""
+        """Mark the end of the batches. A file without this mark was cut."""
         self._add_block(b"")
 
     def _add_block(self, payload: bytes) -> None:
@@ -193,25 +193,25 @@ class RunDirectory:
         return Batches(self.path / "batches.bin")
 
     def write_primary(self, name: str) -> None:
-        """Keep who took the writes at the end."""
+        """Keep the name of the server that took the writes at the end."""
         self._write("primary", name)
 
     def primary(self) -> str:
-        """Who took the writes at the end. Raises `RunDirectoryError`."""
+        """The name of the server that took the writes at the end. Raises `RunDirectoryError`."""
         return self._read("primary") or "writer"
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         self._write("result.json", json.dumps(result, indent=2) + "\n")
 
     def result(self) -> dict[str, Any] | None:
-        """The verdict that was given, if one was. Raises `RunDirectoryError`."""
+        """The verdict that was given, or None. Raises `RunDirectoryError`."""
         return self._read_json("result.json")
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         self._write("environment.json", json.dumps(environment, indent=2) + "\n")
 
     def environment(self) -> dict[str, Any]:
-        """What it ran on; empty where that was not kept. Raises `RunDirectoryError`."""
+        """The kept environment; empty if there is none. Raises `RunDirectoryError`."""
         return self._read_json("environment.json") or {}
 
     def _write(self, name: str, text: str) -> None:
@@ -221,12 +221,12 @@ class RunDirectory:
             file.write(f"{crc32(data):08x} {name}\n")
 
     def _read(self, name: str) -> str | None:
-        """None where there never was such a file."""
+        """The text of a file; None if it was never written."""
         try:
             data = (self.path / name).read_bytes()
         except FileNotFoundError:
-            if name in self._sums():
-                raise RunDirectoryError(f"{self.path / name}: is missing, and {CHECKSUMS} has it") from None
+            if name in self._checksums():
+                raise RunDirectoryError(f"{self.path / name}: is missing, but {CHECKSUMS} lists it") from None
             return None
         self._verify(name, data)
         try:
@@ -243,17 +243,17 @@ class RunDirectory:
         except ValueError as error:
             raise RunDirectoryError(f"{self.path / name}: is damaged: {error}") from error
         if not isinstance(data, dict):
-            raise RunDirectoryError(f"{self.path / name}: is damaged: it is no mapping")
+            raise RunDirectoryError(f"{self.path / name}: is damaged: it is not a mapping")
         return data
 
     def _verify(self, name: str, data: bytes) -> None:
-        """That a file is as it was written last, where that is known. Raises `RunDirectoryError`."""
-        if self._sums().get(name, crc32(data)) != crc32(data):
+        """Check that a file is as it was written, if that is known. Raises `RunDirectoryError`."""
+        if self._checksums().get(name, crc32(data)) != crc32(data):
             changed = f"is damaged, or was changed after the run (to judge it as it is now, delete its line in {CHECKSUMS})"
             raise RunDirectoryError(f"{self.path / name}: {changed}")
 
-    def _sums(self) -> dict[str, int]:
-        """The checksums of the small files, as far as they are known. Raises `RunDirectoryError`."""
+    def _checksums(self) -> dict[str, int]:
+        """The known checksums of the small files. Raises `RunDirectoryError`."""
         path = self.path / CHECKSUMS
         try:
             lines = path.read_bytes().decode("ascii", "replace").splitlines()
@@ -261,7 +261,7 @@ class RunDirectory:
             return {}
         known = [_CHECKSUM.fullmatch(line) for line in lines]
         if None in known:
-            raise RunDirectoryError(f"{path}: is damaged: line {known.index(None) + 1} is no checksum of a file of a run")
+            raise RunDirectoryError(f"{path}: is damaged: line {known.index(None) + 1} is not a checksum of a file of a run")
         return {found[2]: int(found[1], 16) for found in known if found is not None}
 
     @property
@@ -274,5 +274,5 @@ class RunDirectory:
 
 
 def analyze_command(directory: str) -> str:
-    """What judges a kept run that has got no verdict."""
+    """The command line that judges a kept run."""
     return f"hs-drill analyze {shlex.quote(directory)}"

@@ -246,8 +246,8 @@ def test_a_directory_without_a_run_is_one_line_and_exit_code_2(run: Run, tmp_pat
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged/scenario.yaml").write_text("name: x\n")
     for path, line in [
-        (tmp_path, "is no kept run (it has no scenario.yaml)"),
-        (tmp_path / "nowhere", "is no kept run"),
+        (tmp_path, "is not a kept run (it has no scenario.yaml)"),
+        (tmp_path / "nowhere", "is not a kept run"),
         (tmp_path / "damaged", "mix: is missing"),
     ]:
         code, out, err = run("analyze", path)

@@ -142,11 +142,11 @@ def test_histories_of_different_machines_are_not_merged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content, expected",
     [
-        (b"", "is no history of a run"),
-        (b"trio-hs\x00final 1\n", "is no history of a run"),
+        (b"", "is not a history of a run"),
+        (b"trio-hs\x00final 1\n", "is not a history of a run"),
         (b"trio-hs\x00history\n\xff\x00\x00\x00\x81", "its header is damaged or cut"),
         (b"trio-hs\x00history\n\x01\x00\x00\x00\x05", "its header is damaged or cut"),
-        (b"trio-hs\x00history\n\x09\x00\x00\x00\x81\xa6format\x02", "has a format that this version does not read"),
+        (b"trio-hs\x00history\n\x09\x00\x00\x00\x81\xa6format\x02", "has a format that this version cannot read"),
         (b"trio-hs\x00history\n\x09\x00\x00\x00\x81\xa6format\x01", "its header is damaged or cut"),
         (None, "cannot be read: No such file"),
     ],
@@ -262,5 +262,5 @@ def test_a_final_state_is_in_order(tmp_path: Path) -> None:
 def test_what_is_no_final_state_is_refused(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "f").write_bytes(content)
-    with pytest.raises(FinalStateError, match=r"is no final state|cannot be read"):
+    with pytest.raises(FinalStateError, match=r"is not a final state|cannot be read"):
         FinalState(tmp_path / "f", "writer")
