@@ -1,4 +1,4 @@
-"""Whose containers may be removed: those of a process that has certainly ended. (With real ones: `test_cluster_command.py`.)"""
+"""Only containers of a process that has certainly ended may be removed. (With real ones: `test_cluster_command.py`.)"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def changed(name: str, part: int, value: str) -> str:
 
 @contextmanager
 def another() -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Another process, and its name."""
+    """Another process and its name."""
     tell = "from hs_drill.sandbox._leftovers import owner; print(owner(), flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", tell], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -31,14 +31,14 @@ def another() -> Iterator[tuple[str, subprocess.Popen[str]]]:
         process.kill()
 
 
-def test_a_process_that_lives_has_not_ended() -> None:
+def test_a_living_process_has_not_ended() -> None:
     assert not certainly_ended(owner())
     with another() as (name, _):
         assert name != owner()
         assert not certainly_ended(name)
 
 
-def test_a_process_that_was_killed_has_ended_also_before_it_is_reaped() -> None:
+def test_a_killed_process_has_ended_even_before_it_is_reaped() -> None:
     with another() as (name, process):
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
@@ -47,11 +47,11 @@ def test_a_process_that_was_killed_has_ended_also_before_it_is_reaped() -> None:
         assert certainly_ended(name)
 
 
-def test_whoever_has_the_number_now_is_not_the_one_who_had_it() -> None:
+def test_a_reused_process_id_is_another_process() -> None:
     assert certainly_ended(changed(owner(), START, "1"))
 
 
-def test_a_reboot_ends_all() -> None:
+def test_a_reboot_ends_every_process() -> None:
     if not owner().split("/")[MACHINE]:
         pytest.skip("this machine has no id")
     assert certainly_ended(changed(owner(), BOOT, "another"))
@@ -68,7 +68,7 @@ def test_a_reboot_ends_all() -> None:
         {PID: "x"},
     ],
 )
-def test_what_cannot_be_seen_from_here_may_live(changes: dict[int, str]) -> None:
+def test_a_process_that_cannot_be_seen_from_here_may_be_alive(changes: dict[int, str]) -> None:
     name = owner()
     for part, value in changes.items():
         name = changed(name, part, value)
@@ -76,5 +76,5 @@ def test_what_cannot_be_seen_from_here_may_live(changes: dict[int, str]) -> None
 
 
 @pytest.mark.parametrize("name", ["", "4711", "a/b/c/d", "a/b/c/4711/e/f"])
-def test_another_form_of_name_says_nothing(name: str) -> None:
+def test_a_malformed_name_proves_nothing(name: str) -> None:
     assert not certainly_ended(name)

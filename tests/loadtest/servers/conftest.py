@@ -14,7 +14,7 @@ from hs_drill.servers._sql import execute_sql
 
 @pytest.fixture
 def dropped(cluster: Cluster) -> Iterator[None]:
-    """Takes back what a test has created in `drill`; a reader's own part first."""
+    """Drops what a test has created in `drill`; first what it created on the reader alone."""
 
     async def drop() -> None:
         await execute_sql(cluster.readers[0], "SET sql_log_bin=0", "DROP DATABASE IF EXISTS drill")

@@ -1,4 +1,4 @@
-"""Servers in containers: what is theirs alone. What they share with the other kinds is tested with these."""
+"""Servers in containers: what only this kind has. `test_control.py` and others test every kind."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def test_a_port_lost_to_another_program_is_replaced(temporary: Path, monke
 
 
 @pytest.mark.docker
-async def test_nothing_is_left_after_an_exception_which_comes_out_as_it_is(temporary: Path) -> None:
+async def test_nothing_is_left_after_an_exception_which_is_raised_as_it_is(temporary: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         async with open_cluster("docker", readers=0):
             raise ZeroDivisionError
@@ -155,12 +155,12 @@ async def test_nothing_is_left_when_the_holder_gets_a_signal_while_it_starts(
     assert await soon(lambda: not all_left(temporary)), all_left(temporary)
 
 
-# --- What cannot be had, and what is taken instead --------------------------------------------------------------------
+# --- What is unavailable, and what is used instead --------------------------------------------------------------------
 
 
 @pytest.fixture
 def build_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts another Dockerfile in the place of ours."""
+    """Replaces our Dockerfile by another one."""
 
     def write(text: str) -> None:
         (tmp_path / "Dockerfile").write_text(text)
@@ -169,7 +169,7 @@ def build_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
     return write
 
 
-async def test_a_missing_engine_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
+async def test_a_missing_engine_is_reported_with_its_remedy(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
     with pytest.raises(ClusterError, match=r"^no container engine answers at /nonexistent/docker\.sock: No such file") as error:
         async with open_cluster("docker"):
@@ -180,14 +180,14 @@ async def test_a_missing_engine_is_told_with_its_remedy(monkeypatch: pytest.Monk
 
 
 async def test_an_engine_of_another_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2375")  # an address that is nobody's; nothing is sent there
+    monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2375")  # reserved for documentation; nothing is sent there
     with pytest.raises(ClusterError, match=r"tcp://192\.0\.2\.1:2375 is reached over the network.* unset DOCKER_HOST"):
         async with open_cluster("docker"):
             pass
 
 
 @pytest.mark.docker
-async def test_a_base_image_that_cannot_be_pulled_is_told_in_one_line(
+async def test_a_base_image_that_cannot_be_pulled_is_reported_in_one_line(
     build_from: Callable[[str], None], temporary: Path
 ) -> None:
     build_from("FROM trio-hs-test/missing:bookworm-none\n")
@@ -202,7 +202,7 @@ async def test_a_base_image_that_cannot_be_pulled_is_told_in_one_line(
 
 
 @pytest.mark.docker
-async def test_an_image_that_cannot_be_built_is_told_and_its_steps_are_seen(build_from: Callable[[str], None]) -> None:
+async def test_a_failed_build_of_the_image_is_reported_with_its_steps(build_from: Callable[[str], None]) -> None:
     build_from("FROM debian:bookworm-slim\nRUN echo here; exit 7\n")
     seen: list[str] = []
     with pytest.raises(ClusterError, match=r"^the image could not be built: The command .* returned a non-zero code: 7$"):
@@ -210,20 +210,20 @@ async def test_an_image_that_cannot_be_built_is_told_and_its_steps_are_seen(buil
             pass
     assert "Step 2/2 : RUN echo here; exit 7" in seen
     assert "once, and takes about half a minute" in seen[0]
-    with engine() as client:  # nor its container
+    with engine() as client:  # the failed container is gone, too
         assert not client.containers.list(all=True, filters={"exited": 7})
 
 
 @pytest.mark.docker
 @pytest.mark.mariadb
-async def test_auto_takes_containers_when_their_image_is_there_and_processes_when_it_is_not(
+async def test_auto_takes_containers_if_their_image_exists_and_processes_if_not(
     monkeypatch: pytest.MonkeyPatch, build_from: Callable[[str], None]
 ) -> None:
     build_from("FROM debian:bookworm-slim\nRUN false\n")
     async with open_cluster("auto", readers=0) as cluster:
         assert cluster.kind == "mariadb"
         assert "Docker runs, but has no image for it yet: ask for docker to build one" in cluster.why
-    # Without processes either, the image is built; this one cannot be.
+    # Without mariadbd either, auto builds the image; this one fails.
     with monkeypatch.context() as hidden:
         hidden.setattr(_mariadb, "_USUAL_DIRECTORIES", ())
         hidden.setenv("PATH", "/nonexistent")
@@ -238,7 +238,7 @@ async def test_auto_takes_containers_when_their_image_is_there_and_processes_whe
 
 
 @pytest.mark.docker
-async def test_too_little_disk_space_is_said(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_little_disk_space_is_reported(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_docker_engine, "LEAST_FREE_BYTES", 1 << 60)
     with pytest.raises(ClusterError, match=r"MiB free in .*, where the engine keeps containers"):
         async with open_cluster("docker"):

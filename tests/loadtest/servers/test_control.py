@@ -1,4 +1,4 @@
-"""The servers of a run are killed, paused, promoted and rejoined by name, and still nothing of them stays behind."""
+"""The servers of a run are killed, stopped, paused and started by name, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TABLE = Table("drill", "t", {"id": "INT NOT NULL", "v": "VARCHAR(20) NOT NULL"},
 
 
 @EVERY_KIND
-async def test_processes_are_controlled_by_name(kind: str, temporary: Path) -> None:
+async def test_servers_are_killed_stopped_paused_and_started_by_name(kind: str, temporary: Path) -> None:
     async with open_servers(kind, readers=1) as control:
         await control.create_table(TABLE)
         first = control.cluster.writer
@@ -65,7 +65,7 @@ async def test_processes_are_controlled_by_name(kind: str, temporary: Path) -> N
 
 
 @EVERY_KIND
-async def test_a_server_that_dies_is_told_once_and_one_that_was_told_to_end_never(kind: str, temporary: Path) -> None:
+async def test_an_unexpected_death_is_found_once_and_an_ordered_end_never(kind: str, temporary: Path) -> None:
     async with open_servers(kind, readers=1) as control:
 
         async def die(name: str) -> None:
@@ -90,14 +90,14 @@ async def test_a_server_that_dies_is_told_once_and_one_that_was_told_to_end_neve
         assert await deaths(control) == []
         await control.start("writer")
         await die("writer")
-        await control.start("writer")  # before anybody has looked
+        await control.start("writer")  # before anything looks for deaths
         assert await deaths(control) == [("writer", "killed by SIGKILL")]
         await control.stop("writer")
         assert await deaths(control) == []
 
 
 async def killed_while_it_starts(control: Control, name: str) -> bool:
-    """Start a server and kill it at once; False when it was up sooner, so that its start rightly succeeded."""
+    """Start a server and kill it at once. False if it was up before, so that its start rightly succeeded."""
     errors: list[str] = []
 
     async def start() -> None:
@@ -117,7 +117,7 @@ async def killed_while_it_starts(control: Control, name: str) -> bool:
 
 
 @EVERY_KIND
-async def test_a_server_that_is_killed_while_it_starts_or_paused_is_still_accounted_for(kind: str, temporary: Path) -> None:
+async def test_a_server_killed_while_it_starts_or_is_paused_stays_under_control(kind: str, temporary: Path) -> None:
     async with open_servers(kind, readers=1) as control:
         await control.stop("reader-1")
         for _ in range(10):
@@ -131,7 +131,7 @@ async def test_a_server_that_is_killed_while_it_starts_or_paused_is_still_accoun
         await control.start("reader-1")
         await control.wait_up("reader-1", 5)
 
-        with trio.CancelScope() as scope:  # a start that is cancelled leaves a process that is known
+        with trio.CancelScope() as scope:  # a cancelled start leaves a process that we know
             await control.kill("reader-1")
             scope.deadline = trio.current_time() + 0.1
             await control.start("reader-1")
@@ -142,7 +142,7 @@ async def test_a_server_that_is_killed_while_it_starts_or_paused_is_still_accoun
 
 @pytest.mark.docker
 async def test_a_container_is_down_until_the_engine_has_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kill before would hit nothing, and wait for an end that does not come."""
+    """An earlier kill would hit nothing, and wait for an end that never comes."""
     async with open_servers("docker", readers=1) as control:
         await control.stop("reader-1")
         reader = control._instances["reader-1"]
@@ -162,8 +162,8 @@ async def test_a_container_is_down_until_the_engine_has_started_it(monkeypatch: 
 
 
 @pytest.mark.mariadb
-async def test_a_server_that_dies_before_it_answers_on_all_ports_is_told_as_dead() -> None:
-    """Not as one whose ports are taken, which would be found out seconds later."""
+async def test_a_server_that_dies_before_it_answers_on_all_ports_is_reported_as_dead() -> None:
+    """Not as one whose ports are taken, which would take seconds to find out."""
     async with open_servers("mariadb", readers=1) as control:
         await control.stop("reader-1")
         server = control.server("reader-1")
@@ -179,7 +179,7 @@ async def test_a_server_that_dies_before_it_answers_on_all_ports_is_told_as_dead
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(start)
                 with trio.fail_after(20):
-                    asking, _ = await listener.accept()  # so SQL answers, and HandlerSocket, without its port, cannot
+                    asking, _ = await listener.accept()  # so SQL answers, but HandlerSocket cannot, for lack of its port
                 began = trio.current_time()
                 await control.kill("reader-1")
                 asking.close()
@@ -206,7 +206,7 @@ trio.run(main)
 
 @EVERY_KIND
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-async def test_nothing_is_left_of_restarted_and_paused_servers(kind: str, temporary: Path, number: signal.Signals) -> None:
+async def test_restarted_and_paused_servers_leave_nothing_behind(kind: str, temporary: Path, number: signal.Signals) -> None:
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
     holder = subprocess.Popen(  # noqa: ASYNC220  (it returns at once)
         [sys.executable, "-c", RESTARTED, kind], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

@@ -1,4 +1,4 @@
-"""Of a user's server a run drops only what it created itself. All on real servers, those of another cluster."""
+"""On a user's server a run drops only what it created. The servers are real ones, of another cluster."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.mariadb
         ("CREATE EVENT drill.daily ON SCHEDULE EVERY 1 DAY DO SELECT 1", "the event daily"),
     ],
 )
-async def test_what_somebody_creates_in_the_database_meanwhile_stays(
+async def test_what_another_client_creates_in_the_database_stays(
     cluster: Cluster, caplog: pytest.LogCaptureFixture, statement: str, what: str
 ) -> None:
     async with external(cluster, may_create=True) as control:
@@ -50,9 +50,7 @@ async def test_what_somebody_creates_in_the_database_meanwhile_stays(
 
 
 @pytest.mark.usefixtures("dropped")
-async def test_a_table_that_somebody_puts_in_the_place_of_the_run_s_own_stays(
-    cluster: Cluster, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_table_that_replaced_the_run_s_own_stays(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
     writer = cluster.writer
     async with external(cluster, may_create=True) as control:
         await control.create_table(TABLE)
@@ -65,7 +63,7 @@ async def test_a_table_that_somebody_puts_in_the_place_of_the_run_s_own_stays(
 
 
 @pytest.mark.usefixtures("dropped")
-async def test_a_database_that_was_there_stays_and_so_does_one_that_replaced_the_run_s_own(
+async def test_a_database_that_existed_stays_and_so_does_one_that_replaced_the_run_s_own(
     cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     writer = cluster.writer
@@ -83,7 +81,7 @@ async def test_a_database_that_was_there_stays_and_so_does_one_that_replaced_the
 
 
 @pytest.mark.usefixtures("dropped")
-async def test_a_creation_that_fails_takes_nothing_back(cluster: Cluster) -> None:
+async def test_a_failed_creation_drops_nothing(cluster: Cluster) -> None:
     writer = cluster.writer
     others, late, again = (Creation(writer, TABLE) for _ in range(3))
     others.create()
@@ -127,8 +125,8 @@ async def test_an_account_that_does_not_see_the_database_is_not_told_to_drop_it(
 
 
 @pytest.mark.usefixtures("dropped")
-async def test_of_several_runs_at_once_one_has_the_table_and_the_others_are_told(cluster: Cluster) -> None:
-    """Each goes on only when all have tried: so the table is there for all of them, and still is for the last."""
+async def test_of_concurrent_runs_one_gets_the_table_and_the_others_are_refused(cluster: Cluster) -> None:
+    """Each goes on only when all have tried, so that the table still exists when the last one tries."""
     tried, all_tried = 0, trio.Event()
     outcomes: list[str] = []
 
@@ -160,9 +158,7 @@ async def test_of_several_runs_at_once_one_has_the_table_and_the_others_are_told
 
 
 @pytest.mark.usefixtures("dropped")
-async def test_what_is_created_is_taken_back_also_when_the_run_is_cancelled_meanwhile(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_a_cancelled_run_created_is_dropped(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     with trio.CancelScope() as scope:
         create = Creation.create
 
@@ -178,7 +174,7 @@ async def test_what_is_created_is_taken_back_also_when_the_run_is_cancelled_mean
 
 
 @pytest.mark.usefixtures("dropped")
-async def test_the_marker_row_is_deleted_also_when_the_run_is_cancelled_meanwhile(cluster: Cluster) -> None:
+async def test_a_cancelled_check_deletes_its_marker_row(cluster: Cluster) -> None:
     writer = cluster.writer
     await execute_sql(writer, "CREATE DATABASE drill", f"CREATE TABLE drill.t ({TABLE.columns_sql()})")
     async with external(cluster) as control, trio.open_nursery() as nursery:
@@ -193,7 +189,7 @@ async def test_the_marker_row_is_deleted_also_when_the_run_is_cancelled_meanwhil
 
 @pytest.mark.usefixtures("dropped")
 @pytest.mark.parametrize("mode", ["ANSI", "ORACLE", "NO_BACKSLASH_ESCAPES"])
-async def test_what_is_created_is_taken_back_in_every_sql_mode(
+async def test_what_a_run_created_is_dropped_in_every_sql_mode(
     cluster: Cluster, mode: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await execute_sql(cluster.writer, f"SET GLOBAL sql_mode='{mode}'")
@@ -207,7 +203,7 @@ async def test_what_is_created_is_taken_back_in_every_sql_mode(
 
 
 @pytest.mark.usefixtures("dropped")
-async def test_a_statement_whose_answer_never_came_is_undone_by_its_token(
+async def test_a_creation_whose_answer_was_lost_is_dropped_by_its_token(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     creation = Creation(cluster.writer, TABLE)
@@ -228,7 +224,7 @@ async def test_a_statement_whose_answer_never_came_is_undone_by_its_token(
 
 
 @pytest.mark.usefixtures("dropped")
-async def test_an_account_that_could_miss_something_leaves_the_database(
+async def test_an_account_that_may_not_see_everything_leaves_the_database(
     cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     writer = cluster.writer
@@ -254,7 +250,9 @@ async def test_an_account_that_could_miss_something_leaves_the_database(
 
 
 @pytest.mark.usefixtures("dropped")
-async def test_what_a_reader_alone_has_in_the_database_stays(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_database_in_which_a_reader_has_a_table_of_its_own_stays(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
     writer, reader = cluster.servers
     await execute_sql(reader, "SET sql_log_bin=0", "CREATE DATABASE drill", "CREATE TABLE drill.precious (a INT)")
     async with external(cluster, may_create=True) as control:
@@ -273,7 +271,7 @@ async def test_what_a_reader_alone_has_in_the_database_stays(cluster: Cluster, c
 
 
 @pytest.mark.usefixtures("dropped")
-async def test_an_empty_database_that_a_reader_alone_has_stays(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_empty_database_that_only_a_reader_has_stays(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
     writer, reader = cluster.servers
     await execute_sql(reader, "SET sql_log_bin=0", "CREATE DATABASE drill COMMENT 'its own'")
     async with external(cluster, may_create=True) as control:
@@ -301,7 +299,7 @@ async def test_nothing_is_created_that_would_stop_the_replication_of_a_reader(cl
 
 @pytest.mark.usefixtures("dropped")
 @pytest.mark.parametrize("sql", [True, False])
-async def test_a_table_that_a_reader_alone_has_is_not_replaced_there(cluster: Cluster, sql: bool) -> None:
+async def test_a_table_that_only_a_reader_has_is_not_replaced(cluster: Cluster, sql: bool) -> None:
     writer, reader = cluster.servers
     await execute_sql(
         reader, "SET sql_log_bin=0", "CREATE DATABASE drill", f"CREATE TABLE drill.t ({TABLE.columns_sql()}) COMMENT 'precious'"

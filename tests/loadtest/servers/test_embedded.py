@@ -1,4 +1,4 @@
-"""Embedded servers as processes: which are chosen when, what they keep secret, and that nothing of them stays behind."""
+"""Embedded servers as processes: when they are chosen, what they keep secret, and that they leave nothing behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trio_hs.testing import Table
 TABLE = Table("drill", "t", {"id": "INT NOT NULL", "v": "VARCHAR(20) NOT NULL"}, primary_key=["id"])
 
 
-async def test_auto_takes_them_where_containers_and_mariadb_are_missing_and_says_why(
+async def test_auto_takes_embedded_servers_without_containers_and_mariadb_and_says_why(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_processes, "_USUAL_DIRECTORIES", ())

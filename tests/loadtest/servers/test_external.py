@@ -1,4 +1,4 @@
-"""Servers that are the user's: here those of another cluster, which the run may only look at and write one table to."""
+"""The user's own servers, here those of another cluster: the run may only read, and write to one table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.loadtest.support.locust_process import ROOT, Locust
 
 # --- What is written -------------------------------------------------------------------------------------------------
 @pytest.mark.mariadb
-async def test_a_missing_table_is_created_where_that_is_allowed_and_dropped_at_the_end(cluster: Cluster) -> None:
+async def test_a_missing_table_is_created_if_allowed_and_dropped_at_the_end(cluster: Cluster) -> None:
     told: list[str] = []
     async with external(cluster, may_create=True, tell=told.append) as control:
         await fill_table(control, SCENARIO, told.append)
@@ -103,14 +103,14 @@ async def test_without_sql_rows_are_loaded_and_read_back_through_handlersocket(t
 
 
 @pytest.mark.mariadb
-async def test_plain_servers_without_sql_cannot_be_loaded_and_a_missing_twin_is_told(cluster: Cluster) -> None:
+async def test_plain_servers_without_sql_cannot_be_loaded_and_a_missing_twin_is_reported(cluster: Cluster) -> None:
     with pytest.raises(ClusterError, match=r"do not reach the readers in the plain topology \(MDEV-33967\): name the writer's"):
         async with external(cluster, sql=False):
             pass
     async with external(replace(cluster, write_databases={"drill": "drill_wt"}), may_create=True) as control:
         with pytest.raises(ClusterError, match=r"there is no drill_wt\.t on writer to write drill\.t through: see docs/repl"):
             await control.create_table(TABLE)
-    assert "drill" not in await databases(cluster.writer)  # nor is what was created for it left
+    assert "drill" not in await databases(cluster.writer)  # what was created is dropped again
 
 
 # --- Checks before anything is written -------------------------------------------------------------------------------
@@ -125,7 +125,9 @@ async def test_plain_servers_without_sql_cannot_be_loaded_and_a_missing_twin_is_
         ({"admin_password": "wrong"}, r"reader-1: SQL error 1045: Access denied"),
     ],
 )
-async def test_what_is_wrong_with_a_server_is_told_in_a_line(cluster: Cluster, changes: dict[str, Any], message: str) -> None:
+async def test_what_is_wrong_with_a_server_is_reported_in_one_line(
+    cluster: Cluster, changes: dict[str, Any], message: str
+) -> None:
     writer, reader = cluster.servers
     with pytest.raises(ClusterError, match=message) as error:
         async with external(replace(cluster, servers=(writer, replace(reader, **changes)))):
@@ -134,7 +136,7 @@ async def test_what_is_wrong_with_a_server_is_told_in_a_line(cluster: Cluster, c
 
 
 @pytest.mark.mariadb
-async def test_a_port_of_sql_is_not_taken_for_handlersocket(cluster: Cluster) -> None:
+async def test_an_sql_port_is_not_mistaken_for_handlersocket(cluster: Cluster) -> None:
     writer, reader = cluster.servers
     with pytest.raises(ClusterError, match=r"reader-1: .* at .* (does not speak|does not answer|cannot be reached)"):
         async with external(replace(cluster, servers=(writer, replace(reader, read_port=reader.sql_port or 0)))):
@@ -142,7 +144,7 @@ async def test_a_port_of_sql_is_not_taken_for_handlersocket(cluster: Cluster) ->
 
 
 @pytest.mark.mariadb
-async def test_a_plugin_that_is_not_loaded_is_told_with_the_settings_for_it(
+async def test_a_plugin_that_is_not_loaded_is_reported_with_the_settings_that_load_it(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = _mariadbd.configuration
@@ -167,7 +169,7 @@ async def test_a_plugin_that_is_not_loaded_is_told_with_the_settings_for_it(
 
 
 @pytest.mark.mariadb
-def test_a_drill_of_the_network_runs_on_external_servers_and_its_secrets_are_not_kept(cluster: Cluster) -> None:
+def test_network_faults_run_on_external_servers_and_no_secret_is_kept(cluster: Cluster) -> None:
     scenario = {
         "name": "external",
         "cluster": {"kind": "external", "servers": servers_yaml(cluster), "create_table": True},
@@ -190,7 +192,7 @@ def test_a_drill_of_the_network_runs_on_external_servers_and_its_secrets_are_not
 
 
 @pytest.mark.mariadb
-def test_sql_takes_an_account_that_read_only_stops_and_no_other(cluster: Cluster) -> None:
+def test_sql_accepts_only_an_account_to_which_read_only_applies(cluster: Cluster) -> None:
     pytest.importorskip("MySQLdb")
     scenario = yaml.safe_dump(
         {
@@ -236,7 +238,7 @@ def test_faults_that_need_more_than_the_network_are_refused_before_anything_is_w
 
 @pytest.mark.mariadb
 def test_servers_of_the_command_line_are_checked(cluster: Cluster) -> None:
-    # One secret for all, as its variable has it, and these servers' differ: so this is also how a wrong one is told.
+    # The variables have one secret for all servers, and these servers' secrets differ: so the reader refuses it.
     named = ",".join(f"{s.name}={s.host}:{s.read_port}:{s.write_port}:{s.sql_port}" for s in cluster.servers)
     environment = {
         **os.environ,
@@ -256,7 +258,7 @@ def test_servers_of_the_command_line_are_checked(cluster: Cluster) -> None:
     assert "refuses the secret" in refused.stderr
     writer = named.split(",")[0]
     alone = check(f"{writer},reader-1={writer.partition('=')[2]}")  # a server that is its own reader
-    assert alone.returncode == 2, alone  # no reader was looked at
+    assert alone.returncode == 2, alone  # there was no reader to check
     assert alone.stdout.splitlines()[1:] == [
         "writer's binary log: did not get it",
         "reader-1 and writer are one server: whether writes replicate was not tested there",
@@ -296,13 +298,13 @@ def test_servers_of_the_command_line_are_checked(cluster: Cluster) -> None:
         ),
     ],
 )
-def test_wrong_servers_are_told_with_their_place(cluster: str, message: str) -> None:
+def test_mistakes_in_servers_are_reported_with_their_place(cluster: str, message: str) -> None:
     with pytest.raises(ScenarioError) as error:
         parse_scenario(f"name: wrong\ncluster: {cluster}\nmix: {{get: 1}}\n", "wrong.yaml")
     assert f"wrong.yaml:{message}" in str(error.value)
 
 
-def test_the_command_line_names_servers_instead_of_the_scenarios() -> None:
+def test_servers_of_the_command_line_replace_the_scenario_s() -> None:
     scenario = with_cluster(SCENARIO, "writer=[::1]:1:2:3, reader-1=b:4:5", {})
     assert [server.name for server in scenario.cluster.servers] == ["writer", "reader-1"]
     assert scenario.cluster.servers[0].host == "[::1]"
@@ -313,7 +315,7 @@ def test_the_command_line_names_servers_instead_of_the_scenarios() -> None:
             with_cluster(SCENARIO, wrong, {})
 
 
-async def test_a_secret_that_is_not_in_the_environment_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_secret_missing_from_the_environment_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     servers = "{name: writer, host: a, read_secret: {env: NOT_THERE}}, {name: reader-1, host: b}"
     text = f"name: x\nmix: {{get: 1}}\ncluster: {{kind: external, servers: [{servers}]}}\n"
     monkeypatch.setenv("TRIO_HS_READ_SECRET", "from-outside")

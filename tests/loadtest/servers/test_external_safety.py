@@ -1,5 +1,7 @@
-"""What a run must not do to servers that are the user's: destroy what is not its own, write where nobody should, claim what
-it cannot know. All on real servers, those of another cluster."""
+"""A run must not write to the user's servers where no client should, nor claim what it cannot know.
+
+The servers are real ones, of another cluster.
+"""
 
 from __future__ import annotations
 
@@ -52,10 +54,10 @@ async def nothing_written(cluster: Cluster) -> AsyncIterator[None]:
         assert "drill" not in await databases(server)
 
 
-# --- Nothing is written where it should not be -----------------------------------------------------------------------
+# --- What must not be written to is refused --------------------------------------------------------------------------
 
 
-async def test_a_replica_that_is_named_writer_is_refused_before_anything_is_written(cluster: Cluster) -> None:
+async def test_a_replica_named_writer_is_refused_before_anything_is_written(cluster: Cluster) -> None:
     writer, reader = cluster.servers
     wrong = named(cluster, writer=reader, reader_1=writer)
 
@@ -76,7 +78,7 @@ async def test_a_replica_that_is_named_writer_is_refused_before_anything_is_writ
 
 
 async def test_a_standby_that_takes_writes_is_refused_before_anything_is_written(cluster: Cluster) -> None:
-    """A load that loses the writer for a moment would write there, and the standby could not follow the writer any more."""
+    """A load that loses the writer for a moment would write there, and the standby could not replicate from it any more."""
     writer, reader = cluster.servers
     servers = replace(cluster, servers=(writer, replace(reader, name="standby"), reader))
     told: list[str] = []
@@ -116,7 +118,7 @@ async def test_ports_of_another_server_are_refused_before_anything_is_written(cl
 
 
 @pytest.mark.usefixtures("dropped")
-async def test_without_sql_a_writer_of_two_servers_shows_by_its_marker(cluster: Cluster) -> None:
+async def test_without_sql_the_marker_reveals_a_writer_made_of_two_servers(cluster: Cluster) -> None:
     writer, reader = cluster.servers
     await execute_sql(writer, "CREATE DATABASE drill", f"CREATE TABLE drill.t ({TABLE.columns_sql()})")
     wrong = without_sql(replace(writer, read_port=reader.read_port, read_secret=reader.read_secret))
@@ -132,7 +134,7 @@ async def test_without_sql_a_writer_of_two_servers_shows_by_its_marker(cluster: 
     assert await execute_sql(writer, "SELECT * FROM drill.t") == []
 
 
-async def test_a_twin_that_leads_to_another_table_shows_by_its_marker(temporary: Path) -> None:
+async def test_the_marker_reveals_a_twin_that_leads_to_another_table(temporary: Path) -> None:
     async with open_servers("mariadb", readers=1, topology="write-through") as owner:
         await owner.create_table(TABLE)
         writer = owner.cluster.writer
@@ -159,7 +161,7 @@ async def test_a_twin_that_leads_to_another_table_shows_by_its_marker(temporary:
         ("PROCESS", r"the SQL account may not SHOW ALL SLAVES STATUS\. GRANT SLAVE MONITOR ON \*\.\* to it"),
     ],
 )
-async def test_an_account_that_cannot_check_is_told_what_it_needs(cluster: Cluster, grants: str, message: str) -> None:
+async def test_an_account_without_a_privilege_is_told_which_one_it_needs(cluster: Cluster, grants: str, message: str) -> None:
     writer, reader = cluster.servers
     await execute_sql(
         writer,
@@ -186,7 +188,7 @@ async def test_an_account_that_cannot_check_is_told_what_it_needs(cluster: Clust
         ("CREATE TABLE drill.t (id INT PRIMARY KEY, b BLOB, UNIQUE (b))", "has a UNIQUE key of unlimited length"),
     ],
 )
-async def test_what_would_end_the_server_is_not_opened(cluster: Cluster, statement: str, what: str) -> None:
+async def test_a_table_that_would_crash_the_server_is_not_opened(cluster: Cluster, statement: str, what: str) -> None:
     await execute_sql(cluster.writer, "CREATE DATABASE drill", statement)
     (before,) = await execute_sql(cluster.writer, "SHOW GLOBAL STATUS LIKE 'Uptime'")
     async with external(cluster, may_create=True) as control:
@@ -199,7 +201,7 @@ async def test_what_would_end_the_server_is_not_opened(cluster: Cluster, stateme
 
 
 @pytest.mark.usefixtures("dropped")
-async def test_a_table_that_a_killed_run_left_is_told_apart_from_the_user_s(cluster: Cluster) -> None:
+async def test_the_leftover_table_of_a_killed_run_is_recognized(cluster: Cluster) -> None:
     await execute_sql(
         cluster.writer,
         "CREATE DATABASE drill",
@@ -213,12 +215,12 @@ async def test_a_table_that_a_killed_run_left_is_told_apart_from_the_user_s(clus
     assert await tables(cluster.writer) == ["t"]
 
 
-# --- One server by two names -----------------------------------------------------------------------------------------
+# --- One server under two names ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("dropped")
 @pytest.mark.parametrize("sql", [True, False])
-async def test_a_reader_that_is_the_writer_by_another_address_is_not_taken_for_a_replica(cluster: Cluster, sql: bool) -> None:
+async def test_a_reader_that_is_the_writer_under_another_address_is_no_replica(cluster: Cluster, sql: bool) -> None:
     writer, reader = cluster.servers
     alias = replace(writer, name="reader-1", host="localhost")
     servers = named(cluster, writer=writer, reader_1=alias if sql else without_sql(alias), reader_2=reader)
@@ -232,7 +234,7 @@ async def test_a_reader_that_is_the_writer_by_another_address_is_not_taken_for_a
 
 
 @pytest.mark.usefixtures("dropped")
-def test_a_reader_that_is_the_writer_does_not_agree_with_itself(cluster: Cluster) -> None:
+def test_a_reader_that_is_the_writer_does_not_count_as_agreeing(cluster: Cluster) -> None:
     alone = named(cluster, writer=cluster.writer, reader_1=replace(cluster.writer, host="localhost"))
     scenario = {
         "name": "external",
@@ -252,8 +254,8 @@ def test_a_reader_that_is_the_writer_does_not_agree_with_itself(cluster: Cluster
         assert "no replica was read back" in result["audit"]["replicas"]["explanation"]
 
 
-async def test_servers_are_known_while_clients_come_and_go(cluster: Cluster) -> None:
-    """Their connections come into the same count, and so do those of others that look at the same moment."""
+async def test_servers_are_recognized_while_clients_come_and_go(cluster: Cluster) -> None:
+    """Clients' connections are in the same count, and so are those of other checks at the same time."""
     writer, reader = cluster.servers
 
     async def come_and_go() -> None:
@@ -280,7 +282,7 @@ async def test_servers_are_told_apart_with_and_without_sql(cluster: Cluster) -> 
     assert await same_server(without_sql(writer), replace(without_sql(writer), host="localhost")) is True
 
 
-# --- A promotion that the run knows nothing of -----------------------------------------------------------------------
+# --- A promotion by the user -----------------------------------------------------------------------------------------
 
 
 async def test_what_was_created_is_not_dropped_on_a_server_that_was_demoted_meanwhile(
@@ -308,7 +310,7 @@ async def test_what_was_created_is_not_dropped_on_a_server_that_was_demoted_mean
 async def test_what_was_created_is_not_dropped_on_a_primary_beside_which_another_was_promoted(
     temporary: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A DROP in its binary log, which the new primary never got, would keep it from following that."""
+    """With a DROP in its binary log that the new primary never received, it could not replicate from that one."""
     async with open_servers("mariadb", readers=1) as owner:
         writer, reader = owner.cluster.servers
         async with external(owner.cluster, may_create=True) as control:
@@ -324,7 +326,7 @@ async def test_what_was_created_is_not_dropped_on_a_primary_beside_which_another
         assert f"is left: the table drill.t and the database drill, if the comment there says '{MARK}" in line
 
 
-async def test_who_is_the_primary_is_known_as_long_as_nothing_has_changed(temporary: Path) -> None:
+async def test_the_primary_is_known_as_long_as_nothing_has_changed(temporary: Path) -> None:
     async with open_servers("mariadb", readers=1) as owner:
         writer, reader = owner.cluster.servers
         async with external(owner.cluster) as control:
@@ -349,8 +351,8 @@ async def test_who_is_the_primary_is_known_as_long_as_nothing_has_changed(tempor
             assert unknown.startswith("cannot check whether writer is still the primary: writer: SQL error 2003")
 
 
-def test_after_a_promotion_by_others_nothing_is_called_lost(temporary: Path) -> None:
-    """The standby takes over by hand while the run is on: what it has got since, the writer has not, and nobody has lost it."""
+def test_after_a_promotion_by_the_user_nothing_is_called_lost(temporary: Path) -> None:
+    """The user promotes the standby during the run. The writer lacks what the standby has got since, but that is not lost."""
 
     async def rehearse() -> None:
         async with open_servers("mariadb", readers=1, standby=True, topology="write-through") as owner:

@@ -1,4 +1,4 @@
-"""What a failover loses, by topology: kill -9 of the writer under load, promotion of the standby, and then a count."""
+"""What a failover loses, by topology: kill -9 the writer under load, promote the standby, and count."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def test_semisync_write_through_loses_no_acknowledged_write(kind: str, cut
 
 @EVERY_KIND
 async def test_asynchronous_write_through_loses_what_no_replica_had_fetched(kind: str) -> None:
-    """The same drill as above: it does find lost writes. (With replicas that keep up it found none, on loopback.)"""
+    """The same drill as above does find lost writes. (With replicas that keep up it found none, on loopback.)"""
     result = await write_through_drill(kind, "async", 0.1, cut=True)
     assert result.before - result.survived
     assert result.acknowledged - result.before <= result.survived
@@ -31,7 +31,7 @@ async def test_asynchronous_write_through_loses_what_no_replica_had_fetched(kind
 
 @EVERY_KIND
 async def test_plain_handlersocket_writes_are_lost_by_a_failover(kind: str) -> None:
-    """They are in no log that replicates (MDEV-33967). Everything that the old writer acknowledged is missing."""
+    """They are in no binary log (MDEV-33967). Everything that the old writer acknowledged is missing."""
     async with open_servers(kind, readers=1, standby=True) as control:
         result = await drill(control, 0.1)
         assert len(result.before) >= 200
@@ -44,7 +44,7 @@ async def test_plain_handlersocket_writes_are_lost_by_a_failover(kind: str) -> N
 
 @EVERY_KIND
 async def test_an_old_writer_is_rebuilt_while_clients_want_to_write_to_it(kind: str) -> None:
-    """It is the client's first choice, and lacks its tables at first: who asked for one then held up its creation."""
+    """It is the client's first choice, and lacks its tables at first: a client that asked for one once blocked its creation."""
     async with open_servers(kind, readers=1, standby=True, topology="write-through") as control:
         await control.create_table(ROWS)
         groups = [[write_listener(control.server(name))] for name in ("writer", "standby")]
@@ -73,7 +73,7 @@ async def test_an_old_writer_is_rebuilt_while_clients_want_to_write_to_it(kind: 
                 await progress()
                 for replica in control.cluster.replicas:
                     await cut_off(control, replica.name)
-                await progress()  # what the writer alone has
+                await progress()  # only the writer has these
                 await control.kill("writer")
                 await control.promote("standby")
                 await progress()
@@ -87,8 +87,8 @@ async def test_an_old_writer_is_rebuilt_while_clients_want_to_write_to_it(kind: 
 
 @EVERY_KIND
 @pytest.mark.parametrize("policy", [False, True])
-async def test_writes_follow_a_promotion_from_a_frozen_writer_by_policy_alone(kind: str, policy: bool) -> None:
-    """A frozen writer refuses nothing. Only who knows that the standby is read-only until its promotion may leave it."""
+async def test_writes_follow_a_promotion_from_a_frozen_writer_only_by_policy(kind: str, policy: bool) -> None:
+    """A frozen writer refuses nothing. Moving is safe only if the standby is known to be read-only until its promotion."""
     async with open_servers(kind, readers=1, standby=True) as control:
         await control.create_table(ROWS)
         groups = [[write_listener(control.server(name))] for name in ("writer", "standby")]

@@ -1,4 +1,4 @@
-"""Real `mariadbd` processes: that they come up, answer and replicate, and that nothing of them ever stays behind."""
+"""Real `mariadbd` processes come up, answer and replicate, and leave nothing behind, however they end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def assert_secrets_are_private(cluster: Cluster, temporary: Path) -> None:
             assert secret not in command
 
 
-# --- What a cluster is -----------------------------------------------------------------------------------------------
+# --- The cluster's data ----------------------------------------------------------------------------------------------
 def test_a_cluster_travels_as_plain_data_and_its_repr_keeps_secrets() -> None:
     servers = [Server(name, "h", 1, 2, "S3CRET-r", "S3CRET-w", 3, 4, "admin", "S3CRET-a") for name in ("writer", "reader-1")]
     standby = Server("standby", "h", 1, 2, "S3CRET-r", "S3CRET-w")
@@ -62,7 +62,7 @@ def test_a_cluster_travels_as_plain_data_and_its_repr_keeps_secrets() -> None:
         ({"readers": -1}, "-1 readers"),
     ],
 )
-async def test_what_cannot_be_had_is_refused(arguments: dict[str, object], message: str) -> None:
+async def test_an_impossible_cluster_is_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ClusterError, match=message):
         async with open_cluster(**arguments):  # type: ignore[arg-type]
             pass
@@ -132,7 +132,7 @@ async def test_write_through_writes_replicate_and_the_standby_can_be_promoted(te
 async def test_a_port_lost_to_another_program_is_replaced(temporary: Path, monkeypatch: pytest.MonkeyPatch, nth: int) -> None:
     monkeypatch.setattr(_mariadbd, "HANDLERSOCKET_SECONDS", 1)
     reserve, calls = _sandbox.Sandbox.reserve_port, 0
-    with socket.create_server(("127.0.0.1", 0)) as other:  # accepts, in the kernel, and never answers
+    with socket.create_server(("127.0.0.1", 0)) as other:  # the kernel accepts, and nothing answers
 
         def lose_one(run: _sandbox.Sandbox) -> int:
             nonlocal calls
@@ -172,7 +172,7 @@ async def test_nothing_is_left_after_a_normal_exit(temporary: Path) -> None:
 
 
 @pytest.mark.mariadb
-async def test_nothing_is_left_after_an_exception_which_comes_out_as_it_is(temporary: Path) -> None:
+async def test_nothing_is_left_after_an_exception_which_is_raised_as_it_is(temporary: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         async with open_cluster("mariadb", readers=0):
             raise ZeroDivisionError
@@ -180,7 +180,7 @@ async def test_nothing_is_left_after_an_exception_which_comes_out_as_it_is(tempo
 
 
 @pytest.mark.mariadb
-async def test_nothing_is_left_after_a_cancellation_though_a_server_is_stopped(temporary: Path) -> None:
+async def test_nothing_is_left_after_a_cancellation_though_a_server_is_paused(temporary: Path) -> None:
     with trio.CancelScope() as scope:
         async with open_cluster("mariadb", readers=0) as cluster:
             assert cluster.writer.pid is not None
@@ -197,7 +197,7 @@ async def test_nothing_is_left_when_the_start_is_cancelled(temporary: Path, stag
 
         def progress(line: str) -> None:
             if line.startswith(stage):
-                # A moment later: in the midst of it.
+                # A moment later, in the middle of the stage.
                 scope.deadline = min(scope.deadline, trio.current_time() + (0.01 if "replication" in stage else 0.3))
 
         async with open_cluster("mariadb", readers=1, progress=progress):
@@ -227,7 +227,7 @@ def start_holder(temporary: Path) -> subprocess.Popen[str]:
 
 @asynccontextmanager
 async def holder(temporary: Path, until: str) -> AsyncIterator[subprocess.Popen[str]]:
-    """A process that holds a cluster, and has said `until`. It is gone when the block ends."""
+    """A process that holds a cluster, and has printed `until`. It has ended when the block ends."""
     with start_holder(temporary) as process:
         try:
             await trio.to_thread.run_sync(read_until, process, until)
@@ -274,7 +274,7 @@ async def test_nothing_is_left_when_the_holder_gets_a_signal(
         for number in signals:
             process.send_signal(number)
             await trio.sleep(0.03)
-    # An interrupted holder has cleaned up itself; for a killed one the guardian does, a moment later.
+    # An interrupted holder cleans up itself; after a killed one the guardian does, a moment later.
     assert await soon(lambda: not left_behind(temporary)), left_behind(temporary)
 
 
@@ -291,7 +291,7 @@ async def test_no_server_outlives_its_holder_even_without_the_guardian(temporary
 def stub(
     open_directory: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, mariadb_installation: _mariadb.Installation
 ) -> Callable[[str], None]:
-    """Puts a `mariadbd` first in PATH that answers --help as the real one, and else does what it is told."""
+    """Puts a `mariadbd` first in PATH that answers --help like the real one, and otherwise runs a script."""
     directory = open_directory()
 
     def write(script: str) -> None:
@@ -304,7 +304,7 @@ def stub(
 
 
 @pytest.mark.mariadb
-async def test_a_server_that_dies_at_its_start_is_quoted(temporary: Path, stub: Callable[[str], None]) -> None:
+async def test_a_failed_start_quotes_the_server_s_error(temporary: Path, stub: Callable[[str], None]) -> None:
     stub("echo '2026-01-01 [ERROR] the disk is on fire' >&2; echo later; exit 7")
     with pytest.raises(ClusterError, match=r"did not start \(exit code 7\): \[ERROR\] the disk is on fire$"):
         async with open_cluster("mariadb"):
@@ -313,7 +313,7 @@ async def test_a_server_that_dies_at_its_start_is_quoted(temporary: Path, stub: 
 
 
 @pytest.mark.mariadb
-async def test_a_server_that_never_answers_is_given_up(
+async def test_a_start_without_an_answer_is_given_up(
     temporary: Path, stub: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_mariadbd, "START_SECONDS", 2)
@@ -346,7 +346,7 @@ async def test_a_missing_plugin_is_named_with_its_directory(
 
 
 @pytest.mark.mariadb
-async def test_too_little_disk_space_is_said(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_little_disk_space_is_reported(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_sandbox, "LEAST_FREE_BYTES", 1 << 60)
     with pytest.raises(ClusterError, match=f"MiB free in {temporary}.*TMPDIR"):
         async with open_cluster("mariadb"):
@@ -355,7 +355,7 @@ async def test_too_little_disk_space_is_said(temporary: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=getattr(pytest.mark, kind)) for kind in ("mariadb", "docker")])
-async def test_too_little_memory_is_said(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_little_memory_is_reported(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (_sandbox.available_memory() or 0) > 1 << 20
     monkeypatch.setattr(_sandbox, "available_memory", lambda: 700 << 20)
     with pytest.raises(ClusterError, match="only 700 MiB of memory free, 5 servers need 800: "):
@@ -365,7 +365,7 @@ async def test_too_little_memory_is_said(kind: str, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.mariadb
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root starts servers as another user")
-async def test_a_temporary_directory_closed_to_the_servers_is_said(temporary: Path) -> None:
+async def test_a_temporary_directory_closed_to_the_servers_is_reported(temporary: Path) -> None:
     os.chmod(temporary, 0o700)
     with pytest.raises(ClusterError, match=f"may not enter {temporary}: set TMPDIR"):
         async with open_cluster("mariadb"):

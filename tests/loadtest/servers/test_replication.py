@@ -36,14 +36,14 @@ def test_the_last_number_of_each_origin_is_read_from_a_position() -> None:
         ({"replication": "semisync", "readers": 0}, "semisync needs a replica"),
     ],
 )
-async def test_replication_that_cannot_be_had_is_refused(arguments: dict[str, object], message: str) -> None:
+async def test_impossible_replication_is_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ClusterError, match=message):
         async with open_cluster(**arguments):  # type: ignore[arg-type]
             pass
 
 
 @EVERY_KIND
-async def test_replication_is_stopped_delayed_and_told(kind: str, temporary: Path) -> None:
+async def test_replication_is_stopped_delayed_and_reported(kind: str, temporary: Path) -> None:
     async with open_servers(kind, readers=1) as control:
         await control.create_table(TABLE)
         status = await control.replication_status("reader-1")
@@ -115,9 +115,7 @@ async def test_a_promoted_standby_takes_over_and_the_old_writer_rejoins(kind: st
 
 @EVERY_KIND
 @pytest.mark.parametrize("unlogged", [True, False])
-async def test_an_old_writer_is_compared_where_clients_write_nothing_unlogged(
-    kind: str, unlogged: bool, temporary: Path
-) -> None:
+async def test_an_old_writer_is_compared_if_clients_write_nothing_unlogged(kind: str, unlogged: bool, temporary: Path) -> None:
     async with open_servers(kind, readers=0, standby=True) as control:
         assert control.unlogged_writes, "the plain topology"
         control.unlogged_writes = unlogged
@@ -133,7 +131,7 @@ async def test_an_old_writer_is_compared_where_clients_write_nothing_unlogged(
 
 
 @EVERY_KIND
-async def test_an_old_writer_with_writes_of_its_own_is_rebuilt_and_the_reason_told(kind: str, temporary: Path) -> None:
+async def test_an_old_writer_with_writes_of_its_own_is_rebuilt_with_the_reason(kind: str, temporary: Path) -> None:
     async with open_servers(kind, readers=0, standby=True, topology="write-through") as control:
         await control.create_table(TABLE)
         assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
@@ -151,11 +149,11 @@ async def test_an_old_writer_with_writes_of_its_own_is_rebuilt_and_the_reason_to
         assert await control.read_rows("writer", TABLE) == [
             (1, "v1"),
             (3, "v3"),
-        ]  # its own former write included, the lost one gone
+        ]  # with its own former write, without the lost one
         assert await insert(control.server("standby"), 4, "drill_wt") == "0\t1"
         await control.wait_replicated()
 
-        # It is whole: it can be promoted, and writes through its own twin.
+        # It is complete: it can be promoted, and writes through its own twin.
         await control.kill("standby")
         await control.promote("writer")
         assert await insert(control.server("writer"), 5, "drill_wt") == "0\t1"
@@ -182,7 +180,7 @@ async def test_a_primary_is_closed_for_writes_and_opened_again_or_replaced(
         pid = control.server("writer").pid
         assert not (await control.rejoin("writer")).rebuilt
         assert control.server("writer").pid == pid, "without a restart"
-        # It is a whole replica now, and can be the primary again.
+        # It is a complete replica now, and can be the primary again.
         assert await insert(control.server("standby"), 4, "drill_wt") == "0\t1"
         await control.wait_replicated()
         assert await count(control, "writer") == await count(control, "reader-1") == 3
@@ -199,7 +197,7 @@ async def test_promotion_gathers_what_only_another_replica_has_fetched(kind: str
         await control.stop_replication("standby")
         if kind == "embedded":
             await control.set_lag("reader-1", 60)
-        else:  # it fetches, and does not apply
+        else:  # it fetches, but does not apply
             await execute_sql(control.server("reader-1"), "STOP SLAVE SQL_THREAD")
         assert await insert(control.server("writer"), 1, "drill_wt") == "0\t1"
         await trio.sleep(0.3)
@@ -241,11 +239,11 @@ async def test_semisync_commits_wait_for_a_replica_and_a_lone_primary_does_not_h
         await control.pause("writer")
         with trio.move_on_after(1) as scope:
             await insert(control.server("standby"), 7, "drill_wt")
-        assert scope.cancelled_caught  # it has somebody to wait for again
+        assert scope.cancelled_caught  # it waits for a replica again
 
 
 @EVERY_KIND
-async def test_servers_without_replication_are_each_for_themselves(kind: str, temporary: Path) -> None:
+async def test_servers_without_replication_stay_independent(kind: str, temporary: Path) -> None:
     async with open_servers(kind, readers=1, replication="none") as control:
         await control.create_table(TABLE)
         assert await count(control, "reader-1") == 0

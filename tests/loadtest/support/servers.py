@@ -69,7 +69,7 @@ def left(kind: str, temporary: Path) -> list[str]:
 
 
 async def deaths(control: Control) -> list[tuple[str, str]]:
-    """What has been found since the last time: who, and how."""
+    """The deaths found since the last call: which server, and how it ended."""
     await control.look_for_deaths()
     found, control.deaths = control.deaths, []
     return [(death.server, death.ending) for death in found]
