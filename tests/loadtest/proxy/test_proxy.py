@@ -1,4 +1,4 @@
-"""The proxy passes bytes on, begins and ends disturbances, and leaves nothing behind. Tested with plain sockets at both ends."""
+"""The proxy passes bytes on, begins and ends disturbances, and leaves nothing behind. Tested with plain sockets at each end."""
 
 from __future__ import annotations
 
