@@ -238,7 +238,7 @@ def cost_of(name: str, tasks: int, requests: int = 2000) -> Cost:
 
 
 @pytest.mark.parametrize("name,tasks", list(BOUNDS))
-def test_a_request_costs_no_more_than_it_did(name: str, tasks: int) -> None:
+def test_the_cost_of_a_request_stays_within_its_bound(name: str, tasks: int) -> None:
     for _ in range(3):  # on a busy machine the watchdog's looks fall in between, and tasks into several groups
         cost = cost_of(name, tasks)
         if cost.within(BOUNDS[name, tasks]):

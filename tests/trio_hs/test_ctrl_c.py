@@ -135,7 +135,7 @@ async def answers_are_right(hs: trio_hs.Manager, table: trio_hs.Table) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__qualname__)
-def test_ctrl_c_at_any_line_leaves_every_answer_its_own(place: Callable[..., Any]) -> None:
+def test_after_ctrl_c_at_any_line_every_answer_reaches_its_own_caller(place: Callable[..., Any]) -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "trio would not handle Ctrl-C"
     struck = 0
     for name in CALLS:

@@ -41,7 +41,7 @@ async def test_a_write_that_was_not_sent_is_sent_again(nursery: trio.Nursery, au
         assert len(sent) == 1
 
 
-async def test_a_write_whose_answer_is_no_text_was_carried_out(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_write_with_an_undecodable_answer_was_applied(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with managed(nursery) as (hs, fakes):
         fakes[3].answer = lambda line: b"0\t1\t\xff\n" if line[:1].isdigit() else echo(line)
         with pytest.raises(trio_hs.DecodingError) as caught:
@@ -52,7 +52,7 @@ async def test_a_write_whose_answer_is_no_text_was_carried_out(nursery: trio.Nur
         assert not fakes[4].requests
 
 
-async def test_rows_of_many_that_were_not_sent_are_told_apart(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_insert_many_tells_unsent_rows_from_rows_in_doubt(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with managed(nursery) as (hs, fakes):
         await hs.insert("d", "t", [("id", 0)])
         fakes[3].gate = trio.Event()
@@ -75,7 +75,7 @@ async def test_rows_of_many_that_were_not_sent_are_told_apart(nursery: trio.Nurs
         assert not fakes[4].requests
 
 
-async def test_rows_of_many_that_were_answered_are_not_sent_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_insert_many_does_not_repeat_answered_rows(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """What was sent was answered, the rest was not sent: nothing is in doubt, and still not all of it may be repeated."""
     async with managed(nursery) as (hs, fakes):
         await hs.insert("d", "t", [("id", 0)])
@@ -101,9 +101,7 @@ async def _kill_later(fake: FakeServer) -> None:
     kill(fake)
 
 
-async def test_a_write_that_is_cancelled_after_it_was_sent_is_carried_out(
-    nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
+async def test_a_write_cancelled_after_it_was_sent_is_applied(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with managed(nursery) as (hs, fakes):
         await hs.incr("d", "t", "=", ["n"], [0])
         fakes[3].gate = trio.Event()

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 import trio_hs
 from tests.trio_hs.support.clients import managed
-from tests.trio_hs.support.fake import REFUSED, FakeServer, die_of_the_first_request, echo, kill
+from tests.trio_hs.support.fake import REFUSED, FakeServer, die_on_the_first_request, echo, kill
 from trio_hs import ConnectionError, DecodingError, HandlerSocketError, OperationalError, RetryPolicy
 
 
@@ -24,7 +24,7 @@ async def test_an_error_names_its_server(nursery: trio.Nursery, autojump_clock: 
         (outcome,) = await hs.insert_many("d", "t", ["id"], [[1]])
         assert isinstance(outcome, trio_hs.DuplicateKeyError)
         assert outcome.server == "fake:3"
-        die_of_the_first_request(fakes[3])
+        die_on_the_first_request(fakes[3])
         with pytest.raises(ConnectionError) as lost:
             await hs.update("d", "t", "=", ["id"], [1], [2])
         assert lost.value.server == "fake:3"
@@ -36,7 +36,7 @@ async def test_an_error_names_its_server(nursery: trio.Nursery, autojump_clock: 
         assert nobody.value.server is None
 
 
-async def test_the_only_server_is_named_when_it_cannot_be_had(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_the_only_server_is_named_when_it_is_unavailable(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     fake = FakeServer(nursery)
     server = ("inet", "fake", 1)
     async with trio_hs.open_manager([server], [server], connect=fake.connect, retry=RetryPolicy(attempts=1)) as hs:
@@ -54,7 +54,7 @@ async def test_the_only_server_is_named_when_it_cannot_be_had(nursery: trio.Nurs
 @pytest.mark.parametrize(
     "error", [OperationalError(1, "121"), DecodingError("x", b"y"), ConnectionError("x", maybe_applied=True)]
 )
-def test_errors_travel_between_processes(error: HandlerSocketError) -> None:
+def test_errors_can_be_pickled_and_copied(error: HandlerSocketError) -> None:
     for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
         assert type(again) is type(error)
         assert str(again) == str(error)

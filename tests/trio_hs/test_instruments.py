@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
 from tests.trio_hs.support.clients import managed
-from tests.trio_hs.support.fake import die_of_the_first_request, kill, read_only
+from tests.trio_hs.support.fake import die_on_the_first_request, kill, read_only
 
 
 class Log(trio_hs.Instrument):
@@ -37,7 +37,7 @@ class Log(trio_hs.Instrument):
         self.events.append(("retry", operation, table, attempt, type(error)))
 
 
-async def test_instruments_are_told(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_instruments_are_called(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     log = Log()
     async with managed(nursery, instruments=[log]) as (hs, fakes):
         await hs.incr("d", "t", "=", ["id"], [1])
@@ -56,12 +56,12 @@ async def test_instruments_are_told(nursery: trio.Nursery, autojump_clock: MockC
         await hs.get("d", "t", ["id"], 1)
         await wait_all_tasks_blocked()
         log.events.clear()
-        die_of_the_first_request(fakes[1], fakes[2])
+        die_on_the_first_request(fakes[1], fakes[2])
         await hs.get("d", "t", ["id"], 1)
         assert [event[0] for event in log.events if event[0] in ("done", "retry")] == ["done", "retry", "done"]
 
 
-async def test_a_faulty_instrument_disturbs_nothing_and_is_dropped(
+async def test_a_faulty_instrument_is_dropped(
     nursery: trio.Nursery, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Faulty(trio_hs.Instrument):
@@ -77,7 +77,7 @@ async def test_a_faulty_instrument_disturbs_nothing_and_is_dropped(
             pass
 
 
-async def test_a_connection_that_the_client_closes_is_not_told_as_lost(
+async def test_a_connection_that_the_client_closes_is_not_reported_as_lost(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     log = Log()
@@ -88,7 +88,7 @@ async def test_a_connection_that_the_client_closes_is_not_told_as_lost(
     assert "<Pool <fake:1 closed> <fake:2 closed>>" in repr(hs)
 
 
-async def test_a_repetition_after_a_refusal_is_told(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_retry_after_a_refusal_is_reported(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     log = Log()
     async with managed(nursery, instruments=[log]) as (hs, fakes):
         await hs.incr("d", "t", "=", ["id"], [1])
@@ -98,7 +98,9 @@ async def test_a_repetition_after_a_refusal_is_told(nursery: trio.Nursery, autoj
 
 
 @pytest.mark.parametrize("event", ["connection_up", "connection_down", "connect_failed", "failover", "request_done", "retry"])
-async def test_a_fault_in_any_callback_disturbs_nothing(nursery: trio.Nursery, autojump_clock: MockClock, event: str) -> None:
+async def test_an_exception_in_any_callback_fails_no_operation(
+    nursery: trio.Nursery, autojump_clock: MockClock, event: str
+) -> None:
     def fail(*details: Any) -> None:
         raise RuntimeError("faulty")
 

@@ -64,7 +64,7 @@ WRONG_ARGUMENTS: list[tuple[Callable[[Manager], Awaitable[object]], type[Excepti
 
 
 @pytest.mark.parametrize("call, error, message", WRONG_ARGUMENTS, ids=[message for _, _, message in WRONG_ARGUMENTS])
-async def test_the_argument_that_is_wrong_is_named(
+async def test_an_error_names_the_wrong_argument(
     nursery: trio.Nursery, call: Callable[[Manager], Awaitable[object]], error: type[Exception], message: str
 ) -> None:
     async with managed(nursery) as (hs, fakes):
@@ -84,7 +84,7 @@ async def test_a_field_may_be_read_twice(nursery: trio.Nursery) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-be", "utf-8-sig", "hex"])
-async def test_an_encoding_in_which_numbers_are_not_ascii_is_refused_by_whatever_opens(encoding: str) -> None:
+async def test_every_open_function_refuses_an_encoding_that_changes_ascii(encoding: str) -> None:
     for opened in (
         trio_hs.open_manager(encoding=encoding),
         trio_hs.open_read_socket([("inet", "fake", 1)], encoding=encoding),
@@ -132,7 +132,7 @@ async def test_callers_outside_the_block_fail_when_it_ends(nursery: trio.Nursery
     await caller(unused, 1)
 
 
-async def test_handles_are_remembered_within_a_bound(
+async def test_the_cache_of_handles_is_bounded(
     nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trio_hs.manager.MAX_HANDLES", 10)
@@ -144,7 +144,7 @@ async def test_handles_are_remembered_within_a_bound(
         assert len(hs.table("d", "t", ["id"])._filtered) <= 10
 
 
-async def test_a_generator_of_filters_filters(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_filters_may_be_a_generator_or_are_refused(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """An emptied generator would delete the rows that the filter was to spare."""
     async with managed(nursery) as (hs, fakes):
         filters: Any = (Filter(name, "=", 1) for name in ["state"])
@@ -156,7 +156,7 @@ async def test_a_generator_of_filters_filters(nursery: trio.Nursery, autojump_cl
 
 
 @pytest.mark.parametrize("filters", [Filter("state", "=", 1), [("state", "=", 1, False)]])
-async def test_filters_of_another_form_are_a_type_error_or_taken(
+async def test_filters_in_another_form_work_or_are_refused(
     nursery: trio.Nursery, autojump_clock: MockClock, filters: Any
 ) -> None:
     async with managed(nursery) as (hs, fakes):
@@ -167,7 +167,7 @@ async def test_filters_of_another_form_are_a_type_error_or_taken(
         assert any(b"\tF\t=\t0\t1" in line for port in (1, 2) for line in fakes[port].requests)
 
 
-async def test_an_encoding_that_does_not_exist_is_a_value_error() -> None:
+async def test_an_unknown_encoding_is_refused() -> None:
     with pytest.raises((TypeError, ValueError)):
         async with trio_hs.open_manager(encoding="utf8mb4"):  # MariaDB's name of it
             pass

@@ -55,7 +55,7 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-async def test_over_the_fake_server(nursery: trio.Nursery) -> None:
+async def test_many_tasks_on_the_fake_server(nursery: trio.Nursery) -> None:
     """With a bound of 50 outstanding requests, so that most of the tasks are in the backlog all the time."""
     bound = 50
     server = FakeServer(nursery)
@@ -88,7 +88,7 @@ async def test_over_the_fake_server(nursery: trio.Nursery) -> None:
 
 
 @pytest.mark.mariadb
-async def test_over_the_real_server(cluster: Cluster) -> None:
+async def test_many_tasks_on_the_real_server(cluster: Cluster) -> None:
     server = cluster.writer
     await execute_sql(
         server,

@@ -151,7 +151,7 @@ ENCODINGS = {
 }  # fmt: skip
 
 
-async def test_text_in_every_encoding_that_is_taken_comes_back_and_numbers_find_their_rows(cluster: Cluster) -> None:
+async def test_text_in_every_accepted_encoding_comes_back_and_numbers_find_their_rows(cluster: Cluster) -> None:
     """Some of these have characters whose second byte is that of a backslash or a tilde."""
     columns = ", ".join(f"{charset} VARCHAR(300) CHARACTER SET {charset} NOT NULL DEFAULT ''" for charset in ENCODINGS)
     await execute_sql(cluster.writer, "CREATE DATABASE cars", f"CREATE TABLE cars.texts (id INT PRIMARY KEY, {columns})")
@@ -190,7 +190,7 @@ async def test_the_servers_refusals_have_their_class_and_cost_no_connection(hs: 
     assert repr(hs) == before
 
 
-async def test_a_write_to_the_listener_for_reads_is_refused(hs: Manager, cluster: Cluster) -> None:
+async def test_the_read_listener_refuses_writes(hs: Manager, cluster: Cluster) -> None:
     server = cluster.writer
     async with trio_hs.open_write_socket([("inet", server.host, server.read_port)], server.read_secret) as socket:
         index_id = await socket.get_index_id("cars", "things", ["id"])
@@ -199,7 +199,7 @@ async def test_a_write_to_the_listener_for_reads_is_refused(hs: Manager, cluster
 
 
 @pytest.mark.parametrize("secret", ["wrong", None, "", "a\tb"])
-async def test_a_wrong_secret_is_told_at_once(hs: Manager, cluster: Cluster, secret: str | None) -> None:
+async def test_a_wrong_secret_fails_at_once(hs: Manager, cluster: Cluster, secret: str | None) -> None:
     with trio.fail_after(1):
         async with manager(cluster, read_secret=secret) as wrong:
             with pytest.raises(trio_hs.AuthenticationError, match="wrong secret"):
@@ -247,7 +247,7 @@ async def test_a_thousand_tasks_share_one_connection(hs: Manager) -> None:
     assert calls == 10_000
 
 
-async def test_many_at_once(hs: Manager) -> None:
+async def test_insert_many_and_get_many(hs: Manager) -> None:
     rows = [[number, f"k{number}", None, b""] for number in range(1, 1001)]
     assert await hs.insert_many("cars", "things", ["id", "k", "n", "b"], rows) == [None] * 1000
     outcomes = await hs.insert_many("cars", "things", ["id", "k", "n", "b"], [[1, "x", 1, b""], [1001, "y", 1, b""]])
@@ -271,7 +271,7 @@ class Sizes(trio_hs.Instrument):
 
 @pytest.mark.parametrize("kind", ["VARBINARY(9)", "BINARY(3)", "VARCHAR(2) COLLATE utf8mb4_general_ci", "BIT(12)", "INT"])
 @pytest.mark.parametrize("index", ["PRIMARY KEY (k, n)", "KEY (k), PRIMARY KEY (n)"])
-async def test_a_list_of_keys_finds_what_each_of_them_finds(cluster: Cluster, kind: str, index: str) -> None:
+async def test_get_many_finds_what_single_gets_find(cluster: Cluster, kind: str, index: str) -> None:
     """Keys with every byte, empty ones, ones that are cut or changed to fit, and ones that stand for several rows."""
     keys = [*[bytes([byte]) for byte in range(256)], b"", b"ab", b"abcd", b"a ", b"a\0", b"\1@", b"\t\n\1A", b"11", b"x" * 12]
     table = f"CREATE TABLE cars.many (k {kind} NOT NULL, n INT NOT NULL, {index})"

@@ -16,7 +16,7 @@ from trio_hs import ConnectionError, DuplicateKeyError, Find, FindModify, Insert
 from trio_hs.sockets import RUN_REQUESTS
 
 
-async def test_index_numbers_are_taken_back(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_purged_index_numbers_are_invalid(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     fake = FakeServer(nursery)
     async with open_write_socket([A], connect=fake.connect) as hs:
         first = await hs.get_index_id("d", "t", ["id"])
@@ -38,7 +38,7 @@ async def test_index_numbers_are_taken_back(nursery: trio.Nursery, autojump_cloc
         assert len(fake.open) == 1
 
 
-async def test_the_error_of_an_operation_without_a_server_names_it(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_an_error_without_a_usable_server_names_the_operation(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     fake = FakeServer(nursery)
     fake.refuses = REFUSED
     async with open_write_socket([A], connect=fake.connect) as hs:
@@ -87,7 +87,7 @@ async def test_execute_many_refuses_before_anything_is_sent(nursery: trio.Nurser
     assert not fake.lines
 
 
-async def test_execute_many_on_a_dying_connection_tells_each_write_apart(
+async def test_execute_many_on_a_dying_connection_gives_each_write_its_outcome(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     fake = FakeServer(nursery, lambda line: None if line.endswith(b"silent") else echo(line))
@@ -104,9 +104,7 @@ async def test_execute_many_on_a_dying_connection_tells_each_write_apart(
         assert [getattr(result, "maybe_applied", None) for result in results] == [None, True, False]
 
 
-async def test_execute_many_ends_on_its_connection_though_that_is_renewed(
-    nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
+async def test_execute_many_ends_on_its_own_connection_during_a_purge(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A purge lets what is under way be answered, the part of a long pipeline that was not sent yet included."""
     fake = FakeServer(nursery)
     async with open_write_socket([A], connect=fake.connect) as hs:
@@ -142,7 +140,7 @@ async def test_a_cancelled_execute_many_leaves_the_connection_in_order(
         assert len(fake.connections) == 1
 
 
-async def test_an_index_of_generated_names_has_columns(nursery: trio.Nursery) -> None:
+async def test_columns_of_an_index_may_be_a_generator_or_are_refused(nursery: trio.Nursery) -> None:
     fake = FakeServer(nursery)
     async with open_read_socket([A], connect=fake.connect) as hs:
         names: Any = (name for name in ("id",))
@@ -153,7 +151,7 @@ async def test_an_index_of_generated_names_has_columns(nursery: trio.Nursery) ->
         assert await hs.find(index_id, "=", ["x"]) == [["x"]]
 
 
-async def test_a_long_pipeline_does_not_keep_the_others_waiting(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_long_pipeline_does_not_delay_other_callers(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A single find beside execute_many of very many waits for about what may be outstanding, not for all of it."""
     fake = FakeServer(nursery)
     async with open_read_socket([A], connect=fake.connect) as hs, trio.open_nursery() as callers:
@@ -168,7 +166,7 @@ async def test_a_long_pipeline_does_not_keep_the_others_waiting(nursery: trio.Nu
     assert fake.lines.index(b"0\t=\t1\tmine\t1\t0") < 5000
 
 
-async def test_the_low_level_tells_what_makes_no_sense(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_nonsense_answers_to_sockets_are_errors(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     server = FakeServer(nursery, nonsense)
     async with trio_hs.open_write_socket(ADDRESS, connect=server.connect) as hs:
         index = await hs.get_index_id("d", "t", ["id"])

@@ -7,11 +7,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.trio_hs.support.clients import IDS, managed
-from tests.trio_hs.support.fake import die_of_the_first_request, kill, read_only
+from tests.trio_hs.support.fake import die_on_the_first_request, kill, read_only
 from trio_hs import ConnectionError, RetryPolicy
 
 
-async def test_statistics_say_how_each_server_is_doing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_statistics_of_each_server(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with managed(nursery, connections=2) as (hs, fakes):
         assert [server.connected for server in hs.statistics().readers] == [0, 0]
         for number in range(10):
@@ -33,16 +33,16 @@ async def test_retries_are_counted(nursery: trio.Nursery, autojump_clock: MockCl
         await hs.get("d", "t", ["id"], 1)
         await hs.insert("d", "t", [("id", 1)])
         assert hs.statistics().retries == 0
-        die_of_the_first_request(fakes[1], fakes[2])
+        die_on_the_first_request(fakes[1], fakes[2])
         await hs.get("d", "t", ["id"], 1)
         assert hs.statistics().retries == 1
-        die_of_the_first_request(fakes[1], fakes[2])
+        die_on_the_first_request(fakes[1], fakes[2])
         await hs.table("d", "t", columns=IDS).get(1)
         assert hs.statistics().retries == 2
         fakes[3].answer = read_only
         await hs.insert("d", "t", [("id", 1)])  # the next server takes it
         assert hs.statistics().retries == 3
-        die_of_the_first_request(fakes[4])
+        die_on_the_first_request(fakes[4])
         with pytest.raises(ConnectionError):  # in doubt, and not repeated
             await hs.insert("d", "t", [("id", 1)])
         assert hs.statistics().retries == 3

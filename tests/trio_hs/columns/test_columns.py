@@ -18,13 +18,13 @@ from trio_hs._columns._declaration import TYPES
 RAW = ("uuid", "inet4", "inet6")
 
 
-def test_there_is_a_case_of_every_type() -> None:
+def test_every_type_has_a_case() -> None:
     assert {case.column.type for case in CASES} == set(TYPES)
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 @given(data=st.data())
-def test_round_trip(case: Case, data: st.DataObject) -> None:
+def test_values_survive_a_round_trip(case: Case, data: st.DataObject) -> None:
     value = data.draw(case.values)
     token = case.column.encode(value)
     assert not set(token) & {0x09, 0x0A, 0x0D, 0x00}
@@ -41,7 +41,7 @@ def test_bounds(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_what_does_not_fit_is_refused_by_the_name_of_its_column(case: Case) -> None:
+def test_an_error_names_the_column_that_a_value_does_not_fit(case: Case) -> None:
     for value in case.refused:
         with pytest.raises(ValueError, match=r"^column v \("):
             case.column.encode(value)
@@ -58,7 +58,7 @@ def test_null(case: Case) -> None:
     assert case.column.decode(b"\0") is None
 
 
-def test_null_is_refused_where_it_may_not_be() -> None:
+def test_null_is_refused_in_a_not_null_column() -> None:
     with pytest.raises(ValueError, match="column id is NOT NULL"):
         Column("id", "int").encode(None)
 
@@ -98,7 +98,7 @@ def test_more_values() -> None:
         (Column("v", "inet6"), b"x"),
     ],
 )
-def test_what_is_no_value_of_the_column_is_said(column: Column, token: bytes) -> None:
+def test_a_value_that_the_column_cannot_hold_is_a_decoding_error(column: Column, token: bytes) -> None:
     with pytest.raises(DecodingError, match=r"^column v: .* that Python can hold") as caught:
         column.decode(token)
     assert caught.value.data == token
@@ -141,7 +141,7 @@ def test_what_is_no_value_of_the_column_is_said(column: Column, token: bytes) ->
         (lambda: Columns([Column("v", "text")], {"i": (("v", 0),)}), "must be at least 1, not 0"),
     ],
 )
-def test_a_declaration_that_no_table_can_have(make: Callable[[], object], message: str) -> None:
+def test_an_impossible_declaration_is_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises((TypeError, ValueError)) as caught:
         make()
     assert message in str(caught.value)
@@ -181,7 +181,7 @@ def test_a_set_as_a_default_is_frozen() -> None:
     assert hash(columns)
 
 
-def test_what_an_insert_needs() -> None:
+def test_columns_that_an_insert_must_name() -> None:
     assert Column("v", "int").required
     assert Column("v", "int", nullable=True, default_is_expression=True).required
     harmless: list[dict[str, Any]] = [{"nullable": True}, {"default": 0}, {"auto_increment": True}, {"generated": "virtual"}]

@@ -54,7 +54,7 @@ async def fake(server: FakeServer) -> AsyncIterator[Manager]:
         yield opened
 
 
-async def test_the_handle(fake: Manager) -> None:
+async def test_the_handle_of_a_declared_table(fake: Manager) -> None:
     table = fake.table("cars", "trucks", columns=TRUCKS)
     assert isinstance(table, DeclaredTable)
     assert table.fields == ("id", "company", "price", "wheels", "added", "label", "photo", "total")
@@ -159,7 +159,7 @@ REFUSED: list[tuple[Callable[[Manager], Awaitable[object]], str]] = [
 
 
 @pytest.mark.parametrize("call, message", REFUSED, ids=[message for _, message in REFUSED])
-async def test_refused_before_a_byte_is_sent(
+async def test_wrong_arguments_are_refused_before_anything_is_sent(
     fake: Manager, server: FakeServer, call: Callable[[Manager], Awaitable[object]], message: str
 ) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
@@ -167,7 +167,7 @@ async def test_refused_before_a_byte_is_sent(
     assert server.lines == []
 
 
-async def test_one_bad_row_of_many_stops_all(fake: Manager, server: FakeServer) -> None:
+async def test_one_bad_row_stops_insert_many_before_anything_is_sent(fake: Manager, server: FakeServer) -> None:
     columns = Columns([Column("id", "int", auto_increment=True)], {"PRIMARY": ["id"]})
     table = fake.table("d", "t", columns=columns)
     with pytest.raises(ValueError, match="row 1: column id is auto_increment: the server would take 0"):
@@ -185,7 +185,7 @@ async def test_increments_of_what_is_not_searched(fake: Manager, server: FakeSer
     assert server.requests == [b"0\t>\t1\t1\t5\t0\t+\t1", b"0\t=\t1\t\t2\t0\t@\t0\t2\t1\t2\t-\t2", b"1\t=\t1\t1\t1\t0\t+\t1"]
 
 
-async def test_a_value_that_does_not_fit_the_declaration_is_said(fake: Manager, server: FakeServer) -> None:
+async def test_a_stored_value_that_does_not_fit_the_declaration_is_a_decoding_error(fake: Manager, server: FakeServer) -> None:
     server.answer = lambda line: b"0\t1\n" if line[:1] in (b"A", b"P") else b"0\t2\t1\t0000-00-00 00:00:00\n"
     with pytest.raises(trio_hs.DecodingError, match=r"column added: .* is no datetime that Python can hold"):
         await fake.table("cars", "trucks", ["id", "added"], columns=TRUCKS).get(1)
@@ -233,7 +233,7 @@ def _from_sql(column: Column, value: Any) -> Any:
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-async def test_what_passes_comes_back_equal(cluster: Cluster, case: Case, data: st.DataObject) -> None:
+async def test_every_accepted_value_comes_back_equal(cluster: Cluster, case: Case, data: st.DataObject) -> None:
     """Through HandlerSocket by the primary key, by a key of the column and by a filter, and through SQL."""
     values = [*case.bounds, *data.draw(st.lists(case.values, max_size=30)), None]
     part = "v" if case.prefix is None else ("v", case.prefix)
@@ -294,7 +294,7 @@ MANGLED: list[tuple[str, Column, Any, bytes]] = [
 
 
 @pytest.mark.mariadb
-async def test_what_is_refused_would_have_been_mangled(hs: Manager, cluster: Cluster) -> None:
+async def test_the_server_would_mangle_every_refused_value(hs: Manager, cluster: Cluster) -> None:
     for number, (sql, column, value, sent) in enumerate(MANGLED):
         name = f"m{number}"
         await execute_sql(cluster.writer, f"CREATE TABLE declared.{name} (id INT PRIMARY KEY, v {sql} NOT NULL)")
@@ -392,7 +392,7 @@ async def test_an_index_on_a_virtual_column_is_corrupted(hs: Manager, cluster: C
 
 
 @pytest.mark.mariadb
-async def test_the_uuids_that_mariadb_cannot_tell_apart(cluster: Cluster) -> None:
+async def test_uuids_that_mariadb_refuses_are_refused(cluster: Cluster) -> None:
     """Every pair of the two bytes that it looks at: we refuse those that SQL refuses, and no other."""
     text = "CONCAT('01234567-89ab-', LPAD(HEX(seq DIV 256), 2, '0'), '11-', LPAD(HEX(seq MOD 256), 2, '0'), '11-111111111111')"
     query = f"SELECT {text} AS u FROM mysql.seq_0_to_65535 WHERE CAST({text} AS UUID) IS NULL"
@@ -408,7 +408,7 @@ async def test_the_uuids_that_mariadb_cannot_tell_apart(cluster: Cluster) -> Non
 
 
 @pytest.mark.mariadb
-async def test_the_charsets_are_the_servers(cluster: Cluster) -> None:
+async def test_charsets_agree_with_the_server_on_every_byte(cluster: Cluster) -> None:
     """Byte by byte for the small ones, as the server converts them to UTF-32."""
     for name in CHARSETS:
         charset = Charset(name)

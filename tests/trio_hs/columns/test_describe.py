@@ -147,7 +147,7 @@ async def test_defaults_and_oddities(sql: Any, arguments: list[str], capsys: pyt
 
 
 @pytest.mark.mariadb
-async def test_what_writes_do_not_honour_is_said(sql: Any, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+async def test_describe_warns_of_what_writes_bypass(sql: Any, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     await sql(
         f"CREATE TABLE {DATABASE}.`9 lives` (id INT, v INT AS (id + 1) VIRTUAL, s INT AS (id + 2) STORED, t TEXT NULL,"
         " at TIMESTAMP NULL ON UPDATE current_timestamp(), CONSTRAINT positive CHECK (id > 0),"
@@ -176,7 +176,7 @@ async def test_what_writes_do_not_honour_is_said(sql: Any, arguments: list[str],
 
 
 @pytest.mark.mariadb
-async def test_what_cannot_be_described_is_one_line_and_exit_code_2(
+async def test_a_table_that_cannot_be_described_is_one_line_and_exit_code_2(
     sql: Any, arguments: list[str], cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await sql(
@@ -223,7 +223,7 @@ async def test_an_account_that_may_not_see_the_table(
 
 
 @pytest.mark.mariadb
-async def test_a_memory_table_may_have_hashes_and_a_federated_one_is_said(
+async def test_memory_tables_with_hashes_and_federated_tables(
     sql: Any, arguments: list[str], cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server = cluster.writer

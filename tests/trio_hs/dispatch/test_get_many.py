@@ -50,7 +50,7 @@ async def test_many_keys_that_are_all_there_cost_few_requests(nursery: trio.Nurs
         assert len(fakes[1].requests) + len(fakes[2].requests) - before == 4
 
 
-async def test_the_first_of_many_keys_reach_the_server_alone(nursery: trio.Nursery) -> None:
+async def test_the_first_part_of_many_keys_is_sent_by_itself(nursery: trio.Nursery) -> None:
     """So it has something left to do while their rows are taken apart here."""
     sends: list[int] = []
 
@@ -77,7 +77,7 @@ async def test_the_first_of_many_keys_reach_the_server_alone(nursery: trio.Nurse
         (None, 1400, 2, [600, 600, 200]),
     ],
 )
-async def test_a_near_server_gets_keys_in_smaller_parts_each_when_an_earlier_one_is_answered(
+async def test_a_near_server_gets_smaller_parts_one_for_each_answered(
     nursery: trio.Nursery,
     autojump_clock: MockClock,
     monkeypatch: pytest.MonkeyPatch,
@@ -150,7 +150,7 @@ async def test_a_server_behind_a_near_proxy_is_not_near(
     assert keys_in_lists(fake) == [600, 400]
 
 
-async def test_only_where_a_key_has_no_row_each_is_asked_for_by_itself(nursery: trio.Nursery) -> None:
+async def test_only_a_part_with_a_missing_row_is_asked_key_by_key(nursery: trio.Nursery) -> None:
     async with managed(nursery) as (hs, fakes):
         fakes[1].answer = fakes[2].answer = without(lambda key: key == b"700")
         rows = await hs.get_many("d", "t", ["id"], range(2000))
@@ -159,7 +159,7 @@ async def test_only_where_a_key_has_no_row_each_is_asked_for_by_itself(nursery: 
         assert least <= len(fakes[1].requests) + len(fakes[2].requests) <= least + 2  # an index opened on each
 
 
-async def test_a_null_among_many_keys_is_asked_for_like_any_other(nursery: trio.Nursery) -> None:
+async def test_keys_with_a_null_are_asked_one_by_one(nursery: trio.Nursery) -> None:
     """IN would look for a zero byte instead."""
     async with managed(nursery) as (hs, fakes):
         rows = await hs.get_many("d", "t", ["id"], [None, *range(30)])
@@ -167,7 +167,7 @@ async def test_a_null_among_many_keys_is_asked_for_like_any_other(nursery: trio.
         assert not any(b"@" in line for fake in fakes.values() for line in fake.requests)
 
 
-async def test_a_null_among_many_keys_keeps_no_other_part_from_its_list(nursery: trio.Nursery) -> None:
+async def test_a_null_sends_only_its_own_part_key_by_key(nursery: trio.Nursery) -> None:
     async with managed(nursery) as (hs, fakes):
         fakes[1].answer = fakes[2].answer = without(lambda key: key == b"1900")
         keys = [None if number == 700 else number for number in range(4 * READ_KEYS)]
@@ -181,7 +181,7 @@ async def test_a_null_among_many_keys_keeps_no_other_part_from_its_list(nursery:
         assert by_itself == sorted(b"\0" if n == 700 else b"%d" % n for n in [*range(600, 1200), *range(1800, 2400)])
 
 
-async def test_keys_asked_for_by_list_take_their_share_of_the_bound(nursery: trio.Nursery) -> None:
+async def test_every_key_of_a_list_counts_against_the_bound(nursery: trio.Nursery) -> None:
     """The server builds the rows of all that it has received in memory before it sends any."""
     async with managed(nursery) as (hs, fakes):
         await hs.get("d", "t", ["id"], 1)
@@ -202,7 +202,7 @@ async def test_keys_asked_for_by_list_take_their_share_of_the_bound(nursery: tri
 
 
 @pytest.mark.parametrize("deadly, deaths", [(b"\t@\t0\t", 1), (b"\t299\n", 2), (b"\t=\t1\t7\n", 2)])
-async def test_keys_that_kill_are_not_carried_to_a_third_server(
+async def test_keys_that_kill_servers_do_not_reach_a_third_one(
     nursery: trio.Nursery, autojump_clock: MockClock, deadly: bytes, deaths: int
 ) -> None:
     """Whether servers die of a list, of the list and of the key alone, or (one is missing) of a key that is asked for alone."""
@@ -307,7 +307,7 @@ async def test_parsing_very_many_rows_lets_other_tasks_run(nursery: trio.Nursery
         assert max(Counter(parsed_at).values()) <= _dispatcher.CHUNKS_UNDER_WAY  # in one pass of the scheduler
 
 
-async def test_many_reads_that_make_no_sense_at_one_server_go_to_another(
+async def test_nonsense_in_answer_to_get_many_moves_it_to_another_server(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     async with managed(nursery) as (hs, fakes):

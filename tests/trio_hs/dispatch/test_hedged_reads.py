@@ -49,7 +49,7 @@ async def test_a_hedged_read_waits_for_the_other_when_one_dies(nursery: trio.Nur
         assert trio.current_time() == pytest.approx(0.2, abs=0.05)
 
 
-async def test_a_hedged_request_of_death_takes_two_servers_at_most(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_hedged_deadly_request_reaches_two_servers_at_most(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with managed(nursery, retry=RetryPolicy(hedge_after=0.02, attempts=9)) as (hs, fakes):
         for _ in range(2):
             await hs.get("d", "t", ["id"], 1)

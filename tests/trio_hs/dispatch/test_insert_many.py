@@ -80,7 +80,9 @@ async def test_many_rows_keep_their_outcomes_when_no_server_is_left(nursery: tri
         assert isinstance(outcomes[-1], trio_hs.AuthenticationError)
 
 
-async def test_rows_that_were_answered_are_not_inserted_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_rows_answered_before_the_connection_ended_are_not_inserted_again(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     """Half of a part of insert_many was sent and answered, the other half not sent, when the connection ended."""
     applied: list[bytes] = []
 
@@ -129,7 +131,7 @@ async def test_many_inserts_without_a_server_give_up_like_one(nursery: trio.Nurs
         assert trio.current_time() - started < 20
 
 
-async def test_rows_whose_outcome_makes_no_sense_may_be_there(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_rows_whose_answer_is_nonsense_are_in_doubt(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with managed(nursery) as (hs, fakes):
         fakes[3].answer = nonsense
         outcomes = await hs.insert_many("d", "t", ["id"], [[1], [2]])

@@ -123,7 +123,7 @@ def several_addresses(*errors: OSError) -> OSError:
 
 @pytest.mark.parametrize("failure", [*FAILURES, several_addresses(REFUSED, FAILURES[1])], ids=str)  # type: ignore[arg-type]
 @pytest.mark.parametrize("policy", [False, True])
-async def test_a_failure_to_connect_that_is_no_refusal_moves_writes_by_policy_alone(
+async def test_an_unrefused_connect_failure_moves_writes_only_if_the_policy_says_so(
     nursery: trio.Nursery, autojump_clock: MockClock, failure: Exception, policy: bool
 ) -> None:
     async with managed(nursery, move_writes_on_silence=policy) as (hs, fakes):
@@ -171,7 +171,7 @@ NO_FAMILY = OSError(errno.EAFNOSUPPORT, "Address family not supported by protoco
 
 @pytest.mark.parametrize("failure", [NOT_AVAILABLE, UNREACHABLE, NO_FAMILY], ids=str)
 @pytest.mark.parametrize("has_network", [False, True])
-async def test_an_address_that_failed_for_want_of_a_network_of_its_kind_is_no_reason_to_stay(
+async def test_a_refusal_counts_though_another_address_has_no_network(
     nursery: trio.Nursery,
     autojump_clock: MockClock,
     monkeypatch: pytest.MonkeyPatch,
@@ -201,7 +201,7 @@ async def test_a_wrong_secret_moves_writes(nursery: trio.Nursery, autojump_clock
         assert len(fakes[4].requests) == 1
 
 
-async def test_a_former_primary_that_freezes_does_not_get_the_writes_back(
+async def test_a_former_primary_that_falls_silent_does_not_get_the_writes_back(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """It refused writes, and the promoted standby took them. Its silence moves them back as little as away."""
@@ -268,7 +268,7 @@ async def test_a_primary_that_was_restarted_keeps_its_writes_when_it_is_slow_at_
         assert len(fakes[4].requests) == before
 
 
-async def test_equals_stand_in_for_each_other_when_one_stalls(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_within_a_group_writes_leave_a_stalled_server(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Several proxies of one primary, or several primaries: whoever calls them equals lets writes go to any of them."""
     fakes = {port: FakeServer(nursery) for port in (3, 4, 5)}
     writers = [[("inet", "fake", 3), ("inet", "fake", 4)], [("inet", "fake", 5)]]
@@ -314,7 +314,7 @@ async def test_a_low_level_socket_for_writes_stays_with_the_primary(nursery: tri
 
 
 @pytest.mark.parametrize("served", [False, True])
-async def test_by_policy_writes_leave_a_primary_that_was_silent_for_its_whole_timeout(
+async def test_with_the_policy_writes_leave_a_primary_after_its_whole_timeout(
     nursery: trio.Nursery, autojump_clock: MockClock, served: bool
 ) -> None:
     async with managed(nursery, move_writes_on_silence=True) as (hs, fakes):
@@ -338,7 +338,7 @@ async def test_by_policy_writes_leave_a_primary_that_was_silent_for_its_whole_ti
         assert len(fakes[4].requests) - before == 5
 
 
-async def test_by_policy_a_stall_still_moves_no_write(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_with_the_policy_a_stall_still_moves_no_write(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with managed(nursery, move_writes_on_silence=True) as (hs, fakes):
         await write(hs)
         fakes[3].gate = trio.Event()
@@ -351,7 +351,7 @@ async def test_by_policy_a_stall_still_moves_no_write(nursery: trio.Nursery, aut
 
 
 @pytest.mark.parametrize("wrong", [None, 1, "yes"])
-async def test_a_policy_on_silence_is_a_bool(wrong: Any) -> None:
+async def test_move_writes_on_silence_must_be_a_bool(wrong: Any) -> None:
     with pytest.raises(TypeError, match="move_writes_on_silence must be a bool"):
         async with trio_hs.open_manager(move_writes_on_silence=wrong):
             pass

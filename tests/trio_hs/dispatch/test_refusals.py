@@ -12,7 +12,7 @@ from tests.trio_hs.support.fake import REFUSED, MemoryTransport, echo, kill, rea
 from trio_hs import OperationalError
 
 
-async def test_a_write_goes_on_to_a_server_that_takes_it(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_refused_write_goes_to_a_server_that_accepts_it(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """After a promotion the preferred server comes back as a replica of the one that took over."""
     async with managed(nursery) as (hs, fakes):
         fakes[3].answer = read_only
@@ -35,9 +35,7 @@ async def test_a_write_goes_on_to_a_server_that_takes_it(nursery: trio.Nursery, 
         assert len(fakes[4].requests) == before
 
 
-async def test_when_no_server_takes_writes_the_caller_hears_it_at_once(
-    nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
+async def test_a_write_that_every_server_refuses_fails_at_once(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with managed(nursery) as (hs, fakes):
         for port in (3, 4):
             fakes[port].answer = read_only
@@ -49,7 +47,9 @@ async def test_when_no_server_takes_writes_the_caller_hears_it_at_once(
         assert trio.current_time() < 0.1
 
 
-async def test_a_read_that_a_shutdown_interrupts_goes_on_elsewhere(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_read_interrupted_by_a_shutdown_moves_to_another_server(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     """Seen in rolling restarts: error 188, some milliseconds before `lock_tables`. Of a write nobody knows what it has done."""
 
     def aborted(line: bytes) -> bytes | None:
@@ -65,7 +65,7 @@ async def test_a_read_that_a_shutdown_interrupts_goes_on_elsewhere(nursery: trio
         assert not fakes[4].requests
 
 
-async def test_a_read_goes_on_when_a_server_shuts_down(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_read_moves_to_another_server_when_one_shuts_down(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """MariaDB answers reads, too, with `lock_tables` while it stops in order."""
     async with managed(nursery) as (hs, fakes):
         fakes[1].answer = read_only
@@ -127,7 +127,7 @@ async def test_the_first_write_of_a_program_finds_the_promoted_standby(
         assert await hs.incr("d", "t", "=", ["id"], [1]) == 1
 
 
-async def test_a_refusing_server_that_dies_stops_nobody(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_writes_do_not_wait_for_a_refusing_server_that_dies(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A server that shuts down refuses first and is gone (here: its host too) a moment later; the standby serves by then."""
     async with managed(nursery) as (hs, fakes):
         await hs.incr("d", "t", "=", ["id"], [1])

@@ -12,7 +12,7 @@ from tests.trio_hs.support.fake import REFUSED, RESET, FakeServer, echo, kill, n
 from trio_hs import ConnectionError, OperationalError, RetryPolicy
 
 
-async def test_a_read_goes_on_at_another_server_at_once(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_read_moves_to_another_server_at_once(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with managed(nursery) as (hs, fakes):
         await hs.get("d", "t", ["id"], 1)
         await wait_all_tasks_blocked()
@@ -116,7 +116,7 @@ async def test_a_failed_read_had_no_effect(nursery: trio.Nursery, autojump_clock
         assert not caught.value.maybe_applied
 
 
-async def test_a_request_of_death_reaches_two_servers_at_most(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_deadly_request_reaches_two_servers_at_most(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     deaths = 0
 
     async with managed(nursery, retry=RetryPolicy(attempts=100)) as (hs, fakes):
@@ -139,7 +139,7 @@ async def test_a_request_of_death_reaches_two_servers_at_most(nursery: trio.Nurs
         assert await hs.get("d", "t", ["id"], "life") == [("id", "life")]
 
 
-async def test_an_error_answer_is_an_answer(nursery: trio.Nursery) -> None:
+async def test_an_error_answer_is_not_retried(nursery: trio.Nursery) -> None:
     async with managed(nursery) as (hs, fakes):
         fakes[3].answer = lambda line: echo(line) if line[:1] in b"AP" else b"1\t1\t999\n"
         with pytest.raises(OperationalError, match="1 999") as caught:
@@ -149,7 +149,7 @@ async def test_an_error_answer_is_an_answer(nursery: trio.Nursery) -> None:
         assert len(fakes[3].connections) == 1
 
 
-async def test_garbage_costs_a_read_only_a_repetition(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_read_is_repeated_after_garbage(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with managed(nursery) as (hs, fakes):
         fakes[1].answer = lambda line: echo(line) if line[:1] in b"AP" else b"SSH-2.0-OpenSSH\n"
         for number in range(20):
@@ -170,7 +170,9 @@ async def test_a_server_that_returns_in_time_is_found(nursery: trio.Nursery, aut
         assert await hs.incr("d", "t", "=", ["n"], [1]) == 1
 
 
-async def test_a_connection_that_ended_unnoticed_is_told_as_such(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_write_on_a_connection_that_ended_unnoticed_had_no_effect(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     """The caller is the first to see the end: nothing was sent, and the error can be made."""
     async with managed(nursery, retry=RetryPolicy(attempts=1)) as (hs, fakes):
         await hs.insert("d", "t", [("id", 1)])
@@ -192,7 +194,7 @@ async def test_a_cancelled_caller_sends_nothing(nursery: trio.Nursery) -> None:
         assert len(fakes[3].requests) == 1
 
 
-async def test_an_answer_to_a_write_that_makes_no_sense(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_write_whose_answer_is_nonsense_is_in_doubt(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with managed(nursery) as (hs, fakes):
         await hs.insert("d", "t", [("id", 1)])
         fakes[3].answer = lambda line: b"0\t3\ta\tb\tc\n"
@@ -202,7 +204,7 @@ async def test_an_answer_to_a_write_that_makes_no_sense(nursery: trio.Nursery, a
         assert isinstance(caught.value.__cause__, trio_hs.ProtocolError)
 
 
-async def test_reads_that_make_no_sense_at_two_servers_end(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_read_ends_after_nonsense_from_two_servers(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with managed(nursery) as (hs, fakes):
         fakes[1].answer = fakes[2].answer = nonsense
         for read in (lambda: hs.get("d", "t", ["id"], 1), lambda: hs.get_many("d", "t", ["id"], [1, 2])):

@@ -11,12 +11,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
 from tests.trio_hs.support.clients import IDS, managed
-from tests.trio_hs.support.fake import REFUSED, die_of_the_first_request, echo, kill, read_only
+from tests.trio_hs.support.fake import REFUSED, die_on_the_first_request, echo, kill, read_only
 from trio_hs import ConnectionError, RetryPolicy
 from trio_hs._dispatch._dispatcher import READ_KEYS
 
 
-async def test_patience_ends_with_the_policy(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_an_operation_gives_up_when_its_policy_says_so(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     for policy, least, most in [
         (RetryPolicy(attempts=1), 0, 0.1),
         (RetryPolicy(attempts=3, backoff=1.0, max_backoff=1.0), 1.0, 2.5),
@@ -34,7 +34,7 @@ async def test_patience_ends_with_the_policy(nursery: trio.Nursery, autojump_clo
 @pytest.mark.parametrize(
     "wrong", [{"attempts": 0}, {"backoff": -1}, {"backoff": 2.0, "max_backoff": 1.0}, {"deadline": math.nan}]
 )
-def test_a_policy_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
+def test_policies_with_impossible_values_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         RetryPolicy(**wrong)
 
@@ -43,19 +43,21 @@ def test_a_policy_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
     "name, wrong",
     [("attempts", "3"), ("attempts", 2.5), ("backoff", None), ("max_backoff", "1"), ("deadline", "x"), ("hedge_after", "x")],
 )
-def test_a_policy_of_what_is_no_number_is_told_at_once(name: str, wrong: Any) -> None:
+def test_policies_with_values_of_wrong_types_are_refused(name: str, wrong: Any) -> None:
     with pytest.raises(TypeError, match=f"^{name} must be .*, not {wrong!r}$"):
         RetryPolicy(**{name: wrong})
 
 
 @pytest.mark.parametrize("wrong", [3, 0, {"attempts": 3}, RetryPolicy])
-async def test_what_is_no_policy_is_told_at_once(wrong: Any) -> None:
+async def test_retry_must_be_a_policy_or_none(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"retry must be a trio_hs\.RetryPolicy or None, not"):
         async with trio_hs.open_manager(retry=wrong):
             pass
 
 
-async def test_patience_without_end_and_with_a_deadline(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_pauses_of_many_attempts_stay_short_and_a_deadline_allows_no_second_try(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     assert RetryPolicy(attempts=10**9).pause(10**6) <= 1.0
     async with managed(nursery, retry=RetryPolicy(deadline=1.0)) as (hs, fakes):
         await hs.get("d", "t", ["id"], 1)
@@ -137,7 +139,7 @@ async def test_a_write_in_doubt_is_repeated_where_the_policy_says_so(nursery: tr
             lambda: declared.insert([1]),
         ]
         for call in calls:
-            seen = die_of_the_first_request(fakes[3], fakes[4])
+            seen = die_on_the_first_request(fakes[3], fakes[4])
             assert await call() == 1
             assert len(seen) == 2
         never: list[Any] = [
@@ -146,24 +148,26 @@ async def test_a_write_in_doubt_is_repeated_where_the_policy_says_so(nursery: tr
             lambda: declared.incr("=", [1]),
         ]
         for call in never:
-            seen = die_of_the_first_request(fakes[3], fakes[4])
+            seen = die_on_the_first_request(fakes[3], fakes[4])
             with pytest.raises(ConnectionError) as caught:
                 await call()
             assert caught.value.maybe_applied
             assert len(seen) == 1
 
 
-async def test_a_refusal_after_a_doubt_does_not_settle_it(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_refusal_of_the_repetition_leaves_a_write_in_doubt(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """The row that a repeated insert finds may be its own."""
     async with managed(nursery, retry=RetryPolicy(repeat_writes=["insert"])) as (hs, fakes):
-        die_of_the_first_request(fakes[3], fakes[4], then=b"1\t1\t121\n")
+        die_on_the_first_request(fakes[3], fakes[4], then=b"1\t1\t121\n")
         with pytest.raises(ConnectionError) as caught:
             await hs.insert("d", "t", [("id", 1)])
         assert caught.value.maybe_applied
         assert isinstance(caught.value.__cause__, trio_hs.DuplicateKeyError)
 
 
-async def test_a_doubt_stays_when_no_server_can_be_had_afterwards(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_write_stays_in_doubt_when_no_server_is_usable_afterwards(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     async with managed(nursery, retry=RetryPolicy(repeat_writes=["update"])) as (hs, fakes):
         fakes[4].refuses = REFUSED
         await hs.update("d", "t", "=", ["id"], [1], [2])
@@ -179,12 +183,12 @@ async def test_a_doubt_stays_when_no_server_can_be_had_afterwards(nursery: trio.
 
 
 @pytest.mark.parametrize("wrong", [{"repeat_writes": ["incr"]}, {"repeat_writes": "update"}, {"hedge_after": 0}])
-def test_wrong_policies(wrong: dict[str, Any]) -> None:
+def test_policies_with_wrong_writes_or_hedging_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError)):
         RetryPolicy(**wrong)
 
 
-def test_a_policy_keeps_what_was_checked() -> None:
+def test_a_policy_copies_its_list_of_writes() -> None:
     names = ["update"]
     policy = RetryPolicy(repeat_writes=names)
     names.append("incr")

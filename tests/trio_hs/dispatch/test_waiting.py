@@ -44,7 +44,7 @@ async def test_a_black_hole_at_first_use_costs_one_timeout(
 
 @pytest.mark.parametrize("call", [*READS, *WRITES])
 @pytest.mark.parametrize("groups", [1, 2])
-async def test_a_black_hole_after_it_served(
+async def test_a_black_hole_after_it_has_served_costs_its_silence_and_one_wait(
     nursery: trio.Nursery, autojump_clock: MockClock, call: Callable[[Manager], Awaitable[object]], groups: int
 ) -> None:
     """A write that was sent ends when the server is given up; a read then waits for one that is usable."""
@@ -63,7 +63,7 @@ async def test_a_black_hole_after_it_served(
 
 
 @pytest.mark.parametrize("call", [*READS, *WRITES])
-async def test_a_server_that_lets_in_and_never_answers_costs_two_timeouts(
+async def test_a_server_that_accepts_and_never_answers_costs_two_timeouts(
     nursery: trio.Nursery, autojump_clock: MockClock, call: Callable[[Manager], Awaitable[object]]
 ) -> None:
     fake = FakeServer(nursery, lambda line: echo(line) if line[:1] == b"A" else None)
@@ -74,7 +74,7 @@ async def test_a_server_that_lets_in_and_never_answers_costs_two_timeouts(
 
 
 @pytest.mark.parametrize("call", [*READS, *WRITES])
-async def test_one_black_hole_of_a_group_of_two(
+async def test_one_black_hole_of_two_servers_delays_one_operation(
     nursery: trio.Nursery, autojump_clock: MockClock, call: Callable[[Manager], Awaitable[object]]
 ) -> None:
     """What was sent to it waits until it is given up, and is a doubt or repeated. Nothing else waits."""
@@ -97,7 +97,7 @@ async def test_one_black_hole_of_a_group_of_two(
 
 
 @pytest.mark.parametrize("call", [*READS, *WRITES])
-async def test_a_deadline_is_how_long_an_operation_waits_for_a_black_hole(
+async def test_an_operation_waits_for_a_black_hole_until_its_deadline(
     nursery: trio.Nursery, autojump_clock: MockClock, call: Callable[[Manager], Awaitable[object]]
 ) -> None:
     """It may end before the attempt that it falls into, which takes one timeout at most."""
@@ -109,7 +109,7 @@ async def test_a_deadline_is_how_long_an_operation_waits_for_a_black_hole(
         assert 30 - TIMEOUT - 1 <= await seconds_until_it_fails(hs, call) <= 30 + WAIT
 
 
-async def test_the_time_of_a_suspension_is_no_waiting(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_suspension_does_not_count_as_waiting(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A read that a suspension held back, and whose connection is lost then, still has its time to find a server."""
     fake = FakeServer(nursery)
     servers = [("inet", "fake", 1)]

@@ -106,7 +106,7 @@ async def test_a_broken_server_beside_a_good_one(cluster: Cluster, nursery: trio
         ),
     ],
 )
-async def test_a_server_that_cannot_be_had(
+async def test_an_unavailable_server_beside_a_good_one_and_alone(
     cluster: Cluster,
     broken: Callable[[trio_hs.Server], trio_hs.Server],
     alone: tuple[type[Exception], str],
@@ -137,9 +137,7 @@ def closed_port() -> trio_hs.Server:
 
 
 @pytest.mark.parametrize("handler", [*BROKEN[:1], *BROKEN[2:]])
-async def test_a_write_that_was_sent_to_a_broken_server_is_unknown_and_not_repeated(
-    nursery: trio.Nursery, handler: Handler
-) -> None:
+async def test_a_write_sent_to_a_broken_server_is_in_doubt_and_not_repeated(nursery: trio.Nursery, handler: Handler) -> None:
     lines: list[bytes] = []
 
     async def noting(stream: trio.SocketStream) -> None:

@@ -44,7 +44,7 @@ def small_heap() -> Iterator[None]:
 
 
 @pytest.mark.mariadb
-async def test_a_killed_reader_fails_no_read_and_delays_none() -> None:
+async def test_a_killed_reader_fails_and_delays_no_read() -> None:
     async with two_readers() as (control, hs):
         with small_heap(), scheduling_delay() as waited:
             latencies = await read_while(hs, lambda: control.kill("reader-1"), 1.5, waited)

@@ -46,7 +46,7 @@ async def come(server: Server, expected: dict[int, int]) -> bool:
 
 
 @pytest.mark.mariadb
-async def test_the_writer_lock_held_for_short_of_the_clients_patience_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_writer_lock_that_times_out_before_the_client_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     configure(monkeypatch, "handlersocket_wrlock_timeout=2")  # the default is 12
     async with counter(timeout=5) as (server, table):
         assert await table.incr("=", [1]) == 1
@@ -61,7 +61,7 @@ async def test_the_writer_lock_held_for_short_of_the_clients_patience_is_an_answ
 
 
 @pytest.mark.mariadb
-async def test_the_writer_lock_held_longer_than_the_client_waits_leaves_a_write_unknown() -> None:
+async def test_a_writer_lock_that_outlasts_the_client_leaves_a_write_in_doubt() -> None:
     """With the server's own 12 s. Let go meanwhile, the server carries out what it was sent, long after the error."""
     async with counter(timeout=0.5) as (server, table):
         assert await table.incr("=", [1]) == 1
@@ -74,7 +74,7 @@ async def test_the_writer_lock_held_longer_than_the_client_waits_leaves_a_write_
 
 
 @pytest.mark.mariadb
-async def test_a_locked_row_holds_every_writer_and_leaves_its_own_write_unknown() -> None:
+async def test_a_locked_row_holds_every_write_and_leaves_them_in_doubt() -> None:
     async with counter(timeout=0.5) as (server, table):
         await execute_sql(server, "INSERT INTO drill.counters VALUES (2, 0)")
         assert await table.incr("=", [1]) == 1
@@ -125,7 +125,7 @@ async def test_a_locked_row_moves_no_write_to_a_standby_that_would_take_it() -> 
 
 
 @pytest.mark.mariadb
-async def test_a_locked_row_is_an_answer_when_the_server_gives_up_first(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_locked_row_is_an_error_when_the_server_gives_up_first(monkeypatch: pytest.MonkeyPatch) -> None:
     configure(monkeypatch, "innodb-lock-wait-timeout=1")
     async with counter(timeout=5) as (server, table):
         assert await table.incr("=", [1]) == 1

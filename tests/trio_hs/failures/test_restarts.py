@@ -20,7 +20,7 @@ from trio_hs import Manager
 
 
 @pytest.mark.mariadb
-async def test_a_restarted_lone_reader_is_asked_with_new_index_ids() -> None:
+async def test_indexes_are_opened_again_after_the_only_server_restarts() -> None:
     async with open_servers("mariadb", readers=0) as control:
         await fill(control.cluster)
         async with trio_hs.open_manager([listener(control.server("writer"))]) as hs:
@@ -31,7 +31,7 @@ async def test_a_restarted_lone_reader_is_asked_with_new_index_ids() -> None:
 
 
 @pytest.mark.mariadb
-async def test_a_secret_that_changed_is_named_and_a_client_with_the_new_one_works() -> None:
+async def test_a_changed_secret_is_an_authentication_error_until_the_client_has_the_new_one() -> None:
     async with open_servers("mariadb", readers=0) as control:
         await fill(control.cluster)
         old = control.server("writer")
@@ -52,7 +52,7 @@ async def test_a_secret_that_changed_is_named_and_a_client_with_the_new_one_work
 
 
 @pytest.mark.mariadb
-async def test_connections_that_the_server_closes_when_idle_cost_no_caller_an_error(
+async def test_connections_that_the_server_closes_when_idle_cause_no_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The server takes less for 30, silently, and looks every few seconds.
@@ -131,7 +131,7 @@ class Writers:
 
 
 @pytest.mark.mariadb
-async def test_what_survives_fifty_kills_is_what_was_acknowledged_and_at_most_the_unknown_besides() -> None:
+async def test_fifty_kills_lose_no_acknowledged_write_and_add_at_most_those_in_doubt() -> None:
     """kill -9 at a random moment under concurrent writes, then the same server again: every acknowledged write survived."""
     chance = random.Random(1)
     async with open_servers("mariadb", readers=0) as control:

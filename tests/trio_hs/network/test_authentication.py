@@ -17,7 +17,7 @@ from trio_hs._network import Connection
 from trio_hs._network._servers import parse_servers
 
 
-async def test_a_wrong_secret_is_told_as_such(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_wrong_secret_is_an_authentication_error(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with pool_of(nursery, [A, B], secret="s3cret") as (pool, fakes):
         for fake in fakes.values():
             fake.answer = lambda line: b"3\t1\tunauth\n" if line[:1] == b"A" else echo(line)
@@ -54,7 +54,7 @@ async def test_the_secret_is_not_shown_when_it_is_echoed(
     assert "TOPSECRET" not in str(wrong.value)
 
 
-async def test_a_long_secret_leaves_in_pieces(nursery: trio.Nursery) -> None:
+async def test_a_long_secret_is_sent_in_pieces(nursery: trio.Nursery) -> None:
     server = FakeServer(nursery, window=10)
     transport = await server.connect(trio_hs.Server("inet", "fake", 1))
     connection = Connection(transport, "fake", timeout=1, on_closed=lambda connection: None)
@@ -74,7 +74,9 @@ FIRST_ANSWERS: list[tuple[type[Exception], str, Callable[[FakeConnection], None]
 
 
 @pytest.mark.parametrize("error, match, act", FIRST_ANSWERS)
-async def test_a_first_answer_that_is_none(error: type[Exception], match: str, act: Callable[[FakeConnection], None]) -> None:
+async def test_a_wrong_first_answer_ends_authentication(
+    error: type[Exception], match: str, act: Callable[[FakeConnection], None]
+) -> None:
     transport = MemoryTransport(1000)
     connection = Connection(transport, "fake", timeout=1, on_closed=lambda connection: None)
     async with trio.open_nursery() as nursery:

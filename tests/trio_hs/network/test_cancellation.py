@@ -105,7 +105,7 @@ async def call(hs: trio_hs.Manager, kind: str, name: str) -> None:
     longest_pause=st.sampled_from([0.0, 0.01, 0.1]),
     window=st.sampled_from([11, 300, 1 << 20]),
 )
-def test_whoever_is_not_cancelled_gets_its_own_answer(
+def test_tasks_that_are_not_cancelled_get_their_own_answers(
     seed: int, tasks: int, victims: float, largest_piece: int, longest_pause: float, window: int
 ) -> None:
     rng = random.Random(seed)
@@ -250,7 +250,7 @@ async def test_the_real_server_under_cancellation(cluster: Cluster) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_cancelling_at_any_point_disturbs_nobody(data: st.DataObject) -> None:
+def test_cancelling_at_any_point_disturbs_no_other_task(data: st.DataObject) -> None:
     """Hundreds in flight, cancelled before they are sent, while they wait and as their answer arrives."""
     tasks = data.draw(st.integers(2, 120), label="tasks")
     bound = data.draw(st.sampled_from([1, 3, 16, 1024]), label="bound")
@@ -313,7 +313,7 @@ async def test_an_unsent_request_that_is_cancelled_is_never_sent(nursery: trio.N
         assert [line.split(b"\t")[-1] for line in server.requests] == [b"open", b"first"]
 
 
-async def test_memory_of_cancelled_requests_is_given_back(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_cancelled_requests_free_their_memory(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Callers with short deadlines come again and again to a server that is stuck."""
     server = FakeServer(nursery)
     async with connected(server, timeout=1000.0, max_outstanding=10) as (connection, _):

@@ -31,7 +31,7 @@ async def test_a_request_opens_its_index_in_the_same_send_and_only_once(nursery:
         ]  # fmt: skip
 
 
-async def test_requests_that_become_ready_together_leave_together(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_requests_that_become_ready_together_share_a_send(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     server = FakeServer(nursery)
     rounds = 20
     async with connected(server) as (connection, peer):
@@ -119,7 +119,9 @@ async def test_a_batch_gets_its_answers_in_order(nursery: trio.Nursery) -> None:
         assert single.answers == [answer("x")]
 
 
-async def test_the_bound_holds_and_everyone_gets_a_turn(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_outstanding_requests_are_bounded_and_every_task_gets_a_turn(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     server = FakeServer(nursery)
     worst = 0
     async with connected(server, max_outstanding=10) as (connection, _):
@@ -136,7 +138,7 @@ async def test_the_bound_holds_and_everyone_gets_a_turn(nursery: trio.Nursery, a
     assert worst <= 11  # one more for the opening of the index
 
 
-async def test_long_inserts_leave_together(nursery: trio.Nursery) -> None:
+async def test_long_inserts_share_a_send(nursery: trio.Nursery) -> None:
     """What arrives together shares a commit."""
     server = FakeServer(nursery)
     async with connected(server) as (connection, peer):
@@ -152,7 +154,7 @@ async def test_long_inserts_leave_together(nursery: trio.Nursery) -> None:
         await requests[-1].wait()
 
 
-async def test_a_request_that_stands_for_many_leaves_at_once(nursery: trio.Nursery) -> None:
+async def test_a_request_that_counts_as_many_is_sent_at_once(nursery: trio.Nursery) -> None:
     server = FakeServer(nursery)
     async with connected(server) as (connection, peer):
         await ask(connection, "open")
@@ -167,7 +169,7 @@ async def test_a_request_that_stands_for_many_leaves_at_once(nursery: trio.Nurse
         await requests[-1].wait()
 
 
-async def test_a_long_request_takes_its_share_of_the_bound(nursery: trio.Nursery) -> None:
+async def test_a_long_request_counts_as_several(nursery: trio.Nursery) -> None:
     server = FakeServer(nursery)
     async with connected(server, max_outstanding=4) as (connection, _):
         await ask(connection, "open")
@@ -206,14 +208,14 @@ async def test_an_index_that_cannot_be_opened(nursery: trio.Nursery) -> None:
         assert await ask(connection, "c", INDEX) == answer("c")
 
 
-def test_repr_says_what_a_person_on_call_needs() -> None:
+def test_repr_shows_the_connections_state() -> None:
     connection = Connection(MemoryTransport(100), "10.0.0.1:9998", timeout=1, on_closed=lambda connection: None)
     assert repr(connection) == "<Connection 10.0.0.1:9998 usable, 0 outstanding, 0 indexes>"
     connection.invalidate(OSError("pulled the plug"))
     assert repr(connection) == "<Connection 10.0.0.1:9998 closed: pulled the plug, 0 outstanding, 0 indexes>"
 
 
-async def test_requests_that_are_announced_leave_in_one_call(nursery: trio.Nursery, mock_clock: MockClock) -> None:
+async def test_requests_announced_by_more_share_a_send(nursery: trio.Nursery, mock_clock: MockClock) -> None:
     server = FakeServer(nursery)
     async with connected(server) as (connection, peer):
         await ask(connection)

@@ -67,7 +67,7 @@ async def test_a_long_request_on_a_slow_line_is_not_silence(nursery: trio.Nurser
         assert request.answers == [b"0\t1\t" + b"x" * 20_000]
 
 
-async def test_a_stalled_server_shows_before_its_timeout(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_connection_is_stalled_before_its_timeout(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     server = FakeServer(nursery)
     async with connected(server, timeout=3.0) as (connection, _), trio.open_nursery() as callers:
         await ask(connection, "a")
@@ -151,7 +151,7 @@ async def test_garbage_ends_the_connection(nursery: trio.Nursery, garbage: bytes
         assert not connection.usable
 
 
-async def test_an_answer_that_nobody_asked_for_ends_the_connection(nursery: trio.Nursery) -> None:
+async def test_an_unexpected_answer_ends_the_connection(nursery: trio.Nursery) -> None:
     server = FakeServer(nursery)
     async with connected(server) as (connection, peer):
         await ask(connection, "a")
@@ -181,7 +181,7 @@ async def test_a_batch_that_breaks_keeps_the_answers_it_has(nursery: trio.Nurser
         assert request.sent_lines == 5
 
 
-async def test_a_trickle_that_ends_no_answer_is_silence(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_trickle_that_completes_no_answer_counts_as_silence(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     server = FakeServer(nursery, answer=lambda line: None if line[:1].isdigit() else b"0\t1\n")
     async with connected(server, timeout=3.0) as (connection, peer):
         async with trio.open_nursery() as trickle:
@@ -198,7 +198,7 @@ async def test_a_trickle_that_ends_no_answer_is_silence(nursery: trio.Nursery, a
         assert 3.0 <= trio.current_time() <= 3.5
 
 
-async def test_a_large_answer_on_a_slow_line_is_no_silence(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_large_answer_on_a_slow_line_is_not_silence(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     server = FakeServer(nursery, answer=lambda line: None if line[:1].isdigit() else b"0\t1\n")
     async with connected(server, timeout=1.0) as (connection, peer), trio.open_nursery() as slow:
         request = Request()

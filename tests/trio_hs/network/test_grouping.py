@@ -80,9 +80,7 @@ async def busy_users(connection: Connection, clock: MockClock, *, tasks: int = 6
         users.cancel_scope.cancel()
 
 
-async def test_a_quick_server_works_at_one_half_while_the_other_is_prepared(
-    nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
+async def test_a_quick_server_gets_requests_in_two_groups(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     server = _Committing(nursery)
     async with connected(server) as (connection, _):
         server.commit = 50e-6
@@ -91,7 +89,7 @@ async def test_a_quick_server_works_at_one_half_while_the_other_is_prepared(
         assert set(server.batches[-20:]) <= {31, 32, 33}
 
 
-async def test_a_server_that_takes_longer_gets_everything_at_once(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_slow_server_gets_requests_in_one_group(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Two halves would be two commits."""
     server = _Committing(nursery)
     async with connected(server) as (connection, _):
@@ -101,7 +99,7 @@ async def test_a_server_that_takes_longer_gets_everything_at_once(nursery: trio.
         assert set(server.batches[-20:]) == {64}
 
 
-async def test_two_groups_are_joined_when_the_server_becomes_slow_and_part_when_it_is_quick_again(
+async def test_groups_join_when_the_server_becomes_slow_and_part_when_it_is_quick_again(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     server = _Committing(nursery)
@@ -128,7 +126,9 @@ async def joining(nursery: trio.Nursery, clock: MockClock) -> AsyncIterator[tupl
         yield connection, peer
 
 
-async def test_what_waits_to_be_joined_is_sent_when_nobody_comes_back(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_requests_waiting_to_join_are_sent_when_no_task_comes_back(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     async with joining(nursery, autojump_clock) as (connection, peer):
         request = Request()
         sends = peer.transport.sends
@@ -139,7 +139,7 @@ async def test_what_waits_to_be_joined_is_sent_when_nobody_comes_back(nursery: t
         assert list(request.answers) == [answer("late")]
 
 
-async def test_what_waits_to_be_joined_was_not_sent(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_requests_waiting_to_join_count_as_unsent(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with joining(nursery, autojump_clock) as (connection, peer):
         sent = connection.outstanding
         failed, withdrawn = Request(), Request()

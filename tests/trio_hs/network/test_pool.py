@@ -16,7 +16,7 @@ from trio_hs._network._link import LONGEST_PAUSE, SHORTEST_PAUSE
 from trio_hs._protocol import Index, get_tail
 
 
-async def test_equals_share_the_load(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_servers_of_a_group_share_the_load(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with pool_of(nursery, [A, B]) as (pool, fakes):
         await ask(pool)
         await wait_all_tasks_blocked()
@@ -89,7 +89,7 @@ async def test_probing_backs_off(nursery: trio.Nursery, autojump_clock: MockCloc
         assert 60 <= pool.groups[0][0].failed_attempts - before <= 60 / (LONGEST_PAUSE / 2) + 10
 
 
-async def test_an_idle_connection_that_the_server_closes_costs_nobody_an_error(
+async def test_an_idle_connection_that_the_server_closes_causes_no_error(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     async with pool_of(nursery, [A]) as (pool, fakes):
@@ -101,7 +101,9 @@ async def test_an_idle_connection_that_the_server_closes_costs_nobody_an_error(
         assert len(fakes[1].connections) == 6
 
 
-async def test_a_server_that_lets_in_and_hangs_up_is_not_stormed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_reconnecting_is_limited_when_a_server_accepts_and_hangs_up(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     async with pool_of(nursery, [A]) as (pool, fakes):
 
         async def hang_up() -> None:
@@ -135,7 +137,7 @@ async def test_several_connections_to_a_server(nursery: trio.Nursery, autojump_c
 
 
 @pytest.mark.parametrize("wrong", [{"timeout": 0}, {"timeout": -1}, {"connections": 0}, {"secret": b"x"}])
-async def test_settings_that_cannot_work_are_refused(nursery: trio.Nursery, wrong: dict[str, Any]) -> None:
+async def test_impossible_settings_are_refused(nursery: trio.Nursery, wrong: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError)):
         async with pool_of(nursery, [A], **wrong):
             pass
@@ -160,9 +162,7 @@ async def test_cancelling_the_block_leaves_nothing(nursery: trio.Nursery, autoju
     assert scope.cancelled_caught
 
 
-async def test_a_server_that_dies_of_every_request_gives_way_to_the_standby(
-    nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
+async def test_the_standby_serves_when_a_server_dies_of_every_request(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with pool_of(nursery, [[A], [B]]) as (pool, fakes):
 
         def die(line: bytes) -> bytes | None:
@@ -180,7 +180,7 @@ async def test_a_server_that_dies_of_every_request_gives_way_to_the_standby(
         assert served > 50
 
 
-async def test_a_connect_that_fails_in_its_own_way_ends_no_block(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_any_exception_of_a_custom_connect_is_a_failed_attempt(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async def connect(server: Server) -> Any:
         raise trio.BrokenResourceError("a proxy of mine")
 

@@ -23,7 +23,7 @@ from trio_hs._network._servers import parse_server, parse_servers
         ([Server("inet", "h", 1, secret="s")], [[("inet", "h", 1, None, "s")]]),
     ],
 )
-def test_servers(servers: Any, groups: Any) -> None:
+def test_accepted_servers(servers: Any, groups: Any) -> None:
     assert parse_servers(servers) == [[Server(*server) for server in group] for group in groups]
 
 

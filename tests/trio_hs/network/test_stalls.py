@@ -84,7 +84,7 @@ async def test_a_frozen_server_is_avoided_on_every_connection_to_it(nursery: tri
         fakes[1].gate.set()
 
 
-async def test_a_stalled_group_is_left_before_its_timeout_and_gone_back_to(
+async def test_a_stalled_group_is_left_before_its_timeout_and_used_again_later(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     async with pool_of(nursery, [[A], [B]]) as (pool, fakes), trio.open_nursery() as callers:
@@ -102,7 +102,7 @@ async def test_a_stalled_group_is_left_before_its_timeout_and_gone_back_to(
         assert len(fakes[1].requests) == 3
 
 
-async def test_when_all_stall_they_are_used_all_the_same(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_stalled_servers_are_used_when_all_stall(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with pool_of(nursery, [[A], [B]]) as (pool, fakes), trio.open_nursery() as callers:
         await ask(pool)
         for port in (1, 2):
@@ -115,7 +115,9 @@ async def test_when_all_stall_they_are_used_all_the_same(nursery: trio.Nursery, 
             fakes[port].gate.set()
 
 
-async def test_a_stalled_server_that_is_given_up_at_last_stops_nobody(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_callers_do_not_wait_again_when_a_stalled_server_is_given_up(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     """The standby serves already when the watchdog gives the frozen server up; nobody has to wait for that one again."""
     async with pool_of(nursery, [[A], [B]], timeout=3.0) as (pool, fakes), trio.open_nursery() as callers:
         await ask(pool)
@@ -131,7 +133,7 @@ async def test_a_stalled_server_that_is_given_up_at_last_stops_nobody(nursery: t
         assert slowest < 0.1
 
 
-async def test_a_neighbour_that_is_being_connected_does_not_hold_callers_at_a_stalled_server(
+async def test_callers_leave_a_stalled_server_though_its_neighbour_is_connecting(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     async with pool_of(nursery, [[A, B], [C]]) as (pool, fakes), trio.open_nursery() as callers:
@@ -150,7 +152,9 @@ async def test_a_neighbour_that_is_being_connected_does_not_hold_callers_at_a_st
         fakes[2].gate.set()
 
 
-async def test_no_group_is_left_to_hope_for(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_when_every_group_hangs_the_caller_fails_after_their_timeout(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     """Both groups hang: each has its time, and then the caller waits for their timeouts, and is told."""
     fakes = {port: FakeServer(nursery, lambda line: None) for port in (1, 2)}
     servers: trio_hs.Servers = [[("inet", "fake", 1)], [("inet", "fake", 2)]]

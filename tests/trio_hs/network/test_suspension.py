@@ -47,7 +47,7 @@ async def test_nothing_is_open_while_suspended(nursery: trio.Nursery, autojump_c
             stop = True
 
 
-async def test_suspending_waits_for_what_is_under_way(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_suspending_waits_for_operations_in_flight(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with managed(nursery) as (hs, fakes), trio.open_nursery() as callers:
         await hs.insert("d", "t", [("id", 1)])
         fakes[3].gate = trio.Event()
@@ -63,7 +63,7 @@ async def test_suspending_waits_for_what_is_under_way(nursery: trio.Nursery, aut
         assert await hs.insert("d", "t", [("id", 3)]) == 1
 
 
-async def test_purging_opens_indexes_anew(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_purging_opens_indexes_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with managed(nursery) as (hs, fakes):
         table = hs.table("d", "t", ["id"])
         await hs.insert("d", "t", [("id", 1)])
@@ -124,7 +124,7 @@ async def test_callers_held_by_a_suspension_do_not_spin_when_it_ends(
         assert looks < 10 * 20
 
 
-async def test_a_purge_during_a_slow_request_does_not_keep_the_others_waiting(
+async def test_a_purge_during_a_slow_request_does_not_delay_other_callers(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """The new connection need not wait for the last answer on the old one."""
@@ -140,7 +140,7 @@ async def test_a_purge_during_a_slow_request_does_not_keep_the_others_waiting(
         assert not scope.cancelled_caught
 
 
-async def test_suspending_while_it_connects(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_suspending_while_a_connection_comes_up(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A connection that comes up inside the block is given up, and the caller that asked for it is served afterwards."""
     server = FakeServer(nursery)
 

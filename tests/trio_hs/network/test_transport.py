@@ -25,14 +25,14 @@ class Told:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells the round trip on Linux only")
-def test_the_kernel_tells_the_round_trip_of_a_tcp_connection_from_the_start() -> None:
+def test_the_kernel_knows_the_round_trip_of_a_new_tcp_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as tcp:
         # Of the handshake alone the least is the smoothed one, `tcpi_rtt`.
         only = int.from_bytes(tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 72)[-4:], sys.byteorder)
         assert round_trip(tcp) == SocketTransport(tcp).round_trip == only / 1e6
 
 
-def test_a_unix_socket_has_no_way_to_go() -> None:
+def test_the_round_trip_of_a_unix_socket_is_zero() -> None:
     one, other = socket.socketpair(socket.AF_UNIX)
     with one, other:
         assert SocketTransport(one).round_trip == 0
@@ -47,7 +47,9 @@ def test_a_unix_socket_has_no_way_to_go() -> None:
         (OSError(92, "Protocol not available"), None),
     ],
 )
-def test_what_the_kernel_does_not_tell_is_not_known(monkeypatch: pytest.MonkeyPatch, info: Any, seconds: float | None) -> None:
+def test_the_round_trip_is_unknown_where_the_kernel_does_not_tell(
+    monkeypatch: pytest.MonkeyPatch, info: Any, seconds: float | None
+) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(socket, "TCP_INFO", 11, raising=False)
     assert round_trip(Told(info)) == seconds  # type: ignore[arg-type]

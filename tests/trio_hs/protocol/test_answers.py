@@ -38,7 +38,7 @@ def test_lines_arrive_byte_by_byte() -> None:
     assert got == LINES
 
 
-def test_an_answer_without_end_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_answer_is_a_protocol_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trio_hs._protocol._answers.MAX_ANSWER_BYTES", 1000)
     answers = Answers()
     answers.feed(b"x" * 1000)
@@ -46,7 +46,7 @@ def test_an_answer_without_end_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> 
         answers.feed(b"x")
 
 
-def test_rows() -> None:
+def test_parsing_rows() -> None:
     assert parse_rows(b"0\t2", TWO, TEXT) == []
     assert parse_rows(b"0\t2\ta\t\0", TWO, TEXT) == [["a", None]]
     assert parse_rows(b"0\t1\t", ONE, TEXT) == [[""]]
@@ -54,20 +54,20 @@ def test_rows() -> None:
     assert parse_rows(b"0\t2\ta\tb\tc\td", TWO, BYTES) == [[b"a", b"b"], [b"c", b"d"]]
 
 
-def test_numbers() -> None:
+def test_parsing_numbers() -> None:
     assert (parse_number(b"0\t1"), parse_number(b"0\t1\t119"), parse_number(b"0\t1\t0")) == (0, 119, 0)
 
 
 @pytest.mark.parametrize(
     "line", [b"", b"\t", b"0", b"0\t", b"0\tx\ta", b"x\t1", b"-1\t1", b"0\t2\ta", b"0\t3\ta\tb\tc", b"0\t99999999999"]
 )
-def test_garbage_is_no_row(line: bytes) -> None:
+def test_garbage_for_rows_is_a_protocol_error(line: bytes) -> None:
     with pytest.raises(ProtocolError):
         parse_rows(line, TWO, TEXT)
 
 
 @pytest.mark.parametrize("line", [b"0\t1\tx", b"0\t2\t1\t2", b"0\t1\t1\t2", b"0\t1\t-1", b"1\t1\t121"])
-def test_garbage_is_no_number(line: bytes) -> None:
+def test_garbage_for_a_number_is_a_protocol_error(line: bytes) -> None:
     with pytest.raises(ProtocolError):
         parse_number(line)
 

@@ -13,7 +13,7 @@ INDEX = Index("d", "t", ["id", "n"], None, ["f", "g"])
 TEXT = Codec()
 
 
-def test_requests() -> None:
+def test_requests_as_bytes() -> None:
     assert INDEX.open_tail == b"\td\tt\tPRIMARY\tid,n\tf,g\n"
     assert auth_line("s\tx") == b"A\t1\ts\x01Ix\n"
     assert auth_line(None) == b"A\t1\t\n"
@@ -59,7 +59,7 @@ REFUSED: list[tuple[type[Exception], str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("error, match, wrong", REFUSED)
-def test_what_the_server_would_misread_is_refused(error: type[Exception], match: str, wrong: dict[str, Any]) -> None:
+def test_arguments_that_the_server_would_misread_are_refused(error: type[Exception], match: str, wrong: dict[str, Any]) -> None:
     arguments: dict[str, Any] = {"operation": "=", "values": ["a"], **wrong}
     with pytest.raises(error, match=match):
         find_tail(INDEX, TEXT, **arguments)
@@ -123,6 +123,6 @@ def test_names_of_other_types_are_refused(wrong: dict[str, Any]) -> None:
         Index(**{"db": "d", "table": "t", "columns": ["a"], **wrong})
 
 
-def test_an_index_says_what_it_is() -> None:
+def test_repr_of_an_index() -> None:
     assert repr(Index("d", "t", ["id"])) == "<Index d.t PRIMARY (id)>"
     assert repr(Index("d", "t", ["a", "b"], "i")) == "<Index d.t i (a, b)>"

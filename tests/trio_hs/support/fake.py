@@ -180,7 +180,7 @@ def kill(fake: FakeServer) -> None:
         connection.reset()
 
 
-def die_of_the_first_request(*fakes: FakeServer, then: bytes = b"0\t1\t1\n") -> list[bytes]:
+def die_on_the_first_request(*fakes: FakeServer, then: bytes = b"0\t1\t1\n") -> list[bytes]:
     """The server that gets the first request resets the connection instead of answering. Later requests get the answer `then`.
 
     Returns a list of the requests, which grows as they come.

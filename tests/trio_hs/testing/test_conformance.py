@@ -107,7 +107,7 @@ async def test_the_same_bytes(group: Group, cluster: Cluster) -> None:
         await compare(group, real_wires, embedded_wires)
 
 
-async def test_who_may_what(cluster: Cluster) -> None:
+async def test_permissions_of_each_listener(cluster: Cluster) -> None:
     find = b"0\t=\t1\t1\n"
     lines = [
         b"\n", b"Z\n", find, b"P\t0\n", b"0\n", b"A\n", b"A\t\n", b"A\t2\tSECRET\n", b"A\t1\n", b"A\t1\t\n", b"A\t1\twrong\n",

@@ -108,7 +108,7 @@ def run(database: Database, seed: int) -> list[Change]:
     return database.commit()
 
 
-def test_changes_can_be_taken_back_and_made_elsewhere() -> None:
+def test_changes_can_be_undone_and_applied_elsewhere() -> None:
     declaration = Table("conformance", "chance_9", CHANCE.columns, CHANCE.primary_key, CHANCE.unique, CHANCE.indexes)
     database, replica = Database([declaration]), Database([declaration])
     changes = run(database, 9)

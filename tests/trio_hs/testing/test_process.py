@@ -89,7 +89,7 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -
             await trio.sleep(0.02)
 
 
-async def test_it_serves_and_ends_cleanly(table_file: Path, tmp_path: Path) -> None:
+async def test_the_process_serves_and_ends_cleanly(table_file: Path, tmp_path: Path) -> None:
     for option in ("read", "write"):
         (tmp_path / option).write_text(f"the {option} secret\n")
     secrets = ("--read-secret-file", str(tmp_path / "read"), "--write-secret-file", str(tmp_path / "write"))
@@ -103,7 +103,7 @@ async def test_it_serves_and_ends_cleanly(table_file: Path, tmp_path: Path) -> N
                 assert await server.process.wait() == 0
 
 
-async def test_a_killed_server_comes_back_from_its_journal(table_file: Path, tmp_path: Path) -> None:
+async def test_a_killed_server_recovers_from_its_journal(table_file: Path, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     async with running(table_file, "--journal", str(journal)) as server:
         async with server.manager() as hs:
@@ -252,7 +252,7 @@ async def test_commands(table_file: Path) -> None:
         (["--port-read", "1", "--host", "203.0.113.1"], "assign requested address"),
     ],
 )
-def test_bad_input_is_one_clear_line(
+def test_bad_input_is_one_line(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

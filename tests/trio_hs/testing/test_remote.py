@@ -104,7 +104,7 @@ async def test_a_new_replica_gets_a_copy_and_a_diverged_one_none(
 
 
 @pytest.mark.parametrize("line", [b"junk\n", b"[]\n", b"{}\n", b'{"name": 1, "position": 2}\n', b"\xff\n", b""])
-async def test_who_is_no_replica_is_sent_away(line: bytes, source: EmbeddedServer, port: int) -> None:
+async def test_a_client_that_is_no_replica_is_refused(line: bytes, source: EmbeddedServer, port: int) -> None:
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         await stream.send_all(line)
         await stream.send_eof()
@@ -112,7 +112,7 @@ async def test_who_is_no_replica_is_sent_away(line: bytes, source: EmbeddedServe
             assert await stream.receive_some() == b""
 
 
-async def test_a_source_that_is_not_there_is_asked_again(replica: EmbeddedServer) -> None:
+async def test_a_replica_retries_an_unavailable_source(replica: EmbeddedServer) -> None:
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listener.socket.getsockname()[1]
     await listener.aclose()

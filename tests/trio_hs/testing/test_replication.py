@@ -52,7 +52,7 @@ async def test_a_replica_refuses_writers_until_it_is_promoted(
     assert replica.statistics().position == Position(2, "replica")
 
 
-async def test_a_promotion_right_behind_follow_holds(
+async def test_a_promotion_right_after_follow_holds(
     source: EmbeddedServer, replica: EmbeddedServer, autojump_clock: trio.testing.MockClock
 ) -> None:
     await replica.follow(source)
@@ -83,7 +83,7 @@ async def test_lag_may_change_at_any_time(
     assert ids(replica) == [1, 2]
 
 
-async def test_lag_by_chance_keeps_the_order(
+async def test_random_lag_keeps_the_order(
     source: EmbeddedServer, replica: EmbeddedServer, autojump_clock: trio.testing.MockClock
 ) -> None:
     rng = random.Random(3)
@@ -131,7 +131,7 @@ async def test_synchronous_writes_wait_for_the_replica(
     assert ids(replica) == [1]  # what was acknowledged is there, although the lag is not over
 
 
-async def test_without_it_a_lost_server_takes_acknowledged_writes_along(
+async def test_asynchronous_replication_loses_acknowledged_writes_with_the_server(
     source: EmbeddedServer, replica: EmbeddedServer, autojump_clock: trio.testing.MockClock
 ) -> None:
     replica.replica.transfer = 3
@@ -166,7 +166,7 @@ async def test_a_replica_comes_back_and_follows_through_crashes(
     assert replica.statistics().replicating
 
 
-async def test_what_had_arrived_before_a_crash_is_applied_once(
+async def test_transactions_received_before_a_crash_are_applied_once(
     source: EmbeddedServer, replica: EmbeddedServer, autojump_clock: trio.testing.MockClock
 ) -> None:
     replica.replica.lag = 5
@@ -200,7 +200,7 @@ async def test_a_replica_with_rows_of_its_own_needs_a_rebuild(
     assert replica.statistics().replication_error is None
 
 
-async def test_numbers_that_come_again_are_not_taken_for_the_lost_ones(
+async def test_reused_positions_are_not_taken_for_the_lost_ones(
     source: EmbeddedServer, replica: EmbeddedServer, autojump_clock: trio.testing.MockClock
 ) -> None:
     await insert(source, 1, 2)
@@ -245,7 +245,9 @@ async def test_a_change_that_does_not_fit_stops_replication(
     assert "another row has a key" in str(replica.statistics().replication_error)
 
 
-async def test_synchronous_may_be_given_up(source: EmbeddedServer, autojump_clock: trio.testing.MockClock) -> None:
+async def test_synchronous_replication_may_be_switched_off(
+    source: EmbeddedServer, autojump_clock: trio.testing.MockClock
+) -> None:
     source.synchronous = 1
     transport = await writer(source)
     transport.send(b"0\t+\t3\t2\tc\t1\n")

@@ -53,7 +53,7 @@ async def test_secrets() -> None:
         assert "'r'" not in repr(server.read_address)
 
 
-async def test_an_address_of_nobody_is_refused(server: EmbeddedServer) -> None:
+async def test_an_address_without_a_server_is_refused(server: EmbeddedServer) -> None:
     with pytest.raises(ConnectionRefusedError, match="nothing listens on elsewhere:9998; localhost is localhost:9998"):
         await server.connect(trio_hs.Server("inet", "elsewhere", 9998))
 
@@ -86,7 +86,7 @@ async def test_a_cycle_is_one_transaction_and_sees_one_state(server: EmbeddedSer
     assert server.statistics().most_pending == 5
 
 
-async def test_a_request_may_come_in_pieces_and_the_client_may_go_at_once(server: EmbeddedServer) -> None:
+async def test_a_request_in_pieces_is_carried_out_though_the_client_leaves_at_once(server: EmbeddedServer) -> None:
     transport = await server.connect(server.read_address)
     for byte in OPEN + b"0\t=\t1\t1\n0\t=":
         transport.send(bytes((byte,)))
