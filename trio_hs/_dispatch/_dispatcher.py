@@ -1,4 +1,4 @@
-"""One operation, whatever it takes: which pool it goes to, and whether it is sent again when it fails."""
+"""Carries out one operation: sends it to a pool, in chunks where it is large, and again where that is safe."""
 
 from __future__ import annotations
 
@@ -21,35 +21,33 @@ from ._rows import Row, named, named_each
 
 T = TypeVar("T")
 
-
-#: Many operations in one call go out in chunks of so many keys or lines, so many chunks at once: enough to keep a server busy
-#: while the answers of the last chunk are parsed, and little enough that other tasks on the connection have their turn. Writes
-#: that arrive together share a commit, which costs more than all the rest, so their chunks are larger.
+#: A call for many rows is cut into chunks of READ_KEYS keys or WRITE_LINES inserts, CHUNKS_UNDER_WAY of which are sent before
+#: the first answer. That keeps a server busy while answers are parsed, and lets other tasks on the connection have their turn.
+#: Chunks of writes are larger, because writes that arrive together share a commit, which costs more than everything else.
 READ_KEYS = 600
 WRITE_LINES = 1000
 CHUNKS_UNDER_WAY = 4
-#: A server answers together what it has received by the time that it wakes up, so the fewer keys it gets, the sooner there are
-#: rows to be taken apart while it works at the rest: in smaller chunks, the next of which goes out when one is answered, 1,000
-#: keys were measured to take a tenth less, and up to 800, which are two such chunks, no less. Not where a server is far off,
-#: which would wait for each chunk, nor where several connections can carry chunks at the same time.
+#: A server answers together all that it has received when it wakes up. With smaller chunks its first answers come earlier, and
+#: are parsed while it works on the rest. Measured: 1,000 keys take a tenth less; up to 800 keys, two such chunks, gain nothing.
+#: This does not pay for a server that is far off, which would wait for each chunk, or where several connections carry chunks.
 NEAR_KEYS = 400
 NEAR_CHUNKS = 2
-#: So many passes of the scheduler between the first chunk of keys and the second were measured to be enough for the server to
-#: begin with the first alone in 9 of 10 cases.
+#: Passes of the scheduler between the first chunk of keys and the second. Measured: the server then begins with the first chunk
+#: alone in 9 of 10 cases.
 HEAD_START = 3
-#: So many keys are worth a question with IN, which may have to be followed by one for each key.
+#: From this many keys on, one IN request beats single gets, although it may have to be followed by them.
 IN_KEYS = 16
 
 
 class _Totals:
-    """What the operations of a Manager and of all its tables add up to."""
+    """Totals over the operations of a Manager and all its tables."""
 
     def __init__(self) -> None:
         self.retries = 0
 
 
 class Dispatcher:
-    """Sends requests to the two pools and repeats them as far as the policy and safety allow."""
+    """Sends requests to the two pools, and repeats them as far as safety and the policy allow."""
 
     def __init__(self, reader: Pool, writer: Pool, codec: Codec, retry: RetryPolicy, instruments: Instruments) -> None:
         self.reader = reader
@@ -57,20 +55,20 @@ class Dispatcher:
         self.codec = codec
         self.retry = retry
         self.instruments = instruments
-        self.totals = _Totals()  # one, also where a declared table has a codec of its own
+        self.totals = _Totals()  # shared with the copies that declared tables make, each with its own codec
         self._plain = not instruments and retry.hedge_after is None and retry.deadline is None
-        if retry.deadline is not None:  # the user's own word on how long to wait
+        if retry.deadline is not None:  # it replaces the bound on waiting for a usable server
             reader.longest_wait = writer.longest_wait = math.inf
 
     # ---- operations
 
     @enable_ki_protection
     async def read(self, index: Index, tail: bytes, operation: str) -> list[Any]:
-        """The values in the rows that a request finds, row after row; raises OperationalError or ConnectionError."""
+        """The values of the rows that a request finds, row after row. Raises OperationalError or ConnectionError."""
         first: Request | None = None
         connection = self.reader.choose() if self._plain else None
         if connection is not None:
-            # The first attempt without the machinery behind it: it is mostly the only one.
+            # The first attempt is mostly the only one, so it goes out without the machinery for retries.
             first = Request()
             connection.submit(first, index, (tail,))
             if first.failure is None:
@@ -85,7 +83,7 @@ class Dispatcher:
         return await self._read(index, tail, operation, first)
 
     async def _read(self, index: Index, tail: bytes, operation: str, first: Request | None) -> list[Any]:
-        # By itself, because what `parse` refers to would cost every caller of `read` who waits some memory.
+        # A method of its own: the variables that `parse` captures would cost each task that waits in `read` some memory.
         def parse(request: Request) -> list[Any]:
             _raise_refusal(request, index, operation)
             return parse_values(request.answers[0], index, self.codec)
@@ -93,11 +91,11 @@ class Dispatcher:
         return await self._perform(self.reader, index, (tail,), operation, parse, changes=False, first=first)
 
     async def get_many(self, index: Index, values: Sequence[Value], operation: str) -> list[Row]:
-        """Each key's first row, in the order of the keys, ``[]`` for one without; raises the first error among them.
+        """The first row of each key, in the order of the keys, ``[]`` for a key without a row. Raises the first error.
 
-        To a list of keys (IN) the server answers in half the time that it takes for one after the other, in their order, but
-        leaves out what is not there. So when there is a row for every key, each is certain to be the right one; and where some
-        are missing, or a key is NULL, every key of the chunk is asked for by itself.
+        The server answers a list of keys (IN) in half the time that single keys take. The rows come in the order of the keys,
+        but missing keys are left out. So if there is a row for every key, each row belongs to its key. If some are missing, or
+        a key is NULL, every key of the chunk is read by itself.
         """
         since = trio.current_time()
         patience = Patience()
@@ -118,11 +116,11 @@ class Dispatcher:
                 try:
                     found = parse_values(request.answers[0], index, self.codec)
                 except HandlerSocketError:
-                    return None  # below, where there is help
+                    return None  # `_read_chunk` repeats the chunk, or raises
                 return named(found, index) if len(found) == units[number] * index.width else []
             return None
 
-        # A chunk with a NULL is left out here, and so is like one of whose rows some are missing.
+        # A chunk with a NULL is not sent as a list, and is treated as one with missing rows.
         asked: list[tuple[Request | None, list[Row] | None]] = [(None, [])] * len(chunks)
         lines = list(by_list.values())
         at_once = NEAR_CHUNKS if near else CHUNKS_UNDER_WAY
@@ -144,10 +142,10 @@ class Dispatcher:
     async def _get_each(
         self, index: Index, tokens: Sequence[bytes], operation: str, since: float, patience: Patience
     ) -> list[Row]:
-        """``get_many`` by a request for each key, in few round trips all the same."""
+        """``get_many`` with a request for each key, still in few round trips."""
         found: list[Row] = []
         chunks = _chunks(get_tails(tokens), READ_KEYS)
-        if self.retry.hedge_after is not None:  # a race needs both requests in one hand
+        if self.retry.hedge_after is not None:  # hedging needs both requests in the same task
             await trio.lowlevel.checkpoint()
             for chunk in chunks:
                 found += await self._read_chunk(index, chunk, operation, None, since, patience)
@@ -158,7 +156,7 @@ class Dispatcher:
                 try:
                     return named_each(request.answers, index, self.codec)
                 except HandlerSocketError:
-                    pass  # below, where there is help
+                    pass  # `_read_chunk` repeats the chunk, or raises
             return None
 
         asked = await self._send_chunks(self.reader, index, chunks, operation, parse, patience)
@@ -192,9 +190,8 @@ class Dispatcher:
     ) -> T:
         """The parsed answer to a request that changes data.
 
-        It is sent again only when it provably was not carried out, or with ``repeat``.
+        The request is sent again only if it provably was not carried out, or with ``repeat``.
         """
-
         first: Request | None = None
         connection = self.writer.choose() if self._plain else None
         if connection is not None:
@@ -228,7 +225,6 @@ class Dispatcher:
 
     async def insert_many(self, index: Index, tails: Sequence[bytes], operation: str) -> list[int | HandlerSocketError | None]:
         """The outcome of each of many inserts, in their order: the generated id, or None, or the error."""
-
         silent: set[object] = set()
 
         def parse(request: Request) -> list[int | HandlerSocketError | None]:
@@ -256,7 +252,7 @@ class Dispatcher:
                 nobody = ConnectionError(
                     f"{operation} {index.db}.{index.table}: not sent, after silence on {MAX_DEATHS} connections"
                 )
-            if unsent and nobody is not None:  # each chunk's own patience would add up
+            if unsent and nobody is not None:  # waiting again for each chunk would add up
                 outcomes += [nobody] * len(chunk)
                 continue
             try:
@@ -294,26 +290,23 @@ class Dispatcher:
         patience: Patience | None = None,
         partial: bool = False,
     ) -> T:
-        """What ``parse`` makes of the answers, after as many attempts as the policy and safety allow.
+        """The parsed answers, after as many attempts as safety and the policy allow.
 
         Args:
-          parse: may raise OperationalError, which ends the operation, and ProtocolError, which ends the connection.
+          parse: raises OperationalError for a refusal, and ProtocolError for a malformed answer, which ends the connection.
           changes: whether the lines change data, so that an attempt without an answer leaves a doubt.
-          repeat: whether to go on all the same then.
-          first: an attempt that the caller has made already.
-          since: when it did.
-          patience: what is left of the time to wait for a usable server, where the attempt is not the caller's only one.
-          partial: whether ``parse`` can tell what a failed request, some of whose lines were answered, has achieved.
+          repeat: whether to try again even then.
+          first: an attempt that was made already, at ``since``.
+          patience: the rest of the time to wait for a usable server, if the operation has used some of it.
+          partial: whether ``parse`` takes a failed request of which some lines were answered.
 
-        Raises the last attempt's ConnectionError, or that of the last one that left a doubt.
+        Raises the ConnectionError of the last attempt that left a doubt, or else of the last attempt.
         """
-        attempts: Attempts | None = None  # made when the first one has failed
+        attempts: Attempts | None = None  # made when an attempt has failed
         started = trio.current_time() if since is None else since
-        if patience is None:
-            patience = Patience()
+        patience = Patience() if patience is None else patience
         while True:
             request, first = first, None
-            error: ConnectionError
             try:
                 if request is None:
                     request = await self._attempt(pool, index, tails, operation, changes, patience)
@@ -346,7 +339,7 @@ class Dispatcher:
     async def _attempt(
         self, pool: Pool, index: Index, tails: Sequence[bytes], operation: str, changes: bool, patience: Patience
     ) -> Request:
-        """One attempt: the request with its answers or its failure. Raises ConnectionError when no server is usable."""
+        """One attempt: the request, with its answers or its failure. Raises ConnectionError when no server is usable."""
         connection = await pool.acquire(patience)
         started = trio.current_time()
         if self.retry.hedge_after is not None and not changes:
@@ -355,7 +348,7 @@ class Dispatcher:
             request = Request(len(tails))
             connection.submit(request, index, tails)
             await request.wait()
-        self._tell(request, index, operation, started)
+        self._report(request, index, operation, started)
         return request
 
     async def _pause(self, index: Index, operation: str, attempts: Attempts, error: HandlerSocketError, seconds: float) -> None:
@@ -365,7 +358,7 @@ class Dispatcher:
         await trio.sleep(seconds)
         attempts.begin_next()
 
-    def _tell(self, request: Request, index: Index, operation: str, started: float) -> None:
+    def _report(self, request: Request, index: Index, operation: str, started: float) -> None:
         if self.instruments:
             seconds = trio.current_time() - started
             table = f"{index.db}.{index.table}"
@@ -384,18 +377,16 @@ class Dispatcher:
         units: Sequence[int] = (),
         head_start: bool = False,
     ) -> list[tuple[Request | None, T | None]]:
-        """Sends chunks of lines, so many of which are under way at once, each once. ``units`` is what each counts for, by
-        default its number of lines. With ``head_start`` the server gets the first chunk a moment before the others, and so
-        mostly answers it before it goes on with them: what it answers can be parsed meanwhile.
+        """Sends each chunk of lines once, up to ``at_once`` of them before the first answer.
 
-        Gives for each chunk its request, answered or failed, and what ``parse`` made of the chunk's number and that request
-        while the next ones were under way; None for both from the first chunk on for which no server was usable, or that came
-        after a server's silence. When the caller is cancelled, what was not sent yet is withdrawn.
+        ``units`` is what each chunk counts for, by default its number of lines. With ``head_start`` the server gets the first
+        chunk a moment before the others, and mostly answers it before it goes on; that answer is parsed meanwhile.
+        Returns each chunk's request, with the result of ``parse(number of the chunk, request)``. Both are None for the chunks
+        after a server's silence, or after one for which no server was usable. Cancelling withdraws what was not sent yet.
         """
         under_way: deque[tuple[Request | None, float]] = deque()
         finished: list[tuple[Request | None, T | None]] = []
         stopped = False
-        await trio.lowlevel.checkpoint_if_cancelled()
         if not chunks:
             await trio.lowlevel.checkpoint()
 
@@ -404,8 +395,8 @@ class Dispatcher:
             request, started = under_way[0]
             if request is not None:
                 await request.wait()
-                self._tell(request, index, operation, started)
-                if request.failure is not None and isinstance(request.failure, TimeoutError):
+                self._report(request, index, operation, started)
+                if isinstance(request.failure, TimeoutError):
                     stopped = True  # the next chunk might wait as long
             under_way.popleft()
             return request
@@ -425,7 +416,7 @@ class Dispatcher:
                 if head_start and len(chunks) > 1 and not finished and len(under_way) == 1:
                     for _ in range(HEAD_START):
                         await trio.lowlevel.checkpoint()
-                for request in answered:  # now that the server has the next one to work at
+                for request in answered:  # parsed while the server works on the next chunk
                     finish(request)
             while under_way:
                 finish(await oldest())
@@ -437,7 +428,7 @@ class Dispatcher:
 
 
 def _tokens(lists: Iterable[bytes]) -> list[bytes]:
-    """The tokens of lists made by ``Codec.encode_list``."""
+    """The tokens in lists that ``Codec.encode_list`` made."""
     return list(itertools.chain.from_iterable(tokens.split(b"\t") for tokens in lists))
 
 

@@ -1,4 +1,4 @@
-"""A hedged read: sent to a second server when the first takes long."""
+"""Hedged reads: a second server is asked when the first takes too long, and the first answer wins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .._protocol import Index
 
 
 class _HedgedRequest(Request):
-    """One of the two requests of a hedged read: who waits for it waits for its rival too."""
+    """One of the two requests of a hedged read. Their task waits for both."""
 
     __slots__ = ("changed", "rival")
 
@@ -30,7 +30,7 @@ class _HedgedRequest(Request):
 
 
 async def _any_change(racers: Sequence[_HedgedRequest]) -> None:
-    """Returns when another of them is finished."""
+    """Returns when one more of them is finished."""
     changed = trio.Event()
     for racer in racers:
         racer.changed = changed
@@ -39,9 +39,9 @@ async def _any_change(racers: Sequence[_HedgedRequest]) -> None:
 
 
 async def hedged(pool: Pool, connection: Connection, index: Index, tails: Sequence[bytes], hedge_after: float) -> Request:
-    """The first of two requests to be answered. The second goes to another server after ``hedge_after`` seconds.
+    """The first of two requests to be answered. The second goes to another server, ``hedge_after`` seconds after the first.
 
-    The loser's answer is dropped when it comes, like that of a cancelled caller.
+    The answer to the other request is dropped when it comes.
     """
     first = _HedgedRequest(len(tails))
     racers = [first]
@@ -59,7 +59,7 @@ async def hedged(pool: Pool, connection: Connection, index: Index, tails: Sequen
                 if racer.finished and racer.failure is None:
                     return racer
             await _any_change(racers)
-        # One that failed has not won while the other may still answer.
+        # Both are finished now. Prefer one that was answered.
         return min(reversed(racers), key=lambda racer: racer.failure is not None)
     finally:
         for racer in racers:

@@ -1,4 +1,4 @@
-"""Which failed attempts are followed by another one, and when."""
+"""Retries: which failed attempts are followed by another one, and when."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import trio
 from .._network import Patience, Pool, Request, turned_away
 from ..exceptions import ConnectionError
 
-#: Some requests kill the server (docs/server.md). One whose connections died under it so often is not sent again.
+#: Some requests kill the server (docs/server.md). A request is not sent again after this many connections died under it.
 MAX_DEATHS = 2
 
 
-#: The writes that a policy may allow to be repeated. Not an increment: applied twice it is wrong for ever. Not insert_many:
-#: whoever repeats it has to look at each row's outcome.
+#: The writes that a policy may allow to be repeated. Not an increment: applied twice, it stays wrong. Not insert_many: its
+#: caller repeats it by the outcome of each row.
 REPEATABLE_WRITES = frozenset(("insert", "update", "delete"))
 
 
@@ -25,26 +25,26 @@ REPEATABLE_WRITES = frozenset(("insert", "update", "delete"))
 class RetryPolicy:
     """How long a Manager goes on when servers fail.
 
-    Reads are repeated, on another server where there is one. A write is repeated only when it provably did not reach a
-    server. The first repetition is immediate when another server is usable; the others wait ``backoff`` seconds,
-    doubling up to ``max_backoff``, each shortened at random by up to a half. An operation whose connections died under it
-    twice is not tried again, whatever the policy says: some requests kill the server. Without a ``deadline`` an operation
-    waits for a usable server for the servers' timeout and 0.25 s, over all its attempts.
+    Reads are repeated, on another server where there is one. A write is repeated only if it provably did not reach a server.
+    The first repetition is immediate when another server is usable. The others wait ``backoff`` seconds, doubling up to
+    ``max_backoff``, each wait shortened at random by up to a half. An operation is not tried again after two connections died
+    under it, whatever the policy says: some requests kill the server. Without a ``deadline`` an operation waits for a usable
+    server for the servers' timeout plus 0.25 s, over all its attempts.
 
     Attributes:
-      attempts: how often an operation is tried, the first time included. Above 1, a connection that the server had closed
-        before anything was sent does not count: servers close idle connections, all of them at once.
+      attempts: how often an operation is tried, the first time included. Above 1, an attempt does not count if the server had
+        closed the connection before anything was sent: servers close idle connections, all of them at once.
       backoff: seconds before a repetition.
       max_backoff: the longest of these waits, in seconds.
-      deadline: seconds after which an operation is not tried again, whatever attempts are left. It takes the place of the
-        bound on waiting for a usable server. An attempt is not cut short; ``trio.fail_after`` does that.
-      hedge_after: seconds after which a read without an answer is also sent to another server, and whoever answers first is
-        believed; None never does. Set it above the usual latency, for it doubles the load of what is slower.
-      repeat_writes: the operations that are repeated although they may have been applied: some of ``insert``, ``update``
-        and ``delete``; no other ever is. What you accept with it: the first attempt may be applied late, after
-        the second one and after what others wrote since; a ``delete`` counts only what the last attempt deleted. With
-        ``return_original`` nothing is repeated. When an attempt is refused after one whose outcome is unknown (a repeated
-        ``insert`` finds the key taken, perhaps by itself), the ConnectionError of the unknown one is raised, from the refusal.
+      deadline: seconds after which an operation is not tried again, whatever attempts are left. It replaces the bound on
+        waiting for a usable server. It does not cut an attempt short; ``trio.fail_after`` does.
+      hedge_after: seconds after which a read without an answer is also sent to another server; the first answer wins. None
+        turns this off. Set it above the usual latency, because every read that is slower is sent twice.
+      repeat_writes: the operations that are repeated although they may have been applied: any of ``insert``, ``update``
+        and ``delete``. You accept that the first attempt may be applied late, after the second one and after what others
+        wrote since, and that a ``delete`` counts only what the last attempt deleted. With ``return_original`` nothing is
+        repeated. When an attempt is refused after one whose outcome is unknown (a repeated ``insert`` finds the key taken,
+        perhaps by itself), the ConnectionError of the unknown one is raised, from the refusal.
     """
 
     attempts: int = 5
@@ -73,7 +73,7 @@ class RetryPolicy:
             raise ValueError(f"hedge_after must be a positive number of seconds, or None, not {self.hedge_after!r}")
         if isinstance(self.repeat_writes, str):
             raise TypeError("repeat_writes must be a collection of names of operations, not one str")
-        repeat_writes = tuple(self.repeat_writes)  # a copy: what is checked here must stay so
+        repeat_writes = tuple(self.repeat_writes)  # a copy, so that what was checked cannot change
         for name in repeat_writes:
             if name not in REPEATABLE_WRITES:
                 raise ValueError(f"repeat_writes may hold {' '.join(sorted(REPEATABLE_WRITES))}, not {name!r}")
@@ -105,7 +105,8 @@ class Attempts:
     def pause_after_refusal(self, request: Request | None, *, changes: bool) -> float | None:
         """Seconds to wait before the next attempt when a server refused the operation; None if that is final.
 
-        One refusal is not: another server may not share it, or this one a moment later. It may be shutting down.
+        Only one refusal is not final: another server, or this one a moment later, may take the operation. It may be shutting
+        down.
         """
         if request is None or self.number >= self._policy.attempts or not turned_away(request, changes=changes):
             return None
@@ -129,10 +130,10 @@ class Attempts:
             self.doubt = error
         pause = 0.0 if self.number == 1 and self._pool.choose() is not None else policy.pause(self.number)
         late = trio.current_time() + pause > self._give_up_at
-        # Of several lines some may have been answered, and the rest never sent: no doubt, but no reason to repeat either.
+        # Some of several lines may have been answered, and the rest never sent. That leaves no doubt, but must not be repeated.
         begun = partial and request is not None and request.sent_lines > 0
         unsafe = self._deaths >= MAX_DEATHS or begun or (self.doubt is not None and not repeat)
-        # Servers close idle connections, all of them at once. A request that found its connection closed has tried nothing.
+        # Servers close idle connections, all of them at once. A request that found its connection closed does not count.
         self._spared = request is not None and request.hung_up and self._hang_ups < self._pool.size and policy.attempts > 1
         out_of_attempts = self.number >= policy.attempts and not self._spared
         if unsafe or late or patience.exhausted or self._pool.closed or out_of_attempts:
@@ -140,6 +141,6 @@ class Attempts:
         return pause
 
     def begin_next(self) -> None:
-        """Counts the next attempt. A spared one does not count."""
+        """Counts the next attempt. The last one does not count if it was spared."""
         self._hang_ups += self._spared
         self.number += not self._spared

@@ -1,4 +1,4 @@
-"""Rows of the values that an answer holds."""
+"""Rows as users get them, made from the values of an answer."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, TypeAlias
 
 from .._protocol import Codec, Index, parse_each
 
-#: A row: its fields and their values, in the order asked for; ``dict(row)`` makes it a dict.
+#: A row: its fields and their values, in the order that was asked for. ``dict(row)`` makes it a dict.
 Row: TypeAlias = list[tuple[str, Any]]
 
 
 def named(values: list[Any], index: Index) -> list[Row]:
-    """Rows of the values that lie flat in an answer."""
-    # No loop of Python's, and no list of all pairs in between: the fastest of the ways that were measured.
+    """Rows made from the values of an answer, which lie flat."""
+    # The fastest of the ways that were measured: no Python loop, and no list of all pairs in between.
     pairs = zip(itertools.cycle(index.columns), values)
     return list(map(list, zip(*[pairs] * index.width, strict=True)))
 
