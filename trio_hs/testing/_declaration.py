@@ -7,21 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ._collation import BINARY, UTF8MB4_BIN, find_collation
-from ._types import (
-    Bit,
-    ColumnType,
-    Date,
-    DateTime,
-    DecimalType,
-    Enum,
-    Float,
-    Integer,
-    Set,
-    Text,
-    Time,
-    Value,
-    Year,
-)
+from ._times import Date, DateTime, Time
+from ._types import Bit, ColumnType, DecimalType, Enum, Float, Integer, Set, Text, Value, Year
 
 _TOKEN = re.compile(r"\s*(?:('(?:[^'\\]|''|\\.)*')|(\([^()']*(?:'(?:[^']|'')*'[^()']*)*\))|([^\s(']+))")
 

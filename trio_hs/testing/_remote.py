@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 import trio
 
+from ._local_source import copy_for
 from ._replication import Position, ReplicationError, Transaction
-from ._server import EmbeddedServer, copy_for
+from ._server import EmbeddedServer
 from ._table import Change
 from ._wire import decode, encode, pack_changes, pack_transaction, unpack_changes, unpack_position, unpack_transaction
 

@@ -6,10 +6,9 @@ only then answer. So a batch sees one state of the tables, and an answer means a
 
 from __future__ import annotations
 
-import math
 import random
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +20,11 @@ from ._connection import ServerConnection
 from ._declaration import Table
 from ._faults import Faults
 from ._journal import Journal
-from ._replication import Log, Position, Replica, ReplicationError, Source, Transaction
+from ._local_source import LocalSource
+from ._replication import Log, Position, Replica, Source, Transaction
 from ._session import Session
-from ._streams import BreakableSocket, BreakableTransport, memory_stream
-from ._table import Change, Database
+from ._streams import BreakableSocket, BreakableTransport, listening_socket, memory_stream
+from ._table import Database
 
 READ_PORT = 9998
 WRITE_PORT = 9999
@@ -174,7 +174,7 @@ class EmbeddedServer:
     def _open_sockets(self) -> None:
         for listener in (self._reads, self._writes):
             if listener.address is not None and listener.socket is None:
-                sock = _listening_socket(listener.address)
+                sock = listening_socket(listener.address)
                 if not isinstance(listener.address, str):
                     listener.address = sock.getsockname()[:2]
                 listener.socket = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
@@ -401,78 +401,6 @@ class EmbeddedServer:
             behind=self.replica.behind if replicating else None,
             paused=self.replica.paused,
         )
-
-
-class LocalSource:
-    """Another server of this process, as a replica's source."""
-
-    def __init__(self, server: EmbeddedServer) -> None:
-        self.name = server.name
-        self._server = server
-
-    def _check(self) -> None:
-        if not self._server.running:
-            raise ConnectionRefusedError(f"{self.name} is down")
-
-    async def copy(self, position: Position, rebuild: bool) -> tuple[Position, list[Change]] | None:
-        await trio.lowlevel.checkpoint()
-        self._check()
-        return copy_for(self._server, position, rebuild)
-
-    async def next(self, position: Position, transfer: Callable[[], float]) -> tuple[Transaction, float]:
-        await trio.lowlevel.checkpoint()
-        log = self._server.log
-        while True:
-            self._check()
-            if not log.holds(position):
-                raise ConnectionResetError(f"{self.name} has lost {position}")
-            if found := self.due(position, transfer()):
-                return found
-            following = log.after(position)
-            with trio.move_on_at(math.inf if following is None else following[1] + transfer()):
-                await log.changed.park()
-
-    def due(self, position: Position, transfer: float) -> tuple[Transaction, float] | None:
-        """The transaction behind ``position``, which the log holds, and when it was committed, if ``transfer`` seconds ago."""
-        found = self._server.log.after(position)
-        return found if found is not None and found[1] + transfer <= trio.current_time() else None
-
-    def acknowledge(self, replica: str, position: Position) -> None:
-        if self._server.running:
-            self._server.acknowledge(replica, position)
-
-    def close(self) -> None:
-        pass
-
-
-def copy_for(server: EmbeddedServer, position: Position, rebuild: bool) -> tuple[Position, list[Change]] | None:
-    """See :meth:`Source.copy`."""
-    log = server.log
-    if log.holds(position):
-        return None
-    if position.number and not rebuild:
-        raise ReplicationError(
-            f"it is at {position}, which is no part of what {server.name} has (that is at {log.position}): it needs a rebuild"
-        )
-    return log.position, server.database.copy()
-
-
-def _listening_socket(address: tuple[str, int] | str) -> socket.socket:
-    if isinstance(address, str):
-        Path(address).unlink(missing_ok=True)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    else:
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.setblocking(False)
-        sock.bind(address)
-        sock.listen(256)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def network(*servers: EmbeddedServer) -> Connect:

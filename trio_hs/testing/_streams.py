@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import struct
+from pathlib import Path
 from typing import Protocol
 
 import trio
@@ -108,3 +109,21 @@ def memory_stream(window: int = WINDOW_BYTES) -> tuple[MemoryTransport, MemoryTr
     one, other = MemoryTransport(window), MemoryTransport(window)
     one.peer, other.peer = other, one
     return one, other
+
+
+def listening_socket(address: tuple[str, int] | str) -> socket.socket:
+    if isinstance(address, str):
+        Path(address).unlink(missing_ok=True)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    else:
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.setblocking(False)
+        sock.bind(address)
+        sock.listen(256)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

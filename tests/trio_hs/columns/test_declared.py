@@ -21,7 +21,7 @@ from tests.trio_hs.support.declarations import CASES, IDS, Case
 from tests.trio_hs.support.fake import FakeServer
 from tests.trio_hs.support.real_servers import manager
 from trio_hs import Column, Columns, DeclaredTable, Filter, Manager
-from trio_hs._columns._types import CHARSETS, Charset
+from trio_hs._columns._charsets import CHARSETS, Charset
 
 TRUCKS = Columns(
     [
