@@ -1,4 +1,4 @@
-"""Background tasks: the nursery that they run in, and the place where one sleeps."""
+"""Helpers for background tasks: the nursery they run in, and how one sleeps until it is needed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from trio.lowlevel import Abort, current_task, enable_ki_protection, reschedule,
 @asynccontextmanager
 @enable_ki_protection
 async def background_nursery() -> AsyncIterator[trio.Nursery]:
-    """A nursery whose tasks end with the block, and that never touches the block's own exception.
+    """A nursery that is cancelled at the end of the block, and leaves an exception of the block as it is.
 
-    Leaving cancels the tasks and waits for them, shielded: they stop at once, and what they hold is closed by then.
-    (Left to itself, a nursery would wrap an exception of the user's code in a group.)
+    Leaving cancels the tasks and waits for them, shielded. They stop at once, and close what they hold. (trio's own nursery
+    would wrap the exception of the user's code in a group.)
     """
     manager = trio.open_nursery()
     nursery = await manager.__aenter__()
@@ -28,14 +28,14 @@ async def background_nursery() -> AsyncIterator[trio.Nursery]:
         try:
             await manager.__aexit__(None, None, None)
         except BaseExceptionGroup as group:
-            # Ctrl-C while the tasks were ending; they have.
+            # Ctrl-C while the tasks were ending. They have ended.
             if group.split(KeyboardInterrupt)[1] is None:
                 raise KeyboardInterrupt from None
             raise
 
 
 class Sleeper:
-    """Where one background task sleeps until there is something to do."""
+    """Lets one background task sleep until there is something to do."""
 
     __slots__ = ("_task", "asleep")
 

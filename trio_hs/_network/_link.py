@@ -21,26 +21,26 @@ from ._transport import Connect, Transport
 
 logger = logging.getLogger("trio_hs")
 
-
-#: Seconds between attempts to reach a server that is down: from the first to the last, doubling, each shortened at
-#: random by up to a half so that many clients do not come back at the same moment.
+#: Seconds between attempts to reach a server that is down: they double from the first pause to the longest. Each is shortened
+#: at random by up to a half, so that many clients do not come back at the same moment.
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
-#: A caller who finds every server down cuts the pause short, but no server is tried more often than this, in seconds.
+#: A caller that finds every server down cuts the pause short. This is the shortest pause, in seconds.
 SHORTEST_PAUSE = 0.02
 
-
-#: Seconds for which a server that turns requests away is not asked while another may: from the first to the longest, doubling.
+#: Seconds for which a server that refuses requests is avoided while another one is usable: doubling from the first to the
+#: longest.
 FIRST_SHUNNING = 0.1
 LONGEST_SHUNNING = 1.0
 
-#: What connecting to an address of a kind that this machine has no network for ends with, and for each an address of IPv6, the
-#: kind that may be missing, that it then is the same with: ``::1`` where it is switched off, the other where no way leads out.
+#: The errors of connecting to an IPv6 address on a machine without IPv6. Each has an address that fails with the same error
+#: then: ``::1`` where IPv6 is switched off, the other address where there is no route.
 _NO_NETWORK = {errno.EAFNOSUPPORT: "::1", errno.EADDRNOTAVAIL: "::1", errno.ENETUNREACH: "2001:db8::1"}
 
 
 def reason_of(error: BaseException | None) -> str:
-    """Why, in one line; trio hides the reasons of a failed connect to several addresses in a group."""
+    """The reason of a failed connection, in one line. Where a name has several addresses, trio hides their errors in a
+    group."""
     cause = error.__cause__ if error is not None else None
     if isinstance(error, OSError) and isinstance(cause, BaseExceptionGroup):
         return "; ".join(dict.fromkeys(reason_of(inner) for inner in cause.exceptions))
@@ -50,31 +50,31 @@ def reason_of(error: BaseException | None) -> str:
 
 
 def _is_refusal(error: BaseException) -> bool:
-    """Whether an attempt to connect failed because nothing listens there, or because the server answered no.
+    """Whether an attempt to connect failed because nothing listens there, or because the server refused it in an answer.
 
-    No other failure shows that the server takes no writes from others: not a timeout, an unreachable host, a name that does not
-    resolve, or a stream that ends before the answer, which a proxy or the network may have ended.
+    No other failure shows that the server takes no writes from other clients: not a timeout, an unreachable host, a name that
+    does not resolve, or a stream that ends before the answer, which a proxy or the network may have ended.
     """
     if isinstance(error, OperationalError):
         return True
     cause = error.__cause__
     errors = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (error,)  # a name may have several addresses
-    telling = [each for each in errors if not (isinstance(each, OSError) and _no_network(each.errno))]
+    relevant = [each for each in errors if not (isinstance(each, OSError) and _no_network(each.errno))]
     # A unix socket that is not there is FileNotFoundError.
-    return bool(telling) and all(isinstance(each, ConnectionRefusedError | FileNotFoundError) for each in telling)
+    return bool(relevant) and all(isinstance(each, ConnectionRefusedError | FileNotFoundError) for each in relevant)
 
 
 def _no_network(number: int | None) -> bool:
-    """Whether this machine lacks the kind of network that an error is about, so that it says nothing about the server.
+    """Whether an error only says that this machine has no IPv6, and so nothing about the server.
 
-    The same errors come where the machine has it: when no local port is free, or a route is gone. Then the server may live.
+    A machine with IPv6 has the same errors when no local port is free, or a route is gone. Then the server may be up.
     """
     address = _NO_NETWORK.get(number) if number is not None else None
     return address is not None and _route_error(address) in _NO_NETWORK
 
 
 def _route_error(address: str) -> int | None:
-    """What keeps this machine from an address of IPv6, None for nothing. Nothing is sent."""
+    """The error of routing to an IPv6 address, or None if there is a route. Nothing is sent."""
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
             probe.connect((address, 9))
@@ -87,9 +87,9 @@ class LinkOwner(Protocol):
     """What a link needs from its pool."""
 
     timeout: float
-    """Seconds that a server may be silent, where its address says nothing else."""
+    """Seconds that a server may be silent. An address may override it."""
     secret: str | None
-    """The secret of the servers, where their addresses say nothing else."""
+    """The secret of the servers. An address may override it."""
     moves_on_silence: bool
     """Whether silence and any failure to connect count as a refusal."""
     connect: Connect
@@ -115,12 +115,12 @@ class Link:
 
     Attributes:
       connection: the connection in use, or None while there is none.
-      error: why the last attempt or the last connection failed.
-      failed_attempts: how many attempts to connect have failed so far.
-      connected: how many have not.
+      error: why the last attempt to connect or the last connection failed.
+      failed_attempts: how many attempts to connect have failed.
+      connected: how many attempts to connect have succeeded.
       answered: how many answers came on earlier connections.
-      refusing: True for a while after it answered that it cannot lock tables.
-      hopeful: True while the outcome of a first attempt is open; a preferred group is worth waiting for then.
+      refusing: True for a while after the server answered that it cannot lock tables.
+      hopeful: True while the outcome of a first attempt is open. A preferred group is worth waiting for then.
     """
 
     def __init__(self, pool: LinkOwner, server: Server) -> None:
@@ -134,13 +134,13 @@ class Link:
         self.answered = 0
         self.hopeful = True
         self.refusing = False
-        self._down = False  # connections to it were refused, and none was made since
-        self._refused_at: int | None = None  # how many answers there were when it was last known to refuse writes
-        self._ended = False  # whether the last connection was ended by the server or the network, not for its silence
+        self._down = False  # it refused a connection, and has accepted none since
+        self._refused_at: int | None = None  # `answers` when it was last known to refuse writes
+        self._ended = False  # whether the server or the network ended the last connection; False if we did, for its silence
         self._shunning = FIRST_SHUNNING
         self._shunned_until = -math.inf
         self._wanted = trio.Event()
-        self._parted = trio.Event()
+        self._disconnected = trio.Event()
 
     def __repr__(self) -> str:
         if not self.pool.used:
@@ -163,15 +163,17 @@ class Link:
         return self.answered + (self.connection.answered if self.connection is not None else 0)
 
     def gives_way(self) -> bool:
-        """Whether the server said that it takes no writes, and nothing else since: it refused the connection and accepted none
-        after that, or it refused a write, and answered none and was not restarted after that. Silence afterwards changes
-        nothing."""
+        """Whether the last thing that the server said is that it takes no writes.
+
+        Either it refused a connection, and has accepted none since. Or it refused a write, and since then it has answered
+        nothing else and was not restarted. Silence afterwards changes nothing.
+        """
         if self._refused_at is not None and not self.refusing and self.answers > self._refused_at:
             self._refused_at = None
         return self._down or self.refusing or self._refused_at is not None
 
     def refuse(self) -> None:
-        """It answered that it takes no writes: keep requests away from it for a moment."""
+        """The server answered that it takes no writes: keep requests away from it for a moment."""
         self.refusing = True
         self._refused_at = self.answers
         self.pool.start(self.shun)
@@ -185,16 +187,16 @@ class Link:
             started = trio.current_time()
             connection = await self._connect()
             if connection is not None:
-                # In a task of its own: one that is retired takes its time to end, and the next one must not wait for it.
-                self._parted = trio.Event()
+                # In a task of its own: a retired connection may take long to end, and must not delay the next one.
+                self._disconnected = trio.Event()
                 self.pool.start(connection.run)
-                await self._parted.wait()
+                await self._disconnected.wait()
                 if connection.retired:
                     continue
             if not self.pool.resumed.is_set():
                 continue
-            # A connection that ends as soon as it is made is as bad as none; one that served well is renewed at once,
-            # for servers close idle connections (handlersocket_timeout).
+            # A connection that ends as soon as it is made counts as a failed attempt. One that served well is renewed at once,
+            # because servers close idle connections (handlersocket_timeout).
             if connection is not None and trio.current_time() - started > LONGEST_PAUSE:
                 pause = FIRST_PAUSE
                 continue
@@ -205,19 +207,19 @@ class Link:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     def want(self) -> None:
-        """Somebody waits for this server: try it now."""
+        """A caller waits for this server: try to connect now."""
         self._wanted.set()
 
     @property
     def flaw(self) -> int:
-        """0 for a server fit for use, 1 for one that stalls, 2 for one that would refuse. Greater is worse."""
+        """0 if the server is fit for use, 1 if it stalls, 2 if it would refuse. Greater is worse."""
         if self.refusing:
             return 2
         return int(self.connection is not None and self.connection.stalled)
 
     @enable_ki_protection
     async def shun(self) -> None:
-        """Keeps requests away from a server that refuses them, for a moment; the first one afterwards tries it again."""
+        """Keeps requests away from a server that refuses them, for a moment. The first request afterwards tries it again."""
         again = trio.current_time() - self._shunned_until < 2 * LONGEST_SHUNNING
         self._shunning = min(self._shunning * 2, LONGEST_SHUNNING) if again else FIRST_SHUNNING
         await trio.sleep(self._shunning)
@@ -246,7 +248,7 @@ class Link:
             self.connection = connection
             self.connected += 1
             self.hopeful = self._down = False
-            if self._ended:  # it may have been restarted, and is slow to answer its first write then
+            if self._ended:  # it may have been restarted, and may be slow to answer its first write
                 self._refused_at = None
                 self._ended = False
             logger.info("%s: connected", self.server)
@@ -256,31 +258,31 @@ class Link:
             return connection
         except trio.TooSlowError:
             error = TimeoutError(f"no answer within {self.timeout:g} s")
-        # A name that IDNA refuses is a UnicodeError, a wrong secret an OperationalError; a caller's own connect may raise
-        # anything. It must not end the block that opened the pool.
+        # IDNA refuses a name with a UnicodeError, a server a secret with an OperationalError, and a user's own `connect=` may
+        # raise anything. None of them may end the block that opened the pool.
         except Exception as exc:
             error = exc
         finally:
             if transport is not None:
                 transport.close()
-        # The first failure is news, those of the probes behind it are not.
+        # The first failure is news. Those of the attempts that follow are not.
         logger.log(logging.WARNING if self.hopeful else logging.DEBUG, "%s: cannot connect: %s", self.server, reason_of(error))
         self.pool.instruments.call("connect_failed", str(self.server), error)
         self.error = error
         self.failed_attempts += 1
         self.hopeful = False
-        # A server that was down and is silent now has not come back, as far as anybody knows.
+        # A server that was down and is silent now counts as down.
         self._down = self._down or self.pool.moves_on_silence or _is_refusal(error)
         self.pool.changed()
         return None
 
     def retire(self) -> None:
-        """Gives the connection up in peace: what is under way on it is still answered."""
-        self.gives_way()  # while all answers are counted
+        """Retires the connection: requests under way on it are still answered."""
+        self.gives_way()  # while `answers` includes this connection's
         connection, self.connection = self.connection, None
         if connection is not None:
             self.hopeful = True
-            self._parted.set()
+            self._disconnected.set()
             self.pool.retiring.add(connection)
             connection.retire()
 
@@ -290,12 +292,12 @@ class Link:
             self.pool.retiring.discard(connection)
             self.pool.changed()
         elif self.connection is connection:
-            self._parted.set()
+            self._disconnected.set()
             self.connection = None
-            # Who lets in and then dies of every request is not worth waiting for, nor is who was avoided before.
+            # Don't wait for a server that accepts us and then drops every request, or that we were already avoiding.
             self.hopeful = not (connection.fruitless or connection.stalled or self.refusing)
             self.failed_attempts += connection.fruitless
-            # A connection that the server ended says nothing yet: the next attempt to connect will.
+            # That the server ended the connection says nothing yet. The next attempt to connect will.
             self._ended = not isinstance(connection.reason, TimeoutError)
             self._down = self.pool.moves_on_silence and not self._ended
             if not self.pool.closed:

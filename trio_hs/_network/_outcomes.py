@@ -1,4 +1,4 @@
-"""What became of a request: the error or the answer that its caller gets."""
+"""Outcomes of a request: the answer or the error for its caller."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from .._protocol import Index
 from ..exceptions import ConnectionError, IndexedConnectionError, OperationalError, ProtocolError, operational_error
 from ._request import Request
 
-#: The answer of a server that is ``read_only``, whose writer lock is held, or that is shutting down (to reads, too): it did
-#: nothing.
+#: The answer of a server that is ``read_only``, whose writer lock is held, or that is shutting down (then to reads, too). It
+#: did nothing.
 _CANNOT_LOCK = (1, "lock_tables")
 #: The answer to a read that the server's shutdown interrupts (HA_ERR_ABORTED_BY_USER).
 _ABORTED = (1, "188")
@@ -16,7 +16,7 @@ _ABORTED = (1, "188")
 def failure_of(request: Request, index: Index, operation: str, *, changes: bool) -> ConnectionError:
     """The error for the caller of a request that got no answer.
 
-    ``changes`` tells a write, whose effect is unknown when it was sent, from a read, which has none.
+    ``changes`` says that it is a write, whose effect is unknown once it was sent. A read has none.
     """
     reason = request.failure
     maybe_applied = changes and request.sent_lines > len(request.answers)
@@ -30,7 +30,7 @@ def failure_of(request: Request, index: Index, operation: str, *, changes: bool)
 
 
 def refusal_of(request: Request, line: bytes, index: Index, operation: str) -> OperationalError | None:
-    """The error that one of a request's answers is, or None for a success."""
+    """The error in one of a request's answers, or None for a success."""
     error = request.error(line)
     if error is None:
         return None
@@ -39,10 +39,10 @@ def refusal_of(request: Request, line: bytes, index: Index, operation: str) -> O
 
 
 def turned_away(request: Request, *, changes: bool) -> bool:
-    """Whether another server may be asked instead: this one answered that it cannot lock tables.
+    """Whether another server may be asked instead, because this one answered that it cannot lock tables.
 
-    For a write all answers must say so, which proves that nothing was done; a read can be repeated as a whole, also one that
-    was interrupted.
+    For a write all answers must say so, which proves that nothing was done. A read can be repeated as a whole, even if it was
+    interrupted.
     """
     if request.failure is not None:
         return False
@@ -52,7 +52,7 @@ def turned_away(request: Request, *, changes: bool) -> bool:
 
 
 def answer_of(request: Request, index: Index, operation: str, *, changes: bool) -> bytes:
-    """The one answer of a request of one line, if it is a success; raises the error that it is otherwise."""
+    """The answer to a request of one line. Raises the error if there is none, or if it is a refusal."""
     if request.failure is not None:
         raise failure_of(request, index, operation, changes=changes)
     line = request.answers[0]
@@ -63,7 +63,8 @@ def answer_of(request: Request, index: Index, operation: str, *, changes: bool) 
 
 
 def garbled(request: Request, index: Index, operation: str, error: ProtocolError, *, changes: bool) -> ConnectionError:
-    """The error for the caller of a request whose answer makes no sense; its connection cannot be trusted any more."""
+    """The error for the caller of a request whose answer is malformed. Ends the connection, which cannot be trusted any
+    more."""
     request.connection.invalidate(error)
     request.failure = error
     request.answers = ()

@@ -1,4 +1,4 @@
-"""The addresses of servers: what users write, and what becomes of it."""
+"""The addresses of servers, and the checks of those that users give."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ class Server:
 
 
 AnyServer: TypeAlias = Server | tuple[str, str] | tuple[str, str, int | None] | tuple[str, str, int | None, float | None]
-#: Equals that share the load, or groups of them in order of preference; one list does not mix the two.
+#: A list of equal servers, which share the load, or a list of such groups in order of preference. One list does not mix the
+#: two.
 Servers: TypeAlias = Sequence[AnyServer | Sequence[AnyServer]]
 
 
 def parse_server(server: object) -> Server:
     """A :class:`Server` from one, from ``("inet", host, port[, timeout])`` or from ``("unix", path[, None[, timeout]])``.
 
-    Raises TypeError or ValueError that says what is wrong and what would be right.
+    Raises TypeError or ValueError, which say what is wrong and what would be right.
     """
     forms = "a server is ('inet', host, port[, timeout]) or ('unix', path[, None, timeout])"
     secret = None
@@ -48,7 +49,7 @@ def parse_server(server: object) -> Server:
     elif isinstance(server, (tuple, list)) and 2 <= len(server) <= 4:
         kind, host, port, timeout = (*server, None, None)[:4]
     else:
-        # Three items at most: a secret may stand behind them.
+        # Quote three items at most: a secret may follow.
         raise TypeError(f"{forms}, not {tuple(server[:3]) if isinstance(server, (tuple, list)) else server!r}")
     if kind not in ("inet", "unix"):
         raise ValueError(f"{forms}, not {kind!r}")
@@ -66,7 +67,7 @@ def parse_server(server: object) -> Server:
 
 
 def parse_servers(servers: Servers) -> list[list[Server]]:
-    """Groups in order of preference. A flat list of servers is one group."""
+    """Groups of servers, in order of preference. A flat list is one group."""
     if isinstance(servers, str) or not isinstance(servers, Iterable) or not servers:
         raise TypeError(f"servers must be a list of servers, or a list of groups of them, not {servers!r}")
     groups = [[parse_server(server) for server in entry] for entry in servers if isinstance(entry, list)]

@@ -1,6 +1,6 @@
-"""The byte stream under a connection: non-blocking calls first, waiting only when the kernel says so.
+"""The byte stream under a connection: non-blocking calls, and waiting only when the kernel says so.
 
-Everything above this file meets a stream through :class:`Transport` alone, so a simulation can put another in its place.
+The layers above use a stream only through :class:`Transport`, so that a simulation can put another one in its place.
 """
 
 from __future__ import annotations
@@ -23,44 +23,44 @@ _TCP_INFO_BYTES = 152
 class Transport(Protocol):
     """A connected stream of bytes.
 
-    It may have an attribute ``round_trip``: the seconds to the other end and back at the least, or None when that is not known.
+    It may have an attribute ``round_trip``: the shortest time to the other end and back in seconds, or None if it is not known.
     """
 
     def send(self, data: bytes | memoryview) -> int:
-        """Hands over what can be taken now and says how many bytes that was (0 when none). OSError when it is broken."""
+        """Sends what can be taken now, and returns how many bytes that was. Raises OSError when the stream is broken."""
 
     async def wait_sendable(self) -> None:
-        """Returns when ``send`` may take something again."""
+        """Returns when ``send`` may take bytes again."""
 
     def receive(self) -> bytes | None:
-        """What has arrived, ``b""`` at the end of the stream, None when nothing is there. OSError when it is broken."""
+        """What has arrived, ``b""`` at the end of the stream, None if nothing is there. Raises OSError when it is broken."""
 
     async def wait_receivable(self) -> None:
-        """Returns when ``receive`` has something to say."""
+        """Returns when ``receive`` would not return None."""
 
     def acknowledge(self) -> None:
-        """Tells the other end now that what ``receive`` gave has arrived: it may hold the rest back until it knows."""
+        """Acknowledges now what was received. The other end may hold the rest back until then."""
 
     def close(self) -> None:
         """Ends the stream at once, in both directions. May be called again."""
 
 
-#: Connects to a server. Raises OSError when that fails.
+#: An async function that connects to a server. OSError says that it failed.
 Connect: TypeAlias = Callable[[Server], Awaitable[Transport]]
 
 
 def acknowledge(tcp: socket.socket) -> None:
-    """Has the kernel acknowledge now what was received; it would wait for something to send, up to 40 ms. On Linux only."""
+    """Makes the kernel acknowledge now what was received. It may wait for up to 40 ms for something to send. On Linux only."""
     if hasattr(socket, "TCP_QUICKACK"):
         try:
             tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         except OSError:
-            pass  # it is broken, which the next call that matters tells
+            pass  # the stream is broken, which the next receive or send shows
 
 
 def round_trip(tcp: socket.socket) -> float | None:
-    """Seconds that the kernel saw a segment and its acknowledgement take at the least, whatever the processes at both ends were
-    doing then. None where it does not tell. On Linux only."""
+    """The shortest time in seconds that the kernel saw between a segment and its acknowledgement, whatever the processes at
+    both ends were doing. None where the kernel does not say. On Linux only."""
     if sys.platform != "linux":
         return None
     try:
@@ -68,13 +68,13 @@ def round_trip(tcp: socket.socket) -> float | None:
     except OSError:
         return None
     microseconds = int.from_bytes(info[-4:], sys.byteorder) if len(info) == _TCP_INFO_BYTES else 0
-    return microseconds / 1e6 if microseconds else None  # Linux has no 0; what passes for it may
+    return microseconds / 1e6 if microseconds else None  # Linux never gives 0; what imitates it may
 
 
 class SocketTransport:
     """A :class:`Transport` over a socket of the operating system.
 
-    It goes beneath trio's own stream, whose every send and receive costs a pass of the scheduler.
+    It bypasses trio's own stream, where each send and receive costs a pass of the scheduler.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -84,7 +84,7 @@ class SocketTransport:
 
     @property
     def round_trip(self) -> float | None:
-        """Seconds to the other end and back at the least; None where the kernel does not tell."""
+        """The shortest time to the other end and back, in seconds; None where the kernel does not say."""
         return round_trip(self._socket) if self._is_tcp else 0.0
 
     def send(self, data: bytes | memoryview) -> int:
@@ -116,7 +116,10 @@ class SocketTransport:
 
 
 async def connect_transport(server: Server) -> Transport:
-    """Connects to a server. OSError says why that failed; cancellation leaves nothing open."""
+    """Connects to a server: the default of ``connect=``.
+
+    A checkpoint. Raises OSError when that fails. Cancellation leaves nothing open.
+    """
     if server.kind == "unix":
         unix = await trio.open_unix_socket(server.host)
         return SocketTransport(socket.socket(fileno=unix.socket.detach()))
