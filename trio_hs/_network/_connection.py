@@ -2,34 +2,37 @@
 
 How a request travels
 ---------------------
-``submit`` is synchronous: it puts the request's bytes into the queue and the request into the order of answers in one
-step, so the order needs no lock. Then one of two things sends the queue in one system call: ``submit`` itself when the
-connection was idle (a lone request must not wait), when the request stands for many (it needs no company) or when the last of
-the tasks that the last answers woke has come back, or else the writer task in the scheduler's next pass, when all that run in
-this one have queued their requests. The reader task hands each answer to the oldest request.
+``submit`` is synchronous: in one step it puts the request's bytes into the queue and the request into the order of answers,
+so the order needs no lock. The queue is sent in one system call. ``submit`` makes it when the connection was idle (a lone
+request must not wait), when the request stands for many (it needs no company), or when every task that the last answers woke
+has submitted its next request. Otherwise the writer task makes it in the scheduler's next pass, when all tasks of this pass
+have queued their requests. The reader task hands each answer to the oldest request. So a request is in one of three states:
 
-- backlog: over the bound on what may be outstanding; nothing of it has been sent.
-- queued: bytes are in the queue; can be withdrawn without a trace.
-- sent: bytes went (at least partly) to the kernel; an answer is due. A caller that is cancelled now leaves its request here
+- backlog: too much is outstanding, and nothing of it has been sent.
+- queued: its bytes are in the queue, and can be withdrawn without a trace.
+- sent: the kernel has at least some of its bytes, and an answer is due. When its caller is cancelled now, the request stays
   as a placeholder that swallows its own answer.
 
-When all that was outstanding is answered together, the server is idle while the tasks make their next requests, and the client
-while the server carries them out. So the first half of them is sent by itself, and from then on two groups take turns. That
-would be wrong where the server takes longer than the tasks: a commit would serve half as many writes, which cost 40 % when one
-took 1 ms. Then the groups are joined: requests stay in the queue until what is outstanding, which the server finishes first
-anyway, is answered. (Where commits are quick, two groups did 1.5 times as many writes, and 1.2 times as many reads.)
+Grouping. When everything outstanding is answered together, the server is idle while the tasks make their next requests, and
+the client is idle while the server carries them out. So the first half of the requests is sent by itself, and from then on
+two groups take turns. Where commits are quick, that made 1.5 times as many writes and 1.2 times as many reads. Where the
+server takes longer than the tasks, it would be wrong: a commit would serve half as many writes, which cost 40 % when one took
+1 ms. There the groups are joined: requests stay in the queue until everything outstanding is answered, which the server
+finishes first anyway.
 
-The server leaves Nagle's algorithm on: what it writes while an earlier write is not acknowledged waits for that, and a kernel
-with nothing to send delays its acknowledgement by up to 40 ms. So whoever receives while more answers are due has the kernel
-acknowledge at once. (Measured: without it 1,000 rows took 9 ms in four requests, with it 3 ms.)
+Acknowledgements. The server leaves Nagle's algorithm on: a write waits until the one before it is acknowledged, and a kernel
+with nothing to send delays its acknowledgement by up to 40 ms. So while more answers are due, the kernel is told to
+acknowledge at once. (Measured: 1,000 rows in four requests took 9 ms without this, 3 ms with it.)
 
-Callers run most of this in their own tasks, where Ctrl-C would be raised between any two lines: a request that is in the order
-of answers and was never sent would give every later one the answer of the one before. So what must happen as a whole is
-protected, and so are the background tasks: trio raises KeyboardInterrupt when the main task waits next.
+Ctrl-C. Callers run most of this in their own tasks, where Ctrl-C could be raised between any two lines. A request that is in
+the order of answers but was never sent would give each later one the answer of the one before. So what must happen as a whole
+is protected, and so are the background tasks; trio raises KeyboardInterrupt when the main task waits next.
 
-No request has a timer. Answers come in order, so a server that is silent while something is outstanding owes all of it:
-one watchdog per connection counts the silence in a few looks per timeout, and sleeps while nothing is outstanding. A trickle
+Silence. No request has a timer. Answers come in order, so a server that is silent while something is outstanding owes all of
+it. One watchdog per connection looks for silence a few times per timeout, and sleeps while nothing is outstanding. A trickle
 of bytes that completes no answer is silence too.
+
+(This module is longer than most. Its tasks share one state, and to reach it through another object would cost every request.)
 """
 
 from __future__ import annotations
@@ -48,29 +51,29 @@ from ._handshake import authenticate
 from ._request import OpenedIndex, OpenRequest, Request
 from ._transport import Transport
 
-#: Requests that a connection has outstanding before callers wait their turn. The server reads on without bound while its
-#: answers are not taken, so the bound has to be ours. Every further UNIT_BYTES of a request count as one more, and a list of
-#: keys counts as one request for each: the server builds the answers to all that it has received before it sends any.
+#: Requests that may be outstanding on a connection before callers wait their turn. The server goes on reading while its answers
+#: are not taken, so the bound has to be ours. Each UNIT_BYTES of a request count as one more, and a list of keys counts as one
+#: request per key: the server builds the answers to everything it has received before it sends any.
 MAX_OUTSTANDING = 1024
 UNIT_BYTES = 4096
-#: A request that stands for so many is sent without waiting for company: the server has work the sooner. Fewer do wait, also
-#: long ones: inserts of 2 KB that went out one by one, and so did not share a commit, were measured to take 1.3 times as long.
+#: A request that stands for so many is sent at once: the server has work the sooner. Smaller ones wait for others, even if they
+#: are long. Measured: inserts of 2 KB that were sent one by one, and so did not share a commit, took 1.3 times as long.
 FULL_UNITS = 64
 
-#: So many tasks that are woken at once are worth two groups of requests.
+#: From so many tasks on that are woken at once, two groups of requests are worth it.
 GROUPED_TASKS = 16
-#: Whether the server is slower than they are is seen by how long the client waits for answers, which has the way there and back
-#: in it. Two groups of writes were measured to be a gain up to about so many times what the tasks take.
+#: The server is slower than the tasks when the client waits for answers SLOWER times as long as the tasks take. The wait
+#: includes the round trip. Measured: two groups of writes are a gain up to about this factor.
 SLOWER = 1.5
 
-#: How often per timeout the watchdog looks: a silent server is given up at most timeout / TICKS too late.
+#: How often the watchdog looks per timeout. A silent server is given up at most timeout / TICKS too late.
 TICKS = 16
-#: A server that was silent for so many looks with requests outstanding is avoided while others answer.
+#: After so many silent looks with requests outstanding, a server is avoided while others answer.
 STALLED_TICKS = 2
-#: A look without a whole answer finds progress only when so many bytes of one moved, in either direction.
+#: Without a whole answer, a look sees progress only if so many bytes moved in either direction.
 PROGRESS_BYTES = 1024
 
-#: The server keeps an index open until the connection closes. With so many on it, a connection is due to be replaced.
+#: The server keeps an index open until the connection closes. A connection with so many is due to be replaced.
 MAX_OPENED = 10_000
 
 
@@ -78,16 +81,16 @@ class Connection:
     """A pipelined connection. ``run`` keeps it going; ``submit`` and then ``Request.wait`` use it.
 
     Attributes:
-      usable: True until something went wrong with it, then for ever False.
-      stalled: True while the server is suspiciously silent with requests outstanding; when closed, whether it was at the end.
-      outstanding: how much waits for an answer, in requests (long ones count for several), without the backlog.
-      retired: True when it takes no new requests and closes after the last answer.
-      worn: True when so many indexes are open on it that its owner should replace it.
+      usable: True until something goes wrong with it, then False for ever.
+      stalled: True while the server is suspiciously silent with requests outstanding; after the end, whether it was then.
+      outstanding: the requests that wait for an answer (long ones count for several), without the backlog.
+      retired: True if it takes no new requests and closes after the last answer.
+      worn: True if so many indexes are open on it that its owner should replace it.
       answered: how many answers have come.
-      fruitless: True when it ended with requests outstanding and had never answered one.
+      fruitless: True if it ended with requests outstanding and had never answered one.
       reason: why it is not usable any more.
       peer: the server, for people.
-      near: whether the way to the server and back is short beside the time in which it looks up a few hundred keys.
+      near: whether the round trip is short beside the time that the server takes to look up a few hundred keys.
     """
 
     def __init__(
@@ -113,7 +116,7 @@ class Connection:
         self.near = False
         self._timeout = timeout
         self._on_closed = on_closed
-        self._on_changed = on_changed  # `stalled` or `worn` is another now
+        self._on_changed = on_changed  # called when `stalled` or `worn` has changed
         self._max_outstanding = max_outstanding
         self._scope = trio.CancelScope()
         self._answers = Answers()
@@ -124,17 +127,17 @@ class Connection:
         self._queue: list[Request] = []
         self._sent: deque[Request] = deque()
         self._unsent = memoryview(b"")
-        # Tasks that the last answers woke and that have not come back with a next request yet.
-        self._expected = 0
-        # How many of them are expected when the first half has come back, which is then sent; -1 for no such thing.
-        self._half = -1
-        # Whether what is queued waits until what was sent is answered; and whether that has just come to an end.
-        self._joining = self._joined = False
-        self._delivered_at = self._flushed_at = 0.0
-        # Of the bytes that moved since the watchdog's last look; a whole answer counts as PROGRESS_BYTES.
+        # Bytes that moved since the watchdog's last look. A whole answer counts as PROGRESS_BYTES.
         self._progress = 0
         self._writer = Sleeper()
         self._watchdog = Sleeper()
+        # The grouping of requests. Woken tasks expected to submit another request:
+        self._expected = 0
+        # The queue is sent when `_expected` has fallen to this, the second half of them; -1 turns that off.
+        self._half = -1
+        # Whether the queue waits until everything sent is answered, and whether that wait has just ended.
+        self._joining = self._joined = False
+        self._delivered_at = self._flushed_at = 0.0
 
     def __repr__(self) -> str:
         state = f"closed: {self.reason}" if not self.usable else "stalled" if self.stalled else "usable"
@@ -143,7 +146,7 @@ class Connection:
 
     @property
     def load(self) -> int:
-        """What a new request would wait behind."""
+        """How much a new request would have to wait for."""
         return self.outstanding + len(self._backlog)
 
     # ---- its life
@@ -157,9 +160,9 @@ class Connection:
 
     @enable_ki_protection
     async def run(self) -> None:
-        """Sends, receives and watches until the connection ends, however it ends. Raises nothing but Cancelled.
+        """Sends, receives and watches until the connection ends. Raises nothing but Cancelled.
 
-        When it returns or is cancelled, every request has its answers or its failure and the stream is closed.
+        When it returns or is cancelled, every request has its answers or its failure, and the stream is closed.
         """
         try:
             with self._scope:
@@ -180,7 +183,7 @@ class Connection:
         self.fruitless = bool(self._sent) and not self.answered
         self._scope.cancel()
         self._transport.close()
-        # The server runs whole lines only, so a line whose end is still here cannot have been carried out.
+        # The server carries out whole lines only. A line whose end was not sent cannot have been carried out.
         unsent = len(self._unsent)
         for request in reversed(self._sent):
             kept = min(unsent, len(request.data))
@@ -200,13 +203,13 @@ class Connection:
 
     @enable_ki_protection
     def retire(self) -> None:
-        """Lets the connection end by itself: the owner sends nothing more through it, and the last answer closes it."""
+        """Closes the connection after the last answer. The owner sends nothing more through it."""
         self.retired = True
         self._close_if_retired()
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keeps a retired connection open for the block, whose requests do not all go out at once."""
+        """Keeps a retired connection open for the block, which submits its requests bit by bit."""
         self._holders += 1
         try:
             yield
@@ -222,10 +225,10 @@ class Connection:
 
     @enable_ki_protection
     def submit(self, request: Request, index: Index, tails: Sequence[bytes], *, more: bool = False) -> None:
-        """Puts a request of ``request.lines`` tails on its way, its index opened in front of it where needed.
+        """Puts a request of ``request.lines`` tails on its way, and opens its index first where needed.
 
-        Never waits and never raises: what goes wrong is in ``request.failure`` then, at once or later. ``more`` says that the
-        caller has another request to submit before it waits, so that both leave in one system call.
+        Never waits and never raises: ``request.failure`` says what went wrong, at once or later. ``more`` says that the caller
+        submits another request before it waits, so that both leave in one system call.
         """
         assert tails, "a request of no lines would merge with the next one"
         request.connection = self
@@ -243,7 +246,7 @@ class Connection:
         expected = self._expected
         due = expected == 1 or expected == self._half or (not expected and not self.outstanding)
         data = prefix + tails[0] if request.lines == 1 else prefix + prefix.join(tails)
-        # As `_enqueue` does; the call would be felt.
+        # The same as `_enqueue`, without the cost of a call.
         request.data = data
         request.units = units = request.units + (len(data) // UNIT_BYTES)
         if self.outstanding < self._max_outstanding and not self._backlog:
@@ -282,7 +285,7 @@ class Connection:
             self._queue.append(request)
 
     def withdraw(self, request: Request) -> None:
-        """Forgets a request that was not sent; leaves one that was as the placeholder of its answer."""
+        """Forgets a request that was not sent. One that was sent stays as the placeholder of its answer."""
         if request in self._backlog:
             del self._backlog[request]
         elif request in self._queue:
@@ -292,7 +295,7 @@ class Connection:
         self._close_if_retired()
 
     def _admit(self) -> None:
-        """Moves requests from the backlog to the queue as far as the bound allows."""
+        """Moves requests from the backlog to the queue, as far as the bound allows."""
         while self._backlog and self.outstanding < self._max_outstanding:
             request, _ = self._backlog.popitem(last=False)
             self.outstanding += request.units
@@ -300,15 +303,15 @@ class Connection:
             self._writer.wake()
 
     def _leave_idleness(self) -> None:
-        """Before the first request after a pause: an end of the stream may have come in unnoticed, and a request sent into
-        it would have an unknown outcome for nothing. (Servers close idle connections, ``handlersocket_timeout``.)"""
+        """Before the first request after a pause: look whether the stream has ended. Servers close idle connections
+        (``handlersocket_timeout``), and a request sent into one would have an unknown outcome for nothing."""
         self._watchdog.wake()
         self._receive()
 
     # ---- the three tasks
 
     def _flush(self) -> None:
-        """Sends the queue in one call. What the kernel does not take now, the writer task sends later."""
+        """Sends the queue in one call. The writer task sends later what the kernel does not take now."""
         if not self._queue:
             return
         if len(self._queue) == 1:
@@ -326,7 +329,7 @@ class Connection:
         except OSError as error:
             self._unsent = memoryview(data)
             self.invalidate(error)
-        except BaseException as error:  # of a signal's handler; whether the data went out, nobody knows
+        except BaseException as error:  # raised by a signal handler; the data may have been sent
             self.invalidate(error)
             raise
 
@@ -335,10 +338,10 @@ class Connection:
         while self.usable:
             if self._unsent:
                 await self._transport.wait_sendable()
-                if self.usable:  # another task may have ended it in the same pass of the scheduler
+                if self.usable:  # another task may have ended it in this pass of the scheduler
                     self._send_rest()
             elif self._joined:
-                # Those whom the last answers woke run in this pass too, and belong to the same group.
+                # The tasks that the last answers woke run in this pass too, and belong to the same group.
                 self._joined = False
                 await trio.lowlevel.cancel_shielded_checkpoint()
             elif self._queue and not self._joining:
@@ -390,7 +393,7 @@ class Connection:
             self.invalidate(error)
 
     def _deliver(self, lines: list[bytes]) -> None:
-        """Hands answers to the oldest requests and wakes whose answers are complete."""
+        """Hands answers to the oldest requests, and wakes the tasks whose requests are complete."""
         sent = self._sent
         count = len(lines)
         self.answered += count
@@ -398,7 +401,7 @@ class Connection:
         position = 0
         while position < count:
             if not sent:
-                raise ProtocolError(f"an answer that nothing was asked for: {lines[position][:60]!r}")
+                raise ProtocolError(f"an unexpected answer: {lines[position][:60]!r}")
             request = sent[0]
             if request.lines == 1:
                 line = lines[position]
@@ -432,7 +435,7 @@ class Connection:
             self._close_if_retired()
 
     def _group(self, woken: int) -> None:
-        """Decides whether the requests of so many woken tasks go out in two groups."""
+        """Decides whether the next requests of the woken tasks go out in one group or two."""
         now = trio.current_time()
         waited, worked = now - self._flushed_at, self._flushed_at - self._delivered_at
         self._delivered_at = now
@@ -444,11 +447,11 @@ class Connection:
                 self._half = woken // 2
 
     def index_refused(self, opened: OpenedIndex) -> None:
-        """An index could not be opened: the next request on it tries again.
+        """The server did not open an index: the next request on it tries again.
 
-        The id may serve another index then. Whatever was sent or queued under it comes before that one's own opening, and
-        finds nothing opened. An id that was opened is never given to another index: had its second opening failed, requests
-        would run on the first one's table.
+        Its id may go to another index. Requests that were sent or queued under it come before that index is opened, and find
+        nothing open. An id that was opened is never given to another index: if the second opening failed, requests would run on
+        the table of the first.
         """
         del self._opened[opened.index]
         self._free_ids.append(opened.number)

@@ -1,12 +1,12 @@
-"""Pools of connections to equal and to preferred servers.
+"""Pools of connections to groups of servers.
 
-A *group* is a list of servers that can stand in for each other; groups are in order of preference. :class:`Link` keeps one
-connection to one server alive for as long as the pool is open. :meth:`Pool.choose` decides, from the state alone and
-without I/O, which connection serves the next request; everything that takes time happens in the links' tasks.
+The servers of a *group* can stand in for each other. Groups are in order of preference. A :class:`Link` keeps one connection to
+one server alive for as long as the pool is open. :meth:`Pool.choose` decides which connection takes the next request, from the
+state alone and without I/O. Everything that takes time happens in the tasks of the links.
 
-Reads leave a group as soon as it is silent. Writes do not: a primary that is slow, or that this client alone cannot reach, may
+Reads leave a group as soon as it is silent. Writes do not: a primary that is slow, or that only this client cannot reach, may
 take the writes of others, and a standby that accepted ours would have rows that the primary never gets. So a pool for writes
-moves on only when every server of the group has *given way*: it refused the connection, or the write. Silence is no answer.
+moves on only when every server of the group has *given way*: it refused the connection, or the write. Silence is not enough.
 """
 
 from __future__ import annotations
@@ -33,11 +33,10 @@ from ._transport import Connect, connect_transport
 #: Seconds that a server may be silent with requests outstanding, or take to accept a connection.
 DEFAULT_TIMEOUT = 3.0
 
-
-#: Seconds for which a less preferred group is not yet asked while the preferred one is only just being (re)connected.
+#: Seconds to wait for the preferred group while it is being connected, before the next group is asked.
 GRACE = 0.25
-#: Seconds beyond the timeout for which an operation waits for a usable server: the attempt to connect, which may take the whole
-#: timeout, has to begin first.
+#: An operation waits for a usable server so many seconds longer than the timeout. The attempt to connect may take the whole
+#: timeout, and has to begin first.
 MARGIN = 0.25
 
 
@@ -52,27 +51,27 @@ class ServerStatistics:
     stalled: int
     """Connections whose server is suspiciously silent with requests outstanding."""
     outstanding: int
-    """Requests that wait for an answer, long ones counting for several, or for their turn."""
+    """Requests that wait for an answer or for their turn. Long ones count for several."""
     answers: int
-    """Answers that came since the pool was opened."""
+    """Answers since the pool was opened."""
     connected: int
     """How often a connection was made and the server answered on it."""
     failed_attempts: int
-    """How often that was tried in vain."""
+    """How often an attempt to connect failed."""
     refusing: bool
-    """True while others are asked because it answered ``lock_tables``; it is tried again after 0.1 s, at last every second."""
+    """True while it is avoided because it answered ``lock_tables``. It is tried again after 0.1 s, later every second."""
     last_error: str | None
-    """Why the last attempt failed or the last connection ended; None when nothing ever went wrong."""
+    """Why the last attempt failed or the last connection ended; None if nothing ever went wrong."""
 
 
 class Patience:
     """How long one operation may still wait for a usable server, over all its attempts.
 
     Attributes:
-      left: seconds; None until the first wait, before which it is the pool's ``longest_wait``.
+      left: seconds; None before the first wait, where it is the pool's ``longest_wait``.
     """
 
-    left: float | None = None  # mostly it stays so, and costs nothing
+    left: float | None = None  # mostly no operation waits, so this costs nothing
 
     @property
     def exhausted(self) -> bool:
@@ -84,8 +83,8 @@ def _load(connection: Connection) -> int:
 
 
 def _connected(group: Sequence[Link]) -> list[tuple[int, Connection]]:
-    """The connections of a group, each with the flaw of its server: what stalls one connection to it mostly stalls the
-    others too."""
+    """The connections of a group, each with the flaw of its server. If one connection to a server stalls, the others mostly do
+    too."""
     flaws: dict[str, int] = {}
     for link in group:
         flaws[link.peer] = max(link.flaw, flaws.get(link.peer, 0))
@@ -93,15 +92,15 @@ def _connected(group: Sequence[Link]) -> list[tuple[int, Connection]]:
 
 
 class Pool:
-    """Connections to the servers of one kind (for reads or for writes). Its tasks run in the nursery given to it.
+    """Connections to the servers for reads, or to those for writes. Its tasks run in the given nursery.
 
-    It connects when it is first used: an open connection to a listener for writes, with a table open, keeps
-    ``SET GLOBAL read_only=1`` waiting on the server, so a program that only reads must not hold one.
+    It connects when it is first used. An open connection to a listener for writes, with a table open, makes
+    ``SET GLOBAL read_only=1`` wait on the server, so a program that only reads must not hold one.
 
     Attributes:
-      for_writes: whether requests move to a less preferred group only when every server before it has given way.
+      for_writes: whether requests move to a less preferred group only if every server before it has given way.
       moves_on_silence: whether silence for a whole timeout, and any other failure to connect, counts as giving way.
-      longest_wait: seconds for which one operation waits for a usable server, in all.
+      longest_wait: seconds for which one operation waits for a usable server, over all its attempts.
     """
 
     def __init__(
@@ -143,7 +142,7 @@ class Pool:
         self._nursery = nursery
         self.used = False
         self._live: deque[Connection] = deque()
-        self.near = False  # whether that is a single one, to a server that is near
+        self.near = False  # whether `_live` is a single connection, to a server that is near
         self._in_use: frozenset[str] = frozenset()
         self._waiting = trio.lowlevel.ParkingLot()
 
@@ -153,7 +152,7 @@ class Pool:
     # ---- deciding
 
     def choose(self) -> Connection | None:
-        """The connection for the next request: the least loaded of those that serve now, or None when there is none."""
+        """The connection for the next request: the least loaded usable one, or None."""
         live = self._live
         if len(live) == 1:
             return live[0]
@@ -170,8 +169,8 @@ class Pool:
 
     @enable_ki_protection
     def refused(self, request: Request) -> bool:
-        """Keeps further requests away from the server that turned this one away, and says whether another is to be asked,
-        which may be one that is only just being connected."""
+        """Keeps requests away from the server that refused this one. Returns whether to ask another server, which may still be
+        connecting."""
         if self.closed:
             return False
         for link in self._links():
@@ -193,7 +192,7 @@ class Pool:
         return [link for group in self.groups for link in group]
 
     def changed(self) -> None:
-        """Something happened to a link: decide anew who serves, and let those look who wait."""
+        """A link has changed: decide again which connections are usable, and wake the waiting callers."""
         self._live = deque(self._usable())
         self.near = len(self._live) == 1 and self._live[0].near
         if self.instruments:
@@ -204,8 +203,8 @@ class Pool:
         self._waiting.unpark_all()
 
     def _usable(self) -> list[Connection]:
-        """The connections of the first group with a server fit for use. Without one, those to the least flawed servers, but
-        none while there is hope for a better one. Writes stay with the first group that has not given way."""
+        """The connections to fit servers of the first group that has any. If no group has, those to the least flawed servers,
+        but none while a better one may still connect. Writes stay with the first group that has not given way."""
         stalled: list[Connection] = []
         refusing: list[Connection] = []
         for group in self.groups:
@@ -236,7 +235,7 @@ class Pool:
         return links
 
     def statistics(self) -> tuple[ServerStatistics, ...]:
-        """How every server is doing, in the order of preference."""
+        """How every server is doing, in order of preference."""
         links: dict[Server, list[Link]] = {}
         for link in self._links():
             links.setdefault(link.server, []).append(link)
@@ -262,14 +261,14 @@ class Pool:
 
     @enable_ki_protection
     def renew(self) -> None:
-        """Replaces every connection by a new one, on which no index is open yet; what is under way is still answered."""
+        """Replaces every connection by a new one, with no index open. Requests under way are still answered."""
         for link in self._links():
             link.retire()
         self.changed()
 
     @enable_ki_protection
     def close(self) -> None:
-        """Refuses further requests, also those that wait for a server; what is under way fails when the tasks end."""
+        """Fails new requests, and those that wait for a server. Requests under way fail when the tasks end."""
         self.closed = True
         self.resumed.set()
         self._waiting.unpark_all()
@@ -277,7 +276,7 @@ class Pool:
     @asynccontextmanager
     @enable_ki_protection
     async def suspended(self) -> AsyncIterator[None]:
-        """No connection is open during the block, and new requests wait for its end."""
+        """Closes every connection for the block. New requests wait for its end."""
         self._suspensions += 1
         if self.resumed.is_set():
             self.resumed = trio.Event()
@@ -295,17 +294,17 @@ class Pool:
     # ---- using
 
     async def execute(self, index: Index, tails: Sequence[bytes]) -> Request:
-        """Sends one line per tail through one connection and returns the request when its answers or its failure are there.
+        """Sends one line per tail through one connection. Returns the request when its answers or its failure are there.
 
-        Raises ConnectionError (nothing was sent then) when no server is usable, and AuthenticationError when that is for
-        the secret. A caller that is cancelled may have sent the request.
+        Raises ConnectionError when no server is usable, or AuthenticationError if the secret is why; nothing was sent then. A
+        cancelled call may have sent the request.
         """
         request = await self.submit(index, tails)
         await request.wait()
         return request
 
     async def submit(self, index: Index, tails: Sequence[bytes], units: int = 0, patience: Patience | None = None) -> Request:
-        """Like ``execute``, but returns as soon as the request is on its way; the caller waits for it, or abandons it.
+        """Like ``execute``, but returns when the request is on its way. The caller waits for it, or abandons it.
 
         ``units`` is what it counts for, by default its number of lines.
         """
@@ -315,14 +314,17 @@ class Pool:
         return request
 
     async def acquire(self, patience: Patience | None = None) -> Connection:
-        """The connection for the next request; submit it before anything else happens. Raises as ``execute`` does, when every
-        server has failed once more or ``patience`` has run out, by default that of one wait."""
+        """The connection for the next request, which must be submitted before anything else happens.
+
+        Raises as ``execute`` does, when every server has failed once more, or ``patience`` (by default that of one wait) has
+        run out.
+        """
         await trio.lowlevel.checkpoint_if_cancelled()  # a caller that is cancelled already sends nothing
         return self.choose() or await self._wait_for_server(patience or Patience())
 
     @enable_ki_protection
     async def _wait_for_server(self, patience: Patience) -> Connection:
-        """Waits until a server is usable, or until each of those that may be asked has failed once more."""
+        """Waits until a server is usable, or until each server that may be asked has failed once more."""
         links = self._links()
         if not self.used and not self.closed:
             self.used = True
@@ -331,7 +333,7 @@ class Pool:
         before = {link: link.failed_attempts for link in links}
         left = self.longest_wait if patience.left is None else patience.left
         began = trio.current_time()
-        hope_ends = began + GRACE
+        fall_back_at = began + GRACE
         try:
             while True:
                 await trio.lowlevel.checkpoint_if_cancelled()
@@ -339,7 +341,7 @@ class Pool:
                     left -= trio.current_time() - began
                     await self.resumed.wait()
                     began = trio.current_time()
-                    hope_ends = began + GRACE
+                    fall_back_at = began + GRACE
                 if self.closed:
                     raise ConnectionError("the pool is closed: the block that opened it has ended")
                 connection = self.choose()
@@ -347,21 +349,21 @@ class Pool:
                     return connection
                 ends = began + left
                 if trio.current_time() >= ends or all(link.failed_attempts > before[link] for link in self._candidates()):
-                    raise self._nobody()
+                    raise self._none_usable()
                 for link in links:
                     link.want()
-                with trio.move_on_at(min(hope_ends, ends)) as wait:
+                with trio.move_on_at(min(fall_back_at, ends)) as wait:
                     await self._waiting.park()
-                if wait.cancelled_caught and trio.current_time() >= hope_ends:
-                    hope_ends = trio.current_time() + GRACE
-                    # In a lone group there is nobody to turn to but who is avoided for now.
+                if wait.cancelled_caught and trio.current_time() >= fall_back_at:
+                    fall_back_at = trio.current_time() + GRACE
+                    # A lone group has nothing to fall back to but a server that is being avoided.
                     if len(self.groups) > 1 or any(link.connection is not None for link in links):
-                        self._give_up_hope()
+                        self._fall_back()
         finally:
             patience.left = left - (trio.current_time() - began)
 
-    def _give_up_hope(self) -> None:
-        """The most preferred group that may yet come has had its time: ask the next one."""
+    def _fall_back(self) -> None:
+        """Stop waiting for the preferred group; fall back to the next."""
         for group in self.groups:
             if any(link.hopeful for link in group):
                 for link in group:
@@ -369,7 +371,7 @@ class Pool:
                 break
         self.changed()
 
-    def _nobody(self) -> HandlerSocketError:
+    def _none_usable(self) -> HandlerSocketError:
         asked = {link.server: link for link in self._candidates()}
         others = {link.server: None for link in self._links() if link.server not in asked}
         alone = str(next(iter(asked))) if len(asked) + len(others) == 1 else None
@@ -397,7 +399,7 @@ async def open_pool(
     for_writes: bool = False,
     moves_on_silence: bool = False,
 ) -> AsyncIterator[Pool]:
-    """A :class:`Pool` for the block. Afterwards no task and no socket of it is left, and using it is a ConnectionError."""
+    """A :class:`Pool` for the block. Afterwards it has no task and no socket left, and using it raises ConnectionError."""
     async with background_nursery() as nursery:
         pool = Pool(
             nursery,

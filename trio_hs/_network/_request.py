@@ -17,8 +17,8 @@ T = TypeVar("T")
 
 
 class _Woken(Outcome[None]):
-    """What a woken task receives: nothing. Unlike ``outcome.Value`` one object serves for ever; a fresh one for each request
-    was measured to be a tenth of a request's instructions."""
+    """What a woken task receives: nothing. One object serves every request, unlike ``outcome.Value``. Measured: a new one for
+    each request is a tenth of a request's instructions."""
 
     def unwrap(self) -> None:
         pass
@@ -34,7 +34,7 @@ _WOKEN = _Woken()
 
 
 class OpenedIndex:
-    """An index on one connection: its id there, and the server's refusal to open it, if that came."""
+    """An index on one connection: its id there, and the server's refusal to open it, if any."""
 
     __slots__ = ("error", "index", "number", "prefix")
 
@@ -62,14 +62,14 @@ class Carrier(Protocol):
 
 
 class Request:
-    """A run of lines (mostly one) on its way through a connection; each line has an answer of its own.
+    """One or more lines (mostly one) on their way through a connection. Each line has an answer of its own.
 
     Attributes:
       answers: the lines that came back, in order; after a failure those that came before it.
       failure: why there will be no more answers, or None.
-      sent_lines: after a failure, how many of the lines may have reached the server, those with an answer included.
+      sent_lines: after a failure, how many of the lines may have reached the server, including those with an answer.
       opened: the index on the connection that carries the request.
-      units: how many ordinary requests it counts for among what is outstanding; its length is added when it is submitted.
+      units: how many ordinary requests it counts for among those outstanding. Its length is added when it is submitted.
     """
 
     __slots__ = ("answers", "connection", "data", "failure", "lines", "opened", "sent_lines", "task", "units")
@@ -81,7 +81,7 @@ class Request:
         self.failure: BaseException | None = None
         self.task: trio.lowlevel.Task | None = None
 
-    # Set by Connection.submit; `sent_lines` by a failure.
+    # Set by Connection.submit, except `sent_lines`, which a failure sets.
     data: bytes
     sent_lines: int
     opened: OpenedIndex
@@ -89,7 +89,7 @@ class Request:
 
     @property
     def finished(self) -> bool:
-        """Whether every answer or the failure is there."""
+        """Whether all answers or the failure are there."""
         return self.failure is not None or len(self.answers) >= self.lines
 
     @property
@@ -104,10 +104,10 @@ class Request:
 
     @enable_ki_protection
     async def wait(self) -> None:
-        """Returns when every answer or the failure is there.
+        """Returns when all answers or the failure are there.
 
-        A cancelled caller's request is withdrawn when it was not sent; otherwise it may still be carried out, and its
-        answer is dropped when it comes.
+        Cancelling withdraws the request if it was not sent. Otherwise it may still be carried out, and its answer is dropped
+        when it comes.
         """
         if self.failure is None and len(self.answers) < self.lines:
             self.task = current_task()
@@ -119,12 +119,12 @@ class Request:
 
     @enable_ki_protection
     def abandon(self) -> None:
-        """Nobody waits for it any more: it is withdrawn if it was not sent, otherwise its answers are dropped."""
+        """No task waits any more: withdraw the request if it was not sent, otherwise drop its answers."""
         self.task = None
         self.connection.withdraw(self)
 
     def complete(self) -> int:
-        """Called when every answer or the failure is there; wakes the caller and says how many tasks that were."""
+        """Called when all answers or the failure are there. Wakes the caller; returns how many tasks it woke."""
         task = self.task
         if task is None:
             return 0
@@ -133,7 +133,7 @@ class Request:
         return 1
 
     def error(self, line: bytes) -> tuple[int, str] | None:
-        """The error in one of the answers: code and name; None for a success."""
+        """The code and name of the error in one of the answers; None for a success."""
         error = error_of(line)
         if error == _NOT_OPENED and self.opened.error is not None:
             return self.opened.error
@@ -141,7 +141,7 @@ class Request:
 
 
 class OpenRequest(Request):
-    """The line that opens an index. Nobody waits for it: a refusal shows in the requests behind it."""
+    """The line that opens an index. No task waits for it: a refusal shows in the requests that follow."""
 
     __slots__ = ()
 

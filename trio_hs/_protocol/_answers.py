@@ -1,4 +1,4 @@
-"""Bytes from the server to answers, and answers to rows, numbers and errors."""
+"""Turns bytes from the server into answers, and answers into rows, numbers and errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..exceptions import ProtocolError
 from ._index import Index
 from ._values import BULK, Codec
 
-#: A line of answer that grows beyond this is taken for a stream of garbage.
+#: An answer that grows beyond this is taken for garbage.
 MAX_ANSWER_BYTES = 1 << 30
 
 
@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 
 class Answers:
-    """Collects what arrives and gives back the whole lines, however they were cut.
+    """Collects what arrives, and returns the lines that are complete.
 
-    ``feed`` takes time linear in the bytes, also for an answer of many megabytes that comes in small pieces.
+    ``feed`` takes linear time, even for an answer of many megabytes that comes in small pieces.
     """
 
     def __init__(self) -> None:
@@ -100,12 +100,12 @@ def parse_rows(line: bytes, index: Index, codec: Codec) -> list[list[Any]]:
 
 
 def in_rows(values: list[T], width: int) -> list[list[T]]:
-    """What lies flat, in rows of ``width``."""
+    """Flat values, as rows of ``width``."""
     return [values[start : start + width] for start in range(0, len(values), width)]
 
 
 def all_succeeded(lines: Sequence[bytes]) -> bool:
-    """Whether every one of the answers is a success; quick for many."""
+    """Whether all answers are successes. Fast for many."""
     if len(lines) == 1:
         return lines[0].startswith(b"0\t")
     answers = b"\n".join(lines)
@@ -113,7 +113,7 @@ def all_succeeded(lines: Sequence[bytes]) -> bool:
 
 
 def parse_each(lines: Sequence[bytes], index: Index, codec: Codec) -> list[list[Any]]:
-    """``parse_values`` of each. One decoding for all of them where they are plain text."""
+    """``parse_values`` of each answer. Plain text is decoded at once for all of them."""
     text = codec.plain_text(b"\n".join(lines)) if len(lines) >= BULK else None
     if text is None:
         return [parse_values(line, index, codec) for line in lines]
@@ -126,7 +126,7 @@ def parse_each(lines: Sequence[bytes], index: Index, codec: Codec) -> list[list[
 
 
 def parse_number(line: bytes) -> int:
-    """The number that a modification's success carries (rows), or an insert's (generated id; 0 without one)."""
+    """The number in a success: the rows of a modification, or the generated id of an insert (0 without one)."""
     if line == b"0\t1":
         return 0
     if line == b"0\t1\t1":

@@ -1,4 +1,4 @@
-"""The names of a table, an index and its columns, and the request that opens them."""
+"""An index: the names of its table and columns, and the request that opens it."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def _open_index_tail(db: str, table: str, fields: Sequence[str], index_name: str
 
 
 class Index:
-    """What an open index is, apart from any connection: where it is and which columns its requests read and write.
+    """An index that can be opened on any connection: where it is, and which columns its requests read and write.
 
     Attributes:
       open_tail: the request that opens it, behind ``P TAB id``.
       width: the number of columns.
-      repeated: a column that is among them twice, which is for reading only; None without one.
-      no_row, row_head: an answer without a row, and what an answer with rows begins with.
-      insert_head: what the tail of an insert begins with.
+      repeated: a column that is named twice, which only reads may do; None without one.
+      no_row, row_head: an answer without a row, and the beginning of an answer with rows.
+      insert_head: the beginning of the tail of an insert.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""Requests on an open index, as the tails behind its id."""
+"""Requests on an open index, as tails: everything behind the index id."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MODIFY_OPERATIONS = frozenset(("U", "U?", "D", "D?", "+", "+?", "-", "-?"))
 MAX_KEY_VALUES = 31
 #: The server refuses an insert of more.
 MAX_INSERT_VALUES = 32
-#: Limit and offset are added up in 32 bits by the server and wrap around.
+#: The server adds limit and offset in 32 bits, and wraps around.
 MAX_ROWS = 2**32 - 1
 
 
-# What a request's tail begins with, by operation and number of key values, and what a modification's goes on with.
+# The beginnings of tails by operation and number of key values, and how the tail of a modification goes on.
 _FIND_HEADS = {
     operation: [b"\t%b\t%d\t" % (operation.encode(), count) for count in range(MAX_KEY_VALUES + 1)]
     for operation in FIND_OPERATIONS
@@ -36,7 +36,7 @@ class Filter(NamedTuple):
     Attributes:
       column: the name of the column, or on the low level its position in the index's ``filter_fields``.
       operation: one of ``= != > >= < <=``, compared in the column's collation; NULL is below everything.
-      value: what the column is compared with.
+      value: compared with the column.
       stop: False skips rows that do not match, True ends the search at the first of them.
     """
 
@@ -47,14 +47,14 @@ class Filter(NamedTuple):
 
 
 def in_pair(in_: object) -> tuple[int, list[Any]]:
-    """The position and the values of ``in_``. TypeError for what is no such pair."""
+    """The position and the values of ``in_``. TypeError if it is not such a pair."""
     if not isinstance(in_, (tuple, list)) or len(in_) != 2:
         raise TypeError(f"in_ must be a pair: the position of a column in the index, and a list of values; not {in_!r}")
     return in_[0], value_list(in_[1], "in_")
 
 
 def listed_filters(filters: Iterable[Filter]) -> tuple[Filter, ...]:
-    """The filters, to be gone through more than once. TypeError for what is no collection of :class:`Filter`."""
+    """The filters as a tuple. TypeError if they are not a collection of :class:`Filter`."""
     if isinstance(filters, Filter) or not isinstance(filters, Iterable):
         raise TypeError(f"filters must be a list of Filter, not one {type(filters).__name__}")
     found = tuple(filters)
@@ -67,8 +67,8 @@ def listed_filters(filters: Iterable[Filter]) -> tuple[Filter, ...]:
 def auth_line(secret: str | None) -> bytes:
     """``A TAB 1 TAB secret``: the first request on a connection.
 
-    Without a secret the empty one is sent: a server that wants none answers with success, one that wants a secret
-    with ``unauth``, and either way a real answer proves that somebody is there.
+    Without a secret the empty one is sent. A server that wants none answers with success, and one that wants a secret
+    with ``unauth``. Either way a real answer proves that a server is there.
     """
     return b"A\t1\t" + escape((secret or "").encode()) + b"\n"
 
@@ -79,15 +79,14 @@ def get_tail(token: bytes) -> bytes:
 
 
 def get_tails(tokens: Iterable[bytes]) -> list[bytes]:
-    """``get_tail`` of each."""
+    """``get_tail`` of each token."""
     return [b"\t=\t1\t" + token + b"\n" for token in tokens]
 
 
 def get_many_tail(tokens: bytes, count: int) -> bytes | None:
-    """``get_tail`` of each token of a list in one line, whose answer has the rows in the same order and nothing for a key that
-    has none.
+    """One request for each token of a list. The answer has the rows in the same order, and nothing for a key without a row.
 
-    None when there is a NULL among them, which IN cannot find.
+    None if the list has a NULL, which IN cannot find.
     """
     if NULL in tokens:
         return None
@@ -95,7 +94,7 @@ def get_many_tail(tokens: bytes, count: int) -> bytes | None:
 
 
 def insert_tail(index: Index, codec: Codec, values: Sequence[Value]) -> bytes:
-    """The insert of a row, one value per column of the index: the server would fill a missing one with the empty string."""
+    """The insert of a row, one value per column of the index. The server would store the empty string for a missing one."""
     tokens = codec.encode_all(values)
     if len(tokens) != index.width:
         raise ValueError(f"insert takes one value per column: {index.width} columns, {len(tokens)} values")
@@ -107,13 +106,13 @@ def insert_tail(index: Index, codec: Codec, values: Sequence[Value]) -> bytes:
 
 
 def insert_tails(index: Index, codec: Codec, rows: Iterable[Sequence[Value]]) -> list[bytes]:
-    """``insert_tail`` of each. TypeError and ValueError say which row, counted from 0."""
+    """``insert_tail`` of each row. TypeError and ValueError name the row, counted from 0."""
     tails = []
     for number, row in enumerate(rows):
         try:
             tails.append(insert_tail(index, codec, row))
         except (TypeError, ValueError) as error:
-            # Not a UnicodeEncodeError, which cannot be made of a text alone.
+            # A UnicodeEncodeError becomes a ValueError: it cannot be made from a message alone.
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"row {number}: {error}") from None
     return tails
@@ -154,9 +153,9 @@ def find_modify_tail(
     filters: Sequence[Filter] = (),
     what: str = "modify_values",
 ) -> bytes:
-    """A find, and what to do to the rows found: one value per column of the index, none for a delete.
+    """A find, and the change to the rows found: one value per column of the index, none for a delete.
 
-    ``what`` is the caller's name for ``modify_values``, for the error.
+    ``what`` is the caller's name for ``modify_values``, for error messages.
     """
     if modify_operation not in MODIFY_OPERATIONS:
         raise ValueError(f"modify_operation must be one of {_listed(MODIFY_OPERATIONS)}, not {modify_operation!r}")

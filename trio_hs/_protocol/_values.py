@@ -11,13 +11,13 @@ from typing import Any, TypeAlias, TypeVar
 
 from ..exceptions import DecodingError
 
-#: What may be sent as a value. Anything else is a TypeError.
+#: The types of values that may be sent. Anything else is a TypeError.
 Value: TypeAlias = str | bytes | bytearray | int | float | bool | Decimal | date | datetime | time | timedelta | None
 
 
-#: Lists of so many values or answers are worth a look at all of them at once.
+#: From so many values or answers on, it pays to look at all of them at once.
 BULK = 16
-#: A Decimal whose exponent is farther from 0 is refused: written out it could take all memory. Python's own bound for an int.
+#: A Decimal whose exponent is farther from 0 is refused: written out, it could fill the memory. Python's own bound for an int.
 MAX_EXPONENT = 4300
 
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 def value_list(values: Iterable[T], what: str = "values") -> list[T]:
-    """The values in a list of its own. TypeError for a lone one, and for a dict, whose keys are not meant."""
+    """The values as a new list. TypeError for a single value, and for a dict, whose keys are not meant."""
     if isinstance(values, (str, bytes, bytearray, Mapping)) or not isinstance(values, Iterable):
         raise TypeError(f"{what} must be a list of values, not one {type(values).__name__}")
     return list(values)
@@ -41,22 +41,22 @@ _ESCAPES = {bytes((b,)): bytes((1, b + 0x40)) for b in range(0x10)}
 _UNESCAPES = {bytes((b + 0x40,)): bytes((b,)) for b in range(0x10)}
 _UNESCAPES_TEXT = {chr(b + 0x40): chr(b) for b in range(0x10)}
 
-# In these encodings a printable text has no byte below 0x10 and every byte below 0x80 stands for itself, so that most
-# texts need no look at their bytes.
+# In these encodings a printable text has no byte below 0x10, and every byte below 0x80 stands for itself. So most texts need no
+# look at their bytes.
 _TRANSPARENT = frozenset(("utf-8", "ascii", "iso8859-1"))
 
-# What an encoding has to leave as it is: ASCII, and what would be a character's code in some of those that do not.
+# An encoding has to leave these as they are: ASCII, and character codes of some encodings that do not.
 _ASCII = bytes(range(0x80))
 _PROBES = (*[bytes((byte,)) for byte in _ASCII], _ASCII, rb"\u0041 \x41 +AEE- ~{!!~}")
 
 
 def escape(data: bytes) -> bytes:
-    """``data`` as a token: the bytes 0x00-0x0f in their two-byte form."""
+    """``data`` as a token, with the bytes 0x00-0x0f in their two-byte form."""
     return _ESCAPE.sub(lambda match: _ESCAPES[match[0]], data)
 
 
 def unescape(token: bytes) -> bytes:
-    """The bytes that a token stands for. The token of NULL is the caller's business."""
+    """The bytes that a token stands for. The caller handles the token of NULL."""
     if b"\x01" not in token:
         return token
     return _UNESCAPE.sub(lambda match: _UNESCAPES[match[1]], token)
@@ -67,7 +67,7 @@ def _unescape_text(token: str) -> str:
 
 
 def _number_text(value: Value) -> str:
-    """Numbers and times as MariaDB writes them (it would take much else without a word and store something different)."""
+    """Numbers and times as MariaDB writes them. It would accept much else silently, and store something different."""
     if isinstance(value, int):  # bool too
         return str(int(value))
     if isinstance(value, float):
@@ -105,7 +105,7 @@ def _time_text(value: timedelta) -> str:
 
 
 def _leaves_ascii(encoding: str) -> bool:
-    """Whether ASCII text is its own bytes in the encoding, whatever stands beside it."""
+    """Whether ASCII text is its own bytes in the encoding, whatever stands next to it."""
     try:
         return all(probe.decode("ascii").encode(encoding) == probe == probe.decode(encoding).encode() for probe in _PROBES)
     except (UnicodeError, LookupError):  # a LookupError: it is no encoding of text
@@ -116,8 +116,9 @@ class Codec:
     """Values to tokens and back, in one text encoding.
 
     With ``encoding=None`` values come back as bytes, and text goes out as UTF-8. The encoding has to be that of the
-    columns: the server converts nothing. It reads numbers and times as ASCII, though, and nobody here knows which columns are
-    text, so an encoding in which ASCII is not its own bytes is refused: in UTF-16 the number 2 would be taken for 0.
+    columns, because the server converts nothing. But the server reads numbers and times as ASCII, and this class does not know
+    which columns are text. So it refuses an encoding in which ASCII is not its own bytes: in UTF-16 the number 2 would be read
+    as 0.
     """
 
     def __init__(self, encoding: str | None = "utf-8") -> None:
@@ -151,7 +152,7 @@ class Codec:
         return _number_text(value).encode()
 
     def encode_all(self, values: Iterable[Value], what: str = "values") -> list[bytes]:
-        """The tokens of several values. TypeError, saying ``what`` is wrong, for what is no list of them."""
+        """The tokens of several values. TypeError, naming ``what``, if they are not a list."""
         if type(values) is not list and type(values) is not tuple:
             values = value_list(values, what)
         if len(values) >= BULK:
@@ -159,7 +160,7 @@ class Codec:
         return [self.encode(value) for value in values]
 
     def encode_list(self, values: Sequence[Value]) -> bytes:
-        """The tokens of several values, with a TAB between two; quick for many of one kind."""
+        """The tokens of several values, joined by TABs. Fast for many values of one type."""
         if len(values) >= BULK:
             kinds = set(map(type, values))
             if kinds == {int}:
@@ -169,9 +170,9 @@ class Codec:
         return b"\t".join([self.encode(value) for value in values])
 
     def decode(self, answer: bytes) -> list[Any]:
-        """The values in a run of tokens, that is, in the part of an answer behind its header.
+        """The values in the part of an answer behind its header.
 
-        Raises DecodingError when they are no text in the encoding.
+        Raises DecodingError when they are not text in the encoding.
         """
         if self.encoding is None:
             return [None if token == NULL else unescape(token) for token in answer.split(b"\t")]
@@ -191,7 +192,7 @@ class Codec:
             ) from error
 
     def plain_text(self, answers: bytes) -> str | None:
-        """``answers`` decoded at once when that gives each value in it as it is; otherwise None: look at each by itself."""
+        """``answers`` as one text, if that gives each value in it as it is; None if each answer must be decoded by itself."""
         if not self._transparent or self.encoding is None or b"\0" in answers or b"\x01" in answers:
             return None
         try:
