@@ -1,4 +1,4 @@
-"""The latencies of a run for others: what each second and the whole run come to, whoever reported it and when."""
+"""The latencies of a run: percentiles, seconds and totals, from any number of workers."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from hs_drill.metrics._batch import NOT_STARTED, Batch, OperationBatch, microseconds
 from hs_drill.metrics._csv import totals_of, write_latencies
+from hs_drill.metrics._percentiles import PERCENTILES, percentile, percentiles
 from hs_drill.metrics._totals import Latencies, RunTotals
 from hs_drill.store import History, Outcome
 from tests.loadtest.support.locust_process import Locust
@@ -41,7 +42,7 @@ def test_seconds_and_totals_of_several_workers(tmp_path: Path) -> None:
         batch(100.0, get=[1, 2, 3], find=[50]),
         batch(101.25, get=[4]),
         Batch(101.5, 101.75, {"get": failed}),
-        batch(100.5, get=[900]),  # of another worker, which reports later
+        batch(100.5, get=[900]),  # from another worker, which reports later
         batch(120.0, get=[5]),
     )
     assert found["100", "get", "ok"]["count"] == "4"
@@ -72,26 +73,33 @@ def exact(pooled: list[int], percent: str) -> int:
     return sorted(pooled)[math.ceil(len(pooled) * Fraction(percent) / 100) - 1]
 
 
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=200))
+def test_percentiles_are_by_nearest_rank(samples: list[int]) -> None:
+    expected = [exact(samples, f"{percent:g}") for percent in PERCENTILES.values()]
+    assert percentiles(Counter(samples), PERCENTILES.values()) == expected
+    assert [percentile(Counter(samples), percent) for percent in PERCENTILES.values()] == expected
+
+
 _NANOSECONDS = st.lists(st.integers(0, 3_000_000) | st.integers(0, 20_000_000_000), min_size=1, max_size=200)
 
 
 @given(st.lists(_NANOSECONDS, min_size=1, max_size=4))
 @settings(deadline=None)
-def test_merged_percentiles_of_workers_are_those_of_the_pooled_raw_samples(workers: list[list[int]]) -> None:
-    """To what is stated: exact below 2.048 ms, and above to 1 in 1024."""
+def test_merged_percentiles_of_workers_equal_those_of_the_pooled_samples(workers: list[list[int]]) -> None:
+    """Exactly below 2.048 ms, and to 1 in 1024 above."""
     record, sent = RunTotals(), []
     for number, samples in enumerate(workers):
         one = Batch(number, number + 0.25, {"get": OperationBatch(ok=microseconds(samples))})
         sent.append(Batch.from_wire(msgpack.unpackb(msgpack.packb(one.to_wire()), strict_map_key=False)))
         record.merge(sent[-1])
     pooled = [nanoseconds // 1000 for samples in workers for nanoseconds in samples]
-    told: dict[str, Any] = totals_of(sent)["get"]["ok"]
+    reported: dict[str, Any] = totals_of(sent)["get"]["ok"]
     summary: Latencies = record.operations["get"].ok
     for name, percent in PERCENTS.items():
         true = exact(pooled, percent)
-        assert true <= told[name] <= true + true // 1024
-        assert told[name] == true or true >= 2048
-        assert summary.percentile(float(percent)) == told[name]
+        assert true <= reported[name] <= true + true // 1024
+        assert reported[name] == true or true >= 2048
+        assert summary.percentile(float(percent)) == reported[name]
 
 
 def test_a_histogram_has_a_bounded_number_of_values() -> None:
@@ -118,7 +126,7 @@ def on_quit(**_):
 
 
 @pytest.mark.parametrize("processes", [[], ["--processes", "2"]], ids=["alone", "two-workers"])
-def test_listeners_get_each_operation_that_is_counted_if_they_want(processes: list[str]) -> None:
+def test_listeners_get_each_counted_operation_on_request(processes: list[str]) -> None:
     scenario = SCENARIO.replace("load: {users: 8", "load: {users: 4, think_time: 2ms").replace("expect: {errors: 0}\n", "")
     scenario += "faults: [{fault: reset, target: writer, at: 1s}]\n"
     with Locust(
@@ -128,11 +136,11 @@ def test_listeners_get_each_operation_that_is_counted_if_they_want(processes: li
         seen: Counter[str] = Counter()
         for path in locust.directory.glob("seen-*.json"):
             seen.update(json.loads(path.read_text()))
-        told = json.loads((locust.run / "result.json").read_text())["operations"]
+        reported = json.loads((locust.run / "result.json").read_text())["operations"]
         expected: Counter[str] = Counter()
         for name in ("get", "insert"):
-            expected[f"HS {name} None"] = told[name]["ok"]["count"]
-            expected.update({f"HS {name} {reason}": count for reason, count in told[name]["errors"].items()})
+            expected[f"HS {name} None"] = reported[name]["ok"]["count"]
+            expected.update({f"HS {name} {reason}": count for reason, count in reported[name]["errors"].items()})
         assert seen == expected, locust.describe()
         assert expected["HS get None"] > 100
 
@@ -148,19 +156,21 @@ expect: {errors: 0}
 """
 
 
-def test_percentiles_of_two_workers_are_those_of_all_that_both_did() -> None:
-    """Against every single operation, as both workers' histories have it."""
+def test_percentiles_of_two_workers_cover_the_operations_of_both() -> None:
+    """Compared with every single operation in the histories of both workers."""
     with Locust("--headless", "--only-summary", "--processes", "2", scenario=SCENARIO) as locust:
         assert locust.finish() == 0, locust.describe()
         histories = [History(locust.run / f"history-{worker}.bin") for worker in (0, 1)]
         done = [[record for record in history.records() if record.outcome is Outcome.OK] for history in histories]
         assert all(done), "both workers took part"
         with (locust.run / "latencies.csv").open(newline="") as file:
-            told = {row["operation"]: row for row in csv.DictReader(file) if (row["second"], row["outcome"]) == ("total", "ok")}
+            reported = {
+                row["operation"]: row for row in csv.DictReader(file) if (row["second"], row["outcome"]) == ("total", "ok")
+            }
         for name in ("get", "insert"):
             mine = [record for each in done for record in each if record.operation.name == name.upper()]
             # A history rounds up to whole microseconds, statistics down.
             pooled = [(record.end - record.intended) // 1000 - 1 for record in mine]
-            assert int(told[name]["count"]) == len(pooled)
+            assert int(reported[name]["count"]) == len(pooled)
             for column, percent in PERCENTS.items():
-                assert int(told[name][column]) == pytest.approx(exact(pooled, percent), rel=1 / 1024, abs=1)
+                assert int(reported[name][column]) == pytest.approx(exact(pooled, percent), rel=1 / 1024, abs=1)

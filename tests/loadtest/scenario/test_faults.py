@@ -1,4 +1,4 @@
-"""When faults strike and heal, and whom: the schedule of a scenario, without servers."""
+"""Which servers faults strike, and when they strike and heal: the schedule of a scenario, without servers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def moments(faults: list[Fault], duration: float) -> list[tuple[float, int, int,
         ([("switch-over", "reader-3")], ["reader-3"]),
     ],
 )
-def test_clients_know_whom_the_faults_may_promote(faults: list[tuple[str, str]], promoted: list[str]) -> None:
+def test_clients_know_which_servers_may_be_promoted(faults: list[tuple[str, str]], promoted: list[str]) -> None:
     planned = schedule(*({"fault": name, "target": target, "at": 1.0} for name, target in faults), replication="semisync")
     assert to_be_promoted(planned, SERVERS) == promoted
 
@@ -51,7 +51,7 @@ def test_without_for_it_lasts_until_the_end() -> None:
     assert moments(faults, 10) == [(2, 0, 0, False)]
 
 
-def test_what_comes_after_the_end_does_not_come() -> None:
+def test_moments_after_the_end_are_left_out() -> None:
     faults = schedule(
         {"fault": "kill", "target": "writer", "at": 10.0}, {"fault": "pause", "target": "writer", "at": 8.0, "for": 2.0}
     )
@@ -69,8 +69,8 @@ def test_every_repeats_until_the_end() -> None:
     ]
 
 
-def test_a_run_without_an_end_repeats_without_an_end() -> None:
-    """The controller does not know when a run in the web UI ends."""
+def test_an_endless_run_repeats_endlessly() -> None:
+    """A run in the web UI ends when somebody stops it."""
     faults = schedule(
         {"fault": "restart", "target": "writer", "at": 1.0, "every": 10.0}, {"fault": "pause", "target": "writer", "at": 5.0}
     )
@@ -94,7 +94,7 @@ def test_targets() -> None:
     assert targets_of("client->primary", SERVERS, "standby", rng) == ["standby"]
     assert [fault.target for fault in schedule({"fault": "reset", "target": "client->one reader", "at": 1.0})]
     drawn = {targets_of("one reader", SERVERS, "writer", rng)[0] for _ in range(100)}
-    assert drawn == {"reader-1", "reader-2", "reader-3"}, "drawn anew each time, and never another server"
+    assert drawn == {"reader-1", "reader-2", "reader-3"}, "drawn each time, and only from the readers"
     first, second = (targets_of("one reader", SERVERS, "writer", random.Random(7)) for _ in range(2))
     assert first == second, "the same seed draws the same"
 
@@ -122,14 +122,14 @@ def test_targets() -> None:
         ("{fault: restart, target: writer, at: 1s, drain: true}\ndriver: sql", "faults.0.drain", "leave it out"),
     ],
 )
-def test_a_wrong_fault_is_told_with_its_place(text: str, where: str, message: str) -> None:
+def test_a_mistake_in_a_fault_is_reported_with_its_place(text: str, where: str, message: str) -> None:
     with pytest.raises(ScenarioError) as caught:
         parse_scenario(f"name: x\nmix: {{get: 1}}\nfaults:\n  - {text}\n", "x.yaml")
     assert str(caught.value).startswith(f"x.yaml:4: {where}"), str(caught.value)
     assert message in str(caught.value)
 
 
-def test_all_readers_may_be_promoted_where_that_is_one() -> None:
+def test_all_readers_may_be_promoted_if_there_is_only_one() -> None:
     fault = "{fault: promote, target: all readers, at: 1s}"
     parse_scenario(f"name: x\ncluster: {{readers: 1}}\nmix: {{get: 1}}\nfaults: [{fault}]\n", "x.yaml")
 
@@ -152,7 +152,7 @@ def test_all_readers_may_be_promoted_where_that_is_one() -> None:
         ),
     ],
 )
-def test_a_fault_that_is_on_already_is_told_with_its_place(one: str, other: str, where: int, after: float) -> None:
+def test_a_fault_that_is_already_on_is_reported_with_its_place(one: str, other: str, where: int, after: float) -> None:
     with pytest.raises(ScenarioError) as caught:
         parse_scenario(f"name: x\nmix: {{get: 1}}\nfaults:\n  - {one}\n  - {other}\n", "x.yaml")
     message = str(caught.value)
@@ -169,12 +169,12 @@ def test_a_fault_that_is_on_already_is_told_with_its_place(one: str, other: str,
         "{fault: pause, target: reader-1, at: 1s}\n  - {fault: pause, target: reader-2, at: 2s}",
         "{fault: pause, target: one reader, at: 1s}\n  - {fault: pause, target: reader-2, at: 2s}",
         "{fault: row-lock, target: writer, at: 1s, key: 1}\n  - {fault: row-lock, target: writer, at: 2s, key: 2}",
-        # The first one is over by what comes in between.
+        # The promotion or the rejoin may end the first one.
         "{fault: kill, target: writer, at: 1s}\n  - {fault: promote, target: reader-1, at: 2s}\n"
         "  - {fault: rejoin, target: writer, at: 3s}\n  - {fault: kill, target: writer, at: 9s}",
     ],
 )
-def test_faults_that_can_be_on_at_once_may_be(faults: str) -> None:
+def test_faults_that_do_not_exclude_each_other_are_accepted(faults: str) -> None:
     parse_scenario(f"name: x\nmix: {{get: 1}}\nfaults:\n  - {faults}\n", "x.yaml")
 
 

@@ -1,4 +1,4 @@
-"""Scenarios: what they mean, and that every mistake in one is a line that says where it is and what would be right."""
+"""Scenarios: what they mean, and that every mistake is reported in a line with its place and the remedy."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def mistakes(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.yaml")), ids=lambda path: path.stem)
-def test_what_we_ship_is_valid_and_says_what_it_shows(path: Path) -> None:
+def test_shipped_scenarios_are_valid_and_commented(path: Path) -> None:
     scenario = load_scenario(path)
     assert scenario.name == path.stem
     assert path.read_text().startswith("# ")
 
 
-def test_the_mixed_scenario_is_what_the_readme_says() -> None:
+def test_the_mixed_scenario_matches_the_readme() -> None:
     scenario = load_scenario(ROOT / "scenarios/mixed.yaml")
     assert scenario.mix.weights() == {"get": 70, "find": 15, "insert": 10, "incr": 5}
     assert (scenario.table.rows, scenario.load.users, scenario.load.lasts) == (10_000, 64, 20)
@@ -47,7 +47,7 @@ def test_a_minimal_scenario_has_defaults_for_the_rest() -> None:
     assert scenario.mix.weights() == {"get": 1}
 
 
-def test_a_scenario_survives_the_way_to_a_child_process() -> None:
+def test_a_scenario_survives_json() -> None:
     scenario = load_scenario(ROOT / "scenarios/mixed.yaml")
     assert Scenario.model_validate(scenario.model_dump(mode="json")) == scenario
 
@@ -58,7 +58,7 @@ def test_a_scenario_survives_the_way_to_a_child_process() -> None:
 )
 def test_durations(text: str, seconds: float | None) -> None:
     whole = f"name: x\nmix: {{get: 1}}\nload: {{duration: {text}}}\n"
-    if seconds is None:  # YAML 1.1 takes it for text
+    if seconds is None:  # text, by YAML 1.1
         assert mistakes(whole)[0].startswith("s.yaml:3: load.duration: must be a duration such as 20s")
     else:
         assert parse_scenario(whole, "s.yaml").load.lasts == seconds
@@ -119,7 +119,7 @@ load:              # 7
         ("get: 70", "get: !!python/name:os.system 70", "3: not valid YAML: could not determine a constructor"),
     ],
 )
-def test_each_mistake_is_named_with_its_line(before: str, after: str, expected: str | None) -> None:
+def test_each_mistake_is_reported_with_its_line(before: str, after: str, expected: str | None) -> None:
     assert before in BASE
     text = BASE.replace(before, after)
     if expected is None:
@@ -152,7 +152,7 @@ def test_each_mistake_is_named_with_its_line(before: str, after: str, expected: 
         ("a: " + "[" * 5000, "s.yaml:1: nested too deeply"),
     ],
 )
-def test_whole_files_that_are_no_scenario(text: str, expected: str) -> None:
+def test_files_that_are_not_a_scenario(text: str, expected: str) -> None:
     found = mistakes(text)
     assert len(found) == 1
     assert found[0].startswith(expected), found
@@ -216,7 +216,7 @@ def test_expectations() -> None:
         ("name: x", "name: x\ntable: {value_size: 17}", "2: table.value_size: must be 18 or more in an audited run"),
     ],
 )
-def test_each_mistake_in_what_is_expected_is_named_with_its_line(before: str, after: str, expected: str) -> None:
+def test_each_mistake_in_expect_is_reported_with_its_line(before: str, after: str, expected: str) -> None:
     assert before in EXPECT
     found = mistakes(EXPECT.replace(before, after))
     assert any(line.startswith(f"s.yaml:{expected}") for line in found), found
@@ -243,9 +243,7 @@ expect: EXPECT
         ("2s", "{errors: 0}", None),
     ],
 )
-def test_a_fault_before_which_nothing_is_counted_leaves_nothing_to_compare_recovery_with(
-    at: str, expect: str, mistake: str | None
-) -> None:
+def test_recovery_needs_time_counted_before_the_first_fault(at: str, expect: str, mistake: str | None) -> None:
     assert_mistake(UNJUDGED.replace("AT", at).replace("EXPECT", expect), mistake)
 
 
@@ -271,7 +269,7 @@ expect:
         ("{get_many: 50, update: 50}", 1, None),
     ],
 )
-def test_what_is_expected_of_reads_needs_some(mix: str, share: float, mistake: str | None, name: str, value: str) -> None:
+def test_expectations_of_reads_need_reads(mix: str, share: float, mistake: str | None, name: str, value: str) -> None:
     text = READS_EXPECTED.replace("MIX", mix).replace("SHARE", str(share))
     assert_mistake(text.replace("EXPECT", f"{name}: {value}"), mistake and f"7: expect.{name}: {mistake}")
     assert_mistake(text.replace("EXPECT", "errors: 0"), None)
@@ -289,7 +287,7 @@ def test_what_is_expected_of_reads_needs_some(mix: str, share: float, mistake: s
         ("{find: {}, all: {max: 1s}}", None),
     ],
 )
-def test_the_latency_of_what_is_not_in_the_mix_is_refused(latency: str, mistake: str | None) -> None:
+def test_a_latency_of_an_operation_outside_the_mix_is_refused(latency: str, mistake: str | None) -> None:
     assert_mistake(f"name: x\nmix: {{get: 1, insert: 1, delete: 0}}\nexpect: {{latency: {latency}}}\n", mistake)
 
 
@@ -301,7 +299,7 @@ def assert_mistake(text: str, mistake: str | None) -> None:
         assert found.startswith(f"s.yaml:{mistake}"), found
 
 
-def test_a_run_with_writes_is_audited_unless_it_says_otherwise() -> None:
+def test_a_run_with_writes_is_audited_by_default() -> None:
     for mix, audit, audited in [
         ("{get: 1, find: 1}", None, False),
         ("{get: 1, find: 1}", "true", True),
@@ -314,7 +312,7 @@ def test_a_run_with_writes_is_audited_unless_it_says_otherwise() -> None:
         assert parse_scenario(text, "s.yaml").audited is audited
 
 
-def test_kinds_of_error_are_those_of_the_client() -> None:
+def test_kinds_of_error_match_the_client() -> None:
     classes = {name: value for name, value in vars(exceptions).items() if isinstance(value, type)}
     errors = {name for name, value in classes.items() if issubclass(value, Exception)}  # not typing.Any, a class on 3.11
     # An alias counts under the name of its class.
@@ -385,13 +383,13 @@ def test_every_mistake_is_reported_in_the_order_of_the_file() -> None:
         ),
     ],
 )
-def test_each_mistake_in_the_load_and_its_keys_is_named(text: str, expected: str) -> None:
+def test_each_mistake_in_load_and_keys_is_reported(text: str, expected: str) -> None:
     whole = "name: x\n" + ("" if "mix:" in text else "mix: {get: 1}\n") + text + "\n"
     found = mistakes(whole)
     assert any(re.sub(r"^s\.yaml:\d+: ", "", line).startswith(expected) for line in found), found
 
 
-def test_a_bare_word_number_or_duration_stands_for_the_rest() -> None:
+def test_shorthands_are_accepted() -> None:
     text = """name: x
 table: {value_size: {sizes: [{size: 20, weight: 9}, {size: 500}]}}
 load: {think_time: 10ms, warm_up: 1s}
@@ -418,9 +416,7 @@ mix: {get: {weight: 1, keys: {distribution: hot-set, hot_keys: 1%}}, get_many: 1
         ("{stages: [{for: 0s, rate: 5}, {for: 2s, rate: 5.5}]}", 100, 100, 2, [(0, 0), (0, 5), (2, 5.5)]),
     ],
 )
-def test_what_locust_is_to_do(
-    load: str, users: int, spawn_rate: float, lasts: float, course: list[tuple[float, float]]
-) -> None:
+def test_load_for_locust(load: str, users: int, spawn_rate: float, lasts: float, course: list[tuple[float, float]]) -> None:
     scenario = parse_scenario(f"name: x\nmix: {{get: 1}}\nload: {load}\n", "s.yaml")
     assert (scenario.load.locust_users, scenario.load.locust_spawn_rate, scenario.load.lasts) == (users, spawn_rate, lasts)
     assert scenario.load.course() == course

@@ -1,4 +1,4 @@
-"""The scenarios that are shipped: valid, each with its verdict stated, and kept with a run as they are."""
+"""The shipped scenarios: they are valid, state their verdict, and are kept unchanged with a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_there_are_at_least_ten_drills() -> None:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_scenario_is_valid_and_begins_by_saying_what_it_shows(name: str) -> None:
+def test_a_scenario_is_valid_and_begins_with_what_it_shows(name: str) -> None:
     scenario = load_scenario(path_of(name))
     assert scenario.name == name
     assert scenario.description
@@ -31,13 +31,13 @@ def test_a_scenario_is_valid_and_begins_by_saying_what_it_shows(name: str) -> No
 def test_a_drill_states_its_verdict_and_expects_something(name: str) -> None:
     scenario = load_scenario(path_of(name))
     code = stated_exit_code(name)
-    assert f"exit code {code}." in path_of(name).read_text(), "for people, and alike"
+    assert f"exit code {code}." in path_of(name).read_text(), "the comment for people says the same"
     assert scenario.expect.model_fields_set >= ({"lost", "applied_twice"} if scenario.audited else {"latency"})
     assert 15 <= scenario.load.lasts <= 30
 
 
 @pytest.mark.parametrize("name", drills())
-def test_a_drill_expects_of_the_audit_only_what_its_load_can_show(name: str) -> None:
+def test_a_drill_expects_only_what_its_load_can_show(name: str) -> None:
     scenario = load_scenario(path_of(name))
     operations = set(scenario.mix.weights())
     assert operations & set(WRITES) or scenario.expect.lost is None
@@ -46,7 +46,7 @@ def test_a_drill_expects_of_the_audit_only_what_its_load_can_show(name: str) -> 
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_run_keeps_its_scenario_as_it_was(name: str, tmp_path: Path) -> None:
+def test_a_run_keeps_its_scenario_unchanged(name: str, tmp_path: Path) -> None:
     scenario = load_scenario(path_of(name))
     assert RunDirectory.create(scenario, tmp_path).scenario() == scenario
 

@@ -1,4 +1,4 @@
-"""Damage to a kept run is damage: never a pass that was none, and never a write that somebody is said to have lost."""
+"""Damage to a kept run is reported as damage: it never turns a miss into a pass, and never shows as a lost write."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.loadtest.support.kept_runs import SCENARIO, HandMade
 
 MAGIC = b"magic\n"
 OLD = Path(__file__).parents[1] / "support" / "run_of_format_1"
-"""A run on embedded servers that was kept by the version before there were checksums. Its verdict was a pass."""
+"""A run on embedded servers, kept by the last version without checksums. Its verdict was a pass."""
 
 
 # ---- blocks
@@ -46,7 +46,7 @@ def write_blocks(path: Path, payloads: list[bytes]) -> None:
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50), max_size=8), st.data())
-def test_blocks_come_back_and_of_a_file_that_was_cut_the_first_ones(payloads: list[bytes], data: st.DataObject) -> None:
+def test_blocks_come_back_and_the_first_ones_also_from_a_cut_file(payloads: list[bytes], data: st.DataObject) -> None:
     with folder() as path:
         write_blocks(path / "f", payloads)
         blocks = Blocks(path / "f", len(MAGIC))
@@ -59,7 +59,7 @@ def test_blocks_come_back_and_of_a_file_that_was_cut_the_first_ones(payloads: li
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=8), st.data())
-def test_no_block_comes_back_other_than_it_was_written(payloads: list[bytes], data: st.DataObject) -> None:
+def test_no_block_comes_back_changed(payloads: list[bytes], data: st.DataObject) -> None:
     with folder() as path:
         write_blocks(path / "f", payloads)
         content = bytearray((path / "f").read_bytes())
@@ -75,7 +75,7 @@ def test_no_block_comes_back_other_than_it_was_written(payloads: list[bytes], da
 
 
 @pytest.mark.parametrize("order", ["a lost block", "a block twice", "in another order"])
-def test_blocks_that_are_whole_and_in_the_wrong_place_are_damage(tmp_path: Path, order: str) -> None:
+def test_whole_blocks_in_the_wrong_place_are_damage(tmp_path: Path, order: str) -> None:
     one, other, third = (block_of(text, len(MAGIC) + 15 * at) for at, text in enumerate((b"one", b"two", b"six")))
     content = {"a lost block": one + third, "a block twice": one + one, "in another order": other + one}[order]
     (tmp_path / "f").write_bytes(MAGIC + content)
@@ -84,7 +84,7 @@ def test_blocks_that_are_whole_and_in_the_wrong_place_are_damage(tmp_path: Path,
 
 
 @given(st.integers(0, 20), st.data())
-def test_of_a_damaged_final_state_the_rows_before_that_come_back(count: int, data: st.DataObject) -> None:
+def test_the_rows_before_the_damage_of_a_final_state_come_back(count: int, data: st.DataObject) -> None:
     rows = [(key, key, 0) for key in range(count)]
     with folder() as path, pytest.MonkeyPatch.context() as patch:
         patch.setattr(_final_state, "CHUNK_ROWS", 4)
@@ -130,7 +130,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Kept]:
 
 
 def analyze(path: Path) -> tuple[int, str, str]:
-    """Exit code, verdict, and what went to standard error."""
+    """Exit code, verdict and standard error."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         code = commands.main(["analyze", str(path), "--json"])
@@ -143,7 +143,7 @@ def files(path: Path) -> Iterator[Path]:
 
 @given(st.data())
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_four_bytes_anywhere_never_make_another_verdict(runs: list[Kept], data: st.DataObject) -> None:
+def test_four_damaged_bytes_never_change_a_verdict(runs: list[Kept], data: st.DataObject) -> None:
     kept = data.draw(st.sampled_from(runs), label="run")
     file = data.draw(st.sampled_from(list(files(kept.path))), label="file")
     content = bytearray(file.read_bytes())
@@ -168,7 +168,7 @@ def test_four_bytes_anywhere_never_make_another_verdict(runs: list[Kept], data: 
 @pytest.mark.parametrize(
     "name", ["history-0.bin", "history-controller.bin", "final-writer.bin", "final-reader-1.bin", "before.bin"]
 )
-def test_damage_is_told_with_the_name_of_the_file(runs: list[Kept], tmp_path: Path, name: str) -> None:
+def test_damage_is_reported_with_the_name_of_the_file(runs: list[Kept], tmp_path: Path, name: str) -> None:
     path = Path(shutil.copytree(runs[0].path, tmp_path / "run"))
     content = bytearray((path / name).read_bytes())
     middle = len(content) // 2
@@ -180,8 +180,8 @@ def test_damage_is_told_with_the_name_of_the_file(runs: list[Kept], tmp_path: Pa
     assert line.startswith(f"{path / name}: is damaged")
 
 
-def test_without_the_faults_what_is_judged_by_them_is_open(runs: list[Kept], tmp_path: Path) -> None:
-    """Else all of the run would be before the first fault, and its errors a miss there."""
+def test_without_the_faults_phases_and_recovery_are_unknown(runs: list[Kept], tmp_path: Path) -> None:
+    """Otherwise the whole run would count as before the first fault, and its errors as a miss there."""
     path = Path(shutil.copytree(runs[0].path, tmp_path / "run"))
     content = (path / "history-controller.bin").read_bytes()
     (path / "history-controller.bin").write_bytes(content[:200])
@@ -190,14 +190,14 @@ def test_without_the_faults_what_is_judged_by_them_is_open(runs: list[Kept], tmp
     assert results["lost"] == results["errors.all"] == "pass"
 
 
-def test_statistics_that_were_cut_are_no_whole_run(runs: list[Kept], tmp_path: Path) -> None:
+def test_cut_statistics_make_a_run_inconclusive(runs: list[Kept], tmp_path: Path) -> None:
     path = Path(shutil.copytree(runs[0].path, tmp_path / "run"))
     content = (path / "batches.bin").read_bytes()
     (path / "batches.bin").write_bytes(content[: len(content) * 3 // 4])
     assert analyze(path)[0] == 4
 
 
-def test_a_file_that_was_changed_on_purpose_is_judged_when_its_checksum_is_gone(runs: list[Kept], tmp_path: Path) -> None:
+def test_a_file_changed_on_purpose_is_judged_once_its_checksum_is_deleted(runs: list[Kept], tmp_path: Path) -> None:
     path = Path(shutil.copytree(runs[0].path, tmp_path / "run"))
     scenario, checksums = path / "scenario.yaml", path / "checksums"
     scenario.write_text(scenario.read_text().replace("all: 1000", "all: 0"))
@@ -214,8 +214,8 @@ def test_a_file_that_was_changed_on_purpose_is_judged_when_its_checksum_is_gone(
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 0.99])
-def test_faults_of_a_run_that_ended_are_there_to_their_end(tmp_path: Path, share: float) -> None:
-    """The findings of the audit name them, so also a run whose expectations do without is not whole."""
+def test_a_run_that_ended_needs_the_whole_history_of_its_faults(tmp_path: Path, share: float) -> None:
+    """Findings of the audit name faults, so a run whose expectations do not need them is damaged, too."""
     text = SCENARIO[: SCENARIO.index("expect:")] + "expect: {errors: 1000}\n"
     directory = HandMade(text, judged=False).keep(tmp_path)
     assert judge_run(directory, workers={0}, troubles=[])["exit_code"] == 0
@@ -229,7 +229,7 @@ def test_faults_of_a_run_that_ended_are_there_to_their_end(tmp_path: Path, share
     assert any(str(path) in one["line"] for one in result["expectations"] if one["name"] == "kept files")
 
 
-def test_a_replica_whose_rows_are_missing_agrees_with_nobody(tmp_path: Path) -> None:
+def test_missing_rows_of_a_replica_make_a_run_inconclusive(tmp_path: Path) -> None:
     directory = HandMade(SCENARIO.replace("expect:", "expect:\n  replicas_agree: true"), judged=False).keep(tmp_path)
     for reader in ("reader-1", "reader-2"):
         shutil.copy(directory.final("writer"), directory.final(reader))
@@ -240,13 +240,13 @@ def test_a_replica_whose_rows_are_missing_agrees_with_nobody(tmp_path: Path) -> 
     assert [one["line"] for one in result["expectations"] if one["name"] == "kept files"] == [
         f"{directory.final('reader-1')}: is missing"
     ]
-    told = judge_run(directory, workers={0}, troubles=["reader-1 was not read back: it is down"])
-    assert [one["name"] for one in told["expectations"] if one["result"] == "unknown"] == ["faults"]
+    result = judge_run(directory, workers={0}, troubles=["reader-1 was not read back: it is down"])
+    assert [one["name"] for one in result["expectations"] if one["result"] == "unknown"] == ["faults"]
 
 
 @pytest.mark.parametrize("damage", ["", "cut", "flipped", "no magic", "missing"])
-def test_without_what_was_there_before_a_later_run_accuses_nobody(tmp_path: Path, damage: str) -> None:
-    """Of the loaded rows, which are no substitute, each would show an earlier run's version and counter."""
+def test_a_later_run_without_the_rows_before_it_finds_no_lost_writes(tmp_path: Path, damage: str) -> None:
+    """The loaded rows are no substitute: each row has the version and counter of an earlier run."""
     text = "name: second\ntable: {rows: 50, groups: 5}\nload: {duration: 20s}\nmix: {get: 50, incr: 30, update: 20}\n"
     directory = RunDirectory.create(parse_scenario(text, "s.yaml"), tmp_path)
     HistoryWriter(directory.history(CONTROLLER), worker=CONTROLLER, run=2).close()
@@ -277,14 +277,14 @@ def test_without_what_was_there_before_a_later_run_accuses_nobody(tmp_path: Path
     assert not damage or "before.bin" in " ".join(one["line"] for one in result["expectations"])
 
 
-def test_the_primarys_name_is_not_mistaken_for_anothers(runs: list[Kept], tmp_path: Path) -> None:
+def test_a_changed_name_of_the_primary_is_damage(runs: list[Kept], tmp_path: Path) -> None:
     path = Path(shutil.copytree(runs[0].path, tmp_path / "run"))
     (path / "primary").write_text("reader-1")
     with pytest.raises(RunDirectoryError, match="primary: is damaged"):
         judge_run(RunDirectory(path))
 
 
-def test_without_the_primarys_name_another_server_is_not_taken_for_it(runs: list[Kept], tmp_path: Path) -> None:
+def test_a_missing_name_of_the_primary_is_damage(runs: list[Kept], tmp_path: Path) -> None:
     path = Path(shutil.copytree(runs[0].path, tmp_path / "run"))
     (path / "primary").unlink()
     with pytest.raises(RunDirectoryError, match="primary: is missing"):
@@ -294,19 +294,19 @@ def test_without_the_primarys_name_another_server_is_not_taken_for_it(runs: list
 # ---- runs of older versions
 
 
-def test_a_run_without_checksums_is_judged_as_it_was() -> None:
+def test_a_run_without_checksums_gets_the_same_verdict() -> None:
     directory = RunDirectory.open(OLD)
     before = directory.result()
     assert before is not None
     result = judge_run(directory)
-    told = [[(one["name"], one["result"]) for one in kept["expectations"]] for kept in (before, result)]
-    assert told[0] == told[1]
+    results = [[(one["name"], one["result"]) for one in kept["expectations"]] for kept in (before, result)]
+    assert results[0] == results[1]
     assert (result["exit_code"], result["verdict"]) == (before["exit_code"], before["verdict"])
     for name in ("stale_reads", "monotonic_reads"):
         assert result["audit"][name]["measured"]["reads"] == before["audit"][name]["measured"]["reads"] > 0
 
 
-def test_half_a_record_of_a_history_without_blocks_is_left_out(tmp_path: Path) -> None:
+def test_half_a_record_of_a_history_without_blocks_is_ignored(tmp_path: Path) -> None:
     whole = list(History(OLD / "history-0.bin").records())
     (tmp_path / "h").write_bytes((OLD / "history-0.bin").read_bytes()[: -RECORD_1.size - 5])
     cut = History(tmp_path / "h")

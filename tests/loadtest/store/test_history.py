@@ -1,4 +1,4 @@
-"""The history: what is written comes back, in order, also from a file that a crash has cut."""
+"""Histories and final states: what is written comes back in order, also from a file that a crash has cut."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
         writer.append(Operation.GET, Outcome.FAIL, -5, -3, 20_000, 21_000, 2**32 - 1, delay=3000, error=error, server=server)
     history = History(path)
     assert list(history.records()) == [
-        # 2.5 us are 3: an interval is never narrower than it was.
+        # 2.5 us are rounded up to 3: an interval is never shortened.
         Record(3, 64, Operation.INSERT, Outcome.OK, 2**62, 2**61, 9_500, 9_500, 12_500, "", ""),
         Record(
             3, 2**32 - 1, Operation.GET, Outcome.FAIL, -5, -3, 17_000, 20_000, 21_000, "ConnectionError", "inet 127.0.0.1:9998"
@@ -48,7 +48,7 @@ def test_a_record_is_small() -> None:
     assert RECORD.size < 50
 
 
-def test_an_operation_longer_than_a_record_can_say_is_as_long_as_it_can_say(tmp_path: Path) -> None:
+def test_a_duration_too_long_for_a_record_is_capped(tmp_path: Path) -> None:
     with HistoryWriter(tmp_path / "h", worker=0) as writer:
         writer.append(Operation.GET, Outcome.OK, 1, 0, 0, 10**16, 0, delay=10**16)
     (read,) = History(tmp_path / "h").records()
@@ -59,7 +59,7 @@ texts = st.text(max_size=120)
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**6), texts, texts | st.none()), max_size=20), st.data())
-def test_any_cut_leaves_the_records_before_it(entries: list[tuple[int, str, str | None]], data: st.DataObject) -> None:
+def test_records_before_any_cut_can_be_read(entries: list[tuple[int, str, str | None]], data: st.DataObject) -> None:
     with folder() as path:
         with HistoryWriter(path / "h", worker=0) as writer:
             for number, (key, error, event) in enumerate(entries):
@@ -94,7 +94,7 @@ def test_what_is_flushed_survives_a_crash(tmp_path: Path) -> None:
     assert not history.complete
 
 
-def test_much_is_written_without_being_asked_to(tmp_path: Path) -> None:
+def test_many_records_are_written_without_a_flush(tmp_path: Path) -> None:
     writer = HistoryWriter(tmp_path / "h", worker=0)
     for number in range(10_000):
         writer.append(Operation.INSERT, Outcome.OK, number, 2, number, number, 5)
@@ -103,7 +103,7 @@ def test_much_is_written_without_being_asked_to(tmp_path: Path) -> None:
     writer.abandon()
 
 
-def test_a_writer_that_failed_leaves_a_cut_history(tmp_path: Path) -> None:
+def test_a_failed_writer_leaves_a_cut_history(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), HistoryWriter(tmp_path / "h", worker=0):
         1 / 0  # noqa: B018
     history = History(tmp_path / "h")
@@ -111,7 +111,7 @@ def test_a_writer_that_failed_leaves_a_cut_history(tmp_path: Path) -> None:
     assert not history.complete
 
 
-def test_a_history_is_never_written_over(tmp_path: Path) -> None:
+def test_a_history_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "h").write_bytes(b"precious")
     with pytest.raises(FileExistsError):
         HistoryWriter(tmp_path / "h", worker=0)
@@ -151,7 +151,7 @@ def test_histories_of_different_machines_are_not_merged(tmp_path: Path) -> None:
         (None, "cannot be read: No such file"),
     ],
 )
-def test_what_is_no_history_is_refused_in_one_line(tmp_path: Path, content: bytes | None, expected: str) -> None:
+def test_a_file_that_is_not_a_history_is_refused_in_one_line(tmp_path: Path, content: bytes | None, expected: str) -> None:
     if content is not None:
         (tmp_path / "h").write_bytes(content)
     with pytest.raises(HistoryError) as caught:
@@ -160,7 +160,7 @@ def test_what_is_no_history_is_refused_in_one_line(tmp_path: Path, content: byte
     assert "\n" not in str(caught.value)
 
 
-def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+def test_a_damaged_record_is_reported(tmp_path: Path) -> None:
     history = write_history(tmp_path, 0, [])
     with history.path.open("ab") as file:
         file.write(block_of(RECORD.pack(0, 0, 0, 0, 0, 0, 0, 40 << 2, 0, 0), file.tell()))
@@ -188,7 +188,7 @@ def event(time: int, kind: str, name: str, **details: int) -> Event:
     return Event(time, kind, name, details)
 
 
-def test_faults_of_one_name_are_told_apart() -> None:
+def test_faults_with_the_same_name_are_told_apart() -> None:
     first, second, again = {"number": 0, "occurrence": 0}, {"number": 1, "occurrence": 0}, {"number": 1, "occurrence": 1}
     name = "latency reader-1"
     events = [
@@ -197,7 +197,7 @@ def test_faults_of_one_name_are_told_apart() -> None:
         event(40, "fault-started", name, **second),
         event(41, "fault-struck", name, **second),
         event(60, "fault-healing", name, **second),
-        event(62, "fault-started", name, **again),  # its time came before the healing was over
+        event(62, "fault-started", name, **again),  # it strikes again before it has healed
         event(63, "fault-ended", name, **second),
         event(64, "fault-struck", name, **again),
         event(70, "fault-failed", name, **again),  # did not heal
@@ -230,7 +230,7 @@ rows = st.dictionaries(st.integers(-(2**62), 2**62), st.tuples(st.integers(-2, 2
 
 
 @given(rows, st.data())
-def test_a_final_state_comes_back_and_a_cut_one_says_so(held: dict[int, tuple[int, int]], data: st.DataObject) -> None:
+def test_a_final_state_comes_back_and_a_cut_one_is_incomplete(held: dict[int, tuple[int, int]], data: st.DataObject) -> None:
     expected = [(key, *held[key]) for key in sorted(held)]
     with folder() as path:
         write_final_state(path / "f", expected)
@@ -243,7 +243,7 @@ def test_a_final_state_comes_back_and_a_cut_one_says_so(held: dict[int, tuple[in
         assert list(cut) == expected[: cut.rows]
 
 
-def test_a_read_back_that_breaks_off_counts_as_cut(tmp_path: Path) -> None:
+def test_an_interrupted_read_back_counts_as_cut(tmp_path: Path) -> None:
     def broken() -> object:
         yield 1, 0, 0
         raise ConnectionResetError
@@ -253,13 +253,13 @@ def test_a_read_back_that_breaks_off_counts_as_cut(tmp_path: Path) -> None:
     assert not FinalState(tmp_path / "f", "writer").complete
 
 
-def test_a_final_state_is_in_order(tmp_path: Path) -> None:
+def test_a_final_state_needs_ascending_ids(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the ids must ascend: 3 came after 3"):
         write_final_state(tmp_path / "f", [(3, 0, 0), (3, 0, 0)])
 
 
 @pytest.mark.parametrize("content", [b"", b"trio-hs\x00history\n", None])
-def test_what_is_no_final_state_is_refused(tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_that_is_not_a_final_state_is_refused(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "f").write_bytes(content)
     with pytest.raises(FinalStateError, match=r"is not a final state|cannot be read"):

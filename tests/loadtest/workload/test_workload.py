@@ -1,4 +1,4 @@
-"""What the users do: as often as the mix says, on the rows that exist, and the same again for the same seed."""
+"""What users do: operations by the weights of the mix, keys of existing rows, and the same again for the same seed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_operations_come_as_often_as_the_mix_says() -> None:
     assert set(drawn) == {"get", "find", "insert", "incr"}
 
 
-def test_keys_are_those_of_the_preloaded_rows_and_uniform() -> None:
+def test_keys_are_uniform_over_the_loaded_rows() -> None:
     drawn = Counter(key for _, key in draw(scenario(), 100_000))
     assert set(drawn) == set(range(1, 101))
     assert min(drawn.values()) > 800
@@ -53,7 +53,7 @@ _places = st.tuples(st.integers(1, 1000), st.integers(0, 4000))
 
 
 @given(_places, _places)
-def test_inserts_of_different_runs_and_workers_never_meet(one: tuple[int, int], other: tuple[int, int]) -> None:
+def test_inserts_of_different_runs_and_workers_never_collide(one: tuple[int, int], other: tuple[int, int]) -> None:
     first, second = first_insert_key(*one), first_insert_key(*other)
     assert 10_000_000 < first < 2**63 - 2**40
     assert one == other or abs(first - second) >= 2**40
@@ -79,21 +79,21 @@ def test_every_distribution_draws_loaded_rows_only(keys: dict[str, Any], rows: i
 
 @pytest.mark.parametrize("theta", [0.5, 0.99, 1.0, 1.5])
 @pytest.mark.parametrize("rows", [10, 1000, 5000, 200_000])
-def test_zipfian_shares_are_those_of_the_formula(theta: float, rows: int) -> None:
+def test_zipfian_shares_follow_the_formula(theta: float, rows: int) -> None:
     count = 300_000
     drawn = [number for _, number in Counter(keys_of(count, rows, distribution="zipfian", theta=theta)).most_common()]
     total = sum(rank**-theta for rank in range(1, rows + 1))
     for first in (1, 2, 5):
         expected = first**-theta / total * count
         assert abs(drawn[first - 1] - expected) < 6 * expected**0.5 + 5
-    # Beyond the ranks that are drawn from a table: how much all of them get together.
+    # The ranks that are not drawn from a table: their share together.
     head = sum(rank**-theta for rank in range(1, min(rows, 1000) + 1)) / total
     ranks = keys_of(count, rows, distribution="latest", theta=theta)
     assert abs(sum(rank < 1000 for rank in ranks) / count - head) < 0.005
     assert 0 <= min(ranks) <= max(ranks) < rows
 
 
-def test_popular_rows_are_no_neighbours_and_none_is_left_out() -> None:
+def test_popular_rows_are_scattered_and_every_row_is_drawn() -> None:
     popular = [key for key, _ in Counter(keys_of(200_000, 10_000, distribution="zipfian")).most_common(10)]
     assert min(abs(one - other) for one, other in itertools.combinations(popular, 2)) > 10
     assert set(keys_of(20_000, 100, distribution="zipfian", theta=0.1)) == set(range(1, 101))
@@ -103,7 +103,7 @@ def test_a_hot_set_gets_its_share() -> None:
     drawn = Counter(keys_of(200_000, 1000, distribution="hot-set", hot_keys=0.1, hot_operations=0.9))
     hot = [number for _, number in drawn.most_common(100)]
     assert abs(sum(hot) / 200_000 - 0.9) < 0.01
-    assert max(hot) < 1.3 * min(hot), "within the hot set every row is as likely"
+    assert max(hot) < 1.3 * min(hot), "every row of the hot set is equally likely"
     assert len(drawn) == 1000
 
 
@@ -149,13 +149,13 @@ def test_sizes_come_as_often_as_their_weights_say(shares: list[tuple[int, float]
         assert abs(spread.count(size) - share * count) <= len(shares)
 
 
-def test_payloads_have_sizes_of_their_own() -> None:
+def test_payloads_have_every_size_of_a_range() -> None:
     text = "name: x\ntable: {rows: 1024, value_size: {min: 18, max: 117}}\nmix: {insert: 1}\n"
     sizes = Counter(len(payload) for payload in payloads(parse_scenario(text, "s.yaml")))
     assert set(sizes) == set(range(18, 118))
 
 
-def test_rows_are_dealt_out_over_the_groups() -> None:
+def test_rows_are_spread_evenly_over_the_groups() -> None:
     table = scenario().table
     assert set(Counter(group_of(key, table) for key in range(1, 101)).values()) == {10}
 
@@ -186,10 +186,8 @@ def test_a_payload_tells_its_version(key: int, group: int, version: int, filler:
 
 
 @given(keys, groups, versions, fillers, st.data())
-def test_a_row_that_is_not_as_it_was_written_is_damaged(
-    key: int, group: int, version: int, filler: str, data: st.DataObject
-) -> None:
-    """Wherever its payload was changed or cut, and with the payload of another row or group."""
+def test_a_changed_row_is_damaged(key: int, group: int, version: int, filler: str, data: st.DataObject) -> None:
+    """Its payload is changed or cut at any place, or is that of another row or group."""
     text = payload_of(version, key, group, filler)
     at = data.draw(st.integers(0, len(text) - 1))
     other = data.draw(st.characters(codec="ascii").filter(lambda one: one != text[at]))
@@ -201,12 +199,12 @@ def test_a_row_that_is_not_as_it_was_written_is_damaged(
 
 
 @given(st.none() | st.text(max_size=30) | st.binary(max_size=30))
-def test_what_is_no_payload_of_ours_is_foreign(payload: str | bytes | None) -> None:
+def test_a_payload_without_a_version_is_foreign(payload: str | bytes | None) -> None:
     assert version_of(1, 1, payload) in (FOREIGN, DAMAGED)
 
 
 @pytest.mark.parametrize("payload", ["v" + 16 * "A", "v" + 15 * "A" + "!.", "w" + 16 * "A" + ".", "v" + 16 * "A" + ",x"])
-def test_what_looks_like_a_payload_is_foreign(payload: str) -> None:
+def test_a_payload_that_only_looks_like_ours_is_foreign(payload: str) -> None:
     assert version_of(1, 1, payload) == FOREIGN
 
 
