@@ -200,7 +200,7 @@ class Batch:
     @classmethod
     def from_wire(cls, data: dict[str, Any]) -> Self:
         standings = {name: Standing(*standing) for name, standing in data.get("standings", {}).items()}
-        servers = _from_wire(data.get("servers", {}))  # missing in older kept runs, as are all other optional keys
+        servers = _from_wire(data.get("servers", {}))  # older kept runs lack some keys
         operations = _from_wire(data["operations"])
         begun = [Begun(since, until, _from_wire(older)) for since, until, older in data.get("older", ())]
         if data.get("begun") is not None:

@@ -158,10 +158,10 @@ class Timeline:
             before, ok = slot.get(name, NOTHING), operation.ok.total()
             slot[name] = Done(before.ok + ok, before.failed + operation.failed.total())
             self._ended[phase_of_time, name] += ok
-        for phase, name, operation in self.dealt(batch):
+        for phase, name, operation in self.by_phase(batch):
             self._totals.setdefault((phase, name), OperationBatch()).add(operation)
 
-    def dealt(self, batch: Batch) -> Iterator[tuple[str, str, OperationBatch]]:
+    def by_phase(self, batch: Batch) -> Iterator[tuple[str, str, OperationBatch]]:
         """The operations of a batch: the phase for which they count, their name, and what they did."""
         for begun in batch.begun or [Begun(-math.inf, batch.end, batch.operations)]:
             phase = self._phase_of(batch, begun)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ._environment import environment
 from ._events import Event, HistoryFaultWindow, fault_key, fault_windows
 from ._final_state import FinalState, FinalStateError, write_final_state
-from ._history import Header, History, HistoryError, HistoryWriter, unix_faults
+from ._history import History, HistoryError, HistoryWriter, unix_faults
 from ._records import ANOTHER, NO_COUNT, READS, RECORD, Operation, Outcome
 from ._run_directory import CONTROLLER, Batches, RunDirectory, RunDirectoryError, analyze_command, cannot_keep, require_place
 
@@ -19,7 +19,6 @@ __all__ = [
     "Event",
     "FinalState",
     "FinalStateError",
-    "Header",
     "History",
     "HistoryError",
     "HistoryFaultWindow",

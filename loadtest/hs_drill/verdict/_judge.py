@@ -216,7 +216,7 @@ def _too_slow(
     servers = engine = 0
     for batch in batches:
         ended = (batch.start + batch.end) / 2
-        for when, name, done in timeline.dealt(batch):
+        for when, name, done in timeline.by_phase(batch):
             if phase in ("run", when) and operation in ("all", name):
                 for latency, count in done.ok.items():
                     if latency / 1e6 > limit:
