@@ -1,6 +1,6 @@
-"""The charts of a report, as SVG. All share one time axis, so that what happened at one moment stands in one column.
+"""The charts of a report, as SVG. All share one time axis, so that one moment is in the same column of every chart.
 
-Positions are in units of the viewBox. Colours, dashes and fonts are the style sheet's, by class.
+Positions are in units of the viewBox. Colours, dashes and fonts come from the style sheet, by class.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ PLOT = WIDTH - LEFT - RIGHT
 TOP, BOTTOM = 10, 24
 LANE = 24
 LETTER = 6.6
-"""How wide a letter of a label is, about."""
+"""The approximate width of a letter in a label."""
 LINE = 14
-"""How far labels must be apart."""
+"""The least distance between labels."""
 STEPS = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 
 
@@ -37,21 +37,21 @@ class Backdrop:
     marks: Sequence[Mark]
 
     def x(self, time: float) -> float:
-        """Where a moment is; what lies outside of the run is at its edge."""
+        """The position of a moment. Moments outside of the run are at its edge."""
         length = max(self.axis.end - self.axis.start, 1e-9)
         return LEFT + PLOT * min(max((time - self.axis.start) / length, 0), 1)
 
     def window(self, fault: FaultSeen) -> tuple[float, float]:
         """From where to where a fault was on."""
-        return self.x(fault.asked), self.x(self.axis.end if fault.ended is None else fault.ended)
+        return self.x(fault.requested), self.x(self.axis.end if fault.ended is None else fault.ended)
 
     def seconds(self, time: float | None) -> str:
-        """A moment for people, counted from the run's start."""
+        """A moment in words, counted from the run's start."""
         return "-" if time is None else f"{time - self.axis.start:.2f} s"
 
 
 def draw_faults(back: Backdrop) -> Element | None:
-    """A lane for each fault and for each kind of mark; None when nothing happened."""
+    """A lane for each fault and each kind of mark; None when there are none."""
     lanes = list(dict.fromkeys([*(fault.name for fault in back.faults), *(_lane_of(mark) for mark in back.marks)]))
     if not lanes:
         return None
@@ -69,11 +69,11 @@ def draw_faults(back: Backdrop) -> Element | None:
                 edges.append(back.x(mark.time))
                 drawn.append(_sign(back, mark, y))
         drawn.append(_beside(_lane_label(back, lane), min(edges), max(edges), y + LANE / 2 + 4))
-    told = [f"{fault.name} from {back.seconds(fault.asked)} to {back.seconds(fault.ended)}" for fault in back.faults]
-    told += [f"{_lane_of(mark)} at {back.seconds(mark.time)}" for mark in back.marks]
+    described = [f"{fault.name} from {back.seconds(fault.requested)} to {back.seconds(fault.ended)}" for fault in back.faults]
+    described += [f"{_lane_of(mark)} at {back.seconds(mark.time)}" for mark in back.marks]
     return _svg(
         "Faults and events over time",
-        "; ".join(told) + ".",
+        "; ".join(described) + ".",
         bottom + BOTTOM,
         _time_axis(back, TOP, bottom),
         drawn,
@@ -86,7 +86,7 @@ def _lane_of(mark: Mark) -> str:
 
 
 def _lane_label(back: Backdrop, lane: str) -> str:
-    """With the times, where it is one thing that happened once."""
+    """With the times, when it happened only once."""
     faults = [fault for fault in back.faults if fault.name == lane]
     marks = [mark for mark in back.marks if _lane_of(mark) == lane]
     if len(faults) + len(marks) > 1:
@@ -94,15 +94,15 @@ def _lane_label(back: Backdrop, lane: str) -> str:
     if marks:
         return f"{lane}, {back.seconds(marks[0].time)}"
     if faults[0].struck is None:
-        return f"{lane}, {back.seconds(faults[0].asked)}: failed"
-    return f"{lane}, {back.seconds(faults[0].asked)} to {back.seconds(faults[0].ended)}"
+        return f"{lane}, {back.seconds(faults[0].requested)}: failed"
+    return f"{lane}, {back.seconds(faults[0].requested)} to {back.seconds(faults[0].ended)}"
 
 
 def _bar(back: Backdrop, fault: FaultSeen, y: float) -> Element:
     since, until = back.window(fault)
     failed = fault.struck is None
     until = max(until if not failed else since, since + 3)
-    title = f"{fault.name}: {back.seconds(fault.asked)} to {back.seconds(fault.ended)}"
+    title = f"{fault.name}: {back.seconds(fault.requested)} to {back.seconds(fault.ended)}"
     return el(
         "rect",
         el("title", f"{title}; {fault.error}" if fault.error else title),
@@ -122,7 +122,7 @@ def _sign(back: Backdrop, mark: Mark, y: float) -> Element:
 
 
 def _beside(label: str, left: float, right: float, y: float) -> Element:
-    """A label behind what it is about, before it where there is no room, and else on it."""
+    """A label to the right of what it names, or to the left when there is no room, or else on it."""
     room = len(label) * LETTER + 10
     if right + room <= WIDTH:
         return el("text", label, class_="label", x=right + 10, y=y)
@@ -152,7 +152,7 @@ def draw_throughput(back: Backdrop, series: Series, what: str) -> Element:
 
 
 def draw_busy(back: Backdrop, percent: Sequence[float]) -> Element:
-    """Of the load engine, slot after slot."""
+    """How busy the load engine was, slot by slot."""
     height = 80
     scale = _linear(max(100.0, *percent), height)
     line = _path(back, percent, scale, steps=True)
@@ -171,7 +171,7 @@ def draw_busy(back: Backdrop, percent: Sequence[float]) -> Element:
 
 
 def draw_latency(back: Backdrop, series: Series, what: str) -> Element:
-    """With a logarithmic scale: a stall is a thousand times an answer."""
+    """On a logarithmic scale: a stall takes a thousand times as long as an answer."""
     height = 210
     values = [value for line in series.latency.values() for value in line if value is not None]
     low, high = _decades(values)
@@ -251,7 +251,7 @@ def _svg(title: str, words: str, height: float, *parts: Child, name: str = "") -
 
 
 def _bands(back: Backdrop, height: float) -> list[Element]:
-    """The faults' windows behind a chart, and its marks."""
+    """The windows of the faults behind a chart, and the marks."""
     drawn = []
     for fault in back.faults:
         since, until = back.window(fault)
@@ -260,15 +260,17 @@ def _bands(back: Backdrop, height: float) -> list[Element]:
             drawn.append(el("rect", class_="band", x=since, y=TOP, width=until - since, height=height, data_fault=fault.name))
             drawn += [el("line", class_="edge", x1=x, x2=x, y1=TOP, y2=TOP + height) for x in (since, until)]
     for mark in back.marks:
-        if not mark.kind.startswith("connection"):  # of those there may be thousands: they have their lane
+        if not mark.kind.startswith("connection"):  # there may be thousands; they have a lane of their own
             x = back.x(mark.time)
             drawn.append(el("line", class_="mark", x1=x, x2=x, y1=TOP, y2=TOP + height))
     return drawn
 
 
 def _faults_in_words(back: Backdrop) -> str:
-    told = [f"{fault.name} from {back.seconds(fault.asked)} to {back.seconds(fault.ended)}" for fault in back.faults[:10]]
-    return f"Faults: {', '.join(told)}." if told else ""
+    described = [
+        f"{fault.name} from {back.seconds(fault.requested)} to {back.seconds(fault.ended)}" for fault in back.faults[:10]
+    ]
+    return f"Faults: {', '.join(described)}." if described else ""
 
 
 # ---- scales
@@ -285,12 +287,12 @@ def _logarithmic(low: float, high: float, height: float) -> Scale:
 
 
 def _ceiling(value: float) -> float:
-    """The next number that is a whole number of round steps."""
+    """The next multiple of a round step."""
     return math.ceil(round(value / _step(value), 6)) * _step(value) if value > 0 else 1.0
 
 
 def _step(top: float) -> float:
-    """Between the lines of a grid, of which there are to be three to five."""
+    """The distance between the lines of a grid, so that there are three to five."""
     power = 10.0 ** math.floor(math.log10(top))
     return next(power * step for step in (0.2, 0.5, 1, 2) if top / (power * step) <= 5.000001)
 
@@ -301,7 +303,7 @@ def _ticks(top: float) -> list[float]:
 
 
 def _decades(values: Sequence[float]) -> tuple[float, float]:
-    """Round numbers around all values, not too close to each other."""
+    """Round numbers below and above all values, at least a factor of ten apart."""
     low, high = max(min(values, default=1), 0.001), max(max(values, default=10), 0.002)
     rounds = [10.0**power * step for power in range(-4, 9) for step in (1, 2, 5)]
     low = max(number for number in rounds if number <= low)
@@ -351,7 +353,7 @@ def _clock(seconds: float) -> str:
 
 
 def _path(back: Backdrop, values: Sequence[float | None], scale: Scale, *, steps: bool = False) -> str:
-    """A line through the slots' middles; from edge to edge with `steps`, for rates. It has gaps where values are None."""
+    """A line through the middles of the slots, with gaps where values are None. `steps`, for rates: from edge to edge."""
     pieces = []
     pen = "M"
     for index, value in enumerate(values):
@@ -364,14 +366,14 @@ def _path(back: Backdrop, values: Sequence[float | None], scale: Scale, *, steps
             left, right = back.x(since), back.x(since + back.axis.slot)
             pieces.append(f"{'M' if pen == 'M' else 'L'}{left:.1f},{y:.1f}H{right:.1f}")
         else:
-            # A lone point has a line of no length, which round caps make visible.
+            # A lone point is a line without length, which round caps make visible.
             pieces.append(f"{pen}{back.x(since + back.axis.length(index) / 2):.1f},{y:.1f}{'h0' if pen == 'M' else ''}")
         pen = "L"
     return "".join(pieces)
 
 
 def _labels(ends: Sequence[tuple[str, float, str]]) -> list[Element]:
-    """Names at the lines' ends, moved apart."""
+    """Names at the ends of the lines, moved apart."""
     drawn = []
     above = -math.inf
     for text, y, name in sorted(ends, key=lambda end: end[1]):

@@ -1,7 +1,7 @@
-"""The expectations of a run as JUnit XML, which CI systems show: a test case each, a miss is a failure, unknown is an error.
+"""The expectations of a run as JUnit XML, which CI systems show: a test case for each.
 
-Not skipped: that is green in most of them, and an inconclusive run is no pass. Skipped is what is not applicable: a check that
-nobody asked for and that had nothing to find.
+A miss is a failure. Unknown is an error, not skipped: most systems show skipped as green, but an inconclusive run is not a
+pass. Not applicable is skipped: the scenario does not state it, and nothing could have violated it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["junit"]
 
 
 def junit(run: KeptRun) -> str:
-    """The document."""
+    """The document, as text."""
     judged = run.result["expectations"]
     count = {
         "tests": len(judged),

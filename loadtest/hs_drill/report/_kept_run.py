@@ -1,4 +1,4 @@
-"""A kept run with all that is told about it: what the report, `analyze` and `compare` draw on. Reads files, writes none."""
+"""A kept run with everything that the report, `analyze` and `compare` show. Reads files, writes none."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ class FaultSeen:
     """A fault on one server, as it happened. Times are Unix time in seconds."""
 
     name: str
-    """What it was and on whom, such as `kill reader-1`."""
-    asked: float
+    """The fault and its server, such as `kill reader-1`."""
+    requested: float
     struck: float | None = None
-    """When it was on, or done; None when it never was, or the history does not tell."""
+    """When it was on, or done; None when it never was, or when the history does not say."""
     ended: float | None = None
-    """When it had healed; None when nothing tells of that."""
+    """When it had healed; None when the history does not say."""
     note: str = ""
     error: str = ""
     effects: int | None = None
-    """How many replies or connections it has hit; None where that is not counted."""
+    """How many replies or connections it has hit; None when that is not counted."""
+
+    @property
+    def without_effect(self) -> bool:
+        """It was on and hit nothing."""
+        return self.ended is not None and self.effects == 0
 
 
 @dataclass(frozen=True)
@@ -38,25 +43,25 @@ class Mark:
     time: float
     """Unix time, seconds."""
     kind: str
-    """`promotion`, `connection-lost`, `connection-up`, or what else a history has."""
+    """`promotion`, `connection-lost`, `connection-up`, or another kind of event that a history has."""
     name: str
 
 
 @dataclass(frozen=True)
 class KeptRun:
-    """Everything, read once."""
+    """Everything about a run, read once."""
 
     directory: RunDirectory
     scenario: Scenario
     result: dict[str, Any]
     """As `judge_run` gives it."""
     batches: Batches
-    """Not in memory, for there may be more than fit into it."""
+    """Not in memory: there may be more than fit."""
     timeline: Timeline
     totals: dict[tuple[str, str], tuple[OperationBatch, float]]
     """By phase and operation: see `Timeline.totals`."""
     server_totals: dict[tuple[str, str], tuple[OperationBatch, float]]
-    """The same by phase and server, of what each of them did."""
+    """The same by phase and server, for what each server did."""
     rates: dict[tuple[str, str], float | None]
     """By phase and operation: see `Timeline.throughputs`."""
     server_rates: dict[tuple[str, str], float | None]
@@ -76,7 +81,7 @@ class KeptRun:
         timeline = Timeline(batches, windows)
         totals = timeline.totals()
         record = RunTotals()
-        # In one go: to record every batch by itself took most of a minute for a run of ten.
+        # All at once: merging every batch on its own took most of a minute for a run of ten minutes.
         record.merge(Batch(timeline.start, timeline.load_end, {name: totals["run", name][0] for name in timeline.names()}))
         servers = Timeline(batches.of_servers(), windows)
         return cls(
@@ -117,12 +122,12 @@ class KeptRun:
         return {name: check for name, check in audit.items() if name not in left_out}
 
     def operations(self) -> list[str]:
-        """Those that were carried out, in the order of the mix."""
+        """The operations that were carried out, in the order of the mix."""
         order = list(self.scenario.mix.weights())
         return sorted(self.record.operations, key=lambda name: (order.index(name) if name in order else len(order), name))
 
     def servers(self) -> list[str]:
-        """Those that the clients reached, or tried to."""
+        """The servers that the clients reached, or tried to reach."""
         names = {name for _, name in self.server_totals if name != ALL}
         return sorted(names, key=lambda name: (name.startswith("reader-"), len(name), name))
 
@@ -131,15 +136,15 @@ class KeptRun:
 
 
 def _events(histories: Iterable[History]) -> Iterator[tuple[float, Event]]:
-    """With their Unix times."""
+    """All events with their Unix times."""
     for history in histories:
-        history.read_through()  # the events are known then
+        history.read_through()  # its events are known only then
         for event in history.events:
             yield history.header.unix(event.time), event
 
 
 def marks_seen(events: Iterable[tuple[float, Event]]) -> Iterator[Mark]:
-    """What is no fault, out of events in order of time. That a server is connected is news where a connection was lost."""
+    """The events that are not faults. Takes events in order of time. A connection counts only after one was lost."""
     lost = set()
     for time, event in events:
         match event.kind:
@@ -152,7 +157,7 @@ def marks_seen(events: Iterable[tuple[float, Event]]) -> Iterator[Mark]:
 
 
 def faults_seen(events: Iterable[tuple[float, Event]]) -> list[FaultSeen]:
-    """The faults among events in order of time, by their starts."""
+    """The faults, by their starts. Takes events in order of time."""
     seen: list[FaultSeen] = []
     on: dict[tuple[object, ...], FaultSeen] = {}
     for time, event in events:
@@ -168,10 +173,10 @@ def faults_seen(events: Iterable[tuple[float, Event]]) -> list[FaultSeen]:
                 case "fault-struck":
                     fault.struck = time
                 case "fault-ended":
-                    fault.struck = fault.struck or time  # one that happens at once has struck when it is over
+                    fault.struck = fault.struck or time  # a fault that happens at once strikes when it is over
                     fault.ended = time
                     del on[key]
                 case "fault-failed":
-                    fault.error = event.details.get("error") or "for a reason that is not known"
+                    fault.error = event.details.get("error") or "for an unknown reason"
                     del on[key]
     return seen

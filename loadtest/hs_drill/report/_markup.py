@@ -1,4 +1,4 @@
-"""Elements of HTML, SVG and XML. Text and attributes go in as they are and are escaped on the way out, all of them."""
+"""Elements of HTML, SVG and XML. Text and attributes go in unescaped; all of them are escaped when written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Child", "data", "el", "to_html", "to_xml"]
 Child: TypeAlias = "Element | str | Iterable[Child] | None"
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML cannot hold, however it is written; a server's error message may."""
+"""Characters that XML cannot hold in any form. A server's error message may contain them."""
 
 
 def el(tag: str, /, *children: Child, **attributes: object) -> Element:
@@ -47,13 +47,13 @@ def _clean(text: str) -> str:
 
 
 def data(value: Any, id_: str) -> Element:
-    """JSON for a script of the page. Text in a script is not escaped, so nothing in it may look like markup."""
+    """JSON for a script of the page. Text in a script is not escaped, so nothing in it must look like markup."""
     text = json.dumps(value, separators=(",", ":")).replace("<", "\\u003c").replace("&", "\\u0026")
     return el("script", text, type="application/json", id=id_)
 
 
 def to_html(root: Element) -> str:
-    """A whole page. What is in `style` and `script` stays as it is."""
+    """A whole page. The content of `style` and `script` is not escaped."""
     return "<!DOCTYPE html>\n" + ElementTree.tostring(root, encoding="unicode", method="html") + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The timeline of a report: charts of all operations, of each of them and of each server, and the numbers behind them."""
+"""The timeline of a report: charts for all operations, for each operation and for each server, with their numbers."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ __all__ = ["View", "numbers_of", "timeline_section", "views_of"]
 
 @dataclass(frozen=True)
 class View:
-    """What one set of charts is about."""
+    """One operation or server to choose, with its charts."""
 
     label: str
     what: str
     series: Series
     headings: tuple[str, str, str]
-    """Of throughput, latency and errors."""
+    """Of the charts of throughput, latency and errors."""
 
 
-OF_OPERATION = ("Throughput: operations that succeeded, per second", "Latency of those", "Errors per second")
+OF_OPERATION = ("Throughput: operations that succeeded, per second", "Latency of those operations", "Errors per second")
 OF_SERVER = (
     "Throughput: answers to the client's requests, per second",
-    "Latency of the server: from the sending of a request to its answer",
-    "Errors: operations that it refused and requests that it left without an answer, per second",
+    "Latency of the server: from sending a request to its answer",
+    "Errors: operations that the server refused and requests that it did not answer, per second",
 )
 
 
@@ -59,7 +59,7 @@ def timeline_section(back: charts.Backdrop, views: Sequence[View]) -> Element:
             el("label", view.label, for_=f"choice-{number}"),
         ]
         panels.append(_panel(back, view, number))
-    shaded = "Shaded: while a fault was on, from when it was asked for until it had healed. "
+    shaded = "Shaded: a fault, from its request until it had healed. "
     return section(
         "Timeline",
         el("p", f"{shaded if back.faults else ''}One point is {back.axis.slot:g} s.", class_="soft"),
@@ -72,16 +72,14 @@ def _panel(back: charts.Backdrop, view: View, number: int) -> Element:
     throughput, latency, errors = view.headings
     return el(
         "div",
-        el(
-            "p", "Point at a chart, or go through it with the arrow keys, to read its numbers.", class_="readout", role="status"
-        ),
+        el("p", "Point at a chart, or use the arrow keys in it, to read its numbers.", class_="readout", role="status"),
         figure(throughput, charts.draw_throughput(back, view.series, view.what)),
         figure(
             f"{latency}: p50 (solid), p99 (dashed), p99.9 (dotted), on a logarithmic scale",
             charts.draw_latency(back, view.series, view.what),
         ),
         figure(
-            f"{errors}{'; hollow: those that were not started in time' if any(view.series.not_started) else ''}",
+            f"{errors}{'; hollow: operations that were not started in time' if any(view.series.not_started) else ''}",
             charts.draw_errors(back, view.series, view.what),
         ),
         class_="panel",
@@ -91,7 +89,7 @@ def _panel(back: charts.Backdrop, view: View, number: int) -> Element:
 
 
 def numbers_of(back: charts.Backdrop, views: Sequence[View]) -> dict[str, Any]:
-    """What the script shows: four digits of each number."""
+    """What the script shows, with four digits for each number."""
     return {
         "left": charts.LEFT,
         "plot": charts.PLOT,

@@ -1,6 +1,6 @@
-"""The report of a run: one HTML file that needs nothing else, no network and no JavaScript, and can be printed.
+"""The report of a run: one HTML file that needs no other file, no network and no JavaScript, and can be printed.
 
-Every text goes through `_markup.el`, which escapes it: server messages and scenario texts are not ours.
+Every text goes through `_markup.el`, which escapes it: server messages and scenarios are not to be trusted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from ._sections import (
     faults_section,
     operations_section,
     servers_section,
-    without_effect,
 )
 from ._shapes import result_class, section, table
 from ._words import EXIT_CODES, RESULTS, quantity
@@ -37,25 +36,25 @@ __all__ = ["render", "write_report"]
 
 HERE = Path(__file__).parent
 MAX_MISSED = 5
-"""Of what did not hold, in the headline; all of it is among the expectations."""
-AUDITED = {"lost": "writes lost", "applied_twice": "applied twice"}
+"""Expectations in the headline that do not hold. The table of expectations has all."""
+AUDIT_TILES = {"lost": "writes lost", "applied_twice": "applied twice"}
 
 
 def write_report(directory: RunDirectory, result: dict[str, Any], path: Path | None = None) -> Path:
-    """Draw a run and keep that, as `report.html` beside its files or as `path`. Blocking; raises OSError."""
+    """Draw a run's report and keep it as `path`, or as `report.html` beside the run's files. Blocking. Raises OSError."""
     target = path or directory.report
     target.write_text(render(KeptRun.read(directory, result)), encoding="utf-8")
     return target
 
 
 def render(run: KeptRun) -> str:
-    """The page."""
+    """Draw the page."""
     script, style = (HERE / "page.js").read_text(), (HERE / "page.css").read_text()
     longest = max((batch.end - batch.start for batch in run.batches), default=0)
     axis = axis_of(run.timeline.start, run.timeline.end, longest)
     views = views_of(run, axis) if axis.count else []
     style += "\n".join(f"#choice-{i}:checked ~ #panel-{i} {{ display: block; }}" for i in range(len(views)))
-    # Nothing may be loaded, and no script but ours runs, whatever got past the escaping.
+    # The page loads nothing and runs no script but ours, even if something got past the escaping.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     back = charts.Backdrop(axis, run.faults, run.marks)
@@ -118,7 +117,7 @@ def _header(run: KeptRun) -> Element:
 
 
 def _why(run: KeptRun) -> list[Element]:
-    """What did not hold, the gravest first, whether the load engine was the limit, and what to do about it."""
+    """What does not hold, the gravest first; whether the load engine was the limit; and what to do."""
     missed = sorted((one for one in run.result["expectations"] if one["result"] in ("miss", "unknown")), key=_gravity)
     shown = [
         el("li", el("strong", f"{RESULTS[one['result']][0]} {one['name']}: "), one["line"], class_=one["result"])
@@ -136,7 +135,7 @@ def _why(run: KeptRun) -> list[Element]:
 
 
 def _gravity(judged: dict[str, Any]) -> tuple[bool, bool]:
-    """A miss before what is unknown, and what the audit found before the rest."""
+    """Misses come before unknown results, findings of the audit before the rest."""
     return judged["result"] != "miss", not judged["audit"]
 
 
@@ -147,9 +146,9 @@ def _tiles(run: KeptRun) -> Element:
     failures = run.record.failures
     count = everything.count + failures
     rate = everything.count / run.record.seconds if run.record.seconds else 0
-    struck = sum(fault.struck is not None and not without_effect(fault) for fault in run.faults)
+    struck = sum(fault.struck is not None and not fault.without_effect for fault in run.faults)
     tiles: list[tuple[str, str, str]] = [
-        *((what, _certain(run.checks[name]), "") for name, what in AUDITED.items() if run.checks is not None),
+        *((what, _count_or_result(run.checks[name]), "") for name, what in AUDIT_TILES.items() if run.checks is not None),
         ("failures", f"{failures:,}", f" {failures / count * 100:.3g} %" if failures else ""),
         *([("not started", f"{run.record.not_started:,}", "")] if run.scenario.load.open else []),
         *_recovered(run),
@@ -165,12 +164,12 @@ def _tiles(run: KeptRun) -> Element:
     return el("dl", shown, class_="tiles")
 
 
-def _certain(check: dict[str, Any]) -> str:
+def _count_or_result(check: dict[str, Any]) -> str:
     return check["verdict"] if check["verdict"] in ("unknown", "not applicable") else f"{check['count']:,}"
 
 
 def _recovered(run: KeptRun) -> Iterable[tuple[str, str, str]]:
-    """How long the worst fault hurt."""
+    """The longest recovery from a fault."""
     times = [one.steady for one in run.recoveries()]
     known = [time for time in times if time is not None]
     if times:
@@ -188,7 +187,7 @@ def _ms(latencies: Latencies, percent: float) -> str:
 def _expectations(run: KeptRun) -> Element:
     judged = run.result["expectations"]
     if not judged:
-        return section("Expectations", el("p", "Nothing was expected of this run.", class_="soft"))
+        return section("Expectations", el("p", "The scenario expects nothing of this run.", class_="soft"))
     order = ["miss", "unknown", "pass", "not applicable"]
     rows = [
         el(
@@ -207,7 +206,7 @@ def _expectations(run: KeptRun) -> Element:
 def _environment(run: KeptRun) -> Element:
     rows = [el("tr", el("th", name, scope="row"), el("td", str(value))) for name, value in run.environment.items()]
     if not rows:
-        return section("Environment", el("p", "It was not kept.", class_="soft"))
+        return section("Environment", el("p", "The environment was not kept.", class_="soft"))
     return section("Environment", table(["what", "value"], rows, "As it was when the run began."))
 
 
@@ -216,7 +215,9 @@ def _scenario(run: KeptRun) -> Element:
         run.scenario.model_dump(mode="json", by_alias=True, exclude_defaults=True), sort_keys=False, allow_unicode=True
     )
     return section(
-        "Scenario", el("p", "What differs from the defaults; durations in seconds.", class_="soft"), el("pre", el("code", text))
+        "Scenario",
+        el("p", "Only what differs from the defaults. Durations are in seconds.", class_="soft"),
+        el("pre", el("code", text)),
     )
 
 

@@ -22,12 +22,11 @@ __all__ = [
     "faults_section",
     "operations_section",
     "servers_section",
-    "without_effect",
 ]
 
 MAX_ERRORS = 30
 MAX_FAULTS = 200
-"""Shown of each; a run with `every` may have thousands. The rest is in the kept result and history."""
+"""In each table. A run with `every` may have thousands; `result.json` and the history have all of them."""
 COLUMNS = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 LATE = ("p50", "p99", "p99.9", "max")
 PHASES = {"run": "whole run", "before": "before", "during": "during faults", "after": "after", EDGE: "at the edges"}
@@ -48,11 +47,11 @@ def operations_section(run: KeptRun) -> Element:
     groups = [el("tbody", _phases(run.totals, run.rates, name, phases, open_loop=open_loop)) for name in shown]
     caption = "Latencies are of what succeeded, as the client saw them."
     if open_loop:
-        caption += " Of the failures, not started are those that had waited for too long to be worth it."
+        caption += " Not started: failures of operations that had waited too long to be started."
     if len(phases) > 1:
         caption += (
-            " Before the first fault; while any was certainly on; after that, while none was. At the edges are operations that "
-            "were under way, or may have been, while a fault struck or healed, which count for the whole run only."
+            " During: while any fault was certainly on. After: after a fault, while none was on. At the edges: operations that "
+            "were, or may have been, under way while a fault struck or healed; they count for the whole run only."
         )
     return section("Operations", table(headings, groups, caption))
 
@@ -66,8 +65,8 @@ def servers_section(run: KeptRun) -> Element | None:
     headings += [f"#{name} ms" for name in COLUMNS]
     groups = [el("tbody", _phases(run.server_totals, run.server_rates, name, phases, answers=True)) for name in names]
     caption = (
-        "What each server did, measured where the bytes leave and arrive: without the client's own part, and with every "
-        "repetition. Failed are operations that it refused, and requests that it left without an answer."
+        "What each server did, measured where bytes leave and arrive: without the time spent in the client, and with every "
+        "retry. Failed: operations that the server refused, and requests that it did not answer."
     )
     failed = _kinds("server", {name: run.server_totals["run", name][0].errors for name in names})
     return section("Servers", table(headings, groups, caption), failed)
@@ -82,7 +81,8 @@ def _phases(
     answers: bool = False,
     open_loop: bool = False,
 ) -> Iterable[Element]:
-    """With `answers` the count is that alone: a refusal is one. `open_loop`: with a column of those that were not started."""
+    """A row for each phase. `answers`: count answers, which a refusal is too, and no failures beside them. `open_loop`: add a
+    column of operations that were not started."""
     found = [(phase, *totals[phase, name]) for phase in phases]
     shown = [(phase, done) for phase, done, length in found if phase == "run" or done or (length and phase != EDGE)]
     for number, (phase, done) in enumerate(shown):
@@ -102,7 +102,7 @@ def _phases(
 
 
 def engine_section(run: KeptRun, back: charts.Backdrop) -> Element | None:
-    """How busy and how late the load engine was, and whether it was the limit; None of an older run, which does not tell."""
+    """How busy and late the load engine was, and whether it was the limit. None for an older run, which has no figures."""
     engine = run.result["engine"]
     if not engine["phases"] or not back.axis.count:
         return None
@@ -119,19 +119,19 @@ def engine_section(run: KeptRun, back: charts.Backdrop) -> Element | None:
         for phase, one in ((phase, engine["phases"][phase]) for phase in phases)
     ]
     caption = (
-        "The process that carries out the operations: of several the busiest one, and how late the event loops of all were. An "
-        "operation waits for the event loop up to three times. Where an engine had no time left, operations of an open loop "
-        "queued within it, and the throughput of a closed loop was its own."
+        "The load engine is the process that carries out the operations. With several, the shares of a core are those of the "
+        "busiest one, and the lateness is that of all event loops. An operation waits for the event loop up to three times. "
+        "While an engine has no time left, operations of an open loop queue in it; in a closed loop it limits the throughput."
     )
-    headings = ["phase", "#of a core", "#waited for a core", "#no time left, s", *(f"#late {name} ms" for name in LATE)]
+    headings = ["phase", "#CPU, of a core", "#waited for a core", "#no time left, s", *(f"#late {name} ms" for name in LATE)]
     lag = series_of(run.batches.of_engines(), back.axis)[ALL]
     return section(
         "Load engine",
         el("p", engine["limit"], class_="unknown limit") if engine["limit"] else None,
         table(headings, rows, caption),
-        figure("How busy it was, in percent of the time", charts.draw_busy(back, busy_of(run.batches, back.axis))),
+        figure("How busy the load engine was, in percent of the time", charts.draw_busy(back, busy_of(run.batches, back.axis))),
         figure(
-            "How late its event loop was: p50 (solid), p99 (dashed), p99.9 (dotted), on a logarithmic scale",
+            "How late the event loop was: p50 (solid), p99 (dashed), p99.9 (dotted), on a logarithmic scale",
             charts.draw_latency(back, lag, "the load engine's event loop"),
         ),
     )
@@ -143,7 +143,7 @@ def errors_section(run: KeptRun) -> Element | None:
 
 
 def _kinds(whose: str, errors: Mapping[str, Counter[str]]) -> Element | None:
-    """The kinds of errors, the most frequent first; None without any."""
+    """The kinds of errors, the most frequent first; None when there are none."""
     kinds = sorted(((count, name, text) for name, one in errors.items() for text, count in one.items()), reverse=True)
     if not kinds:
         return None
@@ -160,7 +160,7 @@ def faults_section(run: KeptRun, back: charts.Backdrop) -> Element | None:
         return None
     rows = [_fault(fault, back) for fault in run.faults[:MAX_FAULTS]]
     more = f"The first {MAX_FAULTS} of {len(run.faults)}." if len(run.faults) > MAX_FAULTS else ""
-    headings = ["result", "fault", "#asked for", "#struck after", "#over at", "#lasted", "what else"]
+    headings = ["result", "fault", "#requested at", "#struck after", "#over at", "#lasted", "note"]
     recovered = [
         el(
             "tr",
@@ -172,8 +172,9 @@ def faults_section(run: KeptRun, back: charts.Backdrop) -> Element | None:
         for one in run.recoveries()[:MAX_FAULTS]
     ]
     caption = (
-        f"Seconds from each fault's start, to {run.timeline.slot:g} s: until the first error, until every operation that "
-        "failed had succeeded again, and until nothing failed any more and each had a quarter of its throughput back."
+        f"Seconds from each fault's start, in steps of {run.timeline.slot:g} s. First error: until an operation failed. First "
+        "success: until every operation that failed had succeeded again. Steady: until none failed any more, and each had at "
+        "least a quarter of its earlier throughput."
     )
     return section(
         "Faults as they happened",
@@ -183,25 +184,20 @@ def faults_section(run: KeptRun, back: charts.Backdrop) -> Element | None:
     )
 
 
-def without_effect(fault: FaultSeen) -> bool:
-    """Whether it was on and did nothing."""
-    return fault.ended is not None and fault.effects == 0
-
-
 def _fault(fault: FaultSeen, back: charts.Backdrop) -> Element:
     if fault.error:
         word = ("miss", "✗ failed")
-    elif without_effect(fault):
+    elif fault.without_effect:
         word = ("unknown", "? no effect")
     else:
         word = ("pass", "✓ struck") if fault.struck is not None else ("unknown", "? unknown")
-    after = "-" if fault.struck is None else f"{fault.struck - fault.asked:.3f} s"
-    lasted = "-" if fault.struck is None or fault.ended is None else f"{fault.ended - fault.asked:.2f} s"
+    after = "-" if fault.struck is None else f"{fault.struck - fault.requested:.3f} s"
+    lasted = "-" if fault.struck is None or fault.ended is None else f"{fault.ended - fault.requested:.2f} s"
     return el(
         "tr",
         el("td", word[1], class_=f"result {word[0]}"),
         el("th", fault.name, scope="row"),
-        number_cell(back.seconds(fault.asked)),
+        number_cell(back.seconds(fault.requested)),
         number_cell(after),
         number_cell(back.seconds(fault.ended)),
         number_cell(lasted),
@@ -212,7 +208,7 @@ def _fault(fault: FaultSeen, back: charts.Backdrop) -> Element:
 def audit_section(run: KeptRun) -> Element:
     if run.checks is None:
         return section(
-            "Audit of the writes", el("p", "This run kept no history of its writes, so nothing was audited.", class_="soft")
+            "Audit of the writes", el("p", "This run kept no history of its writes, so there is no audit.", class_="soft")
         )
     groups = []
     for name, check in run.checks.items():
@@ -229,8 +225,9 @@ def audit_section(run: KeptRun) -> Element:
         )
         groups.append(el("tbody", row, [_finding(finding) for finding in check["findings"]]))
     caption = (
-        "What was acknowledged, compared with what was read and with what the primary held after everything had healed. "
-        "What was found, where nothing was expected, does not count against the run."
+        "Compares the acknowledged writes with what was read, and with what the primary held after everything had healed. "
+        "Certain: no missing data can explain it. Possible: missing data may. Found: the check is violated, but the scenario "
+        "expects nothing of it, so it does not count against the run."
     )
     return section("Audit of the writes", table(["result", "check", "#certain", "#possible", "explanation"], groups, caption))
 

@@ -1,4 +1,4 @@
-"""What the sections of a report are made of: headings, tables, numbers, figures."""
+"""The building blocks of a report's sections: headings, tables, numbers, figures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def number_cell(text: str, *, some: bool = False) -> Element:
 
 
 def table(headings: Sequence[str], rows: Sequence[Element], caption: str | None = None) -> Element:
-    """Rows, or bodies of rows. A heading that begins with # is that of a column of numbers."""
+    """`rows` are rows or bodies of rows. A heading that begins with # is for a column of numbers."""
     head = [el("th", one.lstrip("#"), scope="col", class_="number" if one.startswith("#") else None) for one in headings]
     bodies: Child = rows if rows and rows[0].tag == "tbody" else el("tbody", rows)
     return el(

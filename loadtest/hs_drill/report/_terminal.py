@@ -1,4 +1,4 @@
-"""What a run did, for the terminal: one row per operation, in milliseconds that keep their microseconds."""
+"""A run in the terminal: the summary, with a row for each operation in milliseconds to the microsecond, and the verdict."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ __all__ = ["print_no_verdict", "print_summary", "print_verdict", "progress_line"
 
 PERCENTILES = (50.0, 95.0, 99.0, 99.9)
 WIDTH = 110
-"""Columns where the output is no terminal."""
+"""Columns when the output is not a terminal."""
 MAX_ERRORS = 20
 MAX_FINDINGS = 5
-"""Of each check of the audit; the rest is in the kept result."""
+"""For each check of the audit. `result.json` has more."""
 
 
 def print_summary(
     record: RunTotals, title: str, order: list[str], console: Console | None = None, *, open_loop: bool = False
 ) -> None:
-    """Print the result of a run. `order` is that of the operations; what has not run at all is left out.
+    """Print the summary of a run. `order` is the order of the operations; those that never ran are left out.
 
-    In an open loop a column tells how many of the failures never started.
+    `open_loop`: a column says how many of the failures were operations that never started.
     """
     console = console or Console(highlight=False)
     if not console.is_terminal:
@@ -72,7 +72,7 @@ def _cells(operation: OperationTotals, seconds: float, *, open_loop: bool) -> li
 
 
 def _latencies(latencies: Latencies) -> list[str]:
-    """Of what succeeded: how fast an operation fails says nothing about how fast it is."""
+    """Of operations that succeeded: how fast one fails says nothing about how fast it is."""
     if not latencies.count:
         return ["-"] * (len(PERCENTILES) + 1)
     return [f"{us / 1000:.3f}" for us in (*map(latencies.percentile, PERCENTILES), latencies.max)]
@@ -87,7 +87,7 @@ _SIGNS = {
 
 
 def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, console: Console | None = None) -> None:
-    """Print what a run came to: the verdict, and the expectations that did not hold (all of them with `explain`)."""
+    """Print the verdict of a run, and the expectations that do not hold; with `explain` all expectations."""
     console = console or Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH
@@ -123,7 +123,7 @@ def _print_engine(engine: dict[str, Any], console: Console) -> None:
 
 
 def print_no_verdict(directory: str, console: Console | None = None) -> None:
-    """Print of a run that could not be judged where it is kept, and how it can be."""
+    """Print where a run without a verdict is kept, and how to judge it."""
     console = console or Console(highlight=False)
     console.print(Text("no verdict: the run did not come to its end", style="bold yellow"))
     console.print(Text(f"kept in {directory}"), soft_wrap=True)
@@ -131,7 +131,7 @@ def print_no_verdict(directory: str, console: Console | None = None) -> None:
 
 
 def _print_check(name: str, check: dict[str, Any], expected: str | None, console: Console) -> None:
-    """The first keys of what was found. Where nothing was expected it counts for nothing, so a line is enough."""
+    """The first findings of a check. When the scenario expects nothing of it, one line is enough."""
     if check["verdict"] == "false" and expected is None:
         console.print(Text(f"  {name}, of which nothing was expected: {check['explanation']}"))
     elif expected in ("miss", "unknown"):
@@ -149,7 +149,7 @@ def _print_errors(record: RunTotals, names: list[str], console: Console) -> None
 
 
 def progress_line(batch: Batch, users: int, seconds: float, phase: str = "") -> str:
-    """One line about the last few seconds of a run that has lasted `seconds`, and what it is in the middle of."""
+    """One line about the last few seconds of a run that has lasted `seconds`, and its current phase."""
     latencies = Latencies()
     failures = 0
     for operation in batch.operations.values():

@@ -1,4 +1,4 @@
-"""What a scenario expects, what was measured and what an exit code means, in words for people."""
+"""Expectations, measured values, loads and exit codes in words."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ RESULTS = {
     "unknown": ("?", "unknown"),
     "not applicable": ("∅", "not applicable"),
 }
-"""A sign and a word for each result: neither needs colour."""
+"""A sign and a word for each result, so that none needs colour."""
 
 EXPECTED_AS = {"stale_reads": "staleness", "replicas": "replicas_agree"}
 """Checks of the audit whose expectation has another name."""
 
 
 def expectation_of(check: str, judged: Iterable[Mapping[str, Any]]) -> str | None:
-    """What became of the expectation about a check of the audit; None where nothing was expected."""
+    """The result of the expectation about a check of the audit; None when nothing was expected of it."""
     results = {one["name"]: str(one["result"]) for one in judged}
     return results.get(EXPECTED_AS.get(check, check))
 
 
 def place_of(finding: Mapping[str, Any]) -> str:
-    """When something was amiss, and what went on then."""
+    """When a finding happened, and which faults were on then."""
     if finding["time"] is None:
-        return "at no certain time"
+        return "at an unknown time"
     during = f"during {', '.join(finding['faults'])}" if finding["faults"] else finding["after"] or "while no fault was on"
     return f"at {finding['time']:.3f} s, {during}"
 
@@ -62,18 +62,18 @@ def quantity(name: str, value: float | None) -> str:
 
 
 def _cut(percent: float) -> float:
-    """To five digits behind the point, and never up: 99.9999996 % is not 100 %."""
+    """To five decimal places, never rounded up: 99.9999996 % is not 100 %."""
     return int(percent * 1e5 + 1e-6) / 1e5
 
 
 def sizes(value: ValueSize) -> str:
-    """How long values are."""
+    """The length of values, or its range."""
     same = value.smallest == value.largest
     return f"{value.largest:,}" if same else f"{value.smallest:,} to {value.largest:,}"
 
 
 def load(load: Load) -> str:
-    """Who puts it on, and how."""
+    """Users or a rate, and for how long."""
     waits = ""
     if load.pacing is not None:
         waits = f", an operation every {load.pacing:g} s each"
@@ -89,7 +89,7 @@ def load(load: Load) -> str:
 
 
 def expectations(scenario: Scenario) -> list[tuple[str, str]]:
-    """Name and meaning of everything that the verdict will judge, named as `verdict` names it."""
+    """Every expectation that the verdict will judge: its name there, and what it means."""
     return [*_measured(scenario.expect), *(_audited(scenario.expect) if scenario.audited else ())]
 
 
@@ -122,7 +122,7 @@ def _audited(expect: Expect) -> Iterator[tuple[str, str]]:
     words = {
         "lost": "acknowledged writes are lost",
         "applied_twice": "increments or decrements are applied twice",
-        "unexpected": "rows or reads show what nobody wrote",
+        "unexpected": "rows or reads show data that no write left",
     }
     for name, limit in limits.items():
         yield name, f"{_at_most(limit or 0)} {words[name]}"

@@ -289,7 +289,7 @@ def _recovery(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
             yield next((one for one in found if one.result is Result.MISS), found[0])
             continue
         first = f"first error after {recovery.first_error:.2f} s" if recovery.first_error is not None else "no error"
-        line = f"{words} {worst:.2f} s after the start of {recovery.fault} ({first}; times to {timeline.slot:g} s)"
+        line = f"{words} {worst:.2f} s after the start of {recovery.fault} ({first}; measured in steps of {timeline.slot:g} s)"
         line += f"; at most {limit:g} s expected"
         yield _judged(f"recovery.{name}", worst <= limit, worst, limit, line)
 

@@ -1,4 +1,4 @@
-"""The report: what stands in it, that it needs nothing and trusts nothing, and how a browser draws it."""
+"""The report: its content, that it loads and trusts nothing, and how a browser draws it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from trio_hs.testing import Table, open_server
 
 
 class Page(HTMLParser):
-    """A report, taken apart."""
+    """A parsed report."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -95,14 +95,14 @@ def test_the_headline_is_the_verdict(tmp_path: Path, made: HandMade, words: list
     assert [word for word in words if word not in head] == []
 
 
-def test_results_are_told_by_sign_and_word_and_what_did_not_hold_comes_first(tmp_path: Path) -> None:
+def test_results_have_a_sign_and_a_word_and_misses_come_first(tmp_path: Path) -> None:
     page = page_of(HandMade(scenario=SCENARIO.replace("90%", "100%"), cut=True), tmp_path)
     results = [row[0] for row in page.rows if row[0] in ("✗ miss", "? unknown", "✓ pass")]
     assert results[:8] == ["✗ miss"] + ["? unknown"] * 4 + ["✓ pass"] * 3
     assert page.row("✗ miss")[1:4] == ["availability", "99.65909 %", "100 %"]
 
 
-def test_the_first_screen_tells_what_did_not_hold_and_what_to_do(tmp_path: Path) -> None:
+def test_the_first_screen_shows_what_does_not_hold_and_what_to_do(tmp_path: Path) -> None:
     lost = HandMade(scenario=SCENARIO.replace("90%", "100%").replace("table:", "cluster: {standby: true}\ntable:"), lost=[70])
     directory = lost.keep(tmp_path)
     (directory.path / "primary").write_text("standby")
@@ -125,7 +125,7 @@ def test_the_audit_names_keys_and_the_fault_that_was_on(tmp_path: Path) -> None:
     assert not any("replicas" in row for row in page.rows), "they were not read back"
 
 
-def test_what_is_not_applicable_has_a_colour_and_a_sign_of_its_own(tmp_path: Path) -> None:
+def test_not_applicable_has_its_own_colour_and_sign(tmp_path: Path) -> None:
     page = page_of(HandMade(), tmp_path)
     told = {row[1] for row in page.rows if row and row[0] == "∅ not applicable"}
     assert told == {"applied_twice", "counters", "recovered", "stale_reads", "monotonic_reads"}
@@ -133,7 +133,7 @@ def test_what_is_not_applicable_has_a_colour_and_a_sign_of_its_own(tmp_path: Pat
     assert ".not-applicable { --tone: var(--idle); }" in page.source
 
 
-def test_what_nobody_expected_anything_of_is_found_but_not_violated(tmp_path: Path) -> None:
+def test_a_check_without_an_expectation_is_found_and_not_violated(tmp_path: Path) -> None:
     directory = HandMade().keep(tmp_path)
     result = judge_run(directory)
     for name in ("stale_reads", "lost"):
@@ -143,7 +143,7 @@ def test_what_nobody_expected_anything_of_is_found_but_not_violated(tmp_path: Pa
     assert page.row("✗ violated")[1] == "lost"
 
 
-def test_faults_are_told_as_they_happened(tmp_path: Path) -> None:
+def test_faults_are_shown_as_they_happened(tmp_path: Path) -> None:
     failed: tuple[tuple[float, str, str, dict[str, Any]], ...] = (
         (15.0, "fault-started", "restart reader-2", {"number": 1}),
         (
@@ -166,7 +166,7 @@ def test_faults_are_told_as_they_happened(tmp_path: Path) -> None:
     assert "restart reader-2, 15.00 s: failed" in page.text
 
 
-def test_each_server_is_told_by_itself(tmp_path: Path) -> None:
+def test_each_server_has_its_own_rows(tmp_path: Path) -> None:
     page = page_of(HandMade(), tmp_path)
     # 74 batches of 60 answers, and 6 of 5 requests that got none. Wholly in the fault are 14 and 5 of them; that in which it
     # struck is at the edge.
@@ -179,7 +179,7 @@ def test_each_server_is_told_by_itself(tmp_path: Path) -> None:
     assert labels == ["all operations", "get", "insert", "writer", "reader-1"]
 
 
-def test_a_run_that_tells_nothing_of_servers_has_no_such_part(tmp_path: Path) -> None:
+def test_a_run_without_figures_of_its_servers_has_no_section_about_them(tmp_path: Path) -> None:
     directory = HandMade(seconds=0).keep(tmp_path)
     old = {"start": 1e9, "end": 1e9 + 0.25, "operations": {"get": [{400: 10}, {}, {}]}}
     directory.add_batch(old)
@@ -197,17 +197,17 @@ def test_how_busy_and_how_late_the_load_engine_was(tmp_path: Path) -> None:
     assert "was the limit" not in page.text
 
 
-def test_that_the_load_engine_was_the_limit_is_told_on_the_first_screen(tmp_path: Path) -> None:
+def test_the_first_screen_says_that_the_load_engine_was_the_limit(tmp_path: Path) -> None:
     page = page_of(HandMade(busy=0.98), tmp_path)
     assert "The load engine was the limit: " in page.text[: page.text.index("Expectations")]
     assert page.row("whole run", "98%")[3] == "20.0 of 20.0"
 
 
-def test_a_run_that_tells_nothing_of_its_engine_has_no_such_part(tmp_path: Path) -> None:
+def test_a_run_without_figures_of_its_engine_has_no_section_about_it(tmp_path: Path) -> None:
     assert "Load engine" not in page_of(HandMade(), tmp_path).text
 
 
-def test_what_was_not_started_has_a_column_and_bars_of_its_own(tmp_path: Path) -> None:
+def test_operations_that_were_not_started_have_their_own_column_and_bars(tmp_path: Path) -> None:
     made = HandMade(scenario=SCENARIO.replace("users: 4, ", "rate: 400, "), error=NOT_STARTED)
     page = page_of(made, tmp_path)
     assert page.row("operation")[2:6] == ["count", "failures", "not started", "ops/s"]
@@ -216,14 +216,14 @@ def test_what_was_not_started_has_a_column_and_bars_of_its_own(tmp_path: Path) -
     assert "not started30" in page.text, "a tile"
     assert "Errors of get. 30 in all, at most 20 per second. Of these 30 were not started in time." in page.source
     assert len(re.findall('<path class="not-started" d="M', page.source)) == 2, "of get, and of all"
-    assert "hollow: those that were not started in time" in page.text
+    assert "hollow: operations that were not started in time" in page.text
     closed = page_of(HandMade(), tmp_path / "closed")
     assert not [row for row in closed.rows if "not started" in row]
     assert "not started0" not in closed.text
     assert 'class="not-started"' not in closed.source
 
 
-def test_environment_scenario_and_files_are_in_it(tmp_path: Path) -> None:
+def test_the_report_shows_environment_scenario_and_files(tmp_path: Path) -> None:
     directory = HandMade().keep(tmp_path)
     page = Page(report_of(directory))
     assert page.row("server", "10.11 (by hand)")
@@ -231,7 +231,7 @@ def test_environment_scenario_and_files_are_in_it(tmp_path: Path) -> None:
     assert f"{directory.path.parent.name}/{directory.path.name}" in page.text
 
 
-def test_a_run_without_anything_has_a_report(tmp_path: Path) -> None:
+def test_a_run_without_operations_has_a_report(tmp_path: Path) -> None:
     bare = SCENARIO.partition("faults:")[0]
     page = page_of(HandMade(scenario=bare, seconds=0, fault=None, environment={}), tmp_path)
     assert "No operation was carried out." in page.text
@@ -263,7 +263,7 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
     assert "\x00" not in page.source
 
 
-def test_it_needs_no_network(tmp_path: Path) -> None:
+def test_the_report_needs_no_network(tmp_path: Path) -> None:
     page = page_of(HandMade(), tmp_path)
     assert not {"link", "img", "iframe", "a", "use", "image"} & set(page.tags)
     assert not any(name in ("src", "href", "xlink:href", "style") for _, name, _ in page.attributes)
@@ -271,7 +271,7 @@ def test_it_needs_no_network(tmp_path: Path) -> None:
     assert "@import" not in page.source
 
 
-def test_each_chart_can_be_heard(tmp_path: Path) -> None:
+def test_each_chart_has_a_description_for_screen_readers(tmp_path: Path) -> None:
     page = page_of(HandMade(), tmp_path)
     charts = [value for tag, name, value in page.attributes if tag == "svg" and name == "aria-label"]
     assert len(charts) == page.tags["svg"] == page.tags["desc"] == 1 + 3 * 5  # all, get, insert, and two servers
@@ -304,7 +304,7 @@ def test_ten_minutes_of_seven_operations_stay_below_a_megabyte(tmp_path: Path) -
 # ---- its parts
 
 
-def test_counts_that_lie_across_slots_are_dealt_out() -> None:
+def test_counts_are_shared_out_over_the_slots_of_a_batch() -> None:
     # Batches of 0.3 s in slots of 0.25 s: by their middles, every sixth slot would be empty.
     batches = [Batch(i * 0.3, (i + 1) * 0.3, {"get": OperationBatch(Counter({1000: 30}))}) for i in range(50)]
     axis = axis_of(0, 15, 0.3)
@@ -348,7 +348,7 @@ def events(*described: tuple[float, str, str]) -> list[tuple[float, Event]]:
         ([(1, "fault-started", "a"), (2, "fault-ended", "a")], [FaultSeen("a", 1, 2, 2)]),
         (
             [(1, "fault-started", "a"), (2, "fault-struck", "a"), (3, "fault-failed", "a")],
-            [FaultSeen("a", 1, 2, None, error="for a reason that is not known")],
+            [FaultSeen("a", 1, 2, None, error="for an unknown reason")],
         ),
         (
             [(1, "fault-started", "a"), (2, "fault-ended", "a"), (3, "fault-started", "a"), (4, "promotion", "b")],
@@ -401,11 +401,11 @@ async def test_the_client_tells_of_its_connections(tmp_path: Path) -> None:
         ("the row is not there", "the row is not there"),
     ],
 )
-def test_servers_are_told_by_their_names(message: str, told: str) -> None:
+def test_messages_name_servers_by_their_names(message: str, told: str) -> None:
     assert in_names(message, {"127.0.0.1:9": "standby"}) == told
 
 
-def test_a_connection_is_news_once_one_was_lost() -> None:
+def test_a_connection_counts_only_after_one_was_lost() -> None:
     up, lost = "connection-up", "connection-lost"
     seen = list(marks_seen(events((0.0, up, "a"), (1.0, lost, "a"), (2.0, up, "a"), (3.0, "fault-started", "a"))))
     assert [(mark.time, mark.kind) for mark in seen] == [(1.0, "connection-lost"), (2.0, "connection-up")]
@@ -429,7 +429,7 @@ def test_text_and_attributes_are_escaped_and_cleaned() -> None:
     assert made == '<!DOCTYPE html>\n<p class="&quot;x&quot;" data-x="1.2">a&lt;b<i>&amp;</i>c\N{REPLACEMENT CHARACTER}</p>\n'
 
 
-def test_a_report_that_cannot_be_drawn_is_told_from_one_that_can(tmp_path: Path) -> None:
+def test_judging_draws_no_report(tmp_path: Path) -> None:
     directory = HandMade().keep(tmp_path)
     run = KeptRun.read(directory, judge_run(directory))
     assert run.exit_code == 0
@@ -502,7 +502,7 @@ def _is_amber(colour: Sequence[int], ground: Sequence[int]) -> bool:
     return red - blue > 20
 
 
-def test_it_shows_the_same_in_the_dark_and_without_scripts(browser: Browser, tmp_path: Path) -> None:
+def test_the_report_shows_the_same_in_the_dark_and_without_scripts(browser: Browser, tmp_path: Path) -> None:
     report = report_of(HandMade().keep(tmp_path))
     band = measured(browser, report)["bands"][0]
     # Chromium takes no picture with its scripts switched off, so they are cut out instead.
@@ -516,7 +516,7 @@ def test_it_shows_the_same_in_the_dark_and_without_scripts(browser: Browser, tmp
         assert (tinted[0], tinted[-1]) == pytest.approx((band["left"], band["right"]), abs=2)
 
 
-def test_pointing_at_a_chart_tells_its_numbers(browser: Browser, tmp_path: Path) -> None:
+def test_pointing_at_a_chart_shows_its_numbers(browser: Browser, tmp_path: Path) -> None:
     report = report_of(HandMade().keep(tmp_path))
     assert measured(browser, report)["readout"] == (
         "6.25 to 6.50 s · 420 ops/s · p50 0.8 ms · p99 150 ms · p99.9 150 ms · 20 errors/s"
