@@ -14,7 +14,7 @@ from ._percentiles import CHARTED, percentiles
 __all__ = ["Series", "TimeAxis", "axis_of", "busy_of", "series_of"]
 
 LATE = 10.0
-"""Seconds within which batches arrive. Workers report every three."""
+"""Seconds after which a batch is not expected any more. Workers report every three."""
 SLOTS = ((0.25, 240), (0.5, 240), (1, 600), (2, 600), (5, 600), (10, 600), (30, 600), (60, 600), (300, 600), (1800, 600))
 """(Seconds, how many slots of this length a chart may have). A chart is about 900 points wide."""
 

@@ -1,4 +1,4 @@
-"""What a YAML file asks for: read, checked, and told back with file, line and key, and as JSON Schema."""
+"""Scenarios: reads and checks YAML files, reports mistakes by file, line and key, and exports a JSON Schema."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Load(Model):
     def _check(self) -> Self:
         kinds = {kind for stage in self.stages for kind in ("users", "rate") if getattr(stage, kind) is not None}
         if len(kinds) > 1 or (kinds == {"users"} and self.rate is not None):
-            raise ValueError("all stages must give users, or all must give a rate, and start from the same")
+            raise ValueError("all stages must give users, or all must give a rate; users cannot start from a rate")
         if self.stages and self.duration is not None:
             raise PlacedError(("duration",), "is the sum of the stages: leave it out")
         if not self.lasts:
