@@ -1,7 +1,7 @@
-"""Everything at once, at random: resets, silence, refusals, small windows, cancellation, purges, suspensions, hedging.
+"""Everything at the same time, at random: resets, silence, refusals, small windows, cancellation, purges, suspensions, hedging.
 
-Whatever happens: an answer is the caller's own, a write that was acknowledged was applied once, one that "had no effect"
-was not applied, nothing is applied twice, and every call ends.
+Whatever happens, every caller gets its own answer, every acknowledged write was applied once, a write that "had no effect" was
+not applied, no write is applied twice, and every call ends.
 """
 
 from __future__ import annotations

@@ -45,9 +45,9 @@ class Cost:
         return all(value <= getattr(bound, name) for name, value in vars(self).items())
 
 
-#: The most that an operation may cost, by its name and the number of tasks: what was measured, and 5 per cent more. When a cost
-#: falls, or has to rise for a reason, print today's figures with `python -m tests.trio_hs.test_cost` and write them here.
-# (Of 1,000 requests by 64 tasks 16 to 18 calls receive the answers, as trio's order of tasks falls out.)
+#: The highest cost of an operation, by its name and the number of tasks: as measured, plus 5 per cent. When a cost falls, or
+#: must rise for a reason, print today's figures with `python -m tests.trio_hs.test_cost` and write them here.
+# (16 to 18 calls receive the answers to 1,000 requests by 64 tasks, depending on trio's order of tasks.)
 BOUNDS: dict[tuple[str, int], Cost] = {
     ("Table.get", 1): Cost(2.107, 1.052, 1.053, 43.057),
     ("Table.get", 64): Cost(1.120, 0.038, 0.021, 29.730),
@@ -60,7 +60,7 @@ BOUNDS: dict[tuple[str, int], Cost] = {
     ("incr", 1): Cost(2.105, 1.052, 1.053, 60.905),
     ("incr", 64): Cost(1.120, 0.038, 0.021, 47.580),
 }
-#: Bytes that a caller who waits may take beyond its task.
+#: Bytes that a waiting caller may take beyond its task.
 WAITING_BYTES = 1650
 
 
@@ -91,7 +91,7 @@ class Loopback:
         self._arrived.unpark()
 
     async def wait_sendable(self) -> None:
-        raise AssertionError("everything is taken at once")
+        raise AssertionError("send takes everything")
 
     def receive(self) -> bytes | None:
         self.receives += 1
@@ -239,7 +239,7 @@ def cost_of(name: str, tasks: int, requests: int = 2000) -> Cost:
 
 @pytest.mark.parametrize("name,tasks", list(BOUNDS))
 def test_the_cost_of_a_request_stays_within_its_bound(name: str, tasks: int) -> None:
-    for _ in range(3):  # on a busy machine the watchdog's looks fall in between, and tasks into several groups
+    for _ in range(3):  # a busy machine adds checks of the watchdog and more groups of tasks
         cost = cost_of(name, tasks)
         if cost.within(BOUNDS[name, tasks]):
             return
@@ -263,8 +263,8 @@ def test_the_hundred_thousandth_request_costs_what_the_first_did(name: str) -> N
     finally:
         tracemalloc.stop()
     for what, value in vars(last).items():
-        assert value <= getattr(first, what) * 1.02 + 0.005, what  # of counts in a thousand, which vary by a few
-    # 98,000 requests: one forgotten byte of each would be more.
+        assert value <= getattr(first, what) * 1.02 + 0.005, what  # counts vary by a few in a thousand
+    # After 98,000 requests, one leaked byte of each would exceed this.
     assert grown < 32_000
 
 
@@ -275,7 +275,7 @@ def traced() -> int:
 
 
 def waiting_bytes(tasks: int) -> tuple[float, Cost]:
-    """What each of many callers who wait takes beyond its task, and what each costs when the answers come."""
+    """Memory of each of many waiting callers beyond its task, and the cost of each when the answers come."""
 
     async def idle() -> None:
         await trio.sleep_forever()

@@ -1,4 +1,4 @@
-"""Ctrl-C at every line of the client's inside: it comes out as KeyboardInterrupt, and later answers are everybody's own."""
+"""Ctrl-C at every line of the client's core raises KeyboardInterrupt, and later answers still reach their own callers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ TIMEOUT = 0.1
 async def cancelled(table: trio_hs.Table, fake: FakeServer) -> None:
     fake.gate = trio.Event()
     try:
-        with trio.move_on_after(TIMEOUT / 5):  # the watchdog looks a few times
+        with trio.move_on_after(TIMEOUT / 5):  # the watchdog checks a few times
             await table.get(1)
     finally:
         fake.gate.set()
@@ -63,7 +63,7 @@ CALLS: dict[str, Call] = {
 
 
 class Interrupted(BaseException):
-    """What a signal's handler of the program may raise where trio's would raise KeyboardInterrupt."""
+    """An exception that a program's own signal handler may raise, where trio's would raise KeyboardInterrupt."""
 
 
 def lines(code: CodeType) -> list[int]:
@@ -72,7 +72,7 @@ def lines(code: CodeType) -> list[int]:
 
 @contextmanager
 def interrupted(code: CodeType, line: int, how: Callable[[], object]) -> Iterator[list[None]]:
-    """Within the block, `how` happens when the line is reached first; the list has an item then."""
+    """Within the block, call `how` when the line is reached for the first time. The list has an item then."""
     struck: list[None] = []
 
     def in_function(frame: FrameType, event: str, _: Any) -> Any:
@@ -93,7 +93,7 @@ def interrupted(code: CodeType, line: int, how: Callable[[], object]) -> Iterato
 
 
 async def trial(code: CodeType, line: int, name: str) -> bool:
-    """Whether the line was reached; asserts what has to hold if so."""
+    """Press Ctrl-C at the line, and check the outcome. Returns whether the line was reached."""
     caught = False
     async with trio.open_nursery() as nursery:
         fake = FakeServer(nursery)
@@ -106,7 +106,7 @@ async def trial(code: CodeType, line: int, name: str) -> bool:
                 with interrupted(code, line, lambda: signal.raise_signal(signal.SIGINT)) as struck:
                     await CALLS[name](hs, table, fake)
                     await trio.sleep(0.001)
-                await trio.lowlevel.checkpoint()  # where one is raised that came too late for the call
+                await trio.lowlevel.checkpoint()  # raises a KeyboardInterrupt that came too late for the call
             except KeyboardInterrupt:
                 caught = True
             assert caught == bool(struck)
@@ -117,7 +117,7 @@ async def trial(code: CodeType, line: int, name: str) -> bool:
 
 
 async def answers_are_right(hs: trio_hs.Manager, table: trio_hs.Table) -> None:
-    with trio.move_on_after(0.002) as slept:  # nothing wakes a task that waits for something else by now
+    with trio.move_on_after(0.002) as slept:  # no late wake-up hits a task that waits for something else
         await trio.sleep_forever()
     assert slept.cancelled_caught
     rows: dict[int, Any] = {}
@@ -150,7 +150,7 @@ def test_after_ctrl_c_at_any_line_every_answer_reaches_its_own_caller(place: Cal
 
 @pytest.mark.parametrize("line", lines(Connection._flush.__code__))
 async def test_an_exception_of_another_signals_handler_ends_the_connection(nursery: trio.Nursery, line: int) -> None:
-    """Where nobody can tell whether the request went out."""
+    """It is unknown then whether the request was sent."""
 
     def strike() -> None:
         raise Interrupted

@@ -1,4 +1,4 @@
-"""Rows of docs/delivery.md that no other test holds. Fake servers, virtual time."""
+"""Rows of docs/delivery.md that are not covered elsewhere. Fake servers, virtual time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def test_a_write_with_a_wrong_secret_is_not_tried_again(nursery: trio.Nurs
 
 
 async def test_a_write_that_was_not_sent_is_sent_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """The server closed the idle connection, and the caller is the first to see it."""
+    """The server closed the idle connection, and this write is the first to notice."""
     async with managed(nursery) as (hs, fakes):
         await hs.incr("d", "t", "=", ["n"], ["first"])
         await trio.sleep(40)
@@ -76,7 +76,7 @@ async def test_insert_many_tells_unsent_rows_from_rows_in_doubt(nursery: trio.Nu
 
 
 async def test_insert_many_does_not_repeat_answered_rows(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """What was sent was answered, the rest was not sent: nothing is in doubt, and still not all of it may be repeated."""
+    """Some rows were answered, the others were not sent. None is in doubt, but only the unsent ones may be repeated."""
     async with managed(nursery) as (hs, fakes):
         await hs.insert("d", "t", [("id", 0)])
         transport = fakes[3].connections[0].transport
@@ -109,7 +109,7 @@ async def test_a_write_cancelled_after_it_was_sent_is_applied(nursery: trio.Nurs
             await hs.incr("d", "t", "=", ["n"], ["cancelled"])
         assert scope.cancelled_caught
         fakes[3].gate.set()
-        # Its answer was for nobody: the next caller gets its own.
+        # The cancelled write's answer is dropped: the next caller gets its own.
         fakes[3].answer = lambda line: b"0\t1\t7\n" if b"next" in line else echo(line)
         assert await hs.incr("d", "t", "=", ["n"], ["next"]) == 7
         assert [line.split(b"\t")[3] for line in fakes[3].requests] == [b"0", b"cancelled", b"next"]

@@ -1,4 +1,4 @@
-"""Every operation of the client, in random sequences, against MariaDB and a model of it, and the tables that remain by SQL.
+"""Random sequences of every operation of the client, compared with a model of MariaDB, and the tables at the end by SQL.
 
 Each run is another one. In the environment, ``DIFFERENTIAL_SEED`` repeats one and ``DIFFERENTIAL_OPERATIONS=1000000`` makes it
 longer. A disagreement is cut down to the operations that it needs, and printed with the seeds that make them.
@@ -65,11 +65,11 @@ async def rows_by_sql(cluster: Cluster, table: Table) -> list[list[bytes | None]
 
 
 async def disagreement(cluster: Cluster, seeds: Sequence[int], agreed: Counter[str]) -> str | None:
-    """Carries out the operations of these seeds on empty tables; says where client and model first disagree, if they do.
+    """Carry out the operations of these seeds on empty tables. Returns the first disagreement of client and model, or None.
 
     ``agreed`` counts the operations, by kind, whose answers were compared and equal.
     """
-    # Not logged: HandlerSocket's writes were not either, so a replica would look for these rows in vain, and stop.
+    # Not logged: HandlerSocket's writes were not logged, so a replica would not find these rows, and stop.
     await execute_sql(cluster.writer, "SET sql_log_bin=0", *(f"DELETE FROM {DATABASE}.{schema.name}" for schema in SCHEMAS))
     tables = {schema.name: Table(schema) for schema in SCHEMAS}
     async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Instruments: what they are told, and that a faulty one does no harm. Fake servers, virtual time."""
+"""Which callbacks of an instrument are called, and that a faulty one does no harm. Fake servers, virtual time."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ async def test_callers_outside_the_block_fail_when_it_ends(nursery: trio.Nursery
             await wait_all_tasks_blocked()
         ended = trio.current_time()
         await caller(hs, 1)  # afterwards
-    assert trio.current_time() - ended <= RetryPolicy().backoff  # a pause that had begun, and no other
+    assert trio.current_time() - ended <= RetryPolicy().backoff  # at most a pause that had already begun
     assert len(errors) == 3
     assert "closed" in str(errors[-1])
     async with managed(nursery) as (unused, _):
@@ -145,7 +145,7 @@ async def test_the_cache_of_handles_is_bounded(
 
 
 async def test_filters_may_be_a_generator_or_are_refused(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """An emptied generator would delete the rows that the filter was to spare."""
+    """An exhausted generator would delete rows that the filter should spare."""
     async with managed(nursery) as (hs, fakes):
         filters: Any = (Filter(name, "=", 1) for name in ["state"])
         try:
@@ -169,7 +169,7 @@ async def test_filters_in_another_form_work_or_are_refused(
 
 async def test_an_unknown_encoding_is_refused() -> None:
     with pytest.raises((TypeError, ValueError)):
-        async with trio_hs.open_manager(encoding="utf8mb4"):  # MariaDB's name of it
+        async with trio_hs.open_manager(encoding="utf8mb4"):  # MariaDB's name for it
             pass
 
 

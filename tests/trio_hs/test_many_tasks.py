@@ -1,4 +1,4 @@
-"""A hundred thousand requests of a thousand tasks through one connection: memory stays level and nobody starves."""
+"""A hundred thousand requests of a thousand tasks on one connection: memory stays level and no task starves."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ INDEX = Index("d", "t", ["id"])
 
 
 async def flood(ask: Callable[[int, int], Awaitable[None]], measure: Callable[[], int]) -> tuple[list[int], list[int]]:
-    """Lets every task ask until there were enough requests in all; what `measure` said after each tenth of them, and how many
-    each task has had."""
+    """Let every task send requests until there were `REQUESTS` in all.
+
+    Returns what `measure` gave after each tenth of them, and how many requests each task sent.
+    """
     total = answered = longest = 0
     done = [0] * TASKS
     measured: list[int] = []
@@ -45,8 +47,8 @@ async def flood(ask: Callable[[int, int], Awaitable[None]], measure: Callable[[]
         for number in range(TASKS):
             users.start_soon(user, number)
     assert sum(done) == REQUESTS
-    # Answers come in the order of the requests: whoever asks waits for those who asked before, and nobody overtakes it. (Those
-    # who are answered together with it may run before it: trio runs what is ready in any order.)
+    # Answers come in the order of the requests, so a request waits only for earlier ones. (Tasks whose answers arrive together
+    # may run in any order.)
     assert longest < 2 * TASKS
     return measured, done
 
@@ -56,7 +58,7 @@ def resident_bytes() -> int:
 
 
 async def test_many_tasks_on_the_fake_server(nursery: trio.Nursery) -> None:
-    """With a bound of 50 outstanding requests, so that most of the tasks are in the backlog all the time."""
+    """At most 50 requests are outstanding, so most tasks are in the backlog all the time."""
     bound = 50
     server = FakeServer(nursery)
     transport = await server.connect(trio_hs.Server("inet", "fake", 1))
@@ -73,7 +75,7 @@ async def test_many_tasks_on_the_fake_server(nursery: trio.Nursery) -> None:
 
     def measure() -> int:
         server.lines.clear()
-        assert connection.outstanding <= bound + 1  # and one for the opening of the index
+        assert connection.outstanding <= bound + 1  # one more for the opening of the index
         return tracemalloc.get_traced_memory()[0]
 
     tracemalloc.start()
@@ -81,7 +83,7 @@ async def test_many_tasks_on_the_fake_server(nursery: trio.Nursery) -> None:
         sizes, done = await flood(ask, measure)
     finally:
         tracemalloc.stop()
-    # Whoever waits in the backlog has its turn before anybody has another one, but for those whose turn falls on the end.
+    # Every task in the backlog has its turn before any task has another one, except at the very end.
     assert max(done) - min(done) <= 2, (min(done), max(done))
     assert connection.load == 0
     assert max(sizes[1:]) - sizes[1] < 100_000, sizes  # a byte for each request since would be 80 kB
@@ -106,7 +108,7 @@ async def test_many_tasks_on_the_real_server(cluster: Cluster) -> None:
                 assert await table.get(key) == [("id", str(key)), ("name", f"name {key}")]
 
             sizes, done = await flood(ask, resident_bytes)
-            # Where two groups take turns, trio's order decides which is first after they were joined: shares drift at random.
+            # With two groups, trio's order decides which one is first after they were joined, so shares drift at random.
             assert min(done) >= 0.8 * REQUESTS / TASKS, (min(done), max(done))
             (statistics,) = hs.statistics().readers
             assert (statistics.connected, statistics.outstanding) == (1, 0)

@@ -1,4 +1,4 @@
-"""However a block of `open_manager` ends: no task, no file descriptor and no thread of it is left behind."""
+"""However a block of `open_manager` ends, it leaves no task, no file descriptor and no thread behind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trio_hs import Manager
 
 
 class LeavingError(Exception):
-    """The user's own."""
+    """An exception of the user's code."""
 
 
 def tasks() -> set[trio.lowlevel.Task]:
@@ -49,7 +49,7 @@ def descriptors() -> dict[str, str]:
 async def leaves_nothing() -> AsyncIterator[None]:
     before = tasks(), descriptors(), set(threading.enumerate())
     yield
-    # At once, without another turn of the scheduler: leaving the block waits for all of it.
+    # Checked without another turn of the scheduler: leaving the block waits for everything.
     assert (tasks(), descriptors(), set(threading.enumerate())) == before
 
 
@@ -74,7 +74,7 @@ async def by_an_exception(opens: Opens) -> None:
         async with opens() as hs:
             await hs.get("left", "t", ["id"], 1)
             raise LeavingError
-    except LeavingError:  # itself, in no group
+    except LeavingError:  # not wrapped in an exception group
         return
     raise AssertionError("the user's exception was lost")
 
@@ -121,7 +121,7 @@ async def after_purge(opens: Opens) -> None:
 
 
 async def with_requests_in_flight(opens: Opens) -> None:
-    """The users are outside the block, and learn from its end that there will be no answer."""
+    """The tasks are outside the block. When it ends, their requests fail."""
     failures = 0
     async with trio.open_nursery() as users:
         async with opens() as hs:
@@ -184,7 +184,7 @@ async def test_the_real_server(table: Cluster, ending: Callable[[Opens], Awaitab
 
 @pytest.mark.mariadb
 async def test_a_write_that_waits_for_a_lock(table: Cluster) -> None:
-    """The server sits on the request; the block ends all the same, and the caller learns that nobody knows the outcome."""
+    """The server holds the request back. The block ends nevertheless, and the write is in doubt."""
     server = table.writer
     errors: list[trio_hs.ConnectionError] = []
 
@@ -231,7 +231,7 @@ async def test_dead_servers(patience: float) -> None:
 
 @pytest.mark.parametrize("ending", ["exception", "cancellation", "normal"])
 async def test_during_connect(ending: str) -> None:
-    """The kernel accepts the connection, and nobody ever answers on it."""
+    """The kernel accepts the connection, but no server answers."""
     with trio.socket.socket() as listener:
         await listener.bind(("127.0.0.1", 0))
         listener.listen(10)

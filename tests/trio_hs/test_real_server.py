@@ -152,7 +152,7 @@ ENCODINGS = {
 
 
 async def test_text_in_every_accepted_encoding_comes_back_and_numbers_find_their_rows(cluster: Cluster) -> None:
-    """Some of these have characters whose second byte is that of a backslash or a tilde."""
+    """Some encodings have characters whose second byte is a backslash or a tilde."""
     columns = ", ".join(f"{charset} VARCHAR(300) CHARACTER SET {charset} NOT NULL DEFAULT ''" for charset in ENCODINGS)
     await execute_sql(cluster.writer, "CREATE DATABASE cars", f"CREATE TABLE cars.texts (id INT PRIMARY KEY, {columns})")
     ascii_text = "".join(map(chr, range(0x80)))
@@ -207,7 +207,7 @@ async def test_a_wrong_secret_fails_at_once(hs: Manager, cluster: Cluster, secre
 
 
 async def test_a_line_cut_before_a_q_is_harmless(hs: Manager) -> None:
-    """The server stops for ever at a `Q` that begins what it has read: only where a line begins, so never in ours."""
+    """The server hangs for ever at a `Q` at the beginning of a line. Our lines never begin with one."""
     key = "Q" * 19
     await hs.insert("cars", "things", [("id", 1), ("k", key), ("b", b"Q" * 500 + b"/" * 100)])
     async with trio.open_nursery() as nursery:
@@ -216,7 +216,7 @@ async def test_a_line_cut_before_a_q_is_harmless(hs: Manager) -> None:
 
 
 async def test_asking_for_a_missing_table_pins_its_name(hs: Manager, cluster: Cluster) -> None:
-    """CREATE TABLE waits for whoever asked for the table before it existed, until that connection is closed."""
+    """CREATE TABLE waits for connections that asked for the table before it existed, until they are closed."""
     create = "CREATE TABLE cars.later (id INT PRIMARY KEY)"
     async with manager(cluster) as early:
         for _ in range(3):
@@ -293,7 +293,7 @@ async def test_get_many_finds_what_single_gets_find(cluster: Cluster, kind: str,
 
 
 async def test_a_table_is_altered_under_load(hs: Manager, cluster: Cluster) -> None:
-    """Without `suspended` the ALTER would wait for ever; with it, nobody sees an error."""
+    """Without `suspended` the ALTER would wait for ever. With it, no caller sees an error."""
     await hs.insert("cars", "trucks", [("id", 1), ("company", "a"), ("model", "b")])
     stop = False
     calls = 0
@@ -313,7 +313,7 @@ async def test_a_table_is_altered_under_load(hs: Manager, cluster: Cluster) -> N
         with pytest.raises(ClusterError, match="1205"):
             await execute_sql(cluster.writer, "SET lock_wait_timeout=1", alter)
         async with hs.suspended():
-            await trio.sleep(0.05)  # for those whose last answer has come
+            await trio.sleep(0.05)  # lets the callers with a last answer run
             before = calls
             await execute_sql(cluster.writer, "SET lock_wait_timeout=5", alter)
             assert calls == before

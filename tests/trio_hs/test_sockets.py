@@ -105,7 +105,7 @@ async def test_execute_many_on_a_dying_connection_gives_each_write_its_outcome(
 
 
 async def test_execute_many_ends_on_its_own_connection_during_a_purge(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A purge lets what is under way be answered, the part of a long pipeline that was not sent yet included."""
+    """A purge lets operations in flight finish, including the unsent part of a long pipeline."""
     fake = FakeServer(nursery)
     async with open_write_socket([A], connect=fake.connect) as hs:
         index_id = await hs.get_index_id("d", "t", ["id"])
@@ -152,7 +152,7 @@ async def test_columns_of_an_index_may_be_a_generator_or_are_refused(nursery: tr
 
 
 async def test_a_long_pipeline_does_not_delay_other_callers(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A single find beside execute_many of very many waits for about what may be outstanding, not for all of it."""
+    """A find beside a very long execute_many waits for about as many requests as may be outstanding, not for all."""
     fake = FakeServer(nursery)
     async with open_read_socket([A], connect=fake.connect) as hs, trio.open_nursery() as callers:
         index_id = await hs.get_index_id("d", "t", ["id"])

@@ -48,7 +48,7 @@ async def test_retries_are_counted(nursery: trio.Nursery, autojump_clock: MockCl
         assert hs.statistics().retries == 3
         for port in (1, 2, 3, 4):
             kill(fakes[port])
-        await wait_all_tasks_blocked()  # a connection that is found closed would be a retry more, and no attempt
+        await wait_all_tasks_blocked()  # a connection found closed would count as a retry, not as an attempt
         with pytest.raises(ConnectionError):
             await hs.get("d", "t", ["id"], 1)
         assert hs.statistics().retries == 3 + RetryPolicy().attempts - 1

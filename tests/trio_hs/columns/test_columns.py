@@ -1,4 +1,4 @@
-"""Declarations of columns: what they take, what they refuse, and that every value survives its way to bytes and back."""
+"""Declared columns: which values they accept and refuse, and that every accepted value survives the round trip to bytes."""
 
 from __future__ import annotations
 

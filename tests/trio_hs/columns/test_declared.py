@@ -1,4 +1,4 @@
-"""Tables with declared columns: what they send, and that the real server gives back what their checks let through."""
+"""Tables with declared columns: what they send, and that every accepted value comes back from a real server."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ async def hs(cluster: Cluster) -> AsyncIterator[Manager]:
 
 
 def _from_sql(column: Column, value: Any) -> Any:
-    """What PyMySQL gave, as the type that the column has here."""
+    """A value from PyMySQL, converted to the column's type."""
     if column.type == "bit":
         return int.from_bytes(value, "big")
     if column.type == "set":
@@ -266,8 +266,8 @@ async def test_every_accepted_value_comes_back_equal(cluster: Cluster, case: Cas
     await execute_sql(cluster.writer, "DROP DATABASE declared")
 
 
-# What the server does with what the checks refuse: the type in SQL, the column, the value, and the token that an undeclared
-# table would send for it.
+# What the server would do with refused values: the type in SQL, the column, the value, and the token that an undeclared table
+# would send.
 MANGLED: list[tuple[str, Column, Any, bytes]] = [
     ("tinyint", Column("v", "tinyint"), 200, b"200"),
     ("int unsigned", Column("v", "int", unsigned=True), -1, b"-1"),
@@ -306,7 +306,7 @@ async def test_the_server_would_mangle_every_refused_value(hs: Manager, cluster:
         try:
             assert (await table.get(1))[1][1] != value, sql
         except trio_hs.DecodingError:
-            pass  # nothing that the column could hold
+            pass  # not a value that the column could hold
 
 
 @pytest.mark.mariadb
@@ -361,7 +361,7 @@ async def test_modifications_give_back_python_types(hs: Manager, cluster: Cluste
     await table.insert_many([[1, 5, date(2024, 2, 29)], [2, None, None]])
     counter = hs.table("declared", "n", ["u"], columns=columns)
     assert await counter.incr(">", [0], [7], 9, return_original=True) == [5, None]
-    assert await counter.decr("=", [1], [20], return_original=True) == [12]  # would cross zero: left alone
+    assert await counter.decr("=", [1], [20], return_original=True) == [12]  # would cross zero: unchanged
     assert await counter.get(1) == [("u", 12)]
     first = [("id", 1), ("u", 12), ("d", date(2024, 2, 29))]
     assert await table.update("=", [1], [1, None, date.max], return_original=True) == [first]
@@ -393,7 +393,7 @@ async def test_an_index_on_a_virtual_column_is_corrupted(hs: Manager, cluster: C
 
 @pytest.mark.mariadb
 async def test_uuids_that_mariadb_refuses_are_refused(cluster: Cluster) -> None:
-    """Every pair of the two bytes that it looks at: we refuse those that SQL refuses, and no other."""
+    """For every value of the two bytes that MariaDB looks at, we refuse exactly the UUIDs that SQL refuses."""
     text = "CONCAT('01234567-89ab-', LPAD(HEX(seq DIV 256), 2, '0'), '11-', LPAD(HEX(seq MOD 256), 2, '0'), '11-111111111111')"
     query = f"SELECT {text} AS u FROM mysql.seq_0_to_65535 WHERE CAST({text} AS UUID) IS NULL"
     by_server = {row["u"].lower() for row in await execute_sql(cluster.writer, query)}
@@ -409,7 +409,7 @@ async def test_uuids_that_mariadb_refuses_are_refused(cluster: Cluster) -> None:
 
 @pytest.mark.mariadb
 async def test_charsets_agree_with_the_server_on_every_byte(cluster: Cluster) -> None:
-    """Byte by byte for the small ones, as the server converts them to UTF-32."""
+    """Compared as the server converts them to UTF-32; small charsets byte by byte."""
     for name in CHARSETS:
         charset = Charset(name)
         if name.startswith(("u", "ucs")):

@@ -1,4 +1,4 @@
-"""``python -m trio_hs describe`` against the real server: what it prints can be pasted, and what it refuses it names."""
+"""``python -m trio_hs describe`` with a real server: it prints code that can be pasted, or names what it cannot describe."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def arguments(cluster: Cluster, tmp_path: Path) -> list[str]:
 
 
 def described(arguments: list[str], table: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, Columns]:
-    """What it prints, and what that evaluates to."""
+    """The printed code, and the columns that it evaluates to."""
     assert main([*arguments, f"{DATABASE}.{table}"]) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
@@ -61,7 +61,7 @@ def described(arguments: list[str], table: str, capsys: pytest.CaptureFixture[st
 
 
 def formatted(source: str) -> str:
-    """As ruff formats it, and with its imports sorted."""
+    """The code as ruff formats it, with sorted imports."""
     for command in (["check", "--select", "I,F", "--fix"], ["format"]):
         source = subprocess.run(
             [sys.executable, "-m", "ruff", command[0], "--isolated", "--quiet", *command[1:], "-"],
@@ -265,7 +265,7 @@ async def test_a_wrong_password_is_one_line_without_it(
 
 
 def test_no_server() -> None:
-    """In a process of its own: PyMySQL leaves the socket open that it could not connect."""
+    """In a separate process, because PyMySQL leaks a socket that it could not connect."""
     command = [sys.executable, "-m", "trio_hs", "describe", "--unix-socket", "/nowhere/to.sock", "--user", "u", "a.b"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2

@@ -22,7 +22,7 @@ from trio_hs._network._connection import MAX_OUTSTANDING
 
 
 def without(missing: Callable[[bytes], bool]) -> Callable[[bytes], bytes]:
-    """A server that has a row for every key but these."""
+    """A server that has a row for every key except the missing ones."""
 
     def serve(line: bytes) -> bytes:
         if line[:1] in (b"A", b"P"):
@@ -51,7 +51,7 @@ async def test_many_keys_that_are_all_there_cost_few_requests(nursery: trio.Nurs
 
 
 async def test_the_first_part_of_many_keys_is_sent_by_itself(nursery: trio.Nursery) -> None:
-    """So it has something left to do while their rows are taken apart here."""
+    """So the server has more to do while the client parses the first rows."""
     sends: list[int] = []
 
     def answer(line: bytes) -> bytes:
@@ -107,14 +107,14 @@ async def test_a_near_server_gets_smaller_parts_one_for_each_answered(
 
 
 def keys_in_lists(fake: FakeServer) -> list[int]:
-    """Of each list of keys that came in, how many it has."""
+    """How many keys each received list has."""
     return [int(line.split(b"\t")[8]) for line in fake.requests if b"@" in line]
 
 
 async def test_several_connections_get_larger_parts_however_near(
     nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They carry them at the same time. When one is left, it gets the smaller ones."""
+    """They work in parallel. When only one is left, it gets smaller parts."""
     monkeypatch.setattr("tests.trio_hs.support.fake.MemoryTransport.round_trip", 0.0001, raising=False)
     async with managed(nursery) as (hs, fakes):
         await hs.get("d", "t", ["id"], 1)
@@ -131,7 +131,7 @@ async def test_several_connections_get_larger_parts_however_near(
 async def test_a_server_behind_a_near_proxy_is_not_near(
     nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel knows the way to the proxy, the first answer tells the rest."""
+    """The kernel reports the round trip to the proxy only. The first answer shows the rest."""
     monkeypatch.setattr("tests.trio_hs.support.fake.MemoryTransport.round_trip", 0.0001, raising=False)
 
     async def late(server: trio_hs.Server) -> Any:
@@ -160,7 +160,7 @@ async def test_only_a_part_with_a_missing_row_is_asked_key_by_key(nursery: trio.
 
 
 async def test_keys_with_a_null_are_asked_one_by_one(nursery: trio.Nursery) -> None:
-    """IN would look for a zero byte instead."""
+    """IN would search for a zero byte instead of NULL."""
     async with managed(nursery) as (hs, fakes):
         rows = await hs.get_many("d", "t", ["id"], [None, *range(30)])
         assert rows == [[("id", None)], *[[("id", str(number))] for number in range(30)]]
@@ -182,7 +182,7 @@ async def test_a_null_sends_only_its_own_part_key_by_key(nursery: trio.Nursery) 
 
 
 async def test_every_key_of_a_list_counts_against_the_bound(nursery: trio.Nursery) -> None:
-    """The server builds the rows of all that it has received in memory before it sends any."""
+    """The server builds the rows of all received requests in memory before it sends any."""
     async with managed(nursery) as (hs, fakes):
         await hs.get("d", "t", ["id"], 1)
         await wait_all_tasks_blocked()
@@ -205,7 +205,7 @@ async def test_every_key_of_a_list_counts_against_the_bound(nursery: trio.Nurser
 async def test_keys_that_kill_servers_do_not_reach_a_third_one(
     nursery: trio.Nursery, autojump_clock: MockClock, deadly: bytes, deaths: int
 ) -> None:
-    """Whether servers die of a list, of the list and of the key alone, or (one is missing) of a key that is asked for alone."""
+    """Servers die of a list; of the list and of the single key; or, because a row is missing, of a single key."""
     fakes = {port: FakeServer(nursery) for port in range(1, 6)}
     died: list[int] = []
 
@@ -262,7 +262,7 @@ async def test_many_keys_raise_the_first_error(nursery: trio.Nursery) -> None:
 async def test_many_reads_without_a_server_give_up_like_one(
     nursery: trio.Nursery, autojump_clock: MockClock, policy: RetryPolicy
 ) -> None:
-    """One get gives up after some 16 s here."""
+    """A single get gives up after about 16 s here."""
     async with managed(nursery, retry=policy) as (hs, fakes):
         for fake in fakes.values():
             fake.gate = trio.Event()  # accepts and never answers
@@ -278,7 +278,7 @@ async def test_many_reads_without_a_server_give_up_like_one(
 
 @pytest.mark.parametrize("by_list", [True, False])
 async def test_parsing_very_many_rows_lets_other_tasks_run(nursery: trio.Nursery, by_list: bool) -> None:
-    """Whether they come by a list of keys, or, because a row is missing, one by one."""
+    """By a list of keys, or one by one because a row is missing."""
     fake = FakeServer(nursery, echo if by_list else lambda line: b"0\t1\tx\n" if line[:1].isdigit() else echo(line))
     name = "named" if by_list else "named_each"
     async with trio_hs.open_manager([A], [B], connect=fake.connect) as hs:

@@ -15,7 +15,7 @@ from trio_hs._protocol import Index
 
 async def test_a_read_is_hedged_and_the_first_answer_wins(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async with managed(nursery, retry=RetryPolicy(hedge_after=0.02)) as (hs, fakes):
-        for number in range(4):  # both readers are connected then, and neither was slow
+        for number in range(4):  # so that both readers are connected, and neither was slow
             assert await hs.get("d", "t", ["id"], number) == [("id", str(number))]
         assert len(fakes[1].requests) + len(fakes[2].requests) == 4
         fakes[1].gate = trio.Event()
@@ -25,7 +25,7 @@ async def test_a_read_is_hedged_and_the_first_answer_wins(nursery: trio.Nursery,
         assert trio.current_time() - started <= 10 * 0.021
         fakes[1].gate.set()
         await wait_all_tasks_blocked()
-        # The losers' answers went to nobody, and both connections are in order.
+        # The slower answers were dropped, and both connections are in order.
         for number in range(10):
             assert await hs.get("d", "t", ["id"], number) == [("id", str(number))]
         assert len(fakes[1].connections) == len(fakes[2].connections) == 1
@@ -131,7 +131,7 @@ async def test_get_many_is_hedged_like_every_read(nursery: trio.Nursery, autojum
 
 
 async def test_a_read_is_not_hedged_to_the_frozen_server_itself(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """With two connections each: what stalls one connection to a server mostly stalls the other too."""
+    """Each server has two connections. A cause that stalls one mostly stalls the other too."""
     async with pool_of(nursery, [[A, B, C]], connections=2) as (pool, fakes), trio.open_nursery() as callers:
         await ask(pool)
         await trio.sleep(1)

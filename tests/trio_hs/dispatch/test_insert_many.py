@@ -21,7 +21,7 @@ async def test_every_row_of_many_has_its_own_outcome(nursery: trio.Nursery, auto
 
 
 async def test_many_rows_into_a_server_that_dies(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Answered rows are in, rows sent without an answer are unknown, and what never left goes to the standby."""
+    """Answered rows are stored, sent rows without an answer are in doubt, and unsent rows go to the standby."""
     async with managed(nursery) as (hs, fakes):
         await hs.insert("d", "t", [("id", 0)])
         applied: list[bytes] = []
@@ -38,7 +38,7 @@ async def test_many_rows_into_a_server_that_dies(nursery: trio.Nursery, autojump
         assert len(outcomes) == 9000
         unknown = [o for o in outcomes if isinstance(o, ConnectionError) and o.maybe_applied]
         acknowledged = [o for o in outcomes if o == 1]
-        assert len(unknown) + len(acknowledged) == 9000  # nothing is said to be lost that was not sent: the standby took it
+        assert len(unknown) + len(acknowledged) == 9000  # no unsent row is reported as lost: the standby took them
         assert len(fakes[4].requests) + 200 <= len(acknowledged) + len(unknown)
         assert len(acknowledged) >= 199
         assert 0 < len(unknown) <= CHUNKS_UNDER_WAY * WRITE_LINES
@@ -64,7 +64,7 @@ async def test_many_rows_keep_their_outcomes_when_no_server_is_left(nursery: tri
         def serve(line: bytes) -> bytes | None:
             nonlocal answered
             answered += 1
-            if answered == 200:  # it comes back with another secret
+            if answered == 200:  # it restarts with another secret
                 fakes[3].answer = fakes[4].answer = lambda line: b"3\t1\tunauth\n"
                 fakes[3].connections[-1].end()
                 for connection in fakes[4].open:
@@ -83,7 +83,7 @@ async def test_many_rows_keep_their_outcomes_when_no_server_is_left(nursery: tri
 async def test_rows_answered_before_the_connection_ended_are_not_inserted_again(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Half of a part of insert_many was sent and answered, the other half not sent, when the connection ended."""
+    """When the connection ended, half of a part of insert_many was sent and answered, and the other half was not sent."""
     applied: list[bytes] = []
 
     def answer(line: bytes) -> bytes | None:

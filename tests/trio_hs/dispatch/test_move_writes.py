@@ -36,7 +36,7 @@ from trio_hs._network._pool import GRACE
 async def test_a_row_lock_moves_no_write_to_the_standby(
     nursery: trio.Nursery, autojump_clock: MockClock, connections: int
 ) -> None:
-    """1.5 s on the primary. The standby used to acknowledge what came in meanwhile, and nobody was told."""
+    """The lock lasts 1.5 s. The standby used to acknowledge the writes of that time, silently."""
     async with managed(nursery, connections=connections) as (hs, fakes):
         await write(hs)
         await wait_all_tasks_blocked()
@@ -65,11 +65,11 @@ async def test_a_row_lock_moves_no_write_to_the_standby(
 async def test_a_primary_that_is_slow_to_connect_keeps_the_writes(
     nursery: trio.Nursery, autojump_clock: MockClock, seconds: float
 ) -> None:
-    """At first, and when a connection is lost or renewed."""
+    """At first use, and when a connection is lost or replaced."""
     async with managed(nursery) as (hs, fakes):
         slow_to_connect(fakes[3], seconds)
         await write(hs)
-        await trio.sleep(10)  # it has served well and is renewed at once
+        await trio.sleep(10)  # it served well, so the pool reconnects without a pause
         fakes[3].connections[-1].end()
         await wait_all_tasks_blocked()
         await write(hs)
@@ -85,7 +85,7 @@ async def test_a_primary_that_is_slow_to_connect_keeps_the_writes(
 async def test_a_silent_primary_keeps_the_writes(
     nursery: trio.Nursery, autojump_clock: MockClock, call: Callable[[Manager], Awaitable[object]]
 ) -> None:
-    """Its own watchdog ends the connection and attempts to connect time out: the client knows no more than before."""
+    """The watchdog ends the connection, and attempts to connect time out. Neither is a refusal."""
     async with managed(nursery) as (hs, fakes):
         await write(hs)
         black_hole(fakes[3])
@@ -115,7 +115,7 @@ FAILURES = [
 
 
 def several_addresses(*errors: OSError) -> OSError:
-    """As trio tells of a name with several addresses."""
+    """The error that trio raises for a name with several addresses."""
     error = OSError("all attempts to connect failed")
     error.__cause__ = ExceptionGroup("all attempts to connect failed", list(errors))
     return error
@@ -156,7 +156,7 @@ async def test_a_refused_connection_moves_writes(nursery: trio.Nursery, autojump
         fakes[3].refuses = refusal
         assert await write(hs) == 1
         assert len(fakes[4].requests) == 1
-        # Dead before and silent now: that is no sign of life, and the standby may have been promoted.
+        # It refused before and is silent now. Silence is no sign of life, and the standby may have been promoted.
         black_hole(fakes[3])
         for _ in range(10):
             assert await write(hs) == 1
@@ -178,7 +178,7 @@ async def test_a_refusal_counts_though_another_address_has_no_network(
     failure: OSError,
     has_network: bool,
 ) -> None:
-    """`localhost` may be ::1, where nothing listens, and 127.0.0.1, to which no local port is free: that is no refusal."""
+    """`localhost` may be ::1, where nothing listens, and 127.0.0.1, for which no local port is free. That is no refusal."""
     monkeypatch.setattr("trio_hs._network._link._route_error", lambda address: None if has_network else failure.errno)
     async with managed(nursery) as (hs, fakes):
 
@@ -204,13 +204,13 @@ async def test_a_wrong_secret_moves_writes(nursery: trio.Nursery, autojump_clock
 async def test_a_former_primary_that_falls_silent_does_not_get_the_writes_back(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """It refused writes, and the promoted standby took them. Its silence moves them back as little as away."""
+    """It refused writes, and the promoted standby took them. Its silence does not move them back."""
     async with managed(nursery) as (hs, fakes):
         fakes[3].answer = read_only
         await write(hs)
         assert len(fakes[4].requests) == 1
         black_hole(fakes[3])
-        # Now and then it is asked again: what is sent to it then is in doubt.
+        # The client tries it again at intervals. A write sent to it then is in doubt.
         doubtful = 0
         for _ in range(100):
             with trio.fail_after(SILENCE):
@@ -243,8 +243,8 @@ async def test_a_primary_that_takes_writes_again_keeps_them_when_it_stalls(
 async def test_a_primary_that_was_restarted_keeps_its_writes_when_it_is_slow_at_first(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """It refuses writes while it shuts down, and connections until it is back. Its first write takes 1.5 s, for its caches are
-    cold."""
+    """It refuses writes while it shuts down, and connections until it is back. Its first write takes 1.5 s because its caches
+    are cold."""
     async with managed(nursery) as (hs, fakes):
         await write(hs)
         fakes[3].answer = read_only
@@ -269,7 +269,7 @@ async def test_a_primary_that_was_restarted_keeps_its_writes_when_it_is_slow_at_
 
 
 async def test_within_a_group_writes_leave_a_stalled_server(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Several proxies of one primary, or several primaries: whoever calls them equals lets writes go to any of them."""
+    """A group may hold several proxies of one primary, or several primaries. Writes may go to any of them."""
     fakes = {port: FakeServer(nursery) for port in (3, 4, 5)}
     writers = [[("inet", "fake", 3), ("inet", "fake", 4)], [("inet", "fake", 5)]]
     async with trio_hs.open_manager(None, writers, connect=Network(fakes).connect) as hs:

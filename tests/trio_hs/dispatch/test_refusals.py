@@ -13,7 +13,7 @@ from trio_hs import OperationalError
 
 
 async def test_a_refused_write_goes_to_a_server_that_accepts_it(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """After a promotion the preferred server comes back as a replica of the one that took over."""
+    """After a promotion the preferred server returns as a replica of the new primary."""
     async with managed(nursery) as (hs, fakes):
         fakes[3].answer = read_only
         for _ in range(20):
@@ -23,7 +23,7 @@ async def test_a_refused_write_goes_to_a_server_that_accepts_it(nursery: trio.Nu
         assert [server.refusing for server in hs.statistics().writers] == [True, False]
         results = await hs.insert_many("d", "t", ["id"], [[number] for number in range(300)])
         assert results == [1] * 300
-        # It is tried again, but no more often than every second.
+        # The client tries it again, at most once a second.
         for _ in range(300):
             await trio.sleep(0.1)
             assert await hs.incr("d", "t", "=", ["id"], [1]) == 1
@@ -50,7 +50,7 @@ async def test_a_write_that_every_server_refuses_fails_at_once(nursery: trio.Nur
 async def test_a_read_interrupted_by_a_shutdown_moves_to_another_server(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Seen in rolling restarts: error 188, some milliseconds before `lock_tables`. Of a write nobody knows what it has done."""
+    """Rolling restarts give error 188 a few milliseconds before `lock_tables`. A write with it is not repeated."""
 
     def aborted(line: bytes) -> bytes | None:
         return b"1\t1\t188\n" if line[:1].isdigit() else echo(line)
@@ -66,14 +66,14 @@ async def test_a_read_interrupted_by_a_shutdown_moves_to_another_server(
 
 
 async def test_a_read_moves_to_another_server_when_one_shuts_down(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """MariaDB answers reads, too, with `lock_tables` while it stops in order."""
+    """During an orderly shutdown MariaDB answers reads with `lock_tables` too."""
     async with managed(nursery) as (hs, fakes):
         fakes[1].answer = read_only
         for number in range(20):
             assert await hs.get("d", "t", ["id"], number) == [("id", str(number))]
         assert len(await hs.get_many("d", "t", ["id"], list(range(1000)))) == 1000
         assert len(fakes[1].requests) < 200
-        # With no other server it is asked again a little later.
+        # With no other server, the client asks this one again after a pause.
         fakes[2].refuses = REFUSED
         kill(fakes[2])
 
@@ -114,7 +114,7 @@ async def test_writes_wait_for_a_stalled_primary_rather_than_be_refused_by_its_s
 async def test_the_first_write_of_a_program_finds_the_promoted_standby(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """After a promotion the preferred server is read-only; a program that starts then may reach it first."""
+    """After a promotion the preferred server is read-only. A program that starts then may reach that one first."""
     async with managed(nursery) as (hs, fakes):
         fakes[3].answer = read_only
         connect = fakes[4].connect
@@ -128,7 +128,7 @@ async def test_the_first_write_of_a_program_finds_the_promoted_standby(
 
 
 async def test_writes_do_not_wait_for_a_refusing_server_that_dies(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A server that shuts down refuses first and is gone (here: its host too) a moment later; the standby serves by then."""
+    """A server that shuts down first refuses and is then gone, here with its host. The standby serves by then."""
     async with managed(nursery) as (hs, fakes):
         await hs.incr("d", "t", "=", ["id"], [1])
         fakes[3].answer = read_only

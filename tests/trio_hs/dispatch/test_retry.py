@@ -60,7 +60,7 @@ async def test_a_write_that_may_have_arrived_is_not_repeated(
 async def test_connections_that_a_server_closed_together_use_up_no_attempts(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """As it does with idle ones. The simulation found a write that failed so, though its server was well."""
+    """As a server does with idle ones. The simulation found a write that failed this way, though its server was well."""
     fake = FakeServer(nursery)
     twice = RetryPolicy(attempts=2)
     async with trio_hs.open_manager([READERS[0]], [READERS[0]], connect=fake.connect, connections=8, retry=twice) as hs:
@@ -70,7 +70,7 @@ async def test_connections_that_a_server_closed_together_use_up_no_attempts(
         assert len(fake.open) == 16
         for call in (lambda: hs.get("d", "t", ["id"], 2), lambda: hs.insert("d", "t", [("id", 2)])):
             for connection in fake.open:
-                connection.transport.broken = RESET  # which shows only when something is sent
+                connection.transport.broken = RESET  # noticed only when something is sent
             await call()
             await wait_all_tasks_blocked()
         for connection in fake.open:
@@ -173,7 +173,7 @@ async def test_a_server_that_returns_in_time_is_found(nursery: trio.Nursery, aut
 async def test_a_write_on_a_connection_that_ended_unnoticed_had_no_effect(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """The caller is the first to see the end: nothing was sent, and the error can be made."""
+    """The caller is the first to notice the end, and nothing was sent."""
     async with managed(nursery, retry=RetryPolicy(attempts=1)) as (hs, fakes):
         await hs.insert("d", "t", [("id", 1)])
         await trio.sleep(40)

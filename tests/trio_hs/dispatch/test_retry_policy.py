@@ -70,7 +70,7 @@ async def test_pauses_of_many_attempts_stay_short_and_a_deadline_allows_no_secon
 
 
 async def test_no_pause_ends_after_the_deadline(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Whether nobody answers or everybody turns the read away."""
+    """When no server answers, and when every server refuses the read."""
     async with managed(nursery, retry=RetryPolicy(backoff=20, max_backoff=20, deadline=5)) as (hs, fakes):
         await hs.get("d", "t", ["id"], 1)
         fakes[1].answer = fakes[2].answer = read_only
@@ -87,7 +87,7 @@ async def test_no_pause_ends_after_the_deadline(nursery: trio.Nursery, autojump_
 
 
 async def test_the_deadline_is_one_for_all_keys_of_a_call(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Also where they are asked for part by part, as hedged reads are."""
+    """Also when they are requested part by part, as hedged reads are."""
     async with managed(nursery, retry=RetryPolicy(hedge_after=100, deadline=2)) as (hs, fakes):
         await hs.get("d", "t", ["id"], 1)
         await wait_all_tasks_blocked()
@@ -156,7 +156,7 @@ async def test_a_write_in_doubt_is_repeated_where_the_policy_says_so(nursery: tr
 
 
 async def test_a_refusal_of_the_repetition_leaves_a_write_in_doubt(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """The row that a repeated insert finds may be its own."""
+    """The row that makes a repeated insert a duplicate may be its own."""
     async with managed(nursery, retry=RetryPolicy(repeat_writes=["insert"])) as (hs, fakes):
         die_on_the_first_request(fakes[3], fakes[4], then=b"1\t1\t121\n")
         with pytest.raises(ConnectionError) as caught:

@@ -31,7 +31,7 @@ async def seconds_until_it_fails(hs: Manager, call: Callable[[Manager], Awaitabl
 async def test_a_black_hole_at_first_use_costs_one_timeout(
     nursery: trio.Nursery, autojump_clock: MockClock, call: Callable[[Manager], Awaitable[object]], groups: int
 ) -> None:
-    """It used to be one for each attempt: 5 by default. Two groups of them cost no more than one."""
+    """It used to cost one timeout for each attempt, 5 by default. Two groups cost no more than one."""
     fakes = {port: FakeServer(nursery) for port in (1, 2)}
     for fake in fakes.values():
         black_hole(fake)
@@ -47,7 +47,7 @@ async def test_a_black_hole_at_first_use_costs_one_timeout(
 async def test_a_black_hole_after_it_has_served_costs_its_silence_and_one_wait(
     nursery: trio.Nursery, autojump_clock: MockClock, call: Callable[[Manager], Awaitable[object]], groups: int
 ) -> None:
-    """A write that was sent ends when the server is given up; a read then waits for one that is usable."""
+    """A sent write ends when the client gives up the server. A read then waits for a usable server."""
     fakes = {port: FakeServer(nursery) for port in (1, 2)}
     servers = [[("inet", "fake", port)] for port in (1, 2)][:groups]
     async with trio_hs.open_manager(servers, servers, connect=Network(fakes).connect) as hs:
@@ -77,7 +77,7 @@ async def test_a_server_that_accepts_and_never_answers_costs_two_timeouts(
 async def test_one_black_hole_of_two_servers_delays_one_operation(
     nursery: trio.Nursery, autojump_clock: MockClock, call: Callable[[Manager], Awaitable[object]]
 ) -> None:
-    """What was sent to it waits until it is given up, and is a doubt or repeated. Nothing else waits."""
+    """A request sent to it waits until the client gives it up, and is in doubt or repeated. No other request waits."""
     fakes = {port: FakeServer(nursery) for port in (1, 2)}
     servers = [("inet", "fake", port) for port in (1, 2)]
     async with trio_hs.open_manager(servers, servers, connect=Network(fakes).connect) as hs:
@@ -100,7 +100,7 @@ async def test_one_black_hole_of_two_servers_delays_one_operation(
 async def test_an_operation_waits_for_a_black_hole_until_its_deadline(
     nursery: trio.Nursery, autojump_clock: MockClock, call: Callable[[Manager], Awaitable[object]]
 ) -> None:
-    """It may end before the attempt that it falls into, which takes one timeout at most."""
+    """The deadline may fall into an attempt, which still takes one timeout at most."""
     fake = FakeServer(nursery)
     black_hole(fake)
     servers = [("inet", "fake", 1)]
@@ -110,7 +110,7 @@ async def test_an_operation_waits_for_a_black_hole_until_its_deadline(
 
 
 async def test_a_suspension_does_not_count_as_waiting(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A read that a suspension held back, and whose connection is lost then, still has its time to find a server."""
+    """A read that waited for a suspension, and then loses its connection, still has its full time to find a server."""
     fake = FakeServer(nursery)
     servers = [("inet", "fake", 1)]
     async with trio_hs.open_manager(servers, servers, connect=fake.connect) as hs:

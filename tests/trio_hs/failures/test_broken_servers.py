@@ -55,7 +55,7 @@ async def reset_mid_answer(stream: trio.SocketStream) -> None:
     await stream.send_all(b"0\t1\n")
     await stream.receive_some()
     await stream.send_all(b"0\t1\n0\t2\t1")
-    await trio.sleep(0.05)  # else the reset overtakes what was sent
+    await trio.sleep(0.05)  # otherwise the reset overtakes the sent data
     stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     await stream.aclose()
 
@@ -117,7 +117,7 @@ async def test_an_unavailable_server_beside_a_good_one_and_alone(
     try:
         async with trio_hs.open_manager([bad, good]) as hs:
             assert slowest(await read_while(hs, nothing, 0.5)) < 1.5
-        # By itself it is an error that says so, for reads and for writes, and nothing was applied.
+        # Without a good server, reads and writes fail with a clear error, and nothing was applied.
         async with trio_hs.open_manager([bad], [bad]) as hs:
             table = hs.table("cars", "trucks", ["id", "model"])
             for attempt in (table.get(1), table.insert([1, "x"])):
@@ -158,5 +158,5 @@ async def test_a_write_sent_to_a_broken_server_is_in_doubt_and_not_repeated(nurs
         with trio.fail_after(10), pytest.raises(trio_hs.ConnectionError) as caught:
             await hs.insert("cars", "trucks", [("id", 5)])
     nursery.cancel_scope.cancel()
-    # One that never got past authentication was never sent the request.
+    # A server that never completes authentication never gets the request.
     assert (len(lines), caught.value.maybe_applied) == ((1, True) if handler is not silent else (0, False))

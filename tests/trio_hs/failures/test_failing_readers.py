@@ -27,14 +27,14 @@ async def two_readers(timeout: float = 3.0) -> AsyncIterator[tuple[Control, Mana
 
 @contextmanager
 def scheduling_delay() -> Iterator[Callable[[], float]]:
-    """A clock of the seconds for which this thread was ready to run and the kernel ran others."""
+    """A clock of the seconds that this thread waited for the CPU."""
     with open("/proc/thread-self/schedstat", "rb") as file:
         yield lambda: int(os.pread(file.fileno(), 100, 0).split()[1]) / 1e9
 
 
 @contextmanager
 def small_heap() -> Iterator[None]:
-    """The garbage collector leaves alone what is there now: all tests that pytest has collected, which took it 70 ms."""
+    """Exclude existing objects from garbage collection: going through all tests that pytest collected took 70 ms."""
     gc.collect()
     gc.freeze()
     try:
@@ -49,8 +49,8 @@ async def test_a_killed_reader_fails_and_delays_no_read() -> None:
         with small_heap(), scheduling_delay() as waited:
             latencies = await read_while(hs, lambda: control.kill("reader-1"), 1.5, waited)
     assert len(latencies) > 1000
-    # The bound is for the client: what the kernel gave to others, while a call ran, is not its doing. What the servers
-    # had to wait for is not taken off.
+    # The bound is for the client, so the time that it waited for the CPU does not count. The time that the servers waited
+    # for it does.
     worst = max(latencies, key=lambda pair: pair[0] - pair[1])
     print(
         f"{len(latencies)} calls, the slowest {slowest(latencies) * 1e3:.1f} ms; "
@@ -92,7 +92,7 @@ async def lock_a_row(control: Control) -> None:
 @pytest.mark.mariadb
 @pytest.mark.parametrize("act", [stop, kill_and_start, restart, pause_and_resume, hold_the_writer_lock, lock_a_row])
 async def test_one_of_two_readers_in_trouble_fails_no_read(act: Callable[[Control], Awaitable[None]]) -> None:
-    """What it had accepted waits for its timeout at most; everything else goes on elsewhere. It is used again afterwards."""
+    """Requests sent to it wait for its timeout at most. All others go to the other reader. It is used again afterwards."""
     async with two_readers(timeout=0.5) as (control, hs):
         latencies = await read_while(hs, lambda: act(control), 1.5)
         one = control.server("reader-1")

@@ -1,4 +1,4 @@
-"""Locks on a real server hold requests back: which get an answer, and which are left in doubt."""
+"""Locks on a real server delay requests: which get an answer, and which are left in doubt."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.trio_hs.support.real_servers import (
 
 @asynccontextmanager
 async def counter(timeout: float) -> AsyncIterator[tuple[Server, trio_hs.Table]]:
-    """A server of its own with one counter at 0, and a handle on it."""
+    """A new server with one counter at 0, and a handle on it."""
     async with open_servers("mariadb", readers=0) as control:
         await create_counter(control.cluster)
         server = control.server("writer")
@@ -37,7 +37,7 @@ async def counter(timeout: float) -> AsyncIterator[tuple[Server, trio_hs.Table]]
 
 
 async def come(server: Server, expected: dict[int, int]) -> bool:
-    """Whether the counters have these values within five seconds."""
+    """Whether the counters reach these values within five seconds."""
     with trio.move_on_after(5):
         while await counters_of(server) != expected:  # noqa: ASYNC110  (the server is asked)
             await trio.sleep(0.05)
@@ -56,13 +56,13 @@ async def test_a_writer_lock_that_times_out_before_the_client_is_a_refusal(monke
                 await table.incr("=", [1])
             assert 1.5 < time.monotonic() - started < 4.5
             assert await table.get(1)  # reads go on
-        assert await counters_of(server) == {1: 1}  # an answer "no" is a no
+        assert await counters_of(server) == {1: 1}  # a refused write had no effect
         assert await table.incr("=", [1]) == 1
 
 
 @pytest.mark.mariadb
 async def test_a_writer_lock_that_outlasts_the_client_leaves_a_write_in_doubt() -> None:
-    """With the server's own 12 s. Let go meanwhile, the server carries out what it was sent, long after the error."""
+    """The server waits 12 s by default. Once the lock is free it carries out the write, long after the error."""
     async with counter(timeout=0.5) as (server, table):
         assert await table.incr("=", [1]) == 1
         async with sql_session(server, WRITER_LOCK):
@@ -88,16 +88,16 @@ async def test_a_locked_row_holds_every_write_and_leaves_them_in_doubt() -> None
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(increment, 1)
-                await trio.sleep(0.1)  # it must be the first to arrive
-                nursery.start_soon(increment, 2)  # another row, the same and only writer thread
+                await trio.sleep(0.1)  # so that the other one arrives later
+                nursery.start_soon(increment, 2)  # another row, but the server has a single writer thread
             assert [error.maybe_applied for error in outcomes] == [True, True]
             assert await table.get(1)  # the listener for reads does not lock
-        assert await come(server, {1: 2, 2: 1})  # unknown to us, and carried out
+        assert await come(server, {1: 2, 2: 1})  # in doubt, and carried out
 
 
 @pytest.mark.mariadb
 async def test_a_locked_row_moves_no_write_to_a_standby_that_would_take_it() -> None:
-    """A standby is not read-only here, as MariaDB's replicas are by default. It used to acknowledge what came in meanwhile."""
+    """The standby is not read-only, as MariaDB's replicas are by default. It used to acknowledge writes of that time."""
     async with open_servers("mariadb", readers=0, standby=True) as control:
         await create_counter(control.cluster)
         await create_table(control.cluster, "drill", "rows", "id INT NOT NULL PRIMARY KEY")
@@ -112,7 +112,7 @@ async def test_a_locked_row_moves_no_write_to_a_standby_that_would_take_it() -> 
                 async with sql_session(primary, "BEGIN", "SELECT * FROM drill.counters WHERE id = 1 FOR UPDATE"):
                     nursery.start_soon(counters.incr, "=", [1])
                     with trio.fail_after(10):
-                        while not hs.statistics().writers[0].stalled:  # noqa: ASYNC110  (nothing tells of it)
+                        while not hs.statistics().writers[0].stalled:  # noqa: ASYNC110  (no event is set for it)
                             await trio.sleep(0.05)
                     for number in range(10):
                         nursery.start_soon(rows.insert, [number])
@@ -154,7 +154,7 @@ async def test_alter_table_inside_suspended_under_load() -> None:
             async def alter() -> None:
                 for column in range(3):
                     async with hs.suspended():
-                        with trio.fail_after(5):  # it would wait for ever for an open index
+                        with trio.fail_after(5):  # with an index open it would wait for ever
                             await execute_sql(server, f"ALTER TABLE cars.trucks ADD COLUMN c{column} INT NOT NULL DEFAULT 0")
 
             async with trio.open_nursery() as writers:

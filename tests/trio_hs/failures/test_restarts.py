@@ -1,6 +1,6 @@
-"""Real servers that are restarted or killed, and what callers see of it.
+"""What callers see when real servers are restarted or killed.
 
-Writes are judged by what is in the table afterwards: at least what was acknowledged, at most that and what was left unknown.
+Writes are checked against the table afterwards: it holds every acknowledged write, and beyond these only writes in doubt.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ async def test_a_changed_secret_is_an_authentication_error_until_the_client_has_
 async def test_connections_that_the_server_closes_when_idle_cause_no_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # The server takes less for 30, silently, and looks every few seconds.
+    # The server silently raises smaller values to 30, and checks every few seconds.
     configure(monkeypatch, "handlersocket_timeout=30")
     async with open_servers("mariadb", readers=0) as control:
         await fill(control.cluster)
@@ -81,7 +81,7 @@ KILLS = 50
 
 
 class Writers:
-    """Tasks that increment one counter and insert rows, and what each write's end told them."""
+    """Tasks that increment one counter and insert rows, and record the outcome of every write."""
 
     def __init__(self, hs: Manager) -> None:
         self._counters = hs.table("drill", "counters", ["value"])
@@ -123,7 +123,7 @@ class Writers:
                     self.maybe_inserted.add(id)
 
     async def progress(self, acknowledged: int) -> None:
-        """Wait for so many more acknowledged increments."""
+        """Wait for this many more acknowledged increments."""
         goal = self.acknowledged + acknowledged
         with trio.fail_after(10):
             while self.acknowledged < goal:  # noqa: ASYNC110  (an event per increment would slow the load down)
@@ -132,7 +132,7 @@ class Writers:
 
 @pytest.mark.mariadb
 async def test_fifty_kills_lose_no_acknowledged_write_and_add_at_most_those_in_doubt() -> None:
-    """kill -9 at a random moment under concurrent writes, then the same server again: every acknowledged write survived."""
+    """Under concurrent writes, kill the server with SIGKILL at a random moment and start it again, fifty times."""
     chance = random.Random(1)
     async with open_servers("mariadb", readers=0) as control:
         server = control.server("writer")
@@ -154,6 +154,6 @@ async def test_fifty_kills_lose_no_acknowledged_write_and_add_at_most_those_in_d
     print(f"{told}; {len(writers.inserted)} rows acknowledged, {len(writers.maybe_inserted)} unknown")
     assert writers.inserted <= there, f"acknowledged and lost: {sorted(writers.inserted - there)[:10]}"
     assert there <= writers.inserted | writers.maybe_inserted
-    # Else the kills hit nothing, and the bounds above held for want of anything between them.
+    # Otherwise the kills hit no write, and the bounds above would hold trivially.
     assert writers.unknown >= KILLS
     assert writers.maybe_inserted

@@ -1,4 +1,4 @@
-"""Cancelling at any moment, while hundreds are in flight on one connection: nobody else notices, and nothing is kept."""
+"""Cancelling at any moment, with hundreds of requests in flight on one connection, disturbs no other task and leaks nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ADDRESS: trio_hs.Servers = [("inet", "fake", 1)]
 
 
 class SlowServer(FakeServer):
-    """Reads on only now and then, and answers late and in pieces of any size: each piece after a pause of its own."""
+    """Reads at intervals, and answers late and in pieces of any size, with a pause before each piece."""
 
     def __init__(
         self, nursery: trio.Nursery, rng: random.Random, largest_piece: int, longest_pause: float, window: int
@@ -57,7 +57,7 @@ class SlowServer(FakeServer):
 
 
 def assert_empty(connection: Connection) -> None:
-    """No trace of any request is left."""
+    """Check that the connection holds no request any more."""
     assert connection.usable
     assert connection.load == 0
     for name in ("_sent", "_queue", "_backlog", "_unsent"):
@@ -80,7 +80,7 @@ CALLS = ("get", "find", "get_many", "insert", "update")
 
 
 async def call(hs: trio_hs.Manager, kind: str, name: str) -> None:
-    """One operation, whose answer must be its own as far as the fake server's answers can tell."""
+    """One operation. Its answer must be its own, as far as the fake server's answers show."""
     row = [("id", name)]
     if kind == "get":
         assert await hs.get("d", "t", ["id"], name) == row
@@ -95,7 +95,7 @@ async def call(hs: trio_hs.Manager, kind: str, name: str) -> None:
         assert await hs.update("d", "t", "=", ["id"], [name], ["x"]) == 1
 
 
-# Not shrunk: most of an example follows from its seed, so a smaller one is another one, and each takes a while.
+# Not shrunk: most of an example follows from its seed, so a smaller example is a different one, and each takes long.
 @settings(max_examples=25, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     seed=st.integers(0, 2**32),
@@ -111,7 +111,7 @@ def test_tasks_that_are_not_cancelled_get_their_own_answers(
     rng = random.Random(seed)
     survivors = 0
     cancelled = 0
-    # An input that takes long in bytes must not take long in pauses as well.
+    # Examples with many pieces get short pauses, to bound the time.
     longest_pause *= min(1.0, largest_piece / tasks)
 
     async def main() -> None:
@@ -152,7 +152,7 @@ def test_tasks_that_are_not_cancelled_get_their_own_answers(
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:
-    """Until placeholders of the cancelled have swallowed their answers; not for ever."""
+    """Wait (with a limit) until the placeholders of cancelled requests have dropped their answers."""
     with trio.fail_after(1000):
         while not condition():  # noqa: ASYNC110  (virtual time)
             await trio.sleep(1)
@@ -236,8 +236,8 @@ async def test_the_real_server_under_cancellation(cluster: Cluster) -> None:
             assert await table.get(7) == rows[7]
             assert answered > 1000
             assert cancelled > 1000
-            # A cancelled increment may have been carried out, an acknowledged one has been, and none twice. The connection's
-            # answers come in order: behind this one, none of them is under way any more.
+            # A cancelled increment may have been applied, an acknowledged one was, and none twice. Answers come in order, so
+            # after this one no increment is in flight.
             assert await counter.update("=", [499], [0]) == 1
             total = (await execute_sql(server, "SELECT CAST(SUM(n) AS SIGNED) AS total FROM cancel.t"))[0]["total"]
             assert acknowledged <= total <= sent
@@ -251,13 +251,13 @@ async def test_the_real_server_under_cancellation(cluster: Cluster) -> None:
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_cancelling_at_any_point_disturbs_no_other_task(data: st.DataObject) -> None:
-    """Hundreds in flight, cancelled before they are sent, while they wait and as their answer arrives."""
+    """Cancel requests before they are sent, while they wait, and as their answers arrive."""
     tasks = data.draw(st.integers(2, 120), label="tasks")
     bound = data.draw(st.sampled_from([1, 3, 16, 1024]), label="bound")
     window = data.draw(st.sampled_from([7, 50, 1 << 20]), label="window")
     victims = data.draw(st.sets(st.integers(0, tasks - 1)), label="victims")
     steps = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=6), label="steps")
-    clock = MockClock(autojump_threshold=0)  # a hang shows as the connection's timeout, at once
+    clock = MockClock(autojump_threshold=0)  # a hang becomes the connection's timeout immediately
     finished: list[int] = []
 
     async def main() -> None:
@@ -283,7 +283,7 @@ def test_cancelling_at_any_point_disturbs_no_other_task(data: st.DataObject) -> 
                     for number in range(tasks):
                         users.start_soon(user, number)
                     users.start_soon(cancel)
-                # Whoever was cancelled left nothing that could reach another caller.
+                # The cancelled requests left nothing that could reach another caller.
                 for number in range(10):
                     assert await ask(connection, f"after {number}") == answer(f"after {number}")
                 await wait_all_tasks_blocked()
@@ -314,7 +314,7 @@ async def test_an_unsent_request_that_is_cancelled_is_never_sent(nursery: trio.N
 
 
 async def test_cancelled_requests_free_their_memory(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Callers with short deadlines come again and again to a server that is stuck."""
+    """Callers with short deadlines try a stuck server again and again."""
     server = FakeServer(nursery)
     async with connected(server, timeout=1000.0, max_outstanding=10) as (connection, _):
         await ask(connection, "a")

@@ -80,7 +80,7 @@ async def test_answers_are_acknowledged_at_once_while_more_are_due(nursery: trio
 
 
 async def test_no_answer_waits_for_a_delayed_acknowledgement() -> None:
-    """A server with Nagle's algorithm on, in one write per answer: the second waits until the first is acknowledged."""
+    """A server with Nagle's algorithm sends each answer separately: the second waits for the first one's acknowledgement."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         transport = await connect_transport(Server("inet", "127.0.0.1", listener.getsockname()[1]))
         server, _ = listener.accept()
@@ -139,7 +139,7 @@ async def test_outstanding_requests_are_bounded_and_every_task_gets_a_turn(
 
 
 async def test_long_inserts_share_a_send(nursery: trio.Nursery) -> None:
-    """What arrives together shares a commit."""
+    """Requests that arrive together share a commit."""
     server = FakeServer(nursery)
     async with connected(server) as (connection, peer):
         await ask(connection, "open")
@@ -185,7 +185,7 @@ async def test_a_long_request_counts_as_several(nursery: trio.Nursery) -> None:
 
 
 async def test_an_index_that_cannot_be_opened(nursery: trio.Nursery) -> None:
-    """Every request behind the refusal reports it, and the next one tries again."""
+    """Every request after the refusal reports it, and the next request tries again."""
     exists = False
 
     def serve(line: bytes) -> bytes:

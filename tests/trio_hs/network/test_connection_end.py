@@ -1,4 +1,4 @@
-"""How a connection ends: silence, a closed or reset stream, nonsense. It knows what it had sent by then."""
+"""How a connection ends: silence, a closed or reset stream, nonsense. It knows what was sent by then."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ async def test_the_end_of_the_stream_fails_what_is_outstanding(nursery: trio.Nur
 
 
 async def test_a_reset_connection_knows_what_was_never_sent(nursery: trio.Nursery) -> None:
-    """The kernel took two requests and a half, so only these can have been carried out; half a line cannot."""
+    """The kernel took two and a half requests, so at most two were carried out. Half a line never is."""
     server = FakeServer(nursery)
     async with connected(server) as (connection, peer):
         await ask(connection, "a")
@@ -133,7 +133,7 @@ async def test_a_request_into_a_stream_that_ended_unnoticed_is_not_sent(
         await ask(connection, "a")
         await trio.sleep(60)
         sends = peer.transport.sends
-        peer.end()  # and in the same step, before any task could see it:
+        peer.end()  # before any task can notice it:
         request = Request()
         connection.submit(request, INDEX, [get_tail(b"b")])
         assert request.failure is not None
@@ -220,7 +220,7 @@ async def test_a_large_answer_on_a_slow_line_is_not_silence(nursery: trio.Nurser
 
 @pytest.mark.parametrize("act", [FakeConnection.reset, FakeConnection.end])
 async def test_a_stream_that_breaks_under_a_long_request(nursery: trio.Nursery, act: Callable[[FakeConnection], None]) -> None:
-    """Half of it is with the kernel: the server runs whole lines only, so it had no effect."""
+    """The kernel took half of it. The server runs whole lines only, so the request had no effect."""
     transport = MemoryTransport(100)
     peer = FakeConnection(transport)
     connection = Connection(transport, "fake", timeout=1, on_closed=lambda connection: None)

@@ -1,4 +1,4 @@
-"""Requests of many tasks leave in two groups or in one, whichever suits the time that the server takes for a commit."""
+"""Requests of many tasks are sent in one group or in two, depending on how long a commit takes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trio_hs._protocol import get_tail
 
 
 class _Timed(MemoryTransport):
-    """Notes when each piece was sent: a server on a processor of its own begins at that time, not when trio runs it."""
+    """Records when each piece was sent. A server with its own processor begins then, not when trio runs it."""
 
     def __init__(self, window: int) -> None:
         super().__init__(window)
@@ -33,7 +33,7 @@ class _Timed(MemoryTransport):
 
 
 class _Committing(FakeServer):
-    """Answers at once all that has arrived by when it begins, after the time that a commit takes, as the real one does."""
+    """As the real server does, answers together everything that has arrived when it begins, after the time of one commit."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         super().__init__(nursery)
@@ -66,7 +66,7 @@ class _Committing(FakeServer):
 
 @asynccontextmanager
 async def busy_users(connection: Connection, clock: MockClock, *, tasks: int = 64) -> AsyncIterator[None]:
-    """So many tasks that go on asking, each busy for 4 us between an answer and the next request."""
+    """This many tasks send requests in a loop, each busy for 4 us between an answer and the next request."""
 
     async def user(number: int) -> None:
         while True:
@@ -90,7 +90,7 @@ async def test_a_quick_server_gets_requests_in_two_groups(nursery: trio.Nursery,
 
 
 async def test_a_slow_server_gets_requests_in_one_group(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Two halves would be two commits."""
+    """Two groups would cost two commits."""
     server = _Committing(nursery)
     async with connected(server) as (connection, _):
         server.commit = 1e-3
@@ -113,14 +113,14 @@ async def test_groups_join_when_the_server_becomes_slow_and_part_when_it_is_quic
 
 @asynccontextmanager
 async def joining(nursery: trio.Nursery, clock: MockClock) -> AsyncIterator[tuple[Connection, FakeConnection]]:
-    """A connection where what is queued waits until what was sent is answered; its callers have all gone."""
+    """A connection whose queued requests wait for the answers to the sent ones. All its callers are gone."""
     server = _Committing(nursery)
     async with connected(server) as (connection, peer):
         server.commit = 50e-6
         async with busy_users(connection, clock):
             await trio.sleep(0.1)
             server.commit = 1e-3
-            while not connection._joining:  # noqa: ASYNC110  (it tells nobody)
+            while not connection._joining:  # noqa: ASYNC110  (no event is set for it)
                 await trio.sleep(1e-4)
         assert connection._joining
         yield connection, peer

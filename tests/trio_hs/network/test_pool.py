@@ -35,7 +35,7 @@ async def test_the_busier_server_gets_less(nursery: trio.Nursery, autojump_clock
         await wait_all_tasks_blocked()
         for _ in range(20):
             with trio.fail_after(1):
-                await ask(pool)  # goes to 2, for something waits at 1
+                await ask(pool)  # goes to 2, because requests wait at 1
         fakes[1].gate.set()
 
 

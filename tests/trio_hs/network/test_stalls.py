@@ -44,7 +44,7 @@ async def test_a_stalled_server_is_avoided_before_its_timeout(nursery: trio.Nurs
         for _ in range(4):
             callers.start_soon(stuck)
         await trio.sleep(0.6)
-        # More wait at 2 than at 1, and yet 2 is chosen.
+        # Server 2 is chosen though more requests wait there.
         fakes[2].gate = trio.Event()
         for _ in range(6):
             callers.start_soon(stuck)
@@ -118,7 +118,7 @@ async def test_stalled_servers_are_used_when_all_stall(nursery: trio.Nursery, au
 async def test_callers_do_not_wait_again_when_a_stalled_server_is_given_up(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """The standby serves already when the watchdog gives the frozen server up; nobody has to wait for that one again."""
+    """The standby already serves when the watchdog gives up the frozen server. No caller waits for that one again."""
     async with pool_of(nursery, [[A], [B]], timeout=3.0) as (pool, fakes), trio.open_nursery() as callers:
         await ask(pool)
         fakes[1].gate = trio.Event()
@@ -140,7 +140,7 @@ async def test_callers_leave_a_stalled_server_though_its_neighbour_is_connecting
         await ask(pool)
         await trio.sleep(1.5)
         fakes[2].gate = trio.Event()
-        fakes[2].connections[-1].end()  # reconnects, and hangs in that
+        fakes[2].connections[-1].end()  # the pool reconnects, which hangs
         fakes[1].gate = trio.Event()
         await wait_all_tasks_blocked()
         callers.start_soon(lambda: pool.execute(Index("d", "t", ["id"]), (b"\t=\t1\tx\n",)))
@@ -155,7 +155,7 @@ async def test_callers_leave_a_stalled_server_though_its_neighbour_is_connecting
 async def test_when_every_group_hangs_the_caller_fails_after_their_timeout(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Both groups hang: each has its time, and then the caller waits for their timeouts, and is told."""
+    """Both groups hang. The caller tries each for its time, waits for their timeouts, and gets an error."""
     fakes = {port: FakeServer(nursery, lambda line: None) for port in (1, 2)}
     servers: trio_hs.Servers = [[("inet", "fake", 1)], [("inet", "fake", 2)]]
     retry = trio_hs.RetryPolicy(attempts=1)

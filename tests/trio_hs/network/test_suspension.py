@@ -96,7 +96,7 @@ async def test_after_a_suspension_the_preferred_server_is_still_preferred(
 async def test_callers_held_by_a_suspension_do_not_spin_when_it_ends(
     nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each caller may look a few times while the connection is made; not four times for each second of the suspension."""
+    """Each caller may look for a server a few times while the connection comes up, not four times for each second."""
     looks = 0
     choose = Pool.choose
 
@@ -127,7 +127,7 @@ async def test_callers_held_by_a_suspension_do_not_spin_when_it_ends(
 async def test_a_purge_during_a_slow_request_does_not_delay_other_callers(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """The new connection need not wait for the last answer on the old one."""
+    """The new connection does not wait for the last answer on the old one."""
     fake = FakeServer(nursery, lambda line: None if line.endswith(b"slow") else echo(line))
     async with trio_hs.open_manager([A], [B], connect=fake.connect) as hs, trio.open_nursery() as callers:
         await hs.get("d", "t", ["id"], 1)
@@ -141,7 +141,7 @@ async def test_a_purge_during_a_slow_request_does_not_delay_other_callers(
 
 
 async def test_suspending_while_a_connection_comes_up(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A connection that comes up inside the block is given up, and the caller that asked for it is served afterwards."""
+    """A connection that comes up inside the block is closed, and its caller is served afterwards."""
     server = FakeServer(nursery)
 
     async def connect(address: trio_hs.Server) -> MemoryTransport:

@@ -1,4 +1,4 @@
-"""The client over unix sockets, against a real server that listens on nothing else for HandlerSocket."""
+"""The client over unix sockets, with a real server whose HandlerSocket listens on unix sockets only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.mariadb
 
 @pytest.fixture
 async def unix_server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Cluster, str, str]]:
-    """A server of its own, its directory's ``r`` and ``w`` being the listeners: an address of ``/`` makes ports into paths."""
+    """A server whose listeners are ``r`` and ``w`` in its directory: with the address ``/``, ports are paths."""
     paths: list[Path] = []
     configuration = _mariadbd.configuration
 

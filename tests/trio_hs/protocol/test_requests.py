@@ -91,7 +91,7 @@ def test_two_values_for_one_column_are_refused() -> None:
     for kind in ("U", "U?", "+", "-?"):
         with pytest.raises(ValueError, match="column id is there twice"):
             find_modify_tail(twice, TEXT, "=", [1], kind, [1, 2, 3])
-    # Reading one twice is nobody's harm, nor is deleting.
+    # Reading a column twice is allowed, and so is deleting by such a handle.
     assert find_tail(twice, TEXT, "=", [1]) == b"\t=\t1\t1\t1\t0\n"
     assert find_modify_tail(twice, TEXT, "=", [1], "D?") == b"\t=\t1\t1\t1\t0\tD?\n"
     assert parse_rows(b"0\t3\t1\t2\t1", twice, TEXT) == [["1", "2", "1"]]

@@ -33,7 +33,7 @@ nonsense = st.sampled_from([object(), [1], "\ud800", float("nan"), Decimal("inf"
 
 @st.composite
 def searches(draw: st.DrawFn) -> dict[str, Any]:
-    """Arguments of ``find_tail``; now and then one that cannot be right."""
+    """Arguments of ``find_tail``, sometimes with a wrong one."""
     odd = draw(st.integers(0, 9)) == 0
     key = st.lists(values | nonsense if odd else values, min_size=0 if odd else 1, max_size=33 if odd else 5)
     search: dict[str, Any] = {
@@ -54,7 +54,7 @@ def searches(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def read_value(token: bytes) -> bytes | None:
-    """What the server makes of a token, in the words of its documentation and apart from our own code."""
+    """What the server makes of a token, by its documentation and independent of our own code."""
     if token == b"\0":
         return None
     value, escaped = bytearray(), False
@@ -71,7 +71,7 @@ def read_value(token: bytes) -> bytes | None:
 
 
 def read_request(line: bytes) -> dict[str, Any]:
-    """A request on an open index as the server reads it: token after token, each where the documentation says."""
+    """A request on an open index as the server reads it, token by token, by its documentation."""
     assert line[:1].isdigit()
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
@@ -96,7 +96,7 @@ def read_request(line: bytes) -> dict[str, Any]:
 
 
 def as_bytes(value: Any) -> bytes | None:
-    """A value as it is to arrive; `test_values_are_written_as_mariadb_reads_them` says what that is for numbers and times."""
+    """A value as it must arrive. `test_values_are_written_as_mariadb_reads_them` checks numbers and times."""
     if value is None or isinstance(value, bytes):
         return value
     if isinstance(value, str):
@@ -150,7 +150,7 @@ def acceptable(search: dict[str, Any]) -> bool:
 
 
 def built(build: Callable[[], bytes], *, possible: bool) -> dict[str, Any] | None:
-    """The request as the server reads it, or None when it was refused, which has to be right."""
+    """The request as the server reads it, or None if the client refused it. It must refuse exactly what is not `possible`."""
     try:
         tail = build()
     except (TypeError, ValueError):

@@ -34,7 +34,7 @@ def test_every_text_survives(encoding: str, values: list[str | None]) -> None:
         if value is not None:
             try:
                 if value.encode(encoding).decode(encoding) != value:
-                    return  # Python's own codec does not bring it back
+                    return  # Python's own codec does not survive the round trip
             except UnicodeError:
                 with pytest.raises(UnicodeEncodeError):
                     codec.encode(value)
@@ -169,7 +169,7 @@ def test_an_unknown_encoding_is_refused_at_once() -> None:
     ],
 )
 def test_an_encoding_that_changes_ascii_is_refused(encoding: str) -> None:
-    """The server would take ``b"\\0" + b"2"`` for the number 0: what is sent to it in UTF-16 addresses other rows."""
+    """The server would read ``b"\\0" + b"2"`` as the number 0, so UTF-16 would address other rows."""
     with pytest.raises(ValueError, match=rf"ASCII text is its own bytes.*not '{encoding}'.*columns=") as caught:
         Codec(encoding)
     assert type(caught.value) is ValueError
@@ -214,5 +214,5 @@ def test_no_multi_byte_character_contains_a_byte_of_the_protocol(encoding: str) 
         except UnicodeEncodeError:
             continue
         assert min(data) > 0x0F
-        if data.decode(encoding, "replace") == chr(number):  # not where Python's own codec does not bring it back
+        if data.decode(encoding, "replace") == chr(number):  # unless Python's own codec fails the round trip
             assert codec.decode(codec.encode(f"{chr(number)}\t{chr(number)}")) == [f"{chr(number)}\t{chr(number)}"]

@@ -82,10 +82,10 @@ class Integer(Column):
     type: str = "INT"
     low: int = -(2**31)
     high: int = 2**31 - 1
-    #: False keeps to small numbers.
+    #: False draws small numbers only.
     wild: bool = True
 
-    #: What the server makes of text that is no number: docs/server.md, "Values".
+    #: How the server reads text that is not a number (docs/server.md, "Values").
     ODD: ClassVar = {"abc": 0, "1abc": 1, "5.5": 6, "-1.5": -2, "1e3": 1000, "0x10": 0, "": 0, " 5": 5, "+5": 5}
 
     @property
@@ -107,7 +107,7 @@ class Integer(Column):
         text = value.decode() if isinstance(value, bytes) else str(value)
         number = self.ODD[text] if text in self.ODD else int(text)
         if self.low == 0 and number <= -(2**64):
-            return b"%d" % self.high  # what does not fit into 64 bits is the largest there is, whatever its sign
+            return b"%d" % self.high  # what does not fit into 64 bits becomes the largest value, whatever its sign
         return b"%d" % min(max(number, self.low), self.high)
 
     def order(self, stored: bytes) -> int:
@@ -346,7 +346,7 @@ SCHEMAS = [
     _schema(
         "numbered",
         [
-            # The largest id would be the last: inserts without one fail from then on, even when it is deleted.
+            # After the largest id, inserts without an id fail, even when that row is deleted.
             Integer("id", False, b"0", wild=False),
             Binary("q", True, b"", 6),
             Integer("n", True, b"0", declared=b"5"),

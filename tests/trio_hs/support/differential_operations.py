@@ -61,7 +61,7 @@ def make(seed: int) -> Operation:
     if kind in ("get", "get_many"):
         first = schema.columns[schema.primary.parts[0][0]]
         count = 1 if kind == "get" else rng.choice((rng.randint(0, 6), rng.randint(16, 30)))
-        # With few different ones among many, mostly without NULL, it happens that all are there: the client asks by IN.
+        # Many keys of few distinct values, mostly without NULL, often all exist: then the client asks by IN.
         drawn = [first.draw_or_null(rng) if rng.random() < 0.1 else first.draw(rng) for _ in range(rng.randint(1, 6))]
         keys = tuple((rng.choice(drawn),) for _ in range(count))
         return Operation(kind, rng.choice(["manager", "table"]), text, schema, _some(rng, names), rows=keys)
@@ -69,7 +69,7 @@ def make(seed: int) -> Operation:
     if kind == "find":
         return Operation(kind, via, text, schema, _some(rng, names), search)
     if search.in_ is None and (search.limit > 1 or search.offset):
-        # Rows whose key changes during the search are found again (docs/server.md): keep to the other columns.
+        # Rows whose key changes during the search are found again (docs/server.md), so change other columns only.
         forbidden = {name for key in (search.key, schema.primary) for name, _ in key.parts}
         names = [name for name in names if name not in forbidden]
     if kind in ("incr", "decr"):
@@ -91,7 +91,7 @@ def _some(rng: random.Random, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _make_insert(rng: random.Random, kind: str, via: str, text: bool, schema: Schema) -> Operation:
-    # Mostly every column; sometimes some are left to the server.
+    # Mostly every column; sometimes the server fills some in.
     names = list(schema.columns)
     fields = _some(rng, names) if rng.random() < 0.1 else tuple(rng.sample(names, len(names)))
     if schema.generated is not None and rng.random() < 0.6:

@@ -83,7 +83,7 @@ class FakeConnection:
         self.transport.changed.unpark_all()
 
     def end(self) -> None:
-        """An orderly end of the stream."""
+        """End the stream in order."""
         self.transport.eof = True
         self.transport.changed.unpark_all()
 
@@ -144,7 +144,7 @@ class FakeServer:
 
     async def serve(self, connection: FakeConnection) -> None:
         while (line := await connection.line()) is not None:
-            if not self.gate.is_set():  # an answer to everything that arrived together, as the real one gives
+            if not self.gate.is_set():  # like the real one, answer together what arrived together
                 await self.gate.wait()
             self.lines.append(line)
             answer = self.answer(line)
@@ -153,7 +153,7 @@ class FakeServer:
 
     @property
     def requests(self) -> list[bytes]:
-        """The lines on open indexes that came in."""
+        """The received requests on open indexes."""
         return [line for line in self.lines if line[:1].isdigit()]
 
     @property
@@ -215,7 +215,7 @@ def nonsense(line: bytes) -> bytes:
 
 
 def black_hole(fake: FakeServer) -> None:
-    """From now on nothing gets through to it: connections fall silent, and attempts to connect hang."""
+    """Let nothing through to the server any more: connections fall silent, and attempts to connect hang."""
     fake.gate = trio.Event()
 
     async def connect(server: trio_hs.Server) -> MemoryTransport:

@@ -1,8 +1,8 @@
 """Broken answers for the parsers: ``python -m tests.trio_hs.support.fuzz_parser --runs 10000000 --seed 1``.
 
-Every input is a real answer (or several) with random damage, or noise. Whatever it is, the parsers give values or raise
-ProtocolError or DecodingError, and a connection that receives it ends every request with answers or with a reason. One input in
-``THROUGH_A_CONNECTION`` takes that second way. The inputs follow from the seed alone, however many processes share them.
+Every input is one or more real answers with random damage, or noise. The parsers must return values, or raise ProtocolError or
+DecodingError. One input in ``THROUGH_A_CONNECTION`` goes through a connection, which must end every request with answers or
+with a reason. The inputs depend on the seed alone, however many processes share them.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def damaged(rng: random.Random) -> bytes:
 
 
 def parse(line: bytes, width: int, codec: Codec) -> None:
-    """Everything that the client ever makes of a line; raises AssertionError or anything unforeseen when that goes wrong."""
+    """Everything that the client does with a line. Raises AssertionError or an unforeseen error if that goes wrong."""
     try:
         check_answer(line)
         error = error_of(line)
@@ -113,7 +113,7 @@ def parse(line: bytes, width: int, codec: Codec) -> None:
         assert all(len(row) == width for row in rows)
     except (ProtocolError, DecodingError):
         pass
-    # In bulk it must mean the same, and do nothing to its neighbours.
+    # In bulk it must mean the same, and not affect its neighbours.
     neighbours = [index.row_head + b"\t".join([codec.encode("n")] * width)] * BULK
     assert all_succeeded([*neighbours, line, *neighbours]) == line.startswith(b"0\t")
     try:
@@ -130,7 +130,7 @@ def parse(line: bytes, width: int, codec: Codec) -> None:
 
 
 def cut(rng: random.Random, data: bytes) -> list[bytes]:
-    """The data as it arrives: in one piece, in a few, or byte by byte."""
+    """The data in the pieces in which it arrives: one, a few, or single bytes."""
     pieces = []
     most = rng.choice((1, 7, 10_000))
     while data:
@@ -152,7 +152,7 @@ def check(data: bytes, rng: random.Random) -> None:
 
 
 async def exchange(inputs: Sequence[bytes], rng: random.Random) -> None:
-    """Each input as what a connection receives while requests are outstanding, and then the end of the stream."""
+    """A connection with outstanding requests receives each input, and then the end of the stream."""
     for data in inputs:
         transport = MemoryTransport(1 << 20)
         peer = FakeConnection(transport)
@@ -168,7 +168,7 @@ async def exchange(inputs: Sequence[bytes], rng: random.Random) -> None:
                     peer.say(piece)
                     if rng.random() < 0.5:
                         await trio.lowlevel.checkpoint()
-                if rng.random() < 0.8:  # otherwise the connection's own patience has to end it
+                if rng.random() < 0.8:  # otherwise the connection's own timeout must end it
                     peer.end()
                 for request in requests:
                     await request.wait()
@@ -185,7 +185,7 @@ async def exchange(inputs: Sequence[bytes], rng: random.Random) -> None:
 
 
 def fuzz(seed: int, chunk: int, runs: int) -> str | None:
-    """The inputs of one chunk; says which one failed and how, if one did."""
+    """Check the inputs of one chunk. Returns which one failed and how, or None."""
     rng = random.Random(f"{seed}/{chunk}")
     for_connections = []
     for number in range(runs):

@@ -37,7 +37,7 @@ async def get_many(hs: Manager) -> object:
 
 
 async def in_doubt(hs: Manager, call: Callable[[Manager], Awaitable[object]]) -> bool:
-    """Whether a call failed and may have been applied; it must not fail otherwise."""
+    """Whether the call failed in doubt. Any other failure is raised."""
     try:
         await call(hs)
     except ConnectionError as error:

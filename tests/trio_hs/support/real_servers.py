@@ -41,7 +41,7 @@ async def get(table: trio_hs.Table, number: int) -> list[trio_hs.Row]:
 
 
 async def get_many(table: trio_hs.Table, number: int) -> list[trio_hs.Row]:
-    """By list, where the last are missing also one by one."""
+    """By a list of keys; near the end, where rows are missing, also one by one."""
     rows = await table.get_many(range(number, number + 20))
     return [row for each, row in zip(range(number, number + 20), rows, strict=True) if row or each < ROWS]
 
@@ -56,9 +56,9 @@ READS = (get, get_many, find)
 async def read_while(
     hs: Manager, act: Callable[[], Awaitable[object]], seconds: float, waited: Callable[[], float] = lambda: 0.0
 ) -> list[tuple[float, float]]:
-    """Reads with many tasks before, during and after `act`. An error or a wrong row fails.
+    """Read with many tasks before, during and after `act`. An error or a wrong row fails.
 
-    Gives the latency of every call, and by how much `waited()` grew meanwhile.
+    Returns the latency of every call, and by how much `waited()` grew during it. Both in seconds.
     """
     table = hs.table("cars", "trucks", ["id", "model"])
     latencies: list[tuple[float, float]] = []
@@ -89,7 +89,7 @@ def slowest(latencies: list[tuple[float, float]]) -> float:
 
 
 def configure(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
-    """Adds lines to the configuration of every server that this test starts."""
+    """Add lines to the configuration of every server that this test starts."""
     original = _mariadbd.configuration
 
     def with_lines(*args: Any, **kwargs: Any) -> str:
@@ -136,7 +136,7 @@ async def counters_of(server: Server) -> dict[int, int]:
 
 
 def manager(cluster: Cluster, **options: Any) -> AbstractAsyncContextManager[Manager]:
-    """A manager that reads from the server it writes to: straight InnoDB writes are not replicated."""
+    """A manager that reads from the server that it writes to, because HandlerSocket's writes are not replicated."""
     server = cluster.writer
     options = {"read_secret": server.read_secret, "write_secret": server.write_secret, **options}
     return trio_hs.open_manager(

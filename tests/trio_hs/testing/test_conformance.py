@@ -67,7 +67,7 @@ async def real(server: Server, tables: Sequence[Table]) -> AsyncIterator[tuple[A
 
 @asynccontextmanager
 async def wires(addresses: Iterable[Address], server: EmbeddedServer | None) -> AsyncIterator[dict[str, Wire]]:
-    """An authenticated connection to each of the listeners, ``R`` and ``W``; closed behind the block (they pin the tables)."""
+    """An authenticated connection to each listener, ``R`` and ``W``. Closed after the block, because they pin the tables."""
     opened_wires = {}
     for name, address in zip("RW", addresses, strict=True):
         wire = opened_wires[name] = Wire(await (connect_transport if server is None else server.connect)(address))
@@ -80,7 +80,7 @@ async def wires(addresses: Iterable[Address], server: EmbeddedServer | None) -> 
 
 
 def batches(steps: Sequence[Step]) -> list[Step]:
-    """Reads in a row go out together, which changes nothing but the time it takes; a write is a transaction of its own."""
+    """Send consecutive reads together, which only saves time. Each write is a transaction of its own."""
     out: list[Step] = []
     for port, run in groupby(steps, key=lambda step: step[0]):
         lines = [data for _, data in run]
@@ -148,8 +148,8 @@ async def test_a_replica_refuses_writers(cluster: Cluster) -> None:
 
 
 async def test_a_twin_answers_as_the_federated_engine_does() -> None:
-    """Through the write-through topology's second name for the table. Not here, because SQL decides it: the order of a range
-    over a secondary index, and that such a range leaves NULLs out."""
+    """Through the write-through topology's second name for the table. Not compared, because SQL decides it: the order of a
+    range over a secondary index, and that such a range skips NULLs."""
     twin = f"{DATABASE}_wt".encode()
     reads = [
         *(b"%b\t1\t%b\t%b" % (operation, key, limit)
@@ -170,7 +170,7 @@ async def test_a_twin_answers_as_the_federated_engine_does() -> None:
     steps += [(port, b"0\t%b\n" % line) for port in "RW" for line in reads]
     for line in writes:
         steps += [("W", b"0\t%b\n" % line), everything(0, -100)]
-    # A range that changes what it goes by: each row once.
+    # A range over an index that it changes: each row changes once.
     steps += [*opened(1, "shapes", "kn", "n"), ("W", b"1\t>\t1\t0\t9\t0\t+\t5\n"), everything(0, -100)]
     steps = [(port, data.replace(DATABASE.encode(), twin)) for port, data in steps]
     async with (

@@ -1,4 +1,4 @@
-"""The parts below the protocol that need no MariaDB to be told right from wrong."""
+"""The embedded server's engine: declarations, collations, changes. None of it needs MariaDB to compare with."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def padded(text: str, length: int = 40) -> str:
 
 @pytest.mark.parametrize("name", [name for name in COLLATIONS if name != "binary"])
 def test_trailing_spaces_do_not_count(name: str) -> None:
-    """Keys order texts as comparing them filled up with spaces does, whatever spaces there are within."""
+    """Keys order texts as if they were padded with spaces, even if they contain spaces."""
     collation = find_collation(None, name)
     rng = random.Random(5)
     texts = ["".join(rng.choice(" \t\x01a!B") for _ in range(rng.randint(0, 6))) for _ in range(400)]
@@ -101,7 +101,7 @@ def test_trailing_spaces_do_not_count(name: str) -> None:
 
 
 def run(database: Database, seed: int) -> list[Change]:
-    """Random writes; gives their changes."""
+    """Carry out random writes. Returns their changes."""
     session = Session(database, writable=True, secret=None)
     for _, data in chance(seed, 300).steps:
         session.execute(data[:-1])

@@ -66,7 +66,7 @@ def table_file(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def running(table_file: Path, *options: str) -> AsyncIterator[Process]:
-    """A server for the block; killed behind it unless it has ended by itself."""
+    """A server for the block. It is killed afterwards unless it has ended."""
     command = [sys.executable, "-m", "trio_hs.testing", "--table-file", str(table_file), *options]
     process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -112,7 +112,7 @@ async def test_a_killed_server_recovers_from_its_journal(table_file: Path, tmp_p
             await hs.delete("cars", "trucks", "=", ["id"], [2])
         server.process.kill()
     with journal.open("ab") as file:
-        file.write(b'{"position": [7, "emb')  # the transaction that it died in
+        file.write(b'{"position": [7, "emb')  # the transaction in which the server died
     async with running(table_file, "--journal", str(journal)) as server:
         assert await server.ids() == [1, 3, 4, 5]
         async with server.manager() as hs:
@@ -139,7 +139,7 @@ async def test_replication_between_processes(table_file: Path, tmp_path: Path) -
             await replica.command("lag 30")
             await source.command("synchronous 1")
             async with source.manager() as hs:
-                await hs.insert("cars", "trucks", [("b", None), ("f", None)])  # acknowledged: the replica has it
+                await hs.insert("cars", "trucks", [("b", None), ("f", None)])  # acknowledged, so the replica has it
             assert await replica.ids() == [1, 2]
             source.process.kill()
             status = await replica.command("status")

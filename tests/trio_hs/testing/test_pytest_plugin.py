@@ -1,4 +1,4 @@
-"""What docs/testing.md shows works as it stands, and is quick."""
+"""The example of docs/testing.md works as printed, and is quick."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run_pytest(directory: Path, *options: str) -> subprocess.CompletedProcess[st
 def test_the_documented_example_passes_and_starts_within_100_ms(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["trio_hs.testing.pytest_plugin"]\n')
     (tmp_path / "test_example.py").write_text(example())
-    for _ in range(3):  # the best of three: the machine may be busy
+    for _ in range(3):  # the best of three, because the machine may be busy
         result = run_pytest(tmp_path, "--durations=0", "-vv")
         assert result.returncode == 0, result.stdout
         # pytest-trio sets its fixtures up in the call, so setup and call together are the test from its start to its end.

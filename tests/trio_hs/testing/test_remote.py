@@ -69,7 +69,7 @@ async def test_a_replica_follows_acknowledges_and_reconnects(
 async def test_a_replica_that_is_behind_catches_up_faster_than_the_source_commits(
     source: EmbeddedServer, replica: EmbeddedServer, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A send for each transaction costs ten times what the commit does: under load it never caught up, and no rejoin ended."""
+    """A send for each transaction costs ten times what its commit does: under load a replica never caught up."""
     sends = 0
     send_all = trio.SocketStream.send_all
 

@@ -1,4 +1,4 @@
-"""A replica that dies by SIGKILL resets its connection, for it has not read all that it was sent. Its source must live on."""
+"""A replica killed by SIGKILL resets its connection, because unread data is left. Its source must live on."""
 
 from __future__ import annotations
 

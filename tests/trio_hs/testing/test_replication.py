@@ -128,7 +128,7 @@ async def test_synchronous_writes_wait_for_the_replica(
     assert await receive(transport) == b""
     await trio.sleep(10)
     replica.promote()
-    assert ids(replica) == [1]  # what was acknowledged is there, although the lag is not over
+    assert ids(replica) == [1]  # the acknowledged row is there, although the lag is not over
 
 
 async def test_asynchronous_replication_loses_acknowledged_writes_with_the_server(
