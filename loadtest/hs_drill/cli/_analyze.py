@@ -42,6 +42,6 @@ def _analyze(options: argparse.Namespace) -> int:
 
 def _print(run: KeptRun, options: argparse.Namespace) -> None:
     out = console()
-    title = f"{run.scenario.name}: {run.record.seconds:.1f} s"
-    print_summary(run.record, title, run.operations(), out, open_loop=run.scenario.load.open)
+    title = f"{run.scenario.name}: {run.run_totals.seconds:.1f} s"
+    print_summary(run.run_totals, title, run.operations(), out, open_loop=run.scenario.load.open)
     print_verdict(run.result, options.run, explain=options.explain, console=out)

@@ -101,7 +101,7 @@ def _change(a: float | None, b: float | None, form: str) -> str:
 
 def _errors(a: KeptRun, b: KeptRun) -> list[list[str]]:
     counts = [
-        {f"{name}: {text}": n for name, one in run.record.operations.items() for text, n in one.errors.items()}
+        {f"{name}: {text}": n for name, one in run.run_totals.operations.items() for text, n in one.errors.items()}
         for run in (a, b)
     ]
     names = sorted({name for one in counts for name in one}, key=lambda name: -max(one.get(name, 0) for one in counts))

@@ -23,7 +23,7 @@ def junit(run: KeptRun) -> str:
         "failures": sum(one["result"] == "miss" for one in judged),
         "errors": sum(one["result"] == "unknown" for one in judged),
         "skipped": sum(one["result"] == "not applicable" for one in judged),
-        "time": f"{run.record.seconds:.3f}",
+        "time": f"{run.run_totals.seconds:.3f}",
     }
     started = run.environment.get("started")
     suite = el(

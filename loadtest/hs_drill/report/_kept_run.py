@@ -65,7 +65,7 @@ class KeptRun:
     rates: dict[tuple[str, str], float | None]
     """By phase and operation: see `Timeline.throughputs`."""
     server_rates: dict[tuple[str, str], float | None]
-    record: RunTotals
+    run_totals: RunTotals
     faults: list[FaultSeen]
     marks: list[Mark]
     environment: dict[str, Any]
@@ -80,9 +80,9 @@ class KeptRun:
         windows = unix_faults(fault_windows(event for _, event in events), histories[0].header) if histories else []
         timeline = Timeline(batches, windows)
         totals = timeline.totals()
-        record = RunTotals()
+        run_totals = RunTotals()
         # All at once: merging every batch on its own took most of a minute for a run of ten minutes.
-        record.merge(Batch(timeline.start, timeline.load_end, {name: totals["run", name][0] for name in timeline.names()}))
+        run_totals.merge(Batch(timeline.start, timeline.load_end, {name: totals["run", name][0] for name in timeline.names()}))
         servers = Timeline(batches.of_servers(), windows)
         return cls(
             directory=directory,
@@ -94,7 +94,7 @@ class KeptRun:
             server_totals=servers.totals(),
             rates=timeline.throughputs(),
             server_rates=servers.throughputs(),
-            record=record,
+            run_totals=run_totals,
             faults=faults_seen(events),
             marks=[mark for mark in marks_seen(events) if mark.time <= timeline.end],
             environment=directory.environment(),
@@ -124,7 +124,7 @@ class KeptRun:
     def operations(self) -> list[str]:
         """The operations that were carried out, in the order of the mix."""
         order = list(self.scenario.mix.weights())
-        return sorted(self.record.operations, key=lambda name: (order.index(name) if name in order else len(order), name))
+        return sorted(self.run_totals.operations, key=lambda name: (order.index(name) if name in order else len(order), name))
 
     def servers(self) -> list[str]:
         """The servers that the clients reached, or tried to reach."""

@@ -98,7 +98,7 @@ def _header(run: KeptRun) -> Element:
     code = run.exit_code
     tone = {0: "pass", 4: "unknown"}.get(code, "miss")
     started = run.environment.get("started", "")
-    about = [run.scenario.description, f"{run.record.seconds:.1f} s", started.replace("T", " ")]
+    about = [run.scenario.description, f"{run.run_totals.seconds:.1f} s", started.replace("T", " ")]
     return el(
         "header",
         el(
@@ -141,16 +141,16 @@ def _gravity(judged: dict[str, Any]) -> tuple[bool, bool]:
 
 def _tiles(run: KeptRun) -> Element:
     everything = Latencies()
-    for operation in run.record.operations.values():
+    for operation in run.run_totals.operations.values():
         everything.add(operation.ok)
-    failures = run.record.failures
+    failures = run.run_totals.failures
     count = everything.count + failures
-    rate = everything.count / run.record.seconds if run.record.seconds else 0
+    rate = everything.count / run.run_totals.seconds if run.run_totals.seconds else 0
     struck = sum(fault.struck is not None and not fault.without_effect for fault in run.faults)
     tiles: list[tuple[str, str, str]] = [
         *((what, _count_or_result(run.checks[name]), "") for name, what in AUDIT_TILES.items() if run.checks is not None),
         ("failures", f"{failures:,}", f" {failures / count * 100:.3g} %" if failures else ""),
-        *([("not started", f"{run.record.not_started:,}", "")] if run.scenario.load.open else []),
+        *([("not started", f"{run.run_totals.not_started:,}", "")] if run.scenario.load.open else []),
         *_recovered(run),
         ("faults struck", f"{struck} of {len(run.faults)}", ""),
         ("operations", f"{count:,}", ""),

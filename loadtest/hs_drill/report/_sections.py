@@ -138,7 +138,7 @@ def engine_section(run: KeptRun, back: charts.Backdrop) -> Element | None:
 
 
 def errors_section(run: KeptRun) -> Element | None:
-    kinds = _kinds("operation", {name: one.errors for name, one in run.record.operations.items()})
+    kinds = _kinds("operation", {name: one.errors for name, one in run.run_totals.operations.items()})
     return None if kinds is None else section("Errors", kinds)
 
 

@@ -28,7 +28,7 @@ MAX_FINDINGS = 5
 
 
 def print_summary(
-    record: RunTotals, title: str, order: list[str], console: Console | None = None, *, open_loop: bool = False
+    totals: RunTotals, title: str, order: list[str], console: Console | None = None, *, open_loop: bool = False
 ) -> None:
     """Print the summary of a run. `order` is the order of the operations; those that never ran are left out.
 
@@ -38,28 +38,28 @@ def print_summary(
     if not console.is_terminal:
         console.width = WIDTH
     console.print()
-    if not record.operations:
+    if not totals.operations:
         console.print(f"{title}: no operation was carried out")
         return
-    names = sorted(record.operations, key=lambda name: (order.index(name) if name in order else len(order), name))
-    console.print(_table(record, names, title, open_loop=open_loop))
-    if record.not_started:
-        console.print(Text(f"  {record.not_started:,} operations arrived and were not started in time", style="red"))
-    _print_errors(record, names, console)
+    names = sorted(totals.operations, key=lambda name: (order.index(name) if name in order else len(order), name))
+    console.print(_table(totals, names, title, open_loop=open_loop))
+    if totals.not_started:
+        console.print(Text(f"  {totals.not_started:,} operations arrived and were not started in time", style="red"))
+    _print_errors(totals, names, console)
 
 
-def _table(record: RunTotals, names: list[str], title: str, *, open_loop: bool) -> Table:
+def _table(totals: RunTotals, names: list[str], title: str, *, open_loop: bool) -> Table:
     table = Table(title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, show_footer=len(names) > 1)
     total = OperationTotals()
     for name in names:
-        total.add(record.operations[name])
+        total.add(totals.operations[name])
     headings = ["count", "failures", *(["not started"] if open_loop else [])]
     headings += ["ops/s", *(f"p{percent:g} ms" for percent in PERCENTILES), "max ms"]
     table.add_column("operation", "all")
-    for heading, footer in zip(headings, _cells(total, record.seconds, open_loop=open_loop), strict=True):
+    for heading, footer in zip(headings, _cells(total, totals.seconds, open_loop=open_loop), strict=True):
         table.add_column(heading, footer, justify="right")
     for name in names:
-        table.add_row(name, *_cells(record.operations[name], record.seconds, open_loop=open_loop))
+        table.add_row(name, *_cells(totals.operations[name], totals.seconds, open_loop=open_loop))
     return table
 
 
@@ -139,8 +139,8 @@ def _print_check(name: str, check: dict[str, Any], expected: str | None, console
             console.print(Text(f"  {name}: key {finding['key']} {place_of(finding)}: {finding['line']}", style="red"))
 
 
-def _print_errors(record: RunTotals, names: list[str], console: Console) -> None:
-    errors = [(count, name, text) for name in names for text, count in record.operations[name].errors.items()]
+def _print_errors(totals: RunTotals, names: list[str], console: Console) -> None:
+    errors = [(count, name, text) for name in names for text, count in totals.operations[name].errors.items()]
     errors.sort(reverse=True)
     for count, name, text in errors[:MAX_ERRORS]:
         console.print(Text(f"  {count:,} x {name}: {text}", style="red"))

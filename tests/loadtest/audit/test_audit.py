@@ -89,7 +89,7 @@ CASES: dict[str, list[tuple[str, list[Op], Rows | None, dict[str, Any], str, int
         ("lost, or the decrement applied twice", [incr(1, 3, 9), decr(1, 3, 19)], {1: (0, -3)}, ONE, UNKNOWN, 0),
         ("the state was not read back", [insert(NEW, NEW, 0, 9)], None, {}, UNKNOWN, 0),
         ("a history is missing", [insert(NEW, NEW, 0, 9)], {NEW: (NEW, 0)}, {"workers": [0, 1]}, UNKNOWN, 0),
-        ("a cut history may tell why", [], {}, {"cut": [0], "loaded": 1}, UNKNOWN, 0),
+        ("a cut history may explain it", [], {}, {"cut": [0], "loaded": 1}, UNKNOWN, 0),
         ("no other worker deletes this row", [insert(NEW, NEW, 0, 9)], {}, {"cut": [1]}, FALSE, 1),
         ("a missing history explains no older state", [update(1, 5, 0, 9)], {1: (0, 0)}, {**ONE, "cut": [1]}, FALSE, 1),
         ("before the run it was otherwise", [update(1, 5, 0, 9)], {1: (5, 4)}, {"before": {1: (3, 4), 2: (8, 8)}}, FALSE, 1),
@@ -133,7 +133,7 @@ CASES: dict[str, list[tuple[str, list[Op], Rows | None, dict[str, Any], str, int
         ("with one of unknown outcome", [incr(1, 3, 9, "info"), get(1, 0, 10, 11, n=3)], {1: (0, 3)}, ONE, TRUE, 0),
         ("with one that is under way", [incr(1, 3, 9), get(1, 0, 5, 6, n=3)], {1: (0, 3)}, ONE, TRUE, 0),
         ("with one that had not begun", [incr(1, 3, 9), get(1, 0, 2, 3, n=3)], {1: (0, 3)}, ONE, FALSE, 1),
-        ("which a cut history may tell of", [get(1, 0, 2, 3, n=3)], {1: (0, 3)}, {**ONE, "cut": [1]}, UNKNOWN, 0),
+        ("which a cut history may explain", [get(1, 0, 2, 3, n=3)], {1: (0, 3)}, {**ONE, "cut": [1]}, UNKNOWN, 0),
         ("a counter of a row come and gone",
          [delete(1, 0, 1), insert(1, 5, 2, 3), get(1, 5, 4, 5, n=9)],
          {1: (5, 0)}, ONE, TRUE, 0),
@@ -283,16 +283,16 @@ def test_every_checker_has_all_verdicts() -> None:
 
 
 @pytest.mark.parametrize(
-    "sampled, told", [(1.0, "2 reads were examined"), (0.125, "2 reads were examined, a sample of 12.5 %")]
+    "sampled, words", [(1.0, "2 reads were examined"), (0.125, "2 reads were examined, a sample of 12.5 %")]
 )
-def test_the_explanation_says_how_many_reads_were_examined(tmp_path: Path, sampled: float, told: str) -> None:
+def test_the_explanation_says_how_many_reads_were_examined(tmp_path: Path, sampled: float, words: str) -> None:
     ops = [update(1, 5, 0, 9), get(1, 5, 10, 11), get(1, 5, 12, 13)]
     result = audit_of(tmp_path, ops, {1: (5, 0)}, **ONE, sampled=sampled)
     assert (
-        result["stale_reads"].explanation == f"no read was stale; {told}, 2 of them after an acknowledged change of their row"
+        result["stale_reads"].explanation == f"no read was stale; {words}, 2 of them after an acknowledged change of their row"
     )
     seen = "1 of them after the same user saw their row changed"
-    assert result["monotonic_reads"].explanation == f"no user saw a row go back in time; {told}, {seen}"
+    assert result["monotonic_reads"].explanation == f"no user saw a row go back in time; {words}, {seen}"
 
 
 def test_recovered_writes_are_counted(tmp_path: Path) -> None:
@@ -535,5 +535,5 @@ def test_a_server_alone_has_no_replica_that_could_differ(tmp_path: Path) -> None
 
 
 def test_rows_that_are_as_they_were_inserted_count_as_writes_that_could_have_been_lost(tmp_path: Path) -> None:
-    """They are left out where nothing can be amiss with them."""
+    """They are left out when they cannot violate a check."""
     assert audit_of(tmp_path, [insert(NEW, NEW, 0, 9)], {NEW: (NEW, 0)})["lost"].verdict is Validity.TRUE

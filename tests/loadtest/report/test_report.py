@@ -127,8 +127,8 @@ def test_the_audit_names_keys_and_the_fault_that_was_on(tmp_path: Path) -> None:
 
 def test_not_applicable_has_its_own_colour_and_sign(tmp_path: Path) -> None:
     page = page_of(HandMade(), tmp_path)
-    told = {row[1] for row in page.rows if row and row[0] == "∅ not applicable"}
-    assert told == {"applied_twice", "counters", "recovered", "stale_reads", "monotonic_reads"}
+    shown = {row[1] for row in page.rows if row and row[0] == "∅ not applicable"}
+    assert shown == {"applied_twice", "counters", "recovered", "stale_reads", "monotonic_reads"}
     assert ("td", "class", "result not-applicable") in page.attributes
     assert ".not-applicable { --tone: var(--idle); }" in page.source
 
@@ -393,7 +393,7 @@ async def test_the_client_tells_of_its_connections(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "message, told",
+    "message, expected",
     [
         ("ReadOnlyError: 127.0.0.1:9: incr t: no", "ReadOnlyError: standby: incr t: no"),
         ("127.0.0.1:9: cannot connect: refused", "standby: cannot connect: refused"),
@@ -401,8 +401,8 @@ async def test_the_client_tells_of_its_connections(tmp_path: Path) -> None:
         ("the row is not there", "the row is not there"),
     ],
 )
-def test_messages_name_servers_by_their_names(message: str, told: str) -> None:
-    assert in_names(message, {"127.0.0.1:9": "standby"}) == told
+def test_messages_name_servers_by_their_names(message: str, expected: str) -> None:
+    assert in_names(message, {"127.0.0.1:9": "standby"}) == expected
 
 
 def test_a_connection_counts_only_after_one_was_lost() -> None:

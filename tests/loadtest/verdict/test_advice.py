@@ -24,16 +24,16 @@ LOST = Judged("lost", Result.MISS, 1, 0, "1 lost", audit=True)
 )
 def test_why_writes_were_lost(cluster: str, primary: str, word: str) -> None:
     scenario = parse_scenario(f"name: x\ncluster: {cluster}\nmix: {{insert: 1}}\n", "s.yaml")
-    (told,) = advice(scenario, [LOST], primary)
-    assert word in told
+    (given,) = advice(scenario, [LOST], primary)
+    assert word in given
 
 
 def test_on_external_servers_it_is_not_known_whether_another_took_over() -> None:
     servers = "[{name: writer, host: a}, {name: reader-1, host: b}]"
     scenario = parse_scenario(f"name: x\ncluster: {{kind: external, servers: {servers}}}\nmix: {{insert: 1}}\n", "s.yaml")
-    (told,) = advice(scenario, [LOST], "writer")
-    assert "does not know whether another one took over" in told
-    assert "the writer itself lost" not in told
+    (given,) = advice(scenario, [LOST], "writer")
+    assert "does not know whether another one took over" in given
+    assert "the writer itself lost" not in given
 
 
 @pytest.mark.parametrize("lost, perhaps, others", [(5, 5, 0), (7, 5, 1), (7, 7, 0)])
@@ -41,8 +41,8 @@ def test_a_split_brain_is_called_one(lost: int, perhaps: int, others: int) -> No
     scenario = parse_scenario("name: x\ncluster: {standby: true, topology: write-through}\nmix: {insert: 1}\n", "s.yaml")
     check = Check("lost", Validity.FALSE, "", lost, measured={"split_brain": 5, "perhaps_split_brain": perhaps})
     audit = Audit({"lost": check}, (), (), 0, SplitBrain("writer", "standby", 6_000_000_000, None))
-    told, *more = advice(scenario, [LOST], "standby", audit)
-    assert told.startswith("This is a split brain: standby had been promoted at 6.0 s, and writer still took writes.")
+    given, *more = advice(scenario, [LOST], "standby", audit)
+    assert given.startswith("This is a split brain: standby had been promoted at 6.0 s, and writer still took writes.")
     assert len(more) == others
     assert all("What standby had not fetched" in one for one in more)
 

@@ -164,10 +164,10 @@ def test_an_engine_that_waits_for_a_core_has_no_time_left_either() -> None:
     total = engines([Batch(T0, T0 + 0.25, engines={0: use})])
     assert total.was_limit
     assert "60% of a core, and 40% of the time it waited for one" in total.in_words()
-    told = total.to_dict()
-    assert (told["cpu"], told["waited_for_cpu"]) == (pytest.approx(0.6), pytest.approx(0.4))
-    assert (told["was_limit"], told["no_time_left_seconds"]) == (True, pytest.approx(0.25))
-    assert told["lag"] == {"p50_us": 50, "p99_us": 50, "p99.9_us": 50, "max_us": 50}
+    found = total.to_dict()
+    assert (found["cpu"], found["waited_for_cpu"]) == (pytest.approx(0.6), pytest.approx(0.4))
+    assert (found["was_limit"], found["no_time_left_seconds"]) == (True, pytest.approx(0.25))
+    assert found["lag"] == {"p50_us": 50, "p99_us": 50, "p99.9_us": 50, "max_us": 50}
 
 
 def test_an_engine_that_could_not_report_covers_all_that_time() -> None:

@@ -100,9 +100,9 @@ def test_the_percentile_of_nothing_is_an_error() -> None:
 def test_faults_of_the_history_are_converted_to_unix_time(tmp_path: Path) -> None:
     header = write_history(tmp_path, 0, []).header
     windows = [HistoryFaultWindow("kill", header.monotonic_ns + 10**9, None)]
-    (told,) = unix_faults(windows, header)
-    assert (told.name, told.end) == ("kill", None)
-    assert told.start == pytest.approx(header.unix_ns / 1e9 + 1)
+    (converted,) = unix_faults(windows, header)
+    assert (converted.name, converted.end) == ("kill", None)
+    assert converted.start == pytest.approx(header.unix_ns / 1e9 + 1)
 
 
 def audit_with(**changed: Check) -> Audit:

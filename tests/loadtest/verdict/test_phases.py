@@ -66,9 +66,9 @@ def test_what_a_fault_does_while_it_strikes_and_heals_is_at_the_edge() -> None:
 
 
 def begun(start: float, end: float, *generations: tuple[float, float, int], us: int = 1000, **more: Any) -> Batch:
-    """A batch whose operations are known to have begun between these moments, so many of them."""
-    told = [Begun(T0 + since, T0 + until, {"get": OperationBatch(Counter({us: ok}))}) for since, until, ok in generations]
-    return Batch(T0 + start, T0 + end, total_of(told), begun=told, **more)
+    """A batch whose operations began in these generations: from, until, and how many."""
+    parts = [Begun(T0 + since, T0 + until, {"get": OperationBatch(Counter({us: ok}))}) for since, until, ok in generations]
+    return Batch(T0 + start, T0 + end, total_of(parts), begun=parts, **more)
 
 
 def test_operations_that_a_stall_held_up_are_during_it_although_they_end_later() -> None:
@@ -145,21 +145,23 @@ def runs(draw: st.DrawFn) -> tuple[list[FaultWindow], list[tuple[int, int]], lis
     return faults, operations, sorted({0, *marks}), sorted({*marks, *ends, 101})
 
 
-def batches_of(operations: Sequence[tuple[int, int]], marks: Sequence[int], ends: Sequence[int], *, told: bool) -> list[Batch]:
-    """What an engine would tell of these operations, each by a name of its own. Not `told`: as in old kept runs."""
+def batches_of(
+    operations: Sequence[tuple[int, int]], marks: Sequence[int], ends: Sequence[int], *, generations: bool
+) -> list[Batch]:
+    """What an engine would report of these operations, each under a name of its own. Old kept runs have no `generations`."""
     found, since = [], 0
     for until in ends:
-        generations: dict[int, dict[str, OperationBatch]] = {max(mark for mark in marks if mark <= since): {}}
+        by_mark: dict[int, dict[str, OperationBatch]] = {max(mark for mark in marks if mark <= since): {}}
         for number, (begin, end) in enumerate(operations):
             if since <= end < until:
-                generation = generations.setdefault(max(mark for mark in marks if mark <= begin), {})
+                generation = by_mark.setdefault(max(mark for mark in marks if mark <= begin), {})
                 generation[f"{number}"] = OperationBatch(collapse({(end - begin) * 10_000: 1}))
         later = [*marks, math.inf]
-        tell = [
+        parts = [
             Begun(T0 + mark / 100, T0 + min(min(one for one in later if one > mark), until) / 100, done)
-            for mark, done in sorted(generations.items())
+            for mark, done in sorted(by_mark.items())
         ]
-        found.append(Batch(T0 + since / 100, T0 + until / 100, total_of(tell), begun=tell if told else []))
+        found.append(Batch(T0 + since / 100, T0 + until / 100, total_of(parts), begun=parts if generations else []))
         since = until
     return found
 
@@ -175,7 +177,7 @@ def exactly(begin: float, end: float, faults: Sequence[FaultWindow]) -> str:
 
 @given(runs(), st.booleans(), st.booleans())
 def test_no_operation_is_ever_in_a_wrong_phase(
-    run: tuple[list[FaultWindow], list[tuple[int, int]], list[int], list[int]], told: bool, timely: bool
+    run: tuple[list[FaultWindow], list[tuple[int, int]], list[int], list[int]], generations: bool, timely: bool
 ) -> None:
     """However late marks come, if at all. When they come in time, every operation that has a phase counts for it."""
     faults, operations, marks, ends = run
@@ -188,11 +190,11 @@ def test_no_operation_is_ever_in_a_wrong_phase(
         }
         marks = sorted({*marks, *edges})
         ends = sorted({*ends, *edges} - {0})
-    timeline = Timeline(batches_of(operations, marks, ends, told=told), faults)
+    timeline = Timeline(batches_of(operations, marks, ends, generations=generations), faults)
     for number, (begin, end) in enumerate(operations):
         (found,) = [phase for phase in (*PHASES[1:], EDGE) if timeline.total(phase, f"{number}")[0]]
         exact = exactly(T0 + (begin + 0.5) / 100, T0 + (end + 0.5) / 100, faults)
-        assert found == exact or (found == EDGE and not (told and timely)), (begin, end)
+        assert found == exact or (found == EDGE and not (generations and timely)), (begin, end)
         assert timeline.total("run", f"{number}")[0].ok.total() == 1
     assert sum(timeline.total(phase)[1] for phase in (*PHASES[1:], EDGE)) == pytest.approx(timeline.seconds)
 
