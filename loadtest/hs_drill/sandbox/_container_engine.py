@@ -152,7 +152,7 @@ async def provide_image(engine: ContainerEngine, progress: Callable[[str], None]
                 await _follow(lambda: engine.api.api.pull(*base.split(":"), stream=True, decode=True), progress)
             except ClusterError as error:
                 raise ClusterError(
-                    f"the image {base} is not here and cannot be pulled: {error} (where no registry is reached, make it: "
+                    f"the image {base} is not here and cannot be pulled: {error} (without a registry, create it: "
                     f"mmdebstrap --variant=minbase {base.partition(':')[2].partition('-')[0]} - | docker import - {base})"
                 ) from error
         progress(f"building the image {name}; this is done once, and takes about half a minute")

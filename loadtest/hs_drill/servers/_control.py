@@ -50,7 +50,7 @@ class Rejoined:
     """How a server came back as a replica of the primary."""
 
     rebuilt: bool
-    """Whether its data were discarded and copied anew from the primary."""
+    """Whether its data were discarded and rebuilt from the primary's."""
     reason: str
     """One line: why it was rebuilt, or why that was not necessary."""
 
@@ -69,7 +69,7 @@ class Death:
 
 
 class Control(ABC):
-    """Faults and failover for the servers of one cluster, which are named by their names.
+    """Faults and failover for the servers of one cluster. Operations take a server's name.
 
     Every operation takes a bounded time. It raises `ClusterError`, which names the server, if it is impossible (no such
     server, or one in the wrong state) or takes too long. A cancelled operation may be half done; the servers' processes are
@@ -82,7 +82,7 @@ class Control(ABC):
       deaths: what `look_for_deaths` has found. The caller that reports them takes them out.
       unlogged_writes: whether clients may make writes that are in no binary log, as they do when they write straight to
         InnoDB. Set it to False if they do not write, or write by SQL.
-      aliases: names that are further names of the writer's server.
+      aliases: further names of the writer's server, in the list of the user's own servers.
     """
 
     _instances: Mapping[str, Instance]

@@ -276,7 +276,7 @@ def test_servers_of_the_command_line_are_checked(cluster: Cluster) -> None:
         ),
         (
             "{kind: external, servers: [{name: writer, host: a}]}",
-            "2: cluster: must name the readers reader-1, reader-2 and so on",
+            "2: cluster: must name at least one reader: reader-1, reader-2 and so on",
         ),
         ("{kind: external, servers: [{name: reader-1, host: a}]}", "2: cluster: must name one server `writer`"),
         ("{kind: external, servers: [{name: writer, hots: a}]}", "2: cluster.servers.0.hots: unknown key; did you mean host?"),
@@ -294,7 +294,7 @@ def test_servers_of_the_command_line_are_checked(cluster: Cluster) -> None:
         ),
         (
             "{kind: external, readers: 2, servers: [{name: writer, host: a}, {name: reader-1, host: b}]}",
-            "2: cluster: servers say how many readers there are",
+            "2: cluster: leave out readers and standby: servers determine them",
         ),
     ],
 )
@@ -310,7 +310,7 @@ def test_servers_of_the_command_line_replace_the_scenario_s() -> None:
     assert scenario.cluster.servers[0].host == "[::1]"
     assert (scenario.cluster.kind, scenario.cluster.readers, scenario.cluster.servers[1].sql_port) == ("external", 1, None)
     assert with_cluster(scenario, None, {"kind": "embedded"}).cluster.servers == []
-    for wrong, message in {"writer=a:1": "NAME=HOST:READ_PORT", "writer=a:1:2": "must name the readers"}.items():
+    for wrong, message in {"writer=a:1": "NAME=HOST:READ_PORT", "writer=a:1:2": "must name at least one reader"}.items():
         with pytest.raises(ScenarioError, match=message):
             with_cluster(SCENARIO, wrong, {})
 
