@@ -6,6 +6,7 @@ not applied, no write is applied twice, and every call ends.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 from collections import Counter
@@ -23,10 +24,16 @@ SEEDS = range(int(os.environ.get("CHAOS_FROM", "0")), int(os.environ.get("CHAOS_
 
 
 class World:
+    """Fake servers in trouble, and what their callers were told of each write."""
+
     def __init__(self, nursery: trio.Nursery, rng: random.Random) -> None:
         self.rng = rng
         self.applied: Counter[bytes] = Counter()
+        self.acknowledged: set[bytes] = set()
+        self.without_effect: set[bytes] = set()
+        self.callers_ended = 0
         self.refusing: set[int] = set()
+        self._names = itertools.count(1)
         window = rng.choice([60, 300, 1 << 20])
         self.fakes = {port: FakeServer(nursery, self.answer_of(port), window) for port in range(1, 5)}
 
@@ -67,6 +74,74 @@ class World:
                 case 5:
                     fake.refuses = None
 
+    def name(self) -> str:
+        """A key or value that no other operation has."""
+        return f"v{next(self._names)}"
+
+    async def call(self, hs: trio_hs.Manager) -> None:
+        """Thirty operations, some of them with short deadlines."""
+        rng = self.rng
+        for _ in range(30):
+            with trio.move_on_after(rng.choice([0.001, 0.05, 1000, 1000, 1000])), trio.fail_after(300):
+                try:
+                    await self.operate(hs, f"t{rng.randint(0, 3)}")
+                except HandlerSocketError:
+                    pass
+            if rng.random() < 0.5:
+                await trio.sleep(rng.expovariate(10))
+        self.callers_ended += 1
+
+    async def operate(self, hs: trio_hs.Manager, table: str) -> None:
+        """One operation, or none."""
+        rng = self.rng
+        match rng.randint(0, 5):
+            case 0 | 1:
+                key = self.name()
+                assert await hs.get("d", table, ["id"], key) == [("id", key)]
+            case 2:
+                keys = [self.name() for _ in range(rng.choice([1, 7, 40]))]
+                assert await hs.get_many("d", table, ["id"], keys) == [[("id", key)] for key in keys]
+            case 3:
+                await self.increment(hs, table)
+            case 4 if rng.random() < 0.7:
+                await self.insert_many(hs, table)
+            case 5 if rng.random() < 0.2:
+                if rng.random() < 0.5:
+                    await hs.purge()
+                else:
+                    async with hs.suspended():
+                        now = hs.statistics()
+                        assert not any(server.connections for server in (*now.readers, *now.writers))
+                        await trio.sleep(rng.choice([0, 0.1, 2]))
+
+    async def increment(self, hs: trio_hs.Manager, table: str) -> None:
+        key = self.name()
+        try:
+            await hs.incr("d", table, "=", ["n"], [key])
+            self.acknowledged.add(key.encode())
+        except ConnectionError as error:
+            if not error.maybe_applied:
+                self.without_effect.add(key.encode())
+            raise
+        except OperationalError:
+            self.without_effect.add(key.encode())
+            raise
+
+    async def insert_many(self, hs: trio_hs.Manager, table: str) -> None:
+        keys = [self.name() for _ in range(self.rng.choice([1, 7, 40]))]
+        outcomes = await hs.insert_many("d", table, ["id"], [[key] for key in keys])
+        for key, outcome in zip(keys, outcomes, strict=True):
+            if outcome == 1:
+                self.acknowledged.add(key.encode())
+            elif not getattr(outcome, "maybe_applied", False):
+                self.without_effect.add(key.encode())
+
+    def check(self) -> None:
+        """Compare what the callers were told with what the servers applied."""
+        assert not {key for key, times in self.applied.items() if times > 1}
+        assert not [key for key in self.acknowledged if self.applied[key] != 1]
+        assert not [key for key in self.without_effect if self.applied[key]]
+
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_chaos(nursery: trio.Nursery, autojump_clock: MockClock, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,63 +155,6 @@ async def test_chaos(nursery: trio.Nursery, autojump_clock: MockClock, seed: int
     world = World(nursery, rng)
     readers: Any = rng.choice([[("inet", "f", 1), ("inet", "f", 2)], [[("inet", "f", 1)], [("inet", "f", 2)]]])
     retry = RetryPolicy(hedge_after=rng.choice([None, 0.01, 0.2]), attempts=rng.choice([1, 2, 5]))
-    acked: set[bytes] = set()
-    innocent: set[bytes] = set()
-    count = [0]
-    ended = [0]
-
-    def unique() -> str:
-        count[0] += 1
-        return f"v{count[0]}"
-
-    async def caller(hs: trio_hs.Manager) -> None:
-        for _ in range(30):
-            with trio.move_on_after(rng.choice([0.001, 0.05, 1000, 1000, 1000])) as scope, trio.fail_after(300):
-                table = f"t{rng.randint(0, 3)}"
-                try:
-                    match rng.randint(0, 5):
-                        case 0 | 1:
-                            key = unique()
-                            assert await hs.get("d", table, ["id"], key) == [("id", key)]
-                        case 2:
-                            keys = [unique() for _ in range(rng.choice([1, 7, 40]))]
-                            rows = await hs.get_many("d", table, ["id"], keys)
-                            assert rows == [[("id", key)] for key in keys]
-                        case 3:
-                            key = unique()
-                            try:
-                                await hs.incr("d", table, "=", ["n"], [key])
-                                acked.add(key.encode())
-                            except ConnectionError as error:
-                                if not error.maybe_applied:
-                                    innocent.add(key.encode())
-                                raise
-                            except OperationalError:
-                                innocent.add(key.encode())
-                                raise
-                        case 4 if rng.random() < 0.7:
-                            keys = [unique() for _ in range(rng.choice([1, 7, 40]))]
-                            outcomes = await hs.insert_many("d", table, ["id"], [[key] for key in keys])
-                            for key, outcome in zip(keys, outcomes, strict=True):
-                                if outcome == 1:
-                                    acked.add(key.encode())
-                                elif not getattr(outcome, "maybe_applied", False):
-                                    innocent.add(key.encode())
-                        case 5 if rng.random() < 0.2:
-                            if rng.random() < 0.5:
-                                await hs.purge()
-                            else:
-                                async with hs.suspended():
-                                    now = hs.statistics()
-                                    assert not any(server.connections for server in (*now.readers, *now.writers))
-                                    await trio.sleep(rng.choice([0, 0.1, 2]))
-                except HandlerSocketError:
-                    pass
-            del scope
-            if rng.random() < 0.5:
-                await trio.sleep(rng.expovariate(10))
-        ended[0] += 1
-
     async with trio_hs.open_manager(
         readers,
         [[("inet", "f", 3)], [("inet", "f", 4)]],
@@ -148,9 +166,9 @@ async def test_chaos(nursery: trio.Nursery, autojump_clock: MockClock, seed: int
             troubled.start_soon(world.trouble)
             async with trio.open_nursery() as callers:
                 for _ in range(25):
-                    callers.start_soon(caller, hs)
+                    callers.start_soon(world.call, hs)
             troubled.cancel_scope.cancel()
-        assert ended == [25]
+        assert world.callers_ended == 25
         # Nothing is left behind: no parked task, no placeholder that is never answered.
         for fake in world.fakes.values():
             fake.gate.set()
@@ -163,7 +181,4 @@ async def test_chaos(nursery: trio.Nursery, autojump_clock: MockClock, seed: int
                 if link.connection is not None:
                     assert link.connection.load == 0, link.connection
                     assert not link.connection.stalled
-    twice = {key for key, times in world.applied.items() if times > 1}
-    assert not twice
-    assert not [key for key in acked if world.applied[key] != 1]
-    assert not [key for key in innocent if world.applied[key]]
+    world.check()
