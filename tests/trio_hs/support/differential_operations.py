@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from tests.trio_hs.support.differential_model import DATABASE, SCHEMAS, Binary, Integer, Refused, Schema, Search, Table
+from tests.trio_hs.support.differential_columns import Binary, Integer
+from tests.trio_hs.support.differential_model import DATABASE, SCHEMAS, Refused, Schema, Search, Table
 from trio_hs import Filter, HandlerSocketError, Manager, OperationalError, ReadSocket, WriteSocket
 
 #: Rows, a count, an id, or the code and name of a refusal: comparable between client and model.
