@@ -29,6 +29,8 @@ MAX_FINDINGS = 20
 
 
 class Validity(Enum):
+    """The result of a check."""
+
     TRUE = "true"
     FALSE = "false"
     UNKNOWN = "unknown"
@@ -63,7 +65,7 @@ class Check:
     possible: int = 0
     """How many more may violate it: missing data could explain them."""
     findings: tuple[Finding, ...] = ()
-    """The first of them, at most 20."""
+    """The first ones, at most `MAX_FINDINGS`."""
     measured: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -172,9 +174,9 @@ class Checker:
         else:
             self.possible += count
         # Certain findings come first, then the earliest.
-        place = not certain, math.inf if time is None or abs(time) >= ENDLESS else (time - self.context.origin) / 1e9, key
+        place = not certain, math.inf if time is None or abs(time) >= ENDLESS else self.context.seconds(time), key
         if len(self._findings) == MAX_FINDINGS and place >= _order(self._findings[-1]):
-            return  # make no Finding in vain: every read of a run may be stale
+            return  # before a finding is made: every read of a run may be stale
         finding = self.context.finding(key, line if certain else f"perhaps: {line}", time)
         insort(self._findings, (*place, finding), key=_order)
         del self._findings[MAX_FINDINGS:]

@@ -283,7 +283,7 @@ def _recovery(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
         known = [(time, recovery) for time, recovery in times if time is not None]
         worst, recovery = max(known, key=lambda pair: pair[0], default=(0.0, measured[0]))
         if never and worst <= limit:
-            longest_first = sorted(never, key=lambda one: -one.seen)
+            longest_first = sorted(never, key=lambda one: -one.observed)
             never_words = "not every operation succeeded again" if name == "first_success" else "the load was not steady again"
             found = [_never(f"recovery.{name}", limit, one, never_words) for one in longest_first]
             yield next((one for one in found if one.result is Result.MISS), found[0])
@@ -305,13 +305,13 @@ def _incomparable(limit: float, recovery: FaultRecovery) -> Judged:
 def _never(name: str, limit: float, recovery: FaultRecovery, words: str) -> Judged:
     """There was no recovery in the time observed: a miss when that is longer than the limit, otherwise unknown."""
     if name == "recovery.first_success" and not recovery.counted:
-        none = f"no operation ended in the {recovery.seen:.2f} s from the start of {recovery.fault} until {recovery.until}"
+        none = f"no operation ended in the {recovery.observed:.2f} s from the start of {recovery.fault} until {recovery.until}"
         return _unknown(name, limit, f"{none}; at most {limit:g} s expected")
     line = (
-        f"{words} in the {recovery.seen:.2f} s from the start of {recovery.fault} until {recovery.until}; "
+        f"{words} in the {recovery.observed:.2f} s from the start of {recovery.fault} until {recovery.until}; "
         f"at most {limit:g} s expected"
     )
-    missed = recovery.seen > limit + OBSERVED_SECONDS
+    missed = recovery.observed > limit + OBSERVED_SECONDS
     return Judged(name, Result.MISS if missed else Result.UNKNOWN, None, limit, line)
 
 

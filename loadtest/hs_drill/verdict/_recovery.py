@@ -1,4 +1,4 @@
-"""How long a run took to get over each of its faults."""
+"""How long a run took to recover from each of its faults."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hs_drill.scenario import BEFORE_SECONDS
 __all__ = ["OBSERVED_SECONDS", "FaultRecovery", "recoveries"]
 
 REMEDIES = ("promote", "rejoin")
-"""Kinds of faults that repair an earlier one. Its recovery is watched beyond them."""
+"""Kinds of faults that repair an earlier one. Its recovery is observed beyond them."""
 
 OBSERVED_SECONDS = 1.0
 """A run is steady only when it was observed to be for this long; otherwise it is not known."""
@@ -39,7 +39,7 @@ class FaultRecovery:
     """0 when the run was never disturbed; None when it was not steady again, or too late to know, or is `incomparable`."""
     failed_until: float
     """Until the last failure that was observed; 0 when nothing failed."""
-    seen: float
+    observed: float
     """How long the recovery was observed: until the next fault that is not a remedy, or the end of the run. Faults that start
     within the length of a slot count as one."""
     until: str
@@ -73,7 +73,7 @@ def _incomparable(timeline: Timeline) -> str:
 
 
 def _recovery(timeline: Timeline, fault: FaultWindow, needed: dict[str, float], incomparable: str) -> FaultRecovery:
-    end, until = _watched_until(timeline, fault)
+    end, until = _observed_until(timeline, fault)
     slots = [i for i in range(len(timeline.slots)) if timeline.until(i) > fault.start and timeline.since(i) < end]
     failing = [i for i in slots if any(done.failed for done in timeline.slots[i].values())]
     whole = [i for i in slots if timeline.since(i) >= fault.start]
@@ -84,14 +84,14 @@ def _recovery(timeline: Timeline, fault: FaultWindow, needed: dict[str, float], 
         first_success=_first_success(timeline, fault, slots) if counted else None,
         steady=None if incomparable else _steady(timeline, fault, slots, needed),
         failed_until=timeline.until(failing[-1]) - fault.start if failing else 0.0,
-        seen=end - fault.start,
+        observed=end - fault.start,
         until=until,
         counted=counted,
         incomparable=incomparable,
     )
 
 
-def _watched_until(timeline: Timeline, fault: FaultWindow) -> tuple[float, str]:
+def _observed_until(timeline: Timeline, fault: FaultWindow) -> tuple[float, str]:
     # A fault of several servers strikes one a moment after the other, and is one fault.
     together = fault.start + timeline.slot
     later = [one for one in timeline.faults if one.start > together and one.name.partition(" ")[0] not in REMEDIES]

@@ -112,7 +112,7 @@ def test_a_slot_that_failed_since_before_the_fault_failed_from_its_start_on() ->
 def test_each_fault_is_watched_until_the_next_one() -> None:
     faults = [fault(6, 7, "c"), fault(2, 3, "a"), fault(4, 5, "b")]
     found = recoveries(Timeline(steady(0, 9), faults))
-    assert [(one.fault, one.seen, one.until) for one in found] == [
+    assert [(one.fault, one.observed, one.until) for one in found] == [
         ("a", 2.0, "b began"),
         ("b", 2.0, "c began"),
         ("c", 3.0, "the run ended"),
@@ -125,8 +125,8 @@ def test_a_fault_within_another_of_its_name_ends_neither() -> None:
     assert phases(run, [long, short])["after"][1] == 3
     assert phases(run, [long, short])["during"][1] == 8
     one, other = recoveries(Timeline(run, [long, short]))
-    assert (one.seen, one.until, one.steady) == (2, "latency began again", None)
-    assert (other.seen, other.until, other.steady) == (9, "the run ended", 6)
+    assert (one.observed, one.until, one.steady) == (2, "latency began again", None)
+    assert (other.observed, other.until, other.steady) == (9, "the run ended", 6)
 
 
 def test_each_of_several_faults_is_recovered_from_on_its_own() -> None:
@@ -154,7 +154,7 @@ def test_a_fault_of_several_servers_is_one() -> None:
     both = [fault(3, 5, "kill reader-1"), fault(3.004, 5.1, "kill reader-2")]
     found = recoveries(Timeline(run, both))
     assert [one.steady for one in found] == pytest.approx([3.25, 3.246])
-    assert [one.seen for one in found] == pytest.approx([9, 8.996])
+    assert [one.observed for one in found] == pytest.approx([9, 8.996])
     for limit, result in (("5s", PASS), ("500ms", MISS)):
         (one,) = judged({"recovery": limit}, run, both)
         assert one.result is result, one.line
