@@ -1,4 +1,4 @@
-"""Watching what a client does: the interface, and the list that calls it."""
+"""Instruments watch what a client does: their interface, and the list that calls them."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ logger = logging.getLogger("trio_hs")
 
 
 class Instrument:
-    """What happens in a Manager or a socket, as it happens. Subclass it and override what is of interest.
+    """Is called for what happens in a Manager or a socket. Subclass it, and override the methods that you need.
 
     Give instances to ``open_manager(instruments=[...])``. The methods are called in the trio thread, between two steps of
-    the program: they must be quick and must not block. One that raises is logged and not called again. Servers are named
-    as in ``statistics()``.
+    the program: they must be quick, and must not block. An instrument that raises is logged, and not called again. Servers
+    have the names of ``statistics()``.
     """
 
     def connection_up(self, server: str) -> None:
         """A connection was made, and the server answered on it."""
 
     def connection_down(self, server: str, reason: BaseException) -> None:
-        """A connection that was up ended by itself. (One that the client closes on purpose is not told.)"""
+        """A connection that was up ended by itself. (Not called when the client closes one on purpose.)"""
 
     def connect_failed(self, server: str, reason: BaseException) -> None:
-        """An attempt to connect failed; also each of the probes of a server that is down."""
+        """An attempt to connect failed. This includes each further attempt to reach a server that is down."""
 
     def failover(self, servers: tuple[str, ...]) -> None:
-        """Another set of servers takes the requests now: one went down or came back, stalls, or refuses writes.
+        """Another set of servers takes the requests now: a server went down or came back, stalls, or refuses writes.
 
-        ``servers`` are those that the next requests go to, in no order; empty while there is none.
+        The next requests go to ``servers``, in no order; empty while no server is usable.
         """
 
     def request_done(self, server: str, operation: str, table: str, requests: int, seconds: float, failed: bool) -> None:
-        """A Manager's request was answered or lost; when it is retried, the next attempt is told by itself.
+        """A Manager's request was answered or lost. Each attempt of a retried request has a call of its own.
 
         Args:
-          server: where it was sent.
+          server: the server that it was sent to.
           operation: the method's name: ``get``, ``insert_many``, ...
           table: ``database.table``.
-          requests: how many lines of the protocol went out together; 1 but for ``get_many`` and ``insert_many``.
+          requests: how many lines of the protocol were sent together: 1, or more for ``get_many`` and ``insert_many``.
           seconds: from handing it to the connection to the answer.
           failed: True when no answer came. A refusal by the server is an answer.
         """
 
     def retry(self, operation: str, table: str, attempt: int, error: HandlerSocketError) -> None:
-        """Attempt number ``attempt`` (1 is the first) failed for ``error``, and there will be another."""
+        """Attempt number ``attempt`` (1 is the first) failed with ``error``, and another one follows."""
 
 
 class Instruments:
-    """The instruments of one Manager or socket; false when there are none, so that unused ones cost one test."""
+    """The instruments of one Manager or socket. False if there are none, so that they cost one test then."""
 
     def __init__(self, instruments: Iterable[Instrument] = ()) -> None:
         self._instruments = list(instruments)
@@ -63,7 +63,7 @@ class Instruments:
         return bool(self._instruments)
 
     def call(self, event: str, *details: Any) -> None:
-        """Tells every instrument. A faulty one must not disturb the requests that it watches, so it is dropped."""
+        """Calls every instrument. One that raises is dropped, so that it does not disturb the requests that it watches."""
         for instrument in self._instruments[:]:
             try:
                 getattr(instrument, event)(*details)

@@ -26,7 +26,7 @@ from .exceptions import HandlerSocketError
 __all__ = ["MAX_HANDLES", "Table"]
 
 
-#: So many tables, or ways to filter one, are remembered; a program that makes up ever new ones must not grow without bound.
+#: How many tables, and ways to filter one, are remembered. A program that always asks for new ones must not grow without bound.
 MAX_HANDLES = 4096
 
 
@@ -54,7 +54,7 @@ class Table:
         return self._index.columns
 
     def _index_for(self, index: Index, filters: tuple[Filter, ...]) -> Index:
-        """The same index, opened with the columns that the filters are about."""
+        """The same index, opened with the columns of the filters."""
         if not filters:
             return index
         names = tuple(dict.fromkeys(condition.column for condition in filters))
@@ -72,7 +72,7 @@ class Table:
         """The row whose index begins with ``value``, or ``[]``. See :meth:`Manager.get`."""
         index = self._index
         values = await self._dispatcher.read(index, get_tail(self._dispatcher.codec.encode(value)), "get")
-        return list(zip(index.columns, values))  # noqa: B905  (parse_values has seen to it)
+        return list(zip(index.columns, values))  # noqa: B905  (parse_values checks the lengths)
 
     async def get_many(self, values: Sequence[Value]) -> list[Row]:
         """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
@@ -119,7 +119,7 @@ class Table:
         in_: tuple[int, Sequence[Value]] | None,
         filters: Sequence[Filter],
     ) -> Awaitable[int | list[Any]]:
-        """How many rows will have been changed, or their values before, row after row."""
+        """How many rows were changed, or their values before, row after row."""
         filters = listed_filters(filters) if filters else ()
         index = self._index_for(self._write_index, filters)
         if return_original:

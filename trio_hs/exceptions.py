@@ -1,9 +1,9 @@
-"""The errors of trio_hs, and the table that gives the server's answers their class.
+"""The errors of trio_hs, and the table that maps the server's answers to them.
 
 Two questions decide what a program does with an error: did the server answer, and may it have changed data?
-An :class:`OperationalError` is the server's answer "no"; only of a change of several rows, and behind a FEDERATED table,
-may a part have been carried out. A :class:`ConnectionError` means that there
-was no answer, and its ``maybe_applied`` says whether the server may have carried the operation out all the same.
+An :class:`OperationalError` is the server's refusal. Only a change of several rows, or one behind a FEDERATED table, may
+have been carried out in part. A :class:`ConnectionError` says that no answer came. Its ``maybe_applied`` says whether the
+server may have carried out the operation anyway.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ class HandlerSocketError(Exception):
     raised before a byte is sent.
 
     Attributes:
-      server: the address of the server that it is about, as ``statistics()`` has it; None when it is about several, of which
-        none was usable, or about none: a closed Manager, a :class:`DecodingError`.
+      server: the address of the server, as in ``statistics()``. None if the error is about several servers, of which none was
+        usable, or about no server: a closed Manager, a :class:`DecodingError`.
     """
 
     server: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # To be copied and pickled although the constructors take other things than the message.
+        # For copy and pickle: the constructors take more than the message.
         return _restore, (type(self), self.args, vars(self).copy())
 
 
@@ -41,8 +41,8 @@ class ConnectionError(HandlerSocketError, builtins.ConnectionError):
     """No answer came: the server could not be reached, closed the connection, or was silent for too long.
 
     Attributes:
-      maybe_applied: True when the request reached (or may have reached) the server and would change data, so that nobody
-        knows whether it did. False when it provably had no effect: it never left whole, or it only reads.
+      maybe_applied: True if the request may have reached the server and would change data, so that its outcome is unknown.
+        False if it provably had no effect: it was never sent whole, or it only reads.
     """
 
     def __init__(self, message: str, *, maybe_applied: bool = False, server: str | None = None) -> None:
@@ -60,12 +60,12 @@ RecoverableConnectionError = IndexedConnectionError
 
 
 class ProtocolError(HandlerSocketError):
-    """The server sent bytes that are no HandlerSocket answer. The connection is dropped; callers see it as the
+    """The server sent bytes that are no HandlerSocket answer. The connection is dropped. Callers see this error as the
     ``__cause__`` of their :class:`ConnectionError`."""
 
 
 class DecodingError(HandlerSocketError):
-    """The server carried the operation out, but a value that it gave back is no text in the chosen encoding.
+    """The server carried out the operation, but a value that it returned is not text in the chosen encoding.
 
     Attributes:
       data: the answer's values, as the bytes that the server sent.
@@ -79,11 +79,12 @@ class DecodingError(HandlerSocketError):
 class OperationalError(HandlerSocketError):
     """The server answered with an error. The connection stays in use.
 
-    A Manager repeats only what a server answers that takes no requests now: see docs/delivery.md, rows 11 and 20.
+    A Manager repeats an operation only if the server answered that it takes no requests now: see docs/delivery.md, rows 11
+    and 20.
 
     Attributes:
       code: the answer's first number (1 storage engine, 2 request, 3 authentication).
-      message: the server's own word, such as ``"121"`` or ``"open_table"``.
+      message: the server's word for it, such as ``"121"`` or ``"open_table"``.
     """
 
     #: What the answer means, for people.
@@ -133,7 +134,7 @@ class ForeignKeyError(OperationalError):
 
 
 class LockTimeoutError(OperationalError):
-    """A row lock was not had within the server's ``innodb_lock_wait_timeout``."""
+    """A row stayed locked for longer than the server's ``innodb_lock_wait_timeout``."""
 
     meaning = "a row stayed locked by another transaction for too long"
 
@@ -190,7 +191,7 @@ _MEANINGS: dict[tuple[int, str], str] = {
 
 
 def operational_error(code: int, message: str, context: str = "", server: str | None = None) -> OperationalError:
-    """The error for the ``server``'s answer ``code message``, of the class that a program acts on.
+    """The error for the ``server``'s answer ``code message``, of the class for that answer.
 
     ``context`` names server, table and operation for the reader; it must never hold a secret.
     """

@@ -24,14 +24,14 @@ DEFAULT_WRITE_SERVERS: Servers = [("inet", "localhost", 9999)]
 
 @dataclass(frozen=True)
 class Statistics:
-    """What :meth:`Manager.statistics` gives: the state of things at one moment."""
+    """The state of the servers at one moment. Returned by :meth:`Manager.statistics`."""
 
     readers: tuple[ServerStatistics, ...]
-    """The servers for reads, in the order of preference."""
+    """The servers for reads, in order of preference."""
     writers: tuple[ServerStatistics, ...]
-    """The servers for writes, in the order of preference."""
+    """The servers for writes, in order of preference."""
     retries: int
-    """How many attempts, since the Manager was opened, failed and were followed by another one."""
+    """Failed attempts that were followed by another one, since the Manager was opened."""
 
 
 class Manager:
@@ -41,13 +41,13 @@ class Manager:
 
     What every operation has in common:
 
-    - ``fields`` are the columns to read or write, ``values`` those of the first columns of the index; ``index_name`` None
-      is the primary key. Never name a view: that crashes the server.
+    - ``fields`` are the columns to read or write, ``values`` are the values of the first columns of the index, and
+      ``index_name`` None is the primary key. Never name a view: that crashes the server.
     - It is a checkpoint. Cancelling a read leaves nothing behind. A cancelled write may have been carried out.
-    - TypeError and ValueError say what cannot be sent, before anything is. :class:`OperationalError` is the server's
-      refusal and is not retried, unless it is one that another server may not share. :class:`ConnectionError` comes when
-      the retry policy gave up; its ``maybe_applied`` is True for a write that may have been carried out.
-      :class:`DecodingError` says that values that came back are not in the encoding.
+    - TypeError and ValueError say what cannot be sent; nothing was sent then. :class:`OperationalError` is the server's
+      refusal. It is not retried, unless another server may not share it. :class:`ConnectionError` says that the retry policy
+      gave up; its ``maybe_applied`` is True for a write that may have been carried out. :class:`DecodingError` says that
+      values that came back are not in the encoding.
     """
 
     def __init__(self, dispatcher: Dispatcher, write_databases: Mapping[str, str]) -> None:
@@ -75,10 +75,10 @@ class Manager:
         *,
         columns: Columns | None = None,
     ) -> Table:
-        """A handle on one table through one index. Nothing is sent; asking again for the same gives the same handle.
+        """A handle on one table through one index. Nothing is sent. The same arguments give the same handle again.
 
-        With ``columns`` it checks every value before it is sent and gives back Python types: see :class:`DeclaredTable`.
-        ``fields`` may then be None for all columns but invisible and generated ones.
+        With ``columns`` it checks every value before it is sent, and returns Python types: see :class:`DeclaredTable`.
+        ``fields`` may be None then, for all columns but invisible and generated ones.
         """
         if isinstance(fields, str):
             raise TypeError("fields must be a list of column names, not one str")
@@ -102,15 +102,15 @@ class Manager:
         return DeclaredTable(self._dispatcher, db, write_db, table, fields, index_name, columns)
 
     def statistics(self) -> Statistics:
-        """How the servers are doing now. Costs little; meant to be asked every few seconds."""
+        """How the servers are doing now. Cheap enough to be called every few seconds."""
         dispatcher = self._dispatcher
         return Statistics(dispatcher.reader.statistics(), dispatcher.writer.statistics(), dispatcher.totals.retries)
 
     async def purge(self) -> None:
-        """Forgets every open index, by renewing every connection; what is under way is still answered. A checkpoint.
+        """Forgets every open index, by renewing every connection. Operations under way are still answered. A checkpoint.
 
-        Handles made by ``table`` stay good: they open their index again when they need it. It does not reliably release a
-        table for an ALTER TABLE: a new connection may be there before the old one is closed. ``suspended`` is for that.
+        Handles made by ``table`` stay valid: they open their index again when they need it. This does not reliably release a
+        table for an ALTER TABLE, because a new connection may be open before the old one is closed. Use ``suspended`` for that.
         """
         await trio.lowlevel.checkpoint()
         self._tables.clear()
@@ -119,18 +119,18 @@ class Manager:
 
     @asynccontextmanager
     async def suspended(self) -> AsyncIterator[None]:
-        """``async with hs.suspended():`` closes every connection and makes callers wait until the block ends.
+        """``async with hs.suspended():`` closes every connection, and makes callers wait until the block ends.
 
         An open index pins its table on the server: an ALTER TABLE, or the ``SET GLOBAL read_only=1`` of a planned switch-over,
-        waits until no connection is left on the plugin's thread that opened it. That includes connections of other programs,
-        whatever they use; the listener for writes has one thread by default. So every program that uses the server must be
-        suspended at the same moment (docs/server.md, "Locks").
+        waits until the plugin's thread that opened the index has no connection left. That includes connections of other
+        programs, whatever they use; the listener for writes has one thread by default. So every program that uses the server
+        must be suspended at the same time (docs/server.md, "Locks").
 
-        Entering waits for what is under way, at most as long as a server may be silent; a server notices a closed connection a
-        moment later. When entering is cancelled, callers go on at once. Blocks may overlap.
+        Entering waits for operations under way, at most as long as a server may be silent. A server notices a closed connection
+        a moment later. When entering is cancelled, callers go on at once. Blocks may overlap.
 
-        An operation of this Manager inside the block waits for the block's end, so one that the block itself waits for never
-        ends. Do such things behind the block, or by SQL.
+        An operation of this Manager inside the block waits for the end of the block. If the block waits for it, neither ends.
+        Do such things after the block, or by SQL.
         """
         async with self._dispatcher.reader.suspended(), self._dispatcher.writer.suspended():
             yield
@@ -140,7 +140,7 @@ class Manager:
         return await self.table(db, table, fields).get(value)
 
     async def get_many(self, db: str, table: str, fields: Sequence[str], values: Sequence[Value]) -> list[Row]:
-        """What ``get`` gives for each value, in the order of the values, in few round trips.
+        """The result of ``get`` for each value, in the order of the values, in few round trips.
 
         Not a snapshot: the rows are read one after the other. Raises the first error, if any.
         """
@@ -151,8 +151,8 @@ class Manager:
     ) -> list[int | HandlerSocketError | None]:
         """Inserts rows of one value per field, in few round trips. Not atomic: each row has an outcome of its own.
 
-        An outcome is what ``insert`` would return (the generated id, or None), or the error that it would raise: none is raised
-        here but TypeError and ValueError, before anything is sent; they name the row, counted from 0. A cancelled call may have
+        An outcome is what ``insert`` would return (the generated id, or None), or the error that it would raise. Only TypeError
+        and ValueError are raised, before anything is sent; they name the row, counted from 0. A cancelled call may have
         inserted any of the rows.
         """
         return await self.table(db, table, fields).insert_many(rows)
@@ -171,12 +171,12 @@ class Manager:
         in_: tuple[int, Sequence[Value]] | None = None,
         filters: Sequence[Filter] = (),
     ) -> list[Row]:
-        """Rows in the order of the index: at most ``limit`` (0 means 1) behind the first ``offset``.
+        """Rows in the order of the index: at most ``limit`` (0 means 1), after skipping ``offset``.
 
         ``operation`` compares the first columns of the index with ``values``: ``=``, or ``>`` and ``>=`` (ascending),
-        or ``<`` and ``<=`` (descending). ``in_`` is the position of a column of the index (0 is the first) and the
-        values that it takes in turn: the first row for each that has one; ``limit`` is then by default their number.
-        ``filters`` name columns and are all to hold.
+        or ``<`` and ``<=`` (descending). ``in_`` is the position of a column of the index (0 is the first) and a list of
+        values for it: the result is the first row of each value that has one, and ``limit`` is by default their number.
+        ``filters`` name columns, and must all match.
         """
         handle = self.table(db, table, fields, index_name)
         return await handle.find(operation, values, limit, offset, in_=in_, filters=filters)
@@ -184,11 +184,11 @@ class Manager:
     async def insert(
         self, db: str, table: str, fields: Sequence[tuple[str, Value]], index_name: str | None = None
     ) -> int | None:
-        """Inserts a row of ``(field, value)`` pairs (at most 32, each field once); returns the id that the server generated, if
-        it did.
+        """Inserts a row of ``(field, value)`` pairs (at most 32, each field once). Returns the id that the server generated,
+        if any.
 
-        A nullable column that is left out gets its DEFAULT if that is a literal, otherwise 0 or ``""`` instead of NULL: name
-        each and give None.
+        A nullable column that is left out gets its DEFAULT if that is a literal, otherwise 0 or ``""`` instead of NULL. So name
+        every nullable column, and give None.
         """
         if isinstance(fields, dict):  # names of two letters would be taken for pairs of a name and a value
             raise TypeError("fields must be a list of (field, value) pairs: not a dict, but its items()")
@@ -211,10 +211,10 @@ class Manager:
         in_: tuple[int, Sequence[Value]] | None = None,
         filters: Sequence[Filter] = (),
     ) -> int | list[Row]:
-        """Sets ``fields`` to ``update_values`` in the rows that ``find`` would give; returns how many, or the rows as
-        they were.
+        """Sets ``fields`` to ``update_values`` in the rows that ``find`` would return. Returns how many, or the rows as they
+        were.
 
-        Not atomic over several rows: those changed before an error stay changed.
+        Not atomic over several rows: rows changed before an error stay changed.
         """
         handle = self.table(db, table, fields, index_name)
         return await handle.update(operation, values, update_values, limit, offset, return_original, in_=in_, filters=filters)
@@ -234,7 +234,7 @@ class Manager:
         in_: tuple[int, Sequence[Value]] | None = None,
         filters: Sequence[Filter] = (),
     ) -> int | list[Row]:
-        """Deletes the rows that ``find`` would give; returns how many, or the rows as they were."""
+        """Deletes the rows that ``find`` would return. Returns how many, or the rows as they were."""
         handle = self.table(db, table, fields, index_name)
         return await handle.delete(operation, values, limit, offset, return_original, in_=in_, filters=filters)
 
@@ -254,10 +254,10 @@ class Manager:
         in_: tuple[int, Sequence[Value]] | None = None,
         filters: Sequence[Filter] = (),
     ) -> int | list[Any]:
-        """Adds ``step`` (one number per field) in the rows that ``find`` would give.
+        """Adds ``step`` (one number per field) in the rows that ``find`` would return.
 
-        Returns how many rows, or with ``return_original`` the values before, flat, row after row. NULL stays NULL.
-        Numbers only: the server turns other text, and fractions, into whole numbers. Never applied twice by us.
+        Returns how many rows, or with ``return_original`` the values before, flat, row after row. NULL stays NULL. For numbers
+        only: the server turns other text, and fractions, into whole numbers. The client never applies it twice.
         """
         handle = self.table(db, table, fields, index_name)
         return await handle.incr(operation, values, step, limit, offset, return_original, in_=in_, filters=filters)
@@ -278,9 +278,9 @@ class Manager:
         in_: tuple[int, Sequence[Value]] | None = None,
         filters: Sequence[Filter] = (),
     ) -> int | list[Any]:
-        """Subtracts ``step``, like ``incr``; a row in which a field would change its sign is left alone and not counted.
+        """Subtracts ``step``, like ``incr``. A row in which a field would change its sign stays as it is, and is not counted.
 
-        With ``return_original`` such a row's values come back all the same: compare them to know.
+        With ``return_original`` the values of such a row come back as well. Only a comparison shows that it did not change.
         """
         handle = self.table(db, table, fields, index_name)
         return await handle.decr(operation, values, step, limit, offset, return_original, in_=in_, filters=filters)
@@ -305,28 +305,28 @@ async def open_manager(
     """Opens a :class:`Manager` for the block: ``async with open_manager() as hs:``.
 
     Args:
-      read_servers, write_servers: lists of ``("inet", host, port[, timeout])``, ``("unix", path)`` or :class:`Server`, equals
-        that share the load; or lists of such lists, in order of preference. By default localhost's ports 9998 and 9999.
+      read_servers, write_servers: a list of ``("inet", host, port[, timeout])``, ``("unix", path)`` or :class:`Server`, which
+        share the load; or a list of such lists, in order of preference. By default localhost's ports 9998 and 9999.
         A standby for writes has ``read_only=1`` until it is promoted: see ``move_writes_on_silence``.
-      read_secret, write_secret: what the servers' ``handlersocket_plain_secret`` and ``handlersocket_plain_secret_wr`` say;
-        a :class:`Server` may have a secret of its own.
+      read_secret, write_secret: the servers' ``handlersocket_plain_secret`` and ``handlersocket_plain_secret_wr``. A
+        :class:`Server` may have a secret of its own.
       timeout: seconds that a server may be silent with requests outstanding before its connection is given up. It tells a
-        stalled server from a slow caller; limit an operation with ``trio.fail_after``.
-      connections: how many connections to hold to each server.
+        stalled server from a slow caller. To limit an operation, use ``trio.fail_after``.
+      connections: the number of connections to each server.
       retry: how long to go on when servers fail.
-      encoding: the character set of the columns, one in which ASCII is its own bytes: the server reads numbers so. None gives
-        values as bytes. Text in ucs2, utf16 or utf32 needs declared columns (:meth:`Manager.table`).
-      write_databases: sends what is written to one database to another: ``{"drill": "drill_wt"}``.
-      move_writes_on_silence: writes go to a less preferred group only when every server before it refused the connection or the
-        write: one that is silent may still take the writes of others. True also lets them move when a server was silent for
-        its whole timeout or could not be connected to for any other reason. Choose that only where a standby refuses writes
-        (``read_only=1``) until it is promoted, and an old primary does from then on. Equals within a group stand in for each
-        other at any sign of trouble, as for reads.
-      instruments: are told what happens, see :class:`Instrument`.
-      connect: how to reach a server; tests put servers of their own here.
+      encoding: the character set of the columns. ASCII must be its own bytes in it, because the server reads numbers as ASCII.
+        None gives values as bytes. Text in ucs2, utf16 or utf32 needs declared columns (:meth:`Manager.table`).
+      write_databases: redirects the writes to a database: ``{"drill": "drill_wt"}`` sends those to drill to drill_wt.
+      move_writes_on_silence: by default writes go to a less preferred group only when every server before it refused the
+        connection or the write, because a silent server may still take the writes of others. True also lets them move when a
+        server was silent for its whole timeout, or could not be connected to for any other reason. Choose that only where a
+        standby refuses writes (``read_only=1``) until it is promoted, and an old primary refuses them from then on. Servers
+        within a group stand in for each other at any sign of trouble, as for reads.
+      instruments: what to call when something happens, see :class:`Instrument`.
+      connect: how to reach a server, see :data:`Connect`.
 
     Nothing is connected before the first operation. Leaving the block closes everything: no task and no socket is left, and
-    requests still in flight fail. Raises TypeError or ValueError for settings that cannot work.
+    requests in flight fail. Raises TypeError or ValueError for settings that cannot work.
     """
     if retry is not None and not isinstance(retry, RetryPolicy):
         raise TypeError(f"retry must be a trio_hs.RetryPolicy or None, not {retry!r}")

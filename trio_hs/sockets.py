@@ -1,4 +1,4 @@
-"""pyhs's low-level interface on top of a pool: indexes have numbers, and nothing is repeated."""
+"""pyhs's low-level interface: indexes have numbers, and nothing is repeated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ._network import DEFAULT_TIMEOUT, Connect, Pool, Request, Servers, answer_o
 from ._protocol import Codec, Filter, Index, Value, find_modify_tail, find_tail, insert_tail, parse_number, parse_rows
 from .exceptions import ConnectionError, HandlerSocketError, ProtocolError
 
-#: So many requests of one ``execute_many`` are under way at once.
+#: How many requests of one ``execute_many`` are under way at once.
 RUN_REQUESTS = 256
 
 
@@ -54,7 +54,7 @@ class FindModify(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A request made ready: what to send, and what to make of the answer."""
+    """A request that is ready to be sent, and how to parse its answer."""
 
     index: Index
     tail: bytes
@@ -63,7 +63,7 @@ class _Job:
     parse: Callable[[bytes], Any]
 
     def result(self, request: Request) -> Any:
-        """What its caller gets; raises ConnectionError, OperationalError or DecodingError."""
+        """The result for the caller. Raises ConnectionError, OperationalError or DecodingError."""
         line = answer_of(request, self.index, self.operation, changes=self.changes)
         try:
             return self.parse(line)
@@ -74,8 +74,7 @@ class _Job:
 class ReadSocket:
     """pyhs's low-level interface to a pool of servers for reads: indexes have numbers, rows are lists of values.
 
-    Nothing is retried here. The numbers are this object's own; a connection opens an index by itself when it first
-    needs it.
+    Nothing is retried here. The numbers belong to this object. A connection opens an index by itself when it first needs it.
     """
 
     def __init__(self, pool: Pool, codec: Codec) -> None:
@@ -95,9 +94,9 @@ class ReadSocket:
     ) -> int:
         """The number of an index, the same for the same arguments until it is purged.
 
-        ``fields`` are the columns that requests read and write, ``filter_fields`` those that filters are about,
+        ``fields`` are the columns that requests read and write, ``filter_fields`` the columns for filters, and
         ``index_name`` None is the primary key. Nothing is sent: a missing table shows in the first request. Never name
-        a view, it crashes the server. A checkpoint. Raises ValueError for what cannot be a name.
+        a view: that crashes the server. A checkpoint. Raises ValueError for what cannot be a name.
         """
         await trio.lowlevel.checkpoint()
         for what, names in (("fields", fields), ("filter_fields", filter_fields)):
@@ -112,9 +111,9 @@ class ReadSocket:
         return self._ids[key]
 
     async def purge_index(self, index_id: int) -> None:
-        """Takes the number of an index back. The server keeps it open until ``purge``: the protocol cannot close one.
+        """Takes back the number of an index. The server keeps the index open until ``purge``: the protocol cannot close one.
 
-        A checkpoint. Raises ValueError for a number that was not given.
+        A checkpoint. Raises ValueError for a number that is not in use.
         """
         await trio.lowlevel.checkpoint()
         self._index(index_id)
@@ -122,7 +121,7 @@ class ReadSocket:
         self._ids = {key: number for key, number in self._ids.items() if number != index_id}
 
     async def purge_indexes(self) -> None:
-        """Takes the numbers of all indexes back, and closes them on the servers by renewing every connection.
+        """Takes back the numbers of all indexes, and closes them on the servers by renewing every connection.
 
         Requests under way are still answered. A checkpoint.
         """
@@ -154,23 +153,21 @@ class ReadSocket:
     ) -> list[list[object]]:
         """Rows found by the index, each a list of the values of its ``fields``.
 
-        ``operation`` is ``= > >= < <=``; ``values`` are those of the index's first columns; ``limit`` 0 means 1.
-        ``in_`` is the position of a column of the index and the values that it takes in turn, ``filters`` are about the
-        ``filter_fields``.
+        ``operation`` is one of ``= > >= < <=``; ``values`` are the values of the index's first columns; ``limit`` 0 means 1.
+        ``in_`` is the position of a column of the index and a list of values for it. ``filters`` use the ``filter_fields``.
 
-        Raises ConnectionError when no answer came (reading has no effect, so it can be repeated), OperationalError for the
-        server's refusal, ValueError and TypeError for what cannot be sent. A checkpoint; cancellation leaves nothing
-        behind.
+        Raises ConnectionError when no answer came (a read has no effect, so it can be repeated), OperationalError for the
+        server's refusal, ValueError and TypeError for what cannot be sent. A checkpoint. Cancellation leaves nothing behind.
         """
         return cast("list[list[object]]", await self._execute(Find(index_id, operation, values, limit, offset, in_, filters)))
 
     async def execute_many(self, requests: Sequence[Find | Insert | FindModify]) -> list[Any]:
         """Sends requests as one pipeline to one server, which carries them out in their order.
 
-        Gives each one's result in their order: what the method of that name returns, or the HandlerSocketError that it would
-        raise. Not a transaction: an error stops nothing behind it. Raises TypeError and ValueError before anything is sent,
-        ConnectionError and AuthenticationError, with nothing sent, when no server is usable. A checkpoint; a cancelled call
-        may have carried out any of the requests.
+        Returns each result in that order: what the method of that name returns, or the HandlerSocketError that it would raise.
+        Not a transaction: an error does not stop the requests that follow. Raises TypeError and ValueError before anything is
+        sent, and ConnectionError or AuthenticationError, with nothing sent, when no server is usable. A checkpoint. A cancelled
+        call may have carried out any of the requests.
         """
         jobs = [self._job(request) for request in requests]
         if not jobs:
@@ -219,12 +216,11 @@ class WriteSocket(ReadSocket):
     """pyhs's low-level interface to a pool of servers for writes. Nothing is retried here."""
 
     async def insert(self, index_id: int, values: Sequence[Value]) -> int | None:
-        """Inserts a row of one value per field of the index; returns the id that the server generated, if it did.
+        """Inserts a row of one value per field of the index. Returns the id that the server generated, if any.
 
-        A nullable column that is no field gets its DEFAULT if that is a literal, otherwise 0 or ``""`` instead of NULL: name
-        every nullable column and send None.
-        Raises DuplicateKeyError and other OperationalErrors, and ConnectionError, whose ``maybe_applied`` says whether
-        the row may be there all the same. A checkpoint; a cancelled insert may have been carried out.
+        A nullable column that is no field gets its DEFAULT if that is a literal, otherwise 0 or ``""`` instead of NULL. So name
+        every nullable column, and send None. Raises DuplicateKeyError and other OperationalErrors, and ConnectionError, whose
+        ``maybe_applied`` says whether the row may be there anyway. A checkpoint. A cancelled insert may have been carried out.
         """
         return cast("int | None", await self._execute(Insert(index_id, values)))
 
@@ -241,10 +237,10 @@ class WriteSocket(ReadSocket):
         in_: tuple[int, Sequence[Value]] | None = None,
         filters: Sequence[Filter] = (),
     ) -> int | list[list[object]]:
-        """Changes the rows that the same arguments of ``find`` find; returns how many, or the rows as they were.
+        """Changes the rows that ``find`` would return for the same arguments. Returns how many, or the rows as they were.
 
-        ``modify_operation`` is ``U`` (update), ``D`` (delete), ``+`` or ``-`` (by ``modify_values``); with ``?`` behind
-        it the old rows come back. Not atomic: rows changed before an error stay changed. Errors and cancellation as for
+        ``modify_operation`` is ``U`` (update), ``D`` (delete), ``+`` or ``-`` (by ``modify_values``). Followed by ``?`` it
+        returns the old rows. Not atomic: rows changed before an error stay changed. Errors and cancellation as for
         ``insert``.
         """
         request = FindModify(index_id, operation, values, modify_operation, modify_values, limit, offset, in_, filters)
@@ -301,9 +297,10 @@ async def open_write_socket(
     instruments: Iterable[Instrument] = (),
     connect: Connect = connect_transport,
 ) -> AsyncIterator[WriteSocket]:
-    """Opens a :class:`WriteSocket` for the block. Like :func:`open_read_socket`, for servers' listeners for writes.
+    """Opens a :class:`WriteSocket` for the block: like :func:`open_read_socket`, for the listeners for writes.
 
-    Its requests, those that only read included, move to another group as a Manager's writes do."""
+    Its requests move to another group as a Manager's writes do, even those that only read.
+    """
     codec = Codec(encoding)
     observers = Instruments(instruments)
     async with open_pool(
