@@ -18,7 +18,7 @@ def _parser() -> argparse.ArgumentParser:
         help="print the Python declaration of a table",
         description="Reads a table's columns and indexes through the server's SQL port and prints the declaration for"
         " Manager.table(columns=...). The password comes from --password-file or the environment variable MYSQL_PWD."
-        " Exit code 2 says that the table cannot be described; standard error says why.",
+        " Exit code 2: the table cannot be described, and standard error says why.",
     )
     command.add_argument("table", metavar="DB.TABLE", help="such as cars.trucks")
     command.add_argument("--host", default="localhost", help="the server (default: %(default)s)")
@@ -40,7 +40,7 @@ def _password(file: Path | None) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; gives its exit code."""
+    """Runs the command line. Returns its exit code."""
     options = _parser().parse_args(arguments)
     db, _, table = options.table.partition(".")
     try:

@@ -1,4 +1,4 @@
-"""A table whose columns are declared: every value is checked before a byte is sent, and comes back as a Python type."""
+"""A table with declared columns: values are checked before a byte is sent, and come back as Python types."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ In: TypeAlias = tuple[int, Sequence[Any]] | None
 
 
 class _TypedCodec(Codec):
-    """Tokens in, Python values out: columns encode for themselves, each in its own character set."""
+    """Takes tokens, and gives Python values. The columns encode and decode, each in its own character set."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
         super().__init__(encoding=None)
@@ -36,9 +36,9 @@ class _TypedCodec(Codec):
 class DeclaredTable(Table):
     """A :class:`Table` with declared columns. Made by :meth:`Manager.table` with ``columns``.
 
-    Its methods are those of :class:`Table`. Values that go in are checked against their column: those of ``fields`` in an
-    insert or update, those of the index's columns in ``values`` and ``in_``, and those of filters. TypeError and ValueError
-    name the column and say what it takes; nothing was sent then. Values come back as the types that docs/declared.md lists.
+    Its methods are those of :class:`Table`. Values are checked against their column: the values of ``fields`` in an insert or
+    update, those of the index's columns in ``values`` and ``in_``, and those of filters. TypeError and ValueError name the
+    column, and say what it takes; nothing was sent then. Values come back as the types that docs/declared.md lists.
     :class:`DecodingError` says that a stored value does not fit the declaration; a write was carried out then.
     """
 
@@ -77,7 +77,7 @@ class DeclaredTable(Table):
     def _search(
         self, values: Sequence[Any], in_: In, filters: Sequence[Filter]
     ) -> tuple[list[bytes], tuple[int, list[bytes]] | None, list[Filter]]:
-        """The look-up values, ``in_`` and the filters, with tokens for values."""
+        """The lookup values, ``in_`` and the filters, with tokens for values."""
         values = value_list(values)
         if len(values) > len(self._key):
             raise ValueError(f"values holds {len(values)} values, but {self._index_words} has {len(self._key)} columns")
@@ -108,7 +108,7 @@ class DeclaredTable(Table):
         return condition._replace(value=column.encode(condition.value))
 
     def _require_writable(self, operation: str, *, sets: bool = True) -> None:
-        """Raises ValueError for a write that would leave wrong data behind."""
+        """Raises ValueError for a write that would leave wrong data."""
         for name, key in self._columns.indexes.items():
             for part in key:
                 if part.column.generated == "virtual":
@@ -129,9 +129,9 @@ class DeclaredTable(Table):
                 )
 
     def _fill(self) -> tuple[Index, list[bytes]]:
-        """The index to insert through, and what goes into the columns behind the fields.
+        """The index to insert through, and the tokens of the columns that follow the fields.
 
-        Those columns are named in the insert because the server would put zero or '' into a nullable one that is not.
+        The insert names those columns because the server would store zero or '' in a nullable column that is not named.
         """
         if self._insert_index is None:
             self._require_writable("insert")
@@ -198,9 +198,9 @@ class DeclaredTable(Table):
         return await super().find(operation, values, limit, offset, in_=in_, filters=filters)
 
     async def insert(self, values: Sequence[Any]) -> int | None:
-        """Inserts a row, one value per field; the other columns get their default, or NULL. See :meth:`Manager.insert`.
+        """Inserts a row, one value per field. The other columns get their default, or NULL. See :meth:`Manager.insert`.
 
-        None into the auto_increment column lets the server choose. ValueError when a column would be left without a value.
+        None in the auto_increment column lets the server choose. Raises ValueError if a column would have no value.
         """
         tail = self._row_tail(values)
         repeat = "insert" in self._dispatcher.retry.repeat_writes
@@ -209,7 +209,7 @@ class DeclaredTable(Table):
     async def insert_many(self, rows: Sequence[Sequence[Any]]) -> list[int | HandlerSocketError | None]:
         """Inserts rows as ``insert`` does, each with an outcome of its own. See :meth:`Manager.insert_many`.
 
-        When a value of any row is refused, nothing is sent.
+        If a value of any row is refused, nothing is sent.
         """
         index = self._fill()[0]
         tails = []
@@ -260,7 +260,7 @@ class DeclaredTable(Table):
         return await super().delete(operation, values, limit, offset, return_original, in_=in_, filters=filters)
 
     def _steps(self, name: str, step: Sequence[Any], limit: int, in_: In) -> list[bytes]:
-        """The tokens of one step per field, for fields that the server can add to without losing anything."""
+        """The tokens of one step per field. Refuses fields that the server cannot add to without loss."""
         self._require_writable(name)
         step = value_list(step, "step")
         if len(step) != len(self._field_columns):
@@ -288,8 +288,8 @@ class DeclaredTable(Table):
     ) -> int | list[Any]:
         """Adds one int per field in the rows found. See :meth:`Manager.incr`.
 
-        For integers only, other than ``bigint unsigned``. Where the sum is out of range the server clips it without a word,
-        in a ``bigint`` it wraps around; nobody but the server knows the sum beforehand, so this is not checked.
+        For integers only, except ``bigint unsigned``. If the sum is out of range, the server silently clips it, or in a
+        ``bigint`` wraps around. Only the server knows the sum beforehand, so this is not checked.
         """
         tokens = self._steps("incr", step, limit, in_)
         values, in_, filters = self._search(values, in_, filters)
@@ -307,14 +307,14 @@ class DeclaredTable(Table):
         in_: In = None,
         filters: Sequence[Filter] = (),
     ) -> int | list[Any]:
-        """Subtracts like ``incr``; a row in which a field would change its sign is left alone. See :meth:`Manager.decr`."""
+        """Subtracts like ``incr``. A row in which a field would change its sign stays as it is. See :meth:`Manager.decr`."""
         tokens = self._steps("decr", step, limit, in_)
         values, in_, filters = self._search(values, in_, filters)
         return await super().decr(operation, values, tokens, limit, offset, return_original, in_=in_, filters=filters)
 
 
 def _inserted(column: Column, value: Any) -> bytes:
-    """The token of a value to insert. Into an auto_increment column, NULL and 0 both mean the next number (measured)."""
+    """The token of a value to insert. In an auto_increment column NULL and 0 both mean the next number (measured)."""
     if column.auto_increment:
         if value is None:
             return NULL

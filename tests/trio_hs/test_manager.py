@@ -54,12 +54,12 @@ WRONG_ARGUMENTS: list[tuple[Callable[[Manager], Awaitable[object]], type[Excepti
     (lambda hs: hs.insert_many("d", "t", ["a", "b"], [[50, 2], [51]]), ValueError, "^row 1: .*: 2 columns, 1 values"),
     (lambda hs: hs.insert_many("d", "t", ["a"], ["1"]), TypeError, "^row 0: values must be a list"),
     (lambda hs: hs.insert_many("d", "t", ["a"], [["1"], ["\ud800"]]), ValueError, "^row 1: 'utf-8' codec can't"),
-    (lambda hs: hs.insert("d", "t", [("a", 1), ("b", 2), ("a", 3)]), ValueError, "column a is there twice"),
-    (lambda hs: hs.insert_many("d", "t", ["a", "a"], [[1, 2]]), ValueError, "column a is there twice"),
-    (lambda hs: hs.update("d", "t", "=", ["a", "a"], [1], [1, 2]), ValueError, "column a is there twice"),
-    (lambda hs: hs.incr("d", "t", "=", ["a", "a"], [1], [1, 2]), ValueError, "column a is there twice"),
-    (lambda hs: hs.table("d", "t", ["id", "id"], columns=IDS).insert([1, 2]), ValueError, "column id is there twice"),
-    (lambda hs: hs.table("d", "t", ["id", "id"], columns=IDS).update("=", [1], [2, 3]), ValueError, "id is there twice"),
+    (lambda hs: hs.insert("d", "t", [("a", 1), ("b", 2), ("a", 3)]), ValueError, "column a is named twice"),
+    (lambda hs: hs.insert_many("d", "t", ["a", "a"], [[1, 2]]), ValueError, "column a is named twice"),
+    (lambda hs: hs.update("d", "t", "=", ["a", "a"], [1], [1, 2]), ValueError, "column a is named twice"),
+    (lambda hs: hs.incr("d", "t", "=", ["a", "a"], [1], [1, 2]), ValueError, "column a is named twice"),
+    (lambda hs: hs.table("d", "t", ["id", "id"], columns=IDS).insert([1, 2]), ValueError, "column id is named twice"),
+    (lambda hs: hs.table("d", "t", ["id", "id"], columns=IDS).update("=", [1], [2, 3]), ValueError, "id is named twice"),
 ]
 
 

@@ -1,4 +1,7 @@
-"""Declared columns: the types of a table, and the conversion of its values."""
+"""Declared columns: the declaration of a table, and the conversion of its values by column type.
+
+``_describe`` is not imported here: only ``python -m trio_hs describe`` needs it.
+"""
 
 from ._declaration import Column, Columns, IndexPart, KeyPart
 

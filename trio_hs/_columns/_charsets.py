@@ -1,4 +1,4 @@
-"""The character sets of the server, and the codecs of Python that agree with them."""
+"""The character sets of the server, and Python's codecs for them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import reprlib
 _LATIN1 = "".join(bytes((b,)).decode("cp1252" if b not in (0x81, 0x8D, 0x8F, 0x90, 0x9D) else "latin-1") for b in range(256))
 _LATIN1_MAP = codecs.charmap_build(_LATIN1)
 
-#: MariaDB's character sets and Python's codecs that agree with them on every byte (measured;
-#: tests/trio_hs/columns/test_declared.py asks the server again). Of ucs2 and utf8mb3 it is the Basic Multilingual Plane.
+#: MariaDB's character sets, and the Python codecs that agree with them on every byte (measured;
+#: tests/trio_hs/columns/test_declared.py asks a server again). ucs2 and utf8mb3 have the Basic Multilingual Plane only.
 _CODECS = {
     "ascii": "ascii",
     "cp1250": "cp1250",
@@ -37,7 +37,7 @@ _BMP_ONLY = ("ucs2", "utf8", "utf8mb3")
 
 
 class Charset:
-    """A character set of the server: the server converts nothing, so a value has to be in that of its column."""
+    """A character set of the server. The server converts nothing, so a value must be in the character set of its column."""
 
     def __init__(self, name: str) -> None:
         if name not in _CODECS:

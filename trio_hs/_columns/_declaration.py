@@ -1,4 +1,4 @@
-"""Declarations of a table's columns and indexes: what :meth:`Manager.table` needs to check values before they are sent."""
+"""Declarations of a table's columns and indexes, with which :meth:`Manager.table` checks values before they are sent."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _DATA = "length", "charset", "precision", "scale", "unsigned", "members"
 
 @dataclass(frozen=True)
 class Column:
-    """A column as its table declares it. ``python -m trio_hs describe`` writes these from a live server.
+    """A column as its table declares it. ``python -m trio_hs describe`` writes these for a table of a live server.
 
     Attributes:
-      name: its name, in the server's own case.
+      name: its name, in the server's case.
       type: MariaDB's name of its type, as in ``information_schema.columns.data_type``; ``json`` is a longtext in utf8mb4.
-      length: how much it holds: characters of ``char`` and ``varchar``, bytes of ``binary`` and ``varbinary``, bits of ``bit``.
+      length: its length, in characters for ``char`` and ``varchar``, bytes for ``binary`` and ``varbinary``, bits for ``bit``.
       charset: the character set of a text, ``enum`` or ``set``; None is utf8mb4.
-      precision: the digits of a ``decimal``; of a second in ``datetime``, ``timestamp`` and ``time`` (None is 0).
-      scale: how many of a decimal's digits are behind the point.
+      precision: the digits of a ``decimal``, or the digits of a second in ``datetime``, ``timestamp`` and ``time`` (None is 0).
+      scale: the digits of a ``decimal`` after the point.
       unsigned: no negative numbers.
-      members: those of an ``enum`` or ``set``, in order.
-      nullable: None may be stored.
-      default: what an insert sends for the column when the caller's fields leave it out. None: NULL where that may be stored,
+      members: the members of an ``enum`` or ``set``, in order.
+      nullable: whether None may be stored.
+      default: the value that an insert stores if its fields leave out the column. None is NULL if the column is nullable;
         otherwise the caller has to give a value.
-      default_is_expression: the default is computed, such as ``current_timestamp()``. HandlerSocket does not compute it, so
-        the caller has to give a value.
-      auto_increment: the server chooses a value when the caller's fields leave it out, or give None.
+      default_is_expression: whether the default is computed, such as ``current_timestamp()``. HandlerSocket does not compute
+        it, so the caller has to give a value.
+      auto_increment: whether the server chooses a value if the fields leave out the column, or give None.
       generated: ``"virtual"`` or ``"stored"``: the server computes it, and it is never written.
-      invisible: not among the fields unless named.
+      invisible: whether it is not among the fields unless named.
 
     Raises TypeError or ValueError for a declaration that no table can have.
     """
@@ -69,7 +69,7 @@ class Column:
             raise TypeError(f"column {self.name}: members must be a list of str, not one str")
         object.__setattr__(self, "members", tuple(self.members))
         if isinstance(self.default, set):
-            object.__setattr__(self, "default", frozenset(self.default))  # to be hashed
+            object.__setattr__(self, "default", frozenset(self.default))  # hashable
         try:
             _check_attributes(self)
             object.__setattr__(self, "_type", _TYPES[self.type][0](self))
@@ -84,18 +84,18 @@ class Column:
 
     @property
     def is_blob(self) -> bool:
-        """True for the BLOB and TEXT types, of which the server can neither filter nor index the whole."""
+        """True for the BLOB and TEXT types. The server filters them on NULL only, and indexes only a prefix."""
         return self.type in _TEXTS or self.type in _BLOBS
 
     @property
     def required(self) -> bool:
-        """True when an insert needs a value from the caller."""
+        """True if the caller of an insert has to give a value."""
         if self.auto_increment or self.generated:
             return False
         return self.default_is_expression or (self.default is None and not self.nullable)
 
     def encode(self, value: Any) -> bytes:
-        """The token of a value. Raises TypeError or ValueError, naming the column, for one that it would not hold as it is."""
+        """The token of a value. Raises TypeError or ValueError, naming the column, if it would not be stored as it is."""
         if value is None:
             if not self.nullable:
                 raise ValueError(f"column {self.name} is NOT NULL: None would become its default, or another row's key")
@@ -108,7 +108,7 @@ class Column:
     def decode(self, token: bytes) -> Any:
         """The Python value of a token.
 
-        Raises DecodingError for what the column cannot hold by its declaration, and for a zero date, which is no Python date.
+        Raises DecodingError for a value that does not fit the declaration, and for a zero date, which Python does not have.
         """
         if token == NULL:
             return None
@@ -167,7 +167,7 @@ def _choice(column: Column) -> types.ColumnType:
     if not column.members or not all(isinstance(member, str) for member in column.members):
         raise ValueError(f"a {column.type} needs members=, a list of str")
     if len(set(column.members)) != len(column.members):
-        raise ValueError("a member is there twice")
+        raise ValueError("a member is named twice")
     return (types.Enum if column.type == "enum" else types.Set)(tuple(column.members), column.charset or "utf8mb4")
 
 
@@ -176,7 +176,7 @@ def _seconds(column: Column) -> types.ColumnType:
     return types.Time(precision) if column.type == "time" else types.DateTime(precision, column.type == "timestamp")
 
 
-# The types: what makes each, and which of the attributes in _DATA it has.
+# Each type's constructor, and the attributes of _DATA that it has.
 _TYPES: dict[str, tuple[Callable[[Column], types.ColumnType], tuple[str, ...]]] = {
     **dict.fromkeys(_BITS, (_integer, ("unsigned",))),
     "decimal": (_decimal, ("precision", "scale", "unsigned")),
@@ -235,13 +235,13 @@ def _check_default(column: Column) -> None:
 
 @dataclass(frozen=True)
 class KeyPart:
-    """A column of an index, and how many characters (bytes) of it the index covers; None is all of it."""
+    """A column of an index, and how many of its characters (or bytes) the index covers; None is all of it."""
 
     column: Column
     prefix: int | None = None
 
     def encode(self, value: Any) -> bytes:
-        """The token of a look-up value. Raises TypeError or ValueError for one that would find other rows."""
+        """The token of a lookup value. Raises TypeError or ValueError if it would find other rows."""
         token = self.column.encode(value)
         if self.prefix is not None and value is not None and len(value) >= self.prefix:
             raise ValueError(
@@ -255,7 +255,7 @@ class Columns:
     """The columns and indexes of a table, checked and immutable. May be shared by any number of tables.
 
     Args:
-      columns: the columns, in order. Leave none out that an insert would have to set: the server fills it with zero or ''.
+      columns: the columns, in order. Do not leave out one that an insert has to set: the server would store zero or ''.
       indexes: each index's name and its columns, in order: ``{"PRIMARY": ("id",), "by_name": (("name", 10), "id")}``, where
         ``("name", 10)`` is an index on the first ten characters.
 
@@ -302,13 +302,13 @@ class Columns:
         return self._indexes
 
     def column(self, name: str) -> Column:
-        """The column of that name; ValueError when there is none."""
+        """The column of that name. Raises ValueError if there is none."""
         if name not in self._by_name:
             raise ValueError(f"there is no column {name!r}; the declared ones are {', '.join(self._by_name)}")
         return self._by_name[name]
 
     def key(self, index_name: str | None) -> tuple[KeyPart, ...]:
-        """The columns of the index of that name (None is the primary key); ValueError when there is none."""
+        """The columns of the index of that name; None is the primary key. Raises ValueError if there is none."""
         name = index_name or "PRIMARY"
         if name not in self.indexes:
             raise ValueError(f"there is no index {name!r}; the declared ones are {', '.join(self.indexes) or 'none'}")

@@ -1,4 +1,4 @@
-"""Writes a table's declaration from a live server's ``information_schema``, through its SQL port."""
+"""Reads a table's declaration from a live server's ``information_schema``, and writes it as Python."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DescribeError(Exception):
 
 @dataclass(frozen=True)
 class Description:
-    """What was read: the declaration, and what its user should know besides."""
+    """A table's declaration, with warnings for its user."""
 
     db: str
     table: str
@@ -43,9 +43,9 @@ class Description:
 def describe(
     db: str, table: str, *, host: str, port: int, user: str, password: str = "", unix_socket: str | None = None
 ) -> Description:
-    """Reads a table's declaration. The account needs SELECT on the whole table; it sees triggers only with TRIGGER.
+    """Reads a table's declaration. The account needs SELECT on the whole table. It sees triggers only with TRIGGER.
 
-    Raises DescribeError when PyMySQL or the server is missing, refuses, or has a table that a declared table cannot be.
+    Raises DescribeError if PyMySQL is missing, the server does not answer or refuses, or the table cannot be declared.
     """
     try:
         import pymysql
@@ -107,7 +107,7 @@ class _Reader:
         return Description(self.db, self.table, version, declared, indexes, tuple(self.warnings))
 
     def _table(self) -> None:
-        """Refuses what is no table that HandlerSocket can open."""
+        """Refuses a table that HandlerSocket cannot open."""
         found = self._rows(
             "SELECT table_type, engine FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
         )
@@ -209,7 +209,7 @@ def _unquoted(text: str) -> str:
 
 
 def _column(row: Mapping[str, Any]) -> Column:
-    """The column that a row of ``information_schema.columns`` is about; ValueError when there is no declaration for it."""
+    """The column in a row of ``information_schema.columns``. Raises ValueError if it cannot be declared."""
     extra = row["extra"].upper()
     kind = row["data_type"]
     options: dict[str, Any] = {"nullable": row["is_nullable"] == "YES", "invisible": "INVISIBLE" in extra}
@@ -235,7 +235,7 @@ def _column(row: Mapping[str, Any]) -> Column:
 
 
 def _with_default(column: Column, default: str | None, options: Mapping[str, Any]) -> Column:
-    """The column with its default, or with the note that a caller has to give a value."""
+    """The column with its default, or marked as one for which a caller has to give a value."""
     if default in (None, "NULL"):
         return column
     try:
@@ -245,7 +245,7 @@ def _with_default(column: Column, default: str | None, options: Mapping[str, Any
 
 
 def _default(column: Column, text: str) -> Any:
-    """The value of a literal as ``information_schema`` shows it. Raises one of several errors for what cannot be known."""
+    """The value of a literal as ``information_schema`` shows it. Raises one of several errors if it is not known."""
     if match := _BITS.fullmatch(text):
         return int(match[1], 2)
     string = _STRING.fullmatch(text)
@@ -254,7 +254,7 @@ def _default(column: Column, text: str) -> Any:
     if string is not None:
         text = _unquoted(string[1])
     if column.type in ("binary", "varbinary") or column.type.endswith("blob"):
-        if "?" in text:  # shown for any byte that is no text
+        if "?" in text:  # stands for any byte that is not text
             raise LookupError("the default is not shown")
         return text.encode("ascii")
     if column.type == "set":
@@ -268,7 +268,7 @@ def _default(column: Column, text: str) -> Any:
 
 
 def render(description: Description) -> str:
-    """Python that makes the description's ``columns``, formatted as ruff and black would."""
+    """Python code that makes the description's ``columns``, formatted as ruff and black would."""
     name = re.sub(r"\W", "_", description.table).upper()
     name = f"_{name}" if name[0].isdigit() else name
     imports: set[str] = set()
@@ -308,7 +308,7 @@ def _arguments(column: Column, imports: set[str]) -> list[str]:
 
 
 def _call(function: str, arguments: Iterable[str], indent: int) -> str:
-    """The call on one line if it fits, otherwise with an argument per line."""
+    """The call on one line if it fits, otherwise with one argument per line."""
     arguments = list(arguments)
     margin = " " * indent
     line = f"{margin}{function}({', '.join(arguments)}),"
@@ -318,7 +318,7 @@ def _call(function: str, arguments: Iterable[str], indent: int) -> str:
 
 
 def _quoted(text: str | bytes) -> str:
-    """``repr`` with the quotes that formatters prefer: double ones unless that takes more backslashes."""
+    """``repr`` with the quotes that formatters prefer: double ones, unless that takes more backslashes."""
     source = repr(text)
     if source.endswith("'"):
         prefix, body = source[:-1].split("'", 1)

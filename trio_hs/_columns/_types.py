@@ -1,7 +1,7 @@
-"""One class per family of column types: what a column of it may hold, and what that looks like on the wire.
+"""One class per family of column types: which values it takes, and how they look on the wire.
 
-``encode`` takes a Python value to the bytes that the server wants, or raises TypeError or ValueError for one that the server
-would not store, or find, as it is. ``decode`` takes what the server sends to a Python value, or raises ValueError or
+``encode`` turns a Python value into the bytes that the server wants. It raises TypeError or ValueError for a value that the
+server would not store, or find, as it is. ``decode`` turns the server's bytes into a Python value, or raises ValueError or
 ArithmeticError. Neither sees NULL or the protocol's escapes. docs/declared.md says what the server does without these checks.
 """
 
@@ -25,7 +25,7 @@ _TEXT = Codec()
 
 
 class ColumnType(ABC):
-    """What a column may hold."""
+    """The values that a column takes."""
 
     @abstractmethod
     def encode(self, value: Any) -> bytes:
@@ -90,8 +90,8 @@ class DecimalNumber(ColumnType):
 class FloatingPoint(ColumnType):
     """``float`` and ``double``, also with the deprecated (precision, scale).
 
-    The server gives a ``float`` back with six significant digits (measured: 16777217 came back as 16777200), and its
-    subnormal numbers with fewer. What would not come back equal is refused. A ``double`` comes back exactly.
+    The server returns a ``float`` with six significant digits (measured: 16777217 came back as 16777200), and subnormal numbers
+    with fewer. A value that would not come back equal is refused. A ``double`` comes back exactly.
     """
 
     def __init__(self, single: bool, unsigned: bool, precision: int | None, scale: int | None) -> None:
@@ -120,7 +120,7 @@ class FloatingPoint(ColumnType):
         return number
 
     def _given_back(self, number: float) -> float:
-        """What the server shows of it."""
+        """The number as the server returns it."""
         if self.single:
             number = float(struct.unpack("f", struct.pack("f", number))[0])  # infinite where it is too big
             if 0 < abs(number) < 1.1754943508222875e-38:
@@ -139,9 +139,9 @@ class FloatingPoint(ColumnType):
 
 
 class Bit(ColumnType):
-    """``bit(length)``, as an int, which is what MariaDB takes a bit column for in expressions.
+    """``bit(length)``, as an int, as in MariaDB's expressions.
 
-    On the wire it is raw bytes, big-endian; the text ``0`` would be taken for the byte 0x30.
+    On the wire it is raw bytes, big-endian. The text ``0`` would be taken for the byte 0x30.
     """
 
     def __init__(self, length: int) -> None:
@@ -167,8 +167,8 @@ class Bit(ColumnType):
 class Text(ColumnType):
     """``char`` and ``varchar`` (length in characters), the ``text`` types and ``json`` (size in bytes).
 
-    The server cuts off what is too long, from a look-up value too, which then finds another row; a ``char`` loses its
-    trailing spaces.
+    The server truncates a text that is too long. It also truncates a lookup value, which then finds another row. A ``char``
+    loses its trailing spaces.
     """
 
     def __init__(self, charset: str, length: int | None = None, size: int | None = None, fixed: bool = False) -> None:
@@ -196,7 +196,7 @@ class Text(ColumnType):
 class Binary(ColumnType):
     """``binary``, ``varbinary`` and the ``blob`` types.
 
-    A ``binary`` takes exactly its length: the server pads a shorter value with zero bytes, also when it looks one up.
+    A ``binary`` takes exactly its length: the server pads a shorter value with zero bytes, also in a lookup.
     """
 
     def __init__(self, size: int, fixed: bool = False) -> None:
@@ -215,7 +215,7 @@ class Binary(ColumnType):
 
 
 class Enum(ColumnType):
-    """``enum``: a str out of its members. The server stores the empty string for any other, and takes ``B`` for ``b``."""
+    """``enum``: one of its members, a str. The server stores the empty string for any other, and takes ``B`` for ``b``."""
 
     def __init__(self, members: tuple[str, ...], charset: str) -> None:
         encode = Charset(charset).encode
@@ -236,7 +236,7 @@ class Enum(ColumnType):
 
 
 class Set(ColumnType):
-    """``set``: a set of strs out of its members, given back as a frozenset. The server drops any other."""
+    """``set``: a set of its members, which are str. It comes back as a frozenset. The server drops any other member."""
 
     def __init__(self, members: tuple[str, ...], charset: str) -> None:
         self._members = members
@@ -269,7 +269,7 @@ def _require_precision(value: Any, microseconds: int, precision: int) -> None:
 
 
 class Date(ColumnType):
-    """``date``. The server stores the zero date for one that does not exist; a zero date read is no Python date."""
+    """``date``. The server stores the zero date for one that does not exist. Python has no zero date."""
 
     def encode(self, value: Any) -> bytes:
         if not isinstance(value, date) or isinstance(value, datetime):
@@ -280,8 +280,8 @@ class Date(ColumnType):
         return date.fromisoformat(data.decode("ascii"))
 
 
-# A timestamp is kept in UTC, from 1970-01-01 00:00:01 to 2038-01-19 03:14:07, and read and written in the server's time zone,
-# which we do not know. So this is what is in range in every time zone, from UTC-12 to UTC+14.
+# A timestamp is stored in UTC, from 1970-01-01 00:00:01 to 2038-01-19 03:14:07, and read and written in the server's time zone,
+# which we do not know. These are the bounds that are in range in every time zone, from UTC-12 to UTC+14.
 _FIRST_TIMESTAMP = datetime(1970, 1, 1, 14, 0, 1)
 _LAST_TIMESTAMP = datetime(2038, 1, 18, 15, 14, 7, 999999)
 
@@ -310,7 +310,7 @@ _TIME = re.compile(r"(-?)([0-9]{2,3}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,6}))?")
 
 
 class Time(ColumnType):
-    """``time``: a duration from -838:59:59 to 838:59:59, a timedelta in Python. The server clips what is beyond."""
+    """``time``: a duration from -838:59:59 to 838:59:59, a timedelta in Python. The server clips longer ones."""
 
     def __init__(self, precision: int) -> None:
         self.precision = precision
@@ -333,7 +333,7 @@ class Time(ColumnType):
 
 
 class Year(ColumnType):
-    """``year``: 1901 to 2155, or 0. Four digits go out: the server takes a lone 0 for 2000."""
+    """``year``: 1901 to 2155, or 0. It is sent with four digits, because the server takes a single 0 for 2000."""
 
     def encode(self, value: Any) -> bytes:
         if not isinstance(value, int) or isinstance(value, bool):
@@ -350,9 +350,9 @@ class Year(ColumnType):
 
 
 class Packed(ColumnType):
-    """``uuid``, ``inet4`` and ``inet6``: raw bytes go out, also for a look-up, and text comes back (measured).
+    """``uuid``, ``inet4`` and ``inet6``: sent as raw bytes, also in a lookup, and returned as text (measured).
 
-    Sent as text they would be stored as NULL, or as zero.
+    Sent as text, they would be stored as NULL or zero.
     """
 
     def __init__(self, python: type[Any], pack: Callable[[Any], bytes]) -> None:
@@ -369,8 +369,8 @@ class Packed(ColumnType):
 
 
 def _uuid(value: uuid.UUID) -> bytes:
-    # MariaDB keeps UUIDs of versions 1 to 5 with their parts in another order, and tells by these two bytes how it kept one.
-    # SQL refuses those that it could not tell; through HandlerSocket they come back with the parts exchanged (measured).
+    # MariaDB stores UUIDs of versions 1 to 5 with their parts in another order, and knows the order by these two bytes. SQL
+    # refuses a UUID for which it could not know. Through HandlerSocket it comes back with its parts exchanged (measured).
     data = value.bytes
     if data[6] & 0x80 and 0 < data[8] <= 0x80:
         raise ValueError(

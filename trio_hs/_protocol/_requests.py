@@ -119,7 +119,7 @@ def insert_tails(index: Index, codec: Codec, rows: Iterable[Sequence[Value]]) ->
 
 
 def _two_values(index: Index) -> ValueError:
-    return ValueError(f"column {index.repeated} is there twice, and would get two values")
+    return ValueError(f"column {index.repeated} is named twice, and would get two values")
 
 
 def find_tail(

@@ -86,10 +86,10 @@ def test_wrong_numbers_of_values_are_refused() -> None:
 
 def test_two_values_for_one_column_are_refused() -> None:
     twice = Index("d", "t", ["id", "n", "id"])
-    with pytest.raises(ValueError, match="column id is there twice"):
+    with pytest.raises(ValueError, match="column id is named twice"):
         insert_tail(twice, TEXT, [1, 2, 3])
     for kind in ("U", "U?", "+", "-?"):
-        with pytest.raises(ValueError, match="column id is there twice"):
+        with pytest.raises(ValueError, match="column id is named twice"):
             find_modify_tail(twice, TEXT, "=", [1], kind, [1, 2, 3])
     # Reading a column twice is allowed, and so is deleting by such a handle.
     assert find_tail(twice, TEXT, "=", [1]) == b"\t=\t1\t1\t1\t0\n"
