@@ -1,4 +1,4 @@
-"""What users need to test their own code: a HandlerSocket server in trio, in memory, that answers as MariaDB does.
+"""For users' own tests: a HandlerSocket server in trio, in memory, that answers as MariaDB does.
 
 It runs inside the test (with or without sockets, also under trio's ``MockClock``) or as a process of its own
 (``python -m trio_hs.testing``). docs/testing.md shows how, and lists where it differs from MariaDB.

@@ -1,4 +1,4 @@
-"""``python -m trio_hs.testing``: an embedded server as a process of its own, which can be killed and paused for real."""
+"""``python -m trio_hs.testing``: an embedded server in a process of its own, which can be killed and paused for real."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from ._server import open_server
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trio_hs.testing", description=__doc__)
-    parser.add_argument("--name", default="embedded", help="its name towards replicas; each server needs its own")
+    parser.add_argument("--name", default="embedded", help="its name for replicas; each server needs its own")
     parser.add_argument("--host", default="127.0.0.1", help="the address of all its ports (default: %(default)s)")
     for option, what in (
         ("--port-read", "HandlerSocket's listener for reads"),
         ("--port-write", "HandlerSocket's listener for writes"),
-        ("--port-replication", "where replicas connect to"),
-        ("--port-control", "where commands come in (see docs/testing.md)"),
+        ("--port-replication", "the port for replicas"),
+        ("--port-control", "the port for commands (see docs/testing.md)"),
     ):
         parser.add_argument(option, type=_port, default=0, metavar="PORT", help=f"{what}; 0 takes a free one (default)")
     parser.add_argument("--table-file", type=Path, metavar="FILE", help="JSON: a list of tables, as `create` takes them")
     parser.add_argument("--read-secret-file", type=Path, metavar="FILE", help="holds the secret of the listener for reads")
     parser.add_argument("--write-secret-file", type=Path, metavar="FILE", help="holds the secret of the listener for writes")
-    parser.add_argument("--journal", type=Path, metavar="FILE", help="keeps the rows over the process's death")
+    parser.add_argument("--journal", type=Path, metavar="FILE", help="keep the rows when the process dies")
     parser.add_argument(
         "--follow", type=_address, metavar="HOST:PORT", help="replicate from the server with this replication port"
     )
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TWIN=DATABASE",
         help="serve DATABASE's tables under the name TWIN too, as MariaDB's FEDERATED engine does",
     )
-    parser.add_argument("--lag", type=float, default=0.0, metavar="SECONDS", help="of this replica")
+    parser.add_argument("--lag", type=float, default=0.0, metavar="SECONDS", help="readers of this replica see writes so late")
     parser.add_argument("--synchronous", type=int, default=0, metavar="N", help="answer a write when N replicas have it")
     parser.add_argument("--idle-timeout", type=float, default=300.0, metavar="SECONDS", help="(default: %(default)g)")
     return parser

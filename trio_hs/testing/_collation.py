@@ -1,7 +1,7 @@
-"""Collations: text to a ``str`` that sorts and equals as MariaDB's collation does.
+"""Collations: they turn text into a ``str`` that sorts and compares as MariaDB's collation does.
 
-A comparison then costs one comparison of strings. The weights were taken from a server with ``WEIGHT_STRING``: this file
-holds the rules that give the same ones (docs/testing.md names the few characters for which they do not).
+So a comparison costs one comparison of strings. The weights come from a server's ``WEIGHT_STRING``. This file has rules that
+give the same weights (docs/testing.md names the few exceptions).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import unicodedata
 from collections.abc import Callable
 from typing import NamedTuple
 
-# general_ci knows the letters of an old Unicode and no case of younger ones.
+# general_ci knows the letters of an old Unicode, and treats later ones as if they had no case.
 _OLD = unicodedata.ucd_3_2_0
-# The ranges in which it takes a letter without its accents: Latin, Greek and Cyrillic.
+# The ranges in which it ignores accents: Latin, Greek and Cyrillic.
 _ACCENTED = ((0x00C0, 0x0250), (0x0370, 0x0482), (0x04C0, 0x0500), (0x1E00, 0x2000))
 _SHARP_S, _SHORT_I, _SMALL_SHORT_I = 0xDF, 0x419, 0x439
 _BEYOND_BMP = 0xFFFD
@@ -37,7 +37,7 @@ def _general_weight(code: int) -> int:
 
 
 class _Weights(dict[int, int]):
-    """A table for ``str.translate`` that fills itself."""
+    """A table for ``str.translate`` that computes weights when they are first needed."""
 
     def __init__(self, weight: Callable[[int], int]) -> None:
         self._weight = weight
@@ -74,8 +74,8 @@ def _identity(text: str) -> str:
     return text
 
 
-# Trailing spaces do not count: the shorter string is as if filled up with spaces for ever. So a run of spaces is ranked by
-# what ends it: something below the space (the longer run is greater), the end of the string, or something above it (the
+# Trailing spaces do not count, as if the shorter string were padded with endless spaces. So a run of spaces is ranked by what
+# follows: a character below the space (the longer run is greater), the end of the string, or a character above the space (the
 # longer run is less).
 _SPACES = re.compile(" +")
 _LONGEST = 0x10FFFE
@@ -95,10 +95,10 @@ class Collation(NamedTuple):
     """How text is stored and compared.
 
     Attributes:
-      charset: the column's character set, as Python calls it; None for bytes.
-      width: the most bytes that a character takes.
-      weigh: text to a string of one weight per character.
-      pads: trailing spaces do not count.
+      charset: the Python name of the column's character set; None for bytes.
+      width: the most bytes of a character.
+      weigh: turns text into a string of one weight per character.
+      pads: whether trailing spaces are ignored.
     """
 
     name: str
@@ -108,7 +108,7 @@ class Collation(NamedTuple):
     pads: bool = True
 
     def key(self, text: str) -> str:
-        """What sorts and equals as the text does; never empty, so that ``""`` is free for NULL."""
+        """A string that sorts and compares as the text does. It is never empty, so that ``""`` is free for NULL."""
         return _pad(self.weigh(text)) if self.pads else "\0" + text
 
 
@@ -128,7 +128,7 @@ COLLATIONS = {
         BINARY,
     )
 }
-#: Each character set's own collation.
+#: The default collation of each character set.
 DEFAULTS = {
     "utf8mb4": "utf8mb4_general_ci",
     "latin1": "latin1_swedish_ci",
@@ -138,7 +138,7 @@ DEFAULTS = {
 
 
 def find_collation(charset: str | None, collation: str | None) -> Collation:
-    """The collation that a declaration names. Raises ValueError for one that is not emulated."""
+    """The collation that a declaration names. Raises ValueError if it is not emulated."""
     name = (collation or DEFAULTS.get((charset or "utf8mb4").lower(), charset or "")).lower()
     if name not in COLLATIONS:
         raise ValueError(f"no collation {name!r} here; there are {', '.join(COLLATIONS)}")

@@ -1,4 +1,4 @@
-"""The server's end of one connection: bytes to requests, answers to bytes, over any transport."""
+"""The server's end of one connection: it reads requests and sends answers, over any transport."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ._faults import Faults
 from ._session import Session
 from ._streams import BreakableTransport
 
-#: A request line may grow so long; then the connection is closed. The real server has no bound.
+#: A connection is closed when a request line is longer than this. The real server has no bound.
 MAX_LINE_BYTES = 128 * 1024 * 1024
-#: While so much waits to be sent, a connection's requests are left in the network. The real server reads on, without bound.
+#: While so much waits to be sent on a connection, no more of its requests are read. The real server reads on, without bound.
 MAX_UNSENT_BYTES = 64 * 1024 * 1024
 
 
 class ServerConnection:
-    """What one of the server's listeners knows of one client.
+    """One client's connection to one of the server's listeners.
 
     Attributes:
-      session: what the connection is allowed and has opened.
+      session: its authentication and its open indexes.
       pending: how many requests wait to be carried out.
-      last_heard: when bytes came in last, on trio's clock.
+      last_heard: when it last received bytes, on trio's clock.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class ServerConnection:
         self._scope = trio.CancelScope()
 
     async def run(self) -> None:
-        """Receives and sends until the connection ends. Whatever broke it, nothing is raised."""
+        """Receives and sends until the connection ends. Raises nothing, whatever ended it."""
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
@@ -88,7 +88,7 @@ class ServerConnection:
                 self._on_ready(self)
 
     def take_lines(self) -> list[bytes]:
-        """The complete requests that have come, without their LFs."""
+        """The complete requests that have arrived, without their LFs."""
         end = self._received.rfind(b"\n") + 1
         lines = bytes(self._received[:end]).split(b"\n")
         del self._received[:end]
@@ -97,7 +97,7 @@ class ServerConnection:
         return lines
 
     def answer(self, data: bytes) -> None:
-        """Sends answers, as far as the faults allow, after what was sent before."""
+        """Sends answers after those sent before, as far as the faults allow."""
         if self._ends or self._silent or self._scope.cancel_called:
             return
         data, self._ends, self._silent = self._faults.spoil(data)
@@ -140,7 +140,7 @@ class ServerConnection:
             self.close()
 
     def close(self) -> None:
-        """Ends the connection in an orderly way, at once."""
+        """Closes the connection in order, at once."""
         self._scope.cancel()
         self._transport.close()
 

@@ -1,18 +1,15 @@
-"""How to command a server process: lines in, one line of JSON out for each, ``{"ok": ...}`` or ``{"error": "why"}``.
+"""The commands of a server process. Each is a line; the answer is a line of JSON, ``{"ok": ...}`` or ``{"error": "why"}``.
 
-status                          what it does, see ServerStatistics
-lag SECONDS                     readers of this replica see transactions so much later
-transfer SECONDS                transactions take so long from the source to this replica
-pause / resume                  replication stands still / goes on
-follow HOST PORT [rebuild]      becomes a replica of the server whose replication port that is
-detach                          ends replication, applies what has arrived, and still refuses writes
-promote                         the same, and takes writes
-read-only on|off                refuses or takes writes
-synchronous N                   answers a write when N replicas have it
-create JSON                     makes a table: {"database": .., "name": .., "columns": {..}, "primary_key": [..], ..}
-load JSON                       stores rows: {"database": .., "name": .., "rows": [[1, "text", null, ..], ..]}
-rows JSON                       gives rows, for {"database": .., "name": .., "after": KEY or null, "limit": ..}: those after KEY
-                                in the order of the primary key, a single integer; integers as numbers, the rest as text
+status                          the state of the server, see ServerStatistics lag SECONDS                     readers of this
+replica see transactions so much later transfer SECONDS                transactions take so long from the source to this
+replica pause / resume                  pauses replication / resumes it follow HOST PORT [rebuild]      becomes a replica of
+the server with this replication port detach                          ends replication, applies what has arrived, and still
+refuses writes promote                         the same, but takes writes read-only on|off                refuses or takes
+writes synchronous N                   answers a write when N replicas have it create JSON                     makes a table:
+{"database": .., "name": .., "columns": {..}, "primary_key": [..], ..} load JSON                       stores rows:
+{"database": .., "name": .., "rows": [[1, "text", null, ..], ..]} rows JSON                       returns rows, for
+{"database": .., "name": .., "after": KEY or null, "limit": ..}: the rows after
+                                KEY in the order of the primary key, a single integer; integers as numbers, the rest as text
 stop                            ends the process
 """
 
@@ -31,7 +28,7 @@ from ._server import EmbeddedServer
 
 
 class Control:
-    """Carries out commands on one server. ``stop`` is called for the command of that name."""
+    """Carries out commands on one server. The command ``stop`` calls ``stop``."""
 
     def __init__(self, server: EmbeddedServer, stop: Callable[[], None]) -> None:
         self._server = server
@@ -39,7 +36,7 @@ class Control:
         self._stopping = False
 
     async def serve(self, listener: trio.SocketListener) -> None:
-        """Takes commands until it is cancelled."""
+        """Takes commands until cancelled."""
         await trio.serve_listeners(self._handle, [listener])
 
     async def _handle(self, stream: trio.SocketStream) -> None:
@@ -50,10 +47,10 @@ class Control:
                 if self._stopping:
                     self._stop()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # it has gone without waiting for the answer
+            pass  # the client left without waiting for the answer
 
     async def execute(self, line: str) -> dict[str, Any]:
-        """What a command gives. A wrong one changes nothing."""
+        """The answer to a command. An invalid command changes nothing."""
         command, _, argument = line.strip().partition(" ")
         method = getattr(self, f"_do_{command.replace('-', '_')}", None)
         if method is None:
@@ -114,7 +111,7 @@ class Control:
         return [[column.plain(value) for column, value in zip(table.columns, row, strict=True)] for row in rows]
 
     async def _do_stop(self, _: str) -> None:
-        self._stopping = True  # it is answered first
+        self._stopping = True  # after the answer
 
 
 def _seconds(text: str) -> float:
@@ -125,7 +122,7 @@ def _seconds(text: str) -> float:
 
 
 def table_of(description: Any) -> Table:
-    """The table that JSON describes, with the names that :class:`Table` has. Raises ValueError."""
+    """The table that JSON describes, by the attributes of :class:`Table`. Raises ValueError."""
     if not isinstance(description, dict):
         raise ValueError(f"a table is an object with database, name, columns, ..., not {description!r}")
     try:

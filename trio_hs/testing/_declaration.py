@@ -1,4 +1,4 @@
-"""Declarations: columns written as in SQL's CREATE TABLE, and tables made of them."""
+"""Declarations of tables, with columns written as in SQL's CREATE TABLE."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BLOBS = {"TINY": 255, "": 65535, "MEDIUM": 2**24 - 1, "LONG": 2**32 - 1}
 
 
 class _Attributes:
-    """What follows the type: taken out one by one, so that a leftover is a mistake."""
+    """The attributes of a declaration. They are taken out one by one, so that a leftover is a mistake."""
 
     def __init__(self, sql: str) -> None:
         self.tokens: list[str] = []
@@ -29,7 +29,7 @@ class _Attributes:
             raise ValueError(f"cannot make sense of {sql[position:]!r}")
 
     def take(self, *words: str) -> bool:
-        """True when these words stand there in a row; takes them out."""
+        """Whether these words follow each other; takes them out."""
         upper = [token.upper() for token in self.tokens]
         for start in range(len(upper) - len(words) + 1):
             if tuple(upper[start : start + len(words)]) == words:
@@ -38,7 +38,7 @@ class _Attributes:
         return False
 
     def take_value(self, *words: str) -> str | None:
-        """The token behind these words; takes all of them out."""
+        """The token after these words, or None; takes all of them out."""
         upper = [token.upper() for token in self.tokens]
         for start in range(len(upper) - len(words)):
             if tuple(upper[start : start + len(words)]) == words:
@@ -127,12 +127,12 @@ def _parse_text_type(name: str, argument: str | None, attributes: _Attributes) -
 
 
 class Column:
-    """One column: its type, whether it can hold NULL, and what an insert that leaves it out stores.
+    """One column: its type, whether it can hold NULL, and its default.
 
     Attributes:
       type: the :class:`ColumnType`.
-      initial: what an insert stores where it does not name the column. For a nullable column that is never NULL:
-        HandlerSocket forgets that default.
+      initial: the value that an insert stores if it does not name the column. It is never NULL: HandlerSocket ignores that
+        default of a nullable column.
     """
 
     def __init__(self, name: str, sql: str) -> None:
@@ -156,13 +156,13 @@ class Column:
         self.initial = self._initial(default)
 
     def store(self, value: int | str | None) -> Value:
-        """What is stored for a number or a text. Raises ValueError."""
+        """The stored value for a number or a text. Raises ValueError."""
         if value is None and not self.nullable:
             raise ValueError(f"{self.name} is NOT NULL")
         return None if value is None else self.type.store(str(value).encode(self.charset or "latin-1"))
 
     def plain(self, value: Value) -> int | str | None:
-        """A stored value as a number where it is a whole one, else as text (binary data as text of the same code points)."""
+        """A stored value as an int if the column is an integer, otherwise as text (bytes as text of the same code points)."""
         if value is None or (isinstance(self.type, Integer) and isinstance(value, int)):
             return value
         return self.type.text(value).decode(self.charset or "latin-1")
@@ -183,7 +183,7 @@ class Column:
 
 
 class KeyPart:
-    """One column of an index: where its value is in the row, and how to get what it sorts by."""
+    """One column of an index: where its value is in the row, and the type that sorts it."""
 
     def __init__(self, columns: Sequence[Column], part: str) -> None:
         match = re.fullmatch(r"\s*(\w+)\s*(?:\((\d+)\))?\s*(?:(ASC|DESC)\s*)?", part, re.IGNORECASE)
@@ -204,10 +204,10 @@ class KeyPart:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that an embedded server serves: data alone, like the CREATE TABLE that :meth:`sql` makes of it.
+    """The declaration of a table for an embedded server. It is plain data, and :meth:`sql` makes a CREATE TABLE of it.
 
     ``Table("cars", "trucks", {"id": "INT NOT NULL AUTO_INCREMENT", "model": "VARCHAR(40) NOT NULL DEFAULT 'x'"},
-    primary_key=["id"], indexes={"model": ["model(10)", "id"]})``. What is declared wrongly raises ValueError.
+    primary_key=["id"], indexes={"model": ["model(10)", "id"]})``. A wrong declaration raises ValueError.
 
     Attributes:
       database: its database.
@@ -244,7 +244,7 @@ class Table:
             raise ValueError(f"table {self.database}.{self.name}: {error}") from None
 
     def parse_columns(self) -> list[Column]:
-        """The columns, parsed. Raises ValueError for a declaration that makes no sense."""
+        """The columns, parsed. Raises ValueError for a wrong declaration."""
         columns = []
         for name, sql in self.columns.items():
             try:
@@ -258,14 +258,14 @@ class Table:
         return columns
 
     def sql(self) -> str:
-        """The statement that makes the same table on MariaDB."""
+        """The statement that creates the same table on MariaDB."""
         return (
             f"CREATE TABLE `{self.database}`.`{self.name}` ({self.columns_sql()}) ENGINE=InnoDB "
             "DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci"
         )
 
     def columns_sql(self) -> str:
-        """What stands between the parentheses of :meth:`sql`: columns and keys."""
+        """The columns and keys, as between the parentheses of :meth:`sql`."""
         parts = [f"`{name}` {declaration}" for name, declaration in self.columns.items()]
         if self.primary_key:
             parts.append(f"PRIMARY KEY ({', '.join(self.primary_key)})")

@@ -1,4 +1,4 @@
-"""What can go wrong at a server, each with the way to end it."""
+"""The faults of an embedded server, each with a way to end it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 
 class Faults:
-    """The faults of one server. Nothing here happens by itself, and nothing by chance without ``rng``.
+    """The faults of one server. None starts by itself, and chance plays no part without ``rng``.
 
     Attributes:
-      refusing: connections are refused.
-      rng: decides where an answer is cut and how long a delay between two bounds is; None cuts in the middle and takes the
+      refusing: whether connections are refused.
+      rng: chooses where an answer is cut, and the length of a delay between two bounds. None cuts in the middle, and takes the
         longer bound.
     """
 
@@ -27,7 +27,7 @@ class Faults:
         self._silent = False
 
     def refuse(self) -> None:
-        """Refuses new connections until :meth:`accept`; open ones stay."""
+        """Refuses new connections until :meth:`accept`. Open ones stay open."""
         self.refusing = True
         self._changed()
 
@@ -37,30 +37,31 @@ class Faults:
         self._changed()
 
     def stall(self, *, reads: bool = True, writes: bool = True) -> None:
-        """Takes requests and does not carry them out until :meth:`resume`, on the listener for reads, for writes, or both."""
+        """Receives requests, but does not carry them out until :meth:`resume`: on the listener for reads, for writes, or
+        both."""
         self._stalled = {False: self._stalled[False] or reads, True: self._stalled[True] or writes}
 
     def resume(self) -> None:
-        """Ends :meth:`stall`: what was asked for meanwhile is carried out and answered."""
+        """Ends :meth:`stall`. The requests that waited are carried out and answered."""
         self._stalled = {True: False, False: False}
         self._changed()
 
     def delay(self, least: float, most: float | None = None) -> None:
-        """Sends every answer so many seconds late, in order; 0 ends that. Requests are carried out at once all the same."""
+        """Sends every answer so many seconds late, in order; 0 ends that. Requests are still carried out at once."""
         most = least if most is None else most
         if not 0 <= least <= most:
             raise ValueError(f"a delay is not negative and its bounds are in order, not {least!r} and {most!r}")
         self._delay = (least, most)
 
     def drop_answers(self, count: int = 1, *, silent: bool = False) -> None:
-        """Carries the requests behind the next ``count`` sendings out and closes their connection instead of answering.
+        """Closes the connection instead of the next ``count`` sends of answers. The requests are carried out.
 
         ``silent`` leaves the connection open, and silent for ever. 0 ends the fault.
         """
         self._drops, self._silent = count, silent
 
     def cut_answers(self, count: int = 1) -> None:
-        """Sends only a part of the next ``count`` sendings and then closes the connection. 0 ends the fault."""
+        """Sends only a part of the next ``count`` sends of answers, and then closes the connection. 0 ends the fault."""
         self._cuts = count
 
     def reset_connections(self) -> None:
@@ -84,7 +85,7 @@ class Faults:
         return most if self.rng is None or least == most else self.rng.uniform(least, most)
 
     def spoil(self, data: bytes) -> tuple[bytes, bool, bool]:
-        """What is to be sent of an answer, whether the connection ends behind it, and whether it falls silent."""
+        """The part of an answer to send, whether the connection ends after it, and whether it falls silent."""
         if self._drops > 0:
             self._drops -= 1
             return b"", not self._silent, self._silent

@@ -1,7 +1,7 @@
-"""The journal of a server process: every transaction, written before it is answered, so that a killed server comes back.
+"""The journal of a server process: it records every transaction before the answer, so that a killed server can come back.
 
-It goes to the operating system, not to the disk: it survives the process, as MariaDB with
-``innodb_flush_log_at_trx_commit=2`` does.
+It is written to the operating system, not flushed to the disk. So it survives the process, like MariaDB with
+``innodb_flush_log_at_trx_commit=2``.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from ._replication import Log, Position, Transaction
 from ._table import Change, Database
 from ._wire import decode, encode, pack_changes, pack_transaction, unpack_changes, unpack_position, unpack_transaction
 
-#: Rows in one line of a copy.
+#: Rows per line of a copy.
 _COPY_ROWS = 500
 
 
 class Journal:
-    """One file. ``replay`` comes first and is told what is in it, then ``append`` and ``begin`` add to it."""
+    """One file. Call ``replay`` first, which reads it. Then ``append``, ``keep`` and ``begin`` write to it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: BinaryIO | None = None
 
     def replay(self, database: Database, log: Log) -> None:
-        """Brings the tables to where the journal ends. Raises OSError, and ValueError for a file that is no journal.
+        """Brings the tables to the end of the journal. Raises OSError, and ValueError if the file is no journal of these
+        tables.
 
-        A last line without its end is a transaction that was never answered, and is cut off.
+        An incomplete last line is a transaction that was never answered. It is removed.
         """
         self._file = self._path.open("a+b")
         self._file.seek(0)
@@ -62,11 +63,11 @@ class Journal:
         self._write(encode(pack_transaction(transaction)))
 
     def keep(self, changes: Sequence[Change]) -> None:
-        """Adds changes that are in no transaction: they are this server's alone."""
+        """Adds changes that are in no transaction, and that replicas do not get."""
         self._write(encode({"local": pack_changes(changes)}))
 
     def begin(self, position: Position, rows: Sequence[Change]) -> None:
-        """Starts anew with a copy of the tables."""
+        """Starts a new journal with a copy of the tables."""
         fresh = self._path.with_name(self._path.name + ".new")
         self.close()
         self._file = fresh.open("wb")

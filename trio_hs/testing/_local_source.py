@@ -56,7 +56,7 @@ class LocalSource:
                 await log.changed.park()
 
     def due(self, position: Position, transfer: float) -> tuple[Transaction, float] | None:
-        """The transaction behind ``position``, which the log holds, and when it was committed, if ``transfer`` seconds ago."""
+        """The transaction after ``position``, which the log holds, and when it was committed, if ``transfer`` seconds ago."""
         found = self._server.log.after(position)
         return found if found is not None and found[1] + transfer <= trio.current_time() else None
 

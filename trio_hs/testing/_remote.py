@@ -1,7 +1,7 @@
 """Replication between processes: lines of JSON over TCP.
 
-The replica says who and where it is; the source answers that it goes on from there, sends a copy of its tables, or refuses.
-Then transactions come with their age, and acknowledgements go back.
+The replica sends its name and position. The source continues from there, sends a copy of its tables, or refuses. Then it sends
+transactions with their age, and the replica sends acknowledgements.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from ._server import EmbeddedServer
 from ._table import Change
 from ._wire import decode, encode, pack_changes, pack_transaction, unpack_changes, unpack_position, unpack_transaction
 
-#: A line of a copy holds so many rows.
+#: Rows per line of a copy.
 _COPY_ROWS = 500
 _CONNECT_SECONDS = 5.0
-#: The sender puts at most this many transactions into one send. One by one each costs 124 us of CPU, in batches 25 (a commit:
-#: 12), and a replica that was behind stayed behind.
+#: The sender puts up to this many transactions into one send. Measured: in batches each costs 25 us of CPU (a commit costs
+#: 12). One by one each cost 124 us, and a replica that was behind stayed behind.
 _BATCH = 100
 
 
 class Lines:
-    """The lines that come in on a stream."""
+    """The lines that arrive on a stream."""
 
     def __init__(self, stream: trio.abc.ReceiveStream) -> None:
         self._stream = stream
@@ -35,11 +35,11 @@ class Lines:
 
     @property
     def buffered(self) -> bool:
-        """A whole line has arrived already."""
+        """Whether a whole line has arrived already."""
         return bool(self._whole)
 
     async def next(self) -> bytes | None:
-        """The next line without its LF, None when the stream has ended. Raises trio.BrokenResourceError."""
+        """The next line without its LF, or None at the end of the stream. Raises trio.BrokenResourceError."""
         while not self._whole:
             data = bytes(await self._stream.receive_some())
             if not data:
@@ -54,13 +54,13 @@ class Lines:
 
 
 async def serve_replicas(server: EmbeddedServer, listener: trio.SocketListener) -> None:
-    """Lets replicas of other processes follow ``server``, until it is cancelled."""
+    """Lets replicas of other processes follow ``server``, until cancelled."""
 
     async def handle(stream: trio.SocketStream) -> None:
         try:
             await _serve_replica(server, stream)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, ValueError, KeyError, TypeError):
-            pass  # it has gone, or it was no replica; also out of the nursery of the sender
+            pass  # it left, or it was no replica; a group, because the sender has a nursery
 
     await trio.serve_listeners(handle, [listener])
 
@@ -90,7 +90,7 @@ async def _serve_replica(server: EmbeddedServer, stream: trio.SocketStream) -> N
 
 
 class _Sender:
-    """Sends transactions when they are old enough: one that waits here is lost when this process dies."""
+    """Sends transactions when they are old enough. Those that wait here are lost if this process dies."""
 
     def __init__(self, server: EmbeddedServer, stream: trio.SocketStream, transfer: float) -> None:
         self._server = server
@@ -109,11 +109,11 @@ class _Sender:
                 await self._stream.send_all(b"".join(lines))
                 position = batch[-1][0].position
         except OSError:
-            await self._stream.aclose()  # the log no longer goes that far back
+            await self._stream.aclose()  # the log does not go that far back any more
 
 
 class RemoteSource:
-    """A server of another process, for :meth:`EmbeddedServer.follow`: where its replicas connect to."""
+    """A server of another process, by its replication port, for :meth:`EmbeddedServer.follow`."""
 
     def __init__(self, replica: str, host: str, port: int) -> None:
         self.name = f"{host}:{port}"
@@ -145,7 +145,7 @@ class RemoteSource:
     async def next(self, position: Position, transfer: Callable[[], float]) -> tuple[Transaction, float]:
         """See :meth:`Source.next`. A new ``transfer`` counts from the transaction after the next one."""
         assert self._lines is not None
-        # One acknowledgement for all that has arrived.
+        # One acknowledgement for everything that has arrived.
         if not self._lines.buffered and self._told != (self._have, transfer()):
             self._told = (self._have, transfer())
             await self._send({"have": list(self._have), "transfer": transfer()})
@@ -153,7 +153,7 @@ class RemoteSource:
         return unpack_transaction(message), trio.current_time() - message["age"]
 
     def acknowledge(self, replica: str, position: Position) -> None:
-        """Goes out with the call of :meth:`next` that follows."""
+        """Is sent by the next call of :meth:`next`."""
         self._have = position
 
     async def _send(self, message: dict[str, object]) -> None:
@@ -161,16 +161,16 @@ class RemoteSource:
         try:
             await self._stream.send_all(encode(message))
         except trio.BrokenResourceError as error:
-            raise OSError(f"{self.name} has gone") from error
+            raise OSError(f"{self.name} closed the connection") from error
 
     async def _line(self) -> bytes:
         assert self._lines is not None
         try:
             line = await self._lines.next()
         except trio.BrokenResourceError as error:
-            raise OSError(f"{self.name} has gone") from error
+            raise OSError(f"{self.name} closed the connection") from error
         if line is None:
-            raise OSError(f"{self.name} has gone")
+            raise OSError(f"{self.name} closed the connection")
         return line
 
     def close(self) -> None:

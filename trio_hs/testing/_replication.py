@@ -1,7 +1,7 @@
-"""Replication: the log of a server's transactions, and a replica that follows another server's.
+"""Replication: the log of a server's transactions, and a replica that follows the log of another server.
 
-As in MariaDB a replica first receives a transaction (it is safe there then, and acknowledged to a synchronous source) and
-then applies it (readers see it then). Times are trio's, so all of it runs under a MockClock.
+As in MariaDB, a replica first receives a transaction, which is safe then and acknowledged to a synchronous source. Later it
+applies the transaction, so that readers see it. Times are trio's, so all of it runs under a MockClock.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ KEPT_TRANSACTIONS = 100_000
 
 
 class ReplicationError(Exception):
-    """A replica cannot follow a server: what it has is not a part of what that server has."""
+    """A replica cannot follow a server, because it has transactions that the server does not have."""
 
 
 class Position(NamedTuple):
-    """Where a log ends: how many transactions there were, and which server committed the last one."""
+    """The position of a log: the number of its transactions, and the server that committed the last one."""
 
     number: int = 0
     origin: str = ""
@@ -39,32 +39,32 @@ class Transaction(NamedTuple):
 
 
 class Storage(Protocol):
-    """What keeps transactions beyond the process."""
+    """Keeps transactions beyond the life of the process."""
 
     def append(self, transaction: Transaction) -> None:
-        """Keeps one more."""
+        """Keeps one more transaction."""
 
     def keep(self, changes: Sequence[Change]) -> None:
         """Keeps changes that are not for replicas."""
 
     def begin(self, position: Position, rows: Sequence[Change]) -> None:
-        """Forgets all, and keeps these rows as the state at a position."""
+        """Forgets everything, and keeps these rows as the state at a position."""
 
 
 class Log:
-    """The transactions that a server has committed, its own and those that it applied, the last ones kept.
+    """The last transactions that a server has committed, its own and those that it applied.
 
     Attributes:
-      position: the last transaction's.
-      changed: where to wait for the next one.
-      journal: what keeps them beyond the process, or None.
+      position: the position of the last transaction.
+      changed: where to wait for the next transaction.
+      journal: keeps transactions beyond the life of the process, or None.
     """
 
     def __init__(self, kept: int = KEPT_TRANSACTIONS) -> None:
         self.position = Position()
         self.journal: Storage | None = None
         self.changed = trio.lowlevel.ParkingLot()
-        self._start = Position()  # of the transaction before the first one kept
+        self._start = Position()  # the position before the first transaction kept
         self._kept = kept
         self._transactions: deque[tuple[Transaction, float]] = deque()
 
@@ -78,25 +78,25 @@ class Log:
         self.changed.unpark_all()
 
     def holds(self, position: Position) -> bool:
-        """True when the log went through this position and still has what follows."""
+        """Whether the log has been at this position, and still has all transactions that follow."""
         if position == self._start:
             return True
         offset = position.number - self._start.number - 1
         return 0 <= offset < len(self._transactions) and self._transactions[offset][0].position == position
 
     def after(self, position: Position) -> tuple[Transaction, float] | None:
-        """The transaction that follows a position that the log holds, and when it was committed here."""
+        """The transaction after a position that the log holds, and when it was committed here."""
         offset = position.number - self._start.number
         return self._transactions[offset] if offset < len(self._transactions) else None
 
     def take_back(self, count: int) -> list[Transaction]:
-        """Forgets the last transactions, and gives them, the last one first."""
+        """Forgets the last transactions. Returns them, the last one first."""
         lost = [self._transactions.pop()[0] for _ in range(min(count, len(self._transactions)))]
         self.position = self._transactions[-1][0].position if self._transactions else self._start
         return lost
 
     def restart(self, position: Position, rows: Sequence[Change] = ()) -> None:
-        """Begins anew behind a position, whose tables hold ``rows``, with nothing kept."""
+        """Forgets everything, and starts at a position at which the tables hold ``rows``."""
         if self.journal is not None:
             self.journal.begin(position, rows)
         self._transactions.clear()
@@ -105,38 +105,39 @@ class Log:
 
 
 class Source(Protocol):
-    """What a replica follows: another server of this process, or one at the other end of a socket."""
+    """The server that a replica follows: in this process, or at the other end of a socket."""
 
     name: str
 
     async def copy(self, position: Position, rebuild: bool) -> tuple[Position, list[Change]] | None:
-        """Begins behind ``position``: None when the source goes on from there, else a copy of the tables and its position.
+        """Starts replication after ``position``. None if the source can continue there, otherwise a copy of its tables with
+        the position of the copy.
 
-        Raises ReplicationError when the position is no part of the source's log and ``rebuild`` is false, OSError when the
+        Raises ReplicationError if the source's log has never been at the position and ``rebuild`` is false, OSError if the
         source is down.
         """
 
     async def next(self, position: Position, transfer: Callable[[], float]) -> tuple[Transaction, float]:
-        """The transaction behind ``position``, ``transfer()`` seconds after its commit, and when that was.
+        """The transaction after ``position`` and the time of its commit. Returns ``transfer()`` seconds after the commit.
 
-        OSError as in ``copy``; what was on its way then is lost.
+        Raises OSError as ``copy`` does. Transactions on their way are lost then.
         """
 
     def acknowledge(self, replica: str, position: Position) -> None:
         """Tells the source that a replica has everything up to ``position``."""
 
     def close(self) -> None:
-        """Lets go of what ``copy`` opened; ``copy`` may come again."""
+        """Closes what ``copy`` opened. ``copy`` may be called again."""
 
 
 class Replica:
-    """One server's way of following another.
+    """Follows another server for one server.
 
     Attributes:
-      transfer: seconds between a transaction's commit and its arrival: what is on the way is lost with the source.
-      connected: the source answers.
+      transfer: seconds between a transaction's commit and its arrival. A transaction on its way is lost with the source.
+      connected: whether the source answers.
       error: why replication has stopped for good, or None.
-      received: the last transaction that has arrived.
+      received: the position of the last transaction that has arrived.
     """
 
     #: Seconds between attempts to reach a source that is down.
@@ -163,12 +164,12 @@ class Replica:
 
     @property
     def waiting(self) -> int:
-        """Transactions that have arrived and that readers do not see yet."""
+        """How many transactions have arrived, but are not visible to readers yet."""
         return len(self._relay)
 
     @property
     def behind(self) -> float | None:
-        """Seconds since the commit of the first transaction that readers do not see yet; None when it is not known."""
+        """Seconds since the commit of the first transaction that readers do not see yet; None if that is not known."""
         if self._relay:
             return max(0.0, trio.current_time() - self._relay[0][1])
         return 0.0 if self.connected and not self.paused and self.error is None else None
@@ -177,7 +178,7 @@ class Replica:
     def lag(self) -> float | Callable[[], float]:
         """Seconds between a transaction's commit and the moment when readers of the replica see it.
 
-        May be set at any time, also to a function that gives each transaction its own.
+        May be set at any time, also to a function that returns the lag of each transaction.
         """
         return self._lag
 
@@ -188,7 +189,7 @@ class Replica:
 
     @property
     def paused(self) -> bool:
-        """While it is set to True, nothing is received or applied."""
+        """While True, nothing is received or applied."""
         return self._paused
 
     @paused.setter
@@ -214,13 +215,14 @@ class Replica:
                     self.connected = False
 
     def stop(self) -> None:
-        """Ends :meth:`run`. What has arrived is applied at once, what has not is not waited for."""
+        """Ends :meth:`run`. Transactions that have arrived are applied at once; others are not waited for."""
         self.forget()
         while self._relay and self.error is None:
             self._apply_next()
 
     def forget(self) -> None:
-        """The process dies: what has arrived stays (a relay log is on disk) and is applied when it starts again."""
+        """The process dies. Transactions that have arrived are kept, like a relay log on disk, and applied after the
+        restart."""
         if self._scope is not None:
             self._scope.cancel()
             self._scope = None
@@ -239,13 +241,13 @@ class Replica:
                 while not self.paused:
                     transaction, committed = await source.next(self.received, lambda: self.transfer)
                     if self.paused:
-                        break  # it came too late, and is asked for again
+                        break  # it came too late, and will be requested again
                     self._relay.append((transaction, committed))
                     self.received = transaction.position
                     source.acknowledge(self._name, self.received)
                     self._changed.unpark_all()
             except (ReplicationError, ValueError, KeyError, TypeError) as error:
-                self.error = str(error)  # refused, or what came is no transaction of these tables
+                self.error = str(error)  # refused, or not a transaction of these tables
             except OSError:
                 self.connected = False
                 await trio.sleep(self.RETRY_SECONDS)
@@ -280,7 +282,7 @@ class Replica:
         self._log.append(transaction)
 
     async def _until(self, since: float, wait: Callable[[], float]) -> None:
-        """Waits until so long after a moment; how long may be set anew meanwhile. While paused the time does not come."""
+        """Waits until ``wait()`` seconds after ``since``. The wait may change meanwhile, and does not end while paused."""
         while self.paused or since + wait() > trio.current_time():
             with trio.move_on_at(math.inf if self.paused else since + wait()):
                 await self._changed.park()

@@ -1,13 +1,12 @@
-"""The embedded server: two listeners over one set of tables, each served by a worker, with or without sockets.
+"""The embedded server: two listeners on one set of tables, each served by a worker, with or without sockets.
 
-A worker's cycle is the real one's: take everything that has come on all of its connections, carry it out, commit once, and
-only then answer. So a batch sees one state of the tables, and an answer means a commit.
+A worker has the cycle of the real one: it takes the requests of all its connections, carries them out, commits once, and only
+then answers. So a batch sees one state of the tables, and an answer means a commit.
 """
 
 from __future__ import annotations
 
 import random
-import socket
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,10 +19,11 @@ from ._connection import ServerConnection
 from ._declaration import Table
 from ._faults import Faults
 from ._journal import Journal
+from ._listener import Listener
 from ._local_source import LocalSource
 from ._replication import Log, Position, Replica, Source, Transaction
 from ._session import Session
-from ._streams import BreakableSocket, BreakableTransport, listening_socket, memory_stream
+from ._streams import BreakableTransport, memory_stream
 from ._table import Database
 
 READ_PORT = 9998
@@ -39,50 +39,33 @@ class ServerStatistics:
     connections: int
     """Open connections to both listeners."""
     requests: int
-    """Requests carried out since the server was made, over restarts."""
+    """Requests carried out since the server was made, across restarts."""
     most_pending: int
-    """The most requests that one connection ever had waiting to be carried out."""
+    """The most requests of one connection that ever waited to be carried out."""
     position: Position
     """The last transaction that readers see."""
     received: Position
-    """The last transaction that is safe here; on a replica it may be ahead of ``position``."""
+    """The last transaction that is safe here. On a replica it may be ahead of ``position``."""
     read_only: bool
-    """Writers get ``lock_tables``."""
+    """Whether writers get ``lock_tables``."""
     replicating: bool
-    """It follows another server and reaches it."""
+    """Whether it follows another server, and reaches it."""
     replication_error: str | None
-    """Why replication has stopped for good."""
+    """Why replication has stopped for good, or None."""
     behind: float | None
-    """Seconds that its readers are behind what has arrived of another server's writes; None when it is not known."""
+    """Seconds that its readers are behind the writes that have arrived from another server; None if that is not known."""
     paused: bool
-    """Replication stands still."""
-
-
-class _Listener:
-    """One of the two: its connections, its worker's work, and its socket if it has one."""
-
-    def __init__(self, writable: bool, secret: str | None) -> None:
-        self.writable = writable
-        self.secret = None if secret is None else secret.encode()
-        self.connections: dict[ServerConnection, None] = {}
-        self.ready: dict[ServerConnection, None] = {}
-        self.wake = trio.lowlevel.ParkingLot()
-        self.address: tuple[str, int] | str | None = None
-        self.socket: trio.SocketListener | None = None
-
-    def on_ready(self, connection: ServerConnection) -> None:
-        self.ready[connection] = None
-        self.wake.unpark_all()
+    """Whether replication is paused."""
 
 
 class EmbeddedServer:
     """A HandlerSocket server in this process; :func:`open_server` makes and runs one.
 
     Attributes:
-      name: the host of its addresses while it has no sockets, and its name towards replicas.
+      name: the host in its addresses while it has no sockets, and its name for replicas.
       database: its tables.
-      faults: what can go wrong with it, see :class:`Faults`.
-      replica: how it follows another server: ``replica.lag`` and so on, see :meth:`follow`.
+      faults: its faults, see :class:`Faults`.
+      replica: follows another server, with ``replica.lag`` and so on, see :meth:`follow`.
       logs_writes: False keeps clients' writes from replicas, as stock MariaDB does with HandlerSocket's (MDEV-33967).
     """
 
@@ -107,8 +90,8 @@ class EmbeddedServer:
         self._synchronous = synchronous
         self.idle_timeout = idle_timeout
         self._nursery = nursery
-        self._reads = _Listener(False, read_secret)
-        self._writes = _Listener(True, write_secret)
+        self._reads = Listener(False, read_secret)
+        self._writes = Listener(True, write_secret)
         self._running = True
         self._life = 0
         self._requests = 0
@@ -125,11 +108,11 @@ class EmbeddedServer:
         state = "running" if self._running else "down"
         return f"<EmbeddedServer {self.name} {state}, at {self.log.position}>"
 
-    # ---- how clients reach it
+    # ---- connections
 
     @property
     def read_address(self) -> Server:
-        """The listener for reads: its socket's address, or one that only :meth:`connect` understands."""
+        """The listener for reads: the address of its socket, or one that only :meth:`connect` understands."""
         return self._address(self._reads, READ_PORT)
 
     @property
@@ -137,7 +120,7 @@ class EmbeddedServer:
         """The listener for writes."""
         return self._address(self._writes, WRITE_PORT)
 
-    def _address(self, listener: _Listener, port: int) -> Server:
+    def _address(self, listener: Listener, port: int) -> Server:
         secret = None if listener.secret is None else listener.secret.decode()
         if isinstance(listener.address, str):
             return Server("unix", listener.address, secret=secret)
@@ -147,7 +130,7 @@ class EmbeddedServer:
     async def connect(self, server: Server) -> Transport:
         """A stream in memory to one of the listeners, for ``open_manager(connect=server.connect)``.
 
-        Raises OSError for an address that is not this server's, and while it is down or refuses.
+        Raises OSError for an address of another server, and while this one is down or refuses.
         """
         await trio.lowlevel.checkpoint()
         for address, listener in ((self.read_address, self._reads), (self.write_address, self._writes)):
@@ -162,9 +145,9 @@ class EmbeddedServer:
         )
 
     async def listen(self, read: tuple[str, int] | str | Path, write: tuple[str, int] | str | Path) -> None:
-        """Listens on sockets too: ``(host, port)`` (port 0 takes a free one) or the path of a unix socket.
+        """Also listens on sockets: ``(host, port)`` (port 0 takes a free one) or the path of a unix socket.
 
-        Raises OSError. The sockets are closed when the server's block ends, and by a crash until the restart.
+        Raises OSError. The end of the server's block closes the sockets, and so does a crash until the restart.
         """
         await trio.lowlevel.checkpoint()
         self._reads.address = str(read) if isinstance(read, Path) else read
@@ -173,37 +156,19 @@ class EmbeddedServer:
 
     def _open_sockets(self) -> None:
         for listener in (self._reads, self._writes):
-            if listener.address is not None and listener.socket is None:
-                sock = listening_socket(listener.address)
-                if not isinstance(listener.address, str):
-                    listener.address = sock.getsockname()[:2]
-                listener.socket = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-                self._nursery.start_soon(self._accept, listener, listener.socket)
+            listener.open_socket(self._nursery, self._serve)
 
     def _close_sockets(self) -> None:
         for listener in (self._reads, self._writes):
-            if listener.socket is not None:
-                listener.socket.socket.close()
-                listener.socket = None
+            listener.close_socket()
 
-    async def _accept(self, listener: _Listener, sockets: trio.SocketListener) -> None:
-        while True:
-            try:
-                stream = await sockets.accept()
-            except (trio.ClosedResourceError, OSError):
-                if listener.socket is not sockets:
-                    return
-                await trio.sleep(0.1)  # out of file descriptors, for one
-                continue
-            self._serve(BreakableSocket(socket.socket(fileno=stream.socket.detach())), listener)
-
-    def _serve(self, transport: BreakableTransport, listener: _Listener) -> None:
+    def _serve(self, transport: BreakableTransport, listener: Listener) -> None:
         session = Session(self.database, writable=listener.writable, secret=listener.secret)
         connection = ServerConnection(transport, session, self.faults, listener.on_ready)
         listener.connections[connection] = None
         self._nursery.start_soon(self._run_connection, connection, listener)
 
-    async def _run_connection(self, connection: ServerConnection, listener: _Listener) -> None:
+    async def _run_connection(self, connection: ServerConnection, listener: Listener) -> None:
         try:
             await connection.run()
         finally:
@@ -211,7 +176,7 @@ class EmbeddedServer:
             listener.ready.pop(connection, None)
 
     async def _close_idle(self, timeout: float) -> None:
-        """The real server looks every now and then too, so a connection may live somewhat longer than the timeout."""
+        """Checks now and then, like the real server, so a connection may live somewhat longer than the timeout."""
         while True:
             await trio.sleep(min(timeout / 3, 10))
             oldest = trio.current_time() - timeout
@@ -222,7 +187,7 @@ class EmbeddedServer:
     def _connections(self) -> list[ServerConnection]:
         return [*self._reads.connections, *self._writes.connections]
 
-    # ---- how it works
+    # ---- requests
 
     def _wake(self) -> None:
         if self._running:
@@ -233,7 +198,7 @@ class EmbeddedServer:
         self._reads.wake.unpark_all()
         self._writes.wake.unpark_all()
 
-    async def _work(self, listener: _Listener) -> None:
+    async def _work(self, listener: Listener) -> None:
         while True:
             while not listener.ready or self.faults.stalls(listener.writable):
                 await listener.wake.park()
@@ -260,7 +225,8 @@ class EmbeddedServer:
             if self.log.journal is not None:
                 self.log.journal.keep(changes)
         elif changes:
-            # Numbers come again after a crash that lost transactions; who had those must not take the new ones for them.
+            # After a crash that lost transactions their numbers are used again. A replica with the lost ones must see the
+            # difference.
             origin = f"{self.name}+{self._life}" if self._life else self.name
             position = Position(self.log.position.number + 1, origin)
             self.log.append(Transaction(position, changes))
@@ -277,9 +243,9 @@ class EmbeddedServer:
     async def follow(self, source: EmbeddedServer | Source, *, rebuild: bool = False) -> None:
         """Becomes a replica: read-only, and everything that ``source`` commits is applied here.
 
-        It goes on from where it is. ``rebuild`` takes a copy of the source's tables where that is impossible because this
-        server has transactions that the source has not; without it replication stops then, and
-        ``statistics().replication_error`` says so. The source may be down, crash and come back.
+        It continues from its position. That is impossible if this server has transactions that the source does not have: then
+        ``rebuild`` takes a copy of the source's tables. Without it replication stops, and ``statistics().replication_error``
+        says so. The source may be down, crash and come back.
         """
         await trio.lowlevel.checkpoint()
         self.replica.stop()
@@ -288,7 +254,7 @@ class EmbeddedServer:
         self._nursery.start_soon(self._follow, self._source, rebuild, self._life)
 
     async def _follow(self, source: Source, rebuild: bool, life: int) -> None:
-        if self._source is source and self._life == life:  # nobody was quicker to promote it, or to crash it
+        if self._source is source and self._life == life:  # not promoted or crashed meanwhile
             await self.replica.run(source, rebuild)
 
     def as_source(self) -> LocalSource:
@@ -296,26 +262,26 @@ class EmbeddedServer:
         return LocalSource(self)
 
     def detach(self) -> None:
-        """Ends replication, and applies what has arrived. Still refuses writes."""
+        """Ends replication, and applies the transactions that have arrived. Still refuses writes."""
         self._source = None
         self.replica.stop()
 
     def promote(self) -> None:
-        """Ends replication, applies what has arrived, and takes writes."""
+        """Ends replication, applies the transactions that have arrived, and takes writes."""
         self.detach()
         self.database.read_only = False
 
     async def load(self, database: str, table: str, rows: Iterable[Sequence[int | str | None]]) -> None:
-        """Stores rows, each a value for every column, in one transaction. Replicas get it, also without ``logs_writes``.
+        """Stores rows, each with a value for every column, in one transaction. Replicas get it even without ``logs_writes``.
 
-        Raises KeyError for a table that is not there, ValueError for a row that cannot be stored; then none is.
+        Raises KeyError for an unknown table, and ValueError for a row that cannot be stored; none is stored then.
         """
         self.database.load((database, table), rows)
         await self._commit(logged=True)
 
     @property
     def synchronous(self) -> int:
-        """A write is answered when so many replicas have it; 0 answers at once. May be set at any time."""
+        """A write is answered when so many replicas have it. 0 answers at once. May be set at any time."""
         return self._synchronous
 
     @synchronous.setter
@@ -325,7 +291,7 @@ class EmbeddedServer:
 
     @property
     def unreplicated(self) -> int:
-        """How many of the last transactions no replica has."""
+        """How many of the last transactions are on no replica."""
         return self.log.position.number - max(self._acknowledged.values(), default=0)
 
     def acknowledge(self, replica: str, position: Position) -> None:
@@ -333,18 +299,18 @@ class EmbeddedServer:
         self._acknowledged[replica] = position.number
         self._replicated.unpark_all()
 
-    # ---- life and death
+    # ---- crash and restart
 
     def keep(self, journal: Journal) -> None:
-        """Brings the tables to where a journal ends, and writes to it from now on. Raises OSError and ValueError."""
+        """Brings the tables to the end of a journal, and writes to it from now on. Raises OSError and ValueError."""
         journal.replay(self.database, self.log)
         self.log.journal = journal
 
     def crash(self, *, lose: int = 0) -> None:
-        """Dies at once: every connection ends, nothing more is answered, and ``lose`` transactions at the end are gone.
+        """Dies at once: every connection ends, nothing more is answered, and the last ``lose`` transactions are lost.
 
-        0 is a server that flushes every commit to its disk, ``server.unreplicated`` one whose disk is lost: what no
-        replica has.
+        0 is a server that flushes every commit to its disk. ``server.unreplicated`` is one whose disk is lost, with all
+        transactions that are on no replica.
         """
         if not lose >= 0:
             raise ValueError(f"lose is a number of transactions, not {lose!r}")
@@ -366,9 +332,9 @@ class EmbeddedServer:
         self.log.changed.unpark_all()
 
     def restart(self) -> None:
-        """Starts again after a crash, with the rows that were left and none of the open indexes.
+        """Starts again after a crash, with the rows that were left, and without open indexes.
 
-        A replica goes on following. A source does not know its replicas until they have asked again.
+        A replica continues to follow. A source does not know its replicas until they connect again.
         """
         if self._running:
             return
@@ -386,7 +352,7 @@ class EmbeddedServer:
         return self._running
 
     def statistics(self) -> ServerStatistics:
-        """What there is to say about the server now."""
+        """The state of the server now."""
         replicating = self.replica.following
         return ServerStatistics(
             running=self._running,
@@ -404,7 +370,7 @@ class EmbeddedServer:
 
 
 def network(*servers: EmbeddedServer) -> Connect:
-    """A way to reach several servers in memory, for ``open_manager(connect=...)``. They are told apart by their names.
+    """Reaches several servers in memory by their names, for ``open_manager(connect=...)``.
 
     Raises ValueError for two servers of one name.
     """
@@ -433,11 +399,11 @@ async def open_server(
 ) -> AsyncIterator[EmbeddedServer]:
     """``async with open_server([Table(...)]) as server:`` runs a server until the block ends.
 
-    ``read_secret`` and ``write_secret`` are what clients must give, None lets everyone in. ``idle_timeout`` closes
-    connections that were silent for so many seconds, as ``handlersocket_timeout`` does. ``synchronous`` replicas must have
-    a write before it is answered. ``rng`` is the source of all chance in the server's faults.
+    ``read_secret`` and ``write_secret`` are required from clients; None requires nothing. ``idle_timeout`` closes connections
+    that were silent for so many seconds, as ``handlersocket_timeout`` does. ``synchronous`` replicas must have a write before
+    it is answered. ``rng`` makes all random choices of the server's faults.
 
-    Raises ValueError for tables that make no sense. Leaving the block, also by cancellation, ends every connection and task.
+    Raises ValueError for wrong tables. Leaving the block, also by cancellation, ends every connection and task.
     """
     async with background_nursery() as nursery:
         server = EmbeddedServer(

@@ -1,7 +1,7 @@
-"""The protocol as the server speaks it, without I/O: a session takes the bytes of one connection and gives its answers.
+"""The server's side of the protocol, without I/O: a session takes the requests of one connection and returns the answers.
 
-What looks careless here is the server's: missing tokens are empty ones, numbers skip what is no digit, and checks come in
-the server's order, which decides the error that a wrong request gets. docs/server.md tells what that means to a client.
+What looks careless here is what the server does: missing tokens are empty, numbers skip characters that are no digits, and the
+order of the checks decides which error a wrong request gets. docs/server.md says what that means for a client.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _WORD = 1 << 32
 
 #: The server refuses more key values in a request.
 MAX_VALUES = 32
-#: Ids above this one make the server allocate gigabytes or crash; nobody should use them.
+#: Ids above this one make the server allocate gigabytes or crash. Clients must not use them.
 MAX_INDEX_ID = 1_000_000
 
 _BACKWARDS = ("<", "<=")
-#: ``S`` was meant for SQL and never written.
+#: ``S`` was meant for SQL, and was never implemented.
 _OPERATIONS = frozenset((b"=", b">", b">=", b"<", b"<=", b"+", b"S"))
 
 
 class _Refused(Exception):
-    """A request that gets an error answer."""
+    """A request that is answered with an error."""
 
     def __init__(self, code: int, message: str) -> None:
         self.answer = b"%d\t1\t%b\n" % (code, message.encode())
@@ -47,7 +47,7 @@ def _value(token: bytes) -> bytes | None:
 
 
 def _unescape(token: bytes) -> bytes:
-    """The bytes that a token stands for; it ends at the first wrong escape."""
+    """The bytes that a token stands for, up to the first wrong escape."""
     if b"\1" not in token:
         return token
     out = bytearray()
@@ -62,7 +62,7 @@ def _unescape(token: bytes) -> bytes:
 
 
 def _addend(data: bytes) -> int:
-    """The whole number at the start of an increment's value, in a C ``long long``."""
+    """The whole number at the start of an increment's value, as a C ``long long``."""
     match = _ADDEND.match(data)
     assert match is not None
     number = int(match[2][-40:] or b"0")
@@ -71,7 +71,7 @@ def _addend(data: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Statement:
-    """An open index: what a request on its id reads and writes."""
+    """An open index: the table and columns that requests on its id use."""
 
     table: StoredTable
     index: Index
@@ -79,10 +79,10 @@ class _Statement:
     filter_fields: tuple[int, ...]
     tokens: tuple[tuple[int, Callable[[Any], bytes]], ...]
     federated: bool
-    """Opened under the name of a twin."""
+    """Whether it was opened under the name of a twin."""
 
     def row_tokens(self, row: Row, out: list[bytes]) -> None:
-        """Appends the answer's tokens of a row."""
+        """Appends the tokens of a row to an answer."""
         for position, token in self.tokens:
             value = row[position]
             out.append(b"\0" if value is None else token(value))
@@ -127,9 +127,9 @@ class _Search(NamedTuple):
 
 
 class Session:
-    """One connection's state: what it is allowed, and its open indexes.
+    """The state of one connection: its authentication and its open indexes.
 
-    ``writable`` says which of the two listeners it came to; ``secret`` is that listener's, None where everyone may.
+    ``writable`` says whether it is on the listener for writes. ``secret`` is the secret of its listener, None if that has none.
     """
 
     def __init__(self, database: Database, *, writable: bool, secret: bytes | None) -> None:
@@ -160,7 +160,7 @@ class Session:
         except EngineError as error:
             return b"1\t1\t%d\n" % error.code
 
-    # ---- who may
+    # ---- authentication
 
     def _require_authorization(self) -> None:
         if not self._authorized:
@@ -171,7 +171,7 @@ class Session:
         if kind != b"1":
             raise _Refused(3, "authtype")
         right = secret == escape(self._secret or b"")
-        # Without a secret nothing is asked for, but a wrong one is still told so.
+        # A listener without a secret needs no authentication, but still refuses a wrong secret.
         self._authorized = right or self._secret is None
         if not right:
             raise _Refused(3, "unauth")
@@ -224,7 +224,7 @@ class Session:
         return self._find(statement, _parse_search(statement, operation, values, rest))
 
     def _require_lock(self) -> None:
-        """The writer's listener locks the tables for every request; a server that is read-only refuses that."""
+        """The listener for writes locks the tables for every request. A read-only server refuses that."""
         if self._writable and self._database.read_only:
             raise _Refused(1, "lock_tables")
 
@@ -234,7 +234,7 @@ class Session:
         self._require_lock()
         table = statement.table
         row = list(table.initial)
-        # Fields without a value keep their default; values without a field are ignored.
+        # A field without a value keeps its default. A value without a field is ignored.
         for position, data in zip(statement.fields, values, strict=False):
             column = table.columns[position]
             if data is not None:
@@ -270,7 +270,7 @@ class Session:
         return b"0\t1\t%d\n" % modified
 
     def _modify(self, statement: _Statement, row: Row, operation: bytes, values: Sequence[bytes | None]) -> bool:
-        """Changes a row; False when a decrement would take it across zero."""
+        """Changes a row. Returns False if a decrement would change the sign of a field, and leaves the row as it is then."""
         table = statement.table
         if operation == b"D":
             table.delete(row)
@@ -313,7 +313,7 @@ def _find_columns(table: StoredTable, names: bytes) -> tuple[int, ...]:
 
 
 def _parse_search(statement: _Statement, operation: bytes, values: list[bytes | None], rest: list[bytes]) -> _Search:
-    """What follows the key: limit, offset, IN list, filters, modification."""
+    """Parses what follows the key: limit, offset, IN list, filters, modification."""
     limit = _number(rest[0]) if rest else 0
     skip = _number(rest[1]) if len(rest) > 1 else 0
     at = 2
@@ -324,7 +324,7 @@ def _parse_search(statement: _Statement, operation: bytes, values: list[bytes | 
         if count == 0:
             raise _Refused(2, "invalueslen")
         in_values = [_unescape(token) for token in rest[at + 3 : at + 3 + count]]
-        # The rest of a list that claims to be longer is empty values, too many of them for us.
+        # The server takes the missing values of a list that claims to be longer as empty. Here their number is bounded.
         in_values += [b""] * min(count - len(in_values), 1_000_000)
         at += 3 + count
     conditions = []
@@ -356,11 +356,11 @@ def _parse_condition(statement: _Statement, kind: bytes, operation: bytes, numbe
 
 
 def _rows(statement: _Statement, search: _Search) -> Any:
-    """The rows of a search: behind the offset, up to the limit, one for each value of an IN list."""
+    """The rows of a search: after the offset, up to the limit, one for each value of an IN list."""
     index, operation = statement.index, search.operation.decode()
     limit, skip = search.limit or 1, search.skip
     live = bool(search.modification)
-    if limit + skip >= _WORD:  # the server adds them up in 32 bits
+    if limit + skip >= _WORD:  # the server adds them in 32 bits
         return
     if search.in_part >= 0:
         found = _in_rows(statement, operation, search)
@@ -385,9 +385,9 @@ def _rows(statement: _Statement, search: _Search) -> Any:
 
 
 def _federated_scan(index: Index, operation: str, key: Entry) -> Iterator[Row]:
-    """What MariaDB 10.11 makes of a search through FEDERATED: it cannot go backwards.
+    """A search through FEDERATED, as in MariaDB 10.11: it cannot go backwards.
 
-    ``<`` and ``<=`` find the lowest row, not the highest, and no other one behind it.
+    ``<`` and ``<=`` find the lowest row, not the highest, and no further row.
     """
     if operation not in _BACKWARDS:
         yield from index.scan(operation, key)
@@ -398,7 +398,7 @@ def _federated_scan(index: Index, operation: str, key: Entry) -> Iterator[Row]:
 
 
 def _in_rows(statement: _Statement, operation: str, search: _Search) -> Iterator[Row]:
-    """The first row for each value of the list, skipping those that are missing; FEDERATED stops at the first of them."""
+    """The first row for each value of the list. Missing values are skipped; FEDERATED stops at the first of them."""
     index = statement.index
     scan = _federated_scan if statement.federated else Index.scan
     values = list(search.values)
@@ -424,7 +424,7 @@ def _updated(statement: _Statement, row: Row, values: Sequence[bytes | None], _s
 
 
 def _counted(statement: _Statement, row: Row, values: Sequence[bytes | None], sign: int) -> Row | None:
-    """The row with its numbers incremented or decremented; None when a decrement would take one of them across zero."""
+    """The row with its numbers incremented or decremented; None if a decrement would change the sign of one of them."""
     after: list[Value] = list(row)
     for position, data in zip(statement.fields, values, strict=True):
         current = after[position]

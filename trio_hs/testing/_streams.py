@@ -1,4 +1,4 @@
-"""Streams that can be broken: in memory (two ends, in a world without sockets) and over a socket."""
+"""Streams that tests can break: in memory and over a socket."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ import errno
 import os
 import socket
 import struct
-from pathlib import Path
 from typing import Protocol
 
 import trio
 
 from .._network import SocketTransport, Transport
 
-#: How many bytes one end takes before the other has read them, as a socket's buffer would.
+#: How many bytes one end takes before the other reads them, like a socket's buffer.
 WINDOW_BYTES = 1 << 20
 
 
 class BreakableTransport(Transport, Protocol):
-    """A stream that can also end as a broken network would end it."""
+    """A stream that can also end as if the network broke."""
 
     def reset(self) -> None:
-        """Breaks the stream at both ends at once; what was not read is lost."""
+        """Breaks the stream at both ends at once. Bytes that were not read are lost."""
 
 
 class BreakableSocket(SocketTransport):
-    """A socket's stream."""
+    """A stream over a socket."""
 
     def reset(self) -> None:
         # A socket that does not linger sends a reset when it is closed.
@@ -35,7 +34,7 @@ class BreakableSocket(SocketTransport):
 
 
 class MemoryTransport:
-    """One end. What it sends is what its ``peer`` receives."""
+    """One end of a stream in memory. It sends to its ``peer``."""
 
     peer: MemoryTransport
 
@@ -84,7 +83,7 @@ class MemoryTransport:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
     def acknowledge(self) -> None:
-        """Nothing is held back here."""
+        """Does nothing: the other end holds nothing back."""
 
     def close(self) -> None:
         """The other end reads what was sent, and then the end of the stream."""
@@ -105,25 +104,7 @@ class MemoryTransport:
 
 
 def memory_stream(window: int = WINDOW_BYTES) -> tuple[MemoryTransport, MemoryTransport]:
-    """A connected pair."""
+    """A connected pair of streams."""
     one, other = MemoryTransport(window), MemoryTransport(window)
     one.peer, other.peer = other, one
     return one, other
-
-
-def listening_socket(address: tuple[str, int] | str) -> socket.socket:
-    if isinstance(address, str):
-        Path(address).unlink(missing_ok=True)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    else:
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.setblocking(False)
-        sock.bind(address)
-        sock.listen(256)
-    except BaseException:
-        sock.close()
-        raise
-    return sock

@@ -1,8 +1,7 @@
 """Tables in memory: rows in the order of every index, and the changes that a transaction made.
 
-Rows are tuples of stored values that nobody changes; an update puts a new tuple in the old one's place. Each index is a
-sorted mapping from a row's entry (what the index sorts by, then what the clustered index sorts by) to the row, as InnoDB's
-own indexes are, so ties come in the same order.
+Rows are immutable tuples of stored values. An update replaces the tuple. As in InnoDB, each index is a sorted mapping from a
+row's entry (the sort key of the index, followed by that of the clustered index) to the row, so ties come in the same order.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ MAX_RESERVED = 65535
 
 
 class EngineError(Exception):
-    """A row that cannot be stored. ``code`` is the engine's error number."""
+    """A row cannot be stored. ``code`` is the engine's error number."""
 
     def __init__(self, code: int) -> None:
         super().__init__(f"storage engine error {code}")
@@ -40,7 +39,7 @@ class EngineError(Exception):
 
 
 class DivergedError(ValueError):
-    """A replicated change does not fit the rows that are there."""
+    """A replicated change does not fit the rows of the replica."""
 
 
 class _Top:
@@ -57,7 +56,7 @@ _TOP = (_Top(),)
 
 
 class _Descending:
-    """A part of a key that sorts the other way round."""
+    """A part of a key that sorts in descending order."""
 
     __slots__ = ("key",)
 
@@ -100,7 +99,7 @@ class Index:
         self._clustered = clustered
 
     def key(self, row: Row) -> Entry:
-        """What the index's own columns sort by."""
+        """The sort key of the index's own columns."""
         return tuple([key(row[position]) for position, key in self._keys])
 
     def entry(self, row: Row) -> Entry:
@@ -108,7 +107,7 @@ class Index:
         return self.key(row) if self._clustered is None else self.key(row) + self._clustered.key(row)
 
     def search_key(self, values: Sequence[bytes | None]) -> Entry:
-        """The key that the server makes of a request's values: stored into the columns first, so cut and clipped."""
+        """The key for a request's values. The server stores them into the columns first, so they are cut and clipped."""
         found = []
         for (_, key), part, data in zip(self._keys, self.parts, values, strict=False):
             found.append(key(None if data is None and part.column.nullable else part.type.store(data or b"")))
@@ -128,8 +127,8 @@ class Index:
     def scan(self, operation: str, key: Entry, live: bool = False) -> Iterator[Row]:
         """The rows of a search in the index's order, descending for ``<`` and ``<=``.
 
-        ``live`` finds its place again after every row, for callers that change rows on the way: like InnoDB's cursor it
-        goes on behind the row that it gave, so a row that was moved ahead comes again.
+        ``live`` finds its place again after every row, for callers that change rows on the way. Like InnoDB's cursor it
+        continues after the last row, so a row that was moved ahead comes again.
         """
         entries = self.entries
         if operation == "=" and self._clustered is None and len(key) == len(self.parts):
@@ -155,9 +154,9 @@ class Index:
 
 
 def _in_server_order(table: Table, columns: Sequence[Column]) -> list[tuple[str, list[KeyPart], bool]]:
-    """Name, parts and uniqueness of the indexes in the order in which the server numbers them.
+    """Name, parts and uniqueness of the indexes, in the order in which the server numbers them.
 
-    The primary key, then unique indexes: without NULL before those with, without prefixes before those with; then the others.
+    The primary key, then unique indexes (those without NULL first, then those without prefixes), then the others.
     """
     unique = [(name, [KeyPart(columns, part) for part in key], True) for name, key in table.unique.items()]
     unique.sort(key=lambda index: (any(p.column.nullable for p in index[1]), any(p.is_prefix for p in index[1])))
@@ -170,7 +169,7 @@ def _in_server_order(table: Table, columns: Sequence[Column]) -> list[tuple[str,
 
 
 class Change(NamedTuple):
-    """One row's change: inserted when there is no ``before``, deleted when there is no ``after``."""
+    """The change of one row. It was inserted if ``before`` is None, and deleted if ``after`` is None."""
 
     table: tuple[str, str]
     before: Row | None
@@ -178,7 +177,7 @@ class Change(NamedTuple):
 
 
 class StoredTable:
-    """A table's rows. Rows end with a number of their own when no key of the table can order them."""
+    """The rows of a table. If no key can order them, each row ends with a number of its own."""
 
     def __init__(self, declaration: Table) -> None:
         self.declaration = declaration
@@ -187,7 +186,7 @@ class StoredTable:
         self.positions = {column.name: position for position, column in enumerate(self.columns)}
         self.initial: Row = tuple(column.initial for column in self.columns)
         self.automatic = next((number for number, column in enumerate(self.columns) if column.auto_increment), None)
-        #: The next id to reserve; those reserved for the current transaction and how many the next reservation takes.
+        #: The next id to reserve, the ids reserved for the current transaction, and the size of the next reservation.
         self.next_id = 1
         self._reserved = range(0)
         self._reserve = 1
@@ -197,7 +196,7 @@ class StoredTable:
         self._hidden = self._rows not in self.indexes
 
     def _make_indexes(self, described: list[tuple[str, list[KeyPart], bool]]) -> tuple[Index, list[Index]]:
-        """The clustered index and all that a request can open: InnoDB clusters by the first unique key without NULL."""
+        """The clustered index, and the indexes that requests can open. InnoDB clusters by the first unique key without NULL."""
         clustered = None
         for name, parts, unique in described:
             if name == "PRIMARY" or (unique and not any(part.column.nullable or part.is_prefix for part in parts)):
@@ -217,7 +216,7 @@ class StoredTable:
         return list(self._rows.entries.values())
 
     def page(self, after: int | None, limit: int) -> list[Row]:
-        """The rows whose primary key, a single integer, is above ``after``, at most ``limit`` in its order.
+        """Up to ``limit`` rows in the order of the primary key, a single integer: those above ``after``.
 
         Raises ValueError for a table with another kind of key.
         """
@@ -236,9 +235,9 @@ class StoredTable:
         return [self._rows, *self.indexes] if self._hidden else self.indexes
 
     def insert(self, values: list[Value]) -> tuple[Row, int]:
-        """Stores a row; gives it and the number generated for its AUTO_INCREMENT column, 0 without one.
+        """Stores a row. Returns it with the number generated for its AUTO_INCREMENT column, 0 without one.
 
-        Raises EngineError. A number once generated is gone, also when the row was refused.
+        Raises EngineError. A generated number is used up, even if the row is refused.
         """
         generated = 0
         if self.automatic is not None:
@@ -254,7 +253,7 @@ class StoredTable:
         return row, generated
 
     def _generate(self, column: int) -> int:
-        """The next id. Inside one transaction the server reserves one, then two, four, ...; what it does not use is lost."""
+        """The next id. Within one transaction the server reserves one, then two, four, ...; unused ones are lost."""
         if not self._reserved:
             self._reserved = range(self.next_id, self.next_id + self._reserve)
             self.next_id += self._reserve
@@ -266,11 +265,11 @@ class StoredTable:
         return number
 
     def end_transaction(self) -> None:
-        """Gives up the ids that were reserved and not used."""
+        """Drops the ids that were reserved and not used."""
         self._reserved, self._reserve = range(0), 1
 
     def update(self, before: Row, after: Row) -> None:
-        """Puts a row in another's place. Raises EngineError, and then nothing has changed."""
+        """Replaces a row. Raises EngineError, and changes nothing then."""
         self._require_unique(after, before)
         for index in self._all:
             old, new = index.entry(before), index.entry(after)
@@ -305,7 +304,7 @@ class StoredTable:
             self._next_row = max(self._next_row, int(row[-1] or 0) + 1)
 
     def apply(self, before: Row | None, after: Row | None) -> None:
-        """Makes a change that another server made (or takes one of ours back). Raises DivergedError when it does not fit."""
+        """Makes a change of another server, or reverts one of ours. Raises DivergedError if it does not fit the rows."""
         current = None if before is None else self._rows.entries.get(self._rows.entry(before))
         if current != before:
             raise DivergedError(f"{'.'.join(self.name)}: the row {before} is not there, but {current}")
@@ -326,9 +325,9 @@ class Database:
     """All tables of one server.
 
     Attributes:
-      tables: by database and name.
-      twins: databases whose tables are those of another one, served as MariaDB's FEDERATED engine serves them.
-      read_only: writers get ``lock_tables``, as on a replica.
+      tables: the tables, by database and name.
+      twins: databases that have the tables of another one, as through MariaDB's FEDERATED engine.
+      read_only: whether writers get ``lock_tables``, as on a replica.
     """
 
     def __init__(self, tables: Iterable[Table], read_only: bool = False) -> None:
@@ -341,13 +340,13 @@ class Database:
         self.uncommitted: list[Change] = []
 
     def create(self, table: Table) -> None:
-        """Makes an empty table. Raises ValueError when there is one of that name."""
+        """Makes an empty table. Raises ValueError if there is one of that name."""
         if (table.database, table.name) in self.tables:
             raise ValueError(f"there are two tables {table.database}.{table.name}")
         self.tables[table.database, table.name] = StoredTable(table)
 
     def load(self, name: tuple[str, str], rows: Iterable[Sequence[int | str | None]]) -> None:
-        """Inserts rows with a value for every column. Raises ValueError, and then none of them is there."""
+        """Inserts rows with a value for every column. Raises ValueError, and inserts none then."""
         table = self.tables[name]
         inserted: list[Change] = []
         for values in rows:
@@ -360,14 +359,14 @@ class Database:
         self.uncommitted += inserted
 
     def commit(self) -> list[Change]:
-        """The changes since the last commit, and the end of that transaction."""
+        """Ends the transaction, and returns its changes."""
         for table in self.tables.values():
             table.end_transaction()
         changes, self.uncommitted = self.uncommitted, []
         return changes
 
     def apply(self, changes: Iterable[Change]) -> None:
-        """Makes another server's changes. Raises DivergedError, and then none of them is made."""
+        """Makes the changes of another server. Raises DivergedError, and makes none then."""
         made: list[Change] = []
         try:
             for change in changes:
@@ -380,7 +379,7 @@ class Database:
             raise
 
     def revert(self, changes: Sequence[Change]) -> None:
-        """Takes changes back, the last one first."""
+        """Reverts changes, the last one first."""
         self.apply(Change(table, after, before) for table, before, after in reversed(changes))
 
     def copy(self) -> list[Change]:
@@ -388,7 +387,7 @@ class Database:
         return [Change(table.name, None, row) for table in self.tables.values() for row in table.rows]
 
     def replace(self, rows: Iterable[Change]) -> None:
-        """Puts another server's rows in the place of ours. Raises DivergedError, and then there are none."""
+        """Replaces all rows by those of another server. Raises DivergedError, and leaves no rows then."""
         for table in self.tables.values():
             for row in table.rows:
                 table.delete(row)

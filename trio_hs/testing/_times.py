@@ -12,12 +12,12 @@ _PUNCTUATION = rb"[!-/:-@\[-`{-~]"
 _DATE_TIME = re.compile(
     rb"\s*(\d+)P(\d+)P(\d+)(?:(?:T|\s+|P)(\d+)(?:P(\d+)(?:P(\d+)(?:\.(\d*))?)?)?)?".replace(b"P", _PUNCTUATION)
 )
-# Digits alone, or with something behind them that does not make them the first part of the other form.
+# Digits alone, or followed by something that does not make them the first part of the other form.
 _DIGITS = re.compile(rb"\s*(\d++)(?:T(\d++))?(?:\.(\d*)|(?!P))".replace(b"P", _PUNCTUATION))
 
 
 def _parse_date_time(data: bytes) -> tuple[int, int, int, int, int, int, int] | None:
-    """Year to microsecond, or None for what is no date. Month and day may be 0."""
+    """Year to microsecond, or None if it is no date. Month and day may be 0."""
     match = _DATE_TIME.match(data)
     if match is not None:
         year_digits, *rest = match.groups(b"")
@@ -45,7 +45,7 @@ def _parse_date_time(data: bytes) -> tuple[int, int, int, int, int, int, int] | 
 
 
 _MOST_DATE = 99991231235959
-# A number is taken for a date by its size: (up to here, what is missing to YYYYMMDDhhmmss), with gaps that are no date.
+# The size of a number decides how it is read as a date: (the upper bound, its expansion to YYYYMMDDhhmmss). Gaps are no dates.
 _SIZES: tuple[tuple[int, Callable[[int], int | None]], ...] = (
     (691231, lambda n: (n + 20000000) * 10**6 if n >= 101 else None),
     (991231, lambda n: (n + 19000000) * 10**6 if n >= 700101 else None),
@@ -117,7 +117,7 @@ class DateTime(ColumnType):
 
 
 _TIME = re.compile(rb"\s*(-?)(?:(\d+)\s+(?=\d+:))?(\d+)(?::(\d+)(?::(\d+))?)?(?:\.(\d*))?")
-#: What a TIME column takes for a date with a time.
+#: A text that a TIME column takes for a date with a time.
 _HAS_DATE = re.compile(rb"\s*(?:\d+[^\d:\s.]|\d{12})")
 _LONGEST_TIME = 839 * 3600 * 10**6 - 1
 

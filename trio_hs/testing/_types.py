@@ -1,6 +1,6 @@
-"""Column types: what MariaDB makes of the bytes that are stored in a column, and what it gives back.
+"""Column types: the value that MariaDB stores for the bytes of a request, and the text that it returns.
 
-Nothing here is an error: like the server for HandlerSocket, a type cuts, clips, rounds or zeroes what does not fit.
+Nothing here is an error: like the server for HandlerSocket, a type cuts, clips, rounds or zeroes a value that does not fit.
 A stored value is an ``int``, a ``float`` or ``bytes`` (None for NULL), so that a row travels as JSON.
 """
 
@@ -22,7 +22,7 @@ _MAX_SIGNED = 2**63 - 1
 
 
 def wrap(number: int) -> int:
-    """A C ``long long``: what the server computes increments in."""
+    """The number as a C ``long long``, with which the server computes increments."""
     return (number + 2**63) % 2**64 - 2**63
 
 
@@ -30,9 +30,9 @@ class ColumnType:
     """One type with its parameters.
 
     Attributes:
-      empty: the value of a column that nothing was stored in.
+      empty: the value of a column in which nothing was stored.
       null_key: sorts below every ``key``.
-      is_blob: cannot be filtered on, and indexed by a prefix only.
+      is_blob: whether it cannot be filtered on, and can be indexed only by a prefix.
     """
 
     empty: Value = 0
@@ -56,11 +56,11 @@ class ColumnType:
         return b"%d" % value
 
     def token(self, value: Any) -> bytes:
-        """The value as it stands in an answer."""
+        """The value as a token of an answer."""
         return escape(self.text(value))
 
     def key(self, value: Any) -> Any:
-        """What sorts and equals as the value does."""
+        """Sorts and compares as the value does."""
         return value
 
     def prefix(self, length: int) -> ColumnType:
@@ -71,13 +71,13 @@ class ColumnType:
 # ---- numbers ----------------------------------------------------------------------------------------------------------
 
 _NUMBER = re.compile(rb"[ \t\n\v\f\r]*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)")
-#: More digits than any type can hold; the rest changes nothing but the time it takes.
+#: More digits than any type can hold. Further digits would only take time.
 _MOST_DIGITS = 400
 _EXACT = Context(prec=2 * _MOST_DIGITS + 100)
 
 
 def _leading_number(data: bytes) -> Decimal:
-    """The number at the start of a text, 0 when there is none."""
+    """The number at the start of a text, 0 if there is none."""
     match = _NUMBER.match(data)
     if match is None:
         return Decimal(0)
@@ -93,7 +93,8 @@ def _leading_number(data: bytes) -> Decimal:
 
 
 def _rounded(number: Decimal, scale: int = 0) -> int:
-    """``number * 10**scale`` to the nearest whole number, halves away from zero; huge ones only in the order of size."""
+    """``number * 10**scale``, rounded to the nearest whole number, halves away from zero. A huge one is only huge, not
+    exact."""
     if number.adjusted() > _MOST_DIGITS:
         return -(1 << 1024) if number < 0 else 1 << 1024
     return int(_EXACT.scaleb(number, scale).to_integral_value(ROUND_HALF_UP))
@@ -112,7 +113,7 @@ class Integer(ColumnType):
 
     def store(self, data: bytes) -> int:
         number = int(data) if len(data) < 20 and data.isdigit() else _rounded(_leading_number(data))
-        if number <= -(2**64) and self.low == 0:  # the server forgets the sign of what overflows 64 bits
+        if number <= -(2**64) and self.low == 0:  # the server drops the sign of a number that overflows 64 bits
             return self.high
         return min(max(number, self.low), self.high)
 
@@ -169,7 +170,7 @@ _LEAST_POINT, _MOST_POINT = -14, 15
 
 
 def _float_text(value: float, digits: int | None) -> bytes:
-    """The shortest text that gives the number again, or the one with so many digits, as the server lays it out."""
+    """The number in the server's format: the shortest text that is read as the same number, or with so many digits."""
     shortest = repr(value) if digits is None else f"{value:.{digits - 1}e}"
     sign, figures, exponent = Decimal(shortest).normalize().as_tuple()
     assert isinstance(exponent, int)
@@ -244,7 +245,7 @@ _WHOLE_NUMBER = re.compile(rb"[ \t\n\v\f\r]*([+-]?\d{1,30})")
 class Text(ColumnType):
     """CHAR, VARCHAR and TEXT with their binary forms.
 
-    ``length`` counts characters (bytes for a binary type or a TEXT); ``fixed`` says CHAR or BINARY.
+    ``length`` counts characters (bytes for a binary type or a TEXT). ``fixed`` is True for CHAR and BINARY.
     """
 
     empty = b""
@@ -291,12 +292,12 @@ class Text(ColumnType):
         return self.collation.key(_decode_utf8(value) if charset == "utf-8" else value.decode(charset or "latin-1"))
 
     def prefix(self, length: int) -> ColumnType:
-        # A prefix of a TEXT counts characters; what is cut to it is a string like any other.
+        # A prefix of a TEXT counts characters. Cut to it, the value is a string like any other.
         return self if not self.is_blob and length >= self.length else Text(self.collation, length)
 
 
 def _decode_utf8(data: bytes) -> str:
-    """The text, with ``?`` for every byte that belongs to no character, as the server stores it (it takes surrogates)."""
+    """The text as the server stores it, with ``?`` for every byte that belongs to no character. Surrogates are allowed."""
     pieces = []
     while True:
         try:

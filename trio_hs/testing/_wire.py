@@ -1,6 +1,6 @@
 """Transactions as lines of JSON, for the journal and for replication between processes.
 
-Values are numbers, None and bytes; bytes travel as text of the same code points (Latin-1), so every value comes back.
+Values are numbers, None and bytes. Bytes travel as text of the same code points (Latin-1), so every value comes back.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from ._table import Change, Row
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    """A message as a line."""
+    """The line for a message."""
     return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """The message in a line. Raises ValueError for anything else."""
+    """The message in a line. Raises ValueError if there is none."""
     message = json.loads(line)
     if not isinstance(message, dict):
         raise ValueError(f"no message: {line[:80]!r}")

@@ -1,7 +1,7 @@
-"""Fixtures for pytest-trio. A test suite asks for them: ``pytest_plugins = ["trio_hs.testing.pytest_plugin"]`` in its conftest.
+"""Fixtures for pytest-trio. To use them, write ``pytest_plugins = ["trio_hs.testing.pytest_plugin"]`` in a conftest.
 
-They are not registered by an entry point: pytest would then import all of this in every project of every environment that
-has trio_hs in it, also where neither trio nor this package is under test.
+No entry point registers them: pytest would then import all of this in every project of an environment with trio_hs, even where
+no test needs trio or this package.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ except ImportError as error:  # pragma: no cover  (the tests have it)
     raise ImportError("the fixtures of trio_hs.testing need pytest-trio: pip install pytest-trio") from error
 
 _Fixture = TypeVar("_Fixture", bound=Callable[..., Any])
-#: pytest's own decorator would do only where pytest-trio's trio_mode is on.
+#: pytest's own decorator is enough only where pytest-trio's trio_mode is on.
 _fixture: Callable[[_Fixture], _Fixture] = trio_fixture
 
 
@@ -32,7 +32,7 @@ def handlersocket_tables() -> Sequence[Table]:
 
 @_fixture
 async def handlersocket_server(handlersocket_tables: Sequence[Table]) -> AsyncIterator[EmbeddedServer]:
-    """A server of the test's own with empty tables, without sockets: clients reach it with ``connect=server.connect``."""
+    """A server for one test, with empty tables and without sockets. Clients reach it with ``connect=server.connect``."""
     async with open_server(handlersocket_tables) as server:
         yield server
 
