@@ -243,17 +243,17 @@ class Dispatcher:
         outcomes: list[int | HandlerSocketError | None] = []
         since = trio.current_time()
         patience = Patience()
-        nobody: ConnectionError | None = None
+        given_up: ConnectionError | None = None
         chunks = _chunks(tails, WRITE_LINES)
         asked = await self._send_chunks(self.writer, index, chunks, operation, lambda _, request: None, patience)
         for chunk, (first, _) in zip(chunks, asked, strict=True):
             unsent = first is None or (first.failure is not None and not first.sent_lines)
-            if unsent and nobody is None and len(silent) >= MAX_DEATHS:
-                nobody = ConnectionError(
+            if unsent and given_up is None and len(silent) >= MAX_DEATHS:
+                given_up = ConnectionError(
                     f"{operation} {index.db}.{index.table}: not sent, after silence on {MAX_DEATHS} connections"
                 )
-            if unsent and nobody is not None:  # waiting again for each chunk would add up
-                outcomes += [nobody] * len(chunk)
+            if unsent and given_up is not None:  # waiting again for each chunk would add up
+                outcomes += [given_up] * len(chunk)
                 continue
             try:
                 outcomes += await self._perform(
@@ -270,7 +270,7 @@ class Dispatcher:
                 )
             except HandlerSocketError as error:
                 outcomes += [error] * len(chunk)
-                nobody = error if isinstance(error, ConnectionError) else None
+                given_up = error if isinstance(error, ConnectionError) else None
         return outcomes
 
     # ---- attempts

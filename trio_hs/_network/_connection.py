@@ -56,11 +56,11 @@ from ._transport import Transport
 #: request per key: the server builds the answers to everything it has received before it sends any.
 MAX_OUTSTANDING = 1024
 UNIT_BYTES = 4096
-#: A request that stands for so many is sent at once: the server has work the sooner. Smaller ones wait for others, even if they
+#: A request of this many units is sent at once, so that the server has work. Smaller ones wait for others, even if they
 #: are long. Measured: inserts of 2 KB that were sent one by one, and so did not share a commit, took 1.3 times as long.
 FULL_UNITS = 64
 
-#: From so many tasks on that are woken at once, two groups of requests are worth it.
+#: From this many woken tasks on, two groups of requests pay off.
 GROUPED_TASKS = 16
 #: The server is slower than the tasks when the client waits for answers SLOWER times as long as the tasks take. The wait
 #: includes the round trip. Measured: two groups of writes are a gain up to about this factor.
@@ -68,12 +68,12 @@ SLOWER = 1.5
 
 #: How often the watchdog looks per timeout. A silent server is given up at most timeout / TICKS too late.
 TICKS = 16
-#: After so many silent looks with requests outstanding, a server is avoided while others answer.
+#: After this many silent looks with requests outstanding, a server is avoided while others answer.
 STALLED_TICKS = 2
-#: Without a whole answer, a look sees progress only if so many bytes moved in either direction.
+#: Without a whole answer, a look sees progress only if this many bytes moved in either direction.
 PROGRESS_BYTES = 1024
 
-#: The server keeps an index open until the connection closes. A connection with so many is due to be replaced.
+#: The server keeps an index open until the connection closes. A connection with this many is due to be replaced.
 MAX_OPENED = 10_000
 
 
@@ -85,7 +85,7 @@ class Connection:
       stalled: True while the server is suspiciously silent with requests outstanding; after the end, whether it was then.
       outstanding: the requests that wait for an answer (long ones count for several), without the backlog.
       retired: True if it takes no new requests and closes after the last answer.
-      worn: True if so many indexes are open on it that its owner should replace it.
+      worn: True if MAX_OPENED indexes are open on it, so that its owner should replace it.
       answered: how many answers have come.
       fruitless: True if it ended with requests outstanding and had never answered one.
       reason: why it is not usable any more.

@@ -1,4 +1,4 @@
-"""The first exchange on a connection: it checks the secret, proves that a server answers, and tells whether it is near."""
+"""The first exchange on a connection: it checks the secret, proves that a server answers, and measures whether it is near."""
 
 from __future__ import annotations
 

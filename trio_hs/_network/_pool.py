@@ -35,7 +35,7 @@ DEFAULT_TIMEOUT = 3.0
 
 #: Seconds to wait for the preferred group while it is being connected, before the next group is asked.
 GRACE = 0.25
-#: An operation waits for a usable server so many seconds longer than the timeout. The attempt to connect may take the whole
+#: An operation waits for a usable server this many seconds longer than the timeout. The attempt to connect may take the whole
 #: timeout, and has to begin first.
 MARGIN = 0.25
 

@@ -26,7 +26,7 @@ def _open_index_tail(db: str, table: str, fields: Sequence[str], index_name: str
     if not db or not table:
         raise ValueError("database and table must have a name")
     if not fields:
-        raise ValueError("fields is empty: the server could not tell a row that it found from none")
+        raise ValueError("fields is empty: the answer would not show whether a row was found")
     parts = [
         _name("database", db),
         _name("table", table),

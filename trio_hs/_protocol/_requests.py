@@ -132,7 +132,7 @@ def find_tail(
     in_: tuple[int, Sequence[Value]] | None = None,
     filters: Sequence[Filter] = (),
 ) -> bytes:
-    """The find of up to ``limit`` rows behind the first ``offset`` ones.
+    """The find of up to ``limit`` rows, after skipping ``offset``.
 
     ``in_`` is the position of a column of the key and the values that it takes in turn. ``limit`` 0 means one row, or with
     ``in_`` one for each of its values (the server's own default would end the search at the first).

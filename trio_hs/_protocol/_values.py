@@ -15,7 +15,7 @@ from ..exceptions import DecodingError
 Value: TypeAlias = str | bytes | bytearray | int | float | bool | Decimal | date | datetime | time | timedelta | None
 
 
-#: From so many values or answers on, it pays to look at all of them at once.
+#: From this many values or answers on, it pays to handle all of them at once.
 BULK = 16
 #: A Decimal whose exponent is farther from 0 is refused: written out, it could fill the memory. Python's own bound for an int.
 MAX_EXPONENT = 4300

@@ -1,15 +1,18 @@
-"""The commands of a server process. Each is a line; the answer is a line of JSON, ``{"ok": ...}`` or ``{"error": "why"}``.
+"""The commands of a server process: a line each. The answer is a line of JSON, ``{"ok": ...}`` or ``{"error": "why"}``.
 
-status                          the state of the server, see ServerStatistics lag SECONDS                     readers of this
-replica see transactions so much later transfer SECONDS                transactions take so long from the source to this
-replica pause / resume                  pauses replication / resumes it follow HOST PORT [rebuild]      becomes a replica of
-the server with this replication port detach                          ends replication, applies what has arrived, and still
-refuses writes promote                         the same, but takes writes read-only on|off                refuses or takes
-writes synchronous N                   answers a write when N replicas have it create JSON                     makes a table:
-{"database": .., "name": .., "columns": {..}, "primary_key": [..], ..} load JSON                       stores rows:
-{"database": .., "name": .., "rows": [[1, "text", null, ..], ..]} rows JSON                       returns rows, for
-{"database": .., "name": .., "after": KEY or null, "limit": ..}: the rows after
-                                KEY in the order of the primary key, a single integer; integers as numbers, the rest as text
+status                          the state of the server, see ServerStatistics
+lag SECONDS                     readers of this replica see transactions so much later
+transfer SECONDS                transactions take so long from the source to this replica
+pause / resume                  pauses replication / resumes it
+follow HOST PORT [rebuild]      becomes a replica of the server with this replication port
+detach                          ends replication, applies what has arrived, and still refuses writes
+promote                         the same, but takes writes
+read-only on|off                refuses or takes writes
+synchronous N                   answers a write when N replicas have it
+create JSON                     makes a table: {"database": .., "name": .., "columns": {..}, "primary_key": [..], ..}
+load JSON                       stores rows: {"database": .., "name": .., "rows": [[1, "text", null, ..], ..]}
+rows JSON                       for {"database": .., "name": .., "after": KEY or null, "limit": ..}: the rows after KEY in the
+                                order of the primary key, a single integer; integers as numbers, the rest as text
 stop                            ends the process
 """
 
