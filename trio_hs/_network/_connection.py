@@ -133,7 +133,7 @@ class Connection:
         self._watchdog = Sleeper()
         # The grouping of requests. Woken tasks expected to submit another request:
         self._expected = 0
-        # The queue is sent when `_expected` has fallen to this, the second half of them; -1 turns that off.
+        # `_expected` when the first half of them has submitted, and the queue is sent. -1 turns that off.
         self._half = -1
         # Whether the queue waits until everything sent is answered, and whether that wait has just ended.
         self._joining = self._joined = False

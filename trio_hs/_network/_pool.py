@@ -296,8 +296,8 @@ class Pool:
     async def execute(self, index: Index, tails: Sequence[bytes]) -> Request:
         """Sends one line per tail through one connection. Returns the request when its answers or its failure are there.
 
-        Raises ConnectionError when no server is usable, or AuthenticationError if the secret is why; nothing was sent then. A
-        cancelled call may have sent the request.
+        Raises ConnectionError when no server is usable, or AuthenticationError if every server refused the secret; nothing
+        was sent then. A cancelled call may have sent the request.
         """
         request = await self.submit(index, tails)
         await request.wait()

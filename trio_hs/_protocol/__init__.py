@@ -16,9 +16,9 @@ Theory of operation
 6. The server does not refuse missing numbers and tokens; it takes them for something else. No limit is limit 1, a missing value
    is the empty string, a modification without a limit is a plain find. So every tail built here is complete.
 7. Never send a line that begins with ``Q`` (stops every worker of the listener until a restart) or ``/`` (closes
-   the connection). Lines built here begin with a digit, ``P`` or ``A``. Never send an index id near 2**32 (ours count from 0) or a
-   find with 32 key values (``MAX_KEY_VALUES`` prevents it): both crash the server. An index opened on a view crashes it too. The
-   protocol cannot see that; the user must.
+   the connection). Lines built here begin with a digit, ``P`` or ``A``. Never send an index id near 2**32 (ours count from 0),
+   or a find with 32 key values (``MAX_KEY_VALUES`` prevents it): both crash the server. An index opened on a view crashes it
+   too. The protocol cannot see that; the user must.
 """
 
 from ._answers import Answers, all_succeeded, check_answer, error_of, parse_each, parse_number, parse_rows, parse_values
