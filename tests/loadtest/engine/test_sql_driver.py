@@ -328,11 +328,11 @@ def test_a_run_by_sql_is_audited_and_compared_with_handlersocket(capsys: pytest.
         ("driver: {name: sql, connections: 0}", "driver.connections: must be 1 or more, not 0"),
         (
             "driver: sql\nfaults: [{fault: latency, target: writer, at: 1s, delay: 1s}]",
-            "faults.0.fault: latency is between",
+            "faults.0.fault: latency strikes between",
         ),
         (
             "driver: sql\nexpect: {errors: {RecoverableConnectionError: 0}}",
-            "expect.errors.RecoverableConnectionError: is HandlerSocket's",
+            "expect.errors.RecoverableConnectionError: cannot happen with `driver: sql`",
         ),
     ],
 )

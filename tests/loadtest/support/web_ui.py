@@ -26,7 +26,7 @@ class WebUi:
     def answers(self) -> bool:
         try:
             self.fetch("/")
-        except urllib.error.URLError:
+        except OSError:
             return False
         return True
 
