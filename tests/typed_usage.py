@@ -203,4 +203,10 @@ async def failing(hs: Manager) -> None:
         raise base from error
 
 
+async def connect(server: trio_hs.Server) -> trio_hs.Transport:
+    return await trio_hs.connect_transport(server)
+
+
+CONNECT: trio_hs.Connect = connect
+assert_type(trio_hs.Columns([trio_hs.Column("id", "int")]).key(None), tuple[trio_hs.KeyPart, ...])
 assert_type(trio_hs.__version__, str)

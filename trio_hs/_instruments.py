@@ -12,7 +12,7 @@ logger = logging.getLogger("trio_hs")
 
 
 class Instrument:
-    """Is called for what happens in a Manager or a socket. Subclass it, and override the methods that you need.
+    """Watches a Manager or a socket, with a method for each event. Subclass it, and override the methods that you need.
 
     Give instances to ``open_manager(instruments=[...])``. The methods are called in the trio thread, between two steps of
     the program: they must be quick, and must not block. An instrument that raises is logged, and not called again. Servers

@@ -15,7 +15,6 @@ from ..exceptions import ConnectionError
 #: Some requests kill the server (docs/server.md). A request is not sent again after this many connections died under it.
 MAX_DEATHS = 2
 
-
 #: The writes that a policy may allow to be repeated. Not an increment: applied twice, it stays wrong. Not insert_many: its
 #: caller repeats it by the outcome of each row.
 REPEATABLE_WRITES = frozenset(("insert", "update", "delete"))
@@ -105,14 +104,14 @@ class Attempts:
     def pause_after_refusal(self, request: Request | None, *, changes: bool) -> float | None:
         """Seconds to wait before the next attempt when a server refused the operation; None if that is final.
 
-        Only one refusal is not final: another server, or this one a moment later, may take the operation. It may be shutting
-        down.
+        One refusal is not final: that of a server that takes no requests now, perhaps because it is shutting down. Another
+        server may take them, or this one a moment later.
         """
         if request is None or self.number >= self._policy.attempts or not turned_away(request, changes=changes):
             return None
         elsewhere = self._pool.refused(request)
         pause = 0.0 if elsewhere else self._policy.pause(self.number)
-        if not (elsewhere or not changes) or trio.current_time() + pause > self._give_up_at:
+        if (changes and not elsewhere) or trio.current_time() + pause > self._give_up_at:
             return None
         self._spared = False
         return pause

@@ -1,4 +1,4 @@
-"""What has sockets: pools of connections, and the byte streams below them."""
+"""Everything with sockets: pools, their connections, and the byte streams below."""
 
 from ._background import background_nursery
 from ._connection import Connection

@@ -13,7 +13,6 @@ from ._values import BULK, Codec
 #: An answer that grows beyond this is taken for garbage.
 MAX_ANSWER_BYTES = 1 << 30
 
-
 T = TypeVar("T")
 
 

@@ -20,7 +20,6 @@ BULK = 16
 #: A Decimal whose exponent is farther from 0 is refused: written out, it could fill the memory. Python's own bound for an int.
 MAX_EXPONENT = 4300
 
-
 NULL = b"\0"
 
 
