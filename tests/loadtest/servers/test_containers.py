@@ -15,10 +15,8 @@ import pytest
 import trio
 
 from hs_drill._cluster import ClusterError
-from hs_drill.sandbox import _container_engine as _docker_engine
-from hs_drill.sandbox import _sandbox as _run
-from hs_drill.servers import _mariadbd
-from hs_drill.servers import _processes as _mariadb
+from hs_drill.sandbox import _container_engine, _sandbox
+from hs_drill.servers import _mariadbd, _processes
 from hs_drill.servers._opening import open_cluster, open_servers
 from tests.loadtest.support.containers import containers_below, engine, left_in_engine
 from tests.loadtest.support.locust_process import ROOT
@@ -68,15 +66,15 @@ async def test_a_container_that_crashes_is_down_at_once_and_starts_on_its_ports(
 
 @pytest.mark.docker
 async def test_a_port_lost_to_another_program_is_replaced(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reserve, calls = _run.Sandbox.reserve_port, 0
+    reserve, calls = _sandbox.Sandbox.reserve_port, 0
     with socket.create_server(("127.0.0.1", 0)) as other:
 
-        def lose_one(run: _run.Sandbox) -> int:
+        def lose_one(sandbox: _sandbox.Sandbox) -> int:
             nonlocal calls
             calls += 1
-            return int(other.getsockname()[1]) if calls == 2 else reserve(run)
+            return int(other.getsockname()[1]) if calls == 2 else reserve(sandbox)
 
-        monkeypatch.setattr(_run.Sandbox, "reserve_port", lose_one)
+        monkeypatch.setattr(_sandbox.Sandbox, "reserve_port", lose_one)
         async with open_cluster("docker", readers=0):
             assert calls == 6
             assert len(left_in_engine(temporary)) == 2
@@ -164,7 +162,7 @@ def build_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
 
     def write(text: str) -> None:
         (tmp_path / "Dockerfile").write_text(text)
-        monkeypatch.setattr(_docker_engine, "IMAGE_FILES", tmp_path)
+        monkeypatch.setattr(_container_engine, "IMAGE_FILES", tmp_path)
 
     return write
 
@@ -225,7 +223,7 @@ async def test_auto_takes_containers_if_their_image_exists_and_processes_if_not(
         assert "Docker runs, but has no image for it yet: ask for docker to build one" in cluster.why
     # Without mariadbd either, auto builds the image; this one fails.
     with monkeypatch.context() as hidden:
-        hidden.setattr(_mariadb, "_USUAL_DIRECTORIES", ())
+        hidden.setattr(_processes, "_USUAL_DIRECTORIES", ())
         hidden.setenv("PATH", "/nonexistent")
         async with open_cluster("auto", readers=0) as cluster:
             assert cluster.kind == "embedded"
@@ -239,7 +237,7 @@ async def test_auto_takes_containers_if_their_image_exists_and_processes_if_not(
 
 @pytest.mark.docker
 async def test_too_little_disk_space_is_reported(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_docker_engine, "LEAST_FREE_BYTES", 1 << 60)
+    monkeypatch.setattr(_container_engine, "LEAST_FREE_BYTES", 1 << 60)
     with pytest.raises(ClusterError, match=r"MiB free in .*, where the engine keeps containers"):
         async with open_cluster("docker"):
             pass

@@ -19,8 +19,7 @@ import trio
 
 from hs_drill._cluster import Cluster, ClusterError, Server
 from hs_drill.sandbox import _sandbox
-from hs_drill.servers import _mariadbd
-from hs_drill.servers import _processes as _mariadb
+from hs_drill.servers import _mariadbd, _processes
 from hs_drill.servers._opening import open_cluster
 from hs_drill.servers._replication import create_table, wait_replicated
 from hs_drill.servers._sql import execute_sql
@@ -134,10 +133,10 @@ async def test_a_port_lost_to_another_program_is_replaced(temporary: Path, monke
     reserve, calls = _sandbox.Sandbox.reserve_port, 0
     with socket.create_server(("127.0.0.1", 0)) as other:  # the kernel accepts, and nothing answers
 
-        def lose_one(run: _sandbox.Sandbox) -> int:
+        def lose_one(sandbox: _sandbox.Sandbox) -> int:
             nonlocal calls
             calls += 1
-            return int(other.getsockname()[1]) if calls == nth else reserve(run)
+            return int(other.getsockname()[1]) if calls == nth else reserve(sandbox)
 
         monkeypatch.setattr(_sandbox.Sandbox, "reserve_port", lose_one)
         async with open_cluster("mariadb", readers=0) as cluster:
@@ -148,9 +147,9 @@ async def test_a_port_lost_to_another_program_is_replaced(temporary: Path, monke
 
 
 async def test_reserved_ports_are_for_servers_only(temporary: Path) -> None:
-    run = _sandbox.Sandbox(None)
+    sandbox = _sandbox.Sandbox(None)
     try:
-        address = ("127.0.0.1", run.reserve_port())
+        address = ("127.0.0.1", sandbox.reserve_port())
         with socket.socket() as plain, pytest.raises(OSError, match="in use"):
             plain.bind(address)
         with socket.socket() as server:  # as mariadbd does
@@ -158,7 +157,7 @@ async def test_reserved_ports_are_for_servers_only(temporary: Path) -> None:
             server.bind(address)
             server.listen()
     finally:
-        await run.close()
+        await sandbox.close()
     assert left_behind(temporary) == []
 
 
@@ -289,7 +288,7 @@ async def test_no_server_outlives_its_holder_even_without_the_guardian(temporary
 # --- Starts that fail ------------------------------------------------------------------------------------------------
 @pytest.fixture
 def stub(
-    open_directory: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, mariadb_installation: _mariadb.Installation
+    open_directory: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, mariadb_installation: _processes.Installation
 ) -> Callable[[str], None]:
     """Puts a `mariadbd` first in PATH that answers --help like the real one, and otherwise runs a script."""
     directory = open_directory()
@@ -325,7 +324,7 @@ async def test_a_start_without_an_answer_is_given_up(
 
 
 async def test_a_missing_mariadb_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_mariadb, "_USUAL_DIRECTORIES", ())
+    monkeypatch.setattr(_processes, "_USUAL_DIRECTORIES", ())
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(ClusterError, match=r"mariadbd not found in PATH.*apt-get install mariadb-server"):
         async with open_cluster("mariadb"):
