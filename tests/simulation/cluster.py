@@ -22,7 +22,7 @@ from .model import Model
 from .topology import GROUPS, Topology
 
 
-class Cluster:
+class SimulatedCluster:
     """
     Attributes:
       primary: the server that takes writes.

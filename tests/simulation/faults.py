@@ -9,18 +9,18 @@ import trio
 
 from trio_hs.testing import EmbeddedServer
 
-from .cluster import Cluster
+from .cluster import SimulatedCluster
 from .network import Network
 from .topology import Topology
 
-Fault = Callable[["Nemesis", EmbeddedServer], Awaitable[None]]
+Fault = Callable[["SimulatedNemesis", EmbeddedServer], Awaitable[None]]
 
 
-class Nemesis:
+class SimulatedNemesis:
     """Strikes at random until its time is over, sometimes with several faults at once."""
 
     def __init__(
-        self, cluster: Cluster, network: Network, topology: Topology, rng: random.Random, log: Callable[..., None]
+        self, cluster: SimulatedCluster, network: Network, topology: Topology, rng: random.Random, log: Callable[..., None]
     ) -> None:
         self.cluster = cluster
         self.network = network
@@ -48,9 +48,9 @@ class Nemesis:
 
     def displaces(self, fault: Fault, victim: EmbeddedServer) -> bool:
         """Whether the primary refuses connections or writes meanwhile, so that a client may turn to a standby."""
-        if fault in (Nemesis.refuse, Nemesis.crash):
+        if fault in (SimulatedNemesis.refuse, SimulatedNemesis.crash):
             return victim is self.cluster.primary
-        return fault in (Nemesis.read_only, Nemesis.fail_over, Nemesis.switch_over)
+        return fault in (SimulatedNemesis.read_only, SimulatedNemesis.fail_over, SimulatedNemesis.switch_over)
 
     async def some_time(self) -> None:
         """Sometimes less than the client's timeout, sometimes more."""
@@ -155,19 +155,19 @@ class Nemesis:
 
 
 FAULTS: list[tuple[str, Fault]] = [
-    ("refuse", Nemesis.refuse),
-    ("unreachable", Nemesis.unreachable),
-    ("reset", Nemesis.reset),
-    ("reset", Nemesis.reset),
-    ("drop", Nemesis.drop),
-    ("drop", Nemesis.drop),
-    ("cut", Nemesis.cut),
-    ("delay", Nemesis.delay),
-    ("stall", Nemesis.stall),
-    ("crash", Nemesis.crash),
-    ("read_only", Nemesis.read_only),
-    ("lag", Nemesis.lag),
-    ("pause", Nemesis.pause),
-    ("fail_over", Nemesis.fail_over),
-    ("switch_over", Nemesis.switch_over),
+    ("refuse", SimulatedNemesis.refuse),
+    ("unreachable", SimulatedNemesis.unreachable),
+    ("reset", SimulatedNemesis.reset),
+    ("reset", SimulatedNemesis.reset),
+    ("drop", SimulatedNemesis.drop),
+    ("drop", SimulatedNemesis.drop),
+    ("cut", SimulatedNemesis.cut),
+    ("delay", SimulatedNemesis.delay),
+    ("stall", SimulatedNemesis.stall),
+    ("crash", SimulatedNemesis.crash),
+    ("read_only", SimulatedNemesis.read_only),
+    ("lag", SimulatedNemesis.lag),
+    ("pause", SimulatedNemesis.pause),
+    ("fail_over", SimulatedNemesis.fail_over),
+    ("switch_over", SimulatedNemesis.switch_over),
 ]

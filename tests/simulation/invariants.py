@@ -14,7 +14,7 @@ from trio_hs._network._connection import MAX_OUTSTANDING, TICKS
 from trio_hs._network._link import LONGEST_PAUSE, LONGEST_SHUNNING
 from trio_hs.testing import EmbeddedServer
 
-from .cluster import Cluster
+from .cluster import SimulatedCluster
 from .model import Counter, Model
 from .network import Network
 from .topology import GROUPS, Topology
@@ -30,7 +30,7 @@ def settling_seconds(topology: Topology) -> float:
     return 2 * topology.timeout * (1 + 2 / TICKS) + LONGEST_PAUSE + LONGEST_SHUNNING + 1
 
 
-async def check_in_step(cluster: Cluster, model: Model) -> None:
+async def check_in_step(cluster: SimulatedCluster, model: Model) -> None:
     """The servers' own duty: every replica has what the primary has."""
     with trio.move_on_after(10):
         while not cluster.in_step:  # noqa: ASYNC110  (replication has no event for it, and the time is virtual)
@@ -41,7 +41,7 @@ async def check_in_step(cluster: Cluster, model: Model) -> None:
             model.violated(f"{replica.name} has other rows than {primary.name}: {replica.statistics()}")
 
 
-def check_survivors(cluster: Cluster, model: Model) -> None:
+def check_survivors(cluster: SimulatedCluster, model: Model) -> None:
     """No acknowledged write is lost, none is applied twice, none that had no effect is there."""
     database = cluster.primary.database
     held = {int(str(row[0])): row for row in database.tables["sim", "items"].rows}
@@ -60,7 +60,7 @@ def check_survivors(cluster: Cluster, model: Model) -> None:
             model.violated(f"the counter {key} is {values.get(key)}, but by what callers were told {low} to {high}")
 
 
-async def check_recovered(clients: Clients, cluster: Cluster, topology: Topology, model: Model) -> None:
+async def check_recovered(clients: Clients, cluster: SimulatedCluster, topology: Topology, model: Model) -> None:
     """Every operation succeeds at once, and its answer is what the primary holds, whichever server gave it."""
     hs = clients.manager
     slack = 1.0 + 2 * topology.latency[1] + 0.5 * len(topology.servers)
@@ -107,7 +107,7 @@ async def _increment(hs: Manager, counter: Counter, topology: Topology) -> None:
             return
 
 
-def check_pool(pool: Pool, topology: Topology, cluster: Cluster, model: Model, *, writes: bool) -> None:
+def check_pool(pool: Pool, topology: Topology, cluster: SimulatedCluster, model: Model, *, writes: bool) -> None:
     """Everything is connected, the preferred group serves, and nothing is under way."""
     if not pool.used:
         return

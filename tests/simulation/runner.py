@@ -21,12 +21,12 @@ from trio_hs._network import Pool
 from trio_hs.testing import network, open_server
 
 from . import invariants
-from .cluster import Cluster
-from .faults import Nemesis
+from .cluster import SimulatedCluster
+from .faults import SimulatedNemesis
 from .model import Model
 from .network import Network
 from .topology import TABLES, Topology, draw_topology
-from .workload import Caller, Clients
+from .workload import Clients, SimulatedTask
 
 COUNTERS = 5
 #: Virtual seconds after which a run is stuck.
@@ -107,7 +107,7 @@ class Run:
         if scope.cancelled_caught:
             self.model.violated(f"the run did not end within {LONGEST_RUN:g} virtual seconds")
 
-    async def open_cluster(self, stack: AsyncExitStack) -> Cluster:
+    async def open_cluster(self, stack: AsyncExitStack) -> SimulatedCluster:
         topology = self.topology
         servers = {
             name: await stack.enter_async_context(
@@ -124,16 +124,16 @@ class Run:
         }
         for server in servers.values():
             server.faults.delay(*topology.latency)
-        return Cluster(servers, topology, self.model)
+        return SimulatedCluster(servers, topology, self.model)
 
-    async def play(self, cluster: Cluster, streams: Network) -> None:
+    async def play(self, cluster: SimulatedCluster, streams: Network) -> None:
         topology, model = self.topology, self.model
         async with AsyncExitStack() as stack:
             clients, pools = await self.open_clients(stack, cluster, streams)
-            nemesis = Nemesis(cluster, streams, topology, self.rng("faults"), self.note)
+            nemesis = SimulatedNemesis(cluster, streams, topology, self.rng("faults"), self.note)
             async with trio.open_nursery() as nursery:
                 callers = [
-                    Caller(number, clients, model, topology, self.rng(f"caller {number}"), self.note, nursery)
+                    SimulatedTask(number, clients, model, topology, self.rng(f"caller {number}"), self.note, nursery)
                     for number in range(topology.tasks)
                 ]
                 await cluster.start()
@@ -149,7 +149,7 @@ class Run:
             await trio.sleep(invariants.settling_seconds(topology))
             await self.judge(clients, pools, cluster)
 
-    async def flood(self, cluster: Cluster, callers: list[Caller]) -> None:
+    async def flood(self, cluster: SimulatedCluster, callers: list[SimulatedTask]) -> None:
         await trio.sleep(self.rng("flood").choice((0.0, self.topology.fault_seconds / 2)))
         faults = cluster.servers[self.topology.reader_groups[0][0]].faults
         faults.stall(writes=False)
@@ -159,7 +159,9 @@ class Run:
             await trio.sleep(self.topology.timeout / 4)
             faults.resume()
 
-    async def open_clients(self, stack: AsyncExitStack, cluster: Cluster, streams: Network) -> tuple[Clients, list[Pool]]:
+    async def open_clients(
+        self, stack: AsyncExitStack, cluster: SimulatedCluster, streams: Network
+    ) -> tuple[Clients, list[Pool]]:
         """The pools come in pairs: for reads, for writes."""
         topology = self.topology
         read_servers = [[cluster.servers[name].read_address for name in group] for group in topology.reader_groups]
@@ -200,7 +202,7 @@ class Run:
                 while any(statistics.outstanding for pool in pools for statistics in pool.statistics()):  # noqa: ASYNC110  (they tell nobody)
                     await trio.sleep(0.05)
 
-    async def judge(self, clients: Clients, pools: list[Pool], cluster: Cluster) -> None:
+    async def judge(self, clients: Clients, pools: list[Pool], cluster: SimulatedCluster) -> None:
         topology, model = self.topology, self.model
         self.note("judging")
         await invariants.check_in_step(cluster, model)

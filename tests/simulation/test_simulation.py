@@ -19,7 +19,7 @@ def test_three_hundred_runs() -> None:
     assert simulate("ci", 0, 300, jobs=2) == []
 
 
-def test_runs_that_nobody_has_seen() -> None:
+def test_runs_with_new_seeds() -> None:
     seed = f"ci-{random.SystemRandom().randrange(10**9)}"
     assert simulate(seed, 0, 50, jobs=2) == []
 
@@ -44,13 +44,13 @@ def test_a_seed_replays_exactly_in_another_process() -> None:
     assert logs[0].decode() == "\n".join([*run("replay:7").log, "no violation", ""])
 
 
-def test_the_exit_code_tells_of_violations(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_violations_give_a_failing_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("trio_hs._table.parse_number", lambda line: 7)
     assert main(["--replay", "exit:1"]) == 1
     assert "counted 7" in capsys.readouterr().out
 
 
-def test_the_seeds_that_fail_are_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failing_seeds_are_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("trio_hs._table.parse_number", lambda line: 7)
     assert main(["--runs", "2", "--first", "5", "--seed", "exit", "--jobs", "1"]) == 1
     printed = capsys.readouterr().out

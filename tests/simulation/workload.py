@@ -41,7 +41,7 @@ class Outcome:
     error: trio_hs.HandlerSocketError | None = None
 
 
-class Caller:
+class SimulatedTask:
     """One task of the user's program, with rows of its own to write."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Caller:
                 await trio.sleep(self.rng.expovariate(self.topology.operations / self.topology.fault_seconds))
             (action,) = self.rng.choices(actions, weights)
             if action in _LOW_LEVEL and not self.topology.low_level:
-                action = Caller.get
+                action = SimulatedTask.get
             await action(self)
 
     # ---- one operation and its outcome
@@ -453,18 +453,18 @@ async def _cancel_after(scope: trio.CancelScope, passes: int) -> None:
     scope.cancel()
 
 
-_LOW_LEVEL = {Caller.low_level_read, Caller.low_level_write}
-_ACTIONS: Sequence[tuple[Callable[[Caller], Awaitable[None]], int]] = [
-    (Caller.get, 20),
-    (Caller.get_many, 8),
-    (Caller.find, 10),
-    (Caller.low_level_read, 6),
-    (Caller.insert, 8),
-    (Caller.insert_many, 4),
-    (Caller.update, 12),
-    (Caller.delete, 5),
-    (Caller.incr, 20),
-    (Caller.incr_several, 4),
-    (Caller.low_level_write, 4),
-    (Caller.renew, 2),
+_LOW_LEVEL = {SimulatedTask.low_level_read, SimulatedTask.low_level_write}
+_ACTIONS: Sequence[tuple[Callable[[SimulatedTask], Awaitable[None]], int]] = [
+    (SimulatedTask.get, 20),
+    (SimulatedTask.get_many, 8),
+    (SimulatedTask.find, 10),
+    (SimulatedTask.low_level_read, 6),
+    (SimulatedTask.insert, 8),
+    (SimulatedTask.insert_many, 4),
+    (SimulatedTask.update, 12),
+    (SimulatedTask.delete, 5),
+    (SimulatedTask.incr, 20),
+    (SimulatedTask.incr_several, 4),
+    (SimulatedTask.low_level_write, 4),
+    (SimulatedTask.renew, 2),
 ]
