@@ -6,11 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,16 +15,11 @@ import yaml
 
 from hs_drill.metrics import EDGE
 from hs_drill.report._kept_run import KeptRun
-from hs_drill.store import FinalState, History, Operation, Outcome, RunDirectory, write_final_state
+from hs_drill.store import History, Operation, Outcome, RunDirectory
 from hs_drill.verdict._judge_run import judge_run
-from tests.loadtest.support.containers import containers_below, engine, left_in_engine
-from tests.loadtest.support.drills import PAUSED, path_of, shortened, stated_exit_code, wait_for_the_pause
-from tests.loadtest.support.locust_process import HEADLESS, ROOT, Locust, free_port, result_of
+from tests.loadtest.support.drills import PAUSED, path_of, shortened, stated_exit_code
+from tests.loadtest.support.locust_process import HEADLESS, Locust, free_port, judged, result_of
 from tests.loadtest.support.web_ui import WebUi
-
-
-def judged(result: dict[str, Any]) -> dict[str, str]:
-    return {one["name"]: one["result"] for one in result["expectations"]}
 
 
 def assert_stated_verdict(drill: str, kind: str, factor: float) -> dict[str, Any]:
@@ -240,21 +230,6 @@ def test_what_only_mariadb_can_is_refused_before_anything_starts() -> None:
         assert not (locust.directory / "runs").exists()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_drill_that_is_interrupted_heals_and_is_judged(signum: signal.Signals) -> None:
-    with Locust(*HEADLESS, scenario=PAUSED) as locust:
-        wait_for_the_pause(locust)
-        if signum == signal.SIGINT:
-            os.killpg(locust.process.pid, signum)  # as a terminal does
-        else:
-            os.kill(locust.process.pid, signum)
-        assert locust.finish() == 0, locust.describe()
-        assert "fault over: pause reader-1" in locust.stderr
-        assert "verdict: pass" in locust.stdout, locust.describe()
-        result = result_of(locust)
-        assert judged(result) == dict.fromkeys(["lost", "applied_twice", "unexpected", "counters"], "pass")
-
-
 NO_FAULT = """\
 name: no fault
 cluster: {readers: 1}
@@ -322,42 +297,6 @@ def test_a_drill_that_ends_before_its_fault_has_shown_nothing() -> None:
         assert "pause reader-1 never struck: the run ended before 50 s" in " ".join(locust.stdout.split())
 
 
-@pytest.mark.parametrize("victim", ["locust", "controller"])
-def test_a_drill_that_is_killed_leaves_nothing_and_can_still_be_judged(victim: str) -> None:
-    with Locust(*HEADLESS, scenario=PAUSED) as locust:
-        wait_for_the_pause(locust)
-        if victim == "locust":
-            locust.process.kill()
-        else:
-            os.kill(locust.processes("hs_drill.controller")[0], signal.SIGKILL)
-        locust.wait_until(lambda: not locust.processes(), "processes are left")
-        assert locust.process.wait(1) == (-signal.SIGKILL if victim == "locust" else 1)
-        result = judge_run(RunDirectory.open(locust.run))
-        assert result["exit_code"] == 4
-        assert judged(result)["lost"] == "unknown"
-        assert "the primary was not read back" in str(result["expectations"])
-        if victim == "controller":
-            assert_told_how_to_judge_it(locust)
-
-
-def assert_told_how_to_judge_it(locust: Locust) -> None:
-    """Of a run that could not be judged when it ended."""
-    told = f"no verdict: the run did not come to its end\nkept in {locust.run}\n"
-    assert f"{told}to judge what is kept: hs-drill analyze {locust.run}\n" in locust.stdout, locust.describe()
-
-
-@pytest.mark.docker
-def test_a_drill_in_containers_that_is_killed_leaves_none_also_if_one_is_paused() -> None:
-    with Locust(*HEADLESS, scenario=PAUSED.replace("embedded", "docker")) as locust, engine() as client:
-        locust.wait_for("fault: pause reader-1", 60)
-        locust.wait_until(
-            lambda: "paused" in [container.status for container in containers_below(client, locust.temporary)], "none is paused"
-        )
-        locust.process.kill()
-        locust.wait_until(lambda: not left_in_engine(locust.temporary), "a container or network is left")
-        assert judge_run(RunDirectory.open(locust.run))["exit_code"] == 4
-
-
 def test_a_second_run_in_the_web_ui_is_judged_by_what_the_first_has_left() -> None:
     port = free_port()
     with Locust("--web-host", "127.0.0.1", "--web-port", str(port), scenario=PAUSED) as locust:
@@ -379,140 +318,5 @@ def test_a_second_run_in_the_web_ui_is_judged_by_what_the_first_has_left() -> No
         # By the loaded rows alone, what the first run has counted up would be nobody's: that cannot be judged any more.
         second.before.unlink()
         assert judged(judge_run(second))["counters"] == "unknown"
-        locust.process.terminate()
-        assert locust.finish() == 0, locust.describe()
-
-
-def test_a_controller_that_dies_while_it_judges_ends_the_run_as_failed() -> None:
-    with Locust(*HEADLESS, scenario=PAUSED) as locust:
-        wait_for_the_pause(locust)
-        (controller,) = locust.processes("hs_drill.controller")
-        os.kill(controller, signal.SIGSTOP)  # so that the verdict is still awaited when it dies
-        locust.process.terminate()
-        history = History(locust.run / "history-0.bin")
-        locust.wait_until(lambda: bool(list(history.chunks())) and history.complete, "it does not drain")
-        os.kill(controller, signal.SIGKILL)
-        assert locust.process.wait(20) == 1, locust.describe()
-        assert "the controller of the servers died: killed by SIGKILL" in locust.stderr
-        assert_told_how_to_judge_it(locust)
-        assert "Traceback" not in locust.stderr, locust.describe()
-
-
-def writes_by_worker(run: Path) -> dict[int, int]:
-    histories = [History(path) for path in RunDirectory(run).histories()]
-    return {
-        history.header.worker: sum(record.operation in (Operation.INSERT, Operation.INCR) for record in history.records())
-        for history in histories
-        if history.header.worker >= 0
-    }
-
-
-def test_the_writes_of_all_worker_processes_are_audited_and_all_let_go_when_asked_to() -> None:
-    scenario = shortened("switch-over-suspended", 0.4)  # in which nobody may fail
-    with Locust(*HEADLESS, "--cluster", "embedded", "--processes", "2", scenario=scenario) as locust:
-        assert locust.finish(100) == 0, locust.describe()
-        assert result_of(locust)["workers"] == [0, 1]
-        writes = writes_by_worker(locust.run)
-        assert set(writes) == {0, 1}
-        assert all(writes.values())
-        assert "Traceback" not in locust.stderr, locust.describe()
-
-
-@contextmanager
-def worker_of(locust: Locust, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker that somebody starts beside the master, as on another terminal."""
-    command = [sys.executable, "-m", "locust", "-f", str(ROOT / "loadtest"), "--worker", "--master-port", str(port)]
-    with (locust.directory / "worker.log").open("ab") as log:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=locust.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def master_at(port: int, workers: int) -> list[str]:
-    return ["--master", "--expect-workers", str(workers), "--master-bind-host", "127.0.0.1", "--master-bind-port", str(port)]
-
-
-@pytest.mark.parametrize("what", ["all stay", "one dies"])
-def test_workers_started_by_hand(what: str) -> None:
-    port = free_port()
-    scenario = shortened("switch-over-suspended" if what == "all stay" else "reader-failover", 0.5)
-    arguments = master_at(port, workers=2)
-    with Locust(*HEADLESS, "--cluster", "embedded", *arguments, scenario=scenario) as locust, ExitStack() as stack:
-        workers = [stack.enter_context(worker_of(locust, port)) for _ in range(2)]
-        locust.wait_for("fault: ")
-        if what == "one dies":
-            workers[0].kill()
-        code = locust.process.wait(60)
-        log = locust.describe() + (locust.directory / "worker.log").read_text()
-        result = result_of(locust)
-        if what == "all stay":
-            assert code == 0, log
-            assert result["workers"] == [0, 1], log
-            assert all(writes_by_worker(locust.run).values())
-        else:
-            assert code == 4, log
-            assert judged(result)["lost"] == "unknown", log
-            assert judged(result)["applied_twice"] == "unknown", log
-            assert result["lost_workers"] != [], log
-
-
-LATE = """\
-name: late
-cluster: {kind: embedded, readers: 1}
-table: {rows: 500}
-load: {users: 8, duration: 1h, think_time: 2ms}
-mix: {get: 50, insert: 20, incr: 10, update: 10, delete: 10}
-audit: {reads: 1}
-expect: {errors: 0, lost: 0}
-"""
-
-
-def test_workers_that_come_just_before_a_run_or_in_the_middle_of_it_keep_histories_too() -> None:
-    """In the second run, for keys and versions are made of the run's number."""
-    port, web_port = free_port(), free_port()
-    ui = ["--web-host", "127.0.0.1", "--web-port", str(web_port)]
-    with Locust(*ui, *master_at(port, workers=1), scenario=LATE) as locust, ExitStack() as stack:
-        web = WebUi(locust, web_port)
-
-        def add_worker(count: int) -> None:
-            stack.enter_context(worker_of(locust, port))
-            locust.wait_until(lambda: len(web.statistics()["workers"]) == count, "it does not come", 30)
-
-        def run(*, late: bool) -> Path:
-            web.fetch("/swarm", user_count=8, spawn_rate=100)
-            locust.wait_until(lambda: web.count("insert") > 50, "no load")
-            if late:
-                add_worker(3)
-            (kept,) = [path for path in (locust.directory / "runs").iterdir() if not (path / "result.json").exists()]
-            newest = kept / f"history-{2 if late else 1}.bin"
-            locust.wait_until(newest.exists, "it keeps no history")
-            time.sleep(1.5)
-            web.fetch("/stop")
-            locust.wait_until((kept / "result.json").exists, "no verdict")
-            return kept
-
-        locust.wait_until(web.answers, "the web UI does not answer", 30)
-        add_worker(1)
-        add_worker(2)  # which has a second until it asks for its number
-        kept = run(late=False)
-        assert all(writes_by_worker(kept)[worker] > 20 for worker in (0, 1))
-        kept = run(late=True)
-        result = json.loads((kept / "result.json").read_text())
-        assert result["exit_code"] == 0, result
-        assert (result["workers"], result["lost_workers"]) == ([0, 1, 2], [])
-        assert all(writes_by_worker(kept)[worker] > 20 for worker in (0, 1, 2))
-        assert {History(kept / f"history-{worker}.bin").header.run for worker in (0, 1, 2)} == {2}
-        # Exact: what it inserted last is missed, once it is away.
-        history = History(kept / "history-2.bin")
-        last = [record for record in history.records() if record.operation is Operation.INSERT][-1]
-        final = FinalState(kept / "final-writer.bin", "writer")
-        write_final_state(kept / "final-writer.bin", [row for row in list(final) if row[0] != last.key])
-        found = judge_run(RunDirectory.open(kept))["audit"]["lost"]
-        assert [finding["key"] for finding in found["findings"]] == [last.key], found
         locust.process.terminate()
         assert locust.finish() == 0, locust.describe()

@@ -153,5 +153,11 @@ HEADLESS = ("--headless", "--only-summary", "--explain")
 
 
 def result_of(locust: Locust) -> dict[str, Any]:
+    """What the run that has ended left in result.json."""
     result: dict[str, Any] = json.loads((locust.run / "result.json").read_text())
     return result
+
+
+def judged(result: dict[str, Any]) -> dict[str, str]:
+    """The result of each expectation, by its name."""
+    return {one["name"]: one["result"] for one in result["expectations"]}

@@ -1,0 +1,80 @@
+"""Runs that are interrupted, killed, or lose their controller: what is left, and how they are judged."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from hs_drill.store import History, RunDirectory
+from hs_drill.verdict._judge_run import judge_run
+from tests.loadtest.support.containers import containers_below, engine, left_in_engine
+from tests.loadtest.support.drills import PAUSED, wait_for_the_pause
+from tests.loadtest.support.locust_process import HEADLESS, Locust, judged, result_of
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_drill_that_is_interrupted_heals_and_is_judged(signum: signal.Signals) -> None:
+    with Locust(*HEADLESS, scenario=PAUSED) as locust:
+        wait_for_the_pause(locust)
+        if signum == signal.SIGINT:
+            os.killpg(locust.process.pid, signum)  # as a terminal does
+        else:
+            os.kill(locust.process.pid, signum)
+        assert locust.finish() == 0, locust.describe()
+        assert "fault over: pause reader-1" in locust.stderr
+        assert "verdict: pass" in locust.stdout, locust.describe()
+        result = result_of(locust)
+        assert judged(result) == dict.fromkeys(["lost", "applied_twice", "unexpected", "counters"], "pass")
+
+
+@pytest.mark.parametrize("victim", ["locust", "controller"])
+def test_a_drill_that_is_killed_leaves_nothing_and_can_still_be_judged(victim: str) -> None:
+    with Locust(*HEADLESS, scenario=PAUSED) as locust:
+        wait_for_the_pause(locust)
+        if victim == "locust":
+            locust.process.kill()
+        else:
+            os.kill(locust.processes("hs_drill.controller")[0], signal.SIGKILL)
+        locust.wait_until(lambda: not locust.processes(), "processes are left")
+        assert locust.process.wait(1) == (-signal.SIGKILL if victim == "locust" else 1)
+        result = judge_run(RunDirectory.open(locust.run))
+        assert result["exit_code"] == 4
+        assert judged(result)["lost"] == "unknown"
+        assert "the primary was not read back" in str(result["expectations"])
+        if victim == "controller":
+            assert_told_how_to_judge_it(locust)
+
+
+def assert_told_how_to_judge_it(locust: Locust) -> None:
+    """Of a run that could not be judged when it ended."""
+    told = f"no verdict: the run did not come to its end\nkept in {locust.run}\n"
+    assert f"{told}to judge what is kept: hs-drill analyze {locust.run}\n" in locust.stdout, locust.describe()
+
+
+@pytest.mark.docker
+def test_a_drill_in_containers_that_is_killed_leaves_none_also_if_one_is_paused() -> None:
+    with Locust(*HEADLESS, scenario=PAUSED.replace("embedded", "docker")) as locust, engine() as client:
+        locust.wait_for("fault: pause reader-1", 60)
+        locust.wait_until(
+            lambda: "paused" in [container.status for container in containers_below(client, locust.temporary)], "none is paused"
+        )
+        locust.process.kill()
+        locust.wait_until(lambda: not left_in_engine(locust.temporary), "a container or network is left")
+        assert judge_run(RunDirectory.open(locust.run))["exit_code"] == 4
+
+
+def test_a_controller_that_dies_while_it_judges_ends_the_run_as_failed() -> None:
+    with Locust(*HEADLESS, scenario=PAUSED) as locust:
+        wait_for_the_pause(locust)
+        (controller,) = locust.processes("hs_drill.controller")
+        os.kill(controller, signal.SIGSTOP)  # so that the verdict is still awaited when it dies
+        locust.process.terminate()
+        history = History(locust.run / "history-0.bin")
+        locust.wait_until(lambda: bool(list(history.chunks())) and history.complete, "it does not drain")
+        os.kill(controller, signal.SIGKILL)
+        assert locust.process.wait(20) == 1, locust.describe()
+        assert "the controller of the servers died: killed by SIGKILL" in locust.stderr
+        assert_told_how_to_judge_it(locust)
+        assert "Traceback" not in locust.stderr, locust.describe()
