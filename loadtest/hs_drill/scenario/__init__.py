@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import _faults as faults
 from ._expect import BEFORE_SECONDS, Expect, Latency, is_kind
 from ._external import without_secrets
-from ._faults import Fault, Moment, NetworkFault, targets_of, timeline, to_be_promoted
+from ._faults import Fault, NetworkFault, targets_of, to_be_promoted
 from ._json_schema import scenario_schema
 from ._load import Load, ThinkTime
 from ._mix import WRITES, Keys, ValueSize
@@ -13,6 +13,7 @@ from ._model import VERSION_WIDTH, Scenario, TableSpec
 from ._overrides import SERVERS_HELP, with_cluster
 from ._reader import ScenarioError, load_scenario, parse_scenario
 from ._stated_verdict import StatedVerdictError, stated_exit_code
+from ._timeline import Moment, timeline
 
 __all__ = [
     "BEFORE_SECONDS",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Model", "PlacedError", "Seconds", "SecondsOrZero", "model_in", "names_of", "seconds"]
+__all__ = ["Model", "PlacedError", "Seconds", "SecondsOrZero", "model_in", "names_of", "seconds", "show"]
 
 
 class PlacedError(ValueError):
@@ -39,6 +39,23 @@ def seconds(value: object) -> object:
 
 Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=7 * 24 * 3600)]
 SecondsOrZero = Annotated[float, BeforeValidator(seconds), Field(ge=0, le=7 * 24 * 3600)]
+
+
+def show(value: object) -> str:
+    """A value of a scenario in a message."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return f"the text {value[:60]!r}"
+        case int() | float():
+            return str(value)[:60]
+        case dict() | list():
+            return "a mapping" if isinstance(value, dict) else "a list"
+        case _:
+            return repr(value)[:60]
 
 
 def names_of(model: type[BaseModel]) -> list[str]:

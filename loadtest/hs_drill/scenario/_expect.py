@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field, field_validator
 
 from hs_drill.metrics import NOT_STARTED, NOT_THERE, PERCENTILES, PHASES, UNANSWERED
 
-from ._base import Model, Seconds, SecondsOrZero
+from ._base import Model, PlacedError, Seconds, SecondsOrZero, show
 
 __all__ = [
     "BEFORE_SECONDS",
@@ -159,7 +159,8 @@ Count = int | Literal["any"]
 
 def _check_count(value: object) -> object:
     if isinstance(value, bool) or not (value is None or value == "any" or (isinstance(value, int) and value >= 0)):
-        raise ValueError(f"must be a whole number, 0 or more, or any, not {value!r}")
+        shown = show(value) if isinstance(value, bool) else repr(value)
+        raise ValueError(f"must be a whole number, 0 or more, or any, not {shown}")
     return value
 
 
@@ -198,7 +199,7 @@ class Expect(Model):
             if kind not in (*ERROR_KINDS, *ERROR_ALIASES, "all"):
                 close = difflib.get_close_matches(kind, ERROR_KINDS, n=1)
                 there = f"did you mean {close[0]}?" if close else f"there are all, {', '.join(ERROR_KINDS)}"
-                raise ValueError(f"no such kind of error: {kind!r}; {there}")
+                raise PlacedError((kind,), f"no such kind of error; {there}")
         return errors
 
     def needing_audit(self) -> list[str]:

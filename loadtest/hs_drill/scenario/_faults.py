@@ -1,4 +1,4 @@
-"""The faults of a scenario: their names and keys, and when each strikes and heals. `nemesis` carries them out.
+"""The faults of a scenario: their names and keys, and what each may strike. `nemesis` carries them out.
 
 A fault strikes its target `at` so many seconds after the load has begun, and heals `for` so many seconds later; without `for`,
 when the run ends. Some faults happen at once and have nothing to heal. `every` repeats a fault.
@@ -6,12 +6,9 @@ when the run ends. Some faults happen at once and have nothing to heal. `every` 
 
 from __future__ import annotations
 
-import heapq
 import random
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import count, islice
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal, Self, TypeAlias, get_args
 
 from pydantic import Field, model_validator
@@ -23,13 +20,10 @@ __all__ = [
     "ONLY_HANDLERSOCKET",
     "AnyFault",
     "Fault",
-    "Moment",
     "NetworkFault",
-    "clash",
     "not_on",
     "replication_missing",
     "targets_of",
-    "timeline",
     "to_be_promoted",
     "unknown_target",
 ]
@@ -37,8 +31,6 @@ __all__ = [
 
 ONLY_HANDLERSOCKET = ("writer-lock", "stop-listener")
 """Faults of the plugin, which clients that use SQL do not notice."""
-MOST_MOMENTS = 10_000
-"""How many moments of a schedule are searched for faults that exclude each other: a small `every` makes more than that."""
 LINK = "client->"
 """How a target begins that means the network between clients and a server."""
 
@@ -341,53 +333,6 @@ def replication_missing(fault: Fault, replication: str) -> str | None:
     return None
 
 
-RESTARTING = (Kill, Stop, Restart, StopListener, Promote, SwitchOver, Rejoin)
-"""Faults that may end another fault on their server, or change the primary."""
-
-
-def clash(faults: Sequence[Fault], readers: int, duration: float) -> tuple[int, str] | None:
-    """The first fault that certainly strikes while one of its own kind is on, on the same server: its number from 0, and a
-    message. None when there is none.
-
-    Such a fault cannot strike, or its healing would end the other one as well. Faults of the network add up.
-    """
-    on: set[int] = set()
-    for moment in islice(timeline(faults, duration), MOST_MOMENTS):
-        fault = faults[moment.number]
-        if moment.heals:
-            on.discard(moment.number)
-        elif fault.lasts and not isinstance(fault, NetworkFault):
-            for number in sorted(on):
-                if _same(fault, faults[number]) and _certain(fault, faults, readers) & _certain(
-                    faults[number], faults, readers
-                ):
-                    is_on = f"faults.{number} already has {fault.name} on the same server, {moment.at:g} s after the start"
-                    return moment.number, f"{is_on}: let one heal before the other strikes"
-            on.add(moment.number)
-    return None
-
-
-def _same(one: Fault, other: Fault) -> bool:
-    """Whether only one of the two can be on at a time."""
-    return one.name == other.name and getattr(one, "key", None) == getattr(other, "key", None)
-
-
-def _certain(fault: Fault, faults: Sequence[Fault], readers: int) -> set[str]:
-    """The servers on which a fault is certainly on until it heals, whatever is drawn and whatever other faults do."""
-    if any(isinstance(one, RESTARTING) and one.name != fault.name for one in faults):
-        return set()
-    all_readers = {f"reader-{number + 1}" for number in range(readers)}
-    match fault.target:
-        case "all readers":
-            return all_readers
-        case "one reader":
-            return all_readers if readers == 1 else set()
-        case "primary":
-            return {"writer"}
-        case name:
-            return {name}
-
-
 def targets_of(target: str, names: Sequence[str], primary: str, rng: random.Random) -> list[str]:
     """The names of the servers that a target means at this moment."""
     readers = [name for name in names if name.startswith("reader-")]
@@ -407,35 +352,3 @@ def to_be_promoted(faults: Sequence[Fault], names: Sequence[str]) -> list[str]:
     targets = {fault.target for fault in faults if isinstance(fault, Promote | SwitchOver)}
     any_reader = bool(targets & {"one reader", "all readers"})
     return [name for name in names if name in targets or (any_reader and name.startswith("reader-"))]
-
-
-@dataclass(frozen=True)
-class Moment:
-    """A fault's start or its healing."""
-
-    at: float
-    """Seconds after the load has begun."""
-    number: int
-    """Which of the scenario's faults, counted from 0."""
-    occurrence: int
-    """Which of its repetitions, counted from 0."""
-    heals: bool
-
-
-def timeline(faults: Sequence[Fault], duration: float) -> Iterator[Moment]:
-    """Every start and healing within a run of `duration` seconds, in order. At the same moment, healing comes first.
-
-    Endless when `duration` is infinite (a run that somebody will stop) and a fault repeats.
-    """
-    each = [_moments(number, fault, duration) for number, fault in enumerate(faults)]
-    return heapq.merge(*each, key=lambda moment: (moment.at, not moment.heals, moment.number))
-
-
-def _moments(number: int, fault: Fault, duration: float) -> Iterator[Moment]:
-    for occurrence in range(1) if fault.every is None else count():
-        start = fault.at + occurrence * (fault.every or 0)
-        if start >= duration:
-            return
-        yield Moment(start, number, occurrence, heals=False)
-        if fault.lasts and fault.for_ is not None and start + fault.for_ < duration:
-            yield Moment(start + fault.for_, number, occurrence, heals=True)

@@ -15,9 +15,10 @@ from hs_drill._cluster import ClusterKind, Replication, Topology
 from ._base import Model, PlacedError
 from ._expect import BEFORE_SECONDS, ERROR_ALIASES, Expect
 from ._external import ExternalServer, named_servers
-from ._faults import ONLY_HANDLERSOCKET, AnyFault, Fault, NetworkFault, clash, not_on, replication_missing, unknown_target
+from ._faults import ONLY_HANDLERSOCKET, AnyFault, Fault, NetworkFault, not_on, replication_missing, unknown_target
 from ._load import Load
 from ._mix import READS, WRITES, Keys, KeysOrName, Mix, Size, ValueSize
+from ._timeline import clash, too_many
 
 __all__ = [
     "VERSION_WIDTH",
@@ -152,6 +153,8 @@ class Scenario(Model):
                 never = "cannot happen with `driver: sql`, for it is an error of HandlerSocket: say ConnectionError"
                 raise PlacedError(("expect", "errors", kind), never)
         kept = info.context == KEPT  # older versions ran such scenarios; the second fault failed
+        if not kept and (wrong_at := too_many(self.faults, self.load.lasts)):
+            raise PlacedError(("faults", wrong_at[0], "every"), wrong_at[1])
         if not kept and (wrong_at := clash(self.faults, self.cluster.readers, self.load.lasts)):
             raise PlacedError(("faults", wrong_at[0], "at"), wrong_at[1])
         if not self.audited and (needing := self.expect.needing_audit()):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from ._base import PlacedError, model_in, names_of
+from ._base import PlacedError, model_in, names_of, show
 from ._external import SERVER_NAME, VARIABLE
 from ._faults import FAULTS
 from ._mix import Mix
@@ -20,6 +22,19 @@ from ._model import KEPT, Scenario
 from ._yaml import Document, YamlMistake, parse
 
 __all__ = ["PATTERNS", "ScenarioError", "load_scenario", "mistakes_in", "parse_scenario"]
+
+MOST_BYTES = 64 << 10
+"""The largest scenario file. PyYAML reads about 100 KiB a second."""
+TRUE_FALSE = ("true", "True", "TRUE", "false", "False", "FALSE")
+MOST_KEPT_BYTES = 16 * MOST_BYTES
+"""The same for a kept scenario, where aliases are written out."""
+KINDS_OF_FILE = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
 
 
 class ScenarioError(Exception):
@@ -36,23 +51,49 @@ PATTERNS = {
 def load_scenario(path: str | os.PathLike[str], *, kept: bool = False) -> Scenario:
     """Read and check a scenario file. Raises `ScenarioError`.
 
-    A scenario `kept` with its run may have faults that exclude each other: older versions allowed them.
+    A scenario `kept` with its run was written by PyYAML. It may have faults that exclude each other, or many more than are
+    allowed now: older versions allowed them.
     """
+    return parse_scenario(_read(path, MOST_KEPT_BYTES if kept else MOST_BYTES), os.fspath(path), kept=kept)
+
+
+def _read(path: str | os.PathLike[str], most: int) -> str:
+    """The text of a file of at most so many bytes. Raises `ScenarioError`, also for what is no file and might never end."""
     name = os.fspath(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ScenarioError(f"{name}:1: is not UTF-8 text: {error.reason}") from error
+        with _opened(path) as descriptor:
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode):
+                what = KINDS_OF_FILE.get(stat.S_IFMT(mode), "no file")
+                hint = _neighbours(Path(name)) if stat.S_ISDIR(mode) else ""
+                raise ScenarioError(f"{name}: is {what}, not a YAML file{hint}")
+            with open(descriptor, "rb", closefd=False) as file:
+                content = file.read(most + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ScenarioError(f"{name}: cannot be read: {reason}{_neighbours(Path(name))}") from error
-    return parse_scenario(text, name, kept=kept)
+    if len(content) > most:
+        raise ScenarioError(f"{name}: has more than {most >> 10} KiB, so it is no scenario; those have a few KiB")
+    try:
+        return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ScenarioError(f"{name}:{line}: is not UTF-8 text: {error.reason}") from error
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)  # opening a pipe would wait for its writer
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def parse_scenario(text: str, name: str, *, kept: bool = False) -> Scenario:
     """Check the text of a scenario; mistakes name it `name`. For `kept` see `load_scenario`. Raises `ScenarioError`."""
     try:
-        document = parse(text)
+        document = parse(text, dumped=kept)
     except YamlMistake as mistake:
         raise ScenarioError(_report(name, mistake.line, mistake.path, mistake.message)) from mistake
     if not isinstance(document.data, dict):
@@ -70,7 +111,7 @@ def mistakes_in(error: ValidationError) -> list[str]:
 
 
 def _report(name: str, line: int, path: Iterable[str | int], message: str) -> str:
-    where = ".".join(map(str, path))
+    where = ".".join(str(key) or "''" for key in path)
     # One mistake is one line, even if a key contains a line break.
     shown = f"{where}: {message}" if where else message
     return f"{name}:{line}: " + "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
@@ -86,7 +127,7 @@ def _explain(document: Document, detail: ErrorDetails) -> tuple[int, tuple[str, 
             return line, tuple(map(str, where)), f"needs a `fault`: one of {', '.join(FAULTS)}"
         case "union_tag_invalid":
             return document.locate((*where, "fault"))[1], tuple(map(str, (*where, "fault"))), _no_such_fault(detail["input"])
-    return line, tuple(map(str, path)), _message(detail)
+    return line, tuple(map(str, path)), _message(detail, document.words.get(path) if path == where else None)
 
 
 def _place(detail: ErrorDetails) -> tuple[int | str, ...]:
@@ -108,18 +149,20 @@ def _no_such_fault(given: Any) -> str:
     name = given.get("fault") if isinstance(given, dict) else given
     meant = difflib.get_close_matches(str(name), list(FAULTS), n=1)
     hint = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(FAULTS)}"
-    return f"no such fault: {_show(name)}; {hint}"
+    return f"no such fault: {show(name)}; {hint}"
 
 
-def _message(detail: ErrorDetails) -> str:
+def _message(detail: ErrorDetails, word: str | None = None) -> str:
+    """What is wrong, and what would be right. `word` is how the file writes the value, if it is no text there."""
     context = detail.get("ctx", {})
     given = detail["input"]
-    shown = f"not {_show(given)}"
+    means = f" ({word} means {show(given)} in YAML)" if isinstance(given, bool) and word and word not in TRUE_FALSE else ""
+    shown = f"not {show(given)}{means}"
     match detail["type"]:
         case "extra_forbidden":
             return _unknown_key(detail["loc"])
         case "value_error":
-            return str(context["error"])
+            return f"{context['error']}{means}"
         case "list_type":
             return f"must be a list, {shown}"
         case "literal_error":
@@ -133,33 +176,18 @@ def _message(detail: ErrorDetails) -> str:
         case "bool_type" | "bool_parsing":
             return f"must be true or false, {shown}"
         case "int_type" | "int_from_float" | "int_parsing":
-            return f"must be a whole number, {shown}"
+            whole = isinstance(given, float) and given.is_integer()
+            return f"must be a whole number, {shown}" + (f": write {given:.0f}" if whole else "")
         case "float_type" | "float_parsing" | "finite_number":
             return f"must be a number, {shown}"
         case "string_type":
-            return f"must be text, {shown}"
+            return f"must be text, {shown}" + ("; put it in quotes" if isinstance(given, int | float) else "")
         case "string_pattern_mismatch":
             return f"must be {PATTERNS.get(context['pattern'], 'a plain SQL name of letters, digits and _')}, {shown}"
         case "model_type" | "dict_type" | "model_attributes_type":
             return f"must be a mapping of keys, {shown}"
         case _:
             return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, {shown}"
-
-
-def _show(value: object) -> str:
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return f"the text {value[:60]!r}"
-        case int() | float():
-            return str(value)[:60]
-        case dict() | list():
-            return "a mapping" if isinstance(value, dict) else "a list"
-        case _:
-            return repr(value)[:60]
 
 
 def _unknown_key(path: tuple[int | str, ...]) -> str:

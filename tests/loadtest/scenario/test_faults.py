@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from hs_drill.scenario._faults import FAULTS, Fault, targets_of, timeline, to_be_promoted
+from hs_drill.scenario._faults import FAULTS, Fault, targets_of, to_be_promoted
 from hs_drill.scenario._model import Scenario
 from hs_drill.scenario._reader import ScenarioError, parse_scenario
+from hs_drill.scenario._timeline import timeline
 
 SERVERS = ["writer", "standby", "reader-1", "reader-2", "reader-3"]
 
@@ -49,6 +50,23 @@ def test_a_fault_strikes_and_heals_once() -> None:
 def test_without_for_it_lasts_until_the_end() -> None:
     faults = schedule({"fault": "kill", "target": "writer", "at": 2.0})
     assert moments(faults, 10) == [(2, 0, 0, False)]
+
+
+@pytest.mark.parametrize(
+    "fault, duration, count",
+    [
+        ("{fault: reset, target: reader-1, at: 1s, every: 1ms}", "20s", "19,000"),
+        ("{fault: reset, target: reader-1, at: 0s, every: 1ms}", "168h", "604,800,000"),
+        ("{fault: kill, target: reader-1, at: 0s, every: 1s, for: 500ms}", "5001s", "10,002"),
+    ],
+)
+def test_a_run_has_a_limited_number_of_faults(fault: str, duration: str, count: str) -> None:
+    once = "{fault: stop, target: writer, at: 1s}"
+    text = f"name: x\nmix: {{get: 1}}\nload: {{duration: {duration}}}\nfaults:\n- {once}\n- {fault}"
+    with pytest.raises(ScenarioError, match=f"s.yaml:6: faults.1.every: is too short: .*{count} starts and healings"):
+        parse_scenario(text, "s.yaml")
+    text = text.replace("1ms", "1s").replace("5001s", "4999s").replace("168h", "1h")
+    assert parse_scenario(text, "s.yaml")
 
 
 def test_moments_after_the_end_are_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hs_drill.scenario._expect import ERROR_ALIASES, ERROR_CLASSES, ERROR_KINDS,
 from hs_drill.scenario._mix import Mix
 from hs_drill.scenario._model import Scenario
 from hs_drill.scenario._reader import ScenarioError, load_scenario, parse_scenario
+from hs_drill.store import RunDirectory
 from trio_hs import exceptions
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -54,11 +56,21 @@ def test_a_scenario_survives_json() -> None:
 
 @pytest.mark.parametrize(
     "text, seconds",
-    [("20s", 20), ("1m30s", 90), ("1m 30s", 90), ("1.5h", 5400), ("250ms", 0.25), ("20", 20), ("0.5", 0.5), ("1e1", None)],
+    [
+        ("20s", 20),
+        ("1m30s", 90),
+        ("1m 30s", 90),
+        ("1.5h", 5400),
+        ("250ms", 0.25),
+        ("20", 20),
+        ("0.5", 0.5),
+        ("1e1", 10),
+        ("1:30", None),
+    ],
 )
 def test_durations(text: str, seconds: float | None) -> None:
     whole = f"name: x\nmix: {{get: 1}}\nload: {{duration: {text}}}\n"
-    if seconds is None:  # text, by YAML 1.1
+    if seconds is None:
         assert mistakes(whole)[0].startswith("s.yaml:3: load.duration: must be a duration such as 20s")
     else:
         assert parse_scenario(whole, "s.yaml").load.lasts == seconds
@@ -97,6 +109,27 @@ load:              # 7
         ("limit: 10", "limit: 1.5", "6: mix.find.limit: must be a whole number, not 1.5"),
         ("limit: 10", "weight: 3", "6: mix.find.weight: given twice; the first is in line 5"),
         ("users: 64", "users: true", "8: load.users: must be a whole number, not true"),
+        ("users: 64", "users: yes", "8: load.users: must be a whole number, not true (yes means true in YAML)"),
+        ("users: 64", "users: 1e3", "8: load.users: must be a whole number, not 1000.0: write 1000"),
+        ("users: 64", "users: 1:30", "8: load.users: must be a whole number, not the text '1:30'"),
+        ("users: 64", "users: 010", "8: load.users: write 10, without a leading 0 (8 to YAML 1.1); if it is text, put it in"),
+        ("users: 64", "users: -09", "8: load.users: write -9, without a leading 0; if it is text, put it in quotes: '-09'"),
+        ("users: 64", "users: 0x10", "8: load.users: write 16, in decimal digits; if it is text, put it in quotes: '0x10'"),
+        ("users: 64", "users: 0b11", "8: load.users: write 3, in decimal digits"),
+        ("users: 64", "users: 0o17", "8: load.users: write 15, in decimal digits"),
+        ("users: 64", "users: 1_000", "8: load.users: write 1000, without _"),
+        ("weight: 15", "weight: 1_000.5", "5: mix.find.weight: write 1000.5, without _"),
+        ("users: 64", "5: 64", "8: load.5: unknown key; there are users"),
+        ("users: 64", "on: 64", "8: load.on: unknown key; there are users"),
+        ("users: 64", "null: 64", "8: load.null: unknown key; there are users"),
+        ("users: 64", "1.5: 64", "8: load.1.5: unknown key; there are users"),
+        ("users: 64", "'': 64", "8: load.'': unknown key; there are users"),
+        ("users: 64", "1: 64\n  1: 64", "9: load.1: given twice; the first is in line 8"),
+        ("users: 64", "on: 64\n  'on': 64", "9: load.on: given twice; the first is in line 8"),
+        ("users: 64", "stages:\n  - - users: 5", "9: load.stages.0: must be a mapping of keys, not a list"),
+        ("users: 64", "stages: [{for: 1s,\n 7: 5}]", "9: load.stages.0.7: unknown key; "),
+        ("users: 64", "<<: {uzers: 64,\n 7: 5}", "9: load.7: unknown key; "),
+        ("name: x", "name: on", "1: name: must be text, not true (on means true in YAML); put it in quotes"),
         ("users: 64", "users: 0", "8: load.users: must be 1 or more, not 0"),
         ("duration: 20s", "duration: 0", "9: load.duration: must be more than 0, not 0"),
         ("duration: 20s", "durtion: 20s", "9: load.durtion: unknown key; did you mean duration?"),
@@ -106,13 +139,15 @@ load:              # 7
             "9: load.duration: must be a duration such as 20s, 1m30s or a number of seconds, not '20 parsecs'",
         ),
         ("name: x", "nmae: x", "1: name: is missing; add it, such as `name: mixed`"),
-        ("name: x", "name: 5", "1: name: must be text, not 5"),
+        ("name: x", "name: 5", "1: name: must be text, not 5; put it in quotes"),
         ("  get: 70          # 3\n", "", None),
         ("load:              # 7\n", "lead:\n", "7: lead: unknown key; did you mean load?"),
         ("get: 70", "get: 70\n\tfind: 3", "4: not valid YAML: "),
         ("name: x", "name: x: y", "1: not valid YAML: mapping values are not allowed here; put text that contains `: `"),
         ("get: 70", "get: {", "5: not valid YAML: "),
-        ("get: 70", "get: 2024-13-45", "3: not a valid value: "),
+        ("get: 70", "get: 2024-13-45", "3: mix.get: must be a number, not the text '2024-13-45'"),
+        ("get: 70", "get: !!int ''", "3: not a valid value: "),
+        ("get: 70", "get: !!timestamp x", "3: not a valid value: "),
         ("get: 70", "delete: 70", "3: mix.delete: removes rows that the run has inserted"),
         ("get: 70", "? [a, b]\n  : 70", "3: mix: a key must be a plain word"),
         ("get: 70", "get: &a [*a]", "3: mix.get.0: an alias that contains itself"),
@@ -201,10 +236,16 @@ def test_expectations() -> None:
         ("p99: 5ms", "p99: 5 parsecs", "7: expect.latency.get.p99: must be a duration such as 20s"),
         ("during: 1s", "while: 1s", "7: expect.latency.get.p99.9.while: unknown key; there are run, before, during, after"),
         ("    all:", "    gett:", "8: expect.latency.gett: unknown key; did you mean get?"),
-        ("ConnectionError: 5", "ConectionError: 5", "9: expect.errors: no such kind of error: 'ConectionError'; did you mean"),
+        ("ConnectionError: 5", "ConectionError: 5", "9: expect.errors.ConectionError: no such kind of error; did you mean"),
         ("ConnectionError: 5", "ConnectionError: -1", "9: expect.errors.ConnectionError: must be 0 or more, not -1"),
         ("recovery: 2s", "recovery: {stedy: 2s}", "10: expect.recovery.stedy: unknown key; did you mean steady?"),
         ("lost: any", "lost: none", "11: expect.lost: must be a whole number, 0 or more, or any, not 'none'"),
+        (
+            "lost: any",
+            "lost: no",
+            "11: expect.lost: must be a whole number, 0 or more, or any, not false (no means false in YAML",
+        ),
+        ("ConnectionError: 5", "\n    404: 5", "10: expect.errors.404: no such kind of error; there are all, "),
         ("lost: any", "lost: -1", "11: expect.lost: must be a whole number, 0 or more, or any, not -1"),
         ("staleness: 500ms", "staleness: -1", "13: expect.staleness: must be 0 or more, not -1"),
         ("monotonic_reads: true", "monotonic_reads: 1", "14: expect.monotonic_reads: must be true or false, not 1"),
@@ -428,17 +469,75 @@ def test_anchors_and_merge_keys_work() -> None:
     assert parse_scenario(text, "s.yaml").mix.find.limit == 7
     merged = "name: x\nmix:\n  find:\n    <<: {limit: 3}\n    weight: 1\n"
     assert parse_scenario(merged, "s.yaml").mix.find.limit == 3
-    assert mistakes(merged.replace("limit", "limti"))[0].startswith("s.yaml:3: mix.find: ")
+    assert mistakes(merged.replace("limit", "limti"))[0].startswith(
+        "s.yaml:4: mix.find.limti: unknown key; did you mean limit?"
+    )
+
+
+def test_numbers_and_dates_in_quotes_are_text() -> None:
+    for name in ("010", "0x10", "1_000", "yes", "1e3", "2024-01-01"):
+        assert parse_scenario(f"name: '{name}'\nmix: {{get: 1}}\n", "s.yaml").name == name
+    assert parse_scenario("name: 2024-01-01\nmix: {get: 1}\n", "s.yaml").name == "2024-01-01"
+
+
+@pytest.mark.parametrize("name", ["010", "0x10", "0o17", "1e3", "1_000", "1:30", "yes", "2024-01-01", ".5", "5.", "null"])
+def test_a_kept_scenario_is_read_as_it_was_written(name: str, tmp_path: Path) -> None:
+    scenario = parse_scenario(f"name: '{name}'\nmix: {{get: 1}}\n", "s.yaml")
+    assert RunDirectory.create(scenario, tmp_path).scenario() == scenario
+
+
+def test_yes_and_no_are_booleans() -> None:
+    text = "name: x\nmix: {get: 1}\ncluster: {standby: yes}\naudit: off\n"
+    scenario = parse_scenario(text, "s.yaml")
+    assert scenario.cluster.standby
+    assert not scenario.audited
+
+
+def bomb(first: str, repeat: str) -> str:
+    """Nine keys. Each repeats the one before ten times."""
+    lines = [f"k0: &k0 {first}"]
+    for number in range(9):
+        lines.append(f"k{number + 1}: &k{number + 1} {repeat.replace('*', ', '.join([f'*k{number}'] * 10))}")
+    return "name: x\nmix: {get: 1}\n" + "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        bomb("[1, 1]", "[*]"),
+        bomb("{a: 1}", "{<<: [*]}"),
+        bomb("{}", "{<<: [*]}"),
+        bomb("[]", "{a: [*]}"),
+        "name: x\nfaults: [" + "1," * 20_000 + "]\n",
+    ],
+)
+def test_aliases_cannot_multiply_without_limit(text: str) -> None:
+    (found,) = mistakes(text)
+    assert found.startswith("s.yaml:1: has more than 10,000 keys and values, counting what aliases (*) repeat")
+
+
+def test_files_that_never_end_or_are_too_large(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with open(tmp_path / "large.yaml", "wb") as file:
+        file.truncate(1 << 30)
+    for path, expected in [
+        (tmp_path / "pipe.yaml", "is a pipe, not a YAML file"),
+        (tmp_path / "large.yaml", "has more than 64 KiB, so it is no scenario; those have a few KiB"),
+        (Path("/dev/zero"), "is a device, not a YAML file"),
+    ]:
+        with pytest.raises(ScenarioError) as caught:
+            load_scenario(path)
+        assert str(caught.value) == f"{path}: {expected}"
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "mixed.yaml").write_text("name: x\nmix: {get: 1}\n")
-    (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9\nmix: {get: 1}\n")
+    (tmp_path / "latin.yaml").write_bytes(b"# a\nname: caf\xe9\nmix: {get: 1}\n")
     for name, expected in [
         ("mixd.yaml", f"{tmp_path}/mixd.yaml: cannot be read: No such file or directory; did you mean {tmp_path}/mixed.yaml?"),
         ("zzz", f"{tmp_path}/zzz: cannot be read: No such file or directory; there are {tmp_path}/latin.yaml, "),
-        ("latin.yaml", f"{tmp_path}/latin.yaml:1: is not UTF-8 text"),
-        ("", f"{tmp_path}: cannot be read: Is a directory"),
+        ("latin.yaml", f"{tmp_path}/latin.yaml:2: is not UTF-8 text"),
+        ("", f"{tmp_path}: is a directory, not a YAML file; there are {tmp_path}/latin.yaml, "),
         ("\0", f"{tmp_path}/\0: cannot be read: "),
     ]:
         with pytest.raises(ScenarioError) as caught:
