@@ -1,0 +1,114 @@
+# Sourced by ./dev: the programs that tests and drills need. Where apt-get may be used they are installed; elsewhere these
+# functions say what is missing and succeed, for the harness and the tests name it again (and fail without it where CI=true).
+PLUGIN_DIRS="/usr/lib/mysql/plugin /usr/lib64/mysql/plugin /usr/lib64/mariadb/plugin /usr/lib/x86_64-linux-gnu/mariadb19/plugin"
+BASE_SUITE=bookworm
+BASE_IMAGE=debian:$BASE_SUITE-slim # as in loadtest/hs_drill/sandbox/image/Dockerfile
+
+say() { printf 'dev: %s\n' "$*" >&2; }
+die() { say "$*"; exit 2; }
+have() { command -v "$1" >/dev/null 2>&1; }
+have_apt() { [ "$(id -u)" = 0 ] && have apt-get; }
+
+UPDATED='' # the package lists are fetched once
+apt_install() {
+    if ! have_apt; then
+        say "missing here, and no right to install it (as root: apt-get install $*)"
+        return 1
+    fi
+    log=$(mktemp)
+    say "installing $* with apt-get (about a minute)"
+    [ -n "$UPDATED" ] || { apt-get update >"$log" 2>&1 && UPDATED=1; } || true # the installation says what cannot be found
+    if ! DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" >>"$log" 2>&1
+    then
+        tail -n 20 "$log" >&2
+        rm -f "$log"
+        say "apt-get could not install $*"
+        return 1
+    fi
+    rm -f "$log"
+}
+
+have_mariadb() {
+    (PATH="$PATH:/usr/sbin:/usr/libexec" && have mariadbd) || return 1
+    for dir in $PLUGIN_DIRS; do
+        [ -e "$dir/handlersocket.so" ] && return 0
+    done
+    return 1
+}
+
+setup_mariadb() { have_mariadb || apt_install mariadb-server || true; }
+
+setup_chromium() { have chromium || have chromium-browser || have google-chrome || apt_install chromium || true; }
+
+# mysqlclient is built from source, with these.
+setup_client_headers() { have mariadb_config || apt_install libmariadb-dev pkg-config gcc python3-dev; }
+
+# A container engine. Where none runs, start one; `end_started` ends it.
+ENGINE='' ENGINE_LOG='' IMAGE=''
+setup_engine() {
+    if ! docker version >/dev/null 2>&1; then
+        have dockerd || apt_install docker.io || return 0
+        have docker || apt_install docker-cli || return 0
+        start_engine || return 0
+    fi
+    docker image inspect "$BASE_IMAGE" >/dev/null 2>&1 || have mmdebstrap || apt_install mmdebstrap || true
+}
+
+start_engine() {
+    docker version >/dev/null 2>&1 && return # the installation may have started it
+    say "starting dockerd"
+    ENGINE_LOG=$(mktemp)
+    setsid dockerd >"$ENGINE_LOG" 2>&1 & # in its own session, so that Ctrl-C leaves it to the tests, which still need it
+    ENGINE=$!
+    tries=0
+    until docker version >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        if [ "$tries" -gt 120 ] || ! kill -0 "$ENGINE" 2>/dev/null; then
+            say "dockerd does not run:"
+            tail -n 5 "$ENGINE_LOG" >&2
+            return 1
+        fi
+        sleep 0.5
+    done
+}
+
+# Start providing the servers' image in the background; `await_image` waits for it.
+start_image() {
+    provide_image &
+    IMAGE=$!
+}
+
+await_image() { wait "$IMAGE" || say "there is no image for containers"; IMAGE=; }
+
+# The image of the servers, and its base: from a registry, else made from the distribution's packages.
+# Runs in a subshell: it exits, and ends its own child when it is ended.
+provide_image() {
+    docker version >/dev/null 2>&1 || exit 0
+    tar=$(mktemp)
+    child=
+    trap '[ -z "$child" ] || kill "$child" 2>/dev/null || true; rm -f "$tar"' EXIT
+    trap 'exit 143' TERM
+    run() {
+        "$@" &
+        child=$!
+        wait "$child"
+    }
+    if ! docker image inspect "$BASE_IMAGE" >/dev/null 2>&1; then
+        say "pulling $BASE_IMAGE"
+        if ! run timeout 60 docker pull --quiet "$BASE_IMAGE" >/dev/null 2>&1; then
+            say "no registry has $BASE_IMAGE; making it with mmdebstrap (about half a minute)"
+            run timeout 600 mmdebstrap --quiet --variant=minbase "$BASE_SUITE" - >"$tar" || exit
+            docker import "$tar" "$BASE_IMAGE" >/dev/null || exit
+        fi
+    fi
+    run "$VENV/bin/hs-drill" cluster image
+    exit
+}
+
+end_started() {
+    for pid in $IMAGE $ENGINE; do # the engine last: the other may be using it
+        kill "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
+    rm -f $ENGINE_LOG
+}

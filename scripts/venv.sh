@@ -1,0 +1,47 @@
+# Sourced by ./dev: the virtual environment. Needs `say`, `die`, `have_apt`, `apt_install`.
+VENV=.venv
+
+find_python() {
+    for candidate in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11; do
+        if command -v "$candidate" >/dev/null 2>&1 &&
+            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+# What each part of the set-up installs: the client (.) and the harness (./loadtest), each with extras.
+parts() {
+    case $1 in
+        drill) echo "--editable .[testing] --editable ./loadtest" ;;
+        test) echo "--editable .[test] --editable ./loadtest" ;;
+        sql | bench) echo "--editable . --editable ./loadtest[$1]" ;;
+        docs | testing) echo "--editable .[$1]" ;;
+    esac
+}
+
+# setup_venv PART...: .venv with these parts; quick when nothing has changed since the last time.
+setup_venv() {
+    python=$(find_python) || die "needs Python 3.11 or newer as python3, or named by PYTHON="
+    stamp=$(cat pyproject.toml loadtest/pyproject.toml constraints.txt | cksum)
+    if [ ! -x "$VENV/bin/python" ]; then
+        say "creating $VENV with $("$python" --version)"
+        if ! "$python" -m venv "$VENV" >/dev/null 2>&1; then
+            rm -rf "$VENV"
+            have_apt || die "$python cannot create a virtual environment; install it (Debian: apt-get install python3-venv)"
+            apt_install python3-venv || die "apt-get could not install python3-venv"
+            "$python" -m venv "$VENV"
+        fi
+    fi
+    for part in "$@"; do
+        if [ "$(cat "$VENV/.set-up-$part" 2>/dev/null)" != "$stamp" ]; then
+            say "installing what '$part' needs"
+            # shellcheck disable=SC2046 # several words
+            "$VENV/bin/python" -m pip --quiet --disable-pip-version-check install \
+                --constraint constraints.txt $(parts "$part") || die "pip could not install what '$part' needs"
+            echo "$stamp" >"$VENV/.set-up-$part"
+        fi
+    done
+}
