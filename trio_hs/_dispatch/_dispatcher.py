@@ -396,7 +396,7 @@ class Dispatcher:
             if request is not None:
                 await request.wait()
                 self._report(request, index, operation, started)
-                if isinstance(request.failure, TimeoutError):
+                if request.failure is not None and isinstance(request.failure, TimeoutError):
                     stopped = True  # the next chunk might wait as long
             under_way.popleft()
             return request
