@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import multiprocessing.process
 import os
 import queue
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
+from typing import NoReturn
 
 import hypothesis
 import pytest
@@ -58,6 +61,30 @@ def _need_servers(request: pytest.FixtureRequest) -> None:
     for marker, fixture in {"mariadb": "mariadb_installation", "docker": "docker_image"}.items():
         if request.node.get_closest_marker(marker):
             request.getfixturevalue(fixture)
+
+
+STARTS_PROCESSES = ("process", "mariadb", "docker")
+"""Markers of tests that may start processes."""
+
+
+@pytest.fixture(autouse=True)
+def _no_process_unless_marked(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep `./dev test --fast` fast: a test without one of these markers fails when it starts a process."""
+    if any(request.node.get_closest_marker(name) for name in STARTS_PROCESSES):
+        yield
+        return
+
+    def refuse(*arguments: object, **_: object) -> NoReturn:
+        pytest.fail(f"{request.node.nodeid} starts a process: mark it with @pytest.mark.process", pytrace=False)
+
+    # Not the test's own `monkeypatch`, which it may undo.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess.Popen, "__init__", refuse)
+        patch.setattr(subprocess.Popen, "__del__", lambda _: None)  # it looks at what `__init__` has set
+        patch.setattr(multiprocessing.process.BaseProcess, "start", refuse)
+        for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp", "system"):
+            patch.setattr(os, name, refuse)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.memory import LIMIT, MIB, report, sample
 
 
+@pytest.mark.process
 def test_the_memory_of_a_process_is_found_by_its_module() -> None:
     # In the place of the load engine: a child's child that says when it has what it takes.
     engine = "import sys; held = bytearray(50 << 20); print('there', flush=True); sys.stdin.read()"

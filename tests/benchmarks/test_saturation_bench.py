@@ -16,6 +16,7 @@ from hs_drill.verdict._engine_limit import EngineTotal
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.process
 def test_a_closed_and_two_open_loops_beside_a_probe() -> None:
     command = [sys.executable, "-m", "benchmarks.saturation", "--seconds", "1", "--shares", "--cluster", "embedded"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)

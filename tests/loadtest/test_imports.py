@@ -31,6 +31,7 @@ def test_locust_loads_one_file_and_only_the_package_lies_beside_it(monkeypatch: 
     }
 
 
+@pytest.mark.process
 def test_what_locust_imports_of_ours_does_not_import_trio(tmp_path: Path) -> None:
     """The linter follows imports; this is what happens."""
     code = "import gevent.monkey; gevent.monkey.patch_all(); import sys; sys.path.insert(0, {!r}); import locustfile; "
@@ -53,6 +54,7 @@ def test_the_command_names_the_locustfile_and_lists_the_drills(capsys: pytest.Ca
     assert "reader-failover " in capsys.readouterr().out
 
 
+@pytest.mark.process
 def test_a_package_that_is_missing_is_named_with_its_remedy(tmp_path: Path) -> None:
     code = """\
 import sys

@@ -117,7 +117,7 @@ def take_silence_for_a_refusal(patch: pytest.MonkeyPatch) -> None:
         repeat_increments,
         forget_placeholders,
         never_reopen_indexes,
-        forget_back_pressure,
+        pytest.param(forget_back_pressure, marks=pytest.mark.slow),
         wait_for_ever,
         lie_about_doubts,
         leave_streams_open,

@@ -14,11 +14,14 @@ from .model import Counter, Model
 from .runner import run
 
 
-@pytest.mark.timeout(300)  # it takes 20 s on two idle cores
+@pytest.mark.process
+@pytest.mark.slow
 def test_three_hundred_runs() -> None:
     assert simulate("ci", 0, 300, jobs=2) == []
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_runs_with_new_seeds() -> None:
     seed = f"ci-{random.SystemRandom().randrange(10**9)}"
     assert simulate(seed, 0, 50, jobs=2) == []
@@ -33,6 +36,7 @@ def test_a_seed_replays_exactly(number: int) -> None:
     assert len(first.log) > 20
 
 
+@pytest.mark.process
 def test_a_seed_replays_exactly_in_another_process() -> None:
     """Under another seed of Python's hashes, so that the order of no set can matter."""
     command = [sys.executable, "-m", "tests.simulation", "--replay", "replay:7", "-v"]

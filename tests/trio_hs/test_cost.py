@@ -246,6 +246,7 @@ def test_the_cost_of_a_request_stays_within_its_bound(name: str, tasks: int) -> 
     pytest.fail(f"{name} by {tasks} tasks costs {cost}; the bound is {BOUNDS[name, tasks]}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Table.get", "insert"])
 def test_the_hundred_thousandth_request_costs_what_the_first_did(name: str) -> None:
     async def body(hs: trio_hs.Manager, transport: Loopback) -> tuple[Cost, Cost, int]:
@@ -311,6 +312,7 @@ def waiting_bytes(tasks: int) -> tuple[float, Cost]:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_ten_thousand_waiting_tasks_take_little_and_cost_no_more() -> None:
     few, few_cost = waiting_bytes(500)
     many, many_cost = waiting_bytes(10_000)

@@ -27,7 +27,7 @@ OPERATIONS = int(os.environ.get("DIFFERENTIAL_OPERATIONS", "20000"))
 SEED = int(os.environ.get("DIFFERENTIAL_SEED") or random.SystemRandom().getrandbits(64))
 SHRINK_SECONDS = 60.0
 
-pytestmark = [pytest.mark.mariadb, pytest.mark.timeout(120 + OPERATIONS // 100)]
+pytestmark = [pytest.mark.mariadb, pytest.mark.timeout(600 + OPERATIONS // 20)]
 
 
 @pytest.fixture(scope="module")

@@ -57,6 +57,7 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
+@pytest.mark.slow
 async def test_many_tasks_on_the_fake_server(nursery: trio.Nursery) -> None:
     """At most 50 requests are outstanding, so most tasks are in the backlog all the time."""
     bound = 50

@@ -21,6 +21,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_in_the_scenario_is_one_line_and_starts_nothing(mistake: str) -> None:
     text, line, message = MISTAKES[mistake]
@@ -31,6 +32,7 @@ def test_a_mistake_in_the_scenario_is_one_line_and_starts_nothing(mistake: str) 
         assert locust.stdout == ""
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -46,6 +48,7 @@ def test_a_mistake_in_the_options_is_one_line_and_starts_nothing(arguments: tupl
         assert arguments[1] in locust.stderr
 
 
+@pytest.mark.process
 def test_a_wrong_path_suggests_the_right_one() -> None:
     wrong, right = ROOT / "scenarios/mixd.yaml", ROOT / "scenarios/mixed.yaml"
     with Locust("--scenario", str(wrong), scenario=None) as locust:
@@ -53,6 +56,7 @@ def test_a_wrong_path_suggests_the_right_one() -> None:
         assert locust.stderr == f"{wrong}: cannot be read: No such file or directory; did you mean {right}?\n"
 
 
+@pytest.mark.process
 def test_unavailable_servers_are_one_line_without_a_traceback() -> None:
     with Locust("--headless", "--cluster", "docker", env={"DOCKER_HOST": "unix:///nonexistent"}) as locust:
         assert locust.finish() == 2, locust.describe()
@@ -61,6 +65,7 @@ def test_unavailable_servers_are_one_line_without_a_traceback() -> None:
         assert "no container engine answers at /nonexistent" in line
 
 
+@pytest.mark.process
 def test_an_unusable_place_for_runs_is_reported_before_servers_start() -> None:
     with Locust("--headless", "--cluster", "embedded") as locust:
         (locust.directory / "runs").write_text("in the way")
@@ -70,6 +75,7 @@ def test_an_unusable_place_for_runs_is_reported_before_servers_start() -> None:
         assert "starting" not in locust.stderr.replace("Starting Locust", ""), locust.describe()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("program", [["-m", "locust"], [str(Path(sys.executable).parent / "locust")]])
 def test_help_has_our_options_in_a_group_of_their_own(program: list[str]) -> None:
     # Works through the entry point `gevent.plugins.monkey.did_patch_all` of the installed distribution.
@@ -109,6 +115,7 @@ def test_the_hook_knows_the_locustfile_of_the_environment() -> None:
     assert _gevent_plugin._asks_for_our_help(["locust", "--help"], str(_gevent_plugin.FOLDER))
 
 
+@pytest.mark.process
 def test_importing_the_hook_costs_nothing() -> None:
     code = "import sys, hs_drill._gevent_plugin; print(*{'trio', 'locust', 'gevent', 'yaml', 'pydantic'} & set(sys.modules))"
     done = subprocess.run(

@@ -46,6 +46,7 @@ def drills(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=100, check=False)
 
 
+@pytest.mark.process
 def test_each_runs_as_often_as_asked_and_a_wrong_verdict_is_shown(tmp_path: Path) -> None:
     (tmp_path / "scenarios").mkdir()
     written(tmp_path / "scenarios", "silent", QUICK.replace("# verdict: pass\n", ""))
@@ -95,6 +96,7 @@ def test_only_one_verdict_may_be_stated(tmp_path: Path) -> None:
         stated_exit_code(Path(written(tmp_path, "x", QUICK + QUICK)))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("signum, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
 def test_the_run_ends_with_it_whatever_the_signal(signum: signal.Signals, code: int, tmp_path: Path) -> None:
     path = written(tmp_path, "long", QUICK.replace("duration: 1s", "duration: 100s"))

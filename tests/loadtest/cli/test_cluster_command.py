@@ -103,6 +103,7 @@ def test_a_cluster_comes_up_is_found_checked_used_and_taken_down(kind: str, temp
     assert process.pid not in clusters_up()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_takes_it_down_in_order(number: signal.Signals, temporary: Path) -> None:
     with up(temporary, "--cluster", "embedded", "--readers", "1") as process:
@@ -133,6 +134,7 @@ def test_down_removes_leftovers_of_a_killed_run_but_nothing_of_a_living_one(temp
     assert left_behind(temporary) == []
 
 
+@pytest.mark.process
 def test_an_interrupted_check_exits_without_a_result(temporary: Path) -> None:
     line = [sys.executable, "-m", "hs_drill", "cluster", "check", "--cluster", "embedded"]
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
@@ -268,6 +270,7 @@ def test_a_single_cluster_needs_no_pid(fake: Callable[..., Clusters]) -> None:
     assert clusters.up == []
 
 
+@pytest.mark.process
 def test_wrong_options_are_reported_in_one_line(tmp_path: Path) -> None:
     assert "invalid choice: 'oracle'" in command("up", "--cluster", "oracle").stderr
     result = command("up", "--cluster", "embedded", "--readers", "99")

@@ -384,6 +384,7 @@ def test_an_unknown_command_is_one_line_and_exit_code_2(run: Run) -> None:
         assert run(name, "--help")[0] == 0
 
 
+@pytest.mark.process
 def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     command = f"{sys.executable} -m hs_drill schema | head -n 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, check=False)

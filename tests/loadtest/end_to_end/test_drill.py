@@ -19,6 +19,8 @@ from hs_drill.servers._processes import find_installation
 from tests.loadtest.support.locust_process import SCENARIO, Locust
 from tests.loadtest.support.server_kinds import EVERY_KIND
 
+pytestmark = pytest.mark.process
+
 OPERATIONS = ["get", "find", "insert", "incr", "decr", "update", "delete"]
 ROW = re.compile(r"^  (\w+) +([\d,]+) +([\d,]+) +([\d,]+)((?: +\d+\.\d{3}){5}) *$", re.MULTILINE)
 

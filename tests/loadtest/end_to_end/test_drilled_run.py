@@ -21,6 +21,8 @@ from tests.loadtest.support.drills import PAUSED, path_of, shortened, stated_exi
 from tests.loadtest.support.locust_process import HEADLESS, Locust, free_port, judged, result_of
 from tests.loadtest.support.web_ui import WebUi
 
+pytestmark = pytest.mark.process
+
 
 def assert_stated_verdict(drill: str, kind: str, factor: float) -> dict[str, Any]:
     """Gives the result."""

@@ -13,6 +13,8 @@ from tests.loadtest.support.containers import containers_below, engine, left_in_
 from tests.loadtest.support.drills import PAUSED, wait_for_the_pause
 from tests.loadtest.support.locust_process import HEADLESS, Locust, judged, result_of
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_drill_that_is_interrupted_heals_and_is_judged(signum: signal.Signals) -> None:

@@ -7,8 +7,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from hs_drill.store import History, Operation, Outcome, RunDirectory
 from tests.loadtest.support.locust_process import Locust
+
+pytestmark = pytest.mark.process
 
 PLANTED = Path(__file__).parents[1] / "support" / "planted"
 HEADLESS = ("--headless", "--only-summary", "--explain", "--cluster", "embedded")

@@ -18,6 +18,8 @@ from tests.loadtest.support.drills import shortened
 from tests.loadtest.support.locust_process import HEADLESS, ROOT, Locust, free_port, judged, result_of
 from tests.loadtest.support.web_ui import WebUi
 
+pytestmark = pytest.mark.process
+
 
 def writes_by_worker(run: Path) -> dict[int, int]:
     histories = [History(path) for path in RunDirectory(run).histories()]

@@ -33,6 +33,7 @@ def setup(port: int = 1, text: str = SCENARIO) -> dict[str, Any]:
     return {"cluster": cluster.to_dict(), "scenario": scenario, "worker": 0, "each": False}
 
 
+@pytest.mark.process
 async def test_an_engine_that_cannot_write_its_history_ends_with_one_line(tmp_path: Path) -> None:
     async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup())
@@ -44,6 +45,7 @@ async def test_an_engine_that_cannot_write_its_history_ends_with_one_line(tmp_pa
     assert fatal["line"] == "the run cannot be kept: File too large"
 
 
+@pytest.mark.process
 async def test_an_engine_counts_failures_and_goes_on() -> None:
     async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup())
@@ -69,6 +71,7 @@ async def test_an_engine_counts_failures_and_goes_on() -> None:
         assert await engine.ends() == 0
 
 
+@pytest.mark.process
 async def test_an_engine_reports_how_late_and_how_busy_it_was() -> None:
     async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup() | {"worker": 3})
@@ -89,6 +92,7 @@ async def test_an_engine_reports_how_late_and_how_busy_it_was() -> None:
     assert 0 < use.cpu < use.seconds
 
 
+@pytest.mark.process
 async def test_an_engine_runs_again_and_reports_nothing_in_between() -> None:
     async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup())
@@ -104,6 +108,7 @@ async def test_an_engine_runs_again_and_reports_nothing_in_between() -> None:
         await engine.until("stopped")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("module", ["hs_drill.engine", "hs_drill.controller"])
 async def test_a_child_ends_with_its_parent(module: str) -> None:
     async with child(module) as process:
@@ -111,6 +116,7 @@ async def test_a_child_ends_with_its_parent(module: str) -> None:
         assert await process.ends() == 0
 
 
+@pytest.mark.process
 async def test_an_engine_ends_at_sigterm_but_not_at_ctrl_c() -> None:
     async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup())
@@ -124,6 +130,7 @@ async def test_an_engine_ends_at_sigterm_but_not_at_ctrl_c() -> None:
         assert await engine.ends() == 0
 
 
+@pytest.mark.process
 async def test_an_engine_that_fails_says_why_in_one_line() -> None:
     async with child("hs_drill.engine") as engine:
         await engine.send("oops\nsecond line")
@@ -132,6 +139,7 @@ async def test_an_engine_that_fails_says_why_in_one_line() -> None:
         assert await engine.ends() == 1
 
 
+@pytest.mark.process
 async def test_a_controller_reports_unavailable_servers_in_one_line() -> None:
     scenario = parse_scenario(SCENARIO + "cluster: {kind: external}\n", "x").model_dump(mode="json")
     async with child("hs_drill.controller") as controller:
@@ -142,6 +150,7 @@ async def test_a_controller_reports_unavailable_servers_in_one_line() -> None:
         assert await controller.ends() == 2
 
 
+@pytest.mark.process
 async def test_a_suspended_engine_makes_its_users_wait_until_it_resumes() -> None:
     async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup())
@@ -170,6 +179,7 @@ def audited(tmp_path: Path) -> dict[str, Any]:
     return {"run": 1, "history": str(tmp_path / "history-0.bin")}
 
 
+@pytest.mark.process
 async def test_an_engine_keeps_a_history_of_what_failed(tmp_path: Path) -> None:
     async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup())
@@ -194,6 +204,7 @@ async def test_an_engine_keeps_a_history_of_what_failed(tmp_path: Path) -> None:
         assert len({record.key for record in inserts}) == len({record.value for record in inserts}) == len(inserts) > 0
 
 
+@pytest.mark.process
 async def test_a_run_that_is_not_audited_keeps_no_operations(tmp_path: Path) -> None:
     async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup(text=SCENARIO + "audit: false\n"))
@@ -209,6 +220,7 @@ async def test_a_run_that_is_not_audited_keeps_no_operations(tmp_path: Path) -> 
         assert history.complete
 
 
+@pytest.mark.process
 async def test_users_think_after_their_first_operation_and_stop_at_once() -> None:
     async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup(text=SCENARIO + "load: {think_time: 1m}\n"))
@@ -223,6 +235,7 @@ async def test_users_think_after_their_first_operation_and_stop_at_once() -> Non
         assert trio.current_time() - started < 1
 
 
+@pytest.mark.process
 async def test_a_warm_up_is_not_counted_but_kept(tmp_path: Path) -> None:
     async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup(text=SCENARIO + "load: {pacing: 50ms, warm_up: 1.5}\n"))
@@ -239,6 +252,7 @@ async def test_a_warm_up_is_not_counted_but_kept(tmp_path: Path) -> None:
         assert 0 < counted < len(records)
 
 
+@pytest.mark.process
 async def test_a_worker_that_comes_late_joins_the_stages_where_they_are() -> None:
     ramp = "load: {stages: [{for: 100s, rate: 1000}], warm_up: 10s, max_in_flight: 1, max_wait: 50ms}\n"
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]  # it never answers: only one operation can start
@@ -258,6 +272,7 @@ async def test_a_worker_that_comes_late_joins_the_stages_where_they_are() -> Non
         )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("end, complete", [(signal.SIGTERM, True), (signal.SIGKILL, False)])
 async def test_operations_that_were_cut_off_are_in_the_history(tmp_path: Path, end: signal.Signals, complete: bool) -> None:
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
@@ -277,6 +292,7 @@ async def test_operations_that_were_cut_off_are_in_the_history(tmp_path: Path, e
         assert [(record.operation, record.outcome, record.error) for record in records] == expected
 
 
+@pytest.mark.process
 async def test_a_stop_does_not_wait_for_a_silent_server(tmp_path: Path) -> None:
     """The server accepts clients late, so that their requests are sent late and are still in flight at the end."""
 
@@ -316,6 +332,7 @@ async def test_a_stop_does_not_wait_for_a_silent_server(tmp_path: Path) -> None:
         servers.cancel_scope.cancel()
 
 
+@pytest.mark.process
 async def test_a_mark_ends_the_batch_and_separates_earlier_from_later_operations(tmp_path: Path) -> None:
     """Compared with the history, which has each operation's interval."""
     async with child("hs_drill.engine") as engine:

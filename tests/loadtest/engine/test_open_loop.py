@@ -195,6 +195,7 @@ def rate_of(batches: list[Batch]) -> float:
     return sum(done.ok.total() for batch in batches for done in batch.operations.values()) / length
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "arguments, expected",
     [(["-u", "50", "-t", "4"], 500), (["-t", "4", "--processes", "2"], 1000)],
@@ -206,6 +207,7 @@ def test_locusts_users_are_shares_of_the_rate(arguments: list[str], expected: fl
         assert rate_of(batches_of(locust)) == pytest.approx(expected, rel=0.15), locust.describe()
 
 
+@pytest.mark.process
 def test_the_web_ui_scales_the_rate() -> None:
     port = free_port()
     with Locust(
@@ -237,6 +239,7 @@ STAGES = """\
 """
 
 
+@pytest.mark.process
 def test_stages_of_users_are_locusts_users() -> None:
     scenario = RATE.replace("{rate: 1000, duration: 4s}\n", f"\n{STAGES}")
     with Locust("--headless", "--only-summary", scenario=scenario) as locust:
@@ -246,6 +249,7 @@ def test_stages_of_users_are_locusts_users() -> None:
         assert max(batch.end for batch in batches) - min(batch.start for batch in batches) == pytest.approx(3, abs=0.5)
 
 
+@pytest.mark.process
 def test_a_rate_beyond_the_servers_shows_as_operations_that_were_not_started() -> None:
     scenario = RATE.replace("duration: 4s", "max_in_flight: 2, max_wait: 100ms, duration: 3s")
     scenario += "faults: [{fault: pause, target: reader-1, at: 1s, for: 1s}]\n"
@@ -257,6 +261,7 @@ def test_a_rate_beyond_the_servers_shows_as_operations_that_were_not_started() -
         assert re.search(rf"^ *get +[\d,]+ +{not_started:,} +{not_started:,} ", locust.stdout, re.MULTILINE), locust.stdout
 
 
+@pytest.mark.process
 def test_a_rate_beyond_the_engine_says_nothing_about_the_servers() -> None:
     """Three times what an engine can do on a fast machine: its own queue makes up most of every latency."""
     scenario = RATE.replace("rate: 1000, duration: 4s", "rate: 400000, max_wait: 200ms, duration: 3s")
@@ -274,6 +279,7 @@ def test_a_rate_beyond_the_engine_says_nothing_about_the_servers() -> None:
         assert "The load engine was the limit: " in (locust.run / "report.html").read_text()
 
 
+@pytest.mark.process
 def test_a_reader_that_stays_silent_to_the_end_causes_failures() -> None:
     scenario = RATE.replace("rate: 1000, duration: 4s", "rate: 500, duration: 2s")
     scenario += "faults: [{fault: pause, target: reader-1, at: 1s}]\n"
@@ -308,6 +314,7 @@ def stalled(scenario: str, **load: object) -> dict[str, Any]:
         return {"exit code": code, "rate": rate_of(batches_of(locust)), **totals_of(batches_of(locust))["get"]}
 
 
+@pytest.mark.process
 def test_a_stall_shows_in_an_open_loops_percentiles_but_not_in_a_closed_loops() -> None:
     closed = stalled("closed-loop-stall", users=16)
     assert closed["exit code"] == 0, closed

@@ -88,6 +88,7 @@ def test_a_worker_on_the_masters_terminal_prints_nothing(process: Process, capsy
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("locustfile, left", [(str(_gevent_plugin.FOLDER), "SIG_DFL"), ("other.py", "default_int_handler")])
 def test_before_anything_has_started_ctrl_c_ends_locust_without_a_traceback(locustfile: str, left: str) -> None:
     """Python's own handler would print forty lines about what Locust was importing."""
@@ -128,6 +129,7 @@ def interrupt_again(locust: Locust) -> None:
             time.sleep(0.02)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("further", [1, 2])
 def test_further_ones_do_not_cost_the_run_its_verdict(further: int) -> None:
     with Locust(*HEADLESS, scenario=PAUSED) as locust:
@@ -142,6 +144,7 @@ def test_further_ones_do_not_cost_the_run_its_verdict(further: int) -> None:
         assert "Traceback" not in locust.stderr, locust.describe()
 
 
+@pytest.mark.process
 def test_workers_that_get_ctrl_c_too_are_not_counted_as_lost() -> None:
     """They end by themselves before their master can ask them to. Their last reports arrive all the same."""
     scenario = PAUSED.partition("faults:")[0] + "expect: {lost: 0}\n"  # without faults, which would delay their end
@@ -160,6 +163,7 @@ def test_workers_that_get_ctrl_c_too_are_not_counted_as_lost() -> None:
         assert "Traceback" not in locust.stderr, locust.describe()
 
 
+@pytest.mark.process
 def test_aborting_prints_how_to_judge_the_kept_run() -> None:
     with Locust(*HEADLESS, scenario=PAUSED) as locust:
         wait_for_the_pause(locust)

@@ -20,6 +20,8 @@ from tests.loadtest.support.drills import shortened
 from tests.loadtest.support.locust_process import SCENARIO, Locust, free_port
 from tests.loadtest.support.web_ui import WebUi
 
+pytestmark = pytest.mark.process
+
 PATIENCE = "--virtual-time-budget=4000"
 """Virtual time of the page, enough for its first figures."""
 DRILLED = """\

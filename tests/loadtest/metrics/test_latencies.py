@@ -125,6 +125,7 @@ def on_quit(**_):
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("processes", [[], ["--processes", "2"]], ids=["alone", "two-workers"])
 def test_listeners_get_each_counted_operation_on_request(processes: list[str]) -> None:
     scenario = SCENARIO.replace("load: {users: 8", "load: {users: 4, think_time: 2ms").replace("expect: {errors: 0}\n", "")
@@ -156,6 +157,7 @@ expect: {errors: 0}
 """
 
 
+@pytest.mark.process
 def test_percentiles_of_two_workers_cover_the_operations_of_both() -> None:
     """Compared with every single operation in the histories of both workers."""
     with Locust("--headless", "--only-summary", "--processes", "2", scenario=SCENARIO) as locust:

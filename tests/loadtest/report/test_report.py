@@ -473,6 +473,7 @@ def measured(browser: Browser, report: Path) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.process
 def test_the_fault_band_lies_where_the_fault_was(browser: Browser, tmp_path: Path) -> None:
     report = report_of(HandMade().keep(tmp_path))
     found = measured(browser, report)
@@ -502,6 +503,7 @@ def _is_amber(colour: Sequence[int], ground: Sequence[int]) -> bool:
     return red - blue > 20
 
 
+@pytest.mark.process
 def test_the_report_shows_the_same_in_the_dark_and_without_scripts(browser: Browser, tmp_path: Path) -> None:
     report = report_of(HandMade().keep(tmp_path))
     band = measured(browser, report)["bands"][0]
@@ -516,6 +518,7 @@ def test_the_report_shows_the_same_in_the_dark_and_without_scripts(browser: Brow
         assert (tinted[0], tinted[-1]) == pytest.approx((band["left"], band["right"]), abs=2)
 
 
+@pytest.mark.process
 def test_pointing_at_a_chart_shows_its_numbers(browser: Browser, tmp_path: Path) -> None:
     report = report_of(HandMade().keep(tmp_path))
     assert measured(browser, report)["readout"] == (
@@ -529,6 +532,7 @@ def test_pointing_at_a_chart_shows_its_numbers(browser: Browser, tmp_path: Path)
 # ---- at the end of a run
 
 
+@pytest.mark.process
 def test_a_run_ends_with_its_report_and_is_judged_alike_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
     scenario = SHORT.replace("duration: 2s", "duration: 4s") + (
         "faults: [{fault: kill, target: reader-1, at: 1s, for: 1s}]\nexpect: {availability: 100%}\n"

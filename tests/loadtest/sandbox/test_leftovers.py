@@ -31,6 +31,7 @@ def another() -> Iterator[tuple[str, subprocess.Popen[str]]]:
         process.kill()
 
 
+@pytest.mark.process
 def test_a_living_process_has_not_ended() -> None:
     assert not certainly_ended(owner())
     with another() as (name, _):
@@ -38,6 +39,7 @@ def test_a_living_process_has_not_ended() -> None:
         assert not certainly_ended(name)
 
 
+@pytest.mark.process
 def test_a_killed_process_has_ended_even_before_it_is_reaped() -> None:
     with another() as (name, process):
         process.kill()

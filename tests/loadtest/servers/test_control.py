@@ -23,6 +23,8 @@ from tests.loadtest.support.server_kinds import EVERY_KIND
 from tests.loadtest.support.servers import deaths, insert, left, read, soon
 from trio_hs.testing import Table
 
+pytestmark = pytest.mark.process
+
 TABLE = Table("drill", "t", {"id": "INT NOT NULL", "v": "VARCHAR(20) NOT NULL"}, primary_key=["id"])
 
 

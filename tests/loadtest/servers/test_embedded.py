@@ -15,6 +15,8 @@ from tests.loadtest.support.failover import write_through_drill
 from tests.loadtest.support.servers import handlersocket, insert, left_behind, read
 from trio_hs.testing import Table
 
+pytestmark = pytest.mark.process
+
 TABLE = Table("drill", "t", {"id": "INT NOT NULL", "v": "VARCHAR(20) NOT NULL"}, primary_key=["id"])
 
 

@@ -12,6 +12,8 @@ from hs_drill.servers._opening import open_servers
 from tests.loadtest.support.failover import ROWS, TASKS, cut_off, drill, ids_on, write_listener, write_through_drill
 from tests.loadtest.support.server_kinds import EVERY_KIND
 
+pytestmark = pytest.mark.process
+
 
 @EVERY_KIND
 @pytest.mark.parametrize("cut", [False, True], ids=["replicas keep up", "replicas cut off before the kill"])

@@ -146,6 +146,7 @@ async def test_a_port_lost_to_another_program_is_replaced(temporary: Path, monke
     assert left_behind(temporary) == []
 
 
+@pytest.mark.process
 async def test_reserved_ports_are_for_servers_only(temporary: Path) -> None:
     sandbox = _sandbox.Sandbox(None)
     try:
@@ -331,6 +332,7 @@ async def test_a_missing_mariadb_is_named_with_its_remedy(monkeypatch: pytest.Mo
             pass
 
 
+@pytest.mark.process
 async def test_a_missing_plugin_is_named_with_its_directory(
     open_directory: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

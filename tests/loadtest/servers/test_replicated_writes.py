@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
 import trio
 
 import trio_hs
 from hs_drill.servers._opening import open_servers
 from tests.loadtest.support.server_kinds import EVERY_KIND
 from trio_hs.testing import Table
+
+pytestmark = pytest.mark.process
 
 TABLE = Table("drill", "t", {"id": "INT NOT NULL", "n": "INT NOT NULL", "v": "VARCHAR(20) NOT NULL"}, primary_key=["id"])
 FIELDS = ["id", "n", "v"]

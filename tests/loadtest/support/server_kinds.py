@@ -7,7 +7,7 @@ import pytest
 EVERY_KIND = pytest.mark.parametrize(
     "kind",
     [
-        "embedded",
+        pytest.param("embedded", marks=pytest.mark.process),
         pytest.param("mariadb", marks=pytest.mark.mariadb),
         pytest.param("docker", marks=pytest.mark.docker),
     ],

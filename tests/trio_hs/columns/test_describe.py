@@ -264,6 +264,7 @@ async def test_a_wrong_password_is_one_line_without_it(
     assert "there is no table a.b" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_no_server() -> None:
     """In a separate process, because PyMySQL leaks a socket that it could not connect."""
     command = [sys.executable, "-m", "trio_hs", "describe", "--unix-socket", "/nowhere/to.sock", "--user", "u", "a.b"]
@@ -290,6 +291,7 @@ def test_without_pymysql_the_command_says_how_to_get_it(
     assert capsys.readouterr().err == f"trio_hs describe: {describing.NO_PYMYSQL}\n"
 
 
+@pytest.mark.process
 def test_the_client_does_not_import_pymysql() -> None:
     check = "import sys, trio_hs, trio_hs.__main__; sys.exit('pymysql' in sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True)
@@ -303,6 +305,7 @@ def test_text_is_quoted_as_formatters_do(text: str) -> None:
     assert eval(describing._quoted(text.encode())) == text.encode()
 
 
+@pytest.mark.process
 def test_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "trio_hs"], capture_output=True, text=True)
     assert done.returncode == 2

@@ -96,6 +96,7 @@ async def call(hs: trio_hs.Manager, kind: str, name: str) -> None:
 
 
 # Not shrunk: most of an example follows from its seed, so a smaller example is a different one, and each takes long.
+@pytest.mark.slow
 @settings(max_examples=25, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     seed=st.integers(0, 2**32),
@@ -158,6 +159,7 @@ async def wait_until(condition: Callable[[], bool]) -> None:
             await trio.sleep(1)
 
 
+@pytest.mark.slow
 async def test_memory_stays_level_over_many_rounds_of_cancellation(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     rng = random.Random(1)
     server = FakeServer(nursery)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from trio.testing import MockClock
 from tests.trio_hs.support.fuzz_parser import PIECES, REAL, check, exchange, fuzz
 
 
+@pytest.mark.slow
 def test_200_000_damaged_answers() -> None:
     seed = random.SystemRandom().getrandbits(32)
     for chunk in range(4):

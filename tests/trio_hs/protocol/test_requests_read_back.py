@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -160,6 +161,7 @@ def built(build: Callable[[], bytes], *, possible: bool) -> dict[str, Any] | Non
     return read_request(b"7" + tail)
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(searches())
 def test_the_server_reads_the_search_that_was_asked_for(search: dict[str, Any]) -> None:
@@ -167,6 +169,7 @@ def test_the_server_reads_the_search_that_was_asked_for(search: dict[str, Any]) 
     assert request is None or request == expected_search(search)
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(
     searches(),

@@ -89,6 +89,7 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -
             await trio.sleep(0.02)
 
 
+@pytest.mark.process
 async def test_the_process_serves_and_ends_cleanly(table_file: Path, tmp_path: Path) -> None:
     for option in ("read", "write"):
         (tmp_path / option).write_text(f"the {option} secret\n")
@@ -103,6 +104,7 @@ async def test_the_process_serves_and_ends_cleanly(table_file: Path, tmp_path: P
                 assert await server.process.wait() == 0
 
 
+@pytest.mark.process
 async def test_a_killed_server_recovers_from_its_journal(table_file: Path, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     async with running(table_file, "--journal", str(journal)) as server:
@@ -121,6 +123,7 @@ async def test_a_killed_server_recovers_from_its_journal(table_file: Path, tmp_p
         assert (await server.command("status"))["position"] == [7, "embedded"]
 
 
+@pytest.mark.process
 async def test_replication_between_processes(table_file: Path, tmp_path: Path) -> None:
     journal = str(tmp_path / "replica")
     async with running(table_file, "--name", "a") as source:
@@ -165,6 +168,7 @@ async def _is(what: Callable[[], Awaitable[list[int]]], expected: list[int]) -> 
     return await what() == expected
 
 
+@pytest.mark.process
 async def test_plain_writes_stay_here_and_loaded_rows_replicate(table_file: Path, tmp_path: Path) -> None:
     journal = str(tmp_path / "journal")
     rows = {"database": "cars", "name": "trucks"}
@@ -189,6 +193,7 @@ async def test_plain_writes_stay_here_and_loaded_rows_replicate(table_file: Path
                 await hs.insert("lorries", "trucks", [("b", None)])
 
 
+@pytest.mark.process
 async def test_a_diverged_replica_says_so_and_can_be_rebuilt(table_file: Path, tmp_path: Path) -> None:
     journal = str(tmp_path / "journal")
     async with running(table_file, "--name", "a") as one:
@@ -213,6 +218,7 @@ async def test_a_diverged_replica_says_so_and_can_be_rebuilt(table_file: Path, t
             assert await hs.get("cars", "trucks", ["b"], 1) == [("b", b"%d" % one.ready["pid"])]
 
 
+@pytest.mark.process
 async def test_a_paused_process_answers_when_it_goes_on(table_file: Path) -> None:
     async with running(table_file) as server, server.manager(timeout=0.3, retry=trio_hs.RetryPolicy(attempts=1)) as hs:
         await hs.insert("cars", "trucks", [("b", None), ("f", None)])
@@ -224,6 +230,7 @@ async def test_a_paused_process_answers_when_it_goes_on(table_file: Path) -> Non
         await until(lambda: _is(server.ids, [1, 2]))
 
 
+@pytest.mark.process
 async def test_commands(table_file: Path) -> None:
     async with running(table_file) as server:
         other = {"database": "cars", "name": "vans", "columns": {"id": "INT NOT NULL"}, "primary_key": ["id"]}

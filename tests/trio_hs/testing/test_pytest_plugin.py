@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.process
+
 DOCUMENT = Path(__file__).parents[3] / "docs" / "testing.md"
 
 
