@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 ClusterKind = Literal["auto", "docker", "mariadb", "embedded", "external"]
 Topology = Literal["plain", "write-through"]
 Replication = Literal["none", "async", "semisync"]
+Listener = Literal["read", "write"]
 CLUSTER_KINDS: tuple[ClusterKind, ...] = get_args(ClusterKind)
 TOPOLOGIES: tuple[Topology, ...] = get_args(Topology)
 REPLICATIONS: tuple[Replication, ...] = get_args(Replication)
@@ -31,7 +32,8 @@ class Server:
     read_port: int
     """HandlerSocket's read-only listener."""
     write_port: int
-    """HandlerSocket's read-write listener. A replica refuses writes there until it is promoted."""
+    """HandlerSocket's read-write listener. A replica refuses writes there until it is promoted. 0 if it has none, as a
+    reader of the user's own."""
     read_secret: str = field(repr=False)
     write_secret: str = field(repr=False)
     sql_port: int | None = None
@@ -44,6 +46,16 @@ class Server:
     load_password: str = field(default="", repr=False)
     peer_host: str = ""
     """The address at which the run's other servers reach it, on the same ports, if that is not `host`."""
+
+    def at(self, port: int | None) -> str:
+        """The address of a port, in a message."""
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+
+    @property
+    def listeners(self) -> tuple[tuple[Listener, int, str], ...]:
+        """HandlerSocket's listeners that it has: what for, port and secret."""
+        reads: tuple[Listener, int, str] = ("read", self.read_port, self.read_secret)
+        return (reads,) if not self.write_port else (reads, ("write", self.write_port, self.write_secret))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from typing import TypeAlias
 
 
@@ -13,7 +14,7 @@ class Server:
 
     Attributes:
       kind: ``"inet"`` or ``"unix"``.
-      host: name or address for ``inet``, path of the socket for ``unix``.
+      host: name or address for ``inet``, path of the socket for ``unix``. An IPv6 address may be in brackets.
       port: for ``inet``; 9998 is the listener for reads and 9999 that for writes on a server with default settings.
       timeout: seconds that this server may be silent with requests outstanding; None takes the pool's.
       secret: this listener's secret where it differs from the others'; None takes the pool's.
@@ -55,6 +56,8 @@ def parse_server(server: object) -> Server:
         raise ValueError(f"{forms}, not {kind!r}")
     if not isinstance(host, str) or not host:
         raise ValueError(f"{forms}; {host!r} is no host or path")
+    if kind == "inet":
+        host = _without_brackets(host)
     if kind == "inet" and (not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536):
         raise ValueError(f"{forms}; {port!r} is no port of {host}")
     if kind == "unix" and port is not None:
@@ -64,6 +67,19 @@ def parse_server(server: object) -> Server:
     if secret is not None and not isinstance(secret, str):
         raise TypeError(f"the secret of {host} must be a str, not {type(secret).__name__}")
     return Server(kind, host, port, timeout, secret)
+
+
+def _without_brackets(host: str) -> str:
+    """The host, an IPv6 address without its brackets. Raises ValueError for a host that has its port with it."""
+    address = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if ":" in host or "[" in host:
+        try:
+            IPv6Address(address)
+        except ValueError:
+            raise ValueError(
+                f"{host!r} is no host: it is a name or address such as '::1'; the port is an item of its own"
+            ) from None
+    return address
 
 
 def parse_servers(servers: Servers) -> list[list[Server]]:

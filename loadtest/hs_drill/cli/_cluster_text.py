@@ -53,7 +53,7 @@ def _servers(cluster: Cluster, described: dict[str, Any]) -> Table:
     for server in cluster.servers:
         state = described["servers"][server.name]
         name = f"{server.name} (primary)" if server.name == described["primary"] else server.name
-        ports = (server.read_port, server.write_port, server.sql_port or "-")
+        ports = (server.read_port, server.write_port or "-", server.sql_port or "-")
         table.add_row(name, server.host, *map(str, ports), state["state"], *_replication(state))
     return table
 

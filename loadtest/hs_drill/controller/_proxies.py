@@ -22,7 +22,7 @@ async def open_proxies(cluster: Cluster, scenario: Scenario) -> AsyncIterator[Pr
         proxies: dict[tuple[str, str], Proxy] = {}
         if any(isinstance(fault, NetworkFault) for fault in scenario.faults):
             for server in cluster.servers:
-                for listener, port in (("read", server.read_port), ("write", server.write_port)):
+                for listener, port, _ in server.listeners:
                     rng = random.Random(f"{scenario.seed}/{server.name}/{listener}")
                     proxy = await stack.enter_async_context(open_proxy(server.host, port, rng=rng))
                     proxies[(server.name, listener)] = proxy
@@ -34,8 +34,9 @@ def client_view(cluster: Cluster, proxies: Proxies) -> Cluster:
     servers = tuple(
         replace(
             server,
+            host=proxies[(server.name, "read")].host,
             read_port=proxies[(server.name, "read")].port,
-            write_port=proxies[(server.name, "write")].port,
+            write_port=proxies[(server.name, "write")].port if (server.name, "write") in proxies else 0,
         )
         if (server.name, "read") in proxies
         else server

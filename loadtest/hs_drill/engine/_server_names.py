@@ -34,9 +34,7 @@ class _ConnectionEvents(logging.Handler):
 
 def names_of_servers(cluster: Cluster) -> dict[str, str]:
     """Address of a listener, as the client writes it -> the server's name."""
-    return {
-        f"{server.host}:{port}": server.name for server in cluster.servers for port in (server.read_port, server.write_port)
-    }
+    return {server.at(port): server.name for server in cluster.servers for _, port, _ in server.listeners}
 
 
 def server_of(error: trio_hs.HandlerSocketError, names: Mapping[str, str]) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from ipaddress import IPv6Address
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from hs_drill._cluster import ClusterError, Server
 
@@ -25,6 +26,7 @@ __all__ = [
 
 SERVER_NAME = r"^(writer|standby|reader-[1-9][0-9]?)$"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+READ_PORT, WRITE_PORT = 9998, 9999
 HIDDEN = "(not kept)"
 
 _Port = Annotated[int, Field(ge=1, le=65535)]
@@ -44,6 +46,21 @@ def _kind(value: object) -> str:
 _Secret = Annotated[Annotated[str, Tag("text")] | Annotated[FromEnvironment, Tag("variable")], Discriminator(_kind)]
 
 
+def parse_host(value: object) -> object:
+    """A host without the brackets of an IPv6 address. Raises ValueError for one that has its port with it."""
+    match value:
+        case [str(address)]:  # YAML reads [::1] as a list
+            value = f"[{address}]"
+    if not isinstance(value, str) or not set(value) & set("[:"):
+        return value
+    address = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    try:
+        IPv6Address(address)
+    except ValueError:
+        raise ValueError(f"must be a name or address, such as db1.example or ::1, without a port, not {value!r}") from None
+    return address
+
+
 class ExternalServer(Model):
     """One server, and how to reach it. Secrets, users and passwords that are not given come from the environment:
     TRIO_HS_READ_SECRET, TRIO_HS_WRITE_SECRET, TRIO_HS_SQL_USER, TRIO_HS_SQL_PASSWORD, TRIO_HS_LOAD_USER and
@@ -51,9 +68,11 @@ class ExternalServer(Model):
 
     name: Annotated[str, Field(pattern=SERVER_NAME)]
     """Its role in the run: `writer`, `standby`, `reader-1`, `reader-2` and so on."""
-    host: Annotated[str, Field(min_length=1, max_length=255)]
-    read_port: _Port = 9998
-    write_port: _Port = 9999
+    host: Annotated[str, BeforeValidator(parse_host), Field(min_length=1, max_length=255)]
+    """Its name or address. An IPv6 address may be in brackets."""
+    read_port: _Port = READ_PORT
+    write_port: _Port | None = None
+    """9999 if not given. A reader needs none, and by default has none."""
     read_secret: _Secret | None = None
     """Text, or `{env: NAME}`."""
     write_secret: _Secret | None = None
@@ -74,7 +93,7 @@ class ExternalServer(Model):
             name=self.name,
             host=self.host,
             read_port=self.read_port,
-            write_port=self.write_port,
+            write_port=self.write_port or (0 if self.name.startswith("reader-") else WRITE_PORT),
             read_secret=self._secret(self.read_secret, "TRIO_HS_READ_SECRET"),
             write_secret=self._secret(self.write_secret, "TRIO_HS_WRITE_SECRET"),
             sql_port=self.sql_port,
@@ -110,18 +129,20 @@ def named_servers(servers: list[ExternalServer]) -> tuple[int, bool]:
 
 
 def parse_servers(text: str) -> list[dict[str, Any]]:
-    """Parse `writer=db1:9998:9999:3306,reader-1=db2:9998:9999` into `servers` of a scenario; the SQL port is optional.
+    """Parse `writer=db1:9998:9999:3306,reader-1=db2:9998` into `servers` of a scenario.
 
-    Raises ValueError.
+    The SQL port is optional, and so is a reader's port for writes: `reader-1=db2:9998::3306`. Raises ValueError.
     """
     servers = []
     for one in text.split(","):
-        match = re.fullmatch(r"\s*([\w-]+)=(.+?):(\d+):(\d+)(?::(\d+))?\s*", one)
-        if match is None:
-            raise ValueError(f"a server is written NAME=HOST:READ_PORT:WRITE_PORT[:SQL_PORT], not {one.strip()!r}")
-        name, host, read, write, sql = match.groups()
-        server = {"name": name, "host": host, "read_port": int(read), "write_port": int(write)}
-        servers.append(server | ({"sql_port": int(sql)} if sql else {}))
+        match = re.fullmatch(r"\s*([\w-]+)=(\[[^][]+\]|[^][:]+):(\d+)(?::(\d*)(?::(\d+))?)?\s*", one)
+        if match is None or not (match[4] or match[1].startswith("reader-")):
+            form = "NAME=HOST:READ_PORT:WRITE_PORT[:SQL_PORT]"
+            notes = "an IPv6 address is in brackets, and only a reader may lack WRITE_PORT"
+            raise ValueError(f"a server is written {form}, not {one.strip()!r}; {notes}")
+        name, host, *ports = match.groups()
+        known = zip(("read_port", "write_port", "sql_port"), ports, strict=True)
+        servers.append({"name": name, "host": host} | {key: int(port) for key, port in known if port})
     return servers
 
 

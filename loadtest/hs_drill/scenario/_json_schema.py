@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from . import _base, _expect, _load, _mix, _model
+from . import _base, _expect, _external, _load, _mix, _model
 
 __all__ = ["scenario_schema"]
 
@@ -51,8 +51,8 @@ class _Generator(GenerateJsonSchema):
         inner = self.generate_inner(schema["schema"])
         if function in TEXT:
             return {"anyOf": [inner, TEXT[function]]}
-        if function.__name__ == _model.ClusterSpec._count_servers.__name__:  # it accepts no shorthand
-            return inner
+        if function is _external.parse_host or function.__name__ == _model.ClusterSpec._count_servers.__name__:
+            return inner  # they accept no shorthand
         if function in BARE:
             return {**inner, "x-bare": BARE[function]}
         if function is _expect._from_count:

@@ -15,7 +15,8 @@ __all__ = ["SERVERS_HELP", "with_cluster"]
 
 SERVERS_HELP = (
     "Your own servers, for kind external: NAME=HOST:READ_PORT:WRITE_PORT[:SQL_PORT], separated by commas; the names are "
-    "writer, standby, reader-1 and so on. Secrets come from the environment: TRIO_HS_READ_SECRET, TRIO_HS_WRITE_SECRET, "
+    "writer, standby, reader-1 and so on. An IPv6 address is in brackets; a reader may lack WRITE_PORT. Secrets come from the "
+    "environment: TRIO_HS_READ_SECRET, TRIO_HS_WRITE_SECRET, "
     "TRIO_HS_SQL_USER, TRIO_HS_SQL_PASSWORD, and for `driver: sql` TRIO_HS_LOAD_USER, TRIO_HS_LOAD_PASSWORD."
 )
 

@@ -89,7 +89,17 @@ class _Loader(yaml.SafeLoader):
 
 
 class _LoaderForPeople(_Loader):
-    """Numbers as in YAML 1.2, and dates are text."""
+    """Numbers as in YAML 1.2; dates are text, and so is `::1` in a list or `{}`."""
+
+    def check_value(self) -> bool:
+        """Whether the colon here ends a key."""
+        text_follows = self.peek(1) not in BLANK + ",[]{}"
+        after_quotes = self.index > 0 and self.buffer[self.pointer - 1] in "\"']}"
+        return not text_follows or bool(self.flow_level and after_quotes)
+
+    def check_plain(self) -> bool:
+        """Whether text without quotes begins here."""
+        return super().check_plain() or (self.peek() == ":" and not self.check_value())
 
     yaml_implicit_resolvers = {  # noqa: RUF012  (PyYAML's way)
         first: [(tag, pattern) for tag, pattern in candidates if tag.rpartition(":")[2] not in ("int", "float", "timestamp")]
@@ -97,6 +107,7 @@ class _LoaderForPeople(_Loader):
     }
 
 
+BLANK = "\0 \t\r\n\x85\u2028\u2029"
 TAG = "tag:yaml.org,2002:"
 INTEGER = re.compile(r"[-+]?[0-9]+$")
 FRACTION = re.compile(r"[-+]?(?:(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))$|\.(?:nan|NaN|NAN)$")

@@ -311,9 +311,7 @@ def bounded(what: str, seconds: float) -> Iterator[None]:
 async def handlersocket_answers(server: Server) -> bool:
     """Whether both listeners accept their secrets. A connection alone proves nothing: the kernel accepts it itself."""
     try:
-        return await _authenticates(server.host, server.read_port, server.read_secret) and (
-            await _authenticates(server.host, server.write_port, server.write_secret)
-        )
+        return all([await _authenticates(server.host, port, secret) for _, port, secret in server.listeners])
     except (OSError, trio.BrokenResourceError):
         return False
 

@@ -231,7 +231,7 @@ class ExternalControl(Control):
 
 async def _check_listener(server: Server, port: int, secret: str, what: str) -> None:
     """Raise `ClusterError` unless the listener answers and accepts the secret."""
-    at = f"{server.name}: the listener for {what} at {server.host}:{port}"
+    at = f"{server.name}: the listener for {what} at {server.at(port)}"
     answer = b""
     with trio.move_on_after(ANSWER_SECONDS) as scope:
         try:
@@ -240,13 +240,18 @@ async def _check_listener(server: Server, port: int, secret: str, what: str) -> 
                 while not answer.endswith(b"\n") and (received := await stream.receive_some()):
                     answer += received
         except (OSError, trio.BrokenResourceError) as error:
-            raise ClusterError(f"{at} cannot be reached: {error}{await _plugin_trouble(server)}") from error
+            raise ClusterError(f"{at} cannot be reached: {error}{await _trouble(server, what)}") from error
     if scope.cancelled_caught:
-        raise ClusterError(f"{at} does not answer within {ANSWER_SECONDS:g} s{await _plugin_trouble(server)}")
+        raise ClusterError(f"{at} does not answer within {ANSWER_SECONDS:g} s{await _trouble(server, what)}")
     if answer.startswith(b"3\t"):
         raise ClusterError(f"{at} refuses the secret: use that server's handlersocket_plain_secret{'_wr' * (what == 'writes')}")
     if answer != b"0\t1\n":
         raise ClusterError(f"{at} does not speak HandlerSocket: it answered {answer[:40]!r}")
+
+
+async def _trouble(server: Server, what: str) -> str:
+    reader = what == "writes" and server.name.startswith("reader-")
+    return (" (a reader needs none: leave its write_port out)" if reader else "") + await _plugin_trouble(server)
 
 
 async def _plugin_trouble(server: Server) -> str:
@@ -268,9 +273,17 @@ async def _plugin_trouble(server: Server) -> str:
     )
 
 
+def _require_account(server: Server) -> None:
+    if server.sql_port is not None and not server.admin_user:
+        raise ClusterError(
+            f"{server.name}: SQL at {server.at(server.sql_port)} needs an account: set TRIO_HS_SQL_USER and "
+            "TRIO_HS_SQL_PASSWORD in the environment, or sql_user and sql_password in the scenario; or leave the sql_port out"
+        )
+
+
 async def _check_server(server: Server) -> None:
-    await _check_listener(server, server.read_port, server.read_secret, "reads")
-    await _check_listener(server, server.write_port, server.write_secret, "writes")
+    for listener, port, secret in server.listeners:
+        await _check_listener(server, port, secret, f"{listener}s")
     if server.sql_port is not None:
         await require_one_server(server)
 
@@ -286,6 +299,8 @@ async def open_external(
 ) -> AsyncIterator[ExternalControl]:
     """The `external` kind of `open_servers`, which says what it promises."""
     progress(f"checking {len(servers)} servers")
+    for server in servers:
+        _require_account(server)
     await run_all(*(partial(_check_server, server) for server in servers))
     cluster = Cluster(
         "external", "asked for", "unknown", tuple(servers), write_databases=write_databases, replication=replication

@@ -35,19 +35,18 @@ PAUSE = 0.2
 """Seconds between attempts."""
 ANSWER_SECONDS = 5.0
 
+MODES = {"read": "rd", "write": "wr"}
+"""What a listener is for -> its mode in the process list."""
 _THREADS = "SELECT state AS s FROM information_schema.processlist WHERE state LIKE 'handlersocket: mode=%'"
 _STATE = re.compile(r"handlersocket: mode=(rd|wr), (\d+) conns")
 
 
 async def require_one_server(server: Server) -> None:
     """Raise `ClusterError` if the listeners and the SQL port do not belong to one server, or that cannot be determined."""
-    for mode, port, secret, what in (
-        ("rd", server.read_port, server.read_secret, "reads"),
-        ("wr", server.write_port, server.write_secret, "writes"),
-    ):
-        if not await _belongs(server, mode, server.host, port, secret):
+    for listener, port, secret in server.listeners:
+        if not await _belongs(server, MODES[listener], server.host, port, secret):
             raise ClusterError(
-                f"{server.name}: the listener for {what} at {server.host}:{port} and SQL at {server.host}:{server.sql_port} "
+                f"{server.name}: the listener for {listener}s at {server.at(port)} and SQL at {server.at(server.sql_port)} "
                 "belong to different servers: the SQL server's process list does not show our connections. Nothing was written"
             )
 
@@ -132,7 +131,7 @@ def _count(server: Server, cursor: Any, mode: str) -> int | None:
     if [row["s"] for row in cursor.fetchall()] != ["ACTIVE"]:
         return None
     raise ClusterError(
-        f"{server.name}: whether SQL at {server.host}:{server.sql_port} and the HandlerSocket ports are one server cannot be "
+        f"{server.name}: whether SQL at {server.at(server.sql_port)} and the HandlerSocket ports are one server cannot be "
         "checked, for the SQL account may not see the plugin's threads: GRANT PROCESS ON *.* to it. Nothing was written"
     )
 

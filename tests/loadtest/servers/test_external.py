@@ -17,6 +17,7 @@ import yaml
 from hs_drill._cluster import Cluster, ClusterError, Server
 from hs_drill.controller._table import fill_table
 from hs_drill.scenario import ScenarioError, parse_scenario, with_cluster
+from hs_drill.scenario._external import ExternalServer
 from hs_drill.servers import _mariadbd
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._sql import execute_sql
@@ -267,9 +268,32 @@ def test_servers_of_the_command_line_are_checked(cluster: Cluster) -> None:
     ]
 
 
+@pytest.mark.parametrize("host", ["::1", "[::1]", "'[::1]'", "'::1'", '"[::1]"'])
+def test_an_ipv6_address_may_be_in_brackets(host: str) -> None:
+    servers = f"[{{name: writer, host: {host}}}, {{name: reader-1, host: b}}]"
+    flow = parse_scenario(f"name: x\nmix: {{get: 1}}\ncluster: {{kind: external, servers: {servers}}}\n", "x.yaml")
+    block = parse_scenario(
+        "name: x\nmix: {get: 1}\ncluster:\n  kind: external\n  servers:\n"
+        f"  - name: writer\n    host: {host}\n  - name: reader-1\n    host: db2\n",
+        "x.yaml",
+    )
+    for scenario in (flow, block):
+        writer, reader = (server.resolved() for server in scenario.cluster.servers)
+        assert (writer.host, writer.write_port, writer.at(writer.read_port)) == ("::1", 9999, "[::1]:9998")
+        assert (reader.write_port, reader.at(1)) == (0, f"{reader.host}:1")
+
+
 @pytest.mark.parametrize(
     "cluster, message",
     [
+        *(
+            (
+                f"{{kind: external, servers: [{{name: writer, host: '{host}'}}]}}",
+                "2: cluster.servers.0.host: must be a name or address, such as db1.example or ::1, without a port, "
+                f"not '{host}'",
+            )
+            for host in ("db1:9998", "[::1]:9998", "[db1]")
+        ),
         (
             "{kind: mariadb, servers: [{name: writer, host: a}]}",
             "2: cluster.kind: must be external when servers are given, not mariadb",
@@ -305,12 +329,21 @@ def test_mistakes_in_servers_are_reported_with_their_place(cluster: str, message
 
 
 def test_servers_of_the_command_line_replace_the_scenario_s() -> None:
-    scenario = with_cluster(SCENARIO, "writer=[::1]:1:2:3, reader-1=b:4:5", {})
-    assert [server.name for server in scenario.cluster.servers] == ["writer", "reader-1"]
-    assert scenario.cluster.servers[0].host == "[::1]"
-    assert (scenario.cluster.kind, scenario.cluster.readers, scenario.cluster.servers[1].sql_port) == ("external", 1, None)
+    scenario = with_cluster(SCENARIO, "writer=[::1]:1:2:3, reader-1=b:4:5, reader-2=c:6, reader-3=[fe80::1]:7::8", {})
+    assert [server.name for server in scenario.cluster.servers] == ["writer", "reader-1", "reader-2", "reader-3"]
+    hosts_and_ports = [
+        (s.host, s.read_port, s.write_port, s.sql_port) for s in map(ExternalServer.resolved, scenario.cluster.servers)
+    ]
+    assert hosts_and_ports == [("::1", 1, 2, 3), ("b", 4, 5, None), ("c", 6, 0, None), ("fe80::1", 7, 0, 8)]
+    assert (scenario.cluster.kind, scenario.cluster.readers) == ("external", 3)
     assert with_cluster(scenario, None, {"kind": "embedded"}).cluster.servers == []
-    for wrong, message in {"writer=a:1": "NAME=HOST:READ_PORT", "writer=a:1:2": "must name at least one reader"}.items():
+    for wrong, message in {
+        "writer=a:1": "NAME=HOST:READ_PORT.*only a reader may lack WRITE_PORT",
+        "standby=a:1::2": "only a reader may lack WRITE_PORT",
+        "writer=::1:9998:9999": "an IPv6 address is in brackets",
+        "writer=[a]:1:2": r"servers.0.host: must be a name or address, such as db1.example or ::1, without a port, not '\[a\]'",
+        "writer=a:1:2": "must name at least one reader",
+    }.items():
         with pytest.raises(ScenarioError, match=message):
             with_cluster(SCENARIO, wrong, {})
 
