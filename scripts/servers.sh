@@ -1,5 +1,5 @@
 # Sourced by ./dev: the programs that tests and drills need. Where apt-get may be used they are installed; elsewhere these
-# functions say what is missing and succeed, for the harness and the tests name it again (and fail without it where CI=true).
+# functions say what is missing and succeed, because the harness and the tests report it again (and fail without it where CI=true).
 PLUGIN_DIRS="/usr/lib/mysql/plugin /usr/lib64/mysql/plugin /usr/lib64/mariadb/plugin /usr/lib/x86_64-linux-gnu/mariadb19/plugin"
 BASE_SUITE=bookworm
 BASE_IMAGE=debian:$BASE_SUITE-slim # as in loadtest/hs_drill/sandbox/image/Dockerfile
@@ -64,7 +64,7 @@ start_engine() {
     until docker version >/dev/null 2>&1; do
         tries=$((tries + 1))
         if [ "$tries" -gt 120 ] || ! kill -0 "$ENGINE" 2>/dev/null; then
-            say "dockerd does not run:"
+            say "dockerd did not start:"
             tail -n 5 "$ENGINE_LOG" >&2
             return 1
         fi
@@ -78,9 +78,9 @@ start_image() {
     IMAGE=$!
 }
 
-await_image() { wait "$IMAGE" || say "there is no image for containers"; IMAGE=; }
+await_image() { wait "$IMAGE" || say "the image for containers could not be provided"; IMAGE=; }
 
-# The image of the servers, and its base: from a registry, else made from the distribution's packages.
+# Provide the image of the servers and its base image, which is pulled, or else built from the distribution's packages.
 # Runs in a subshell: it exits, and ends its own child when it is ended.
 provide_image() {
     docker version >/dev/null 2>&1 || exit 0
@@ -96,7 +96,7 @@ provide_image() {
     if ! docker image inspect "$BASE_IMAGE" >/dev/null 2>&1; then
         say "pulling $BASE_IMAGE"
         if ! run timeout 60 docker pull --quiet "$BASE_IMAGE" >/dev/null 2>&1; then
-            say "no registry has $BASE_IMAGE; making it with mmdebstrap (about half a minute)"
+            say "could not pull $BASE_IMAGE; building it with mmdebstrap (about half a minute)"
             run timeout 600 mmdebstrap --quiet --variant=minbase "$BASE_SUITE" - >"$tar" || exit
             docker import "$tar" "$BASE_IMAGE" >/dev/null || exit
         fi

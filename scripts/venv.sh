@@ -12,7 +12,7 @@ find_python() {
     return 1
 }
 
-# What each part of the set-up installs: the client (.) and the harness (./loadtest), each with extras.
+# The pip arguments for each part of the set-up: the client (.) and the harness (./loadtest), with their extras.
 parts() {
     case $1 in
         drill) echo "--editable .[testing] --editable ./loadtest" ;;
@@ -22,7 +22,7 @@ parts() {
     esac
 }
 
-# setup_venv PART...: .venv with these parts; quick when nothing has changed since the last time.
+# setup_venv PART...: create .venv and install these parts; quick when nothing has changed since the last time.
 setup_venv() {
     python=$(find_python) || die "needs Python 3.11 or newer as python3, or named by PYTHON="
     stamp=$(cat pyproject.toml loadtest/pyproject.toml constraints.txt | cksum)
