@@ -22,7 +22,7 @@ from hs_drill._cluster import CLUSTER_KINDS, REPLICATIONS, TOPOLOGIES, Cluster, 
 from hs_drill._exit_codes import ExitCode
 from hs_drill._trio_child import first_error
 from hs_drill.controller import fill_table, load_table, open_scenario_servers
-from hs_drill.sandbox import open_container_engine, provide_image, remove_leftovers
+from hs_drill.sandbox import open_container_engine, provide_image, remove_leftover_directories, remove_leftovers
 from hs_drill.scenario import SERVERS_HELP, Scenario, ScenarioError, load_scenario, with_cluster
 from hs_drill.servers import Control, check_replication
 
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
     up = add("up", _up, "start servers, print how to reach them, and keep them until Ctrl-C")
     status = add("status", _status, "show the servers that are up, and how they replicate")
-    down = add("down", _down, "end a cluster that is up, and remove containers that killed runs left behind")
+    down = add("down", _down, "end a cluster that is up, and remove what killed runs left behind")
     check = add("check", _check, "test whether HandlerSocket's writes reach the binary log and the readers")
     add("image", _image, "build the image of the containers, unless the engine has it")
     for command in (up, status):
@@ -199,10 +199,10 @@ async def _status(options: argparse.Namespace) -> int:
 
 
 async def _down(options: argparse.Namespace) -> int:
-    removed = False
+    removed = await remove_leftover_directories(_print_line)
     with suppress(ClusterError):  # without a container engine there are no containers
         async with open_container_engine() as engine:
-            removed = await remove_leftovers(engine, _print_line)
+            removed = await remove_leftovers(engine, _print_line) or removed
     if removed and options.pid is None and not clusters_up():
         return 0
     how = "choose one with `--pid PID`, or end all with `--all`"

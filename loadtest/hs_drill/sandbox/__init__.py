@@ -5,7 +5,16 @@ from __future__ import annotations
 from ._container_engine import ContainerEngine, error_text, has_image, open_container_engine, provide_image
 from ._guardian import RUN_LABEL
 from ._leftovers import OWNER_LABEL, owner, remove_leftovers
-from ._sandbox import HOST, Sandbox, check_memory, check_temporary_directory, open_sandbox, server_account, until_ended
+from ._sandbox import (
+    HOST,
+    Sandbox,
+    check_memory,
+    check_temporary_directory,
+    open_sandbox,
+    remove_leftover_directories,
+    server_account,
+    until_ended,
+)
 
 __all__ = [
     "HOST",
@@ -21,6 +30,7 @@ __all__ = [
     "open_sandbox",
     "owner",
     "provide_image",
+    "remove_leftover_directories",
     "remove_leftovers",
     "server_account",
     "until_ended",

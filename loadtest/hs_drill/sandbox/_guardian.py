@@ -21,6 +21,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from threading import Thread
 from typing import Any
@@ -28,6 +29,9 @@ from urllib.parse import quote
 
 RUN_VARIABLE = "TRIO_HS_RUN"
 """Environment variable of every process of a run, and of the processes that those start: the run's directory."""
+
+CLAIM = "claim"
+"""The file in the run's directory that the run keeps locked: see `_claim`."""
 
 RUN_LABEL = "trio-hs.run"
 """Label of every container and network of a run: the run's directory."""
@@ -60,6 +64,11 @@ def guard(directory: str, engine: str | None) -> bool:
     sys.stdin.buffer.read()
     deadline = time.monotonic() + _GUARD_SECONDS
     removed = engine is None or _remove_containers(engine, directory, deadline)
+    return clear(directory, deadline) and removed
+
+
+def clear(directory: str, deadline: float) -> bool:
+    """Kill the run's processes, and remove its directory. False if something could not be removed in time."""
     while time.monotonic() < deadline:
         left = list(_processes_of(directory))
         for pid in left:
@@ -67,11 +76,29 @@ def guard(directory: str, engine: str | None) -> bool:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        shutil.rmtree(directory, ignore_errors=True)
+        _remove_directory(directory)
         if not left and not os.path.lexists(directory):
-            return removed
+            return True
         time.sleep(0.02)  # a dying server may still have added a file
     return False
+
+
+def _remove_directory(directory: str) -> None:
+    """Remove as much of it as possible; the claim last, for without it nobody may remove the rest."""
+    try:
+        with os.scandir(directory) as entries:
+            inside = [entry for entry in entries if entry.name != CLAIM]
+    except OSError:
+        inside = []
+    for entry in inside:
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                os.unlink(entry.path)
+    with suppress(OSError):
+        if os.listdir(directory) in ([], [CLAIM]):
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _remove_containers(engine: str, directory: str, deadline: float) -> bool:

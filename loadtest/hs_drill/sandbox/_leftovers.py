@@ -106,6 +106,6 @@ def _remove(engine: ContainerEngine) -> list[str]:
             except docker.errors.APIError:
                 continue  # another run is removing it
             removed.append(name)
-            with suppress(OSError):  # a run in containers leaves its directory empty
+            with suppress(OSError):  # older versions left the directory of a run in containers empty
                 os.rmdir(labels[RUN_LABEL])
     return removed

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ import trio
 from hs_drill._cluster import ClusterError
 
 from . import _guardian
+from ._claim import DIRECTORY_MODE, claim, directory_for, remove_abandoned
 
 logger = logging.getLogger("hs_drill.run")
 
@@ -66,7 +67,8 @@ class Sandbox:
     @trio.lowlevel.enable_ki_protection
     def __init__(self, account: Account | None, engine: str | None = None) -> None:
         self.account = account
-        self.directory = Path(tempfile.gettempdir(), f"trio-hs-{secrets.token_hex(6)}").absolute()
+        self.directory = directory_for(secrets.token_hex(6))
+        self._claim = -1
         self._processes: list[subprocess.Popen[bytes]] = []
         self._reserved: list[socket.socket] = []
         # Start the guardian before the directory exists: then our death never leaves one behind. It gets a session of its own,
@@ -80,7 +82,11 @@ class Sandbox:
             start_new_session=True,
         )
         try:
-            self.directory.mkdir(mode=0o700)
+            self.directory.mkdir(mode=DIRECTORY_MODE)
+            try:
+                self._claim = claim(self.directory)
+            except OSError as error:  # some file systems have no locks
+                logger.info("if this run is killed with its guardian, %s stays: %s", self.directory, error)
             self.give(self.directory)
         except OSError as error:
             self._end_all()
@@ -155,6 +161,8 @@ class Sandbox:
         self._end_all()
         with trio.move_on_after(STOP_SECONDS, shield=True):
             await until_ended(*self._processes, self._guardian)
+            if self._claim >= 0:
+                os.close(self._claim)
             return
         pids = [process.pid for process in self._processes if process.poll() is None]
         logger.warning("not removed within %s s: directory %s, processes %s", STOP_SECONDS, self.directory, pids)
@@ -189,8 +197,14 @@ def _fixed_ports() -> list[int]:
 
 
 @asynccontextmanager
-async def open_sandbox(account: Account | None, engine: str | None = None) -> AsyncIterator[Sandbox]:
-    """A sandbox that is gone when the block has ended. Raises `ClusterError`."""
+async def open_sandbox(
+    account: Account | None, progress: Callable[[str], None], engine: str | None = None
+) -> AsyncIterator[Sandbox]:
+    """A sandbox that is gone when the block has ended. Raises `ClusterError`.
+
+    Before, it removes the directories of killed runs, and reports that to `progress`.
+    """
+    await remove_leftover_directories(progress)
     sandbox = Sandbox(account, engine)
     try:
         yield sandbox
@@ -199,6 +213,15 @@ async def open_sandbox(account: Account | None, engine: str | None = None) -> As
         async with trio.open_nursery() as nursery:
             nursery.cancel_scope.shield = True
             nursery.start_soon(sandbox.close)
+
+
+async def remove_leftover_directories(progress: Callable[[str], None]) -> bool:
+    """Remove the directories of this user's killed runs, report them in a line, and return whether there were any."""
+    owners = {os.geteuid()} | ({account.uid} if (account := server_account()) is not None else set())
+    removed = await trio.to_thread.run_sync(remove_abandoned, owners)
+    if removed:
+        progress(f"removed directories of killed runs: {', '.join(removed)}")
+    return bool(removed)
 
 
 def check_temporary_directory(account: Account | None) -> None:

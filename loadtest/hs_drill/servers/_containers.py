@@ -241,7 +241,7 @@ async def open_docker(
         await engine.call("asking the engine", engine.check_space)
         await remove_leftovers(engine, progress)
         image = await provide_image(engine, progress)
-        async with open_sandbox(None, engine.path) as sandbox:
+        async with open_sandbox(None, progress, engine.path) as sandbox:
             labels = {RUN_LABEL: str(sandbox.directory), OWNER_LABEL: owner()}
             make = partial(_make_network, engine, sandbox.directory.name, labels)
             network, addresses = await engine.call("no network for the servers", make)

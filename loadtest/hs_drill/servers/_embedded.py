@@ -391,7 +391,7 @@ async def open_embedded(
     names = server_names(readers, standby)
     # As on MariaDB: direct writes to the tables do not replicate (MDEV-33967); writes through their twins do.
     options = [f"--twin={twin}={database}" for database, twin in write_databases.items()] or ["--unlogged"]
-    async with open_sandbox(None) as sandbox:
+    async with open_sandbox(None, progress) as sandbox:
         progress(f"starting {len(names)} embedded servers" if len(names) > 1 else "starting an embedded server")
         plan = _Plan(sandbox, options)
         servers = {name: _EmbeddedServer(plan, name) for name in names}

@@ -189,7 +189,7 @@ async def open_mariadb(
     check_temporary_directory(account)
     check_memory(len(names))
 
-    async with open_sandbox(account) as sandbox:
+    async with open_sandbox(account, progress) as sandbox:
         progress("creating a data directory")
         plan = _Plan(sandbox, installation, await _make_template(sandbox, installation), settings)
         processes = {name: _Process(plan, name, number) for number, name in enumerate(names, 1)}

@@ -156,6 +156,7 @@ async def test_a_run_begins_by_removing_leftovers_of_a_run_killed_with_its_guard
             assert left.name not in [container.name for container in containers_below(client, temporary)]
 
 
+@pytest.mark.usefixtures("temporary")
 def test_without_a_running_cluster_there_is_nothing_to_show_or_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
