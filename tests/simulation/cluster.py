@@ -1,12 +1,13 @@
-"""The servers of a run, and the operator who restarts and promotes them by the book.
+"""The servers of a run, and a careful operator who restarts and promotes them.
 
-By the book: a primary is dead or read-only before another one is promoted, the one promoted is the standby that has most of
-its log, and whoever is no primary follows it, rebuilt where it has what the primary has not.
+The operator promotes a standby only when the primary is dead or read-only, and chooses the one that has most of its log. Every
+other server replicates from the primary. A server with transactions that the primary lacks is rebuilt.
 
-With synchronous replication, what was acknowledged before a promotion may have no second copy until others have caught up with
-the new primary. Until then its disk does not fail too, and nobody behind it is promoted: no topology promises anything then.
+With synchronous replication, writes acknowledged before a promotion may have no second copy until other servers have caught up
+with the new primary. No topology promises anything in that time. So the new primary's disk does not fail then, and no standby
+that has not caught up is promoted.
 
-Where standbys are open, nobody has made them read-only: they acknowledge every write that a client brings.
+Open standbys are not read-only: they acknowledge every write that a client sends them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class SimulatedCluster:
     """
     Attributes:
       primary: the server that takes writes.
-      changing: held by whoever stops or replaces the primary.
+      changing: held while the primary is stopped or replaced.
     """
 
     def __init__(self, servers: Mapping[str, EmbeddedServer], topology: Topology, model: Model) -> None:
@@ -41,7 +42,7 @@ class SimulatedCluster:
                 self._watch(server)
 
     def _watch(self, server: EmbeddedServer) -> None:
-        """Open standbys: no fault makes the primary refuse anything there, so no write may reach another server."""
+        """With open standbys no fault makes the primary refuse anything, so no write may reach another server."""
         commit = server._commit
 
         async def watched(*, logged: bool) -> None:
@@ -76,7 +77,7 @@ class SimulatedCluster:
         server.database.read_only = not self._topology.open_standbys
 
     def _end(self, server: EmbeddedServer) -> Position:
-        """The last transaction that a server has, seen by readers or not."""
+        """The last transaction that a server has, whether or not its readers see it yet."""
         return server.replica.received if server.replica.waiting else server.log.position
 
     def _in_lineage(self, server: EmbeddedServer) -> bool:
@@ -84,7 +85,7 @@ class SimulatedCluster:
         return self.primary.log.holds(server.log.position) and self.primary.log.holds(self._end(server))
 
     def crash(self, server: EmbeddedServer, *, lossy: bool = False) -> None:
-        """Kills a server. A lossy crash of a primary loses what no replica has; without synchronous replication
+        """Kills a server. A primary that crashes with loss (`lossy`) loses what no replica has. Without synchronous replication
         some of that was acknowledged."""
         lose = 0
         if lossy and server is self.primary and server.running:
@@ -101,7 +102,7 @@ class SimulatedCluster:
                 await self.follow(server, rebuild=True)
 
     def best_standby(self) -> EmbeddedServer | None:
-        """The standby that has most of the primary's log, and enough of it; None when there is none."""
+        """The standby that has most of the primary's log; None when none has enough of it."""
         standbys = [self.servers[name] for name in self._topology.writers]
         candidates = [server for server in standbys if server is not self.primary and self._in_lineage(server)]
         best = max(candidates, key=lambda server: self._end(server).number, default=None)
@@ -127,7 +128,10 @@ class SimulatedCluster:
                 await self.follow(server, rebuild=True)
 
     async def switch_over(self, patience: float) -> bool:
-        """Planned: the primary takes no more writes, a standby catches up and is promoted. False when none does."""
+        """A planned failover: the primary takes no more writes, a standby catches up and is promoted.
+
+        Returns False if none catches up in time.
+        """
         old = self.primary
         old.database.read_only = True
         with trio.move_on_after(patience):

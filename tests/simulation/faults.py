@@ -1,4 +1,4 @@
-"""The nemesis: what goes wrong, when, and for how long. Every fault ends before the run is judged."""
+"""The nemesis: strikes servers and network with faults, each for a random time. All end before the run is judged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Fault = Callable[["SimulatedNemesis", EmbeddedServer], Awaitable[None]]
 
 
 class SimulatedNemesis:
-    """Strikes at random until its time is over, sometimes with several faults at once."""
+    """Strikes at random for the topology's `fault_seconds`, sometimes with several faults at once."""
 
     def __init__(
         self, cluster: SimulatedCluster, network: Network, topology: Topology, rng: random.Random, log: Callable[..., None]
@@ -47,7 +47,7 @@ class SimulatedNemesis:
                 nursery.start_soon(fault, self, victim)
 
     def displaces(self, fault: Fault, victim: EmbeddedServer) -> bool:
-        """Whether the primary refuses connections or writes meanwhile, so that a client may turn to a standby."""
+        """Whether the fault makes the primary refuse connections or writes, so that a client may turn to a standby."""
         if fault in (SimulatedNemesis.refuse, SimulatedNemesis.crash):
             return victim is self.cluster.primary
         return fault in (SimulatedNemesis.read_only, SimulatedNemesis.fail_over, SimulatedNemesis.switch_over)
@@ -94,7 +94,7 @@ class SimulatedNemesis:
         server.faults.resume()
 
     async def crash(self, server: EmbeddedServer) -> None:
-        """A crash and a restart: of a primary sometimes with the loss of what no replica has."""
+        """A crash and a restart. A primary sometimes loses what no replica has."""
         if server is not self.cluster.primary:
             self.cluster.crash(server)
             await self.some_time()
@@ -110,7 +110,7 @@ class SimulatedNemesis:
                     await self.cluster.follow(replica, rebuild=True)
 
     async def restart(self, server: EmbeddedServer) -> None:
-        # It may be the primary that is being replaced now, and then must not come back before it is.
+        # If it is a primary that is just being replaced, it must not come back before its successor is promoted.
         async with self.cluster.changing:
             await self.cluster.restart(server)
 

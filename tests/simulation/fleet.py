@@ -1,4 +1,4 @@
-"""Many runs at once: each depends on its own seed alone, so processes may share them out in any order."""
+"""Many runs at once. Each depends on its own seed alone, so processes may share them in any order."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 from .runner import run
 
-#: Runs handed to a process at once: enough to make that cheap, few enough for progress to be seen.
+#: Runs given to a process at once: enough to make that cheap, few enough to show progress.
 BATCH = 8
-#: Seconds of real time after which a run is stuck in a loop in which no virtual time passes. One takes a tenth of a second.
+#: Seconds of real time after which a run counts as stuck in a loop without virtual time. A run takes a tenth of a second.
 STUCK_SECONDS = 120
 PROGRESS_SECONDS = 5.0
 
@@ -26,12 +26,12 @@ def _on_alarm(_signal: int, _frame: object) -> None:
 
 
 def _play(seed: str) -> tuple[str, tuple[str, ...]]:
-    """The log stays where it is: a replay gives it again."""
+    """A seed with its violations, without the log: a replay produces that again."""
     return seed, run(seed).violations
 
 
 def _play_guarded(seed: str) -> tuple[str, tuple[str, ...]]:
-    """In a worker, whatever happens."""
+    """Like `_play`, in a worker process: any exception, or a run that is stuck, becomes a violation."""
     signal.alarm(STUCK_SECONDS)
     try:
         return _play(seed)
@@ -43,12 +43,12 @@ def _play_guarded(seed: str) -> tuple[str, tuple[str, ...]]:
 
 def _start_worker() -> None:
     signal.signal(signal.SIGALRM, _on_alarm)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business: it stops the workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C, and stops the workers
 
 
 @contextmanager
 def _results(seeds: Sequence[str], jobs: int) -> Iterator[Iterable[tuple[str, tuple[str, ...]]]]:
-    """Each seed with its violations, in no order; one job plays in this process, where a debugger can see it."""
+    """Each seed with its violations, in no order. With one job the runs are in this process, where a debugger can see them."""
     if jobs == 1:
         yield map(_play, seeds)
     else:
@@ -57,10 +57,10 @@ def _results(seeds: Sequence[str], jobs: int) -> Iterator[Iterable[tuple[str, tu
 
 
 def simulate(seed: str, first: int, runs: int, jobs: int) -> list[str]:
-    """Plays runs ``first`` to ``first + runs - 1`` of a seed, prints what happens, and gives the seeds that failed."""
+    """Plays runs ``first`` to ``first + runs - 1`` of a seed, prints their progress, and returns the seeds that failed."""
     seeds = [f"{seed}:{number}" for number in range(first, first + runs)]
     failed: list[str] = []
-    started = told = time.monotonic()
+    started = reported = time.monotonic()
     with _results(seeds, jobs) as results:
         for done, (name, violations) in enumerate(results, 1):
             if violations:
@@ -68,8 +68,8 @@ def simulate(seed: str, first: int, runs: int, jobs: int) -> list[str]:
                 print(f"seed {name}: {len(violations)} violations; replay: ./dev simulate --replay {name} -v")
                 print("".join(f"  {violation}\n" for violation in violations[:5]), end="", flush=True)
             now = time.monotonic()
-            if now - told >= PROGRESS_SECONDS:
-                told = now
+            if now - reported >= PROGRESS_SECONDS:
+                reported = now
                 rate = done / (now - started)
                 left = (runs - done) / rate
                 print(f"{done} of {runs} runs, {rate:.1f} runs/s, {left:.0f} s to go, {len(failed)} failed", flush=True)

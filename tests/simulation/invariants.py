@@ -1,4 +1,4 @@
-"""What must hold when the faults have ended and the callers are gone."""
+"""What must hold once all faults have healed and all callers have ended."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ MOST_PENDING = MAX_OUTSTANDING + max(READ_KEYS, WRITE_LINES) - 1
 
 
 def settling_seconds(topology: Topology) -> float:
-    """How long the client may need after the last fault: to see that a silent connection is dead or that an attempt to connect
-    hangs, for the longest pause before the next attempt, and for a server that refused writes to be tried again."""
+    """How long the client may need to recover after the last fault.
+
+    It notices that a silent connection is dead, or that an attempt to connect hangs. It waits at most the longest pause before
+    the next attempt. And it tries a server again that refused writes.
+    """
     return 2 * topology.timeout * (1 + 2 / TICKS) + LONGEST_PAUSE + LONGEST_SHUNNING + 1
 
 
 async def check_in_step(cluster: SimulatedCluster, model: Model) -> None:
-    """The servers' own duty: every replica has what the primary has."""
+    """Every replica has what the primary has. This is up to the servers, not to the client."""
     with trio.move_on_after(10):
         while not cluster.in_step:  # noqa: ASYNC110  (replication has no event for it, and the time is virtual)
             await trio.sleep(0.1)
@@ -42,7 +45,7 @@ async def check_in_step(cluster: SimulatedCluster, model: Model) -> None:
 
 
 def check_survivors(cluster: SimulatedCluster, model: Model) -> None:
-    """No acknowledged write is lost, none is applied twice, none that had no effect is there."""
+    """No acknowledged write is lost, no write is applied twice, and no write that was reported as not applied is there."""
     database = cluster.primary.database
     held = {int(str(row[0])): row for row in database.tables["sim", "items"].rows}
     for key, row in model.rows.items():
@@ -50,14 +53,14 @@ def check_survivors(cluster: SimulatedCluster, model: Model) -> None:
         value = None if found is None else bytes(found[2]).decode()  # type: ignore[arg-type]
         if value not in row.possible or (found is not None and found[1] != key % GROUPS):
             possible = " or ".join(sorted(map(str, row.possible)))
-            model.violated(f"row {key} is {value}, but by what callers were told it is {possible}")
+            model.violated(f"row {key} is {value}, but callers' outcomes allow {possible}")
     if held:
-        model.violated(f"rows that nobody inserted: {sorted(held)}")
+        model.violated(f"rows that no caller inserted: {sorted(held)}")
     values = {int(str(row[0])): int(str(row[1])) for row in database.tables["sim", "counters"].rows}
     for key, counter in model.counters.items():
         low, high = counter.bounds()
         if not low <= values.get(key, -1) <= high:
-            model.violated(f"the counter {key} is {values.get(key)}, but by what callers were told {low} to {high}")
+            model.violated(f"the counter {key} is {values.get(key)}, but callers' outcomes allow {low} to {high}")
 
 
 async def check_recovered(clients: Clients, cluster: SimulatedCluster, topology: Topology, model: Model) -> None:
@@ -79,7 +82,7 @@ async def check_recovered(clients: Clients, cluster: SimulatedCluster, topology:
     held = {int(str(row[0])): bytes(row[2]).decode() for row in items}  # type: ignore[arg-type]
     try:
         with trio.fail_after(slack):
-            # Twice as often as there are connections, so that each of them is asked.
+            # Twice as many reads as connections, so that each connection carries one.
             for _ in range(2 * topology.connections * len(topology.servers)):
                 row = await hs.get("sim", "items", ["v"], keys[0])
                 assert dict(row).get("v") == held.get(keys[0]), f"{keys[0]} is {row}, not {held.get(keys[0])}"
@@ -97,7 +100,7 @@ async def _increment(hs: Manager, counter: Counter, topology: Topology) -> None:
             assert await hs.incr("sim", "counters", "=", ["n"], [counter.key], [1]) == 1
         except trio_hs.ReadOnlyError:
             # The primary has just closed an idle connection, and the only server that can be asked is read-only
-            # (docs/delivery.md, row 11): the caller is told at once.
+            # (docs/delivery.md, row 11): the caller gets this error at once.
             if topology.idle_timeout is None:
                 raise
             await trio.sleep(0.2)
@@ -108,7 +111,7 @@ async def _increment(hs: Manager, counter: Counter, topology: Topology) -> None:
 
 
 def check_pool(pool: Pool, topology: Topology, cluster: SimulatedCluster, model: Model, *, writes: bool) -> None:
-    """Everything is connected, the preferred group serves, and nothing is under way."""
+    """All connections are up, the preferred group serves, and no request is outstanding."""
     if not pool.used:
         return
     groups = topology.writer_groups if writes else topology.reader_groups
@@ -123,16 +126,17 @@ def check_pool(pool: Pool, topology: Topology, cluster: SimulatedCluster, model:
     for statistics in pool.statistics():
         if statistics.stalled or statistics.outstanding:
             model.violated(f"not recovered: {statistics}; {pool!r}")
-    # A group of servers that take no writes is asked again every now and then, but never one behind the primary's.
+    # The client tries groups that refused writes again from time to time, but none that is less preferred than the
+    # primary's.
     number = next(number for number, group in enumerate(groups) if not writes or cluster.primary.name in group)
     preferred = [name for group in groups[: number + 1] for name in group]
     if not live <= set(preferred):
         model.violated(f"{sorted(live)} serve instead of {preferred}: {pool!r}")
     if pool.retiring:
-        model.violated(f"{len(pool.retiring)} connections that were given up are still there")
+        model.violated(f"{len(pool.retiring)} retiring connections are still there")
     for connection in pool._live:
         if connection.outstanding or connection._sent or connection._queue or connection._backlog:
-            model.violated(f"something is under way on {connection!r}")
+            model.violated(f"something is outstanding on {connection!r}")
     links = sum(map(len, pool.groups))
     if len(pool._nursery.child_tasks) > 2 * links:  # a server that refuses is shunned by a task per link
         model.violated(f"{len(pool._nursery.child_tasks)} background tasks for {links} links")

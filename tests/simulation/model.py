@@ -1,7 +1,7 @@
-"""What the servers may hold, by what callers were told: the judge of every answer while a run goes on, and of what is left.
+"""The values that the servers may hold, according to the outcomes that callers got. Judges every answer, and the final rows.
 
-An outcome is *done* (acknowledged), *failed* (provably not applied) or *in doubt*. A write in doubt may be applied late: after
-writes that were acknowledged behind it.
+An outcome is *done* (acknowledged), *failed* (provably not applied) or *in doubt*. A write in doubt may be applied late, after
+later writes that were acknowledged.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from .topology import GROUPS, STRIDE
 
 
 class Row:
-    """One row of ``items``. One task at a time writes it, anybody reads it; None stands for its absence."""
+    """One row of ``items``. One task at a time writes it, any task reads it. The value None means that there is no row."""
 
     def __init__(self, key: int) -> None:
         self.key = key
         self.version = 0
         self.possible: set[str | None] = {None}  # on the primary
         self._late: set[str | None] = set()
-        self._ever: set[str] = set()  # all that a reader, however far behind, may see
+        self._ever: set[str] = set()  # all values that a replica may show, however far behind it is
         self._seen: set[str] = set()
 
     def next_value(self) -> str:
-        """A value for a write that begins now; from now on it may be seen."""
+        """A value for a write that begins now. From now on a read may return it."""
         self.version += 1
         value = f"{self.key}.{self.version}"
         self._ever.add(value)
@@ -39,19 +39,19 @@ class Row:
         self.possible.add(value)
 
     def failed(self, value: str | None) -> bool:
-        """The write had no effect; False when somebody saw its value."""
+        """The write had no effect. Returns False if a read has returned its value."""
         if value is None:
             return True
         self._ever.discard(value)
         return value not in self._seen
 
     def lost(self) -> None:
-        """Acknowledged writes may be gone: anything that was ever there may be there again."""
+        """Acknowledged writes may be lost: any earlier value may be back."""
         self._late |= {None, *self._ever}
         self.possible |= self._late
 
     def see(self, value: str) -> bool:
-        """Somebody read the value; False when nobody may have written it."""
+        """A read returned the value. Returns False if no write can have left it."""
         self._seen.add(value)
         return value in self._ever
 
@@ -81,12 +81,12 @@ class Counter:
             self._sure[sign] = 0
 
     def bounds(self) -> tuple[int, int]:
-        """What the primary may hold."""
+        """The lowest and the highest value that the primary may hold."""
         sure = self.start + self._sure[1] + self._sure[-1]
         return sure + self._unsure[-1], sure + self._unsure[1]
 
     def may_be_read(self, value: int) -> bool:
-        """Whether a reader, however far behind, may see it."""
+        """Whether a replica may show it, however far behind it is."""
         low = self.start + self._sure[-1] + self._unsure[-1]
         high = self.start + self._sure[1] + self._unsure[1]
         return low <= value <= high
@@ -122,7 +122,7 @@ class Model:
             counter.lost()
 
     def check_read(self, key: int, row: Iterable[tuple[str, object]]) -> None:
-        """Judges a row that a read of ``key`` gave: is it that row, and did anybody write this?"""
+        """Judges a row that a read of ``key`` gave: is it that row, and did any write leave this value?"""
         for field, value in row:
             if field == "id":
                 right = str(value) == str(key)

@@ -14,8 +14,8 @@ class Tracked:
     """A stream that knows whether the client closed it, and that may be narrow.
 
     A narrow one takes ``width`` bytes and then none for ``pause`` seconds, so that a request can be cut in the middle of a
-    line, and gives what arrived in pieces of that size. ``lag`` is how many seconds later the client learns that something has
-    arrived, so that it sends into streams that have ended.
+    line. It also delivers what arrived in pieces of that size. The client learns ``lag`` seconds late that something has
+    arrived, so it may send into a stream that has ended.
     """
 
     def __init__(self, inner: Transport, width: int | None, pause: float, lag: float) -> None:
@@ -26,7 +26,7 @@ class Tracked:
         self._lag = lag
         self._free_at = 0.0
         self._arrived = b""
-        if width is None:  # nothing in the way of what is called most
+        if width is None:  # these are called most, so skip the methods below
             self.send = inner.send  # type: ignore[method-assign]
             self.receive = inner.receive  # type: ignore[method-assign]
 
@@ -72,7 +72,7 @@ class Network:
 
     Attributes:
       unreachable: names of servers for which packets are lost: an attempt to connect hangs.
-      streams: what the client opened and has not closed.
+      streams: those that the client opened and has not closed.
     """
 
     def __init__(self, connect: Connect, narrow: float, rng: random.Random) -> None:

@@ -1,4 +1,4 @@
-"""One run: a world from a seed, its faults, its healing and its judgement. The same seed gives the same run, step by step."""
+"""One run: draws a world from a seed, lets faults strike, heals, and judges. The same seed gives the same run, step by step."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LONGEST_RUN = 3600.0
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a run: ``log`` holds one line per event."""
+    """The result of a run. ``log`` has one line per event."""
 
     seed: str
     violations: tuple[str, ...]
@@ -44,7 +44,7 @@ class Result:
 
 @contextmanager
 def deterministic(seed: str) -> Iterator[None]:
-    """Nothing is left to chance: not the order in which trio runs tasks, nor the client's jitter."""
+    """Within the block, the seed determines the order in which trio runs tasks, and the client's jitter."""
     before = random.getstate()
     scheduling = trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING
     trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
@@ -88,7 +88,7 @@ class Run:
         self.events: list[tuple[float, tuple[Any, ...]]] = []
 
     def rng(self, purpose: str) -> random.Random:
-        """A stream of its own for each purpose, so that a change to one leaves the others alone."""
+        """A separate random stream for each purpose, so that a change to one does not affect the others."""
         return random.Random(f"{self.seed}/{purpose}")
 
     def note(self, *event: Any) -> None:
@@ -196,10 +196,12 @@ class Run:
         return clients, pools
 
     async def until_losers_are_answered(self, pools: list[Pool]) -> None:
-        """Of the last hedged reads: over narrow streams that takes some seconds."""
+        """Wait for the dropped answers of the last hedged reads. Over narrow streams they take a few seconds."""
         if self.topology.retry.hedge_after is not None:
             with trio.move_on_after(10.0):
-                while any(statistics.outstanding for pool in pools for statistics in pool.statistics()):  # noqa: ASYNC110  (they tell nobody)
+                while any(  # noqa: ASYNC110  (there is no event for it)
+                    statistics.outstanding for pool in pools for statistics in pool.statistics()
+                ):
                     await trio.sleep(0.05)
 
     async def judge(self, clients: Clients, pools: list[Pool], cluster: SimulatedCluster) -> None:
@@ -217,7 +219,7 @@ class Run:
 
 
 def run(seed: str) -> Result:
-    """Plays one run from beginning to end. It raises nothing: what went wrong is among the violations."""
+    """Plays one run from beginning to end. Raises nothing: every error is among the violations."""
     simulation = Run(seed)
     with deterministic(seed), _quiet():
         try:
@@ -230,7 +232,7 @@ def run(seed: str) -> Result:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Thousands of servers that fail are no news."""
+    """Suppress the client's log within the block: thousands of servers fail in it."""
     logger = logging.getLogger("trio_hs")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

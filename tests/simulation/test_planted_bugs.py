@@ -1,4 +1,4 @@
-"""The simulation finds bugs: some are planted in the client, one at a time, and each must be caught soon."""
+"""The simulation finds bugs: each of these is planted in the client and must be caught within a few hundred runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def repeat_increments(patch: pytest.MonkeyPatch) -> None:
 
 
 def forget_placeholders(patch: pytest.MonkeyPatch) -> None:
-    """Lets nobody swallow the answer to a request that was cancelled after it was sent."""
+    """Drops the placeholder of a request that was cancelled after it was sent, so that the next caller gets its answer."""
     withdraw = Connection.withdraw
 
     def forgetting(self: Connection, request: Request) -> None:
@@ -71,7 +71,7 @@ def forget_back_pressure(patch: pytest.MonkeyPatch) -> None:
 
 
 def wait_for_ever(patch: pytest.MonkeyPatch) -> None:
-    """Gives up no silent server."""
+    """Never gives up a silent server."""
 
     async def watch(self: Connection) -> None:
         await trio.sleep_forever()
@@ -80,7 +80,7 @@ def wait_for_ever(patch: pytest.MonkeyPatch) -> None:
 
 
 def lie_about_doubts(patch: pytest.MonkeyPatch) -> None:
-    """Calls a write that was sent and not answered one without effect."""
+    """Reports a write that was sent and not answered as not applied."""
 
     def failure(request: Request, index: Index, operation: str, *, changes: bool) -> ConnectionError:
         return failure_of(request, index, operation, changes=False)
@@ -107,7 +107,7 @@ def let_stalls_move_writes(patch: pytest.MonkeyPatch) -> None:
 
 
 def take_silence_for_a_refusal(patch: pytest.MonkeyPatch) -> None:
-    """Sends writes to the standby when an attempt to connect to the primary fails, however it does."""
+    """Sends writes to the standby when an attempt to connect to the primary fails for any reason."""
     patch.setattr("trio_hs._network._link._is_refusal", lambda error: True)
 
 

@@ -1,4 +1,4 @@
-"""One world: which servers there are, how they replicate, and how the client is set up. All of it drawn from the seed."""
+"""One world: its servers, their replication, and the client's settings, all drawn from the seed."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ STRIDE = 1_000_000
 
 @dataclass(frozen=True)
 class Topology:
-    """What does not change during a run.
+    """The settings of a run. They do not change during it.
 
     Attributes:
       writer_groups, reader_groups: names of servers, in the client's order of preference. The first writer is the primary.
-      synchronous: how many replicas must have a write before it is answered: with one more than there are servers that
-        cannot be promoted, a standby has it. 0 promises nothing.
-      latency: bounds of the seconds by which every answer is late.
-      narrow: the share of connections that take and give few bytes at a time.
-      calm: whether nothing goes wrong, so that nothing may fail.
+      synchronous: how many replicas must have a write before it is answered. If this is more than the number of servers that
+        cannot be promoted, a standby has every acknowledged write. 0 promises nothing.
+      latency: the shortest and longest delay of an answer, in seconds.
+      narrow: the share of connections that carry only a few bytes at a time.
+      calm: whether there are no faults, so that nothing may fail.
       flood: whether all tasks send so much to a stalled server that the client must hold requests back.
-      open_standbys: whether standbys take writes, as MariaDB's replicas do unless they are told otherwise. The primary is never
-        down and refuses nothing then, whatever else is wrong, and so no write may reach a standby.
+      open_standbys: whether standbys take writes, as MariaDB's replicas do by default. The primary is never down then, and
+        refuses nothing, whatever else is wrong. So no write may reach a standby.
       moves_on_silence: whether the client's writes move to the next group when a server is silent; not with open standbys.
     """
 
@@ -76,9 +76,9 @@ class Topology:
     def patience(self) -> float:
         """Seconds after which no operation may be under way any more.
 
-        An operation waits for a usable server for ``timeout`` and a margin in all, or until the policy's deadline and for that
-        long again. An attempt waits for an answer until the watchdog has seen ``timeout`` of silence, which
-        begins anew when a neighbour is answered.
+        An operation waits for a usable server for ``timeout`` and a margin in all. With a deadline in the policy it waits until
+        that, and then for ``timeout`` and the margin again. An attempt waits for an answer until the watchdog has seen
+        ``timeout`` of silence. The silence begins anew when another request on the connection is answered.
         """
         reaching = self.timeout + MARGIN + (self.retry.deadline or 0)
         answer = 2 * self.timeout * (1 + 2 / TICKS) + self.latency[1]
@@ -96,7 +96,7 @@ def draw_topology(rng: random.Random) -> Topology:
     synchronous = len(readers) + 1 if standbys and rng.random() < 0.6 else 0
     least = rng.choice((0.0, 0.0, 0.001, 0.02))
     writer_groups = [writers] if rng.random() < 0.4 else [[name] for name in writers]
-    # Equals share the writes, so only a standby in a group of its own can be open.
+    # Servers of one group share the writes, so only a standby in a group of its own can be open.
     open_standbys = len(writer_groups) > 1 and rng.random() < 0.5
     return Topology(
         writer_groups=writer_groups,

@@ -1,4 +1,8 @@
-"""What the callers do: every operation of the client, with deadlines and cancellations, and what they conclude."""
+"""Simulated tasks of a user's program. They call every operation of the client, with deadlines and cancellations, and record
+the outcomes in the model.
+
+Longer than most modules because it has a method for each operation.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +38,7 @@ class Clients:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an operation ended: ``result`` is what it returned, ``error`` what it raised, neither that it was cancelled."""
+    """How an operation ended: ``result`` is what it returned, ``error`` what it raised. Without either it was cancelled."""
 
     state: Literal["done", "failed", "in doubt"]
     result: Any = None
@@ -63,7 +67,7 @@ class SimulatedTask:
         self.nursery = nursery
         self.next_key = number * 1000 + 1
         self.rows = [self._new_row() for _ in range(4)]
-        for row in self.rows[:2]:  # these are there from the beginning
+        for row in self.rows[:2]:  # these exist from the beginning
             row.done(row.next_value())
 
     def _new_row(self) -> Row:
@@ -149,7 +153,7 @@ class SimulatedTask:
             self.model.violated(f"the counter {key}, which was always there, was not found")
 
     async def get_many(self) -> None:
-        # Some are asked for one by one, some by IN, where mostly one is missing, and some by IN with none missing.
+        # With few keys the client reads each by itself. With more it sends an IN list. Usually one is missing, sometimes none.
         keys = [self.some_key() for _ in range(self.rng.randint(1, 40))]
         if self.rng.random() < 0.3:
             keys = [self.rng.choice(keys)] * len(keys)
@@ -212,10 +216,10 @@ class SimulatedTask:
                 self.model.check_read(key, zip(("id", "v"), values, strict=True))
 
     async def flood(self) -> None:
-        """So many reads at once that the client has to hold most of them back."""
+        """Many reads at once, most of which the client has to hold back."""
         keys = [self.some_key() for _ in range(8)] * 80
         handle = self.clients.manager.table("sim", "items", ["v"])
-        # With NULL among them, each is asked for by itself.
+        # With NULL among them, each key is requested separately.
         outcome = await self.perform("flood", lambda: handle.get_many([None, *keys]), changes=False, patience=6.0)
         if outcome.state == DONE:
             for key, row in zip(keys, outcome.result[1:], strict=True):
@@ -224,7 +228,7 @@ class SimulatedTask:
     # ---- writes to rows of its own
 
     def own_row(self) -> Row:
-        """One of four rows; one with a doubt about it mostly makes room for a new one, of which more is known."""
+        """One of this task's four rows. One with a write in doubt is usually replaced by a new row, whose state is certain."""
         position = self.rng.randrange(len(self.rows))
         if len(self.rows[position].possible) > 1 and self.rng.random() < 0.8:
             self.rows[position] = self._new_row()
@@ -234,7 +238,7 @@ class SimulatedTask:
         return operation in self.topology.retry.repeat_writes
 
     def conclude(self, row: Row, value: str | None, outcome: Outcome, *, repeated: bool = False) -> None:
-        """What an outcome tells about a row that was to become ``value``."""
+        """Record in the model the outcome of a write of ``value`` to the row."""
         if outcome.state == DONE:
             row.done(value, repeated=repeated)
         elif outcome.state == DOUBTED:
@@ -338,7 +342,7 @@ class SimulatedTask:
             self.expect(outcome.result == 1 and row.possible != {None}, what, row, outcome.result)
         return bool(outcome.result)
 
-    # ---- counters, which everybody changes
+    # ---- counters, which all tasks change
 
     async def incr(self) -> None:
         hs = self.clients.manager
@@ -432,7 +436,7 @@ class SimulatedTask:
             await reader.purge_indexes()
         elif choice == 2 and reader is not None:
             index = await reader.get_index_id("sim", "items", ["id", "v"])
-            with suppress(ValueError):  # somebody else may have purged it in between
+            with suppress(ValueError):  # another task may have purged it in between
                 await reader.purge_index(index)
         elif choice == 3:
             self.log("suspending", self.number)
@@ -447,7 +451,7 @@ class SimulatedTask:
 
 
 async def _cancel_after(scope: trio.CancelScope, passes: int) -> None:
-    """Cancels at a moment between two steps, however little virtual time passes between them."""
+    """Cancels after this many passes of the scheduler, even if no virtual time passes."""
     for _ in range(passes):
         await trio.lowlevel.checkpoint()
     scope.cancel()
