@@ -1,4 +1,4 @@
-"""Ctrl-C in a process of Locust. The first one ends it in order; the following ones must not cost the run its verdict."""
+"""Ctrl-C in a process of Locust. The first one ends it cleanly. Further ones must not cost the run its verdict."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _end_process() -> NoReturn:
 class Interrupts:
     """Decides what each Ctrl-C does.
 
-    The first one calls `end`, which must end the process in order. While the process is ending, for that reason or another
+    The first one calls `end`, which must end the process cleanly. While the process is ending, for that reason or another
     (see `ending`), a further one only prints a line. The third of those, or one after half a minute, ends the process at once.
     """
 

@@ -35,7 +35,7 @@ class _Pump:
         self.bytes = 0
         self.at_boundary = True
         self.inspect: Callable[[bytes], tuple[bytes, bool]] | None = None
-        """Gives what to pass on of what came (`b""` is the end), and whether to cut the connection behind it."""
+        """Takes received bytes (`b""` is the end). Returns those to pass on, and whether to cut the connection after them."""
         self._lane = lane
         self._source = source
         self._sink = sink
@@ -179,7 +179,7 @@ class Connection:
         self._swallowing.cancel()
 
     def close(self) -> None:
-        """Close both sides in order."""
+        """Close both sides, without a reset."""
         self._forwarding.cancel()
 
     @property

@@ -136,7 +136,7 @@ class Flapping:
 
 @dataclass(frozen=True)
 class IdleTimeout:
-    """A connection that has carried nothing for `after` seconds is closed in order, on both sides, as the server's own
+    """A connection that has carried nothing for `after` seconds is closed on both sides, without a reset, as the server's own
     `handlersocket_timeout` and many firewalls do."""
 
     after: float

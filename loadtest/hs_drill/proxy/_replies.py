@@ -1,4 +1,4 @@
-"""Finds the answer to lose. The protocol answers in order, a line for a line, so lines are counted to match them."""
+"""Finds the answer to lose. The protocol answers requests in order, with a line each, so counting lines matches them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Replies:
             self._in_line = True
 
     def answers(self, data: bytes) -> tuple[bytes, bool]:
-        """What to deliver of the answers so far, and whether to cut the connection behind it."""
+        """Takes received bytes of answers. Returns those to deliver, and whether to cut the connection after them."""
         data, self._partial = self._partial + data, b""
         if not self._armed:
             return data, False
@@ -74,7 +74,7 @@ class Replies:
         return rest
 
     def _loses(self) -> DropReplies | None:
-        """The disturbance by which the next answer is lost, if any: the first of several, but each of them counts."""
+        """The disturbance by which the next answer is lost, if any. Of several it is the first, but all count the answer."""
         if self._skip:
             self._skip = False
             return None

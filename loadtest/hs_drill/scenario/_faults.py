@@ -1,7 +1,7 @@
 """The faults of a scenario: their names and keys, and what each may strike. `nemesis` carries them out.
 
-A fault strikes its target `at` so many seconds after the load has begun, and heals `for` so many seconds later; without `for`,
-when the run ends. Some faults happen at once and have nothing to heal. `every` repeats a fault.
+A fault strikes its target `at` seconds after the load has begun, and heals `for` seconds later; without `for` it heals when the
+run ends. Some faults happen at once and have nothing to heal. `every` repeats a fault.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class SwitchOver(AtOnce):
 
     fault: Literal["switch-over"]
     suspend: bool = False
-    """false: the primary is shut down in order, and clients get no answer until the target takes writes; with semisync a
+    """false: the primary is shut down cleanly, and clients get no answer until the target takes writes; with semisync a
     replica has every acknowledged write by then. true: the clients disconnect and wait, and the primary is made read-only in
     place, which would wait forever for connected clients; the target applies everything that the primary has logged."""
 
@@ -243,7 +243,7 @@ class DropReplies(NetworkFault):
 
 
 class IdleTimeout(NetworkFault):
-    """Connections that have been idle for `after` are closed in order, as by `handlersocket_timeout` or a firewall."""
+    """Connections that have been idle for `after` are closed without a reset, as by `handlersocket_timeout` or a firewall."""
 
     fault: Literal["idle-timeout"]
     after: Seconds

@@ -1,7 +1,7 @@
 """The JSON Schema of a scenario file, made from the models that check it.
 
-Two things pydantic cannot know, so they are added here: which shorthands the validators accept (`20s`, `99.9%`, a bare weight),
-and what each key means, which the docstrings below the attributes say.
+Two things are added here, because pydantic cannot know them: which shorthands the validators accept (`20s`, `99.9%`, a bare
+weight), and what each key means, which the docstrings below the attributes say.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def load_scenario(path: str | os.PathLike[str], *, kept: bool = False) -> Scenar
 
 
 def _read(path: str | os.PathLike[str], most: int) -> str:
-    """The text of a file of at most so many bytes. Raises `ScenarioError`, also for what is no file and might never end."""
+    """The text of a file of at most `most` bytes. Raises `ScenarioError`, also for a pipe or device, which might never end."""
     name = os.fspath(path)
     try:
         with _opened(path) as descriptor:
@@ -153,7 +153,7 @@ def _no_such_fault(given: Any) -> str:
 
 
 def _message(detail: ErrorDetails, word: str | None = None) -> str:
-    """What is wrong, and what would be right. `word` is how the file writes the value, if it is no text there."""
+    """What is wrong, and what would be right. `word` is how the file writes the value, if that is not text."""
     context = detail.get("ctx", {})
     given = detail["input"]
     means = f" ({word} means {show(given)} in YAML)" if isinstance(given, bool) and word and word not in TRUE_FALSE else ""

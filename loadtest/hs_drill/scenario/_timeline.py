@@ -34,7 +34,7 @@ class Moment:
 def timeline(faults: Sequence[Fault], duration: float) -> Iterator[Moment]:
     """Every start and healing within a run of `duration` seconds, in order. At the same moment, healing comes first.
 
-    Endless when `duration` is infinite (a run that somebody will stop) and a fault repeats.
+    Endless when `duration` is infinite (a run in the web UI, until it is stopped) and a fault repeats.
     """
     each = [_moments(number, fault, duration) for number, fault in enumerate(faults)]
     return heapq.merge(*each, key=lambda moment: (moment.at, not moment.heals, moment.number))

@@ -1,4 +1,4 @@
-"""Parses YAML into plain data, and tells the line of each key path.
+"""Parses YAML into plain data, and finds the line of each key path.
 
 Numbers are read as YAML 1.2 and people read them. PyYAML follows YAML 1.1, where `010` is 8, `1:30` is 90 and `1e3` is text.
 A number that the two read differently is a mistake. `yes`, `no`, `on` and `off` stay booleans, as in YAML 1.1.
@@ -49,7 +49,7 @@ class Document:
     lines: dict[Path, int]
     """Path of each key and list item in the text -> its line. `()` is the document itself."""
     words: dict[Path, str]
-    """Path of each scalar that is no text -> how the file writes it."""
+    """Path of each scalar that is not text -> how the file writes it."""
 
     def locate(self, path: Sequence[str | int]) -> tuple[Path, int]:
         """The longest beginning of `path` that exists in the text, and its line."""

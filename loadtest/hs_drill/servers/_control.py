@@ -160,7 +160,7 @@ class Control(ABC):
         await instance.kill()
 
     async def stop(self, name: str) -> None:
-        """Shut a running server down in order, and wait until its process is gone."""
+        """Shut a running server down cleanly, and wait until its process is gone."""
         instance = self._instance(name)
         self.require(name, "running")
         self._serving.discard(name)
@@ -195,7 +195,7 @@ class Control(ABC):
         """
 
     async def stop_serving(self, name: str) -> None:
-        """Make a running server close its clients' connections in order, and accept none until it is started again.
+        """Make a running server close its clients' connections cleanly, and accept none until it is started again.
 
         Do this before an orderly shutdown of a primary, on servers whose shutdown alone loses writes that they acknowledge
         meanwhile. By default no server does, and this does nothing.

@@ -12,7 +12,7 @@ __all__ = ["KILL_SECONDS", "STOP_SECONDS", "Instance", "State"]
 State = Literal["running", "paused", "down"]
 
 STOP_SECONDS = 20.0
-"""How long a server may take to shut down in order."""
+"""How long a server may take to shut down cleanly."""
 KILL_SECONDS = 10.0
 """How long a killed server may take to be gone."""
 
@@ -42,7 +42,7 @@ class Instance(ABC):
 
     @abstractmethod
     async def stop(self) -> None:
-        """Shut it down in order, and wait until it is gone."""
+        """Shut it down cleanly, and wait until it is gone."""
 
     @abstractmethod
     async def pause(self) -> None:

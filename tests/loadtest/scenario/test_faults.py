@@ -88,7 +88,7 @@ def test_every_repeats_until_the_end() -> None:
 
 
 def test_an_endless_run_repeats_endlessly() -> None:
-    """A run in the web UI ends when somebody stops it."""
+    """A run in the web UI goes on until it is stopped."""
     faults = schedule(
         {"fault": "restart", "target": "writer", "at": 1.0, "every": 10.0}, {"fault": "pause", "target": "writer", "at": 5.0}
     )
