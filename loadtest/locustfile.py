@@ -62,7 +62,7 @@ class HandlerSocketUser(User):
         """Does nothing: see `hs_drill.engine`."""
 
 
-# With `--processes`: a worker whose master ends before it has sent anything would look for it for ever.
+# With `--processes`: a worker whose master ends before it has sent anything would try to reach it forever.
 os.register_at_fork(after_in_child=end_with_parent)
 events: Any = locust.events  # not typed
 events.init_command_line_parser.add_listener(_add_options)

@@ -9,7 +9,7 @@ expect. A run takes three kinds of processes:
 
 Each engine writes a *history* of every operation. When the load has ended and everything has healed, the controller reads the
 servers back; the *audit* compares that with the histories, the *verdict* compares both with what the scenario expects, and the
-*report* tells people. All of it is kept in the *store*, so that ``hs-drill analyze`` can judge it again.
+*report* shows the result. All of it is kept in the *store*, so that ``hs-drill analyze`` can judge it again.
 
 Imports go down only: pyproject.toml has the layers. Files begin with an underscore because Locust loads all others.
 """

@@ -72,7 +72,7 @@ def deviation_of(row: RowHistory) -> Deviation | None:
 
 
 def _off(by: int, repeated: list[int], lost: list[int], line: str) -> Deviation:
-    """Why a counter is off `by` so much: it has `repeated` steps twice, or lacks `lost` ones, which go the other way."""
+    """Why a counter is off by `by`: steps in `repeated` were applied twice, or the opposite ones in `lost` are missing."""
     if repeated and lost:
         return Deviation(Cause.LOST_OR_TWICE, 1, line)
     if repeated:

@@ -17,7 +17,7 @@ HARMS = ("kill", "stop", "restart", "stop-listener")
 
 @dataclass(frozen=True)
 class SplitBrain:
-    """The time in which a write that is lost at the end was acknowledged by the old primary."""
+    """The time in which the old primary may have acknowledged writes that are lost at the end."""
 
     old: str
     promoted: str

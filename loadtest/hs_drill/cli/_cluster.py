@@ -231,8 +231,10 @@ def _require_up(pid: int) -> int:
 
 
 async def _select(pid: int | None, how: str) -> int:
-    """The process of the cluster that is meant: `pid`, or the only one. Of several none is chosen, for they may be somebody
-    else's work; the error says `how` to choose. Raises `ClusterError`."""
+    """The process of the cluster to use: `pid`, or the only one.
+
+    If there are several, none is chosen, because others may be using them: raises `ClusterError`, which says `how` to choose.
+    """
     if pid is not None:
         return _require_up(pid)
     found = _all_up()

@@ -1,7 +1,7 @@
 """Lets other terminals find and control a running `cluster up`.
 
-The process of `cluster up` answers on a socket in Linux's abstract namespace. That is no file, so nothing is left behind,
-however the process ends. The kernel says whose process is at the other end.
+The process of `cluster up` answers on a socket in Linux's abstract namespace. Such a socket is not a file, so
+nothing is left behind, however the process ends. The kernel says whose process is at the other end.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ __all__ = ["cluster_line", "print_cluster"]
 
 
 def cluster_line(pid: int, described: dict[str, Any]) -> str:
-    """One line that tells this cluster from other running ones."""
+    """One line that distinguishes this cluster from other running ones."""
     kept = described.get("kept", {})  # one of an older version may lack this
     since = f" since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(kept['since']))}" if "since" in kept else ""
     of = f" of {kept['scenario']}" if kept.get("scenario") else ""

@@ -130,7 +130,7 @@ def _carry_out(drill: _Drill, kind: str | None, number: str) -> bool:
 
 def _run(command: Sequence[str], seconds: float) -> tuple[int, str, str]:
     """Run a command. Returns its exit code, standard output and standard error. The command never outlives this function."""
-    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL  # without stdin, lest Locust take keys for commands
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL  # without stdin, because Locust takes keys for commands
     started = subprocess.Popen(command, stdin=nothing, stdout=pipe, stderr=pipe, text=True, preexec_fn=end_with_parent)
     with _terminating(started) as process:
         try:

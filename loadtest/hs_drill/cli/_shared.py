@@ -41,7 +41,8 @@ def safely(command: Callable[[], int]) -> int:
     except (RunDirectoryError, ScenarioError) as error:
         sys.stderr.write(f"{error}\n")
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` has enough; nor may Python complain at exit
+        # `| head` has closed the pipe. Without this, Python would report that again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         sys.stderr.write(f"{error.filename or 'output'}: {error.strerror or error}\n")
     return ExitCode.BAD_ARGUMENTS

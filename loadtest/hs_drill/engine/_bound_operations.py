@@ -60,7 +60,7 @@ MOST_TO_DELETE = 100_000
 
 
 class _Newest:
-    """The rows of the table by age, the youngest first: those that this engine inserted, then the loaded ones backwards."""
+    """The rows of the table, the youngest first: those that this engine inserted, then the loaded ones in descending order."""
 
     REMEMBERED = 4096
 
@@ -156,7 +156,7 @@ def _bind_writes(
     async def decr(key: int, intent: Intent) -> bool:
         intent.value = mix.decr.step
         if not await counter.decr("=", [key], [mix.decr.step]):
-            # A counter that would change its sign stays as it is, and the server counts 0 rows. That is no failure.
+            # A counter that would change its sign stays as it is, and the server counts 0 rows. That is not a failure.
             intent.value = 0
         return True
 

@@ -62,7 +62,7 @@ class LagSampler:
 
 
 def _waited_for_cpu() -> float:
-    """Seconds that this process's main thread waited for a core; 0 where the kernel does not tell."""
+    """Seconds that this process's main thread waited for a core; 0 where the kernel does not report it."""
     with suppress(OSError, ValueError, IndexError):
         fd = os.open("/proc/self/schedstat", os.O_RDONLY)
         try:

@@ -45,7 +45,7 @@ def history_path(directory: str | None, worker: int) -> str | None:
 
 
 class EngineLink:
-    """Starts the engine, and tells it what Locust tells its users.
+    """Starts the engine, and passes on to it what Locust asks of its users.
 
     `on_batch` gets every batch of statistics, the last one before `stop` returns. `on_death` gets one line when the engine
     dies. `on_suspended` gets the number of a suspension when the engine has closed its connections. `on_each` gets every

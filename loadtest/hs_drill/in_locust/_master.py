@@ -93,7 +93,7 @@ class MasterSession(Owner):
     def _drain(self) -> None:
         self._began = None
         carrying = {worker.id for worker in self._master.clients.running + self._master.clients.spawning}
-        # Workers that Ctrl-C has reached end by themselves. Don't wait for one that already has: it may never answer.
+        # A Ctrl-C that reaches a worker ends it. Don't wait for a worker that has ended: it may never answer.
         self._draining = carrying & self._taking_part
         if self._draining:
             self._drained.clear()

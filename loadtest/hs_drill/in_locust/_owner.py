@@ -174,7 +174,7 @@ class Owner(ABC):
         wanted = (name or self.choice.selection[0], self.choice.selection[1] if kind is None else kind)
         if wanted == self.choice.selection:
             return ""
-        # Not any file: its mistakes would show its content to everybody who can open the page.
+        # Not any file: the reported mistakes would show its content to everyone who can open the page.
         if wanted[0] not in self.choice.offered:
             return f"{wanted[0]} is not one of the scenarios to choose from"
         if self._cluster.get("kind") == "external":  # they have one table, which two harnesses cannot share

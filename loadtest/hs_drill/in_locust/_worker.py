@@ -71,7 +71,7 @@ class WorkerSession:
             gevent.sleep(HELLO_SECONDS)
 
     def _end_with_master(self, master: int) -> None:
-        # By Locust's own heartbeat an orphan would end only after another minute, spent on servers that are gone.
+        # Locust's own heartbeat would end an orphan only a minute later. Until then it would send to servers that are gone.
         while os.getppid() == master:
             gevent.sleep(ORPHAN_SECONDS)
         self.engine.close()

@@ -1,4 +1,4 @@
-"""Percentiles by nearest rank: the smallest sample that at least so many percent of all samples do not exceed."""
+"""Percentiles by nearest rank: the smallest sample that is not exceeded by at least that percentage of all samples."""
 
 from __future__ import annotations
 

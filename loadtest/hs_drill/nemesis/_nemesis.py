@@ -34,8 +34,8 @@ HEAL_SECONDS = 60.0
 HEAL_ONE_SECONDS = 30.0
 """... and for one fault or server, so that one that hangs leaves time for the others."""
 MARK_SECONDS = 0.05
-"""How long before a fault strikes or heals the engines are told to begin a new batch. If one learns of it later, its batch
-counts for no phase: the phase has fewer operations then, but none of another phase."""
+"""How long before a fault strikes or heals to have the engines begin a new batch. If the message reaches an engine later, its
+batch counts for no phase. The phase has fewer operations then, but none of another phase."""
 
 FAILOVERS = (faults.Promote, faults.SwitchOver, faults.Rejoin)
 """Faults that depend on which server is the primary, or change it."""
@@ -119,7 +119,7 @@ class Nemesis:
                 self._fail(active.strike, "was still on at the end")
 
     def end_strikes(self) -> None:
-        """The load was told to end: put no more faults on while the last answers come. Healing goes on."""
+        """The load is ending: put no more faults on while the last answers come. Healing goes on."""
         self._load_ended = True
 
     def never_struck(self) -> list[str]:

@@ -114,8 +114,8 @@ def _connect() -> ContainerEngine:
         return ContainerEngine(client, path, client.client.version()["Version"])
     except _ERRORS as error:
         raise ClusterError(
-            f"no container engine answers at {path}: {error_text(error)} (Docker must run, and you be allowed to use it: on "
-            "Debian, as root, apt-get install docker.io, and adduser YOU docker)"
+            f"no container engine answers at {path}: {error_text(error)} (Docker must run, and you must be allowed to use it: "
+            "on Debian, as root, apt-get install docker.io, and adduser YOU docker)"
         ) from error
 
 
@@ -172,7 +172,7 @@ async def provide_image(engine: ContainerEngine, progress: Callable[[str], None]
 async def _follow(start: Callable[[], Any], progress: Callable[[str], None]) -> None:
     """Run a build or pull, which reports its steps line by line, and pass some of the lines on. Raises `ClusterError`.
 
-    When cancelled, return at once; the engine gives up when nobody reads its next line.
+    When cancelled, return at once. The thread closes the stream at its next line, and the engine then stops the job.
     """
     cancelled = False
 

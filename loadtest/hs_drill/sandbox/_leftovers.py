@@ -74,7 +74,7 @@ def _here() -> tuple[str, str, str]:
 def _start(pid: int) -> str | None:
     """When a process started; "" if it has ended and waits to be reaped, None if that cannot be seen."""
     try:
-        # The process's name may contain anything, so look behind it: the state, and 19 more fields up to the start.
+        # The process's name may contain anything, so look after its end: the state, and 19 more fields up to the start.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None

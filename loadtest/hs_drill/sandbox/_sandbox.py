@@ -127,7 +127,7 @@ class Sandbox:
                     "TMPDIR": str(self.directory),
                     "LC_ALL": "C",
                 },
-                process_group=0,  # the terminal's Ctrl-C must reach us alone: we end the servers
+                process_group=0,  # the terminal's Ctrl-C must reach only this process, which ends the servers
             )
             self._processes.append(process)
         return process

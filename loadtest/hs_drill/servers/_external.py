@@ -60,7 +60,7 @@ class ExternalControl(Control):
     async def _refuse(self, name: str = "", *args: object, **options: object) -> Never:
         raise self._refusal(name or self.primary)
 
-    # `Control` itself refuses to kill, stop, pause and resume, for these servers are no instances of the run.
+    # `Control` itself refuses to kill, stop, pause and resume, for these servers are not instances of the run.
     start = promote = rejoin = close_for_writes = open_for_writes = _refuse
     stop_replication = start_replication = set_lag = _refuse
 

@@ -1,4 +1,4 @@
-"""Checks the SQL account of `driver: sql` before it writes: `read_only` must apply to it, as it does to an application.
+"""Checks the SQL account of `driver: sql` before it writes: `read_only` must apply to it, as to an application's account.
 
 An administrator's account would write to a standby that was not promoted, and so split the cluster.
 """

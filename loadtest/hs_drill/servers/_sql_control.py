@@ -164,7 +164,7 @@ class SqlControl(Control):
         if self.state(name) == "running":
             with bounded(f"asking {name} whether it is read-only", OPERATION_SECONDS):
                 open_for_writes = not (await execute_sql(self.server(name), "SELECT @@read_only AS r"))[0]["r"]
-            if open_for_writes:  # restart it: SET GLOBAL read_only=1 waits for HandlerSocket's writers for ever
+            if open_for_writes:  # restart it: SET GLOBAL read_only=1 waits for HandlerSocket's writers forever
                 await self.stop(name)
         if self.state(name) == "down":
             await self._launch(name, read_only=True)

@@ -1,4 +1,4 @@
-"""Events of a run, and the times of its faults that they tell."""
+"""Events of a run, and the times of its faults, as the events give them."""
 
 from __future__ import annotations
 

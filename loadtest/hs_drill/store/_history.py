@@ -1,7 +1,7 @@
 """The history of a run: what every write did, and what failed and sampled reads saw, in a record of 47 bytes each.
 
 Each process of a run appends to its own file while the run goes on. A crash loses at most what was not flushed yet, and may
-leave half a record, which readers ignore. A history without the closing record counts as cut: nobody knows what is missing at
+leave half a record, which readers ignore. A history without the closing record counts as cut: it is unknown what is missing at
 its end.
 
 A file is `MAGIC` and blocks with checksums (`_blocks`). The first block is the header (msgpack, with the number of the format).
@@ -340,7 +340,7 @@ def _operation(number: int, path: Path) -> Operation:
 
 
 def _read_header(path: Path) -> tuple[Header, int, struct.Struct]:
-    """The header, the place behind it, and the layout of the records."""
+    """The header, the place where the records begin, and their layout."""
     try:
         with path.open("rb") as file:
             magic = file.read(len(MAGIC))

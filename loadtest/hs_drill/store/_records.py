@@ -30,7 +30,7 @@ last piece of a text is shorter than its room."""
 PIECE = RECORD.size - TAIL.size
 """Room for text in one record."""
 NO_COUNT = -(2**63)
-"""In place of n, if the operation was no read or the read did not show n."""
+"""In place of n, if the operation was not a read, or the read did not show n."""
 ANOTHER = 255
 """Index of an error or server that is unknown, or for which no index was left."""
 

@@ -7,10 +7,10 @@ Every engine measures, for each quarter of a second, how busy it was and how lat
 - An operation waits for the event loop up to three times: to be started, to be sent, and for its answer to be noticed. That
   much of any latency may be the engine's.
 
-What counts is the time at which an operation was due. While servers stall, an engine has little to do, so the latency of what
-was due then is the servers', however busy the engine is when all of it is answered at once. But when an engine had no time left
-for a while, its queue outlasts the first quarter of a second with time to spare: what was due then still waited behind earlier
-operations, as the operations that ended then show.
+What counts is the time at which an operation was due. While servers stall, an engine has little to do. So they caused the
+latency of operations that were due then, however busy the engine is when all of those are answered at once. It is different
+after a time in which an engine had no time left. Its queue is still there in the first quarter of a second that has time to
+spare, and operations that were due then waited behind earlier ones. The due times of the operations that ended then show it.
 """
 
 from __future__ import annotations

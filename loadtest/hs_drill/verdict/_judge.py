@@ -324,7 +324,7 @@ def _audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:
     allowed = {name: None if limit == "any" else limit or 0 for name, limit in limits.items()}
     for name, limit in allowed.items():
         yield _counted(audit[name], limit, stated=limits[name] is not None)
-    # A counter is off because a step was lost or applied twice: as many counters may be off as the two together allow.
+    # A counter is off because a step was lost or applied twice, so the limits of both together bound how many may be off.
     together = [allowed["lost"], allowed["applied_twice"]]
     limit = None if None in together else sum(limit or 0 for limit in together)
     yield _counted(audit["counters"], limit, stated=expect.applied_twice is not None)

@@ -13,7 +13,7 @@ REMEDIES = ("promote", "rejoin")
 """Kinds of faults that repair an earlier one. Its recovery is observed beyond them."""
 
 OBSERVED_SECONDS = 1.0
-"""A run is steady only when it was observed to be for this long; otherwise it is not known."""
+"""A run counts as steady only after it was seen steady for this long; otherwise that is unknown."""
 STEADY_SHARE = 0.25
 """The share of the throughput before the first fault that counts as steady. A stall makes no errors; only throughput shows it.
 A quarter, because on a busy machine with two cores an undisturbed second had 0.37 of it, and a stall leaves nearly nothing."""
