@@ -71,7 +71,7 @@ def assert_right(store: Store, result: Audit, *names: str) -> None:
         something["monotonic_reads"] = any(
             (one.worker, one.user, one.key) == (other.worker, other.user, other.key)
             and one.start < other.start
-            and (one.value in before or (one.n > 0 and one.key not in down))
+            and (one.value in before or (one.n > 0 and one.key not in down and base_is_known(one.key, applied)))
             for one in reads
             for other in reads
         )
