@@ -223,6 +223,7 @@ class EmbeddedControl(Control):
                 await trio.sleep(POLL_SECONDS)
 
     async def _wait_applied(self, name: str, number: int, within: float) -> None:
+        status: dict[str, Any] = {}
         with trio.move_on_after(within):
             while True:
                 status = await self._status(name)
@@ -231,7 +232,9 @@ class EmbeddedControl(Control):
                 if status["replication_error"]:
                     raise ClusterError(f"{name} does not replicate: {status['replication_error']}")
                 await trio.sleep(POLL_SECONDS)
-        raise ClusterError(f"{name} has not applied transaction {number} within {within:g} s")
+        at = f"it is at {status['position'][0]}" if status else "it does not answer"
+        stopped = ", and its replication was stopped" if status.get("paused") else ""
+        raise ClusterError(f"{name} has not applied transaction {number} within {within:g} s: {at}{stopped}")
 
     async def wait_replicated(self, within: float = 10.0) -> None:
         number = (await self._status(self.require(self.primary, "running").name))["position"][0]

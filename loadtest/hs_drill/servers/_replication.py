@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,11 @@ from hs_drill._sql_text import any_table, literal, quoted, table_name
 
 from ._sql import execute_sql, run_all
 
+logger = logging.getLogger("hs_drill.control")
+
 POLL_SECONDS = 0.02
+NOTICE_SECONDS = 2.0
+"""How long a promotion waits for a replica to apply what it has fetched before it says so."""
 REPLICATION_SECONDS = 15.0
 PAGE = "docs/replication.md"
 """Where users read about the topologies."""
@@ -97,17 +102,43 @@ async def wait_replicated(cluster: Cluster, within: float = 10.0) -> None:
     await run_all(*(partial(wait_applied, replica, position, within) for replica in cluster.replicas))
 
 
-async def wait_applied(replica: Server, position: str, within: float) -> None:
-    deadline = trio.current_time() + within
+async def wait_applied(replica: Server, position: str, within: float, *, promoting: bool = False) -> None:
+    """Wait until a replica has applied a position. `promoting`: it does not fetch meanwhile; say early what this waits for.
+
+    Raises `ClusterError`, which says how far the replica is, and what its replication reports.
+    """
+    begin = trio.current_time()
+    said = not promoting
     # In slices: then a cancelled caller leaves no thread behind for long, and we notice a stopped replica.
     wait = f"SELECT MASTER_GTID_WAIT('{position}', 0.25) AS late"
     while (await execute_sql(replica, wait))[0]["late"]:
         status = (await execute_sql(replica, "SHOW SLAVE STATUS"))[:1]
         stopped = not status or status[0]["Slave_SQL_Running"] != "Yes"
-        if stopped or trio.current_time() >= deadline:
-            trouble = replication_trouble(status[0]) if status else "it is not a replica"
+        waited = trio.current_time() - begin
+        if stopped or waited >= within:
             when = "and has stopped" if stopped else f"within {within:g} s"
-            raise ClusterError(f"{replica.name} has not applied {position} {when}: {trouble}")
+            raise ClusterError(
+                f"{replica.name} has not applied {position} {when}: {await _progress(replica, status, promoting)}"
+            )
+        if not said and waited >= NOTICE_SECONDS:
+            said = True
+            progress = await _progress(replica, status, promoting)
+            logger.warning("promoting %s waits until it has applied %s: %s", replica.name, position, progress)
+
+
+async def _progress(replica: Server, status: Sequence[Mapping[str, Any]], promoting: bool) -> str:
+    """How far a replica is, and what holds it up."""
+    if not status:
+        return "it is not a replica"
+    (one,) = status
+    parts = [f"it is at {await applied(replica) or 'the beginning'}"]
+    if one.get("SQL_Delay"):
+        parts.append(f"it applies every change {one['SQL_Delay']} s late, for a lag is set")
+    if one.get("Slave_SQL_Running_State"):
+        parts.append(f"its SQL thread says {one['Slave_SQL_Running_State']!r}")
+    # While a replica is promoted, it is we who have stopped its IO thread.
+    shown = {**one, "Slave_IO_Running": None} if promoting else one
+    return "; ".join([*parts, replication_trouble(shown)])
 
 
 async def follow(replica: Server, source: Server, cluster: Cluster) -> None:
@@ -180,8 +211,10 @@ async def logged(server: Server) -> str:
     return str((await execute_sql(server, "SELECT @@gtid_binlog_pos AS position"))[0]["position"])
 
 
-async def drain(replica: Server, within: float) -> None:
+async def drain(replica: Server, within: float, most_delay: float) -> None:
     """Stop fetching, and apply what was fetched. (A semi-synchronous acknowledgement promises only the fetching.)
+
+    Takes at most `within` seconds, and a lag that was set, if that is at most `most_delay` seconds.
 
     Raises `ClusterError` if that cannot be applied, or is already lost. If neither of a replica's two threads runs, it discards
     what it has fetched as soon as either starts, and Gtid_IO_Pos goes back as if nothing had been there (seen on 10.11). So
@@ -189,7 +222,8 @@ async def drain(replica: Server, within: float) -> None:
     """
     status = await slave_status(replica) or {}
     await execute_sql(replica, "START SLAVE SQL_THREAD", "STOP SLAVE IO_THREAD")
-    await wait_applied(replica, status.get("Gtid_IO_Pos", ""), within + status.get("SQL_Delay", 0))
+    delay = min(status.get("SQL_Delay", 0), most_delay)
+    await wait_applied(replica, status.get("Gtid_IO_Pos", ""), within + delay, promoting=True)
 
 
 async def start_fetching(replica: Server) -> None:
@@ -227,5 +261,5 @@ async def wait_for_acknowledgements(primary: Server, within: float) -> bool:
 
 def replication_trouble(status: Mapping[str, Any]) -> str:
     errors = [str(status[key]) for key in ("Last_IO_Error", "Last_SQL_Error") if status.get(key)]
-    threads = f"IO thread {status.get('Slave_IO_Running')}, SQL thread {status.get('Slave_SQL_Running')}"
-    return "; ".join([threads, *errors])
+    threads = {"IO thread": status.get("Slave_IO_Running"), "SQL thread": status.get("Slave_SQL_Running")}
+    return "; ".join([", ".join(f"{name} {state}" for name, state in threads.items() if state is not None), *errors])

@@ -118,7 +118,7 @@ class SqlControl(Control):
             raise ClusterError(f"{name} is the primary already")
         await self._require_replica(name)
         others = self._running(but=(name, self.primary))
-        with bounded(f"promoting {name}", OPERATION_SECONDS + 2 * APPLY_SECONDS):
+        with bounded(f"promoting {name}", OPERATION_SECONDS + 3 * APPLY_SECONDS):
             await self._gather(target, others)
             await execute_sql(target, "STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL rpl_semi_sync_slave_enabled=0")
             self.primary = name
@@ -140,8 +140,8 @@ class SqlControl(Control):
         # (seen on 10.11).
         try:
             await run_all(
-                partial(drain, target, APPLY_SECONDS),
-                *(collecting(troubles, partial(drain, other, APPLY_SECONDS)) for other in others),
+                partial(drain, target, APPLY_SECONDS, APPLY_SECONDS),
+                *(collecting(troubles, partial(drain, other, APPLY_SECONDS, APPLY_SECONDS)) for other in others),
             )
         except ClusterError:
             await run_all(*(collecting(troubles, partial(start_fetching, server)) for server in (target, *others)))

@@ -99,7 +99,9 @@ async def test_plain_sql_writes_replicate_and_handlersocket_writes_do_not(tempor
 
         await execute_sql(cluster.readers[0], "STOP SLAVE")
         await execute_sql(cluster.writer, "INSERT INTO drill.t VALUES (4, 'v4')")
-        with pytest.raises(ClusterError, match=r"reader-1 has not applied \S+ and has stopped: IO thread No, SQL thread No"):
+        with pytest.raises(
+            ClusterError, match=r"reader-1 has not applied \S+ and has stopped: it is at .*; IO thread No, SQL thread No"
+        ):
             await wait_replicated(cluster, 5)
         with pytest.raises(ClusterError, match=r"writer: SQL error 1050: .*already exists"):
             await create_table(cluster, "drill", "t", COLUMNS)
