@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import multiprocessing.process
 import os
-import queue
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -15,11 +13,12 @@ import trio
 
 from hs_drill._cluster import Cluster, ClusterError
 from hs_drill.sandbox import open_container_engine, provide_image
-from hs_drill.servers import open_cluster
 from hs_drill.servers._processes import Installation, find_installation
+from tests.support.amount import amount
+from tests.trio_hs.support.shared_servers import shared_servers
 
 # How long an example takes says more about what else the machine does than about the example.
-hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.register_profile("tests", deadline=None, max_examples=amount(40, 100))
 hypothesis.settings.load_profile("tests")
 
 
@@ -89,31 +88,6 @@ def _no_process_unless_marked(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def cluster(mariadb_installation: Installation) -> Iterator[Cluster]:
-    """A writer and a reader of real MariaDB, for all tests that leave them as they were. Tests that kill have their own.
-
-    It lives in a thread of its own, for pytest's fixtures outlive any one `trio.run`.
-    """
-    up: queue.SimpleQueue[Cluster | BaseException] = queue.SimpleQueue()
-    done = trio.Event()
-    token: list[trio.lowlevel.TrioToken] = []
-
-    async def own() -> None:
-        token.append(trio.lowlevel.current_trio_token())
-        async with open_cluster("mariadb", readers=1) as opened:
-            up.put(opened)
-            await done.wait()
-
-    def run() -> None:
-        try:
-            trio.run(own)
-        except BaseException as error:
-            up.put(error)
-
-    thread = threading.Thread(target=run, name="cluster")
-    thread.start()
-    first = up.get()
-    if isinstance(first, BaseException):
-        raise first
-    yield first
-    token[0].run_sync_soon(done.set)
-    thread.join()
+    """A writer and a reader of real MariaDB, for all tests that leave them as they were. Tests that kill have their own."""
+    with shared_servers(readers=1) as servers:
+        yield servers.cluster

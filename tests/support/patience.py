@@ -11,6 +11,8 @@ import math
 import time
 from collections.abc import Callable
 
+import trio
+
 WORK = 1_000_000
 """Additions: enough that other processes get the core in between, if there are any."""
 REFERENCE = 0.018
@@ -70,3 +72,11 @@ def wait_until(condition: Callable[[], bool], what: Callable[[], str] | str, sec
     while not condition():
         assert not bound.ended(), what if isinstance(what, str) else what()
         time.sleep(every)
+
+
+async def until(condition: Callable[[], bool], what: str = "it never came", seconds: float = 20, every: float = 0.01) -> None:
+    """`wait_until` in trio's real time."""
+    bound = Patience(seconds)
+    while not condition():
+        assert not bound.ended(), what
+        await trio.sleep(every)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ import trio_hs
 from hs_drill._cluster import Cluster, Server
 from hs_drill.servers import _mariadbd, execute_sql
 from hs_drill.servers._replication import create_table, wait_replicated
+from tests.support.patience import until
 from trio_hs import Manager
 
 ROWS = 100
@@ -53,15 +54,31 @@ async def find(table: trio_hs.Table, number: int) -> list[trio_hs.Row]:
 READS = (get, get_many, find)
 
 
-async def read_while(
-    hs: Manager, act: Callable[[], Awaitable[object]], seconds: float, waited: Callable[[], float] = lambda: 0.0
-) -> list[tuple[float, float]]:
-    """Read with many tasks before, during and after `act`. An error or a wrong row fails.
+CALLS = 300
+"""Some for each task, before and after what a test does."""
 
-    Returns the latency of every call, and by how much `waited()` grew during it. Both in seconds.
+
+class Reading:
+    """What the tasks of `reading` have measured.
+
+    Attributes:
+      latencies: of every call its seconds, and by how much `waited()` grew during it.
     """
+
+    def __init__(self) -> None:
+        self.latencies: list[tuple[float, float]] = []
+
+    async def more(self, calls: int = CALLS) -> None:
+        """Wait for so many more calls."""
+        goal = len(self.latencies) + calls
+        await until(lambda: len(self.latencies) >= goal, "no more reads")
+
+
+@asynccontextmanager
+async def reading(hs: Manager, waited: Callable[[], float] = lambda: 0.0) -> AsyncIterator[Reading]:
+    """Read with many tasks before, during and after the block. An error or a wrong row fails."""
     table = hs.table("cars", "trucks", ["id", "model"])
-    latencies: list[tuple[float, float]] = []
+    measured = Reading()
     stop = False
 
     async def user(number: int) -> None:
@@ -69,7 +86,7 @@ async def read_while(
             number = (number * 7 + 1) % ROWS
             started, before = time.perf_counter(), waited()
             rows = await READS[number % len(READS)](table, number)
-            latencies.append((time.perf_counter() - started, waited() - before))
+            measured.latencies.append((time.perf_counter() - started, waited() - before))
             assert rows == [[("id", str(each)), ("model", f"m{each}")] for each in range(number, number + len(rows))]
             assert rows
 
@@ -77,11 +94,10 @@ async def read_while(
     async with trio.open_nursery() as users:
         for number in range(TASKS):
             users.start_soon(user, number)
-        await trio.sleep(0.5)
-        await act()
-        await trio.sleep(seconds)
+        await measured.more()
+        yield measured
+        await measured.more()
         stop = True
-    return latencies
 
 
 def slowest(latencies: list[tuple[float, float]]) -> float:
