@@ -21,6 +21,7 @@ import trio
 import trio.testing
 
 import trio_hs
+from tests.support.amount import amount
 
 PACKAGE = str(Path(trio_hs.__file__).parent)
 FIELDS = ("id", "n", "payload")
@@ -212,7 +213,10 @@ def repeated(hs: trio_hs.Manager, operation: Operation, tasks: int, times: int) 
 
 
 def in_manager(body: Callable[[trio_hs.Manager, Loopback], Awaitable[Any]]) -> Any:
-    """What `body` gives, in a run of its own, where readers and writers are one and the same server."""
+    """What `body` gives, in a run of its own, where readers and writers are one and the same server.
+
+    No time passes in it: on a slow machine checks of the watchdog would be counted.
+    """
 
     async def run() -> Any:
         transport = Loopback()
@@ -220,7 +224,7 @@ def in_manager(body: Callable[[trio_hs.Manager, Loopback], Awaitable[Any]]) -> A
         async with trio_hs.open_manager(server, server, connect=transport.connect) as hs:
             return await body(hs, transport)
 
-    return trio.run(run)
+    return trio.run(run, clock=trio.testing.MockClock())
 
 
 def cost_of(name: str, tasks: int, requests: int = 2000) -> Cost:
@@ -239,22 +243,21 @@ def cost_of(name: str, tasks: int, requests: int = 2000) -> Cost:
 
 @pytest.mark.parametrize("name,tasks", list(BOUNDS))
 def test_the_cost_of_a_request_stays_within_its_bound(name: str, tasks: int) -> None:
-    for _ in range(3):  # a busy machine adds checks of the watchdog and more groups of tasks
-        cost = cost_of(name, tasks)
-        if cost.within(BOUNDS[name, tasks]):
-            return
-    pytest.fail(f"{name} by {tasks} tasks costs {cost}; the bound is {BOUNDS[name, tasks]}")
+    cost = cost_of(name, tasks)
+    assert cost.within(BOUNDS[name, tasks]), f"{name} by {tasks} tasks costs {cost}; the bound is {BOUNDS[name, tasks]}"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["Table.get", "insert"])
-def test_the_hundred_thousandth_request_costs_what_the_first_did(name: str) -> None:
+def test_a_late_request_costs_what_the_first_did(name: str) -> None:
+    requests = amount(9_800, 98_000)
+
     async def body(hs: trio_hs.Manager, transport: Loopback) -> tuple[Cost, Cost, int]:
         operation, counter = OPERATIONS[name], Counter(transport)
         await operation(hs)
         first = await counter.count(repeated(hs, operation, 10, 100), 1000)
         before = traced()
-        await repeated(hs, operation, 10, 9_800)()
+        await repeated(hs, operation, 10, requests // 10)()
         grown = traced() - before
         return first, await counter.count(repeated(hs, operation, 10, 100), 1000), grown
 
@@ -265,7 +268,7 @@ def test_the_hundred_thousandth_request_costs_what_the_first_did(name: str) -> N
         tracemalloc.stop()
     for what, value in vars(last).items():
         assert value <= getattr(first, what) * 1.02 + 0.005, what  # counts vary by a few in a thousand
-    # After 98,000 requests, one leaked byte of each would exceed this.
+    # One leaked pointer of each of the 9,800 requests would be 78 kB, and of 98,000 one leaked byte exceeds this.
     assert grown < 32_000
 
 
@@ -313,9 +316,9 @@ def waiting_bytes(tasks: int) -> tuple[float, Cost]:
 
 
 @pytest.mark.slow
-def test_ten_thousand_waiting_tasks_take_little_and_cost_no_more() -> None:
-    few, few_cost = waiting_bytes(500)
-    many, many_cost = waiting_bytes(10_000)
+def test_many_waiting_tasks_take_little_and_cost_no_more_than_few() -> None:
+    few, few_cost = waiting_bytes(200)
+    many, many_cost = waiting_bytes(amount(2_000, 10_000))
     assert many <= WAITING_BYTES
     assert many <= few * 1.1
     assert many_cost.calls <= few_cost.calls * 1.1

@@ -19,11 +19,12 @@ import trio
 import trio_hs
 from hs_drill._cluster import Cluster
 from hs_drill.servers import execute_sql
+from tests.support.amount import amount
 from tests.trio_hs.support.differential_model import DATABASE, SCHEMAS, Table
 from tests.trio_hs.support.differential_operations import KINDS, Clients, carry_out, expect, make
 
 SEQUENCE = 200
-OPERATIONS = int(os.environ.get("DIFFERENTIAL_OPERATIONS", "20000"))
+OPERATIONS = int(os.environ.get("DIFFERENTIAL_OPERATIONS") or amount(5_000, 20_000))
 SEED = int(os.environ.get("DIFFERENTIAL_SEED") or random.SystemRandom().getrandbits(64))
 SHRINK_SECONDS = 60.0
 

@@ -17,6 +17,7 @@ from hs_drill.audit._register import ENDLESS, Read
 from hs_drill.store import NO_COUNT
 from hs_drill.workload import ABSENT, first_insert_key
 from tests.loadtest.support.histories import Op, Store, audit_of, folder
+from tests.support.amount import amount
 
 ALL = {"lost", "recovered", "unexpected", "applied_twice", "counters", "stale_reads", "monotonic_reads", "replicas"}
 LOADED = 4
@@ -302,7 +303,7 @@ def test_the_bounds_of_a_counter_are_those_of_trying_every_order(
 
 
 @given(randoms, st.integers(0, 300))
-@settings(max_examples=30)
+@settings(max_examples=amount(12, 30))
 def test_many_buckets_say_the_same_as_one(rng: random.Random, steps: int) -> None:
     store = Store(rng, LOADED)
     store.run(steps, spare=1)

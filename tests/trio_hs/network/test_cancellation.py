@@ -16,6 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 import trio_hs
 from hs_drill._cluster import Cluster
 from hs_drill.servers import execute_sql
+from tests.support.amount import amount
 from tests.trio_hs.support.connections import answer, ask, connected
 from tests.trio_hs.support.fake import FakeConnection, FakeServer, echo
 from trio_hs._network import Connection, Pool, Request
@@ -97,7 +98,7 @@ async def call(hs: trio_hs.Manager, kind: str, name: str) -> None:
 
 # Not shrunk: most of an example follows from its seed, so a smaller example is a different one, and each takes long.
 @pytest.mark.slow
-@settings(max_examples=25, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=amount(10, 25), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     seed=st.integers(0, 2**32),
     tasks=st.integers(2, 300),
@@ -250,7 +251,7 @@ async def test_the_real_server_under_cancellation(cluster: Cluster) -> None:
         await execute_sql(server, "DROP DATABASE cancel")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=amount(25, 60))
 @given(data=st.data())
 def test_cancelling_at_any_point_disturbs_no_other_task(data: st.DataObject) -> None:
     """Cancel requests before they are sent, while they wait, and as their answers arrive."""

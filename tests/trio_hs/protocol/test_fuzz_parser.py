@@ -13,14 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from tests.support.amount import amount
 from tests.trio_hs.support.fuzz_parser import PIECES, REAL, check, exchange, fuzz
 
 
 @pytest.mark.slow
-def test_200_000_damaged_answers() -> None:
+def test_damaged_answers() -> None:
     seed = random.SystemRandom().getrandbits(32)
     for chunk in range(4):
-        assert fuzz(seed, chunk, 50_000) is None, f"--seed {seed}"
+        assert fuzz(seed, chunk, amount(5_000, 50_000)) is None, f"--seed {seed}"
 
 
 parts = st.one_of(st.sampled_from([*REAL, *PIECES]), st.binary(max_size=20), st.just(b"\t"), st.just(b"\n"))

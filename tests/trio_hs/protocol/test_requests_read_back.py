@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.amount import amount
 from trio_hs import Filter
 from trio_hs._protocol import Codec, Index, find_modify_tail, find_tail, get_tail, insert_tail
 
@@ -162,7 +163,7 @@ def built(build: Callable[[], bytes], *, possible: bool) -> dict[str, Any] | Non
 
 
 @pytest.mark.slow
-@settings(max_examples=500)
+@settings(max_examples=amount(100, 500))
 @given(searches())
 def test_the_server_reads_the_search_that_was_asked_for(search: dict[str, Any]) -> None:
     request = built(lambda: find_tail(INDEX, TEXT, **search), possible=acceptable(search))
@@ -170,7 +171,7 @@ def test_the_server_reads_the_search_that_was_asked_for(search: dict[str, Any]) 
 
 
 @pytest.mark.slow
-@settings(max_examples=500)
+@settings(max_examples=amount(100, 500))
 @given(
     searches(),
     st.sampled_from(["U", "U?", "D", "D?", "+", "+?", "-", "-?", "", "u", "UU"]),
