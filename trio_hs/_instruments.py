@@ -23,7 +23,7 @@ class Instrument:
         """A connection was made, and the server answered on it."""
 
     def connection_down(self, server: str, reason: BaseException) -> None:
-        """A connection that was up ended by itself. (Not called when the client closes one on purpose.)"""
+        """A connection that was up was lost. (Not called when the client closes one on purpose.)"""
 
     def connect_failed(self, server: str, reason: BaseException) -> None:
         """An attempt to connect failed. This includes each further attempt to reach a server that is down."""

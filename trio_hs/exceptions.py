@@ -60,7 +60,7 @@ RecoverableConnectionError = IndexedConnectionError
 
 
 class ProtocolError(HandlerSocketError):
-    """The server sent bytes that are no HandlerSocket answer. The connection is dropped. Callers see this error as the
+    """The server sent bytes that are not a HandlerSocket answer. The connection is dropped. Callers see this error as the
     ``__cause__`` of their :class:`ConnectionError`."""
 
 

@@ -74,7 +74,7 @@ class _Job:
 class ReadSocket:
     """pyhs's low-level interface to a pool of servers for reads: indexes have numbers, rows are lists of values.
 
-    Nothing is retried here. The numbers belong to this object. A connection opens an index by itself when it first needs it.
+    Nothing is retried here. The numbers belong to this object. A connection opens an index when it first needs it.
     """
 
     def __init__(self, pool: Pool, codec: Codec) -> None:
@@ -218,9 +218,10 @@ class WriteSocket(ReadSocket):
     async def insert(self, index_id: int, values: Sequence[Value]) -> int | None:
         """Inserts a row of one value per field of the index. Returns the id that the server generated, if any.
 
-        A nullable column that is no field gets its DEFAULT if that is a literal, otherwise 0 or ``""`` instead of NULL. So name
-        every nullable column, and send None. Raises DuplicateKeyError and other OperationalErrors, and ConnectionError, whose
-        ``maybe_applied`` says whether the row may be there anyway. A checkpoint. A cancelled insert may have been carried out.
+        A nullable column that is not a field gets its DEFAULT if that is a literal, otherwise 0 or ``""`` instead of NULL. So
+        name every nullable column, and send None. Raises DuplicateKeyError and other OperationalErrors, and ConnectionError,
+        whose ``maybe_applied`` says whether the row may be there anyway. A checkpoint. A cancelled insert may have been carried
+        out.
         """
         return cast("int | None", await self._execute(Insert(index_id, values)))
 

@@ -116,7 +116,9 @@ class Column:
         try:
             return self._type.decode(data)
         except (ValueError, ArithmeticError):
-            raise DecodingError(f"column {self.name}: {data[:60]!r} is no {self.type} that Python can hold", data) from None
+            raise DecodingError(
+                f"column {self.name}: {data[:60]!r} is not a value of {self.type} that Python can hold", data
+            ) from None
 
 
 def _number(column: Column, attribute: str, lowest: int, highest: int, default: int | None = None) -> int:

@@ -68,7 +68,7 @@ class Dispatcher:
         first: Request | None = None
         connection = self.reader.choose() if self._plain else None
         if connection is not None:
-            # The first attempt is mostly the only one, so it goes out without the machinery for retries.
+            # Usually the first attempt is the only one, so it goes out without the machinery for retries.
             first = Request()
             connection.submit(first, index, (tail,))
             if first.failure is None:
@@ -95,7 +95,7 @@ class Dispatcher:
 
         The server answers a list of keys (IN) in half the time that single keys take. The rows come in the order of the keys,
         but missing keys are left out. So if there is a row for every key, each row belongs to its key. If some are missing, or
-        a key is NULL, every key of the chunk is read by itself.
+        a key is NULL, every key of the chunk is read separately.
         """
         since = trio.current_time()
         patience = Patience()
@@ -380,7 +380,7 @@ class Dispatcher:
         """Sends each chunk of lines once, up to ``at_once`` of them before the first answer.
 
         ``units`` is what each chunk counts for, by default its number of lines. With ``head_start`` the server gets the first
-        chunk a moment before the others, and mostly answers it before it goes on; that answer is parsed meanwhile.
+        chunk a moment before the others, and usually answers it alone. That answer is parsed while it works on the others.
         Returns each chunk's request, with the result of ``parse(number of the chunk, request)``. Both are None for the chunks
         after a server's silence, or after one for which no server was usable. Cancelling withdraws what was not sent yet.
         """

@@ -14,7 +14,7 @@ have queued their requests. The reader task hands each answer to the oldest requ
   as a placeholder that swallows its own answer.
 
 Grouping. When everything outstanding is answered together, the server is idle while the tasks make their next requests, and
-the client is idle while the server carries them out. So the first half of the requests is sent by itself, and from then on
+the client is idle while the server carries them out. So the first half of the requests is sent alone, and from then on
 two groups take turns. Where commits are quick, that made 1.5 times as many writes and 1.2 times as many reads. Where the
 server takes longer than the tasks, it would be wrong: a commit would serve half as many writes, which cost 40 % when one took
 1 ms. There the groups are joined: requests stay in the queue until everything outstanding is answered, which the server
@@ -24,9 +24,9 @@ Acknowledgements. The server leaves Nagle's algorithm on: a write waits until th
 with nothing to send delays its acknowledgement by up to 40 ms. So while more answers are due, the kernel is told to
 acknowledge at once. (Measured: 1,000 rows in four requests took 9 ms without this, 3 ms with it.)
 
-Ctrl-C. Callers run most of this in their own tasks, where Ctrl-C could be raised between any two lines. A request that is in
-the order of answers but was never sent would give each later one the answer of the one before. So what must happen as a whole
-is protected, and so are the background tasks; trio raises KeyboardInterrupt when the main task waits next.
+Ctrl-C. Callers run most of this in their own tasks, where Ctrl-C could be raised between any two lines. If a request were in
+the order of answers but never sent, each later request would get the answer of the one before it. So steps that must not be
+interrupted are protected, and so are the background tasks; trio raises KeyboardInterrupt when the main task waits next.
 
 Silence. No request has a timer. Answers come in order, so a server that is silent while something is outstanding owes all of
 it. One watchdog per connection looks for silence a few times per timeout, and sleeps while nothing is outstanding. A trickle
@@ -81,16 +81,16 @@ class Connection:
     """A pipelined connection. ``run`` keeps it going; ``submit`` and then ``Request.wait`` use it.
 
     Attributes:
-      usable: True until something goes wrong with it, then False for ever.
+      usable: True until something goes wrong with it, then False for good.
       stalled: True while the server is suspiciously silent with requests outstanding; after the end, whether it was then.
       outstanding: the requests that wait for an answer (long ones count for several), without the backlog.
       retired: True if it takes no new requests and closes after the last answer.
       worn: True if MAX_OPENED indexes are open on it, so that its owner should replace it.
       answered: how many answers have come.
       fruitless: True if it ended with requests outstanding and had never answered one.
-      reason: why it is not usable any more.
+      reason: why it is no longer usable.
       peer: the server, for people.
-      near: whether the round trip is short beside the time that the server takes to look up a few hundred keys.
+      near: whether the round trip is short compared with the time that the server takes to look up a few hundred keys.
     """
 
     def __init__(

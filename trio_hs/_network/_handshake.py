@@ -28,7 +28,7 @@ async def authenticate(transport: Transport, secret: str | None, peer: str) -> b
         error = error_of(line)
     except ProtocolError:
         # The answer is not quoted: an echo of the request would show the secret.
-        raise ProtocolError("what answers there is no HandlerSocket server") from None
+        raise ProtocolError("the answer is not from a HandlerSocket server") from None
     # A server without authentication does not know the command. That matters only when there is a secret to check.
     if error is not None and (secret is not None or error[0] == 3):
         raise operational_error(*error, server=peer)

@@ -163,7 +163,7 @@ class Link:
         return self.answered + (self.connection.answered if self.connection is not None else 0)
 
     def gives_way(self) -> bool:
-        """Whether the last thing that the server said is that it takes no writes.
+        """Whether the server's last word was that it takes no writes.
 
         Either it refused a connection, and has accepted none since. Or it refused a write, and since then it has answered
         nothing else and was not restarted. Silence afterwards changes nothing.

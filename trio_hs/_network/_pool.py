@@ -71,7 +71,7 @@ class Patience:
       left: seconds; None before the first wait, where it is the pool's ``longest_wait``.
     """
 
-    left: float | None = None  # mostly no operation waits, so this costs nothing
+    left: float | None = None  # most operations never wait, and None costs nothing
 
     @property
     def exhausted(self) -> bool:
@@ -83,7 +83,7 @@ def _load(connection: Connection) -> int:
 
 
 def _connected(group: Sequence[Link]) -> list[tuple[int, Connection]]:
-    """The connections of a group, each with the flaw of its server. If one connection to a server stalls, the others mostly do
+    """The connections of a group, each with the flaw of its server. If one connection to a server stalls, the others usually do
     too."""
     flaws: dict[str, int] = {}
     for link in group:

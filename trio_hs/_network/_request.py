@@ -62,7 +62,7 @@ class Carrier(Protocol):
 
 
 class Request:
-    """One or more lines (mostly one) on their way through a connection. Each line has an answer of its own.
+    """One or more lines (usually one) on their way through a connection. Each line has its own answer.
 
     Attributes:
       answers: the lines that came back, in order; after a failure those that came before it.
@@ -119,7 +119,7 @@ class Request:
 
     @enable_ki_protection
     def abandon(self) -> None:
-        """No task waits any more: withdraw the request if it was not sent, otherwise drop its answers."""
+        """Stop waiting for the answers: withdraw the request if it was not sent, otherwise drop its answers."""
         self.task = None
         self.connection.withdraw(self)
 

@@ -55,11 +55,11 @@ def parse_server(server: object) -> Server:
     if kind not in ("inet", "unix"):
         raise ValueError(f"{forms}, not {kind!r}")
     if not isinstance(host, str) or not host:
-        raise ValueError(f"{forms}; {host!r} is no host or path")
+        raise ValueError(f"{forms}; {host!r} is not a host or path")
     if kind == "inet":
         host = _without_brackets(host)
     if kind == "inet" and (not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536):
-        raise ValueError(f"{forms}; {port!r} is no port of {host}")
+        raise ValueError(f"{forms}; {port!r} is not a port of {host}")
     if kind == "unix" and port is not None:
         raise ValueError(f"{forms}; a unix socket has no port, but {port!r} was given")
     if timeout is not None and not timeout > 0:
@@ -77,7 +77,7 @@ def _without_brackets(host: str) -> str:
             IPv6Address(address)
         except ValueError:
             raise ValueError(
-                f"{host!r} is no host: it is a name or address such as '::1'; the port is an item of its own"
+                f"{host!r} is not a host: give a name or address such as '::1', and the port as a separate item"
             ) from None
     return address
 

@@ -55,7 +55,7 @@ _ERROR = re.compile(rb"[1-9][0-9]{0,8}\t[0-9]{1,9}(?:\t[^\t]*)*\Z")
 def check_answer(line: bytes) -> None:
     """Raises ProtocolError unless the line can be an answer at all. Cheap, for every line that arrives."""
     if not (line.startswith(b"0\t") or _ERROR.match(line)):
-        raise ProtocolError(f"no answer of HandlerSocket: {_excerpt(line)}")
+        raise ProtocolError(f"not a HandlerSocket answer: {_excerpt(line)}")
 
 
 def _excerpt(line: bytes) -> str:
@@ -75,7 +75,7 @@ def _payload(line: bytes) -> tuple[int, bytes | None]:
     """The number of columns and the values of a success; None instead of values when there are none."""
     header = _HEADER.match(line)
     if header is None or header[1] != b"0":
-        raise ProtocolError(f"no answer of HandlerSocket: {_excerpt(line)}")
+        raise ProtocolError(f"not a HandlerSocket answer: {_excerpt(line)}")
     return int(header[2]), line[header.end() :] if line[header.end() - 1] == 0x09 else None
 
 

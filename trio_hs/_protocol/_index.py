@@ -42,7 +42,7 @@ class Index:
     """An index that can be opened on any connection: where it is, and which columns its requests read and write.
 
     Attributes:
-      open_tail: the request that opens it, behind ``P TAB id``.
+      open_tail: the request that opens it, without its beginning ``P TAB id``.
       width: the number of columns.
       repeated: a column that is named twice, which only reads may do; None without one.
       no_row, row_head: an answer without a row, and the beginning of an answer with rows.

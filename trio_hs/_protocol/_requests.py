@@ -1,4 +1,4 @@
-"""Requests on an open index, as tails: everything behind the index id."""
+"""Requests on an open index, as tails: everything after the index id."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def _leaves_ascii(encoding: str) -> bool:
     """Whether ASCII text is its own bytes in the encoding, whatever stands next to it."""
     try:
         return all(probe.decode("ascii").encode(encoding) == probe == probe.decode(encoding).encode() for probe in _PROBES)
-    except (UnicodeError, LookupError):  # a LookupError: it is no encoding of text
+    except (UnicodeError, LookupError):  # a LookupError: it is not a text encoding
         return False
 
 
@@ -169,7 +169,7 @@ class Codec:
         return b"\t".join([self.encode(value) for value in values])
 
     def decode(self, answer: bytes) -> list[Any]:
-        """The values in the part of an answer behind its header.
+        """The values in an answer, which comes without its header.
 
         Raises DecodingError when they are not text in the encoding.
         """
@@ -191,7 +191,7 @@ class Codec:
             ) from error
 
     def plain_text(self, answers: bytes) -> str | None:
-        """``answers`` as one text, if that gives each value in it as it is; None if each answer must be decoded by itself."""
+        """``answers`` as one text, if that gives each value in it as it is; None if each answer must be decoded separately."""
         if not self._transparent or self.encoding is None or b"\0" in answers or b"\x01" in answers:
             return None
         try:

@@ -48,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TWIN=DATABASE",
         help="serve DATABASE's tables under the name TWIN too, as MariaDB's FEDERATED engine does",
     )
-    parser.add_argument("--lag", type=float, default=0.0, metavar="SECONDS", help="readers of this replica see writes so late")
+    parser.add_argument(
+        "--lag", type=float, default=0.0, metavar="SECONDS", help="readers of this replica see writes that late"
+    )
     parser.add_argument("--synchronous", type=int, default=0, metavar="N", help="answer a write when N replicas have it")
     parser.add_argument("--idle-timeout", type=float, default=300.0, metavar="SECONDS", help="(default: %(default)g)")
     return parser
@@ -56,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _port(text: str) -> int:
     if not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
     return int(text)
 
 

@@ -13,7 +13,7 @@ from ._streams import BreakableTransport
 
 #: A connection is closed when a request line is longer than this. The real server has no bound.
 MAX_LINE_BYTES = 128 * 1024 * 1024
-#: While so much waits to be sent on a connection, no more of its requests are read. The real server reads on, without bound.
+#: While this many bytes wait to be sent on a connection, no more of its requests are read. The real server has no bound.
 MAX_UNSENT_BYTES = 64 * 1024 * 1024
 
 
@@ -140,7 +140,7 @@ class ServerConnection:
             self.close()
 
     def close(self) -> None:
-        """Closes the connection in order, at once."""
+        """Closes the connection at once, without a reset."""
         self._scope.cancel()
         self._transport.close()
 

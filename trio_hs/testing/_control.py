@@ -1,8 +1,8 @@
 """The commands of a server process: a line each. The answer is a line of JSON, ``{"ok": ...}`` or ``{"error": "why"}``.
 
 status                          the state of the server, see ServerStatistics
-lag SECONDS                     readers of this replica see transactions so much later
-transfer SECONDS                transactions take so long from the source to this replica
+lag SECONDS                     readers of this replica see transactions this much later
+transfer SECONDS                transactions take this long from the source to this replica
 pause / resume                  pauses replication / resumes it
 follow HOST PORT [rebuild]      becomes a replica of the server with this replication port
 detach                          ends replication, applies what has arrived, and still refuses writes
@@ -120,7 +120,7 @@ class Control:
 def _seconds(text: str) -> float:
     seconds = float(text)
     if not 0 <= seconds < 1e9:
-        raise ValueError(f"{text} is no number of seconds")
+        raise ValueError(f"{text} is not a number of seconds")
     return seconds
 
 

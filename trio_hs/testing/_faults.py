@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Faults:
-    """The faults of one server. None starts by itself, and chance plays no part without ``rng``.
+    """The faults of one server. A fault starts only when its method is called. Without ``rng`` nothing is random.
 
     Attributes:
       refusing: whether connections are refused.
@@ -47,7 +47,7 @@ class Faults:
         self._changed()
 
     def delay(self, least: float, most: float | None = None) -> None:
-        """Sends every answer so many seconds late, in order; 0 ends that. Requests are still carried out at once."""
+        """Sends every answer ``least`` to ``most`` seconds late, in order. Requests are carried out at once. 0 ends that."""
         most = least if most is None else most
         if not 0 <= least <= most:
             raise ValueError(f"a delay is not negative and its bounds are in order, not {least!r} and {most!r}")
@@ -56,7 +56,7 @@ class Faults:
     def drop_answers(self, count: int = 1, *, silent: bool = False) -> None:
         """Closes the connection instead of the next ``count`` sends of answers. The requests are carried out.
 
-        ``silent`` leaves the connection open, and silent for ever. 0 ends the fault.
+        ``silent`` leaves the connection open, but sends nothing on it any more. 0 ends the fault.
         """
         self._drops, self._silent = count, silent
 

@@ -27,7 +27,7 @@ class Journal:
         self._file: BinaryIO | None = None
 
     def replay(self, database: Database, log: Log) -> None:
-        """Brings the tables to the end of the journal. Raises OSError, and ValueError if the file is no journal of these
+        """Brings the tables to the end of the journal. Raises OSError, and ValueError if the file is not a journal of these
         tables.
 
         An incomplete last line is a transaction that was never answered. It is removed.
@@ -41,7 +41,7 @@ class Journal:
             try:
                 self._replay_line(line, database, log)
             except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{self._path} is no journal of these tables, at byte {whole}: {error}") from None
+                raise ValueError(f"{self._path} is not a journal of these tables, at byte {whole}: {error}") from None
             whole += len(line)
         self._file.truncate(whole)
 

@@ -75,6 +75,6 @@ def copy_for(server: Primary, position: Position, rebuild: bool) -> tuple[Positi
         return None
     if position.number and not rebuild:
         raise ReplicationError(
-            f"it is at {position}, which is no part of what {server.name} has (that is at {log.position}): it needs a rebuild"
+            f"it is at {position}, which is not in the log of {server.name} (that is at {log.position}): it needs a rebuild"
         )
     return log.position, server.database.copy()

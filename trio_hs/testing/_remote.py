@@ -60,7 +60,7 @@ async def serve_replicas(server: EmbeddedServer, listener: trio.SocketListener) 
         try:
             await _serve_replica(server, stream)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, ValueError, KeyError, TypeError):
-            pass  # it left, or it was no replica; a group, because the sender has a nursery
+            pass  # it disconnected, or was not a replica; `except*`, because the sender has a nursery
 
     await trio.serve_listeners(handle, [listener])
 
@@ -109,7 +109,7 @@ class _Sender:
                 await self._stream.send_all(b"".join(lines))
                 position = batch[-1][0].position
         except OSError:
-            await self._stream.aclose()  # the log does not go that far back any more
+            await self._stream.aclose()  # the log no longer goes that far back
 
 
 class RemoteSource:

@@ -281,7 +281,7 @@ class EmbeddedServer:
 
     @property
     def synchronous(self) -> int:
-        """A write is answered when so many replicas have it. 0 answers at once. May be set at any time."""
+        """How many replicas must have a write before it is answered. 0 answers at once. May be set at any time."""
         return self._synchronous
 
     @synchronous.setter
@@ -400,7 +400,7 @@ async def open_server(
     """``async with open_server([Table(...)]) as server:`` runs a server until the block ends.
 
     ``read_secret`` and ``write_secret`` are required from clients; None requires nothing. ``idle_timeout`` closes connections
-    that were silent for so many seconds, as ``handlersocket_timeout`` does. ``synchronous`` replicas must have a write before
+    that were silent for this many seconds, as ``handlersocket_timeout`` does. ``synchronous`` replicas must have a write before
     it is answered. ``rng`` makes all random choices of the server's faults.
 
     Raises ValueError for wrong tables. Leaving the block, also by cancellation, ends every connection and task.

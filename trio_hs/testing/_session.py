@@ -1,6 +1,6 @@
 """The server's side of the protocol, without I/O: a session takes the requests of one connection and returns the answers.
 
-What looks careless here is what the server does: missing tokens are empty, numbers skip characters that are no digits, and the
+What looks careless here is what the server does: missing tokens are empty, numbers skip characters that are not digits, and the
 order of the checks decides which error a wrong request gets. docs/server.md says what that means for a client.
 """
 

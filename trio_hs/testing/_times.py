@@ -17,7 +17,7 @@ _DIGITS = re.compile(rb"\s*(\d++)(?:T(\d++))?(?:\.(\d*)|(?!P))".replace(b"P", _P
 
 
 def _parse_date_time(data: bytes) -> tuple[int, int, int, int, int, int, int] | None:
-    """Year to microsecond, or None if it is no date. Month and day may be 0."""
+    """Year to microsecond, or None if it is not a date. Month and day may be 0."""
     match = _DATE_TIME.match(data)
     if match is not None:
         year_digits, *rest = match.groups(b"")
@@ -45,7 +45,8 @@ def _parse_date_time(data: bytes) -> tuple[int, int, int, int, int, int, int] | 
 
 
 _MOST_DATE = 99991231235959
-# The size of a number decides how it is read as a date: (the upper bound, its expansion to YYYYMMDDhhmmss). Gaps are no dates.
+# The size of a number decides how it is read as a date: (the upper bound, its expansion to YYYYMMDDhhmmss). Numbers in the
+# gaps are not dates.
 _SIZES: tuple[tuple[int, Callable[[int], int | None]], ...] = (
     (691231, lambda n: (n + 20000000) * 10**6 if n >= 101 else None),
     (991231, lambda n: (n + 19000000) * 10**6 if n >= 700101 else None),

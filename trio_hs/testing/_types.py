@@ -170,7 +170,7 @@ _LEAST_POINT, _MOST_POINT = -14, 15
 
 
 def _float_text(value: float, digits: int | None) -> bytes:
-    """The number in the server's format: the shortest text that is read as the same number, or with so many digits."""
+    """The number in the server's format: the shortest text that is read as the same number, or with ``digits`` digits."""
     shortest = repr(value) if digits is None else f"{value:.{digits - 1}e}"
     sign, figures, exponent = Decimal(shortest).normalize().as_tuple()
     assert isinstance(exponent, int)

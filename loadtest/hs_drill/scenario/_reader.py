@@ -73,7 +73,7 @@ def _read(path: str | os.PathLike[str], most: int) -> str:
         reason = getattr(error, "strerror", None) or str(error)
         raise ScenarioError(f"{name}: cannot be read: {reason}{_neighbours(Path(name))}") from error
     if len(content) > most:
-        raise ScenarioError(f"{name}: has more than {most >> 10} KiB, so it is no scenario; those have a few KiB")
+        raise ScenarioError(f"{name}: has more than {most >> 10} KiB, so it is not a scenario; those have a few KiB")
     try:
         return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:

@@ -522,7 +522,7 @@ def test_files_that_never_end_or_are_too_large(tmp_path: Path) -> None:
         file.truncate(1 << 30)
     for path, expected in [
         (tmp_path / "pipe.yaml", "is a pipe, not a YAML file"),
-        (tmp_path / "large.yaml", "has more than 64 KiB, so it is no scenario; those have a few KiB"),
+        (tmp_path / "large.yaml", "has more than 64 KiB, so it is not a scenario; those have a few KiB"),
         (Path("/dev/zero"), "is a device, not a YAML file"),
     ]:
         with pytest.raises(ScenarioError) as caught:

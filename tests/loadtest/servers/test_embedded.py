@@ -77,7 +77,7 @@ async def test_a_server_that_cannot_start_says_why_and_nothing_is_left(temporary
     async with open_servers("embedded", readers=0) as control:
         await control.stop("writer")
         spoil_journal(temporary)
-        with pytest.raises(ClusterError, match=r"writer did not start \(exit code 2\): .* is no journal of these tables"):
+        with pytest.raises(ClusterError, match=r"writer did not start \(exit code 2\): .* is not a journal of these tables"):
             await control.start("writer")
         assert control.state("writer") == "down"
     assert left_behind(temporary) == []

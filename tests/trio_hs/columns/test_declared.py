@@ -187,7 +187,7 @@ async def test_increments_of_what_is_not_searched(fake: Manager, server: FakeSer
 
 async def test_a_stored_value_that_does_not_fit_the_declaration_is_a_decoding_error(fake: Manager, server: FakeServer) -> None:
     server.answer = lambda line: b"0\t1\n" if line[:1] in (b"A", b"P") else b"0\t2\t1\t0000-00-00 00:00:00\n"
-    with pytest.raises(trio_hs.DecodingError, match=r"column added: .* is no datetime that Python can hold"):
+    with pytest.raises(trio_hs.DecodingError, match=r"column added: .* is not a value of datetime that Python can hold"):
         await fake.table("cars", "trucks", ["id", "added"], columns=TRUCKS).get(1)
 
 

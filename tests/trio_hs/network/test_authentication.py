@@ -45,7 +45,7 @@ async def test_the_secret_is_not_shown_when_it_is_echoed(
 ) -> None:
     async with pool_of(nursery, [A], secret="TOPSECRET") as (pool, fakes):
         fakes[1].answer = lambda line: line + b"\n"
-        with pytest.raises(ConnectionError, match="no HandlerSocket server") as caught:
+        with pytest.raises(ConnectionError, match="not from a HandlerSocket server") as caught:
             await ask(pool)
         assert "TOPSECRET" not in str(caught.value) + repr(caught.value.__cause__) + repr(pool) + caplog.text
     misplaced: Any = ("inet", "h", 1, None, "TOPSECRET")
@@ -68,7 +68,7 @@ FIRST_ANSWERS: list[tuple[type[Exception], str, Callable[[FakeConnection], None]
     (OSError, "reset by peer", FakeConnection.reset),
     (trio_hs.ProtocolError, "more than one answer", lambda peer: peer.say(b"0\t1\n0\t1\n")),
     (trio_hs.ProtocolError, "more than one answer", lambda peer: peer.say(b"0\t1\n0\t")),
-    (trio_hs.ProtocolError, "no HandlerSocket server", lambda peer: peer.say(b"SSH-2.0-OpenSSH\n")),
+    (trio_hs.ProtocolError, "not from a HandlerSocket server", lambda peer: peer.say(b"SSH-2.0-OpenSSH\n")),
     (trio_hs.AuthenticationError, "wrong secret", lambda peer: peer.say(b"3\t1\tunauth\n")),
 ]
 

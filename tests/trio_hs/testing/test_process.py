@@ -255,7 +255,7 @@ async def test_commands(table_file: Path) -> None:
         (["--table-file", "missing.json"], "No such file"),
         (["--table-file", "bad.json"], "Expecting"),
         (["--table-file", "wrong.json"], "must hold a list of tables"),
-        (["--journal", "wrong.json"], "is no journal of these tables, at byte 0"),
+        (["--journal", "wrong.json"], "is not a journal of these tables, at byte 0"),
         (["--port-read", "1", "--host", "203.0.113.1"], "assign requested address"),
     ],
 )

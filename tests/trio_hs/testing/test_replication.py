@@ -191,7 +191,7 @@ async def test_a_replica_with_rows_of_its_own_needs_a_rebuild(
     await trio.sleep(1)
     error = replica.statistics().replication_error
     assert error is not None
-    assert "2@replica, which is no part of what source has (that is at 2@source): it needs a rebuild" in error
+    assert "2@replica, which is not in the log of source (that is at 2@source): it needs a rebuild" in error
     assert ids(replica) == [1, 7]
     await replica.follow(source, rebuild=True)
     await insert(source, 3)
