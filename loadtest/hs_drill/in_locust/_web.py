@@ -71,7 +71,7 @@ def add_tab(web_ui: WebUI, session: Owner) -> None:
     @web_ui.app.after_request
     def add_script(response: AnyResponse) -> AnyResponse:
         if request.path == f"{base}/" and response.mimetype == "text/html" and response.status_code == 200:
-            script = f'<script src="./{KEY}/tab.js" data-key="{KEY}" data-title="{TITLE}" defer></script></body>'
+            script = f'<script src="./{KEY}/locust_page.js" data-key="{KEY}" data-title="{TITLE}" defer></script></body>'
             response.set_data(response.get_data(as_text=True).replace("</body>", script))
         return response
 
@@ -107,7 +107,7 @@ def _pages(web_ui: WebUI, session: Owner) -> Blueprint:
         ("/live", live),
         ("/load", load),
         ("/runs/<int:number>/report", report),
-        ("/<any('tab.js', 'page.js', 'page.css'):name>", file),
+        ("/<any('locust_page.js', 'page.js', 'page.css'):name>", file),
     ]
     for path, view in rules:
         pages.add_url_rule(path, view_func=web_ui.auth_required_if_enabled(view))  # type: ignore[no-untyped-call]

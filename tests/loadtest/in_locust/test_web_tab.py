@@ -116,7 +116,7 @@ def test_it_is_readable_in_both_themes_and_loads_nothing_from_elsewhere(browser:
             assert row[2] == (ground, ground, ground), page
             # The band of the fault lies in the charts, more yellow than what is below it.
             assert sum(red - blue > 20 for red, _, blue in row) > 40, page
-        ours = [tab.fetch(f"/trio-hs/{name}") for name in ("", "tab.js", "page.js", "page.css")]
+        ours = [tab.fetch(f"/trio-hs/{name}") for name in ("", "locust_page.js", "page.js", "page.css")]
         assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", "".join(ours))
         assert "innerHTML" not in "".join(ours)
 
