@@ -221,7 +221,7 @@ def as_on(server: Server) -> dict[str, str]:
         "9999": str(server.write_port),
         "read-secret": server.read_secret,
         "write-secret": server.write_secret,
-        "db1.example": "127.0.0.2",  # nobody listens there
+        "db1.example": "127.0.0.2",  # where nothing listens
         "db2.example": "127.0.0.1",
     }
 

@@ -207,7 +207,7 @@ async def test_a_wrong_secret_fails_at_once(hs: Manager, cluster: Cluster, secre
 
 
 async def test_a_line_cut_before_a_q_is_harmless(hs: Manager) -> None:
-    """The server hangs for ever at a `Q` at the beginning of a line. Our lines never begin with one."""
+    """The server hangs forever at a `Q` at the beginning of a line. Our lines never begin with one."""
     key = "Q" * 19
     await hs.insert("cars", "things", [("id", 1), ("k", key), ("b", b"Q" * 500 + b"/" * 100)])
     async with trio.open_nursery() as nursery:
@@ -293,7 +293,7 @@ async def test_get_many_finds_what_single_gets_find(cluster: Cluster, kind: str,
 
 
 async def test_a_table_is_altered_under_load(hs: Manager, cluster: Cluster) -> None:
-    """Without `suspended` the ALTER would wait for ever. With it, no caller sees an error."""
+    """Without `suspended` the ALTER would wait forever. With it, no caller sees an error."""
     await hs.insert("cars", "trucks", [("id", 1), ("company", "a"), ("model", "b")])
     stop = False
     calls = 0

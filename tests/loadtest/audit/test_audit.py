@@ -433,7 +433,7 @@ PAUSED = [
     "events, of_old_primary",
     [
         (PAUSED, 1),
-        # Fenced: before, with the promotion, or soon enough behind it.
+        # Fenced: before or with the promotion, or soon enough after it.
         ([Event(5 * SECOND, "fault-struck", "kill writer"), *PAUSED], 0),
         ([Event(4 * SECOND, "fault-struck", "kill writer"), Event(5 * SECOND, "fault-ended", "kill writer"), *PAUSED], 1),
         (

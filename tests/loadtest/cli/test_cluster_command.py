@@ -202,7 +202,7 @@ SILENT = 13
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Clusters]]:
-    """Make the commands see only these clusters. Those that are really up belong to somebody else."""
+    """Make the commands see only these clusters. Clusters that are really up belong to others."""
 
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()

@@ -317,7 +317,7 @@ def test_a_second_run_in_the_web_ui_is_judged_by_what_the_first_has_left() -> No
             result = run.result()
             assert result is not None
             assert judged(result) == dict.fromkeys(["lost", "applied_twice", "unexpected", "counters"], "pass")
-        # By the loaded rows alone, what the first run has counted up would be nobody's: that cannot be judged any more.
+        # Without the rows before the second run, increments of the first cannot be told from unexpected ones.
         second.before.unlink()
         assert judged(judge_run(second))["counters"] == "unknown"
         locust.process.terminate()

@@ -31,7 +31,7 @@ def writes_by_worker(run: Path) -> dict[int, int]:
 
 
 def test_the_writes_of_all_worker_processes_are_audited_and_all_let_go_when_asked_to() -> None:
-    scenario = shortened("switch-over-suspended", 0.4)  # in which nobody may fail
+    scenario = shortened("switch-over-suspended", 0.4)  # in which no operation may fail
     with Locust(*HEADLESS, "--cluster", "embedded", "--processes", "2", scenario=scenario) as locust:
         assert locust.finish(100) == 0, locust.describe()
         assert result_of(locust)["workers"] == [0, 1]
@@ -43,7 +43,7 @@ def test_the_writes_of_all_worker_processes_are_audited_and_all_let_go_when_aske
 
 @contextmanager
 def worker_of(locust: Locust, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker that somebody starts beside the master, as on another terminal."""
+    """A worker that is started separately from its master, as on another terminal."""
     command = [sys.executable, "-m", "locust", "-f", str(ROOT / "loadtest"), "--worker", "--master-port", str(port)]
     with (locust.directory / "worker.log").open("ab") as log:
         process = subprocess.Popen(
@@ -121,7 +121,7 @@ def test_workers_that_come_just_before_a_run_or_in_the_middle_of_it_keep_histori
 
         locust.wait_until(web.answers, "the web UI does not answer", 30)
         add_worker(1)
-        add_worker(2)  # which has a second until it asks for its number
+        add_worker(2)  # it asks for its number only after a second
         kept = run(late=False)
         assert all(writes_by_worker(kept)[worker] > 20 for worker in (0, 1))
         kept = run(late=True)
@@ -130,7 +130,7 @@ def test_workers_that_come_just_before_a_run_or_in_the_middle_of_it_keep_histori
         assert (result["workers"], result["lost_workers"]) == ([0, 1, 2], [])
         assert all(writes_by_worker(kept)[worker] > 20 for worker in (0, 1, 2))
         assert {History(kept / f"history-{worker}.bin").header.run for worker in (0, 1, 2)} == {2}
-        # Exact: what it inserted last is missed, once it is away.
+        # The audit is exact: it misses this worker's last insert once that is deleted.
         history = History(kept / "history-2.bin")
         last = [record for record in history.records() if record.operation is Operation.INSERT][-1]
         final = FinalState(kept / "final-writer.bin", "writer")

@@ -219,7 +219,7 @@ def test_the_web_ui_scales_the_rate() -> None:
         rates = []
         for users in (100, 20):
             web.fetch("/swarm", user_count=users, spawn_rate=1000)
-            locust.wait_until(partial(web.has_users, users), "not so many users", 10)
+            locust.wait_until(partial(web.has_users, users), "the number of users is wrong", 10)
             time.sleep(0.5)  # the batch with the time before
             since, before = time.monotonic(), web.count("get")
             time.sleep(2)

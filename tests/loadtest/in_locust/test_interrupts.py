@@ -1,4 +1,4 @@
-"""Ctrl-C: the first ends a run in order, further ones do not cost it its verdict, and a few of them end it at once."""
+"""Ctrl-C: the first ends a run cleanly. Further ones do not cost it its verdict, and a few of them end it at once."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_the_form_is_filled_in_and_runs_follow_each_other(processes: list[str]) 
             if users == 6:  # change the number while it runs
                 for changed in (9, 2):
                     web.fetch("/swarm", user_count=changed, spawn_rate=100)
-                    locust.wait_until(partial(web.has_users, changed), "not so many users", 10)
+                    locust.wait_until(partial(web.has_users, changed), "the number of users is wrong", 10)
             assert json.loads(web.fetch("/stop"))["success"]
             locust.wait_until(lambda: web.statistics()["state"] in ("stopped", "ready"), "it does not stop")
             at_rest = web.count("get")

@@ -69,4 +69,4 @@ def stopped(locust: Locust) -> list[int]:
 
 def wait_for_the_pause(locust: Locust) -> None:
     locust.wait_for("fault: pause reader-1")
-    locust.wait_until(lambda: len(stopped(locust)) == 1, "nobody is paused")
+    locust.wait_until(lambda: len(stopped(locust)) == 1, "no process is paused")

@@ -15,7 +15,7 @@ from hs_drill.store import NO_COUNT, Event, FinalState, History, HistoryWriter, 
 from hs_drill.workload import ABSENT, first_insert_key
 
 US = 1000
-"""Nanoseconds: what a history's durations are exact to."""
+"""Nanoseconds: the resolution of a history's durations."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def audit_of(
     reads_primary: bool = False,
     **more: Any,
 ) -> Audit:
-    """Write it all down and audit it."""
+    """Write the histories and the final state, and audit them."""
     workers = sorted({op.worker for op in ops} | set(cut) | {0})
     histories = [
         write_history(folder, w, [op for op in ops if op.worker == w], cut=w in cut, reads_primary=reads_primary)
@@ -104,7 +104,7 @@ class _Running:
 
 @dataclass
 class Store:
-    """A store that does everything right, used by several users at once, and what its users would have written down.
+    """A correct store, used by several users at once, and the history that its users would have written.
 
     A write whose outcome its user never learns is applied at once, later, or never.
     """
@@ -115,7 +115,8 @@ class Store:
     users: int = 3
     info: float = 0.15
     general: bool = False
-    """Deletes, inserts and counts any key; else as the workload does, on whose facts the audit of cut histories rests."""
+    """Whether any key may be deleted, inserted and counted. If not, users keep to the workload's rules, on which the audit of
+    cut histories relies."""
     rows: dict[int, tuple[int, int]] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)
     now: int = 100
@@ -134,7 +135,7 @@ class Store:
         return self._fresh[worker]
 
     def run(self, steps: int, spare: int = 0) -> None:
-        """So many steps of randomly chosen users, none of which touches the row `spare`; then everyone ends."""
+        """`steps` steps of randomly chosen users, none of which touches the row `spare`. Then all operations end."""
         for _ in range(steps):
             who = (self.rng.randrange(self.workers), self.rng.randrange(self.users))
             self._tick()
@@ -155,7 +156,7 @@ class Store:
         self._pending.clear()
 
     def carry_out(self, op: Op, *, times: int = 1) -> Op:
-        """One operation with nobody else about, recorded as acknowledged however often it is really applied."""
+        """One operation with no other in progress. It is recorded as acknowledged, but applied `times` times."""
         self._tick()
         started = replace(op, start=self.now)
         self._tick()
@@ -191,7 +192,7 @@ class Store:
         fate = self.rng.random()
         writes = running.op.operation != "get"
         if not running.applied and fate < self.info and writes:
-            # Nobody will know: perhaps it is on its way still.
+            # Its outcome stays unknown: it may be applied later.
             self._pending.append(running.op)
             self._end(who, "info")
         elif not running.applied and fate < self.info + 0.05 and writes:

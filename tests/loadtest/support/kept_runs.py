@@ -64,7 +64,7 @@ class Clock:
 
 @dataclass
 class HandMade:
-    """What a run shall look like; `keep` writes it down."""
+    """The description of a run, from which `keep` writes its files."""
 
     scenario: str = SCENARIO
     seconds: float = 20.0
@@ -78,9 +78,9 @@ class HandMade:
     lost: Iterable[int] = ()
     """Which of the inserts, counted from 0, are missing at the end."""
     idle: bool = False
-    """No operation is carried out, nor written down."""
+    """Whether the run has no operations at all."""
     busy: float | None = None
-    """For which share of its time the engine had something to do; None: it does not tell, as that of an older run."""
+    """The share of the time in which the engine was busy. None leaves it out, as older runs do."""
     cut: bool = False
     """The worker's history lacks its end."""
     judged: bool = True

@@ -106,7 +106,7 @@ class Locust:
         return self.err.read_text()
 
     def finish(self, timeout: float = 40) -> int:
-        """The exit code, when it has ended by itself. By then nothing of it may be running any more."""
+        """Wait until Locust ends without a signal, and return its exit code. Fails if one of its processes still runs then."""
         code = self.process.wait(timeout)
         assert not self.processes(), self.describe()
         return code
@@ -142,7 +142,7 @@ class Locust:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """A port of 127.0.0.1 on which no process listens."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

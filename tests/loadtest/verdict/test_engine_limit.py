@@ -74,7 +74,7 @@ def test_in_a_closed_loop_a_busy_engine_is_no_excuse() -> None:
 
 
 def stall(**more: Any) -> list[Batch]:
-    """The servers stall for a second. All that was due in it is answered in the quarter of a second after it, in which the
+    """The servers stall for a second. Operations that were due in it are answered in the next quarter of a second, in which the
     engine has no time left."""
     answered = batch(3, dict.fromkeys(range(50000, 1050000, 10000), 50), busy=1.0, **more)
     answered.begun = [Begun(T0 + 2, T0 + 3, answered.operations)]
@@ -93,8 +93,8 @@ def test_what_was_due_while_the_servers_stalled_is_theirs() -> None:
 
 
 def queue(breath: float, ok: dict[int, int]) -> list[Batch]:
-    """For 3 s the engine has no time left, and a queue of 0.9 s comes to be; then `ok` end in a quarter of a second in which
-    it is busy for a smaller share, and later the operations that were due in it end."""
+    """For 3 s the engine has no time left, so that a queue of 0.9 s builds up. In the next quarter of a second it is busy for
+    the share `breath`, and the operations `ok` end. Later the operations that were due in that time end."""
     return [
         *(batch(i / 4, {i * 75_000: 100}, busy=0.99) for i in range(12)),
         batch(3, ok, busy=breath),

@@ -25,7 +25,7 @@ async def test_a_read_is_hedged_and_the_first_answer_wins(nursery: trio.Nursery,
         assert trio.current_time() - started <= 10 * 0.021
         fakes[1].gate.set()
         await wait_all_tasks_blocked()
-        # The slower answers were dropped, and both connections are in order.
+        # The slower answers were dropped, and both connections still work.
         for number in range(10):
             assert await hs.get("d", "t", ["id"], number) == [("id", str(number))]
         assert len(fakes[1].connections) == len(fakes[2].connections) == 1
@@ -131,7 +131,7 @@ async def test_get_many_is_hedged_like_every_read(nursery: trio.Nursery, autojum
 
 
 async def test_a_read_is_not_hedged_to_the_frozen_server_itself(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Each server has two connections. A cause that stalls one mostly stalls the other too."""
+    """Each server has two connections. What stalls one usually stalls the other too."""
     async with pool_of(nursery, [[A, B, C]], connections=2) as (pool, fakes), trio.open_nursery() as callers:
         await ask(pool)
         await trio.sleep(1)

@@ -114,7 +114,7 @@ async def test_writes_wait_for_a_stalled_primary_rather_than_be_refused_by_its_s
 async def test_the_first_write_of_a_program_finds_the_promoted_standby(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """After a promotion the preferred server is read-only. A program that starts then may reach that one first."""
+    """After a promotion the preferred server is read-only. A program that starts then may reach the preferred server first."""
     async with managed(nursery) as (hs, fakes):
         fakes[3].answer = read_only
         connect = fakes[4].connect

@@ -155,7 +155,7 @@ async def test_alter_table_inside_suspended_under_load(cluster: Cluster) -> None
                 async with reading(hs) as reads:
                     for column in range(3):
                         async with hs.suspended():
-                            with trio.fail_after(patience(5)):  # with an index open it would wait for ever
+                            with trio.fail_after(patience(5)):  # with an index open it would wait forever
                                 await execute_sql(
                                     server, f"ALTER TABLE cars.trucks ADD COLUMN c{column} INT NOT NULL DEFAULT 0"
                                 )

@@ -118,7 +118,7 @@ async def test_stalled_servers_are_used_when_all_stall(nursery: trio.Nursery, au
 async def test_callers_do_not_wait_again_when_a_stalled_server_is_given_up(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """The standby already serves when the watchdog gives up the frozen server. No caller waits for that one again."""
+    """The standby already serves when the watchdog gives up the frozen server. No caller waits for the frozen server again."""
     async with pool_of(nursery, [[A], [B]], timeout=3.0) as (pool, fakes), trio.open_nursery() as callers:
         await ask(pool)
         fakes[1].gate = trio.Event()

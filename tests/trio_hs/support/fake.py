@@ -83,7 +83,7 @@ class FakeConnection:
         self.transport.changed.unpark_all()
 
     def end(self) -> None:
-        """End the stream in order."""
+        """End the stream without a reset."""
         self.transport.eof = True
         self.transport.changed.unpark_all()
 
@@ -215,7 +215,7 @@ def nonsense(line: bytes) -> bytes:
 
 
 def black_hole(fake: FakeServer) -> None:
-    """Let nothing through to the server any more: connections fall silent, and attempts to connect hang."""
+    """Lose everything sent to the server from now on: connections fall silent, and attempts to connect hang."""
     fake.gate = trio.Event()
 
     async def connect(server: trio_hs.Server) -> MemoryTransport:

@@ -1,6 +1,9 @@
-"""Defects for the audit to find. Python imports a module of this name by itself where this directory is in PYTHONPATH; what it
-does depends on which process it is. The keys of the rows that it spoils go to the files `forgotten`, `spoilt`, `doubled` and
-`retried` of the directory PLANTED."""
+"""Defects for the audit to find.
+
+Python imports a module of this name at its start, so this one is imported wherever this directory is in PYTHONPATH. It plants a
+defect only in processes of the module that PLANT_IN names. It writes the keys of the rows that it spoils to the files
+`forgotten`, `spoilt`, `doubled` and `retried` in the directory PLANTED.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,8 @@ def note(name: str, key: object) -> None:
 
 
 def plant_in_server() -> None:
-    """It forgets every so many inserts that it acknowledges, cuts the payload of others or puts them into another group, and
-    counts every so many increments twice."""
+    """The server applies every `EVERY`-th increment twice. Of `EVERY` inserts it acknowledges one without storing it, cuts the
+    payload of one, and puts one into another group."""
     from trio_hs.testing import _session
 
     insert, counted = _session.Session._insert, _session._counted
@@ -53,7 +56,7 @@ def plant_in_server() -> None:
 
 
 def plant_in_client() -> None:
-    """It asks again when it does not know whether an increment was carried out."""
+    """The client repeats an increment of unknown outcome."""
     import trio_hs
 
     incr = trio_hs.Table.incr
