@@ -6,7 +6,7 @@ Messages from Locust's process:
 - `begin` (the run's number): a run begins.
 - `worker` (its number): a worker takes part.
 - `batch` (worker, batch): statistics of its engine.
-- `suspended` (the suspension's number): all clients have let go of the servers.
+- `suspended` (the suspension's number): all clients have closed their connections.
 - `load-ends`: the load was told to end.
 - `finish`: the run's last message. `lost`: workers that went away; `died`: a line for each process of the harness that died;
   `ran`: seconds until the load was told to end.
