@@ -140,6 +140,6 @@ class Attempts:
         return pause
 
     def begin_next(self) -> None:
-        """Counts the next attempt. The last one does not count if it was spared."""
+        """Counts the next attempt. The last one does not count if it only found its connection closed."""
         self._hang_ups += self._spared
         self.number += not self._spared

@@ -122,7 +122,7 @@ class CounterChecker(Checker):
     def why_not_applicable(self) -> str:
         if not self.steps:
             return "no increment or decrement was acknowledged, and none is in doubt"
-        return "" if self.relevant else "of no counter with increments or decrements is it known what it should be"
+        return "" if self.relevant else "no counter with increments or decrements has a known right value"
 
 
 class AppliedTwice(CounterChecker):

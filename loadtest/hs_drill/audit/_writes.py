@@ -32,7 +32,7 @@ class Lost(Checker):
         self.of_old_primary = 0
         """Lost writes that the old primary acknowledged after another server had been promoted."""
         self.perhaps_of_old_primary = 0
-        """The same, with the steps of which it is not known whether they or earlier ones of their row are lost."""
+        """The same, including steps that may be lost: some steps of their row are, but it is not known which."""
 
     def add_unchanged_inserts(self, count: int) -> None:
         self.acknowledged += count

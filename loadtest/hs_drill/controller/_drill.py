@@ -191,7 +191,7 @@ class Drill:
         try:
             write_latencies(self.directory.latencies, self.directory.batches())
             write_report(self.directory, result)
-        except Exception:  # the verdict must not be lost for want of a report
+        except Exception:  # the run keeps its verdict even without a report
             logger.exception("cannot write the report or the table of latencies")
 
     def _troubles(self) -> list[str]:

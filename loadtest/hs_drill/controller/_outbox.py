@@ -13,7 +13,7 @@ from hs_drill._wire import Message
 __all__ = ["Outbox", "open_outbox"]
 
 CAPACITY = 1000
-"""Messages. Nobody reads more lines at once."""
+"""Messages: more lines than a user reads at once."""
 
 
 class Outbox:

@@ -1,7 +1,7 @@
 """The operations of a mix, bound to the client.
 
-Each takes what was drawn for it, and returns something true if the answer is what the table's contents promise. Before sending
-the request it notes in the caller's `Intent` what it does to which row: the history needs that whatever becomes of the request.
+Each takes what was drawn for it, and returns a true value if the answer fits the table's contents. Before sending the request
+it notes in the caller's `Intent` what it does to which row. The history needs this even if the request fails.
 """
 
 from __future__ import annotations

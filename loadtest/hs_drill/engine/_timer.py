@@ -1,4 +1,4 @@
-"""A sleep with sub-millisecond accuracy (timerfd). trio's own ends up to a millisecond late on Linux: epoll counts in those."""
+"""A sleep with sub-millisecond accuracy (timerfd). trio's own is up to 1 ms late on Linux: epoll counts in milliseconds."""
 
 from __future__ import annotations
 

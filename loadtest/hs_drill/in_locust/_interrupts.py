@@ -14,9 +14,9 @@ from hs_drill.store import analyze_command
 __all__ = ["Interrupts"]
 
 IGNORED = 2
-"""How many Ctrl-C to ignore after the first: pressing twice, or a `make` that passes each on again, is not giving up."""
+"""How many Ctrl-C to ignore after the first: users press it twice, and `make` sends each a second time."""
 PATIENCE = 30.0
-"""Seconds after the first Ctrl-C from which on none is ignored."""
+"""Seconds after the first Ctrl-C. Later ones are not ignored."""
 
 
 def _end_process() -> NoReturn:

@@ -58,7 +58,7 @@ class Owner(ABC):
         self._started = 0.0
         """When the run began (monotonic clock)."""
         self._load_seconds: float | None = None
-        """How many seconds later its load was told to end; None while it goes on."""
+        """Seconds from then until the load was told to end; None while it goes on."""
         self._directory: str | None = None
         self._result: dict[str, Any] | None = None
         self._stages: gevent.Greenlet | None = None

@@ -8,8 +8,8 @@ lasts from when it began (or, in an open loop, should have begun) to its end. It
 - to no phase otherwise: it was at the edge of one, and counts for the whole run only.
 
 A batch says between which moments its operations began, and between which they ended (see `_batch.Begun`). They count for a
-phase if every operation that began and ended so would belong to it; otherwise they are at the edge. Engines end their batches
-when faults strike and heal, so few are.
+phase if every operation that began and ended between those moments would belong to it. Otherwise they are at the edge. Engines
+end their batches when faults strike and heal, so few operations are.
 
 Throughput counts operations by their end: those that succeeded in the time of a phase, divided by its length. The time after
 the load was stopped has no length and belongs to no phase, so what ends then counts for the whole run only. (After an open

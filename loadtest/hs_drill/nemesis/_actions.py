@@ -66,7 +66,7 @@ class Actions:
     def of(self, fault: Fault, strike: Strike) -> tuple[Step, Step | None]:
         """The step that puts a fault on, and the one that takes it off; None if it happens at once.
 
-        A fault may be taken off that is only half on, or no longer on.
+        The second one also works for a fault that is only half on, or no longer on.
         """
         control, name = self._control, strike.server
         match fault:

@@ -144,7 +144,7 @@ def _events(histories: Iterable[History]) -> Iterator[tuple[float, Event]]:
 
 
 def marks_seen(events: Iterable[tuple[float, Event]]) -> Iterator[Mark]:
-    """The events that are not faults. Takes events in order of time. A connection counts only after one was lost."""
+    """The events that are not faults. Takes events in order of time. Leaves out connections that come up for the first time."""
     lost = set()
     for time, event in events:
         match event.kind:

@@ -11,7 +11,7 @@ __all__ = ["Model", "PlacedError", "Seconds", "SecondsOrZero", "model_in", "name
 
 
 class PlacedError(ValueError):
-    """A mistake that shows only beside other keys. `place` is the key to correct, relative to the model that raises this."""
+    """A key that is wrong only beside other keys. `place` is the key to correct, relative to the model that raises this."""
 
     def __init__(self, place: tuple[int | str, ...], message: str) -> None:
         super().__init__(message)

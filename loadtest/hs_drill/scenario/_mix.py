@@ -169,7 +169,7 @@ class ValueSize(Model):
         return max(share.size for share in self.sizes) if self.max is None else self.max
 
     def spread(self, count: int) -> list[int]:
-        """`count` sizes in ascending order, as often as they are asked for."""
+        """`count` sizes in ascending order, each in the proportion that the scenario gives it."""
         middles = [(index + 0.5) / count for index in range(count)]
         if self.min is not None and self.max is not None:
             return [self.min + int(middle * (self.max - self.min + 1)) for middle in middles]

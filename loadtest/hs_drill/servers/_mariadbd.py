@@ -146,9 +146,9 @@ def _listeners(server: Server, settings: Settings) -> list[str]:
 
 
 _SEMISYNC = [
-    # After this time a commit is acknowledged without a replica. So long that it never happens in a run.
+    # After this time a commit is acknowledged without a replica. A day, so that it never happens in a run.
     f"rpl-semi-sync-master-timeout={24 * 3600 * 1000}",
-    # Otherwise others see a commit, and it survives in the primary alone, before a replica has it.
+    # Otherwise a commit is visible to others before a replica has it, and stays in the primary if no replica gets it.
     "rpl-semi-sync-master-wait-point=AFTER_SYNC",
 ]
 

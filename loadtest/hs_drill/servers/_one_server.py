@@ -138,7 +138,7 @@ def _count(server: Server, cursor: Any, mode: str) -> int | None:
 
 @contextmanager
 def _connected(address: tuple[str, int], secret: str) -> Iterator[None]:
-    """A connection that the plugin has counted, which it does at the end of the cycle in which it answers."""
+    """A connection that the plugin has counted. It counts one at the end of the cycle in which it first answers on it."""
     with ExitStack() as stack:
         try:
             connection = stack.enter_context(socket.create_connection(address, ANSWER_SECONDS))

@@ -1,4 +1,4 @@
-"""What the users do next: operations and keys, drawn in bulk because drawing each by itself costs as much as sending it."""
+"""What the users do next: operations and keys, drawn in bulk because drawing one costs as much as sending it."""
 
 from __future__ import annotations
 
