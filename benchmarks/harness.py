@@ -32,7 +32,7 @@ from benchmarks._locust import BenchmarkError, run_locust
 from hs_drill._cluster import Cluster, ClusterError
 from hs_drill._trio_child import TrioChannel
 from hs_drill._wire import Message
-from hs_drill.controller._table import fill_table
+from hs_drill.controller import fill_table
 from hs_drill.engine._bound_operations import COLUMNS
 from hs_drill.metrics import Batch
 from hs_drill.scenario import Scenario, load_scenario

@@ -27,7 +27,7 @@ from rich.table import Table
 from benchmarks._locust import BenchmarkError
 from hs_drill._cluster import Cluster, ClusterError, Server
 from hs_drill._trio_child import TrioChannel
-from hs_drill.controller._table import fill_table
+from hs_drill.controller import fill_table
 from hs_drill.metrics import Batch, percentile
 from hs_drill.scenario import Scenario, load_scenario
 from hs_drill.servers import open_servers

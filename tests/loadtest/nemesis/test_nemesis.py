@@ -539,26 +539,30 @@ async def test_network_faults_of_both_listeners_begin_and_end_together() -> None
         assert drill.errors() == []
 
 
-async def test_network_faults_without_effect_are_listed_and_the_effects_of_others_counted() -> None:
-    async def answer(stream: trio.SocketStream) -> None:
+async def answer(stream: trio.SocketStream) -> None:
+    """Answer whatever arrives, until the connection ends."""
+    try:
+        async for _ in stream:
+            await stream.send_all(b"0\t1\n")
+    except trio.BrokenResourceError:
+        pass
+
+
+async def use(port: int) -> None:
+    """Carry requests over short connections to this port, until cancelled."""
+    while True:
         try:
-            async for _ in stream:
-                await stream.send_all(b"0\t1\n")
-        except trio.BrokenResourceError:
+            with trio.move_on_after(0.05):
+                async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                    while True:
+                        await stream.send_all(b"0\t=\t1\t1\n")
+                        await stream.receive_some()
+                        await trio.sleep(0.005)
+        except (OSError, trio.BrokenResourceError):
             pass
 
-    async def use(port: int) -> None:
-        while True:
-            try:
-                with trio.move_on_after(0.05):
-                    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-                        while True:
-                            await stream.send_all(b"0\t=\t1\t1\n")
-                            await stream.receive_some()
-                            await trio.sleep(0.005)
-            except (OSError, trio.BrokenResourceError):
-                pass
 
+async def test_network_faults_without_effect_are_listed_and_the_effects_of_others_counted() -> None:
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
         port = listener.socket.getsockname()[1]
