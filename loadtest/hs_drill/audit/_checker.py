@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any, ClassVar
 
+from hs_drill._counted import counted
 from hs_drill.store import HistoryFaultWindow
 from hs_drill.workload import worker_of
 
@@ -147,7 +148,7 @@ class Checker:
     name: ClassVar[str]
     good: str
     """The explanation when the check is true."""
-    bad: str
+    bad: tuple[str, str]
     """What `count` counts, in words that follow a number."""
     needs_final = True
 
@@ -187,10 +188,10 @@ class Checker:
             missing.append(self.context.final_unusable)
         if self.count:
             perhaps = f", perhaps {self.possible:,} more" if self.possible else ""
-            return self._check(Validity.FALSE, f"{self.count:,} {self.bad}{perhaps}: {self._first()}")
+            return self._check(Validity.FALSE, f"{counted(self.count, *self.bad)}{perhaps}: {self._first()}")
         if self.possible:
             why = f" ({'; '.join(missing)})" if missing else ""
-            return self._check(Validity.UNKNOWN, f"perhaps {self.possible:,} {self.bad}{why}: {self._first()}")
+            return self._check(Validity.UNKNOWN, f"perhaps {counted(self.possible, *self.bad)}{why}: {self._first()}")
         if missing:
             return self._check(Validity.UNKNOWN, f"cannot be checked: {'; '.join(missing)}")
         if why := self.why_not_applicable():

@@ -131,7 +131,7 @@ class AppliedTwice(CounterChecker):
 
     name = "applied_twice"
     good = "no increment or decrement was applied twice"
-    bad = "increments or decrements were applied twice"
+    bad = ("increment or decrement was applied twice", "increments or decrements were applied twice")
 
     def check_row(self, row: RowHistory) -> None:
         super().check_row(row)
@@ -146,7 +146,7 @@ class Counters(CounterChecker):
 
     name = "counters"
     good = "every counter is the sum of its acknowledged steps and of some or none of the unknown ones"
-    bad = "counters are off"
+    bad = ("counter is off", "counters are off")
 
     def check_row(self, row: RowHistory) -> None:
         super().check_row(row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
+from hs_drill._counted import counted
 from hs_drill.store import NO_COUNT
 from hs_drill.workload import ABSENT, INITIAL
 
@@ -46,7 +47,7 @@ class ReadChecker(Checker):
 
     def _examined(self) -> str:
         sample = f", a sample of {self.context.sampled * 100:.3g} %" if self.context.sampled < 1 else ""
-        return f"{self.reads:,} reads were examined{sample}"
+        return f"{counted(self.reads, 'read was', 'reads were')} examined{sample}"
 
 
 class StaleReads(ReadChecker):
@@ -61,7 +62,11 @@ class StaleReads(ReadChecker):
         self.longest = 0
         within = f"lagged by more than {context.staleness:g} s" if context.staleness else "was stale"
         self.good = f"no read {within}"
-        self.bad = f"reads lagged by more than {context.staleness:g} s" if context.staleness else "reads were stale"
+        if context.staleness:
+            late = f"lagged by more than {context.staleness:g} s"
+            self.bad = (f"read {late}", f"reads {late}")
+        else:
+            self.bad = ("read was stale", "reads were stale")
 
     def check_row(self, row: RowHistory) -> None:
         super().check_row(row)
@@ -100,7 +105,7 @@ class MonotonicReads(ReadChecker):
     name = "monotonic_reads"
     relevant_when = "after the same user saw their row changed"
     good = "no user saw a row go back in time"
-    bad = "reads went back in time"
+    bad = ("read went back in time", "reads went back in time")
 
     def check_row(self, row: RowHistory) -> None:
         super().check_row(row)

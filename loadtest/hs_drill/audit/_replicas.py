@@ -40,7 +40,7 @@ def check_replicas(
 class _Replicas(Checker):
     name = "replicas"
     good = "every replica holds what the primary holds"
-    bad = "rows differ from the primary's"
+    bad = ("row differs from the primary's", "rows differ from the primary's")
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hs_drill._counted import counted
 from hs_drill.store import Operation, Outcome
 from hs_drill.workload import ABSENT, DAMAGED, FOREIGN, of_run
 
@@ -23,7 +24,7 @@ class Lost(Checker):
 
     name = "lost"
     good = "every acknowledged write is there at the end, or was superseded"
-    bad = "acknowledged writes are lost"
+    bad = ("acknowledged write is lost", "acknowledged writes are lost")
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -106,7 +107,7 @@ class Recovered(Checker):
 
     name = "recovered"
     good = ""
-    bad = ""
+    bad = ("", "")
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -130,7 +131,9 @@ class Recovered(Checker):
 
     def result(self) -> Check:
         missing = [*self.context.missing, *([self.context.final_unusable] if self.context.final_unusable else [])]
-        explanation = f"of {self.unknown:,} writes of unknown outcome, at least {self.applied:,} were applied"
+        explanation = (
+            f"of {counted(self.unknown, 'write')} of unknown outcome, at least {counted(self.applied, 'was', 'were')} applied"
+        )
         self.measured = {"applied": self.applied, "doubtful": self.unknown}
         if missing:
             return self._check(Validity.UNKNOWN, f"{explanation}; {'; '.join(missing)}")
@@ -144,7 +147,7 @@ class Unexpected(Checker):
 
     name = "unexpected"
     good = "everything found in rows and reads had been written"
-    bad = "rows or reads show data that no write left"
+    bad = ("row or read shows data that no write left", "rows or reads show data that no write left")
 
     def check_row(self, row: RowHistory) -> None:
         sources = row.register.sources

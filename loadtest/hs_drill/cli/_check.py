@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hs_drill._counted import counted
 from hs_drill._shipped import scenario_path
 from hs_drill.report import words
 from hs_drill.scenario import Expect, Fault, Load, Moment, Scenario, load_scenario, timeline
@@ -55,11 +56,11 @@ def _setting(scenario: Scenario) -> list[tuple[str, str]]:
     cluster, table, load = scenario.cluster, scenario.table, scenario.load
     weights = scenario.mix.weights()
     total = sum(weights.values())
-    servers = f"writer, {'standby, ' if cluster.standby else ''}{cluster.readers} reader{'s' if cluster.readers > 1 else ''}"
+    servers = f"writer, {'standby, ' if cluster.standby else ''}{counted(cluster.readers, 'reader')}"
     audit = f"every write, and {scenario.audit.reads * 100:.4g} % of the reads" if scenario.audited else "none"
     return [
         ("servers", f"{servers} (kind {cluster.kind}, writes {cluster.topology}, replication {cluster.replication})"),
-        ("table", f"{table.database}.{table.name}, {table.rows:,} rows of {words.sizes(table.value_size)} characters"),
+        ("table", f"{table.database}.{table.name}, {counted(table.rows, 'row')} of {words.sizes(table.value_size)} characters"),
         ("load", f"{words.load(load)}{', by SQL' if scenario.driver.name == 'sql' else ''}"),
         ("keys", _keys(scenario)),
         ("mix", ", ".join(f"{name} {weight / total:.3g}" for name, weight in weights.items())),
@@ -85,21 +86,26 @@ def _moments(scenario: Scenario) -> list[tuple[str, str]]:
     if load.warm_up:
         moments.append((load.warm_up, "the warm-up ends: everything counts from here on"))
     if 0 < full < load.lasts and not load.open:
-        moments.append((full, f"all {load.locust_users:,} users have started"))
+        moments.append(
+            (full, "the user has started" if load.locust_users == 1 else f"all {load.locust_users:,} users have started")
+        )
     faults = list(_faults(scenario.faults, load.lasts))
     moments += faults[:MAX_MOMENTS]
     rows = [(f"{at:.2f} s", what) for at, what in sorted(moments, key=lambda one: one[0])]
     if len(faults) > MAX_MOMENTS:
-        rows.insert(-1, ("...", f"and {len(faults) - MAX_MOMENTS:,} more starts and healings of faults"))
+        rows.insert(
+            -1,
+            ("...", f"and {counted(len(faults) - MAX_MOMENTS, 'more start or healing', 'more starts and healings')} of faults"),
+        )
     return rows
 
 
 def _stages(load: Load) -> Iterator[tuple[float, str]]:
-    what = "operations a second" if load.open else "users"
+    what = ("operation a second", "operations a second") if load.open else ("user", "users")
     at, before = load.course()[0]
     for stage, (until, value) in zip(load.stages, load.course()[1:], strict=True):
         how = f"within {stage.for_:g} s" if stage.for_ else "at once"
-        yield at, f"stays at {value:,.0f} {what}" if value == before else f"changes to {value:,.0f} {what} {how}"
+        yield at, f"stays at {counted(value, *what)}" if value == before else f"changes to {counted(value, *what)} {how}"
         at, before = until, value
 
 

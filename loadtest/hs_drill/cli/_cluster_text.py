@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hs_drill._cluster import Cluster, Server
+from hs_drill._counted import counted
 
 from ._program_text import program
 
@@ -33,7 +34,7 @@ def print_cluster(out: Console, described: dict[str, Any], *, secrets: bool) -> 
     writes = "write-through" if cluster.write_databases else "plain: readers do not get them (docs/replication.md)"
     out.print(Text(f"{cluster.kind}: {cluster.version} ({cluster.why})", style="bold"), soft_wrap=True)
     out.print(Text(f"replication {cluster.replication}, writes {writes}"), soft_wrap=True)
-    out.print(Text(f"table {table['database']}.{table['name']}, loaded with {table['rows']:,} rows"), soft_wrap=True)
+    out.print(Text(f"table {table['database']}.{table['name']}, loaded with {counted(table['rows'], 'row')}"), soft_wrap=True)
     out.print()
     out.print(_servers(cluster, described))
     if secrets:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hs_drill._counted import counted
 from hs_drill.metrics import ALL, EDGE, PHASES, OperationBatch, percentile
 from hs_drill.report import RESULTS, KeptRun, quantity
 
@@ -107,7 +108,7 @@ def _errors(a: KeptRun, b: KeptRun) -> list[list[str]]:
     names = sorted({name for one in counts for name in one}, key=lambda name: -max(one.get(name, 0) for one in counts))
     rows = [[name, *(f"{one.get(name, 0):,}" for one in counts)] for name in names[:MAX_ERRORS]]
     if len(names) > MAX_ERRORS:
-        rows.append([f"and {len(names) - MAX_ERRORS} more kinds", "", ""])
+        rows.append([f"and {counted(len(names) - MAX_ERRORS, 'more kind')}", "", ""])
     return rows
 
 

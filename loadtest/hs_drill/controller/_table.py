@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from hs_drill._counted import counted
 from hs_drill.scenario import Scenario
 from hs_drill.servers import Control, Row, check_replication
 from hs_drill.workload import group_of, payloads
@@ -42,7 +43,7 @@ async def fill_table(control: Control, scenario: Scenario, progress: Callable[[s
         detection = await check_replication(control.cluster, table, control.server(control.primary), aliases=control.aliases)
         for line in detection.lines():
             progress(line)
-    progress(f"filling {table.database}.{table.name} with {scenario.table.rows:,} rows")
+    progress(f"filling {table.database}.{table.name} with {counted(scenario.table.rows, 'row')}")
     await control.fill(table, _rows(scenario))
     await control.wait_replicated(REPLICATION_TIMEOUT)
 

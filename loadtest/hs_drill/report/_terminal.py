@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hs_drill._counted import counted
 from hs_drill._exit_codes import ExitCode
 from hs_drill.metrics import Batch, Latencies, OperationTotals, RunTotals
 from hs_drill.store import RunDirectory, analyze_command
@@ -44,7 +45,8 @@ def print_summary(
     names = sorted(totals.operations, key=lambda name: (order.index(name) if name in order else len(order), name))
     console.print(_table(totals, names, title, open_loop=open_loop))
     if totals.not_started:
-        console.print(Text(f"  {totals.not_started:,} operations arrived and were not started in time", style="red"))
+        waited = counted(totals.not_started, "operation arrived and was", "operations arrived and were")
+        console.print(Text(f"  {waited} not started in time", style="red"))
     _print_errors(totals, names, console)
 
 
@@ -106,9 +108,9 @@ def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, cons
     for line in result["advice"]:
         console.print(Text(f"  {line}"))
     if edges := result.get("at_edges"):
-        console.print(
-            f"{edges:,} operations were under way, or may have been, while a fault struck or healed: they count for no phase"
-        )
+        under_way = counted(edges, "operation was", "operations were")
+        no_phase = "it counts" if edges == 1 else "they count"
+        console.print(f"{under_way} under way, or may have been, while a fault struck or healed: {no_phase} for no phase")
     console.print(f"kept in {directory}", soft_wrap=True)
     report = RunDirectory(Path(directory)).report
     if report.exists():
@@ -145,7 +147,7 @@ def _print_errors(totals: RunTotals, names: list[str], console: Console) -> None
     for count, name, text in errors[:MAX_ERRORS]:
         console.print(Text(f"  {count:,} x {name}: {text}", style="red"))
     if len(errors) > MAX_ERRORS:
-        console.print(Text(f"  and {len(errors) - MAX_ERRORS} more kinds of error", style="red"))
+        console.print(Text(f"  and {counted(len(errors) - MAX_ERRORS, 'more kind', 'more kinds')} of error", style="red"))
 
 
 def progress_line(batch: Batch, users: int, seconds: float, phase: str = "") -> str:
@@ -157,7 +159,7 @@ def progress_line(batch: Batch, users: int, seconds: float, phase: str = "") -> 
         failures += operation.failed.total()
     rate = latencies.count / max(batch.end - batch.start, 1e-9)
     p50, p99 = latencies.percentile(50) / 1000, latencies.percentile(99) / 1000
-    figures = f"{users} users  {rate:,.0f} ops/s  p50 {p50:.3f} ms  p99 {p99:.3f} ms  {failures:,} failures"
+    figures = f"{counted(users, 'user')}  {rate:,.0f} ops/s  p50 {p50:.3f} ms  p99 {p99:.3f} ms  {counted(failures, 'failure')}"
     busy = max((use.busy for use in batch.engines.values()), default=0.0)
     engine = f"  engine {busy:.0%} busy{' (no time left)' if busy >= NO_TIME_LEFT else ''}" if batch.engines else ""
     return f"{seconds:4.0f} s  {figures}{engine}{f'  {phase}' if phase else ''}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from hs_drill._counted import counted
 from hs_drill._exit_codes import ExitCode
 from hs_drill.scenario import Expect, Latency, Load, Scenario, ValueSize
 
@@ -80,12 +81,13 @@ def load(load: Load) -> str:
     elif load.think_time is not None:
         low, high = load.think_time.min, load.think_time.max
         waits = f", {high:g} s between two operations" if low == high else f", {low:g} to {high:g} s between two operations"
-    lasts = f"for {load.lasts:g} s, in {len(load.stages)} stages" if load.stages else f"for {load.lasts:g} s"
+    lasts = f"for {load.lasts:g} s, in {counted(len(load.stages), 'stage')}" if load.stages else f"for {load.lasts:g} s"
     if load.open:
         _, rate = max(load.course(), key=lambda point: point[1])
         arrive = "at random" if load.arrivals == "poisson" else "evenly"
-        return f"{'up to ' if load.stages else ''}{rate:,.0f} operations a second that arrive {arrive}, {lasts}"
-    return f"{load.locust_users:,} users, {load.locust_spawn_rate:g} more each second, {lasts}{waits}"
+        operations = counted(rate, "operation a second that arrives", "operations a second that arrive")
+        return f"{'up to ' if load.stages else ''}{operations} {arrive}, {lasts}"
+    return f"{counted(load.locust_users, 'user')}, {load.locust_spawn_rate:g} more each second, {lasts}{waits}"
 
 
 def expectations(scenario: Scenario) -> list[tuple[str, str]]:
@@ -98,7 +100,10 @@ def _measured(expect: Expect) -> Iterator[tuple[str, str]]:
         name = "availability"
         yield _in(name, phase), f"at least {quantity(name, limit)} of the operations succeed {_when(phase)}"
     for phase, limit in expect.throughput.limits().items():
-        yield _in("throughput", phase), f"at least {limit:,.0f} operations succeed per second {_when(phase)}"
+        yield (
+            _in("throughput", phase),
+            f"at least {counted(limit, 'operation succeeds', 'operations succeed')} per second {_when(phase)}",
+        )
     for operation in Latency.model_fields:
         for percent, phases in getattr(expect.latency, operation).limits().items():
             what = "operation" if operation == "all" else operation
@@ -106,7 +111,7 @@ def _measured(expect: Expect) -> Iterator[tuple[str, str]]:
             for phase, limit in phases.items():
                 yield _in(f"latency.{operation}.{percent}", phase), f"{part} at most {limit * 1e3:g} ms {_when(phase)}"
     for kind, count in expect.errors.items():
-        yield f"errors.{kind}", f"at most {count:,} errors" if kind == "all" else f"at most {count:,} errors of this kind"
+        yield f"errors.{kind}", f"at most {counted(count, 'error')}{'' if kind == 'all' else ' of this kind'}"
     if expect.recovery.first_success is not None:
         limit = expect.recovery.first_success
         yield "recovery.first_success", f"{limit:g} s after a fault began, every operation has succeeded again"
@@ -120,15 +125,18 @@ def _measured(expect: Expect) -> Iterator[tuple[str, str]]:
 def _audited(expect: Expect) -> Iterator[tuple[str, str]]:
     limits = {"lost": expect.lost, "applied_twice": expect.applied_twice, "unexpected": expect.unexpected}
     words = {
-        "lost": "acknowledged writes are lost",
-        "applied_twice": "increments or decrements are applied twice",
-        "unexpected": "rows or reads show data that no write left",
+        "lost": ("acknowledged write is lost", "acknowledged writes are lost"),
+        "applied_twice": ("increment or decrement is applied twice", "increments or decrements are applied twice"),
+        "unexpected": ("row or read shows data that no write left", "rows or reads show data that no write left"),
     }
     for name, limit in limits.items():
-        yield name, f"{_at_most(limit or 0)} {words[name]}"
+        yield name, _at_most(limit or 0, *words[name])
     together = [limit or 0 for limit in (expect.lost, expect.applied_twice)]
     allowed = "any" if "any" in together else sum(int(limit) for limit in together)
-    yield "counters", f"{_at_most(allowed)} counters are off from what was acknowledged"
+    yield (
+        "counters",
+        _at_most(allowed, *(f"{counters} off from what was acknowledged" for counters in ("counter is", "counters are"))),
+    )
     if expect.staleness is not None:
         yield "staleness", f"no read lags behind an acknowledged write by more than {expect.staleness:g} s"
     if expect.monotonic_reads:
@@ -137,8 +145,10 @@ def _audited(expect: Expect) -> Iterator[tuple[str, str]]:
         yield "replicas_agree", "at the end every other server holds what the primary holds"
 
 
-def _at_most(limit: int | str) -> str:
-    return "any number of" if limit == "any" else f"at most {limit:,}" if limit else "no"
+def _at_most(limit: int | str, one: str, many: str) -> str:
+    if isinstance(limit, str):
+        return f"any number of {many}"
+    return f"at most {counted(limit, one, many)}" if limit else f"no {many}"
 
 
 def _in(name: str, phase: str) -> str:

@@ -21,6 +21,7 @@ from pathlib import Path
 import trio
 
 from hs_drill._cluster import ClusterError
+from hs_drill._counted import counted
 
 from . import _guardian
 from ._claim import DIRECTORY_MODE, claim, directory_for, remove_abandoned
@@ -247,8 +248,8 @@ def check_memory(servers: int) -> None:
     free = available_memory()
     if free is not None and free < needed:
         raise ClusterError(
-            f"only {free >> 20} MiB of memory free, {servers} servers need {needed >> 20}: end other programs, or ask for "
-            "fewer readers"
+            f"only {free >> 20} MiB of memory free, {counted(servers, 'server needs', 'servers need')} {needed >> 20}: "
+            "end other programs, or ask for fewer readers"
         )
 
 

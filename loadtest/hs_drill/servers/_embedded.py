@@ -20,6 +20,7 @@ from typing import Any
 import trio
 
 from hs_drill._cluster import Cluster, ClusterError, Server, server_names
+from hs_drill._counted import counted
 from hs_drill.sandbox import HOST, Sandbox, check_temporary_directory, open_sandbox
 from trio_hs.testing import Table
 
@@ -410,5 +411,5 @@ async def open_embedded(
         await run_all(*(partial(control.launch, name, new_secrets=True) for name in names))
         await run_all(*(partial(control.wait_attached, name) for name in names if name != "writer" and replication != "none"))
         await control.secure()
-        progress(f"{len(names)} servers are up")
+        progress(f"{counted(len(names), 'server is', 'servers are')} up")
         yield control

@@ -17,6 +17,7 @@ import trio
 import trio_hs
 from hs_drill._addresses import write_address
 from hs_drill._cluster import Cluster, ClusterError, Server
+from hs_drill._counted import counted
 from trio_hs.testing import Table
 
 from ._control import Control, ReplicationStatus, Row, bounded, chunked
@@ -298,7 +299,7 @@ async def open_external(
     progress: Callable[[str], None],
 ) -> AsyncIterator[ExternalControl]:
     """The `external` kind of `open_servers`, which says what it promises."""
-    progress(f"checking {len(servers)} servers")
+    progress(f"checking {counted(len(servers), 'server')}")
     for server in servers:
         _require_account(server)
     await run_all(*(partial(_check_server, server) for server in servers))

@@ -13,6 +13,7 @@ import pymysql
 import trio
 
 from hs_drill._cluster import Cluster, ClusterError, Server
+from hs_drill._counted import counted
 from hs_drill._sql_text import any_table
 
 from ._control import POLL_SECONDS, handlersocket_answers
@@ -301,7 +302,7 @@ class MariadbdControl(SqlControl):
             progress("starting replication")
             await run_all(*(partial(follow, replica, cluster.writer, cluster) for replica in cluster.replicas))
             await self.secure()
-        progress(f"{len(cluster.servers)} servers are up")
+        progress(f"{counted(len(cluster.servers), 'server is', 'servers are')} up")
 
     async def _launch(self, name: str, *, read_only: bool, new_secrets: bool = False, fresh: bool = False) -> None:
         await self.look_for_deaths()

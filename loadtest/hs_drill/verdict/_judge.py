@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
+from hs_drill._counted import counted
 from hs_drill._exit_codes import ExitCode
 from hs_drill.audit import Audit, Check, Validity
 from hs_drill.metrics import EDGE, OTHER_ERRORS, PERCENTILES, Batch, FaultWindow, Timeline, percentile, rank
@@ -162,7 +163,8 @@ def _availability(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
             yield _unknown(name, limit, _nothing(phase, timeline))
             continue
         share = ok / (ok + failed)
-        line = f"{ok:,} of {ok + failed:,} operations succeeded {_phase(phase)}, {share:.4%}; at least {limit:.4%} expected"
+        succeeded = f"{ok:,} of {counted(ok + failed, 'operation')} succeeded"
+        line = f"{succeeded} {_phase(phase)}, {share:.4%}; at least {limit:.4%} expected"
         yield _judged(name, share >= limit, share, limit, line)
 
 
@@ -173,7 +175,7 @@ def _throughput(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
         if rate is None or not timeline.counted:
             yield _unknown(name, limit, _nothing(phase, timeline))
             continue
-        line = f"{rate:,.0f} operations succeeded per second {_phase(phase)}; at least {limit:,.0f} expected"
+        line = f"{counted(rate, 'operation')} succeeded per second {_phase(phase)}; at least {limit:,.0f} expected"
         yield _judged(name, rate >= limit, rate, limit, line)
 
 
@@ -245,7 +247,7 @@ def _errors(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
     for kind, limit in expect.errors.items():
         name = f"errors.{kind}"
         count = done.failed.total() if kind == "all" else sum(kinds[one] for one in kinds if is_kind(one, kind))
-        line = f"{count:,} errors{'' if kind == 'all' else ' of this kind'}; at most {limit:,} expected"
+        line = f"{counted(count, 'error')}{'' if kind == 'all' else ' of this kind'}; at most {limit:,} expected"
         others = kinds[OTHER_ERRORS] if kind != "all" else 0
         if not timeline.counted:
             yield _unknown(name, limit, _nothing("run", timeline))
@@ -261,7 +263,7 @@ def _failures(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
     """Where nothing is expected, a failed operation fails the run, as in Locust."""
     count = timeline.total("run")[0].failed.total()
     if expect == Expect() and count:
-        yield Judged(FAILURES, Result.MISS, count, 0, f"{count:,} operations failed, and nothing was expected")
+        yield Judged(FAILURES, Result.MISS, count, 0, f"{counted(count, 'operation')} failed, and nothing was expected")
 
 
 def _recovery(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
@@ -411,6 +413,6 @@ def _left_out(phase: str, timeline: Timeline) -> str:
         return ""
     longest = max(until - since for since, until in (fault.certain for fault in timeline.faults))
     lasted = f", of which the longest was certainly on for {max(longest, 0.0):.2f} s" if phase == "during" else ""
-    return (
-        f"{lasted}; {count:,} operations were under way, or may have been, while one struck or healed, and count for no phase"
-    )
+    under_way = counted(count, "operation was", "operations were")
+    no_phase = "counts for no phase" if count == 1 else "count for no phase"
+    return f"{lasted}; {under_way} under way, or may have been, while one struck or healed, and {no_phase}"

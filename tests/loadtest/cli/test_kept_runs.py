@@ -105,11 +105,11 @@ def test_a_violated_check_without_an_expectation_is_a_line_beside_a_pass(tmp_pat
     result = directory.result()
     assert result is not None
     found = {"key": 7, "line": "was older", "time": 1.0, "faults": []}
-    result["audit"]["stale_reads"] |= {"verdict": "false", "explanation": "1 reads were stale: key 7", "findings": [found]}
+    result["audit"]["stale_reads"] |= {"verdict": "false", "explanation": "1 read was stale: key 7", "findings": [found]}
     out = io.StringIO()
     print_verdict(result, str(directory.path), explain=False, console=Console(file=out, width=200))
     assert out.getvalue().splitlines()[:2] == [
-        "  stale_reads, of which nothing was expected: 1 reads were stale: key 7",
+        "  stale_reads, of which nothing was expected: 1 read was stale: key 7",
         "verdict: pass: all 6 expectations hold",
     ]
 

@@ -187,10 +187,10 @@ def test_markup_in_an_error_is_text() -> None:
 
 def test_the_line_of_progress() -> None:
     one = batch([183] * 99 + [20_000], [5])
-    assert progress_line(one, 64, 15.2) == "  15 s  64 users  400 ops/s  p50 0.183 ms  p99 0.183 ms  1 failures"
-    assert progress_line(one, 64, 15.2, "during kill reader-1").endswith("  1 failures  during kill reader-1")
+    assert progress_line(one, 64, 15.2) == "  15 s  64 users  400 ops/s  p50 0.183 ms  p99 0.183 ms  1 failure"
+    assert progress_line(one, 64, 15.2, "during kill reader-1").endswith("  1 failure  during kill reader-1")
     assert "0 ops/s" in progress_line(Batch(1.0, 1.0), 0, 0)
     one.engines = {0: EngineUse(seconds=1.0, cpu=0.4), 1: EngineUse(seconds=1.0, cpu=0.5, waited=0.2)}
-    assert progress_line(one, 64, 15.2).endswith("  1 failures  engine 70% busy")
+    assert progress_line(one, 64, 15.2).endswith("  1 failure  engine 70% busy")
     one.engines[1].waited = 0.5
     assert progress_line(one, 64, 15.2, "before").endswith("  engine 100% busy (no time left)  before")

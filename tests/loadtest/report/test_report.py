@@ -109,7 +109,7 @@ def test_the_first_screen_shows_what_does_not_hold_and_what_to_do(tmp_path: Path
     (directory.final("writer")).rename(directory.final("standby"))
     page = Page(report_of(directory))
     head = page.text[: page.text.index("Expectations")]
-    assert head.index("✗ lost: 1 acknowledged writes are lost: key 45") < head.index("✗ availability: ")
+    assert head.index("✗ lost: 1 acknowledged write is lost: key 45") < head.index("✗ availability: ")
     assert "standby took over without them. With cluster.topology: write-through" in head
     assert re.search(r"longest recovery1\.\d\d s", head)
     assert "What to do" not in page_of(HandMade(), tmp_path).text
