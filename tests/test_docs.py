@@ -23,6 +23,7 @@ from hs_drill.controller._table import load_table
 from hs_drill.scenario import Scenario
 from hs_drill.servers import _mariadbd, check_replication, execute_sql, open_cluster
 from hs_drill.servers._replication import wait_replicated
+from tests.support.patience import patience
 from trio_hs import exceptions
 from trio_hs._dispatch import _dispatcher, _retry
 from trio_hs._network import _connection, _pool
@@ -63,7 +64,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pages, built as `./dev docs` does it."""
     directory = tmp_path_factory.mktemp("docs")
     command = [sys.executable, "-m", "sphinx", "-q", "-N", "-E", "-W", "--keep-going", "-n", str(DOCS), str(directory)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=110)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=patience(110))
     assert result.returncode == 0, result.stderr
     return directory
 

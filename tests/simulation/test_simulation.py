@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests.support.amount import amount
+from tests.support.patience import patience
 
 from .__main__ import main
 from .fleet import simulate
@@ -43,7 +44,7 @@ def test_a_seed_replays_exactly_in_another_process() -> None:
     """Under another seed of Python's hashes, so that the order of no set can matter."""
     command = [sys.executable, "-m", "tests.simulation", "--replay", "replay:7", "-v"]
     logs = [
-        subprocess.run(command, capture_output=True, check=True, env={"PYTHONHASHSEED": seed}, timeout=60).stdout
+        subprocess.run(command, capture_output=True, check=True, env={"PYTHONHASHSEED": seed}, timeout=patience(60)).stdout
         for seed in ("1", "2")
     ]
     assert logs[0] == logs[1]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 import trio_hs
 from tests.trio_hs.support.fake import FakeServer
@@ -141,7 +142,7 @@ def test_after_ctrl_c_at_any_line_every_answer_reaches_its_own_caller(place: Cal
     for name in CALLS:
         for line in lines(place.__code__):
             try:
-                struck += trio.run(trial, place.__code__, line, name)
+                struck += trio.run(trial, place.__code__, line, name, clock=MockClock(autojump_threshold=0))
             except BaseException as error:
                 error.add_note(f"{name}, Ctrl-C at line {line} of {place.__code__.co_filename}")
                 raise

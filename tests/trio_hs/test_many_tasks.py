@@ -1,4 +1,4 @@
-"""A hundred thousand requests of a thousand tasks on one connection: memory stays level and no task starves."""
+"""Many requests of a thousand tasks on one connection: memory stays level and no task starves."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import trio
 import trio_hs
 from hs_drill._cluster import Cluster
 from hs_drill.servers import execute_sql
+from tests.support.amount import amount
 from tests.trio_hs.support.fake import FakeServer
 from trio_hs._network import Connection, Request
 from trio_hs._protocol import Index, get_tail
@@ -22,8 +23,10 @@ REQUESTS = 100_000
 INDEX = Index("d", "t", ["id"])
 
 
-async def flood(ask: Callable[[int, int], Awaitable[None]], measure: Callable[[], int]) -> tuple[list[int], list[int]]:
-    """Let every task send requests until there were `REQUESTS` in all.
+async def flood(
+    requests: int, ask: Callable[[int, int], Awaitable[None]], measure: Callable[[], int]
+) -> tuple[list[int], list[int]]:
+    """Let every task send requests until there were `requests` in all.
 
     Returns what `measure` gave after each tenth of them, and how many requests each task sent.
     """
@@ -33,20 +36,20 @@ async def flood(ask: Callable[[int, int], Awaitable[None]], measure: Callable[[]
 
     async def user(number: int) -> None:
         nonlocal total, answered, longest
-        while total < REQUESTS:
+        while total < requests:
             total += 1
             before = answered
             await ask(number, done[number])
             longest = max(longest, answered - before)
             answered += 1
             done[number] += 1
-            if total // (REQUESTS // 10) > len(measured):
+            if total // (requests // 10) > len(measured):
                 measured.append(measure())
 
     async with trio.open_nursery() as users:
         for number in range(TASKS):
             users.start_soon(user, number)
-    assert sum(done) == REQUESTS
+    assert sum(done) == requests
     # Answers come in the order of the requests, so a request waits only for earlier ones. (Tasks whose answers arrive together
     # may run in any order.)
     assert longest < 2 * TASKS
@@ -81,13 +84,13 @@ async def test_many_tasks_on_the_fake_server(nursery: trio.Nursery) -> None:
 
     tracemalloc.start()
     try:
-        sizes, done = await flood(ask, measure)
+        sizes, done = await flood(amount(20_000, REQUESTS), ask, measure)
     finally:
         tracemalloc.stop()
     # Every task in the backlog has its turn before any task has another one, except at the very end.
     assert max(done) - min(done) <= 2, (min(done), max(done))
     assert connection.load == 0
-    assert max(sizes[1:]) - sizes[1] < 100_000, sizes  # a byte for each request since would be 80 kB
+    assert max(sizes[1:]) - sizes[1] < 100_000, sizes  # a pointer for each of the 16,000 requests since would be 128 kB
 
 
 @pytest.mark.mariadb
@@ -108,7 +111,7 @@ async def test_many_tasks_on_the_real_server(cluster: Cluster) -> None:
                 key = (number * 7 + turn) % 1000 + 1
                 assert await table.get(key) == [("id", str(key)), ("name", f"name {key}")]
 
-            sizes, done = await flood(ask, resident_bytes)
+            sizes, done = await flood(REQUESTS, ask, resident_bytes)
             # With two groups, trio's order decides which one is first after they were joined, so shares drift at random.
             assert min(done) >= 0.8 * REQUESTS / TASKS, (min(done), max(done))
             (statistics,) = hs.statistics().readers

@@ -15,6 +15,8 @@ import trio
 import trio_hs
 from hs_drill._cluster import Cluster
 from hs_drill.servers import execute_sql
+from tests.support.patience import until
+from tests.trio_hs.support.real_servers import WRITER_LOCK, sql_session
 from trio_hs import Manager
 
 
@@ -193,17 +195,19 @@ async def test_a_write_that_waits_for_a_lock(table: Cluster) -> None:
             await hs.update("left", "t", "=", ["n"], [1], [6])
         errors.append(caught.value)
 
-    async with trio.open_nursery() as nursery:
-        # The plugin's own lock: its writer waits until this connection ends.
-        nursery.start_soon(execute_sql, server, "SELECT GET_LOCK('handlersocket_wr', 1)", "SELECT SLEEP(1)")
-        await trio.sleep(0.2)
+    def sent(hs: Manager) -> bool:
+        connection = hs._dispatcher.writer.choose()
+        return connection is not None and bool(connection._sent)
+
+    # The plugin's own lock: its writer waits until this connection ends.
+    async with sql_session(server, WRITER_LOCK):
         before = tasks(), descriptors()
         async with trio.open_nursery() as users:
             async with trio_hs.open_manager(
                 write_servers=[("inet", server.host, server.write_port)], write_secret=server.write_secret
             ) as hs:
                 users.start_soon(write, hs)
-                await trio.sleep(0.3)
+                await until(lambda: sent(hs), "the write is not sent")
         assert (tasks(), descriptors()) == before
     assert [error.maybe_applied for error in errors] == [True]
 
@@ -242,8 +246,7 @@ async def test_during_connect(ending: str) -> None:
                     async with trio.open_nursery() as users:
                         async with trio_hs.open_manager(servers, servers) as hs:
                             users.start_soon(expect_failure, hs)
-                            await trio.sleep(0.05)
-                            assert "connecting" in repr(hs)
+                            await until(lambda: "connecting" in repr(hs))
                             if ending == "exception":
                                 raise LeavingError
                             if ending == "cancellation":

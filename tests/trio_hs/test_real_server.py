@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 import trio_hs
 from hs_drill._cluster import Cluster, ClusterError
 from hs_drill.servers import execute_sql
+from tests.support.patience import patience, until
 from tests.trio_hs.support.real_servers import manager
 from trio_hs import Filter, Manager
 
@@ -200,8 +202,8 @@ async def test_the_read_listener_refuses_writes(hs: Manager, cluster: Cluster) -
 
 @pytest.mark.parametrize("secret", ["wrong", None, "", "a\tb"])
 async def test_a_wrong_secret_fails_at_once(hs: Manager, cluster: Cluster, secret: str | None) -> None:
-    with trio.fail_after(1):
-        async with manager(cluster, read_secret=secret) as wrong:
+    with trio.fail_after(patience(1)):
+        async with manager(cluster, read_secret=secret, timeout=60) as wrong:
             with pytest.raises(trio_hs.AuthenticationError, match="wrong secret"):
                 await wrong.get("cars", "trucks", ["id"], "1")
 
@@ -309,13 +311,13 @@ async def test_a_table_is_altered_under_load(hs: Manager, cluster: Cluster) -> N
     async with trio.open_nursery() as users:
         for _ in range(16):
             users.start_soon(user)
-        await trio.sleep(0.2)
+        await until(lambda: calls >= 16)
         with pytest.raises(ClusterError, match="1205"):
             await execute_sql(cluster.writer, "SET lock_wait_timeout=1", alter)
         async with hs.suspended():
-            await trio.sleep(0.05)  # lets the callers with a last answer run
+            await wait_all_tasks_blocked()  # callers with a last answer run
             before = calls
-            await execute_sql(cluster.writer, "SET lock_wait_timeout=5", alter)
+            await execute_sql(cluster.writer, "SET lock_wait_timeout=60", alter)
             assert calls == before
         assert await hs.get("cars", "trucks", ["wheels"], 1) == [("wheels", "6")]
         stop = True

@@ -20,6 +20,7 @@ from hs_drill.proxy import open_proxy
 from hs_drill.scenario import NetworkFault, Scenario
 from hs_drill.scenario._faults import FAULTS
 from hs_drill.servers import Control, Rejoined, ReplicationStatus, Row, State
+from tests.support.patience import slowness
 from trio_hs.testing import Table
 
 NAMES = ["writer", "standby", "reader-1", "reader-2"]
@@ -512,7 +513,7 @@ async def test_once_the_load_was_told_to_end_no_fault_strikes_and_those_that_are
     drill.assert_healed()
 
 
-async def test_network_faults_of_both_listeners_begin_and_end_together() -> None:
+async def test_network_faults_of_both_listeners_begin_and_end_together(autojump_clock: trio.testing.MockClock) -> None:
     async with (
         open_proxy("127.0.0.1", 1, rng=random.Random(1)) as read,
         open_proxy("127.0.0.1", 2, rng=random.Random(1)) as write,
@@ -563,6 +564,7 @@ async def use(port: int) -> None:
 
 
 async def test_network_faults_without_effect_are_listed_and_the_effects_of_others_counted() -> None:
+    unit = slowness()  # of time, so that there is traffic during each fault
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
         port = listener.socket.getsockname()[1]
@@ -571,17 +573,20 @@ async def test_network_faults_without_effect_are_listed_and_the_effects_of_other
             open_proxy("127.0.0.1", port, rng=random.Random(1)) as idle,
         ):
             drill = Drill(
-                fault("drop-replies", "reader-1", 0.1, 0.2, after=1, listener="read"),
-                fault("half-open", "reader-1", 0.4, 0.1, listener="read"),
-                fault("reset", "reader-1", 0.6, listener="read"),
-                fault("drop-replies", "reader-2", 0.1, 0.2, after=1, listener="read"),
-                fault("half-open", "reader-2", 0.4, listener="read"),  # until the end
-                fault("reset", "reader-2", 0.6, listener="read"),
-                fault("latency", "reader-2", 0.6, 0.1, listener="read", delay=0.1),  # whose effects cannot be counted
+                fault("drop-replies", "reader-1", 0.1 * unit, 0.2 * unit, after=1, listener="read"),
+                fault("half-open", "reader-1", 0.4 * unit, 0.1 * unit, listener="read"),
+                fault("reset", "reader-1", 0.6 * unit, listener="read"),
+                fault("drop-replies", "reader-2", 0.1 * unit, 0.2 * unit, after=1, listener="read"),
+                fault("half-open", "reader-2", 0.4 * unit, listener="read"),  # until the end
+                fault("reset", "reader-2", 0.6 * unit, listener="read"),
+                fault(
+                    "latency", "reader-2", 0.6 * unit, 0.1 * unit, listener="read", delay=0.1
+                ),  # whose effects cannot be counted
                 proxies={("reader-1", "read"): used, ("reader-2", "read"): idle},
             )
-            nursery.start_soon(use, used.port)
-            await drill.nemesis.run(0.8)
+            for _ in range(4):  # one of them is connected whenever a fault strikes
+                nursery.start_soon(use, used.port)
+            await drill.nemesis.run(0.8 * unit)
         nursery.cancel_scope.cancel()
     assert drill.errors() == []
     no_connection = "no connection was open at that moment: aim it at a server that carries load, while it does"

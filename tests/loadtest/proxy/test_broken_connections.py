@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -10,7 +9,8 @@ import trio
 import trio.testing
 
 from hs_drill.proxy._disturbances import Blackhole, Flapping, HalfOpen, IdleTimeout, Latency, ResetPeer
-from tests.loadtest.support.proxied import RESET, SHORT, SILENCE, hear, hear_all, playground, until
+from tests.loadtest.support.proxied import RESET, SHORT, SILENCE, hear, hear_all, playground
+from tests.support.patience import until
 
 
 async def test_reset_peer_resets_every_open_connection_and_no_later_one() -> None:
@@ -77,23 +77,31 @@ async def test_a_blackhole_lets_go_of_clients_that_leave() -> None:
         await until(lambda: not proxy.statistics().open)
 
 
-async def test_an_idle_connection_is_closed_in_order_and_a_busy_one_is_not() -> None:
+async def test_an_idle_connection_is_closed_in_order_and_a_busy_one_is_not(mock_clock: trio.testing.MockClock) -> None:
+    async def pass_time(seconds: int) -> None:
+        for _ in range(10 * seconds):
+            mock_clock.jump(0.1)
+            await trio.testing.wait_all_tasks_blocked()
+
     async with playground() as (proxy, target):
         idle, idle_server = await target.pair()
         busy, busy_server = await target.pair()
-        proxy.start(IdleTimeout(0.3))
-        begin = time.perf_counter()
-        for _ in range(5):
-            await trio.sleep(0.1)
+        proxy.start(IdleTimeout(3))
+        for _ in range(2):
+            await pass_time(1)
             await busy_server.send_all(b"x")
             assert await hear(busy) == b"x"
+        assert proxy.statistics().open == 2
+        await pass_time(2)
         assert await hear(idle) == b""
         assert await hear(idle_server) == b""
-        assert time.perf_counter() - begin > 0.3
+        await busy_server.send_all(b"x")
+        assert await hear(busy) == b"x"
+        await pass_time(4)
         assert await hear(busy) == b"", "its turn has come"
         fresh, fresh_server = await target.pair()
-        proxy.heal(IdleTimeout(0.3))
-        await trio.sleep(0.5)
+        proxy.heal(IdleTimeout(3))
+        await pass_time(5)
         await fresh.send_all(b"x")
         assert await hear(fresh_server) == b"x"
 

@@ -15,7 +15,8 @@ from hs_drill.proxy._disturbances import DropReplies, Flapping
 from hs_drill.proxy._proxy import Proxy, open_proxy
 from hs_drill.servers import execute_sql
 from hs_drill.servers._replication import wait_replicated
-from tests.loadtest.support.proxied import EVERY_DISTURBANCE, until
+from tests.loadtest.support.proxied import EVERY_DISTURBANCE
+from tests.support.patience import patience, until
 
 ROWS = 20
 
@@ -35,18 +36,19 @@ async def proxied(cluster: Cluster) -> AsyncIterator[Cluster]:
     await execute_sql(cluster.writer, "DROP DATABASE proxied")
 
 
-def through(proxy: Proxy, server: Server) -> trio_hs.Server:
-    return trio_hs.Server("inet", proxy.host, proxy.port, timeout=0.4, secret=server.read_secret)
+def through(proxy: Proxy, server: Server, timeout: float) -> trio_hs.Server:
+    return trio_hs.Server("inet", proxy.host, proxy.port, timeout=timeout, secret=server.read_secret)
 
 
 @pytest.mark.mariadb
 async def test_reads_through_two_readers_never_fail_whatever_disturbs_one(proxied: Cluster) -> None:
     servers = (proxied.writer, proxied.readers[0])
     rng = random.Random(1)
+    timeout = patience(0.4)  # the healthy one must never seem silent
     async with (
         open_proxy(servers[0].host, servers[0].read_port, rng=rng) as healthy,
         open_proxy(servers[1].host, servers[1].read_port, rng=rng) as disturbed,
-        trio_hs.open_manager([through(healthy, servers[0]), through(disturbed, servers[1])]) as hs,
+        trio_hs.open_manager([through(healthy, servers[0], timeout), through(disturbed, servers[1], timeout)]) as hs,
     ):
         handle = hs.table("proxied", "t", ["id", "n"])
         reads = 0
@@ -68,7 +70,7 @@ async def test_reads_through_two_readers_never_fail_whatever_disturbs_one(proxie
             await both_serve()
             for disturbance in [*EVERY_DISTURBANCE[:-1], DropReplies(5), Flapping(0.1, 0.1)]:
                 disturbed.start(disturbance)
-                await trio.sleep(0.45)  # more than the timeout: what was under way has gone to the other one
+                await trio.sleep(1.1 * timeout)  # what was under way has gone to the other one
                 goal = reads + 100
                 await until(lambda goal=goal: reads > goal)  # type: ignore[misc]
                 disturbed.heal()

@@ -28,7 +28,9 @@ from hs_drill.proxy._disturbances import (
 )
 from hs_drill.proxy._lane import Lane
 from hs_drill.proxy._proxy import open_proxy
-from tests.loadtest.support.proxied import EVERY_DISTURBANCE, RESET, SHORT, SILENCE, hear, hear_all, playground, until
+from tests.loadtest.support.proxied import EVERY_DISTURBANCE, RESET, SHORT, SILENCE, hear, hear_all, playground
+from tests.support.patience import until
+from tests.support.scheduling import scheduling_delay
 
 
 # --- Undisturbed -----------------------------------------------------------------------------------------------------
@@ -57,14 +59,15 @@ async def test_a_server_with_nagles_algorithm_does_not_wait_for_the_proxy() -> N
         client, server = await target.pair()
         server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
         times = []
-        for _ in range(20):
-            await client.send_all(b"??")
-            assert await hear(server) == b"??"
-            started = time.perf_counter()
-            for _ in range(2):
-                await server.send_all(b"!")
-                assert await hear(client) == b"!"
-            times.append(time.perf_counter() - started)
+        with scheduling_delay() as waited:
+            for _ in range(20):
+                await client.send_all(b"??")
+                assert await hear(server) == b"??"
+                started = time.perf_counter() - waited()
+                for _ in range(2):
+                    await server.send_all(b"!")
+                    assert await hear(client) == b"!"
+                times.append(time.perf_counter() - waited() - started)
         assert statistics.median(times) < 0.03
 
 

@@ -33,6 +33,7 @@ from tests.loadtest.support.browser import Browser
 from tests.loadtest.support.kept_runs import FAULT, SCENARIO, SECOND, HandMade
 from tests.loadtest.support.locust_process import SCENARIO as SHORT
 from tests.loadtest.support.locust_process import Locust
+from tests.support.patience import patience
 from trio_hs.testing import Table, open_server
 
 
@@ -376,7 +377,7 @@ async def test_the_client_tells_of_its_connections(tmp_path: Path) -> None:
                     await hs.find("drill", "t", "=", ["id"], [1], "no-such-index")
                 scribe.failed(refused.value, Intent(), 0, 1, 0)
                 server.crash()
-                with pytest.raises(trio_hs.ConnectionError) as nobody, trio.fail_after(1):
+                with pytest.raises(trio_hs.ConnectionError) as nobody, trio.fail_after(patience(5)):
                     await hs.insert("drill", "t", [("id", 1)])
                 scribe.failed(nobody.value, Intent(), 0, 1, 0)
     assert server_of(trio_hs.ConnectionError("lost", server="reader-1"), names) == "reader-1", "as the SQL client has it"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
@@ -25,6 +24,7 @@ from hs_drill.proxy._disturbances import (
     ResetPeer,
 )
 from hs_drill.proxy._proxy import Proxy, open_proxy
+from tests.support.patience import patience
 
 SHORT = 0.1
 """Seconds in which nothing must arrive."""
@@ -50,13 +50,13 @@ class Target:
         self.port = self.listener.getsockname()[1]
 
     async def accept(self) -> trio.SocketStream:
-        with trio.fail_after(5):
+        with trio.fail_after(patience(5)):
             self._streams.append(trio.SocketStream((await self.listener.accept())[0]))
         return self._streams[-1]
 
     async def dial(self) -> trio.SocketStream:
         """A client's connection to the proxy."""
-        with trio.fail_after(5):
+        with trio.fail_after(patience(5)):
             self._streams.append(await trio.open_tcp_stream("127.0.0.1", self.proxy.port))
         return self._streams[-1]
 
@@ -94,7 +94,7 @@ async def playground() -> AsyncIterator[tuple[Proxy, Target]]:
     target = Target()
     await target.listen()
     try:
-        with trio.fail_after(20):
+        with trio.fail_after(patience(60)):
             async with open_proxy("127.0.0.1", target.port, rng=random.Random(1)) as target.proxy:
                 yield target.proxy, target
     finally:
@@ -104,26 +104,9 @@ async def playground() -> AsyncIterator[tuple[Proxy, Target]]:
     assert open_files() == files
 
 
-async def quickest_echo(sender: trio.SocketStream, receiver: trio.SocketStream) -> float:
-    """Seconds; the best of five, for a busy machine may disturb some."""
-    times = []
-    for _ in range(5):
-        started = time.perf_counter()
-        await sender.send_all(b"x")
-        assert await hear(receiver) == b"x"
-        times.append(time.perf_counter() - started)
-    return min(times)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(10):
-        while not condition():  # noqa: ASYNC110  (sockets set no event)
-            await trio.sleep(0.01)
-
-
-async def hear(stream: trio.SocketStream, seconds: float = 5) -> bytes | str:
-    """What comes next; b"" for the end of the stream."""
-    with trio.move_on_after(seconds):
+async def hear(stream: trio.SocketStream, seconds: float | None = None) -> bytes | str:
+    """What comes next; b"" for the end of the stream. Without `seconds`, something must come."""
+    with trio.move_on_after(patience(5) if seconds is None else seconds):
         try:
             return await stream.receive_some(65536)
         except trio.BrokenResourceError:
@@ -133,7 +116,7 @@ async def hear(stream: trio.SocketStream, seconds: float = 5) -> bytes | str:
 
 async def hear_all(stream: trio.SocketStream, size: int) -> bytes:
     data = b""
-    with trio.fail_after(15):
+    with trio.fail_after(patience(15)):
         while len(data) < size:
             more = await stream.receive_some(1 << 20)
             assert more

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -13,6 +12,7 @@ import trio
 import trio_hs
 from hs_drill.servers._processes import Installation
 from tests.support.patience import patience, until
+from tests.support.scheduling import scheduling_delay
 from tests.trio_hs.support.real_servers import WRITER_LOCK, Reading, fill, listener, reading, slowest, sql_session
 from tests.trio_hs.support.shared_servers import SharedServers, shared_servers
 from trio_hs import Manager
@@ -41,13 +41,6 @@ def reader_1(servers: SharedServers, state: str) -> str:
     """How the manager's `repr` shows it."""
     server = servers.server("reader-1")
     return f"{server.host}:{server.read_port} {state}"
-
-
-@contextmanager
-def scheduling_delay() -> Iterator[Callable[[], float]]:
-    """A clock of the seconds that this thread waited for the CPU."""
-    with open("/proc/thread-self/schedstat", "rb") as file:
-        yield lambda: int(os.pread(file.fileno(), 100, 0).split()[1]) / 1e9
 
 
 @contextmanager

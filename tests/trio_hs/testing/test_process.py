@@ -15,6 +15,7 @@ import pytest
 import trio
 
 import trio_hs
+from tests.support.patience import patience
 from trio_hs.testing import Table
 from trio_hs.testing.__main__ import main
 
@@ -72,7 +73,7 @@ async def running(table_file: Path, *options: str) -> AsyncIterator[Process]:
     assert process.stdout is not None
     try:
         line = b""
-        with trio.fail_after(20):
+        with trio.fail_after(patience(20)):
             while not line.endswith(b"\n"):
                 line += await process.stdout.receive_some() or b"\n"
         yield Process(process, json.loads(line)["ready"])
@@ -84,7 +85,7 @@ async def running(table_file: Path, *options: str) -> AsyncIterator[Process]:
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
-    with trio.fail_after(seconds):
+    with trio.fail_after(patience(seconds)):
         while not await condition():  # noqa: ASYNC110  (another process is asked)
             await trio.sleep(0.02)
 
@@ -100,7 +101,7 @@ async def test_the_process_serves_and_ends_cleanly(table_file: Path, tmp_path: P
                 assert await hs.insert("cars", "trucks", [("b", b"\0\xff"), ("f", 1.5)]) == 1
                 assert await hs.get("cars", "trucks", ["b", "f"], 1) == [("b", b"\0\xff"), ("f", b"1.5")]
             server.process.send_signal(number)
-            with trio.fail_after(10):
+            with trio.fail_after(patience(10)):
                 assert await server.process.wait() == 0
 
 
@@ -139,7 +140,7 @@ async def test_replication_between_processes(table_file: Path, tmp_path: Path) -
             assert await replica.ids() == [1]
             await replica.command("resume")
             await until(lambda: _is(replica.ids, [1, 2]))
-            await replica.command("lag 30")
+            await replica.command("lag 600")
             await source.command("synchronous 1")
             async with source.manager() as hs:
                 await hs.insert("cars", "trucks", [("b", None), ("f", None)])  # acknowledged, so the replica has it
@@ -220,7 +221,10 @@ async def test_a_diverged_replica_says_so_and_can_be_rebuilt(table_file: Path, t
 
 @pytest.mark.process
 async def test_a_paused_process_answers_when_it_goes_on(table_file: Path) -> None:
-    async with running(table_file) as server, server.manager(timeout=0.3, retry=trio_hs.RetryPolicy(attempts=1)) as hs:
+    async with (
+        running(table_file) as server,
+        server.manager(timeout=patience(0.3), retry=trio_hs.RetryPolicy(attempts=1)) as hs,
+    ):
         await hs.insert("cars", "trucks", [("b", None), ("f", None)])
         server.process.send_signal(signal.SIGSTOP)
         with pytest.raises(trio_hs.ConnectionError) as caught:
@@ -245,7 +249,7 @@ async def test_commands(table_file: Path) -> None:
         with pytest.raises(ValueError, match=r"there are two tables cars\.vans"):
             await server.command(f"create {json.dumps(other)}")
         await server.command("stop")
-        with trio.fail_after(10):
+        with trio.fail_after(patience(10)):
             assert await server.process.wait() == 0
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 import trio
 
+from tests.support.patience import patience, until
 from tests.trio_hs.support.embedded import TRUCKS, ids, insert, receive
 from trio_hs.testing import EmbeddedServer, open_server
 from trio_hs.testing._control import Control
@@ -33,13 +34,6 @@ async def replica() -> AsyncIterator[EmbeddedServer]:
         yield server
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Real sockets, so real time."""
-    with trio.fail_after(5):
-        while not condition():  # noqa: ASYNC110  (there is no event for all that is asked here)
-            await trio.sleep(0.005)
-
-
 async def until_ids(server: EmbeddedServer, expected: list[int]) -> None:
     await until(lambda: ids(server) == expected)
 
@@ -49,7 +43,7 @@ async def test_a_replica_follows_acknowledges_and_reconnects(
 ) -> None:
     source.synchronous = 1
     await replica.follow(RemoteSource("replica", "127.0.0.1", port))
-    with trio.fail_after(5):
+    with trio.fail_after(patience(5)):
         assert await insert(source, 1, 2) == b"0\t1\t0\n"
     assert source.unreplicated == 0
     replica.replica.transfer = 0.05
@@ -108,7 +102,7 @@ async def test_a_client_that_is_no_replica_is_refused(line: bytes, source: Embed
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         await stream.send_all(line)
         await stream.send_eof()
-        with trio.fail_after(5):
+        with trio.fail_after(patience(5)):
             assert await stream.receive_some() == b""
 
 
@@ -178,7 +172,7 @@ async def test_the_control_port(control: Control, nursery: trio.Nursery) -> None
         await stream.send_all(b"lag 1\nfl")
         await stream.send_all(b"y\nstop\n")
         answers = b""
-        with trio.fail_after(5):
+        with trio.fail_after(patience(5)):
             while answers.count(b"\n") < 3:
                 answers += await stream.receive_some()
             await stopped.wait()

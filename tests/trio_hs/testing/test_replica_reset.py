@@ -8,6 +8,7 @@ import struct
 
 import trio
 
+from tests.support.patience import patience
 from tests.trio_hs.support.embedded import TRUCKS
 from trio_hs.testing import open_server
 from trio_hs.testing._remote import serve_replicas
@@ -20,7 +21,7 @@ async def test_a_replica_that_resets_its_connection_does_not_end_its_source() ->
         stream = await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
         hello = {"name": "replica", "position": [0, ""], "rebuild": False, "transfer": 0.0}
         await stream.send_all(json.dumps(hello).encode() + b"\n")
-        with trio.fail_after(5):
+        with trio.fail_after(patience(5)):
             assert b'"go"' in await stream.receive_some()
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await stream.aclose()

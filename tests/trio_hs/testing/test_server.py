@@ -12,6 +12,7 @@ import pytest
 import trio
 
 import trio_hs
+from tests.support.patience import patience
 from tests.trio_hs.support.embedded import OPEN, TRUCKS, receive
 from trio_hs import Manager, RetryPolicy
 from trio_hs.testing import EmbeddedServer, network, open_server
@@ -132,7 +133,7 @@ async def test_tcp_and_unix_sockets(server: EmbeddedServer, tmp_path: Path) -> N
         assert await hs.insert("cars", "trucks", [("company", "Scania")]) == 1
         assert await hs.get("cars", "trucks", ["company"], 1) == [("company", "Scania")]
         server.crash()
-        with pytest.raises(trio_hs.ConnectionError), trio.fail_after(5):
+        with pytest.raises(trio_hs.ConnectionError), trio.fail_after(patience(5)):
             await hs.insert("cars", "trucks", [("company", "Volvo")])
     address = server.read_address
     server.restart()
