@@ -278,7 +278,7 @@ async def test_the_examples_run(page: Path, cluster: Cluster, monkeypatch: pytes
     await execute_sql(server, *table.text.strip().removesuffix(";").split(";\n"))
 
     async def no_sql(block: Block) -> None:
-        raise AssertionError(f"nobody expects SQL here: {block.text}")
+        raise AssertionError(f"unexpected SQL: {block.text}")
 
     try:
         await run_page(page, server, {**as_on(server), "REQUESTS = 40_000": "REQUESTS = 2_000"}, no_sql)

@@ -2,7 +2,7 @@
 
 A run's directory holds the servers' secrets. In it is a file that the run keeps locked. The kernel releases the lock when the
 run ends, however it ends, and shows it in every container that shares the directory for temporary files. A directory without
-such a file of the same user may be anybody's, and stays.
+such a file of the same user may belong to any program, and stays.
 """
 
 from __future__ import annotations

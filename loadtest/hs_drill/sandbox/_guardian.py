@@ -84,7 +84,7 @@ def clear(directory: str, deadline: float) -> bool:
 
 
 def _remove_directory(directory: str) -> None:
-    """Remove as much of it as possible; the claim last, for without it nobody may remove the rest."""
+    """Remove as much of it as possible. The claim goes last, because no run removes a directory without one."""
     try:
         with os.scandir(directory) as entries:
             inside = [entry for entry in entries if entry.name != CLAIM]

@@ -1,4 +1,4 @@
-"""The directory of a killed run, with its servers' secrets, is removed by the next run; nobody else's is."""
+"""The directory of a killed run, with its servers' secrets, is removed by the next run. Other directories stay."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_only_what_is_certainly_ours_is_removed(temporary: Path) -> None:
 
 
 def test_the_claim_is_the_last_to_go(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without it nobody may remove the rest."""
+    """Without it no run would remove the rest."""
     ours = abandoned(temporary / "trio-hs-000000000001")
     monkeypatch.setattr(os, "unlink", lambda *args, **options: (_ for _ in ()).throw(PermissionError))
     _guardian._remove_directory(str(ours))

@@ -217,7 +217,7 @@ async def test_semisync_commits_wait_for_a_replica_and_a_lone_primary_does_not_h
         await control.stop_replication("standby")
         with trio.move_on_after(1) as scope:
             await insert(control.server("writer"), 2, "drill_wt")
-        assert scope.cancelled_caught  # nobody acknowledges it
+        assert scope.cancelled_caught  # no replica acknowledges it
         await control.start_replication("standby")
         await control.wait_replicated()
 
