@@ -12,6 +12,7 @@ import pytest
 from benchmarks.saturation import LEAST, MOST, Measured, report
 from hs_drill.metrics import EngineUse
 from hs_drill.verdict._engine_limit import EngineTotal
+from tests.support.patience import patience
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.process
 def test_a_closed_and_two_open_loops_beside_a_probe() -> None:
     command = [sys.executable, "-m", "benchmarks.saturation", "--seconds", "1", "--shares", "--cluster", "embedded"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=patience(100), check=False)
     assert done.returncode in (0, 1), done.stderr
     assert done.stdout.count(": holds (") + done.stdout.count(": does not hold (") == 3
 

@@ -11,6 +11,7 @@ import pytest
 
 from hs_drill import _gevent_plugin
 from tests.loadtest.support.locust_process import ROOT, SCENARIO, Locust
+from tests.support.patience import patience
 
 GOOD = SCENARIO
 MISTAKES = {
@@ -81,7 +82,7 @@ def test_help_has_our_options_in_a_group_of_their_own(program: list[str]) -> Non
     # Works through the entry point `gevent.plugins.monkey.did_patch_all` of the installed distribution.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
     command = [sys.executable, *program, "-f", "loadtest/", "--help"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=patience(30))
     assert done.returncode == 0, done.stderr
     group = done.stdout.partition("HandlerSocket options:\n")[2].partition("\n\nExamples:")[0]
     assert "--scenario <filename>" in group
@@ -119,7 +120,7 @@ def test_the_hook_knows_the_locustfile_of_the_environment() -> None:
 def test_importing_the_hook_costs_nothing() -> None:
     code = "import sys, hs_drill._gevent_plugin; print(*{'trio', 'locust', 'gevent', 'yaml', 'pydantic'} & set(sys.modules))"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30, env=dict(os.environ)
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=patience(30), env=dict(os.environ)
     )
     assert done.stdout.strip() == ""
     assert done.returncode == 0

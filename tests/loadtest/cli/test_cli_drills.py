@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ import pytest
 from hs_drill import __main__ as commands
 from hs_drill.scenario import StatedVerdictError, stated_exit_code
 from tests.loadtest.support.locust_process import ROOT
+from tests.support.patience import patience, wait_until
 
 MARK = "TRIO_HS_TEST"
 QUICK = """\
@@ -43,7 +42,7 @@ def environment(folder: Path) -> dict[str, str]:
 def drills(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "hs_drill", "drills", *arguments]
     env = environment(folder)
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=100, check=False)
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=patience(100), check=False)
 
 
 @pytest.mark.process
@@ -109,22 +108,15 @@ def test_the_run_ends_with_it_whatever_the_signal(signum: signal.Signals, code: 
         text=True,
     )
     try:
-        wait_until(lambda: bool(list(tmp_path.glob("runs/*/batches.bin"))))
+        wait_until(lambda: bool(list(tmp_path.glob("runs/*/batches.bin"))), "no load")
         assert len(marked(tmp_path)) > 3
         process.send_signal(signum)
-        assert process.wait(30) == code
-        wait_until(lambda: not marked(tmp_path))
+        assert process.wait(patience(30)) == code
+        wait_until(lambda: not marked(tmp_path), "processes are left")
         assert process.communicate()[1] == "", "no traceback"
     finally:
         process.kill()
         process.wait()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def marked(folder: Path) -> list[str]:

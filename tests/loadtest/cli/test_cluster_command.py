@@ -25,17 +25,17 @@ from hs_drill.scenario import Scenario
 from hs_drill.servers import Control, check_replication, execute_sql, open_cluster, open_servers
 from tests.loadtest.support.containers import containers_below, engine, left_in_engine
 from tests.loadtest.support.locust_process import ROOT
-from tests.loadtest.support.server_kinds import EVERY_KIND
 from tests.loadtest.support.servers import left, left_behind
+from tests.support.patience import patience, wait_until
 
 SECONDS = 60
 SCENARIO = Scenario.model_validate({"name": "marked", "mix": {"get": 1}})
 
 
-def command(*arguments: str, within: float = SECONDS) -> subprocess.CompletedProcess[str]:
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "hs_drill", "cluster", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=within, check=False)
+    return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=patience(SECONDS), check=False)
 
 
 @contextmanager
@@ -59,12 +59,15 @@ def up(temporary: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
             else:
                 raise AssertionError("".join(lines))
             yield process
-            process.wait(SECONDS)
+            process.wait(patience(SECONDS))
         finally:
             process.kill()
 
 
-@EVERY_KIND
+# The check finds on MariaDB what the tests at the end of this file say.
+@pytest.mark.parametrize(
+    "kind", [pytest.param("embedded", marks=pytest.mark.process), pytest.param("docker", marks=pytest.mark.docker)]
+)
 def test_a_cluster_comes_up_is_found_checked_used_and_taken_down(kind: str, temporary: Path) -> None:
     with up(temporary, "--cluster", kind, "--readers", "1", "--standby", "--topology", "write-through") as process:
         assert process.pid in clusters_up()
@@ -91,7 +94,9 @@ def test_a_cluster_comes_up_is_found_checked_used_and_taken_down(kind: str, temp
 
         (program,) = re.findall(r"^import trio, .*?^trio\.run\(main\)$", shown, re.MULTILINE | re.DOTALL)
         for _ in range(2):
-            ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+            ran = subprocess.run(
+                [sys.executable, "-c", program], capture_output=True, text=True, timeout=patience(30), check=False
+            )
             assert ran.returncode == 0, ran.stderr
             assert ran.stdout.startswith("{'id': '1', 'payload': '")
 
@@ -125,10 +130,8 @@ def test_down_removes_leftovers_of_a_killed_run_but_nothing_of_a_living_one(temp
         living = client.containers.create(image_name(), labels=labels)
         try:
             command("down", "--pid", str(process.pid))  # it is gone: none of those that are up may end
-            deadline = time.monotonic() + SECONDS  # another test's run may be removing some of it just now
-            while left_in_engine(temporary) != [f"container {living.name}"] and time.monotonic() < deadline:
-                time.sleep(0.1)
-            assert left_in_engine(temporary) == [f"container {living.name}"]
+            # Another test's run may be removing some of it just now.
+            wait_until(lambda: left_in_engine(temporary) == [f"container {living.name}"], "more is left, or less")
         finally:
             living.remove()
     assert left_behind(temporary) == []
@@ -142,7 +145,7 @@ def test_an_interrupted_check_exits_without_a_result(temporary: Path) -> None:
         assert process.stderr is not None
         assert process.stderr.readline() == "starting 3 embedded servers\n"
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=SECONDS) == ("", "")
+        assert process.communicate(timeout=patience(SECONDS)) == ("", "")
         assert process.returncode == 130
     assert left("embedded", temporary) == []
 
@@ -271,18 +274,15 @@ def test_a_single_cluster_needs_no_pid(fake: Callable[..., Clusters]) -> None:
     assert clusters.up == []
 
 
-@pytest.mark.process
-def test_wrong_options_are_reported_in_one_line(tmp_path: Path) -> None:
-    assert "invalid choice: 'oracle'" in command("up", "--cluster", "oracle").stderr
-    result = command("up", "--cluster", "embedded", "--readers", "99")
-    assert (result.returncode, result.stderr) == (
-        2,
-        "with the options given, cluster.readers: must be 16 or less, not 99\n",
-    )
+def test_wrong_options_are_reported_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        _cluster.main(["up", "--cluster", "oracle"])
+    assert "invalid choice: 'oracle'" in capsys.readouterr().err
+    assert _cluster.main(["up", "--cluster", "embedded", "--readers", "99"]) == 2
+    assert capsys.readouterr().err == "with the options given, cluster.readers: must be 16 or less, not 99\n"
     (tmp_path / "wrong.yaml").write_text("name: wrong\nmix: {get: 1}\ncluster: {reader: 1}\n")
-    result = command("up", str(tmp_path / "wrong.yaml"))
-    assert result.returncode == 2
-    assert "wrong.yaml:3: cluster.reader: unknown key; did you mean readers?" in result.stderr
+    assert _cluster.main(["up", str(tmp_path / "wrong.yaml")]) == 2
+    assert "wrong.yaml:3: cluster.reader: unknown key; did you mean readers?" in capsys.readouterr().err
 
 
 # --- The check of replication -----------------------------------------------------------------------------------------

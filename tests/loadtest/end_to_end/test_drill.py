@@ -47,57 +47,42 @@ def assert_good_result(locust: Locust) -> None:
 
 @EVERY_KIND
 def test_a_run_prints_one_row_per_operation_and_exits_0(kind: str) -> None:
-    scenario = SCENARIO.replace("readers: 1", "readers: 2")
-    with Locust("--headless", "--only-summary", "--cluster", kind, scenario=scenario) as locust:
-        assert locust.finish() == 0, locust.describe()
-        assert_good_result(locust)
-        assert "8 total users" in locust.stderr
-        assert "Run time limit set to 2 seconds" in locust.stderr
-        # Locust's own tables of whole milliseconds would only be noise.
-        assert "Response time percentiles" not in locust.stderr
-
-
-@EVERY_KIND
-def test_writes_go_through_sql_where_the_scenario_says_so(kind: str) -> None:
+    """In the topology with most parts: writes go through SQL, and a standby acknowledges them."""
     more = "standby: true, topology: write-through, replication: semisync"
     scenario = SCENARIO.replace("{readers: 1}", f"{{readers: 1, {more}}}")
     with Locust("--headless", "--only-summary", "--cluster", kind, scenario=scenario) as locust:
         assert locust.finish() == 0, locust.describe()
         assert_good_result(locust)
         assert "3 servers are up" in locust.stderr
+        assert "8 total users" in locust.stderr
+        assert "Run time limit set to 2 seconds" in locust.stderr
+        # Locust's own tables of whole milliseconds would only be noise.
+        assert "Response time percentiles" not in locust.stderr
 
 
-@pytest.mark.mariadb
-def test_the_command_line_has_the_last_word_on_users_and_time() -> None:
-    with Locust("--headless", "--only-summary", "-u", "3", "-t", "1s") as locust:
+def test_the_command_line_and_the_environment_overrule_the_scenario(tmp_path: Path) -> None:
+    (tmp_path / "five.yaml").write_text(SCENARIO.replace("name: short", "name: five").replace("users: 8", "users: 5"))
+    env = {"LOCUST_SCENARIO": str(tmp_path / "five.yaml"), "LOCUST_RUN_TIME": "1s"}
+    with Locust("--headless", "--only-summary", "-u", "3", scenario=None, env=env) as locust:
         assert locust.finish() == 0, locust.describe()
+        assert locust.run.name.endswith("-five")
         assert "3 total users" in locust.stderr
         assert "Run time limit set to 1 seconds" in locust.stderr
 
 
-@pytest.mark.mariadb
 def test_without_options_it_is_the_mixed_scenario() -> None:
     with Locust("--headless", "--only-summary", scenario=None) as locust:
         locust.wait_for("Ramping to 64 users")
-        assert "starting 3 MariaDB servers" in locust.stderr
+        assert "starting 3 embedded servers" in locust.stderr
 
 
-@pytest.mark.mariadb
-def test_the_environment_may_say_what_the_command_line_does_not(tmp_path: Path) -> None:
-    (tmp_path / "five.yaml").write_text(SCENARIO.replace("users: 8", "users: 5"))
-    env = {"LOCUST_SCENARIO": str(tmp_path / "five.yaml"), "LOCUST_RUN_TIME": "1s"}
-    with Locust("--headless", "--only-summary", scenario=None, env=env) as locust:
-        assert locust.finish() == 0, locust.describe()
-        assert "5 total users" in locust.stderr
-        assert "Run time limit set to 1 seconds" in locust.stderr
-
-
-@pytest.mark.mariadb
 def test_two_workers_are_merged_in_the_master() -> None:
-    with Locust("--headless", "--only-summary", "--json", "--processes", "2", "-t", "4s") as locust:
-        locust.wait_for("All users spawned")
+    with Locust("--headless", "--only-summary", "--json", "--processes", "2", "-t", "10m") as locust:
+        locust.wait_for_load()
         assert len(locust.processes("hs_drill.engine")) == 2
         assert len(locust.processes("hs_drill.controller")) == 1
+        locust.wait_until(lambda: locust.written_by_each_worker(20_000), "little load")
+        locust.interrupt()
         assert locust.finish() == 0, locust.describe()
         assert_good_result(locust)
         # Locust's own count, of what its workers reported to it, is the same to the last operation.
@@ -107,48 +92,30 @@ def test_two_workers_are_merged_in_the_master() -> None:
             assert int(match[1]) == rows(locust.stdout)[name][0]
 
 
-@pytest.mark.mariadb
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("moment", ["starting 2 MariaDB servers", "All users spawned"])
-def test_whatever_ends_locust_nothing_stays_behind(signum: signal.Signals, moment: str) -> None:
-    with Locust("--headless", "--only-summary", "-t", "60s") as locust:
-        locust.wait_for(moment)
+def test_whatever_ends_locust_while_servers_start_nothing_stays_behind(signum: signal.Signals) -> None:
+    """(Once they are up: test_ended_runs.py.)"""
+    with Locust("--headless", "--only-summary", "-t", "10m") as locust:
+        locust.wait_for("starting 2 embedded servers")
         assert len(locust.processes()) > 2, "or this test looks for the wrong processes"
         if signum == signal.SIGINT:
             os.killpg(locust.process.pid, signum)  # as a terminal does
         else:
             os.kill(locust.process.pid, signum)
-        if moment == "All users spawned" and signum != signal.SIGKILL:
-            assert locust.finish() == 0, locust.describe()
-            assert "all" in rows(locust.stdout), locust.describe()
-        else:
-            locust.process.wait(20)
+        locust.exit_code()
         assert "Traceback" not in locust.stderr, locust.describe()
 
 
-@pytest.mark.mariadb
 def test_workers_end_with_a_master_that_was_killed() -> None:
-    with Locust("--headless", "--only-summary", "--processes", "2", "-t", "60s") as locust:
-        locust.wait_for("All users spawned")
+    with Locust("--headless", "--only-summary", "--processes", "2", "-t", "10m") as locust:
+        locust.wait_for_load()
         assert len(locust.processes("-m locust")) == 3
 
 
-@pytest.mark.mariadb
-def test_ctrl_c_ends_master_and_workers_with_a_result() -> None:
-    with Locust("--headless", "--only-summary", "--processes", "2", "-t", "60s") as locust:
-        # Spawned are the users before the workers' engines are up, and without an operation there is no result.
-        locust.wait_until(lambda: any(locust.directory.glob("runs/*/batches.bin")), "no load")
-        os.killpg(locust.process.pid, signal.SIGINT)
-        locust.process.wait(20)
-        assert "all" in rows(locust.stdout), locust.describe()
-        assert "Traceback" not in locust.stderr, locust.describe()
-
-
-@pytest.mark.mariadb
-@pytest.mark.parametrize("processes", [[], ["--processes", "2"]])
+@pytest.mark.parametrize("processes", [[], ["--processes", "2"]], ids=["alone", "workers"])
 def test_an_engine_that_dies_is_reported_and_fails_the_run(processes: list[str]) -> None:
-    with Locust("--headless", "--only-summary", "-t", "60s", *processes) as locust:
-        locust.wait_for("All users spawned")
+    with Locust("--headless", "--only-summary", "-t", "10m", *processes) as locust:
+        locust.wait_for_load()
         engine = locust.processes("hs_drill.engine")[0]
         os.kill(engine, signal.SIGKILL)
         assert locust.finish() == 1, locust.describe()
@@ -161,37 +128,13 @@ def test_an_engine_that_dies_is_reported_and_fails_the_run(processes: list[str])
         assert "Traceback" not in locust.stderr, locust.describe()
 
 
-@pytest.mark.mariadb
-def test_a_controller_that_dies_is_reported_and_fails_the_run() -> None:
-    with Locust("--headless", "--only-summary", "-t", "60s") as locust:
-        locust.wait_for("All users spawned")
-        os.kill(locust.processes("hs_drill.controller")[0], signal.SIGKILL)
-        assert locust.finish() == 1, locust.describe()
-        assert "the controller of the servers died: killed by SIGKILL" in locust.stderr
-
-
-# Not with containers: their processes are not Locust's, and the load knows nothing of what carries its servers.
-@pytest.mark.parametrize("kind", ["embedded", pytest.param("mariadb", marks=pytest.mark.mariadb)])
-def test_failures_are_counted_named_and_give_exit_code_1(kind: str) -> None:
-    with Locust("--headless", "--only-summary", "--cluster", kind, "-t", "5s") as locust:
-        locust.wait_for("All users spawned")
-        writer = [pid for pid in locust.processes("/writer/") if "_guardian.py" not in _command(pid)]
-        assert len(writer) == 1, locust.describe()
-        os.kill(writer[0], signal.SIGKILL)
-        assert locust.finish() == 1, locust.describe()
-        count, failures, _ = rows(locust.stdout)["all"]
-        assert 0 < failures < count
-        assert rows(locust.stdout)["get"][1] == 0, "the reader is alive"
-        assert re.search(r"[\d,]+ x insert: \w*ConnectionError: ", locust.stdout), locust.describe()
-
-
 UNSTATED = """\
 name: unstated
 cluster: {kind: embedded, readers: 1}
 table: {rows: 500, value_size: 30}
-load: {users: 8, duration: 4s}
+load: {users: 8, duration: 10m}
 mix: {get: 60, insert: 40}
-faults: [{fault: kill, target: writer, at: 1s, for: 2s}]  # longer than the client tries
+faults: [{fault: kill, target: writer, at: 500ms, for: 2s}]  # longer than the client tries
 """
 
 
@@ -208,8 +151,13 @@ def test_a_run_has_one_verdict_wherever_it_is_told(
     arguments: list[str], code: int, verdict: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Locust("--headless", "--only-summary", *arguments, scenario=UNSTATED) as locust:
-        assert locust.finish(60) == code, locust.describe()
-        assert rows(locust.stdout)["all"][1] > 0, "an operation failed"
+        locust.wait_for("fault over: kill writer")
+        locust.interrupt()
+        assert locust.finish() == code, locust.describe()
+        count, failed, _ = rows(locust.stdout)["all"]
+        assert 0 < failed < count
+        assert rows(locust.stdout)["get"][1] == 0, "the reader is alive"
+        assert re.search(r"[\d,]+ x insert: \w*ConnectionError: ", locust.stdout), locust.describe()
         (told,) = re.findall("^verdict: (.*)$", locust.stdout, re.MULTILINE)
         assert re.match(verdict, told), told
         result = json.loads((locust.run / "result.json").read_text())
@@ -221,14 +169,6 @@ def test_a_run_has_one_verdict_wherever_it_is_told(
         failures = ElementTree.parse(tmp_path / "j.xml").findall(".//failure")
         assert len(failures) == code
         assert all(told.startswith(f"fail: {failure.get('message')}") for failure in failures)
-
-
-def test_locust_that_is_killed_leaves_no_embedded_server() -> None:
-    with Locust("--headless", "--only-summary", "--cluster", "embedded", "-t", "60s") as locust:
-        locust.wait_for("All users spawned")
-        assert len(locust.processes("trio_hs.testing")) == 2
-        locust.process.kill()
-        locust.process.wait(20)
 
 
 def test_auto_takes_embedded_servers_where_nothing_else_works_and_says_why() -> None:
@@ -252,8 +192,3 @@ def without_mariadb() -> list[str]:
     if subprocess.run([*hide, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("to hide the installed MariaDB needs root and a mount namespace")
     return hide
-
-
-def _command(pid: int) -> str:
-    with open(f"/proc/{pid}/cmdline", "rb") as file:
-        return file.read().replace(b"\0", b" ").decode()

@@ -40,7 +40,7 @@ def test_a_drill_that_is_killed_leaves_nothing_and_can_still_be_judged(victim: s
         else:
             os.kill(locust.processes("hs_drill.controller")[0], signal.SIGKILL)
         locust.wait_until(lambda: not locust.processes(), "processes are left")
-        assert locust.process.wait(1) == (-signal.SIGKILL if victim == "locust" else 1)
+        assert locust.exit_code() == (-signal.SIGKILL if victim == "locust" else 1)
         result = judge_run(RunDirectory.open(locust.run))
         assert result["exit_code"] == 4
         assert judged(result)["lost"] == "unknown"
@@ -58,7 +58,7 @@ def assert_told_how_to_judge_it(locust: Locust) -> None:
 @pytest.mark.docker
 def test_a_drill_in_containers_that_is_killed_leaves_none_also_if_one_is_paused() -> None:
     with Locust(*HEADLESS, scenario=PAUSED.replace("embedded", "docker")) as locust, engine() as client:
-        locust.wait_for("fault: pause reader-1", 60)
+        locust.wait_for("fault: pause reader-1")
         locust.wait_until(
             lambda: "paused" in [container.status for container in containers_below(client, locust.temporary)], "none is paused"
         )
@@ -76,7 +76,7 @@ def test_a_controller_that_dies_while_it_judges_ends_the_run_as_failed() -> None
         history = History(locust.run / "history-0.bin")
         locust.wait_until(lambda: bool(list(history.chunks())) and history.complete, "it does not drain")
         os.kill(controller, signal.SIGKILL)
-        assert locust.process.wait(20) == 1, locust.describe()
+        assert locust.exit_code() == 1, locust.describe()
         assert "the controller of the servers died: killed by SIGKILL" in locust.stderr
         assert_told_how_to_judge_it(locust)
         assert "Traceback" not in locust.stderr, locust.describe()

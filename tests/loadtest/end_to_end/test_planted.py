@@ -23,7 +23,7 @@ def run(scenario: str, where: str, tmp_path: Path) -> tuple[int, dict[str, Any],
     which an insert or update was acknowledged."""
     env = {"PYTHONPATH": str(PLANTED), "PLANT_IN": where, "PLANTED": str(tmp_path)}
     with Locust(*HEADLESS, scenario=scenario, env=env) as locust:
-        code = locust.finish(60)
+        code = locust.finish()
         result = json.loads((locust.run / "result.json").read_text())
         histories = [History(path) for path in RunDirectory(locust.run).histories()]
         records = [record for history in histories for record in history.records() if record.outcome == Outcome.OK]

@@ -22,6 +22,7 @@ from hs_drill.scenario import parse_scenario
 from hs_drill.store import History, Operation, Outcome
 from hs_drill.workload import UNSEEN
 from tests.loadtest.support.child import child
+from tests.support.patience import patience
 
 SCENARIO = "name: x\ntable: {rows: 100}\nmix: {get: 50, insert: 50, delete: 20}\n"
 
@@ -88,7 +89,7 @@ async def test_an_engine_reports_how_late_and_how_busy_it_was() -> None:
         whole.add(batch)
     use = whole.engines[3]
     assert max(use.lag) >= 600_000 - 2 * PERIOD / 1000
-    assert use.seconds == pytest.approx(whole.end - whole.start, abs=0.3)
+    assert use.seconds == pytest.approx(whole.end - whole.start, abs=patience(0.3))
     assert 0 < use.cpu < use.seconds
 
 
@@ -165,12 +166,12 @@ async def test_a_suspended_engine_makes_its_users_wait_until_it_resumes() -> Non
         held = [(await engine.until("batch"))[0] for _ in range(3)]
         assert [batch["operations"] for batch in held] == [{}, {}, {}]
         await engine.send("resume")
-        with trio.fail_after(10):  # without servers the client's pauses grow longer and longer
+        with trio.fail_after(patience(10)):  # without servers the client's pauses grow longer and longer
             while not (await engine.until("batch"))[0]["operations"]:
                 pass
         await engine.send("suspend", number=3)
         await engine.until("suspended")
-        with trio.fail_after(2):  # a run may end while it is suspended
+        with trio.fail_after(patience(2)):  # a run may end while it is suspended
             await engine.send("stop")
             await engine.until("stopped")
 
@@ -227,12 +228,12 @@ async def test_users_think_after_their_first_operation_and_stop_at_once() -> Non
         await engine.until("ready")
         await engine.send("start", run=1)
         await engine.send("users", count=5)
-        await trio.sleep(1.5)  # longer than the client's attempts to connect
+        await trio.sleep(patience(1.5))  # longer than the client's attempts to connect
         started = trio.current_time()
         await engine.send("stop")
         _, batches = await engine.until("stopped")
         assert sum(done.failed.total() for batch in batches for done in batch.operations.values()) == 5
-        assert trio.current_time() - started < 1
+        assert trio.current_time() - started < patience(1)
 
 
 @pytest.mark.process
@@ -243,9 +244,12 @@ async def test_a_warm_up_is_not_counted_but_kept(tmp_path: Path) -> None:
         started = time.time()
         await engine.send("start", **audited(tmp_path))
         await engine.send("users", count=2)
-        await trio.sleep(3)  # the client retries some failures for half a second
+        batches: list[Batch] = []
+        while not any(batch.operations for batch in batches):
+            message, before = await engine.until("batch")
+            batches += [*before, Batch.from_wire(message)]
         await engine.send("stop")
-        _, batches = await engine.until("stopped")
+        batches += (await engine.until("stopped"))[1]
         assert min(batch.start for batch in batches) >= started + 1.5
         counted = sum(done.failed.total() for batch in batches for done in batch.operations.values())
         records = list(History(tmp_path / "history-0.bin").records())
@@ -261,14 +265,16 @@ async def test_a_worker_that_comes_late_joins_the_stages_where_they_are() -> Non
         await engine.send("setup", **setup(port, f"name: x\nmix: {{get: 1}}\n{ramp}"))
         await engine.until("ready")
         await engine.send("start", run=1, elapsed=50.0)
+        begun = trio.current_time()
         await engine.send("users", count=100)
         await trio.sleep(1)
         await engine.send("users", count=0)
+        lasted = trio.current_time() - begun
         await trio.sleep(0.3)
         await engine.send("stop")
         _, batches = await engine.until("stopped")
         assert sum(done.errors[NOT_STARTED] for batch in batches for done in batch.operations.values()) == pytest.approx(
-            500, rel=0.2
+            500 * lasted, rel=0.2
         )
 
 
@@ -295,9 +301,11 @@ async def test_operations_that_were_cut_off_are_in_the_history(tmp_path: Path, e
 @pytest.mark.process
 async def test_a_stop_does_not_wait_for_a_silent_server(tmp_path: Path) -> None:
     """The server accepts clients late, so that their requests are sent late and are still in flight at the end."""
+    asked = trio.Event()
 
     async def let_in(stream: trio.SocketStream) -> None:
         await stream.receive_some()
+        asked.set()
         await trio.sleep(2.2)
         await stream.send_all(b"0\t1\n")
         await trio.sleep_forever()
@@ -309,17 +317,17 @@ async def test_a_stop_does_not_wait_for_a_silent_server(tmp_path: Path) -> None:
         await engine.until("ready")
         await engine.send("start", **audited(tmp_path))
         await engine.send("users", count=8)
-        await trio.sleep(0.5)
+        await asked.wait()
         started = trio.current_time()
         await engine.send("stop")
         _, batches = await engine.until("stopped")
-        assert trio.current_time() - started < 5.5
+        assert trio.current_time() - started < 4 + patience(1.5)
         whole = OperationBatch()
         for done in (done for batch in batches for done in batch.operations.values()):
             whole.add(done)
         assert whole.errors == {UNANSWERED: 8}, "each operation in flight has failed"
         assert whole.failed.total() == 8
-        assert min(whole.failed) > 4e6
+        assert min(whole.failed) > 3.9e6
         stopped = batches[-1].load_end
         assert stopped is not None
         assert batches[-1].end - stopped > 3.9

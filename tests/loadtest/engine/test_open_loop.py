@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 import trio
@@ -22,11 +22,12 @@ from hs_drill.engine._meter import Meter
 from hs_drill.engine._open_loop import OpenLoop
 from hs_drill.engine._performer import Performer
 from hs_drill.metrics import NOT_STARTED, UNANSWERED, Batch, totals_of
+from hs_drill.report._kept_run import KeptRun
 from hs_drill.scenario import Load
 from hs_drill.store import Operation, RunDirectory
 from tests.loadtest.support.drills import path_of
-from tests.loadtest.support.locust_process import Locust, free_port
-from tests.loadtest.support.web_ui import WebUi
+from tests.loadtest.support.locust_process import Locust
+from tests.support.patience import patience, slowness
 
 
 class Done(NamedTuple):
@@ -120,11 +121,13 @@ async def test_the_rate_holds_although_answers_are_slow() -> None:
 
 
 async def test_a_stall_counts_in_the_latency_of_every_arrival_during_it() -> None:
-    begun = time.monotonic()
+    begun, stalls = time.monotonic(), []
 
     async def stalled() -> None:
         now = time.monotonic() - begun
-        await trio.sleep(0.8 - now if 0.3 <= now < 0.8 else 0)
+        if 0.3 <= now < 0.8:
+            await trio.sleep(0.8 - now)
+            stalls.append((now, time.monotonic() - begun))
 
     service = Service(stalled)
     done, lasted = await carry_out(service, Load(rate=1000, arrivals="even", max_in_flight=5), 1.2)
@@ -132,8 +135,11 @@ async def test_a_stall_counts_in_the_latency_of_every_arrival_during_it() -> Non
     assert not done.failed
     assert len(done.ok) == pytest.approx(1000 * lasted, rel=0.03)
     late = [latency / 1e9 for latency in done.ok if latency > 0.1e9]
-    assert len(late) == pytest.approx(400, abs=60), "those of 0.3 s to 0.7 s waited for 0.1 s or more"
-    assert max(late) == pytest.approx(0.5, abs=0.1)
+    since, until = stalls[0]  # 0.3 s and 0.8 s on a machine that is not busy
+    assert len(late) == pytest.approx(1000 * (until - since - 0.1), abs=60 * slowness()), (
+        "the last 0.1 s of arrivals waited less"
+    )
+    assert max(late) == pytest.approx(until - since, abs=patience(0.1))
 
 
 async def test_operations_that_cannot_start_are_counted() -> None:
@@ -196,40 +202,10 @@ def rate_of(batches: list[Batch]) -> float:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize(
-    "arguments, expected",
-    [(["-u", "50", "-t", "4"], 500), (["-t", "4", "--processes", "2"], 1000)],
-    ids=["half", "two-workers"],
-)
-def test_locusts_users_are_shares_of_the_rate(arguments: list[str], expected: float) -> None:
-    with Locust("--headless", "--only-summary", *arguments, scenario=RATE) as locust:
+def test_locusts_users_are_shares_of_the_rate_and_so_are_workers() -> None:
+    with Locust("--headless", "--only-summary", "-u", "50", "-t", "3", "--processes", "2", scenario=RATE) as locust:
         assert locust.finish() == 0, locust.describe()
-        assert rate_of(batches_of(locust)) == pytest.approx(expected, rel=0.15), locust.describe()
-
-
-@pytest.mark.process
-def test_the_web_ui_scales_the_rate() -> None:
-    port = free_port()
-    with Locust(
-        "--web-host", "127.0.0.1", "--web-port", str(port), scenario=RATE.replace("duration: 4s", "duration: 60s")
-    ) as locust:
-        web = WebUi(locust, port)
-        locust.wait_until(web.answers, "the web UI does not answer", 30)
-        assert web.template()["num_users"] == 100
-        rates = []
-        for users in (100, 20):
-            web.fetch("/swarm", user_count=users, spawn_rate=1000)
-            locust.wait_until(partial(web.has_users, users), "the number of users is wrong", 10)
-            time.sleep(0.5)  # the batch with the time before
-            since, before = time.monotonic(), web.count("get")
-            time.sleep(2)
-            rates.append((web.count("get") - before) / (time.monotonic() - since))
-        # Roughly: Locust's count grows a batch at a time.
-        assert rates[0] > 700
-        assert rates[1] < 350
-        web.fetch("/stop")
-        locust.process.terminate()
-        assert locust.finish() == 0, locust.describe()
+        assert rate_of(batches_of(locust)) == pytest.approx(500, rel=0.15), locust.describe()
 
 
 STAGES = """\
@@ -246,12 +222,14 @@ def test_stages_of_users_are_locusts_users() -> None:
         assert locust.finish() == 0, locust.describe()
         assert re.findall(r"Ramping to (\d+) users", locust.stderr) == ["2", "10", "4"]
         batches = batches_of(locust)
-        assert max(batch.end for batch in batches) - min(batch.start for batch in batches) == pytest.approx(3, abs=0.5)
+        assert max(batch.end for batch in batches) - min(batch.start for batch in batches) == pytest.approx(
+            3, abs=patience(0.5)
+        )
 
 
 @pytest.mark.process
 def test_a_rate_beyond_the_servers_shows_as_operations_that_were_not_started() -> None:
-    scenario = RATE.replace("duration: 4s", "max_in_flight: 2, max_wait: 100ms, duration: 3s")
+    scenario = RATE.replace("duration: 4s", "max_in_flight: 2, max_wait: 100ms, duration: 2500ms")
     scenario += "faults: [{fault: pause, target: reader-1, at: 1s, for: 1s}]\n"
     with Locust("--headless", "--only-summary", scenario=scenario) as locust:
         assert locust.finish() == 1, locust.describe()
@@ -263,8 +241,10 @@ def test_a_rate_beyond_the_servers_shows_as_operations_that_were_not_started() -
 
 @pytest.mark.process
 def test_a_rate_beyond_the_engine_says_nothing_about_the_servers() -> None:
-    """Three times what an engine can do on a fast machine: its own queue makes up most of every latency."""
-    scenario = RATE.replace("rate: 1000, duration: 4s", "rate: 400000, max_wait: 200ms, duration: 3s")
+    """Three times what an engine can do on a fast machine: its own queue makes up most of every latency. (Many times what it
+    can do here would keep it from ending in time.)"""
+    rate = round(400_000 / slowness())
+    scenario = RATE.replace("rate: 1000, duration: 4s", f"rate: {rate}, max_wait: 200ms, duration: 2s")
     scenario += "expect: {latency: {get: {p50: 5ms}}}\n"
     with Locust("--headless", "--only-summary", "--explain", scenario=scenario) as locust:
         assert locust.finish() == 4, locust.describe()
@@ -286,11 +266,19 @@ def test_a_reader_that_stays_silent_to_the_end_causes_failures() -> None:
     scenario += f"expect: {{availability: 100%, errors: {{{UNANSWERED}: 0}}}}\n"
     with Locust("--headless", "--only-summary", "--explain", scenario=scenario) as locust:
         assert locust.finish() == 1, locust.describe()
-        done = totals_of(batches_of(locust))["get"]
-        assert done["failed"]["count"] == done["errors"][UNANSWERED] == pytest.approx(500, rel=0.2), done
-        assert done["ok"]["count"] + done["failed"]["count"] == pytest.approx(1000, rel=0.15), "every arrival"
-        assert f"{done['errors'][UNANSWERED]:,} x get: {UNANSWERED}" in locust.stdout
+        batches = batches_of(locust)
+        done = totals_of(batches)["get"]
         result = json.loads((locust.run / "result.json").read_text())
+        begun, stopped = batches[0].start, batches[-1].load_end
+        assert stopped is not None
+        struck = KeptRun.read(RunDirectory(locust.run), result).timeline.faults[0].struck
+        assert struck is not None
+        silent = stopped - struck  # 1 s, if the machine is not busy
+        assert done["failed"]["count"] == done["errors"][UNANSWERED] == pytest.approx(500 * silent, rel=0.2), done
+        assert done["ok"]["count"] + done["failed"]["count"] == pytest.approx(500 * (stopped - begun), rel=0.15), (
+            "every arrival"
+        )
+        assert f"{done['errors'][UNANSWERED]:,} x get: {UNANSWERED}" in locust.stdout
         assert {one["name"]: one["result"] for one in result["expectations"]} == {
             "availability": "miss",
             f"errors.{UNANSWERED}": "miss",
@@ -301,27 +289,20 @@ def test_a_reader_that_stays_silent_to_the_end_causes_failures() -> None:
         assert sum(at_the_server) >= done["failed"]["count"], "each of them had been sent to the server"
 
 
-def stalled(scenario: str, **load: object) -> dict[str, Any]:
-    """Run a shipped scenario for four seconds, and pause its reader during the second one. Returns the summary and the exit
-    code."""
-    short = yaml.safe_load(path_of(scenario).read_text())
-    short |= {"table": {"rows": 500}, "load": {"duration": 4.0, **load}}
+@pytest.mark.process
+def test_a_stall_shows_in_an_open_loops_percentiles() -> None:
+    """The shipped scenario for four seconds, with its reader paused during the second one."""
+    short = yaml.safe_load(path_of("open-loop-stall").read_text())
+    short |= {"table": {"rows": 500}, "load": {"duration": 4.0, "rate": 300}}
     short["faults"][0] |= {"at": 1.5}
     with Locust("--headless", "--only-summary", "--cluster", "embedded", scenario=yaml.safe_dump(short)) as locust:
-        code = locust.finish()
+        assert locust.finish() == 1, locust.describe()
+        batches = batches_of(locust)
+        done = totals_of(batches)["get"]
         (fault,) = json.loads((locust.run / "result.json").read_text())["faults"]
-        assert fault["end"] - fault["struck"] == pytest.approx(1, abs=0.2), locust.describe()
-        return {"exit code": code, "rate": rate_of(batches_of(locust)), **totals_of(batches_of(locust))["get"]}
-
-
-@pytest.mark.process
-def test_a_stall_shows_in_an_open_loops_percentiles_but_not_in_a_closed_loops() -> None:
-    closed = stalled("closed-loop-stall", users=16)
-    assert closed["exit code"] == 0, closed
-    assert closed["ok"]["p99.9_us"] < 100_000 < closed["ok"]["max_us"], "there was a stall, and p99.9 hides it"
-    most = closed["rate"] * 4 / 3  # it did nothing during one of the four seconds
-    half = stalled("open-loop-stall", rate=most / 2)
-    assert half["exit code"] == 1, half
-    assert half["ok"]["p99.9_us"] > 900_000, half
-    assert half["ok"]["count"] + half["failed"]["count"] == pytest.approx(4 * most / 2, rel=0.1), "the rate held"
-    assert half["failed"]["count"] < half["ok"]["count"] / 100, half["errors"]
+        assert done["ok"]["p99.9_us"] > 0.9e6 * (fault["end"] - fault["struck"]), done
+        stopped = batches[-1].load_end
+        assert stopped is not None
+        count = done["ok"]["count"] + done["failed"]["count"]
+        assert count == pytest.approx(300 * (stopped - batches[0].start), rel=0.1), "the rate held"
+        assert done["failed"]["count"] < done["ok"]["count"] / 100, done["errors"]

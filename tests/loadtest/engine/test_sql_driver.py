@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
@@ -17,13 +18,15 @@ import trio
 
 import trio_hs
 from hs_drill import __main__ as command
-from hs_drill._cluster import ClusterError
+from hs_drill._cluster import Cluster, ClusterError
 from hs_drill.controller._table import fill_table
 from hs_drill.engine._bound_operations import Intent, bind
 from hs_drill.engine._sql_client import SqlClient, open_sql_client
 from hs_drill.scenario import Scenario, ScenarioError, parse_scenario
 from hs_drill.servers import Control, execute_sql, open_servers, require_load_account
+from tests.loadtest.support.external import external, fill, load_rows
 from tests.loadtest.support.locust_process import Locust
+from tests.support.patience import patience, slowness
 
 pytestmark = pytest.mark.mariadb
 
@@ -32,7 +35,7 @@ name: by-sql
 cluster: {kind: mariadb, readers: 1}
 driver: sql
 table: {rows: 50, groups: 5, value_size: 30}
-load: {users: 8, duration: 3s}
+load: {users: 8, duration: 2s}
 mix:
   get: 40
   find: {weight: 10, limit: 7}
@@ -60,9 +63,10 @@ def scenario() -> Scenario:
 
 
 @pytest.fixture
-async def control() -> AsyncIterator[Control]:
-    async with open_servers("mariadb", readers=0) as control:
-        await fill_table(control, scenario())
+async def control(cluster: Cluster) -> AsyncIterator[Control]:
+    """The tests' common servers, which nothing here may kill. The table is dropped at the end."""
+    async with external(cluster, may_create=True) as control:
+        await fill(control, scenario())
         yield control
 
 
@@ -97,8 +101,8 @@ async def answers(table_of: Any, control: Control) -> list[Any]:
 
 async def test_both_drivers_do_the_same(control: Control, client: SqlClient) -> None:
     by_sql = await answers(client.table, control)
-    await execute_sql(control.cluster.writer, "DROP TABLE drill.t")
-    await fill_table(control, scenario())
+    await execute_sql(control.cluster.writer, "TRUNCATE drill.t")
+    await load_rows(control, scenario())
     server = control.cluster.writer
     readers = [trio_hs.Server("inet", server.host, server.read_port, secret=server.read_secret)]
     writers = [trio_hs.Server("inet", server.host, server.write_port, secret=server.write_secret)]
@@ -126,7 +130,20 @@ async def test_errors_have_the_same_classes_as_handlersockets(control: Control, 
     assert await client.table("drill", "t", ["payload"]).update("=", [999], [quoted]) == 0
 
 
-async def test_a_silent_server_leaves_reads_unanswered_and_writes_unknown(control: Control, client: SqlClient) -> None:
+@pytest.fixture
+async def pair() -> AsyncIterator[Control]:
+    """A writer and its standby, with the table."""
+    async with open_servers("mariadb", readers=0, standby=True) as control:
+        await fill_table(control, scenario())
+        yield control
+
+
+async def test_errors_of_a_silent_and_of_a_dead_server_say_whether_the_write_was_applied(pair: Control) -> None:
+    async with open_sql_client([pair.cluster.writer], [pair.cluster.writer], 4) as client:
+        await silent_then_dead(pair, client)
+
+
+async def silent_then_dead(control: Control, client: SqlClient) -> None:
     table = client.table("drill", "t", ["n"])
     await table.get(1)  # opens a connection
     await control.pause("writer")
@@ -136,8 +153,14 @@ async def test_a_silent_server_leaves_reads_unanswered_and_writes_unknown(contro
         assert caught.value.maybe_applied
     finally:
         await control.resume("writer")
-    with trio.fail_after(5):
+    with trio.fail_after(patience(10)):
         assert dict(await table.get(1))["n"] in (b"0", b"1")
+    await control.kill("writer")
+    with pytest.raises(trio_hs.ConnectionError):
+        await table.get(1)
+    with pytest.raises(trio_hs.ConnectionError) as caught:
+        await table.incr("=", [1], [1])
+    assert not caught.value.maybe_applied, "it was never sent"
 
 
 async def test_a_cancelled_query_does_not_disturb_the_next(control: Control, client: SqlClient) -> None:
@@ -146,17 +169,6 @@ async def test_a_cancelled_query_does_not_disturb_the_next(control: Control, cli
         with trio.move_on_after(0.0005):
             await table.get(7)
         assert await table.get(8) == [("id", b"8")]
-
-
-async def test_an_error_of_a_dead_server_says_whether_the_write_was_applied(control: Control, client: SqlClient) -> None:
-    table = client.table("drill", "t", ["n"])
-    await table.get(1)
-    await control.kill("writer")
-    with pytest.raises(trio_hs.ConnectionError):
-        await table.get(1)
-    with pytest.raises(trio_hs.ConnectionError) as caught:
-        await table.incr("=", [1], [1])
-    assert not caught.value.maybe_applied, "it was never sent"
 
 
 async def test_operations_wait_for_one_of_the_connections(control: Control) -> None:
@@ -177,16 +189,8 @@ async def test_operations_wait_for_one_of_the_connections(control: Control) -> N
         assert row["n"] == 2
 
 
-@pytest.fixture
-async def pair() -> AsyncIterator[Control]:
-    """A writer and its standby, with the table."""
-    async with open_servers("mariadb", readers=0, standby=True) as control:
-        await fill_table(control, scenario())
-        yield control
-
-
-async def test_the_account_of_the_driver_has_the_rights_of_an_application(pair: Control) -> None:
-    for server in pair.cluster.servers:
+async def test_the_account_of_the_driver_has_the_rights_of_an_application(cluster: Cluster) -> None:
+    for server in cluster.servers:
         account = replace(server, admin_user=server.load_user, admin_password=server.load_password)
         grants = [str(next(iter(row.values()))) for row in await execute_sql(account, "SHOW GRANTS")]
         assert [grant.partition(" TO ")[0] for grant in grants] == [
@@ -249,69 +253,77 @@ async def test_an_account_that_read_only_does_not_stop_is_refused(control: Contr
     account = ["CREATE USER app@'%' IDENTIFIED BY 'p'", "GRANT SELECT, INSERT, UPDATE, DELETE ON drill.* TO app@'%'"]
     writer = replace(control.cluster.writer, load_user="app", load_password="p")
     check = partial(require_load_account, [writer], "writer", ("drill", "t"), alone=False)
-    await execute_sql(writer, *account)
+    try:
+        await execute_sql(writer, *account)
+        await check()
+        await execute_sql(writer, *ACCOUNTS[beyond])
+        with pytest.raises(
+            ClusterError, match=f"may write in spite of read_only, for it has {beyond.partition(',')[0]}: give the load"
+        ):
+            await check()
+    finally:
+        await execute_sql(writer, "DROP USER app@'%'", "DROP ROLE IF EXISTS boss")
+
+
+async def test_a_standby_must_stop_the_account(control: Control) -> None:
+    writer, reader = control.cluster.servers
+    standby = replace(reader, name="standby")
+    check = partial(require_load_account, [writer, standby], "writer", ("drill", "t"), alone=False)
+    await control.wait_replicated()
     await check()
-    await execute_sql(writer, *ACCOUNTS[beyond])
-    with pytest.raises(
-        ClusterError, match=f"may write in spite of read_only, for it has {beyond.partition(',')[0]}: give the load"
-    ):
-        await check()
+    try:
+        await execute_sql(standby, "SET GLOBAL read_only=0")
+        with pytest.raises(ClusterError, match="standby takes writes although writer is the primary"):
+            await check()
+        await execute_sql(standby, "SET GLOBAL read_only=1")
+        nobody = replace(standby, load_user="")
+        with pytest.raises(ClusterError, match="standby: driver: sql needs an account of its own"):
+            await require_load_account([writer, nobody], "writer", ("drill", "t"), alone=False)
+        # Granted to PUBLIC, so no account's grants show it. The server's answer does.
+        await execute_sql(standby, "SET sql_log_bin=0", "GRANT READ_ONLY ADMIN ON *.* TO PUBLIC")
+        with pytest.raises(ClusterError, match=r"standby: .*read_only"):
+            await check()
+    finally:
+        await execute_sql(standby, "SET GLOBAL read_only=1", "SET sql_log_bin=0", "REVOKE READ_ONLY ADMIN ON *.* FROM PUBLIC")
 
 
-async def test_a_standby_must_stop_the_account(pair: Control) -> None:
-    check = partial(require_load_account, pair.cluster.servers, "writer", ("drill", "t"), alone=False)
-    await check()
-    writer, standby = pair.cluster.servers
-    await execute_sql(standby, "SET GLOBAL read_only=0")
-    with pytest.raises(ClusterError, match="standby takes writes although writer is the primary"):
-        await check()
-    await execute_sql(standby, "SET GLOBAL read_only=1")
-    nobody = replace(standby, load_user="")
-    with pytest.raises(ClusterError, match="standby: driver: sql needs an account of its own"):
-        await require_load_account([writer, nobody], "writer", ("drill", "t"), alone=False)
-    # Granted to PUBLIC, so no account's grants show it. The server's answer does.
-    await execute_sql(standby, "SET sql_log_bin=0", "GRANT READ_ONLY ADMIN ON *.* TO PUBLIC")
-    with pytest.raises(ClusterError, match=r"standby: .*read_only"):
-        await check()
-
-
-RESTARTED = """\
-name: restarted
-cluster: {kind: mariadb, readers: 1, standby: true}
-driver: sql
-table: {rows: 50, groups: 5, value_size: 30}
-load: {users: 4, think_time: 5ms, duration: 6s}
-mix: {get: 4, insert: 2, incr: 2, update: 2, delete: 1}
-faults: [{fault: restart, target: writer, at: 2s}]
-expect: {lost: 0, applied_twice: 0, replicas_agree: true}
-"""
-PROMOTED = """\
-name: promoted
+FAILOVER = """\
+name: failover
 cluster: {kind: mariadb, readers: 1, standby: true, replication: semisync}
 driver: sql
 table: {rows: 50, groups: 5, value_size: 30}
-load: {users: 4, think_time: 10ms, duration: 20s}
+load: {users: 4, think_time: 10ms, duration: 10m}
 mix: {get: 4, insert: 2, incr: 2, update: 2, delete: 1}
-faults:
-- {fault: kill, target: writer, at: 2s, for: 3s}
-- {fault: promote, target: standby, at: 3s}
-- {fault: rejoin, target: writer, at: 8s}
 expect: {lost: 0, applied_twice: 0, replicas_agree: true}
 """
 
 
-@pytest.mark.parametrize("text, primary", [(RESTARTED, "writer"), (PROMOTED, "standby")], ids=["restarted", "promoted"])
-def test_a_failover_by_sql_loses_no_write_and_splits_no_cluster(text: str, primary: str) -> None:
-    with Locust("--headless", "--only-summary", scenario=text) as locust:
-        assert locust.finish(120) == 0, locust.describe()
+def schedule() -> str:
+    """Each fault is over, however slow the machine is, before the next one that needs that."""
+    unit = slowness()
+    restart, kill, promote, rejoin = (f"{at * unit:.1f}s" for at in (1, 5, 6, 10))
+    return f"""\
+faults:
+- {{fault: restart, target: writer, at: {restart}}}
+- {{fault: kill, target: writer, at: {kill}}}
+- {{fault: promote, target: standby, at: {promote}}}
+- {{fault: rejoin, target: writer, at: {rejoin}}}
+"""
+
+
+def test_a_restart_and_a_failover_by_sql_lose_no_write_and_split_no_cluster() -> None:
+    with Locust("--headless", "--only-summary", scenario=FAILOVER + schedule()) as locust:
+        locust.wait_for("fault over: rejoin writer")
+        locust.process.send_signal(signal.SIGINT)
+        assert locust.finish() == 0, locust.describe()
         told = json.loads((locust.run / "result.json").read_text())
-        assert told["primary"] == primary
-        assert told["operations"]["all"]["failed"]["count"] > 0, "the fault struck"
+        assert told["primary"] == "standby"
+        assert told["operations"]["all"]["failed"]["count"] > 0, "the faults struck"
         assert "HandlerSocket" not in "".join(fault["note"] for fault in told["faults"])
 
 
 def test_a_run_by_sql_is_audited_and_compared_with_handlersocket(capsys: pytest.CaptureFixture[str]) -> None:
-    faults = "faults: [{fault: kill, target: reader-1, at: 1s, for: 1s}]\n"
+    faults = "faults: [{fault: kill, target: reader-1, at: 500ms, for: 1s}]\n"
     with Locust("--headless", "--only-summary", scenario=SCENARIO.replace("readers: 1", "readers: 2") + faults) as locust:
         assert locust.finish() == 0, locust.describe()
         told = json.loads((locust.run / "result.json").read_text())

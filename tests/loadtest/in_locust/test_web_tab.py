@@ -6,7 +6,6 @@ import html
 import json
 import re
 import signal
-import time
 import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,11 +28,11 @@ name: drilled
 description: <b>One</b> reader freezes.
 cluster: {readers: 2, kind: embedded}
 table: {rows: 500}
-load: {users: 8, duration: 60s, think_time: 5ms}
+load: {users: 8, duration: 600s, think_time: 5ms}
 mix: {get: 60, insert: 20, incr: 20}
 faults:
   - {fault: pause, target: reader-1, at: 2s, for: 1h}
-  - {fault: kill, target: reader-2, at: 50s, for: 1s}
+  - {fault: kill, target: reader-2, at: 500s, for: 1s}
 expect: {lost: 0, availability: 100%}
 """
 
@@ -57,7 +56,7 @@ def web(scenario: str, *arguments: str, beside: str | None = None) -> Iterator[t
     port = free_port()
     with Locust("--web-host", "127.0.0.1", "--web-port", str(port), *arguments, scenario=scenario, beside=beside) as locust:
         tab = Tab(locust, port)
-        locust.wait_until(tab.answers, "the web UI does not answer", 30)
+        locust.wait_until(tab.answers, "the web UI does not answer")
         yield locust, tab, f"http://127.0.0.1:{port}"
 
 
@@ -85,12 +84,14 @@ def test_the_tab_shows_a_run_and_then_its_verdict(browser: Browser) -> None:
         assert re.search(r"writer ▲ up \d", text), text
         assert re.search(r"reader-1 (■ stalled|▼ down) \d", text), text
         assert re.search(r"reader-2 ▲ up \d", text), text
-        assert re.search(r"pause reader-1 ● on 2\.\d s", text), text
-        assert "kill reader-2 … planned 50.0 s" in text
+        assert re.search(r"pause reader-1 ● on \d+\.\d s", text), text
+        assert "kill reader-2 … planned 500.0 s" in text
         assert re.search(r"get [\d,]+ [\d,]+ [\d,]+ [\d,]+ [\d,]+ [\d,]+ ", text), "rates and microseconds"
         assert re.search(r"load engine busy \d+ % its event loop late, p99 µs [\d,]+ ", text), text
         assert page.count('class="band"') == 4, "in each chart"
         assert len(re.findall(r'class="line p50" d="M[\d.,]+h0L', page)) == 2, "latency, and how late the engine is"
+        assert_readable_in_both_themes(browser, address)
+        assert_nothing_is_loaded_from_elsewhere(tab)
 
         tab.stop()
         locust.wait_until(lambda: tab.live()["verdict"] is not None, "no verdict")
@@ -105,20 +106,19 @@ def test_the_tab_shows_a_run_and_then_its_verdict(browser: Browser) -> None:
         assert locust.finish() == told["verdict"]["exit_code"], locust.describe()
 
 
-def test_it_is_readable_in_both_themes_and_loads_nothing_from_elsewhere(browser: Browser) -> None:
-    with web(DRILLED) as (locust, tab, address):
-        tab.swarm()
-        locust.wait_for("fault: pause reader-1")
-        time.sleep(1.5)  # a fault that has just begun is only a thin line
-        for page, scheme, ground, in_a_chart in (("/trio-hs/", 1, 255, 250), ("/?tab=trio-hs", 0, 18, 360)):
-            picture = browser.picture(address + page, PATIENCE, f"--blink-settings=preferredColorScheme={scheme}")
-            row = picture.row(in_a_chart)
-            assert row[2] == (ground, ground, ground), page
-            # The band of the fault lies in the charts, more yellow than what is below it.
-            assert sum(red - blue > 20 for red, _, blue in row) > 40, page
-        ours = [tab.fetch(f"/trio-hs/{name}") for name in ("", "locust_page.js", "page.js", "page.css")]
-        assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", "".join(ours))
-        assert "innerHTML" not in "".join(ours)
+def assert_readable_in_both_themes(browser: Browser, address: str) -> None:
+    for page, scheme, ground, in_a_chart in (("/trio-hs/", 1, 255, 250), ("/?tab=trio-hs", 0, 18, 360)):
+        picture = browser.picture(address + page, PATIENCE, f"--blink-settings=preferredColorScheme={scheme}")
+        row = picture.row(in_a_chart)
+        assert row[2] == (ground, ground, ground), page
+        # The band of the fault lies in the charts, more yellow than what is below it.
+        assert sum(red - blue > 20 for red, _, blue in row) > 40, page
+
+
+def assert_nothing_is_loaded_from_elsewhere(tab: Tab) -> None:
+    ours = [tab.fetch(f"/trio-hs/{name}") for name in ("", "locust_page.js", "page.js", "page.css")]
+    assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", "".join(ours))
+    assert "innerHTML" not in "".join(ours)
 
 
 def test_another_scenario_is_chosen_in_the_form() -> None:
@@ -215,12 +215,12 @@ def test_the_form_shows_the_load_of_the_chosen_scenario(browser: Browser) -> Non
         page = browser.dom(f"{address}/#start", "--virtual-time-budget=15000")
         found = re.search('data-seen="([^"]*)"', page)
         assert found is not None, text_of(page)
-        short, drilled = ["5", "100", "90"], ["8", "64", "60"]
+        short, drilled = ["5", "100", "90"], ["8", "64", "600"]
         assert json.loads(html.unescape(found[1])) == [short, drilled, drilled, short, drilled]
         locust.wait_until(lambda: tab.has_users(8), "it has not started as the form says")
         assert tab.live()["scenario"] == "drilled"
         tab.stop()
-        assert json.loads(tab.fetch(f"/trio-hs/load?scenario={locust.directory}/drilled.yaml"))["run_time"] == 60
+        assert json.loads(tab.fetch(f"/trio-hs/load?scenario={locust.directory}/drilled.yaml"))["run_time"] == 600
         with pytest.raises(urllib.error.HTTPError, match="404"):
             tab.fetch("/trio-hs/load?scenario=/etc/passwd")
 
@@ -250,7 +250,7 @@ def test_a_drill_gives_its_verdict_and_exit_code_from_the_web_ui_too(drill: str,
         assert json.loads(tab.fetch("/swarm", user_count=form["num_users"], spawn_rate=64, run_time=form["run_time"]))[
             "success"
         ]
-        locust.wait_until(lambda: tab.live()["verdict"] is not None, "no verdict", 40)
+        locust.wait_until(lambda: tab.live()["verdict"] is not None, "no verdict")
         assert tab.live()["verdict"]["exit_code"] == code, tab.live()["verdict"]
         assert f"verdict: {tab.live()['verdict']['verdict']}" in locust.stdout
         locust.process.terminate()

@@ -21,6 +21,7 @@ from hs_drill.servers._opening import open_servers
 from tests.loadtest.support.locust_process import ROOT
 from tests.loadtest.support.server_kinds import EVERY_KIND
 from tests.loadtest.support.servers import deaths, insert, left, read, soon
+from tests.support.patience import patience
 from trio_hs.testing import Table
 
 pytestmark = pytest.mark.process
@@ -180,7 +181,7 @@ async def test_a_server_that_dies_before_it_answers_on_all_ports_is_reported_as_
         with trio.socket.from_stdlib_socket(socket.create_server((server.host, server.read_port))) as listener:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(start)
-                with trio.fail_after(20):
+                with trio.fail_after(patience(20)):
                     asking, _ = await listener.accept()  # so SQL answers, but HandlerSocket cannot, for lack of its port
                 began = trio.current_time()
                 await control.kill("reader-1")
@@ -206,8 +207,17 @@ trio.run(main)
 """
 
 
-@EVERY_KIND
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "kind, number",
+    [
+        ("embedded", signal.SIGINT),
+        ("embedded", signal.SIGTERM),
+        ("embedded", signal.SIGKILL),
+        pytest.param("mariadb", signal.SIGKILL, marks=pytest.mark.mariadb),  # other signals: test_processes.py
+        pytest.param("docker", signal.SIGTERM, marks=pytest.mark.docker),
+        pytest.param("docker", signal.SIGKILL, marks=pytest.mark.docker),
+    ],
+)
 async def test_restarted_and_paused_servers_leave_nothing_behind(kind: str, temporary: Path, number: signal.Signals) -> None:
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
     holder = subprocess.Popen(  # noqa: ASYNC220  (it returns at once)
@@ -220,7 +230,7 @@ async def test_restarted_and_paused_servers_leave_nothing_behind(kind: str, temp
             # The directory, its guardian, two servers; the containers' network.
             assert len(left(kind, temporary)) == (5 if kind == "docker" else 4)
             holder.send_signal(number)
-            await trio.to_thread.run_sync(holder.wait, 20)
+            await trio.to_thread.run_sync(holder.wait, patience(20))
         finally:
             holder.kill()
     assert await soon(lambda: not left(kind, temporary)), left(kind, temporary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.loadtest.support.external import (
     tables,
     without_sql,
 )
+from tests.support.patience import patience
 
 pytestmark = pytest.mark.mariadb
 
@@ -37,16 +39,14 @@ pytestmark = pytest.mark.mariadb
         ("CREATE EVENT drill.daily ON SCHEDULE EVERY 1 DAY DO SELECT 1", "the event daily"),
     ],
 )
-async def test_what_another_client_creates_in_the_database_stays(
-    cluster: Cluster, caplog: pytest.LogCaptureFixture, statement: str, what: str
-) -> None:
-    async with external(cluster, may_create=True) as control:
-        await fill_table(control, SCENARIO)
-        await execute_sql(cluster.writer, statement)
+async def test_what_another_client_creates_in_the_database_stays(cluster: Cluster, statement: str, what: str) -> None:
+    creation = Creation(cluster.writer, TABLE)
+    creation.create()
+    await execute_sql(cluster.writer, statement)
+    (told,) = creation.undo([], [])
+    assert told == f"the database drill on writer, which this run created, is left: there is {what} in it"
     assert "t" not in await tables(cluster.writer)
     assert "drill" in await databases(cluster.writer)
-    (told,) = caplog.messages
-    assert told == f"the database drill on writer, which this run created, is left: there is {what} in it"
 
 
 @pytest.mark.usefixtures("dropped")
@@ -153,7 +153,9 @@ async def test_of_concurrent_runs_one_gets_the_table_and_the_others_are_refused(
             nursery.start_soon(check)
     assert outcomes.count("used it") == 1
     for outcome in outcomes:
-        assert outcome == "used it" or "drill.t on writer belongs to another run" in outcome or "exists after all" in outcome
+        # A reader may have got it a moment before the writer is asked.
+        refused = re.search(r"drill\.t on (writer|reader-1) belongs to another run|exists after all", outcome)
+        assert outcome == "used it" or refused, outcome
     assert "drill" not in await databases(cluster.writer)
 
 
@@ -179,8 +181,8 @@ async def test_a_cancelled_check_deletes_its_marker_row(cluster: Cluster) -> Non
     await execute_sql(writer, "CREATE DATABASE drill", f"CREATE TABLE drill.t ({TABLE.columns_sql()})")
     async with external(cluster) as control, trio.open_nursery() as nursery:
         await control.create_table(TABLE)
-        nursery.start_soon(check_replication, control.cluster, TABLE, control.cluster.writer)
-        with trio.fail_after(5):
+        nursery.start_soon(check_replication, control.cluster, TABLE, control.cluster.writer, patience(30))
+        with trio.fail_after(patience(5)):
             while not await execute_sql(writer, "SELECT * FROM drill.t"):
                 pass
         nursery.cancel_scope.cancel()
@@ -188,7 +190,7 @@ async def test_a_cancelled_check_deletes_its_marker_row(cluster: Cluster) -> Non
 
 
 @pytest.mark.usefixtures("dropped")
-@pytest.mark.parametrize("mode", ["ANSI", "ORACLE", "NO_BACKSLASH_ESCAPES"])
+@pytest.mark.parametrize("mode", ["ORACLE,NO_BACKSLASH_ESCAPES"])  # ORACLE includes what ANSI sets
 async def test_what_a_run_created_is_dropped_in_every_sql_mode(
     cluster: Cluster, mode: str, caplog: pytest.LogCaptureFixture
 ) -> None:

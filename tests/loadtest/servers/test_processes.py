@@ -25,6 +25,7 @@ from hs_drill.servers._replication import create_table, wait_replicated
 from hs_drill.servers._sql import execute_sql
 from tests.loadtest.support.locust_process import ROOT
 from tests.loadtest.support.servers import handlersocket, insert, left_behind, read, soon
+from tests.support.patience import patience
 
 COLUMNS = "id INT NOT NULL PRIMARY KEY, v VARCHAR(20) NOT NULL"
 
@@ -73,7 +74,7 @@ async def test_plain_sql_writes_replicate_and_handlersocket_writes_do_not(tempor
     progress: list[str] = []
     started = time.monotonic()
     async with open_cluster("mariadb", progress=progress.append) as cluster:
-        assert time.monotonic() - started < 15
+        assert time.monotonic() - started < patience(15)
         assert progress[-1] == "3 servers are up"
         assert [server.name for server in cluster.servers] == ["writer", "reader-1", "reader-2"]
         assert cluster.kind == "mariadb"
@@ -105,6 +106,8 @@ async def test_plain_sql_writes_replicate_and_handlersocket_writes_do_not(tempor
             await wait_replicated(cluster, 5)
         with pytest.raises(ClusterError, match=r"writer: SQL error 1050: .*already exists"):
             await create_table(cluster, "drill", "t", COLUMNS)
+        assert {f"process {server.pid}" for server in cluster.servers} < set(left_behind(temporary))
+    assert left_behind(temporary) == []
 
 
 @pytest.mark.mariadb
@@ -166,22 +169,6 @@ async def test_reserved_ports_are_for_servers_only(temporary: Path) -> None:
 
 # --- Nothing stays behind --------------------------------------------------------------------------------------------
 @pytest.mark.mariadb
-async def test_nothing_is_left_after_a_normal_exit(temporary: Path) -> None:
-    async with open_cluster("mariadb", readers=1) as cluster:
-        left = left_behind(temporary)
-        assert {f"process {server.pid}" for server in cluster.servers} < set(left)
-    assert left_behind(temporary) == []
-
-
-@pytest.mark.mariadb
-async def test_nothing_is_left_after_an_exception_which_is_raised_as_it_is(temporary: Path) -> None:
-    with pytest.raises(ZeroDivisionError):
-        async with open_cluster("mariadb", readers=0):
-            raise ZeroDivisionError
-    assert left_behind(temporary) == []
-
-
-@pytest.mark.mariadb
 async def test_nothing_is_left_after_a_cancellation_though_a_server_is_paused(temporary: Path) -> None:
     with trio.CancelScope() as scope:
         async with open_cluster("mariadb", readers=0) as cluster:
@@ -234,7 +221,7 @@ async def holder(temporary: Path, until: str) -> AsyncIterator[subprocess.Popen[
         try:
             await trio.to_thread.run_sync(read_until, process, until)
             yield process
-            await trio.to_thread.run_sync(partial(process.wait, timeout=20))
+            await trio.to_thread.run_sync(partial(process.wait, timeout=patience(20)))
         finally:
             process.kill()
 
@@ -257,13 +244,11 @@ def guardian_of(process: subprocess.Popen[str]) -> int:
 @pytest.mark.parametrize(
     "signals, stage, delay",
     [
-        ([signal.SIGINT], "2 servers are up", 0),
         ([signal.SIGINT, signal.SIGINT], "2 servers are up", 0),
         ([signal.SIGTERM], "2 servers are up", 0),
         ([signal.SIGKILL], "2 servers are up", 0),
         ([signal.SIGINT], "starting 2", 0.5),
         ([signal.SIGKILL], "starting 2", 0.5),
-        ([signal.SIGKILL], "creating", 0.3),
         ([signal.SIGKILL], "creating", 0),
     ],
 )

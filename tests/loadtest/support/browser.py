@@ -8,6 +8,8 @@ import subprocess
 import zlib
 from pathlib import Path
 
+from tests.support.patience import patience
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SECONDS = 60
 
@@ -39,7 +41,9 @@ class Browser:
         return Picture(file.read_bytes())
 
     def _run(self, *arguments: str) -> str:
-        done = subprocess.run([*self._command, *arguments], capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(
+            [*self._command, *arguments], capture_output=True, text=True, timeout=patience(SECONDS), check=False
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 

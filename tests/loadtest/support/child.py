@@ -14,6 +14,7 @@ import trio
 from hs_drill._trio_child import TrioChannel
 from hs_drill.metrics import Batch
 from tests.loadtest.support.locust_process import ROOT
+from tests.support.patience import patience
 
 
 class Child:
@@ -29,7 +30,7 @@ class Child:
     async def until(self, kind: str) -> tuple[dict[str, Any], list[Batch]]:
         """Wait for the next message of this kind. Returns it, and the batches before it."""
         batches: list[Batch] = []
-        with trio.fail_after(15):
+        with trio.fail_after(patience(30)):
             while (message := await self.channel.receive()) is not None:
                 if message["type"] == kind:
                     return message, batches
@@ -38,7 +39,7 @@ class Child:
         raise AssertionError(f"it ended without {kind!r}")
 
     async def ends(self) -> int:
-        with trio.fail_after(10):
+        with trio.fail_after(patience(20)):
             return await self.process.wait()
 
 
@@ -57,9 +58,9 @@ async def child(module: str) -> AsyncIterator[Child]:
         yield Child(channel, process)
     finally:
         await channel.aclose()
-        with trio.move_on_after(10) as patience:
+        with trio.move_on_after(patience(20)) as waiting:
             await process.wait()
         if process.returncode is None:
             process.kill()
             await process.wait()
-        assert not patience.cancelled_caught, "it outlived us"
+        assert not waiting.cancelled_caught, "it outlived us"

@@ -46,7 +46,7 @@ PAUSED = """\
 name: paused
 cluster: {readers: 2, kind: embedded}
 table: {rows: 500}
-load: {users: 8, duration: 60s}
+load: {users: 8, duration: 10m}
 mix: {get: 60, insert: 20, incr: 20}
 faults:
   - {fault: pause, target: reader-1, at: 1s}

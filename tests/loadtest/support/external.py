@@ -8,8 +8,11 @@ from typing import Any
 from hs_drill._cluster import Cluster, Server
 from hs_drill.controller._table import load_table
 from hs_drill.scenario import Scenario
+from hs_drill.servers import Control
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._sql import execute_sql
+from hs_drill.workload import group_of, payloads
+from tests.support.patience import patience
 
 SCENARIO = Scenario.model_validate({"name": "external", "mix": {"get": 1}, "table": {"rows": 50, "groups": 5}})
 TABLE = load_table(SCENARIO)
@@ -28,6 +31,18 @@ def external(cluster: Cluster, *, sql: bool = True, may_create: bool = False, te
         may_create_table=may_create,
         progress=tell,
     )
+
+
+async def fill(control: Control, scenario: Scenario) -> None:
+    """Like `fill_table`, without its check whether writes replicate, which waits where they do not."""
+    await control.create_table(load_table(scenario))
+    await load_rows(control, scenario)
+
+
+async def load_rows(control: Control, scenario: Scenario) -> None:
+    rows = ((key, group_of(key, scenario.table), 0, payload) for key, payload in enumerate(payloads(scenario), 1))
+    await control.fill(load_table(scenario), rows)
+    await control.wait_replicated(patience(60))
 
 
 async def tables(server: Server) -> list[str]:

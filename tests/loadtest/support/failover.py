@@ -11,6 +11,7 @@ from hs_drill._cluster import Server
 from hs_drill.servers._control import Control
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._sql import execute_sql
+from tests.support.patience import patience
 from trio_hs.testing import Table
 
 TASKS = 16
@@ -76,7 +77,7 @@ async def drill(control: Control, delay: float, *, cut: bool = False) -> Drill:
 
         async def progress(more: int) -> None:
             goal = len(acknowledged) + more
-            with trio.fail_after(20):
+            with trio.fail_after(patience(20)):
                 while len(acknowledged) < goal:  # noqa: ASYNC110  (an event per insert would slow the load down)
                     await trio.sleep(0.005)
 

@@ -10,12 +10,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tests.support.patience import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 SCENARIO = """\
@@ -64,7 +65,8 @@ class Locust:
         name, _, value = self._mark.partition("=")
         environment |= {name: value, "TMPDIR": str(self.temporary), **(env or {})}
         if "--cluster" not in arguments and "kind:" not in (scenario or ""):
-            environment.setdefault("LOCUST_CLUSTER", "mariadb")  # these are tests of the harness, whatever else works here
+            environment.setdefault("LOCUST_CLUSTER", "embedded")  # the quickest, and the same everywhere
+        self.arguments = arguments
         self.environment = environment
         with self.out.open("w") as out, self.err.open("w") as err:
             self.process = subprocess.Popen(
@@ -105,21 +107,40 @@ class Locust:
     def stderr(self) -> str:
         return self.err.read_text()
 
-    def finish(self, timeout: float = 40) -> int:
-        """Wait until Locust ends without a signal, and return its exit code. Fails if one of its processes still runs then."""
-        code = self.process.wait(timeout)
+    def exit_code(self, seconds: float = 60) -> int:
+        """Wait until Locust ends without a signal, and return its exit code. Its children may end a moment later."""
+        self.wait_until(lambda: self.process.poll() is not None, "it does not end", seconds)
+        return self.process.wait()
+
+    def finish(self) -> int:
+        """The same, and fail if one of its processes still runs then."""
+        code = self.exit_code()
         assert not self.processes(), self.describe()
         return code
 
-    def wait_for(self, text: str, timeout: float = 30) -> None:
-        self.wait_until(lambda: text in self.stderr or self.process.poll() is not None, f"no {text!r}", timeout)
+    def wait_for(self, text: str, seconds: float = 60) -> None:
+        self.wait_until(lambda: text in self.stderr or self.process.poll() is not None, f"no {text!r}", seconds)
         assert text in self.stderr, self.describe()
 
-    def wait_until(self, condition: Callable[[], bool], what: str, timeout: float = 20) -> None:
-        deadline = time.monotonic() + timeout
-        while not condition():
-            assert time.monotonic() < deadline, f"{what}: {self.describe()}"
-            time.sleep(0.05)
+    def wait_for_load(self) -> None:
+        """Every worker has its first operations behind it. (Locust's "All users spawned" comes earlier, or not at all: it does
+        not print it if a worker reports late.)"""
+        self.wait_until(lambda: self.written_by_each_worker(1), "no history")
+        self.wait_until(lambda: any(path.stat().st_size > 0 for path in self.directory.glob("runs/*/batches.bin")), "no load")
+
+    def written_by_each_worker(self, size: int) -> bool:
+        """Whether the history of each has so many bytes (a write takes about 40, before compression)."""
+        workers = int(self.arguments[self.arguments.index("--processes") + 1]) if "--processes" in self.arguments else 1
+        names = [f"history-{worker}.bin" for worker in range(workers)]
+        return all(any(path.stat().st_size >= size for path in self.directory.glob(f"runs/*/{name}")) for name in names)
+
+    def interrupt(self) -> None:
+        """End the run in order, before its time. (A terminal would send SIGINT to the workers too.)"""
+        self.process.send_signal(signal.SIGINT)
+
+    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+        """`seconds` on an idle machine; patience.py stretches them. They only catch a hang."""
+        wait_until(condition, lambda: f"{what}: {self.describe()}", seconds)
 
     def processes(self, containing: str = "") -> list[int]:
         """The ids of its processes, with `containing` in their command line, Locust's own among them."""

@@ -11,6 +11,7 @@ from hs_drill._cluster import Server
 from hs_drill.sandbox._guardian import RUN_VARIABLE
 from hs_drill.servers import Control
 from tests.loadtest.support.containers import left_in_engine
+from tests.support.patience import Patience, patience
 
 
 def left_behind(temporary: Path) -> list[str]:
@@ -31,7 +32,7 @@ def left_behind(temporary: Path) -> list[str]:
 async def handlersocket(port: int, secret: str, *requests: str) -> list[str]:
     """The answers to the requests, sent one after the other on a connection of their own."""
     answers = []
-    with trio.fail_after(15):
+    with trio.fail_after(patience(15)):
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
             for request in (f"A\t1\t{secret}", *requests):
                 await stream.send_all(request.encode() + b"\n")
@@ -56,12 +57,13 @@ async def insert(server: Server, id: int, database: str = "drill") -> str:
 
 
 async def soon(condition: Callable[[], bool]) -> bool:
-    """Whether it holds within five seconds."""
-    with trio.move_on_after(5):
-        while not condition():  # noqa: ASYNC110  (other processes set no event)
-            await trio.sleep(0.02)
-        return True
-    return False
+    """Whether it holds within a few seconds."""
+    bound = Patience(10)
+    while not condition():
+        if bound.ended():
+            return False
+        await trio.sleep(0.02)
+    return True
 
 
 def left(kind: str, temporary: Path) -> list[str]:

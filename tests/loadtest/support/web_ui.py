@@ -10,6 +10,7 @@ import urllib.request
 from typing import Any
 
 from tests.loadtest.support.locust_process import Locust
+from tests.support.patience import patience
 
 
 class WebUi:
@@ -19,7 +20,7 @@ class WebUi:
 
     def fetch(self, path: str, **form: object) -> str:
         data = urllib.parse.urlencode(form).encode() if form or path == "/stop" else None
-        with urllib.request.urlopen(self._base + path, data, timeout=10) as response:
+        with urllib.request.urlopen(self._base + path, data, timeout=patience(20)) as response:
             body: bytes = response.read()
         return body.decode()
 
