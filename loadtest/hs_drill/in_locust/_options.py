@@ -15,6 +15,8 @@ from hs_drill._exit_codes import ExitCode
 from hs_drill._shipped import scenario_path
 from hs_drill.scenario import SERVERS_HELP, Load, Scenario, ScenarioError, load_scenario, with_cluster
 
+from ._locust_options import add_locusts_options, mistake_in
+
 __all__ = ["add_options", "chosen_scenario", "locust_settings", "scenario_files", "scenario_of"]
 
 DEFAULT_SCENARIO = "scenarios/mixed.yaml"
@@ -25,13 +27,16 @@ _scenarios: dict[str, Scenario] = {}
 def add_options(parser: LocustArgumentParser) -> None:
     """Add our options to Locust's parser, and make the scenario's users, spawn rate and duration the defaults of Locust's.
 
-    Ends the process with code 2 and a line per mistake if the scenario is invalid. Locust builds its parser again for each
-    page of the web UI; the scenario is read once.
+    Ends the process with code 2 and a line per mistake if the scenario, or one of Locust's options, is invalid. Locust builds
+    its parser again for each page of the web UI; the scenario is read once.
     """
     _add_group(parser)
     arguments = _peek()
     if arguments.wants_help or arguments.worker:
         return  # help needs no scenario, and a worker gets the master's
+    if mistake := mistake_in(arguments):
+        sys.stderr.write(f"{mistake}\n")
+        sys.exit(ExitCode.BAD_ARGUMENTS)
     try:
         scenario = chosen_scenario(arguments)
     except ScenarioError as error:
@@ -112,12 +117,13 @@ def _add_group(parser: LocustArgumentParser) -> None:
 
 
 def _peek() -> argparse.Namespace:
-    """Our arguments before Locust parses its own, from the same sources (config files and environment too)."""
+    """Our arguments and some of Locust's, before Locust parses them. From the same sources: config files, environment too."""
     parser = get_empty_argument_parser(add_help=False)
     _add_group(parser)
     for flags in (("-h", "--help"), ("-V", "--version"), ("-l", "--list")):
         parser.add_argument(*flags, action="store_true", dest="wants_help")
     parser.add_argument("--worker", action="store_true", env_var="LOCUST_MODE_WORKER")
+    add_locusts_options(parser)
     arguments: argparse.Namespace = parser.parse_known_args()[0]
     return arguments
 

@@ -1,0 +1,47 @@
+"""Checks of Locust's own options, before anything starts.
+
+Locust finds their mistakes only when the servers are up and the users should start, and answers with a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any
+
+__all__ = ["add_locusts_options", "mistake_in"]
+
+
+def add_locusts_options(parser: Any) -> None:
+    """Add the options that `mistake_in` looks at, as text, to Locust's empty parser, which has only `--locustfile`."""
+    parser.add_argument("-u", "--users", dest="num_users", env_var="LOCUST_USERS")
+    parser.add_argument("-r", "--spawn-rate", env_var="LOCUST_SPAWN_RATE")
+    parser.add_argument("-T", "--tags", nargs="*", env_var="LOCUST_TAGS")
+    parser.add_argument("-E", "--exclude-tags", nargs="*", env_var="LOCUST_EXCLUDE_TAGS")
+
+
+def mistake_in(arguments: argparse.Namespace) -> str:
+    """What is wrong with the options, in one line; "" if nothing is."""
+    if arguments.num_users is not None and not _is_whole(arguments.num_users):
+        return f"-u/--users must be a whole number from 1 on, not {arguments.num_users!r}"
+    if arguments.spawn_rate is not None and not _is_rate(arguments.spawn_rate):
+        return f"-r/--spawn-rate must be a number of users a second above 0, not {arguments.spawn_rate!r}"
+    if arguments.tags:
+        return "--tags cannot be used: it would leave our users without their task; the scenario's mix chooses the operations"
+    if arguments.exclude_tags and "," not in arguments.locustfile:  # otherwise another locustfile's users may have tags
+        return "--exclude-tags cannot be used: our users have no tags; the scenario's mix chooses the operations"
+    return ""
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        return int(text) >= 1
+    except ValueError:
+        return False
+
+
+def _is_rate(text: str) -> bool:
+    try:
+        return float(text) > 0 and math.isfinite(float(text))
+    except ValueError:
+        return False

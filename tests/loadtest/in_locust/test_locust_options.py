@@ -1,0 +1,70 @@
+"""Mistakes in Locust's own options are reported in one line, before servers start."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from locust.argument_parser import get_empty_argument_parser
+
+from hs_drill.in_locust._options import add_options
+from tests.loadtest.support.locust_process import HEADLESS, Locust
+
+
+def parse(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["locust", "--scenario", "mixed", *arguments])
+    add_options(get_empty_argument_parser())
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["-u", "-5"], "-u/--users must be a whole number from 1 on, not '-5'"),
+        (["--users=0"], "-u/--users must be a whole number from 1 on, not '0'"),
+        (["-u", "many"], "-u/--users must be a whole number from 1 on, not 'many'"),
+        (["-r", "0"], "-r/--spawn-rate must be a number of users a second above 0, not '0'"),
+        (["-r", "nan"], "-r/--spawn-rate must be a number of users a second above 0, not 'nan'"),
+        (["--spawn-rate", "fast"], "-r/--spawn-rate must be a number of users a second above 0, not 'fast'"),
+        (["-T", "a", "b"], "--tags cannot be used"),
+        (["--exclude-tags", "a"], "--exclude-tags cannot be used"),
+        (["-f", "loadtest,other.py", "--tags", "a"], "--tags cannot be used"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(monkeypatch, *arguments)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (ended.value.code, line[: len(told)]) == (2, told)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-u", "1", "-r", "0.5"],
+        ["--tags"],
+        ["-f", "loadtest,other.py", "-E", "slow"],
+        ["-u", "-5", "--worker"],
+        ["-u", "-5", "-h"],
+    ],
+)
+def test_what_is_right_passes(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
+    parse(monkeypatch, *arguments)
+
+
+def test_a_mistake_in_the_environment_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("LOCUST_USERS", "0")
+    with pytest.raises(SystemExit):
+        parse(monkeypatch)
+    assert "-u/--users must be a whole number" in capsys.readouterr().err
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("wrong", [["-u", "-5", "--processes", "2"], ["-t", "nonsense"]])
+def test_nothing_has_started_by_then(wrong: list[str]) -> None:
+    with Locust(*HEADLESS, "--cluster", "embedded", *wrong) as locust:
+        assert locust.process.wait(60) == 2, locust.describe()
+        assert "Traceback" not in locust.stderr
+        assert "servers" not in locust.stderr
+        assert not locust.processes()
