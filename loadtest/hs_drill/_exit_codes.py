@@ -22,6 +22,8 @@ class ExitCode(IntEnum):
     """The audit found a write that contradicts what the server acknowledged."""
     INCONCLUSIVE = 4
     """An expectation or a check could not be judged."""
+    ENDED_EARLY = 5
+    """SIGTERM or Ctrl-C ended a run before its time, and nothing was missed until then."""
     INTERRUPTED = 130
     """Ctrl-C before there was a result: the code that shells give for SIGINT."""
 
@@ -29,6 +31,7 @@ class ExitCode(IntEnum):
 _BY_GRAVITY: list[int] = [
     ExitCode.PASSED,
     ExitCode.INCONCLUSIVE,
+    ExitCode.ENDED_EARLY,
     ExitCode.EXPECTATION_MISSED,
     ExitCode.BAD_ARGUMENTS,
     ExitCode.AUDIT_FAILED,

@@ -1,15 +1,17 @@
-"""Adds our options to `locust -f loadtest/ --help`, and lets Ctrl-C end Locust quietly while Python still imports.
+"""Adds our options to `locust -f loadtest/ --help`, and lets Ctrl-C end Locust quietly while it still imports.
 
 Locust prints its help before it loads a locustfile, so the help lacks the options that a locustfile adds. Only two things run
-earlier. Locust tries to import a package `locust_plugins`. And gevent, when Locust has it patch the standard library, calls the
-entry points `gevent.plugins.monkey.did_patch_all`, of which we have one. If the command line asks for the help of our
-locustfile, that entry point waits for the import of `locust_plugins`, and adds the options then.
+earlier. Locust tries to import a package `locust_plugins`. And gevent, when Locust has it patch the standard library, calls
+entry points before and after, `will_patch_all` and `did_patch_all`, of which we have one each.
 
-If the command line names our locustfile at all, Ctrl-C ends the process at once, without a traceback. Nothing has been started
-by then. Later the session takes Ctrl-C over (`in_locust/_session.py`).
+- Before: if the command line names our locustfile, Ctrl-C from now on ends the process at once, without a traceback. Nothing
+  has been started by then. Later the session takes Ctrl-C over (`in_locust/_session.py`). This is the first moment at which
+  code of ours runs.
+- After: if the command line asks for the help of our locustfile, wait for the import of `locust_plugins`, and add the options
+  then.
 
-gevent calls the entry point in every process of the environment that it patches. In a process that is not ours it does nothing
-and imports nothing.
+gevent calls the entry points in every process of the environment that it patches. In a process that is not ours they do nothing
+and import nothing.
 """
 
 from __future__ import annotations
@@ -23,19 +25,23 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["did_patch_all"]
+__all__ = ["did_patch_all", "will_patch_all"]
 
 PACKAGE = Path(__file__).resolve().parent
 FOLDER = PACKAGE.parent
 
 
+def will_patch_all(_event: object) -> None:
+    """The entry point: gevent is about to patch the standard library of this process."""
+    ours = _runs_our_locustfile(sys.argv, os.environ.get("LOCUST_LOCUSTFILE", ""))
+    if ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def did_patch_all(_event: object) -> None:
     """The entry point: gevent has patched the standard library of this process."""
-    locustfile = os.environ.get("LOCUST_LOCUSTFILE", "")
-    if _asks_for_our_help(sys.argv, locustfile):
+    if _asks_for_our_help(sys.argv, os.environ.get("LOCUST_LOCUSTFILE", "")):
         sys.meta_path.insert(0, _PluginImportHook())
-    if _runs_our_locustfile(sys.argv, locustfile) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _asks_for_our_help(argv: Sequence[str], locustfile: str) -> bool:

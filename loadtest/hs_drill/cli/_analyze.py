@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from hs_drill.report import KeptRun, junit, print_summary, print_verdict, render
+from hs_drill.report import KeptRun, junit, print_other_requests, print_summary, print_verdict, render
 
 from ._shared import console, read_run, safely
 
@@ -44,4 +44,5 @@ def _print(run: KeptRun, options: argparse.Namespace) -> None:
     out = console()
     title = f"{run.scenario.name}: {run.run_totals.seconds:.1f} s"
     print_summary(run.run_totals, title, run.operations(), out, open_loop=run.scenario.load.open)
+    print_other_requests(run.result["other_requests"], out)
     print_verdict(run.result, options.run, explain=options.explain, console=out)

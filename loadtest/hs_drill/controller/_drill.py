@@ -160,11 +160,17 @@ class Drill:
         self._history.close()
         self.directory.close_batches()
 
-    async def finish(self, lost: Sequence[int] = (), died: Sequence[str] = (), ran: float | None = None) -> dict[str, Any]:
+    async def finish(
+        self,
+        lost: Sequence[int] = (),
+        died: Sequence[str] = (),
+        ran: float | None = None,
+        ended_by: str | None = None,
+        others: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
         """End the run after its last operation: heal, read back, judge. Returns what `result.json` holds.
 
-        `lost` are the workers that went away during the run, `died` has a line for each process of the harness that died, and
-        `ran` is the number of seconds until the load was told to end.
+        For the arguments see `judge_run`.
         """
         if any(strike.end is None for strike in self._nemesis.strikes):
             self._listener.on_line("healing")
@@ -179,6 +185,8 @@ class Drill:
                 troubles=[*self._troubles(), *unread],
                 died=died,
                 ran=ran,
+                ended_by=ended_by,
+                others=others,
             )
         )
         result["faults"] = [vars(strike) for strike in self._nemesis.strikes]

@@ -48,7 +48,7 @@ class Runs:
                         self._drill.end_load()
                     case "finish" if self._drill is not None:
                         drill, self._drill = self._drill, None
-                        result = await drill.finish(message["lost"], message["died"], message["ran"])
+                        result = await drill.finish(**{name: value for name, value in message.items() if name != "type"})
                         await self._channel.send({"type": "result", "result": result})
 
     async def _begin(self, run: int, nursery: trio.Nursery) -> None:

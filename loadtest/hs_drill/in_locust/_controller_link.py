@@ -99,16 +99,25 @@ class ControllerLink:
         if self._running:
             self._child.send({"type": "load-ends"})
 
-    def finish(self, lost: Sequence[int], died: Sequence[str], ran: float | None) -> dict[str, Any] | None:
+    def finish(
+        self,
+        lost: Sequence[int],
+        died: Sequence[str],
+        ran: float | None,
+        ended_by: str | None,
+        others: dict[str, Any] | None,
+    ) -> dict[str, Any] | None:
         """End the run, after its last batch: heal everything, and return the verdict. None if no run is in progress.
 
-        `lost` are the workers that disappeared, `died` a line for each process of the harness that died, and `ran` the seconds
-        until the load was told to end. Raises `StartError` when there will be no verdict.
+        `lost` are the workers that disappeared, `died` a line for each process of the harness that died, `ran` the seconds
+        until the load was told to end, `ended_by` the signal that ended it early, and `others` the requests that are not ours.
+        Raises `StartError` when there will be no verdict.
         """
         if not self._running:
             return None
         self._running = False
-        self._child.send({"type": "finish", "lost": list(lost), "died": list(died), "ran": ran})
+        end = {"lost": list(lost), "died": list(died), "ran": ran, "ended_by": ended_by, "others": others}
+        self._child.send({"type": "finish", **end})
         result: dict[str, Any] = self._wait(self._result, FINISH_TIMEOUT)
         return result
 

@@ -42,6 +42,8 @@ class Interrupts:
         self._end_at_once = end_at_once
         self._clock = clock
         self._since: float | None = None
+        self.came = False
+        """Whether a Ctrl-C was the first to end the process."""
         self._further = 0
         self.doing = "ending"
         """What the process is doing, for the lines."""
@@ -61,6 +63,7 @@ class Interrupts:
         """Handle one Ctrl-C."""
         if self._since is None:
             self.ending()
+            self.came = True
             self._end()
             return
         self._further += 1

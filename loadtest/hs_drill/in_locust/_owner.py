@@ -13,10 +13,11 @@ import gevent
 from gevent.lock import BoundedSemaphore
 from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, STATE_STOPPING, Runner
+from rich.console import Console
 
 from hs_drill._exit_codes import ExitCode, gravest
 from hs_drill.metrics import Batch, RunTotals
-from hs_drill.report import print_no_verdict, print_summary, print_verdict, progress_line
+from hs_drill.report import print_no_verdict, print_other_requests, print_summary, print_verdict, progress_line
 from hs_drill.scenario import Expect, Scenario, ScenarioError
 from hs_drill.store import RunDirectory, RunDirectoryError, require_place
 
@@ -25,6 +26,7 @@ from ._choice import Choice
 from ._controller_link import ControllerLink
 from ._interrupts import Interrupts
 from ._live import Live
+from ._other_requests import other_requests
 from ._stages import follow_stages
 
 __all__ = ["Owner"]
@@ -59,13 +61,18 @@ class Owner(ABC):
         """When the run began (monotonic clock)."""
         self._load_seconds: float | None = None
         """Seconds from then until the load was told to end; None while it goes on."""
+        self._ended_by: str | None = None
+        """The signal that ended the run before its time."""
+        self._others: dict[str, Any] | None = None
+        """The requests of the run that are not ours; None if there are none."""
         self._directory: str | None = None
         self._result: dict[str, Any] | None = None
         self._stages: gevent.Greenlet | None = None
-        self._quitting = BoundedSemaphore()
+        self._main = gevent.getcurrent()
+        self._quitting: Any = None
+        """The greenlet that shuts Locust down."""
         self._finishing = BoundedSemaphore()
         self._choosing = BoundedSemaphore()
-        self._closed = False
         self._last_line = ""
         """The controller's last line for the user."""
         self._finished: list[tuple[Path, str]] = []
@@ -112,6 +119,11 @@ class Owner(ABC):
         """Point the engines at these servers. Raises `StartError`."""
         logger.info("servers ready: %s (%s)", cluster["kind"], cluster["why"])
         self._cluster = cluster
+
+    def abort(self) -> None:
+        """End before the first run: send the workers away, and end the servers."""
+        self._runner.quit()
+        self._end_servers()
 
     def _end_servers(self) -> None:
         self._interrupts.ending()
@@ -202,8 +214,10 @@ class Owner(ABC):
         self.choice.select(selection, scenario)
         old, self._controller = self._controller, controller
         self._live, self._result = Live([], scenario.faults), None
-        self._use(cluster)
-        old.close()
+        try:
+            self._use(cluster)
+        finally:  # also if an engine does not start
+            old.close()
 
     def live_status(self) -> dict[str, Any]:
         """The current state, for the tab's JSON."""
@@ -238,7 +252,7 @@ class Owner(ABC):
 
     def _on_test_start(self, **_: Any) -> None:
         self._reset()
-        self._deaths, self._started, self._load_seconds = [], time.monotonic(), None
+        self._deaths, self._started, self._load_seconds, self._ended_by = [], time.monotonic(), None, None
         self._runs += 1
         self._result = None
         self._interrupts.judged = False
@@ -258,11 +272,13 @@ class Owner(ABC):
     def _finish(self) -> None:
         """Heal and judge the run, after its last batch."""
         self._live.end()
-        # Locust may shut down twice at once (see `_on_quit`). The second time must not end the servers while the first judges.
+        # Locust may quit while the run's end is still judged. That must not end the servers.
         with self._finishing:
             self._interrupts.doing = "healing and judging"
+            if self._controller.running:
+                self._others = other_requests(self._environment.stats, self._runner.exceptions)
             try:
-                result = self._controller.finish(self._lost(), self._deaths, self._load_seconds)
+                result = self._controller.finish(self._lost(), self._deaths, self._load_seconds, self._ended_by, self._others)
                 failure = ""
             except StartError as error:
                 result, failure = None, str(error)
@@ -274,7 +290,7 @@ class Owner(ABC):
         if self._directory is not None:
             self._finished.append((Path(self._directory), str(result["verdict"])))
         code = result["exit_code"]
-        # If the scenario expects nothing and nothing failed, Locust decides: another locustfile's users may have failed.
+        # If the scenario expects nothing and nothing failed, Locust decides: another user may have failed since.
         if code or self._scenario.expect != Expect():
             self._environment.process_exit_code = gravest([self._environment.process_exit_code or 0, code])
 
@@ -306,32 +322,47 @@ class Owner(ABC):
             self._show_result()
 
     def _on_quitting(self, **_: Any) -> None:
-        # After Ctrl-C the run still goes on, and Locust decides its exit code next.
+        self._shut_down_once()
+        # After Ctrl-C or SIGTERM the run still goes on, and Locust decides its exit code next. Without a limit of its run time,
+        # such a signal is the only way to end it.
+        if self._controller.running and self._load_seconds is None and self._options.run_time:
+            if self._interrupts.came:
+                self._ended_by = "Ctrl-C"
+            elif gevent.getcurrent() is not self._main:  # Locust handles SIGTERM in a greenlet of its own
+                self._ended_by = "SIGTERM"
         self._interrupts.ending()
         self._end_load()
         self._finish()
         # Suppress Locust's own tables, in whole milliseconds: `_show_result` prints a better one.
         logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
 
+    def _shut_down_once(self) -> None:
+        """After SIGTERM Locust shuts down in two greenlets, which would print its JSON twice. Keep the second one back until
+        the first one, which ends the process, is through."""
+        this = gevent.getcurrent()
+        self._quitting = self._quitting or this
+        while self._quitting is not this and not self._quitting.dead:
+            gevent.sleep(0.1)
+
     def _on_quit(self, **_: Any) -> None:
-        # After SIGTERM Locust shuts down twice, in two greenlets. The first one ends the process, so it must get through first.
-        with self._quitting:
-            if not self._closed:
-                self._finish()
-                self._show_result()
-                self._end_servers()
-                self._closed = True
-                self._interrupts.quiet = True  # nothing is left but to exit
+        self._finish()
+        self._show_result()
+        self._end_servers()
+        self._interrupts.quiet = True  # nothing is left but to exit
 
     def _show_result(self) -> None:
         if self._unshown:
             self._unshown = False
             title = f"{self._scenario.name}: {self._totals.seconds:.1f} s"
-            print_summary(self._totals, title, list(self._scenario.mix.weights()), open_loop=self._scenario.load.open)
+            # With --json, stdout is for Locust's JSON.
+            console = Console(highlight=False, stderr=bool(self._options.json))
+            order = list(self._scenario.mix.weights())
+            print_summary(self._totals, title, order, console, open_loop=self._scenario.load.open)
+            print_other_requests(self._others, console)
             if self._directory is not None:
                 if self._result is not None:
-                    print_verdict(self._result, self._directory, explain=self._options.explain)
+                    print_verdict(self._result, self._directory, explain=self._options.explain, console=console)
                     self._interrupts.judged = True
                 else:
-                    print_no_verdict(self._directory)
+                    print_no_verdict(self._directory, console)
             sys.stdout.flush()

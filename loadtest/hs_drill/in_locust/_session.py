@@ -11,12 +11,15 @@ last reports.
 from __future__ import annotations
 
 import signal
+import sys
 from functools import partial
 from typing import Any
 
 import gevent
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
+
+from hs_drill._exit_codes import ExitCode
 
 from ._interrupts import Interrupts
 from ._local import LocalSession
@@ -30,6 +33,15 @@ def open_session(environment: Environment) -> LocalSession | MasterSession | Wor
     """Start what this process needs, at Locust's `init` event. Returns when load can start. Ends the process with code 2 when
     the servers are unavailable."""
     interrupts = _take_interrupts(gevent.getcurrent())
+    try:
+        session = _open(environment, interrupts)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    sys.excepthook = partial(_end_in_order, session, sys.excepthook)
+    return session
+
+
+def _open(environment: Environment, interrupts: Interrupts) -> LocalSession | MasterSession | WorkerSession:
     match environment.runner:
         case WorkerRunner() as runner:
             return WorkerSession(environment, runner, interrupts)
@@ -39,6 +51,15 @@ def open_session(environment: Environment) -> LocalSession | MasterSession | Wor
             return LocalSession(environment, runner, interrupts)
         case other:
             raise AssertionError(f"unknown runner: {other!r}")
+
+
+def _end_in_order(session: Any, otherwise: Any, kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """The exception hook. Locust does not expect a KeyboardInterrupt while it waits for its workers: it would end with a
+    traceback, and leave alone the workers that have come."""
+    if not issubclass(kind, KeyboardInterrupt):
+        otherwise(kind, error, trace)
+        return
+    session.abort()
 
 
 def _take_interrupts(main: Any) -> Interrupts:

@@ -61,6 +61,7 @@ class WorkerSession:
         runner.greenlet.spawn(self._ask_for_setup)
         if environment.parsed_options is not None and environment.parsed_options.processes:
             interrupts.quiet = True  # the master writes to the same terminal
+            environment.parsed_options.json = environment.parsed_options.json_file = None  # and to the same file
             gevent.spawn(self._end_with_master, os.getppid())
 
     def _ask_for_setup(self) -> None:
@@ -138,6 +139,10 @@ class WorkerSession:
         self._runner.send_message("stats", data)
 
     def _on_quit(self, **_: Any) -> None:
+        self.engine.close()
+
+    def abort(self) -> None:
+        """End although Locust does not shut down in order."""
         self.engine.close()
 
     def _on_death(self, line: str) -> None:

@@ -6,6 +6,7 @@ from . import _words as words
 from ._junit import junit
 from ._kept_run import KeptRun
 from ._markup import el, to_html
+from ._other_requests import print_other_requests
 from ._page import render, write_report
 from ._terminal import WIDTH, print_no_verdict, print_summary, print_verdict, progress_line
 from ._words import RESULTS, quantity
@@ -17,6 +18,7 @@ __all__ = [
     "el",
     "junit",
     "print_no_verdict",
+    "print_other_requests",
     "print_summary",
     "print_verdict",
     "progress_line",

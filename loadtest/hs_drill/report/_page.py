@@ -20,6 +20,7 @@ from hs_drill.store import RunDirectory
 from . import _charts as charts
 from ._kept_run import KeptRun
 from ._markup import data, el, to_html
+from ._other_requests import other_requests_section
 from ._over_time import numbers_of, timeline_section, views_of
 from ._sections import (
     audit_section,
@@ -79,6 +80,7 @@ def render(run: KeptRun) -> str:
                 operations_section(run),
                 engine_section(run, back),
                 errors_section(run),
+                other_requests_section(run.result.get("other_requests")),
                 servers_section(run),
                 faults_section(run, back),
                 audit_section(run),
@@ -96,7 +98,7 @@ def render(run: KeptRun) -> str:
 
 def _header(run: KeptRun) -> Element:
     code = run.exit_code
-    tone = {0: "pass", 4: "unknown"}.get(code, "miss")
+    tone = {0: "pass", 4: "unknown", 5: "unknown"}.get(code, "miss")
     started = run.environment.get("started", "")
     about = [run.scenario.description, f"{run.run_totals.seconds:.1f} s", started.replace("T", " ")]
     return el(

@@ -80,6 +80,11 @@ def _latencies(latencies: Latencies) -> list[str]:
     return [f"{us / 1000:.3f}" for us in (*map(latencies.percentile, PERCENTILES), latencies.max)]
 
 
+_VERDICT_STYLES: dict[int, str] = {
+    ExitCode.PASSED: "bold green",
+    ExitCode.INCONCLUSIVE: "bold yellow",
+    ExitCode.ENDED_EARLY: "bold yellow",
+}
 _SIGNS = {
     "pass": ("pass", "green"),
     "miss": ("MISS", "bold red"),
@@ -103,7 +108,7 @@ def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, cons
         console.print(table)
     for name, check in (result["audit"] or {}).items():
         _print_check(name, check, expectation_of(name, result["expectations"]), console)
-    style = {0: "bold green", ExitCode.INCONCLUSIVE: "bold yellow"}.get(result["exit_code"], "bold red")
+    style = _VERDICT_STYLES.get(result["exit_code"], "bold red")
     console.print(Text(f"verdict: {result['verdict']}", style=style), soft_wrap=True)  # one line, for programs as well
     for line in result["advice"]:
         console.print(Text(f"  {line}"))

@@ -14,11 +14,12 @@ __all__ = ["EXIT_CODES", "RESULTS", "expectation_of", "expectations", "load", "p
 EXIT_CODES: dict[int, str] = {
     ExitCode.PASSED: "every expectation holds",
     ExitCode.EXPECTATION_MISSED: (
-        "an expectation was missed, an operation failed where nothing is expected, or the harness failed"
+        "an expectation was missed, an operation or another request failed where nothing is expected, or the harness failed"
     ),
     ExitCode.BAD_ARGUMENTS: "the arguments or the scenario were wrong",
     ExitCode.AUDIT_FAILED: "the audit found writes that are not as acknowledged",
     ExitCode.INCONCLUSIVE: "something could not be judged",
+    ExitCode.ENDED_EARLY: "SIGTERM or Ctrl-C ended the run before its time",
 }
 RESULTS = {
     "pass": ("✓", "pass"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence, Set
 from hs_drill.audit import Audit
 from hs_drill.scenario import Scenario
 
-from ._judge import Judged, Result
+from ._judge import ENDED, Judged, Result
 
 __all__ = ["advice"]
 
@@ -19,7 +19,7 @@ WRITE_THROUGH = (
 def advice(scenario: Scenario, judged: Sequence[Judged], primary: str, audit: Audit | None = None) -> list[str]:
     """One or two sentences per advice. `primary` is the server that took the writes at the end."""
     missed = {one.name for one in judged if one.result is Result.MISS}
-    unknown = {one.name for one in judged if one.result is Result.UNKNOWN}
+    unknown = {one.name for one in judged if one.result is Result.UNKNOWN} - {ENDED}
     given = []
     if "lost" in missed:
         lost = audit["lost"] if audit is not None else None

@@ -7,6 +7,7 @@ The exit code is that of the gravest result:
 
 - 3: the audit of the writes failed (`lost`, `applied_twice`, `unexpected`, `counters`, `replicas_agree`);
 - 1: any other expectation was missed, an operation failed where nothing is expected, or a process of the harness died;
+- 5: SIGTERM or Ctrl-C ended the run before its time;
 - 4: an expectation could not be judged;
 - 0: all passed.
 """
@@ -29,6 +30,7 @@ from ._engine_limit import Engines, EngineTotal
 from ._recovery import OBSERVED_SECONDS, FaultRecovery, recoveries
 
 __all__ = [
+    "ENDED",
     "HARNESS",
     "Judged",
     "Judgement",
@@ -36,9 +38,9 @@ __all__ = [
     "judge",
 ]
 
-FAILURES, HARNESS = "failures", "harness"
+FAILURES, HARNESS, ENDED = "failures", "harness", "ended"
 UNSTATED = (FAILURES, HARNESS)
-"""What fails a run although no scenario states it: failed operations where nothing is expected, and a process that died."""
+"""What fails a run although no scenario states it: failures where nothing is expected, and a process that died."""
 
 
 class Result(Enum):
@@ -89,6 +91,8 @@ class Judgement:
             return ExitCode.AUDIT_FAILED
         if missed:
             return ExitCode.EXPECTATION_MISSED
+        if any(judged.name == ENDED for judged in self.judged):
+            return ExitCode.ENDED_EARLY
         return ExitCode.INCONCLUSIVE if any(judged.result is Result.UNKNOWN for judged in self.judged) else ExitCode.PASSED
 
     @property
@@ -106,6 +110,9 @@ class Judgement:
                 return f"fail: {count[Result.MISS]} of {total} expectations missed"
             case 3:
                 return f"fail: the audit found writes that are not as acknowledged; {count[Result.MISS]} of {total} missed"
+            case 5:
+                (line,) = (judged.line for judged in self.judged if judged.name == ENDED)
+                return f"incomplete: {line}; nothing was missed until then"
             case _:
                 return f"inconclusive: {count[Result.UNKNOWN]} of {total} expectations could not be judged"
 
@@ -123,6 +130,7 @@ def judge(
     *,
     audited: bool,
     open_loop: bool = False,
+    others: Mapping[str, Any] | None = None,
 ) -> Judgement:
     """Compare the expectations with what was measured.
 
@@ -131,6 +139,7 @@ def judge(
       faults: those that struck, in Unix time.
       audit: None leaves what an `audited` run expects of it unknown.
       open_loop: operations arrived at a rate.
+      others: what other users of Locust did in the run, as `result.json` keeps it.
     """
     timeline = Timeline(batches, faults)
     engines = Engines(batches, timeline.phase_at, open_loop=open_loop)
@@ -139,7 +148,7 @@ def judge(
         *_throughput(expect, timeline),
         *_latency(expect.latency, timeline, batches, engines),
         *_errors(expect, timeline),
-        *_failures(expect, timeline),
+        *_failures(expect, timeline, others),
         *_recovery(expect, timeline),
     ]
     if audited:
@@ -259,11 +268,20 @@ def _errors(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
             yield _judged(name, count <= limit, count, limit, line)
 
 
-def _failures(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
-    """Where nothing is expected, a failed operation fails the run, as in Locust."""
-    count = timeline.total("run")[0].failed.total()
-    if expect == Expect() and count:
-        yield Judged(FAILURES, Result.MISS, count, 0, f"{counted(count, 'operation')} failed, and nothing was expected")
+def _failures(expect: Expect, timeline: Timeline, others: Mapping[str, Any] | None) -> Iterator[Judged]:
+    """Where nothing is expected, a failed operation fails the run, as in Locust. So does a failure of Locust's other users."""
+    counts = [timeline.total("run")[0].failed.total(), 0, 0]
+    if others is not None:
+        counts[1] = sum(request["failures"] for request in others["requests"])
+        counts[2] = sum(error["count"] for error in others["exceptions"])
+    if expect == Expect() and any(counts):
+        words = (
+            ("operation", "operations"),
+            ("request of another user", "requests of other users"),
+            ("task of another user", "tasks of other users"),
+        )
+        failed = " and ".join(counted(count, *what) for count, what in zip(counts, words, strict=True) if count)
+        yield Judged(FAILURES, Result.MISS, sum(counts), 0, f"{failed} failed, and nothing was expected")
 
 
 def _recovery(expect: Expect, timeline: Timeline) -> Iterator[Judged]:

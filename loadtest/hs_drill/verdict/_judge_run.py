@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from hs_drill.store import CONTROLLER, FinalState, FinalStateError, History, Run
 
 from ._advice import advice
 from ._engine_limit import engine_result
-from ._judge import HARNESS, Judged, Judgement, Result, judge
+from ._judge import ENDED, HARNESS, Judged, Judgement, Result, judge
 
 __all__ = ["judge_run"]
 
@@ -32,6 +32,8 @@ def judge_run(
     troubles: list[str] | None = None,
     died: Sequence[str] | None = None,
     ran: float | None = None,
+    ended_by: str | None = None,
+    others: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Judge a kept run. Returns the content of `result.json`. Blocking. Raises `ScenarioError` and OSError.
 
@@ -41,11 +43,13 @@ def judge_run(
       troubles: what else makes the run show less than it should, in words: faults that did not strike, servers not read back.
       died: which processes of the harness died, in words; each fails the run.
       ran: seconds until the load was told to end.
+      ended_by: the signal that ended the run before its time, `SIGTERM` or `Ctrl-C`.
+      others: the requests of other users of Locust, as `in_locust._other_requests` collects them.
 
     What is None comes from the `result.json` of the run's end. A run that did not finish has none, nor a final state.
     """
     scenario = directory.scenario()
-    end = _end_of(directory, workers, lost, troubles, died, ran)
+    end = _end_of(directory, workers, lost, troubles, died, ran, ended_by, others)
     histories, unreadable = directory.open_histories()
     damaged = list(unreadable)
     unreadable += [f"worker {worker} was lost during the run" for worker in end.lost]
@@ -53,7 +57,15 @@ def judge_run(
     damaged += [history.damage for history in histories if history.damage]
     batches = directory.batches()
     faults = _faults(histories, found)
-    judgement = judge(scenario.expect, batches, faults, found, audited=scenario.audited, open_loop=scenario.load.open)
+    judgement = judge(
+        scenario.expect,
+        batches,
+        faults,
+        found,
+        audited=scenario.audited,
+        open_loop=scenario.load.open,
+        others=end.others,
+    )
     faults_known = any(history.header.worker == CONTROLLER and history.complete for history in histories)
     measured = list(judgement.judged)
     if end.finished:
@@ -77,6 +89,8 @@ def judge_run(
         "lost_workers": list(end.lost),
         "died": list(end.died),
         "ran": end.ran,
+        "ended_by": end.ended_by,
+        "other_requests": end.others,
         "judged_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 
@@ -90,6 +104,8 @@ class _End:
     troubles: list[str]
     died: Sequence[str]
     ran: float | None
+    ended_by: str | None
+    others: Mapping[str, Any] | None
     finished: bool
     """The run came to its end, so its files should be complete."""
 
@@ -101,6 +117,8 @@ def _end_of(
     troubles: list[str] | None,
     died: Sequence[str] | None,
     ran: float | None,
+    ended_by: str | None,
+    others: Mapping[str, Any] | None,
 ) -> _End:
     kept = directory.result() or {}
     if workers is None and kept.get("workers") is not None:
@@ -111,6 +129,8 @@ def _end_of(
         troubles if troubles is not None else list(kept.get("troubles", ())),
         died if died is not None else kept.get("died", ()),
         ran if ran is not None else kept.get("ran"),
+        ended_by if ended_by is not None else kept.get("ended_by"),
+        others if others is not None else kept.get("other_requests"),
         finished=bool(kept) or troubles is not None,
     )
 
@@ -170,6 +190,8 @@ def _shortcomings(end: _End, damaged: Sequence[str], *, counted: bool) -> Iterat
 
     for line in end.died:
         yield Judged(HARNESS, Result.MISS, None, None, line)
+    if end.ended_by is not None:
+        yield unknown(ENDED, f"{end.ended_by} ended the run before its time")
     for trouble in end.troubles:
         yield unknown("faults", trouble)
     for worker in end.lost:

@@ -392,7 +392,7 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
 
 
 def test_every_exit_code_has_words() -> None:
-    assert sorted(EXIT_CODES) == [0, 1, 2, 3, 4]
+    assert sorted(EXIT_CODES) == [0, 1, 2, 3, 4, 5]
 
 
 def test_the_environment_names_versions_but_no_secrets_and_no_places() -> None:

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from hs_drill._exit_codes import ExitCode
 from hs_drill.store import History, RunDirectory
 from hs_drill.verdict._judge_run import judge_run
 from tests.loadtest.support.containers import containers_below, engine, left_in_engine
@@ -16,19 +17,43 @@ from tests.loadtest.support.locust_process import HEADLESS, Locust, judged, resu
 pytestmark = pytest.mark.process
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_drill_that_is_interrupted_heals_and_is_judged(signum: signal.Signals) -> None:
-    with Locust(*HEADLESS, scenario=PAUSED) as locust:
+@pytest.mark.parametrize(
+    "signum, limit, code, verdict",
+    [
+        (
+            signal.SIGINT,
+            [],
+            ExitCode.ENDED_EARLY,
+            "incomplete: Ctrl-C ended the run before its time",
+        ),
+        (
+            signal.SIGTERM,
+            [],
+            ExitCode.ENDED_EARLY,
+            "incomplete: SIGTERM ended the run before its time",
+        ),
+        (signal.SIGTERM, ["-t", "0"], ExitCode.PASSED, "pass: all 4 expectations hold"),  # without a limit nothing else ends it
+    ],
+)
+def test_a_drill_that_is_interrupted_heals_and_is_judged(
+    signum: signal.Signals, limit: list[str], code: int, verdict: str
+) -> None:
+    """A cancelled job of a CI system gets SIGTERM, and must not turn green."""
+    with Locust(*HEADLESS, *limit, scenario=PAUSED) as locust:
         wait_for_the_pause(locust)
         if signum == signal.SIGINT:
             os.killpg(locust.process.pid, signum)  # as a terminal does
         else:
             os.kill(locust.process.pid, signum)
-        assert locust.finish() == 0, locust.describe()
+        assert locust.finish() == code, locust.describe()
         assert "fault over: pause reader-1" in locust.stderr
-        assert "verdict: pass" in locust.stdout, locust.describe()
+        nothing = "; nothing was missed until then" if code else ""
+        assert f"verdict: {verdict}{nothing} (ended after " in locust.stdout, locust.describe()
+        assert locust.stderr.count("Shutting down (exit code ") == 1, locust.describe()
         result = result_of(locust)
-        assert judged(result) == dict.fromkeys(["lost", "applied_twice", "unexpected", "counters"], "pass")
+        expected = dict.fromkeys(["lost", "applied_twice", "unexpected", "counters"], "pass")
+        assert judged(result) == expected | ({"ended": "unknown"} if code else {})
+        assert judge_run(RunDirectory.open(locust.run))["exit_code"] == result["exit_code"] == code
 
 
 @pytest.mark.parametrize("victim", ["locust", "controller"])

@@ -11,15 +11,17 @@ from typing import Any
 
 import gevent
 import pytest
+from locust.env import Environment
 
 from hs_drill import _gevent_plugin
-from hs_drill.in_locust import _engine_link
+from hs_drill._exit_codes import ExitCode
+from hs_drill.in_locust import _engine_link, _session
 from hs_drill.in_locust._engine_link import EngineLink, RunStart
 from hs_drill.in_locust._interrupts import PATIENCE, Interrupts
 from hs_drill.store import RunDirectory
 from hs_drill.verdict._judge_run import judge_run
 from tests.loadtest.support.drills import PAUSED, wait_for_the_pause
-from tests.loadtest.support.locust_process import HEADLESS, ROOT, Locust, result_of
+from tests.loadtest.support.locust_process import HEADLESS, ROOT, Locust, free_port, result_of
 from tests.support.patience import patience
 
 
@@ -97,7 +99,7 @@ def test_before_anything_has_started_ctrl_c_ends_locust_without_a_traceback(locu
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from hs_drill import _gevent_plugin
-_gevent_plugin.did_patch_all(None)
+_gevent_plugin.will_patch_all(None)
 print(getattr(signal.getsignal(signal.SIGINT), "name", "default_int_handler"), flush=True)
 sys.stdin.read()
 """
@@ -110,6 +112,19 @@ sys.stdin.read()
         _, said = process.communicate(timeout=patience(20))
     assert process.returncode == -signal.SIGINT
     assert (b"Traceback" in said) is (left != "SIG_DFL")
+
+
+def test_one_while_the_session_opens_ends_the_process_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come at any moment: also while Python starts the controller's process."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_session, "_take_interrupts", lambda _: Interrupts(print))
+    monkeypatch.setattr(_session, "_open", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        _session.open_session(Environment())
+    assert ended.value.code == ExitCode.INTERRUPTED
 
 
 # --- With Locust -----------------------------------------------------------------------------------------------------
@@ -138,9 +153,9 @@ def test_further_ones_do_not_cost_the_run_its_verdict() -> None:
         interrupt(locust)
         for _ in range(further):
             interrupt_again(locust)
-        assert locust.finish() == 0, locust.describe()
+        assert locust.finish() == ExitCode.ENDED_EARLY, locust.describe()
         assert locust.stderr.count("\nfinishing: ") == further, locust.describe()
-        assert "\nverdict: pass" in locust.stdout, locust.describe()
+        assert "\nverdict: incomplete: Ctrl-C ended the run before its time" in locust.stdout, locust.describe()
         assert f"\nkept in {locust.run}\nreport: {locust.run / 'report.html'}\n" in locust.stdout
         assert "Traceback" not in locust.stderr, locust.describe()
 
@@ -155,11 +170,23 @@ def test_workers_that_get_ctrl_c_too_are_not_counted_as_lost() -> None:
         interrupt(locust)
         time.sleep(0.1)
         interrupt(locust)
-        assert locust.exit_code() == 0, locust.describe()
+        assert locust.exit_code() == ExitCode.ENDED_EARLY, locust.describe()
         result = result_of(locust)
         assert (result["workers"], result["lost_workers"]) == ([0, 1], [])
-        assert "\nverdict: pass" in locust.stdout, locust.describe()
+        assert "\nverdict: incomplete: Ctrl-C ended the run before its time" in locust.stdout, locust.describe()
         assert locust.stderr.count("\nfinishing: ") <= 1, "the workers share the terminal"
+        assert "Traceback" not in locust.stderr, locust.describe()
+
+
+@pytest.mark.process
+def test_one_while_locust_waits_for_its_workers_ends_it_without_a_traceback() -> None:
+    scenario = PAUSED.partition("faults:")[0]
+    port = str(free_port())
+    bound = ("--master-bind-host", "127.0.0.1", "--master-bind-port", port)
+    with Locust(*HEADLESS, "--master", "--expect-workers", "1", *bound, "-L", "DEBUG", scenario=scenario) as locust:
+        locust.wait_for("Waiting for workers to be ready")
+        interrupt(locust)
+        assert locust.finish() in (ExitCode.INTERRUPTED, -signal.SIGINT), locust.describe()
         assert "Traceback" not in locust.stderr, locust.describe()
 
 

@@ -64,7 +64,7 @@ def test_a_mistake_in_the_environment_too(monkeypatch: pytest.MonkeyPatch, capsy
 @pytest.mark.parametrize("wrong", [["-u", "-5", "--processes", "2"], ["-t", "nonsense"]])
 def test_nothing_has_started_by_then(wrong: list[str]) -> None:
     with Locust(*HEADLESS, "--cluster", "embedded", *wrong) as locust:
-        assert locust.process.wait(60) == 2, locust.describe()
+        assert locust.exit_code() == 2, locust.describe()
         assert "Traceback" not in locust.stderr
         assert "servers" not in locust.stderr
         assert not locust.processes()

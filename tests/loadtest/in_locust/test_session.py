@@ -12,9 +12,11 @@ from locust.event import Events
 from locust.runners import STATE_INIT, STATE_SPAWNING, WorkerRunner
 
 from hs_drill.in_locust import _worker
+from hs_drill.in_locust._child import StartError
 from hs_drill.in_locust._engine_link import RunStart
 from hs_drill.in_locust._interrupts import Interrupts
 from hs_drill.in_locust._messages import SETUP
+from hs_drill.in_locust._owner import Owner
 from hs_drill.in_locust._worker import WorkerSession
 
 
@@ -73,3 +75,20 @@ def test_a_worker_begins_a_run_at_locusts_test_start(messages: dict[str, Any]) -
     assert cast("Engine", session.engine).told == []
     events.test_start.fire()
     assert cast("Engine", session.engine).told == [("start", None)]
+
+
+def test_a_switch_whose_engine_does_not_start_ends_the_servers_before() -> None:
+    """They used to run on until Locust ended."""
+    closed: list[str] = []
+
+    def fail(_: object) -> None:
+        raise StartError("the load engine died")
+
+    new = SimpleNamespace(wait_ready=dict, close=lambda: closed.append("new"))
+    choice = SimpleNamespace(read=lambda _: SimpleNamespace(faults=[]), select=lambda *_: None)
+    session: Any = SimpleNamespace(
+        choice=choice, _launch=lambda _: new, _controller=SimpleNamespace(close=lambda: closed.append("old")), _use=fail
+    )
+    with pytest.raises(StartError):
+        Owner._switch(session, ("other.yaml", ""))
+    assert (closed, session._controller) == (["old"], new)

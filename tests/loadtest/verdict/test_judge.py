@@ -14,7 +14,7 @@ from hs_drill.audit._audit import Audit, Check, Validity
 from hs_drill.metrics import NOT_THERE, OTHER_ERRORS, percentile
 from hs_drill.scenario import Expect
 from hs_drill.store import HistoryFaultWindow, unix_faults
-from hs_drill.verdict._judge import Judged, Judgement, Result, judge
+from hs_drill.verdict._judge import ENDED, Judged, Judgement, Result, judge
 from tests.loadtest.support.histories import write_history
 from tests.loadtest.support.judging import KILL, MISS, PASS, RUN, UNKNOWN, batch, fault, judged, steady
 
@@ -222,6 +222,38 @@ def test_failures_where_nothing_is_expected_fail_the_run(audited: bool) -> None:
         assert result.exit_code == 0, "what is expected says what may fail"
     lost = audit_with(lost=check("lost", 1))
     assert judge(Expect(), RUN, KILL, lost, audited=True).exit_code == 3
+
+
+def test_failures_of_other_users_fail_a_run_that_expects_nothing() -> None:
+    """Locust would exit with 1 for them, too."""
+    requests = [{"name": "/", "failures": 1200}, {"name": "/x", "failures": 0}]
+    others: dict[str, Any] = {"requests": requests, "errors": [], "exceptions": []}
+    result = judge(Expect(), steady(0, 2), KILL, None, audited=False, others=others)
+    assert (result.exit_code, result.verdict) == (1, "fail: 1,200 requests of other users failed, and nothing was expected")
+    others["exceptions"] = [{"error": "'x'", "count": 3}]
+    result = judge(Expect(), RUN, KILL, None, audited=False, others=others)
+    failed = "40 operations and 1,200 requests of other users and 3 tasks of other users failed"
+    assert (result.exit_code, result.verdict) == (1, f"fail: {failed}, and nothing was expected")
+    expect = Expect.model_validate({"errors": 40})
+    assert judge(expect, RUN, KILL, None, audited=False, others=others).exit_code == 0
+    others = {"requests": [{"name": "/", "failures": 0}], "errors": [], "exceptions": []}
+    assert judge(Expect(), steady(0, 2), KILL, None, audited=False, others=others).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "also, code",
+    [
+        ([], 5),
+        ([Judged("x", UNKNOWN, None, 1, "y")], 5),
+        ([Judged("x", MISS, 2, 1, "y")], 1),
+        ([Judged("lost", MISS, 2, 1, "y", audit=True)], 3),
+    ],
+)
+def test_a_run_that_was_ended_early_does_not_pass(also: list[Judged], code: int) -> None:
+    result = Judgement([Judged(ENDED, UNKNOWN, None, None, "SIGTERM ended the run before its time"), *also])
+    assert result.exit_code == code
+    if code == 5:
+        assert result.verdict == "incomplete: SIGTERM ended the run before its time; nothing was missed until then"
 
 
 @pytest.mark.parametrize(
