@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from ipaddress import ip_address
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import trio_hs
 from hs_drill._cluster import Cluster
 from hs_drill.servers import execute_sql
+from tests.support.amount import amount
 from tests.trio_hs.support.declarations import CASES, IDS, Case
 from tests.trio_hs.support.fake import FakeServer
 from tests.trio_hs.support.real_servers import manager
@@ -229,28 +230,35 @@ def _from_sql(column: Column, value: Any) -> Any:
     return value
 
 
+@pytest.fixture(scope="module")
+def accepted(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster with a database for the tables of `test_every_accepted_value_comes_back_equal`."""
+    trio.run(execute_sql, cluster.writer, "CREATE DATABASE accepted CHARACTER SET utf8mb4")
+    yield cluster
+    trio.run(execute_sql, cluster.writer, "DROP DATABASE accepted")
+
+
 @pytest.mark.mariadb
 @pytest.mark.parametrize("case", CASES, ids=IDS)
-@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=amount(2, 3), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-async def test_every_accepted_value_comes_back_equal(cluster: Cluster, case: Case, data: st.DataObject) -> None:
+async def test_every_accepted_value_comes_back_equal(accepted: Cluster, case: Case, data: st.DataObject) -> None:
     """Through HandlerSocket by the primary key, by a key of the column and by a filter, and through SQL."""
     values = [*case.bounds, *data.draw(st.lists(case.values, max_size=30)), None]
     part = "v" if case.prefix is None else ("v", case.prefix)
     columns = Columns([Column("id", "int", auto_increment=True), case.column], {"PRIMARY": ("id",), "v": (part,)})
     key = "v" if case.prefix is None else f"v({case.prefix})"
     await execute_sql(
-        cluster.writer,
-        "CREATE DATABASE IF NOT EXISTS declared CHARACTER SET utf8mb4",
-        f"CREATE OR REPLACE TABLE declared.t (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, v {case.sql} NULL, KEY v ({key}))",
+        accepted.writer,
+        f"CREATE OR REPLACE TABLE accepted.t (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, v {case.sql} NULL, KEY v ({key}))",
     )
-    async with manager(cluster) as hs:
-        table = hs.table("declared", "t", columns=columns)
+    async with manager(accepted) as hs:
+        table = hs.table("accepted", "t", columns=columns)
         assert await table.insert_many([[None, value] for value in values]) == list(range(1, len(values) + 1))
         assert await table.get_many(range(1, len(values) + 1)) == [
             [("id", number), ("v", value)] for number, value in enumerate(values, 1)
         ]
-        by_value = hs.table("declared", "t", ["id", "v"], "v", columns=columns)
+        by_value = hs.table("accepted", "t", ["id", "v"], "v", columns=columns)
         for number, value in enumerate(values, 1):
             if case.prefix is None or value is None or len(value) < case.prefix:
                 found = await by_value.find("=", [value], limit=len(values) + 1)
@@ -259,11 +267,10 @@ async def test_every_accepted_value_comes_back_equal(cluster: Cluster, case: Cas
                     assert all(row[1][1] == value for row in found)
             if not case.column.is_blob:
                 assert await table.find("=", [number], filters=[Filter("v", "=", value)]) == [[("id", number), ("v", value)]]
-        by_sql = await execute_sql(cluster.writer, "SELECT v FROM declared.t ORDER BY id")
+        by_sql = await execute_sql(accepted.writer, "SELECT v FROM accepted.t ORDER BY id")
         assert [row["v"] if row["v"] is None else _from_sql(case.column, row["v"]) for row in by_sql] == values
         assert await table.update("=", [1], [1, values[-2]]) == 1
         assert await table.get(1) == [("id", 1), ("v", values[-2])]
-    await execute_sql(cluster.writer, "DROP DATABASE declared")
 
 
 # What the server would do with refused values: the type in SQL, the column, the value, and the token that an undeclared table
