@@ -30,6 +30,7 @@ import pymysql
 import trio
 
 from hs_drill._cluster import Cluster, ClusterError
+from hs_drill._trio_child import first_error
 from hs_drill.servers import execute_sql, open_cluster
 from hs_drill.servers._replication import create_table
 
@@ -302,10 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         report = trio.run(run, options)
     except* (BenchmarkError, ClusterError) as errors:
-        error: BaseException = errors
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        print(error, file=sys.stderr)
+        print(first_error(errors), file=sys.stderr)
         sys.exit(2)
     verdicts = write_report(report, options.output)
     print((options.output / "client.md").read_text())

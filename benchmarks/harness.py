@@ -30,7 +30,7 @@ from rich.table import Table
 import trio_hs
 from benchmarks._locust import BenchmarkError, run_locust
 from hs_drill._cluster import Cluster, ClusterError
-from hs_drill._trio_child import TrioChannel
+from hs_drill._trio_child import TrioChannel, first_error
 from hs_drill._wire import Message
 from hs_drill.controller import fill_table
 from hs_drill.engine._bound_operations import COLUMNS
@@ -222,10 +222,7 @@ def main() -> int:
         for name in [options.only] if options.only else ["get-only", "mixed"]:
             holds &= report(name, *trio.run(measure, name, options.rounds, options.seconds, options.users), options.users)
     except* (BenchmarkError, ClusterError) as errors:
-        error: BaseException = errors
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        print(error, file=sys.stderr)
+        print(first_error(errors), file=sys.stderr)
         sys.exit(2)
     return 0 if holds else 1
 

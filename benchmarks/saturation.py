@@ -26,7 +26,7 @@ from rich.table import Table
 
 from benchmarks._locust import BenchmarkError
 from hs_drill._cluster import Cluster, ClusterError, Server
-from hs_drill._trio_child import TrioChannel
+from hs_drill._trio_child import TrioChannel, first_error
 from hs_drill.controller import fill_table
 from hs_drill.metrics import Batch, percentile
 from hs_drill.scenario import Scenario, load_scenario
@@ -195,10 +195,7 @@ def main() -> int:
             else 1
         )
     except* (BenchmarkError, ClusterError) as errors:
-        error: BaseException = errors
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        print(error, file=sys.stderr)
+        print(first_error(errors), file=sys.stderr)
         sys.exit(2)
 
 

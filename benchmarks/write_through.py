@@ -22,6 +22,7 @@ from rich.table import Table as Shown
 import trio_hs
 from hs_drill._addresses import write_address
 from hs_drill._cluster import ClusterError
+from hs_drill._trio_child import first_error
 from hs_drill.servers import Control, open_servers
 from trio_hs.testing import Table
 
@@ -131,7 +132,7 @@ def main() -> int:
         show(trio.run(partial(compare, options.tasks, options.seconds, options.rounds)))
         code = 0
     except* ClusterError as errors:
-        print(errors.exceptions[0], file=sys.stderr)
+        print(first_error(errors), file=sys.stderr)
     return code
 
 

@@ -29,7 +29,7 @@ def assert_stated_verdict(drill: str, kind: str, factor: float) -> dict[str, Any
     """Gives the result. How long a rejoin takes depends on the machine, so a run with one ends a second after it."""
     scenario = shortened(drill, factor)
     rejoins = "fault: rejoin" in scenario
-    with Locust(*HEADLESS, "--cluster", kind, *(["-t", "10m"] if rejoins else []), scenario=scenario) as locust:
+    with Locust(*HEADLESS, "--cluster", kind, *(["-t", "0"] if rejoins else []), scenario=scenario) as locust:
         if rejoins:
             locust.wait_for("fault over: rejoin")
             time.sleep(1)

@@ -312,7 +312,7 @@ faults:
 
 
 def test_a_restart_and_a_failover_by_sql_lose_no_write_and_split_no_cluster() -> None:
-    with Locust("--headless", "--only-summary", scenario=FAILOVER + schedule()) as locust:
+    with Locust("--headless", "--only-summary", "-t", "0", scenario=FAILOVER + schedule()) as locust:
         locust.wait_for("fault over: rejoin writer")
         locust.process.send_signal(signal.SIGINT)
         assert locust.finish() == 0, locust.describe()

@@ -366,7 +366,9 @@ def test_after_a_promotion_by_the_user_nothing_is_called_lost(temporary: Path) -
                 "expect": {"lost": 0},
             }
             environment = secrets_in_environment(owner.cluster)
-            with Locust("--headless", "--only-summary", scenario=yaml.safe_dump(scenario), env=environment) as locust:
+            with Locust(
+                "--headless", "--only-summary", "-t", "0", scenario=yaml.safe_dump(scenario), env=environment
+            ) as locust:
                 await trio.to_thread.run_sync(locust.wait_for, "All users spawned")
                 await owner.kill("writer")
                 await owner.promote("standby")
