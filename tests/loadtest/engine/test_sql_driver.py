@@ -6,7 +6,6 @@ import json
 import os
 import random
 import re
-import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
@@ -292,7 +291,7 @@ name: failover
 cluster: {kind: mariadb, readers: 1, standby: true, replication: semisync}
 driver: sql
 table: {rows: 50, groups: 5, value_size: 30}
-load: {users: 4, think_time: 10ms, duration: 10m}
+load: {users: 4, think_time: 10ms}
 mix: {get: 4, insert: 2, incr: 2, update: 2, delete: 1}
 expect: {lost: 0, applied_twice: 0, replicas_agree: true}
 """
@@ -314,7 +313,7 @@ faults:
 def test_a_restart_and_a_failover_by_sql_lose_no_write_and_split_no_cluster() -> None:
     with Locust("--headless", "--only-summary", "-t", "0", scenario=FAILOVER + schedule()) as locust:
         locust.wait_for("fault over: rejoin writer")
-        locust.process.send_signal(signal.SIGINT)
+        locust.interrupt()
         assert locust.finish() == 0, locust.describe()
         told = json.loads((locust.run / "result.json").read_text())
         assert told["primary"] == "standby"

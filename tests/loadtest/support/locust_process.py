@@ -135,7 +135,7 @@ class Locust:
         return all(any(path.stat().st_size >= size for path in self.directory.glob(f"runs/*/{name}")) for name in names)
 
     def interrupt(self) -> None:
-        """End the run in order, before its time. (A terminal would send SIGINT to the workers too.)"""
+        """End the run in order. Without a limit (`-t 0`) its exit code is the verdict's."""
         self.process.send_signal(signal.SIGINT)
 
     def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
