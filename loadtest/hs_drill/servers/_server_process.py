@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -12,6 +13,10 @@ from hs_drill._cluster import ClusterError, Server
 from hs_drill.sandbox import until_ended
 
 from ._instance import KILL_SECONDS, STOP_SECONDS, Instance, State
+
+PAUSE_SECONDS = 10.0
+"""Limit for SIGSTOP to take effect. It only catches a process that cannot be stopped, such as one that waits for its disk."""
+POLL_SECONDS = 0.002
 
 
 class ServerProcess(Instance):
@@ -60,6 +65,19 @@ class ServerProcess(Instance):
     async def pause(self) -> None:
         await trio.lowlevel.checkpoint()
         self._send_signal(signal.SIGSTOP)
+        # SIGSTOP takes effect when the process is next given a core. Until then its threads go on: on a busy machine, a paused
+        # replica may acknowledge one more commit.
+        with trio.move_on_after(PAUSE_SECONDS):
+            while not self._has_stopped():  # noqa: ASYNC110  (the kernel is asked)
+                await trio.sleep(POLL_SECONDS)
+
+    def _has_stopped(self) -> bool:
+        """Whether no thread of the process runs any more."""
+        assert self.process is not None
+        try:
+            return os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True  # it has ended
 
     async def resume(self) -> None:
         await trio.lowlevel.checkpoint()

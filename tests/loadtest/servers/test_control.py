@@ -119,6 +119,23 @@ async def killed_while_it_starts(control: Control, name: str) -> bool:
     return bool(errors)
 
 
+@pytest.mark.parametrize("kind", ["embedded", pytest.param("mariadb", marks=pytest.mark.mariadb)])
+async def test_none_of_its_threads_runs_when_a_server_has_been_paused(kind: str, temporary: Path) -> None:
+    """SIGSTOP takes a moment. On a busy machine, that was enough for a replica to acknowledge one more commit."""
+
+    def states(pid: int) -> set[str]:
+        stats = Path(f"/proc/{pid}/task").glob("*/stat")
+        return {stat.read_text().rpartition(")")[2].split()[0] for stat in stats}
+
+    async with open_servers(kind, readers=1, replication="none") as control:
+        pid = control.server("writer").pid
+        assert pid is not None
+        for _ in range(20):
+            await control.pause("writer")
+            assert states(pid) == {"T"}
+            await control.resume("writer")
+
+
 @EVERY_KIND
 async def test_a_server_killed_while_it_starts_or_is_paused_stays_under_control(kind: str, temporary: Path) -> None:
     async with open_servers(kind, readers=1) as control:
