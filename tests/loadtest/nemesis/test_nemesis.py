@@ -20,7 +20,7 @@ from hs_drill.proxy import open_proxy
 from hs_drill.scenario import NetworkFault, Scenario
 from hs_drill.scenario._faults import FAULTS
 from hs_drill.servers import Control, Rejoined, ReplicationStatus, Row, State
-from tests.support.patience import slowness
+from tests.support.patience import patience, slowness
 from trio_hs.testing import Table
 
 NAMES = ["writer", "standby", "reader-1", "reader-2"]
@@ -550,15 +550,17 @@ async def answer(stream: trio.SocketStream) -> None:
 
 
 async def use(port: int) -> None:
-    """Carry requests over short connections to this port, until cancelled."""
+    """Carry requests over a connection to this port, until cancelled. Connect again where no answer comes."""
     while True:
         try:
-            with trio.move_on_after(0.05):
-                async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-                    while True:
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                answered = True
+                while answered:
+                    answered = False
+                    with trio.move_on_after(patience(0.05)):
                         await stream.send_all(b"0\t=\t1\t1\n")
-                        await stream.receive_some()
-                        await trio.sleep(0.005)
+                        answered = bool(await stream.receive_some())
+                    await trio.sleep(0.005)
         except (OSError, trio.BrokenResourceError):
             pass
 
