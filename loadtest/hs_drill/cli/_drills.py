@@ -1,7 +1,8 @@
 """`hs-drill drills`: run every scenario that states its verdict, and compare.
 
 A scenario states its verdict in a comment at its beginning, such as `# verdict: pass`. The exit code is 0 if every run gave the
-stated verdict, 1 if one did not, and 2 if there was nothing to run.
+stated verdict, 1 if one did not, and 2 if there was nothing to run. A run that a signal ended early exits with 5, which no
+scenario can state.
 """
 
 from __future__ import annotations
