@@ -12,12 +12,16 @@ from locust import User, constant, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
-from hs_drill._exit_codes import ExitCode
-from hs_drill._process_end import end_with_parent
-from hs_drill.in_locust._engine_link import EngineLink
-from hs_drill.in_locust._options import add_options
-from hs_drill.in_locust._session import MasterSession, WorkerSession, open_session
-from hs_drill.in_locust._web import add_tab, listen_error
+from hs_drill._exit_codes import ExitCode, report_missing_package
+
+try:
+    from hs_drill._process_end import end_with_parent
+    from hs_drill.in_locust._engine_link import EngineLink
+    from hs_drill.in_locust._options import add_options
+    from hs_drill.in_locust._session import MasterSession, WorkerSession, open_session
+    from hs_drill.in_locust._web import add_tab, listen_error
+except ModuleNotFoundError as error:
+    sys.exit(report_missing_package(__file__, error))
 
 FOREVER = 10 * 365 * 24 * 3600
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from hs_drill._exit_codes import ExitCode
+from hs_drill._exit_codes import ExitCode, report_missing_package
 
 __all__ = ["COMMANDS", "main"]
 
@@ -50,10 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         command = import_module(COMMANDS[name][0])
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in ("hs_drill", "trio_hs"):
-            raise
-        sys.stderr.write(f"hs-drill {name} needs {error.name}, which is not installed: pip install trio-hs-drill\n")
-        return ExitCode.BAD_ARGUMENTS
+        return report_missing_package(f"hs-drill {name}", error)
     code: int = command.main(rest)
     return code
 

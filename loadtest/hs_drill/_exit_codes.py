@@ -1,11 +1,12 @@
-"""Every exit code of the harness, and which of several is the gravest."""
+"""Every exit code of the harness, which of several is the gravest, and the line before one of them."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from enum import IntEnum
 
-__all__ = ["ExitCode", "gravest"]
+__all__ = ["ExitCode", "gravest", "report_missing_package"]
 
 
 class ExitCode(IntEnum):
@@ -46,3 +47,13 @@ def gravest(codes: Iterable[int]) -> int:
     """
     other = _BY_GRAVITY.index(ExitCode.EXPECTATION_MISSED)
     return max(codes, key=lambda code: _BY_GRAVITY.index(code) if code in _BY_GRAVITY else other, default=ExitCode.PASSED)
+
+
+def report_missing_package(program: str, error: ModuleNotFoundError) -> ExitCode:
+    """Say in one line on stderr which package `program` needs. An error about a module of ours is raised again."""
+    if (error.name or "").partition(".")[0] in ("hs_drill", "trio_hs"):
+        raise error
+    sys.stderr.write(
+        f"{program} needs {error.name}, which is not installed: pip install trio-hs-drill (in a clone: ./dev setup)\n"
+    )
+    return ExitCode.BAD_ARGUMENTS

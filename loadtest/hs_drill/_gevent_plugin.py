@@ -81,8 +81,12 @@ class _PluginImportHook:
             sys.meta_path.remove(self)
             import locust
 
-            from hs_drill.in_locust._options import add_options
+            from hs_drill._exit_codes import report_missing_package
 
+            try:
+                from hs_drill.in_locust._options import add_options
+            except ModuleNotFoundError as error:
+                sys.exit(report_missing_package("our part of this help", error))
             events: Any = locust.events
             events.init_command_line_parser.add_listener(lambda parser, **_: add_options(parser))
         return None

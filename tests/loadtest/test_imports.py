@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -65,5 +66,18 @@ for name in COMMANDS:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.stdout.splitlines() == [f"{name} 2" for name in commands.COMMANDS], done.stderr
-    told = "needs pydantic, which is not installed: pip install trio-hs-drill\n"
+    told = "needs pydantic, which is not installed: pip install trio-hs-drill (in a clone: ./dev setup)\n"
     assert done.stderr.count(told) == len(commands.COMMANDS) - 1
+    for options in (["--help"], ["--headless", "--scenario", "mixed"]):
+        code = f"""\
+import sys
+sys.modules["pydantic"] = None
+sys.argv = ["locust", "-f", {str(locustfile())!r}, *{options}]
+from locust.main import main
+main()
+"""
+        env = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=env, check=False)
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.endswith(told)
+        assert done.stderr.count("\n") == 1
