@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ._servers import open_scenario_servers
-from ._table import fill_table, load_table
+from ._table import fill_table, foreign_rows, load_table
 
 __all__ = [
     "fill_table",
+    "foreign_rows",
     "load_table",
     "open_scenario_servers",
 ]

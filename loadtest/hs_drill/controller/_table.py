@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from hs_drill._counted import counted
-from hs_drill.scenario import Scenario
+from hs_drill.scenario import VERSION_WIDTH, Scenario
 from hs_drill.servers import Control, Row, check_replication
-from hs_drill.workload import group_of, payloads
+from hs_drill.workload import first_insert_key, group_of, payloads
 from trio_hs.testing import Table
 
-__all__ = ["fill_table", "load_table"]
+__all__ = ["fill_table", "foreign_rows", "load_table"]
 
 REPLICATION_TIMEOUT = 60.0
 """Seconds for the readers to get all rows."""
@@ -28,6 +28,22 @@ def load_table(scenario: Scenario) -> Table:
     return Table(table.database, table.name, columns, primary_key=["id"], indexes={"grp": ["grp", "id"]})
 
 
+def foreign_rows(scenario: Scenario) -> str:
+    """A SQL condition for rows that no run of this scenario can have left, by their keys, or by what is in `grp` or `payload`.
+
+    A run's keys are those of loaded and inserted rows, and the negative one of the replication check's marker.
+    """
+    table = scenario.table
+    conditions = [
+        f"id BETWEEN {table.rows + 1} AND {first_insert_key(0, 0) - 1}",
+        "id < 1 AND NOT (grp = 0 AND n = 0 AND payload = 'marker')",
+        f"id > 0 AND grp <> id % {table.groups}",
+    ]
+    if scenario.audited:  # `v`, 16 characters, a dot
+        conditions.append(f"id > 0 AND payload NOT LIKE 'v{'_' * (VERSION_WIDTH - 2)}.%'")
+    return " OR ".join(f"({one})" for one in conditions)
+
+
 def _silent(line: str) -> None:
     pass
 
@@ -38,6 +54,7 @@ async def fill_table(control: Control, scenario: Scenario, progress: Callable[[s
     With external servers, also report whether writes to them replicate.
     """
     table = load_table(scenario)
+    control.foreign_rows = foreign_rows(scenario)
     await control.create_table(table)
     if control.cluster.kind == "external":
         detection = await check_replication(control.cluster, table, control.server(control.primary), aliases=control.aliases)

@@ -82,6 +82,8 @@ class Control(ABC):
       deaths: what `look_for_deaths` has found. The caller that reports them takes them out.
       unlogged_writes: whether clients may make writes that are in no binary log, as they do when they write straight to
         InnoDB. Set it to False if they do not write, or write by SQL.
+      foreign_rows: a SQL condition for rows of the table that no write of the run can leave. A table with such rows is not
+        dropped at the end. Set it before `create_table`; until then every row counts as such.
       aliases: further names of the writer's server, in the list of the user's own servers.
     """
 
@@ -93,6 +95,7 @@ class Control(ABC):
         self.primary = cluster.writer.name
         self.deaths: list[Death] = []
         self.unlogged_writes = not cluster.write_databases
+        self.foreign_rows = "TRUE"
         self.aliases: frozenset[str] = frozenset()
         self._serving: set[str] = set()
         """The instances that have come up, and that we have neither killed nor stopped since."""

@@ -3,7 +3,8 @@
 Every creation has a token of the run in its comment, and only what has this token is dropped. Whatever other clients created
 before, meanwhile or in its place stays. So it does not matter whether the answer to a CREATE arrived.
 
-- The table is examined and dropped under LOCK TABLES, so that no client replaces it in between.
+- The table is examined and dropped under LOCK TABLES, so that no client replaces or changes it in between. It stays if another
+  client has changed its definition, or if it holds rows that the run cannot have written.
 - MariaDB has no lock that covers a database and new objects in it. So one compound statement examines and drops: an object that
   a client creates in the microseconds in between would be dropped with the database.
 - Runs on one server take turns, by GET_LOCK.
@@ -33,6 +34,8 @@ MARK = "created by a load test of trio-hs, which drops it at its end: "
 LOCK_SECONDS = 10
 """How long other clients may take to release a table, and another run to create or drop. Locust waits 20 s for our end."""
 READ_SECONDS = 2 * LOCK_SECONDS
+SCAN_SECONDS = 8
+"""How long the search for other clients' rows may take. It reads about two million rows in a second."""
 
 ALREADY_THERE = (1007, 1050)
 """The errors for a database and a table that exist."""
@@ -50,15 +53,21 @@ UNION SELECT privilege_type FROM information_schema.schema_privileges WHERE gran
 
 
 class Creation:
-    """A table on one server, and its database if that was missing."""
+    """A table on one server, and its database if that was missing.
 
-    def __init__(self, server: Server, table: Table) -> None:
+    `foreign_rows` is a SQL condition for rows that the run cannot have written: see `Control.foreign_rows`.
+    """
+
+    def __init__(self, server: Server, table: Table, foreign_rows: str = "TRUE") -> None:
         self.server = server
+        self._foreign_rows = foreign_rows
         self._database = table.database
         self._table = table
         self.comment = MARK + secrets.token_hex(8)
         self._made: dict[str, bool | None] = {"table": False, "database": False}
         """What was created; None if that is not certain."""
+        self._definition = ""
+        """The created table's, as the server shows it; "" if its creation was not confirmed."""
 
     @property
     def _shown(self) -> str:
@@ -80,6 +89,7 @@ class Creation:
                     f"{self._named} exists after all: another client has just created it, or the SQL account does not see it. "
                     "It is left alone: name another table (table.database, table.name)"
                 )
+            self._definition = self._defined(sql)
 
     def _make(self, what: str, sql: Any, statement: str) -> None:
         self._made[what] = None
@@ -92,17 +102,17 @@ class Creation:
         else:
             self._made[what] = True
 
-    def undo(self, replicas: Sequence[Server], unseen: Sequence[str]) -> list[str]:
+    def undo(self, replicas: Sequence[Server]) -> list[str]:
         """Drop what was created, unless it was replaced. Return lines that say what is left and why.
 
-        Replicas drop what their primary drops, so the database stays if they may have something else in it. `replicas` are
-        asked; `unseen` are the names of those that cannot be asked.
+        Replicas drop what their primary drops, so the database stays if they may have something else in it: they are
+        asked by SQL.
         """
         if not self.left(""):
             return []
         try:
             with _exclusive_session(self.server) as sql:
-                return [*self._drop_table(sql), *self._drop_database(sql, replicas, unseen)]
+                return [*self._drop_table(sql), *self._drop_database(sql, replicas)]
         except (pymysql.MySQLError, OSError, ClusterError) as error:
             return self.left(f"{self.server.name}: {_words(error)}")
 
@@ -131,7 +141,14 @@ class Creation:
                 sql.execute(f"LOCK TABLES {self._shown} WRITE")
                 comment = self._table_comment(sql)
                 if comment == self.comment:
-                    sql.execute(f"DROP TABLE {self._shown}")
+                    foreign = self._foreign(sql)
+                    if foreign:
+                        yield (
+                            f"{self._named}, which this run created, is left: {foreign}. If nobody needs that, run on "
+                            f"{self.server.name}: DROP TABLE {self._shown}"
+                        )
+                    else:
+                        sql.execute(f"DROP TABLE {self._shown}")
                     return
             except pymysql.MySQLError as error:
                 yield f"{self._named}, which this run created, is left: {_words(error)}"
@@ -143,11 +160,38 @@ class Creation:
                 "" if comment is None else ", and another one is there, which is left alone"
             )
 
+    def _defined(self, sql: Any) -> str:
+        sql.execute(f"SHOW CREATE TABLE {self._shown}")
+        return str(sql.fetchall()[0]["Create Table"])
+
+    def _foreign(self, sql: Any) -> str:
+        """What other clients have put into the table, as far as that can be told apart from what the run has."""
+        before, now = ([line.strip(" ,") for line in text.splitlines()] for text in (self._definition, self._defined(sql)))
+        if before and before != now:
+            changed = [line for line in now if line not in before] or [f"without {line}" for line in before if line not in now]
+            return f"another client has changed its definition ({', '.join(changed) or 'the order of its columns'})"
+        sql.execute(
+            "SELECT trigger_name AS name FROM information_schema.triggers "
+            "WHERE event_object_schema = %s AND event_object_table = %s",
+            (self._database, self._table.name),
+        )
+        if triggers := [str(row["name"]) for row in sql.fetchall()]:
+            return f"another client has given it the trigger {', '.join(triggers)}"
+        keys = ", ".join(map(quoted, self._table.primary_key))
+        # The condition holds no parameters, but % perhaps: so no arguments.
+        sql.execute(
+            f"SET STATEMENT max_statement_time = {SCAN_SECONDS} FOR "
+            f"SELECT {keys} FROM {self._shown} WHERE {self._foreign_rows} ORDER BY {keys} LIMIT 1"
+        )
+        for row in sql.fetchall():
+            return f"it holds rows that this run did not write ({', '.join(f'{name} {key}' for name, key in row.items())})"
+        return ""
+
     # ---- the database
 
-    def _drop_database(self, sql: Any, replicas: Sequence[Server], unseen: Sequence[str]) -> Iterator[str]:
+    def _drop_database(self, sql: Any, replicas: Sequence[Server]) -> Iterator[str]:
         if self._database_comment(sql) == self.comment:
-            reason = self._why_it_stays(sql, replicas, unseen)
+            reason = self._why_it_stays(sql, replicas)
             if not reason:
                 sql.execute(
                     f"BEGIN NOT ATOMIC IF NOT EXISTS ({_CONTENTS}) AND EXISTS (SELECT 1 FROM information_schema.schemata "
@@ -159,7 +203,7 @@ class Creation:
                 reason = "another client has just created something in it"
             yield f"the database {self._database} on {self.server.name}, which this run created, is left: {reason}"
 
-    def _why_it_stays(self, sql: Any, replicas: Sequence[Server], unseen: Sequence[str]) -> str:
+    def _why_it_stays(self, sql: Any, replicas: Sequence[Server]) -> str:
         lacking, inside = self._lacking(sql), _contents(sql, self._database)
         if inside:
             return f"there is {_listed(inside)} in it"
@@ -179,8 +223,6 @@ class Creation:
                 return (
                     f"on {replica.name}, which would drop it too, the SQL account itself lacks {lacking} to see what is in it"
                 )
-        if unseen:
-            return f"whether anything else is in it on {' and '.join(unseen)} is not known without a sql_port"
         return ""
 
     def _database_comment(self, sql: Any) -> str | None:

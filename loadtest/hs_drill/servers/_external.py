@@ -7,7 +7,7 @@ allowed, and drops only what it has created. It does not touch a table that hold
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Never
@@ -23,11 +23,12 @@ from trio_hs.testing import Table
 from ._control import Control, ReplicationStatus, Row, bounded, chunked
 from ._created import Creation
 from ._one_server import require_one_server, same_server
+from ._promotions import UNKNOWN_FATE, Promotions, watch_promotions
 from ._replication import PAGE, logged, wait_applied
 from ._sql import execute_sql, run_all
 from ._sql_control import STATEMENT_BYTES, fill_by_sql, rows_by_sql, status_by_sql
 from ._table_checks import LEAST_KEY, find_rows, has_table, require_empty, would_stop_replication
-from ._writable import promoted, require_standby, require_writer, why_not_writable
+from ._writable import require_standby, require_writer, why_not_writable
 
 logger = logging.getLogger("hs_drill.external")
 
@@ -49,13 +50,13 @@ class ExternalControl(Control):
         may_create: bool,
         progress: Callable[[str], None],
         aliases: frozenset[str] = frozenset(),
-        replicated: Collection[str] = (),
+        promotions: Promotions | None = None,
     ) -> None:
         super().__init__(cluster, {})
         self._may_create = may_create
         self._progress = progress
         self.aliases = aliases
-        self._replicated = replicated
+        self._promotions = promotions or Promotions([])
         self._creations: list[Creation] = []
 
     async def _refuse(self, name: str = "", *args: object, **options: object) -> Never:
@@ -82,15 +83,7 @@ class ExternalControl(Control):
             return f"cannot check whether writer is still the primary: {error}"
         if reason:
             return f"writer is not the primary any more: {reason}"
-        return await self._promoted()
-
-    async def _promoted(self) -> str:
-        """What suggests that the user promoted a server: it replicated when the run began, and does not now. "" if none."""
-        for name in sorted(self._replicated):
-            with suppress(ClusterError):  # an unreachable server does not look promoted
-                if what := await promoted(self.server(name)):
-                    return f"{name} replicated when the run began, and {what}: it may have been promoted"
-        return ""
+        return await self._promotions.suspicion()
 
     # ---- the table
 
@@ -106,12 +99,16 @@ class ExternalControl(Control):
                 )
             await self._create(table)
         for server in self._distinct:
-            await require_empty(server, table)
+            await require_empty(server, table, (server if self.cluster.replication == "none" else writer).name)
         twin = self.cluster.write_databases.get(table.database)
         if twin is not None and not await has_table(writer, table, twin):
             raise ClusterError(f"there is no {twin}.{table.name} on {writer.name} to write {shown} through: see {PAGE}")
         through = f" through {twin}.{table.name}" if twin else ""
-        fate = "drops it at the end" if self._creations else "leaves its rows there at the end"
+        fate = (
+            "drops it at the end"
+            if self._creations
+            else f"leaves its rows there at the end (TRUNCATE TABLE {shown} removes them)"
+        )
         self._progress(f"this run writes to {shown} on {writer.name} ({writer.host}){through}, and {fate}")
 
     @property
@@ -142,9 +139,10 @@ class ExternalControl(Control):
                 if server.sql_port is None:
                     raise ClusterError(f"{server.name} needs a sql_port, so that the table can be created there")
                 await require_writer(server)
+        self._require_watched(shown, table)
         for server in self._distinct if self.cluster.replication == "none" else (writer,):
             self._progress(f"creating {shown} on {server.name}")
-            creation = Creation(server, table)
+            creation = Creation(server, table, self.foreign_rows)
             self._creations.append(creation)
             # Not abandoned when cancelled: we must know what was created.
             await trio.to_thread.run_sync(creation.create)
@@ -154,22 +152,32 @@ class ExternalControl(Control):
                 while not await has_table(server, table, table.database, ours=comments):  # noqa: ASYNC110  (the server is asked)
                     await trio.sleep(POLL_SECONDS)
 
+    def _require_watched(self, shown: str, table: Table) -> None:
+        """Raise `ClusterError` if another server could be promoted unnoticed. Then the run would not know at the end whether it
+        may drop the table: it must not drop it on a server that is no longer the primary."""
+        if unwatched := self._promotions.unwatched:
+            names = " and ".join(unwatched)
+            raise ClusterError(
+                f"there is no table {shown} on {self.cluster.writer.name}, and the run must not create it: a promotion of "
+                f"{names} would go unnoticed, and a table must not be dropped on a former primary. Give a sql_port for each, "
+                "with an account that has SLAVE MONITOR, or create the table yourself: "
+                f"CREATE TABLE {shown} ({table.columns_sql()}) ENGINE=InnoDB. Nothing was written"
+            )
+
     async def drop_created(self) -> None:
         """Drop what this run created, and warn of what it could not drop."""
         while self._creations:
             creation = self._creations.pop()
             others = [server for server in self._distinct if server != creation.server and self.cluster.replication != "none"]
-            asked = [server for server in others if server.sql_port is not None]
-            unseen = [server.name for server in others if server.sql_port is None]
             try:
                 # The user may have demoted it meanwhile, or promoted another server beside it. A DROP is a write, too: a server
                 # whose binary log has a DROP that the new primary never got cannot replicate from that primary.
                 if reason := await why_not_writable(creation.server):
                     left = creation.left(f"{creation.server.name} must not be written to any more: {reason}")
-                elif creation.server == self.cluster.writer and (reason := await self._promoted()):
+                elif creation.server == self.cluster.writer and (reason := await self._promotions.suspicion()):
                     left = creation.left(f"{creation.server.name} may not be the primary any more: {reason}")
                 else:
-                    left = await trio.to_thread.run_sync(creation.undo, asked, unseen)
+                    left = await trio.to_thread.run_sync(creation.undo, others)
             except ClusterError as error:
                 left = creation.left(str(error))
             for line in left:
@@ -331,24 +339,13 @@ async def open_external(
             f"not checked without the sql_port of {writer.name}: whether it is read-only or a replica{maybe}, and "
             "whether the table is a view, which crashes a server when HandlerSocket opens it"
         )
-    control = ExternalControl(
-        cluster, may_create=may_create, progress=progress, aliases=aliases, replicated=await _replicating(others, progress)
-    )
+        progress(f"whether {writer.name} is still the primary at the end cannot be asked either, {UNKNOWN_FATE}")
+    promotions = await watch_promotions(() if replication == "none" else others)
+    for line in promotions.lines():
+        progress(line)
+    control = ExternalControl(cluster, may_create=may_create, progress=progress, aliases=aliases, promotions=promotions)
     try:
         yield control
     finally:
         with trio.CancelScope(shield=True):  # every step of it has a timeout
             await control.drop_created()
-
-
-async def _replicating(servers: Iterable[Server], progress: Callable[[str], None]) -> list[str]:
-    """The names of the servers that replicate now, as far as SQL shows. Compared at the end, they reveal a promotion."""
-    found = []
-    for server in servers:
-        if server.sql_port is not None:
-            try:
-                if not await promoted(server):
-                    found.append(server.name)
-            except ClusterError as error:
-                progress(f"{error}; so its promotion would go unnoticed")
-    return found

@@ -21,6 +21,7 @@ from trio_hs.testing import Table
 
 from ._replication import PAGE
 from ._sql import execute_sql, run_all
+from ._table_checks import how_to_empty
 
 __all__ = ["Arrival", "ReplicationCheck", "check_replication"]
 
@@ -166,7 +167,7 @@ def _writing(cluster: Cluster, primary: Server) -> AbstractAsyncContextManager[t
 
 
 async def _delete(cluster: Cluster, table: Table, marker: int, primary: Server, shown: str) -> None:
-    left = f"{primary.name}: {shown} may be there still, for it could not be deleted"
+    left = f"{primary.name}: {shown} may be there still, and then {how_to_empty(table, primary.name)}. It could not be deleted"
     try:
         with trio.fail_after(DELETE_SECONDS):
             async with _writing(cluster, primary) as hs:

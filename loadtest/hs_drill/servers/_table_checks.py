@@ -17,7 +17,7 @@ from trio_hs.testing import Table
 from ._created import MARK
 from ._sql import execute_sql
 
-__all__ = ["LEAST_KEY", "find_rows", "has_table", "require_empty", "would_stop_replication"]
+__all__ = ["LEAST_KEY", "find_rows", "has_table", "how_to_empty", "require_empty", "would_stop_replication"]
 
 LEAST_KEY = -(2**63)
 
@@ -67,7 +67,7 @@ async def _sql_shows(server: Server, table: Table, database: str, ours: Collecti
     if row["comment"].startswith(MARK) and row["comment"] not in ours:
         raise ClusterError(
             f"{shown} belongs to another run, which drops it at its end: wait for that, or name another table (table.database, "
-            "table.name). If no run is active, it is the leftover of one that was killed: drop it"
+            f"table.name). If no run is active, it is the leftover of one that was killed: DROP TABLE {database}.{table.name}"
         )
     return True
 
@@ -93,10 +93,19 @@ async def find_rows(server: Server, table: Table, operation: str, key: object, l
         raise ClusterError(f"{server.name}: {error}") from error
 
 
-async def require_empty(server: Server, table: Table) -> None:
-    """Raise `ClusterError` if the table holds rows."""
+def how_to_empty(table: Table, server: str) -> str:
+    """What empties a table that may hold rows which replicas never got. They execute a TRUNCATE as it is; a DELETE replicates
+    row by row, and stops a replica at the first row that it does not have (error 1032)."""
+    return (
+        f"run TRUNCATE TABLE {table.database}.{table.name} on {server} if nobody needs its rows. Do not DELETE them: that "
+        "stops replicas that never got rows written through HandlerSocket"
+    )
+
+
+async def require_empty(server: Server, table: Table, emptied_on: str) -> None:
+    """Raise `ClusterError` if the table holds rows. `emptied_on` is the server on which the user would empty it."""
     if await find_rows(server, table, ">=", LEAST_KEY):
         raise ClusterError(
             f"{table.database}.{table.name} on {server.name} holds rows, and a run changes and deletes rows: give it another "
-            "table (table.database, table.name), or empty this one if nobody needs its rows"
+            f"table (table.database, table.name), or {how_to_empty(table, emptied_on)}"
         )

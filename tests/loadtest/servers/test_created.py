@@ -11,9 +11,11 @@ import trio
 
 from hs_drill._cluster import Cluster, ClusterError
 from hs_drill.controller._table import fill_table
+from hs_drill.scenario import Scenario
 from hs_drill.servers._created import Creation
 from hs_drill.servers._replication_check import check_replication
 from hs_drill.servers._sql import execute_sql
+from hs_drill.workload import first_insert_key, group_of, payload_of
 from tests.loadtest.support.external import (
     SCENARIO,
     TABLE,
@@ -26,6 +28,8 @@ from tests.loadtest.support.external import (
 from tests.support.patience import patience
 
 pytestmark = pytest.mark.mariadb
+
+AUDITED = Scenario.model_validate({"name": "external", "mix": {"update": 1}, "table": {"rows": 50, "groups": 5}})
 
 
 @pytest.mark.usefixtures("dropped")
@@ -43,7 +47,7 @@ async def test_what_another_client_creates_in_the_database_stays(cluster: Cluste
     creation = Creation(cluster.writer, TABLE)
     creation.create()
     await execute_sql(cluster.writer, statement)
-    (told,) = creation.undo([], [])
+    (told,) = creation.undo([])
     assert told == f"the database drill on writer, which this run created, is left: there is {what} in it"
     assert "t" not in await tables(cluster.writer)
     assert "drill" in await databases(cluster.writer)
@@ -87,16 +91,16 @@ async def test_a_failed_creation_drops_nothing(cluster: Cluster) -> None:
     others.create()
     with pytest.raises(ClusterError, match=r"drill\.t on writer exists after all: another client has just created it"):
         late.create()
-    assert late.undo([], []) == []
+    assert late.undo([]) == []
     assert await tables(writer) == ["t"]
-    assert others.undo([], []) == []
+    assert others.undo([]) == []
     assert "drill" not in await databases(writer)
     await execute_sql(writer, "CREATE USER few@'127.0.0.1' IDENTIFIED BY 'few'", "GRANT CREATE ON nothing.* TO few@'127.0.0.1'")
     try:
         again.server = replace(writer, admin_user="few", admin_password="few")
         with pytest.raises(ClusterError, match="SQL error 1044: Access denied"):
             again.create()
-        assert again.undo([], []) == []
+        assert again.undo([]) == []
     finally:
         await execute_sql(writer, "DROP USER few@'127.0.0.1'")
 
@@ -221,7 +225,61 @@ async def test_a_creation_whose_answer_was_lost_is_dropped_by_its_token(
     with pytest.raises(ClusterError):
         creation.create()
     assert await tables(cluster.writer) == ["t"]
-    assert creation.undo([], []) == []
+    assert creation.undo([]) == []
+    assert "drill" not in await databases(cluster.writer)
+
+
+# --- What others have put into the run's own table -------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("dropped")
+@pytest.mark.parametrize(
+    "statement, what",
+    [
+        ("INSERT INTO drill.t VALUES (-7, 1, 0, 'precious')", "it holds rows that this run did not write (id -7)"),
+        ("INSERT INTO drill.t VALUES (51, 1, 0, 'precious')", "it holds rows that this run did not write (id 51)"),
+        ("UPDATE drill.t SET payload = 'precious' WHERE id = 5", "it holds rows that this run did not write (id 5)"),
+        ("UPDATE drill.t SET grp = 17 WHERE id = 9", "it holds rows that this run did not write (id 9)"),
+        (
+            "ALTER TABLE drill.t ADD COLUMN mine VARCHAR(20) DEFAULT 'mine'",
+            "another client has changed its definition (`mine` varchar(20) DEFAULT 'mine')",
+        ),
+        ("ALTER TABLE drill.t ADD KEY mine (n)", "another client has changed its definition (KEY `mine` (`n`))"),
+        ("ALTER TABLE drill.t DROP KEY grp", "another client has changed its definition (without KEY `grp` (`grp`,`id`))"),
+        (
+            "CREATE TRIGGER drill.mine BEFORE INSERT ON drill.t FOR EACH ROW SET @a = 1",
+            "another client has given it the trigger mine",
+        ),
+    ],
+)
+async def test_the_run_s_own_table_stays_if_another_client_has_put_something_into_it(
+    cluster: Cluster, statement: str, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with external(cluster, may_create=True) as control:
+        await fill_table(control, AUDITED)
+        await execute_sql(cluster.writer, statement)
+    assert await tables(cluster.writer) == ["t"]
+    assert caplog.messages == [
+        f"drill.t on writer, which this run created, is left: {what}. If nobody needs that, run on writer: "
+        "DROP TABLE `drill`.`t`",
+        "the database drill on writer, which this run created, is left: there is the table t in it",
+    ]
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_rows_that_a_run_leaves_do_not_keep_its_table(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+    """Those it has loaded, changed and inserted, and a marker row that it could not delete."""
+    key = first_insert_key(1, 0)
+    group = group_of(key, AUDITED.table)
+    async with external(cluster, may_create=True) as control:
+        await fill_table(control, AUDITED)
+        await execute_sql(
+            cluster.writer,
+            "UPDATE drill.t SET n = -3 WHERE id = 5",
+            f"UPDATE drill.t SET payload = '{payload_of(key, 6, 1, 'x')}' WHERE id = 6",
+            f"INSERT INTO drill.t VALUES ({key}, {group}, 0, '{payload_of(key, key, group, '')}'), (-9, 0, 0, 'marker')",
+        )
+    assert caplog.messages == []
     assert "drill" not in await databases(cluster.writer)
 
 
@@ -255,20 +313,13 @@ async def test_an_account_that_may_not_see_everything_leaves_the_database(
 async def test_a_database_in_which_a_reader_has_a_table_of_its_own_stays(
     cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    writer, reader = cluster.servers
+    (reader,) = cluster.readers
     await execute_sql(reader, "SET sql_log_bin=0", "CREATE DATABASE drill", "CREATE TABLE drill.precious (a INT)")
     async with external(cluster, may_create=True) as control:
         await fill_table(control, SCENARIO)
     assert caplog.messages == [
         "the database drill on writer, which this run created, is left: on reader-1, which would drop it too, there is the "
         "table precious in it"
-    ]
-    caplog.clear()
-    await execute_sql(writer, "DROP DATABASE drill")
-    async with external(replace(cluster, servers=(writer, without_sql(reader))), may_create=True) as control:
-        await fill_table(control, SCENARIO)
-    assert [line.rpartition(" is left: ")[2] for line in caplog.messages] == [
-        "whether anything else is in it on reader-1 is not known without a sql_port"
     ]
 
 

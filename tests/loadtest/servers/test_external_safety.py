@@ -326,6 +326,70 @@ async def test_what_was_created_is_not_dropped_on_a_primary_beside_which_another
         assert f"is left: the table drill.t and the database drill, if the comment there says '{MARK}" in line
 
 
+async def test_no_table_is_created_where_a_promotion_would_go_unnoticed(cluster: Cluster) -> None:
+    """Neither a server without a sql_port can be asked, nor one whose account lacks SLAVE MONITOR. So the run would not know at
+    its end whether it may drop the table."""
+    writer, reader = cluster.servers
+    await execute_sql(
+        reader,
+        "SET sql_log_bin=0",
+        "CREATE USER few@'127.0.0.1' IDENTIFIED BY 'few'",
+        "GRANT PROCESS ON *.* TO few@'127.0.0.1'",
+    )
+    try:
+        for unknown in (without_sql(reader), replace(reader, admin_user="few", admin_password="few")):
+            told: list[str] = []
+            async with nothing_written(cluster):
+                async with external(named(cluster, writer=writer, reader_1=unknown), may_create=True, tell=told.append) as run:
+                    with pytest.raises(ClusterError, match=r"must not create it: a promotion of reader-1 would go unnoticed"):
+                        await fill_table(run, SCENARIO)
+            (line,) = (line for line in told if "its promotion would go unnoticed" in line)
+            assert line.startswith("reader-1")
+            assert line.endswith("will be unknown, and an audit of them inconclusive")
+    finally:
+        await execute_sql(reader, "SET sql_log_bin=0", "DROP USER few@'127.0.0.1'")
+
+
+async def test_what_was_created_is_not_dropped_when_a_replica_cannot_be_asked_any_more(
+    temporary: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The user promotes the reader, and its account is gone from there. Silence is not a no."""
+    async with open_servers("mariadb", readers=1) as owner:
+        writer, reader = owner.cluster.servers
+        await execute_sql(writer, "CREATE USER adm@'127.0.0.1' IDENTIFIED BY 'adm'", "GRANT ALL ON *.* TO adm@'127.0.0.1'")
+        await owner.wait_replicated()
+        theirs = named(
+            owner.cluster,
+            **{
+                name: replace(server, admin_user="adm", admin_password="adm")
+                for name, server in (("writer", writer), ("reader_1", reader))
+            },
+        )
+        async with external(theirs, may_create=True) as control:
+            await control.create_table(TABLE)
+            await owner.wait_replicated()
+            await execute_sql(reader, "STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only=0")
+            await execute_sql(reader, "SET sql_log_bin=0", "RENAME USER adm@'127.0.0.1' TO gone@'127.0.0.1'")
+            unknown = await control.why_primary_unknown()
+            assert unknown.startswith("whether reader-1 has been promoted is not known: reader-1: SQL error 1045")
+            before = await gtids(writer, reader)
+        assert await gtids(writer, reader) == before
+        assert await tables(writer) == await tables(reader) == ["t"]
+        (line,) = caplog.messages
+        assert line.startswith("writer may not be the primary any more: whether reader-1 has been promoted is not known")
+
+
+async def test_a_promotion_of_a_server_without_sql_cannot_be_excluded(cluster: Cluster) -> None:
+    writer, reader = cluster.servers
+    for name in ("standby", "reader-1"):
+        others = (replace(without_sql(reader), name=name), replace(writer, name="reader-2"))
+        async with external(replace(cluster, servers=(writer, *others))) as control:
+            assert await control.why_primary_unknown() == (
+                f"whether {name} has been promoted is not known: {name} cannot be asked whether it replicates, because its "
+                "sql_port is not known"
+            )
+
+
 async def test_the_primary_is_known_as_long_as_nothing_has_changed(temporary: Path) -> None:
     async with open_servers("mariadb", readers=1) as owner:
         writer, reader = owner.cluster.servers

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from hs_drill._cluster import Cluster, Server
-from hs_drill.controller._table import load_table
+from hs_drill.controller._table import foreign_rows, load_table
 from hs_drill.scenario import Scenario
 from hs_drill.servers import Control
 from hs_drill.servers._opening import open_servers
@@ -35,6 +35,7 @@ def external(cluster: Cluster, *, sql: bool = True, may_create: bool = False, te
 
 async def fill(control: Control, scenario: Scenario) -> None:
     """Like `fill_table`, without its check whether writes replicate, which waits where they do not."""
+    control.foreign_rows = foreign_rows(scenario)
     await control.create_table(load_table(scenario))
     await load_rows(control, scenario)
 
