@@ -18,7 +18,7 @@ from ._counters import AppliedTwice, Counters
 from ._reads import MonotonicReads, StaleReads
 from ._replicas import check_replicas
 from ._row_histories import LeftOut, RowHistory, rows_of
-from ._split_brain import SplitBrain, split_brain
+from ._split_brain import SplitBrain, split_brain, takeover
 from ._writes import Lost, Recovered, Unexpected
 
 __all__ = ["Audit", "Check", "Validity", "audit"]
@@ -171,6 +171,7 @@ def _context(
         sampled=sampled,
         landmarks=_landmarks(events, faults),
         split=split_brain(events, final.server) if final is not None and one_clock else None,
+        takeover=takeover(events, final.server) if final is not None and one_clock else None,
         reads_primary=bool(workers_headers) and all(header.reads_primary for header in workers_headers),
         earliest_start=min((header.monotonic_ns for header in workers_headers), default=0),
     )

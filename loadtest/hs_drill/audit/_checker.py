@@ -100,6 +100,8 @@ class Context:
     landmarks: Sequence[tuple[int, str]] = ()
     """Promotions and ends of faults, by time, in words."""
     split: SplitBrain | None = None
+    takeover: int | None = None
+    """When the server that was read back had been promoted."""
     reads_primary: bool = False
     """Every read came from the server that takes the writes."""
     earliest_start: int = 0

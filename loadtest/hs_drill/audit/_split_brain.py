@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hs_drill.store import Event
+from hs_drill.store import Event, fault_windows
 
-__all__ = ["SplitBrain", "split_brain"]
+__all__ = ["SplitBrain", "split_brain", "takeover"]
 
 FENCES = ("kill", "stop", "restart", "rejoin")
 """Faults that leave an old primary down or read-only: a server that is not the primary starts read-only."""
+CUT_OFF = ("pause", "partition", "blackhole")
+"""Faults during which a server acknowledges nothing to any client."""
 HARMS = ("kill", "stop", "restart", "stop-listener")
 """Faults after which the new primary may have lost writes that it had acknowledged itself."""
 
@@ -25,10 +27,15 @@ class SplitBrain:
     """When the other server had been promoted, in nanoseconds of the history's clock."""
     end: int | None
     """When the old primary was fenced; None when it never was."""
+    cut_off: Sequence[tuple[int, int | None]] = ()
+    """When no client got an answer of the old primary: from and until, None for until the end."""
 
-    def explains(self, start: int) -> bool:
-        """Whether the old primary acknowledged a lost write that began then. The new one holds what it acknowledges."""
-        return self.start < start and (self.end is None or start < self.end)
+    def explains(self, start: int, end: int) -> bool:
+        """Whether the old primary acknowledged a lost write that began and ended then. Nothing shows that the new primary lost
+        what it had acknowledged itself; so where the old one can have acknowledged the write, it did."""
+        fenced = self.end is not None and self.end <= start
+        cut_off = any(since <= end and (until is None or end <= until) for since, until in self.cut_off)
+        return self.start < start and not fenced and not cut_off
 
 
 def split_brain(events: Sequence[Event], primary: str) -> SplitBrain | None:
@@ -51,7 +58,20 @@ def split_brain(events: Sequence[Event], primary: str) -> SplitBrain | None:
         return None
     if any(event.kind in ("fault-started", "death") and _hits(event, promoted, HARMS) for event in after):
         return None
-    return SplitBrain(old, promoted, events[last].time, _fenced_at(after, old))
+    return SplitBrain(old, promoted, events[last].time, _fenced_at(after, old), _cut_off(events, old))
+
+
+def _cut_off(events: Sequence[Event], server: str) -> list[tuple[int, int | None]]:
+    """When the server was certainly cut off from all clients, by faults that were on."""
+    names = [f"{fault} {server}" for fault in CUT_OFF]
+    windows = (window for window in fault_windows(events) if window.name in names and window.struck is not None)
+    return [(window.struck or 0, window.end if window.healing is None else window.healing) for window in windows]
+
+
+def takeover(events: Sequence[Event], primary: str) -> int | None:
+    """When the server that was read back had been promoted; None when it was not, or another one after it."""
+    promotions = [event for event in events if event.kind == "promotion"]
+    return promotions[-1].time if promotions and promotions[-1].name == primary else None
 
 
 def _fenced_at(events: Sequence[Event], server: str) -> int | None:

@@ -34,6 +34,8 @@ class Lost(Checker):
         """Lost writes that the old primary acknowledged after another server had been promoted."""
         self.perhaps_of_old_primary = 0
         """The same, including steps that may be lost: some steps of their row are, but it is not known which."""
+        self.after_takeover = 0
+        """Lost writes that began after the server that was read back had been promoted, and that no split brain explains."""
 
     def add_unchanged_inserts(self, count: int) -> None:
         self.acknowledged += count
@@ -54,11 +56,12 @@ class Lost(Checker):
             if lost:
                 first = min(lost, key=lambda write: write.end)
                 split = self.split
-                theirs = sum(split.explains(write.start) for write in lost) if split is not None else 0
+                theirs = sum(split.explains(write.start, write.end) for write in lost) if split is not None else 0
                 self.of_old_primary += theirs
                 self.perhaps_of_old_primary += theirs
+                self.after_takeover += sum(self._unexplained(write.start, write.end) for write in lost)
                 after = ""
-                if split is not None and split.explains(first.start):
+                if split is not None and split.explains(first.start, first.end):
                     after = f" {(first.end - split.start) / 1e9:.3f} s after {split.promoted} had been promoted"
                 line = f"{_describe_write(first)} was acknowledged{after}; the final state has {describe_state(state)}"
                 self.add_finding(row.key, line, first.end, len(lost), certain=certain)
@@ -75,19 +78,28 @@ class Lost(Checker):
             self.add_finding(row.key, deviation.line, row.last_step, deviation.count, certain=certain)
             self._add_split_steps(row, deviation.count, certain)
 
+    def _unexplained(self, start: int, end: int) -> bool:
+        takeover, split = self.context.takeover, self.split
+        return takeover is not None and takeover < start and (split is None or not split.explains(start, end))
+
     def _add_split_steps(self, row: RowHistory, lost: int, certain: bool) -> None:
         """Count lost steps as the old primary's. It is known how many steps of a row are lost, not which: at least those that
         the new primary's steps cannot account for, and at most all that the old primary acknowledged beside it."""
-        if self.split is None or not certain:
+        if self.context.takeover is None or not certain:
             return
         fields = iter(row.step_times)
-        steps = [start for _, start, end in zip(fields, fields, fields, strict=True) if end != ENDLESS]
-        beside = sum(map(self.split.explains, steps))
+        steps = [(start, end) for _, start, end in zip(fields, fields, fields, strict=True) if end != ENDLESS]
+        self.after_takeover += max(0, lost - sum(not self._unexplained(*step) for step in steps))
+        if self.split is None:
+            return
+        beside = sum(self.split.explains(*step) for step in steps)
         self.of_old_primary += max(0, lost - (len(steps) - beside))
         self.perhaps_of_old_primary += min(lost, beside)
 
     def result(self) -> Check:
         check, split = super().result(), self.split
+        if self.after_takeover:
+            self.measured["after_takeover"] = self.after_takeover
         if split is None or not self.of_old_primary:
             return check
         self.measured["split_brain"] = self.of_old_primary

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from gevent.event import AsyncResult
@@ -55,6 +55,7 @@ class ControllerLink:
         self._begun: AsyncResult = AsyncResult()
         self._result: AsyncResult = AsyncResult()
         self._running = False
+        self._left = _left_on(scenario)
         self._reason = ""
         """Why the controller ended; "" while it runs."""
         self._child = Child("hs_drill.controller", self._receive, self._end)
@@ -159,10 +160,21 @@ class ControllerLink:
 
     def _end(self, code: int) -> None:
         self._running = False
-        self._reason = self._reason or f"the controller of the servers died: {describe_exit(code)}"
+        self._reason = self._reason or f"the controller of the servers died: {describe_exit(code)}{self._left}"
         was_ready = self._ready.ready()
         for answer in (self._ready, self._begun, self._result):
             if not answer.ready():
                 answer.set_exception(StartError(self._reason))
         if was_ready and not self._closing:
             self._listener.on_controller_death(self._reason)
+
+
+def _left_on(scenario: Mapping[str, Any]) -> str:
+    """What a controller that dies leaves on the user's own servers, as the end of a sentence."""
+    cluster, table = scenario["cluster"], "{database}.{name}".format(**scenario["table"])
+    if cluster["kind"] != "external":
+        return ""
+    left = f". So it removed nothing from your servers: {table} still has the run's rows (TRUNCATE TABLE {table} removes them)"
+    if cluster["create_table"]:
+        left += ", or if the comments of the table and its database say that a load test created them, both are left"
+    return left

@@ -25,6 +25,8 @@ Row: TypeAlias = tuple[int | str | None, ...]
 
 WAIT_UP_SECONDS = 30.0
 POLL_SECONDS = 0.02
+ANSWER_SECONDS = 10.0
+"""How long a server may take to say whether it is read-only."""
 LOG_SECONDS = 5.0
 """How long reading the log of a dead server may take."""
 
@@ -97,6 +99,8 @@ class Control(ABC):
         self.unlogged_writes = not cluster.write_databases
         self.foreign_rows = "TRUE"
         self.aliases: frozenset[str] = frozenset()
+        self._once_primary = {self.primary}
+        """The servers that have been the primary, and may hold writes that no other server has."""
         self._serving: set[str] = set()
         """The instances that have come up, and that we have neither killed nor stopped since."""
 
@@ -121,9 +125,25 @@ class Control(ABC):
         self.cluster = replace(self.cluster, servers=servers)
 
     async def why_primary_unknown(self) -> str:
-        """Why it is unknown which server took the last writes; "" if it was certainly `primary`."""
-        await trio.lowlevel.checkpoint()
+        """Why it is unknown which server took the last writes; "" if it was certainly `primary`.
+
+        It asks the running servers. A server that was never the primary is read-only, unless somebody else promoted it. (An old
+        primary may take writes: that is a split brain, which the audit knows.)
+        """
+        for server in self.cluster.servers:
+            if server.name in self._once_primary or self.state(server.name) != "running":
+                continue
+            try:
+                with bounded(f"asking {server.name} whether it is read-only", ANSWER_SECONDS):
+                    if await self._takes_writes(server.name):
+                        return f"{server.name} takes writes, although this run did not promote it"
+            except ClusterError as error:
+                return f"cannot check whether {server.name} takes writes: {error}"
         return ""
+
+    @abstractmethod
+    async def _takes_writes(self, name: str) -> bool:
+        """Whether a running server is not read-only."""
 
     async def look_for_deaths(self) -> None:
         """Add to `deaths` each server that came up and then died unexpectedly, once for each death.

@@ -155,7 +155,6 @@ class EmbeddedControl(Control):
         super().__init__(cluster, servers)
         self._plan = plan
         self._semisync = cluster.replication == "semisync"
-        self._once_primary = {self.primary}
         # Each replica's source and lag. They survive restarts, as on MariaDB, which keeps them beside the data.
         self._sources = {} if cluster.replication == "none" else {s.name: self.primary for s in cluster.replicas}
         self._lags: dict[str, int] = {}
@@ -312,6 +311,9 @@ class EmbeddedControl(Control):
         if ahead != name:
             await self.follow(name, ahead)
             await self._wait_applied(name, positions[ahead], APPLY_SECONDS)
+
+    async def _takes_writes(self, name: str) -> bool:
+        return not (await self._status(name))["read_only"]
 
     async def close_for_writes(self) -> None:
         await self._instances[self.require(self.primary, "running").name].ask("read-only on")

@@ -63,7 +63,7 @@ class ExternalControl(Control):
         raise self._refusal(name or self.primary)
 
     # `Control` itself refuses to kill, stop, pause and resume, for these servers are not instances of the run.
-    start = promote = rejoin = close_for_writes = open_for_writes = _refuse
+    start = promote = _takes_writes = rejoin = close_for_writes = open_for_writes = _refuse
     stop_replication = start_replication = set_lag = _refuse
 
     async def replication_status(self, name: str) -> ReplicationStatus:

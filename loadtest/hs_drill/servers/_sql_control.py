@@ -30,6 +30,7 @@ from ._replication import (
     wait_for_acknowledgements,
 )
 from ._sql import collecting, execute_sql, run_all
+from ._writable import takes_writes
 
 logger = logging.getLogger("hs_drill.control")
 
@@ -56,7 +57,6 @@ class SqlControl(Control):
     def __init__(self, cluster: Cluster, instances: Mapping[str, Instance]) -> None:
         super().__init__(cluster, instances)
         self._semisync = cluster.replication == "semisync"
-        self._once_primary = {self.primary}
 
     @abstractmethod
     async def _launch(self, name: str, *, read_only: bool, new_secrets: bool = False, fresh: bool = False) -> None:
@@ -79,6 +79,9 @@ class SqlControl(Control):
         # a request in the middle of a batch fails, and the server rolls back the requests before it, yet acknowledges them.
         with bounded(f"ending HandlerSocket on {name}", OPERATION_SECONDS):
             await execute_sql(self.require(name, "running"), "UNINSTALL PLUGIN handlersocket")
+
+    async def _takes_writes(self, name: str) -> bool:
+        return await takes_writes(self.server(name))
 
     async def close_for_writes(self) -> None:
         primary = self.require(self.primary, "running")

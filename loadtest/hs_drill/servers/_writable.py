@@ -6,9 +6,10 @@ from hs_drill._cluster import ClusterError, Server
 
 from ._sql import execute_sql, sql_error_code
 
-__all__ = ["promoted", "require_standby", "require_writer", "why_not_writable"]
+__all__ = ["promoted", "require_standby", "require_writer", "takes_writes", "why_not_writable"]
 
 ACCESS_DENIED = 1227
+NOT_READ_ONLY = ("0", "OFF")
 
 
 async def require_writer(server: Server) -> None:
@@ -25,7 +26,7 @@ async def require_writer(server: Server) -> None:
 async def require_standby(server: Server) -> None:
     """Raise `ClusterError` if the server takes writes although it was not promoted. A load that loses its writer for a moment
     would write there, and then the server could not replicate from that writer any more."""
-    if await _read_only(server) in ("0", "OFF"):
+    if await takes_writes(server):
         raise ClusterError(
             f"{server.name} takes writes although it is not the primary, and the load would write there when it loses the "
             f"writer: SET GLOBAL read_only=1 on {server.name} until it is promoted. Nothing was written"
@@ -35,7 +36,7 @@ async def require_standby(server: Server) -> None:
 async def why_not_writable(server: Server) -> str:
     """Why the server must not be written to; "" if it may. Raises `ClusterError` if SQL fails."""
     read_only = await _read_only(server)
-    if read_only not in ("0", "OFF"):
+    if read_only not in NOT_READ_ONLY:
         return f"it is read-only (read_only is {read_only})"
     for source, running in await sources_of(server):
         return f"it replicates from {source}" if running else f"it is set up to replicate from {source}, which is stopped"
@@ -47,9 +48,13 @@ async def promoted(server: Server) -> str:
     found = await sources_of(server)
     if not found:
         return "is not a replica any more"
-    if not any(running for _, running in found) and await _read_only(server) in ("0", "OFF"):
+    if not any(running for _, running in found) and await takes_writes(server):
         return "has stopped replicating and takes writes"
     return ""
+
+
+async def takes_writes(server: Server) -> bool:
+    return await _read_only(server) in NOT_READ_ONLY
 
 
 async def _read_only(server: Server) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 
+from hs_drill._counted import counted
 from hs_drill.audit import Audit
 from hs_drill.scenario import Scenario
 
@@ -26,8 +27,11 @@ def advice(scenario: Scenario, judged: Sequence[Judged], primary: str, audit: Au
         split = lost.measured.get("split_brain", 0) if lost is not None else 0
         if audit is not None and split:
             given.append(_about_split(audit))
-        # More is lost than the split brain can have caused.
-        if lost is None or lost.count > lost.measured.get("perhaps_split_brain", split):
+        later = int(lost.measured.get("after_takeover", 0)) if lost is not None else 0
+        if later:
+            given.append(_about_later(later, primary))
+        # More is lost than all that can have caused.
+        if lost is None or lost.count > lost.measured.get("perhaps_split_brain", split) + later:
             given.append(_about_lost(scenario, primary))
     if missed & {"staleness", "replicas_agree"} and _unlogged(scenario):
         given.append(f"Writes straight to InnoDB never reach a reader on stock MariaDB. {WRITE_THROUGH}")
@@ -47,6 +51,13 @@ def _about_split(audit: Audit) -> str:
     return (
         f"This is a split brain: {split.promoted} had been promoted at {moment:.1f} s, and {split.old} still took writes. "
         "Fence the old primary before you promote another server: stop it, or make it read-only. Start every server read-only."
+    )
+
+
+def _about_later(count: int, primary: str) -> str:
+    return (
+        f"{counted(count, 'lost write')} began after {primary} had been promoted. If no other server took writes then, "
+        f"{primary} itself lost what it had acknowledged: check how durable its commits are, and what else changes this table."
     )
 
 

@@ -446,6 +446,26 @@ PAUSED = [
             0,
         ),
         ([Event(5 * SECOND, "death", "writer"), *PAUSED], 0),
+        # Cut off from all clients when the writes were acknowledged.
+        (
+            [
+                Event(3 * SECOND, "fault-started", "partition writer"),
+                Event(4 * SECOND, "fault-struck", "partition writer"),
+                *PAUSED,
+            ],
+            0,
+        ),
+        ([*PAUSED, Event(10 * SECOND, "fault-started", "pause writer"), Event(11 * SECOND, "fault-struck", "pause writer")], 0),
+        (
+            [
+                *PAUSED,
+                Event(3 * SECOND, "fault-started", "blackhole writer"),
+                Event(4 * SECOND, "fault-struck", "blackhole writer"),
+                Event(10 * SECOND, "fault-healing", "blackhole writer"),
+                Event(13 * SECOND, "fault-ended", "blackhole writer"),
+            ],
+            1,
+        ),
         ([Event(5 * SECOND, "fault-started", "switch-over standby"), *PAUSED], 0),
         ([*PAUSED, Event(10 * SECOND, "fault-ended", "rejoin writer")], 0),
         ([*PAUSED, Event(13 * SECOND, "fault-ended", "rejoin writer")], 1),
@@ -467,6 +487,8 @@ def test_what_an_old_primary_acknowledged_beside_the_new_one_is_a_split_brain(
     lost = result["lost"]
     assert (lost.verdict, lost.count) == (Validity.FALSE, 2)
     assert lost.measured.get("split_brain", 0) == of_old_primary
+    later = 0 if Event(13 * SECOND, "promotion", "reader-1") in events else 1 - of_old_primary
+    assert lost.measured.get("after_takeover", 0) == later
     assert ("split brain: 1 of them were acknowledged by" in lost.explanation) == bool(of_old_primary)
     if of_old_primary:
         assert "after standby had been promoted at 6.000 s" in lost.explanation

@@ -70,6 +70,9 @@ class FakeControl(Control):
     def state(self, name: str) -> State:
         return self.states[name]
 
+    async def _takes_writes(self, name: str) -> bool:
+        raise AssertionError("a nemesis does not ask that")
+
     async def kill(self, name: str) -> None:
         self.require(name, "running", "paused")
         self.states[name] = "down"  # at once: cancelled from here on, it has been done in part

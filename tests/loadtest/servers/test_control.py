@@ -16,8 +16,10 @@ import trio
 from hs_drill._cluster import ClusterError
 from hs_drill.servers._containers import _Container
 from hs_drill.servers._control import Control
+from hs_drill.servers._embedded import EmbeddedControl
 from hs_drill.servers._mariadbd import HANDLERSOCKET_SECONDS
 from hs_drill.servers._opening import open_servers
+from hs_drill.servers._sql import execute_sql
 from tests.loadtest.support.locust_process import ROOT
 from tests.loadtest.support.server_kinds import EVERY_KIND
 from tests.loadtest.support.servers import deaths, insert, left, read, soon
@@ -25,6 +27,8 @@ from tests.support.patience import patience
 from trio_hs.testing import Table
 
 pytestmark = pytest.mark.process
+
+PROMOTION = ("STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only=0")
 
 TABLE = Table("drill", "t", {"id": "INT NOT NULL", "v": "VARCHAR(20) NOT NULL"}, primary_key=["id"])
 
@@ -264,3 +268,36 @@ async def test_a_server_that_stops_serving_answers_by_sql_alone_until_it_is_star
         assert len(await control.read_rows("writer", TABLE)) == 1
         await control.restart("writer")
         assert await insert(control.server("writer"), 3, "drill_wt") == "0\t1"
+
+
+@EVERY_KIND
+async def test_a_promotion_behind_the_run_s_back_leaves_the_primary_unknown(kind: str, temporary: Path) -> None:
+    """Otherwise the audit would read the old primary back, and say that it had lost what the promoted server has."""
+    async with open_servers(kind, readers=1, standby=True, topology="write-through") as control:
+        assert await control.why_primary_unknown() == ""
+        standby = control.server("standby")
+        if isinstance(control, EmbeddedControl):
+            await control._instances["standby"].ask("promote")
+        else:
+            await execute_sql(standby, *PROMOTION)
+        assert await control.why_primary_unknown() == "standby takes writes, although this run did not promote it"
+        await control.kill("standby")  # nothing to ask
+        assert await control.why_primary_unknown() == ""
+
+
+@EVERY_KIND
+async def test_an_unfenced_old_primary_does_not_make_the_new_one_unknown(kind: str, temporary: Path) -> None:
+    async with open_servers(kind, readers=1, standby=True, topology="write-through") as control:
+        await control.promote("standby")
+        assert await control.why_primary_unknown() == ""
+        await control.rejoin("writer")
+        assert await control.why_primary_unknown() == ""
+
+
+@pytest.mark.mariadb
+async def test_a_server_that_refuses_to_say_whether_it_takes_writes_may_do_so(temporary: Path) -> None:
+    async with open_servers("mariadb", readers=1) as control:
+        reader = control.server("reader-1")
+        await execute_sql(reader, "SET sql_log_bin=0", f"ALTER USER '{reader.admin_user}'@'127.0.0.1' ACCOUNT LOCK")
+        unknown = await control.why_primary_unknown()
+        assert unknown.startswith("cannot check whether reader-1 takes writes: reader-1: SQL error 4151")

@@ -47,6 +47,19 @@ def test_a_split_brain_is_called_one(lost: int, perhaps: int, others: int) -> No
     assert all("What standby had not fetched" in one for one in more)
 
 
+def test_what_began_after_the_promotion_was_not_lost_by_it() -> None:
+    """The old primary was cut off, so the new one acknowledged it."""
+    scenario = parse_scenario("name: x\ncluster: {standby: true}\nmix: {insert: 1}\n", "s.yaml")
+    check = Check("lost", Validity.FALSE, "", 20, measured={"after_takeover": 20})
+    (given,) = advice(scenario, [LOST], "standby", Audit({"lost": check}, (), (), 0))
+    assert given.startswith(
+        "20 lost writes began after standby had been promoted. If no other server took writes then, standby "
+    )
+    check = Check("lost", Validity.FALSE, "", 21, measured={"after_takeover": 20})
+    _, more = advice(scenario, [LOST], "standby", Audit({"lost": check}, (), (), 0))
+    assert "standby took over without them" in more
+
+
 def test_why_reads_were_stale() -> None:
     stale = Judged("staleness", Result.MISS, 9, 1, "")
     for cluster, count in (("{}", 1), ("{topology: write-through}", 0)):
