@@ -100,3 +100,28 @@ expect: {applied_twice: 0}
     assert found
     assert found <= retried
     assert result["audit"]["lost"]["count"] == 0
+
+
+def test_what_a_new_primary_forgets_while_the_old_one_is_cut_off_is_no_split_brain(tmp_path: Path) -> None:
+    scenario = """\
+name: cut off
+cluster: {readers: 1, standby: true, topology: write-through}
+table: {rows: 300, value_size: 20}
+load: {users: 6, duration: 14s}
+mix: {get: 20, insert: 80}
+faults:
+  - {fault: partition, target: writer, at: 1s}
+  - {fault: promote, target: standby, at: 2s}
+expect: {lost: 0}
+"""
+    code, result, _ = run(scenario, "trio_hs.testing", tmp_path)
+    assert code == 3
+    lost = result["audit"]["lost"]
+    assert lost["measured"].get("split_brain", 0) == 0
+    assert 0 < lost["measured"]["after_takeover"] <= lost["count"]
+    assert "split brain" not in lost["explanation"]
+    assert any(
+        "began after standby had been promoted. If no other server took writes then, standby " in line
+        for line in result["advice"]
+    )
+    assert not any("Fence the old primary" in line for line in result["advice"])

@@ -5,6 +5,7 @@ The servers are real ones, of another cluster.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -213,6 +214,29 @@ async def test_the_leftover_table_of_a_killed_run_is_recognized(cluster: Cluster
         ):
             await control.create_table(TABLE)
     assert await tables(cluster.writer) == ["t"]
+
+
+@pytest.mark.usefixtures("dropped")
+def test_a_killed_controller_s_last_words_are_what_it_leaves(cluster: Cluster) -> None:
+    scenario = {
+        "name": "external",
+        "cluster": {"kind": "external", "servers": servers_yaml(cluster), "create_table": True},
+        "table": {"rows": 100},
+        "load": {"users": 2, "duration": 300},
+        "mix": {"get": 50, "insert": 50},
+    }
+    environment = secrets_in_environment(cluster)
+    with Locust("--headless", "--only-summary", "-t", "0", scenario=yaml.safe_dump(scenario), env=environment) as locust:
+        locust.wait_for_load()
+        (controller,) = locust.processes("hs_drill.controller")
+        os.kill(controller, signal.SIGKILL)
+        assert locust.exit_code() == 1, locust.describe()
+        assert (
+            "the controller of the servers died: killed by SIGKILL. So it removed nothing from your servers: drill.t still has "
+            "the run's rows (TRUNCATE TABLE drill.t removes them), or if the comments of the table and its database say that a "
+            "load test created them, both are left"
+        ) in locust.stderr, locust.describe()
+    assert trio.run(tables, cluster.writer) == ["t"]
 
 
 # --- One server under two names ---------------------------------------------------------------------------------------
