@@ -18,7 +18,7 @@ from ._counters import AppliedTwice, Counters
 from ._reads import MonotonicReads, StaleReads
 from ._replicas import check_replicas
 from ._row_histories import LeftOut, RowHistory, rows_of
-from ._split_brain import SplitBrain, split_brain, takeover
+from ._takeover import Takeover, takeover_of
 from ._writes import Lost, Recovered, Unexpected
 
 __all__ = ["Audit", "Check", "Validity", "audit"]
@@ -37,8 +37,8 @@ class Audit:
     faults: Sequence[HistoryFaultWindow]
     origin: int
     """The time on the histories' clock from which findings count their seconds."""
-    split: SplitBrain | None = None
-    """When an old primary may have taken writes beside the new one."""
+    takeover: Takeover | None = None
+    """The last promotion, if the promoted server was read back."""
 
     def __getitem__(self, name: str) -> Check:
         return self.checks[name]
@@ -102,7 +102,7 @@ def audit(
         checker.add_unchanged_inserts(left_out.inserts)
     checks = {name: crashed.get(name) or checker.result() for name, checker in checkers.items()}
     checks["replicas"] = check_replicas(final, replicas, context, alone=alone)
-    return Audit(checks, _events(histories), context.faults, context.origin, context.split)
+    return Audit(checks, _events(histories), context.faults, context.origin, context.takeover)
 
 
 def _events(histories: Sequence[History]) -> list[Event]:
@@ -170,8 +170,7 @@ def _context(
         staleness=staleness,
         sampled=sampled,
         landmarks=_landmarks(events, faults),
-        split=split_brain(events, final.server) if final is not None and one_clock else None,
-        takeover=takeover(events, final.server) if final is not None and one_clock else None,
+        takeover=takeover_of(events, final.server, complete=not missing) if final is not None and one_clock else None,
         reads_primary=bool(workers_headers) and all(header.reads_primary for header in workers_headers),
         earliest_start=min((header.monotonic_ns for header in workers_headers), default=0),
     )

@@ -22,7 +22,7 @@ from hs_drill.workload import worker_of
 from ._counter_history import MiscountedRead
 from ._register import ENDLESS
 from ._row_histories import RowHistory
-from ._split_brain import SplitBrain
+from ._takeover import Takeover
 
 __all__ = ["MAX_FINDINGS", "Check", "Checker", "Context", "Finding", "Validity"]
 
@@ -99,9 +99,7 @@ class Context:
     """The share of the reads that the histories keep."""
     landmarks: Sequence[tuple[int, str]] = ()
     """Promotions and ends of faults, by time, in words."""
-    split: SplitBrain | None = None
-    takeover: int | None = None
-    """When the server that was read back had been promoted."""
+    takeover: Takeover | None = None
     reads_primary: bool = False
     """Every read came from the server that takes the writes."""
     earliest_start: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from hs_drill._counted import counted
@@ -12,6 +13,7 @@ from ._checker import Check, Checker, Context, Validity
 from ._counters import Cause, deviation_of, miscounted_line, sum_of
 from ._register import ENDLESS, Write, describe_state
 from ._row_histories import RowHistory
+from ._takeover import By, Share
 
 __all__ = ["Lost", "Recovered", "Unexpected"]
 
@@ -29,13 +31,11 @@ class Lost(Checker):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.acknowledged = 0
-        self.split = context.split if context.one_clock else None
-        self.of_old_primary = 0
-        """Lost writes that the old primary acknowledged after another server had been promoted."""
-        self.perhaps_of_old_primary = 0
-        """The same, including steps that may be lost: some steps of their row are, but it is not known which."""
-        self.after_takeover = 0
-        """Lost writes that began after the server that was read back had been promoted, and that no split brain explains."""
+        self.takeover = context.takeover if context.one_clock else None
+        self.shares = {by: Share() for by in (By.EARLIER, By.OLD, By.PROMOTED)}
+        """Which server acknowledged the lost writes. Of a row's steps it is known how many are lost, but not which."""
+        self.after = Share()
+        """Lost writes that began after the promotion."""
 
     def add_unchanged_inserts(self, count: int) -> None:
         self.acknowledged += count
@@ -55,15 +55,11 @@ class Lost(Checker):
             lost = register.successors(state)
             if lost:
                 first = min(lost, key=lambda write: write.end)
-                split = self.split
-                theirs = sum(split.explains(write.start, write.end) for write in lost) if split is not None else 0
-                self.of_old_primary += theirs
-                self.perhaps_of_old_primary += theirs
-                self.after_takeover += sum(self._unexplained(write.start, write.end) for write in lost)
-                after = ""
-                if split is not None and split.explains(first.start, first.end):
-                    after = f" {(first.end - split.start) / 1e9:.3f} s after {split.promoted} had been promoted"
-                line = f"{_describe_write(first)} was acknowledged{after}; the final state has {describe_state(state)}"
+                by = self._by(first)
+                if certain and self.takeover is not None:
+                    for write in lost:
+                        self._share_out(Counter([self.takeover.acknowledged_by(write.start, write.end)]), 1)
+                line = f"{_describe_write(first)} was acknowledged{by}; the final state has {describe_state(state)}"
                 self.add_finding(row.key, line, first.end, len(lost), certain=certain)
             elif not known and row.before is not None:
                 line = "the row existed before the run and is gone, although no operation deleted it"
@@ -71,47 +67,61 @@ class Lost(Checker):
             if not known and row.steps:
                 line = f"{row.steps.total():,} acknowledged increments or decrements are gone with the row"
                 self.add_finding(row.key, line, row.last_step, row.steps.total(), certain=certain)
-                self._add_split_steps(row, row.steps.total(), certain)
+                self._add_steps(row, row.steps.total(), certain)
         deviation = deviation_of(row)
         if deviation is not None and deviation.cause in (Cause.LOST, Cause.LOST_OR_TWICE):
             certain = deviation.cause is Cause.LOST and not context.missing
             self.add_finding(row.key, deviation.line, row.last_step, deviation.count, certain=certain)
-            self._add_split_steps(row, deviation.count, certain)
+            self._add_steps(row, deviation.count, certain)
 
-    def _unexplained(self, start: int, end: int) -> bool:
-        takeover, split = self.context.takeover, self.split
-        return takeover is not None and takeover < start and (split is None or not split.explains(start, end))
+    def _by(self, write: Write) -> str:
+        """Which server acknowledged a write and when, in words that follow "was acknowledged"; "" before a promotion."""
+        takeover = self.takeover
+        if takeover is None:
+            return ""
+        by, seconds = takeover.acknowledged_by(write.start, write.end), f"{(write.end - takeover.start) / 1e9:.3f} s"
+        match by:
+            case By.EARLIER:
+                return ""
+            case By.PROMOTED:
+                return f" by {takeover.promoted} {seconds} after its promotion"
+            case _:
+                server = f" by {takeover.old}" if by is By.OLD else ""
+                return f"{server} {seconds} after {takeover.promoted} had been promoted"
 
-    def _add_split_steps(self, row: RowHistory, lost: int, certain: bool) -> None:
-        """Count lost steps as the old primary's. It is known how many steps of a row are lost, not which: at least those that
-        the new primary's steps cannot account for, and at most all that the old primary acknowledged beside it."""
-        if self.context.takeover is None or not certain:
+    def _add_steps(self, row: RowHistory, lost: int, certain: bool) -> None:
+        if self.takeover is None or not certain:
             return
         fields = iter(row.step_times)
         steps = [(start, end) for _, start, end in zip(fields, fields, fields, strict=True) if end != ENDLESS]
-        self.after_takeover += max(0, lost - sum(not self._unexplained(*step) for step in steps))
-        if self.split is None:
-            return
-        beside = sum(self.split.explains(*step) for step in steps)
-        self.of_old_primary += max(0, lost - (len(steps) - beside))
-        self.perhaps_of_old_primary += min(lost, beside)
+        self._share_out(Counter(self.takeover.acknowledged_by(*step) for step in steps), lost)
+
+    def _share_out(self, acknowledged: Counter[By], lost: int) -> None:
+        """Note whose the lost ones of these writes may be. A server's are at least those that all others cannot account for."""
+        self.after.add(max(0, lost - acknowledged[By.EARLIER]), min(lost, acknowledged.total() - acknowledged[By.EARLIER]))
+        for by, share in self.shares.items():
+            unknown = acknowledged[By.UNKNOWN] if by is not By.EARLIER else 0
+            others = acknowledged.total() - acknowledged[by]
+            share.add(max(0, lost - others), min(lost, acknowledged[by] + unknown))
 
     def result(self) -> Check:
-        check, split = super().result(), self.split
-        if self.after_takeover:
-            self.measured["after_takeover"] = self.after_takeover
-        if split is None or not self.of_old_primary:
+        check, takeover = super().result(), self.takeover
+        earlier, old, promoted = (self.shares[by] for by in (By.EARLIER, By.OLD, By.PROMOTED))
+        if takeover is None or not (earlier.most or old.most or promoted.most):
             return check
-        self.measured["split_brain"] = self.of_old_primary
-        self.measured["perhaps_split_brain"] = self.perhaps_of_old_primary
-        count = f"{self.of_old_primary:,} of them were"
-        if self.perhaps_of_old_primary > self.of_old_primary:
-            count = f"between {self.of_old_primary:,} and {self.perhaps_of_old_primary:,} of them were"
-        brain = (
-            f"split brain: {count} acknowledged by {split.old} after {split.promoted} had been "
-            f"promoted at {self.context.seconds(split.start):.3f} s"
-        )
-        return replace(check, explanation=f"{check.explanation}; {brain}")
+        self.measured["before_promotion"], self.measured["perhaps_before_promotion"] = earlier.least, earlier.most
+        self.measured["split_brain"], self.measured["perhaps_split_brain"] = old.least, old.most
+        self.measured["lost_by_promoted"], self.measured["perhaps_lost_by_promoted"] = promoted.least, promoted.most
+        after = f"after {takeover.promoted} had been promoted at {self.context.seconds(takeover.start):.3f} s"
+        lines = [check.explanation]
+        if old.least:
+            lines.append(f"split brain: {old} of them {old.were} acknowledged by {takeover.old} {after}")
+        if promoted.least:
+            lines.append(f"{promoted} of them {promoted.were} acknowledged by {takeover.promoted} itself {after}")
+        if not old.least and not promoted.least and old.most and promoted.most:
+            either = f"either by {takeover.old}, which is a split brain, or by {takeover.promoted} itself"
+            lines.append(f"{self.after} of them {self.after.were} acknowledged {after}: {either}")
+        return replace(check, explanation="; ".join(lines))
 
 
 class Recovered(Checker):

@@ -210,6 +210,8 @@ class Drill:
         self._listener.on_fault(strike)
         name = f"{strike.fault} {strike.server}"
         details = {name: getattr(strike, name) for name in ("number", "occurrence", "note", "error", "effects")}
+        if (listener := getattr(self._scenario.faults[strike.number], "listener", None)) is not None:
+            details["listener"] = listener
         if strike.error:
             self._history.event("fault-failed", name, **details)
             if strike.struck is None:

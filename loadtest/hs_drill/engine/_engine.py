@@ -72,7 +72,7 @@ class Engine:
         task_status: trio.TaskStatus[EngineRun] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         with setup.open_scribe(start.get("history"), start["run"]) as scribe:
-            meter = Meter(setup.names)
+            meter = Meter(setup.names, setup.write_addresses)
             async with setup.open_client(meter) as hs:
                 async with trio.open_nursery() as reports:
                     with trio.CancelScope() as users:

@@ -160,6 +160,7 @@ class EngineRun:
         """End the current batch, for `_send`, and begin the next one."""
         if self._scribe is not None:
             self._scribe.flush()
+            self._scribe.answered(self._meter.take_answered(everything=self._finished.is_set()))
         end = self._now()
         self._gather()
         gathered, self._gathered = self._gathered, {}

@@ -7,7 +7,8 @@ system call carries many of both. So the meter reads the clock once per call, an
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from time import monotonic_ns
 
 import trio_hs
@@ -16,22 +17,54 @@ from trio_hs import Transport, connect_transport
 
 from ._server_names import server_of
 
-__all__ = ["NO_ANSWER", "Meter"]
+__all__ = ["NO_ANSWER", "Answered", "Meter"]
 
 NO_ANSWER = "no answer: the connection ended"
 
 
-class Meter:
-    """Measures all connections of a run. `names` are the servers' names by their listeners' addresses."""
+@dataclass
+class Answered:
+    """From when to when a server answered, in nanoseconds; 0 if it did not."""
 
-    def __init__(self, names: Mapping[str, str]) -> None:
+    first: int = 0
+    last: int = 0
+    before: int = 0
+    """The last answer when `Meter.take_answered` was called before."""
+
+    def note(self, now: int) -> None:
+        self.first = self.first or now
+        self.last = now
+
+
+class Meter:
+    """Measures all connections of a run. `names` are the servers' names by their listeners' addresses, `writers` the addresses
+    to which writes go."""
+
+    def __init__(self, names: Mapping[str, str], writers: Collection[str] = ()) -> None:
         self._names = names
+        self._writers = frozenset(writers)
         self._tallies: dict[str, _Tally] = {}
+        self._writing: dict[str, Answered] = {}
+        """When each server answered on connections for writes, since `take_answered` gave it."""
 
     async def connect(self, server: trio_hs.Server) -> Transport:
         """Connect, with a metered transport: for `open_manager(connect=)`."""
         name = self._name_of(str(server))
-        return _Metered(await connect_transport(server), self._tallies.setdefault(name, _Tally()))
+        answered = self.answered_writes(name) if str(server) in self._writers else Answered()
+        return _Metered(await connect_transport(server), self._tallies.setdefault(name, _Tally()), answered)
+
+    def answered_writes(self, name: str) -> Answered:
+        """Where to note a server's answers on connections for writes."""
+        return self._writing.setdefault(name, Answered())
+
+    def take_answered(self, *, everything: bool = False) -> Iterator[tuple[str, int, int]]:
+        """The servers that answered on connections for writes, and have not since the last call, with the time of the first and
+        the last answer. With `everything` also those that still answer."""
+        for name, answered in self._writing.items():
+            if answered.first and (everything or answered.last == answered.before):
+                yield name, answered.first, answered.last
+                answered.first = answered.last = 0
+            answered.before = answered.last
 
     def take(self) -> dict[str, OperationBatch]:
         """What each server has done since the last time.
@@ -88,9 +121,10 @@ class _Tally:
 class _Metered:
     """A transport that counts and times its lines."""
 
-    def __init__(self, transport: Transport, tally: _Tally) -> None:
+    def __init__(self, transport: Transport, tally: _Tally, answered: Answered) -> None:
         self._transport = transport
         self._tally = tally
+        self._note = answered.note
         self._send, self._receive = transport.send, transport.receive
         self.wait_sendable, self.wait_receivable = transport.wait_sendable, transport.wait_receivable
         self.acknowledge = transport.acknowledge
@@ -126,6 +160,7 @@ class _Metered:
 
     def _answered(self, count: int) -> None:
         now, sent, ok = monotonic_ns(), self._sent, self._tally.ok
+        self._note(now)
         while count and sent:  # at answers without a request the client drops the connection
             begin, lines = sent.popleft()
             if lines > count:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import trio_hs
 from hs_drill.metrics import NOT_THERE
-from hs_drill.store import ANOTHER, READS, HistoryWriter, Outcome
+from hs_drill.store import ANOTHER, ANSWERED_WRITES, READS, HistoryWriter, Outcome
 from hs_drill.workload import UNSEEN
 
 from ._bound_operations import BoundOperation, Intent
@@ -33,7 +33,8 @@ def outcome_of(error: trio_hs.HandlerSocketError) -> Outcome:
 class Scribe:
     """Keeps every write, every failed read, and the share `reads` (0 to 1) of the other reads.
 
-    `names` are the servers' names by address. The client names the server only in errors, so only failures have one.
+    `names` are the servers' names by address. The client names the server only in errors, so only failures have one. Which
+    servers answered writes at all, and when, is in events.
     """
 
     def __init__(self, history: HistoryWriter, reads: float, names: Mapping[str, str]) -> None:
@@ -46,6 +47,11 @@ class Scribe:
     def flush(self) -> None:
         """Write buffered operations to the file."""
         self._history.flush()
+
+    def answered(self, servers: Iterable[tuple[str, int, int]]) -> None:
+        """Servers answered on connections for writes, each from its first to its last answer."""
+        for name, first, last in servers:
+            self._history.event(ANSWERED_WRITES, name, first=first, last=last)
 
     def succeeded(self, bound: BoundOperation, intent: Intent, answer: Any, start: int, end: int, user: int) -> None:
         """The operation succeeded."""

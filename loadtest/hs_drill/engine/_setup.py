@@ -65,21 +65,27 @@ class Setup:
         self.worker: int = message["worker"]
         self.each: bool = message["each"]
         self.names = names_of_servers(self.cluster)
+        # A replica refuses writes until it is promoted; then the client moves over by itself.
+        promoted = to_be_promoted(self.scenario.faults, [server.name for server in self.cluster.readers])
+        standby = [self.cluster.standby] if self.cluster.standby else []
+        self._writers = [self.cluster.writer, *standby, *(one for one in self.cluster.readers if one.name in promoted)]
+
+    @property
+    def write_addresses(self) -> list[str]:
+        """The addresses to which writes go, as the client writes them."""
+        return [str(write_address(server)) for server in self._writers]
 
     @asynccontextmanager
     async def open_client(self, meter: Meter) -> AsyncIterator[Client]:
         readers = self.cluster.readers or (self.cluster.writer,)
-        # A replica refuses writes until it is promoted; then the client moves over by itself.
-        promoted = to_be_promoted(self.scenario.faults, [server.name for server in self.cluster.readers])
-        standby = [self.cluster.standby] if self.cluster.standby else []
-        writers = [self.cluster.writer, *standby, *(server for server in self.cluster.readers if server.name in promoted)]
         if self.scenario.driver.name == "sql":
-            async with open_sql_client(readers, writers, self.scenario.driver.connections) as client:
+            answered = {server.name: meter.answered_writes(server.name).note for server in self._writers}
+            async with open_sql_client(readers, self._writers, self.scenario.driver.connections, answered) as client:
                 yield client
             return
         async with trio_hs.open_manager(
             [read_address(server) for server in readers],
-            [[write_address(server)] for server in writers],
+            [[write_address(server)] for server in self._writers],
             timeout=TIMEOUT,
             write_databases=dict(self.cluster.write_databases),
             # A drill's standby refuses writes until it is promoted, so writes may move to it when the primary falls silent.

@@ -8,7 +8,7 @@ from typing import Any
 
 from hs_drill.metrics import ALL, Batch, OperationBatch, RunTotals, Timeline
 from hs_drill.scenario import Scenario
-from hs_drill.store import Batches, Event, History, RunDirectory, fault_key, fault_windows, unix_faults
+from hs_drill.store import ANSWERED_WRITES, Batches, Event, History, RunDirectory, fault_key, fault_windows, unix_faults
 from hs_drill.verdict import FaultRecovery, recoveries
 
 __all__ = ["FaultSeen", "KeptRun", "Mark", "faults_seen", "marks_seen"]
@@ -152,7 +152,7 @@ def marks_seen(events: Iterable[tuple[float, Event]]) -> Iterator[Mark]:
                 lost.add(event.name)
             case "connection-up" if event.name not in lost:
                 continue
-        if not event.kind.startswith("fault-"):
+        if not event.kind.startswith("fault-") and event.kind != ANSWERED_WRITES:
             yield Mark(time, event.kind, event.name)
 
 

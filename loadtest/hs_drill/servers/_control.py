@@ -101,6 +101,8 @@ class Control(ABC):
         self.aliases: frozenset[str] = frozenset()
         self._once_primary = {self.primary}
         """The servers that have been the primary, and may hold writes that no other server has."""
+        self._opened = {self.primary}
+        """The servers that this run has left open for writes: the primary, and old ones that were never fenced."""
         self._serving: set[str] = set()
         """The instances that have come up, and that we have neither killed nor stopped since."""
 
@@ -127,23 +129,26 @@ class Control(ABC):
     async def why_primary_unknown(self) -> str:
         """Why it is unknown which server took the last writes; "" if it was certainly `primary`.
 
-        It asks the running servers. A server that was never the primary is read-only, unless somebody else promoted it. (An old
-        primary may take writes: that is a split brain, which the audit knows.)
+        It asks every server that runs: somebody else may have promoted one. (An old primary that was never fenced takes writes,
+        too: that is a split brain, which the audit knows.)
         """
-        for server in self.cluster.servers:
-            if server.name in self._once_primary or self.state(server.name) != "running":
+        for name in (server.name for server in self.cluster.servers):
+            if self.state(name) != "running":
                 continue
             try:
-                with bounded(f"asking {server.name} whether it is read-only", ANSWER_SECONDS):
-                    if await self._takes_writes(server.name):
-                        return f"{server.name} takes writes, although this run did not promote it"
+                with bounded(f"asking {name} whether it is read-only", ANSWER_SECONDS):
+                    takes_writes = await self._takes_writes(name)
             except ClusterError as error:
-                return f"cannot check whether {server.name} takes writes: {error}"
+                return f"cannot check whether {name} takes writes: {error}"
+            if takes_writes and name not in self._opened:
+                return f"{name} takes writes, although this run did not promote it"
+            if name == self.primary and not takes_writes and name in self._opened:
+                return f"{name} takes no writes any more, although it is the primary of this run"
         return ""
 
     @abstractmethod
     async def _takes_writes(self, name: str) -> bool:
-        """Whether a running server is not read-only."""
+        """Whether a running server takes writes of clients; of the primary, also whether it replicates from no other server."""
 
     async def look_for_deaths(self) -> None:
         """Add to `deaths` each server that came up and then died unexpectedly, once for each death.

@@ -180,6 +180,7 @@ class EmbeddedControl(Control):
         try:
             await self._instances[name].start(*options, new_secrets=new_secrets, fresh=fresh)
             self._serving.add(name)
+            (self._opened.add if name == self.primary else self._opened.discard)(name)
         finally:
             self._update(self._instances[name].server)
 
@@ -212,6 +213,7 @@ class EmbeddedControl(Control):
         server = self._instances[name]
         await server.ask("resume")
         await server.ask(f"follow {HOST} {self._instances[source].replication_port}")
+        self._opened.discard(name)  # a replica is read-only
         self._sources[name] = source
         await self.wait_attached(name, within)
 
@@ -288,6 +290,7 @@ class EmbeddedControl(Control):
             await target.ask("lag 0")
             await self.secure()  # first wait for a replica: what the primary acknowledges alone could be lost with it
             await target.ask("promote")
+            self._opened.add(name)
             troubles: list[str] = []
             await run_all(*(collecting(troubles, partial(self.follow, other, name)) for other in others))
         if troubles:
@@ -316,10 +319,12 @@ class EmbeddedControl(Control):
         return not (await self._status(name))["read_only"]
 
     async def close_for_writes(self) -> None:
+        self._opened.discard(self.primary)
         await self._instances[self.require(self.primary, "running").name].ask("read-only on")
 
     async def open_for_writes(self) -> None:
         await self._instances[self.require(self.primary, "running").name].ask("read-only off")
+        self._opened.add(self.primary)
 
     async def rejoin(self, name: str) -> Rejoined:
         if self.cluster.replication == "none":

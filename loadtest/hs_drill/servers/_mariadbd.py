@@ -314,5 +314,6 @@ class MariadbdControl(SqlControl):
         try:
             await server.start(read_only=read_only, new_secrets=new_secrets, listening=not fresh)
             self._serving.add(name)
+            (self._opened.discard if read_only else self._opened.add)(name)
         finally:
             self._update(server.server)

@@ -30,7 +30,7 @@ from ._replication import (
     wait_for_acknowledgements,
 )
 from ._sql import collecting, execute_sql, run_all
-from ._writable import takes_writes
+from ._writable import takes_writes, why_not_writable
 
 logger = logging.getLogger("hs_drill.control")
 
@@ -81,10 +81,12 @@ class SqlControl(Control):
             await execute_sql(self.require(name, "running"), "UNINSTALL PLUGIN handlersocket")
 
     async def _takes_writes(self, name: str) -> bool:
-        return await takes_writes(self.server(name))
+        server = self.server(name)
+        return not await why_not_writable(server) if name == self.primary else await takes_writes(server)
 
     async def close_for_writes(self) -> None:
         primary = self.require(self.primary, "running")
+        self._opened.discard(primary.name)
         # As a replica it must acknowledge, and must not wait for acknowledgements of what it applies.
         roles = [f"SET GLOBAL rpl_semi_sync_{role}" for role in ("master_enabled=0", "slave_enabled=1")]
         with bounded(f"closing {primary.name} for writes", OPERATION_SECONDS):
@@ -102,6 +104,7 @@ class SqlControl(Control):
                 await execute_sql(primary, "SET GLOBAL rpl_semi_sync_slave_enabled=0")
                 await self.secure()
             await execute_sql(primary, "SET GLOBAL read_only=0")
+        self._opened.add(primary.name)
 
     def _running(self, *, but: tuple[str, ...]) -> list[Server]:
         """The running servers, without those named in `but`."""
@@ -133,6 +136,7 @@ class SqlControl(Control):
             if self._semisync:  # first wait for a replica: what the primary acknowledges alone could be lost with it
                 await self.secure()
                 await execute_sql(target, "SET GLOBAL read_only=0")
+            self._opened.add(name)
         if troubles:
             raise ClusterError(f"{name} is the primary now, but: {'; '.join(troubles)}; let them rejoin")
 
@@ -166,7 +170,7 @@ class SqlControl(Control):
         self.require(name, "running", "down")
         if self.state(name) == "running":
             with bounded(f"asking {name} whether it is read-only", OPERATION_SECONDS):
-                open_for_writes = not (await execute_sql(self.server(name), "SELECT @@read_only AS r"))[0]["r"]
+                open_for_writes = await takes_writes(self.server(name))
             if open_for_writes:  # restart it: SET GLOBAL read_only=1 waits for HandlerSocket's writers forever
                 await self.stop(name)
         if self.state(name) == "down":

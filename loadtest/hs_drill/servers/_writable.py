@@ -54,6 +54,7 @@ async def promoted(server: Server) -> str:
 
 
 async def takes_writes(server: Server) -> bool:
+    """Whether the server is not read-only, for accounts without privileges and for HandlerSocket."""
     return await _read_only(server) in NOT_READ_ONLY
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._environment import environment
-from ._events import Event, HistoryFaultWindow, fault_key, fault_windows
+from ._events import ANSWERED_WRITES, Event, HistoryFaultWindow, fault_key, fault_windows
 from ._final_state import FinalState, FinalStateError, write_final_state
 from ._history import History, HistoryError, HistoryWriter, unix_faults
 from ._records import ANOTHER, NO_COUNT, READS, RECORD, Operation, Outcome
@@ -11,6 +11,7 @@ from ._run_directory import CONTROLLER, Batches, RunDirectory, RunDirectoryError
 
 __all__ = [
     "ANOTHER",
+    "ANSWERED_WRITES",
     "CONTROLLER",
     "NO_COUNT",
     "READS",

@@ -6,7 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-__all__ = ["Event", "HistoryFaultWindow", "fault_key", "fault_windows"]
+__all__ = ["ANSWERED_WRITES", "Event", "HistoryFaultWindow", "fault_key", "fault_windows"]
+
+ANSWERED_WRITES = "answered-writes"
+"""The kind of a worker's events that say from when to when (details `first` and `last`) a server answered on its connections
+for writes, acknowledgements or refusals. In between there were no gaps longer than a batch."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 
-from hs_drill._counted import counted
 from hs_drill.audit import Audit
 from hs_drill.scenario import Scenario
 
@@ -16,22 +15,19 @@ WRITE_THROUGH = (
     "With cluster.topology: write-through they replicate; docs/replication.md says how your own servers can do that."
 )
 
+FENCE = "Fence the old primary before you promote another server: stop it, or make it read-only. Start every server read-only."
+DURABLE = "Check how durable its commits are, and what else changes this table."
+
 
 def advice(scenario: Scenario, judged: Sequence[Judged], primary: str, audit: Audit | None = None) -> list[str]:
     """One or two sentences per advice. `primary` is the server that took the writes at the end."""
     missed = {one.name for one in judged if one.result is Result.MISS}
     unknown = {one.name for one in judged if one.result is Result.UNKNOWN} - {ENDED}
-    given = []
+    given: list[str] = []
     if "lost" in missed:
-        lost = audit["lost"] if audit is not None else None
-        split = lost.measured.get("split_brain", 0) if lost is not None else 0
-        if audit is not None and split:
-            given.append(_about_split(audit))
-        later = int(lost.measured.get("after_takeover", 0)) if lost is not None else 0
-        if later:
-            given.append(_about_later(later, primary))
-        # More is lost than all that can have caused.
-        if lost is None or lost.count > lost.measured.get("perhaps_split_brain", split) + later:
+        given += _about_takeover(audit) if audit is not None and audit.takeover is not None else []
+        # More is lost than what was acknowledged after the promotion.
+        if not given or (audit is not None and audit["lost"].measured.get("before_promotion", 0)):
             given.append(_about_lost(scenario, primary))
     if missed & {"staleness", "replicas_agree"} and _unlogged(scenario):
         given.append(f"Writes straight to InnoDB never reach a reader on stock MariaDB. {WRITE_THROUGH}")
@@ -44,21 +40,29 @@ def _unlogged(scenario: Scenario) -> bool:
     return scenario.cluster.topology == "plain" and scenario.driver.name == "handlersocket"
 
 
-def _about_split(audit: Audit) -> str:
-    split = audit.split
-    assert split is not None
-    moment = (split.start - audit.origin) / 1e9
-    return (
-        f"This is a split brain: {split.promoted} had been promoted at {moment:.1f} s, and {split.old} still took writes. "
-        "Fence the old primary before you promote another server: stop it, or make it read-only. Start every server read-only."
-    )
-
-
-def _about_later(count: int, primary: str) -> str:
-    return (
-        f"{counted(count, 'lost write')} began after {primary} had been promoted. If no other server took writes then, "
-        f"{primary} itself lost what it had acknowledged: check how durable its commits are, and what else changes this table."
-    )
+def _about_takeover(audit: Audit) -> Iterator[str]:
+    """Which server lost the writes, as far as the audit knows; nothing about those from before the promotion."""
+    takeover, measured = audit.takeover, audit["lost"].measured
+    assert takeover is not None
+    old, promoted = takeover.old, takeover.promoted
+    moment = f"{(takeover.start - audit.origin) / 1e9:.1f} s"
+    if measured.get("split_brain"):
+        yield f"This is a split brain: {promoted} had been promoted at {moment}, and {old} still took writes. {FENCE}"
+    if measured.get("lost_by_promoted"):
+        yield f"{promoted} itself lost writes that it had acknowledged after its promotion at {moment}. {DURABLE}"
+    if measured.get("split_brain") or measured.get("lost_by_promoted"):
+        return
+    maybe = {
+        "perhaps_before_promotion": f"{promoted} took over without them",
+        "perhaps_split_brain": f"{old} acknowledged them after {promoted} had been promoted at {moment} (a split brain)",
+        "perhaps_lost_by_promoted": f"{promoted} acknowledged them itself after its promotion at {moment}, and lost them",
+    }
+    if measured.get("before_promotion"):
+        del maybe["perhaps_before_promotion"]
+    possible = [words for name, words in maybe.items() if measured.get(name)]
+    if len(possible) > 1:
+        some = "some of the lost writes" if measured.get("before_promotion") else "the lost writes"
+        yield f"It is not known what became of {some}: either {', or '.join(possible)}. Look for them on {old}. {FENCE}"
 
 
 def _about_lost(scenario: Scenario, primary: str) -> str:
@@ -70,8 +74,8 @@ def _about_lost(scenario: Scenario, primary: str) -> str:
         )
     if primary == "writer":
         return (
-            "No other server took over, so the writer itself lost writes that it had acknowledged: check how durable its "
-            "commits are, and what else changes this table."
+            "This run promoted no other server, so as far as it knows the writer itself lost writes that it had acknowledged. "
+            f"{DURABLE} Or was a server promoted by other means?"
         )
     if _unlogged(scenario):
         return f"Stock MariaDB does not replicate writes straight to InnoDB: {primary} took over without them. {WRITE_THROUGH}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import pytest
@@ -160,3 +161,37 @@ def test_standings_and_servers_survive_serialization() -> None:
     again.add(batch)
     assert again.servers["reader-1"].ok == {10: 4}
     assert again.retries == 4
+
+
+def test_when_a_server_answered_writes_is_given_once_it_has_been_silent_for_a_batch(metered: Metered) -> None:
+    meter = metered.meter
+    assert not list(meter.take_answered(everything=True)), "its connections for reads do not count"
+    note = meter.answered_writes("writer").note
+    note(5)
+    assert not list(meter.take_answered()), "it may go on"
+    note(9)
+    assert not list(meter.take_answered())
+    assert list(meter.take_answered()) == [("writer", 5, 9)]
+    assert not list(meter.take_answered(everything=True))
+    note(20)
+    assert list(meter.take_answered(everything=True)) == [("writer", 20, 20)], "the run is over"
+
+
+async def test_only_connections_for_writes_say_that_writes_were_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_server([TABLE]) as server:
+
+        async def connect(address: trio_hs.Server) -> object:
+            return await server.connect(address)
+
+        monkeypatch.setattr(_meter, "connect_transport", connect)
+        names = {str(server.read_address): "reader-1", str(server.write_address): "writer"}
+        meter = Meter(names, [str(server.write_address)])
+        async with trio_hs.open_manager([server.read_address], [server.write_address], connect=meter.connect) as hs:
+            list(meter.take_answered(everything=True))  # of setting up the connections
+            await hs.get("drill", "t", ["id"], 1)
+            assert not list(meter.take_answered(everything=True))
+            begin = time.monotonic_ns()
+            await hs.insert("drill", "t", [("id", 1)])
+            ((name, first, last),) = meter.take_answered(everything=True)
+            assert name == "writer"
+            assert begin <= first <= last <= time.monotonic_ns()

@@ -28,8 +28,6 @@ from trio_hs.testing import Table
 
 pytestmark = pytest.mark.process
 
-PROMOTION = ("STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only=0")
-
 TABLE = Table("drill", "t", {"id": "INT NOT NULL", "v": "VARCHAR(20) NOT NULL"}, primary_key=["id"])
 
 
@@ -270,27 +268,52 @@ async def test_a_server_that_stops_serving_answers_by_sql_alone_until_it_is_star
         assert await insert(control.server("writer"), 3, "drill_wt") == "0\t1"
 
 
-@EVERY_KIND
-async def test_a_promotion_behind_the_run_s_back_leaves_the_primary_unknown(kind: str, temporary: Path) -> None:
-    """Otherwise the audit would read the old primary back, and say that it had lost what the promoted server has."""
-    async with open_servers(kind, readers=1, standby=True, topology="write-through") as control:
-        assert await control.why_primary_unknown() == ""
-        standby = control.server("standby")
-        if isinstance(control, EmbeddedControl):
-            await control._instances["standby"].ask("promote")
-        else:
-            await execute_sql(standby, *PROMOTION)
-        assert await control.why_primary_unknown() == "standby takes writes, although this run did not promote it"
-        await control.kill("standby")  # nothing to ask
-        assert await control.why_primary_unknown() == ""
+async def promoted_by_others(control: Control, name: str) -> None:
+    if isinstance(control, EmbeddedControl):
+        await control._instances[name].ask("promote")
+    else:
+        await execute_sql(control.server(name), "STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only=0")
+
+
+async def closed_by_others(control: Control, name: str) -> None:
+    if isinstance(control, EmbeddedControl):
+        await control._instances[name].ask("read-only on")
+    else:
+        await execute_sql(control.server(name), "SET GLOBAL read_only=1")
 
 
 @EVERY_KIND
-async def test_an_unfenced_old_primary_does_not_make_the_new_one_unknown(kind: str, temporary: Path) -> None:
-    async with open_servers(kind, readers=1, standby=True, topology="write-through") as control:
+async def test_a_promotion_that_is_not_the_runs_own_is_noticed(kind: str) -> None:
+    async with open_servers(kind, readers=1, standby=True) as control:
+        assert await control.why_primary_unknown() == ""
+        await promoted_by_others(control, "standby")
+        unknown = "standby takes writes, although this run did not promote it"
+        assert await control.why_primary_unknown() == unknown
+        await control.kill("standby")
+        assert await control.why_primary_unknown() == "", "it cannot be asked"
+        await control.start("standby")
+        assert await control.why_primary_unknown() == "", "it is read-only again"
+        await closed_by_others(control, "writer")
+        assert (await control.why_primary_unknown()).startswith("writer takes no writes any more")
+
+
+@EVERY_KIND
+async def test_what_the_run_itself_does_to_its_servers_is_no_promotion_by_others(kind: str) -> None:
+    async with open_servers(kind, readers=1, standby=True, topology="write-through", replication="semisync") as control:
+        await control.pause("writer")
         await control.promote("standby")
+        await control.resume("writer")
+        assert await control.why_primary_unknown() == "", "an old primary that was not fenced is no news"
+        await control.restart("writer")
         assert await control.why_primary_unknown() == ""
+        await promoted_by_others(control, "writer")
+        assert (await control.why_primary_unknown()).startswith("writer takes writes, although this run did not promote it")
         await control.rejoin("writer")
+        assert await control.why_primary_unknown() == ""
+        await control.close_for_writes()
+        assert await control.why_primary_unknown() == ""
+        await control.open_for_writes()
+        await control.restart("standby")
         assert await control.why_primary_unknown() == ""
 
 

@@ -52,7 +52,7 @@ def write_history(
     writer = HistoryWriter(path, worker=worker, reads_primary=reads_primary, clock=lambda: now)
     for event in events:
         now = event.time * US
-        writer.event(event.kind, event.name)
+        writer.event(event.kind, event.name, **event.details)
     for op in sorted(ops, key=lambda op: op.end):
         operation, outcome = Operation[op.operation.upper()], Outcome[op.outcome.upper()]
         writer.append(operation, outcome, op.key, op.value, op.start * US, op.end * US, op.user, n=op.n)
