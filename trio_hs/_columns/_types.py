@@ -8,6 +8,7 @@ ArithmeticError. Neither sees NULL or the protocol's escapes. docs/declared.md s
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 import reprlib
 import struct
@@ -122,7 +123,10 @@ class FloatingPoint(ColumnType):
     def _given_back(self, number: float) -> float:
         """The number as the server returns it."""
         if self.single:
-            number = float(struct.unpack("f", struct.pack("f", number))[0])  # infinite where it is too big
+            try:
+                number = float(struct.unpack("<f", struct.pack("<f", number))[0])
+            except OverflowError:  # the native format "f" packed an infinity here before Python 3.14
+                number = math.copysign(math.inf, number)
             if 0 < abs(number) < 1.1754943508222875e-38:
                 return 0.0
         if self.scale is not None:

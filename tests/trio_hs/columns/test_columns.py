@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from tests.trio_hs.support.declarations import CASES, IDS, Case
 from trio_hs import Column, Columns, DecodingError
 from trio_hs._columns._declaration import TYPES
+from trio_hs.testing._types import Float
 
 RAW = ("uuid", "inet4", "inet6")
 
@@ -187,3 +190,23 @@ def test_columns_that_an_insert_must_name() -> None:
     harmless: list[dict[str, Any]] = [{"nullable": True}, {"default": 0}, {"auto_increment": True}, {"generated": "virtual"}]
     for options in harmless:
         assert not Column("v", "int", **options).required
+
+
+@pytest.mark.parametrize("value", [1e300, -1e300, 3.4028236e38, 2**127 * 2.0, 10**40])
+def test_a_number_beyond_float_is_refused_on_every_python(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = struct.pack
+
+    def pack_of_3_14(format: str, *values: Any) -> bytes:
+        # Before, the native format packed an infinity.
+        if format == "f" and real("f", *values) in (real("f", math.inf), real("f", -math.inf)):
+            raise OverflowError("float too large to pack with f format")
+        return real(format, *values)
+
+    column = Column("v", "float")
+    for pack in (real, pack_of_3_14):
+        monkeypatch.setattr(struct, "pack", pack)
+        with pytest.raises(ValueError, match=r"would not give .* back as it is: a float column shows six significant digits"):
+            column.encode(value)
+        assert column.encode(3.40282e38) == b"3.40282e+38"
+        stored = Float(True).store(b"%e" % value)  # the embedded server's own
+        assert stored == math.copysign(3.4028234663852886e38, value)
