@@ -201,6 +201,7 @@ _STRING = re.compile(r"'((?:[^'\\]|''|\\.)*)'", re.DOTALL)
 _STRING_ESCAPE = re.compile(r"''|\\(.)", re.DOTALL)
 _CONTROLS = {"0": "\0", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a"}
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_HEX = re.compile(r"x'((?:[0-9a-f]{2})*)'|0x((?:[0-9a-f]{2})+)", re.IGNORECASE)
 _BITS = re.compile(r"b'([01]+)'")
 
 
@@ -248,12 +249,16 @@ def _default(column: Column, text: str) -> Any:
     """The value of a literal as ``information_schema`` shows it. Raises one of several errors if it is not known."""
     if match := _BITS.fullmatch(text):
         return int(match[1], 2)
+    binary = column.type in ("binary", "varbinary") or column.type.endswith("blob")
+    # MariaDB 11.8 shows x'616200' where 10.11 shows 'ab\0'. In any other column it stands for an expression.
+    if binary and (match := _HEX.fullmatch(text)):
+        return bytes.fromhex(match[1] or match[2] or "")
     string = _STRING.fullmatch(text)
     if string is None and not _NUMBER.fullmatch(text):
         raise LookupError(f"{text} is computed")
     if string is not None:
         text = _unquoted(string[1])
-    if column.type in ("binary", "varbinary") or column.type.endswith("blob"):
+    if binary:
         if "?" in text:  # stands for any byte that is not text
             raise LookupError("the default is not shown")
         return text.encode("ascii")

@@ -310,3 +310,37 @@ def test_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "trio_hs"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "usage: python -m trio_hs" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "kind, shown, default",
+    [
+        ("binary", "x'616200'", b"ab\0"),  # as MariaDB 11.8 shows it
+        ("binary", "X'00FF3F'", b"\0\xff?"),
+        ("varbinary", "x''", b""),
+        ("blob", "0x00ff", b"\0\xff"),
+        ("binary", "'ab\\0'", b"ab\0"),  # as 10.11 does
+        ("varbinary", "'a?'", None),
+        ("varbinary", "x'616'", None),
+        ("varbinary", "x'4' + 1", None),
+        ("varchar", "x'4142'", None),
+        ("int", "x'41'", None),
+    ],
+)
+def test_defaults_of_bytes_as_the_versions_show_them(kind: str, shown: str, default: bytes | None) -> None:
+    row = {
+        "column_name": "c",
+        "data_type": kind,
+        "column_type": kind,
+        "character_maximum_length": 3,
+        "numeric_precision": None,
+        "datetime_precision": None,
+        "character_set_name": "utf8mb4" if kind == "varchar" else None,
+        "is_nullable": "NO",
+        "column_default": shown,
+        "extra": "",
+    }
+    column = describing._column(row)
+    assert column.default_is_expression is (default is None)
+    if default is not None:
+        assert column == Column("c", kind, default=default, length=None if kind == "blob" else 3)
