@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable
 
-from hdrh.histogram import HdrHistogram
+with warnings.catch_warnings():
+    # hdrhistogram 0.10.8 declares packed structures as Python 3.14 deprecates it. Users cannot change that.
+    warnings.filterwarnings("ignore", "Due to '_pack_', the '.*' Structure will use memory layout", DeprecationWarning)
+    from hdrh.histogram import HdrHistogram
 
 from ._batch import NOT_STARTED, Batch
 from ._percentiles import rank

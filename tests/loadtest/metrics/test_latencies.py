@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import math
+import sys
+import warnings
 from collections import Counter
 from collections.abc import Iterable
 from fractions import Fraction
@@ -16,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hs_drill.metrics import _totals
 from hs_drill.metrics._batch import NOT_STARTED, Batch, OperationBatch, microseconds
 from hs_drill.metrics._csv import totals_of, write_latencies
 from hs_drill.metrics._percentiles import PERCENTILES, percentile, percentiles
@@ -175,3 +179,28 @@ def assert_percentiles(run: Path, workers: Iterable[int]) -> None:
         assert int(reported[name]["count"]) == len(pooled)
         for column, percent in PERCENTS.items():
             assert int(reported[name][column]) == pytest.approx(exact(pooled, percent), rel=1 / 1024, abs=1)
+
+
+def test_a_warning_about_the_histograms_library_itself_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What Python 3.14 says when hdrhistogram 0.10.8 is imported.
+    text = (
+        "Due to '_pack_', the 'ExternalHeader' Structure will use memory layout compatible with MSVC (Windows). If this is "
+        "intended, set _layout_ to 'ms'. The implicit default is deprecated and slated to become an error in Python 3.19."
+    )
+    library = tmp_path / "hdrh"
+    library.mkdir()
+    (library / "__init__.py").touch()
+    source = "import warnings\nwarnings.warn({!r}, DeprecationWarning)\nclass HdrHistogram: pass\n"
+    monkeypatch.syspath_prepend(tmp_path)
+    for said, shown in [(text, 0), ("something else", 1)]:
+        (library / "histogram.py").write_text(source.format(said))
+        importlib.invalidate_caches()
+        for name in [name for name in sys.modules if name.partition(".")[0] == "hdrh"]:
+            monkeypatch.delitem(sys.modules, name)
+        spec = importlib.util.spec_from_file_location("hs_drill.metrics._totals_again", _totals.__file__)
+        assert spec is not None
+        assert spec.loader is not None
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        assert len(caught) == shown
