@@ -44,6 +44,8 @@ class Server:
     load_user: str = ""
     """The load's account for `driver: sql`. It has no more rights than an application, so `read_only` applies to it."""
     load_password: str = field(default="", repr=False)
+    own: bool = False
+    """Whether the run has started it as a MariaDB server of its own."""
     peer_host: str = ""
     """The address at which the run's other servers reach it, on the same ports, if that is not `host`."""
 

@@ -9,12 +9,13 @@ from functools import partial
 from typing import Any
 
 import pymysql
+import pymysql.cursors
 import trio
 
 from hs_drill._cluster import ClusterError, Server
 from hs_drill._sql_text import table_name
 from hs_drill.scenario import Fault, faults
-from hs_drill.servers import Control, execute_sql
+from hs_drill.servers import Control, connect_sql, execute_sql
 
 from ._network import Proxies, network_steps
 from ._strike import Step, Strike
@@ -225,14 +226,7 @@ class _SqlLock:
 
     def _take(self) -> None:
         server = self._server
-        self._connection = pymysql.connect(
-            host=server.host,
-            port=server.sql_port or 0,
-            user=server.admin_user,
-            password=server.admin_password,
-            connect_timeout=5,
-            read_timeout=10,
-        )
+        self._connection = connect_sql(server, read_timeout=10, cursorclass=pymysql.cursors.Cursor)
         with self._connection.cursor() as cursor:
             for statement in self._statements:
                 cursor.execute(statement)

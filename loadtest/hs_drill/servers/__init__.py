@@ -7,7 +7,7 @@ from ._instance import State
 from ._load_account import require_load_account
 from ._opening import open_cluster, open_servers
 from ._replication_check import check_replication
-from ._sql import execute_sql
+from ._sql import connect_sql, execute_sql
 
 __all__ = [
     "Control",
@@ -16,6 +16,7 @@ __all__ = [
     "Row",
     "State",
     "check_replication",
+    "connect_sql",
     "execute_sql",
     "open_cluster",
     "open_servers",

@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Literal
 
 import pymysql
 import trio
@@ -24,6 +25,8 @@ from ._sql_control import SqlControl
 
 START_SECONDS = 30.0
 HANDLERSOCKET_SECONDS = 3.0
+TURNED_AWAY_SECONDS = 0.2
+"""The pause after a connection that was opened in vain: every one of them costs CPU."""
 REDO_SIZE = "32M"
 """The template of the data directories has the same size: a start that changes it takes a second longer."""
 
@@ -79,6 +82,7 @@ def new_server(name: str, host: str, passwords: Passwords) -> Server:
         admin_password=passwords.admin,
         load_user=passwords.load_user,
         load_password=passwords.load,
+        own=True,
     )
 
 
@@ -218,9 +222,10 @@ class Mariadbd(Instance):
     async def _wait_until_up(self, listening: bool) -> None:
         server = self.server
         with trio.move_on_after(START_SECONDS):
-            while not await _sql_answers(server):
+            while (answer := await _ask_sql(server)) != "answered":
                 await self._require_alive()
-                await trio.sleep(POLL_SECONDS)
+                # Nobody listens yet: asking again costs no connection.
+                await trio.sleep(POLL_SECONDS if answer == "refused" else TURNED_AWAY_SECONDS)
             # HandlerSocket listens before SQL does. If it cannot, the server runs on without it and reports nothing.
             with trio.move_on_after(HANDLERSOCKET_SECONDS):
                 while listening and not await handlersocket_answers(server):
@@ -242,14 +247,16 @@ class Mariadbd(Instance):
             raise kind(f"{self.server.name} did not start (exit code {code}): {reason}")
 
 
-async def _sql_answers(server: Server) -> bool:
+async def _ask_sql(server: Server) -> Literal["answered", "refused", "turned away"]:
+    """What becomes of a query: `refused` if nothing listens, `turned away` if what listens does not answer it."""
     # Not execute_sql, whose timeouts are long: if another program has the port, it may accept and never answer.
     ask = partial(run_sql, server, ("SELECT 1",), connect_timeout=1, read_timeout=1)
     try:
         await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
-    except (pymysql.MySQLError, OSError):
-        return False
-    return True
+    except (pymysql.MySQLError, OSError) as error:
+        refused = isinstance(getattr(error, "original_exception", error), ConnectionRefusedError)
+        return "refused" if refused else "turned away"
+    return "answered"
 
 
 def reason_in(log: str, lines: int = 3) -> str:

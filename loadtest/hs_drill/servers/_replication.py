@@ -13,11 +13,12 @@ import trio
 from hs_drill._cluster import Cluster, ClusterError, Server
 from hs_drill._sql_text import any_table, literal, quoted, table_name
 
-from ._sql import execute_sql, run_all
+from ._sql import Asking, asking, execute_sql, run_all
 
 logger = logging.getLogger("hs_drill.control")
 
 POLL_SECONDS = 0.02
+SLAVE_STATUS = "SHOW SLAVE STATUS"
 NOTICE_SECONDS = 2.0
 """How long a promotion waits for a replica to apply what it has fetched before it says so."""
 REPLICATION_SECONDS = 15.0
@@ -107,12 +108,17 @@ async def wait_applied(replica: Server, position: str, within: float, *, promoti
 
     Raises `ClusterError`, which says how far the replica is, and what its replication reports.
     """
+    async with asking(replica) as ask:
+        await _wait_applied(ask, replica, position, within, promoting)
+
+
+async def _wait_applied(ask: Asking, replica: Server, position: str, within: float, promoting: bool) -> None:
     begin = trio.current_time()
     said = not promoting
     # In slices: then a cancelled caller leaves no thread behind for long, and we notice a stopped replica.
     wait = f"SELECT MASTER_GTID_WAIT('{position}', 0.25) AS late"
-    while (await execute_sql(replica, wait))[0]["late"]:
-        status = (await execute_sql(replica, "SHOW SLAVE STATUS"))[:1]
+    while (await ask(wait))[0]["late"]:
+        status = (await ask(SLAVE_STATUS))[:1]
         stopped = not status or status[0]["Slave_SQL_Running"] != "Yes"
         waited = trio.current_time() - begin
         if stopped or waited >= within:
@@ -165,19 +171,20 @@ async def start_slave(replica: Server) -> None:
     await execute_sql(replica, "START SLAVE")
     status: Mapping[str, Any] = {}
     with trio.move_on_after(REPLICATION_SECONDS):
-        while True:
-            status = await slave_status(replica) or {}
-            if status.get("Slave_IO_Running") == status.get("Slave_SQL_Running") == "Yes":
-                return
-            if status.get("Last_IO_Errno") == NOT_IN_BINLOG:
-                raise DivergedError(f"{replica.name} cannot replicate: {replication_trouble(status)}")
-            await trio.sleep(POLL_SECONDS)
+        async with asking(replica) as ask:
+            while True:
+                status = next(iter(await ask(SLAVE_STATUS)), {})
+                if status.get("Slave_IO_Running") == status.get("Slave_SQL_Running") == "Yes":
+                    return
+                if status.get("Last_IO_Errno") == NOT_IN_BINLOG:
+                    raise DivergedError(f"{replica.name} cannot replicate: {replication_trouble(status)}")
+                await trio.sleep(POLL_SECONDS)
     raise ClusterError(f"{replica.name} does not replicate: {replication_trouble(status)}")
 
 
 async def slave_status(server: Server) -> Mapping[str, Any] | None:
     """The server's SHOW SLAVE STATUS; None if it is not a replica."""
-    return next(iter(await execute_sql(server, "SHOW SLAVE STATUS")), None)
+    return next(iter(await execute_sql(server, SLAVE_STATUS)), None)
 
 
 NOT_IN_BINLOG = 1236
@@ -252,8 +259,9 @@ async def wait_for_acknowledgements(primary: Server, within: float) -> bool:
     """
     attached = "SHOW STATUS LIKE 'Rpl_semi_sync_master_clients'"
     with trio.move_on_after(within):
-        while int((await execute_sql(primary, attached))[0]["Value"]) == 0:  # noqa: ASYNC110  (the server is asked)
-            await trio.sleep(POLL_SECONDS)
+        async with asking(primary) as ask:
+            while int((await ask(attached))[0]["Value"]) == 0:  # noqa: ASYNC110  (the server is asked)
+                await trio.sleep(POLL_SECONDS)
         await execute_sql(primary, "SET GLOBAL rpl_semi_sync_master_enabled=1")
         return True
     return False

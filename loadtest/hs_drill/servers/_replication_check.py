@@ -20,7 +20,7 @@ from hs_drill._cluster import Cluster, ClusterError, Server
 from trio_hs.testing import Table
 
 from ._replication import PAGE
-from ._sql import execute_sql, run_all
+from ._sql import asking, execute_sql, run_all
 from ._table_checks import how_to_empty
 
 __all__ = ["Arrival", "ReplicationCheck", "check_replication"]
@@ -212,9 +212,10 @@ async def _logged(
     file, offset = position
     found[LOG] = Arrival(where, None)
     deadline = trio.current_time() + LOG_SECONDS
-    while found[LOG].seconds is None and trio.current_time() < deadline:
-        events = await execute_sql(primary, f"SHOW BINLOG EVENTS IN '{file}' FROM {offset:d} LIMIT 10000")
-        if any(event["Event_type"] == "Table_map" and table in event["Info"] for event in events):
-            found[LOG] = Arrival(where, trio.current_time() - begin)
-        else:
-            await trio.sleep(POLL_SECONDS)
+    async with asking(primary) as ask:
+        while found[LOG].seconds is None and trio.current_time() < deadline:
+            events = await ask(f"SHOW BINLOG EVENTS IN '{file}' FROM {offset:d} LIMIT 10000")
+            if any(event["Event_type"] == "Table_map" and table in event["Info"] for event in events):
+                found[LOG] = Arrival(where, trio.current_time() - begin)
+            else:
+                await trio.sleep(POLL_SECONDS)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from ipaddress import ip_address
+from threading import Lock
+from typing import Any, ClassVar
 
 import pymysql
+import pymysql.connections
 import pymysql.cursors
 import trio
 
@@ -52,21 +55,120 @@ def run_sql(
 @contextmanager
 def sql_session(server: Server, connect_timeout: int = 5, read_timeout: int = 60) -> Iterator[pymysql.cursors.DictCursor]:
     """A connection of the administrator, for use in threads. Timeouts are in seconds."""
-    connection = pymysql.connect(
-        host=server.host,
-        port=server.sql_port or 0,
-        user=server.admin_user,
-        password=server.admin_password,
-        autocommit=True,
-        charset="utf8mb4",
-        # MariaDB's default. In a mode that the user has set, such as ANSI or ORACLE, our statements would mean something else.
-        sql_mode="STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_CREATE_USER,NO_ENGINE_SUBSTITUTION",
-        connect_timeout=connect_timeout,
-        read_timeout=read_timeout,
-        cursorclass=pymysql.cursors.DictCursor,
-    )
+    connection = connect_sql(server, connect_timeout=connect_timeout, read_timeout=read_timeout)
     with connection, connection.cursor() as cursor:
         yield cursor
+
+
+def connect_sql(server: Server, **options: Any) -> Any:
+    """A new connection of the administrator, for use in threads. `options` are PyMySQL's, and override ours."""
+    return _Connection(
+        **{
+            "host": server.host,
+            "port": server.sql_port or 0,
+            "user": server.admin_user,
+            "password": server.admin_password,
+            "autocommit": True,
+            "charset": "utf8mb4",
+            # MariaDB's default. In a mode that the user has set, such as ANSI or ORACLE, our statements would mean something
+            # else.
+            "sql_mode": "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_CREATE_USER,NO_ENGINE_SUBSTITUTION",
+            "connect_timeout": 5,
+            "read_timeout": 60,
+            "cursorclass": pymysql.cursors.DictCursor,
+            # TLS to a server that this run has started on this machine protects nothing, and costs the CPU that is measured.
+            "ssl_disabled": server.own and _is_loopback(server.host),
+            **options,
+        }
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _Connection(pymysql.connections.Connection):
+    """Shares one TLS context among all connections that name no certificates.
+
+    PyMySQL 1.2 makes a context for each connection, which reads all of the system's certificates: 20 to 50 ms of CPU. A
+    context that we passed as `ssl` would make TLS a requirement. PyMySQL's own is used where the server offers TLS.
+    """
+
+    _shared: ClassVar[Any] = None
+    _shared_lock: ClassVar[Lock] = Lock()
+
+    def _create_ssl_ctx(self, sslp: Any) -> Any:
+        if sslp:
+            return super()._create_ssl_ctx(sslp)  # type: ignore[misc]
+        with self._shared_lock:
+            if self._shared is None:
+                _Connection._shared = super()._create_ssl_ctx(sslp)  # type: ignore[misc]
+            return self._shared
+
+
+class Asking:
+    """Queries a server again and again on one connection, from one task. See `asking`."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._connection: Any = None
+        self._closed = False
+        self._lock = Lock()
+
+    async def __call__(self, query: str) -> list[dict[str, Any]]:
+        """The query's rows. Raises `ClusterError`; the next query then connects anew. Cancellation takes effect at once."""
+        with as_cluster_errors(self._server):
+            return await trio.to_thread.run_sync(self._ask, query, abandon_on_cancel=True)
+
+    def _ask(self, query: str) -> list[dict[str, Any]]:
+        # The connection belongs to this thread meanwhile. If the thread is abandoned, nobody else reads its answer.
+        connection = self._exchange(None) or connect_sql(self._server)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(query)
+                rows = list(cursor.fetchall())
+        except BaseException:
+            _close(connection)
+            raise
+        _close(self._exchange(connection))
+        return rows
+
+    def _exchange(self, connection: Any) -> Any:
+        """Keep this connection instead of the one that was kept, and return what is not kept any more."""
+        with self._lock:
+            if self._closed:
+                return connection
+            connection, self._connection = self._connection, connection
+            return connection
+
+    def close(self) -> None:
+        """Close the connection; one that an abandoned thread still uses is closed when its query ends."""
+        with self._lock:
+            self._closed = True
+            kept, self._connection = self._connection, None
+        _close(kept)
+
+
+def _close(connection: Any) -> None:
+    if connection is not None:
+        with suppress(pymysql.MySQLError, OSError):
+            connection.close()
+
+
+@asynccontextmanager
+async def asking(server: Server) -> AsyncIterator[Asking]:
+    """For loops that wait for something on a server: keeps one connection open within the block.
+
+    Only for queries that leave nothing behind in the session.
+    """
+    ask = Asking(server)
+    try:
+        yield ask
+    finally:
+        ask.close()
 
 
 def collecting(troubles: list[str], call: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:

@@ -124,7 +124,12 @@ async def sql_session(server: Server, *statements: str) -> AsyncIterator[None]:
     def connect() -> pymysql.connections.Connection[pymysql.cursors.Cursor]:
         assert server.sql_port is not None
         connection = pymysql.connect(
-            host=server.host, port=server.sql_port, user=server.admin_user, password=server.admin_password, read_timeout=20
+            host=server.host,
+            port=server.sql_port,
+            user=server.admin_user,
+            password=server.admin_password,
+            read_timeout=20,
+            ssl_disabled=True,  # otherwise it reads all of the system's certificates
         )
         try:
             with connection.cursor() as cursor:
