@@ -7,11 +7,21 @@ from ._events import ANSWERED_WRITES, Event, HistoryFaultWindow, fault_key, faul
 from ._final_state import FinalState, FinalStateError, write_final_state
 from ._history import History, HistoryError, HistoryWriter, unix_faults
 from ._records import ANOTHER, NO_COUNT, READS, RECORD, Operation, Outcome
-from ._run_directory import CONTROLLER, Batches, RunDirectory, RunDirectoryError, analyze_command, cannot_keep, require_place
+from ._run_directory import (
+    CHECKSUMS,
+    CONTROLLER,
+    Batches,
+    RunDirectory,
+    RunDirectoryError,
+    analyze_command,
+    cannot_keep,
+    require_place,
+)
 
 __all__ = [
     "ANOTHER",
     "ANSWERED_WRITES",
+    "CHECKSUMS",
     "CONTROLLER",
     "NO_COUNT",
     "READS",

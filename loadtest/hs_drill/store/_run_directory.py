@@ -252,6 +252,14 @@ class RunDirectory:
             changed = f"is damaged, or was changed after the run (to judge it as it is now, delete its line in {CHECKSUMS})"
             raise RunDirectoryError(f"{self.path / name}: {changed}")
 
+    def lost_checksums(self) -> bool:
+        """Whether the file of the checksums was removed. Older versions kept none, and no magic in the statistics."""
+        try:
+            with (self.path / "batches.bin").open("rb") as file:
+                return file.read(len(BATCHES_MAGIC)) == BATCHES_MAGIC and not (self.path / CHECKSUMS).exists()
+        except FileNotFoundError:
+            return False
+
     def _checksums(self) -> dict[str, int]:
         """The known checksums of the small files. Raises `RunDirectoryError`."""
         path = self.path / CHECKSUMS

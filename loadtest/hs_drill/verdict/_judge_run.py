@@ -12,7 +12,7 @@ from hs_drill._cluster import server_names
 from hs_drill.audit import Audit, audit
 from hs_drill.metrics import FaultWindow, totals_of
 from hs_drill.scenario import Load, Scenario
-from hs_drill.store import CONTROLLER, FinalState, FinalStateError, History, RunDirectory, fault_windows, unix_faults
+from hs_drill.store import CHECKSUMS, CONTROLLER, FinalState, FinalStateError, History, RunDirectory, fault_windows, unix_faults
 
 from ._advice import advice
 from ._engine_limit import engine_result
@@ -52,6 +52,8 @@ def judge_run(
     end = _end_of(directory, workers, lost, troubles, died, ran, ended_by, others)
     histories, unreadable = directory.open_histories()
     damaged = list(unreadable)
+    if directory.lost_checksums():
+        damaged.append(f"{directory.path / CHECKSUMS}: is missing, so whether the small files were changed is not known")
     unreadable += [f"worker {worker} was lost during the run" for worker in end.lost]
     found = _audit(directory, scenario, histories, end.workers, unreadable, damaged) if scenario.audited else None
     damaged += [history.damage for history in histories if history.damage]
@@ -215,7 +217,14 @@ def _cut_short(judgement: Judgement, begun: float | None, ran: float | None, loa
     if judgement.seconds >= due - CUT_SHORT_SECONDS:
         return ""
     late = 0.0 if begun is None else judgement.start - begun - load.warm_up
-    why = f": the load began {late:.1f} s late" if late > CUT_SHORT_SECONDS / 2 else ""
+    early = 0.0 if ran is None else load.lasts - ran
+    reasons = []
+    if late > CUT_SHORT_SECONDS / 2:
+        reasons.append(f"the load began {late:.1f} s late")
+    # Of a run that was late, too, whatever is missing beyond that is worth a word.
+    if early >= 0.1:
+        reasons.append(f"the run ended {early:.1f} s early")
+    why = f": {' and '.join(reasons)}" if reasons else ""
     return f" ({judgement.seconds:.1f} of {due:g} s were counted{why})"
 
 

@@ -148,7 +148,8 @@ def test_a_run_that_was_shorter_than_its_scenario_says_so(run: Run, tmp_path: Pa
         (15, 0, 15.2, " (ended after 15.2 of 20 s)"),
         (18, 2, 20.1, " (18.0 of 20 s were counted: the load began 2.0 s late)"),
         (18, 0, 20.1, " (18.0 of 20 s were counted)"),
-        (18, 2, 19.9, " (18.0 of 20 s were counted: the load began 2.0 s late)"),
+        (18, 2, 19.9, " (18.0 of 20 s were counted: the load began 2.0 s late and the run ended 0.1 s early)"),
+        (17.25, 2, 19.25, " (17.2 of 20 s were counted: the load began 2.0 s late and the run ended 0.8 s early)"),
     ],
 )
 def test_a_verdict_says_whether_the_run_was_stopped(seconds: float, late: float, ran: float, told: str, tmp_path: Path) -> None:

@@ -118,10 +118,10 @@ expect: {lost: 0}
     assert code == 3
     lost = result["audit"]["lost"]
     assert lost["measured"].get("split_brain", 0) == 0
-    assert 0 < lost["measured"]["after_takeover"] <= lost["count"]
+    assert lost["measured"]["perhaps_split_brain"] == 0
+    assert 0 < lost["measured"]["lost_by_promoted"] <= lost["count"]
     assert "split brain" not in lost["explanation"]
     assert any(
-        "began after standby had been promoted. If no other server took writes then, standby " in line
-        for line in result["advice"]
+        line.startswith("standby itself lost writes that it had acknowledged after its promotion") for line in result["advice"]
     )
     assert not any("Fence the old primary" in line for line in result["advice"])

@@ -213,6 +213,15 @@ def test_a_file_changed_on_purpose_is_judged_once_its_checksum_is_deleted(runs: 
     assert (code, verdict.partition(" (")[0]) == (1, "fail: 1 of 8 expectations missed")
 
 
+def test_a_run_without_its_checksums_is_inconclusive(runs: list[Kept], tmp_path: Path) -> None:
+    path = Path(shutil.copytree(runs[0].path, tmp_path / "run"))
+    (path / "checksums").unlink()
+    result = judge_run(RunDirectory(path))
+    assert result["exit_code"] == 4
+    (line,) = [one["line"] for one in result["expectations"] if one["name"] == "kept files"]
+    assert line == f"{path / 'checksums'}: is missing, so whether the small files were changed is not known"
+
+
 @pytest.mark.parametrize("share", [0, 0.5, 0.99])
 def test_a_run_that_ended_needs_the_whole_history_of_its_faults(tmp_path: Path, share: float) -> None:
     """Findings of the audit name faults, so a run whose expectations do not need them is damaged, too."""
