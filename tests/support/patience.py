@@ -38,6 +38,14 @@ def slowness() -> float:
     return _slowness
 
 
+def core_slowness() -> float:
+    """How many times longer than the reference machine's a core of this machine takes for the same work, whatever else it does:
+    for a load that must be beyond what a core can do, however busy the others are."""
+    began = time.process_time()
+    work()
+    return max((time.process_time() - began) / REFERENCE, 1.0)
+
+
 def work() -> int:
     total = 0
     for number in range(WORK):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from . import _guardian
 
-__all__ = ["DIRECTORY_MODE", "claim", "directory_for", "remove_abandoned"]
+__all__ = ["DIRECTORY_MODE", "claim", "directory_for", "remove_abandoned", "remove_if_abandoned"]
 
 DIRECTORY_MODE = 0o700
 REMOVE_SECONDS = 30.0
@@ -54,17 +54,18 @@ def remove_abandoned(owners: set[int]) -> list[str]:
         names = sorted(entry.name for entry in os.scandir(parent) if _NAME.fullmatch(entry.name))
     except OSError:
         return []
-    removed = []
-    for directory in (parent / name for name in names):
-        lock = _lock_abandoned(directory, owners)
-        if lock is None:
-            continue
-        try:
-            if _guardian.clear(str(directory), time.monotonic() + REMOVE_SECONDS):
-                removed.append(str(directory))
-        finally:
-            os.close(lock)
-    return removed
+    return [str(parent / name) for name in names if remove_if_abandoned(parent / name, owners)]
+
+
+def remove_if_abandoned(directory: Path, owners: set[int]) -> bool:
+    """Remove one directory if it is that of a run of this user's that has ended; see `remove_abandoned`. Blocking."""
+    lock = _lock_abandoned(directory, owners) if _NAME.fullmatch(directory.name) else None
+    if lock is None:
+        return False
+    try:
+        return _guardian.clear(str(directory), time.monotonic() + REMOVE_SECONDS)
+    finally:
+        os.close(lock)
 
 
 def _lock_abandoned(directory: Path, owners: set[int]) -> int | None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import docker.errors
 
+from ._claim import remove_if_abandoned
 from ._container_engine import ContainerEngine
 from ._guardian import RUN_LABEL
 
@@ -106,6 +107,8 @@ def _remove(engine: ContainerEngine) -> list[str]:
             except docker.errors.APIError:
                 continue  # another run is removing it
             removed.append(name)
-            with suppress(OSError):  # older versions left the directory of a run in containers empty
+            # It may be elsewhere than where this process keeps temporary files.
+            remove_if_abandoned(Path(labels[RUN_LABEL]), {os.geteuid()})
+            with suppress(OSError):  # older versions left the directory of a run in containers empty, without a claim
                 os.rmdir(labels[RUN_LABEL])
     return removed
