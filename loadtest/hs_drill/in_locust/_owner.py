@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,9 @@ class Owner(ABC):
     def on_mark(self) -> None: ...
 
     def on_controller_death(self, line: str) -> None:
+        if self._directory is not None and self._result is None:
+            with suppress(OSError):  # it is reported all the same
+                RunDirectory(Path(self._directory)).write_deaths([*self._deaths, line])
         self._fail(line)
 
     # ---- for the web UI

@@ -1,12 +1,13 @@
 """The directory of a run, from which the run can be judged again: `runs/<time>-<scenario>/`.
 
 scenario.yaml      what was run, including changes by the command line
-checksums          of scenario.yaml, environment.json, primary and result.json
+checksums          of scenario.yaml, environment.json, primary, deaths and result.json
 history-N.bin      what worker N did; history-controller.bin has the faults
 batches.bin        the statistics of all engines, as they came
 before.bin         rows of the primary before the run, if it was not the first on its servers
 final-NAME.bin     rows of each server at the end
 primary            the name of the server that took the writes at the end
+deaths             of a run without a verdict: which processes of the harness died
 environment.json   the machine, and versions
 latencies.csv      how long operations took, by second and in total
 result.json        the verdict
@@ -24,7 +25,7 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -44,7 +45,7 @@ BASE = Path("runs")
 BATCHES_MAGIC = b"trio-hs\x00\x02batches\n"
 """At the beginning of batches.bin. In runs of older versions the file is packed batches alone, without magic and blocks."""
 CHECKSUMS = "checksums"
-_CHECKSUM = re.compile(r"([0-9a-f]{8}) (scenario\.yaml|environment\.json|primary|result\.json)")
+_CHECKSUM = re.compile(r"([0-9a-f]{8}) (scenario\.yaml|environment\.json|primary|deaths|result\.json)")
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 CONTROLLER = -1
 
@@ -199,6 +200,14 @@ class RunDirectory:
     def primary(self) -> str:
         """The name of the server that took the writes at the end. Raises `RunDirectoryError`."""
         return self._read("primary") or "writer"
+
+    def write_deaths(self, lines: Sequence[str]) -> None:
+        """Keep which processes of the harness died, a line for each, where the controller can give no verdict."""
+        self._write("deaths", "".join(f"{line}\n" for line in lines))
+
+    def deaths(self) -> list[str]:
+        """The lines of `write_deaths`. Raises `RunDirectoryError`."""
+        return (self._read("deaths") or "").splitlines()
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         self._write("result.json", json.dumps(result, indent=2) + "\n")

@@ -129,7 +129,7 @@ def _end_of(
         workers,
         lost if lost is not None else kept.get("lost_workers", ()),
         troubles if troubles is not None else list(kept.get("troubles", ())),
-        died if died is not None else kept.get("died", ()),
+        died if died is not None else kept.get("died", ()) if kept else directory.deaths(),
         ran if ran is not None else kept.get("ran"),
         ended_by if ended_by is not None else kept.get("ended_by"),
         others if others is not None else kept.get("other_requests"),
