@@ -23,6 +23,7 @@ from hs_drill.engine._bound_operations import Intent, bind
 from hs_drill.engine._sql_client import SqlClient, open_sql_client
 from hs_drill.scenario import Scenario, ScenarioError, parse_scenario
 from hs_drill.servers import Control, execute_sql, open_servers, require_load_account
+from hs_drill.store import ANSWERED_WRITES, History
 from tests.loadtest.support.external import external, fill, load_rows
 from tests.loadtest.support.locust_process import Locust
 from tests.support.patience import patience, slowness
@@ -291,7 +292,7 @@ name: failover
 cluster: {kind: mariadb, readers: 1, standby: true, replication: semisync}
 driver: sql
 table: {rows: 50, groups: 5, value_size: 30}
-load: {users: 4, think_time: 10ms}
+load: {users: 4, think_time: 10ms, duration: 10m}
 mix: {get: 4, insert: 2, incr: 2, update: 2, delete: 1}
 expect: {lost: 0, applied_twice: 0, replicas_agree: true}
 """
@@ -319,6 +320,9 @@ def test_a_restart_and_a_failover_by_sql_lose_no_write_and_split_no_cluster() ->
         assert told["primary"] == "standby"
         assert told["operations"]["all"]["failed"]["count"] > 0, "the faults struck"
         assert "HandlerSocket" not in "".join(fault["note"] for fault in told["faults"])
+        history = History(locust.run / "history-0.bin")
+        history.read_through()
+        assert {event.name for event in history.events if event.kind == ANSWERED_WRITES} == {"writer", "standby"}
 
 
 def test_a_run_by_sql_is_audited_and_compared_with_handlersocket(capsys: pytest.CaptureFixture[str]) -> None:
