@@ -290,11 +290,9 @@ def _require_account(server: Server) -> None:
         )
 
 
-async def _check_server(server: Server) -> None:
+async def _check_listeners(server: Server) -> None:
     for listener, port, secret in server.listeners:
         await _check_listener(server, port, secret, f"{listener}s")
-    if server.sql_port is not None:
-        await require_one_server(server)
 
 
 @asynccontextmanager
@@ -310,7 +308,11 @@ async def open_external(
     progress(f"checking {counted(len(servers), 'server')}")
     for server in servers:
         _require_account(server)
-    await run_all(*(partial(_check_server, server) for server in servers))
+    await run_all(*(partial(_check_listeners, server) for server in servers))
+    for server in servers:
+        # One after the other: of two servers with swapped ports, each would count the connections that the other's check opens.
+        if server.sql_port is not None:
+            await require_one_server(server)
     cluster = Cluster(
         "external", "asked for", "unknown", tuple(servers), write_databases=write_databases, replication=replication
     )
