@@ -60,13 +60,7 @@ def judge_run(
     batches = directory.batches()
     faults = _faults(histories, found)
     judgement = judge(
-        scenario.expect,
-        batches,
-        faults,
-        found,
-        audited=scenario.audited,
-        open_loop=scenario.load.open,
-        others=end.others,
+        scenario.expect, batches, faults, found, audited=scenario.audited, open_loop=scenario.load.open, others=end.others
     )
     faults_known = any(history.header.worker == CONTROLLER and history.complete for history in histories)
     measured = list(judgement.judged)
@@ -86,13 +80,7 @@ def judge_run(
         "engine": engine_result(judgement.engines, open_loop=scenario.load.open),
         "at_edges": judgement.edges,
         "audit": found.to_dict() if found is not None else None,
-        "troubles": end.troubles,
-        "workers": None if end.workers is None else sorted(end.workers),
-        "lost_workers": list(end.lost),
-        "died": list(end.died),
-        "ran": end.ran,
-        "ended_by": end.ended_by,
-        "other_requests": end.others,
+        **end.to_dict(),
         "judged_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 
@@ -110,6 +98,18 @@ class _End:
     others: Mapping[str, Any] | None
     finished: bool
     """The run came to its end, so its files should be complete."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The part of `result.json` from which `_end_of` reads it again."""
+        return {
+            "troubles": self.troubles,
+            "workers": None if self.workers is None else sorted(self.workers),
+            "lost_workers": list(self.lost),
+            "died": list(self.died),
+            "ran": self.ran,
+            "ended_by": self.ended_by,
+            "other_requests": self.others,
+        }
 
 
 def _end_of(
