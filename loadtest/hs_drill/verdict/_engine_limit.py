@@ -58,6 +58,8 @@ class EngineTotal:
     """How long the phase was."""
     no_time_left: float = 0.0
     """Seconds of it in which at least one engine had no time left."""
+    answers: Counter[int] = field(default_factory=Counter)
+    """Microseconds between sending a request and its answer, of all servers: latency without the wait for the engine."""
 
     @property
     def busiest(self) -> EngineUse:
@@ -78,6 +80,7 @@ class EngineTotal:
     def add(self, other: EngineTotal) -> None:
         self.seconds += other.seconds
         self.no_time_left += other.no_time_left
+        self.answers.update(other.answers)
         for worker, use in other.engines.items():
             self.engines[worker] = self.engines.get(worker, EngineUse()).plus(use)
 
@@ -91,11 +94,14 @@ class EngineTotal:
         if lag:
             p50, p99, most = (percentile(lag, percent) / 1000 for percent in (50.0, 99.0, 100.0))
             words += f"; event loop late by {p50:.3f} ms (p50), {p99:.3f} ms (p99), {most:.3f} ms at most"
+        if self.answers:
+            p50, p99 = (percentile(self.answers, percent) / 1000 for percent in (50.0, 99.0))
+            words += f"; from sending a request to its answer {p50:.3f} ms (p50), {p99:.3f} ms (p99)"
         return f"{words}; no time left in {self.no_time_left:.1f} of {self.seconds:.1f} s"
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON. Shares of one core are those of the busiest engine."""
-        lag, busiest = self.lag, self.busiest
+        lag, answers, busiest = self.lag, self.answers, self.busiest
         seconds = busiest.seconds or 1.0
         return {
             "was_limit": self.was_limit,
@@ -105,6 +111,7 @@ class EngineTotal:
             "cpu": busiest.cpu / seconds,
             "waited_for_cpu": busiest.waited / seconds,
             "lag": {name: percentile(lag, percent) if lag else None for name, percent in PERCENTILES.items()},
+            "servers": {name: percentile(answers, percent) if answers else None for name, percent in PERCENTILES.items()},
         }
 
 
@@ -131,6 +138,8 @@ class Engines:
             # While an engine waits for the last answers it is not under load, so that time does not count.
             phase = phase_at((batch.start + batch.end) / 2)
             slots, total = _slots_of(batch), self._total(phase) if since < until else EngineTotal()
+            for done in batch.servers.values():
+                total.answers.update(done.ok)
             for worker, use in batch.engines.items():
                 total.engines[worker] = total.engines.get(worker, EngineUse()).plus(use)
                 # Without the lags, which would take too much memory in a long run.

@@ -170,6 +170,17 @@ def test_an_engine_that_waits_for_a_core_has_no_time_left_either() -> None:
     assert found["lag"] == {"p50_us": 50, "p99_us": 50, "p99.9_us": 50, "max_us": 50}
 
 
+def test_what_the_servers_took_is_shown_beside_what_the_engine_added() -> None:
+    """In an open loop most of a short latency is the wait for the engine's next look at what is due."""
+    run = steady(0, 1, {700: 100})
+    for one in run:
+        one.servers = {"reader-1": OperationBatch(Counter({100: 60, 300: 40}), Counter({9_000: 5}))}
+    total = engines(run)
+    assert total.in_words().count("; from sending a request to its answer 0.100 ms (p50), 0.300 ms (p99); no time left") == 1
+    assert total.to_dict()["servers"] == {"p50_us": 100, "p99_us": 300, "p99.9_us": 300, "max_us": 300}
+    assert engines(steady(0, 1, SLOW)).to_dict()["servers"]["p50_us"] is None
+
+
 def test_an_engine_that_could_not_report_covers_all_that_time() -> None:
     """Its loop was held for a second: the batch is as long, and what was due in any part of it may be the engine's."""
     run = [*steady(0, 1, {1000: 99}), batch(1, {900_000: 100}, busy=1.0, length=1.0), *steady(2, 3, {1000: 99})]
