@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -58,9 +59,15 @@ def main(arguments: Sequence[str]) -> int:
 def run() -> NoReturn:
     """The console script `hs-drill`."""
     try:
-        sys.exit(main(sys.argv[1:]))
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        sys.exit(ExitCode.INTERRUPTED)
+        code = ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # `| head` has closed the pipe. Without this, Python would report that again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.BAD_ARGUMENTS
+    sys.exit(code)
 
 
 if __name__ == "__main__":

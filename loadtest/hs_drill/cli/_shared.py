@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -41,8 +40,7 @@ def safely(command: Callable[[], int]) -> int:
     except (RunDirectoryError, ScenarioError) as error:
         sys.stderr.write(f"{error}\n")
     except BrokenPipeError:
-        # `| head` has closed the pipe. Without this, Python would report that again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise  # see `hs_drill.__main__`
     except OSError as error:
         sys.stderr.write(f"{error.filename or 'output'}: {error.strerror or error}\n")
     return ExitCode.BAD_ARGUMENTS

@@ -124,3 +124,17 @@ def test_importing_the_hook_costs_nothing() -> None:
     )
     assert done.stdout.strip() == ""
     assert done.returncode == 0
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("arguments", [["--help"], ["check", "mixed"], ["drills", "--list"]])
+def test_a_closed_pipe_is_no_traceback(arguments: list[str]) -> None:
+    """`hs-drill --help | head`, when head has gone before a line is written."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        command = [sys.executable, "-m", "hs_drill", *arguments]
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writer)
+    assert done.stderr == ""
