@@ -1,4 +1,6 @@
-"""The controller: a child process of the local runner or master that owns the servers, `python -m hs_drill.controller FD`.
+"""The controller's process: opens the servers, fills the table, reports that they are ready, and serves runs.
+
+A child of the local runner or master: `python -m hs_drill.controller FD`.
 
 Messages from Locust's process:
 

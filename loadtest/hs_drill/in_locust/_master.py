@@ -1,4 +1,4 @@
-"""The session of Locust's master: owns the servers, and keeps its workers' engines in step."""
+"""The session of Locust's master: owns the servers, and keeps its workers' engines in step, also those that join late."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One connection through a proxy: two pumps, and what happens to them when a disturbance breaks the stream.
+"""One connection through a proxy: two pumps that pass its bytes on and count them, and what disturbances do to them.
 
 The fast path of a pump is one receive and one send with nothing between them. The slow path is a queue that a second task
 empties; a pump takes it only while bytes are delayed. All pumps of one direction share a `Lane`.

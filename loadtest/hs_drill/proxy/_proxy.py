@@ -1,4 +1,4 @@
-"""A TCP proxy before one listener of a server, which disturbs the network without privileges.
+"""A TCP proxy before one listener of a server, which disturbs the network without privileges and counts what it has seen.
 
 `async with open_proxy("127.0.0.1", server.read_port, rng=rng) as proxy:` listens on `proxy.port` and forwards to the server.
 `proxy.start(disturbance)` and `proxy.heal(disturbance)` are synchronous, so that healing works in a cancelled task too.

@@ -1,4 +1,4 @@
-"""Whether a server may be written to: not if it is a replica or read-only. A standby must not be written to until promoted."""
+"""Whether a server may be written to, checked before a run on external servers writes: no replica, read-only or standby."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rows hold beside their key: the group, and the text of the column `payload`."""
+"""What rows hold beside their key: the group, and the filler that `payload` has after its version (see `_versions`)."""
 
 from __future__ import annotations
 

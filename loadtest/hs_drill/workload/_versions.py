@@ -1,4 +1,4 @@
-"""How every write names itself: versions and keys that no other write has.
+"""How every write names itself: the version and checksum that begin its payload, and keys that no other write has.
 
 In an audited run every payload begins with the version of the write that left it and a checksum of the row: `v`, 16 characters
 of base64 and a dot. Loaded rows have version 0. The audit rests on these facts:
