@@ -33,9 +33,12 @@ def external(cluster: Cluster, *, sql: bool = True, may_create: bool = False, te
     )
 
 
-async def fill(control: Control, scenario: Scenario) -> None:
-    """Like `fill_table`, without its check whether writes replicate, which waits where they do not."""
-    control.foreign_rows = foreign_rows(scenario)
+async def fill(control: Control, scenario: Scenario, *, any_rows: bool = False) -> None:
+    """Like `fill_table`, without its check whether writes replicate, which waits where they do not.
+
+    `any_rows`: the test itself writes rows that no run can have written, and the table is dropped all the same.
+    """
+    control.foreign_rows = "FALSE" if any_rows else foreign_rows(scenario)
     await control.create_table(load_table(scenario))
     await load_rows(control, scenario)
 
