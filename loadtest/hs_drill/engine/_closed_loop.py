@@ -1,4 +1,4 @@
-"""A closed loop: one task per Locust user, each doing one operation after the other."""
+"""A closed loop: starts and stops a task for each Locust user, which does one operation after the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run: starts its users, and sends batches of what they did."""
+"""One run in the engine: puts its parts together, and sends batches of what its users did."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Failover by SQL, for every kind of cluster whose servers are MariaDB. Subclasses add how a server is started."""
+"""Failover by SQL (promote, rejoin, rebuild), for every kind of cluster whose servers are MariaDB."""
 
 from __future__ import annotations
 
