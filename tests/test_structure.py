@@ -1,10 +1,13 @@
-"""How the tests are laid out: what several of them share lies in a ``support`` package or a conftest, not in one of them."""
+"""The layout: what several tests share lies in a ``support`` package or a conftest; one version number in three files."""
 
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+
+import trio_hs
 
 TESTS = Path(__file__).parent
 
@@ -33,3 +36,8 @@ def test_no_module_imports_a_test_module() -> None:
         if any(name == test or name.startswith(f"{test}.") for test in tests)
     }
     assert not wrong
+
+
+def test_both_distributions_and_the_package_have_one_version() -> None:
+    for project in ("pyproject.toml", "loadtest/pyproject.toml"):
+        assert tomllib.loads((TESTS.parent / project).read_text())["project"]["version"] == trio_hs.__version__, project
