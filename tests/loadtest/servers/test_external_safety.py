@@ -22,6 +22,7 @@ from hs_drill.controller._table import fill_table
 from hs_drill.servers._created import MARK
 from hs_drill.servers._one_server import require_one_server, same_server
 from hs_drill.servers._opening import open_servers
+from hs_drill.servers._replication import logged, slave_status, wait_applied
 from hs_drill.servers._sql import execute_sql
 from hs_drill.store import RunDirectory
 from tests.loadtest.support.external import (
@@ -36,6 +37,7 @@ from tests.loadtest.support.external import (
     without_sql,
 )
 from tests.loadtest.support.locust_process import Locust
+from tests.support.patience import patience
 
 pytestmark = pytest.mark.mariadb
 
@@ -48,6 +50,11 @@ async def gtids(*servers: Server) -> list[dict[str, Any]]:
 
 @asynccontextmanager
 async def nothing_written(cluster: Cluster) -> AsyncIterator[None]:
+    # What the test itself wrote to the writer is still on its way to the reader.
+    position = await logged(cluster.writer)
+    for server in cluster.servers[1:]:
+        if await slave_status(server) is not None:
+            await wait_applied(server, position, patience(60))
     before = await gtids(*cluster.servers)
     yield
     assert await gtids(*cluster.servers) == before

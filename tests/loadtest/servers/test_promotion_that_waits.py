@@ -14,6 +14,7 @@ from hs_drill.servers._opening import open_servers
 from hs_drill.servers._replication import logged, slave_status
 from hs_drill.servers._sql import execute_sql
 from tests.loadtest.support.external import TABLE
+from tests.support.patience import patience
 
 pytestmark = pytest.mark.mariadb
 
@@ -22,7 +23,7 @@ async def write_one_more(control: Control, key: int) -> None:
     """Write a row, and wait until the standby has fetched it."""
     await control.fill(TABLE, [(key, 1, 0, "x")])
     position = await logged(control.server("writer"))
-    with trio.fail_after(60):
+    with trio.fail_after(patience(60)):
         while (await slave_status(control.server("standby")) or {}).get("Gtid_IO_Pos") != position:  # noqa: ASYNC110
             await trio.sleep(0.02)
 
@@ -56,7 +57,9 @@ async def test_what_a_promotion_waits_for_is_reported(
             await control.promote("standby")
         assert any(message.startswith("promoting standby waits until it has applied ") for message in caplog.messages)
         assert control.primary == "writer"
-        assert (await control.replication_status("standby")).running  # it goes on as before
+        with trio.fail_after(patience(60)):  # it goes on as before, once it has connected
+            while not (await control.replication_status("standby")).running:  # noqa: ASYNC110
+                await trio.sleep(0.02)
 
         # Once the reason is gone, it succeeds.
         await control.set_lag("standby", 0)
