@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import trio
+import trio.testing
 
 from hs_drill.engine._bound_operations import BoundOperation
 from hs_drill.engine._closed_loop import ClosedLoop
@@ -42,7 +43,7 @@ async def test_an_operation_that_outlives_cuts_is_counted_where_it_began() -> No
     assert len(others) <= 2, "finished generations are gone"
 
 
-async def test_stopped_users_finish_their_operations() -> None:
+async def test_stopped_users_finish_their_operations(autojump_clock: trio.testing.MockClock) -> None:
     async def call(_key: object, _intent: object) -> bool:
         await trio.sleep(0.1)
         return True
