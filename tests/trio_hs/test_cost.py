@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import random
 import sys
 import tracemalloc
 from collections.abc import Awaitable, Callable
@@ -215,7 +216,8 @@ def repeated(hs: trio_hs.Manager, operation: Operation, tasks: int, times: int) 
 def in_manager(body: Callable[[trio_hs.Manager, Loopback], Awaitable[Any]]) -> Any:
     """What `body` gives, in a run of its own, where readers and writers are one and the same server.
 
-    No time passes in it: on a slow machine checks of the watchdog would be counted.
+    No time passes in it: on a slow machine checks of the watchdog would be counted. Trio runs tasks in an order drawn from
+    a fixed seed: incr by 64 tasks was seen to take from 0.031 to 0.037 sends a request, by that order alone.
     """
 
     async def run() -> Any:
@@ -224,7 +226,10 @@ def in_manager(body: Callable[[trio_hs.Manager, Loopback], Awaitable[Any]]) -> A
         async with trio_hs.open_manager(server, server, connect=transport.connect) as hs:
             return await body(hs, transport)
 
-    return trio.run(run, clock=trio.testing.MockClock())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)  # as hypothesis does
+        patch.setattr(trio._core._run, "_r", random.Random(1))
+        return trio.run(run, clock=trio.testing.MockClock())
 
 
 def cost_of(name: str, tasks: int, requests: int = 2000) -> Cost:
@@ -243,9 +248,7 @@ def cost_of(name: str, tasks: int, requests: int = 2000) -> Cost:
 
 @pytest.mark.parametrize("name,tasks", list(BOUNDS))
 def test_the_cost_of_a_request_stays_within_its_bound(name: str, tasks: int) -> None:
-    # On a busy machine a group of requests may be split by chance, so this takes the best of a few measurements.
-    costs = (cost_of(name, tasks) for _ in range(3))
-    cost = next((cost for cost in costs if cost.within(BOUNDS[name, tasks])), None) or cost_of(name, tasks)
+    cost = cost_of(name, tasks)
     assert cost.within(BOUNDS[name, tasks]), f"{name} by {tasks} tasks costs {cost}; the bound is {BOUNDS[name, tasks]}"
 
 
