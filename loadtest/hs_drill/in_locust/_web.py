@@ -17,6 +17,7 @@ from locust.web import WebUI
 from hs_drill._cluster import CLUSTER_KINDS
 from hs_drill.report import el, to_html
 
+from ._locust_options import mistake_in_form
 from ._owner import Owner
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def add_tab(web_ui: WebUI, session: Owner) -> None:
         @web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
         def chosen() -> AnyResponse | None:
             kind = request.form.get("cluster")
-            refused = session.choose(request.form.get("scenario"), "" if kind == ITS_OWN else kind)
+            refused = mistake_in_form(request.form)
+            refused = refused or session.choose(request.form.get("scenario"), "" if kind == ITS_OWN else kind)
             return jsonify({"success": False, "message": refused}) if refused else None
 
         answer: AnyResponse | None = chosen()

@@ -140,6 +140,10 @@ def test_another_scenario_is_chosen_in_the_form() -> None:
         assert not refused["success"]
         assert "external" in refused["message"]
         assert "external" not in form["cluster"]["choices"]
+        refused = tab.swarm(user_count=-5)
+        assert refused == {"success": False, "message": "the number of users must be a whole number from 1 on, not '-5'"}
+        refused = tab.swarm(spawn_rate="nan")
+        assert refused["message"] == "the spawn rate must be a number of users a second above 0, not 'nan'"
         assert tab.live()["scenario"] == "short", "the old scenario and its servers are still there"
 
         assert tab.swarm(scenario=other, cluster=_web.ITS_OWN)["success"]
