@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from hs_drill.scenario import kind_of
 from hs_drill.store import Event, FinalState, History, HistoryFaultWindow, fault_windows
 
 from ._checker import Check, Checker, Context, Validity
@@ -113,9 +114,15 @@ def _landmarks(events: Sequence[Event], faults: Sequence[HistoryFaultWindow]) ->
     """What a finding can be said to have come after."""
     landmarks = [(event.time, f"the promotion of {event.name}") for event in events if event.kind == "promotion"]
     landmarks += [
-        (one.end, f"the end of {one.name}") for one in faults if one.end is not None and not one.name.startswith("promote ")
+        (one.end, f"the end of {one.name}") for one in faults if one.end is not None and not _mere_promotion(one.name)
     ]
     return sorted(landmarks)
+
+
+def _mere_promotion(fault: str) -> bool:
+    """Whether a fault ends with the event of a promotion, so that its end is no landmark of its own."""
+    kind = kind_of(fault)
+    return kind.promotes and not kind.demotes
 
 
 def _check_row(row: RowHistory, checkers: Mapping[str, Checker], crashed: dict[str, Check]) -> None:

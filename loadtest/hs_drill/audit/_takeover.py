@@ -8,18 +8,15 @@ clients' connections for writes, and when the faults left the old primary out of
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from hs_drill.scenario import Fault, NetworkFault, kind_of
 from hs_drill.store import ANSWERED_WRITES, Event, fault_windows
 
 __all__ = ["By", "Share", "Takeover", "takeover_of"]
 
-FENCES = ("kill", "stop", "restart", "rejoin")
-"""Faults that leave an old primary down or read-only: a server that is not the primary starts read-only."""
-CUTS = ("partition", "blackhole")
-"""Faults of the network through which no write passes while they are on, if they strike the listener for writes."""
 FOREVER = 2**62
 
 
@@ -129,18 +126,21 @@ def _unreachable(events: Sequence[Event], promotion: int, old: str) -> list[tupl
 
 def _silences(event: Event, server: str) -> bool:
     """Whether an event is of a fault during which the server acknowledges nothing to any client."""
-    if event.name == f"pause {server}":
-        return True
+    kind = _fault_of(event, server)
     # Old kept runs do not have the listener; then it may have been the one for reads.
-    return event.details.get("listener") in ("both", "write") and any(event.name == f"{cut} {server}" for cut in CUTS)
+    return kind.silences and (not issubclass(kind, NetworkFault) or event.details.get("listener") in ("both", "write"))
 
 
 def _fenced_at(events: Sequence[Event], promotion: int, old: str) -> int | None:
     """When the old primary was fenced for the rest of the run; None if it never was."""
     before, after, promoted = events[:promotion], events[promotion + 1 :], events[promotion].name
-    asked = [n for n, event in enumerate(before) if event.kind == "fault-started" and event.name == f"promote {promoted}"]
+    asked = [n for n, event in enumerate(before) if event.kind == "fault-started" and _fault_of(event, promoted).promotes]
     # An old primary that comes back during the promotion may be read-only already.
-    if _down(before, old) or _down(before[: asked[-1]] if asked else before, old) or _on(before, f"switch-over {promoted}"):
+    if (
+        _down(before, old)
+        or _down(before[: asked[-1]] if asked else before, old)
+        or _on(before, promoted, lambda kind: kind.demotes)
+    ):
         return events[promotion].time
     kinds = ("fault-struck", "fault-ended", "death")
     return next((event.time for event in after if event.kind in kinds and _fences(event, old)), None)
@@ -149,16 +149,21 @@ def _fenced_at(events: Sequence[Event], promotion: int, old: str) -> int | None:
 def _down(events: Sequence[Event], primary: str) -> bool:
     """Whether the primary is down at the end of these events. When it is started again as the primary, it is writable."""
     died = any(event.kind == "death" and event.name == primary for event in events)
-    return died or any(_on(events, f"{fault} {primary}") for fault in FENCES)
+    return died or _on(events, primary, lambda kind: kind.fences)
 
 
-def _on(events: Sequence[Event], fault: str) -> bool:
-    """Whether a fault is on at the end of these events."""
-    kinds = [event.kind for event in events if event.name == fault and event.kind.startswith("fault-")]
-    return bool(kinds) and kinds[-1] not in ("fault-ended", "fault-failed")
+def _on(events: Sequence[Event], server: str, wanted: Callable[[type[Fault]], bool]) -> bool:
+    """Whether one of the wanted kinds of faults is on, on this server, at the end of these events."""
+    last = {event.name: event.kind for event in events if event.kind.startswith("fault-") and wanted(_fault_of(event, server))}
+    return any(kind not in ("fault-ended", "fault-failed") for kind in last.values())
+
+
+def _fault_of(event: Event, server: str) -> type[Fault]:
+    """The kind of fault on this server that the event is about; `Fault`, which has no effect, if it is about none."""
+    return kind_of(event.name) if event.name.partition(" ")[2] == server else Fault
 
 
 def _fences(event: Event, server: str) -> bool:
     if event.kind == "death":
         return event.name == server
-    return event.name in [f"{fault} {server}" for fault in FENCES]
+    return _fault_of(event, server).fences

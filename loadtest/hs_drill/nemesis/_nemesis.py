@@ -18,7 +18,7 @@ import trio
 
 from hs_drill._cluster import ClusterError
 from hs_drill._trio_child import first_error
-from hs_drill.scenario import Fault, Moment, faults, targets_of, timeline
+from hs_drill.scenario import Fault, Moment, targets_of, timeline
 from hs_drill.servers import Control
 
 from ._actions import Actions
@@ -36,9 +36,6 @@ HEAL_ONE_SECONDS = 30.0
 MARK_SECONDS = 0.05
 """How long before a fault strikes or heals to have the engines begin a new batch. If the message reaches an engine later, its
 batch counts for no phase. The phase has fewer operations then, but none of another phase."""
-
-FAILOVERS = (faults.Promote, faults.SwitchOver, faults.Rejoin)
-"""Faults that depend on which server is the primary, or change it."""
 
 
 @dataclass
@@ -154,7 +151,7 @@ class Nemesis:
     async def _strike(self, fault: Fault, active: _Active) -> None:
         strike = active.strike
         try:
-            async with self._locks[strike.server], self._failovers if isinstance(fault, FAILOVERS) else nullcontext():
+            async with self._locks[strike.server], self._failovers if fault.one_at_a_time else nullcontext():
                 put_on, active.heal = self._actions.of(fault, strike)
                 await put_on()
         except Exception as error:

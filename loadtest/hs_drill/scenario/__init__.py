@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import _faults as faults
 from ._expect import BEFORE_SECONDS, Expect, Latency, is_kind
 from ._external import without_secrets
-from ._faults import Fault, NetworkFault, targets_of, to_be_promoted
+from ._faults import Fault, NetworkFault, kind_of, targets_of, to_be_promoted
 from ._json_schema import scenario_schema
 from ._load import Load, ThinkTime
 from ._mix import WRITES, Keys, ValueSize
@@ -35,6 +35,7 @@ __all__ = [
     "ValueSize",
     "faults",
     "is_kind",
+    "kind_of",
     "load_scenario",
     "parse_scenario",
     "scenario_schema",

@@ -17,10 +17,10 @@ from ._base import Model, Seconds, SecondsOrZero
 
 __all__ = [
     "FAULTS",
-    "ONLY_HANDLERSOCKET",
     "AnyFault",
     "Fault",
     "NetworkFault",
+    "kind_of",
     "not_on",
     "replication_missing",
     "targets_of",
@@ -28,20 +28,37 @@ __all__ = [
     "unknown_target",
 ]
 
-
-ONLY_HANDLERSOCKET = ("writer-lock", "stop-listener")
-"""Faults of the plugin, which clients that use SQL do not notice."""
 LINK = "client->"
 """How a target begins that means the network between clients and a server."""
 
 
 class Fault(Model):
-    """The keys of every fault."""
+    """The keys of every fault, and what other modules need to know of it. They ask these attributes, never for its name."""
 
     lasts: ClassVar[bool] = True
     """Whether there is something to heal."""
     needs_mariadb: ClassVar[bool] = False
     """Whether embedded servers cannot show it: they have no SQL, and not the weaknesses of the plugin."""
+    needs_replication: ClassVar[bool] = False
+    """Whether it makes sense only on servers that replicate."""
+    only_handlersocket: ClassVar[bool] = False
+    """Whether clients that use SQL do not notice it."""
+    adds_up: ClassVar[bool] = False
+    """Whether several of its kind can be on at once on one server."""
+    unsettles: ClassVar[bool] = False
+    """Whether it may end another fault on its server, or change the primary."""
+    silences: ClassVar[bool] = False
+    """Whether its server acknowledges no write while it is on."""
+    fences: ClassVar[bool] = False
+    """Whether it leaves an old primary down or read-only: a server that is not the primary starts read-only."""
+    promotes: ClassVar[bool] = False
+    """Whether it makes its server the primary."""
+    demotes: ClassVar[bool] = False
+    """Whether, before it promotes its server, it takes the writes from the old primary."""
+    one_at_a_time: ClassVar[bool] = False
+    """Whether the cluster bears only one at a time, because it depends on which server is the primary, or changes that."""
+    repairs: ClassVar[bool] = False
+    """Whether it repairs what an earlier fault has broken: the recovery from that one is observed beyond it."""
 
     target: str
     """A server's name, `primary` (the server that takes the writes at that moment), `one reader` (drawn each time) or
@@ -79,6 +96,9 @@ class AtOnce(Fault):
 class NetworkFault(Fault):
     """A fault of the network in front of a server. With one in the scenario, clients reach every server through a proxy."""
 
+    only_handlersocket: ClassVar[bool] = True
+    adds_up: ClassVar[bool] = True
+
     listener: Literal["read", "write", "both"] = "both"
     """The listener that it strikes."""
 
@@ -89,12 +109,16 @@ class NetworkFault(Fault):
 class Kill(Fault):
     """SIGKILL. Healing starts the server again, with its data and on its ports."""
 
+    unsettles: ClassVar[bool] = True
+    fences: ClassVar[bool] = True
     fault: Literal["kill"]
 
 
 class Stop(Fault):
     """An orderly shutdown. Healing starts the server again."""
 
+    unsettles: ClassVar[bool] = True
+    fences: ClassVar[bool] = True
     fault: Literal["stop"]
     drain: bool = False
     """true: HandlerSocket ends first, so that no client writes while the rest shuts down. false: a writer of the write-through
@@ -104,6 +128,8 @@ class Stop(Fault):
 class Restart(AtOnce):
     """An orderly shutdown, and a start right after it."""
 
+    unsettles: ClassVar[bool] = True
+    fences: ClassVar[bool] = True
     fault: Literal["restart"]
     drain: bool = False
     """As for `stop`."""
@@ -112,6 +138,7 @@ class Restart(AtOnce):
 class Pause(Fault):
     """SIGSTOP: the kernel still accepts connections, and nothing is answered. Healing is SIGCONT."""
 
+    silences: ClassVar[bool] = True
     fault: Literal["pause"]
 
 
@@ -121,12 +148,22 @@ class Pause(Fault):
 class Promote(AtOnce):
     """A replica becomes the primary, without the old primary, which may be dead."""
 
+    needs_replication: ClassVar[bool] = True
+    unsettles: ClassVar[bool] = True
+    promotes: ClassVar[bool] = True
+    one_at_a_time: ClassVar[bool] = True
+    repairs: ClassVar[bool] = True
     fault: Literal["promote"]
 
 
 class SwitchOver(AtOnce):
     """A planned change: the primary stops taking writes, the target takes its place, and the old primary becomes a replica."""
 
+    needs_replication: ClassVar[bool] = True
+    unsettles: ClassVar[bool] = True
+    promotes: ClassVar[bool] = True
+    demotes: ClassVar[bool] = True
+    one_at_a_time: ClassVar[bool] = True
     fault: Literal["switch-over"]
     suspend: bool = False
     """false: the primary is shut down cleanly, and clients get no answer until the target takes writes; with semisync a
@@ -137,18 +174,25 @@ class SwitchOver(AtOnce):
 class Rejoin(AtOnce):
     """A server, such as the old primary, becomes a replica of the primary. It is rebuilt if its data have diverged."""
 
+    needs_replication: ClassVar[bool] = True
+    unsettles: ClassVar[bool] = True
+    fences: ClassVar[bool] = True
+    one_at_a_time: ClassVar[bool] = True
+    repairs: ClassVar[bool] = True
     fault: Literal["rejoin"]
 
 
 class StopReplication(Fault):
     """A replica neither fetches nor applies changes. Healing lets it catch up."""
 
+    needs_replication: ClassVar[bool] = True
     fault: Literal["stop-replication"]
 
 
 class Lag(Fault):
     """A replica applies each change `seconds` late."""
 
+    needs_replication: ClassVar[bool] = True
     fault: Literal["lag"]
     seconds: int = Field(ge=1, le=3600)
 
@@ -159,6 +203,7 @@ class Lag(Fault):
 class WriterLock(Fault):
     """Another connection holds `handlersocket_wr`, the plugin's own lock on all writes."""
 
+    only_handlersocket: ClassVar[bool] = True
     needs_mariadb: ClassVar[bool] = True
     fault: Literal["writer-lock"]
 
@@ -188,6 +233,8 @@ class AlterTable(AtOnce):
 class StopListener(Fault):
     """The listener for reads accepts connections and serves nothing. Healing restarts the server; nothing else cures that."""
 
+    only_handlersocket: ClassVar[bool] = True
+    unsettles: ClassVar[bool] = True
     needs_mariadb: ClassVar[bool] = True
     fault: Literal["stop-listener"]
 
@@ -198,6 +245,7 @@ class StopListener(Fault):
 class Partition(NetworkFault):
     """Nothing passes, and nothing is refused. Bytes are held back until it heals, as TCP would retransmit them."""
 
+    silences: ClassVar[bool] = True
     fault: Literal["partition"]
 
 
@@ -232,6 +280,7 @@ class HalfOpen(NetworkFault):
 class Blackhole(NetworkFault):
     """The listener accepts connections and never answers; requests never reach the server."""
 
+    silences: ClassVar[bool] = True
     fault: Literal["blackhole"]
 
 
@@ -290,6 +339,12 @@ FAULTS: dict[str, type[Fault]] = {
 }
 
 
+def kind_of(shown: str) -> type[Fault]:
+    """The kind of a fault that a run shows, or its history names, as `kill writer`. `Fault` itself, which has no effect, for
+    any other text, and for a kind that another version of the harness had."""
+    return FAULTS.get(shown.partition(" ")[0], Fault)
+
+
 # ---- targets and times
 
 
@@ -299,7 +354,7 @@ def unknown_target(fault: Fault, readers: int, standby: bool) -> str | None:
     if target != fault.target and not isinstance(fault, NetworkFault):
         what = f"{fault.target} is the network between clients and a server, but {fault.name} strikes the server itself"
         return f"{what}: say {target!r}"
-    if target == "all readers" and readers > 1 and isinstance(fault, Promote | SwitchOver):
+    if target == "all readers" and readers > 1 and fault.promotes:
         return (
             f"must be one server, for there is one primary, and {fault.name} all readers would make {readers}: say one reader"
         )
@@ -328,7 +383,7 @@ def replication_missing(fault: Fault, replication: str) -> str | None:
     if isinstance(fault, SwitchOver) and not fault.suspend and replication != "semisync":
         without = f"{fault.name} without `suspend: true` needs cluster.replication: semisync"
         return f"{without}, not {replication}, or it loses writes that no replica has yet"
-    if isinstance(fault, Promote | SwitchOver | Rejoin | StopReplication | Lag) and replication == "none":
+    if fault.needs_replication and replication == "none":
         return f"{fault.name} needs servers that replicate, but cluster.replication is none"
     return None
 
@@ -349,6 +404,6 @@ def targets_of(target: str, names: Sequence[str], primary: str, rng: random.Rand
 
 def to_be_promoted(faults: Sequence[Fault], names: Sequence[str]) -> list[str]:
     """The names of the servers that the faults may make the primary."""
-    targets = {fault.target for fault in faults if isinstance(fault, Promote | SwitchOver)}
+    targets = {fault.target for fault in faults if fault.promotes}
     any_reader = bool(targets & {"one reader", "all readers"})
     return [name for name in names if name in targets or (any_reader and name.startswith("reader-"))]

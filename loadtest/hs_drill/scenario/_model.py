@@ -15,7 +15,7 @@ from hs_drill._cluster import ClusterKind, Replication, Topology
 from ._base import Model, PlacedError
 from ._expect import BEFORE_SECONDS, ERROR_ALIASES, Expect
 from ._external import ExternalServer, named_servers
-from ._faults import ONLY_HANDLERSOCKET, AnyFault, Fault, NetworkFault, not_on, replication_missing, unknown_target
+from ._faults import AnyFault, Fault, not_on, replication_missing, unknown_target
 from ._load import Load
 from ._mix import READS, WRITES, Keys, KeysOrName, Mix, Size, ValueSize
 from ._timeline import clash, too_many
@@ -177,7 +177,7 @@ class Scenario(Model):
         if self.expect.recovery.steady is not None and fault.at < (least := self.load.warm_up + BEFORE_SECONDS):
             early = f"must be {least:g} s or more: expect.recovery compares with what was counted before the first fault"
             raise PlacedError(("faults", number, "at"), early)
-        if self.driver.name == "sql" and (isinstance(fault, NetworkFault) or fault.name in ONLY_HANDLERSOCKET):
+        if self.driver.name == "sql" and fault.only_handlersocket:
             unaffected = f"{fault.name} strikes between HandlerSocket and its clients, and does not affect `driver: sql`"
             raise PlacedError(("faults", number, "fault"), unaffected)
         if self.driver.name == "sql" and getattr(fault, "drain", False):

@@ -8,14 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from ._faults import Fault, Kill, NetworkFault, Promote, Rejoin, Restart, Stop, StopListener, SwitchOver
+from ._faults import Fault
 
 __all__ = ["Moment", "clash", "timeline", "too_many"]
 
 MOST_MOMENTS = 10_000
 """The most starts and healings of faults in a run: every 30 s for a day makes 5,760."""
-RESTARTING = (Kill, Stop, Restart, StopListener, Promote, SwitchOver, Rejoin)
-"""Faults that may end another fault on their server, or change the primary."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def clash(faults: Sequence[Fault], readers: int, duration: float) -> tuple[int, 
         fault = faults[moment.number]
         if moment.heals:
             on.discard(moment.number)
-        elif fault.lasts and not isinstance(fault, NetworkFault):
+        elif fault.lasts and not fault.adds_up:
             for number in sorted(on):
                 if _same(fault, faults[number]) and _certain(fault, faults, readers) & _certain(
                     faults[number], faults, readers
@@ -99,7 +97,7 @@ def _same(one: Fault, other: Fault) -> bool:
 
 def _certain(fault: Fault, faults: Sequence[Fault], readers: int) -> set[str]:
     """The servers on which a fault is certainly on until it heals, whatever is drawn and whatever other faults do."""
-    if any(isinstance(one, RESTARTING) and one.name != fault.name for one in faults):
+    if any(one.unsettles and one.name != fault.name for one in faults):
         return set()
     all_readers = {f"reader-{number + 1}" for number in range(readers)}
     match fault.target:

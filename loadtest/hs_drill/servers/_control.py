@@ -167,7 +167,8 @@ class Control(ABC):
                 pass
             self.deaths.append(Death(name, "exit code unknown" if code is None else describe_exit(code), seen, log))
 
-    def _instance(self, name: str) -> Instance:
+    def instance(self, name: str) -> Instance:
+        """A server that the run has started. To end it, use `kill` or `stop` here: else its end counts as a death."""
         if name not in self._instances:
             raise self._refusal(name)
         return self._instances[name]
@@ -182,14 +183,14 @@ class Control(ABC):
 
     async def kill(self, name: str) -> None:
         """End a running or paused server at once, as SIGKILL does, and wait until its process is gone."""
-        instance = self._instance(name)
+        instance = self.instance(name)
         self.require(name, "running", "paused")
         self._serving.discard(name)
         await instance.kill()
 
     async def stop(self, name: str) -> None:
         """Shut a running server down cleanly, and wait until its process is gone."""
-        instance = self._instance(name)
+        instance = self.instance(name)
         self.require(name, "running")
         self._serving.discard(name)
         await instance.stop()
@@ -204,13 +205,13 @@ class Control(ABC):
 
     async def pause(self, name: str) -> None:
         """Freeze a running server, as SIGSTOP does: the kernel still accepts connections for it, but it answers nothing."""
-        instance = self._instance(name)
+        instance = self.instance(name)
         self.require(name, "running")
         await instance.pause()
 
     async def resume(self, name: str) -> None:
         """Let a paused server run again. It carries out the requests that it has received meanwhile."""
-        instance = self._instance(name)
+        instance = self.instance(name)
         self.require(name, "paused")
         await instance.resume()
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hs_drill.metrics import NOTHING, FaultWindow, Timeline
-from hs_drill.scenario import BEFORE_SECONDS
+from hs_drill.scenario import BEFORE_SECONDS, kind_of
 
 __all__ = ["OBSERVED_SECONDS", "FaultRecovery", "recoveries"]
-
-REMEDIES = ("promote", "rejoin")
-"""Kinds of faults that repair an earlier one. Its recovery is observed beyond them."""
 
 OBSERVED_SECONDS = 1.0
 """A run counts as steady only after it was seen steady for this long; otherwise that is unknown."""
@@ -40,7 +37,7 @@ class FaultRecovery:
     failed_until: float
     """Until the last failure that was observed; 0 when nothing failed."""
     observed: float
-    """How long the recovery was observed: until the next fault that is not a remedy, or the end of the run. Faults that start
+    """How long the recovery was observed: until the next fault that repairs nothing, or the end of the run. Faults that start
     within the length of a slot count as one."""
     until: str
     """What ended the observation, in words."""
@@ -94,7 +91,7 @@ def _recovery(timeline: Timeline, fault: FaultWindow, needed: dict[str, float], 
 def _observed_until(timeline: Timeline, fault: FaultWindow) -> tuple[float, str]:
     # A fault of several servers strikes one a moment after the other, and is one fault.
     together = fault.start + timeline.slot
-    later = [one for one in timeline.faults if one.start > together and one.name.partition(" ")[0] not in REMEDIES]
+    later = [one for one in timeline.faults if one.start > together and not kind_of(one.name).repairs]
     if not later:
         return timeline.load_end, "the run ended"
     following = min(later, key=lambda one: one.start)
