@@ -1,8 +1,6 @@
 # Sourced by ./dev: the programs that tests and drills need. Where apt-get may be used they are installed; elsewhere these
 # functions say what is missing and succeed, because the harness and the tests report it again (and fail without it where CI=true).
 PLUGIN_DIRS="/usr/lib/mysql/plugin /usr/lib64/mysql/plugin /usr/lib64/mariadb/plugin /usr/lib/x86_64-linux-gnu/mariadb19/plugin"
-BASE_SUITE=bookworm
-BASE_IMAGE=debian:$BASE_SUITE-slim # as in loadtest/hs_drill/sandbox/image/Dockerfile
 
 say() { printf 'dev: %s\n' "$*" >&2; }
 die() { say "$*"; exit 2; }
@@ -44,14 +42,14 @@ setup_chromium() { have chromium || have chromium-browser || have google-chrome 
 setup_client_headers() { have mariadb_config || apt_install libmariadb-dev pkg-config gcc python3-dev; }
 
 # A container engine. Where none runs, start one; `end_started` ends it.
-ENGINE='' ENGINE_LOG='' IMAGE=''
+ENGINE='' ENGINE_LOG='' IMAGES=''
 setup_engine() {
     if ! docker version >/dev/null 2>&1; then
         have dockerd || apt_install docker.io || return 0
         have docker || apt_install docker-cli || return 0
         start_engine || return 0
     fi
-    docker image inspect "$BASE_IMAGE" >/dev/null 2>&1 || have mmdebstrap || apt_install mmdebstrap || true
+    have mmdebstrap || apt_install mmdebstrap || true # builds the base images that cannot be pulled
 }
 
 start_engine() {
@@ -72,41 +70,28 @@ start_engine() {
     done
 }
 
-# Start providing the servers' image in the background; `await_image` waits for it.
-start_image() {
-    provide_image &
-    IMAGE=$!
+# Start providing the servers' images in the background; `await_images` waits for them.
+start_images() {
+    docker version >/dev/null 2>&1 || return 0
+    (
+        trap '[ -z "$child" ] || kill "$child" 2>/dev/null || true' EXIT
+        trap 'exit 143' TERM
+        for version in 10.11 11.8; do
+            "$VENV/bin/hs-drill" cluster image --server-version "$version" &
+            child=$!
+            wait "$child"
+        done
+    ) &
+    IMAGES=$!
 }
 
-await_image() { wait "$IMAGE" || say "the image for containers could not be provided"; IMAGE=; }
-
-# Provide the image of the servers and its base image, which is pulled, or else built from the distribution's packages.
-# Runs in a subshell: it exits, and ends its own child when it is ended.
-provide_image() {
-    docker version >/dev/null 2>&1 || exit 0
-    tar=$(mktemp)
-    child=
-    trap '[ -z "$child" ] || kill "$child" 2>/dev/null || true; rm -f "$tar"' EXIT
-    trap 'exit 143' TERM
-    run() {
-        "$@" &
-        child=$!
-        wait "$child"
-    }
-    if ! docker image inspect "$BASE_IMAGE" >/dev/null 2>&1; then
-        say "pulling $BASE_IMAGE"
-        if ! run timeout 60 docker pull --quiet "$BASE_IMAGE" >/dev/null 2>&1; then
-            say "could not pull $BASE_IMAGE; building it with mmdebstrap (about half a minute)"
-            run timeout 600 mmdebstrap --quiet --variant=minbase "$BASE_SUITE" - >"$tar" || exit
-            docker import "$tar" "$BASE_IMAGE" >/dev/null || exit
-        fi
-    fi
-    run "$VENV/bin/hs-drill" cluster image
-    exit
+await_images() {
+    [ -z "$IMAGES" ] || wait "$IMAGES" || say "the images for containers could not be provided"
+    IMAGES=
 }
 
 end_started() {
-    for pid in $IMAGE $ENGINE; do # the engine last: the other may be using it
+    for pid in $IMAGES $ENGINE; do # the engine last: the other may be using it
         kill "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
     done

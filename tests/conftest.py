@@ -14,8 +14,8 @@ import hypothesis
 import pytest
 import trio
 
-from hs_drill._cluster import Cluster, ClusterError
-from hs_drill.sandbox import open_container_engine, provide_image
+from hs_drill._cluster import SUITES, Cluster, ClusterError
+from hs_drill.sandbox import has_image, open_container_engine
 from hs_drill.sandbox._sandbox import Sandbox
 from hs_drill.servers import _processes
 from hs_drill.servers._processes import Installation, find_installation
@@ -45,24 +45,26 @@ def mariadb_installation() -> Installation:
 
 
 @pytest.fixture(scope="session")
-def docker_image() -> str:
-    """The image of the servers. Without an engine the test is skipped, but where CI=true, which must have one, it fails."""
+def docker_images() -> None:
+    """The images of the servers. Without them the test is skipped, but where CI=true, which must have them, it fails."""
 
-    async def provide() -> str:
+    async def missing() -> list[str]:
         async with open_container_engine() as engine:
-            return await provide_image(engine, print)
+            return [version for version in SUITES if not await has_image(engine, version)]
 
     try:
-        return trio.run(provide)
+        why = "; ".join(f"there is no image: hs-drill cluster image --server-version {one}" for one in trio.run(missing))
     except ClusterError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI must have a container engine and the image: {error}", pytrace=False)
-        pytest.skip(str(error))
+        why = str(error)
+    if why and os.environ.get("CI") == "true":
+        pytest.fail(f"CI must have a container engine and the images: {why}", pytrace=False)
+    elif why:
+        pytest.skip(why)
 
 
 @pytest.fixture(autouse=True)
 def _need_servers(request: pytest.FixtureRequest) -> None:
-    for marker, fixture in {"mariadb": "mariadb_installation", "docker": "docker_image"}.items():
+    for marker, fixture in {"mariadb": "mariadb_installation", "docker": "docker_images"}.items():
         if request.node.get_closest_marker(marker):
             request.getfixturevalue(fixture)
 

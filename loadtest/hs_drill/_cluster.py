@@ -16,6 +16,14 @@ Listener = Literal["read", "write"]
 CLUSTER_KINDS: tuple[ClusterKind, ...] = get_args(ClusterKind)
 TOPOLOGIES: tuple[Topology, ...] = get_args(Topology)
 REPLICATIONS: tuple[Replication, ...] = get_args(Replication)
+SUITES: Mapping[str, str] = {"10.11": "bookworm", "11.8": "trixie"}
+"""The server versions that containers can run, and the Debian release that has each. Without a wish, the first is taken."""
+DEFAULT_VERSION = next(iter(SUITES))
+VERSION = r"^[0-9]+\.[0-9]+$"
+VERSION_HELP = (
+    f"the servers' version, such as 11.8: containers run {' or '.join(SUITES)}; other kinds of servers are refused unless they "
+    "have it"
+)
 
 
 class ClusterError(Exception):
@@ -69,7 +77,7 @@ class Cluster:
     why: str
     """One line: why this kind was chosen."""
     version: str
-    """The server's own version string."""
+    """The writer's own version string. If servers of the user's own differ, or some cannot be asked: the version of each."""
     servers: tuple[Server, ...]
     admin_user: str = ""
     admin_password: str = field(default="", repr=False)
@@ -113,6 +121,11 @@ class Cluster:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Cluster:
         return cls(**{**data, "servers": tuple(Server(**server) for server in data["servers"])})
+
+
+def series(version: str) -> str:
+    """The part of a server's version string that a user names: `10.11` of `10.11.19-MariaDB`."""
+    return ".".join(version.split(".")[:2])
 
 
 def server_names(readers: int, standby: bool) -> list[str]:

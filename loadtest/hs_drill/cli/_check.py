@@ -57,9 +57,10 @@ def _setting(scenario: Scenario) -> list[tuple[str, str]]:
     weights = scenario.mix.weights()
     total = sum(weights.values())
     servers = f"writer, {'standby, ' if cluster.standby else ''}{counted(cluster.readers, 'reader')}"
+    version = f"version {cluster.version}, " if cluster.version else ""
     audit = f"every write, and {scenario.audit.reads * 100:.4g} % of the reads" if scenario.audited else "none"
     return [
-        ("servers", f"{servers} (kind {cluster.kind}, writes {cluster.topology}, replication {cluster.replication})"),
+        ("servers", f"{servers} ({version}kind {cluster.kind}, writes {cluster.topology}, replication {cluster.replication})"),
         ("table", f"{table.database}.{table.name}, {counted(table.rows, 'row')} of {words.sizes(table.value_size)} characters"),
         ("load", f"{words.load(load)}{', by SQL' if scenario.driver.name == 'sql' else ''}"),
         ("keys", _keys(scenario)),

@@ -18,7 +18,16 @@ from typing import Any
 
 import trio
 
-from hs_drill._cluster import CLUSTER_KINDS, REPLICATIONS, TOPOLOGIES, Cluster, ClusterError
+from hs_drill._cluster import (
+    CLUSTER_KINDS,
+    DEFAULT_VERSION,
+    REPLICATIONS,
+    SUITES,
+    TOPOLOGIES,
+    VERSION_HELP,
+    Cluster,
+    ClusterError,
+)
 from hs_drill._exit_codes import ExitCode
 from hs_drill._trio_child import first_error
 from hs_drill.controller import fill_table, foreign_rows, load_table, open_scenario_servers
@@ -59,7 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     status = add("status", _status, "show the servers that are up, and how they replicate")
     down = add("down", _down, "end a cluster that is up, and remove what killed runs left behind")
     check = add("check", _check, "test whether HandlerSocket's writes reach the binary log and the readers")
-    add("image", _image, "build the image of the containers, unless the engine has it")
+    image = add("image", _image, "build the image of the containers, unless the engine has it")
+    image.add_argument(
+        "--server-version", choices=SUITES, default=DEFAULT_VERSION, help=f"the servers' version (default: {DEFAULT_VERSION})"
+    )
     for command in (up, status):
         command.add_argument("--show-secrets", action="store_true", help="print secrets and passwords too")
     for command in (up, check):
@@ -81,6 +93,7 @@ def _add_cluster_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--cluster", dest="kind", metavar="KIND", choices=CLUSTER_KINDS, help=f"the kind of servers: {', '.join(CLUSTER_KINDS)}"
     )
+    command.add_argument("--server-version", dest="version", metavar="VERSION", help=VERSION_HELP)
     command.add_argument("--servers", metavar="SERVERS", help=SERVERS_HELP)
     command.add_argument("--create-table", action="store_true", default=None, help="create a missing table on external servers")
     command.add_argument("--readers", type=int, metavar="N", help="the number of readers")
@@ -131,9 +144,8 @@ def _scenario(options: argparse.Namespace) -> Scenario:
     if options.scenario is not None:
         of_file = load_scenario(options.scenario)
         scenario |= {"name": of_file.name, "table": of_file.table.model_dump(), "cluster": of_file.cluster.model_dump()}
-    chosen = {
-        name: getattr(options, name) for name in ("kind", "readers", "standby", "topology", "replication", "create_table")
-    }
+    keys = ("kind", "version", "readers", "standby", "topology", "replication", "create_table")
+    chosen = {name: getattr(options, name) for name in keys}
     given = {name: value for name, value in chosen.items() if value is not None}
     return with_cluster(Scenario.model_validate(scenario), options.servers, given)
 
@@ -257,7 +269,7 @@ async def _select(pid: int | None, how: str) -> int:
 
 
 async def _check(options: argparse.Namespace) -> int:
-    named = any((options.scenario, options.kind, options.servers))
+    named = any((options.scenario, options.kind, options.version, options.servers))
     if named and options.pid is not None:
         raise ClusterError("`--pid` names a cluster that is up, the other options describe one to start: use only one of these")
     if options.pid is not None or (not named and clusters_up()):
@@ -286,7 +298,7 @@ async def _check_replication(cluster: Cluster, scenario: Scenario, primary: str,
     return 0 if result.replicates else NOT_REPLICATED
 
 
-async def _image(_: argparse.Namespace) -> int:
+async def _image(options: argparse.Namespace) -> int:
     async with open_container_engine() as engine:
-        print(await provide_image(engine, _print_line))
+        print(await provide_image(engine, options.server_version, _print_line))
     return 0

@@ -13,16 +13,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hs_drill._cluster import CLUSTER_KINDS
+from hs_drill._cluster import CLUSTER_KINDS, VERSION_HELP
 from hs_drill._exit_codes import ExitCode
 from hs_drill._process_end import end_with_parent
 from hs_drill._shipped import locustfile, scenario_path, shipped_scenarios
-from hs_drill.scenario import Scenario, ScenarioError, StatedVerdictError, load_scenario, stated_exit_code
+from hs_drill.scenario import Scenario, ScenarioError, StatedVerdictError, load_scenario, stated_exit_code, with_cluster
 
 from ._shared import safely
 
@@ -40,6 +40,10 @@ class _Drill:
     scenario: Scenario
     stated: int
 
+    @property
+    def needs_mariadb(self) -> bool:
+        return any(fault.needs_mariadb for fault in self.scenario.faults)
+
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("hs-drill drills", description=__doc__)
@@ -52,12 +56,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--cluster", metavar="KIND", choices=CLUSTER_KINDS, help=f"the kind of servers: {', '.join(CLUSTER_KINDS)}"
     )
+    parser.add_argument("--server-version", metavar="VERSION", help=VERSION_HELP)
     parser.add_argument("--times", metavar="N", type=_positive, default=1, help="how often to run each")
     parser.add_argument("--list", action="store_true", help="list the scenarios with their stated exit codes, and run none")
     options = parser.parse_args(arguments)
     if options.list:
         return safely(lambda: _list(options.scenarios))
-    return safely(lambda: _carry_out_all(options.scenarios, options.cluster, options.times))
+    given = {"kind": options.cluster, "version": options.server_version}
+    servers = {key: value for key, value in given.items() if value is not None}
+    return safely(lambda: _carry_out_all(options.scenarios, servers, options.times))
 
 
 def _positive(text: str) -> int:
@@ -85,17 +92,22 @@ def _named(names: Sequence[str]) -> list[_Drill]:
     return drills
 
 
-def _carry_out_all(names: Sequence[str], kind: str | None, times: int) -> int:
+def _carry_out_all(names: Sequence[str], servers: Mapping[str, str], times: int) -> int:
+    """Run scenarios, with these keys of `cluster` instead of theirs."""
     drills = _named(names)
     if not drills:
         sys.stderr.write("no scenario states its verdict with a comment such as `# verdict: pass`\n")
         return ExitCode.BAD_ARGUMENTS
+    if servers.get("kind") == "embedded":
+        for drill in drills:
+            if drill.needs_mariadb:
+                print(f"  -  {drill.path.stem}: needs MariaDB", flush=True)
+        drills = [drill for drill in drills if not drill.needs_mariadb]
+    for drill in drills:
+        with_cluster(drill.scenario, None, servers)  # reports what is wrong before anything starts
     results: list[bool] = []
     for drill in drills:
-        if kind == "embedded" and any(fault.needs_mariadb for fault in drill.scenario.faults):
-            print(f"  -  {drill.path.stem}: needs MariaDB", flush=True)
-            continue
-        results += [_carry_out(drill, kind, f"{number + 1}/{times}") for number in range(times)]
+        results += [_carry_out(drill, servers, f"{number + 1}/{times}") for number in range(times)]
     wrong = results.count(False)
     print(f"{wrong} of {len(results)} did not give the stated verdict" if wrong else "each gave its stated verdict")
     return ExitCode.EXPECTATION_MISSED if wrong else ExitCode.PASSED
@@ -114,12 +126,14 @@ def _drills(paths: Sequence[Path]) -> Iterator[_Drill]:
             yield _Drill(path, scenario, stated)
 
 
-def _carry_out(drill: _Drill, kind: str | None, number: str) -> bool:
-    """Run a scenario. Returns whether it gave the stated verdict, and prints a line; if it did not, also the run's output."""
+def _carry_out(drill: _Drill, servers: Mapping[str, str], number: str) -> bool:
+    """Run a scenario on these servers. Returns whether it gave the stated verdict, and prints a line; if it did not,
+    also the run's output."""
     locust = [sys.executable, "-m", "locust", "-f", str(locustfile()), "--headless", "--only-summary"]
-    command = [*locust, "--scenario", str(drill.path)]
+    options = {"kind": "--cluster", "version": "--server-version"}
+    command = [*locust, "--scenario", str(drill.path), *(f"{options[key]}={value}" for key, value in servers.items())]
     begin = time.monotonic()
-    code, out, err = _run([*command, *(["--cluster", kind] if kind else [])], drill.scenario.load.lasts + MARGIN_SECONDS)
+    code, out, err = _run(command, drill.scenario.load.lasts + MARGIN_SECONDS)
     right = code == drill.stated
     verdict = re.findall(r"^verdict: (.*)$", out, re.MULTILINE)
     given = verdict[-1] if verdict else f"no verdict, exit code {code}"

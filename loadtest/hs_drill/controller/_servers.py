@@ -19,6 +19,7 @@ async def open_scenario_servers(scenario: Scenario, progress: Callable[[str], No
     by_sql = ["driver: sql"] if scenario.driver.name == "sql" else []
     async with open_servers(
         cluster.kind,
+        version=cluster.version,
         readers=cluster.readers,
         standby=cluster.standby,
         topology=cluster.topology,

@@ -37,13 +37,13 @@ class Choice:
         if name not in self.offered:
             return None
         try:
-            return locust_settings(scenario_of(name, "").load)
+            return locust_settings(scenario_of(name, "", None).load)
         except ScenarioError:
             return None
 
     def read(self, selection: Selection) -> Scenario:
         """The scenario as its file is now. Raises `ScenarioError`, also for one that needs external servers."""
-        scenario = self._with_locusts_rule(scenario_of(*selection))
+        scenario = self._with_locusts_rule(scenario_of(*selection, self._options.server_version))
         if scenario.cluster.kind == "external":
             raise ScenarioError("servers of kind 'external' are for `--servers` or a scenario that Locust is started with")
         return scenario

@@ -10,7 +10,7 @@ from typing import Any
 
 from locust.argument_parser import LocustArgumentParser, get_empty_argument_parser
 
-from hs_drill._cluster import CLUSTER_KINDS
+from hs_drill._cluster import CLUSTER_KINDS, VERSION_HELP
 from hs_drill._exit_codes import ExitCode
 from hs_drill._shipped import scenario_path
 from hs_drill.scenario import SERVERS_HELP, Load, Scenario, ScenarioError, load_scenario, with_cluster
@@ -56,13 +56,14 @@ def locust_settings(load: Load) -> dict[str, float]:
 
 def chosen_scenario(options: argparse.Namespace) -> Scenario:
     """The scenario, as the command line overrides it. Raises `ScenarioError`; cannot fail after `add_options`."""
-    return _overridden(options.scenario, options.cluster, options.servers)
+    return _overridden(options.scenario, options.cluster, options.server_version, options.servers)
 
 
-def scenario_of(name: str, kind: str) -> Scenario:
-    """A scenario as its file is now, on a kind of servers ("": the scenario's own). Raises `ScenarioError`."""
+def scenario_of(name: str, kind: str, version: str | None) -> Scenario:
+    """A scenario as its file is now, on a kind of servers ("": the scenario's own) and their version (None: the same). Raises
+    `ScenarioError`."""
     _scenarios[name] = _read(name)  # if it has mistakes now, the old one stays: each page of the web UI needs it
-    return _overridden(name, kind or None, None)
+    return _overridden(name, kind or None, version, None)
 
 
 def scenario_files(*names: str) -> list[str]:
@@ -71,10 +72,11 @@ def scenario_files(*names: str) -> list[str]:
     return sorted({*names, *(str(path) for folder in folders for path in folder.glob("*.yaml"))})
 
 
-def _overridden(name: str, kind: str | None, servers: str | None) -> Scenario:
+def _overridden(name: str, kind: str | None, version: str | None, servers: str | None) -> Scenario:
     scenario = _load(name)
-    if kind is not None or servers is not None:
-        scenario = with_cluster(scenario, servers, {} if kind is None else {"kind": kind})
+    given = {key: value for key, value in (("kind", kind), ("version", version)) if value is not None}
+    if given or servers is not None:
+        scenario = with_cluster(scenario, servers, given)
     if scenario.driver.name == "sql" and find_spec("MySQLdb") is None:
         raise ScenarioError(f"{name}: driver: sql needs mysqlclient: pip install 'trio-hs-drill[sql]'")
     return scenario
@@ -97,6 +99,12 @@ def _add_group(parser: LocustArgumentParser) -> None:
         choices=CLUSTER_KINDS,
         help=f"The kind of servers, instead of the scenario's cluster.kind: {', '.join(CLUSTER_KINDS)}.",
         env_var="LOCUST_CLUSTER",
+    )
+    group.add_argument(
+        "--server-version",
+        metavar="<version>",
+        help=f"{VERSION_HELP[0].upper()}{VERSION_HELP[1:]}. Instead of the scenario's cluster.version.",
+        env_var="LOCUST_SERVER_VERSION",
     )
     group.add_argument("--servers", metavar="<servers>", help=SERVERS_HELP, env_var="LOCUST_SERVERS")
     group.add_argument(

@@ -116,6 +116,8 @@ def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, cons
         under_way = counted(edges, "operation was", "operations were")
         no_phase = "it counts" if edges == 1 else "they count"
         console.print(f"{under_way} under way, or may have been, while a fault struck or healed: {no_phase} for no phase")
+    if server := result.get("server"):
+        console.print(Text(f"servers: {server}"), soft_wrap=True)
     console.print(f"kept in {directory}", soft_wrap=True)
     report = RunDirectory(Path(directory)).report
     if report.exists():

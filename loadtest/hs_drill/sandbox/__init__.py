@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ._container_engine import ContainerEngine, error_text, has_image, open_container_engine, provide_image
+from ._container_engine import ContainerEngine, error_text, open_container_engine
 from ._guardian import RUN_LABEL
+from ._image import has_image, provide_image
 from ._leftovers import OWNER_LABEL, owner, remove_leftovers
 from ._sandbox import (
     HOST,

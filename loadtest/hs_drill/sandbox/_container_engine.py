@@ -1,4 +1,4 @@
-"""The container engine of this machine, and the image that the servers run from.
+"""The container engine of this machine.
 
 testcontainers finds the engine and creates the containers, so its users' settings (`DOCKER_HOST`,
 `~/.testcontainers.properties`) apply here. Its own container class is not used. It starts a container only once, its
@@ -8,8 +8,6 @@ pulled.
 
 from __future__ import annotations
 
-import hashlib
-import re
 import shutil
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -28,14 +26,10 @@ from ._sandbox import LEAST_FREE_BYTES
 
 T = TypeVar("T")
 
-IMAGE_FILES = Path(__file__).parent / "image"
 CALL_SECONDS = 60
 """How long the engine may take to answer a call."""
-BUILD_SECONDS = 900.0
-PROGRESS_SECONDS = 10.0
-"""How often to report progress while an image is pulled or built."""
 
-_ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException, OSError)
+ENGINE_ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException, OSError)
 
 
 def error_text(error: Exception) -> str:
@@ -67,7 +61,7 @@ class ContainerEngine:
         """
         try:
             return await trio.to_thread.run_sync(function)
-        except _ERRORS as error:
+        except ENGINE_ERRORS as error:
             raise ClusterError(f"{what}: {error_text(error)}") from error
 
     def has(self, image: str) -> bool:
@@ -112,90 +106,8 @@ def _connect() -> ContainerEngine:
             probe.connect(path)
         client: Any = DockerClient(timeout=CALL_SECONDS)
         return ContainerEngine(client, path, client.client.version()["Version"])
-    except _ERRORS as error:
+    except ENGINE_ERRORS as error:
         raise ClusterError(
             f"no container engine answers at {path}: {error_text(error)} (Docker must run, and you must be allowed to use it: "
             "on Debian, as root, apt-get install docker.io, and adduser YOU docker)"
         ) from error
-
-
-# --- The image -------------------------------------------------------------------------------------------------------
-
-
-def image_name() -> str:
-    """The image's name. It contains a hash of the Dockerfile, so that a changed one is built anew."""
-    return f"trio-hs/mariadb:{hashlib.sha256((IMAGE_FILES / 'Dockerfile').read_bytes()).hexdigest()[:12]}"
-
-
-def base_image() -> str:
-    match = re.search(r"^FROM (\S+)$", (IMAGE_FILES / "Dockerfile").read_text(), re.MULTILINE)
-    assert match is not None
-    return match[1]
-
-
-async def has_image(engine: ContainerEngine) -> bool:
-    return await engine.call("looking for the image", lambda: engine.has(image_name()))
-
-
-async def provide_image(engine: ContainerEngine, progress: Callable[[str], None]) -> str:
-    """Build the image if the engine does not have it, and return its name.
-
-    A build takes about half a minute, and needs the network. Raises `ClusterError`.
-    """
-    name, base = image_name(), base_image()
-    if await has_image(engine):
-        return name
-    with trio.move_on_after(BUILD_SECONDS):
-        if not await engine.call("looking for the image", lambda: engine.has(base)):
-            progress(f"pulling {base}")
-            try:
-                await _follow(lambda: engine.api.api.pull(*base.split(":"), stream=True, decode=True), progress)
-            except ClusterError as error:
-                raise ClusterError(
-                    f"the image {base} is not here and cannot be pulled: {error} (without a registry, create it: "
-                    f"mmdebstrap --variant=minbase {base.partition(':')[2].partition('-')[0]} - | docker import - {base})"
-                ) from error
-        progress(f"building the image {name}; this is done once, and takes about half a minute")
-        try:
-            await _follow(
-                lambda: engine.api.api.build(
-                    path=str(IMAGE_FILES), tag=name, rm=True, forcerm=True, decode=True, use_config_proxy=True
-                ),
-                progress,
-            )
-        except ClusterError as error:
-            raise ClusterError(f"the image could not be built: {error}") from error
-        return name
-    raise ClusterError(f"the image {name} was not there after {BUILD_SECONDS:.0f} s")
-
-
-async def _follow(start: Callable[[], Any], progress: Callable[[str], None]) -> None:
-    """Run a build or pull, which reports its steps line by line, and pass some of the lines on. Raises `ClusterError`.
-
-    When cancelled, return at once. The thread closes the stream at its next line, and the engine then stops the job.
-    """
-    cancelled = False
-
-    def run() -> None:
-        report_at = 0.0
-        lines = start()
-        try:
-            for line in lines:
-                if cancelled:
-                    return
-                if "error" in line:
-                    raise ClusterError(" ".join(str(line["error"]).split()))
-                text = " ".join(str(line.get("stream") or line.get("status") or "").split())
-                now = trio.from_thread.run_sync(trio.current_time)
-                if text and (text.startswith("Step ") or now >= report_at):
-                    report_at = now + PROGRESS_SECONDS
-                    trio.from_thread.run_sync(progress, text[:100])
-        finally:
-            lines.close()
-
-    try:
-        await trio.to_thread.run_sync(run, abandon_on_cancel=True)
-    except _ERRORS as error:
-        raise ClusterError(error_text(error)) from error
-    finally:
-        cancelled = True

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, model_validator
 
-from hs_drill._cluster import ClusterKind, Replication, Topology
+from hs_drill._cluster import SUITES, VERSION, ClusterKind, Replication, Topology
 
 from ._base import Model, PlacedError
 from ._expect import BEFORE_SECONDS, ERROR_ALIASES, Expect
@@ -42,6 +42,9 @@ class ClusterSpec(Model):
 
     kind: ClusterKind = "auto"
     """`auto` takes the first kind that works on this machine and says which."""
+    version: Annotated[str, Field(pattern=VERSION)] | None = None
+    """The servers' version, such as "11.8", in quotes. Containers run it; servers of other kinds are refused unless they have
+    it. By default any will do, and containers run 10.11."""
     readers: int = Field(default=2, ge=1, le=16)
     standby: bool = False
     """Another replica, which gets no operations. It can be promoted to take the writes."""
@@ -66,6 +69,12 @@ class ClusterSpec(Model):
         readers = sum(name.startswith("reader-") for name in names)
         counted = {"readers": max(readers, 1), "standby": "standby" in names}  # `named_servers` reports a missing reader better
         return {**counted, **data}
+
+    @model_validator(mode="after")
+    def _check_version(self) -> Self:
+        if self.version is not None and self.kind in ("docker", "embedded") and self.version not in SUITES:
+            raise PlacedError(("version",), f"must be {' or '.join(SUITES)} for kind {self.kind}, not {self.version}")
+        return self
 
     @model_validator(mode="after")
     def _check_servers(self) -> Self:

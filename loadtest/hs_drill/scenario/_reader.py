@@ -14,6 +14,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from hs_drill._cluster import VERSION
+
 from ._base import PlacedError, model_in, names_of, show
 from ._external import SERVER_NAME, VARIABLE
 from ._faults import FAULTS
@@ -44,6 +46,7 @@ class ScenarioError(Exception):
 PATTERNS = {
     SERVER_NAME: "writer, standby, or reader-1, reader-2 and so on",
     VARIABLE: "the name of an environment variable, without a $",
+    VERSION: "the first two numbers of a version, such as '11.8'",
 }
 """What a pattern asks for, in words. All other patterns are names in SQL."""
 

@@ -41,7 +41,7 @@ from hs_drill.sandbox import (
 from ._control import POLL_SECONDS
 from ._instance import KILL_SECONDS, STOP_SECONDS, State
 from ._mariadbd import AddressInUseError, Mariadbd, MariadbdControl, Settings, accounts_sql, bring_up, new_server
-from ._sql import execute_sql
+from ._sql import ask_version
 
 DATA = "/var/lib/mysql"
 USER_ID = 999
@@ -224,6 +224,7 @@ def _make_network(engine: ContainerEngine, name: str, labels: Mapping[str, str])
 
 @asynccontextmanager
 async def open_docker(
+    version: str,
     why: str,
     *,
     readers: int,
@@ -240,7 +241,7 @@ async def open_docker(
     async with open_container_engine() as engine:
         await engine.call("asking the engine", engine.check_space)
         await remove_leftovers(engine, progress)
-        image = await provide_image(engine, progress)
+        image = await provide_image(engine, version, progress)
         async with open_sandbox(None, progress, engine.path) as sandbox:
             labels = {RUN_LABEL: str(sandbox.directory), OWNER_LABEL: owner()}
             make = partial(_make_network, engine, sandbox.directory.name, labels)
@@ -257,7 +258,6 @@ async def open_docker(
                     replication=replication,
                 )
                 cluster = await bring_up(cluster, containers, sandbox.reserve_port, progress)
-                version = (await execute_sql(cluster.writer, "SELECT VERSION() AS v"))[0]["v"]
-                control = MariadbdControl(replace(cluster, version=version), containers)
+                control = MariadbdControl(replace(cluster, version=await ask_version(cluster.writer)), containers)
                 await control.begin_replication(progress)
                 yield control

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from importlib.metadata import version
+from importlib import metadata
 from typing import Any
 
 import trio
@@ -388,6 +388,7 @@ class _RefusedError(ClusterError):
 
 @asynccontextmanager
 async def open_embedded(
+    version: str | None,
     why: str,
     *,
     readers: int,
@@ -398,6 +399,8 @@ async def open_embedded(
     progress: Callable[[str], None],
 ) -> AsyncIterator[Control]:
     """The `embedded` kind of `open_servers`, which says what it promises."""
+    if version is not None:
+        raise ClusterError(f"embedded servers cannot be told to answer as {version}: use cluster kind docker or mariadb")
     check_temporary_directory(None)
     names = server_names(readers, standby)
     # As on MariaDB: direct writes to the tables do not replicate (MDEV-33967); writes through their twins do.
@@ -409,7 +412,7 @@ async def open_embedded(
         cluster = Cluster(
             kind="embedded",
             why=why,
-            version=f"trio-hs {version('trio-hs')} (embedded)",
+            version=f"trio-hs {metadata.version('trio-hs')} (embedded)",
             servers=tuple(server.server for server in servers.values()),
             write_databases=write_databases,
             replication=replication,

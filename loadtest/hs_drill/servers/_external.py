@@ -16,7 +16,7 @@ import trio
 
 import trio_hs
 from hs_drill._addresses import write_address
-from hs_drill._cluster import Cluster, ClusterError, Server
+from hs_drill._cluster import Cluster, ClusterError, Server, series
 from hs_drill._counted import counted
 from trio_hs.testing import Table
 
@@ -25,7 +25,7 @@ from ._created import Creation
 from ._one_server import require_one_server, same_server
 from ._promotions import UNKNOWN_FATE, Promotions, watch_promotions
 from ._replication import PAGE, logged, wait_applied
-from ._sql import execute_sql, run_all
+from ._sql import ask_version, execute_sql, run_all
 from ._sql_control import STATEMENT_BYTES, fill_by_sql, rows_by_sql, status_by_sql
 from ._table_checks import LEAST_KEY, find_rows, has_table, require_empty, would_stop_replication
 from ._writable import require_standby, require_writer, why_not_writable
@@ -38,6 +38,8 @@ TABLE_SECONDS = 15.0
 LOAD_SECONDS = 60.0
 """How long replicas may take to get the loaded rows."""
 POLL_SECONDS = 0.05
+UNKNOWN = "unknown"
+"""The version of a server that cannot be asked."""
 
 
 class ExternalControl(Control):
@@ -295,10 +297,32 @@ async def _check_listeners(server: Server) -> None:
         await _check_listener(server, port, secret, f"{listener}s")
 
 
+async def ask_versions(servers: Sequence[Server]) -> dict[str, str]:
+    """The version string of each server; `UNKNOWN` without a `sql_port`."""
+    return {server.name: UNKNOWN if server.sql_port is None else await ask_version(server) for server in servers}
+
+
+def require_version(version: str, versions: Mapping[str, str], progress: Callable[[str], None]) -> None:
+    """Raise `ClusterError` if a server is known to have another version; report those that cannot be asked."""
+    if others := [f"{name} is {one}" for name, one in versions.items() if one != UNKNOWN and series(one) != version]:
+        raise ClusterError(
+            f"version {version} is asked for, but {', '.join(others)}: ask for the version that the servers have, or for none"
+        )
+    for name in (name for name, one in versions.items() if one == UNKNOWN):
+        progress(f"not checked without the sql_port of {name}: whether its version is {version}")
+
+
+def shown(versions: Mapping[str, str]) -> str:
+    """The servers' common version, or each one's."""
+    common, *others = set(versions.values())
+    return ", ".join(f"{name} {one}" for name, one in versions.items()) if others else common
+
+
 @asynccontextmanager
 async def open_external(
     servers: Sequence[Server],
     *,
+    version: str | None,
     may_create: bool,
     write_databases: Mapping[str, str],
     replication: str,
@@ -313,8 +337,11 @@ async def open_external(
         # One after the other: of two servers with swapped ports, each would count the connections that the other's check opens.
         if server.sql_port is not None:
             await require_one_server(server)
+    versions = await ask_versions(servers)
+    if version is not None:
+        require_version(version, versions, progress)
     cluster = Cluster(
-        "external", "asked for", "unknown", tuple(servers), write_databases=write_databases, replication=replication
+        "external", "asked for", shown(versions), tuple(servers), write_databases=write_databases, replication=replication
     )
     writer = cluster.writer
     same = {server.name: await same_server(server, writer) for server in cluster.replicas}
@@ -333,8 +360,6 @@ async def open_external(
                 progress(f"not checked without the sql_port of {standby.name}: whether it is read-only, as it must be")
     if writer.sql_port is not None:
         await require_writer(writer)
-        version = (await execute_sql(writer, "SELECT VERSION() AS v"))[0]["v"]
-        cluster = Cluster.from_dict({**cluster.to_dict(), "version": version})
     else:
         maybe = "".join(f", whether {name} is another server" for name in same if same[name] is None)
         progress(

@@ -7,14 +7,24 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 from typing import TypeAlias
 
-from hs_drill._cluster import CLUSTER_KINDS, REPLICATIONS, TOPOLOGIES, Cluster, ClusterError, Server
+from hs_drill._cluster import (
+    CLUSTER_KINDS,
+    DEFAULT_VERSION,
+    REPLICATIONS,
+    SUITES,
+    TOPOLOGIES,
+    Cluster,
+    ClusterError,
+    Server,
+    series,
+)
 from hs_drill.sandbox import ContainerEngine, has_image, open_container_engine, provide_image
 
 from ._containers import open_docker
 from ._control import Control
 from ._embedded import open_embedded
 from ._external import open_external
-from ._processes import find_installation, open_mariadb
+from ._processes import Installation, find_installation, open_mariadb
 
 __all__ = ["Provider", "open_cluster", "open_servers"]
 
@@ -27,6 +37,7 @@ def _silent(message: str) -> None:
 async def open_cluster(
     kind: str = "auto",
     *,
+    version: str | None = None,
     readers: int = 2,
     standby: bool = False,
     topology: str = "plain",
@@ -37,6 +48,7 @@ async def open_cluster(
     """Like `open_servers`, but gives the cluster alone, for callers that need no `Control`."""
     async with open_servers(
         kind,
+        version=version,
         readers=readers,
         standby=standby,
         topology=topology,
@@ -51,6 +63,7 @@ async def open_cluster(
 async def open_servers(
     kind: str = "auto",
     *,
+    version: str | None = None,
     readers: int = 2,
     standby: bool = False,
     topology: str = "plain",
@@ -67,6 +80,8 @@ async def open_servers(
     `topology` is `plain` (HandlerSocket writes straight to InnoDB, which stock MariaDB does not replicate) or `write-through`
     (writes to `database` go through a FEDERATED twin and replicate). `replication` is `none`, `async`, or `semisync`: a logged
     commit is acknowledged once a replica has fetched it. `progress` gets short lines for the user, from the opening task.
+
+    `version` is the version that every server must have, such as `11.8`. Without it any will do.
 
     `only_mariadb_can` lists what the caller will do and embedded servers cannot; `only_owners_can` the same for external
     servers. If the list is not empty, such servers are refused before anything starts.
@@ -86,6 +101,7 @@ async def open_servers(
             raise ClusterError("external servers must be named: cluster.servers in the scenario, or --servers")
         async with open_external(
             external,
+            version=version,
             may_create=may_create_table,
             write_databases=write_databases,
             replication=replication,
@@ -94,7 +110,7 @@ async def open_servers(
             yield control
         return
 
-    async with (await _provider(kind, only_mariadb_can, progress))(
+    async with (await _provider(kind, version, only_mariadb_can, progress))(
         readers=readers,
         standby=standby,
         database=database,
@@ -122,45 +138,68 @@ def _check(kind: str, topology: str, replication: str, readers: int, standby: bo
 Provider: TypeAlias = Callable[..., AbstractAsyncContextManager[Control]]
 
 
-async def _provider(kind: str, only_mariadb_can: Sequence[str], progress: Callable[[str], None]) -> Provider:
-    """The provider that opens servers of this kind. Raises `ClusterError`."""
+async def _provider(
+    kind: str, version: str | None, only_mariadb_can: Sequence[str], progress: Callable[[str], None]
+) -> Provider:
+    """The provider that opens servers of this kind and version. Raises `ClusterError`."""
     match kind:
         case "auto":
-            return await _first_that_works(only_mariadb_can, progress)
+            return await _first_that_works(version, only_mariadb_can, progress)
         case "docker":
-            return partial(open_docker, "asked for")
+            return partial(open_docker, _image_version(version), "asked for")
         case "embedded":
             _refuse("embedded servers", only_mariadb_can, "use cluster kind mariadb or docker")
-            return partial(open_embedded, "asked for: it needs nothing that is not installed with the harness")
-    installation = await find_installation()
+            return partial(open_embedded, version, "asked for: it needs nothing that is not installed with the harness")
+    installation = await _find_installation(version)
     return partial(open_mariadb, installation, f"asked for: {installation}")
 
 
-async def _first_that_works(only_mariadb_can: Sequence[str], progress: Callable[[str], None]) -> Provider:
+async def _first_that_works(version: str | None, only_mariadb_can: Sequence[str], progress: Callable[[str], None]) -> Provider:
     """In this order: containers if their image exists; processes; containers after building the image; embedded servers."""
     troubles, hint = [], ""
     async with AsyncExitStack() as stack:
         engine: ContainerEngine | None = None
         try:
+            image = _image_version(version)
             engine = await stack.enter_async_context(open_container_engine())
-            if await has_image(engine):
-                return partial(open_docker, "the first kind that works here")
+            if await has_image(engine, image):
+                return partial(open_docker, image, "the first kind that works here")
             hint = " (and Docker runs, but has no image for it yet: ask for docker to build one)"
         except ClusterError as error:
             troubles.append(str(error))
         try:
-            installation = await find_installation()
+            installation = await _find_installation(version)
             return partial(open_mariadb, installation, f"the first kind that works here: {installation}{hint}")
         except ClusterError as error:
             troubles.append(str(error))
         if engine is not None:
             try:
-                await provide_image(engine, progress)
-                return partial(open_docker, f"the first kind that works here, for {troubles[-1]}")
+                await provide_image(engine, image, progress)
+                return partial(open_docker, image, f"the first kind that works here, for {troubles[-1]}")
             except ClusterError as error:
                 troubles.append(str(error))
+    if version is not None and version not in SUITES:
+        raise ClusterError(f"no kind of servers that works here has the version {version}: {'; '.join(troubles)}")
     _refuse("embedded servers", only_mariadb_can, f"and no other kind works here: {'; '.join(troubles)}")
-    return partial(open_embedded, f"no other kind works here: {'; '.join(troubles)}")
+    return partial(open_embedded, version, f"no other kind works here: {'; '.join(troubles)}")
+
+
+def _image_version(version: str | None) -> str:
+    """The version that containers run. Raises `ClusterError` if there is no image for it."""
+    if version is not None and version not in SUITES:
+        raise ClusterError(f"containers have the versions {', '.join(SUITES)}, not {version}")
+    return version or DEFAULT_VERSION
+
+
+async def _find_installation(version: str | None) -> Installation:
+    """The installed MariaDB. Raises `ClusterError` if there is none, or if it has another version."""
+    installation = await find_installation()
+    if version is not None and (found := series(installation.version)) != version:
+        raise ClusterError(
+            f"version {version} is asked for, but the installed MariaDB is {installation.version} ({installation.mariadbd}): "
+            f"install {version}, ask for {found}, or use cluster kind docker, which has {', '.join(SUITES)}"
+        )
+    return installation
 
 
 def _refuse(servers: str, wanted: Sequence[str], why: str) -> None:

@@ -26,6 +26,11 @@ async def execute_sql(server: Server, *statements: str) -> list[dict[str, Any]]:
         return await trio.to_thread.run_sync(run_sql, server, statements, abandon_on_cancel=True)
 
 
+async def ask_version(server: Server) -> str:
+    """The server's own version string. Raises `ClusterError`."""
+    return str((await execute_sql(server, "SELECT VERSION() AS v"))[0]["v"])
+
+
 @contextmanager
 def as_cluster_errors(server: Server) -> Iterator[None]:
     """Turn the errors of SQL and of its connection into `ClusterError`, within the block."""

@@ -76,6 +76,7 @@ def judge_run(
         "verdict": judgement.verdict + _cut_short(judgement, _begun(histories), end.ran, scenario.load),
         "advice": advice(scenario, judgement.judged, directory.primary(), found),
         "scenario": scenario.name,
+        "server": directory.environment().get("server"),
         "operations": totals_of(directory.batches()),
         "engine": engine_result(judgement.engines, open_loop=scenario.load.open),
         "at_edges": judgement.edges,

@@ -90,6 +90,12 @@ def test_a_mistake_in_a_scenario_starts_nothing(
     assert said.out == ""
 
 
+def test_a_version_that_servers_cannot_have_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert commands.main(["drills", written(tmp_path, "x", QUICK), "--server-version", "10.6"]) == 2
+    wrong = "with the options given, cluster.version: must be 10.11 or 11.8 for kind embedded, not 10.6\n"
+    assert capsys.readouterr() == ("", wrong)
+
+
 def test_only_one_verdict_may_be_stated(tmp_path: Path) -> None:
     with pytest.raises(StatedVerdictError):
         stated_exit_code(Path(written(tmp_path, "x", QUICK + QUICK)))

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 import trio
 
-from hs_drill._cluster import Cluster, ClusterError, Server
+from hs_drill._cluster import DEFAULT_VERSION, Cluster, ClusterError, Server
 from hs_drill.cli import _cluster
 from hs_drill.cli._cluster_socket import clusters_up
 from hs_drill.controller._table import load_table
 from hs_drill.sandbox import OWNER_LABEL, RUN_LABEL, owner
-from hs_drill.sandbox._container_engine import image_name
+from hs_drill.sandbox._image import image_name
 from hs_drill.scenario import Scenario
 from hs_drill.servers import Control, check_replication, execute_sql, open_cluster, open_servers
 from tests.loadtest.support.containers import containers_below, engine, left_in_engine
@@ -128,7 +128,7 @@ def test_down_removes_leftovers_of_a_killed_run_but_nothing_of_a_living_one(temp
         process.kill()
     with engine() as client:
         labels = {RUN_LABEL: f"{temporary}/living", OWNER_LABEL: owner()}
-        living = client.containers.create(image_name(), labels=labels)
+        living = client.containers.create(image_name(DEFAULT_VERSION), labels=labels)
         try:
             command("down", "--pid", str(process.pid))  # it is gone: none of those that are up may end
             # Another test's run may be removing some of it just now.
@@ -155,7 +155,7 @@ def test_an_interrupted_check_exits_without_a_result(temporary: Path) -> None:
 async def test_a_run_begins_by_removing_leftovers_of_a_run_killed_with_its_guardian(temporary: Path) -> None:
     dead = owner().rpartition("/")[0] + "/1"  # our process id, but with another start time
     with engine() as client:
-        left = client.containers.create(image_name(), labels={RUN_LABEL: f"{temporary}/dead", OWNER_LABEL: dead})
+        left = client.containers.create(image_name(DEFAULT_VERSION), labels={RUN_LABEL: f"{temporary}/dead", OWNER_LABEL: dead})
         async with open_cluster("docker", readers=0):
             assert left.name not in [container.name for container in containers_below(client, temporary)]
 

@@ -16,7 +16,7 @@ import trio
 from hs_drill import __main__ as command
 from hs_drill._cluster import ClusterError
 from hs_drill.servers._processes import find_installation
-from tests.loadtest.support.locust_process import SCENARIO, Locust
+from tests.loadtest.support.locust_process import SCENARIO, Locust, result_of
 from tests.loadtest.support.server_kinds import EVERY_KIND
 
 pytestmark = pytest.mark.process
@@ -47,12 +47,17 @@ def assert_good_result(locust: Locust, text: str) -> None:
 
 @EVERY_KIND
 def test_a_run_prints_one_row_per_operation_and_exits_0(kind: str) -> None:
-    """In the topology with most parts: writes go through SQL, and a standby acknowledges them."""
+    """In the topology with most parts: writes go through SQL, and a standby acknowledges them. Containers run 11.8."""
     more = "standby: true, topology: write-through, replication: semisync"
     scenario = SCENARIO.replace("{readers: 1}", f"{{readers: 1, {more}}}")
-    with Locust("--headless", "--only-summary", "--cluster", kind, scenario=scenario) as locust:
+    version = ["--server-version", "11.8"] if kind == "docker" else []
+    with Locust("--headless", "--only-summary", "--cluster", kind, *version, scenario=scenario) as locust:
         assert locust.finish() == 0, locust.describe()
         assert_good_result(locust, locust.stdout)
+        (servers,) = re.findall("^servers: (.*)$", locust.stdout, re.MULTILINE)
+        assert result_of(locust)["server"] == servers
+        assert servers.endswith(f" ({kind})")
+        assert servers.startswith("11.8." if version else "")
         assert "3 servers are up" in locust.stderr
         assert "8 total users" in locust.stderr
         assert "Run time limit set to 2 seconds" in locust.stderr

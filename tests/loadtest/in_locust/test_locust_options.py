@@ -25,6 +25,7 @@ def parse(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
         (["-r", "0"], "-r/--spawn-rate must be a number of users a second above 0, not '0'"),
         (["-r", "nan"], "-r/--spawn-rate must be a number of users a second above 0, not 'nan'"),
         (["--spawn-rate", "fast"], "-r/--spawn-rate must be a number of users a second above 0, not 'fast'"),
+        (["--server-version", "eleven"], "with the options given, cluster.version: must be the first two numbers of a version"),
         (["-T", "a", "b"], "--tags cannot be used"),
         (["--exclude-tags", "a"], "--exclude-tags cannot be used"),
         (["-f", "loadtest,other.py", "--tags", "a"], "--tags cannot be used"),

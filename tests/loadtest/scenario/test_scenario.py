@@ -183,6 +183,18 @@ def test_each_mistake_is_reported_with_its_line(before: str, after: str, expecte
             "s.yaml:4: cluster.kind: must be 'auto', 'docker', 'mariadb', 'embedded' or 'external', not the text "
             "'mariabd'; did you mean mariadb?",
         ),
+        (
+            "name: x\nmix: {get: 1}\ncluster:\n  version: 11.8\n",
+            "s.yaml:4: cluster.version: must be text, not 11.8; put it in quotes",
+        ),
+        (
+            "name: x\nmix: {get: 1}\ncluster: {version: '11.8.9'}\n",
+            "s.yaml:3: cluster.version: must be the first two numbers of a version, such as '11.8', not the text '11.8.9'",
+        ),
+        (
+            "name: x\nmix: {get: 1}\ncluster:\n  kind: docker\n  version: '10.6'\n",
+            "s.yaml:5: cluster.version: must be 10.11 or 11.8 for kind docker, not 10.6",
+        ),
         ("name: \x07\n", "s.yaml:1: not valid YAML: special characters are not allowed"),
         ("a: " + "[" * 5000, "s.yaml:1: nested too deeply"),
     ],

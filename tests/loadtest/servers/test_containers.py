@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from hs_drill._cluster import ClusterError
-from hs_drill.sandbox import _container_engine, _sandbox
+from hs_drill.sandbox import _container_engine, _image, _sandbox, has_image, open_container_engine, provide_image
 from hs_drill.servers import _mariadbd, _processes
 from hs_drill.servers._opening import open_cluster, open_servers
 from tests.loadtest.support.containers import containers_below, engine, left_in_engine
@@ -162,7 +162,7 @@ def build_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
 
     def write(text: str) -> None:
         (tmp_path / "Dockerfile").write_text(text)
-        monkeypatch.setattr(_container_engine, "IMAGE_FILES", tmp_path)
+        monkeypatch.setattr(_image, "IMAGE_FILES", tmp_path)
 
     return write
 
@@ -186,9 +186,10 @@ async def test_an_engine_of_another_machine_is_refused(monkeypatch: pytest.Monke
 
 @pytest.mark.docker
 async def test_a_base_image_that_cannot_be_pulled_is_reported_in_one_line(
-    build_from: Callable[[str], None], temporary: Path
+    build_from: Callable[[str], None], temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build_from("FROM trio-hs-test/missing:bookworm-none\n")
+    build_from("FROM trio-hs-test/missing:${SUITE}-none\n")
+    monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(
         ClusterError,
         match=r"^the image trio-hs-test/missing:bookworm-none is not here and cannot be pulled: .*mmdebstrap .* bookworm -",
@@ -197,6 +198,35 @@ async def test_a_base_image_that_cannot_be_pulled_is_reported_in_one_line(
             pass
     assert "\n" not in str(error.value)
     assert all_left(temporary) == []
+
+
+@pytest.mark.docker
+async def test_a_base_image_that_cannot_be_pulled_is_built_from_packages(
+    build_from: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = f"trio-hs-test/base:trixie-{os.getpid()}"
+    build_from(f"ARG SUITE=bookworm\nFROM {base.replace('trixie', '${SUITE}')}\nLABEL test={os.getpid()}\n")
+    mmdebstrap = tmp_path / "mmdebstrap"
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def stub(script: str) -> None:
+        mmdebstrap.write_text(f"#!/bin/sh\n{script}\n")
+        mmdebstrap.chmod(0o755)
+
+    stub("echo retrieving >&2; echo no such suite >&2; exit 25")
+    async with open_container_engine() as docker_engine:
+        with pytest.raises(ClusterError, match=r"cannot be pulled: .*; mmdebstrap cannot build it: no such suite$"):
+            await provide_image(docker_engine, "11.8", print)
+        stub('[ "$1 $2 $3" = "--quiet --variant=minbase trixie" ] && tar --create --file="$4" --files-from=/dev/null')
+        seen: list[str] = []
+        name = await provide_image(docker_engine, "11.8", seen.append)
+        try:
+            assert await has_image(docker_engine, "11.8")
+            assert f"{base} cannot be pulled; building it with mmdebstrap, which takes a minute or two" in seen
+        finally:
+            with engine() as client:
+                client.images.remove(name)
+                client.images.remove(base)
 
 
 @pytest.mark.docker

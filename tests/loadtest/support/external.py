@@ -22,10 +22,13 @@ def without_sql(server: Server) -> Server:
     return replace(server, sql_port=None, admin_user="", admin_password="")
 
 
-def external(cluster: Cluster, *, sql: bool = True, may_create: bool = False, tell: Any = print) -> Any:
+def external(
+    cluster: Cluster, *, sql: bool = True, may_create: bool = False, version: str | None = None, tell: Any = print
+) -> Any:
     """The servers of another cluster as a user's."""
     return open_servers(
         "external",
+        version=version,
         topology="write-through" if cluster.write_databases else "plain",
         external=[server if sql else without_sql(server) for server in cluster.servers],
         may_create_table=may_create,
