@@ -8,6 +8,7 @@ from itertools import cycle
 from typing import Any, TypeAlias
 
 from ._columns import Column, Columns
+from ._counted import counted
 from ._dispatch import Dispatcher, Row
 from ._protocol import NULL, Codec, Filter, Index, in_pair, insert_tail, listed_filters, parse_number, value_list
 from ._table import Table
@@ -80,7 +81,8 @@ class DeclaredTable(Table):
         """The lookup values, ``in_`` and the filters, with tokens for values."""
         values = value_list(values)
         if len(values) > len(self._key):
-            raise ValueError(f"values holds {len(values)} values, but {self._index_words} has {len(self._key)} columns")
+            given, has = counted(len(values), "value"), counted(len(self._key), "column")
+            raise ValueError(f"values holds {given}, but {self._index_words} has {has}")
         tokens = [part.encode(value) for part, value in zip(self._key, values, strict=False)]
         return (
             tokens,
@@ -155,9 +157,12 @@ class DeclaredTable(Table):
         index, filling = self._fill()
         values = value_list(values)
         if len(values) != len(self._field_columns):
-            raise ValueError(f"insert takes one value per field: {len(self._field_columns)} fields, {len(values)} values")
+            raise ValueError(f"insert takes one value per field: {self._fields_and(len(values), 'value')}")
         tokens = [_inserted(column, value) for column, value in zip(self._field_columns, values, strict=True)]
         return insert_tail(index, self._dispatcher.codec, [*tokens, *filling])
+
+    def _fields_and(self, number: int, what: str) -> str:
+        return f"{counted(len(self._field_columns), 'field')}, {counted(number, what)}"
 
     def _step(self, column: Column, step: Any) -> bytes:
         kind = f"{column.type}{' unsigned' if column.unsigned else ''}"
@@ -236,9 +241,7 @@ class DeclaredTable(Table):
         self._require_writable("update")
         update_values = value_list(update_values, "update_values")
         if len(update_values) != len(self._field_columns):
-            raise ValueError(
-                f"update takes one value per field: {len(self._field_columns)} fields, {len(update_values)} values"
-            )
+            raise ValueError(f"update takes one value per field: {self._fields_and(len(update_values), 'value')}")
         tokens = [column.encode(value) for column, value in zip(self._field_columns, update_values, strict=True)]
         values, in_, filters = self._search(values, in_, filters)
         return await super().update(operation, values, tokens, limit, offset, return_original, in_=in_, filters=filters)
@@ -264,7 +267,7 @@ class DeclaredTable(Table):
         self._require_writable(name)
         step = value_list(step, "step")
         if len(step) != len(self._field_columns):
-            raise ValueError(f"{name} takes one step per field: {len(self._field_columns)} fields, {len(step)} steps")
+            raise ValueError(f"{name} takes one step per field: {self._fields_and(len(step), 'step')}")
         if limit > 1 or in_ is not None:
             for part in self._key:
                 if part.column in self._field_columns:

@@ -51,7 +51,7 @@ WRONG_ARGUMENTS: list[tuple[Callable[[Manager], Awaitable[object]], type[Excepti
     (lambda hs: hs.update("d", "t", "=", ["n"], [1], "7"), TypeError, "^update_values must be .*, not one str"),
     (lambda hs: hs.update("d", "t", "=", ["n"], "1", [7]), TypeError, "^values must be a list of values, not one str"),
     (lambda hs: hs.delete("d", "t", "=", ["n"], 1), TypeError, "^values must be a list of values, not one int"),  # type: ignore[arg-type]
-    (lambda hs: hs.insert_many("d", "t", ["a", "b"], [[50, 2], [51]]), ValueError, "^row 1: .*: 2 columns, 1 values"),
+    (lambda hs: hs.insert_many("d", "t", ["a", "b"], [[50, 2], [51]]), ValueError, "^row 1: .*: 2 columns, 1 value"),
     (lambda hs: hs.insert_many("d", "t", ["a"], ["1"]), TypeError, "^row 0: values must be a list"),
     (lambda hs: hs.insert_many("d", "t", ["a"], [["1"], ["\ud800"]]), ValueError, "^row 1: 'utf-8' codec can't"),
     (lambda hs: hs.insert("d", "t", [("a", 1), ("b", 2), ("a", 3)]), ValueError, "column a is named twice"),

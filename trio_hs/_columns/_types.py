@@ -19,6 +19,7 @@ from datetime import date, datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any
 
+from .._counted import counted
 from .._protocol import Codec
 from ._charsets import Charset
 
@@ -135,7 +136,7 @@ class FloatingPoint(ColumnType):
 
     def _limits(self) -> str:
         if self.scale is not None:
-            return f"it holds numbers below {self._limit:.0f} with {self.scale} digits behind the point"
+            return f"it holds numbers below {self._limit:.0f} with {counted(self.scale, 'digit')} behind the point"
         return "a float column shows six significant digits, from 1.17549e-38 to 3.40282e38" if self.single else "too big"
 
     def decode(self, data: bytes) -> float:
@@ -156,7 +157,7 @@ class Bit(ColumnType):
         if not isinstance(value, int):
             raise _wrong_type(value, "an int")
         if not 0 <= value < 1 << self.length:
-            raise ValueError(f"takes 0 to {(1 << self.length) - 1} in its {self.length} bits, not {value}")
+            raise ValueError(f"takes 0 to {(1 << self.length) - 1} in its {counted(self.length, 'bit')}, not {value}")
         return value.to_bytes(self._size, "big")
 
     def decode(self, data: bytes) -> int:
@@ -185,12 +186,12 @@ class Text(ColumnType):
         if not isinstance(value, str):
             raise _wrong_type(value, "a str")
         if self.length is not None and len(value) > self.length:
-            raise ValueError(f"takes {self.length} characters, not {len(value)}")
+            raise ValueError(f"takes {counted(self.length, 'character')}, not {len(value)}")
         if self.fixed and value.endswith(" "):
             raise ValueError(f"is a char, which loses the spaces at the end of {reprlib.repr(value)}")
         data = self.charset.encode(value)
         if self.size is not None and len(data) > self.size:
-            raise ValueError(f"takes {self.size} bytes, not {len(data)}")
+            raise ValueError(f"takes {counted(self.size, 'byte')}, not {len(data)}")
         return data
 
     def decode(self, data: bytes) -> str:
@@ -211,7 +212,7 @@ class Binary(ColumnType):
         if not isinstance(value, bytes):
             raise _wrong_type(value, "bytes")
         if len(value) > self.size or (self.fixed and len(value) != self.size):
-            raise ValueError(f"takes {'exactly ' if self.fixed else ''}{self.size} bytes, not {len(value)}")
+            raise ValueError(f"takes {'exactly ' if self.fixed else ''}{counted(self.size, 'byte')}, not {len(value)}")
         return value
 
     def decode(self, data: bytes) -> bytes:
@@ -269,7 +270,7 @@ class Set(ColumnType):
 
 def _require_precision(value: Any, microseconds: int, precision: int) -> None:
     if microseconds % 10 ** (6 - precision):
-        raise ValueError(f"keeps {precision} digits of a second and would cut {value}")
+        raise ValueError(f"keeps {counted(precision, 'digit')} of a second and would cut {value}")
 
 
 class Date(ColumnType):

@@ -44,6 +44,7 @@ from contextlib import contextmanager
 import trio
 from trio.lowlevel import enable_ki_protection
 
+from .._counted import counted
 from .._protocol import Answers, Index, check_answer
 from ..exceptions import ProtocolError
 from ._background import Sleeper
@@ -142,7 +143,8 @@ class Connection:
     def __repr__(self) -> str:
         state = f"closed: {self.reason}" if not self.usable else "stalled" if self.stalled else "usable"
         waiting = f", {len(self._backlog)} in the backlog" if self._backlog else ""
-        return f"<Connection {self.peer} {state}, {self.outstanding} outstanding{waiting}, {len(self._opened)} indexes>"
+        indexes = counted(len(self._opened), "index", "indexes")
+        return f"<Connection {self.peer} {state}, {self.outstanding} outstanding{waiting}, {indexes}>"
 
     @property
     def load(self) -> int:

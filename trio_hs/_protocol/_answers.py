@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from .._counted import counted
 from ..exceptions import ProtocolError
 from ._index import Index
 from ._values import BULK, Codec
@@ -84,12 +85,12 @@ def parse_values(line: bytes, index: Index, codec: Codec) -> list[Any]:
     if not line.startswith(index.row_head):
         columns, payload = _payload(line)
         if columns != index.width:
-            raise ProtocolError(f"an answer of {columns} columns where {index.width} were asked for: {_excerpt(line)}")
+            raise ProtocolError(f"an answer of {counted(columns, 'column')} to a request for {index.width}: {_excerpt(line)}")
         if payload is None:
             return []
     values = codec.decode(line[len(index.row_head) :])
     if len(values) % index.width:
-        raise ProtocolError(f"an answer of {len(values)} values in rows of {index.width}: {_excerpt(line)}")
+        raise ProtocolError(f"an answer of {counted(len(values), 'value')} in rows of {index.width}: {_excerpt(line)}")
     return values
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from .._counted import counted
 from ._index import Index
 from ._values import NULL, Codec, Value, escape, value_list
 
@@ -97,7 +98,8 @@ def insert_tail(index: Index, codec: Codec, values: Sequence[Value]) -> bytes:
     """The insert of a row, one value per column of the index. The server would store the empty string for a missing one."""
     tokens = codec.encode_all(values)
     if len(tokens) != index.width:
-        raise ValueError(f"insert takes one value per column: {index.width} columns, {len(tokens)} values")
+        columns, given = counted(index.width, "column"), counted(len(tokens), "value")
+        raise ValueError(f"insert takes one value per column: {columns}, {given}")
     if index.width > MAX_INSERT_VALUES:
         raise ValueError(f"an insert can set at most {MAX_INSERT_VALUES} columns, not {index.width}")
     if index.repeated is not None:
@@ -163,7 +165,7 @@ def find_modify_tail(
     expected = 0 if modify_operation[0] == "D" else index.width
     if len(tokens) != expected:
         # The server would write the empty string into the rest, or add 0 to it, which mangles text and fractions.
-        raise ValueError(f"{modify_operation!r} takes {expected} values, one per column, not {len(tokens)}")
+        raise ValueError(f"{modify_operation!r} takes {counted(expected, 'value')}, one per column, not {len(tokens)}")
     if tokens and index.repeated is not None:
         raise _two_values(index)
     search = _search(index, codec, operation, values, limit, offset, in_, filters)

@@ -68,7 +68,7 @@ def test_arguments_that_the_server_would_misread_are_refused(error: type[Excepti
 
 
 def test_wrong_numbers_of_values_are_refused() -> None:
-    with pytest.raises(ValueError, match="2 columns, 1 values"):
+    with pytest.raises(ValueError, match="2 columns, 1 value"):
         insert_tail(INDEX, TEXT, [1])
     with pytest.raises(ValueError, match="'U' takes 2 values"):
         find_modify_tail(INDEX, TEXT, "=", [1], "U", [1])
