@@ -27,7 +27,7 @@ from ._promotions import UNKNOWN_FATE, Promotions, watch_promotions
 from ._replication import PAGE, logged, wait_applied
 from ._sql import ask_version, execute_sql, run_all
 from ._sql_control import STATEMENT_BYTES, fill_by_sql, rows_by_sql, status_by_sql
-from ._table_checks import LEAST_KEY, find_rows, has_table, require_empty, would_stop_replication
+from ._table_checks import LEAST_KEY, find_rows, has_table, require_empty, wait_for_table, would_stop_replication
 from ._writable import require_standby, require_writer, why_not_writable
 
 logger = logging.getLogger("hs_drill.external")
@@ -150,9 +150,7 @@ class ExternalControl(Control):
             await trio.to_thread.run_sync(creation.create)
         comments = {creation.comment for creation in self._creations}
         for server in self._distinct:
-            with bounded(f"waiting until {server.name} has the table {shown}", TABLE_SECONDS):
-                while not await has_table(server, table, table.database, ours=comments):  # noqa: ASYNC110  (the server is asked)
-                    await trio.sleep(POLL_SECONDS)
+            await wait_for_table(server, table, comments, TABLE_SECONDS)
 
     def _require_watched(self, shown: str, table: Table) -> None:
         """Raise `ClusterError` if another server could be promoted unnoticed. Then the run would not know at the end whether it

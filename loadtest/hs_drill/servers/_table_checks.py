@@ -5,8 +5,11 @@ The checks go through HandlerSocket's port for reads: opening a missing table on
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from typing import Any
+
+import trio
 
 import trio_hs
 from hs_drill._addresses import read_address
@@ -14,22 +17,48 @@ from hs_drill._cluster import ClusterError, Server
 from hs_drill._sql_text import literal
 from trio_hs.testing import Table
 
+from ._control import bounded
 from ._created import MARK
-from ._sql import execute_sql
+from ._sql import asking, execute_sql
 
-__all__ = ["LEAST_KEY", "find_rows", "has_table", "how_to_empty", "require_empty", "would_stop_replication"]
+__all__ = [
+    "LEAST_KEY",
+    "find_rows",
+    "has_table",
+    "how_to_empty",
+    "require_empty",
+    "wait_for_table",
+    "would_stop_replication",
+]
 
 LEAST_KEY = -(2**63)
+POLL_SECONDS = 0.05
+
+Ask = Callable[[str], Awaitable[list[dict[str, Any]]]]
+"""Runs a query of SQL, and returns its rows."""
 
 
-async def has_table(server: Server, table: Table, database: str, *, ours: Collection[str] = ()) -> bool:
+async def has_table(server: Server, table: Table, database: str) -> bool:
     """Whether the table exists. Raises `ClusterError` if it lacks a column or an index that the load needs, if using it would
     crash the server, or if it belongs to another run. (Without a SQL port the last two go unnoticed.)
-
-    Tables whose comment is in `ours` are this run's.
     """
-    if server.sql_port is not None and not await _sql_shows(server, table, database, ours):
+    return await _has_table(server, table, database, (), partial(execute_sql, server))
+
+
+async def wait_for_table(server: Server, table: Table, ours: Collection[str], within: float) -> None:
+    """Wait until `has_table`, where tables whose comment is in `ours` are this run's. Raises `ClusterError`, also if that takes
+    longer than `within` seconds."""
+    shown = f"{table.database}.{table.name}"
+    async with asking(server) as ask:
+        with bounded(f"waiting until {server.name} has the table {shown}", within):
+            while not await _has_table(server, table, table.database, ours, ask):  # noqa: ASYNC110  (the server is asked)
+                await trio.sleep(POLL_SECONDS)
+
+
+async def _has_table(server: Server, table: Table, database: str, ours: Collection[str], ask: Ask) -> bool:
+    if server.sql_port is not None and not await _sql_shows(server, table, database, ours, ask):
         return False
+    # Each time on a new connection: one that has asked for a missing table makes a replica wait that is to create it.
     indexes = {"PRIMARY": list(table.columns), **{name: list(columns) for name, columns in table.indexes.items()}}
     try:
         async with trio_hs.open_read_socket([read_address(server)]) as hs:
@@ -45,13 +74,12 @@ async def has_table(server: Server, table: Table, database: str, *, ours: Collec
     return True
 
 
-async def _sql_shows(server: Server, table: Table, database: str, ours: Collection[str]) -> bool:
-    found = await execute_sql(
-        server,
+async def _sql_shows(server: Server, table: Table, database: str, ours: Collection[str], ask: Ask) -> bool:
+    found = await ask(
         "SELECT t.table_type AS type, t.table_comment AS comment, t.create_options LIKE '%partitioned%' AS partitioned, "
         "EXISTS (SELECT 1 FROM information_schema.statistics s WHERE s.table_schema = t.table_schema AND "
         "s.table_name = t.table_name AND s.index_type = 'HASH' AND t.engine = 'InnoDB') AS hashed "
-        f"FROM information_schema.tables t WHERE t.table_schema = {literal(database)} AND t.table_name = {literal(table.name)}",
+        f"FROM information_schema.tables t WHERE t.table_schema = {literal(database)} AND t.table_name = {literal(table.name)}"
     )
     if not found:
         return False

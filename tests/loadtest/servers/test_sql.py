@@ -14,9 +14,11 @@ import pymysql.connections
 import pytest
 import trio
 
+import trio_hs.testing
 from hs_drill._cluster import ClusterError, Server
-from hs_drill.servers import _mariadbd, _replication, _replication_check, _sql
+from hs_drill.servers import _mariadbd, _replication, _replication_check, _sql, _table_checks
 from tests.support.patience import patience
+from trio_hs.testing import Table
 
 EXTERNAL = Server("writer", "127.0.0.1", 1, 2, "", "", sql_port=3306, admin_user="root")
 OWN = replace(EXTERNAL, own=True)
@@ -152,6 +154,17 @@ async def test_watching_the_binary_log_opens_one_connection(
     found: dict[str, Any] = {}
     await _replication_check._logged(found, OWN, ("log.1", 4), "(d.t)", trio.current_time())
     assert found[_replication_check.LOG].seconds is not None
+    assert (sql.opened, sql.open) == (1, 0)
+
+
+async def test_waiting_for_a_table_opens_one_connection(fake: Callable[..., FakeSql]) -> None:
+    table = Table("drill", "t", columns={"id": "BIGINT NOT NULL", "n": "BIGINT"}, primary_key=["id"])
+    shown = {"type": "BASE TABLE", "comment": "", "partitioned": 0, "hashed": 0}
+    sql = fake([], [], [], [shown])
+    async with trio_hs.testing.open_server([table]) as server:
+        await server.listen(("127.0.0.1", 0), ("127.0.0.1", 0))
+        there = replace(EXTERNAL, read_port=server.read_address.port or 0)
+        await _table_checks.wait_for_table(there, table, (), patience(60))
     assert (sql.opened, sql.open) == (1, 0)
 
 
