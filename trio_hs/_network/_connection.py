@@ -48,6 +48,7 @@ from .._counted import counted
 from .._protocol import Answers, Index, check_answer
 from ..exceptions import ProtocolError
 from ._background import Sleeper
+from ._failures import without_tracebacks
 from ._handshake import authenticate
 from ._request import OpenedIndex, OpenRequest, Request
 from ._transport import Transport
@@ -177,11 +178,14 @@ class Connection:
 
     @enable_ki_protection
     def invalidate(self, reason: BaseException) -> None:
-        """Ends the connection now: closes the stream and fails everything outstanding with ``reason``."""
+        """Ends the connection now: closes the stream and fails everything outstanding with ``reason``.
+
+        ``reason`` loses its traceback: it is kept for as long as the server is down, and would keep what the frames hold.
+        """
         if not self.usable:
             return
         self.usable = False
-        self.reason = reason
+        self.reason = without_tracebacks(reason)
         self.fruitless = bool(self._sent) and not self.answered
         self._scope.cancel()
         self._transport.close()
@@ -200,6 +204,7 @@ class Connection:
         self._queue.clear()
         self._backlog.clear()
         self._unsent = memoryview(b"")
+        self._answers.clear()
         self.outstanding = 0
         self._on_closed(self)
 
@@ -332,7 +337,7 @@ class Connection:
             self._unsent = memoryview(data)
             self.invalidate(error)
         except BaseException as error:  # raised by a signal handler; the data may have been sent
-            self.invalidate(error)
+            self.invalidate(OSError(f"{type(error).__name__} was raised while requests were being sent"))
             raise
 
     @enable_ki_protection

@@ -16,6 +16,7 @@ from trio.lowlevel import enable_ki_protection
 from .._instruments import Instruments
 from ..exceptions import OperationalError
 from ._connection import Connection
+from ._failures import without_tracebacks
 from ._servers import Server
 from ._transport import Connect, Transport
 
@@ -268,7 +269,7 @@ class Link:
         # The first failure is news. Those of the attempts that follow are not.
         logger.log(logging.WARNING if self.hopeful else logging.DEBUG, "%s: cannot connect: %s", self.server, reason_of(error))
         self.pool.instruments.call("connect_failed", str(self.server), error)
-        self.error = error
+        self.error = without_tracebacks(error)
         self.failed_attempts += 1
         self.hopeful = False
         # A server that was down and is silent now counts as down.

@@ -14,6 +14,7 @@ import trio
 
 from ._servers import Server
 
+#: The most that is received at once. `Answers` copies what it keeps. (Measured: 64 KiB take a seventh more CPU per byte.)
 RECEIVE_BYTES = 256 * 1024
 
 #: Of Linux's `struct tcp_info`, up to the end of `tcpi_min_rtt`, in microseconds (since Linux 4.6).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ from ..exceptions import ProtocolError
 from ._index import Index
 from ._values import BULK, Codec
 
-#: An answer that grows beyond this is taken for garbage.
+#: An answer that grows beyond this is taken for garbage. The buffer that collects it is at most an eighth larger.
 MAX_ANSWER_BYTES = 1 << 30
 
 T = TypeVar("T")
@@ -20,11 +21,13 @@ T = TypeVar("T")
 class Answers:
     """Collects what arrives, and returns the lines that are complete.
 
-    ``feed`` takes linear time, even for an answer of many megabytes that comes in small pieces.
+    ``feed`` takes linear time, even for an answer of many megabytes that comes in small pieces. It copies the pieces into one
+    buffer, which becomes the line without another copy. (Kept as they came, each small piece would hold the memory page that
+    the kernel had filled for it: 68,000 of 64 bytes took 257 MB and as many memory maps as Linux allows a process.)
     """
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+        self._buffer = io.BytesIO()
         self._size = 0
 
     @property
@@ -36,21 +39,25 @@ class Answers:
         """The lines that ``data`` completes, without their LF. Raises ProtocolError for one that does not end."""
         lines = data.split(b"\n")
         rest = lines.pop()
-        if lines and self._pieces:
-            lines[0] = b"".join(self._pieces) + lines[0]
-        if lines:
-            self._pieces.clear()
-            self._size = 0
+        if lines and self._size:
+            self._buffer.write(lines[0])
+            lines[0] = self._buffer.getvalue()
+            self.clear()
         if rest:
-            self._pieces.append(rest)
-            self._size += len(rest)
+            self._size += self._buffer.write(rest)
             if self._size > MAX_ANSWER_BYTES:
+                self.clear()
                 raise ProtocolError(f"an answer of more than {MAX_ANSWER_BYTES} bytes without an end")
         return lines
 
+    def clear(self) -> None:
+        """Drops what has arrived of a line."""
+        self._buffer = io.BytesIO()
+        self._size = 0
+
 
 _HEADER = re.compile(rb"([0-9]{1,9})\t([0-9]{1,9})(?:\t|\Z)")
-_ERROR = re.compile(rb"[1-9][0-9]{0,8}\t[0-9]{1,9}(?:\t[^\t]*)*\Z")
+_ERROR = re.compile(rb"[1-9][0-9]{0,8}\t[0-9]{1,9}(?:\t|\Z)")
 
 
 def check_answer(line: bytes) -> None:
