@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +12,7 @@ from hs_drill.controller._table import foreign_rows, load_table
 from hs_drill.scenario import Scenario
 from hs_drill.servers import Control
 from hs_drill.servers._opening import open_servers
+from hs_drill.servers._replication import logged, slave_status, wait_applied
 from hs_drill.servers._sql import execute_sql
 from hs_drill.workload import group_of, payloads
 from tests.support.patience import patience
@@ -85,3 +88,23 @@ def named(cluster: Cluster, **servers: Server) -> Cluster:
     """The cluster with other servers by these names."""
     given = tuple(replace(server, name=name.replace("_", "-")) for name, server in servers.items())
     return replace(cluster, servers=given)
+
+
+async def gtids(*servers: Server) -> list[dict[str, Any]]:
+    """What the servers have written to their binary logs, and have applied."""
+    asked = "SELECT @@gtid_binlog_pos AS logged, @@gtid_current_pos AS current"
+    return [(await execute_sql(server, asked))[0] for server in servers]
+
+
+@asynccontextmanager
+async def nothing_written(cluster: Cluster) -> AsyncIterator[None]:
+    # What the test itself wrote to the writer is still on its way to the reader.
+    position = await logged(cluster.writer)
+    for server in cluster.servers[1:]:
+        if await slave_status(server) is not None:
+            await wait_applied(server, position, patience(60))
+    before = await gtids(*cluster.servers)
+    yield
+    assert await gtids(*cluster.servers) == before
+    for server in cluster.servers:
+        assert "drill" not in await databases(server)
