@@ -23,7 +23,7 @@ TRUCKS = (
 )
 THINGS = (
     "CREATE TABLE cars.things (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY,"
-    " k VARCHAR(20) NULL, n INT NULL, b VARBINARY(600) NULL, UNIQUE KEY k (k), KEY n (n))"
+    " k VARCHAR(20) COLLATE utf8mb4_general_ci NULL, n INT NULL, b VARBINARY(600) NULL, UNIQUE KEY k (k), KEY n (n))"
 )
 
 

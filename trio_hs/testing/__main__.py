@@ -18,6 +18,7 @@ from ._declaration import Table
 from ._journal import Journal
 from ._remote import RemoteSource, serve_replicas
 from ._server import open_server
+from ._versions import DEFAULT_VERSION, VERSIONS
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,6 +38,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--journal", type=Path, metavar="FILE", help="keep the rows when the process dies")
     parser.add_argument(
         "--follow", type=_address, metavar="HOST:PORT", help="replicate from the server with this replication port"
+    )
+    parser.add_argument(
+        "--server-version",
+        choices=VERSIONS,
+        default=DEFAULT_VERSION,
+        help="the version of MariaDB to answer as: %(choices)s (default: %(default)s)",
     )
     parser.add_argument("--read-only", action="store_true", help="refuse writes, as a replica does")
     parser.add_argument("--unlogged", action="store_true", help="replicas do not get clients' writes, as on stock MariaDB")
@@ -97,6 +104,7 @@ async def _serve(options: argparse.Namespace) -> None:
         open_server(
             tables,
             name=options.name,
+            version=options.server_version,
             read_secret=_secret(options.read_secret_file),
             write_secret=_secret(options.write_secret_file),
             idle_timeout=options.idle_timeout,

@@ -11,6 +11,9 @@ import unicodedata
 from collections.abc import Callable
 from typing import NamedTuple
 
+from . import _uca1400
+from ._versions import Version
+
 # general_ci knows the letters of an old Unicode, and treats later ones as if they had no case.
 _OLD = unicodedata.ucd_3_2_0
 # The ranges in which it ignores accents: Latin, Greek and Cyrillic.
@@ -36,18 +39,29 @@ def _general_weight(code: int) -> int:
     return ord(letter) if len(upper) != 1 or _OLD.category(upper) == "Cn" else ord(upper)
 
 
-class _Weights(dict[int, int]):
+class _Weights(dict[int, int | str]):
     """A table for ``str.translate`` that computes weights when they are first needed."""
 
-    def __init__(self, weight: Callable[[int], int]) -> None:
+    def __init__(self, weight: Callable[[int], int | str]) -> None:
         self._weight = weight
 
-    def __missing__(self, code: int) -> int:
+    def __missing__(self, code: int) -> int | str:
         weight = self[code] = self._weight(code)
         return weight
 
 
 _GENERAL = _Weights(_general_weight)
+
+# Subtracted from the weights, so that the weight of the space is a space, which ``_pad`` looks for.
+_UCA_BASE = 0x209 - ord(" ")
+
+
+def _uca_weights(code: int) -> str:
+    """The weights of a character in ``utf8mb4_uca1400_ai_ci``: any number of them."""
+    return "".join(chr(weight - _UCA_BASE) for weight in _uca1400.weights(code))
+
+
+_UCA = _Weights(_uca_weights)
 
 _SWEDISH = str.maketrans(
     "abcdefghijklmnopqrstuvwxyzÀÁÂÃàáâãÄÆäæÅåÇçÈÉÊËèéêëÌÍÎÏìíîïÐðÑñÒÓÔÕòóôõÖöøÙÚÛùúûÜÝüýþ",
@@ -57,6 +71,10 @@ _SWEDISH = str.maketrans(
 
 def _general(text: str) -> str:
     return text.upper() if text.isascii() else text.translate(_GENERAL)
+
+
+def _uca(text: str) -> str:
+    return text.translate(_UCA)
 
 
 def _swedish(text: str) -> str:
@@ -97,7 +115,7 @@ class Collation(NamedTuple):
     Attributes:
       charset: the Python name of the column's character set; None for bytes.
       width: the most bytes of a character.
-      weigh: turns text into a string of one weight per character.
+      weigh: turns text into a string of weights, in which a space stands for the weight of the space.
       pads: whether trailing spaces are ignored.
     """
 
@@ -119,6 +137,7 @@ COLLATIONS = {
     collation.name: collation
     for collation in (
         Collation("utf8mb4_general_ci", "utf-8", 4, _general),
+        Collation("utf8mb4_uca1400_ai_ci", "utf-8", 4, _uca),
         UTF8MB4_BIN,
         Collation("latin1_swedish_ci", "latin-1", 1, _swedish),
         Collation("latin1_bin", "latin-1", 1, _identity),
@@ -128,18 +147,18 @@ COLLATIONS = {
         BINARY,
     )
 }
-#: The default collation of each character set.
+#: The default collation of each character set but utf8mb4, whose default depends on the version.
 DEFAULTS = {
-    "utf8mb4": "utf8mb4_general_ci",
     "latin1": "latin1_swedish_ci",
     "ascii": "ascii_general_ci",
     "binary": "binary",
 }
 
 
-def find_collation(charset: str | None, collation: str | None) -> Collation:
+def find_collation(charset: str | None, collation: str | None, version: Version) -> Collation:
     """The collation that a declaration names. Raises ValueError if it is not emulated."""
-    name = (collation or DEFAULTS.get((charset or "utf8mb4").lower(), charset or "")).lower()
+    defaults = {**DEFAULTS, "utf8mb4": version.collation}
+    name = (collation or defaults.get((charset or "utf8mb4").lower(), charset or "")).lower()
     if name not in COLLATIONS:
         raise ValueError(f"no collation {name!r} here; there are {', '.join(COLLATIONS)}")
     if charset is not None and not name.startswith(charset.lower()):

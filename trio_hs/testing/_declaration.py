@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ._collation import BINARY, UTF8MB4_BIN, find_collation
 from ._times import Date, DateTime, Time
 from ._types import Bit, ColumnType, DecimalType, Enum, Float, Integer, Set, Text, Value, Year
+from ._versions import DEFAULT_VERSION, Version, find_version
 
 _TOKEN = re.compile(r"\s*(?:('(?:[^'\\]|''|\\.)*')|(\([^()']*(?:'(?:[^']|'')*'[^()']*)*\))|([^\s(']+))")
 
@@ -68,7 +69,7 @@ def _numbers(argument: str | None, most: int) -> list[int]:
     return [int(number) for number in numbers]
 
 
-def _parse_type(attributes: _Attributes) -> ColumnType:
+def _parse_type(attributes: _Attributes, version: Version) -> ColumnType:
     if not attributes.tokens:
         raise ValueError("a declaration begins with a type, such as INT or VARCHAR(40)")
     name = attributes.tokens.pop(0).upper()
@@ -91,22 +92,22 @@ def _parse_type(attributes: _Attributes) -> ColumnType:
     if name == "BIT":
         return Bit((_numbers(argument, 1) or [1])[0])
     if name in _TIMES:
-        return _TIMES[name]((_numbers(argument, 1) or [0])[0])
-    return _parse_text_type(name, argument, attributes)
+        return _TIMES[name]((_numbers(argument, 1) or [0])[0], version)
+    return _parse_text_type(name, argument, attributes, version)
 
 
-_TIMES: dict[str, Callable[[int], ColumnType]] = {
-    "DATE": lambda _: Date(),
-    "DATETIME": lambda precision: DateTime(precision),
-    "TIMESTAMP": lambda precision: DateTime(precision, stamp=True),
-    "TIME": lambda precision: Time(precision),
-    "YEAR": lambda _: Year(),
+_TIMES: dict[str, Callable[[int, Version], ColumnType]] = {
+    "DATE": lambda *_: Date(),
+    "DATETIME": lambda precision, _: DateTime(precision),
+    "TIMESTAMP": lambda precision, version: DateTime(precision, version.last_timestamp),
+    "TIME": lambda precision, _: Time(precision),
+    "YEAR": lambda *_: Year(),
 }
 
 
-def _parse_text_type(name: str, argument: str | None, attributes: _Attributes) -> ColumnType:
+def _parse_text_type(name: str, argument: str | None, attributes: _Attributes, version: Version) -> ColumnType:
     charset = attributes.take_value("CHARACTER", "SET") or attributes.take_value("CHARSET")
-    collation = find_collation(charset, attributes.take_value("COLLATE"))
+    collation = find_collation(charset, attributes.take_value("COLLATE"), version)
     if name in ("ENUM", "SET"):
         members = [member.encode(collation.charset or "utf-8") for member in _members(argument)]
         return Enum(collation, members) if name == "ENUM" else Set(collation, members)
@@ -135,7 +136,7 @@ class Column:
         default of a nullable column.
     """
 
-    def __init__(self, name: str, sql: str) -> None:
+    def __init__(self, name: str, sql: str, version: Version) -> None:
         self.name = name
         self.sql = sql
         attributes = _Attributes(sql)
@@ -143,7 +144,7 @@ class Column:
         self.nullable = not attributes.take("NOT", "NULL")
         default = attributes.take_value("DEFAULT")
         attributes.take("NULL")
-        self.type = _parse_type(attributes)
+        self.type = _parse_type(attributes, version)
         if attributes.tokens:
             raise ValueError(
                 f"cannot make sense of {' '.join(attributes.tokens)!r} (keys belong in primary_key=, unique=, indexes=)"
@@ -212,8 +213,8 @@ class Table:
     Attributes:
       database: its database.
       name: its name.
-      columns: each column's name and its declaration as in SQL. Character set and collation are utf8mb4 and
-        utf8mb4_general_ci unless declared; nothing is NOT NULL unless declared.
+      columns: each column's name and its declaration as in SQL. The character set is utf8mb4 unless
+        declared, and the collation the default of the server's version; nothing is NOT NULL unless declared.
       primary_key: the columns of the primary key. Each may be ``"column"``, ``"column(10)"`` (a prefix) or ``"column DESC"``.
       unique: the unique indexes: name and columns.
       indexes: the other indexes: name and columns.
@@ -227,7 +228,7 @@ class Table:
     indexes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        parsed = self.parse_columns()
+        parsed = self.parse_columns(find_version(DEFAULT_VERSION))
         keys = [self.primary_key, *self.unique.values(), *self.indexes.values()]
         try:
             if not parsed:
@@ -243,12 +244,12 @@ class Table:
         except ValueError as error:
             raise ValueError(f"table {self.database}.{self.name}: {error}") from None
 
-    def parse_columns(self) -> list[Column]:
-        """The columns, parsed. Raises ValueError for a wrong declaration."""
+    def parse_columns(self, version: Version) -> list[Column]:
+        """The columns, as a server of this version has them. Raises ValueError for a wrong declaration."""
         columns = []
         for name, sql in self.columns.items():
             try:
-                columns.append(Column(name, sql))
+                columns.append(Column(name, sql, version))
             except ValueError as error:
                 raise ValueError(f"table {self.database}.{self.name}, column {name}: {error}") from None
         for name in self.primary_key:
@@ -258,11 +259,8 @@ class Table:
         return columns
 
     def sql(self) -> str:
-        """The statement that creates the same table on MariaDB."""
-        return (
-            f"CREATE TABLE `{self.database}`.`{self.name}` ({self.columns_sql()}) ENGINE=InnoDB "
-            "DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci"
-        )
+        """The statement that creates the same table on MariaDB. Columns without a collation get the default of its version."""
+        return f"CREATE TABLE `{self.database}`.`{self.name}` ({self.columns_sql()}) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4"
 
     def columns_sql(self) -> str:
         """The columns and keys, as between the parentheses of :meth:`sql`."""

@@ -25,6 +25,7 @@ from ._replication import Log, Position, Replica, Source, Transaction
 from ._session import Session
 from ._streams import BreakableTransport, memory_stream
 from ._table import Database
+from ._versions import DEFAULT_VERSION
 
 READ_PORT = 9998
 WRITE_PORT = 9999
@@ -65,6 +66,7 @@ class EmbeddedServer:
       name: the host in its addresses while it has no sockets, and its name for replicas.
       database: its tables.
       faults: its faults, see :class:`Faults`.
+      version: the version of MariaDB that it answers as.
       replica: follows another server, with ``replica.lag`` and so on, see :meth:`follow`.
       logs_writes: False keeps clients' writes from replicas, as stock MariaDB does with HandlerSocket's (MDEV-33967).
     """
@@ -75,6 +77,7 @@ class EmbeddedServer:
         nursery: trio.Nursery,
         *,
         name: str = "localhost",
+        version: str = DEFAULT_VERSION,
         read_secret: str | None = None,
         write_secret: str | None = None,
         idle_timeout: float | None = None,
@@ -82,7 +85,8 @@ class EmbeddedServer:
         rng: random.Random | None = None,
     ) -> None:
         self.name = name
-        self.database = Database(tables)
+        self.version = version
+        self.database = Database(tables, version=version)
         self.log = Log()
         self.replica = Replica(name, self.database, self.log)
         self.faults = Faults(self._wake, self._reset_connections, rng)
@@ -391,6 +395,7 @@ async def open_server(
     tables: Iterable[Table],
     *,
     name: str = "localhost",
+    version: str = DEFAULT_VERSION,
     read_secret: str | None = None,
     write_secret: str | None = None,
     idle_timeout: float | None = None,
@@ -399,17 +404,21 @@ async def open_server(
 ) -> AsyncIterator[EmbeddedServer]:
     """``async with open_server([Table(...)]) as server:`` runs a server until the block ends.
 
+    ``version`` is the version of MariaDB that it answers as, ``"10.11"`` or ``"11.8"``: docs/testing.md says where they
+    differ.
     ``read_secret`` and ``write_secret`` are required from clients; None requires nothing. ``idle_timeout`` closes connections
     that were silent for this many seconds, as ``handlersocket_timeout`` does. ``synchronous`` replicas must have a write before
     it is answered. ``rng`` makes all random choices of the server's faults.
 
-    Raises ValueError for wrong tables. Leaving the block, also by cancellation, ends every connection and task.
+    Raises ValueError for wrong tables and for another version. Leaving the block, also by cancellation, ends every connection
+    and task.
     """
     async with background_nursery() as nursery:
         server = EmbeddedServer(
             tables,
             nursery,
             name=name,
+            version=version,
             read_secret=read_secret,
             write_secret=write_secret,
             idle_timeout=idle_timeout,

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ._declaration import Column, KeyPart, Table
 from ._types import Integer, Value
+from ._versions import DEFAULT_VERSION, Version, find_version
 
 try:
     from sortedcontainers import SortedDict
@@ -179,10 +180,11 @@ class Change(NamedTuple):
 class StoredTable:
     """The rows of a table. If no key can order them, each row ends with a number of its own."""
 
-    def __init__(self, declaration: Table) -> None:
+    def __init__(self, declaration: Table, version: Version) -> None:
         self.declaration = declaration
+        self.version = version
         self.name = (declaration.database, declaration.name)
-        self.columns = declaration.parse_columns()
+        self.columns = declaration.parse_columns(version)
         self.positions = {column.name: position for position, column in enumerate(self.columns)}
         self.initial: Row = tuple(column.initial for column in self.columns)
         self.automatic = next((number for number, column in enumerate(self.columns) if column.auto_increment), None)
@@ -203,7 +205,7 @@ class StoredTable:
                 clustered = Index(name, parts, unique=True, clustered=None)
                 break
         if clustered is None:
-            number = Column("DB_ROW_ID", "BIGINT UNSIGNED NOT NULL")
+            number = Column("DB_ROW_ID", "BIGINT UNSIGNED NOT NULL", self.version)
             clustered = Index("GEN_CLUST_INDEX", [KeyPart([*self.columns, number], number.name)], unique=True, clustered=None)
         return clustered, [
             clustered if name == clustered.name else Index(name, parts, unique=unique, clustered=clustered)
@@ -328,9 +330,11 @@ class Database:
       tables: the tables, by database and name.
       twins: databases that have the tables of another one, as through MariaDB's FEDERATED engine.
       read_only: whether writers get ``lock_tables``, as on a replica.
+      version: the version of MariaDB whose tables these are.
     """
 
-    def __init__(self, tables: Iterable[Table], read_only: bool = False) -> None:
+    def __init__(self, tables: Iterable[Table], read_only: bool = False, version: str = DEFAULT_VERSION) -> None:
+        self.version = find_version(version)
         self.tables: dict[tuple[str, str], StoredTable] = {}
         self.twins: dict[str, str] = {}
         self.read_only = read_only
@@ -343,7 +347,7 @@ class Database:
         """Makes an empty table. Raises ValueError if there is one of that name."""
         if (table.database, table.name) in self.tables:
             raise ValueError(f"there are two tables {table.database}.{table.name}")
-        self.tables[table.database, table.name] = StoredTable(table)
+        self.tables[table.database, table.name] = StoredTable(table, self.version)
 
     def load(self, name: tuple[str, str], rows: Iterable[Sequence[int | str | None]]) -> None:
         """Inserts rows with a value for every column. Raises ValueError, and inserts none then."""

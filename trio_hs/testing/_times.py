@@ -85,13 +85,16 @@ class Date(ColumnType):
         return b"%b-%b-%b" % (digits[:4], digits[4:6], digits[6:])
 
 
-class DateTime(ColumnType):
-    """DATETIME and TIMESTAMP (``stamp``, in UTC), as the number YYYYMMDDhhmmssffffff."""
+_EPOCH = 19700101000000
 
-    def __init__(self, precision: int = 0, stamp: bool = False) -> None:
+
+class DateTime(ColumnType):
+    """DATETIME, as the number YYYYMMDDhhmmssffffff, and TIMESTAMP, in UTC, whose ``last`` second is YYYYMMDDhhmmss."""
+
+    def __init__(self, precision: int = 0, last: int | None = None) -> None:
         _check_precision(precision)
         self.precision = precision
-        self.stamp = stamp
+        self.last = last
 
     def store(self, data: bytes) -> int:
         parsed = _parse_date_time(data)
@@ -100,10 +103,14 @@ class DateTime(ColumnType):
         value = 0
         for part in parsed[:6]:
             value = value * 100 + part
-        if self.stamp and (not (parsed[1] and parsed[2]) or not 19700101000000 < value <= 20380119031407):
-            return 0
         unit = int(10 ** (6 - self.precision))
-        return value * 10**6 + parsed[6] // unit * unit
+        fraction = parsed[6] // unit * unit
+        if self.last is not None:
+            if not (parsed[1] and parsed[2]):
+                return 0
+            if not _EPOCH < value <= self.last:  # only the fraction is stored
+                return _EPOCH * 10**6 + fraction if fraction else 0
+        return value * 10**6 + fraction
 
     def store_int(self, number: int) -> int:
         return self.store(_date_digits(number))

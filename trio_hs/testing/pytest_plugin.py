@@ -13,6 +13,7 @@ import pytest
 
 from ..manager import Manager, open_manager
 from . import EmbeddedServer, Table, open_server
+from ._versions import DEFAULT_VERSION
 
 try:
     from pytest_trio import trio_fixture
@@ -30,10 +31,18 @@ def handlersocket_tables() -> Sequence[Table]:
     return ()
 
 
+@pytest.fixture
+def handlersocket_version() -> str:
+    """The version of MariaDB that ``handlersocket_server`` answers as: define a fixture of this name that returns another."""
+    return DEFAULT_VERSION
+
+
 @_fixture
-async def handlersocket_server(handlersocket_tables: Sequence[Table]) -> AsyncIterator[EmbeddedServer]:
+async def handlersocket_server(
+    handlersocket_tables: Sequence[Table], handlersocket_version: str
+) -> AsyncIterator[EmbeddedServer]:
     """A server for one test, with empty tables and without sockets. Clients reach it with ``connect=server.connect``."""
-    async with open_server(handlersocket_tables) as server:
+    async with open_server(handlersocket_tables, version=handlersocket_version) as server:
         yield server
 
 

@@ -9,17 +9,28 @@ from itertools import groupby
 import pytest
 import trio
 
-from hs_drill._cluster import Cluster, Server
+from hs_drill._cluster import Cluster, Server, series
 from hs_drill.servers import execute_sql, open_servers
 from hs_drill.servers._replication import wait_replicated
 from tests.trio_hs.support.requests import DATABASE, SHAPES, Group, Step, everything, groups, inserts, opened
 from trio_hs import Server as Address
 from trio_hs._network import Transport, connect_transport
 from trio_hs.testing import EmbeddedServer, Table, open_server
+from trio_hs.testing._versions import VERSIONS
 
 pytestmark = pytest.mark.mariadb
 
 READ_SECRET, WRITE_SECRET = "the readers'", "the writers'"
+
+
+def version_of(cluster: Cluster) -> str:
+    """The version that an embedded server has to answer as: the newest one that is not newer than the real server."""
+
+    def numbers(version: str) -> tuple[int, ...]:
+        return tuple(int(number) for number in version.split("."))
+
+    real = numbers(series(cluster.version))
+    return max((version for version in VERSIONS if numbers(version) <= real), key=numbers, default=min(VERSIONS, key=numbers))
 
 
 class Wire:
@@ -100,7 +111,7 @@ async def compare(group: Group, real_wires: dict[str, Wire], embedded_wires: dic
 async def test_the_same_bytes(group: Group, cluster: Cluster) -> None:
     async with (
         real(cluster.writer, group.tables) as addresses,
-        open_server(group.tables, read_secret=READ_SECRET, write_secret=WRITE_SECRET) as server,
+        open_server(group.tables, version=version_of(cluster), read_secret=READ_SECRET, write_secret=WRITE_SECRET) as server,
         wires(addresses, None) as real_wires,
         wires((server.read_address, server.write_address), server) as embedded_wires,
     ):
@@ -115,7 +126,10 @@ async def test_permissions_of_each_listener(cluster: Cluster) -> None:
         b"P\t0\tconformance\tshapes\tPRIMARY\tid\n", find,
         b"A\t1\twrong\n", find, b"P\t0\n", b"A\t1\tSECRET\n", find, b"A\t3\tSECRET\n", find,
     ]  # fmt: skip
-    async with real(cluster.writer, [SHAPES]) as addresses, open_server([SHAPES], read_secret="s", write_secret="t") as server:
+    async with (
+        real(cluster.writer, [SHAPES]) as addresses,
+        open_server([SHAPES], version=version_of(cluster), read_secret="s", write_secret="t") as server,
+    ):
         for theirs, ours in zip(addresses, (server.read_address, server.write_address), strict=True):
             one, other = Wire(await connect_transport(theirs)), Wire(await server.connect(ours))
             assert theirs.secret
@@ -135,8 +149,8 @@ async def test_a_replica_refuses_writers(cluster: Cluster) -> None:
     (reader,) = cluster.readers
     async with (
         real(cluster.writer, [SHAPES]),
-        open_server([SHAPES], read_secret=READ_SECRET, write_secret=WRITE_SECRET) as server,
-        open_server([SHAPES]) as source,
+        open_server([SHAPES], version=version_of(cluster), read_secret=READ_SECRET, write_secret=WRITE_SECRET) as server,
+        open_server([SHAPES], version=version_of(cluster)) as source,
     ):
         await wait_replicated(cluster)
         await server.follow(source)
@@ -175,7 +189,9 @@ async def test_a_twin_answers_as_the_federated_engine_does() -> None:
     steps = [(port, data.replace(DATABASE.encode(), twin)) for port, data in steps]
     async with (
         open_servers("mariadb", readers=0, topology="write-through", database=DATABASE) as control,
-        open_server([SHAPES], read_secret=READ_SECRET, write_secret=WRITE_SECRET) as server,
+        open_server(
+            [SHAPES], version=version_of(control.cluster), read_secret=READ_SECRET, write_secret=WRITE_SECRET
+        ) as server,
     ):
         await control.create_table(SHAPES)
         server.database.twins[twin.decode()] = DATABASE
