@@ -195,7 +195,7 @@ class Show:
 
 
 async def run_page(page: Path, server: Server, replacements: Mapping[str, str], on_sql: Callable[..., Any]) -> None:
-    """Carries out a page's SQL and Python, in their order: programs by themselves, snippets with an open `hs`."""
+    """Executes a page's SQL and Python, in their order: programs by themselves, snippets with an open `hs`."""
     show = Show(page)
     names: dict[str, Any] = {"print": show, "trio": trio, "trio_hs": trio_hs}
     read, write = [("inet", server.host, server.read_port)], [("inet", server.host, server.write_port)]

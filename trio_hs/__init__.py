@@ -3,7 +3,7 @@
 A request goes down five layers, each of which knows only those below it:
 
 - ``Table`` checks and encodes the arguments of an operation. It knows its index, but no server.
-- ``Dispatcher`` (``_dispatch``) carries out one operation: it chooses a pool, retries and hedges.
+- ``Dispatcher`` (``_dispatch``) executes one operation: it chooses a pool, retries and hedges.
 - ``Pool`` (``_network``) keeps connections to its servers alive and decides which one takes the next request.
 - ``Connection`` (``_network``) sends the requests of many tasks as one pipeline and matches answers by their order.
 - ``Transport`` (``_network``) moves bytes. Nothing else touches a socket.

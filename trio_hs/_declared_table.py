@@ -40,7 +40,7 @@ class DeclaredTable(Table):
     Its methods are those of :class:`Table`. Values are checked against their column: the values of ``fields`` in an insert or
     update, those of the index's columns in ``values`` and ``in_``, and those of filters. TypeError and ValueError name the
     column, and say what it takes; nothing was sent then. Values come back as the types that docs/declared.md lists.
-    :class:`DecodingError` says that a stored value does not fit the declaration; a write was carried out then.
+    :class:`DecodingError` says that a stored value does not fit the declaration; a write was applied then.
     """
 
     def __init__(

@@ -2,8 +2,8 @@
 
 Two questions decide what a program does with an error: did the server answer, and may it have changed data?
 An :class:`OperationalError` is the server's refusal. Only a change of several rows, or one behind a FEDERATED table, may
-have been carried out in part. A :class:`ConnectionError` says that no answer came. Its ``maybe_applied`` says whether the
-server may have carried out the operation anyway.
+have been applied in part. A :class:`ConnectionError` says that no answer came. Its ``maybe_applied`` says whether the
+server may have applied the change anyway.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class ProtocolError(HandlerSocketError):
 
 
 class DecodingError(HandlerSocketError):
-    """The server carried out the operation, but a value that it returned is not text in the chosen encoding.
+    """The server executed the operation, but a value that it returned is not text in the chosen encoding.
 
     Attributes:
       data: the answer's values, as the bytes that the server sent.

@@ -43,10 +43,10 @@ class Manager:
 
     - ``fields`` are the columns to read or write, ``values`` are the values of the first columns of the index, and
       ``index_name`` None is the primary key. Never name a view: that crashes the server.
-    - It is a checkpoint. Cancelling a read leaves nothing behind. A cancelled write may have been carried out.
+    - It is a checkpoint. Cancelling a read leaves nothing behind. A cancelled write may have been applied.
     - TypeError and ValueError say what cannot be sent; nothing was sent then. :class:`OperationalError` is the server's
       refusal. It is not retried, unless another server may not share it. :class:`ConnectionError` says that the retry policy
-      gave up; its ``maybe_applied`` is True for a write that may have been carried out. :class:`DecodingError` says that
+      gave up; its ``maybe_applied`` is True for a write that may have been applied. :class:`DecodingError` says that
       values that came back are not in the encoding.
     """
 

@@ -162,12 +162,12 @@ class ReadSocket:
         return cast("list[list[object]]", await self._execute(Find(index_id, operation, values, limit, offset, in_, filters)))
 
     async def execute_many(self, requests: Sequence[Find | Insert | FindModify]) -> list[Any]:
-        """Sends requests as one pipeline to one server, which carries them out in their order.
+        """Sends requests as one pipeline to one server, which executes them in their order.
 
         Returns each result in that order: what the method of that name returns, or the HandlerSocketError that it would raise.
         Not a transaction: an error does not stop the requests that follow. Raises TypeError and ValueError before anything is
         sent, and ConnectionError or AuthenticationError, with nothing sent, when no server is usable. A checkpoint. A cancelled
-        call may have carried out any of the requests.
+        call may have executed any of the requests.
         """
         jobs = [self._job(request) for request in requests]
         if not jobs:
@@ -206,7 +206,7 @@ class ReadSocket:
 
     def _job(self, request: Find | Insert | FindModify) -> _Job:
         if not isinstance(request, Find):
-            raise TypeError(f"a socket for reads carries out trio_hs.Find, not {request!r}")
+            raise TypeError(f"a socket for reads takes trio_hs.Find, not {request!r}")
         index = self._index(request.index_id)
         tail = find_tail(index, self._codec, *request[1:])
         return _Job(index, tail, "find", False, lambda line: parse_rows(line, index, self._codec))
@@ -220,8 +220,8 @@ class WriteSocket(ReadSocket):
 
         A nullable column that is not a field gets its DEFAULT if that is a literal, otherwise 0 or ``""`` instead of NULL. So
         name every nullable column, and send None. Raises DuplicateKeyError and other OperationalErrors, and ConnectionError,
-        whose ``maybe_applied`` says whether the row may be there anyway. A checkpoint. A cancelled insert may have been carried
-        out.
+        whose ``maybe_applied`` says whether the row may be there anyway. A checkpoint. A cancelled insert may have been
+        applied.
         """
         return cast("int | None", await self._execute(Insert(index_id, values)))
 

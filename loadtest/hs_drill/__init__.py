@@ -5,7 +5,7 @@ expect. A run takes three kinds of processes:
 
 - ``in_locust``: Locust's own, alone, master or worker. gevent has patched it, so nothing here imports trio.
 - ``engine``: one beside each Locust process that carries load; a trio task per user.
-- ``controller``: one; it starts the *servers*, lets the *nemesis* put faults on them, and judges the run.
+- ``controller``: one; it starts the *servers*, lets the *nemesis* inject faults into them, and judges the run.
 
 Each engine writes a *history* of every operation. When the load has ended and everything has healed, the controller reads the
 servers back; the *audit* compares that with the histories, the *verdict* compares both with what the scenario expects, and the

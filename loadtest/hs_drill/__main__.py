@@ -1,4 +1,4 @@
-"""`hs-drill COMMAND`: the tools around a run. Locust carries out the runs themselves: `locust -f loadtest/`."""
+"""`hs-drill COMMAND`: the tools around a run. The runs themselves are Locust's: `locust -f loadtest/`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hs_drill._exit_codes import ExitCode, report_missing_package
 
 __all__ = ["COMMANDS", "main"]
 
-#: Command -> the module whose `main(arguments)` carries it out and returns the exit code, and one line of help.
+#: Command -> the module whose `main(arguments)` runs it and returns the exit code, and one line of help.
 COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("hs_drill.cli._check", "check a scenario file, and show its timeline"),
     "analyze": ("hs_drill.cli._analyze", "judge a kept run again"),
@@ -40,7 +40,7 @@ def usage() -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out a command line. Returns the exit code."""
+    """Run a command line. Returns the exit code."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0 if arguments else ExitCode.BAD_ARGUMENTS

@@ -87,7 +87,7 @@ class SimulatedTask:
     # ---- one operation and its outcome
 
     async def perform(self, name: str, call: Callable[[], Awaitable[Any]], *, changes: bool, patience: float = 1.0) -> Outcome:
-        """Carries an operation out, sometimes with a deadline or cancelled in the middle, and checks how it ends."""
+        """Executes an operation, sometimes with a deadline or cancelled in the middle, and checks how it ends."""
         epoch = self.model.losses
         limit = self.rng.uniform(0.0, 1.5) * self.topology.timeout if self.rng.random() < 0.12 else math.inf
         bound = self.topology.patience * patience

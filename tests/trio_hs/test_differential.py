@@ -66,7 +66,7 @@ async def rows_by_sql(cluster: Cluster, table: Table) -> list[list[bytes | None]
 
 
 async def disagreement(cluster: Cluster, seeds: Sequence[int], agreed: Counter[str]) -> str | None:
-    """Carry out the operations of these seeds on empty tables. Returns the first disagreement of client and model, or None.
+    """Execute the operations of these seeds on empty tables. Returns the first disagreement of client and model, or None.
 
     ``agreed`` counts the operations, by kind, whose answers were compared and equal.
     """

@@ -1,4 +1,4 @@
-"""Carries out one operation: picks the pool, retries, hedges."""
+"""Executes one operation: picks the pool, retries, hedges."""
 
 from ._dispatcher import Dispatcher
 from ._retry import RetryPolicy

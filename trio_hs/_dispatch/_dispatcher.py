@@ -1,4 +1,4 @@
-"""Carries out one operation: sends it to a pool, in chunks where it is large, and again where that is safe."""
+"""Executes one operation: sends it to a pool, in chunks where it is large, and again where that is safe."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ class Dispatcher:
     ) -> T:
         """The parsed answer to a request that changes data.
 
-        The request is sent again only if it provably was not carried out, or with ``repeat``.
+        The request is sent again only if it provably was not executed, or with ``repeat``.
         """
         first: Request | None = None
         connection = self.writer.choose() if self._plain else None

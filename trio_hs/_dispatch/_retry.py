@@ -88,7 +88,7 @@ class Attempts:
 
     Attributes:
       number: the current attempt; 1 is the first.
-      doubt: the error of the last attempt that may have been carried out, or None.
+      doubt: the error of the last attempt that may have been executed, or None.
     """
 
     def __init__(self, policy: RetryPolicy, pool: Pool, started: float) -> None:

@@ -14,7 +14,7 @@ have queued their requests. The reader task hands each answer to the oldest requ
   as a placeholder that swallows its own answer.
 
 Grouping. When everything outstanding is answered together, the server is idle while the tasks make their next requests, and
-the client is idle while the server carries them out. So the first half of the requests is sent alone, and from then on
+the client is idle while the server executes them. So the first half of the requests is sent alone, and from then on
 two groups take turns. Where commits are quick, that made 1.5 times as many writes and 1.2 times as many reads. Where the
 server takes longer than the tasks, it would be wrong: a commit would serve half as many writes, which cost 40 % when one took
 1 ms. There the groups are joined: requests stay in the queue until everything outstanding is answered, which the server
@@ -189,7 +189,7 @@ class Connection:
         self.fruitless = bool(self._sent) and not self.answered
         self._scope.cancel()
         self._transport.close()
-        # The server carries out whole lines only. A line whose end was not sent cannot have been carried out.
+        # The server executes whole lines only. A line whose end was not sent cannot have been executed.
         unsent = len(self._unsent)
         for request in reversed(self._sent):
             kept = min(unsent, len(request.data))

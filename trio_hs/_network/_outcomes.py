@@ -20,7 +20,7 @@ def failure_of(request: Request, index: Index, operation: str, *, changes: bool)
     """
     reason = request.failure
     maybe_applied = changes and request.sent_lines > len(request.answers)
-    sent = "it may have been carried out" if maybe_applied else "it had no effect"
+    sent = "it may have been applied" if maybe_applied else "it had no effect"
     server = request.connection.peer
     error = IndexedConnectionError(
         f"{server}: {operation} {index.db}.{index.table}: {reason} ({sent})", maybe_applied=maybe_applied, server=server

@@ -106,7 +106,7 @@ class Request:
     async def wait(self) -> None:
         """Returns when all answers or the failure are there.
 
-        Cancelling withdraws the request if it was not sent. Otherwise it may still be carried out, and its answer is dropped
+        Cancelling withdraws the request if it was not sent. Otherwise it may still be executed, and its answer is dropped
         when it comes.
         """
         if self.failure is None and len(self.answers) < self.lines:

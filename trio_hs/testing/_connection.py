@@ -22,7 +22,7 @@ class ServerConnection:
 
     Attributes:
       session: its authentication and its open indexes.
-      pending: how many requests wait to be carried out.
+      pending: how many requests wait to be executed.
       last_heard: when it last received bytes, on trio's clock.
     """
 

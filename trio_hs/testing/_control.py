@@ -31,7 +31,7 @@ from ._server import EmbeddedServer
 
 
 class Control:
-    """Carries out commands on one server. The command ``stop`` calls ``stop``."""
+    """Runs commands on one server. The command ``stop`` calls ``stop``."""
 
     def __init__(self, server: EmbeddedServer, stop: Callable[[], None]) -> None:
         self._server = server

@@ -37,24 +37,24 @@ class Faults:
         self._changed()
 
     def stall(self, *, reads: bool = True, writes: bool = True) -> None:
-        """Receives requests, but does not carry them out until :meth:`resume`: on the listener for reads, for writes, or
+        """Receives requests, but does not execute them until :meth:`resume`: on the listener for reads, for writes, or
         both."""
         self._stalled = {False: self._stalled[False] or reads, True: self._stalled[True] or writes}
 
     def resume(self) -> None:
-        """Ends :meth:`stall`. The requests that waited are carried out and answered."""
+        """Ends :meth:`stall`. The requests that waited are executed and answered."""
         self._stalled = {True: False, False: False}
         self._changed()
 
     def delay(self, least: float, most: float | None = None) -> None:
-        """Sends every answer ``least`` to ``most`` seconds late, in order. Requests are carried out at once. 0 ends that."""
+        """Sends every answer ``least`` to ``most`` seconds late, in order. Requests are executed at once. 0 ends that."""
         most = least if most is None else most
         if not 0 <= least <= most:
             raise ValueError(f"a delay is not negative and its bounds are in order, not {least!r} and {most!r}")
         self._delay = (least, most)
 
     def drop_answers(self, count: int = 1, *, silent: bool = False) -> None:
-        """Closes the connection instead of the next ``count`` sends of answers. The requests are carried out.
+        """Closes the connection instead of the next ``count`` sends of answers. The requests are executed.
 
         ``silent`` leaves the connection open, but sends nothing on it any more. 0 ends the fault.
         """
@@ -65,7 +65,7 @@ class Faults:
         self._cuts = count
 
     def reset_connections(self) -> None:
-        """Resets every connection now. Requests that were not carried out yet are lost."""
+        """Resets every connection now. Requests that were not executed yet are lost."""
         self._reset()
 
     def heal(self) -> None:

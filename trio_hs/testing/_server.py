@@ -1,6 +1,6 @@
 """The embedded server: two listeners on one set of tables, each served by a worker, with or without sockets.
 
-A worker has the cycle of the real one: it takes the requests of all its connections, carries them out, commits once, and only
+A worker has the cycle of the real one: it takes the requests of all its connections, executes them, commits once, and only
 then answers. So a batch sees one state of the tables, and an answer means a commit.
 """
 
@@ -40,9 +40,9 @@ class ServerStatistics:
     connections: int
     """Open connections to both listeners."""
     requests: int
-    """Requests carried out since the server was made, across restarts."""
+    """Requests executed since the server was made, across restarts."""
     most_pending: int
-    """The most requests of one connection that ever waited to be carried out."""
+    """The most requests of one connection that ever waited to be executed."""
     position: Position
     """The last transaction that readers see."""
     received: Position

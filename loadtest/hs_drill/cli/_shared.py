@@ -32,7 +32,7 @@ def read_run(path: str) -> KeptRun:
 
 
 def safely(command: Callable[[], int]) -> int:
-    """Carry out a command, and return its exit code. If it cannot read or write a file, print a line and return 2."""
+    """Run a command, and return its exit code. If it cannot read or write a file, print a line and return 2."""
     try:
         code = command()
         sys.stdout.flush()

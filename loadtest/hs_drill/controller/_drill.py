@@ -110,7 +110,7 @@ class Drill:
             await self._read_back(self._control.primary, self.directory.before)
 
     async def run_faults(self) -> None:
-        """Put faults on as scheduled and watch the servers, until `finish` or `abandon`; everything has healed then."""
+        """Inject faults as scheduled and watch the servers, until `finish` or `abandon`; everything has healed then."""
         self._begun = time.monotonic()
         try:
             with self._scope:

@@ -17,7 +17,7 @@ __all__ = ["Engine"]
 
 
 class Engine:
-    """Carries out one run at a time."""
+    """Executes one run at a time."""
 
     def __init__(self, channel: TrioChannel, nursery: trio.Nursery) -> None:
         self._channel = channel

@@ -1,4 +1,4 @@
-"""An open loop: operations start when they arrive. A pool of tasks carries them out, so none waits for another's answer."""
+"""An open loop: operations start when they arrive. A pool of tasks executes them, so none waits for another's answer."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class OpenLoop:
                 await timer.sleep(min(max(self._arrivals.wait(), SHORTEST), LONGEST))
 
     def stop(self) -> None:
-        """Stop arrivals. What has arrived until now is still carried out."""
+        """Stop arrivals. What has arrived until now is still executed."""
         self._admit(self._arrivals.until(time.monotonic_ns()))
         self._stopped = True
         self._idle.unpark_all()

@@ -1,4 +1,4 @@
-"""What a user does: carries out the operations that are drawn, and records their results. The engine's hot path."""
+"""What a user does: executes the operations that are drawn, and records their results. The engine's hot path."""
 
 from __future__ import annotations
 

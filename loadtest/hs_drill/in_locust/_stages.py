@@ -17,7 +17,7 @@ JUMP = 1e6
 
 
 def follow_stages(runner: Runner, load: Load) -> None:
-    """Carry out the stages of a run that begins now, in a greenlet of its own. A user count set in the web UI holds until the
+    """Run the stages of a run that begins now, in a greenlet of its own. A user count set in the web UI holds until the
     next stage."""
     begun = time.monotonic()
     ramp = None

@@ -179,7 +179,7 @@ class Timeline:
         return self.load_end - self.start
 
     def names(self) -> list[str]:
-        """The names of all operations that were carried out."""
+        """The names of all operations that were executed."""
         return sorted({name for _, name in self._totals})
 
     def total(self, phase: str, operation: str = ALL) -> tuple[OperationBatch, float]:

@@ -1,4 +1,4 @@
-"""Puts a scenario's faults on servers and proxies, on time, and takes every one off again."""
+"""Injects a scenario's faults into servers and proxies, on time, and heals every one."""
 
 from __future__ import annotations
 

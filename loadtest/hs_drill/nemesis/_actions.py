@@ -60,14 +60,14 @@ class Actions:
         self._on_promotion = on_promotion
 
     def heal_network(self) -> None:
-        """Take every network fault off."""
+        """Heal every network fault."""
         for proxy in self._proxies.values():
             proxy.heal()
 
     def of(self, fault: Fault, strike: Strike) -> tuple[Step, Step | None]:
-        """The step that puts a fault on, and the one that takes it off; None if it happens at once.
+        """The step that injects a fault, and the one that heals it; None if it happens at once.
 
-        The second one also works for a fault that is only half on, or no longer on.
+        The second one also works for a fault that was injected in part, or is no longer on.
         """
         control, name = self._control, strike.server
         match fault:
@@ -206,7 +206,7 @@ class Actions:
             if fault.suspend:  # clients that read from a replica would block ALTER TABLE there, and all that follows
                 await self._control.wait_replicated(REPLICATE_SECONDS)
         during = ", with clients suspended" if fault.suspend else ""
-        strike.note = f"carried out after {trio.current_time() - begin:.1f} s{during}"
+        strike.note = f"executed after {trio.current_time() - begin:.1f} s{during}"
 
 
 class _SqlLock:

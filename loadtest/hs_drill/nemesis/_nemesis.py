@@ -1,6 +1,6 @@
-"""Puts a scenario's faults on the servers of a run, on time, and takes every one off again, whatever happens.
+"""Injects a scenario's faults into the servers of a run, on time, and heals every one, whatever happens.
 
-A fault that cannot be put on is recorded too: a run in which it never struck has shown nothing.
+A fault that cannot be injected is recorded too: a run in which it never struck has shown nothing.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ batch counts for no phase. The phase has fewer operations then, but none of anot
 
 @dataclass
 class _Active:
-    """A fault that is being put on, or that must be healed."""
+    """A fault that is being injected, or that must be healed."""
 
     strike: Strike
     moment: Moment
     heal: Step | None = None
-    """Known before the fault is put on: if that fails or is cancelled, it may have been done in part."""
+    """Known before the fault is injected: if that fails or is cancelled, it may have been done in part."""
 
 
 class Nemesis:
-    """Carries out the faults of one run.
+    """Injects and heals the faults of one run.
 
     Args:
       control: the servers.
@@ -92,7 +92,7 @@ class Nemesis:
         self._failovers = trio.Lock()
 
     async def run(self, duration: float) -> None:
-        """Carry out `duration` seconds of the schedule. Even if cancelled, all has healed then, or a strike says why not."""
+        """Run `duration` seconds of the schedule. Even if cancelled, all has healed then, or a strike says why not."""
         begin = trio.current_time()
         marked = -math.inf
         try:
@@ -116,7 +116,7 @@ class Nemesis:
                 self._fail(active.strike, "was still on at the end")
 
     def end_strikes(self) -> None:
-        """The load is ending: put no more faults on while the last answers come. Healing goes on."""
+        """The load is ending: inject no more faults while the last answers come. Healing goes on."""
         self._load_ended = True
 
     def never_struck(self) -> list[str]:
@@ -152,8 +152,8 @@ class Nemesis:
         strike = active.strike
         try:
             async with self._locks[strike.server], self._failovers if fault.one_at_a_time else nullcontext():
-                put_on, active.heal = self._actions.of(fault, strike)
-                await put_on()
+                inject, active.heal = self._actions.of(fault, strike)
+                await inject()
         except Exception as error:
             self._fail(strike, _error_text(error))
             if active.heal is None:

@@ -1,4 +1,4 @@
-"""How a scenario's network faults are put on the proxies, and how their effects are counted."""
+"""How a scenario's network faults are injected by the proxies, and how their effects are counted."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ COUNTED: dict[type[Fault], _Counted] = {
 
 
 def network_steps(fault: faults.NetworkFault, proxies: Proxies, strike: Strike) -> tuple[Step, Step | None]:
-    """The step that puts a fault on a server's proxies, and the one that takes it off; None if it happens at once."""
+    """The step that injects a fault at a server's proxies, and the one that heals it; None if it happens at once."""
     listeners = ("read", "write") if fault.listener == "both" else (fault.listener,)
     both = [(proxies[(strike.server, listener)], _disturbance_of(fault)) for listener in listeners]
 
@@ -58,7 +58,7 @@ def network_steps(fault: faults.NetworkFault, proxies: Proxies, strike: Strike) 
             strike.effects = seen() - before
             strike.note = f"{counted.effects}: {strike.effects:,}"
 
-    async def put_on() -> None:
+    async def inject() -> None:
         nonlocal before
         before = seen()
         for proxy, disturbance in both:
@@ -66,12 +66,12 @@ def network_steps(fault: faults.NetworkFault, proxies: Proxies, strike: Strike) 
         if not fault.lasts:
             count()
 
-    async def take_off() -> None:
+    async def heal() -> None:
         for proxy, disturbance in both:
             proxy.heal(disturbance)
         count()
 
-    return put_on, take_off if fault.lasts else None
+    return inject, heal if fault.lasts else None
 
 
 def _disturbance_of(fault: faults.NetworkFault) -> disturbances.Disturbance:

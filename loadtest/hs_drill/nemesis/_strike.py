@@ -1,4 +1,4 @@
-"""A fault as it happened on one server, and the steps that put it on and take it off."""
+"""A fault as it happened on one server, and the steps that inject and heal it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 __all__ = ["Step", "Strike"]
 
 Step = Callable[[], Awaitable[object]]
-"""Puts a fault on, or takes it off."""
+"""Injects a fault, or heals it."""
 
 
 @dataclass
@@ -20,13 +20,13 @@ class Strike:
     fault: str
     server: str
     start: float
-    """When the nemesis began to put it on."""
+    """When the nemesis began to inject it."""
     struck: float | None = None
     """When it was on, or done if it happens at once."""
     end: float | None = None
     """When it had healed."""
     error: str = ""
-    """Why it could not be put on or taken off."""
+    """Why it could not be injected or healed."""
     note: str = ""
     """Details for the user."""
     effects: int | None = None

@@ -239,7 +239,7 @@ class Connection:
         return self._replies.answers(data) if data else (self._replies.rest(), False)
 
     def _cut(self) -> None:
-        """Cut the client off where an answer is lost. The server may still carry out what it was sent."""
+        """Cut the client off where an answer is lost. The server may still execute what it was sent."""
         disturbance = self._replies.lost_by
         assert disturbance is not None
         assert self._server is not None

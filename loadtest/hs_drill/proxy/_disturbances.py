@@ -96,7 +96,7 @@ class Blackhole:
 
 @dataclass(frozen=True)
 class DropReplies:
-    """Lost acknowledgements: the server carries the request out, and its answer is lost with the connection.
+    """Lost acknowledgements: the server executes the request, and its answer is lost with the connection.
 
     After `after` answers the proxy waits for the next one, so that its request has certainly been applied, and cuts the client
     off without it; then the count begins anew. Answers to `A` and `P` lines (log in, open an index) do not count on connections

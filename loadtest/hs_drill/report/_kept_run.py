@@ -122,7 +122,7 @@ class KeptRun:
         return {name: check for name, check in audit.items() if name not in left_out}
 
     def operations(self) -> list[str]:
-        """The operations that were carried out, in the order of the mix."""
+        """The operations that were executed, in the order of the mix."""
         order = list(self.scenario.mix.weights())
         return sorted(self.run_totals.operations, key=lambda name: (order.index(name) if name in order else len(order), name))
 

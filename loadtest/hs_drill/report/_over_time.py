@@ -48,7 +48,7 @@ def views_of(run: KeptRun, axis: TimeAxis) -> list[View]:
 
 def timeline_section(back: charts.Backdrop, views: Sequence[View]) -> Element:
     if not views:
-        return section("Timeline", el("p", "No operation was carried out.", class_="soft"))
+        return section("Timeline", el("p", "No operation was executed.", class_="soft"))
     choices, panels = [], []
     for number, view in enumerate(views):
         checked = "checked" if number == 0 else None

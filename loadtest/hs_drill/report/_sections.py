@@ -119,7 +119,7 @@ def engine_section(run: KeptRun, back: charts.Backdrop) -> Element | None:
         for phase, one in ((phase, engine["phases"][phase]) for phase in phases)
     ]
     caption = (
-        "The load engine is the process that carries out the operations. With several, the shares of a core are those of the "
+        "The load engine is the process that executes the operations. With several, the shares of a core are those of the "
         "busiest one, and the lateness is that of all event loops. An operation waits for the event loop up to three times. "
         "While an engine has no time left, operations of an open loop queue in it; in a closed loop it limits the throughput."
     )

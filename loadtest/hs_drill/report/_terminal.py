@@ -40,7 +40,7 @@ def print_summary(
         console.width = WIDTH
     console.print()
     if not totals.operations:
-        console.print(f"{title}: no operation was carried out")
+        console.print(f"{title}: no operation was executed")
         return
     names = sorted(totals.operations, key=lambda name: (order.index(name) if name in order else len(order), name))
     console.print(_table(totals, names, title, open_loop=open_loop))

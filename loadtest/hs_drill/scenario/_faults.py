@@ -1,4 +1,4 @@
-"""The faults of a scenario: their names and keys, and what each may strike. `nemesis` carries them out.
+"""The faults of a scenario: their names and keys, and what each may strike. `nemesis` injects them.
 
 A fault strikes its target `at` seconds after the load has begun, and heals `for` seconds later; without `for` it heals when the
 run ends. Some faults happen at once and have nothing to heal. `every` repeats a fault.
@@ -227,7 +227,7 @@ class AlterTable(AtOnce):
     patience: Seconds = 10.0
     """How long it waits before it gives up."""
     suspend: bool = False
-    """true: the clients disconnect and wait until the replicas have carried it out too."""
+    """true: the clients disconnect and wait until the replicas have executed it too."""
 
 
 class StopListener(Fault):
@@ -285,7 +285,7 @@ class Blackhole(NetworkFault):
 
 
 class DropReplies(NetworkFault):
-    """The server carries requests out, but after every `after` answers the next one is lost, with its connection."""
+    """The server executes requests, but after every `after` answers the next one is lost, with its connection."""
 
     fault: Literal["drop-replies"]
     after: int = Field(default=100, ge=0)

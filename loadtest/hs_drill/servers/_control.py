@@ -210,7 +210,7 @@ class Control(ABC):
         await instance.pause()
 
     async def resume(self, name: str) -> None:
-        """Let a paused server run again. It carries out the requests that it has received meanwhile."""
+        """Let a paused server run again. It executes the requests that it has received meanwhile."""
         instance = self.instance(name)
         self.require(name, "paused")
         await instance.resume()

@@ -260,7 +260,7 @@ def _words(error: BaseException) -> str:
 def _exclusive_session(server: Server) -> Iterator[Any]:
     """A session during which no other run creates or drops on the server."""
     with sql_session(server, read_timeout=READ_SECONDS) as sql:
-        # Less than the session's timeout: the server would go on with a statement that we gave up, and carry it out later.
+        # Less than the session's timeout: the server would go on with a statement that we gave up, and execute it later.
         sql.execute(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
         sql.execute("SELECT GET_LOCK('trio-hs load test: create or drop', %s) AS mine", (LOCK_SECONDS,))
         if not sql.fetchall()[0]["mine"]:

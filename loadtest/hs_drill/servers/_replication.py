@@ -30,7 +30,7 @@ async def create_table(cluster: Cluster, database: str, table: str, columns_sql:
     """Create the InnoDB table `database.table (columns_sql)` on the writer, and wait until every replica has it.
 
     In the write-through topology, also create the FEDERATED twin on every server. Clients write to
-    `cluster.write_databases[database]`; the server carries the writes out on its own `database` through SQL, and so logs them.
+    `cluster.write_databases[database]`; the server executes the writes on its own `database` through SQL, and so logs them.
     Clients must not open either table before this returns: opening a missing table on a write port spoils that writer thread
     (inserts fail with error 167) until the server restarts.
 

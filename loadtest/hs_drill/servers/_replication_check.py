@@ -118,7 +118,7 @@ async def check_replication(
     async with _marked(cluster, table, marker, primary) as (begin, acknowledged):
         calls = [partial(_arrive, found, server, table, marker, begin, begin + within) for server in (primary, *replicas)]
         if asks_sql:
-            # With a twin, too: the server carries out, and logs, a write to this table.
+            # With a twin, too: the server executes, and logs, a write to this table.
             calls.append(partial(_logged, found, primary, position, f"({database}.{table.name})", begin))
         await run_all(*calls)
     shown = found[primary.name]

@@ -20,7 +20,7 @@ async def execute_sql(server: Server, *statements: str) -> list[dict[str, Any]]:
     """Run the statements on one connection of the administrator, each in its own transaction; return the last one's rows.
 
     Raises `ClusterError` if the server cannot be reached or refuses a statement. Cancellation takes effect at once; the
-    current statement, and those after it, may still be carried out.
+    current statement, and those after it, may still be executed.
     """
     with as_cluster_errors(server):
         return await trio.to_thread.run_sync(run_sql, server, statements, abandon_on_cancel=True)

@@ -41,7 +41,7 @@ class HistoryFaultWindow(NamedTuple):
     def certain(self) -> tuple[int, int | None] | None:
         """From when to when it was certainly on; None if it is not known that it ever was.
 
-        A fault that happens at once is on while it is carried out.
+        A fault that happens at once is on while it is injected.
         """
         if self.struck is None and self.end is None:
             return None

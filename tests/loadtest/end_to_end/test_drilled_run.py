@@ -221,7 +221,7 @@ def test_an_alter_table_passes_only_while_the_clients_are_suspended() -> None:
     result = assert_stated_verdict("alter-table", "mariadb", 0.5)
     blocked, passed = [event["note"] for event in result["faults"]]
     assert blocked.startswith("gave up after 4.")
-    assert passed.startswith("carried out after ")
+    assert passed.startswith("executed after ")
 
 
 def test_what_only_mariadb_can_is_refused_before_anything_starts() -> None:

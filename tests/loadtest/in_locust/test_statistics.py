@@ -177,7 +177,7 @@ def test_unanswered_operations_are_shown_beside_any_number_of_other_errors() -> 
 
 
 def test_the_summary_of_nothing_says_so() -> None:
-    assert "no operation was carried out" in summary()
+    assert "no operation was executed" in summary()
 
 
 def test_markup_in_an_error_is_text() -> None:

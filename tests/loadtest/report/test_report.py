@@ -179,7 +179,7 @@ def test_the_report_shows_environment_scenario_and_files(tmp_path: Path) -> None
 def test_a_run_without_operations_has_a_report(tmp_path: Path) -> None:
     bare = SCENARIO.partition("faults:")[0]
     page = page_of(HandMade(scenario=bare, seconds=0, fault=None, environment={}), tmp_path)
-    assert "No operation was carried out." in page.text
+    assert "No operation was executed." in page.text
     page = page_of(HandMade(scenario=bare, fault=None, errors=0), tmp_path)
     assert "no errors" in page.text
     assert not any(name == "data-fault" for _, name, _ in page.attributes)

@@ -1,4 +1,4 @@
-"""Only a fault's model, and what carries it out, may name it: all other modules ask the model's attributes.
+"""Only a fault's model, and what injects it, may name it: all other modules ask the model's attributes.
 
 So a new fault needs no change where faults are classed, and cannot be forgotten there.
 """

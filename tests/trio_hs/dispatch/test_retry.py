@@ -45,7 +45,7 @@ async def test_a_write_that_may_have_arrived_is_not_repeated(
         async with trio.open_nursery() as callers:
 
             async def caller() -> None:
-                with pytest.raises(ConnectionError, match=r"incr d\.t: .*may have been carried out") as caught:
+                with pytest.raises(ConnectionError, match=r"incr d\.t: .*may have been applied") as caught:
                     await hs.incr("d", "t", "=", ["n"], [1])
                 assert caught.value.maybe_applied
                 assert isinstance(caught.value, trio_hs.RecoverableConnectionError)

@@ -71,11 +71,11 @@ async def test_a_lock_that_times_out_before_the_client_is_a_refusal_or_an_error(
 
 @pytest.mark.mariadb
 async def test_a_writer_lock_that_outlasts_the_client_leaves_a_write_in_doubt(cluster: Cluster) -> None:
-    """The server waits 12 s by default. Once the lock is free it carries out the write, long after the error."""
+    """The server waits 12 s by default. Once the lock is free it executes the write, long after the error."""
     async with counter(cluster, timeout=0.5) as (server, table):
         assert await table.incr("=", [1]) == 1
         async with sql_session(server, WRITER_LOCK):
-            with pytest.raises(trio_hs.ConnectionError, match="may have been carried out") as caught:
+            with pytest.raises(trio_hs.ConnectionError, match="may have been applied") as caught:
                 await table.incr("=", [1])
             assert caught.value.maybe_applied
             assert await counters_of(server) == {1: 1}
@@ -104,7 +104,7 @@ async def test_a_locked_row_holds_every_write_and_leaves_them_in_doubt(cluster: 
                 nursery.start_soon(increment, 2)  # another row, but the server has a single writer thread
             assert [error.maybe_applied for error in outcomes] == [True, True]
             assert await table.get(1)  # the listener for reads does not lock
-        assert await come(server, {1: 2, 2: 1})  # in doubt, and carried out
+        assert await come(server, {1: 2, 2: 1})  # in doubt, and applied
 
 
 @pytest.mark.mariadb

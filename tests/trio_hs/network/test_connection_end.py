@@ -105,7 +105,7 @@ async def test_the_end_of_the_stream_fails_what_is_outstanding(nursery: trio.Nur
 
 
 async def test_a_reset_connection_knows_what_was_never_sent(nursery: trio.Nursery) -> None:
-    """The kernel took two and a half requests, so at most two were carried out. Half a line never is."""
+    """The kernel took two and a half requests, so at most two were executed. Half a line never is."""
     server = FakeServer(nursery)
     async with connected(server) as (connection, peer):
         await ask(connection, "a")

@@ -1,4 +1,4 @@
-"""Random operations, each made from one seed alone, and how the client and the model carry them out."""
+"""Random operations, each made from one seed alone, and how the client and the model execute them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Operation:
 
 @dataclass
 class Clients:
-    """Everything that can carry an operation out; ``[text]`` is the variant that gives values as str."""
+    """Everything that can execute an operation; ``[text]`` is the variant that gives values as str."""
 
     managers: dict[bool, Manager]
     readers: dict[bool, ReadSocket]

@@ -101,7 +101,7 @@ def test_trailing_spaces_do_not_count(name: str) -> None:
 
 
 def run(database: Database, seed: int) -> list[Change]:
-    """Carry out random writes. Returns their changes."""
+    """Execute random writes. Returns their changes."""
     session = Session(database, writable=True, secret=None)
     for _, data in chance(seed, 300).steps:
         session.execute(data[:-1])

@@ -190,7 +190,7 @@ async def test_delayed_answers_keep_their_order(server: EmbeddedServer, autojump
         await trio.sleep(0.01)
         transport.send(b"0\t+\t3\t%d\tc\t1\n0\t=\t1\t%d\n" % (number, number))
     await trio.testing.wait_all_tasks_blocked()
-    assert server.statistics().position.number == 19  # carried out at once
+    assert server.statistics().position.number == 19  # executed at once
     answers = await receive(transport, 39)
     assert answers == b"0\t1\n" + b"".join(b"0\t1\t0\n0\t3\t%d\tc\t1\n" % number for number in range(1, 20))
     assert 0.5 <= trio.current_time() - started <= 2.3
@@ -252,7 +252,7 @@ async def test_a_crash_ends_connections_and_a_restart_forgets_indexes(server: Em
         await receive(transport)
     transport.send(b"0\t+\t3\t9\tc\t1\n")
     server.crash(lose=2)
-    assert await receive(transport) == b""  # the insert was not carried out
+    assert await receive(transport) == b""  # the insert was not executed
     with pytest.raises(ConnectionRefusedError):
         await server.connect(server.read_address)
     assert not server.statistics().running
