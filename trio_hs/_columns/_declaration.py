@@ -18,7 +18,7 @@ _BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 _SIZES = {"tiny": 2**8 - 1, "": 2**16 - 1, "medium": 2**24 - 1, "long": 2**32 - 1}
 _TEXTS = {f"{size}text": _SIZES[size] for size in _SIZES} | {"json": 2**32 - 1}
 _BLOBS = {f"{size}blob": _SIZES[size] for size in _SIZES}
-_DATA = "length", "charset", "precision", "scale", "unsigned", "members"
+_DATA = "length", "charset", "precision", "scale", "unsigned", "members", "until_2106"
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Column:
       scale: the digits of a ``decimal`` after the point.
       unsigned: no negative numbers.
       members: the members of an ``enum`` or ``set``, in order.
+      until_2106: whether the servers store a ``timestamp`` until 2106, as MariaDB does since 11.5 (on 64-bit systems). Older ones
+        store zero for a time after January 2038, so it is refused unless this is set.
       nullable: whether None may be stored.
       default: the value that an insert stores if its fields leave out the column. None is NULL if the column is nullable;
         otherwise the caller has to give a value.
@@ -54,6 +56,7 @@ class Column:
     scale: int | None = field(default=None, kw_only=True)
     unsigned: bool = field(default=False, kw_only=True)
     members: Sequence[str] = field(default=(), kw_only=True)
+    until_2106: bool = field(default=False, kw_only=True)
     nullable: bool = field(default=False, kw_only=True)
     default: Any = field(default=None, kw_only=True)
     default_is_expression: bool = field(default=False, kw_only=True)
@@ -175,7 +178,11 @@ def _choice(column: Column) -> types.ColumnType:
 
 def _seconds(column: Column) -> types.ColumnType:
     precision = _number(column, "precision", 0, 6, 0)
-    return types.Time(precision) if column.type == "time" else types.DateTime(precision, column.type == "timestamp")
+    if column.type == "time":
+        return types.Time(precision)
+    if column.type == "datetime":
+        return types.DateTime(precision)
+    return types.DateTime(precision, types.LAST_TIMESTAMP_OF_64_BITS if column.until_2106 else types.LAST_TIMESTAMP)
 
 
 # Each type's constructor, and the attributes of _DATA that it has.
@@ -195,7 +202,7 @@ _TYPES: dict[str, tuple[Callable[[Column], types.ColumnType], tuple[str, ...]]] 
     "set": (_choice, ("members", "charset")),
     "date": (lambda column: types.Date(), ()),
     "datetime": (_seconds, ("precision",)),
-    "timestamp": (_seconds, ("precision",)),
+    "timestamp": (_seconds, ("precision", "until_2106")),
     "time": (_seconds, ("precision",)),
     "year": (lambda column: types.Year(), ()),
     "uuid": (lambda column: types.uuid_type(), ()),

@@ -83,6 +83,7 @@ class _Reader:
         self.name = f"{db}.{table}"
         self.where = where
         self.warnings: list[str] = []
+        self._until_2106 = False
 
     def _rows(self, query: str) -> list[dict[str, Any]]:
         """The rows of a query on the table, with the names of their columns in lower case."""
@@ -90,6 +91,10 @@ class _Reader:
         return [{name.lower(): value for name, value in row.items()} for row in self._cursor.fetchall()]
 
     def read(self) -> Description:
+        # NULL where timestamps end in 2038.
+        self._cursor.execute("SELECT VERSION() AS version, FROM_UNIXTIME(4294967295) AS last")
+        server = self._cursor.fetchone()
+        self._until_2106 = server["last"] is not None
         self._table()
         checks = {
             row["constraint_name"]: row["check_clause"]
@@ -102,9 +107,7 @@ class _Reader:
         indexes = self._indexes()
         declared = Columns(columns, indexes)
         self._warn(declared, checks)
-        self._cursor.execute("SELECT VERSION() AS version")
-        version = self._cursor.fetchone()["version"]
-        return Description(self.db, self.table, version, declared, indexes, tuple(self.warnings))
+        return Description(self.db, self.table, server["version"], declared, indexes, tuple(self.warnings))
 
     def _table(self) -> None:
         """Refuses a table that HandlerSocket cannot open."""
@@ -146,7 +149,7 @@ class _Reader:
             if row["data_type"] == "longtext" and checks.get(row["column_name"]) == f"json_valid(`{row['column_name']}`)":
                 row["data_type"] = "json"
             try:
-                columns.append(_column(row))
+                columns.append(_column(row, self._until_2106))
             except (TypeError, ValueError) as error:
                 raise DescribeError(f"{self.name}: a declared table cannot have this {row['column_type']}: {error}") from None
             if "on update" in row["extra"].lower():
@@ -209,7 +212,7 @@ def _unquoted(text: str) -> str:
     return _STRING_ESCAPE.sub(lambda match: _CONTROLS.get(match[1], match[1]) if match[1] else "'", text)
 
 
-def _column(row: Mapping[str, Any]) -> Column:
+def _column(row: Mapping[str, Any], until_2106: bool) -> Column:
     """The column in a row of ``information_schema.columns``. Raises ValueError if it cannot be declared."""
     extra = row["extra"].upper()
     kind = row["data_type"]
@@ -226,6 +229,8 @@ def _column(row: Mapping[str, Any]) -> Column:
         options["members"] = [_unquoted(member[1]) for member in _STRING.finditer(row["column_type"])]
     if row["character_set_name"] not in (None, "utf8mb4"):
         options["charset"] = row["character_set_name"]
+    if kind == "timestamp" and until_2106:
+        options["until_2106"] = True
     if "unsigned" in row["column_type"] and row["numeric_precision"] is not None:
         options["unsigned"] = True
     if "GENERATED" in extra:

@@ -285,26 +285,29 @@ class Date(ColumnType):
         return date.fromisoformat(data.decode("ascii"))
 
 
-# A timestamp is stored in UTC, from 1970-01-01 00:00:01 to 2038-01-19 03:14:07, and read and written in the server's time zone,
-# which we do not know. These are the bounds that are in range in every time zone, from UTC-12 to UTC+14.
+# A timestamp is stored in UTC, from 1970-01-01 00:00:01 to 2038-01-19 03:14:07 or, since MariaDB 11.5 on 64-bit systems,
+# 2106-02-07 06:28:15 (measured on 11.8). It is read and written in the server's time zone, which we do not know. These are the
+# bounds that are in range in every time zone, from UTC-12 to UTC+14.
 _FIRST_TIMESTAMP = datetime(1970, 1, 1, 14, 0, 1)
-_LAST_TIMESTAMP = datetime(2038, 1, 18, 15, 14, 7, 999999)
+LAST_TIMESTAMP = datetime(2038, 1, 18, 15, 14, 7, 999999)
+LAST_TIMESTAMP_OF_64_BITS = datetime(2106, 2, 6, 18, 28, 15, 999999)
 
 
 class DateTime(ColumnType):
-    """``datetime`` and ``timestamp``, without a time zone, with as many digits of a second as ``precision`` says."""
+    """``datetime``, and ``timestamp`` up to ``last``. No time zone, and as many digits of a second as ``precision`` says."""
 
-    def __init__(self, precision: int, timestamp: bool) -> None:
+    def __init__(self, precision: int, last: datetime | None = None) -> None:
         self.precision = precision
-        self.timestamp = timestamp
+        self.last = last
 
     def encode(self, value: Any) -> bytes:
         if not isinstance(value, datetime):
             raise _wrong_type(value, "a datetime")
         data = _TEXT.encode(value)  # refuses a time zone
         _require_precision(value, value.microsecond, self.precision)
-        if self.timestamp and not _FIRST_TIMESTAMP <= value <= _LAST_TIMESTAMP:
-            raise ValueError(f"takes {_FIRST_TIMESTAMP} to {_LAST_TIMESTAMP}, not {value}")
+        if self.last is not None and not _FIRST_TIMESTAMP <= value <= self.last:
+            more = "; with until_2106=True it takes more" if LAST_TIMESTAMP < value <= LAST_TIMESTAMP_OF_64_BITS else ""
+            raise ValueError(f"takes {_FIRST_TIMESTAMP} to {self.last}, not {value}{more}")
         return data
 
     def decode(self, data: bytes) -> datetime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -80,6 +80,17 @@ def test_more_values() -> None:
     assert Column("y", "year").encode(0) == b"0000"
 
 
+def test_a_timestamp_ends_in_2038_unless_the_server_is_said_to_store_more() -> None:
+    narrow, wide = Column("v", "timestamp", precision=6), Column("v", "timestamp", precision=6, until_2106=True)
+    ends = ((narrow, datetime(2038, 1, 18, 15, 14, 7, 999999)), (wide, datetime(2106, 2, 6, 18, 28, 15, 999999)))
+    for column, last in ends:
+        assert column.decode(column.encode(last)) == last
+        with pytest.raises(ValueError, match=f"takes 1970-01-01 14:00:01 to {last}, not"):
+            column.encode(last + timedelta(microseconds=1))
+    # Whatever an upgraded server stored can be read with the old declaration.
+    assert narrow.decode(b"2106-02-07 06:28:15.000000") == datetime(2106, 2, 7, 6, 28, 15)
+
+
 @pytest.mark.parametrize(
     "column, token",
     [
@@ -117,6 +128,7 @@ def test_a_value_that_the_column_cannot_hold_is_a_decoding_error(column: Column,
         (lambda: Column("v", "char", length=256), "the length of a char is from 0 to 255, not 256"),
         (lambda: Column("v", "int", length=11), "a int has no length"),
         (lambda: Column("v", "date", charset="latin1"), "a date has no charset"),
+        (lambda: Column("v", "datetime", until_2106=True), "a datetime has no until_2106"),
         (lambda: Column("v", "varchar", length=3, charset="big5"), "has the charset 'big5'; the known ones are ascii"),
         (lambda: Column("v", "decimal", precision=3, scale=4), "the scale of a decimal is from 0 to 3, not 4"),
         (lambda: Column("v", "float", scale=2), "a float needs precision="),

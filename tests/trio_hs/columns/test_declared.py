@@ -20,7 +20,7 @@ from hs_drill.servers import execute_sql
 from tests.support.amount import amount
 from tests.trio_hs.support.declarations import CASES, IDS, Case
 from tests.trio_hs.support.fake import FakeServer
-from tests.trio_hs.support.real_servers import manager
+from tests.trio_hs.support.real_servers import manager, release
 from trio_hs import Column, Columns, DeclaredTable, Filter, Manager
 from trio_hs._columns._charsets import CHARSETS, Charset
 
@@ -298,6 +298,21 @@ MANGLED: list[tuple[str, Column, Any, bytes]] = [
     ("time", Column("v", "time"), timedelta(hours=900), b"900:00:00"),
     ("year", Column("v", "year"), 1900, b"1900"),
 ]  # fmt: skip
+
+
+@pytest.mark.mariadb
+async def test_timestamps_until_2106(hs: Manager, cluster: Cluster) -> None:
+    """MariaDB stores them since 11.5, up to the declared bound in every time zone; older servers store zero."""
+    await execute_sql(cluster.writer, "CREATE TABLE declared.late (id INT PRIMARY KEY, v TIMESTAMP(6) NOT NULL)")
+    column = Column("v", "timestamp", precision=6, until_2106=True)
+    late = hs.table("declared", "late", columns=Columns([Column("id", "int"), column], {"PRIMARY": ["id"]}))
+    for number, value in enumerate((datetime(2038, 1, 19, 3, 14, 8), datetime(2106, 2, 6, 18, 28, 15, 999999))):
+        await late.insert([number, value])
+        if release(cluster) >= (11, 5):
+            assert await late.get(number) == [("id", number), ("v", value)]
+        else:
+            stored = await hs.table("declared", "late", ["v"]).get(number)
+            assert stored == [("v", f"{'1970-01-01' if value.microsecond else '0000-00-00'} 00:00:00.{value.microsecond:06}")]
 
 
 @pytest.mark.mariadb

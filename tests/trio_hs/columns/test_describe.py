@@ -8,7 +8,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from decimal import Decimal
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hs_drill._cluster import Cluster
 from hs_drill.servers import execute_sql
 from tests.trio_hs.support.declarations import CASES
-from tests.trio_hs.support.real_servers import manager
+from tests.trio_hs.support.real_servers import manager, release
 from trio_hs import Column, Columns
 from trio_hs.__main__ import main
 from trio_hs._columns import _describe as describing
@@ -27,6 +27,7 @@ from trio_hs._columns._declaration import TYPES
 
 DATABASE = "described"
 LONG = "x" * 70
+IN_2038 = datetime.datetime(2038, 1, 1, 1, 2, 3, 500000)
 HALF_PAST = datetime.datetime(2024, 1, 31, 1, 2, 3, 500000)
 SEVENTH = uuid.UUID("01234567-89ab-7def-8123-456789abcdef")
 
@@ -84,6 +85,7 @@ async def test_a_table_of_all_types(
         }
         if case.column.charset == "utf8mb4":
             options["charset"] = None
+        options["until_2106"] = case.column.type == "timestamp" and release(cluster) >= (11, 5)
         columns.append(Column(f"c{number}", case.column.type, nullable=True, **options))
         parts.append(f"c{number} {case.sql} NULL")
     await sql(
@@ -100,7 +102,13 @@ async def test_a_table_of_all_types(
 
 
 @pytest.mark.mariadb
-async def test_defaults_and_oddities(sql: Any, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+async def test_defaults_and_oddities(
+    sql: Any, arguments: list[str], cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    newer = release(cluster) >= (11, 8)
+    shown: dict[str, Any] = (
+        {"default": b"\0\xff"} if newer else {"default_is_expression": True}
+    )  # 10.11 shows ? for these bytes
     defaults: list[tuple[str, str, Column]] = [
         ("decimal(5,2)", "1.5", Column("c", "decimal", precision=5, scale=2, default=Decimal("1.50"))),
         ("double", "1e10", Column("c", "double", default=1e10)),
@@ -128,7 +136,10 @@ async def test_defaults_and_oddities(sql: Any, arguments: list[str], capsys: pyt
         ("json", "'{}'", Column("c", "json", default="{}")),
         ("binary(3)", "'ab'", Column("c", "binary", length=3, default=b"ab\0")),
         ("blob", "'x'", Column("c", "blob", default=b"x")),
-        ("varbinary(4)", "x'00ff'", Column("c", "varbinary", length=4, default_is_expression=True)),  # shown as ?
+        ("varbinary(4)", "x'00ff'", Column("c", "varbinary", length=4, **shown)),
+        ("timestamp", "current_timestamp()", Column("c", "timestamp", default_is_expression=True, until_2106=newer)),
+        ("timestamp(6)", "'2038-01-01 01:02:03.5'", Column("c", "timestamp", precision=6, until_2106=newer, default=IN_2038)),
+        ("inet4", "'127.0.0.1'", Column("c", "inet4", default=IPv4Address("127.0.0.1"))),
         ("varchar(4) compressed", "'x'", Column("c", "varchar", length=4, default="x")),
         ("int(5) zerofill", "7", Column("c", "int", unsigned=True, default=7)),
         ("int invisible", "7", Column("c", "int", default=7, invisible=True)),
@@ -340,7 +351,7 @@ def test_defaults_of_bytes_as_the_versions_show_them(kind: str, shown: str, defa
         "column_default": shown,
         "extra": "",
     }
-    column = describing._column(row)
+    column = describing._column(row, until_2106=False)
     assert column.default_is_expression is (default is None)
     if default is not None:
         assert column == Column("c", kind, default=default, length=None if kind == "blob" else 3)

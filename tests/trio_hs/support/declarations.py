@@ -97,7 +97,9 @@ def _text(charset: str, alphabet: Any, bounds: list[str], refused: list[str]) ->
 def _datetime(name: str, precision: int) -> Case:
     unit = 10 ** (6 - precision)
     first, last = (
-        (datetime.min, datetime.max) if name == "datetime" else (datetime(1970, 1, 1, 14, 0, 1), datetime(2038, 1, 18, 15))
+        (datetime.min, datetime.max)
+        if name == "datetime"
+        else (datetime(1970, 1, 1, 14, 0, 1), datetime(2038, 1, 18, 15, 14, 7, 999999))
     )
     cut = st.datetimes(first, last).map(lambda value: value.replace(microsecond=value.microsecond // unit * unit))
     refused = [datetime(2024, 1, 1, 0, 0, 0, 1)] if precision < 6 else []

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 import trio_hs
-from hs_drill._cluster import Cluster, Server
+from hs_drill._cluster import Cluster, Server, series
 from hs_drill.servers import _mariadbd, execute_sql
 from hs_drill.servers._replication import create_table, wait_replicated
 from tests.support.patience import until
@@ -20,6 +20,11 @@ from trio_hs import Manager
 
 ROWS = 100
 TASKS = 64
+
+
+def release(cluster: Cluster) -> tuple[int, ...]:
+    """The servers' version, as (10, 11)."""
+    return tuple(int(number) for number in series(cluster.version).split("."))
 
 
 def listener(server: Server) -> trio_hs.Server:

@@ -9,9 +9,10 @@ from itertools import groupby
 import pytest
 import trio
 
-from hs_drill._cluster import Cluster, Server, series
+from hs_drill._cluster import Cluster, Server
 from hs_drill.servers import execute_sql, open_servers
 from hs_drill.servers._replication import wait_replicated
+from tests.trio_hs.support.real_servers import release
 from tests.trio_hs.support.requests import DATABASE, SHAPES, Group, Step, everything, groups, inserts, opened
 from trio_hs import Server as Address
 from trio_hs._network import Transport, connect_transport
@@ -26,11 +27,8 @@ READ_SECRET, WRITE_SECRET = "the readers'", "the writers'"
 def version_of(cluster: Cluster) -> str:
     """The version that an embedded server has to answer as: the newest one that is not newer than the real server."""
 
-    def numbers(version: str) -> tuple[int, ...]:
-        return tuple(int(number) for number in version.split("."))
-
-    real = numbers(series(cluster.version))
-    return max((version for version in VERSIONS if numbers(version) <= real), key=numbers, default=min(VERSIONS, key=numbers))
+    known = {tuple(int(number) for number in version.split(".")): version for version in VERSIONS}
+    return known[max((version for version in known if version <= release(cluster)), default=min(known))]
 
 
 class Wire:
