@@ -34,8 +34,8 @@ class Column:
       scale: the digits of a ``decimal`` after the point.
       unsigned: no negative numbers.
       members: the members of an ``enum`` or ``set``, in order.
-      until_2106: whether the servers store a ``timestamp`` until 2106, as MariaDB does since 11.5 (on 64-bit systems). Older ones
-        store zero for a time after January 2038, so it is refused unless this is set.
+      until_2106: whether the servers store a ``timestamp`` until 2106, as MariaDB does since 11.5 (on 64-bit systems). Older
+        ones store zero for a time after January 2038, so it is refused unless this is set.
       nullable: whether None may be stored.
       default: the value that an insert stores if its fields leave out the column. None is NULL if the column is nullable;
         otherwise the caller has to give a value.

@@ -106,9 +106,8 @@ async def test_defaults_and_oddities(
     sql: Any, arguments: list[str], cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     newer = release(cluster) >= (11, 8)
-    shown: dict[str, Any] = (
-        {"default": b"\0\xff"} if newer else {"default_is_expression": True}
-    )  # 10.11 shows ? for these bytes
+    # 10.11 shows a question mark for each of these bytes.
+    shown: dict[str, Any] = {"default": b"\0\xff"} if newer else {"default_is_expression": True}
     defaults: list[tuple[str, str, Column]] = [
         ("decimal(5,2)", "1.5", Column("c", "decimal", precision=5, scale=2, default=Decimal("1.50"))),
         ("double", "1e10", Column("c", "double", default=1e10)),
