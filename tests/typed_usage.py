@@ -105,10 +105,10 @@ async def writing(hs: Manager) -> None:
     assert_type(await hs.insert("cars", "trucks", [("c", value) for value in values]), int | None)
     outcomes = await hs.insert_many("cars", "trucks", ["id", "n"], [[1, 2], [3, None]])
     assert_type(outcomes, list[int | HandlerSocketError | None])
-    assert_type(await hs.update("cars", "trucks", "=", ["n"], ["1"], [5], return_original=True), int | list[Row])
-    assert_type(await hs.delete("cars", "trucks", "<", ["id"], [5], None, 10, filters=[Filter("n", "=", 1)]), int | list[Row])
-    assert_type(await hs.incr("cars", "trucks", "=", ["n"], ["1"], [10], "index", 1, 0, True), int | list[Any])
-    assert_type(await hs.decr("cars", "trucks", "=", ["n"], ["1"], in_=(0, ["1", "2"])), int | list[Any])
+    assert_type(await hs.update("cars", "trucks", "=", ["n"], ["1"], [5], return_original=True), list[Row])
+    assert_type(await hs.delete("cars", "trucks", "<", ["id"], [5], None, 10, filters=[Filter("n", "=", 1)]), int)
+    assert_type(await hs.incr("cars", "trucks", "=", ["n"], ["1"], [10], "index", 1, 0, True), list[Any])
+    assert_type(await hs.decr("cars", "trucks", "=", ["n"], ["1"], in_=(0, ["1", "2"])), int)
 
 
 async def upkeep(hs: Manager) -> None:
@@ -133,10 +133,10 @@ async def tables(hs: Manager) -> None:
     assert_type(await trucks.find(">", [1], 10, 2, in_=None, filters=()), list[Row])
     assert_type(await trucks.insert([1, None]), int | None)
     assert_type(await trucks.insert_many([[1, None], ("2", Decimal(3))]), list[int | HandlerSocketError | None])
-    assert_type(await trucks.update("=", [1], [2, 3], return_original=True), int | list[Row])
-    assert_type(await trucks.delete("=", [1]), int | list[Row])
-    assert_type(await trucks.incr("=", [1], [0, 1]), int | list[Any])
-    assert_type(await trucks.decr("=", [1], [0, 1], return_original=True), int | list[Any])
+    assert_type(await trucks.update("=", [1], [2, 3], return_original=True), list[Row])
+    assert_type(await trucks.delete("=", [1]), int)
+    assert_type(await trucks.incr("=", [1], [0, 1]), int)
+    assert_type(await trucks.decr("=", [1], [0, 1], return_original=True), list[Any])
 
 
 TRUCKS = Columns(
@@ -160,7 +160,7 @@ async def low_level() -> None:
         index = await reader.get_index_id("cars", "trucks", ["id", "n"], index_name=None, filter_fields=("model",))
         assert_type(index, int)
         rows = await reader.find(index, "=", ["1"], limit=0, offset=0, in_=None, filters=[Filter(0, "=", "x")])
-        assert_type(rows, list[list[object]])
+        assert_type(rows, list[list[Any]])
         assert_type(await reader.purge_index(index), None)
         assert_type(await reader.purge_indexes(), None)
         assert_type(await reader.purge(), None)
@@ -172,7 +172,7 @@ async def low_level() -> None:
             [Find(index, "=", [1]), Insert(index, [2, "b"]), FindModify(index, "=", [2], "D", limit=1)]
         )
         assert_type(outcomes, list[Any])
-        assert_type(await writer.find_modify(index, "=", [1], "U?", [1, 3], limit=1), int | list[list[object]])
+        assert_type(await writer.find_modify(index, "=", [1], "U?", [1, 3], limit=1), list[list[Any]])
 
 
 async def failing(hs: Manager) -> None:

@@ -16,7 +16,7 @@ from ._declared_table import DeclaredTable, In
 from ._dispatch import RetryPolicy, Row
 from ._instruments import Instrument
 from ._network import Connect, Server, Servers, ServerStatistics, Transport, connect_transport
-from ._protocol import Filter, Value
+from ._protocol import Filter, FilterOperation, FindOperation, ModifyOperation, Ordered, Value
 from ._table import Table
 from .exceptions import (
     AuthenticationError,
@@ -61,8 +61,10 @@ __all__ = [
     "DecodingError",
     "DuplicateKeyError",
     "Filter",
+    "FilterOperation",
     "Find",
     "FindModify",
+    "FindOperation",
     "ForeignKeyError",
     "HandlerSocketError",
     "In",
@@ -74,7 +76,9 @@ __all__ = [
     "KeyPart",
     "LockTimeoutError",
     "Manager",
+    "ModifyOperation",
     "OperationalError",
+    "Ordered",
     "ProtocolError",
     "ReadOnlyError",
     "ReadSocket",

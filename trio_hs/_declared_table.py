@@ -5,16 +5,29 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from itertools import cycle
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, overload
 
 from ._columns import Column, Columns
 from ._counted import counted
 from ._dispatch import Dispatcher, Row
-from ._protocol import NULL, Codec, Filter, Index, in_pair, insert_tail, listed_filters, parse_number, value_list
-from ._table import Table
+from ._protocol import (
+    NULL,
+    Codec,
+    Filter,
+    FindOperation,
+    Index,
+    Ordered,
+    in_pair,
+    insert_tail,
+    listed_filters,
+    located,
+    parse_number,
+    value_list,
+)
+from ._table import Table, wrong_key
 from .exceptions import HandlerSocketError
 
-In: TypeAlias = tuple[int, Sequence[Any]] | None
+In: TypeAlias = tuple[int, Ordered[Any]] | None
 
 
 class _TypedCodec(Codec):
@@ -76,7 +89,7 @@ class DeclaredTable(Table):
     # ---- what goes in -------------------------------------------------------------------------------------------------
 
     def _search(
-        self, values: Sequence[Any], in_: In, filters: Sequence[Filter]
+        self, values: Ordered[Any], in_: In, filters: Ordered[Filter]
     ) -> tuple[list[bytes], tuple[int, list[bytes]] | None, list[Filter]]:
         """The lookup values, ``in_`` and the filters, with tokens for values."""
         values = value_list(values)
@@ -153,11 +166,11 @@ class DeclaredTable(Table):
             self._insert_index = Index(index.db, index.table, names, index.name) if rest else index
         return self._insert_index, self._filling
 
-    def _row_tail(self, values: Sequence[Any]) -> bytes:
+    def _row_tail(self, values: Ordered[Any]) -> bytes:
         index, filling = self._fill()
         values = value_list(values)
         if len(values) != len(self._field_columns):
-            raise ValueError(f"insert takes one value per field: {self._fields_and(len(values), 'value')}")
+            raise ValueError(f"values: insert takes one value per field: {self._fields_and(len(values), 'value')}")
         tokens = [_inserted(column, value) for column, value in zip(self._field_columns, values, strict=True)]
         return insert_tail(index, self._dispatcher.codec, [*tokens, *filling])
 
@@ -181,28 +194,32 @@ class DeclaredTable(Table):
 
     async def get(self, value: Any) -> Row:
         """The row whose index begins with ``value``, or ``[]``. See :meth:`Manager.get`."""
-        return await super().get(self._key[0].encode(value))
+        try:
+            token = self._key[0].encode(value)
+        except (TypeError, ValueError) as error:
+            raise wrong_key(value, error) from None
+        return await super().get(token)
 
-    async def get_many(self, values: Sequence[Any]) -> list[Row]:
+    async def get_many(self, values: Ordered[Any]) -> list[Row]:
         """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
         encode = self._key[0].encode
         return await super().get_many([encode(value) for value in value_list(values)])
 
     async def find(
         self,
-        operation: str,
-        values: Sequence[Any],
+        operation: FindOperation,
+        values: Ordered[Any],
         limit: int = 0,
         offset: int = 0,
         *,
         in_: In = None,
-        filters: Sequence[Filter] = (),
+        filters: Ordered[Filter] = (),
     ) -> list[Row]:
         """Rows in the order of the index. See :meth:`Manager.find`."""
         values, in_, filters = self._search(values, in_, filters)
         return await super().find(operation, values, limit, offset, in_=in_, filters=filters)
 
-    async def insert(self, values: Sequence[Any]) -> int | None:
+    async def insert(self, values: Ordered[Any]) -> int | None:
         """Inserts a row, one value per field. The other columns get their default, or NULL. See :meth:`Manager.insert`.
 
         None in the auto_increment column lets the server choose. Raises ValueError if a column would have no value.
@@ -211,64 +228,104 @@ class DeclaredTable(Table):
         repeat = "insert" in self._dispatcher.retry.repeat_writes
         return await self._dispatcher.write(self._fill()[0], tail, "insert", parse_number, repeat=repeat) or None
 
-    async def insert_many(self, rows: Sequence[Sequence[Any]]) -> list[int | HandlerSocketError | None]:
+    async def insert_many(self, rows: Ordered[Ordered[Any]]) -> list[int | HandlerSocketError | None]:
         """Inserts rows as ``insert`` does, each with an outcome of its own. See :meth:`Manager.insert_many`.
 
         If a value of any row is refused, nothing is sent.
         """
         index = self._fill()[0]
         tails = []
-        for number, row in enumerate(rows):
+        for number, row in enumerate(value_list(rows, "rows", "rows")):
             try:
                 tails.append(self._row_tail(row))
             except (TypeError, ValueError) as error:
-                raise type(error)(f"row {number}: {error}") from None
+                raise located(f"row {number}", error) from None
         return await self._dispatcher.insert_many(index, tails, "insert_many")
 
+    # fmt: off
+    @overload
+    async def update(
+        self, operation: FindOperation, values: Ordered[Any], update_values: Ordered[Any],
+        limit: int = 0, offset: int = 0, return_original: Literal[False] = False,
+        *, in_: In = None, filters: Ordered[Filter] = (),
+    ) -> int: ...
+    @overload
+    async def update(
+        self, operation: FindOperation, values: Ordered[Any], update_values: Ordered[Any],
+        limit: int = 0, offset: int = 0, return_original: Literal[True] = ...,
+        *, in_: In = None, filters: Ordered[Filter] = (),
+    ) -> list[Row]: ...
+    @overload
+    async def update(
+        self, operation: FindOperation, values: Ordered[Any], update_values: Ordered[Any],
+        limit: int = 0, offset: int = 0, return_original: bool = ...,
+        *, in_: In = None, filters: Ordered[Filter] = (),
+    ) -> int | list[Row]: ...
+    # fmt: on
     async def update(
         self,
-        operation: str,
-        values: Sequence[Any],
-        update_values: Sequence[Any],
+        operation: FindOperation,
+        values: Ordered[Any],
+        update_values: Ordered[Any],
         limit: int = 0,
         offset: int = 0,
         return_original: bool = False,
         *,
         in_: In = None,
-        filters: Sequence[Filter] = (),
+        filters: Ordered[Filter] = (),
     ) -> int | list[Row]:
         """Sets the fields of the rows found. See :meth:`Manager.update`."""
         self._require_writable("update")
         update_values = value_list(update_values, "update_values")
         if len(update_values) != len(self._field_columns):
-            raise ValueError(f"update takes one value per field: {self._fields_and(len(update_values), 'value')}")
+            raise ValueError(f"update_values must hold one value per field: {self._fields_and(len(update_values), 'value')}")
         tokens = [column.encode(value) for column, value in zip(self._field_columns, update_values, strict=True)]
         values, in_, filters = self._search(values, in_, filters)
         return await super().update(operation, values, tokens, limit, offset, return_original, in_=in_, filters=filters)
 
+    # fmt: off
+    @overload
+    async def delete(
+        self, operation: FindOperation, values: Ordered[Any],
+        limit: int = 0, offset: int = 0, return_original: Literal[False] = False,
+        *, in_: In = None, filters: Ordered[Filter] = (),
+    ) -> int: ...
+    @overload
+    async def delete(
+        self, operation: FindOperation, values: Ordered[Any],
+        limit: int = 0, offset: int = 0, return_original: Literal[True] = ...,
+        *, in_: In = None, filters: Ordered[Filter] = (),
+    ) -> list[Row]: ...
+    @overload
+    async def delete(
+        self, operation: FindOperation, values: Ordered[Any],
+        limit: int = 0, offset: int = 0, return_original: bool = ...,
+        *, in_: In = None, filters: Ordered[Filter] = (),
+    ) -> int | list[Row]: ...
+    # fmt: on
     async def delete(
         self,
-        operation: str,
-        values: Sequence[Any],
+        operation: FindOperation,
+        values: Ordered[Any],
         limit: int = 0,
         offset: int = 0,
         return_original: bool = False,
         *,
         in_: In = None,
-        filters: Sequence[Filter] = (),
+        filters: Ordered[Filter] = (),
     ) -> int | list[Row]:
         """Deletes the rows found. See :meth:`Manager.delete`."""
         self._require_writable("delete", sets=False)
         values, in_, filters = self._search(values, in_, filters)
         return await super().delete(operation, values, limit, offset, return_original, in_=in_, filters=filters)
 
-    def _steps(self, name: str, step: Sequence[Any], limit: int, in_: In) -> list[bytes]:
+    def _steps(self, name: str, step: Ordered[Any], limit: int, in_: In) -> list[bytes]:
         """The tokens of one step per field. Refuses fields that the server cannot add to without loss."""
         self._require_writable(name)
         step = value_list(step, "step")
         if len(step) != len(self._field_columns):
-            raise ValueError(f"{name} takes one step per field: {self._fields_and(len(step), 'step')}")
-        if limit > 1 or in_ is not None:
+            raise ValueError(f"step: {name} takes one step per field: {self._fields_and(len(step), 'step')}")
+        if (isinstance(limit, int) and limit > 1) or in_ is not None:
             for part in self._key:
                 if part.column in self._field_columns:
                     raise ValueError(
@@ -277,17 +334,37 @@ class DeclaredTable(Table):
                     )
         return [self._step(column, number) for column, number in zip(self._field_columns, step, strict=True)]
 
+    # fmt: off
+    @overload
+    async def incr(
+        self, operation: FindOperation, values: Ordered[Any], step: Ordered[Any] = ...,
+        limit: int = 0, offset: int = 0, return_original: Literal[False] = False,
+        *, in_: In = None, filters: Ordered[Filter] = (),
+    ) -> int: ...
+    @overload
+    async def incr(
+        self, operation: FindOperation, values: Ordered[Any], step: Ordered[Any] = ...,
+        limit: int = 0, offset: int = 0, return_original: Literal[True] = ...,
+        *, in_: In = None, filters: Ordered[Filter] = (),
+    ) -> list[Any]: ...
+    @overload
+    async def incr(
+        self, operation: FindOperation, values: Ordered[Any], step: Ordered[Any] = ...,
+        limit: int = 0, offset: int = 0, return_original: bool = ...,
+        *, in_: In = None, filters: Ordered[Filter] = (),
+    ) -> int | list[Any]: ...
+    # fmt: on
     async def incr(
         self,
-        operation: str,
-        values: Sequence[Any],
-        step: Sequence[Any] = (1,),
+        operation: FindOperation,
+        values: Ordered[Any],
+        step: Ordered[Any] = (1,),
         limit: int = 0,
         offset: int = 0,
         return_original: bool = False,
         *,
         in_: In = None,
-        filters: Sequence[Filter] = (),
+        filters: Ordered[Filter] = (),
     ) -> int | list[Any]:
         """Adds one int per field in the rows found. See :meth:`Manager.incr`.
 
@@ -298,17 +375,37 @@ class DeclaredTable(Table):
         values, in_, filters = self._search(values, in_, filters)
         return await super().incr(operation, values, tokens, limit, offset, return_original, in_=in_, filters=filters)
 
+    # fmt: off
+    @overload
+    async def decr(
+        self, operation: FindOperation, values: Ordered[Any], step: Ordered[Any] = ...,
+        limit: int = 0, offset: int = 0, return_original: Literal[False] = False,
+        *, in_: In = None, filters: Ordered[Filter] = (),
+    ) -> int: ...
+    @overload
+    async def decr(
+        self, operation: FindOperation, values: Ordered[Any], step: Ordered[Any] = ...,
+        limit: int = 0, offset: int = 0, return_original: Literal[True] = ...,
+        *, in_: In = None, filters: Ordered[Filter] = (),
+    ) -> list[Any]: ...
+    @overload
+    async def decr(
+        self, operation: FindOperation, values: Ordered[Any], step: Ordered[Any] = ...,
+        limit: int = 0, offset: int = 0, return_original: bool = ...,
+        *, in_: In = None, filters: Ordered[Filter] = (),
+    ) -> int | list[Any]: ...
+    # fmt: on
     async def decr(
         self,
-        operation: str,
-        values: Sequence[Any],
-        step: Sequence[Any] = (1,),
+        operation: FindOperation,
+        values: Ordered[Any],
+        step: Ordered[Any] = (1,),
         limit: int = 0,
         offset: int = 0,
         return_original: bool = False,
         *,
         in_: In = None,
-        filters: Sequence[Filter] = (),
+        filters: Ordered[Filter] = (),
     ) -> int | list[Any]:
         """Subtracts like ``incr``. A row in which a field would change its sign stays as it is. See :meth:`Manager.decr`."""
         tokens = self._steps("decr", step, limit, in_)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .exceptions import HandlerSocketError
@@ -15,8 +15,9 @@ class Instrument:
     """Watches a Manager or a socket, with a method for each event. Subclass it, and override the methods that you need.
 
     Give instances to ``open_manager(instruments=[...])``. The methods are called in the trio thread, between two steps of
-    the program: they must be quick, and must not block. An instrument that raises is logged, and not called again. Servers
-    have the names of ``statistics()``.
+    the program: they must be quick, and must not block. An instrument that raises is logged, and not called again. (If it
+    raises SystemExit or KeyboardInterrupt, the block that opened the client ends with that.) Servers have the names of
+    ``statistics()``.
     """
 
     def connection_up(self, server: str) -> None:
@@ -51,13 +52,20 @@ class Instrument:
 
 
 class Instruments:
-    """The instruments of one Manager or socket. False if there are none, so that they cost one test then."""
+    """The instruments of one Manager or socket. False if there are none, so that they cost one test then.
+
+    Attributes:
+      end: ends the block that opened the client, with the exception given; None when it has ended.
+    """
 
     def __init__(self, instruments: Iterable[Instrument] = ()) -> None:
+        if isinstance(instruments, str) or not isinstance(instruments, Iterable):
+            raise TypeError(f"instruments must be a list of instances of trio_hs.Instrument, not {instruments!r}")
+        self.end: Callable[[BaseException], object] | None = None
         self._instruments = list(instruments)
         for instrument in self._instruments:
             if not isinstance(instrument, Instrument):
-                raise TypeError(f"an instrument is an instance of a subclass of trio_hs.Instrument, not {instrument!r}")
+                raise TypeError(f"instruments must hold instances of subclasses of trio_hs.Instrument, not {instrument!r}")
 
     def __bool__(self) -> bool:
         return bool(self._instruments)
@@ -67,6 +75,11 @@ class Instruments:
         for instrument in self._instruments[:]:
             try:
                 getattr(instrument, event)(*details)
-            except Exception:
+            except BaseException as error:
                 self._instruments = [other for other in self._instruments if other is not instrument]
-                logger.exception("the instrument %r failed in %s and is not used any more", instrument, event)
+                if isinstance(error, Exception):
+                    logger.exception("the instrument %r failed in %s and is not used any more", instrument, event)
+                elif self.end is not None:
+                    self.end(error)
+                else:
+                    raise

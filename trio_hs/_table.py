@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal, overload
 
 from ._dispatch import Dispatcher, Row, named
 from ._protocol import (
+    CountingOperation,
     Filter,
+    FindOperation,
     Index,
+    ModifyOperation,
+    Ordered,
+    ReturningOperation,
     Value,
     find_modify_tail,
     find_tail,
@@ -17,6 +22,7 @@ from ._protocol import (
     insert_tail,
     insert_tails,
     listed_filters,
+    located,
     parse_number,
     parse_values,
     value_list,
@@ -28,6 +34,18 @@ __all__ = ["MAX_HANDLES", "Table"]
 
 #: How many tables, and ways to filter one, are remembered. A program that always asks for new ones must not grow without bound.
 MAX_HANDLES = 4096
+
+_RETURNING: dict[CountingOperation, ReturningOperation] = {"U": "U?", "D": "D?", "+": "+?", "-": "-?"}
+
+
+def wrong_key(value: object, error: TypeError | ValueError) -> TypeError | ValueError:
+    """The error of a ``get`` whose value cannot be sent."""
+    if isinstance(value, (tuple, list)):
+        return TypeError(
+            f"get takes one value, that of the index's first column, not a {type(value).__name__}; to look a row up by several "
+            "columns, use find with operation '=' and a list of their values"
+        )
+    return located("value", error)
 
 
 class Table:
@@ -57,11 +75,11 @@ class Table:
         """The same index, opened with the columns of the filters."""
         if not filters:
             return index
-        names = tuple(dict.fromkeys(condition.column for condition in filters))
+        names = [condition.column for condition in filters]
         for name in names:
             if not isinstance(name, str):
                 raise TypeError(f"a filter names its column, not {name!r}")
-        key = (index.db, tuple(map(str, names)))
+        key = (index.db, tuple(dict.fromkeys(map(str, names))))
         if key not in self._filtered:
             if len(self._filtered) >= MAX_HANDLES:
                 self._filtered.clear()
@@ -71,14 +89,18 @@ class Table:
     async def get(self, value: Value) -> Row:
         """The row whose index begins with ``value``, or ``[]``. See :meth:`Manager.get`."""
         index = self._index
-        values = await self._dispatcher.read(index, get_tail(self._dispatcher.codec.encode(value)), "get")
+        try:
+            token = self._dispatcher.codec.encode(value)
+        except (TypeError, ValueError) as error:
+            raise wrong_key(value, error) from None
+        values = await self._dispatcher.read(index, get_tail(token), "get")
         return list(zip(index.columns, values))  # noqa: B905  (parse_values checks the lengths)
 
-    async def get_many(self, values: Sequence[Value]) -> list[Row]:
+    async def get_many(self, values: Ordered[Value]) -> list[Row]:
         """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
         return await self._dispatcher.get_many(self._index, value_list(values), "get_many")
 
-    async def insert_many(self, rows: Sequence[Sequence[Value]]) -> list[int | HandlerSocketError | None]:
+    async def insert_many(self, rows: Ordered[Ordered[Value]]) -> list[int | HandlerSocketError | None]:
         """Inserts rows of one value per field, each with an outcome of its own. See :meth:`Manager.insert_many`."""
         index = self._write_index
         tails = insert_tails(index, self._dispatcher.codec, rows)
@@ -86,21 +108,21 @@ class Table:
 
     async def find(
         self,
-        operation: str,
-        values: Sequence[Value],
+        operation: FindOperation,
+        values: Ordered[Value],
         limit: int = 0,
         offset: int = 0,
         *,
-        in_: tuple[int, Sequence[Value]] | None = None,
-        filters: Sequence[Filter] = (),
+        in_: tuple[int, Ordered[Value]] | None = None,
+        filters: Ordered[Filter] = (),
     ) -> list[Row]:
         """Rows in the order of the index. See :meth:`Manager.find`."""
-        filters = listed_filters(filters) if filters else ()
+        filters = () if filters == () else listed_filters(filters)
         index = self._index_for(self._index, filters)
         tail = find_tail(index, self._dispatcher.codec, operation, values, limit, offset, in_, filters)
         return named(await self._dispatcher.read(index, tail, "find"), index)
 
-    async def insert(self, values: Sequence[Value]) -> int | None:
+    async def insert(self, values: Ordered[Value]) -> int | None:
         """Inserts a row, one value per field. See :meth:`Manager.insert`."""
         tail = insert_tail(self._write_index, self._dispatcher.codec, values)
         repeat = "insert" in self._dispatcher.retry.repeat_writes
@@ -109,21 +131,22 @@ class Table:
     def _modify(
         self,
         name: str,
-        modify_operation: str,
-        operation: str,
-        values: Sequence[Value],
-        modify_values: Sequence[Value],
+        change: CountingOperation,
+        operation: FindOperation,
+        values: Ordered[Value],
+        modify_values: Ordered[Value],
         limit: int,
         offset: int,
         return_original: bool,
-        in_: tuple[int, Sequence[Value]] | None,
-        filters: Sequence[Filter],
+        in_: tuple[int, Ordered[Value]] | None,
+        filters: Ordered[Filter],
     ) -> Awaitable[int | list[Any]]:
         """How many rows were changed, or their values before, row after row."""
-        filters = listed_filters(filters) if filters else ()
+        filters = () if filters == () else listed_filters(filters)
         index = self._index_for(self._write_index, filters)
-        if return_original:
-            modify_operation += "?"
+        if return_original is not True and return_original is not False:
+            raise TypeError(f"return_original must be a bool, not {return_original!r}")
+        modify_operation: ModifyOperation = _RETURNING[change] if return_original else change
         what = "update_values" if name == "update" else "step"
         tail = find_modify_tail(
             index, self._dispatcher.codec, operation, values, modify_operation, modify_values, limit, offset, in_, filters, what
@@ -132,17 +155,37 @@ class Table:
             return self._dispatcher.write(index, tail, name, partial(parse_values, index=index, codec=self._dispatcher.codec))
         return self._dispatcher.write(index, tail, name, parse_number, repeat=name in self._dispatcher.retry.repeat_writes)
 
+    # fmt: off
+    @overload
+    async def update(
+        self, operation: FindOperation, values: Ordered[Value], update_values: Ordered[Value],
+        limit: int = 0, offset: int = 0, return_original: Literal[False] = False,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> int: ...
+    @overload
+    async def update(
+        self, operation: FindOperation, values: Ordered[Value], update_values: Ordered[Value],
+        limit: int = 0, offset: int = 0, return_original: Literal[True] = ...,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> list[Row]: ...
+    @overload
+    async def update(
+        self, operation: FindOperation, values: Ordered[Value], update_values: Ordered[Value],
+        limit: int = 0, offset: int = 0, return_original: bool = ...,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> int | list[Row]: ...
+    # fmt: on
     async def update(
         self,
-        operation: str,
-        values: Sequence[Value],
-        update_values: Sequence[Value],
+        operation: FindOperation,
+        values: Ordered[Value],
+        update_values: Ordered[Value],
         limit: int = 0,
         offset: int = 0,
         return_original: bool = False,
         *,
-        in_: tuple[int, Sequence[Value]] | None = None,
-        filters: Sequence[Filter] = (),
+        in_: tuple[int, Ordered[Value]] | None = None,
+        filters: Ordered[Filter] = (),
     ) -> int | list[Row]:
         """Sets the fields of the rows found. See :meth:`Manager.update`."""
         result = await self._modify(
@@ -150,47 +193,107 @@ class Table:
         )
         return result if isinstance(result, int) else named(result, self._index)
 
+    # fmt: off
+    @overload
+    async def delete(
+        self, operation: FindOperation, values: Ordered[Value],
+        limit: int = 0, offset: int = 0, return_original: Literal[False] = False,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> int: ...
+    @overload
+    async def delete(
+        self, operation: FindOperation, values: Ordered[Value],
+        limit: int = 0, offset: int = 0, return_original: Literal[True] = ...,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> list[Row]: ...
+    @overload
+    async def delete(
+        self, operation: FindOperation, values: Ordered[Value],
+        limit: int = 0, offset: int = 0, return_original: bool = ...,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> int | list[Row]: ...
+    # fmt: on
     async def delete(
         self,
-        operation: str,
-        values: Sequence[Value],
+        operation: FindOperation,
+        values: Ordered[Value],
         limit: int = 0,
         offset: int = 0,
         return_original: bool = False,
         *,
-        in_: tuple[int, Sequence[Value]] | None = None,
-        filters: Sequence[Filter] = (),
+        in_: tuple[int, Ordered[Value]] | None = None,
+        filters: Ordered[Filter] = (),
     ) -> int | list[Row]:
         """Deletes the rows found. See :meth:`Manager.delete`."""
         result = await self._modify("delete", "D", operation, values, (), limit, offset, return_original, in_, filters)
         return result if isinstance(result, int) else named(result, self._index)
 
+    # fmt: off
+    @overload
+    async def incr(
+        self, operation: FindOperation, values: Ordered[Value], step: Ordered[Value] = ...,
+        limit: int = 0, offset: int = 0, return_original: Literal[False] = False,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> int: ...
+    @overload
+    async def incr(
+        self, operation: FindOperation, values: Ordered[Value], step: Ordered[Value] = ...,
+        limit: int = 0, offset: int = 0, return_original: Literal[True] = ...,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> list[Any]: ...
+    @overload
+    async def incr(
+        self, operation: FindOperation, values: Ordered[Value], step: Ordered[Value] = ...,
+        limit: int = 0, offset: int = 0, return_original: bool = ...,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> int | list[Any]: ...
+    # fmt: on
     async def incr(
         self,
-        operation: str,
-        values: Sequence[Value],
-        step: Sequence[Value] = ("1",),
+        operation: FindOperation,
+        values: Ordered[Value],
+        step: Ordered[Value] = ("1",),
         limit: int = 0,
         offset: int = 0,
         return_original: bool = False,
         *,
-        in_: tuple[int, Sequence[Value]] | None = None,
-        filters: Sequence[Filter] = (),
+        in_: tuple[int, Ordered[Value]] | None = None,
+        filters: Ordered[Filter] = (),
     ) -> int | list[Any]:
         """Adds to the fields of the rows found. See :meth:`Manager.incr`."""
         return await self._modify("incr", "+", operation, values, step, limit, offset, return_original, in_, filters)
 
+    # fmt: off
+    @overload
+    async def decr(
+        self, operation: FindOperation, values: Ordered[Value], step: Ordered[Value] = ...,
+        limit: int = 0, offset: int = 0, return_original: Literal[False] = False,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> int: ...
+    @overload
+    async def decr(
+        self, operation: FindOperation, values: Ordered[Value], step: Ordered[Value] = ...,
+        limit: int = 0, offset: int = 0, return_original: Literal[True] = ...,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> list[Any]: ...
+    @overload
+    async def decr(
+        self, operation: FindOperation, values: Ordered[Value], step: Ordered[Value] = ...,
+        limit: int = 0, offset: int = 0, return_original: bool = ...,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> int | list[Any]: ...
+    # fmt: on
     async def decr(
         self,
-        operation: str,
-        values: Sequence[Value],
-        step: Sequence[Value] = ("1",),
+        operation: FindOperation,
+        values: Ordered[Value],
+        step: Ordered[Value] = ("1",),
         limit: int = 0,
         offset: int = 0,
         return_original: bool = False,
         *,
-        in_: tuple[int, Sequence[Value]] | None = None,
-        filters: Sequence[Filter] = (),
+        in_: tuple[int, Ordered[Value]] | None = None,
+        filters: Ordered[Filter] = (),
     ) -> int | list[Any]:
         """Subtracts from the fields of the rows found. See :meth:`Manager.decr`."""
         return await self._modify("decr", "-", operation, values, step, limit, offset, return_original, in_, filters)

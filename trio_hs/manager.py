@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, ItemsView, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import trio
 
+from ._arguments import NO_LISTS, check_names, database_names, no_pairs
 from ._columns import Columns
 from ._declared_table import DeclaredTable
 from ._dispatch import Dispatcher, RetryPolicy, Row
 from ._instruments import Instrument, Instruments
-from ._network import DEFAULT_TIMEOUT, Connect, Pool, Servers, ServerStatistics, connect_transport, open_pool
-from ._protocol import Codec, Filter, Value
+from ._network import (
+    DEFAULT_TIMEOUT,
+    Connect,
+    Pool,
+    Server,
+    Servers,
+    ServerStatistics,
+    check_secret,
+    check_thread,
+    connect_transport,
+    open_pool,
+    parse_servers,
+    require_trio,
+)
+from ._protocol import Codec, Filter, FindOperation, Ordered, Value
 from ._table import MAX_HANDLES, Table
 from .exceptions import HandlerSocketError
 
@@ -59,18 +73,18 @@ class Manager:
         return f"<Manager reads {self._dispatcher.reader!r} writes {self._dispatcher.writer!r}>"
 
     @overload
-    def table(self, db: str, table: str, fields: Sequence[str], index_name: str | None = None) -> Table: ...
+    def table(self, db: str, table: str, fields: Ordered[str], index_name: str | None = None) -> Table: ...
 
     @overload
     def table(
-        self, db: str, table: str, fields: Sequence[str] | None = None, index_name: str | None = None, *, columns: Columns
+        self, db: str, table: str, fields: Ordered[str] | None = None, index_name: str | None = None, *, columns: Columns
     ) -> DeclaredTable: ...
 
     def table(
         self,
         db: str,
         table: str,
-        fields: Sequence[str] | None = None,
+        fields: Ordered[str] | None = None,
         index_name: str | None = None,
         *,
         columns: Columns | None = None,
@@ -80,13 +94,16 @@ class Manager:
         With ``columns`` it checks every value before it is sent, and returns Python types: see :class:`DeclaredTable`.
         ``fields`` may be None then, for all columns but invisible and generated ones.
         """
-        if isinstance(fields, str):
-            raise TypeError("fields must be a list of column names, not one str")
-        if fields is None and columns is None:
-            raise TypeError("fields must be a list of column names, or columns must declare them")
-        key = (db, table, None if fields is None else tuple(fields), index_name, columns)
-        handle = self._tables.get(key)
+        if isinstance(fields, NO_LISTS) or (fields is None and columns is None):
+            check_names(db, table, fields, index_name, columns)  # raises
+        try:
+            key = (db, table, None if fields is None else tuple(fields), index_name, columns)
+            handle = self._tables.get(key)
+        except TypeError:  # the fields are no list, or something cannot be hashed
+            check_names(db, table, fields, index_name, columns)
+            raise
         if handle is None:
+            check_names(*key)
             handle = self._new_table(*key)
             if len(self._tables) >= MAX_HANDLES:
                 self._tables.clear()
@@ -94,7 +111,7 @@ class Manager:
         return handle
 
     def _new_table(
-        self, db: str, table: str, fields: Sequence[str] | None, index_name: str | None, columns: Columns | None
+        self, db: str, table: str, fields: tuple[str, ...] | None, index_name: str | None, columns: Columns | None
     ) -> Table:
         write_db = self._write_databases.get(db, db)
         if columns is None:
@@ -112,6 +129,7 @@ class Manager:
         Handles made by ``table`` stay valid: they open their index again when they need it. This does not reliably release a
         table for an ALTER TABLE, because a new connection may be open before the old one is closed. Use ``suspended`` for that.
         """
+        check_thread(self._dispatcher.reader.thread)
         await trio.lowlevel.checkpoint()
         self._tables.clear()
         for pool in (self._dispatcher.reader, self._dispatcher.writer):
@@ -135,11 +153,11 @@ class Manager:
         async with self._dispatcher.reader.suspended(), self._dispatcher.writer.suspended():
             yield
 
-    async def get(self, db: str, table: str, fields: Sequence[str], value: Value) -> Row:
+    async def get(self, db: str, table: str, fields: Ordered[str], value: Value) -> Row:
         """The first row whose primary key begins with ``value``, or ``[]``."""
         return await self.table(db, table, fields).get(value)
 
-    async def get_many(self, db: str, table: str, fields: Sequence[str], values: Sequence[Value]) -> list[Row]:
+    async def get_many(self, db: str, table: str, fields: Ordered[str], values: Ordered[Value]) -> list[Row]:
         """The result of ``get`` for each value, in the order of the values, in few round trips.
 
         Not a snapshot: the rows are read one after the other. Raises the first error, if any.
@@ -147,7 +165,7 @@ class Manager:
         return await self.table(db, table, fields).get_many(values)
 
     async def insert_many(
-        self, db: str, table: str, fields: Sequence[str], rows: Sequence[Sequence[Value]]
+        self, db: str, table: str, fields: Ordered[str], rows: Ordered[Ordered[Value]]
     ) -> list[int | HandlerSocketError | None]:
         """Inserts rows of one value per field, in few round trips. Not atomic: each row has an outcome of its own.
 
@@ -161,15 +179,15 @@ class Manager:
         self,
         db: str,
         table: str,
-        operation: str,
-        fields: Sequence[str],
-        values: Sequence[Value],
+        operation: FindOperation,
+        fields: Ordered[str],
+        values: Ordered[Value],
         index_name: str | None = None,
         limit: int = 0,
         offset: int = 0,
         *,
-        in_: tuple[int, Sequence[Value]] | None = None,
-        filters: Sequence[Filter] = (),
+        in_: tuple[int, Ordered[Value]] | None = None,
+        filters: Ordered[Filter] = (),
     ) -> list[Row]:
         """Rows in the order of the index: at most ``limit`` (0 means 1), after skipping ``offset``.
 
@@ -182,7 +200,7 @@ class Manager:
         return await handle.find(operation, values, limit, offset, in_=in_, filters=filters)
 
     async def insert(
-        self, db: str, table: str, fields: Sequence[tuple[str, Value]], index_name: str | None = None
+        self, db: str, table: str, fields: Ordered[tuple[str, Value]] | ItemsView[str, Value], index_name: str | None = None
     ) -> int | None:
         """Inserts a row of ``(field, value)`` pairs (at most 32, each field once). Returns the id that the server generated,
         if any.
@@ -190,27 +208,43 @@ class Manager:
         A nullable column that is left out gets its DEFAULT if that is a literal, otherwise 0 or ``""`` instead of NULL. So name
         every nullable column, and give None.
         """
-        if isinstance(fields, dict):  # names of two letters would be taken for pairs of a name and a value
-            raise TypeError("fields must be a list of (field, value) pairs: not a dict, but its items()")
-        handle = self.table(db, table, tuple([name for name, _ in fields]), index_name)
-        return await handle.insert([value for _, value in fields])
+        try:
+            pairs = list(fields)
+            if isinstance(fields, NO_LISTS) or str in map(type, pairs):  # a name of two letters would be taken for a pair
+                raise TypeError
+            names, values = zip(*pairs, strict=True)
+        except (TypeError, ValueError):
+            raise no_pairs(fields) from None
+        return await self.table(db, table, names, index_name).insert(values)
 
+    # fmt: off
+    @overload
     async def update(
-        self,
-        db: str,
-        table: str,
-        operation: str,
-        fields: Sequence[str],
-        values: Sequence[Value],
-        update_values: Sequence[Value],
-        index_name: str | None = None,
-        limit: int = 0,
-        offset: int = 0,
-        return_original: bool = False,
-        *,
-        in_: tuple[int, Sequence[Value]] | None = None,
-        filters: Sequence[Filter] = (),
+        self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
+        update_values: Ordered[Value],
+        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: Literal[False] = False,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> int: ...
+    @overload
+    async def update(
+        self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
+        update_values: Ordered[Value],
+        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: Literal[True] = ...,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> list[Row]: ...
+    @overload
+    async def update(
+        self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
+        update_values: Ordered[Value],
+        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: bool = ...,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> int | list[Row]: ...
+    async def update(
+        self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
+        update_values: Ordered[Value], index_name: str | None = None, limit: int = 0, offset: int = 0,
+        return_original: bool = False, *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
     ) -> int | list[Row]:
+    # fmt: on
         """Sets ``fields`` to ``update_values`` in the rows that ``find`` would return. Returns how many, or the rows as they
         were.
 
@@ -219,41 +253,63 @@ class Manager:
         handle = self.table(db, table, fields, index_name)
         return await handle.update(operation, values, update_values, limit, offset, return_original, in_=in_, filters=filters)
 
+    # fmt: off
+    @overload
     async def delete(
-        self,
-        db: str,
-        table: str,
-        operation: str,
-        fields: Sequence[str],
-        values: Sequence[Value],
-        index_name: str | None = None,
-        limit: int = 0,
-        offset: int = 0,
-        return_original: bool = False,
-        *,
-        in_: tuple[int, Sequence[Value]] | None = None,
-        filters: Sequence[Filter] = (),
+        self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
+        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: Literal[False] = False,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> int: ...
+    @overload
+    async def delete(
+        self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
+        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: Literal[True] = ...,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> list[Row]: ...
+    @overload
+    async def delete(
+        self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
+        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: bool = ...,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> int | list[Row]: ...
+    async def delete(
+        self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
+        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: bool = False,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
     ) -> int | list[Row]:
+    # fmt: on
         """Deletes the rows that ``find`` would return. Returns how many, or the rows as they were."""
         handle = self.table(db, table, fields, index_name)
         return await handle.delete(operation, values, limit, offset, return_original, in_=in_, filters=filters)
 
+    # fmt: off
+    @overload
     async def incr(
-        self,
-        db: str,
-        table: str,
-        operation: str,
-        fields: Sequence[str],
-        values: Sequence[Value],
-        step: Sequence[Value] = ("1",),
-        index_name: str | None = None,
-        limit: int = 0,
-        offset: int = 0,
-        return_original: bool = False,
-        *,
-        in_: tuple[int, Sequence[Value]] | None = None,
-        filters: Sequence[Filter] = (),
+        self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
+        step: Ordered[Value] = ...,
+        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: Literal[False] = False,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> int: ...
+    @overload
+    async def incr(
+        self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
+        step: Ordered[Value] = ...,
+        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: Literal[True] = ...,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> list[Any]: ...
+    @overload
+    async def incr(
+        self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
+        step: Ordered[Value] = ...,
+        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: bool = ...,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> int | list[Any]: ...
+    async def incr(
+        self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
+        step: Ordered[Value] = ("1",), index_name: str | None = None, limit: int = 0, offset: int = 0,
+        return_original: bool = False, *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
     ) -> int | list[Any]:
+    # fmt: on
         """Adds ``step`` (one number per field) in the rows that ``find`` would return.
 
         Returns how many rows, or with ``return_original`` the values before, flat, row after row. NULL stays NULL. For numbers
@@ -262,22 +318,34 @@ class Manager:
         handle = self.table(db, table, fields, index_name)
         return await handle.incr(operation, values, step, limit, offset, return_original, in_=in_, filters=filters)
 
+    # fmt: off
+    @overload
     async def decr(
-        self,
-        db: str,
-        table: str,
-        operation: str,
-        fields: Sequence[str],
-        values: Sequence[Value],
-        step: Sequence[Value] = ("1",),
-        index_name: str | None = None,
-        limit: int = 0,
-        offset: int = 0,
-        return_original: bool = False,
-        *,
-        in_: tuple[int, Sequence[Value]] | None = None,
-        filters: Sequence[Filter] = (),
+        self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
+        step: Ordered[Value] = ...,
+        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: Literal[False] = False,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> int: ...
+    @overload
+    async def decr(
+        self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
+        step: Ordered[Value] = ...,
+        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: Literal[True] = ...,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> list[Any]: ...
+    @overload
+    async def decr(
+        self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
+        step: Ordered[Value] = ...,
+        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: bool = ...,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> int | list[Any]: ...
+    async def decr(
+        self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
+        step: Ordered[Value] = ("1",), index_name: str | None = None, limit: int = 0, offset: int = 0,
+        return_original: bool = False, *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
     ) -> int | list[Any]:
+    # fmt: on
         """Subtracts ``step``, like ``incr``. A row in which a field would change its sign stays as it is, and is not counted.
 
         With ``return_original`` the values of such a row come back as well. Only a comparison shows that it did not change.
@@ -328,19 +396,24 @@ async def open_manager(
     Nothing is connected before the first operation. Leaving the block closes everything: no task and no socket is left, and
     requests in flight fail. Raises TypeError or ValueError for settings that cannot work.
     """
+    require_trio()
+    reads = parse_servers(DEFAULT_READ_SERVERS if read_servers is None else read_servers, "read_servers")
+    writes = parse_servers(DEFAULT_WRITE_SERVERS if write_servers is None else write_servers, "write_servers")
+    check_secret("read_secret", read_secret)
+    check_secret("write_secret", write_secret)
+    redirected = database_names(write_databases)
     if retry is not None and not isinstance(retry, RetryPolicy):
         raise TypeError(f"retry must be a trio_hs.RetryPolicy or None, not {retry!r}")
     codec = Codec(encoding)
     observers = Instruments(instruments)
 
-    def pool(servers: Servers, secret: str | None, **moving: bool) -> AbstractAsyncContextManager[Pool]:
+    def pool(servers: list[list[Server]], secret: str | None, **moving: bool) -> AbstractAsyncContextManager[Pool]:
         return open_pool(
             servers, secret=secret, timeout=timeout, connections=connections, connect=connect, instruments=observers, **moving
         )
 
-    writers = DEFAULT_WRITE_SERVERS if write_servers is None else write_servers
     async with (
-        pool(DEFAULT_READ_SERVERS if read_servers is None else read_servers, read_secret) as reader,
-        pool(writers, write_secret, for_writes=True, moves_on_silence=move_writes_on_silence) as writer,
+        pool(reads, read_secret) as reader,
+        pool(writes, write_secret, for_writes=True, moves_on_silence=move_writes_on_silence) as writer,
     ):
-        yield Manager(Dispatcher(reader, writer, codec, retry or RetryPolicy(), observers), write_databases or {})
+        yield Manager(Dispatcher(reader, writer, codec, retry or RetryPolicy(), observers), redirected)

@@ -3,16 +3,45 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, overload
 
 import trio
 
 from ._instruments import Instrument, Instruments
-from ._network import DEFAULT_TIMEOUT, Connect, Pool, Request, Servers, answer_of, connect_transport, garbled, open_pool
-from ._protocol import Codec, Filter, Index, Value, find_modify_tail, find_tail, insert_tail, parse_number, parse_rows
+from ._network import (
+    DEFAULT_TIMEOUT,
+    Connect,
+    Pool,
+    Request,
+    Servers,
+    answer_of,
+    check_thread,
+    connect_transport,
+    garbled,
+    open_pool,
+    require_trio,
+)
+from ._protocol import (
+    Codec,
+    CountingOperation,
+    Filter,
+    FindOperation,
+    Index,
+    ModifyOperation,
+    Ordered,
+    ReturningOperation,
+    Value,
+    find_modify_tail,
+    find_tail,
+    insert_tail,
+    name_list,
+    parse_number,
+    parse_rows,
+    value_list,
+)
 from .exceptions import ConnectionError, HandlerSocketError, ProtocolError
 
 #: How many requests of one ``execute_many`` are under way at once.
@@ -23,33 +52,33 @@ class Find(NamedTuple):
     """A ``find`` for ``execute_many``; the arguments are that method's."""
 
     index_id: int
-    operation: str
-    values: Sequence[Value]
+    operation: FindOperation
+    values: Ordered[Value]
     limit: int = 0
     offset: int = 0
-    in_: tuple[int, Sequence[Value]] | None = None
-    filters: Sequence[Filter] = ()
+    in_: tuple[int, Ordered[Value]] | None = None
+    filters: Ordered[Filter] = ()
 
 
 class Insert(NamedTuple):
     """An ``insert`` for ``execute_many``."""
 
     index_id: int
-    values: Sequence[Value]
+    values: Ordered[Value]
 
 
 class FindModify(NamedTuple):
     """A ``find_modify`` for ``execute_many``."""
 
     index_id: int
-    operation: str
-    values: Sequence[Value]
-    modify_operation: str
-    modify_values: Sequence[Value] = ()
+    operation: FindOperation
+    values: Ordered[Value]
+    modify_operation: ModifyOperation
+    modify_values: Ordered[Value] = ()
     limit: int = 0
     offset: int = 0
-    in_: tuple[int, Sequence[Value]] | None = None
-    filters: Sequence[Filter] = ()
+    in_: tuple[int, Ordered[Value]] | None = None
+    filters: Ordered[Filter] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +117,9 @@ class ReadSocket:
         self,
         db: str,
         table: str,
-        fields: Sequence[str],
+        fields: Ordered[str],
         index_name: str | None = None,
-        filter_fields: Sequence[str] = (),
+        filter_fields: Ordered[str] = (),
     ) -> int:
         """The number of an index, the same for the same arguments until it is purged.
 
@@ -98,14 +127,13 @@ class ReadSocket:
         ``index_name`` None is the primary key. Nothing is sent: a missing table shows in the first request. Never name
         a view: that crashes the server. A checkpoint. Raises ValueError for what cannot be a name.
         """
+        check_thread(self._pool.thread)
         await trio.lowlevel.checkpoint()
-        for what, names in (("fields", fields), ("filter_fields", filter_fields)):
-            if isinstance(names, str):
-                raise TypeError(f"{what} must be a list of column names, not one str")
-        fields, filter_fields = tuple(fields), tuple(filter_fields)
+        fields, filter_fields = name_list("fields", fields), name_list("filter_fields", filter_fields)
+        index = Index(db, table, fields, index_name, filter_fields)
         key = (db, table, fields, index_name, filter_fields)
         if key not in self._ids:
-            self._indexes[self._next_id] = Index(db, table, fields, index_name, filter_fields)
+            self._indexes[self._next_id] = index
             self._ids[key] = self._next_id
             self._next_id += 1
         return self._ids[key]
@@ -115,6 +143,7 @@ class ReadSocket:
 
         A checkpoint. Raises ValueError for a number that is not in use.
         """
+        check_thread(self._pool.thread)
         await trio.lowlevel.checkpoint()
         self._index(index_id)
         del self._indexes[index_id]
@@ -125,6 +154,7 @@ class ReadSocket:
 
         Requests under way are still answered. A checkpoint.
         """
+        check_thread(self._pool.thread)
         await trio.lowlevel.checkpoint()
         self._indexes.clear()
         self._ids.clear()
@@ -137,20 +167,21 @@ class ReadSocket:
     def _index(self, index_id: int) -> Index:
         try:
             return self._indexes[index_id]
-        except KeyError:
-            raise ValueError(f"there is no index {index_id!r}; get_index_id gives one, and purging takes it back") from None
+        except (KeyError, TypeError):
+            kind = ValueError if isinstance(index_id, int) else TypeError
+            raise kind(f"there is no index_id {index_id!r}; get_index_id gives one, and purging takes it back") from None
 
     async def find(
         self,
         index_id: int,
-        operation: str,
-        values: Sequence[Value],
+        operation: FindOperation,
+        values: Ordered[Value],
         limit: int = 0,
         offset: int = 0,
         *,
-        in_: tuple[int, Sequence[Value]] | None = None,
-        filters: Sequence[Filter] = (),
-    ) -> list[list[object]]:
+        in_: tuple[int, Ordered[Value]] | None = None,
+        filters: Ordered[Filter] = (),
+    ) -> list[list[Any]]:
         """Rows found by the index, each a list of the values of its ``fields``.
 
         ``operation`` is one of ``= > >= < <=``; ``values`` are the values of the index's first columns; ``limit`` 0 means 1.
@@ -159,9 +190,9 @@ class ReadSocket:
         Raises ConnectionError when no answer came (a read has no effect, so it can be repeated), OperationalError for the
         server's refusal, ValueError and TypeError for what cannot be sent. A checkpoint. Cancellation leaves nothing behind.
         """
-        return cast("list[list[object]]", await self._execute(Find(index_id, operation, values, limit, offset, in_, filters)))
+        return cast("list[list[Any]]", await self._execute(Find(index_id, operation, values, limit, offset, in_, filters)))
 
-    async def execute_many(self, requests: Sequence[Find | Insert | FindModify]) -> list[Any]:
+    async def execute_many(self, requests: Ordered[Find | Insert | FindModify]) -> list[Any]:
         """Sends requests as one pipeline to one server, which executes them in their order.
 
         Returns each result in that order: what the method of that name returns, or the HandlerSocketError that it would raise.
@@ -169,7 +200,8 @@ class ReadSocket:
         sent, and ConnectionError or AuthenticationError, with nothing sent, when no server is usable. A checkpoint. A cancelled
         call may have executed any of the requests.
         """
-        jobs = [self._job(request) for request in requests]
+        jobs = [self._job(request) for request in value_list(requests, "requests", "requests")]
+        check_thread(self._pool.thread)
         if not jobs:
             await trio.lowlevel.checkpoint()
             return []
@@ -215,7 +247,7 @@ class ReadSocket:
 class WriteSocket(ReadSocket):
     """pyhs's low-level interface to a pool of servers for writes. Nothing is retried here."""
 
-    async def insert(self, index_id: int, values: Sequence[Value]) -> int | None:
+    async def insert(self, index_id: int, values: Ordered[Value]) -> int | None:
         """Inserts a row of one value per field of the index. Returns the id that the server generated, if any.
 
         A nullable column that is not a field gets its DEFAULT if that is a literal, otherwise 0 or ``""`` instead of NULL. So
@@ -225,19 +257,33 @@ class WriteSocket(ReadSocket):
         """
         return cast("int | None", await self._execute(Insert(index_id, values)))
 
+    # fmt: off
+    @overload
+    async def find_modify(
+        self, index_id: int, operation: FindOperation, values: Ordered[Value], modify_operation: CountingOperation,
+        modify_values: Ordered[Value] = ..., limit: int = 0, offset: int = 0,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> int: ...
+    @overload
+    async def find_modify(
+        self, index_id: int, operation: FindOperation, values: Ordered[Value], modify_operation: ReturningOperation,
+        modify_values: Ordered[Value] = ..., limit: int = 0, offset: int = 0,
+        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+    ) -> list[list[Any]]: ...
+    # fmt: on
     async def find_modify(
         self,
         index_id: int,
-        operation: str,
-        values: Sequence[Value],
-        modify_operation: str,
-        modify_values: Sequence[Value] = (),
+        operation: FindOperation,
+        values: Ordered[Value],
+        modify_operation: ModifyOperation,
+        modify_values: Ordered[Value] = (),
         limit: int = 0,
         offset: int = 0,
         *,
-        in_: tuple[int, Sequence[Value]] | None = None,
-        filters: Sequence[Filter] = (),
-    ) -> int | list[list[object]]:
+        in_: tuple[int, Ordered[Value]] | None = None,
+        filters: Ordered[Filter] = (),
+    ) -> int | list[list[Any]]:
         """Changes the rows that ``find`` would return for the same arguments. Returns how many, or the rows as they were.
 
         ``modify_operation`` is ``U`` (update), ``D`` (delete), ``+`` or ``-`` (by ``modify_values``). Followed by ``?`` it
@@ -245,7 +291,7 @@ class WriteSocket(ReadSocket):
         ``insert``.
         """
         request = FindModify(index_id, operation, values, modify_operation, modify_values, limit, offset, in_, filters)
-        return cast("int | list[list[object]]", await self._execute(request))
+        return cast("int | list[list[Any]]", await self._execute(request))
 
     def _job(self, request: Find | Insert | FindModify) -> _Job:
         if isinstance(request, Insert):
@@ -278,6 +324,7 @@ async def open_read_socket(
 
     Arguments as for :func:`trio_hs.open_manager`. Leaving the block closes every connection; requests in flight fail.
     """
+    require_trio()
     codec = Codec(encoding)
     observers = Instruments(instruments)
     async with open_pool(
@@ -302,6 +349,7 @@ async def open_write_socket(
 
     Its requests move to another group as a Manager's writes do, even those that only read.
     """
+    require_trio()
     codec = Codec(encoding)
     observers = Instruments(instruments)
     async with open_pool(

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import trio
 
 import trio_hs
-from trio_hs import Filter, FindModify, Insert, Manager, ReadSocket, WriteSocket
+from trio_hs import Filter, FindModify, FindOperation, Insert, Manager, ReadSocket, WriteSocket
 from trio_hs._protocol import Value
 
 from .model import Model, Row
@@ -171,7 +171,8 @@ class SimulatedTask:
         group, key, limit = self.rng.randrange(GROUPS), self.some_key(), self.rng.randint(1, 8)
         keys = [self.some_key() for _ in range(3)]
         kind = self.rng.randrange(4)
-        comparison = self.rng.choice((">=", "<", "<=", ">"))
+        comparisons: tuple[FindOperation, ...] = (">=", "<", "<=", ">")
+        comparison = self.rng.choice(comparisons)
         calls: Sequence[Callable[[], Awaitable[Any]]] = (
             lambda: hs.find("sim", "items", "=", fields, [group], "by_grp", limit),
             lambda: hs.find("sim", "items", comparison, fields, [group, key], "by_grp", limit, 1),

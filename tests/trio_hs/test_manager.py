@@ -28,7 +28,7 @@ async def test_wrong_calls_fail_before_anything_is_sent(nursery: trio.Nursery) -
         calls: list[tuple[type[Exception], Any]] = [
             (TypeError, lambda: hs.get("d", "t", "id", 5)),
             (TypeError, lambda: hs.get("d", "t", ["id"], object())),  # type: ignore[arg-type]
-            (ValueError, lambda: hs.find("d", "t", "~", ["id"], [1])),
+            (ValueError, lambda: hs.find("d", "t", "~", ["id"], [1])),  # type: ignore[arg-type]
             (ValueError, lambda: hs.find("d", "t", "=", ["id"], [1], limit=-1)),
             (ValueError, lambda: hs.find("d", "t", "=", ["id"], [], in_=(0, []))),
             (TypeError, lambda: hs.find("d", "t", "=", ["id"], [1], filters=[Filter(0, "=", 1)])),
@@ -37,7 +37,7 @@ async def test_wrong_calls_fail_before_anything_is_sent(nursery: trio.Nursery) -
             (ValueError, lambda: hs.insert("d", "t", [])),
             (TypeError, lambda: hs.insert("d", "t", {"id": 1})),  # type: ignore[arg-type]
             (TypeError, lambda: hs.insert_many("d", "t", ["id"], [{"id": 1}])),  # type: ignore[list-item]
-            (TypeError, lambda: hs.incr("d", "t", "=", ["id"], [1], 1)),  # type: ignore[arg-type]
+            (TypeError, lambda: hs.incr("d", "t", "=", ["id"], [1], 1)),  # type: ignore[call-overload]
         ]
         for error, call in calls:
             with pytest.raises(error):
@@ -46,14 +46,18 @@ async def test_wrong_calls_fail_before_anything_is_sent(nursery: trio.Nursery) -
 
 
 WRONG_ARGUMENTS: list[tuple[Callable[[Manager], Awaitable[object]], type[Exception], str]] = [
-    (lambda hs: hs.incr("d", "t", "=", ["n"], [1], 1), TypeError, "^step must be a list of values, not one int"),  # type: ignore[arg-type]
-    (lambda hs: hs.decr("d", "t", "=", ["n"], [1], 0), TypeError, "^step must be a list of values, not one int"),  # type: ignore[arg-type]
+    (lambda hs: hs.incr("d", "t", "=", ["n"], [1], 1), TypeError, "^step must be a list of values, not one int"),  # type: ignore[call-overload]
+    (lambda hs: hs.decr("d", "t", "=", ["n"], [1], 0), TypeError, "^step must be a list of values, not one int"),  # type: ignore[call-overload]
     (lambda hs: hs.update("d", "t", "=", ["n"], [1], "7"), TypeError, "^update_values must be .*, not one str"),
     (lambda hs: hs.update("d", "t", "=", ["n"], "1", [7]), TypeError, "^values must be a list of values, not one str"),
-    (lambda hs: hs.delete("d", "t", "=", ["n"], 1), TypeError, "^values must be a list of values, not one int"),  # type: ignore[arg-type]
+    (lambda hs: hs.delete("d", "t", "=", ["n"], 1), TypeError, "^values must be a list of values, not one int"),  # type: ignore[call-overload]
     (lambda hs: hs.insert_many("d", "t", ["a", "b"], [[50, 2], [51]]), ValueError, "^row 1: .*: 2 columns, 1 value"),
     (lambda hs: hs.insert_many("d", "t", ["a"], ["1"]), TypeError, "^row 0: values must be a list"),
-    (lambda hs: hs.insert_many("d", "t", ["a"], [["1"], ["\ud800"]]), ValueError, "^row 1: 'utf-8' codec can't"),
+    (
+        lambda hs: hs.insert_many("d", "t", ["a"], [["1"], ["\ud800"]]),
+        ValueError,
+        r"^row 1: values\[0\] \(column a\): 'utf-8' codec can't",
+    ),
     (lambda hs: hs.insert("d", "t", [("a", 1), ("b", 2), ("a", 3)]), ValueError, "column a is named twice"),
     (lambda hs: hs.insert_many("d", "t", ["a", "a"], [[1, 2]]), ValueError, "column a is named twice"),
     (lambda hs: hs.update("d", "t", "=", ["a", "a"], [1], [1, 2]), ValueError, "column a is named twice"),

@@ -25,7 +25,7 @@ async def test_purged_index_numbers_are_invalid(nursery: trio.Nursery, autojump_
         assert await hs.find(first, "=", ["x"]) == [["x"]]
         await hs.purge_index(first)
         for use in (hs.find(first, "=", ["x"]), hs.purge_index(first)):
-            with pytest.raises(ValueError, match=f"no index {first}"):
+            with pytest.raises(ValueError, match=f"no index_id {first}"):
                 await use
         assert await hs.find(second, "=", ["x"]) == [["x"]]
         assert await hs.get_index_id("d", "t", ["id"]) not in (first, second)
@@ -80,7 +80,7 @@ async def test_execute_many_refuses_before_anything_is_sent(nursery: trio.Nurser
         with pytest.raises(TypeError, match=r"trio_hs\.Find"):
             await hs.execute_many([Find(index_id, "=", ["a"]), Insert(index_id, ["a"])])
         with pytest.raises(ValueError, match="operation"):
-            await hs.execute_many([Find(index_id, "=", ["a"]), Find(index_id, "~", ["a"])])
+            await hs.execute_many([Find(index_id, "=", ["a"]), Find(index_id, "~", ["a"])])  # type: ignore[arg-type]
     async with open_write_socket([A], connect=fake.connect) as hs:
         with pytest.raises(TypeError, match="Find, Insert or FindModify"):
             await hs.execute_many([("=", ["a"])])  # type: ignore[list-item]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from .._protocol import NULL, escape, unescape
+from .._protocol import NULL, Ordered, escape, unescape, value_list
 from ..exceptions import DecodingError
 from . import _types as types
 
@@ -68,9 +68,14 @@ class Column:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"a column's name must be a str and not empty, not {self.name!r}")
-        if isinstance(self.members, str):
-            raise TypeError(f"column {self.name}: members must be a list of str, not one str")
-        object.__setattr__(self, "members", tuple(self.members))
+        if not isinstance(self.type, str):
+            raise TypeError(f"column {self.name}: type must be the name of one, not {self.type!r}")
+        if self.charset is not None and not isinstance(self.charset, str):
+            raise TypeError(f"column {self.name}: charset must be the name of one or None, not {self.charset!r}")
+        for flag in ("unsigned", "nullable", "default_is_expression", "auto_increment", "invisible"):
+            if not isinstance(getattr(self, flag), bool):
+                raise TypeError(f"column {self.name}: {flag} must be a bool, not {getattr(self, flag)!r}")
+        object.__setattr__(self, "members", tuple(value_list(self.members, f"column {self.name}: members", "str")))
         if isinstance(self.default, set):
             object.__setattr__(self, "default", frozenset(self.default))  # hashable
         try:
@@ -273,22 +278,26 @@ class Columns:
 
     __slots__ = ("_by_name", "_columns", "_hash", "_indexes")
 
-    def __init__(self, columns: Iterable[Column], indexes: Mapping[str, Sequence[IndexPart]] | None = None) -> None:
-        self._columns = tuple(columns)
+    def __init__(self, columns: Iterable[Column], indexes: Mapping[str, Ordered[IndexPart]] | None = None) -> None:
+        self._columns = tuple(value_list(columns, "columns", "Column"))
         for column in self._columns:
             if not isinstance(column, Column):
                 raise TypeError(f"columns must hold Column objects, not a {type(column).__name__}")
         self._by_name = {column.name: column for column in self._columns}
         if len(self._by_name) < (len(self._columns) or 1):
             raise ValueError("two columns have the same name" if self._columns else "columns is empty")
+        if indexes is not None and not isinstance(indexes, Mapping):
+            raise TypeError(f"indexes must be a dict of each index's name and its columns, or None, not {indexes!r}")
         self._indexes = MappingProxyType({name: self._key(name, parts) for name, parts in (indexes or {}).items()})
         self._hash = hash((self._columns, frozenset(self._indexes.items())))
 
-    def _key(self, name: str, parts: Sequence[IndexPart]) -> tuple[KeyPart, ...]:
+    def _key(self, name: str, parts: Ordered[IndexPart]) -> tuple[KeyPart, ...]:
         if isinstance(parts, str) or not parts:
             raise ValueError(f"index {name}: its columns must be a list of names, not {parts!r}")
         key = []
-        for part in parts:
+        for part in value_list(parts, f"index {name}: its columns", "names"):
+            if not isinstance(part, str) and (not isinstance(part, (tuple, list)) or len(part) != 2):
+                raise TypeError(f"index {name}: a column is its name, or (its name, the length of a prefix), not {part!r}")
             column_name, prefix = (part, None) if isinstance(part, str) else part
             column = self.column(column_name)
             if prefix is None and column.is_blob:
@@ -312,15 +321,21 @@ class Columns:
 
     def column(self, name: str) -> Column:
         """The column of that name. Raises ValueError if there is none."""
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a column must be a str, not {name!r}")
         if name not in self._by_name:
             raise ValueError(f"there is no column {name!r}; the declared ones are {', '.join(self._by_name)}")
         return self._by_name[name]
 
     def key(self, index_name: str | None) -> tuple[KeyPart, ...]:
         """The columns of the index of that name; None is the primary key. Raises ValueError if there is none."""
+        if index_name is not None and not isinstance(index_name, str):
+            raise TypeError(f"index_name must be a str, or None for the primary key, not {index_name!r}")
         name = index_name or "PRIMARY"
         if name not in self.indexes:
-            raise ValueError(f"there is no index {name!r}; the declared ones are {', '.join(self.indexes) or 'none'}")
+            raise ValueError(
+                f"index_name: there is no index {name!r}; the declared ones are {', '.join(self.indexes) or 'none'}"
+            )
         return self.indexes[name]
 
     def __iter__(self) -> Iterator[Column]:

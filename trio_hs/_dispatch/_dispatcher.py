@@ -6,13 +6,14 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from threading import get_ident
 from typing import Any, TypeVar
 
 import trio
 from trio.lowlevel import current_task, enable_ki_protection, wait_task_rescheduled
 
 from .._instruments import Instruments
-from .._network import Patience, Pool, Request, failure_of, garbled, refusal_of, turned_away
+from .._network import Patience, Pool, Request, check_thread, failure_of, garbled, refusal_of, turned_away
 from .._protocol import Codec, Index, Value, all_succeeded, get_many_tail, get_tails, parse_number, parse_values
 from ..exceptions import ConnectionError, HandlerSocketError, OperationalError, ProtocolError
 from ._hedge import hedged
@@ -60,13 +61,17 @@ class Dispatcher:
         if retry.deadline is not None:  # it replaces the bound on waiting for a usable server
             reader.longest_wait = writer.longest_wait = math.inf
 
+    def _now(self) -> float:
+        check_thread(self.reader.thread)
+        return trio.current_time()
+
     # ---- operations
 
     @enable_ki_protection
     async def read(self, index: Index, tail: bytes, operation: str) -> list[Any]:
         """The values of the rows that a request finds, row after row. Raises OperationalError or ConnectionError."""
         first: Request | None = None
-        connection = self.reader.choose() if self._plain else None
+        connection = self.reader.choose() if self._plain and get_ident() == self.reader.thread else None
         if connection is not None:
             # Usually the first attempt is the only one, so it goes out without the machinery for retries.
             first = Request()
@@ -97,7 +102,7 @@ class Dispatcher:
         but missing keys are left out. So if there is a row for every key, each row belongs to its key. If some are missing, or
         a key is NULL, every key of the chunk is read separately.
         """
-        since = trio.current_time()
+        since = self._now()
         patience = Patience()
         count = len(values)
         near = self.reader.near and count > NEAR_CHUNKS * NEAR_KEYS
@@ -193,7 +198,7 @@ class Dispatcher:
         The request is sent again only if it provably was not executed, or with ``repeat``.
         """
         first: Request | None = None
-        connection = self.writer.choose() if self._plain else None
+        connection = self.writer.choose() if self._plain and get_ident() == self.writer.thread else None
         if connection is not None:
             await trio.lowlevel.checkpoint_if_cancelled()  # a caller that is cancelled already sends nothing
             first = Request()
@@ -241,7 +246,7 @@ class Dispatcher:
             return outcomes
 
         outcomes: list[int | HandlerSocketError | None] = []
-        since = trio.current_time()
+        since = self._now()
         patience = Patience()
         given_up: ConnectionError | None = None
         chunks = _chunks(tails, WRITE_LINES)
@@ -303,7 +308,7 @@ class Dispatcher:
         Raises the ConnectionError of the last attempt that left a doubt, or else of the last attempt.
         """
         attempts: Attempts | None = None  # made when an attempt has failed
-        started = trio.current_time() if since is None else since
+        started = self._now() if since is None else since
         patience = Patience() if patience is None else patience
         while True:
             request, first = first, None

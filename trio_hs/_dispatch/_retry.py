@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import trio
@@ -70,16 +70,18 @@ class RetryPolicy:
             raise ValueError("backoff must not be negative, and max_backoff not less than backoff")
         if self.hedge_after is not None and not self.hedge_after > 0:
             raise ValueError(f"hedge_after must be a positive number of seconds, or None, not {self.hedge_after!r}")
-        if isinstance(self.repeat_writes, str):
-            raise TypeError("repeat_writes must be a collection of names of operations, not one str")
+        if isinstance(self.repeat_writes, str) or not isinstance(self.repeat_writes, Iterable):
+            raise TypeError(f"repeat_writes must be a collection of names of operations, not {self.repeat_writes!r}")
         repeat_writes = tuple(self.repeat_writes)  # a copy, so that what was checked cannot change
         for name in repeat_writes:
-            if name not in REPEATABLE_WRITES:
+            if not isinstance(name, str) or name not in REPEATABLE_WRITES:
                 raise ValueError(f"repeat_writes may hold {' '.join(sorted(REPEATABLE_WRITES))}, not {name!r}")
         object.__setattr__(self, "repeat_writes", repeat_writes)
 
     def pause(self, attempt: int) -> float:
         """Seconds to wait after the given failed attempt (1 is the first)."""
+        if not isinstance(attempt, int):
+            raise TypeError(f"attempt must be an int, 1 for the first, not {attempt!r}")
         return float(min(self.backoff * 2 ** min(attempt - 1, 30), self.max_backoff)) * (1 - random.random() / 2)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,8 +15,8 @@ from trio.lowlevel import Abort, current_task, enable_ki_protection, reschedule,
 async def background_nursery() -> AsyncIterator[trio.Nursery]:
     """A nursery that is cancelled at the end of the block, and leaves an exception of the block as it is.
 
-    Leaving cancels the tasks and waits for them, shielded. They stop at once, and close what they hold. (trio's own nursery
-    would wrap the exception of the user's code in a group.)
+    Leaving cancels the tasks and waits for them, shielded. They stop at once, and close what they hold. A task that raises
+    ends the block with its exception. (trio's own nursery would wrap either exception in a group.)
     """
     manager = trio.open_nursery()
     nursery = await manager.__aenter__()
@@ -28,10 +28,22 @@ async def background_nursery() -> AsyncIterator[trio.Nursery]:
         try:
             await manager.__aexit__(None, None, None)
         except BaseExceptionGroup as group:
-            # Ctrl-C while the tasks were ending. They have ended.
-            if group.split(KeyboardInterrupt)[1] is None:
-                raise KeyboardInterrupt from None
-            raise
+            # Ctrl-C while the tasks were ending, or a `connect=` or an instrument that wants to end the program.
+            gravest = _gravest(group)
+            raise gravest from gravest.__cause__
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _gravest(error: BaseException) -> BaseException:
+    """The one exception of a group that its caller gets: one that ends the program before all others."""
+    return max(_leaves(error), key=lambda leaf: 2 * isinstance(leaf, KeyboardInterrupt) + isinstance(leaf, SystemExit))
 
 
 class Sleeper:

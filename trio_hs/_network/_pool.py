@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from threading import get_ident
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -28,6 +29,7 @@ from ._connection import Connection
 from ._link import Link, reason_of
 from ._request import Request
 from ._servers import Server, Servers, parse_servers
+from ._settings import check_secret, check_settings, check_thread
 from ._transport import Connect, connect_transport
 
 #: Seconds that a server may be silent with requests outstanding, or take to accept a connection.
@@ -100,6 +102,7 @@ class Pool:
     Attributes:
       for_writes: whether requests move to a less preferred group only if every server before it has given way.
       moves_on_silence: whether silence for a whole timeout, and any other failure to connect, counts as giving way.
+      thread: the id of the only thread that may use it.
       longest_wait: seconds for which one operation waits for a usable server, over all its attempts.
     """
 
@@ -117,14 +120,9 @@ class Pool:
         for_writes: bool = False,
         moves_on_silence: bool = False,
     ) -> None:
-        if not timeout > 0:
-            raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}")
-        if connections < 1:
-            raise ValueError(f"connections must be at least 1 per server, not {connections!r}")
-        if secret is not None and not isinstance(secret, str):
-            raise TypeError(f"a secret must be a str, not {type(secret).__name__}")
-        if not isinstance(moves_on_silence, bool):
-            raise TypeError(f"move_writes_on_silence must be a bool, not {moves_on_silence!r}")
+        check_secret("secret", secret)
+        check_settings(timeout, connections, connect, moves_on_silence)
+        self.thread = get_ident()
         self.secret = secret
         self.for_writes = for_writes
         self.moves_on_silence = moves_on_silence
@@ -262,6 +260,7 @@ class Pool:
     @enable_ki_protection
     def renew(self) -> None:
         """Replaces every connection by a new one, with no index open. Requests under way are still answered."""
+        check_thread(self.thread)
         for link in self._links():
             link.retire()
         self.changed()
@@ -277,6 +276,7 @@ class Pool:
     @enable_ki_protection
     async def suspended(self) -> AsyncIterator[None]:
         """Closes every connection for the block. New requests wait for its end."""
+        check_thread(self.thread)
         self._suspensions += 1
         if self.resumed.is_set():
             self.resumed = trio.Event()
@@ -299,6 +299,7 @@ class Pool:
         Raises ConnectionError when no server is usable, or AuthenticationError if every server refused the secret; nothing
         was sent then. A cancelled call may have sent the request.
         """
+        check_thread(self.thread)
         request = await self.submit(index, tails)
         await request.wait()
         return request
@@ -412,7 +413,14 @@ async def open_pool(
             for_writes=for_writes,
             moves_on_silence=moves_on_silence,
         )
+        # An instrument may want to end the program. Its callers are in the middle of something, so a task of its own raises it.
+        instruments.end = lambda error: nursery.start_soon(_raise, error)
         try:
             yield pool
         finally:
+            instruments.end = None
             pool.close()
+
+
+async def _raise(error: BaseException) -> None:
+    raise error

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+from .._protocol import located, value_list
+from ._settings import check_seconds, check_secret
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def parse_server(server: object) -> Server:
         # Quote three items at most: a secret may follow.
         raise TypeError(f"{forms}, not {tuple(server[:3]) if isinstance(server, (tuple, list)) else server!r}")
     if kind not in ("inet", "unix"):
-        raise ValueError(f"{forms}, not {kind!r}")
+        raise ValueError(f"{forms}; its kind is 'inet' or 'unix', not {kind!r}")
     if not isinstance(host, str) or not host:
         raise ValueError(f"{forms}; {host!r} is not a host or path")
     if kind == "inet":
@@ -62,10 +65,9 @@ def parse_server(server: object) -> Server:
         raise ValueError(f"{forms}; {port!r} is not a port of {host}")
     if kind == "unix" and port is not None:
         raise ValueError(f"{forms}; a unix socket has no port, but {port!r} was given")
-    if timeout is not None and not timeout > 0:
-        raise ValueError(f"{forms}; the timeout of {host} must be a positive number of seconds, not {timeout!r}")
-    if secret is not None and not isinstance(secret, str):
-        raise TypeError(f"the secret of {host} must be a str, not {type(secret).__name__}")
+    if timeout is not None:
+        check_seconds(f"the timeout of {host}", timeout)
+    check_secret(f"the secret of {host}", secret)
     return Server(kind, host, port, timeout, secret)
 
 
@@ -82,13 +84,21 @@ def _without_brackets(host: str) -> str:
     return address
 
 
-def parse_servers(servers: Servers) -> list[list[Server]]:
-    """Groups of servers, in order of preference. A flat list is one group."""
-    if isinstance(servers, str) or not isinstance(servers, Iterable) or not servers:
-        raise TypeError(f"servers must be a list of servers, or a list of groups of them, not {servers!r}")
-    groups = [[parse_server(server) for server in entry] for entry in servers if isinstance(entry, list)]
-    if len(groups) == len(servers):
-        if not all(groups):
-            raise ValueError("a group of servers is empty")
-        return groups
-    return [[parse_server(server) for server in servers]]
+def _is_group(entry: object) -> bool:
+    """Whether an entry is a group. A server, too, may be a tuple or a list, but begins with its kind."""
+    return isinstance(entry, (tuple, list)) and (not entry or isinstance(entry[0], (Server, tuple, list)))
+
+
+def parse_servers(servers: Servers, what: str = "servers") -> list[list[Server]]:
+    """Groups of servers, in order of preference. A flat list is one group. TypeError and ValueError name ``what``."""
+    entries: list[Any] = value_list(servers, what, "servers, or of groups of them")
+    if not entries:
+        raise ValueError(f"{what} must be a list of servers, or of groups of them, and is empty")
+    try:
+        if all(map(_is_group, entries)):
+            if not all(entries):
+                raise ValueError("a group of servers is empty")
+            return [[parse_server(server) for server in entry] for entry in entries]
+        return [[parse_server(server) for server in entries]]
+    except (TypeError, ValueError) as error:
+        raise located(what, error) from None

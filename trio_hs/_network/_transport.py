@@ -121,6 +121,8 @@ async def connect_transport(server: Server) -> Transport:
 
     A checkpoint. Raises OSError when that fails. Cancellation leaves nothing open.
     """
+    if not isinstance(server, Server):
+        raise TypeError(f"server must be a trio_hs.Server, not {server!r}")
     if server.kind == "unix":
         unix = await trio.open_unix_socket(server.host)
         return SocketTransport(socket.socket(fileno=unix.socket.detach()))

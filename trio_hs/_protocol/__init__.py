@@ -22,10 +22,15 @@ Theory of operation
 """
 
 from ._answers import Answers, all_succeeded, check_answer, error_of, parse_each, parse_number, parse_rows, parse_values
-from ._index import Index
+from ._index import Index, name_list
 from ._requests import (
     MAX_INSERT_VALUES,
+    CountingOperation,
     Filter,
+    FilterOperation,
+    FindOperation,
+    ModifyOperation,
+    ReturningOperation,
     auth_line,
     find_modify_tail,
     find_tail,
@@ -37,15 +42,21 @@ from ._requests import (
     insert_tails,
     listed_filters,
 )
-from ._values import NULL, Codec, Value, escape, unescape, value_list
+from ._values import NULL, Codec, Ordered, Value, escape, located, unescape, value_list
 
 __all__ = [
     "MAX_INSERT_VALUES",
     "NULL",
     "Answers",
     "Codec",
+    "CountingOperation",
     "Filter",
+    "FilterOperation",
+    "FindOperation",
     "Index",
+    "ModifyOperation",
+    "Ordered",
+    "ReturningOperation",
     "Value",
     "all_succeeded",
     "auth_line",
@@ -61,6 +72,8 @@ __all__ = [
     "insert_tail",
     "insert_tails",
     "listed_filters",
+    "located",
+    "name_list",
     "parse_each",
     "parse_number",
     "parse_rows",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ._values import Ordered, value_list
+
 
 def _name(what: str, name: str, forbidden: str = "") -> bytes:
     if not isinstance(name, str):
@@ -13,24 +15,31 @@ def _name(what: str, name: str, forbidden: str = "") -> bytes:
     return name.encode()
 
 
+def name_list(what: str, names: Ordered[str]) -> tuple[str, ...]:
+    """The names of columns as a tuple. TypeError, naming ``what``, if they are not a list of them."""
+    found = tuple(value_list(names, what, "column names"))
+    for name in found:
+        if not isinstance(name, str):
+            raise TypeError(f"{what} must be a list of column names, each a str, not {name!r}")
+    return found
+
+
 def _column_names(what: str, names: Sequence[str]) -> bytes:
-    if isinstance(names, str):
-        raise TypeError(f"{what} must be a list of column names, not one str")
-    if not all(names):
+    if not all(name_list(what, names)):
         raise ValueError(f"{what} has an empty column name")
     return b",".join([_name(what, name, forbidden=",") for name in names])
 
 
 def _open_index_tail(db: str, table: str, fields: Sequence[str], index_name: str | None, filter_fields: Sequence[str]) -> bytes:
     """What follows ``P TAB id``: database, table, index (None is the primary key), columns and filter columns."""
-    if not db or not table:
-        raise ValueError("database and table must have a name")
-    if not fields:
-        raise ValueError("fields is empty: the answer would not show whether a row was found")
+    if db == "" or table == "":
+        raise ValueError("db and table must be the names of a database and a table, and not empty")
+    if not name_list("fields", fields):
+        raise ValueError("fields is empty: name at least one column")
     parts = [
-        _name("database", db),
+        _name("db", db),
         _name("table", table),
-        _name("index_name", index_name or "PRIMARY"),
+        _name("index_name", "PRIMARY" if index_name is None or index_name == "" else index_name),
         _column_names("fields", fields),
     ]
     if filter_fields:

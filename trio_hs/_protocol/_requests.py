@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, get_args
 
 from .._counted import counted
 from ._index import Index
-from ._values import NULL, Codec, Value, escape, value_list
+from ._values import NULL, Codec, Ordered, Value, escape, located, value_list
 
 #: The protocol's comparisons; ``<`` and ``<=`` give rows in descending order.
-FIND_OPERATIONS = frozenset(("=", ">", ">=", "<", "<="))
-FILTER_OPERATIONS = frozenset(("=", "!=", ">", ">=", "<", "<="))
-#: Update, delete, increment, decrement; with ``?`` the answer carries the rows as they were.
-MODIFY_OPERATIONS = frozenset(("U", "U?", "D", "D?", "+", "+?", "-", "-?"))
+FindOperation: TypeAlias = Literal["=", ">", ">=", "<", "<="]
+FilterOperation: TypeAlias = Literal["=", "!=", ">", ">=", "<", "<="]
+#: Update, delete, increment, decrement. With ``?`` the answer carries the rows as they were.
+CountingOperation: TypeAlias = Literal["U", "D", "+", "-"]
+ReturningOperation: TypeAlias = Literal["U?", "D?", "+?", "-?"]
+ModifyOperation: TypeAlias = CountingOperation | ReturningOperation
+
+FIND_OPERATIONS: frozenset[str] = frozenset(get_args(FindOperation))
+FILTER_OPERATIONS: frozenset[str] = frozenset(get_args(FilterOperation))
+MODIFY_OPERATIONS: frozenset[str] = frozenset(get_args(CountingOperation) + get_args(ReturningOperation))
 
 #: A find with 32 key values crashes the server, 33 are refused.
 MAX_KEY_VALUES = 31
@@ -42,7 +48,7 @@ class Filter(NamedTuple):
     """
 
     column: str | int
-    operation: str
+    operation: FilterOperation
     value: Value
     stop: bool = False
 
@@ -54,11 +60,11 @@ def in_pair(in_: object) -> tuple[int, list[Any]]:
     return in_[0], value_list(in_[1], "in_")
 
 
-def listed_filters(filters: Iterable[Filter]) -> tuple[Filter, ...]:
-    """The filters as a tuple. TypeError if they are not a collection of :class:`Filter`."""
-    if isinstance(filters, Filter) or not isinstance(filters, Iterable):
-        raise TypeError(f"filters must be a list of Filter, not one {type(filters).__name__}")
-    found = tuple(filters)
+def listed_filters(filters: Ordered[Filter]) -> tuple[Filter, ...]:
+    """The filters as a tuple. TypeError if they are not a list of :class:`Filter`."""
+    if isinstance(filters, Filter):
+        raise TypeError("filters must be a list of Filter, not one Filter")
+    found = tuple(value_list(filters, "filters", "Filter"))
     for condition in found:
         if not isinstance(condition, Filter):
             raise TypeError(f"filters must hold trio_hs.Filter(column, operation, value, stop=False), not {condition!r}")
@@ -94,9 +100,9 @@ def get_many_tail(tokens: bytes, count: int) -> bytes | None:
     return b"\t=\t1\t\t%d\t0\t@\t0\t%d\t%b\n" % (count, count, tokens)
 
 
-def insert_tail(index: Index, codec: Codec, values: Sequence[Value]) -> bytes:
+def insert_tail(index: Index, codec: Codec, values: Ordered[Value]) -> bytes:
     """The insert of a row, one value per column of the index. The server would store the empty string for a missing one."""
-    tokens = codec.encode_all(values)
+    tokens = codec.encode_all(values, "values", index.columns)
     if len(tokens) != index.width:
         columns, given = counted(index.width, "column"), counted(len(tokens), "value")
         raise ValueError(f"insert takes one value per column: {columns}, {given}")
@@ -107,16 +113,14 @@ def insert_tail(index: Index, codec: Codec, values: Sequence[Value]) -> bytes:
     return index.insert_head + b"\t".join(tokens) + b"\n"
 
 
-def insert_tails(index: Index, codec: Codec, rows: Iterable[Sequence[Value]]) -> list[bytes]:
+def insert_tails(index: Index, codec: Codec, rows: Ordered[Ordered[Value]]) -> list[bytes]:
     """``insert_tail`` of each row. TypeError and ValueError name the row, counted from 0."""
     tails = []
-    for number, row in enumerate(rows):
+    for number, row in enumerate(value_list(rows, "rows", "rows")):
         try:
             tails.append(insert_tail(index, codec, row))
         except (TypeError, ValueError) as error:
-            # A UnicodeEncodeError becomes a ValueError: it cannot be made from a message alone.
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"row {number}: {error}") from None
+            raise located(f"row {number}", error) from None
     return tails
 
 
@@ -127,12 +131,12 @@ def _two_values(index: Index) -> ValueError:
 def find_tail(
     index: Index,
     codec: Codec,
-    operation: str,
-    values: Sequence[Value],
+    operation: FindOperation,
+    values: Ordered[Value],
     limit: int = 0,
     offset: int = 0,
-    in_: tuple[int, Sequence[Value]] | None = None,
-    filters: Sequence[Filter] = (),
+    in_: tuple[int, Ordered[Value]] | None = None,
+    filters: Ordered[Filter] = (),
 ) -> bytes:
     """The find of up to ``limit`` rows, after skipping ``offset``.
 
@@ -145,61 +149,66 @@ def find_tail(
 def find_modify_tail(
     index: Index,
     codec: Codec,
-    operation: str,
-    values: Sequence[Value],
-    modify_operation: str,
-    modify_values: Sequence[Value] = (),
+    operation: FindOperation,
+    values: Ordered[Value],
+    modify_operation: ModifyOperation,
+    modify_values: Ordered[Value] = (),
     limit: int = 0,
     offset: int = 0,
-    in_: tuple[int, Sequence[Value]] | None = None,
-    filters: Sequence[Filter] = (),
+    in_: tuple[int, Ordered[Value]] | None = None,
+    filters: Ordered[Filter] = (),
     what: str = "modify_values",
 ) -> bytes:
     """A find, and the change to the rows found: one value per column of the index, none for a delete.
 
     ``what`` is the caller's name for ``modify_values``, for error messages.
     """
-    if modify_operation not in MODIFY_OPERATIONS:
-        raise ValueError(f"modify_operation must be one of {_listed(MODIFY_OPERATIONS)}, not {modify_operation!r}")
-    tokens = codec.encode_all(modify_values, what)
+    try:
+        modification = _MODIFY_TAILS[modify_operation]
+    except (KeyError, TypeError):
+        _refuse("modify_operation", MODIFY_OPERATIONS, modify_operation)
+    tokens = codec.encode_all(modify_values, what, index.columns)
     expected = 0 if modify_operation[0] == "D" else index.width
     if len(tokens) != expected:
         # The server would write the empty string into the rest, or add 0 to it, which mangles text and fractions.
-        raise ValueError(f"{modify_operation!r} takes {counted(expected, 'value')}, one per column, not {len(tokens)}")
+        raise ValueError(f"{what}: {modify_operation!r} takes {counted(expected, 'value')}, one per column, not {len(tokens)}")
     if tokens and index.repeated is not None:
         raise _two_values(index)
     search = _search(index, codec, operation, values, limit, offset, in_, filters)
-    return b"\t".join((search + _MODIFY_TAILS[modify_operation], *tokens)) + b"\n"
+    return b"\t".join((search + modification, *tokens)) + b"\n"
 
 
-def _listed(operations: Iterable[str]) -> str:
-    return " ".join(sorted(operations))
+def _refuse(what: str, operations: Iterable[str], given: object) -> NoReturn:
+    kind = ValueError if isinstance(given, str) else TypeError
+    raise kind(f"{what} must be one of {' '.join(sorted(operations))}, not {given!r}")
 
 
 def _search(
     index: Index,
     codec: Codec,
-    operation: str,
-    values: Sequence[Value],
+    operation: FindOperation,
+    values: Ordered[Value],
     limit: int,
     offset: int,
-    in_: tuple[int, Sequence[Value]] | None,
-    filters: Sequence[Filter],
+    in_: tuple[int, Ordered[Value]] | None,
+    filters: Ordered[Filter],
 ) -> bytes:
-    heads = _FIND_HEADS.get(operation)
-    if heads is None:
-        raise ValueError(f"operation must be one of {_listed(FIND_OPERATIONS)}, not {operation!r}")
+    try:
+        heads = _FIND_HEADS[operation]
+    except (KeyError, TypeError):
+        _refuse("operation", FIND_OPERATIONS, operation)
     tokens = codec.encode_all(values)
     conditions = b""
     if in_ is not None:
         position, choices = in_pair(in_)
         if len(tokens) == position:
             tokens.append(b"")  # the key's value there, which the list replaces
-        conditions = _in(position, codec.encode_all(choices), len(tokens))
-        limit = limit or len(choices)
+        conditions = _in(position, codec.encode_all(choices, "in_"), len(tokens))
+        if limit == 0:
+            limit = len(choices)
     if not 0 < len(tokens) <= MAX_KEY_VALUES:
         raise ValueError(f"values must hold 1 to {MAX_KEY_VALUES} values of the key, not {len(tokens)}")
-    if filters:
+    if filters != ():
         conditions += b"".join([_filter(index, codec, condition) for condition in listed_filters(filters)])
     return heads[len(tokens)] + b"\t".join(tokens) + _limit(limit, offset) + conditions
 
@@ -233,8 +242,10 @@ def _in(position: int, tokens: Sequence[bytes], width: int) -> bytes:
 
 def _filter(index: Index, codec: Codec, condition: Filter) -> bytes:
     column, operation, value, stop = condition
-    if operation not in FILTER_OPERATIONS:
-        raise ValueError(f"a filter's operation must be one of {_listed(FILTER_OPERATIONS)}, not {operation!r}")
+    if not isinstance(operation, str) or operation not in FILTER_OPERATIONS:
+        _refuse("a filter's operation", FILTER_OPERATIONS, operation)
+    if not isinstance(stop, bool):
+        raise TypeError(f"a filter's stop must be a bool, not {stop!r}")
     names = index.filter_columns
     if column in names:
         position = names.index(str(column))
@@ -242,4 +253,8 @@ def _filter(index: Index, codec: Codec, condition: Filter) -> bytes:
         position = column
     else:
         raise ValueError(f"a filter is about column {column!r}, but the index was opened with the filter columns {names}")
-    return b"\t%b\t%b\t%d\t%b" % (b"W" if stop else b"F", operation.encode(), position, codec.encode(value))
+    try:
+        token = codec.encode(value)
+    except (TypeError, ValueError) as error:
+        raise located("a filter's value", error) from None
+    return b"\t%b\t%b\t%d\t%b" % (b"W" if stop else b"F", operation.encode(), position, token)

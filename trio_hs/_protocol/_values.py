@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from ..exceptions import DecodingError
 
 #: The types of values that may be sent. Anything else is a TypeError.
 Value: TypeAlias = str | bytes | bytearray | int | float | bool | Decimal | date | datetime | time | timedelta | None
 
+T = TypeVar("T")
+#: What a list of arguments may be: whatever has an order. Not a set, whose order is not the caller's, and not a dict.
+Ordered: TypeAlias = Sequence[T] | KeysView[T] | ValuesView[T] | Iterator[T]
 
 #: From this many values or answers on, it pays to handle all of them at once.
 BULK = 16
@@ -23,14 +26,19 @@ MAX_EXPONENT = 4300
 NULL = b"\0"
 
 
-T = TypeVar("T")
-
-
-def value_list(values: Iterable[T], what: str = "values") -> list[T]:
-    """The values as a new list. TypeError for a single value, and for a dict, whose keys are not meant."""
+def value_list(values: Iterable[T], what: str = "values", of: str = "values") -> list[T]:
+    """The values as a new list. TypeError, naming ``what``, for what is no list ``of`` something."""
+    if isinstance(values, (set, frozenset)):
+        raise TypeError(f"{what} must be a list of {of}, not a {type(values).__name__}, which has no order")
     if isinstance(values, (str, bytes, bytearray, Mapping)) or not isinstance(values, Iterable):
-        raise TypeError(f"{what} must be a list of values, not one {type(values).__name__}")
+        raise TypeError(f"{what} must be a list of {of}, not one {type(values).__name__}")
     return list(values)
+
+
+def located(where: str, error: TypeError | ValueError) -> TypeError | ValueError:
+    """The same error, with a message that begins with the place of the mistake."""
+    # A UnicodeEncodeError becomes a ValueError: it cannot be made from a message alone.
+    return (TypeError if isinstance(error, TypeError) else ValueError)(f"{where}: {error}")
 
 
 _ESCAPE = re.compile(rb"[\x00-\x0f]")
@@ -87,8 +95,9 @@ def _number_text(value: Value) -> str:
         return value.isoformat()
     if isinstance(value, timedelta):
         return _time_text(value)
+    several = "; each is the value of one column" if isinstance(value, (list, tuple)) else ""
     raise TypeError(
-        f"cannot send a {type(value).__name__}; "
+        f"cannot send a {type(value).__name__}{several}; "
         "values are str, bytes, int, float, Decimal, bool, None, date, datetime, time and timedelta"
     )
 
@@ -121,6 +130,8 @@ class Codec:
     """
 
     def __init__(self, encoding: str | None = "utf-8") -> None:
+        if encoding is not None and not isinstance(encoding, str):
+            raise TypeError(f"encoding must be the name of one, such as 'utf-8', or None, not {encoding!r}")
         self.encoding = encoding
         try:
             self._out = "utf-8" if encoding is None else codecs.lookup(encoding).name
@@ -150,15 +161,19 @@ class Codec:
             return escape(bytes(value))
         return _number_text(value).encode()
 
-    def encode_all(self, values: Iterable[Value], what: str = "values") -> list[bytes]:
-        """The tokens of several values. TypeError, naming ``what``, if they are not a list."""
+    def encode_all(self, values: Ordered[Value], what: str = "values", columns: Sequence[str] = ()) -> list[bytes]:
+        """The tokens of several values. TypeError and ValueError name ``what`` and the position of the wrong one, and its
+        column if they are given."""
         if type(values) is not list and type(values) is not tuple:
             values = value_list(values, what)
         if len(values) >= BULK:
-            return self.encode_list(values).split(b"\t")
-        return [self.encode(value) for value in values]
+            return self.encode_list(values, what, columns).split(b"\t")
+        try:
+            return [self.encode(value) for value in values]
+        except (TypeError, ValueError):
+            self._blame(values, what, columns)
 
-    def encode_list(self, values: Sequence[Value]) -> bytes:
+    def encode_list(self, values: Sequence[Value], what: str = "values", columns: Sequence[str] = ()) -> bytes:
         """The tokens of several values, joined by TABs. Fast for many values of one type."""
         if len(values) >= BULK:
             kinds = set(map(type, values))
@@ -166,7 +181,20 @@ class Codec:
                 return ((b"\t%d" * len(values)) % tuple(values))[1:]
             if kinds == {str} and self._transparent and "".join(values).isprintable():  # type: ignore[arg-type]
                 return "\t".join(values).encode(self._out)  # type: ignore[arg-type]
-        return b"\t".join([self.encode(value) for value in values])
+        try:
+            return b"\t".join([self.encode(value) for value in values])
+        except (TypeError, ValueError):
+            self._blame(values, what, columns)
+
+    def _blame(self, values: Sequence[Value], what: str, columns: Sequence[str]) -> NoReturn:
+        """Raises the error of the first value that cannot be sent, and says where it is."""
+        for number, value in enumerate(values):
+            try:
+                self.encode(value)
+            except (TypeError, ValueError) as error:
+                column = f" (column {columns[number]})" if number < len(columns) else ""
+                raise located(f"{what}[{number}]{column}", error) from None
+        raise AssertionError(f"no value of {what} is wrong")
 
     def decode(self, answer: bytes) -> list[Any]:
         """The values in an answer, which comes without its header.

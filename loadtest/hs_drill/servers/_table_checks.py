@@ -111,7 +111,9 @@ async def would_stop_replication(replica: Server, writer: Server, database: str)
     return modes == ["STRICT"] and not await execute_sql(writer, exists)
 
 
-async def find_rows(server: Server, table: Table, operation: str, key: object, limit: int = 1) -> list[list[Any]]:
+async def find_rows(
+    server: Server, table: Table, operation: trio_hs.FindOperation, key: object, limit: int = 1
+) -> list[list[Any]]:
     """Rows of the table, through HandlerSocket. Raises `ClusterError`."""
     try:
         async with trio_hs.open_read_socket([read_address(server)]) as hs:

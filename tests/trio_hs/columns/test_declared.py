@@ -128,7 +128,7 @@ REFUSED: list[tuple[Callable[[Manager], Awaitable[object]], str]] = [
     (lambda hs: _table(hs, ["id"]).find("=", [], in_=(0, "12")), "in_ must be a list of values"),
     (lambda hs: _table(hs, ["id"]).find("=", [], in_=(1, [1])), "in_ names a column of the index PRIMARY by its"),
     (lambda hs: _table(hs, ["id"]).find("=", [], in_=("id", [1])), "not by 'id'"),  # type: ignore[arg-type]
-    (lambda hs: _table(hs, ["id"]).find("~", [1]), "operation must be one of"),
+    (lambda hs: _table(hs, ["id"]).find("~", [1]), "operation must be one of"),  # type: ignore[arg-type]
     (lambda hs: _table(hs, ["id"]).find("=", [1], filters=[Filter("price", "=", 1.5)]), "column price .* takes a Decimal"),
     (lambda hs: _table(hs, ["id"]).find("=", [1], filters=[Filter("photo", "=", b"x")]), "only filters on NULL"),
     (lambda hs: _table(hs, ["id"]).find("=", [1], filters=[Filter(0, "=", 1)]), "a filter names its column, not 0"),
@@ -145,7 +145,7 @@ REFUSED: list[tuple[Callable[[Manager], Awaitable[object]], str]] = [
     (lambda hs: _table(hs, ["id"], columns=MANY).insert([1]), "at most 32 columns, not 33"),
     (lambda hs: _table(hs, ["twice"]).update("=", [1], [2]), "the field twice is generated"),
     (lambda hs: _table(hs, ["company"]).update("=", [1], [None]), "column company is NOT NULL"),
-    (lambda hs: _table(hs, ["company"]).update("=", [1], []), "update takes one value per field: 1 field, 0 values"),
+    (lambda hs: _table(hs, ["company"]).update("=", [1], []), "update_values must hold one value per field: 1 field, 0 values"),
     (lambda hs: _table(hs, ["company"]).update("=", [1], "a"), "update_values must be a list of values"),
     (lambda hs: _table(hs, ["price"]).incr("=", [1]), "column price is a decimal: the server adds whole numbers"),
     (lambda hs: _table(hs, ["total"]).decr("=", [1]), "column total is a bigint unsigned"),

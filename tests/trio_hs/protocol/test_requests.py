@@ -52,7 +52,7 @@ REFUSED: list[tuple[type[Exception], str, dict[str, Any]]] = [
     (TypeError, "in_ must be a pair", {"in_": (0, ["a"], 1)}),
     (TypeError, "in_ must be a list of values", {"in_": (0, "ab")}),
     (TypeError, "filters must be a list of Filter, not one int", {"filters": 5}),
-    (ValueError, "filter's operation", {"filters": [Filter("f", "<>", 1)]}),
+    (ValueError, "filter's operation", {"filters": [Filter("f", "<>", 1)]}),  # type: ignore[arg-type]
     (ValueError, "filter is about column 'id'", {"filters": [Filter("id", "=", 1)]}),
     (ValueError, "filter is about column 2", {"filters": [Filter(2, "=", 1)]}),
 ]
@@ -75,7 +75,7 @@ def test_wrong_numbers_of_values_are_refused() -> None:
     with pytest.raises(ValueError, match="'D' takes 0 values"):
         find_modify_tail(INDEX, TEXT, "=", [1], "D", [1, 2])
     with pytest.raises(ValueError, match="modify_operation"):
-        find_modify_tail(INDEX, TEXT, "=", [1], "u", [1, 2])
+        find_modify_tail(INDEX, TEXT, "=", [1], "u", [1, 2])  # type: ignore[arg-type]
     for wrong in ("7", 7, 0, None, {"id": 1}):
         with pytest.raises(TypeError, match=r"^modify_values must be a list of values"):
             find_modify_tail(INDEX, TEXT, "=", [1], "U", wrong)  # type: ignore[arg-type]

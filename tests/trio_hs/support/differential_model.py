@@ -9,7 +9,7 @@ from operator import eq, ge, gt, le, lt, ne
 from typing import Any, TypeAlias
 
 from tests.trio_hs.support.differential_columns import Binary, Column, Day, Fixed, Integer, Moment, Order, Stored, Text
-from trio_hs import Filter
+from trio_hs import Filter, FindOperation
 
 Values: TypeAlias = dict[str, Stored]
 
@@ -125,7 +125,7 @@ class Search:
     """Which rows an operation is about; ``in_`` and ``filters`` as the client takes them."""
 
     key: Key
-    operation: str
+    operation: FindOperation
     values: tuple[Any, ...]
     limit: int = 0
     offset: int = 0

@@ -9,7 +9,16 @@ from typing import Any, TypeAlias
 
 from tests.trio_hs.support.differential_columns import Binary, Integer
 from tests.trio_hs.support.differential_model import DATABASE, SCHEMAS, Refused, Schema, Search, Table
-from trio_hs import Filter, HandlerSocketError, Manager, OperationalError, ReadSocket, WriteSocket
+from trio_hs import (
+    Filter,
+    FilterOperation,
+    FindOperation,
+    HandlerSocketError,
+    Manager,
+    OperationalError,
+    ReadSocket,
+    WriteSocket,
+)
 
 #: Rows, a count, an id, or the code and name of a refusal: comparable between client and model.
 Answer: TypeAlias = Any
@@ -109,7 +118,7 @@ def _make_search(rng: random.Random, schema: Schema) -> Search:
     columns = [schema.columns[name] for name, _ in key.parts]
     count = rng.randint(1, len(columns))
     values = [column.draw_or_null(rng) for column in columns[:count]]
-    operation = rng.choice(["=", "=", ">", ">=", "<", "<="])
+    operation: FindOperation = rng.choice(["=", "=", ">", ">=", "<", "<="])
     limit, offset = rng.choice([0, 0, 1, 2, 5, 100]), rng.choice([0, 0, 0, 0, 1, 2])
     in_ = None
     if rng.random() < 0.2:
@@ -123,7 +132,7 @@ def _make_search(rng: random.Random, schema: Schema) -> Search:
     filters = []
     for _ in range(rng.choice([0, 0, 0, 1, 1, 2])):
         column = rng.choice(list(schema.columns.values()))
-        comparison = rng.choice(["=", "!=", ">", ">=", "<", "<="])
+        comparison: FilterOperation = rng.choice(["=", "!=", ">", ">=", "<", "<="])
         filters.append(Filter(column.name, comparison, column.draw_or_null(rng), rng.random() < 0.3))
     return Search(key, operation, tuple(values), limit, offset, in_, tuple(filters))
 
@@ -251,6 +260,6 @@ async def _by_socket(operation: Operation, clients: Clients) -> Answer:
     if operation.kind == "find":
         answer: Any = await socket.find(number, search.operation, search.values, **options)
     else:
-        modification = MODIFICATIONS[operation.kind] + ("?" if operation.original else "")
+        modification: Any = MODIFICATIONS[operation.kind] + ("?" if operation.original else "")
         answer = await writer.find_modify(number, search.operation, search.values, modification, operation.changes, **options)
     return answer if isinstance(answer, int) else [[_bytes(value) for value in row] for row in answer]

@@ -61,7 +61,7 @@ def plant_in_client() -> None:
 
     incr = trio_hs.Table.incr
 
-    async def insistent_incr(self: Any, operation: str, values: Sequence[Any], step: Sequence[Any]) -> Any:
+    async def insistent_incr(self: Any, operation: Any, values: Sequence[Any], step: Sequence[Any]) -> Any:
         try:
             return await incr(self, operation, values, step)
         except trio_hs.ConnectionError as error:

@@ -1,0 +1,44 @@
+"""What is wrong with the arguments of a Manager: checks that run only when a call cannot go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ._columns import Columns
+from ._protocol import Index, Ordered, name_list
+
+#: What can be iterated like a list of names or pairs, but is none: it has no order, or holds something else.
+NO_LISTS = (str, bytes, bytearray, dict, set, frozenset)
+
+
+def check_names(db: str, table: str, fields: Ordered[str] | None, index_name: str | None, columns: Columns | None) -> None:
+    """Raises TypeError or ValueError for arguments of :meth:`Manager.table` that cannot name anything."""
+    if columns is not None and not isinstance(columns, Columns):
+        raise TypeError(f"columns must be a trio_hs.Columns, not {columns!r}")
+    if fields is None and columns is None:
+        raise TypeError("fields must be a list of column names, or columns must declare them")
+    Index(db, table, ("any",) if fields is None else name_list("fields", fields), index_name)
+
+
+def no_pairs(fields: object) -> TypeError | ValueError:
+    """The error of an insert whose fields are not (field, value) pairs. It does not quote them: they are the user's data."""
+    wanted = "fields must be a list of (field, value) pairs"
+    if isinstance(fields, dict):
+        return TypeError(f"{wanted}: not a dict, but its items()")
+    if isinstance(fields, NO_LISTS) or not hasattr(fields, "__iter__"):
+        return TypeError(f"{wanted}, not one {type(fields).__name__}")
+    if not isinstance(fields, Iterator) and not list(fields):
+        return ValueError(f"{wanted}, and is empty: an insert names at least one column")
+    return TypeError(f"{wanted}, and nothing else")
+
+
+def database_names(write_databases: Mapping[str, str] | None) -> dict[str, str]:
+    """A copy of ``open_manager(write_databases=)``. Raises TypeError if it does not map names to names."""
+    if write_databases is None:
+        return {}
+    if not isinstance(write_databases, Mapping):
+        raise TypeError(f"write_databases must be a dict, such as {{'drill': 'drill_wt'}}, or None, not {write_databases!r}")
+    for name in (*write_databases, *write_databases.values()):
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"write_databases must map names of databases to names of databases, not {name!r}")
+    return dict(write_databases)

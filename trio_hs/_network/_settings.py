@@ -1,0 +1,51 @@
+"""Checks of a client's settings: what cannot work is refused before anything starts."""
+
+from __future__ import annotations
+
+from threading import get_ident
+
+from trio.lowlevel import current_task
+
+
+def require_trio() -> None:
+    """Raises RuntimeError outside of trio, such as under asyncio."""
+    try:
+        current_task()
+    except RuntimeError:
+        raise RuntimeError("trio_hs needs trio: open a client in a task of trio.run(), not under asyncio") from None
+
+
+def check_thread(thread: int) -> None:
+    """Raises RuntimeError in another thread than that of a client: its requests and connections belong to one trio run."""
+    if get_ident() != thread:
+        raise RuntimeError(
+            "this client was opened in another thread, and works only there: use trio.from_thread.run(), or open a client in "
+            "this thread's own trio run"
+        )
+
+
+def check_seconds(what: str, seconds: float) -> None:
+    """Raises TypeError or ValueError for what is no positive number of seconds."""
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        raise TypeError(f"{what} must be a number of seconds, not {seconds!r}")
+    if not seconds > 0:
+        raise ValueError(f"{what} must be a positive number of seconds, not {seconds!r}")
+
+
+def check_secret(what: str, secret: str | None) -> None:
+    """Raises TypeError for what is no secret. It never quotes one."""
+    if secret is not None and not isinstance(secret, str):
+        raise TypeError(f"{what} must be a str or None, not {type(secret).__name__}")
+
+
+def check_settings(timeout: float, connections: int, connect: object, moves_on_silence: bool) -> None:
+    """Raises TypeError or ValueError, naming the setting of ``open_manager``."""
+    check_seconds("timeout", timeout)
+    if not isinstance(connections, int) or isinstance(connections, bool):
+        raise TypeError(f"connections must be an int, the number of connections to each server, not {connections!r}")
+    if connections < 1:
+        raise ValueError(f"connections must be at least 1 per server, not {connections!r}")
+    if not callable(connect):
+        raise TypeError(f"connect must be an async function that takes a trio_hs.Server, not {connect!r}")
+    if not isinstance(moves_on_silence, bool):
+        raise TypeError(f"move_writes_on_silence must be a bool, not {moves_on_silence!r}")
