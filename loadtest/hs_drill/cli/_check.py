@@ -72,7 +72,9 @@ def _setting(scenario: Scenario) -> list[tuple[str, str]]:
 def _keys(scenario: Scenario) -> str:
     """The distribution of the keys: one word if it is the same for all operations."""
     drawn = {
-        name: keys.distribution for name, keys in scenario.mix.keys(scenario.keys).items() if name not in ("insert", "delete")
+        name: keys.distribution
+        for name, keys in scenario.mix.keys(scenario.keys).items()
+        if hasattr(getattr(scenario.mix, name), "keys")
     }
     if len(set(drawn.values())) > 1:
         return ", ".join(f"{name} {distribution}" for name, distribution in drawn.items())

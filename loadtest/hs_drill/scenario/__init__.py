@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from . import _faults as faults
-from ._expect import BEFORE_SECONDS, Expect, Latency, is_kind
+from ._expect import BEFORE_SECONDS, Expect, is_kind
 from ._external import without_secrets
 from ._faults import Fault, NetworkFault, kind_of, targets_of, to_be_promoted
 from ._json_schema import scenario_schema
 from ._load import Load, ThinkTime
-from ._mix import WRITES, Keys, ValueSize
+from ._mix import WRITES, Keys, Latency, ValueSize
 from ._model import VERSION_WIDTH, Scenario, TableSpec
 from ._overrides import SERVERS_HELP, with_cluster
 from ._reader import ScenarioError, load_scenario, parse_scenario

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from . import _base, _expect, _external, _load, _mix, _model
+from . import _base, _expect, _external, _limits, _load, _mix, _model
 
 __all__ = ["scenario_schema"]
 
@@ -31,10 +31,10 @@ BARE = {
     _load._from_duration: "max",
     _model._from_name: "name",
     _model._from_bool: "enabled",
-    _expect._from_limit: "run",
+    _limits._from_limit: "run",
     _expect._from_duration: "steady",
 }
-TEXT = {_base.seconds: DURATION, _expect._parse_share: SHARE}
+TEXT = {_base.seconds: DURATION, _limits._parse_share: SHARE}
 COUNT = {"anyOf": [{"type": "integer", "minimum": 0}, {"const": "any"}, {"type": "null"}]}
 
 

@@ -1,4 +1,7 @@
-"""What the load consists of: the keys `mix` and `keys` of a scenario, and the sizes of written values."""
+"""What the load consists of: the keys `mix` and `keys` of a scenario, and the sizes of written values.
+
+What a scenario may say of each operation stands here, limits to its latency too.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,22 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from ._base import Model, PlacedError
-from ._expect import Share
+from ._limits import Percentiles, Share
 
-__all__ = ["READS", "STEPS", "WRITES", "Find", "GetMany", "Incr", "Keys", "KeysOrName", "Mix", "ValueSize", "Weighted"]
+__all__ = [
+    "READS",
+    "STEPS",
+    "WRITES",
+    "Find",
+    "GetMany",
+    "Incr",
+    "Keys",
+    "KeysOrName",
+    "Latency",
+    "Mix",
+    "ValueSize",
+    "Weighted",
+]
 
 READS = ("get", "find", "get_many")
 WRITES = ("insert", "incr", "decr", "update", "delete")
@@ -131,6 +147,24 @@ class Mix(Model):
         if self.delete.weight > self.insert.weight:
             raise PlacedError(("delete",), "removes rows that the run has inserted: give insert at least its weight")
         return self
+
+
+class Latency(Model):
+    """Limits by operation; `all` is for all operations together."""
+
+    all: Percentiles = Percentiles()
+    get: Percentiles = Percentiles()
+    find: Percentiles = Percentiles()
+    get_many: Percentiles = Percentiles()
+    insert: Percentiles = Percentiles()
+    incr: Percentiles = Percentiles()
+    decr: Percentiles = Percentiles()
+    update: Percentiles = Percentiles()
+    delete: Percentiles = Percentiles()
+
+    def operations(self) -> list[str]:
+        """The operations with a limit; `all` may be one."""
+        return [name for name in type(self).model_fields if any(getattr(self, name).limits().values())]
 
 
 class SizeShare(Model):

@@ -6,7 +6,7 @@ from ._environment import environment
 from ._events import ANSWERED_WRITES, Event, HistoryFaultWindow, fault_key, fault_windows
 from ._final_state import FinalState, FinalStateError, write_final_state
 from ._history import History, HistoryError, HistoryWriter, unix_faults
-from ._records import ANOTHER, NO_COUNT, READS, RECORD, Operation, Outcome
+from ._records import ANOTHER, NO_COUNT, READS, RECORD, REMOVALS, STEPS, Operation, Outcome
 from ._run_directory import (
     CHECKSUMS,
     CONTROLLER,
@@ -26,6 +26,8 @@ __all__ = [
     "NO_COUNT",
     "READS",
     "RECORD",
+    "REMOVALS",
+    "STEPS",
     "Batches",
     "Event",
     "FinalState",

@@ -14,6 +14,8 @@ __all__ = [
     "READS",
     "RECORD",
     "RECORD_1",
+    "REMOVALS",
+    "STEPS",
     "TAIL",
     "Operation",
     "Outcome",
@@ -54,6 +56,10 @@ class Operation(IntEnum):
 
 
 READS = frozenset((Operation.GET, Operation.FIND, Operation.GET_MANY))
+STEPS = {Operation.INCR: 1, Operation.DECR: -1}
+"""Operations that change a counter by their value, and its sign."""
+REMOVALS = frozenset((Operation.DELETE,))
+"""Writes that leave no row. All others that are no steps leave their value, a version."""
 
 
 FIRST_OWN_CODE = Operation.ERROR << 2

@@ -27,8 +27,9 @@ def operations(scenario: Scenario, worker: int) -> Iterator[tuple[str, Drawn]]:
     drawn_by = scenario.mix.keys(scenario.keys)
     streams = {keys: draw_keys(keys, scenario.table.rows, rng, worker) for keys in dict.fromkeys(drawn_by.values())}
     of: dict[str, Iterator[Drawn]] = {name: streams[keys] for name, keys in drawn_by.items()}
-    if "get_many" in of:
-        of["get_many"] = zip(*[streams[drawn_by["get_many"]]] * scenario.mix.get_many.count, strict=True)
+    for name, keys in drawn_by.items():
+        if (count := getattr(getattr(scenario.mix, name), "count", None)) is not None:
+            of[name] = zip(*[streams[keys]] * count, strict=True)
     if len(names) == 1:  # endless, too; choosing among one name would take half of the time
         yield from zip(repeat(names[0]), of[names[0]], strict=False)
     while True:

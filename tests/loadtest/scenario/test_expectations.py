@@ -6,8 +6,12 @@ import pytest
 
 from hs_drill.metrics import NOT_STARTED, NOT_THERE, UNANSWERED
 from hs_drill.scenario._expect import ERROR_ALIASES, ERROR_CLASSES, ERROR_KINDS, is_kind
+from hs_drill.scenario._mix import READS, STEPS, WRITES, Latency, Mix
 from hs_drill.scenario._model import Scenario
 from hs_drill.scenario._reader import parse_scenario
+from hs_drill.store import READS as READ_CODES
+from hs_drill.store import STEPS as STEP_CODES
+from hs_drill.store import Operation
 from tests.loadtest.support.scenarios import assert_mistake, mistakes
 from trio_hs import exceptions
 
@@ -161,6 +165,16 @@ def test_a_run_with_writes_is_audited_by_default() -> None:
     ]:
         text = f"name: x\nmix: {mix}\n" + (f"audit: {audit}\n" if audit else "")
         assert parse_scenario(text, "s.yaml").audited is audited
+
+
+def test_every_operation_of_the_mix_reads_or_writes_and_has_a_code_and_limits() -> None:
+    operations = list(Mix.model_fields)
+    assert sorted(operations) == sorted((*READS, *WRITES))
+    assert list(Latency.model_fields) == ["all", *operations]
+    codes = {one.name.lower(): one for one in Operation if one < Operation.ERROR}
+    assert sorted(codes) == sorted(operations)
+    assert {name for name, code in codes.items() if code in READ_CODES} == set(READS)
+    assert {name for name, code in codes.items() if code in STEP_CODES} == set(STEPS)
 
 
 def test_kinds_of_error_match_the_client() -> None:
