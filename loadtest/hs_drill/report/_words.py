@@ -8,6 +8,7 @@ from typing import Any
 from hs_drill._counted import counted
 from hs_drill._exit_codes import ExitCode
 from hs_drill.scenario import Expect, Latency, Load, Scenario, ValueSize
+from hs_drill.verdict import audit_expectations
 
 __all__ = ["EXIT_CODES", "RESULTS", "expectation_of", "expectations", "load", "place_of", "quantity", "sizes"]
 
@@ -93,7 +94,7 @@ def load(load: Load) -> str:
 
 def expectations(scenario: Scenario) -> list[tuple[str, str]]:
     """Every expectation that the verdict will judge: its name there, and what it means."""
-    return [*_measured(scenario.expect), *(_audited(scenario.expect) if scenario.audited else ())]
+    return [*_measured(scenario.expect), *(audit_expectations(scenario.expect) if scenario.audited else ())]
 
 
 def _measured(expect: Expect) -> Iterator[tuple[str, str]]:
@@ -121,35 +122,6 @@ def _measured(expect: Expect) -> Iterator[tuple[str, str]]:
             "recovery.steady",
             f"{expect.recovery.steady:g} s after a fault began, nothing fails and a quarter of the throughput is back",
         )
-
-
-def _audited(expect: Expect) -> Iterator[tuple[str, str]]:
-    limits = {"lost": expect.lost, "applied_twice": expect.applied_twice, "unexpected": expect.unexpected}
-    words = {
-        "lost": ("acknowledged write is lost", "acknowledged writes are lost"),
-        "applied_twice": ("increment or decrement is applied twice", "increments or decrements are applied twice"),
-        "unexpected": ("row or read shows data that no write left", "rows or reads show data that no write left"),
-    }
-    for name, limit in limits.items():
-        yield name, _at_most(limit or 0, *words[name])
-    together = [limit or 0 for limit in (expect.lost, expect.applied_twice)]
-    allowed = "any" if "any" in together else sum(int(limit) for limit in together)
-    yield (
-        "counters",
-        _at_most(allowed, *(f"{counters} off from what was acknowledged" for counters in ("counter is", "counters are"))),
-    )
-    if expect.staleness is not None:
-        yield "staleness", f"no read lags behind an acknowledged write by more than {expect.staleness:g} s"
-    if expect.monotonic_reads:
-        yield "monotonic_reads", "no user sees a row go back in time"
-    if expect.replicas_agree:
-        yield "replicas_agree", "at the end every other server holds what the primary holds"
-
-
-def _at_most(limit: int | str, one: str, many: str) -> str:
-    if isinstance(limit, str):
-        return f"any number of {many}"
-    return f"at most {counted(limit, one, many)}" if limit else f"no {many}"
 
 
 def _in(name: str, phase: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._audit_expectations import audit_expectations
 from ._engine_limit import NO_TIME_LEFT
 from ._judge_run import judge_run
 from ._recovery import FaultRecovery, recoveries
@@ -9,6 +10,7 @@ from ._recovery import FaultRecovery, recoveries
 __all__ = [
     "NO_TIME_LEFT",
     "FaultRecovery",
+    "audit_expectations",
     "judge_run",
     "recoveries",
 ]

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence, Set
 from hs_drill.audit import Audit
 from hs_drill.scenario import Scenario
 
-from ._judge import ENDED, Judged, Result
+from ._judge import ENDED
+from ._judged import Judged, Result
 
 __all__ = ["advice"]
 

@@ -17,55 +17,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from enum import Enum
 from typing import Any, NamedTuple
 
 from hs_drill._counted import counted
 from hs_drill._exit_codes import ExitCode
-from hs_drill.audit import Audit, Check, Validity
+from hs_drill.audit import Audit
 from hs_drill.metrics import EDGE, OTHER_ERRORS, PERCENTILES, Batch, FaultWindow, Timeline, percentile, rank
 from hs_drill.scenario import Expect, Latency, is_kind
 
+from ._audit_expectations import judge_audit
 from ._engine_limit import Engines, EngineTotal
+from ._judged import Judged, Result, unknown
 from ._recovery import OBSERVED_SECONDS, FaultRecovery, recoveries
 
 __all__ = [
     "ENDED",
     "HARNESS",
-    "Judged",
     "Judgement",
-    "Result",
     "judge",
 ]
 
 FAILURES, HARNESS, ENDED = "failures", "harness", "ended"
 UNSTATED = (FAILURES, HARNESS)
 """What fails a run although no scenario states it: failures where nothing is expected, and a process that died."""
-
-
-class Result(Enum):
-    PASS = "pass"
-    MISS = "miss"
-    UNKNOWN = "unknown"
-    NOT_APPLICABLE = "not applicable"
-    """Nothing could have violated it, and the scenario does not state it."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """An expectation and its result."""
-
-    name: str
-    """Its place in the scenario's `expect`, such as `latency.get.p99.during`."""
-    result: Result
-    measured: float | None
-    """A share, a number, or seconds, as the limit is. None when nothing was measured."""
-    limit: float | None
-    """None for `any`."""
-    line: str
-    """How it was judged, in words."""
-    audit: bool = False
-    """Whether it is about the safety of writes, so that a miss means exit code 3."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +126,7 @@ def judge(
         *_recovery(expect, timeline),
     ]
     if audited:
-        judged += _audit(expect, audit)
+        judged += judge_audit(expect, audit)
     return Judgement(
         judged,
         timeline.seconds,
@@ -169,7 +143,7 @@ def _availability(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
         ok, failed = done.ok.total(), done.failed.total()
         name = _name("availability", phase)
         if not ok + failed:
-            yield _unknown(name, limit, _nothing(phase, timeline))
+            yield unknown(name, limit, _nothing(phase, timeline))
             continue
         share = ok / (ok + failed)
         succeeded = f"{ok:,} of {counted(ok + failed, 'operation')} succeeded"
@@ -182,7 +156,7 @@ def _throughput(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
         rate = timeline.throughput(phase)
         name = _name("throughput", phase)
         if rate is None or not timeline.counted:
-            yield _unknown(name, limit, _nothing(phase, timeline))
+            yield unknown(name, limit, _nothing(phase, timeline))
             continue
         line = f"{counted(rate, 'operation')} succeeded per second {_phase(phase)}; at least {limit:,.0f} expected"
         yield _judged(name, rate >= limit, rate, limit, line)
@@ -196,7 +170,7 @@ def _latency(latency: Latency, timeline: Timeline, batches: Iterable[Batch], eng
                 done, _ = timeline.total(phase, operation)
                 what = "operation" if operation == "all" else operation
                 if not done.ok:
-                    yield _unknown(name, limit, f"no {what} succeeded {_phase(phase)}{_left_out(phase, timeline)}")
+                    yield unknown(name, limit, f"no {what} succeeded {_phase(phase)}{_left_out(phase, timeline)}")
                     continue
                 measured = percentile(done.ok, PERCENTILES[percent]) / 1e6
                 line = (
@@ -259,9 +233,9 @@ def _errors(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
         line = f"{counted(count, 'error')}{'' if kind == 'all' else ' of this kind'}; at most {limit:,} expected"
         others = kinds[OTHER_ERRORS] if kind != "all" else 0
         if not timeline.counted:
-            yield _unknown(name, limit, _nothing("run", timeline))
+            yield unknown(name, limit, _nothing("run", timeline))
         elif count <= limit < count + others:
-            yield _unknown(
+            yield unknown(
                 name, limit, f"{line}; the kind of {others:,} more is not known, because there were too many messages"
             )
         else:
@@ -292,7 +266,7 @@ def _recovery(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
             continue
         if not measured or not timeline.counted:
             why = "there was no fault to recover from" if timeline.counted else _nothing("run", timeline)
-            yield _unknown(f"recovery.{name}", limit, why)
+            yield unknown(f"recovery.{name}", limit, why)
             continue
         if name == "steady" and measured[0].incomparable:
             yield _incomparable(limit, max(measured, key=lambda one: one.failed_until))
@@ -317,7 +291,7 @@ def _recovery(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
 def _incomparable(limit: float, recovery: FaultRecovery) -> Judged:
     """Without a throughput to compare with, failing for too long is still a miss, but nothing is a pass."""
     if recovery.failed_until <= limit:
-        return _unknown("recovery.steady", limit, recovery.incomparable)
+        return unknown("recovery.steady", limit, recovery.incomparable)
     line = f"operations still failed {recovery.failed_until:.2f} s after the start of {recovery.fault}"
     return Judged("recovery.steady", Result.MISS, None, limit, f"{line}; at most {limit:g} s expected")
 
@@ -326,7 +300,7 @@ def _never(name: str, limit: float, recovery: FaultRecovery, words: str) -> Judg
     """There was no recovery in the time observed: a miss when that is longer than the limit, otherwise unknown."""
     if name == "recovery.first_success" and not recovery.counted:
         none = f"no operation ended in the {recovery.observed:.2f} s from the start of {recovery.fault} until {recovery.until}"
-        return _unknown(name, limit, f"{none}; at most {limit:g} s expected")
+        return unknown(name, limit, f"{none}; at most {limit:g} s expected")
     line = (
         f"{words} in the {recovery.observed:.2f} s from the start of {recovery.fault} until {recovery.until}; "
         f"at most {limit:g} s expected"
@@ -335,74 +309,8 @@ def _never(name: str, limit: float, recovery: FaultRecovery, words: str) -> Judg
     return Judged(name, Result.MISS if missed else Result.UNKNOWN, None, limit, line)
 
 
-def _audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:
-    if audit is None:
-        for name in dict.fromkeys(["lost", "applied_twice", "unexpected", "counters", *expect.needing_audit()]):
-            yield _unknown(name, None, "there is no audit of this run", audit=name not in ("staleness", "monotonic_reads"))
-        return
-    limits = {"lost": expect.lost, "applied_twice": expect.applied_twice, "unexpected": expect.unexpected}
-    allowed = {name: None if limit == "any" else limit or 0 for name, limit in limits.items()}
-    for name, limit in allowed.items():
-        yield _counted(audit[name], limit, stated=limits[name] is not None)
-    # A counter is off because a step was lost or applied twice, so the limits of both together bound how many may be off.
-    together = [allowed["lost"], allowed["applied_twice"]]
-    limit = None if None in together else sum(limit or 0 for limit in together)
-    yield _counted(audit["counters"], limit, stated=expect.applied_twice is not None)
-    if expect.staleness is not None:
-        stale = audit["stale_reads"]
-        longest = stale.measured.get("max_seconds", 0.0)
-        line = f"the stalest read lagged by {longest:.3f} s; at most {expect.staleness:g} s expected; {stale.explanation}"
-        result = Result.MISS if longest > expect.staleness else Result.PASS  # the audit may have had another bound
-        if stale.verdict is Validity.UNKNOWN:
-            result = Result.UNKNOWN
-        if stale.verdict is Validity.NOT_APPLICABLE:
-            yield _unknown("staleness", expect.staleness, _nothing_to_find(stale))
-        else:
-            yield Judged("staleness", result, longest, expect.staleness, line)
-    if expect.monotonic_reads:
-        yield _true("monotonic_reads", audit["monotonic_reads"])
-    if expect.replicas_agree:
-        yield _true("replicas_agree", audit["replicas"], audit=True)
-
-
-_RESULTS = {Validity.TRUE: Result.PASS, Validity.FALSE: Result.MISS, Validity.UNKNOWN: Result.UNKNOWN}
-
-
-def _nothing_to_find(check: Check) -> str:
-    return f"not applicable, so the run shows nothing about it: {check.explanation}"
-
-
-def _true(name: str, check: Check, *, audit: bool = False) -> Judged:
-    """Judge a check that must be true."""
-    if check.verdict is Validity.NOT_APPLICABLE:
-        return _unknown(name, 0, _nothing_to_find(check), audit=audit)
-    return Judged(name, _RESULTS[check.verdict], check.count, 0, check.explanation, audit)
-
-
-def _counted(check: Check, limit: int | None, *, stated: bool) -> Judged:
-    expected = "any number allowed" if limit is None else f"at most {limit:,} expected"
-    line = f"{check.explanation}; {expected}"
-    if limit is None:
-        result = Result.PASS
-    elif check.count > limit:
-        result = Result.MISS
-    elif check.verdict is Validity.UNKNOWN or check.count + check.possible > limit:
-        result = Result.UNKNOWN
-    elif check.verdict is Validity.NOT_APPLICABLE and stated:
-        return _unknown(check.name, limit, f"{_nothing_to_find(check)}; {expected}", audit=True)
-    elif check.verdict is Validity.NOT_APPLICABLE:
-        return Judged(check.name, Result.NOT_APPLICABLE, None, limit, check.explanation, audit=True)
-    else:
-        result = Result.PASS
-    return Judged(check.name, result, check.count, limit, line, audit=True)
-
-
 def _judged(name: str, good: bool, measured: float, limit: float, line: str) -> Judged:
     return Judged(name, Result.PASS if good else Result.MISS, measured, limit, line)
-
-
-def _unknown(name: str, limit: float | None, line: str, *, audit: bool = False) -> Judged:
-    return Judged(name, Result.UNKNOWN, None, limit, line, audit)
 
 
 def _name(name: str, phase: str) -> str:

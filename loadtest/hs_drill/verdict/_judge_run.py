@@ -16,7 +16,8 @@ from hs_drill.store import CHECKSUMS, CONTROLLER, FinalState, FinalStateError, H
 
 from ._advice import advice
 from ._engine_limit import engine_result
-from ._judge import ENDED, HARNESS, Judged, Judgement, Result, judge
+from ._judge import ENDED, HARNESS, Judgement, judge
+from ._judged import Judged, Result
 
 __all__ = ["judge_run"]
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from hs_drill.metrics import EDGE, PHASES, Batch, FaultWindow, OperationBatch, Timeline
 from hs_drill.scenario import Expect
-from hs_drill.verdict._judge import Judged, Result, judge
+from hs_drill.verdict._judge import judge
+from hs_drill.verdict._judged import Judged, Result
 
 T0 = 1_700_000_000.0
 PASS, MISS, UNKNOWN = Result.PASS, Result.MISS, Result.UNKNOWN

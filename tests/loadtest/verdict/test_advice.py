@@ -8,7 +8,7 @@ from hs_drill.audit._audit import Audit, Check, Validity
 from hs_drill.audit._takeover import Takeover
 from hs_drill.scenario import parse_scenario
 from hs_drill.verdict._advice import advice
-from hs_drill.verdict._judge import Judged, Result
+from hs_drill.verdict._judged import Judged, Result
 
 LOST = Judged("lost", Result.MISS, 1, 0, "1 lost", audit=True)
 

@@ -12,7 +12,8 @@ from hs_drill._exit_codes import ExitCode
 from hs_drill.metrics import Batch, Begun, EngineUse, FaultWindow, OperationBatch
 from hs_drill.scenario import Expect
 from hs_drill.verdict._engine_limit import Engines, EngineTotal
-from hs_drill.verdict._judge import Judgement, Result, judge
+from hs_drill.verdict._judge import Judgement, judge
+from hs_drill.verdict._judged import Result
 
 T0 = 1_700_000_000.0
 

@@ -14,7 +14,8 @@ from hs_drill.audit._audit import Audit, Check, Validity
 from hs_drill.metrics import NOT_THERE, OTHER_ERRORS, percentile
 from hs_drill.scenario import Expect
 from hs_drill.store import HistoryFaultWindow, unix_faults
-from hs_drill.verdict._judge import ENDED, Judged, Judgement, Result, judge
+from hs_drill.verdict._judge import ENDED, Judgement, judge
+from hs_drill.verdict._judged import Judged, Result
 from tests.loadtest.support.histories import write_history
 from tests.loadtest.support.judging import KILL, MISS, PASS, RUN, UNKNOWN, batch, fault, judged, steady
 
