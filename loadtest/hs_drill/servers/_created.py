@@ -7,6 +7,9 @@ before, meanwhile or in its place stays. So it does not matter whether the answe
   client has changed its definition, or if it holds rows that the run cannot have written.
 - MariaDB has no lock that covers a database and new objects in it. So one compound statement examines and drops: an object that
   a client creates in the microseconds in between would be dropped with the database.
+- Whether the server is still the primary is asked immediately before each DROP, because the locks may take long. The lock of
+  the table holds up a planned switch-over that makes the server read-only first. A DROP on a server that is not the primary any
+  more would be a write that the new primary never gets: the server could not replicate from it.
 - Runs on one server take turns, by GET_LOCK.
 
 Call these functions in threads, and do not abandon those. The timeouts of the session bound them.
@@ -15,7 +18,7 @@ Call these functions in threads, and do not abandon those. The timeouts of the s
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,6 +53,10 @@ _PRIVILEGES = f"""
 SELECT privilege_type AS p FROM information_schema.user_privileges WHERE grantee = {_ME}
 UNION SELECT privilege_type FROM information_schema.schema_privileges WHERE grantee = {_ME} AND %s LIKE table_schema
 """
+
+
+class _NotPrimaryError(Exception):
+    """Why the server may not be the primary any more."""
 
 
 class Creation:
@@ -102,17 +109,25 @@ class Creation:
         else:
             self._made[what] = True
 
-    def undo(self, replicas: Sequence[Server]) -> list[str]:
+    def undo(self, replicas: Sequence[Server], why_not_primary: Callable[[], str]) -> list[str]:
         """Drop what was created, unless it was replaced. Return lines that say what is left and why.
 
         Replicas drop what their primary drops, so the database stays if they may have something else in it: they are
-        asked by SQL.
+        asked by SQL. `why_not_primary` says why the server may not be the primary any more ("": it is); then all is left.
         """
         if not self.left(""):
             return []
+
+        def require_primary() -> None:
+            if reason := why_not_primary():
+                raise _NotPrimaryError(reason)
+
         try:
+            require_primary()
             with _exclusive_session(self.server) as sql:
-                return [*self._drop_table(sql), *self._drop_database(sql, replicas)]
+                return [*self._drop_table(sql, require_primary), *self._drop_database(sql, replicas, require_primary)]
+        except _NotPrimaryError as error:
+            return self.left(str(error))
         except (pymysql.MySQLError, OSError, ClusterError) as error:
             return self.left(f"{self.server.name}: {_words(error)}")
 
@@ -134,7 +149,7 @@ class Creation:
         )
         return next((str(row["c"]) for row in sql.fetchall()), None)
 
-    def _drop_table(self, sql: Any) -> Iterator[str]:
+    def _drop_table(self, sql: Any, require_primary: Callable[[], None]) -> Iterator[str]:
         comment = self._table_comment(sql)
         if comment == self.comment:
             try:
@@ -148,7 +163,9 @@ class Creation:
                             f"{self.server.name}: DROP TABLE {self._shown}"
                         )
                     else:
+                        require_primary()
                         sql.execute(f"DROP TABLE {self._shown}")
+                        self._made["table"] = False
                     return
             except pymysql.MySQLError as error:
                 yield f"{self._named}, which this run created, is left: {_words(error)}"
@@ -189,10 +206,11 @@ class Creation:
 
     # ---- the database
 
-    def _drop_database(self, sql: Any, replicas: Sequence[Server]) -> Iterator[str]:
+    def _drop_database(self, sql: Any, replicas: Sequence[Server], require_primary: Callable[[], None]) -> Iterator[str]:
         if self._database_comment(sql) == self.comment:
             reason = self._why_it_stays(sql, replicas)
             if not reason:
+                require_primary()
                 sql.execute(
                     f"BEGIN NOT ATOMIC IF NOT EXISTS ({_CONTENTS}) AND EXISTS (SELECT 1 FROM information_schema.schemata "
                     f"WHERE schema_name = %s AND schema_comment = %s) THEN DROP DATABASE {quoted(self._database)}; END IF; END",

@@ -169,19 +169,21 @@ class ExternalControl(Control):
         while self._creations:
             creation = self._creations.pop()
             others = [server for server in self._distinct if server != creation.server and self.cluster.replication != "none"]
-            try:
-                # The user may have demoted it meanwhile, or promoted another server beside it. A DROP is a write, too: a server
-                # whose binary log has a DROP that the new primary never got cannot replicate from that primary.
-                if reason := await why_not_writable(creation.server):
-                    left = creation.left(f"{creation.server.name} must not be written to any more: {reason}")
-                elif creation.server == self.cluster.writer and (reason := await self._promotions.suspicion()):
-                    left = creation.left(f"{creation.server.name} may not be the primary any more: {reason}")
-                else:
-                    left = await trio.to_thread.run_sync(creation.undo, others)
-            except ClusterError as error:
-                left = creation.left(str(error))
-            for line in left:
+            # The user may have demoted it meanwhile, or promoted another server beside it.
+            why_not_primary = partial(trio.from_thread.run, self._why_not_primary, creation.server)
+            for line in await trio.to_thread.run_sync(creation.undo, others, why_not_primary):
                 logger.warning("%s", line)
+
+    async def _why_not_primary(self, server: Server) -> str:
+        """Why a server that was written to may not be written to any more; "" if it may."""
+        try:
+            if reason := await why_not_writable(server):
+                return f"{server.name} must not be written to any more: {reason}"
+        except ClusterError as error:
+            return str(error)
+        if server == self.cluster.writer and (reason := await self._promotions.suspicion()):
+            return f"{server.name} may not be the primary any more: {reason}"
+        return ""
 
     async def fill(self, table: Table, rows: Iterable[Row]) -> None:
         """By SQL if the writer's port is known, because that replicates in every topology; else through HandlerSocket."""

@@ -2,24 +2,62 @@
 
 A server that cannot be asked may have been promoted. Taking that for a no would call writes lost that the new primary has, and
 drop a table on the old primary, which then could not replicate from the new one.
+
+A promotion shows at the promoted server, and at those that were pointed to it: so every change of what a server replicates from
+counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from hs_drill._cluster import ClusterError, Server
 
 from ._control import bounded
-from ._sql import run_all
-from ._writable import promoted
+from ._sql import execute_sql, run_all
+from ._writable import Source, sources_of, takes_writes
 
-__all__ = ["UNKNOWN_FATE", "Promotions", "watch_promotions"]
+__all__ = ["UNKNOWN_FATE", "Promotions", "Replication", "change", "watch_promotions"]
 
 ANSWER_SECONDS = 5.0
 UNKNOWN_FATE = "so what becomes of the run's writes will be unknown, and an audit of them inconclusive"
+
+
+@dataclass(frozen=True)
+class Replication:
+    """How a server replicates at one moment."""
+
+    sources: Mapping[str, Source]
+    """By the name of the connection."""
+    takes_writes: bool
+    position: str
+    """`gtid_slave_pos`, which moves when the server replicates."""
+
+    @property
+    def stopped(self) -> bool:
+        return not any(source.running for source in self.sources.values())
+
+
+def change(before: Replication, now: Replication) -> str:
+    """What suggests that the server, or its source, was promoted in between, in words; "" if nothing does."""
+    for name, source in before.sources.items():
+        then = now.sources.get(name)
+        if then is None:
+            return f"does not replicate from {source.address} any more"
+        if then.address != source.address:
+            return f"replicates from {then.address} now, and from {source.address} when the run began"
+        if source.running and not then.running and now.takes_writes:
+            return f"has stopped replicating from {source.address} and takes writes"
+    for name, source in now.sources.items():
+        if name not in before.sources:
+            return f"is set up to replicate from {source.address} now, and was not when the run began"
+    if now.takes_writes and not before.takes_writes:
+        return "takes writes, and was read-only when the run began"
+    if now.takes_writes and now.stopped and now.position != before.position:
+        return "has replicated since the run began, does not any more, and takes writes"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -27,7 +65,7 @@ class _Before:
     """A server as it was when the run began."""
 
     server: Server
-    replicated: bool | None
+    replication: Replication | None
     """None if it could not be asked."""
     why_unknown: str = ""
 
@@ -41,12 +79,12 @@ class Promotions:
     @property
     def unwatched(self) -> list[str]:
         """The names of the servers whose promotion would go unnoticed."""
-        return [one.server.name for one in self._before if one.replicated is None]
+        return [one.server.name for one in self._before if one.replication is None]
 
     def lines(self) -> Iterator[str]:
         """What the run cannot know, for the user."""
         for one in self._before:
-            if one.replicated is None:
+            if one.replication is None:
                 yield f"{one.why_unknown}: its promotion would go unnoticed, {UNKNOWN_FATE}"
 
     async def suspicion(self) -> str:
@@ -56,38 +94,40 @@ class Promotions:
 
         async def ask(one: _Before) -> None:
             name = one.server.name
-            what, trouble = await _ask(one.server)
-            if trouble:
+            now, trouble = await _ask(one.server)
+            if now is None:
                 unknown[name] = f"whether {name} has been promoted is not known: {trouble}"
-            elif what and one.replicated:
-                seen[name] = f"{name} replicated when the run began, and {what}: it may have been promoted"
-            elif what:
-                unknown[name] = f"{name} could not be asked when the run began, and {what}: it may have been promoted"
+            elif one.replication is None:
+                if now.stopped and now.takes_writes:
+                    unknown[name] = (
+                        f"{name} could not be asked when the run began, and is no replica now: perhaps promoted since"
+                    )
+            elif what := change(one.replication, now):
+                seen[name] = f"{name} {what}: it, or another server, may have been promoted"
 
-        # One that did not replicate was no replica of the writer then, so it cannot have become the primary in its place.
-        await run_all(*(partial(ask, one) for one in self._before if one.replicated is not False))
+        await run_all(*(partial(ask, one) for one in self._before))
         return next((found[name] for found in (seen, unknown) for name in sorted(found)), "")
 
 
 async def watch_promotions(servers: Iterable[Server]) -> Promotions:
-    """Ask the servers, without the writer and its aliases, whether they replicate now."""
+    """Ask the servers, without the writer and its aliases, how they replicate now."""
     before: dict[str, _Before] = {}
 
     async def ask(server: Server) -> None:
-        what, trouble = await _ask(server)
-        before[server.name] = _Before(server, None if trouble else not what, trouble)
+        before[server.name] = _Before(server, *await _ask(server))
 
     given = list(servers)
     await run_all(*(partial(ask, server) for server in given))
     return Promotions([before[server.name] for server in given])
 
 
-async def _ask(server: Server) -> tuple[str, str]:
-    """What suggests that the server is no replica, and why that is not known."""
+async def _ask(server: Server) -> tuple[Replication | None, str]:
+    """How the server replicates, or why that is not known."""
     if server.sql_port is None:
-        return "", f"{server.name} cannot be asked whether it replicates, because its sql_port is not known"
+        return None, f"{server.name} cannot be asked whether it replicates, because its sql_port is not known"
     try:
         with bounded(f"asking {server.name} whether it replicates", ANSWER_SECONDS):
-            return await promoted(server), ""
+            (row,) = await execute_sql(server, "SELECT @@global.gtid_slave_pos AS p")
+            return Replication(await sources_of(server), await takes_writes(server), str(row["p"])), ""
     except ClusterError as error:
-        return "", str(error)
+        return None, str(error)

@@ -26,7 +26,7 @@ from ._table_checks import how_to_empty
 __all__ = ["Arrival", "ReplicationCheck", "check_replication"]
 
 WITHIN = 5.0
-"""How long the marker may take to reach a server, in seconds."""
+"""How long the marker may take to reach a server after the acknowledgement, in seconds."""
 DELETE_SECONDS = 10.0
 LOG_SECONDS = 0.5
 """How long to search the binary log after the acknowledgement. A commit is logged before it is acknowledged."""
@@ -116,7 +116,10 @@ async def check_replication(
     replicas = [server for server in others if server.name not in aliases]
     found: dict[str, Arrival] = {}
     async with _marked(cluster, table, marker, primary) as (begin, acknowledged):
-        calls = [partial(_arrive, found, server, table, marker, begin, begin + within) for server in (primary, *replicas)]
+        calls = [
+            partial(_arrive, found, server, table, marker, begin, begin + acknowledged + within)
+            for server in (primary, *replicas)
+        ]
         if asks_sql:
             # With a twin, too: the server executes, and logs, a write to this table.
             calls.append(partial(_logged, found, primary, position, f"({database}.{table.name})", begin))
@@ -182,11 +185,13 @@ async def _arrive(found: dict[str, Arrival], server: Server, table: Table, marke
     seconds, trouble = None, ""
     try:
         async with trio_hs.open_manager([read_address(server)]) as hs:
-            while seconds is None and trio.current_time() < deadline:
+            while True:  # at least one look, however long the write took
                 if await hs.get(table.database, table.name, ["id"], marker):
                     seconds = trio.current_time() - begin
-                else:
-                    await trio.sleep(POLL_SECONDS)
+                    break
+                if trio.current_time() >= deadline:
+                    break
+                await trio.sleep(POLL_SECONDS)
     except trio_hs.HandlerSocketError as error:
         trouble = str(error)
     found[server.name] = Arrival(server.name, seconds, trouble)
@@ -213,9 +218,11 @@ async def _logged(
     found[LOG] = Arrival(where, None)
     deadline = trio.current_time() + LOG_SECONDS
     async with asking(primary) as ask:
-        while found[LOG].seconds is None and trio.current_time() < deadline:
+        while True:
             events = await ask(f"SHOW BINLOG EVENTS IN '{file}' FROM {offset:d} LIMIT 10000")
             if any(event["Event_type"] == "Table_map" and table in event["Info"] for event in events):
                 found[LOG] = Arrival(where, trio.current_time() - begin)
-            else:
-                await trio.sleep(POLL_SECONDS)
+                return
+            if trio.current_time() >= deadline:
+                return
+            await trio.sleep(POLL_SECONDS)

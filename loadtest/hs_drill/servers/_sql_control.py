@@ -285,17 +285,21 @@ async def status_by_sql(server: Server, cluster: Cluster) -> ReplicationStatus:
 async def fill_by_sql(server: Server, table: Table, rows: Iterable[Row]) -> None:
     """Insert rows in one statement; pass about `STATEMENT_BYTES` at most."""
     values = ",".join(f"({','.join(map(literal, row))})" for row in rows)
-    await execute_sql(server, f"INSERT INTO {table_name(table.database, table.name)} VALUES {values}")
+    await execute_sql(server, f"INSERT INTO {table_name(table.database, table.name)} ({_columns(table)}) VALUES {values}")
 
 
 async def rows_by_sql(server: Server, table: Table, *, after: int | None, limit: int) -> list[Row]:
     """A page of rows, as `Control.read_rows` gives it."""
     (key,) = table.primary_key
     beyond = "" if after is None else f"WHERE {quoted(key)} > {after:d}"
-    rows = await execute_sql(
-        server, f"SELECT * FROM {table_name(table.database, table.name)} {beyond} ORDER BY {quoted(key)} LIMIT {limit:d}"
-    )
+    shown = table_name(table.database, table.name)
+    rows = await execute_sql(server, f"SELECT {_columns(table)} FROM {shown} {beyond} ORDER BY {quoted(key)} LIMIT {limit:d}")
     return [tuple(row.values()) for row in rows]
+
+
+def _columns(table: Table) -> str:
+    """By name: a user's table may have them in another order, or more of them."""
+    return ", ".join(map(quoted, table.columns))
 
 
 def _numbers(position: str) -> int:

@@ -5,6 +5,7 @@ The checks go through HandlerSocket's port for reads: opening a missing table on
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from trio_hs.testing import Table
 from ._control import bounded
 from ._created import MARK
 from ._sql import asking, execute_sql
+from ._writable import sources_of
 
 __all__ = [
     "LEAST_KEY",
@@ -32,6 +34,8 @@ __all__ = [
 ]
 
 LEAST_KEY = -(2**63)
+INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint")
+TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
 POLL_SECONDS = 0.05
 
 Ask = Callable[[str], Awaitable[list[dict[str, Any]]]]
@@ -40,7 +44,8 @@ Ask = Callable[[str], Awaitable[list[dict[str, Any]]]]
 
 async def has_table(server: Server, table: Table, database: str) -> bool:
     """Whether the table exists. Raises `ClusterError` if it lacks a column or an index that the load needs, if using it would
-    crash the server, or if it belongs to another run. (Without a SQL port the last two go unnoticed.)
+    crash the server, if a column has a type that does not hold the load's values, or if it belongs to another run. (Without a
+    SQL port the last three go unnoticed.)
     """
     return await _has_table(server, table, database, (), partial(execute_sql, server))
 
@@ -93,11 +98,40 @@ async def _sql_shows(server: Server, table: Table, database: str, ours: Collecti
         if deadly:
             raise ClusterError(f"{shown} {what}: using it through HandlerSocket crashes the server. Name another table")
     if row["comment"].startswith(MARK) and row["comment"] not in ours:
+        other = "or name another table (table.database, table.name)"
+        if sources := await sources_of(server):
+            source = " and ".join(source.address for source in sources.values())
+            raise ClusterError(
+                f"{shown} belongs to another run, which drops it on the server that {server.name} replicates from ({source}): "
+                f"wait until SHOW SLAVE STATUS says that {server.name} has caught up, {other}. Do not drop it on {server.name}"
+            )
         raise ClusterError(
-            f"{shown} belongs to another run, which drops it at its end: wait for that, or name another table (table.database, "
-            f"table.name). If no run is active, it is the leftover of one that was killed: DROP TABLE {database}.{table.name}"
+            f"{shown} belongs to another run, which drops it at its end: wait for that, {other}. If no run is active, it is "
+            f"the leftover of one that was killed: DROP TABLE {database}.{table.name}"
         )
+    if wrong := await _wrong_types(ask, table, database):
+        raise ClusterError(f"{shown} cannot be used: {wrong}; it needs ({table.columns_sql()})")
     return True
+
+
+async def _wrong_types(ask: Ask, table: Table, database: str) -> str:
+    """Which columns could not hold, and give back, what the load writes; "" if all can. Missing ones are not looked for."""
+    found = await ask(
+        "SELECT column_name AS name, data_type AS type, column_type AS declared, character_maximum_length AS length "
+        f"FROM information_schema.columns WHERE table_schema = {literal(database)} AND table_name = {literal(table.name)}"
+    )
+    wrong = []
+    for row in found:
+        declared = table.columns.get(row["name"], "")
+        if "INT" in declared.split("(")[0]:
+            if row["type"] not in INTEGERS:
+                wrong.append(f"{row['name']} must be an integer, and is {row['declared']}")
+        elif length := re.search(r"CHAR\((\d+)\)", declared):
+            if row["type"] not in TEXTS:
+                wrong.append(f"{row['name']} must be text, and is {row['declared']}")
+            elif row["length"] < int(length[1]):
+                wrong.append(f"{row['name']} must take {length[1]} characters, and is {row['declared']}")
+    return ", ".join(wrong)
 
 
 async def would_stop_replication(replica: Server, writer: Server, database: str) -> bool:

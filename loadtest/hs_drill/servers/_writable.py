@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from hs_drill._cluster import ClusterError, Server
 
 from ._sql import execute_sql, sql_error_code
 
-__all__ = ["promoted", "require_standby", "require_writer", "takes_writes", "why_not_writable"]
+__all__ = ["Source", "require_standby", "require_writer", "sources_of", "takes_writes", "why_not_writable"]
 
 ACCESS_DENIED = 1227
 NOT_READ_ONLY = ("0", "OFF")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A server that another one replicates from."""
+
+    address: str
+    running: bool
+    """False if both of the replica's threads are stopped."""
 
 
 async def require_writer(server: Server) -> None:
@@ -38,18 +49,11 @@ async def why_not_writable(server: Server) -> str:
     read_only = await _read_only(server)
     if read_only not in NOT_READ_ONLY:
         return f"it is read-only (read_only is {read_only})"
-    for source, running in await sources_of(server):
-        return f"it replicates from {source}" if running else f"it is set up to replicate from {source}, which is stopped"
-    return ""
-
-
-async def promoted(server: Server) -> str:
-    """What suggests that a replica was promoted, in words; "" if it still replicates, or is stopped and read-only."""
-    found = await sources_of(server)
-    if not found:
-        return "is not a replica any more"
-    if not any(running for _, running in found) and await takes_writes(server):
-        return "has stopped replicating and takes writes"
+    for source in (await sources_of(server)).values():
+        address = source.address
+        return (
+            f"it replicates from {address}" if source.running else f"it is set up to replicate from {address}, which is stopped"
+        )
     return ""
 
 
@@ -63,8 +67,8 @@ async def _read_only(server: Server) -> str:
     return str(row["r"]).upper()
 
 
-async def sources_of(server: Server) -> list[tuple[str, bool]]:
-    """The addresses of the server's replication sources, and whether it replicates from them or is stopped."""
+async def sources_of(server: Server) -> dict[str, Source]:
+    """The server's replication sources, by the name of the connection ("" is the default one)."""
     try:
         rows = await execute_sql(server, "SHOW ALL SLAVES STATUS")
     except ClusterError as error:
@@ -74,7 +78,9 @@ async def sources_of(server: Server) -> list[tuple[str, bool]]:
             f"{server.name}: whether it replicates from another server cannot be checked: the SQL account may not SHOW ALL "
             "SLAVES STATUS. GRANT SLAVE MONITOR ON *.* to it"
         ) from error
-    return [
-        (f"{row['Master_Host']}:{row['Master_Port']}", {row["Slave_IO_Running"], row["Slave_SQL_Running"]} != {"No"})
+    return {
+        str(row["Connection_name"]): Source(
+            f"{row['Master_Host']}:{row['Master_Port']}", {row["Slave_IO_Running"], row["Slave_SQL_Running"]} != {"No"}
+        )
         for row in rows
-    ]
+    }

@@ -29,6 +29,12 @@ from tests.support.patience import patience
 
 pytestmark = pytest.mark.mariadb
 
+
+def primary() -> str:
+    """The server is still the primary, and so may be written to."""
+    return ""
+
+
 AUDITED = Scenario.model_validate({"name": "external", "mix": {"update": 1}, "table": {"rows": 50, "groups": 5}})
 
 
@@ -47,7 +53,7 @@ async def test_what_another_client_creates_in_the_database_stays(cluster: Cluste
     creation = Creation(cluster.writer, TABLE)
     creation.create()
     await execute_sql(cluster.writer, statement)
-    (told,) = creation.undo([])
+    (told,) = creation.undo([], primary)
     assert told == f"the database drill on writer, which this run created, is left: there is {what} in it"
     assert "t" not in await tables(cluster.writer)
     assert "drill" in await databases(cluster.writer)
@@ -91,16 +97,16 @@ async def test_a_failed_creation_drops_nothing(cluster: Cluster) -> None:
     others.create()
     with pytest.raises(ClusterError, match=r"drill\.t on writer exists after all: another client has just created it"):
         late.create()
-    assert late.undo([]) == []
+    assert late.undo([], primary) == []
     assert await tables(writer) == ["t"]
-    assert others.undo([]) == []
+    assert others.undo([], primary) == []
     assert "drill" not in await databases(writer)
     await execute_sql(writer, "CREATE USER few@'127.0.0.1' IDENTIFIED BY 'few'", "GRANT CREATE ON nothing.* TO few@'127.0.0.1'")
     try:
         again.server = replace(writer, admin_user="few", admin_password="few")
         with pytest.raises(ClusterError, match="SQL error 1044: Access denied"):
             again.create()
-        assert again.undo([]) == []
+        assert again.undo([], primary) == []
     finally:
         await execute_sql(writer, "DROP USER few@'127.0.0.1'")
 
@@ -225,8 +231,27 @@ async def test_a_creation_whose_answer_was_lost_is_dropped_by_its_token(
     with pytest.raises(ClusterError):
         creation.create()
     assert await tables(cluster.writer) == ["t"]
-    assert creation.undo([]) == []
+    assert creation.undo([], primary) == []
     assert "drill" not in await databases(cluster.writer)
+
+
+@pytest.mark.usefixtures("dropped")
+@pytest.mark.parametrize(
+    "asked_before, left",
+    [
+        pytest.param(1, "the table drill.t and the database drill", id="while the run waits for the table's lock"),
+        pytest.param(2, "the database drill", id="after the table is dropped"),
+    ],
+)
+async def test_nothing_is_dropped_on_a_server_that_is_demoted_meanwhile(cluster: Cluster, asked_before: int, left: str) -> None:
+    creation = Creation(cluster.writer, TABLE)
+    creation.create()
+    answers = iter([""] * asked_before)
+    (line,) = creation.undo([], lambda: next(answers, "writer is read-only now"))
+    assert line.startswith(f"writer is read-only now. So what this run created on writer is left: {left}, if the comment there")
+    assert await tables(cluster.writer) == ["t"] * (asked_before == 1)
+    assert "drill" in await databases(cluster.writer)
+    assert creation.undo([], primary) == []
 
 
 # --- What others have put into the run's own table -------------------------------------------------------------------

@@ -9,8 +9,11 @@ import pytest
 import trio
 
 from hs_drill._cluster import Cluster, ClusterError
+from hs_drill.controller._table import load_table
 from hs_drill.servers import _processes
 from hs_drill.servers._opening import open_cluster, open_servers
+from hs_drill.servers._replication_check import check_replication
+from tests.loadtest.support.external import SCENARIO
 from tests.loadtest.support.failover import write_through_drill
 from tests.loadtest.support.servers import handlersocket, insert, left_behind, read
 from trio_hs.testing import Table
@@ -107,3 +110,13 @@ async def test_failovers_with_semisync_lose_nothing_that_was_acknowledged(tempor
         result = await write_through_drill("embedded", "semisync", rng.uniform(0, 0.2), cut=False)
         assert result.acknowledged <= result.survived
         assert len(result.before) >= 200
+
+
+async def test_a_slow_write_does_not_make_the_check_miss_its_row(temporary: Path) -> None:
+    """The check once counted its time from before the write, so on a busy machine it said "they are not one server" unseen."""
+    async with open_servers("embedded", readers=1) as control:
+        table = load_table(SCENARIO)
+        await control.create_table(table)
+        long_ago = -1e6  # the time is over before the first look
+        check = await check_replication(control.cluster, table, control.cluster.writer, long_ago)
+        assert check.primary == "writer"

@@ -31,6 +31,7 @@ from tests.loadtest.support.external import (
     without_sql,
 )
 from tests.loadtest.support.locust_process import Locust
+from tests.support.patience import patience
 
 pytestmark = pytest.mark.mariadb
 
@@ -191,6 +192,26 @@ async def test_the_leftover_table_of_a_killed_run_is_recognized(cluster: Cluster
         ):
             await control.create_table(TABLE)
     assert await tables(cluster.writer) == ["t"]
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_nobody_is_told_to_drop_a_table_on_a_replica_that_is_behind(cluster: Cluster) -> None:
+    """It has the table of a run that has ended, because the DROP has not arrived yet. A DROP there would be an errant write."""
+    writer, reader = cluster.servers
+    async with external(cluster, may_create=True) as control:
+        await control.wait_replicated(patience(60))
+        await execute_sql(
+            reader,
+            "SET sql_log_bin=0",
+            "CREATE DATABASE drill",
+            f"CREATE TABLE drill.t ({TABLE.columns_sql()}) COMMENT '{MARK}0123456789abcdef'",
+        )
+        with pytest.raises(
+            ClusterError, match=r"on reader-1 belongs to another run, which drops it on the server that"
+        ) as raised:
+            await control.create_table(TABLE)
+    assert f"replicates from (127.0.0.1:{writer.sql_port})" in str(raised.value)
+    assert str(raised.value).endswith("Do not drop it on reader-1")
 
 
 @pytest.mark.usefixtures("dropped")

@@ -69,7 +69,7 @@ async def test_what_was_created_is_not_dropped_on_a_primary_beside_which_another
         assert await tables(writer) == await tables(reader) == ["t"]
         (line,) = caplog.messages
         assert line.startswith(
-            "writer may not be the primary any more: reader-1 replicated when the run began, and is not a replica any more"
+            f"writer may not be the primary any more: reader-1 does not replicate from 127.0.0.1:{writer.sql_port} any more"
         )
         assert f"is left: the table drill.t and the database drill, if the comment there says '{MARK}" in line
 
@@ -149,13 +149,11 @@ async def test_the_primary_is_known_as_long_as_nothing_has_changed(temporary: Pa
             await execute_sql(reader, "STOP SLAVE")
             assert await control.why_primary_unknown() == ""
             await execute_sql(reader, "SET GLOBAL read_only=0")
-            changed = "reader-1 replicated when the run began, and"
-            stopped = f"{changed} has stopped replicating and takes writes: it may have been promoted"
-            assert await control.why_primary_unknown() == stopped
+            source = f"127.0.0.1:{writer.sql_port}"
+            stopped = f"reader-1 has stopped replicating from {source} and takes writes"
+            assert await control.why_primary_unknown() == f"{stopped}: it, or another server, may have been promoted"
             await execute_sql(reader, "RESET SLAVE ALL")
-            assert (await control.why_primary_unknown()).startswith(
-                "reader-1 replicated when the run began, and is not a replica any more"
-            )
+            assert (await control.why_primary_unknown()).startswith(f"reader-1 does not replicate from {source} any more")
             await execute_sql(writer, "SET GLOBAL read_only=1")
             assert await control.why_primary_unknown() == "writer is not the primary any more: it is read-only (read_only is 1)"
             await owner.kill("writer")
