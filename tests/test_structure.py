@@ -1,8 +1,10 @@
-"""The layout: what several tests share lies in a ``support`` package or a conftest; one version number in three files."""
+"""The layout: what several tests share lies in a ``support`` package or a conftest; one version number in three files; and the
+files that CONTRIBUTING names exist."""
 
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,3 +43,18 @@ def test_no_module_imports_a_test_module() -> None:
 def test_both_distributions_and_the_package_have_one_version() -> None:
     for project in ("pyproject.toml", "loadtest/pyproject.toml"):
         assert tomllib.loads((TESTS.parent / project).read_text())["project"]["version"] == trio_hs.__version__, project
+
+
+def test_the_files_that_contributing_sends_to_exist() -> None:
+    """A bare name is in the folder of the name before it; other paths are below `hs_drill`, or the root."""
+    root = TESTS.parent
+    rows = [line for line in (root / "CONTRIBUTING.md").read_text().splitlines() if line.startswith("| ")][2:]
+    assert len(rows) > 20
+    for row in rows:
+        folder = root / "loadtest/hs_drill"
+        for name in re.findall(r"`([\w./]+(?:\.(?:py|js|css|md|json)|/))`", row):
+            candidates = [folder / name, root / "loadtest/hs_drill" / name, root / "loadtest" / name, root / name]
+            found = next((path for path in candidates if path.exists()), None)
+            assert found is not None or "NAME" in name, f"{name} in: {row}"
+            if found is not None:
+                folder = found if found.is_dir() else found.parent
