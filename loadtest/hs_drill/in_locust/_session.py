@@ -31,12 +31,16 @@ __all__ = ["LocalSession", "MasterSession", "WorkerSession", "open_session"]
 
 def open_session(environment: Environment) -> LocalSession | MasterSession | WorkerSession:
     """Start what this process needs, at Locust's `init` event. Returns when load can start. Ends the process with code 2 when
-    the servers are unavailable."""
+    the servers are unavailable, and with 130 on Ctrl-C or SIGTERM."""
     interrupts = _take_interrupts(gevent.getcurrent())
+    # Locust takes SIGTERM only when all is started. It would end this process at once, and leave our table on a user's server.
+    sigterm = gevent.signal_handler(signal.SIGTERM, interrupts.take)
     try:
         session = _open(environment, interrupts)
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
+    finally:
+        sigterm.cancel()
     sys.excepthook = partial(_end_in_order, session, sys.excepthook)
     return session
 

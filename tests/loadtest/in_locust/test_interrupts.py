@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -22,6 +23,7 @@ from hs_drill.store import RunDirectory
 from hs_drill.verdict._judge_run import judge_run
 from tests.loadtest.support.drills import PAUSED, wait_for_the_pause
 from tests.loadtest.support.locust_process import HEADLESS, ROOT, Locust, free_port, result_of
+from tests.loadtest.support.servers import left_behind
 from tests.support.patience import patience
 
 
@@ -188,6 +190,18 @@ def test_one_while_locust_waits_for_its_workers_ends_it_without_a_traceback() ->
         interrupt(locust)
         assert locust.finish() in (ExitCode.INTERRUPTED, -signal.SIGINT), locust.describe()
         assert "Traceback" not in locust.stderr, locust.describe()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_servers_are_prepared_ends_them_cleanly(signum: signal.Signals, temporary: Path) -> None:
+    """At that time SIGTERM once killed Locust, so a run on a user's servers left its table there."""
+    with Locust(*HEADLESS, scenario=PAUSED.replace("rows: 500", "rows: 5000000")) as locust:
+        locust.wait_for("filling ")
+        locust.process.send_signal(signum)
+        assert locust.finish() == ExitCode.INTERRUPTED, locust.describe()
+        assert "Traceback" not in locust.stderr, locust.describe()
+    assert left_behind(temporary) == []
 
 
 @pytest.mark.process
