@@ -163,7 +163,7 @@ class DeclaredTable(Table):
             index = self._write_index
             names = [*index.columns, *[column.name for column in rest]]
             self._filling = [NULL if column.default is None else column.encode(column.default) for column in rest]
-            self._insert_index = Index(index.db, index.table, names, index.name) if rest else index
+            self._insert_index = Index(index.db, index.table, names, index.name).shared() if rest else index
         return self._insert_index, self._filling
 
     def _row_tail(self, values: Ordered[Any]) -> bytes:

@@ -32,7 +32,7 @@ from .exceptions import HandlerSocketError
 __all__ = ["MAX_HANDLES", "Table"]
 
 
-#: How many tables, and ways to filter one, are remembered. A program that always asks for new ones must not grow without bound.
+#: How many tables are remembered. A program that always asks for new ones must not grow without bound.
 MAX_HANDLES = 4096
 
 _RETURNING: dict[CountingOperation, ReturningOperation] = {"U": "U?", "D": "D?", "+": "+?", "-": "-?"}
@@ -59,9 +59,8 @@ class Table:
         self, dispatcher: Dispatcher, db: str, write_db: str, table: str, fields: Sequence[str], index_name: str | None
     ) -> None:
         self._dispatcher = dispatcher
-        self._index = Index(db, table, fields, index_name)
-        self._write_index = self._index if write_db == db else Index(write_db, table, fields, index_name)
-        self._filtered: dict[tuple[str, tuple[str, ...]], Index] = {}
+        self._index = Index(db, table, fields, index_name).shared()
+        self._write_index = self._index if write_db == db else Index(write_db, table, fields, index_name).shared()
 
     def __repr__(self) -> str:
         return f"<Table {self._index!r}>"
@@ -79,12 +78,7 @@ class Table:
         for name in names:
             if not isinstance(name, str):
                 raise TypeError(f"a filter names its column, not {name!r}")
-        key = (index.db, tuple(dict.fromkeys(map(str, names))))
-        if key not in self._filtered:
-            if len(self._filtered) >= MAX_HANDLES:
-                self._filtered.clear()
-            self._filtered[key] = Index(index.db, index.table, index.columns, index.name, key[1])
-        return self._filtered[key]
+        return Index(index.db, index.table, index.columns, index.name, tuple(dict.fromkeys(map(str, names)))).shared()
 
     async def get(self, value: Value) -> Row:
         """The row whose index begins with ``value``, or ``[]``. See :meth:`Manager.get`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, ItemsView, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, overload
 
 import trio
@@ -67,7 +68,8 @@ class Manager:
     def __init__(self, dispatcher: Dispatcher, write_databases: Mapping[str, str]) -> None:
         self._dispatcher = dispatcher
         self._write_databases = dict(write_databases)
-        self._tables: dict[tuple[str, str, tuple[str, ...] | None, str | None, Columns | None], Table] = {}
+        # A table that was not used for long is made again. Its index stays open, and is found again.
+        self._handle = lru_cache(MAX_HANDLES)(self._new_table)
 
     def __repr__(self) -> str:
         return f"<Manager reads {self._dispatcher.reader!r} writes {self._dispatcher.writer!r}>"
@@ -96,23 +98,18 @@ class Manager:
         """
         if isinstance(fields, NO_LISTS) or (fields is None and columns is None):
             check_names(db, table, fields, index_name, columns)  # raises
+        names: Any = fields
         try:
-            key = (db, table, None if fields is None else tuple(fields), index_name, columns)
-            handle = self._tables.get(key)
+            names = None if fields is None else tuple(fields)
+            return self._handle(db, table, names, index_name, columns)
         except TypeError:  # the fields are no list, or something cannot be hashed
-            check_names(db, table, fields, index_name, columns)
+            check_names(db, table, names, index_name, columns)
             raise
-        if handle is None:
-            check_names(*key)
-            handle = self._new_table(*key)
-            if len(self._tables) >= MAX_HANDLES:
-                self._tables.clear()
-            self._tables[key] = handle
-        return handle
 
     def _new_table(
         self, db: str, table: str, fields: tuple[str, ...] | None, index_name: str | None, columns: Columns | None
     ) -> Table:
+        check_names(db, table, fields, index_name, columns)
         write_db = self._write_databases.get(db, db)
         if columns is None:
             return Table(self._dispatcher, db, write_db, table, fields or (), index_name)
@@ -131,7 +128,7 @@ class Manager:
         """
         check_thread(self._dispatcher.reader.thread)
         await trio.lowlevel.checkpoint()
-        self._tables.clear()
+        self._handle.cache_clear()
         for pool in (self._dispatcher.reader, self._dispatcher.writer):
             pool.renew()
 

@@ -133,7 +133,7 @@ class ReadSocket:
         index = Index(db, table, fields, index_name, filter_fields)
         key = (db, table, fields, index_name, filter_fields)
         if key not in self._ids:
-            self._indexes[self._next_id] = index
+            self._indexes[self._next_id] = index.shared()
             self._ids[key] = self._next_id
             self._next_id += 1
         return self._ids[key]

@@ -144,8 +144,31 @@ async def test_the_cache_of_handles_is_bounded(
         for number in range(100):
             assert await hs.get("d", f"t{number}", ["id"], 1) == [("id", "1")]
             await hs.find("d", "t", "=", ["id"], [1], filters=[Filter(f"c{number}", "=", 1)])
-        assert len(hs._tables) <= 10
-        assert len(hs.table("d", "t", ["id"])._filtered) <= 10
+        assert hs._handle.cache_info().currsize <= 10
+
+
+async def test_more_tables_in_rotation_than_are_remembered_open_each_index_once(
+    nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even the worst order costs no request: a table that was forgotten finds its index open."""
+    monkeypatch.setattr("trio_hs.manager.MAX_HANDLES", 40)
+    fake = FakeServer(nursery)
+    async with trio_hs.open_manager([A], connect=fake.connect) as hs:
+        for _ in range(3):
+            for number in range(41):
+                assert await hs.get("d", f"t{number}", ["id"], number) == [("id", str(number))]
+                await hs.find("d", "t", "=", ["id"], [1], filters=[Filter(f"c{number}", "=", 1)])
+        assert len([line for line in fake.lines if line[:1] == b"P"]) == 82
+
+
+async def test_the_least_recently_used_table_is_forgotten(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trio_hs.manager.MAX_HANDLES", 40)
+    async with managed(nursery) as (hs, _):
+        kept = hs.table("d", "kept", ["id"])
+        for number in range(1000):
+            hs.table("d", f"t{number}", ["id"])
+            assert hs.table("d", "kept", ["id"]) is kept
+        assert hs.table("d", "t999", ["id"]) is hs.table("d", "t999", ["id"])
 
 
 async def test_filters_may_be_a_generator_or_are_refused(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

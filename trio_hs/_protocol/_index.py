@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from weakref import WeakValueDictionary
 
 from ._values import Ordered, value_list
 
@@ -47,6 +48,10 @@ def _open_index_tail(db: str, table: str, fields: Sequence[str], index_name: str
     return b"\t" + b"\t".join(parts) + b"\n"
 
 
+#: The indexes in use, by `open_tail`. A connection keeps those that it has opened.
+_in_use: WeakValueDictionary[bytes, Index] = WeakValueDictionary()
+
+
 class Index:
     """An index that can be opened on any connection: where it is, and which columns its requests read and write.
 
@@ -59,6 +64,7 @@ class Index:
     """
 
     __slots__ = (
+        "__weakref__",
         "columns",
         "db",
         "filter_columns",
@@ -93,6 +99,10 @@ class Index:
         self.no_row = b"0\t%d" % self.width
         self.row_head = self.no_row + b"\t"
         self.insert_head = b"\t+\t%d\t" % self.width
+
+    def shared(self) -> Index:
+        """The same index if it is in use already, otherwise this one. Connections open each ``Index`` once."""
+        return _in_use.setdefault(self.open_tail, self)
 
     def __repr__(self) -> str:
         return f"<Index {self.db}.{self.table} {self.name or 'PRIMARY'} ({', '.join(self.columns)})>"
