@@ -15,7 +15,7 @@ from ._columns import Column, Columns, IndexPart, KeyPart
 from ._declared_table import DeclaredTable, In
 from ._dispatch import RetryPolicy, Row
 from ._instruments import Instrument
-from ._network import Connect, Server, Servers, ServerStatistics, Transport, connect_transport
+from ._network import Connect, Ping, Pings, Server, Servers, ServerStatistics, Statistics, Transport, connect_transport
 from ._protocol import Filter, FilterOperation, FindOperation, ModifyOperation, Ordered, Value
 from ._table import Table
 from .exceptions import (
@@ -37,7 +37,7 @@ from .exceptions import (
     TableNotFoundError,
     UnsupportedOperationError,
 )
-from .manager import Manager, Statistics, open_manager
+from .manager import Manager, open_manager
 from .sockets import (
     Find,
     FindModify,
@@ -79,6 +79,8 @@ __all__ = [
     "ModifyOperation",
     "OperationalError",
     "Ordered",
+    "Ping",
+    "Pings",
     "ProtocolError",
     "ReadOnlyError",
     "ReadSocket",

@@ -32,7 +32,8 @@ class Instrument:
     def failover(self, servers: tuple[str, ...]) -> None:
         """Another set of servers takes the requests now: a server went down or came back, stalls, or refuses writes.
 
-        The next requests go to ``servers``, in no order; empty while no server is usable.
+        The next requests go to ``servers``, in no order; empty while no server is usable. Not called when a connection is only
+        renewed: because the server closed it while it was idle, or by ``purge`` or ``suspended``.
         """
 
     def request_done(self, server: str, operation: str, table: str, requests: int, seconds: float, failed: bool) -> None:

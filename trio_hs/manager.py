@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, ItemsView, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, overload
 
@@ -18,15 +17,18 @@ from ._instruments import Instrument, Instruments
 from ._network import (
     DEFAULT_TIMEOUT,
     Connect,
+    Pings,
     Pool,
     Server,
     Servers,
-    ServerStatistics,
+    Statistics,
     check_secret,
     check_thread,
     connect_transport,
+    how_to_connect,
     open_pool,
     parse_servers,
+    ping_all,
     require_trio,
 )
 from ._protocol import Codec, Filter, FindOperation, Ordered, Value
@@ -35,18 +37,6 @@ from .exceptions import HandlerSocketError
 
 DEFAULT_READ_SERVERS: Servers = [("inet", "localhost", 9998)]
 DEFAULT_WRITE_SERVERS: Servers = [("inet", "localhost", 9999)]
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """The state of the servers at one moment. Returned by :meth:`Manager.statistics`."""
-
-    readers: tuple[ServerStatistics, ...]
-    """The servers for reads, in order of preference."""
-    writers: tuple[ServerStatistics, ...]
-    """The servers for writes, in order of preference."""
-    retries: int
-    """Failed attempts that were followed by another one, since the Manager was opened."""
 
 
 class Manager:
@@ -119,6 +109,45 @@ class Manager:
         """How the servers are doing now. Cheap enough to be called every few seconds."""
         dispatcher = self._dispatcher
         return Statistics(dispatcher.reader.statistics(), dispatcher.writer.statistics(), dispatcher.totals.retries)
+
+    def ready(self, *, reads: bool = True, writes: bool = True) -> bool:
+        """Whether reads and writes would go out at once, to servers that neither stall nor refuse (a server that has become
+        ``read_only`` shows when it refuses a write). For readiness probes.
+
+        The first call begins to connect, and so gives False. A program that only reads asks with ``writes=False``, so that it
+        does not connect to the listener for writes.
+        """
+        pools = self._pools(reads, writes)
+        for pool in pools:
+            pool.begin()
+        return all(pool.ready for pool in pools)
+
+    async def connect(self, *, reads: bool = True, writes: bool = True) -> None:
+        """Connects to every server now, and waits until each has answered or failed: at most as long as one may be silent.
+
+        Raises :class:`AuthenticationError` if any server refused the secret, and :class:`ConnectionError` if none is usable. A
+        server that is down while others are up is no error. A checkpoint. When cancelled, the client goes on connecting.
+        """
+        pools = self._pools(reads, writes)
+        since = trio.current_time()
+        for pool in pools:
+            pool.begin()
+        for pool in pools:
+            await pool.connect_now(since)
+
+    async def ping(self) -> Pings:
+        """Asks each server for an answer, all at once: its round trip, or why it gave none.
+
+        Each ping has a connection of its own, which opens no table and is closed again, so it says nothing about those in use:
+        :meth:`statistics` does. It waits at most as long as a server may be silent. A checkpoint. Cancellation leaves nothing
+        behind. Raises :class:`ConnectionError` only when the Manager is closed.
+        """
+        check_thread(self._dispatcher.reader.thread)
+        return await ping_all(self._dispatcher.reader, self._dispatcher.writer)
+
+    def _pools(self, reads: bool, writes: bool) -> list[Pool]:
+        check_thread(self._dispatcher.reader.thread)
+        return [*[self._dispatcher.reader] * reads, *[self._dispatcher.writer] * writes]
 
     async def purge(self) -> None:
         """Forgets every open index, by renewing every connection. Operations under way are still answered. A checkpoint.
@@ -365,7 +394,7 @@ async def open_manager(
     write_databases: Mapping[str, str] | None = None,
     move_writes_on_silence: bool = False,
     instruments: Iterable[Instrument] = (),
-    connect: Connect = connect_transport,
+    connect: Connect | Literal["eager"] = connect_transport,
 ) -> AsyncIterator[Manager]:
     """Opens a :class:`Manager` for the block: ``async with open_manager() as hs:``.
 
@@ -388,10 +417,11 @@ async def open_manager(
         standby refuses writes (``read_only=1``) until it is promoted, and an old primary refuses them from then on. Servers
         within a group stand in for each other at any sign of trouble, as for reads.
       instruments: what to call when something happens, see :class:`Instrument`.
-      connect: how to reach a server, see :data:`Connect`.
+      connect: how to reach a server, see :data:`Connect`; or ``"eager"``, which connects before the block begins, to the
+        servers that are given here, and raises what :meth:`Manager.connect` does.
 
-    Nothing is connected before the first operation. Leaving the block closes everything: no task and no socket is left, and
-    requests in flight fail. Raises TypeError or ValueError for settings that cannot work.
+    By default nothing is connected before the first operation. Leaving the block closes everything: no task and no socket is
+    left, and requests in flight fail. Raises TypeError or ValueError for settings that cannot work.
     """
     require_trio()
     reads = parse_servers(DEFAULT_READ_SERVERS if read_servers is None else read_servers, "read_servers")
@@ -401,16 +431,21 @@ async def open_manager(
     redirected = database_names(write_databases)
     if retry is not None and not isinstance(retry, RetryPolicy):
         raise TypeError(f"retry must be a trio_hs.RetryPolicy or None, not {retry!r}")
+    reach, eager = how_to_connect(connect)
     codec = Codec(encoding)
     observers = Instruments(instruments)
 
     def pool(servers: list[list[Server]], secret: str | None, **moving: bool) -> AbstractAsyncContextManager[Pool]:
         return open_pool(
-            servers, secret=secret, timeout=timeout, connections=connections, connect=connect, instruments=observers, **moving
+            servers, secret=secret, timeout=timeout, connections=connections, connect=reach, instruments=observers, **moving
         )
 
     async with (
         pool(reads, read_secret) as reader,
         pool(writes, write_secret, for_writes=True, moves_on_silence=move_writes_on_silence) as writer,
     ):
-        yield Manager(Dispatcher(reader, writer, codec, retry or RetryPolicy(), observers), redirected)
+        manager = Manager(Dispatcher(reader, writer, codec, retry or RetryPolicy(), observers), redirected)
+        if eager:
+            given = (read_servers is not None, write_servers is not None)
+            await manager.connect(reads=given != (False, True), writes=given != (True, False))
+        yield manager

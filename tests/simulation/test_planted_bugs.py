@@ -108,7 +108,7 @@ def let_stalls_move_writes(patch: pytest.MonkeyPatch) -> None:
 
 def take_silence_for_a_refusal(patch: pytest.MonkeyPatch) -> None:
     """Sends writes to the standby when an attempt to connect to the primary fails for any reason."""
-    patch.setattr("trio_hs._network._link._is_refusal", lambda error: True)
+    patch.setattr("trio_hs._network._link.is_refusal", lambda error: True)
 
 
 @pytest.mark.parametrize(

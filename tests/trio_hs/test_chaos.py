@@ -174,10 +174,10 @@ async def test_chaos(nursery: trio.Nursery, autojump_clock: MockClock, seed: int
             fake.gate.set()
         await trio.sleep(10)
         for pool in (hs._dispatcher.reader, hs._dispatcher.writer):
-            assert not pool._waiting
+            assert not pool._waiters
             assert not pool.retiring
-            assert not any(link.refusing for link in pool._links())
-            for link in pool._links():
+            assert not any(link.refusing for link in pool._links)
+            for link in pool._links:
                 if link.connection is not None:
                     assert link.connection.load == 0, link.connection
                     assert not link.connection.stalled

@@ -6,16 +6,9 @@ server here answers inside `send`, and so costs nothing itself.
 
 from __future__ import annotations
 
-import gc
 import itertools
-import random
-import sys
 import tracemalloc
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
 import trio
@@ -23,28 +16,10 @@ import trio.testing
 
 import trio_hs
 from tests.support.amount import amount
+from tests.trio_hs.support.costs import Cost, Counter, Fleet, Loopback, in_manager, traced, with_servers
 
-PACKAGE = str(Path(trio_hs.__file__).parent)
 FIELDS = ("id", "n", "payload")
 BATCH = 1000
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Per request; of `get_many`, per key."""
-
-    switches: float
-    """Steps of any task, the connection's own included."""
-    sends: float
-    receives: float
-    calls: float
-    """Calls of Python functions of the package, and of built-in functions by them."""
-
-    def __str__(self) -> str:
-        return ", ".join(f"{name}={value:.3f}" for name, value in vars(self).items())
-
-    def within(self, bound: Cost) -> bool:
-        return all(value <= getattr(bound, name) for name, value in vars(self).items())
 
 
 #: The highest cost of an operation, by its name and the number of tasks: as measured, plus 5 per cent. When a cost falls, or
@@ -64,97 +39,6 @@ BOUNDS: dict[tuple[str, int], Cost] = {
 }
 #: Bytes that a waiting caller may take beyond its task.
 WAITING_BYTES = 1650
-
-
-class Loopback:
-    """A transport to a server that has answered when `send` returns. While `held`, answers are kept back."""
-
-    def __init__(self) -> None:
-        self.sends = self.receives = 0
-        self.held = False
-        self._answers: list[bytes] = []
-        self._rest = b""
-        self._arrived = trio.lowlevel.ParkingLot()
-
-    async def connect(self, server: trio_hs.Server) -> Loopback:
-        await trio.lowlevel.checkpoint()
-        return self
-
-    def send(self, data: bytes | memoryview) -> int:
-        self.sends += 1
-        *lines, self._rest = (self._rest + bytes(data)).split(b"\n")
-        self._answers += map(_answer, lines)
-        if not self.held:
-            self._arrived.unpark()
-        return len(data)
-
-    def release(self) -> None:
-        self.held = False
-        self._arrived.unpark()
-
-    async def wait_sendable(self) -> None:
-        raise AssertionError("send takes everything")
-
-    def receive(self) -> bytes | None:
-        self.receives += 1
-        if self.held or not self._answers:
-            return None
-        data = b"".join(self._answers)
-        self._answers.clear()
-        return data
-
-    async def wait_receivable(self) -> None:
-        # As for a socket: always one pass of the scheduler.
-        if self._answers and not self.held:
-            await trio.lowlevel.checkpoint()
-        else:
-            await self._arrived.park()
-
-    def acknowledge(self) -> None:
-        raise AssertionError("all answers come together")
-
-    def close(self) -> None:
-        self._arrived.unpark_all()
-
-
-def _answer(line: bytes) -> bytes:
-    tokens = line.split(b"\t")
-    if tokens[0] in (b"A", b"P") or tokens[1] == b"+":
-        return b"0\t1\n"
-    if tokens[6:7] == [b"+"]:
-        return b"0\t1\t1\n"
-    keys = tokens[9:] if tokens[6:7] == [b"@"] else tokens[3:4]
-    return b"\t".join([b"0\t3", *[key + b"\t0\tpayload" for key in keys]]) + b"\n"
-
-
-class Counter(trio.abc.Instrument):
-    """Counts while it is on."""
-
-    def __init__(self, transport: Loopback) -> None:
-        self.transport = transport
-        self.switches = 0
-        self.calls = 0
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.switches += 1
-
-    def _event(self, frame: FrameType, event: str, argument: Any) -> None:
-        if event in ("call", "c_call") and frame.f_code.co_filename.startswith(PACKAGE):
-            self.calls += 1
-
-    async def count(self, work: Callable[[], Awaitable[None]], requests: int) -> Cost:
-        """What each of `requests` costs that are made by `work`."""
-        transport = self.transport
-        self.switches = self.calls = transport.sends = transport.receives = 0
-        trio.lowlevel.add_instrument(self)
-        sys.setprofile(self._event)
-        try:
-            await work()
-        finally:
-            sys.setprofile(None)
-            trio.lowlevel.remove_instrument(self)
-        counts = (self.switches, transport.sends, transport.receives, self.calls)
-        return Cost(*(count / requests for count in counts))
 
 
 Operation = Callable[[trio_hs.Manager], Awaitable[int]]
@@ -213,25 +97,6 @@ def repeated(hs: trio_hs.Manager, operation: Operation, tasks: int, times: int) 
     return work
 
 
-def in_manager(body: Callable[[trio_hs.Manager, Loopback], Awaitable[Any]]) -> Any:
-    """What `body` gives, in a run of its own, where readers and writers are one and the same server.
-
-    No time passes in it: on a slow machine checks of the watchdog would be counted. Trio runs tasks in an order drawn from
-    a fixed seed: incr by 64 tasks was seen to take from 0.031 to 0.037 sends a request, by that order alone.
-    """
-
-    async def run() -> Any:
-        transport = Loopback()
-        server = [("inet", "server", 1)]
-        async with trio_hs.open_manager(server, server, connect=transport.connect) as hs:
-            return await body(hs, transport)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)  # as hypothesis does
-        patch.setattr(trio._core._run, "_r", random.Random(1))
-        return trio.run(run, clock=trio.testing.MockClock())
-
-
 def cost_of(name: str, tasks: int, requests: int = 2000) -> Cost:
     """Per request, when everything is connected and the indexes are open."""
 
@@ -241,9 +106,7 @@ def cost_of(name: str, tasks: int, requests: int = 2000) -> Cost:
         times = max(1, requests // tasks // rows)
         return await Counter(transport).count(repeated(hs, operation, tasks, times), tasks * times * rows)
 
-    cost = in_manager(body)
-    assert isinstance(cost, Cost)
-    return cost
+    return in_manager(body)
 
 
 @pytest.mark.parametrize("name,tasks", list(BOUNDS))
@@ -277,12 +140,6 @@ def test_a_late_request_costs_what_the_first_did(name: str) -> None:
     assert grown < 32_000
 
 
-def traced() -> int:
-    """Bytes in use by Python objects."""
-    gc.collect()
-    return tracemalloc.get_traced_memory()[0]
-
-
 def waiting_bytes(tasks: int) -> tuple[float, Cost]:
     """Memory of each of many waiting callers beyond its task, and the cost of each when the answers come."""
 
@@ -314,8 +171,7 @@ def waiting_bytes(tasks: int) -> tuple[float, Cost]:
 
     tracemalloc.start()
     try:
-        found: tuple[float, Cost] = in_manager(body)
-        return found
+        return in_manager(body)
     finally:
         tracemalloc.stop()
 
@@ -330,6 +186,101 @@ def test_many_waiting_tasks_take_little_and_cost_no_more_than_few() -> None:
     assert many_cost.switches <= few_cost.switches * 1.1
 
 
+# ---- many servers
+
+
+def cost_with_servers(servers: int, tasks: int, requests: int = 2000) -> Cost:
+    """Per `Table.get`, when every server is connected and has the index open."""
+
+    async def body(hs: trio_hs.Manager, fleet: Fleet) -> Cost:
+        await hs.connect(writes=False)
+        await repeated(hs, table_get, 1, servers)()
+        # 64 tasks that come together find no server with the index open, if it is the turn of a new one.
+        await repeated(hs, table_get, tasks, 10 * servers // tasks + 1)()
+        times = requests // tasks
+        return await Counter(fleet).count(repeated(hs, table_get, tasks, times), tasks * times)
+
+    return with_servers(servers, body)
+
+
+@pytest.mark.parametrize("tasks", [1, 64])
+def test_a_request_to_one_of_many_servers_costs_what_it_does_with_few(tasks: int) -> None:
+    """Among many servers each request is alone on its connection, even of many tasks. So its bound is that of a single task."""
+    bound = cost_with_servers(1, 1)
+    for servers in (100, amount(200, 1000)):
+        cost = cost_with_servers(servers, tasks)
+        assert cost.calls <= bound.calls + 12, servers
+        assert cost.switches <= bound.switches * 1.02, servers
+        assert cost.sends <= bound.sends * 1.02, servers
+
+
+def calls_while_down(servers: int, callers: int) -> tuple[int, int]:
+    """Calls of all callers together that find every server down, and how often the client tried to connect."""
+
+    async def body(hs: trio_hs.Manager, fleet: Fleet) -> tuple[int, int]:
+        fleet.down = True
+
+        async def fail() -> None:
+            with pytest.raises(trio_hs.ConnectionError, match="no server is usable"):
+                await hs.table("d", "t", FIELDS).get(1)
+
+        async def work() -> None:
+            async with trio.open_nursery() as nursery:
+                for _ in range(callers):
+                    nursery.start_soon(fail)
+
+        with trio.move_on_after(10):
+            await fail()
+        before = fleet.attempts
+        counter = Counter(fleet)
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, trio.testing.MockClock)
+        clock.autojump_threshold = 0  # the pauses between attempts end
+        await counter.count(work, 1)
+        return counter.calls, fleet.attempts - before
+
+    return with_servers(servers, body)
+
+
+def test_waiting_while_servers_are_down_costs_each_caller_the_same() -> None:
+    """However many servers there are, and however many callers: a failed attempt wakes only those that have seen all fail."""
+    few, many = 100, amount(1_000, 10_000)
+    by_servers: dict[int, float] = {}
+    by_attempts: dict[int, float] = {}
+    for servers in (1, 100):
+        alone, attempts = calls_while_down(servers, 1)
+        assert attempts >= servers
+        by_few, _ = calls_while_down(servers, few)
+        by_many, _ = calls_while_down(servers, many)
+        per_caller = (by_many - by_few) / (many - few)
+        assert per_caller <= (by_few - alone) / (few - 1) * 1.1, servers
+        by_servers[servers] = per_caller
+        by_attempts[servers] = (alone - per_caller) / attempts
+    assert by_attempts[100] <= by_attempts[1] * 1.1
+    assert by_servers[100] <= by_servers[1] * 1.1
+
+
+def test_callers_that_wait_cost_the_same_when_a_server_comes_back() -> None:
+    def calls(callers: int) -> float:
+        async def body(hs: trio_hs.Manager, fleet: Fleet) -> float:
+            fleet.down = True
+            counter = Counter(fleet)
+
+            async def work() -> None:
+                async with trio.open_nursery() as nursery:
+                    for _ in range(callers):
+                        nursery.start_soon(table_get, hs)
+                    await trio.lowlevel.checkpoint()
+                    fleet.down = False
+
+            return (await counter.count(work, callers)).calls
+
+        return with_servers(100, body)
+
+    few = calls(500)
+    assert calls(amount(2_000, 10_000)) <= few * 1.1
+
+
 def main() -> None:
     """Prints `BOUNDS` as measured, plus 5 per cent."""
     for name in OPERATIONS:
@@ -337,6 +288,11 @@ def main() -> None:
             cost = cost_of(name, tasks)
             bound = ", ".join(f"{value * 1.05 + 0.002:.3f}" for value in vars(cost).values())
             print(f'    ("{name}", {tasks}): Cost({bound}),')
+    for servers in (1, 4, 100, 1000):
+        print(f"{servers} servers: {cost_with_servers(servers, 1)} by 1 task; {cost_with_servers(servers, 64)} by 64")
+    for servers, callers in ((1, 1), (1, 300), (30, 1), (30, 300), (100, 1), (100, 10_000)):
+        calls, attempts = calls_while_down(servers, callers)
+        print(f"{servers} servers down, {callers} callers: {calls} calls, {attempts} attempts to connect")
     for tasks in (500, 10_000):
         used, cost = waiting_bytes(tasks)
         print(f"{tasks} waiting: {used:.0f} bytes each; {cost}")

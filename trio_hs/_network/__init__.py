@@ -3,10 +3,12 @@
 from ._background import background_nursery
 from ._connection import Connection
 from ._outcomes import answer_of, failure_of, garbled, refusal_of, turned_away
-from ._pool import DEFAULT_TIMEOUT, Patience, Pool, ServerStatistics, open_pool
+from ._pings import Ping, Pings, ping_all
+from ._pool import DEFAULT_TIMEOUT, Patience, Pool, open_pool
 from ._request import Request
 from ._servers import Server, Servers, parse_servers
-from ._settings import check_secret, check_thread, require_trio
+from ._settings import check_secret, check_thread, how_to_connect, require_trio
+from ._statistics import ServerStatistics, Statistics
 from ._transport import Connect, SocketTransport, Transport, connect_transport
 
 __all__ = [
@@ -14,12 +16,15 @@ __all__ = [
     "Connect",
     "Connection",
     "Patience",
+    "Ping",
+    "Pings",
     "Pool",
     "Request",
     "Server",
     "ServerStatistics",
     "Servers",
     "SocketTransport",
+    "Statistics",
     "Transport",
     "answer_of",
     "background_nursery",
@@ -28,8 +33,10 @@ __all__ = [
     "connect_transport",
     "failure_of",
     "garbled",
+    "how_to_connect",
     "open_pool",
     "parse_servers",
+    "ping_all",
     "refusal_of",
     "require_trio",
     "turned_away",

@@ -29,8 +29,8 @@ async def background_nursery() -> AsyncIterator[trio.Nursery]:
             await manager.__aexit__(None, None, None)
         except BaseExceptionGroup as group:
             # Ctrl-C while the tasks were ending, or a `connect=` or an instrument that wants to end the program.
-            gravest = _gravest(group)
-            raise gravest from gravest.__cause__
+            error = gravest(group)
+            raise error from error.__cause__
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -41,7 +41,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def _gravest(error: BaseException) -> BaseException:
+def gravest(error: BaseException) -> BaseException:
     """The one exception of a group that its caller gets: one that ends the program before all others."""
     return max(_leaves(error), key=lambda leaf: 2 * isinstance(leaf, KeyboardInterrupt) + isinstance(leaf, SystemExit))
 

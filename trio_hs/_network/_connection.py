@@ -90,6 +90,7 @@ class Connection:
       worn: True if MAX_OPENED indexes are open on it, so that its owner should replace it.
       answered: how many answers have come.
       fruitless: True if it ended with requests outstanding and had never answered one.
+      ended_idle: True if it ended with nothing outstanding.
       reason: why it is no longer usable.
       peer: the server, for people.
       near: whether the round trip is short compared with the time that the server takes to look up a few hundred keys.
@@ -111,7 +112,7 @@ class Connection:
         self.worn = False
         self.outstanding = 0
         self.answered = 0
-        self.fruitless = False
+        self.fruitless = self.ended_idle = False
         self.reason: BaseException | None = None
         self._transport = transport
         self.peer = peer
@@ -187,6 +188,7 @@ class Connection:
         self.usable = False
         self.reason = without_tracebacks(reason)
         self.fruitless = bool(self._sent) and not self.answered
+        self.ended_idle = not self.load
         self._scope.cancel()
         self._transport.close()
         # The server executes whole lines only. A line whose end was not sent cannot have been executed.

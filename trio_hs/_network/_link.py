@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
 import random
-import socket
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from .._instruments import Instruments
-from ..exceptions import OperationalError
+from ._addresses import Addresses
 from ._connection import Connection
 from ._failures import without_tracebacks
+from ._reasons import is_refusal, reason_of
 from ._servers import Server
-from ._transport import Connect, Transport
+from ._transport import Connect
 
 logger = logging.getLogger("trio_hs")
 
@@ -33,55 +32,6 @@ SHORTEST_PAUSE = 0.02
 #: longest.
 FIRST_SHUNNING = 0.1
 LONGEST_SHUNNING = 1.0
-
-#: The errors of connecting to an IPv6 address on a machine without IPv6. Each has an address that fails with the same error
-#: then: ``::1`` where IPv6 is switched off, the other address where there is no route.
-_NO_NETWORK = {errno.EAFNOSUPPORT: "::1", errno.EADDRNOTAVAIL: "::1", errno.ENETUNREACH: "2001:db8::1"}
-
-
-def reason_of(error: BaseException | None) -> str:
-    """The reason of a failed connection, in one line. Where a name has several addresses, trio hides their errors in a
-    group."""
-    cause = error.__cause__ if error is not None else None
-    if isinstance(error, OSError) and isinstance(cause, BaseExceptionGroup):
-        return "; ".join(dict.fromkeys(reason_of(inner) for inner in cause.exceptions))
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error)
-
-
-def _is_refusal(error: BaseException) -> bool:
-    """Whether an attempt to connect failed because nothing listens there, or because the server refused it in an answer.
-
-    No other failure shows that the server takes no writes from other clients: not a timeout, an unreachable host, a name that
-    does not resolve, or a stream that ends before the answer, which a proxy or the network may have ended.
-    """
-    if isinstance(error, OperationalError):
-        return True
-    cause = error.__cause__
-    errors = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (error,)  # a name may have several addresses
-    relevant = [each for each in errors if not (isinstance(each, OSError) and _no_network(each.errno))]
-    # A unix socket that is not there is FileNotFoundError.
-    return bool(relevant) and all(isinstance(each, ConnectionRefusedError | FileNotFoundError) for each in relevant)
-
-
-def _no_network(number: int | None) -> bool:
-    """Whether an error only says that this machine has no IPv6, and so nothing about the server.
-
-    A machine with IPv6 has the same errors when no local port is free, or a route is gone. Then the server may be up.
-    """
-    address = _NO_NETWORK.get(number) if number is not None else None
-    return address is not None and _route_error(address) in _NO_NETWORK
-
-
-def _route_error(address: str) -> int | None:
-    """The error of routing to an IPv6 address, or None if there is a route. Nothing is sent."""
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.connect((address, 9))
-    except OSError as error:
-        return error.errno
-    return None
 
 
 class LinkOwner(Protocol):
@@ -110,13 +60,35 @@ class LinkOwner(Protocol):
     def changed(self) -> None:
         """React to a change of the link or its connection."""
 
+    def failed(self, link: Link) -> None:
+        """React to an attempt to connect that failed. If that changes what is usable, a call of ``changed`` follows."""
+
+    def wanted(self) -> trio.Event:
+        """An event that is set while callers wait for a usable server."""
+
+
+class Contact(NamedTuple):
+    """A connection on which the server has answered, at which of its addresses, and after how many seconds."""
+
+    connection: Connection
+    address: Server
+    seconds: float
+
+
+def _discard(contact: Contact) -> None:
+    contact.connection.invalidate(OSError("the client closed the connection"))
+
 
 class Link:
     """One connection to one server, renewed for as long as the pool is open.
 
     Attributes:
       connection: the connection in use, or None while there is none.
-      error: why the last attempt to connect or the last connection failed.
+      error: why the last attempt to connect or the last connection failed, until the server has answered again.
+      failed_at: when that was, on trio's clock.
+      renewing: True while a connection that ended without harm is being replaced: the server had closed it while it was
+        idle, or the client has retired it.
+      attempted: set when the first attempt to connect has ended.
       failed_attempts: how many attempts to connect have failed.
       connected: how many attempts to connect have succeeded.
       answered: how many answers came on earlier connections.
@@ -124,12 +96,15 @@ class Link:
       hopeful: True while the outcome of a first attempt is open. A preferred group is worth waiting for then.
     """
 
-    def __init__(self, pool: LinkOwner, server: Server) -> None:
+    def __init__(self, pool: LinkOwner, server: Server, addresses: Addresses) -> None:
         self.pool = pool
         self.server = server
         self.peer = str(server)
         self.connection: Connection | None = None
         self.error: BaseException | None = None
+        self.failed_at = -math.inf
+        self.renewing = False
+        self.attempted = trio.Event()
         self.failed_attempts = 0
         self.connected = 0
         self.answered = 0
@@ -140,8 +115,11 @@ class Link:
         self._ended = False  # whether the server or the network ended the last connection; False if we did, for its silence
         self._shunning = FIRST_SHUNNING
         self._shunned_until = -math.inf
-        self._wanted = trio.Event()
         self._disconnected = trio.Event()
+        self._addresses = addresses
+        self._address = server  # the one of the last connection
+        self._connected_at = -math.inf
+        self._doubtful = False  # whether it gave no answer to requests when it was last connected
 
     def __repr__(self) -> str:
         if not self.pool.used:
@@ -201,15 +179,10 @@ class Link:
             if connection is not None and trio.current_time() - started > LONGEST_PAUSE:
                 pause = FIRST_PAUSE
                 continue
-            self._wanted = trio.Event()
             with trio.move_on_after(pause * (1 - self.pool.random.random() / 2)):
                 await trio.sleep(SHORTEST_PAUSE)
-                await self._wanted.wait()
+                await self.pool.wanted().wait()
             pause = min(pause * 2, LONGEST_PAUSE)
-
-    def want(self) -> None:
-        """A caller waits for this server: try to connect now."""
-        self._wanted.set()
 
     @property
     def flaw(self) -> int:
@@ -230,59 +203,89 @@ class Link:
             self._refused_at = self.answers
         self.pool.changed()
 
-    async def _connect(self) -> Connection | None:
-        transport: Transport | None = None
-        error: BaseException
+    async def _contact(self, address: Server) -> Contact:
+        transport = await self.pool.connect(address)
+        try:
+            connection = Connection(
+                transport, self.peer, timeout=self.timeout, on_closed=self._closed, on_changed=self._connection_changed
+            )
+            began = trio.current_time()
+            await connection.authenticate(self.pool.secret if self.server.secret is None else self.server.secret)
+            return Contact(connection, address, trio.current_time() - began)
+        except BaseException:
+            transport.close()
+            raise
+
+    async def _reach(self) -> Contact:
         try:
             with trio.fail_after(self.timeout):
-                transport = await self.pool.connect(self.server)
-                connection = Connection(
-                    transport,
-                    str(self.server),
-                    timeout=self.timeout,
-                    on_closed=self._closed,
-                    on_changed=self._connection_changed,
-                )
-                await connection.authenticate(self.pool.secret if self.server.secret is None else self.server.secret)
+                return await self._addresses.first_answer(self._contact, _discard)
+        except trio.TooSlowError:
+            raise TimeoutError(f"no answer within {self.timeout:g} s") from None
+
+    async def ping(self) -> float:
+        """Seconds that the server takes to answer, on a connection that is closed again. Raises what is wrong."""
+        contact = await self._reach()
+        _discard(contact)
+        return contact.seconds
+
+    async def _connect(self) -> Connection | None:
+        contact: Contact | None = None
+        try:
+            contact = await self._reach()
             if not self.pool.resumed.is_set():
                 return None
-            self.connection = connection
-            self.connected += 1
-            self.hopeful = self._down = False
-            if self._ended:  # it may have been restarted, and may be slow to answer its first write
-                self._refused_at = None
-                self._ended = False
-            logger.info("%s: connected", self.server)
-            self.pool.instruments.call("connection_up", str(self.server))
-            self.pool.changed()
-            transport = None
+            connection = contact.connection
+            self._connected(contact)
+            contact = None
             return connection
-        except trio.TooSlowError:
-            error = TimeoutError(f"no answer within {self.timeout:g} s")
         # IDNA refuses a name with a UnicodeError, a server a secret with an OperationalError, and a user's own `connect=` may
         # raise anything. None of them may end the block that opened the pool.
-        except Exception as exc:
-            error = exc
+        except Exception as error:
+            self._failed(error)
+            return None
         finally:
-            if transport is not None:
-                transport.close()
+            if contact is not None:
+                _discard(contact)
+
+    def _connected(self, contact: Contact) -> None:
+        self.connection = contact.connection
+        self._address = contact.address
+        self._connected_at = trio.current_time()
+        self.connected += 1
+        self.hopeful = self._down = self.renewing = False
+        if self._ended:  # it may have been restarted, and may be slow to answer its first write
+            self._refused_at = None
+            self._ended = False
+        if not self._doubtful:
+            self.error = None
+        self.attempted.set()
+        logger.info("%s: connected", self.server)
+        self.pool.instruments.call("connection_up", self.peer)
+        self.pool.changed()
+
+    def _failed(self, error: Exception) -> None:
         # The first failure is news. Those of the attempts that follow are not.
         logger.log(logging.WARNING if self.hopeful else logging.DEBUG, "%s: cannot connect: %s", self.server, reason_of(error))
-        self.pool.instruments.call("connect_failed", str(self.server), error)
+        self.pool.instruments.call("connect_failed", self.peer, error)
+        before = self.hopeful, self._down
         self.error = without_tracebacks(error)
+        self.failed_at = trio.current_time()
         self.failed_attempts += 1
-        self.hopeful = False
+        self.hopeful = self.renewing = False
         # A server that was down and is silent now counts as down.
-        self._down = self._down or self.pool.moves_on_silence or _is_refusal(error)
-        self.pool.changed()
-        return None
+        self._down = self._down or self.pool.moves_on_silence or is_refusal(error)
+        self.attempted.set()
+        self.pool.failed(self)
+        if before != (self.hopeful, self._down):
+            self.pool.changed()
 
     def retire(self) -> None:
         """Retires the connection: requests under way on it are still answered."""
         self.gives_way()  # while `answers` includes this connection's
         connection, self.connection = self.connection, None
         if connection is not None:
-            self.hopeful = True
+            self.hopeful = self.renewing = True
             self._disconnected.set()
             self.pool.retiring.add(connection)
             connection.retire()
@@ -295,17 +298,43 @@ class Link:
         elif self.connection is connection:
             self._disconnected.set()
             self.connection = None
-            # Don't wait for a server that accepts us and then drops every request, or that we were already avoiding.
-            self.hopeful = not (connection.fruitless or connection.stalled or self.refusing)
-            self.failed_attempts += connection.fruitless
-            # That the server ended the connection says nothing yet. The next attempt to connect will.
-            self._ended = not isinstance(connection.reason, TimeoutError)
-            self._down = self.pool.moves_on_silence and not self._ended
-            if not self.pool.closed:
-                self.error = connection.reason
-                logger.info("%s: connection lost: %s", self.server, connection.reason)
-                self.pool.instruments.call("connection_down", str(self.server), connection.reason)
+            self._lost(connection)
             self.pool.changed()
+
+    def _lost(self, connection: Connection) -> None:
+        reason = connection.reason
+        silent = isinstance(reason, TimeoutError)
+        self._doubtful = connection.fruitless or connection.stalled or silent
+        # Don't wait for a server that accepts us and then drops every request, or that we were already avoiding.
+        self.hopeful = not (connection.fruitless or connection.stalled or self.refusing)
+        # That the server ended the connection says nothing yet. The next attempt to connect will.
+        self._ended = not silent
+        self._down = self.pool.moves_on_silence and silent
+        # Servers close idle connections (handlersocket_timeout). One that served or lasted had no other reason to.
+        lasted = trio.current_time() - self._connected_at > LONGEST_PAUSE
+        harmless = isinstance(reason, OSError) and not silent and (connection.answered > 0 or lasted)
+        self.renewing = connection.ended_idle and harmless
+        if connection.fruitless:
+            self.failed_attempts += 1
+            self.pool.failed(self)
+        if self._doubtful:
+            self._addresses.failed(self._address)
+        if self.pool.closed:
+            return
+        if not self.renewing:
+            self.error = reason
+            self.failed_at = trio.current_time()
+        elif connection.answered:
+            self.error = None
+        logger.log(logging.WARNING if silent else logging.INFO, "%s: connection lost: %s", self.server, reason)
+        self.pool.instruments.call("connection_down", self.peer, reason)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the last attempt to connect failed or the last connection ended, until the server has answered again."""
+        if self.error is None or (self.connection is not None and self.connection.answered):
+            return None
+        return reason_of(self.error)
 
     def _connection_changed(self, connection: Connection) -> None:
         if connection.worn and self.connection is connection:

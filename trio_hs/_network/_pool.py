@@ -15,7 +15,6 @@ import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from threading import get_ident
 
 import trio
@@ -24,46 +23,30 @@ from trio.lowlevel import enable_ki_protection
 from .._instruments import Instruments
 from .._protocol import Index
 from ..exceptions import AuthenticationError, ConnectionError, HandlerSocketError, operational_error
+from ._addresses import Addresses, Resolve, addresses_of, only
 from ._background import background_nursery
 from ._connection import Connection
-from ._link import Link, reason_of
+from ._failover import InUse
+from ._link import Link
+from ._none_usable import none_usable
 from ._request import Request
-from ._servers import Server, Servers, parse_servers
+from ._servers import Servers, parse_servers
 from ._settings import check_secret, check_settings, check_thread
+from ._statistics import ServerStatistics, statistics_of
 from ._transport import Connect, connect_transport
+from ._waiters import Waiters
 
 #: Seconds that a server may be silent with requests outstanding, or take to accept a connection.
 DEFAULT_TIMEOUT = 3.0
 
-#: Seconds to wait for the preferred group while it is being connected, before the next group is asked.
-GRACE = 0.25
 #: An operation waits for a usable server this many seconds longer than the timeout. The attempt to connect may take the whole
 #: timeout, and has to begin first.
 MARGIN = 0.25
 
-
-@dataclass(frozen=True)
-class ServerStatistics:
-    """How one server of a pool is doing, over all connections to it."""
-
-    server: str
-    """Its address."""
-    connections: int
-    """Connections that take requests now."""
-    stalled: int
-    """Connections whose server is suspiciously silent with requests outstanding."""
-    outstanding: int
-    """Requests that wait for an answer or for their turn. Long ones count for several."""
-    answers: int
-    """Answers since the pool was opened."""
-    connected: int
-    """How often a connection was made and the server answered on it."""
-    failed_attempts: int
-    """How often an attempt to connect failed."""
-    refusing: bool
-    """True while it is avoided because it answered ``lock_tables``. It is tried again after 0.1 s, later every second."""
-    last_error: str | None
-    """Why the last attempt failed or the last connection ended; None if nothing ever went wrong."""
+#: Of up to FEW connections the least loaded one takes the next request. Of more it is the less loaded of the one whose turn it
+#: is and DRAWN others, which costs the same for any number. A busy one is taken only if all that were drawn are as busy.
+FEW = 4
+DRAWN = 2
 
 
 class Patience:
@@ -115,6 +98,7 @@ class Pool:
         timeout: float,
         connections: int,
         connect: Connect = connect_transport,
+        resolve: Resolve | None = None,
         instruments: Instruments | None = None,
         rng: random.Random | None = None,
         for_writes: bool = False,
@@ -135,14 +119,26 @@ class Pool:
         self.retiring: set[Connection] = set()
         self.closed = False
         self._suspensions = 0
-        self.groups = [[Link(self, server) for server in group for _ in range(connections)] for group in parse_servers(servers)]
-        self.longest_wait = max(link.timeout for link in self._links()) + MARGIN
+        # A user's own `connect` gets the server as it was given, and sees to the addresses of its name.
+        resolve = resolve or (addresses_of if connect is connect_transport else only)
+        self.groups: list[list[Link]] = []
+        for group in parse_servers(servers):
+            addresses = {server: Addresses(server, resolve) for server in group}
+            self.groups.append([Link(self, server, addresses[server]) for server in group for _ in range(connections)])
+        self._links = [link for group in self.groups for link in group]
+        self._links_to: dict[str, list[Link]] = {}
+        for link in self._links:
+            self._links_to.setdefault(link.peer, []).append(link)
+        self.longest_wait = max(link.timeout for link in self._links) + MARGIN
         self._nursery = nursery
         self.used = False
         self._live: deque[Connection] = deque()
         self.near = False  # whether `_live` is a single connection, to a server that is near
-        self._in_use: frozenset[str] = frozenset()
-        self._waiting = trio.lowlevel.ParkingLot()
+        self._flaw = 0  # of the servers of `_live`, see `Link.flaw`
+        self._in_use = InUse("writes" if for_writes else "reads", self.instruments)
+        self._waiters = Waiters(self.groups, self._fall_back)
+        self._none_retiring = trio.lowlevel.ParkingLot()
+        self._explain: Callable[[], HandlerSocketError] | None = None  # makes the error of callers that find no server
 
     def __repr__(self) -> str:
         return f"<Pool {' | '.join(' '.join(map(repr, group)) for group in self.groups)}>"
@@ -150,15 +146,27 @@ class Pool:
     # ---- deciding
 
     def choose(self) -> Connection | None:
-        """The connection for the next request: the least loaded usable one, or None."""
+        """The connection for the next request, one of the least loaded; None if none is usable."""
         live = self._live
-        if len(live) == 1:
+        count = len(live)
+        if count == 1:
             return live[0]
+        if not count:
+            return None
         live.rotate(1)  # equals take turns
-        return min(live, key=_load, default=None)
+        first = live[0]
+        if not first.outstanding:
+            return first
+        if count <= FEW:
+            return min(live, key=_load)
+        chance = self.random.random
+        return min(first, *[live[int(chance() * count)] for _ in range(DRAWN)], key=_load)
 
     def choose_other(self, connection: Connection) -> Connection | None:
         """The least loaded connection to another server, in the most preferred group that has one fit for use."""
+        chosen = self.choose()
+        if chosen is not None and chosen.peer != connection.peer and not self._flaw:
+            return chosen
         for group in self.groups:
             others = [other for flaw, other in _connected(group) if not flaw and other.peer != connection.peer]
             if others:
@@ -171,11 +179,13 @@ class Pool:
         connecting."""
         if self.closed:
             return False
-        for link in self._links():
-            if link.peer == request.connection.peer and not link.refusing:
-                link.refuse()
-        self.changed()
-        return any(link.connection in self._live or link.hopeful for link in self._links() if not link.refusing)
+        refusing = [link for link in self._links_to[request.connection.peer] if not link.refusing]
+        for link in refusing:
+            link.refuse()
+        if refusing:
+            self.changed()
+        # Servers that refuse requests are used only where there is no other.
+        return bool(self._live and self._flaw < 2) or any(link.hopeful and not link.refusing for link in self._links)
 
     def start(self, task: Callable[[], Awaitable[object]]) -> None:
         """Runs a task until it ends or the pool does."""
@@ -184,76 +194,69 @@ class Pool:
     @property
     def size(self) -> int:
         """How many connections it keeps, at most."""
-        return sum(map(len, self.groups))
-
-    def _links(self) -> list[Link]:
-        return [link for group in self.groups for link in group]
+        return len(self._links)
 
     def changed(self) -> None:
-        """A link has changed: decide again which connections are usable, and wake the waiting callers."""
-        self._live = deque(self._usable())
-        self.near = len(self._live) == 1 and self._live[0].near
-        if self.instruments:
-            in_use = frozenset(connection.peer for connection in self._live)
-            if in_use != self._in_use:
-                self._in_use = in_use
-                self.instruments.call("failover", tuple(sorted(in_use)))
-        self._waiting.unpark_all()
+        """A link has changed: decide again which connections are usable, and wake the callers that can go on now."""
+        self._flaw, usable = self._usable()
+        self._live = deque(usable)
+        self.near = len(usable) == 1 and usable[0].near
+        self._explain = None
+        if not self.closed:
+            renewing = [link.peer for link in self._links if link.renewing and link.hopeful]
+            self._in_use.update([connection.peer for connection in usable], renewing)
+        if not self.retiring:
+            self._none_retiring.unpark_all()
+        if usable:
+            self._waiters.wake_all()
+        else:
+            self._waiters.wake_hopeless(self._groups_asked())
 
-    def _usable(self) -> list[Connection]:
-        """The connections to fit servers of the first group that has any. If no group has, those to the least flawed servers,
-        but none while a better one may still connect. Writes stay with the first group that has not given way."""
+    def failed(self, link: Link) -> None:
+        """An attempt to connect has failed: wake the callers that have seen every server fail now."""
+        self._explain = None
+        self._waiters.failed(link)
+        self._waiters.wake_hopeless(self._groups_asked())
+
+    def wanted(self) -> trio.Event:
+        """An event that is set while callers wait for a usable server."""
+        return self._waiters.present
+
+    def _usable(self) -> tuple[int, list[Connection]]:
+        """The connections to fit servers of the first group that has any, and 0. If no group has, those to the least flawed
+        servers, with their flaw, but none while a better one may still connect. Writes stay with the first group that has not
+        given way."""
         stalled: list[Connection] = []
         refusing: list[Connection] = []
         for group in self.groups:
             connected = _connected(group)
             fit = [connection for flaw, connection in connected if not flaw]
             if fit:
-                return fit
+                return 0, fit
             stalled_here = [connection for flaw, connection in connected if flaw == 1]
             refusing += [connection for flaw, connection in connected if flaw == 2]
             if any(link.hopeful for link in group):
-                return []
+                return 0, []
             if self._holds(group):
-                return stalled_here or refusing
+                return (1, stalled_here) if stalled_here else (2, refusing)
             stalled += stalled_here
-        return stalled or refusing
+        return (1, stalled) if stalled else (2, refusing)
 
     def _holds(self, group: Sequence[Link]) -> bool:
         """Whether writes stay with this group, usable or not."""
         return self.for_writes and not all(link.gives_way() for link in group)
 
-    def _candidates(self) -> list[Link]:
-        """The links to servers that requests may go to now."""
-        links: list[Link] = []
-        for group in self.groups:
-            links += group
-            if self._holds(group):
-                break
-        return links
+    def _groups_asked(self) -> int:
+        """How many groups, from the first, have the servers that requests may go to now."""
+        if self.for_writes:
+            for number, group in enumerate(self.groups, 1):
+                if self._holds(group):
+                    return number
+        return len(self.groups)
 
     def statistics(self) -> tuple[ServerStatistics, ...]:
         """How every server is doing, in order of preference."""
-        links: dict[Server, list[Link]] = {}
-        for link in self._links():
-            links.setdefault(link.server, []).append(link)
-        return tuple(self._statistics_of(server, its_links) for server, its_links in links.items())
-
-    def _statistics_of(self, server: Server, links: list[Link]) -> ServerStatistics:
-        connections = [link.connection for link in links if link.connection is not None]
-        errors = [reason_of(link.error) for link in links if link.error is not None]
-        return ServerStatistics(
-            server=str(server),
-            connections=len(connections),
-            stalled=sum(connection.stalled for connection in connections),
-            outstanding=sum(connection.load for connection in connections),
-            answers=sum(link.answered for link in links)
-            + sum(each.answered for each in (*connections, *self.retiring) if each.peer == str(server)),
-            connected=sum(link.connected for link in links),
-            failed_attempts=sum(link.failed_attempts for link in links),
-            refusing=any(link.refusing for link in links),
-            last_error=errors[-1] if errors else None,
-        )
+        return statistics_of(self._links, self.retiring)
 
     # ---- renewing
 
@@ -261,7 +264,7 @@ class Pool:
     def renew(self) -> None:
         """Replaces every connection by a new one, with no index open. Requests under way are still answered."""
         check_thread(self.thread)
-        for link in self._links():
+        for link in self._links:
             link.retire()
         self.changed()
 
@@ -270,7 +273,9 @@ class Pool:
         """Fails new requests, and those that wait for a server. Requests under way fail when the tasks end."""
         self.closed = True
         self.resumed.set()
-        self._waiting.unpark_all()
+        self._waiters.wake_all()
+        for link in self._links:
+            link.attempted.set()
 
     @asynccontextmanager
     @enable_ki_protection
@@ -281,10 +286,11 @@ class Pool:
         if self.resumed.is_set():
             self.resumed = trio.Event()
         self.renew()
+        self._waiters.wake_all()  # their time does not count meanwhile
         try:
             await trio.lowlevel.checkpoint()
             while self.retiring:
-                await self._waiting.park()
+                await self._none_retiring.park()
             yield
         finally:
             self._suspensions -= 1
@@ -323,18 +329,46 @@ class Pool:
         await trio.lowlevel.checkpoint_if_cancelled()  # a caller that is cancelled already sends nothing
         return self.choose() or await self._wait_for_server(patience or Patience())
 
+    def check_open(self) -> None:
+        """Raises ConnectionError if the pool is closed."""
+        if self.closed:
+            raise ConnectionError("the pool is closed: the block that opened it has ended")
+
+    def begin(self) -> None:
+        """Starts to connect, unless that has begun."""
+        if not self.used and not self.closed:
+            self.used = True
+            for link in self._links:
+                self.start(link.run)
+
+    async def connect_now(self, since: float) -> None:
+        """Connects to every server, and waits until each has answered, or has failed since then. A checkpoint.
+
+        Raises AuthenticationError if any of them refused the secret, and ConnectionError if none is usable.
+        """
+        self.begin()
+        await trio.lowlevel.checkpoint()
+        for link in self._links:
+            await link.attempted.wait()
+        for link in self._links:
+            if link.connection is None and isinstance(link.error, AuthenticationError):
+                raise operational_error(link.error.code, link.error.message, link.peer, link.peer)
+        if not self._live and not self.closed and all(link.failed_at >= since for link in self._links):
+            raise self._none_usable()
+        await self.acquire()
+
+    @property
+    def ready(self) -> bool:
+        """Whether a request would go out at once, to a server that is fit for it."""
+        return bool(self._live) and not self._flaw and not self.closed
+
     @enable_ki_protection
     async def _wait_for_server(self, patience: Patience) -> Connection:
         """Waits until a server is usable, or until each server that may be asked has failed once more."""
-        links = self._links()
-        if not self.used and not self.closed:
-            self.used = True
-            for link in links:
-                self.start(link.run)
-        before = {link: link.failed_attempts for link in links}
+        self.begin()
         left = self.longest_wait if patience.left is None else patience.left
         began = trio.current_time()
-        fall_back_at = began + GRACE
+        hopeless = False
         try:
             while True:
                 await trio.lowlevel.checkpoint_if_cancelled()
@@ -342,49 +376,34 @@ class Pool:
                     left -= trio.current_time() - began
                     await self.resumed.wait()
                     began = trio.current_time()
-                    fall_back_at = began + GRACE
-                if self.closed:
-                    raise ConnectionError("the pool is closed: the block that opened it has ended")
+                self.check_open()
                 connection = self.choose()
                 if connection is not None:
                     return connection
-                ends = began + left
-                if trio.current_time() >= ends or all(link.failed_attempts > before[link] for link in self._candidates()):
+                if hopeless or trio.current_time() >= began + left:
                     raise self._none_usable()
-                for link in links:
-                    link.want()
-                with trio.move_on_at(min(fall_back_at, ends)) as wait:
-                    await self._waiting.park()
-                if wait.cancelled_caught and trio.current_time() >= fall_back_at:
-                    fall_back_at = trio.current_time() + GRACE
-                    # A lone group has nothing to fall back to but a server that is being avoided.
-                    if len(self.groups) > 1 or any(link.connection is not None for link in links):
-                        self._fall_back()
+                with trio.move_on_at(began + left):
+                    hopeless = await self._waiters.wait(self.start)
         finally:
             patience.left = left - (trio.current_time() - began)
 
     def _fall_back(self) -> None:
-        """Stop waiting for the preferred group; fall back to the next."""
+        """Callers have waited for GRACE: stop waiting for the preferred group; fall back to the next."""
+        # A lone group has nothing to fall back to but a server that is being avoided.
+        if len(self.groups) == 1 and all(link.connection is None for link in self._links):
+            return
         for group in self.groups:
             if any(link.hopeful for link in group):
                 for link in group:
                     link.hopeful = False
+                self.changed()
                 break
-        self.changed()
 
     def _none_usable(self) -> HandlerSocketError:
-        asked = {link.server: link for link in self._candidates()}
-        others = {link.server: None for link in self._links() if link.server not in asked}
-        alone = str(next(iter(asked))) if len(asked) + len(others) == 1 else None
-        errors = [link.error for link in asked.values()]
-        if all(isinstance(error, AuthenticationError) for error in errors):
-            first = errors[0]
-            assert isinstance(first, AuthenticationError)
-            return operational_error(first.code, first.message, ", ".join(map(str, asked)), alone)
-        reasons = "; ".join(f"{server}: {link.trouble}" for server, link in asked.items())
-        if others:
-            reasons += f"; not asked, because no refusal came: {', '.join(map(str, others))}; see move_writes_on_silence"
-        return ConnectionError(f"no server is usable ({reasons})", server=alone)
+        if self._explain is None:  # the same for every caller until a link changes
+            asked = [link for group in self.groups[: self._groups_asked()] for link in group]
+            self._explain = none_usable(asked, self._links)
+        return self._explain()
 
 
 @asynccontextmanager

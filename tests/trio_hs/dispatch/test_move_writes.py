@@ -29,7 +29,7 @@ from tests.trio_hs.support.fake import (
 )
 from tests.trio_hs.support.operations import SILENCE, TIMEOUT, WAIT, in_doubt, insert_many, write
 from trio_hs import ConnectionError, Manager
-from trio_hs._network._pool import GRACE
+from trio_hs._network._waiters import GRACE
 
 
 @pytest.mark.parametrize("connections", [1, 3])
@@ -179,7 +179,7 @@ async def test_a_refusal_counts_though_another_address_has_no_network(
     has_network: bool,
 ) -> None:
     """`localhost` may be ::1, where nothing listens, and 127.0.0.1, for which no local port is free. That is no refusal."""
-    monkeypatch.setattr("trio_hs._network._link._route_error", lambda address: None if has_network else failure.errno)
+    monkeypatch.setattr("trio_hs._network._reasons._route_error", lambda address: None if has_network else failure.errno)
     async with managed(nursery) as (hs, fakes):
 
         async def connect(server: trio_hs.Server) -> MemoryTransport:
