@@ -40,9 +40,7 @@ DEFAULT_WRITE_SERVERS: Servers = [("inet", "localhost", 9999)]
 
 
 class Manager:
-    """Reads from a pool of readers, writes to a pool of writers. Any number of tasks may share it.
-
-    Made by :func:`open_manager`.
+    """Reads from a pool of readers, writes to a pool of writers. Any number of tasks may share it. See :func:`open_manager`.
 
     What every operation has in common:
 

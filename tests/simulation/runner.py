@@ -17,7 +17,7 @@ import trio.testing
 
 import trio_hs
 from trio_hs import Instrument, open_manager, open_read_socket, open_write_socket
-from trio_hs._network import Pool
+from trio_hs._network import Pool, _pool
 from trio_hs.testing import network, open_server
 
 from . import invariants
@@ -44,15 +44,18 @@ class Result:
 
 @contextmanager
 def deterministic(seed: str) -> Iterator[None]:
-    """Within the block, the seed determines the order in which trio runs tasks, and the client's jitter."""
+    """Within the block, the seed determines the order in which trio runs tasks, the client's jitter, and how it chooses
+    connections: among few, or as among many."""
     before = random.getstate()
     scheduling = trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING
     trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
     trio._core._run._r.seed(f"{seed}/trio")
     random.seed(f"{seed}/client")
+    few, _pool.FEW = _pool.FEW, random.Random(f"{seed}/few").choice((1, _pool.FEW))
     try:
         yield
     finally:
+        _pool.FEW = few
         random.setstate(before)
         trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = scheduling  # type: ignore[misc]
 

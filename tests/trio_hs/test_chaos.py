@@ -147,6 +147,7 @@ class World:
 async def test_chaos(nursery: trio.Nursery, autojump_clock: MockClock, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(seed)
     monkeypatch.setattr("trio_hs._network._connection.MAX_OPENED", rng.choice([2, 3, 10_000]))
+    monkeypatch.setattr("trio_hs._network._pool.FEW", rng.choice([1, 4]))
     monkeypatch.setattr("trio_hs._dispatch._dispatcher.WRITE_LINES", rng.choice([3, 1000]))
     monkeypatch.setattr("trio_hs._dispatch._dispatcher.READ_KEYS", rng.choice([3, 256]))
     monkeypatch.setattr("trio_hs._dispatch._dispatcher.NEAR_KEYS", rng.choice([2, 256]))

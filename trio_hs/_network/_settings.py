@@ -6,8 +6,6 @@ from threading import get_ident
 
 from trio.lowlevel import current_task
 
-from ._transport import Connect, connect_transport
-
 
 def require_trio() -> None:
     """Raises RuntimeError outside of trio, such as under asyncio."""
@@ -38,15 +36,6 @@ def check_secret(what: str, secret: str | None) -> None:
     """Raises TypeError for what is no secret. It never quotes one."""
     if secret is not None and not isinstance(secret, str):
         raise TypeError(f"{what} must be a str or None, not {type(secret).__name__}")
-
-
-def how_to_connect(connect: Connect | str) -> tuple[Connect, bool]:
-    """The function that connects, and whether to connect at once. Raises ValueError for a word other than ``"eager"``."""
-    if not isinstance(connect, str):
-        return connect, False
-    if connect != "eager":
-        raise ValueError(f"connect must be 'eager', or an async function that takes a trio_hs.Server, not {connect!r}")
-    return connect_transport, True
 
 
 def check_settings(timeout: float, connections: int, connect: object, moves_on_silence: bool) -> None:

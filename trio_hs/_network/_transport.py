@@ -130,3 +130,12 @@ async def connect_transport(server: Server) -> Transport:
     # A name may have several addresses; trio races them. Nagle's algorithm is off in what it returns.
     inet = await trio.open_tcp_stream(server.host, server.port)
     return SocketTransport(socket.socket(fileno=inet.socket.detach()))
+
+
+def how_to_connect(connect: Connect | str) -> tuple[Connect, bool]:
+    """The function that connects, and whether to connect at once. Raises ValueError for a word other than ``"eager"``."""
+    if not isinstance(connect, str):
+        return connect, False
+    if connect != "eager":
+        raise ValueError(f"connect must be 'eager', or an async function that takes a trio_hs.Server, not {connect!r}")
+    return connect_transport, True
