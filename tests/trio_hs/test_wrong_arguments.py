@@ -124,7 +124,7 @@ CONDITION: dict[str, Any] = {"column": "n", "operation": "=", "value": 1, "stop"
 COLUMN: dict[str, Any] = {
     "name": "c", "type": "varchar", "length": 5, "charset": "ascii", "precision": None, "scale": None, "unsigned": False,
     "members": (), "nullable": False, "default": "x", "default_is_expression": False, "auto_increment": False,
-    "generated": None, "invisible": False,
+    "generated": None, "invisible": False, "until_2106": False,
 }  # fmt: skip
 DECIMAL: dict[str, Any] = {
     **COLUMN, "type": "decimal", "length": None, "charset": None, "precision": 9, "scale": 2, "default": 1,

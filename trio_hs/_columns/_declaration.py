@@ -72,7 +72,7 @@ class Column:
             raise TypeError(f"column {self.name}: type must be the name of one, not {self.type!r}")
         if self.charset is not None and not isinstance(self.charset, str):
             raise TypeError(f"column {self.name}: charset must be the name of one or None, not {self.charset!r}")
-        for flag in ("unsigned", "nullable", "default_is_expression", "auto_increment", "invisible"):
+        for flag in ("unsigned", "nullable", "default_is_expression", "auto_increment", "invisible", "until_2106"):
             if not isinstance(getattr(self, flag), bool):
                 raise TypeError(f"column {self.name}: {flag} must be a bool, not {getattr(self, flag)!r}")
         object.__setattr__(self, "members", tuple(value_list(self.members, f"column {self.name}: members", "str")))

@@ -6,55 +6,18 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ._attributes import NOW, Attributes, Default, strings
 from ._collation import BINARY, UTF8MB4_BIN, find_collation
 from ._times import Date, DateTime, Time
 from ._types import Bit, ColumnType, DecimalType, Enum, Float, Integer, Set, Text, Value, Year
 from ._versions import DEFAULT_VERSION, Version, find_version
 
-_TOKEN = re.compile(r"\s*(?:('(?:[^'\\]|''|\\.)*')|(\([^()']*(?:'(?:[^']|'')*'[^()']*)*\))|([^\s(']+))")
-
 _INTEGERS = {"TINYINT": (1, 3), "SMALLINT": (2, 5), "MEDIUMINT": (3, 8), "INT": (4, 10), "INTEGER": (4, 10), "BIGINT": (8, 20)}
 _BLOBS = {"TINY": 255, "": 65535, "MEDIUM": 2**24 - 1, "LONG": 2**32 - 1}
 
 
-class _Attributes:
-    """The attributes of a declaration. They are taken out one by one, so that a leftover is a mistake."""
-
-    def __init__(self, sql: str) -> None:
-        self.tokens: list[str] = []
-        position = 0
-        while match := _TOKEN.match(sql, position):
-            self.tokens.append(match[0].strip())
-            position = match.end()
-        if sql[position:].strip():
-            raise ValueError(f"cannot make sense of {sql[position:]!r}")
-
-    def take(self, *words: str) -> bool:
-        """Whether these words follow each other; takes them out."""
-        upper = [token.upper() for token in self.tokens]
-        for start in range(len(upper) - len(words) + 1):
-            if tuple(upper[start : start + len(words)]) == words:
-                del self.tokens[start : start + len(words)]
-                return True
-        return False
-
-    def take_value(self, *words: str) -> str | None:
-        """The token after these words, or None; takes all of them out."""
-        upper = [token.upper() for token in self.tokens]
-        for start in range(len(upper) - len(words)):
-            if tuple(upper[start : start + len(words)]) == words:
-                value = self.tokens[start + len(words)]
-                del self.tokens[start : start + len(words) + 1]
-                return value
-        return None
-
-
-def _unquoted(literal: str) -> str:
-    return re.sub(r"\\(.)|''", lambda match: match[1] or "'", literal[1:-1])
-
-
 def _members(argument: str | None) -> list[str]:
-    members = [_unquoted(member) for member in re.findall(r"'(?:[^'\\]|''|\\.)*'", argument or "")]
+    members = strings(argument or "")
     if not members:
         raise ValueError("an ENUM or SET needs its members, such as ENUM('a', 'b')")
     return members
@@ -69,12 +32,15 @@ def _numbers(argument: str | None, most: int) -> list[int]:
     return [int(number) for number in numbers]
 
 
-def _parse_type(attributes: _Attributes, version: Version) -> ColumnType:
+def _parse_type(attributes: Attributes, version: Version) -> ColumnType:
     if not attributes.tokens:
         raise ValueError("a declaration begins with a type, such as INT or VARCHAR(40)")
     name = attributes.tokens.pop(0).upper()
     argument = attributes.tokens.pop(0) if attributes.tokens and attributes.tokens[0].startswith("(") else None
+    if name == "DOUBLE":
+        attributes.take("PRECISION")
     unsigned = attributes.take("UNSIGNED")
+    attributes.take("SIGNED")
     zerofill = attributes.take("ZEROFILL")
     if name in ("BOOL", "BOOLEAN"):
         name = "TINYINT"
@@ -105,7 +71,7 @@ _TIMES: dict[str, Callable[[int, Version], ColumnType]] = {
 }
 
 
-def _parse_text_type(name: str, argument: str | None, attributes: _Attributes, version: Version) -> ColumnType:
+def _parse_text_type(name: str, argument: str | None, attributes: Attributes, version: Version) -> ColumnType:
     charset = attributes.take_value("CHARACTER", "SET") or attributes.take_value("CHARSET")
     collation = find_collation(charset, attributes.take_value("COLLATE"), version)
     if name in ("ENUM", "SET"):
@@ -139,20 +105,32 @@ class Column:
     def __init__(self, name: str, sql: str, version: Version) -> None:
         self.name = name
         self.sql = sql
-        attributes = _Attributes(sql)
+        attributes = Attributes(sql)
+        _refuse_what_is_not_emulated(attributes)
         self.auto_increment = attributes.take("AUTO_INCREMENT")
         self.nullable = not attributes.take("NOT", "NULL")
-        default = attributes.take_value("DEFAULT")
+        default = attributes.take_default()
+        on_update = attributes.take_function("ON", "UPDATE")
+        self.primary = attributes.take("PRIMARY", "KEY") or attributes.take("PRIMARY")
+        self.unique = attributes.take("UNIQUE", "KEY") or attributes.take("UNIQUE")
+        invisible = attributes.take("INVISIBLE")
         attributes.take("NULL")
+        _take_what_changes_nothing(attributes)
         self.type = _parse_type(attributes, version)
         if attributes.tokens:
             raise ValueError(
                 f"cannot make sense of {' '.join(attributes.tokens)!r} (keys belong in primary_key=, unique=, indexes=)"
             )
+        if self.primary:
+            self.nullable = False
         if self.auto_increment:
             self.nullable = False
             if not isinstance(self.type, Integer):
                 raise ValueError("AUTO_INCREMENT needs an integer type")
+        if on_update is not None and (on_update.upper() not in NOW or not isinstance(self.type, DateTime)):
+            raise ValueError("ON UPDATE takes CURRENT_TIMESTAMP, on a DATETIME or TIMESTAMP")
+        if invisible and not self.nullable and default is None and not self.auto_increment:
+            raise ValueError("an INVISIBLE column that is NOT NULL needs a DEFAULT")
         self.charset: str | None = getattr(getattr(self.type, "collation", None), "charset", None)
         self.initial = self._initial(default)
 
@@ -168,19 +146,35 @@ class Column:
             return value
         return self.type.text(value).decode(self.charset or "latin-1")
 
-    def _initial(self, default: str | None) -> Value:
+    def _initial(self, default: Default | None) -> Value:
         if default is None:
             first_member = isinstance(self.type, Enum) and not self.nullable
             return 1 if first_member else self.type.empty
-        if default.upper() == "NULL":
-            if not self.nullable:
+        value = default.value
+        if value is None:
+            if not self.nullable and not default.computed:
                 raise ValueError("DEFAULT NULL in a column that is NOT NULL")
             return self.type.empty
-        if default.startswith("'"):
-            return self.type.store(_unquoted(default).encode(self.charset or "utf-8"))
-        if not re.fullmatch(r"[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?", default):
-            raise ValueError(f"DEFAULT {default} is not emulated: HandlerSocket knows literal defaults only")
-        return self.type.store(default.encode())
+        if isinstance(value, str):
+            return self.type.store(value.encode(self.charset or "utf-8"))
+        return self.type.store(b"%d" % int.from_bytes(value) if isinstance(self.type, Integer) else value)
+
+
+def _refuse_what_is_not_emulated(attributes: Attributes) -> None:
+    for words, what in (
+        (("GENERATED",), "a generated column"),
+        (("AS",), "a generated column"),
+        (("REFERENCES",), "a foreign key"),
+        (("COMPRESSED",), "a compressed column"),
+    ):
+        if attributes.take(*words):
+            raise ValueError(f"{what} is not emulated")
+
+
+def _take_what_changes_nothing(attributes: Attributes) -> None:
+    """HandlerSocket writes what a CHECK forbids (measured)."""
+    attributes.take_value("COMMENT")
+    attributes.take_value("CHECK")
 
 
 class KeyPart:
@@ -214,7 +208,8 @@ class Table:
       database: its database.
       name: its name.
       columns: each column's name and its declaration as in SQL. The character set is utf8mb4 unless
-        declared, and the collation the default of the server's version; nothing is NOT NULL unless declared.
+        declared, and the collation the default of the server's version; nothing is NOT NULL unless declared. As on the server,
+        HandlerSocket stores zero or ``""`` for a DEFAULT that is a function, and ignores ON UPDATE and CHECK.
       primary_key: the columns of the primary key. Each may be ``"column"``, ``"column(10)"`` (a prefix) or ``"column DESC"``.
       unique: the unique indexes: name and columns.
       indexes: the other indexes: name and columns.
@@ -229,8 +224,8 @@ class Table:
 
     def __post_init__(self) -> None:
         parsed = self.parse_columns(find_version(DEFAULT_VERSION))
-        keys = [self.primary_key, *self.unique.values(), *self.indexes.values()]
         try:
+            keys = [self.primary_of(parsed), *self.unique_of(parsed).values(), *self.indexes.values()]
             if not parsed:
                 raise ValueError("it has no columns")
             for key in keys:
@@ -257,6 +252,20 @@ class Table:
                 if column.name == re.split(r"[\s(]", name.strip())[0]:
                     column.nullable = False
         return columns
+
+    def primary_of(self, columns: Sequence[Column]) -> Sequence[str]:
+        """The columns of the primary key, which may be declared at its column. Raises ValueError for two."""
+        declared = [column.name for column in columns if column.primary]
+        if len(declared) + bool(self.primary_key) > 1:
+            raise ValueError("it has two primary keys")
+        return declared or self.primary_key
+
+    def unique_of(self, columns: Sequence[Column]) -> dict[str, Sequence[str]]:
+        """The unique indexes. Those that are declared at their columns come first, with the names of these."""
+        declared: dict[str, Sequence[str]] = {column.name: [column.name] for column in columns if column.unique}
+        if both := declared.keys() & {*self.unique, *self.indexes}:
+            raise ValueError(f"it has two indexes of the name {min(both)}: one is from UNIQUE at the column")
+        return {**declared, **self.unique}
 
     def sql(self) -> str:
         """The statement that creates the same table on MariaDB. Columns without a collation get the default of its version."""

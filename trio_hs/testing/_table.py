@@ -159,9 +159,10 @@ def _in_server_order(table: Table, columns: Sequence[Column]) -> list[tuple[str,
 
     The primary key, then unique indexes (those without NULL first, then those without prefixes), then the others.
     """
-    unique = [(name, [KeyPart(columns, part) for part in key], True) for name, key in table.unique.items()]
+    unique = [(name, [KeyPart(columns, part) for part in key], True) for name, key in table.unique_of(columns).items()]
     unique.sort(key=lambda index: (any(p.column.nullable for p in index[1]), any(p.is_prefix for p in index[1])))
-    primary = [("PRIMARY", [KeyPart(columns, part) for part in table.primary_key], True)] if table.primary_key else []
+    key_columns = [KeyPart(columns, part) for part in table.primary_of(columns)]
+    primary = [("PRIMARY", key_columns, True)] if key_columns else []
     return [
         *primary,
         *unique,

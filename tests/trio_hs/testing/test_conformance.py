@@ -14,6 +14,7 @@ from hs_drill.servers import execute_sql, open_servers
 from hs_drill.servers._replication import wait_replicated
 from tests.trio_hs.support.real_servers import release
 from tests.trio_hs.support.requests import DATABASE, SHAPES, Group, Step, everything, groups, inserts, opened
+from tests.trio_hs.support.requests_ddl import attributes
 from trio_hs import Server as Address
 from trio_hs._network import Transport, connect_transport
 from trio_hs.testing import EmbeddedServer, Table, open_server
@@ -105,7 +106,7 @@ async def compare(group: Group, real_wires: dict[str, Wire], embedded_wires: dic
             assert ours == theirs, f"{group.name}, {port}: {line!r}"
 
 
-@pytest.mark.parametrize("group", groups(), ids=lambda group: group.name)
+@pytest.mark.parametrize("group", [*groups(), attributes()], ids=lambda group: group.name)
 async def test_the_same_bytes(group: Group, cluster: Cluster) -> None:
     async with (
         real(cluster.writer, group.tables) as addresses,

@@ -1,0 +1,61 @@
+"""Declarations of tables: what is taken, and what a refusal says. That the server does the same: test_conformance.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.trio_hs.support.requests_ddl import COUNTED, FILLED
+from trio_hs.testing import Table
+
+REFUSED = [
+    ("INT GENERATED ALWAYS AS (id + 1)", "a generated column is not emulated"),
+    ("INT AS (id + 1) STORED", "a generated column is not emulated"),
+    ("INT REFERENCES other (id)", "a foreign key is not emulated"),
+    ("TEXT COMPRESSED", "a compressed column is not emulated"),
+    ("INT DEFAULT (1 + 2)", r"DEFAULT \(1 \+ 2\) is not emulated: write the constant"),
+    ("VARCHAR(9) DEFAULT (concat('a', 'b'))", r"DEFAULT \(concat\('a', 'b'\)\) is not emulated: write the constant"),
+    ("INT DEFAULT nonsense", "DEFAULT nonsense is not emulated"),
+    ("INT DEFAULT q'1'", "DEFAULT q'1' is not emulated: write a plain literal"),
+    ("INT NOT NULL DEFAULT NULL", "DEFAULT NULL in a column that is NOT NULL"),
+    ("INT DEFAULT", "DEFAULT needs a value"),
+    ("INT COMMENT", "COMMENT needs a value"),
+    ("INT ON UPDATE CURRENT_TIMESTAMP", "ON UPDATE takes CURRENT_TIMESTAMP, on a DATETIME or TIMESTAMP"),
+    ("DATETIME ON UPDATE UUID()", "ON UPDATE takes CURRENT_TIMESTAMP"),
+    ("INT NOT NULL INVISIBLE", "an INVISIBLE column that is NOT NULL needs a DEFAULT"),
+    ("INT CHECK (n > 3", "a quote or a parenthesis has no partner"),
+    ("INT DEFAULT 'x", "a quote or a parenthesis has no partner"),
+    ("INT CHECK )n(", "a quote or a parenthesis has no partner"),
+    ("INT SURPRISE", "cannot make sense of 'SURPRISE'"),
+    ("VARCHAR(9) COLLATE utf8mb4_klingon_ci", "no collation 'utf8mb4_klingon_ci' here; there are .*utf8mb4_general_ci"),
+    ("TEXT UNIQUE", r"a BLOB or TEXT column needs a prefix in an index: 'c\(100\)'"),
+]
+
+
+@pytest.mark.parametrize("declaration, message", REFUSED)
+def test_a_refusal_names_the_column_and_the_reason(declaration: str, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"^table d\.t(, column c)?: .*{message}"):
+        Table("d", "t", {"id": "INT NOT NULL", "c": declaration}, primary_key=["id"])
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"columns": {"a": "INT PRIMARY KEY"}, "primary_key": ["a"]}, "it has two primary keys"),
+        ({"columns": {"a": "INT PRIMARY KEY", "b": "INT PRIMARY KEY"}}, "it has two primary keys"),
+        ({"columns": {"a": "INT UNIQUE"}, "unique": {"a": ["a"]}}, "it has two indexes of the name a"),
+        ({"columns": {"a": "INT UNIQUE"}, "indexes": {"a": ["a"]}}, "it has two indexes of the name a"),
+        ({"columns": {"a": "INT AUTO_INCREMENT"}}, "AUTO_INCREMENT column, and it is the first column of a key"),
+    ],
+)
+def test_keys_that_contradict_each_other_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Table("d", "t", **arguments)
+
+
+def test_the_statement_has_each_declaration_as_it_was_written() -> None:
+    for table in (FILLED, COUNTED):
+        for name, declaration in table.columns.items():
+            assert f"`{name}` {declaration}" in table.sql()
+    assert "PRIMARY KEY (" not in FILLED.sql()  # it is declared at its column
