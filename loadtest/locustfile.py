@@ -12,7 +12,10 @@ from locust import User, constant, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
-from hs_drill._exit_codes import ExitCode, report_missing_package
+from hs_drill._exit_codes import ExitCode, report_missing_package, report_other_system
+
+if code := report_other_system("the locustfile of hs-drill"):
+    sys.exit(code)
 
 try:
     from hs_drill._process_end import end_with_parent

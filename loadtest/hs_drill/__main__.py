@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from hs_drill._exit_codes import ExitCode, report_missing_package
+from hs_drill._exit_codes import ExitCode, report_missing_package, report_other_system
 
 __all__ = ["COMMANDS", "main"]
 
@@ -48,12 +48,14 @@ def main(arguments: Sequence[str]) -> int:
     if name not in COMMANDS:
         sys.stderr.write(f"no such command: {name!r}; the commands are {', '.join(COMMANDS)}\n")
         return ExitCode.BAD_ARGUMENTS
+    if code := report_other_system(f"hs-drill {name}"):
+        return code
     try:
         command = import_module(COMMANDS[name][0])
     except ModuleNotFoundError as error:
         return report_missing_package(f"hs-drill {name}", error)
-    code: int = command.main(rest)
-    return code
+    result: int = command.main(rest)
+    return result
 
 
 def run() -> NoReturn:

@@ -1,12 +1,13 @@
-"""Every exit code of the harness, which of several is the gravest, and the line before one of them."""
+"""Every exit code of the harness, which of several is the gravest, and the lines before some of them."""
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections.abc import Iterable
 from enum import IntEnum
 
-__all__ = ["ExitCode", "gravest", "report_missing_package"]
+__all__ = ["ExitCode", "gravest", "report_missing_package", "report_other_system"]
 
 
 class ExitCode(IntEnum):
@@ -56,4 +57,13 @@ def report_missing_package(program: str, error: ModuleNotFoundError) -> ExitCode
     sys.stderr.write(
         f"{program} needs {error.name}, which is not installed: pip install trio-hs-drill (in a clone: ./dev setup)\n"
     )
+    return ExitCode.BAD_ARGUMENTS
+
+
+def report_other_system(program: str) -> ExitCode:
+    """Say in one line on stderr that `program` needs Linux, if this is another system; 0 on Linux."""
+    if sys.platform == "linux":
+        return ExitCode.PASSED
+    system = platform.system() or sys.platform
+    sys.stderr.write(f"{program} needs Linux, and this is {system}; the client, trio_hs, works here\n")
     return ExitCode.BAD_ARGUMENTS

@@ -81,8 +81,10 @@ class _PluginImportHook:
             sys.meta_path.remove(self)
             import locust
 
-            from hs_drill._exit_codes import report_missing_package
+            from hs_drill._exit_codes import report_missing_package, report_other_system
 
+            if code := report_other_system("our part of this help"):
+                sys.exit(code)
             try:
                 from hs_drill.in_locust._options import add_options
             except ModuleNotFoundError as error:

@@ -81,3 +81,46 @@ main()
         assert done.returncode == 2, done.stderr
         assert done.stderr.endswith(told)
         assert done.stderr.count("\n") == 1
+
+
+LINUX_ALONE = ("fcntl", "grp", "pwd", "resource", "termios")
+"""Modules that Windows does not have."""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("system, platform", [("Windows", "win32"), ("Darwin", "darwin")])
+def test_on_another_system_each_command_says_that_it_needs_linux(system: str, platform: str, tmp_path: Path) -> None:
+    told = f"needs Linux, and this is {system}; the client, trio_hs, works here\n"
+    hidden = f"""\
+import platform, sys
+platform.system = lambda: {system!r}
+sys.platform = {platform!r}
+sys.modules.update(dict.fromkeys({LINUX_ALONE if platform == "win32" else ()}))
+"""
+    code = f"""\
+{hidden}
+from hs_drill.__main__ import COMMANDS, main
+for name in COMMANDS:
+    print(name, main([name, "--help"]))
+print(main(["--help"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.stderr.splitlines(keepends=True) == [f"hs-drill {name} {told}" for name in commands.COMMANDS]
+    assert done.stdout.splitlines()[: len(commands.COMMANDS)] == [f"{name} 2" for name in commands.COMMANDS]
+    assert done.stdout.endswith("\n0\n")
+    for options in (["--help"], ["--headless", "--scenario", "mixed"]):
+        code = f"""\
+import sys
+sys.argv = ["locust", "-f", {str(locustfile())!r}, *{options}]
+from types import SimpleNamespace
+from hs_drill import _exit_codes  # for us alone, because Locust itself needs parts of the real system
+_exit_codes.sys = SimpleNamespace(platform={platform!r}, stderr=sys.stderr)
+_exit_codes.platform = SimpleNamespace(system=lambda: {system!r})
+from locust.main import main
+main()
+"""
+        env = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=env, check=False)
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.endswith(told)
+        assert done.stderr.count("\n") == 1

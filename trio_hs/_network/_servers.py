@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
@@ -65,6 +66,8 @@ def parse_server(server: object) -> Server:
         raise ValueError(f"{forms}; {port!r} is not a port of {host}")
     if kind == "unix" and port is not None:
         raise ValueError(f"{forms}; a unix socket has no port, but {port!r} was given")
+    if kind == "unix" and not hasattr(socket, "AF_UNIX"):
+        raise ValueError(f"this system has no unix sockets: give ('inet', host, port) instead of {host!r}")
     if timeout is not None:
         check_seconds(f"the timeout of {host}", timeout)
     check_secret(f"the secret of {host}", secret)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,12 +60,15 @@ class Listener:
 def _listening_socket(address: tuple[str, int] | str) -> socket.socket:
     """A socket that listens on ``(host, port)``, or on the path of a unix socket. Raises OSError."""
     if isinstance(address, str):
+        if sys.platform == "win32":
+            raise OSError(f"this system has no unix sockets: listen on (host, port) instead of {address!r}")
         Path(address).unlink(missing_ok=True)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     else:
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # On Windows it would let another program listen on the same port.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.setblocking(False)
         sock.bind(address)

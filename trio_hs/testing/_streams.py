@@ -28,8 +28,10 @@ class BreakableSocket(SocketTransport):
 
     def reset(self) -> None:
         # A socket that does not linger sends a reset when it is closed.
-        if self._socket.family != socket.AF_UNIX and self._socket.fileno() != -1:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if self._is_tcp and self._socket.fileno() != -1:
+            # Windows has two shorts there.
+            linger = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.close()
 
 
