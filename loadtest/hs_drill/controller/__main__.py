@@ -81,9 +81,9 @@ async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
             def progress(line: str) -> None:
                 outbox.put({"type": "progress", "line": line})
 
-            async with open_scenario_servers(scenario, progress) as control:
-                by_handlersocket = scenario.driver.name == "handlersocket"
-                control.unlogged_writes &= by_handlersocket and any(name in WRITES for name in scenario.mix.weights())
+            by_handlersocket = scenario.driver.name == "handlersocket"
+            writes = by_handlersocket and any(name in WRITES for name in scenario.mix.weights())
+            async with open_scenario_servers(scenario, progress, handlersocket_writes=writes) as control:
                 await fill_table(control, scenario, progress)
                 async with open_proxies(control.cluster, scenario) as proxies:
                     await channel.send({"type": "ready", "cluster": client_view(control.cluster, proxies).to_dict()})

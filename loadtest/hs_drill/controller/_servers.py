@@ -12,9 +12,11 @@ __all__ = ["open_scenario_servers"]
 
 
 @asynccontextmanager
-async def open_scenario_servers(scenario: Scenario, progress: Callable[[str], None]) -> AsyncIterator[Control]:
+async def open_scenario_servers(
+    scenario: Scenario, progress: Callable[[str], None], *, handlersocket_writes: bool = True
+) -> AsyncIterator[Control]:
     """`open_servers` as the scenario says. Raises `ClusterError`, also if a secret is missing, or if `read_only` does not stop
-    the account of `driver: sql`."""
+    the account of `driver: sql`. `handlersocket_writes` says whether clients will write through HandlerSocket."""
     cluster, table = scenario.cluster, scenario.table
     by_sql = ["driver: sql"] if scenario.driver.name == "sql" else []
     async with open_servers(
@@ -29,8 +31,10 @@ async def open_scenario_servers(scenario: Scenario, progress: Callable[[str], No
         only_owners_can=[fault.name for fault in scenario.faults if not isinstance(fault, NetworkFault)],
         external=[server.resolved() for server in cluster.servers] if cluster.kind == "external" else (),
         may_create_table=cluster.create_table,
+        handlersocket_writes=handlersocket_writes,
         progress=progress,
     ) as control:
+        control.unlogged_writes &= handlersocket_writes
         if by_sql:
             alone = control.cluster.replication == "none"
             await require_load_account(control.cluster.servers, control.primary, (table.database, table.name), alone=alone)

@@ -79,6 +79,9 @@ def _entry(batch: Batch, name: str, operation: OperationBatch, stats: RequestSta
 def _add_errors(batch: Batch, name: str, errors: Counter[str], stats: RequestStats) -> None:
     for message, count in errors.items():
         key = StatsError.create_key(METHOD, name, message)
-        known = stats.errors.setdefault(key, StatsError(METHOD, name, message, first_seen=batch.start))
+        if key not in stats.errors:
+            stats.errors[key] = StatsError(METHOD, name, message)
+            stats.errors[key].first_seen = batch.start  # older Locusts do not show it
+        known = stats.errors[key]
         known.occurrences += count
         known.last_seen = batch.end

@@ -87,6 +87,7 @@ class Control(ABC):
       foreign_rows: a SQL condition for rows of the table that no write of the run can leave. A table with such rows is not
         dropped at the end. Set it before `create_table`; until then every row counts as such.
       aliases: further names of the writer's server, in the list of the user's own servers.
+      on_galera: whether the writer is a node of a Galera cluster, where a write straight to InnoDB does harm.
     """
 
     _instances: Mapping[str, Instance]
@@ -99,6 +100,7 @@ class Control(ABC):
         self.unlogged_writes = not cluster.write_databases
         self.foreign_rows = "TRUE"
         self.aliases: frozenset[str] = frozenset()
+        self.on_galera = False
         self._once_primary = {self.primary}
         """The servers that have been the primary, and may hold writes that no other server has."""
         self._opened = {self.primary}

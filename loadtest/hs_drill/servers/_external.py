@@ -22,6 +22,7 @@ from trio_hs.testing import Table
 
 from ._control import Control, ReplicationStatus, Row, bounded, chunked
 from ._created import Creation
+from ._galera import check_galera
 from ._one_server import require_one_server, same_server
 from ._promotions import UNKNOWN_FATE, Promotions, watch_promotions
 from ._replication import PAGE, logged, wait_applied
@@ -326,6 +327,7 @@ async def open_external(
     may_create: bool,
     write_databases: Mapping[str, str],
     replication: str,
+    handlersocket_writes: bool,
     progress: Callable[[str], None],
 ) -> AsyncIterator[ExternalControl]:
     """The `external` kind of `open_servers`, which says what it promises."""
@@ -363,14 +365,15 @@ async def open_external(
     else:
         maybe = "".join(f", whether {name} is another server" for name in same if same[name] is None)
         progress(
-            f"not checked without the sql_port of {writer.name}: whether it is read-only or a replica{maybe}, and "
-            "whether the table is a view, which crashes a server when HandlerSocket opens it"
+            f"not checked without the sql_port of {writer.name}: whether it is read-only, a replica or a Galera node{maybe}, "
+            "and whether the table is a view, which crashes a server when HandlerSocket opens it"
         )
         progress(f"whether {writer.name} is still the primary at the end cannot be asked either, {UNKNOWN_FATE}")
     promotions = await watch_promotions(() if replication == "none" else others)
     for line in promotions.lines():
         progress(line)
     control = ExternalControl(cluster, may_create=may_create, progress=progress, aliases=aliases, promotions=promotions)
+    control.on_galera = await check_galera(writer, handlersocket_writes and not write_databases, progress)
     try:
         yield control
     finally:

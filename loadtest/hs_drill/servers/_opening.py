@@ -73,6 +73,7 @@ async def open_servers(
     only_owners_can: Sequence[str] = (),
     external: Sequence[Server] = (),
     may_create_table: bool = False,
+    handlersocket_writes: bool = True,
     progress: Callable[[str], None] = _silent,
 ) -> AsyncIterator[Control]:
     """Bring up one writer, `readers` readers and perhaps a standby, and take them down when the block ends.
@@ -87,7 +88,8 @@ async def open_servers(
     servers. If the list is not empty, such servers are refused before anything starts.
 
     The kind `external` uses the servers in `external`. Their names are their roles; `readers` and `standby` are ignored. A
-    missing table is created there only if `may_create_table`.
+    missing table is created there only if `may_create_table`. `handlersocket_writes` says that the caller will write through
+    HandlerSocket, which Galera nodes do not stand.
 
     Gives the `Control` of the servers. Raises `ClusterError` if they cannot be started or reached. However the block ends (with
     an exception, cancelled, or with this process killed), no server process and no file of the run stays behind. The cleanup
@@ -105,6 +107,7 @@ async def open_servers(
             may_create=may_create_table,
             write_databases=write_databases,
             replication=replication,
+            handlersocket_writes=handlersocket_writes,
             progress=progress,
         ) as control:
             yield control

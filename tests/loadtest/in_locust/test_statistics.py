@@ -7,12 +7,20 @@ import json
 import math
 from collections import Counter
 from fractions import Fraction
+from typing import Any
 
 import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from locust.stats import RequestStats, StatsEntry, get_error_report_summary, get_percentile_stats_summary, get_stats_summary
+from locust.event import Events
+from locust.stats import (
+    RequestStats,
+    get_error_report_summary,
+    get_percentile_stats_summary,
+    get_stats_summary,
+    setup_distributed_stats_event_listeners,
+)
 from rich.console import Console
 
 from hs_drill.in_locust._locust_stats import METHOD, merge, milliseconds
@@ -125,11 +133,14 @@ def test_every_consumer_accepts_fractions_of_milliseconds() -> None:
 
 def test_a_master_adds_up_what_workers_send() -> None:
     worker = locust_statistics(batch([183], [900]))
-    sent = msgpack.unpackb(msgpack.packb(worker.serialize_stats()), strict_map_key=False)
-    assert worker.entries[("get", METHOD)].num_requests == 0, "sending clears it"
     master = locust_statistics(batch([10]))
-    for data in sent:
-        master.entries[("get", METHOD)].extend(StatsEntry.unserialize(data, master))
+    new_events: Any = Events  # not typed
+    events, sent = {"worker": new_events(), "master": new_events()}, dict[str, Any]()
+    setup_distributed_stats_event_listeners(events["worker"], worker)
+    setup_distributed_stats_event_listeners(events["master"], master)
+    events["worker"].report_to_master.fire(client_id="1", data=sent)
+    assert worker.entries[("get", METHOD)].num_requests == 0, "sending clears it"
+    events["master"].worker_report.fire(client_id="1", data=msgpack.unpackb(msgpack.packb(sent), strict_map_key=False))
     assert master.entries[("get", METHOD)].response_times == {0.01: 1, 0.183: 1, 0.9: 1}
 
 
