@@ -96,7 +96,9 @@ def test_the_client_works_over_tcp_without_what_linux_alone_has(platform: str, t
     assert result["other"] == {}
     if platform == "win32":
         assert result["unix"] == f"this system has no unix sockets: listen on (host, port) instead of {path!r}"
-        assert result["client"] == f"this system has no unix sockets: give ('inet', host, port) instead of {path!r}"
+        assert (
+            result["client"] == f"read_servers: this system has no unix sockets: give ('inet', host, port) instead of {path!r}"
+        )
     else:
         assert result["unix"] == {}
         assert result["client"] == "accepted"

@@ -19,8 +19,8 @@ async def check_galera(writer: Server, writes_straight: bool, progress: Callable
         return False
     if writes_straight:
         raise ClusterError(
-            f"{writer.name} is a node of a Galera cluster (wsrep_on is ON): what HandlerSocket writes there stays on that node, "
-            f"and later makes it leave the cluster. Write through a FEDERATED twin: {PAGE}. Nothing was written"
+            f"{writer.name} is a node of a Galera cluster (wsrep_on is ON): what HandlerSocket writes there stays on that "
+            f"node, and later makes it leave the cluster. Write through a FEDERATED twin: {PAGE}. Nothing was written"
         )
     progress(f"{writer.name} is a node of a Galera cluster: clients must write to no other node of it ({PAGE})")
     return True
