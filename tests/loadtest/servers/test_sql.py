@@ -160,7 +160,7 @@ async def test_watching_the_binary_log_opens_one_connection(
 async def test_waiting_for_a_table_opens_one_connection(fake: Callable[..., FakeSql]) -> None:
     table = Table("drill", "t", columns={"id": "BIGINT NOT NULL", "n": "BIGINT"}, primary_key=["id"])
     shown = {"type": "BASE TABLE", "comment": "", "partitioned": 0, "hashed": 0}
-    sql = fake([], [], [], [shown])
+    sql = fake([], [], [], [shown], [])  # the last: the types of its columns
     async with trio_hs.testing.open_server([table]) as server:
         await server.listen(("127.0.0.1", 0), ("127.0.0.1", 0))
         there = replace(EXTERNAL, read_port=server.read_address.port or 0)
