@@ -125,8 +125,8 @@ class _Reader:
             self.warnings.append("System versioning: HandlerSocket writes leave no history.")
         if engine == "FEDERATED":
             self.warnings.append(
-                "FEDERATED: find with < and <= is refused, in_ stops at the first missing value, and an increment is lost when"
-                " SQL changes the row at the same time."
+                "FEDERATED: find with < and <= is refused, in_ stops at the first missing value, and acknowledged writes are"
+                " lost when SQL changes the same rows at the same time."
             )
         partitions = self._rows(
             "SELECT partition_name FROM information_schema.partitions"

@@ -31,8 +31,8 @@ class ServerStatistics:
     refusing: bool
     """True while it is avoided because it answered ``lock_tables``. It is tried again after 0.1 s, later every second."""
     usable: bool
-    """Whether it can take requests now: connected, not stalled, not refusing. A less preferred server is usable too, but gets
-    no requests while a preferred one takes them."""
+    """Whether it can take requests now, being connected, not stalled and not refusing. A less preferred server is usable too,
+    but gets no requests while a preferred one takes them."""
     last_error: str | None
     """Why the last attempt to connect failed or the last connection was lost; None if nothing ever went wrong, or if the server
     has answered since. That a server closes an idle connection is no error."""

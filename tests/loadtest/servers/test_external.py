@@ -41,7 +41,7 @@ async def test_a_missing_table_is_created_if_allowed_and_dropped_at_the_end(clus
         for server in cluster.servers:
             rows = await control.read_rows(server.name, TABLE)
             assert [row[0] for row in rows] == list(range(1, 51))
-        assert control.cluster.version.startswith("10.")
+        assert control.cluster.version.startswith(cluster.version.split("-")[0])
         assert (await control.replication_status("reader-1")).source == "writer"
         writer = control.cluster.writer.name
         for refused in (
