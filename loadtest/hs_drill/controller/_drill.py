@@ -116,6 +116,7 @@ class Drill:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._watch)
+                    nursery.start_soon(self._control.watch)
                     await self._nemesis.run(math.inf)
         finally:
             self._healed.set()

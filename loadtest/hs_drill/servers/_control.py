@@ -128,6 +128,10 @@ class Control(ABC):
         servers = tuple(changed if server.name == changed.name else server for server in self.cluster.servers)
         self.cluster = replace(self.cluster, servers=servers)
 
+    async def watch(self) -> None:
+        """Notice what others do to the servers while the load runs, until cancelled. Nothing to do for the run's own."""
+        await trio.lowlevel.checkpoint()
+
     async def why_primary_unknown(self) -> str:
         """Why it is unknown which server took the last writes; "" if it was certainly `primary`.
 

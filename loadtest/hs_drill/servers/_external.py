@@ -88,6 +88,9 @@ class ExternalControl(Control):
             return f"writer is not the primary any more: {reason}"
         return await self._promotions.suspicion()
 
+    async def watch(self) -> None:
+        await self._promotions.watch()
+
     # ---- the table
 
     async def create_table(self, table: Table) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import trio
+
 from hs_drill._cluster import ClusterError, Server
 
 from ._control import bounded
@@ -22,6 +24,8 @@ from ._writable import Source, sources_of, takes_writes
 __all__ = ["UNKNOWN_FATE", "Promotions", "Replication", "change", "watch_promotions"]
 
 ANSWER_SECONDS = 5.0
+WATCH_SECONDS = 2.0
+"""Between two looks while the load runs."""
 UNKNOWN_FATE = "so what becomes of the run's writes will be unknown, and an audit of them inconclusive"
 
 
@@ -75,6 +79,8 @@ class Promotions:
 
     def __init__(self, before: Sequence[_Before]) -> None:
         self._before = before
+        self._noticed = ""
+        """The first suspicion that `watch` had."""
 
     @property
     def unwatched(self) -> list[str]:
@@ -87,8 +93,25 @@ class Promotions:
             if one.replication is None:
                 yield f"{one.why_unknown}: its promotion would go unnoticed, {UNKNOWN_FATE}"
 
+    async def watch(self) -> None:
+        """Look again and again, until cancelled: a promotion may be taken back before the end of the run. What cannot be asked
+        for a moment does not count, because it is asked again at the end."""
+        begun = trio.current_time()
+        while not self._noticed:
+            seen, _ = await self._look()
+            if seen:
+                self._noticed = f"{seen} (seen {trio.current_time() - begun:.0f} s after the load began)"
+            await trio.sleep(WATCH_SECONDS)
+
     async def suspicion(self) -> str:
         """Why another server may have been promoted since; "" if none can have been."""
+        if self._noticed:
+            return self._noticed
+        seen, unknown = await self._look()
+        return seen or unknown
+
+    async def _look(self) -> tuple[str, str]:
+        """A sign of a promotion, and why one may go unnoticed."""
         seen: dict[str, str] = {}
         unknown: dict[str, str] = {}
 
@@ -99,14 +122,13 @@ class Promotions:
                 unknown[name] = f"whether {name} has been promoted is not known: {trouble}"
             elif one.replication is None:
                 if now.stopped and now.takes_writes:
-                    unknown[name] = (
-                        f"{name} could not be asked when the run began, and is no replica now: perhaps promoted since"
-                    )
+                    unknown[name] = f"{name} could not be asked when the run began, and now replicates from no server"
             elif what := change(one.replication, now):
                 seen[name] = f"{name} {what}: it, or another server, may have been promoted"
 
         await run_all(*(partial(ask, one) for one in self._before))
-        return next((found[name] for found in (seen, unknown) for name in sorted(found)), "")
+        first_seen, first_unknown = (next((found[name] for name in sorted(found)), "") for found in (seen, unknown))
+        return first_seen, first_unknown
 
 
 async def watch_promotions(servers: Iterable[Server]) -> Promotions:

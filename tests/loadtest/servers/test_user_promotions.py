@@ -12,6 +12,7 @@ import yaml
 
 from hs_drill._cluster import Cluster, ClusterError
 from hs_drill.controller._table import fill_table
+from hs_drill.servers import _promotions
 from hs_drill.servers._created import MARK
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._sql import execute_sql
@@ -29,6 +30,7 @@ from tests.loadtest.support.external import (
     without_sql,
 )
 from tests.loadtest.support.locust_process import Locust
+from tests.support.patience import patience
 
 pytestmark = pytest.mark.mariadb
 
@@ -159,6 +161,27 @@ async def test_the_primary_is_known_as_long_as_nothing_has_changed(temporary: Pa
             await owner.kill("writer")
             unknown = await control.why_primary_unknown()
             assert unknown.startswith("cannot check whether writer is still the primary: writer: SQL error 2003")
+
+
+async def test_a_promotion_that_is_taken_back_before_the_end_is_noticed(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_promotions, "WATCH_SECONDS", 0.02)
+    async with open_servers("mariadb", readers=1) as owner:
+        writer, reader = owner.cluster.servers
+        async with external(owner.cluster) as control:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(control.watch)
+                assert await control.why_primary_unknown() == ""
+                await execute_sql(reader, "STOP SLAVE", "SET GLOBAL read_only=0")
+                with trio.fail_after(patience(60)):
+                    while "(seen " not in await control.why_primary_unknown():  # noqa: ASYNC110  (the server is asked)
+                        await trio.sleep(0.02)
+                await execute_sql(reader, "SET GLOBAL read_only=1", "START SLAVE")
+                nursery.cancel_scope.cancel()
+            assert (await control.why_primary_unknown()).startswith(
+                f"reader-1 has stopped replicating from 127.0.0.1:{writer.sql_port} and takes writes: it, or another"
+            )
 
 
 def test_after_a_promotion_by_the_user_nothing_is_called_lost(temporary: Path) -> None:
