@@ -121,7 +121,20 @@ async def upkeep(hs: Manager) -> None:
     for server in (*statistics.readers, *statistics.writers):
         assert_type(server, trio_hs.ServerStatistics)
         assert_type(server.last_error, str | None)
+        assert_type((server.usable, server.last_error_at), tuple[bool, float | None])
         assert_type((server.server, server.connections, server.outstanding, server.answers), tuple[str, int, int, int])
+
+
+async def health(hs: Manager) -> None:
+    assert_type(hs.ready(reads=True, writes=False), bool)
+    assert_type(await hs.connect(), None)
+    pings = await hs.ping()
+    assert_type(pings, trio_hs.Pings)
+    for ping in (*pings.readers, *pings.writers):
+        assert_type(ping, trio_hs.Ping)
+        assert_type((ping.server, ping.seconds, ping.error), tuple[str, float | None, str | None])
+    async with trio_hs.open_manager(connect="eager"):
+        pass
 
 
 async def tables(hs: Manager) -> None:

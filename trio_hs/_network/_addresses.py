@@ -30,7 +30,12 @@ async def addresses_of(server: Server) -> list[Server]:
     if server.kind == "unix":
         return [server]
     found = await trio.socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
-    return [replace(server, host=host) for host in dict.fromkeys(str(address[0]) for *_, address in found)]
+    return [replace(server, host=host) for host in dict.fromkeys(_host(*address) for *_, address in found)]
+
+
+def _host(address: str, port: int, flow: int = 0, scope: int = 0) -> str:
+    """An address without its port. A link-local one of IPv6 keeps its scope: the network interface."""
+    return f"{address}%{scope}" if scope else address
 
 
 async def only(server: Server) -> list[Server]:

@@ -148,19 +148,21 @@ class Pool:
     def choose(self) -> Connection | None:
         """The connection for the next request, one of the least loaded; None if none is usable."""
         live = self._live
-        count = len(live)
-        if count == 1:
+        if len(live) == 1:
             return live[0]
-        if not count:
+        if not live:
             return None
         live.rotate(1)  # equals take turns
         first = live[0]
         if not first.outstanding:
             return first
-        if count <= FEW:
+        if len(live) <= FEW:
             return min(live, key=_load)
-        chance = self.random.random
-        return min(first, *[live[int(chance() * count)] for _ in range(DRAWN)], key=_load)
+        for _ in range(DRAWN):
+            other = live[int(self.random.random() * len(live))]
+            if other.load < first.load:
+                first = other
+        return first
 
     def choose_other(self, connection: Connection) -> Connection | None:
         """The least loaded connection to another server, in the most preferred group that has one fit for use."""
@@ -334,6 +336,7 @@ class Pool:
         if self.closed:
             raise ConnectionError("the pool is closed: the block that opened it has ended")
 
+    @enable_ki_protection
     def begin(self) -> None:
         """Starts to connect, unless that has begun."""
         if not self.used and not self.closed:

@@ -31,14 +31,13 @@ class ServerStatistics:
     refusing: bool
     """True while it is avoided because it answered ``lock_tables``. It is tried again after 0.1 s, later every second."""
     usable: bool
-    """Whether it can take requests now, being connected, not stalled and not refusing. A less preferred server is usable too,
-    but gets no requests while a preferred one takes them."""
+    """Whether it is connected, and neither stalls nor refuses requests. A less preferred server is usable too, but gets no
+    requests while a preferred one takes them."""
     last_error: str | None
     """Why the last attempt to connect failed or the last connection was lost; None if nothing ever went wrong, or if the server
     has answered since. That a server closes an idle connection is no error."""
     last_error_at: float | None
-    """When ``last_error`` happened, on the clock of ``trio.current_time()``: it only grows, and is comparable only within this
-    ``trio.run``. None where ``last_error`` is."""
+    """When ``last_error`` happened, on the monotonic clock of ``trio.current_time()``. None where ``last_error`` is."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tests.trio_hs.support.clients import ask, pool_of
 from tests.trio_hs.support.fake import REFUSED, FakeServer, black_hole, slow_to_connect
 from trio_hs import ConnectionError, Server
 from trio_hs._network import Pool
-from trio_hs._network._addresses import STAGGER
+from trio_hs._network._addresses import STAGGER, addresses_of
 from trio_hs._network._connection import TICKS
 from trio_hs._network._link import FIRST_PAUSE
 from trio_hs.testing import Table, open_server
@@ -169,18 +169,30 @@ async def test_a_connect_of_ones_own_gets_the_name(nursery: trio.Nursery, autoju
 
 
 class Resolver(trio.abc.HostnameResolver):
+    def __init__(self, *addresses: tuple[Any, ...]) -> None:
+        self.addresses = addresses
+
     async def getaddrinfo(self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:
         assert host == b"two.example"
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("127.0.0.2", "127.0.0.3")]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address[0], port, *address[1:])) for address in self.addresses]
 
     async def getnameinfo(self, sockaddr: Any, flags: int) -> Any:
         raise NotImplementedError
 
 
+async def test_the_addresses_of_a_name() -> None:
+    trio.socket.set_custom_hostname_resolver(Resolver(("fe80::1", 0, 3), ("::1", 0, 0), ("127.0.0.1",), ("::1", 0, 0)))
+    found = await addresses_of(Server("inet", "two.example", 7, 2.5, "secret"))
+    assert found == [Server("inet", host, 7, 2.5, "secret") for host in ("fe80::1%3", "::1", "127.0.0.1")]
+    for host in ("127.0.0.1", "::1"):
+        assert await addresses_of(Server("inet", host, 7)) == [Server("inet", host, 7)]
+    assert await addresses_of(Server("unix", "/s")) == [Server("unix", "/s")]
+
+
 async def test_a_real_name_with_a_mute_address() -> None:
     """The kernel accepts connections for a listener that never does. Trio's own choice is the first address to connect."""
     table = Table("d", "t", {"id": "INT NOT NULL"}, primary_key=["id"])
-    trio.socket.set_custom_hostname_resolver(Resolver())
+    trio.socket.set_custom_hostname_resolver(Resolver(("127.0.0.2",), ("127.0.0.3",)))
     with socket.create_server(("127.0.0.2", 0)) as listener:
         port = listener.getsockname()[1]
         async with open_server([table]) as server:
