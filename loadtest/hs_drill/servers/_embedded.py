@@ -19,7 +19,7 @@ from typing import Any
 
 import trio
 
-from hs_drill._cluster import Cluster, ClusterError, Server, server_names
+from hs_drill._cluster import SUITES, Cluster, ClusterError, Server, server_names
 from hs_drill._counted import counted
 from hs_drill.sandbox import HOST, Sandbox, check_temporary_directory, open_sandbox
 from trio_hs.testing import Table
@@ -399,12 +399,13 @@ async def open_embedded(
     progress: Callable[[str], None],
 ) -> AsyncIterator[Control]:
     """The `embedded` kind of `open_servers`, which says what it promises."""
-    if version is not None:
-        raise ClusterError(f"embedded servers cannot be told to answer as {version}: use cluster kind docker or mariadb")
+    if version is not None and version not in SUITES:
+        raise ClusterError(f"embedded servers answer as {' or '.join(SUITES)}, not as {version}")
     check_temporary_directory(None)
     names = server_names(readers, standby)
     # As on MariaDB: direct writes to the tables do not replicate (MDEV-33967); writes through their twins do.
     options = [f"--twin={twin}={database}" for database, twin in write_databases.items()] or ["--unlogged"]
+    options += [f"--server-version={version}"] if version else []
     async with open_sandbox(None, progress) as sandbox:
         progress(f"starting {len(names)} embedded servers" if len(names) > 1 else "starting an embedded server")
         plan = _Plan(sandbox, options)
@@ -412,7 +413,7 @@ async def open_embedded(
         cluster = Cluster(
             kind="embedded",
             why=why,
-            version=f"trio-hs {metadata.version('trio-hs')} (embedded)",
+            version=f"trio-hs {metadata.version('trio-hs')} (embedded{f', as MariaDB {version}' if version else ''})",
             servers=tuple(server.server for server in servers.values()),
             write_databases=write_databases,
             replication=replication,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from hs_drill._cluster import Cluster, ClusterError, Server, series
-from hs_drill.servers import _external
+from hs_drill._cluster import SUITES, Cluster, ClusterError, Server, series
+from hs_drill.servers import _external, open_servers
 from hs_drill.servers._external import ask_versions
 from hs_drill.servers._opening import open_cluster
 from hs_drill.servers._processes import Installation
 from tests.loadtest.support.external import external, without_sql
+from trio_hs import open_manager
+from trio_hs.testing import Table
+from trio_hs.testing._versions import VERSIONS
 
 
 @pytest.mark.docker
@@ -34,6 +37,34 @@ async def test_the_installed_mariadb_must_have_the_version(mariadb_installation:
         "which has 10.11, 11.8"
     )
     assert lines == []
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("version, stored", [("10.11", "0000-00-00 00:00:00"), ("11.8", "2069-01-01 00:00:00")])
+async def test_embedded_servers_answer_as_the_version_that_is_asked_for(version: str, stored: str) -> None:
+    table = Table("drill", "late", {"id": "INT NOT NULL", "at": "TIMESTAMP NULL"}, primary_key=["id"])
+    async with open_servers("embedded", version=version, readers=0, database="drill") as control:
+        await control.create_table(table)
+        server = control.cluster.writer
+        async with open_manager(
+            [("inet", server.host, server.read_port)],
+            [("inet", server.host, server.write_port)],
+            read_secret=server.read_secret,
+            write_secret=server.write_secret,
+        ) as hs:
+            await hs.insert("drill", "late", [("id", 1), ("at", "2069-01-01 00:00:00")])
+            assert await hs.get("drill", "late", ["at"], 1) == [("at", stored)]
+        assert control.cluster.version.endswith(f"as MariaDB {version})")
+
+
+async def test_embedded_servers_refuse_another_version() -> None:
+    with pytest.raises(ClusterError, match=r"^embedded servers answer as 10\.11 or 11\.8, not as 9\.9$"):
+        async with open_cluster("embedded", version="9.9"):
+            pass
+
+
+def test_embedded_servers_know_the_versions_of_the_containers() -> None:
+    assert set(SUITES) == set(VERSIONS)
 
 
 async def test_auto_says_why_no_kind_has_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
