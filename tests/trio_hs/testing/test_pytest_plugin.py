@@ -42,6 +42,21 @@ def test_the_documented_example_passes_and_starts_within_100_ms(tmp_path: Path) 
     raise AssertionError(result.stdout)
 
 
+def test_a_fixture_chooses_the_version(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["trio_hs.testing.pytest_plugin"]\n')
+    (tmp_path / "test_versions.py").write_text(
+        "import pytest\n\n"
+        "@pytest.fixture(params=['10.11', '11.8'])\n"
+        "def handlersocket_version(request):\n"
+        "    return request.param\n\n"
+        "@pytest.mark.trio\n"
+        "async def test_version(handlersocket_server, handlersocket_version):\n"
+        "    assert handlersocket_server.version == handlersocket_version\n"
+    )
+    result = run_pytest(tmp_path)
+    assert "2 passed" in result.stdout, result.stdout
+
+
 def test_nothing_is_loaded_unless_asked_for(tmp_path: Path) -> None:
     (tmp_path / "test_plain.py").write_text(
         "import sys\n\ndef test_plain():\n    assert not [name for name in sys.modules if name.startswith('trio_hs')]\n"
