@@ -1,5 +1,6 @@
 # Sourced by ./dev: the virtual environment. Needs `say`, `die`, `have_apt`, `apt_install`.
 VENV=.venv
+CONSTRAINTS=constraints.txt
 
 find_python() {
     for candidate in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11; do
@@ -25,7 +26,7 @@ parts() {
 # setup_venv PART...: create .venv and install these parts; quick when nothing has changed since the last time.
 setup_venv() {
     python=$(find_python) || die "needs Python 3.11 or newer as python3, or named by PYTHON="
-    stamp=$(cat pyproject.toml loadtest/pyproject.toml constraints.txt | cksum)
+    stamp=$(cat pyproject.toml loadtest/pyproject.toml "$CONSTRAINTS" | cksum)
     if [ ! -x "$VENV/bin/python" ]; then
         say "creating $VENV with $("$python" --version)"
         if ! "$python" -m venv "$VENV" >/dev/null 2>&1; then
@@ -40,7 +41,7 @@ setup_venv() {
             say "installing what '$part' needs"
             # shellcheck disable=SC2046 # several words
             "$VENV/bin/python" -m pip --quiet --disable-pip-version-check install \
-                --constraint constraints.txt $(parts "$part") || die "pip could not install what '$part' needs"
+                --constraint "$CONSTRAINTS" $(parts "$part") || die "pip could not install what '$part' needs"
             echo "$stamp" >"$VENV/.set-up-$part"
         fi
     done

@@ -22,7 +22,7 @@ from trio_hs.testing import Table
 
 from ._control import Control, ReplicationStatus, Row, bounded, chunked
 from ._created import Creation
-from ._galera import check_galera
+from ._galera import check_galera, committed, is_node, wait_committed
 from ._one_server import require_one_server, same_server
 from ._promotions import UNKNOWN_FATE, Promotions, watch_promotions
 from ._replication import PAGE, logged, wait_applied
@@ -220,13 +220,17 @@ class ExternalControl(Control):
                 raise ClusterError(f"{writer.name}: the rows cannot be loaded: {outcome}")
 
     async def wait_replicated(self, within: float = 10.0) -> None:
-        """By GTID, for servers whose SQL ports are known. It does not wait for the others."""
+        """By GTID, or on Galera by its own count, for servers whose SQL ports are known. It does not wait for the others."""
         writer = self.cluster.writer
         if writer.sql_port is None or self.cluster.replication == "none":
             return
-        position = await logged(writer)
         asked = [server for server in self._distinct if server.sql_port is not None and server != writer]
-        await run_all(*(partial(wait_applied, replica, position, within) for replica in asked))
+        nodes = [server for server in asked if self.on_galera and await is_node(server)]
+        if nodes:
+            write = await committed(writer)
+            await run_all(*(partial(wait_committed, node, write, within) for node in nodes))
+        position = await logged(writer)
+        await run_all(*(partial(wait_applied, replica, position, within) for replica in asked if replica not in nodes))
 
     async def read_rows(self, name: str, table: Table, *, after: int | None = None, limit: int = 10_000) -> list[Row]:
         """By SQL if the server's port is known, else through HandlerSocket."""

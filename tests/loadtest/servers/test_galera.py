@@ -77,7 +77,7 @@ async def test_a_node_is_known_by_wsrep_on(rows: list[dict[str, str]], is_node: 
         return rows
 
     monkeypatch.setattr(_galera, "execute_sql", answer)
-    assert await _galera._is_node(Server("writer", "127.0.0.1", 1, 2, "", "")) is is_node
+    assert await _galera.is_node(Server("writer", "127.0.0.1", 1, 2, "", "")) is is_node
 
 
 @pytest.mark.mariadb
@@ -89,7 +89,7 @@ async def test_a_run_that_writes_straight_to_a_node_is_refused_and_one_that_read
     async def is_node(server: Server) -> bool:
         return True
 
-    monkeypatch.setattr(_galera, "_is_node", is_node)
+    monkeypatch.setattr(_galera, "is_node", is_node)
     with pytest.raises(ClusterError) as refused:
         async with external(cluster, []):
             pass
@@ -130,3 +130,14 @@ async def test_a_real_node_is_recognised_and_read(node: Cluster) -> None:
         await fill_table(control, SCENARIO, told.append)
         assert len(await control.read_rows("writer", TABLE)) == SCENARIO.table.rows
     assert WARNED in told
+
+
+@pytest.mark.mariadb
+async def test_a_node_is_waited_for_until_it_has_the_clusters_last_write(node: Cluster) -> None:
+    last = await _galera.committed(node.writer)
+    await _galera.wait_committed(node.writer, last, patience(10))
+    with pytest.raises(ClusterError, match=f"writer has not committed the Galera cluster's write {last + 1} within 0.1 s"):
+        await _galera.wait_committed(node.writer, last + 1, 0.1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_galera.wait_committed, node.writer, last + 1, patience(10))
+        await execute_sql(node.writer, "CREATE DATABASE waited")
