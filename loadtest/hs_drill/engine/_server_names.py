@@ -6,6 +6,7 @@ Connection events come from the client's log. A `trio_hs.Instrument` would get t
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -44,7 +45,11 @@ def server_of(error: trio_hs.HandlerSocketError, names: Mapping[str, str]) -> st
 
 
 def in_names(message: str, names: Mapping[str, str]) -> str:
-    """Replace the server's address by its name, at the message's beginning or after the class of an error."""
+    """Replace the server's address by its name, at the message's beginning or after the class of an error; in the client's line
+    about a failover, those of all servers."""
+    if message.startswith("failover: "):
+        words = re.split(r"([ ,]+)", message)
+        return "".join(names.get(word, word) for word in words)
     parts = message.split(": ", 2)
     return ": ".join([*(names.get(part, part) for part in parts[:2]), *parts[2:]])
 

@@ -121,6 +121,8 @@ async def test_the_client_tells_of_its_connections(tmp_path: Path) -> None:
         ("127.0.0.1:9: cannot connect: refused", "standby: cannot connect: refused"),
         ("ConnectionError: 127.0.0.1:8: x: 127.0.0.1:9: y", "ConnectionError: 127.0.0.1:8: x: 127.0.0.1:9: y"),
         ("the row is not there", "the row is not there"),
+        ("failover: reads go to h:1, 127.0.0.1:9, h:2", "failover: reads go to h:1, standby, h:2"),
+        ("failover: writes go nowhere, and no longer to 127.0.0.1:9", "failover: writes go nowhere, and no longer to standby"),
     ],
 )
 def test_messages_name_servers_by_their_names(message: str, expected: str) -> None:
