@@ -14,7 +14,7 @@ from pathlib import Path
 
 import trio
 
-from .._network import Connect, Server, Transport, background_nursery
+from .._network import Connect, Server, Transport, background_nursery, require_trio
 from ._connection import ServerConnection
 from ._declaration import Table
 from ._faults import Faults
@@ -413,6 +413,7 @@ async def open_server(
     Raises ValueError for wrong tables and for another version. Leaving the block, also by cancellation, ends every connection
     and task.
     """
+    require_trio()
     async with background_nursery() as nursery:
         server = EmbeddedServer(
             tables,
