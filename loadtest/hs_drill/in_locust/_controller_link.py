@@ -174,7 +174,10 @@ def _left_on(scenario: Mapping[str, Any]) -> str:
     cluster, table = scenario["cluster"], "{database}.{name}".format(**scenario["table"])
     if cluster["kind"] != "external":
         return ""
-    left = f". So it removed nothing from your servers: {table} still has the run's rows (TRUNCATE TABLE {table} removes them)"
+    left = (
+        f". So it removed nothing from your servers: {table} still has the run's rows (TRUNCATE TABLE {table} on the primary "
+        "removes them)"
+    )
     if cluster["create_table"]:
         left += ", or if the comments of the table and its database say that a load test created them, both are left"
     return left

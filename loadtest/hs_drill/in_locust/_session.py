@@ -10,6 +10,7 @@ last reports.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from functools import partial
@@ -33,6 +34,9 @@ def open_session(environment: Environment) -> LocalSession | MasterSession | Wor
     """Start what this process needs, at Locust's `init` event. Returns when load can start. Ends the process with code 2 when
     the servers are unavailable, and with 130 on Ctrl-C or SIGTERM."""
     interrupts = _take_interrupts(gevent.getcurrent())
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
+        # The terminal is gone. Locust does not know this signal, which would end it at once, too.
+        gevent.signal_handler(signal.SIGHUP, os.kill, os.getpid(), signal.SIGTERM)
     # Locust takes SIGTERM only when all is started. It would end this process at once, and leave our table on a user's server.
     sigterm = gevent.signal_handler(signal.SIGTERM, interrupts.take)
     try:

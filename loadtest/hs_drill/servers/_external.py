@@ -113,7 +113,7 @@ class ExternalControl(Control):
         fate = (
             "drops it at the end"
             if self._creations
-            else f"leaves its rows there at the end (TRUNCATE TABLE {shown} removes them)"
+            else f"leaves its rows there at the end (TRUNCATE TABLE {shown} on the primary removes them)"
         )
         self._progress(f"this run writes to {shown} on {writer.name} ({writer.host}){through}, and {fate}")
 
@@ -381,6 +381,8 @@ async def open_external(
         progress(line)
     control = ExternalControl(cluster, may_create=may_create, progress=progress, aliases=aliases, promotions=promotions)
     control.on_galera = await check_galera(writer, handlersocket_writes and not write_databases, progress)
+    if not control.on_galera:  # its nodes replicate in another way
+        promotions.require_replicas()
     try:
         yield control
     finally:

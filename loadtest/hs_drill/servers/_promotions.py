@@ -87,6 +87,17 @@ class Promotions:
         """The names of the servers whose promotion would go unnoticed."""
         return [one.server.name for one in self._before if one.replication is None]
 
+    def require_replicas(self) -> None:
+        """Raise `ClusterError` if a server that can be asked replicates from no other one: it may have been promoted, and then
+        what is written to the former primary keeps that from replicating from it."""
+        for one in self._before:
+            if one.replication is not None and not one.replication.sources:
+                name = one.server.name
+                raise ClusterError(
+                    f"{name} replicates from no server, so it is no replica of writer. If it is the primary now, name it "
+                    "`writer`. If the servers do not replicate at all, set cluster.replication: none. Nothing was written"
+                )
+
     def lines(self) -> Iterator[str]:
         """What the run cannot know, for the user."""
         for one in self._before:

@@ -161,8 +161,8 @@ def how_to_empty(table: Table, server: str) -> str:
     """What empties a table that may hold rows which replicas never got. They execute a TRUNCATE as it is; a DELETE replicates
     row by row, and stops a replica at the first row that it does not have (error 1032)."""
     return (
-        f"run TRUNCATE TABLE {table.database}.{table.name} on {server} if nobody needs its rows. Do not DELETE them: that "
-        "stops replicas that never got rows written through HandlerSocket"
+        f"run TRUNCATE TABLE {table.database}.{table.name} on {server} if nobody needs its rows, and if no other server has "
+        "been promoted. Do not DELETE them: that stops replicas that never got rows written through HandlerSocket"
     )
 
 

@@ -32,6 +32,12 @@ pytestmark = pytest.mark.process
             ExitCode.ENDED_EARLY,
             "incomplete: SIGTERM ended the run before its time",
         ),
+        (
+            signal.SIGHUP,
+            [],
+            ExitCode.ENDED_EARLY,
+            "incomplete: SIGTERM ended the run before its time",  # as which Locust knows it
+        ),
         (signal.SIGTERM, ["-t", "0"], ExitCode.PASSED, "pass: all 4 expectations hold"),  # without a limit nothing else ends it
     ],
 )

@@ -231,7 +231,7 @@ def test_a_killed_controller_s_last_words_are_what_it_leaves(cluster: Cluster) -
         assert locust.exit_code() == 1, locust.describe()
         assert (
             "the controller of the servers died: killed by SIGKILL. So it removed nothing from your servers: drill.t still has "
-            "the run's rows (TRUNCATE TABLE drill.t removes them), or if the comments of the table and its database say that a "
-            "load test created them, both are left"
+            "the run's rows (TRUNCATE TABLE drill.t on the primary removes them), or if the comments of the table and its "
+            "database say that a load test created them, both are left"
         ) in locust.stderr, locust.describe()
     assert trio.run(tables, cluster.writer) == ["t"]

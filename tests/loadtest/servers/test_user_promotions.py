@@ -163,6 +163,21 @@ async def test_the_primary_is_known_as_long_as_nothing_has_changed(temporary: Pa
             assert unknown.startswith("cannot check whether writer is still the primary: writer: SQL error 2003")
 
 
+async def test_a_reader_that_is_no_replica_is_refused_before_anything_is_written(temporary: Path) -> None:
+    """It was promoted before, and the user still names the former primary `writer`."""
+    async with open_servers("mariadb", readers=1) as owner:
+        reader = owner.cluster.readers[0]
+        await owner.wait_replicated()
+        await execute_sql(reader, "STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only=0")
+        before = await gtids(*owner.cluster.servers)
+        with pytest.raises(
+            ClusterError, match=r"^reader-1 replicates from no server, .* name it `writer`\..* Nothing was written$"
+        ):
+            async with external(owner.cluster, may_create=True):
+                pass
+        assert await gtids(*owner.cluster.servers) == before
+
+
 async def test_a_promotion_that_is_taken_back_before_the_end_is_noticed(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
