@@ -175,7 +175,7 @@ async def test_chaos(nursery: trio.Nursery, autojump_clock: MockClock, seed: int
             fake.gate.set()
         await trio.sleep(10)
         for pool in (hs._dispatcher.reader, hs._dispatcher.writer):
-            assert not pool._waiters
+            assert not pool._waiters.present.is_set()
             assert not pool.retiring
             assert not any(link.refusing for link in pool._links)
             for link in pool._links:
