@@ -14,12 +14,13 @@ import hypothesis
 import pytest
 import trio
 
-from hs_drill._cluster import SUITES, Cluster, ClusterError
+from hs_drill._cluster import Cluster, ClusterError
 from hs_drill.sandbox import has_image, open_container_engine
 from hs_drill.sandbox._sandbox import Sandbox
 from hs_drill.servers import _processes
 from hs_drill.servers._processes import Installation, find_installation
 from tests.support.amount import amount
+from tests.support.server_version import containers_instead
 from tests.trio_hs.support.shared_servers import shared_servers
 
 # How long an example takes says more about what else the machine does than about the example.
@@ -31,6 +32,12 @@ hypothesis.settings.load_profile("tests")
 # starts to interrupt it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--server-version", metavar="VERSION", help="give containers of this version to the tests that need MariaDB"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +57,7 @@ def docker_images() -> None:
 
     async def missing() -> list[str]:
         async with open_container_engine() as engine:
-            return [version for version in SUITES if not await has_image(engine, version)]
+            return [version for version in ("10.11", "11.8") if not await has_image(engine, version)]
 
     try:
         why = "; ".join(f"there is no image: hs-drill cluster image --server-version {one}" for one in trio.run(missing))
@@ -62,9 +69,22 @@ def docker_images() -> None:
         pytest.skip(why)
 
 
+@pytest.fixture(scope="session")
+def mariadb(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Servers of the kind `mariadb`: the installed ones, or with `--server-version` containers in their place."""
+    version = request.config.getoption("server_version")
+    if version is None:
+        request.getfixturevalue("mariadb_installation")
+        yield
+        return
+    request.getfixturevalue("docker_images")
+    with containers_instead(version):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _need_servers(request: pytest.FixtureRequest) -> None:
-    for marker, fixture in {"mariadb": "mariadb_installation", "docker": "docker_images"}.items():
+    for marker, fixture in {"mariadb": "mariadb", "docker": "docker_images"}.items():
         if request.node.get_closest_marker(marker):
             request.getfixturevalue(fixture)
 
@@ -113,7 +133,7 @@ def _one_data_directory() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def cluster(mariadb_installation: Installation) -> Iterator[Cluster]:
+def cluster(mariadb: None) -> Iterator[Cluster]:
     """A writer and a reader of real MariaDB, for all tests that leave them as they were. Tests that kill have their own."""
     with shared_servers(readers=1) as servers:
         yield servers.cluster

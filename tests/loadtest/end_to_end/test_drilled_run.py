@@ -25,11 +25,11 @@ from tests.loadtest.support.web_ui import WebUi
 pytestmark = pytest.mark.process
 
 
-def assert_stated_verdict(drill: str, kind: str, factor: float) -> dict[str, Any]:
+def assert_stated_verdict(drill: str, kind: str, factor: float, *options: str) -> dict[str, Any]:
     """Gives the result. How long a rejoin takes depends on the machine, so a run with one ends a second after it."""
     scenario = shortened(drill, factor)
     rejoins = "fault: rejoin" in scenario
-    with Locust(*HEADLESS, "--cluster", kind, *(["-t", "0"] if rejoins else []), scenario=scenario) as locust:
+    with Locust(*HEADLESS, "--cluster", kind, *options, *(["-t", "0"] if rejoins else []), scenario=scenario) as locust:
         if rejoins:
             locust.wait_for("fault over: rejoin")
             time.sleep(1)
@@ -214,6 +214,12 @@ def test_rows_that_the_run_inserts_are_read_and_that_they_come_late_is_no_error(
 )
 def test_a_drill_gives_its_stated_verdict_on_mariadb(drill: str, factor: float) -> None:
     assert_stated_verdict(drill, "mariadb", factor)
+
+
+@pytest.mark.docker
+def test_a_failover_gives_its_stated_verdict_on_mariadb_11_8() -> None:
+    result = assert_stated_verdict("writer-kill-semisync", "docker", 0.5, "--server-version", "11.8")
+    assert result["server"].startswith("11.8.")
 
 
 @pytest.mark.mariadb

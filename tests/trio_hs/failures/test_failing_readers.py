@@ -10,7 +10,6 @@ import pytest
 import trio
 
 import trio_hs
-from hs_drill.servers._processes import Installation
 from tests.support.patience import patience, until
 from tests.support.scheduling import scheduling_delay
 from tests.trio_hs.support.real_servers import WRITER_LOCK, Reading, fill, listener, reading, slowest, sql_session
@@ -19,7 +18,7 @@ from trio_hs import Manager
 
 
 @pytest.fixture(scope="module")
-def servers(mariadb_installation: Installation) -> Iterator[SharedServers]:
+def servers(mariadb: None) -> Iterator[SharedServers]:
     """Servers with rows in them, two of them readers."""
     with shared_servers(readers=2) as opened:
         trio.run(fill, opened.cluster)

@@ -14,7 +14,6 @@ import trio
 
 import trio_hs
 from hs_drill.servers import Control, execute_sql
-from hs_drill.servers._processes import Installation
 from hs_drill.servers._replication import create_table
 from tests.support.amount import amount
 from tests.support.patience import until
@@ -24,7 +23,7 @@ from trio_hs import Manager
 
 
 @pytest.fixture(scope="module")
-def servers(mariadb_installation: Installation) -> Iterator[SharedServers]:
+def servers(mariadb: None) -> Iterator[SharedServers]:
     """One server with rows in it."""
     with shared_servers(readers=0) as opened:
         trio.run(fill, opened.cluster)
@@ -32,7 +31,7 @@ def servers(mariadb_installation: Installation) -> Iterator[SharedServers]:
 
 
 @pytest.fixture(scope="module")
-def impatient_server(mariadb_installation: Installation) -> Iterator[SharedServers]:
+def impatient_server(mariadb: None) -> Iterator[SharedServers]:
     """A server that closes idle connections, and in `beside` a client of it that stays idle for so long.
 
     That takes over 30 s: the server silently raises smaller values, and checks every few seconds. So the waiting begins with

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from itertools import groupby
 
 import pytest
@@ -12,9 +12,11 @@ import trio
 from hs_drill._cluster import Cluster, Server
 from hs_drill.servers import execute_sql, open_servers
 from hs_drill.servers._replication import wait_replicated
+from tests.support.server_version import containers_instead
 from tests.trio_hs.support.real_servers import release
 from tests.trio_hs.support.requests import DATABASE, SHAPES, Group, Step, everything, groups, inserts, opened
 from tests.trio_hs.support.requests_ddl import attributes
+from tests.trio_hs.support.shared_servers import shared_servers
 from trio_hs import Server as Address
 from trio_hs._network import Transport, connect_transport
 from trio_hs.testing import EmbeddedServer, Table, open_server
@@ -30,6 +32,14 @@ def version_of(cluster: Cluster) -> str:
 
     known = {tuple(int(number) for number in version.split(".")): version for version in VERSIONS}
     return known[max((version for version in known if version <= release(cluster)), default=min(known))]
+
+
+@pytest.fixture(scope="module", params=["installed", pytest.param("11.8", marks=pytest.mark.docker)])
+def cluster(request: pytest.FixtureRequest, mariadb: None) -> Iterator[Cluster]:
+    """A writer and a reader of each version."""
+    with nullcontext() if request.param == "installed" else containers_instead(request.param):
+        with shared_servers(readers=1) as servers:
+            yield servers.cluster
 
 
 class Wire:
@@ -160,6 +170,7 @@ async def test_a_replica_refuses_writers(cluster: Cluster) -> None:
             await compare(Group("replica", [SHAPES], steps), real_wires, embedded_wires)
 
 
+@pytest.mark.usefixtures("cluster")  # for its version
 async def test_a_twin_answers_as_the_federated_engine_does() -> None:
     """Through the write-through topology's second name for the table. Not compared, because SQL decides it: the order of a
     range over a secondary index, and that such a range skips NULLs."""
