@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from ._columns import Columns
 from ._protocol import Index, Ordered, name_list
@@ -20,16 +20,23 @@ def check_names(db: str, table: str, fields: Ordered[str] | None, index_name: st
     Index(db, table, ("any",) if fields is None else name_list("fields", fields), index_name)
 
 
-def no_pairs(fields: object) -> TypeError | ValueError:
-    """The error of an insert whose fields are not (field, value) pairs. It does not quote them: they are the user's data."""
-    wanted = "fields must be a list of (field, value) pairs"
+def no_pairs(why: str = "") -> TypeError:
+    """The error of an insert whose fields are not pairs. It does not quote them: they are the user's data."""
+    return TypeError(f"fields must be a list of (field, value) pairs{why}")
+
+
+def pair_list(fields: object) -> list[object]:
+    """The fields of an insert as a list. Raises TypeError or ValueError for what cannot be pairs."""
     if isinstance(fields, dict):
-        return TypeError(f"{wanted}: not a dict, but its items()")
-    if isinstance(fields, NO_LISTS) or not hasattr(fields, "__iter__"):
-        return TypeError(f"{wanted}, not one {type(fields).__name__}")
-    if not isinstance(fields, Iterator) and not list(fields):
-        return ValueError(f"{wanted}, and is empty: an insert names at least one column")
-    return TypeError(f"{wanted}, and nothing else")
+        raise no_pairs(": not a dict, but its items()")
+    if isinstance(fields, NO_LISTS) or not isinstance(fields, Iterable):
+        raise no_pairs(f", not one {type(fields).__name__}")
+    pairs = list(fields)
+    if not pairs:
+        raise ValueError("fields is empty: an insert names at least one column")
+    if any(isinstance(pair, str) for pair in pairs):  # a name of two letters would be taken for a pair
+        raise no_pairs(", not of names alone")
+    return pairs
 
 
 def database_names(write_databases: Mapping[str, str] | None) -> dict[str, str]:

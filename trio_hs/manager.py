@@ -9,7 +9,7 @@ from typing import Any, Literal, overload
 
 import trio
 
-from ._arguments import NO_LISTS, check_names, database_names, no_pairs
+from ._arguments import NO_LISTS, check_names, database_names, no_pairs, pair_list
 from ._columns import Columns
 from ._declared_table import DeclaredTable
 from ._dispatch import Dispatcher, RetryPolicy, Row
@@ -22,6 +22,7 @@ from ._network import (
     Server,
     Servers,
     Statistics,
+    check_flags,
     check_secret,
     check_thread,
     connect_transport,
@@ -145,6 +146,7 @@ class Manager:
 
     def _pools(self, reads: bool, writes: bool) -> list[Pool]:
         check_thread(self._dispatcher.reader.thread)
+        check_flags(reads=reads, writes=writes)
         return [*[self._dispatcher.reader] * reads, *[self._dispatcher.writer] * writes]
 
     async def purge(self) -> None:
@@ -232,13 +234,12 @@ class Manager:
         A nullable column that is left out gets its DEFAULT if that is a literal, otherwise 0 or ``""`` instead of NULL. So name
         every nullable column, and give None.
         """
+        usual = type(fields) is list and fields and type(fields[0]) is tuple
+        pairs: Any = fields if usual else pair_list(fields)
         try:
-            pairs = list(fields)
-            if isinstance(fields, NO_LISTS) or str in map(type, pairs):  # a name of two letters would be taken for a pair
-                raise TypeError
-            names, values = zip(*pairs, strict=True)
+            names, values = tuple([name for name, _ in pairs]), [value for _, value in pairs]
         except (TypeError, ValueError):
-            raise no_pairs(fields) from None
+            raise no_pairs() from None
         return await self.table(db, table, names, index_name).insert(values)
 
     # fmt: off

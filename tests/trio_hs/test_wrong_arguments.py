@@ -172,6 +172,8 @@ CALLS = [
     Call("Manager.delete", lambda c: c.hs.delete, {**PLACE, **INDEX, **CHANGE}),
     Call("Manager.incr", lambda c: c.hs.incr, {**PLACE, **INDEX, **CHANGE, "step": [0, 1]}),
     Call("Manager.decr", lambda c: c.hs.decr, {**PLACE, **INDEX, **CHANGE, "step": [0, 1]}),
+    Call("Manager.ready", lambda c: c.hs.ready, {"reads": False, "writes": False}),
+    Call("Manager.connect", lambda c: c.hs.connect, {"reads": False, "writes": False}),
     *calls_of("table"),
     *calls_of("declared"),
     Call("get_index_id", lambda c: c.reader.get_index_id, {**PLACE, **INDEX, "filter_fields": ["n"]}),

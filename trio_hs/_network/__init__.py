@@ -7,7 +7,7 @@ from ._pings import Ping, Pings, ping_all
 from ._pool import DEFAULT_TIMEOUT, Patience, Pool, open_pool
 from ._request import Request
 from ._servers import Server, Servers, parse_servers
-from ._settings import check_secret, check_thread, require_trio
+from ._settings import check_flags, check_secret, check_thread, require_trio
 from ._statistics import ServerStatistics, Statistics
 from ._transport import Connect, SocketTransport, Transport, connect_transport, how_to_connect
 
@@ -28,6 +28,7 @@ __all__ = [
     "Transport",
     "answer_of",
     "background_nursery",
+    "check_flags",
     "check_secret",
     "check_thread",
     "connect_transport",

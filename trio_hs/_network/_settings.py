@@ -38,6 +38,13 @@ def check_secret(what: str, secret: str | None) -> None:
         raise TypeError(f"{what} must be a str or None, not {type(secret).__name__}")
 
 
+def check_flags(**flags: bool) -> None:
+    """Raises TypeError for a flag that is no bool."""
+    for name, flag in flags.items():
+        if not isinstance(flag, bool):
+            raise TypeError(f"{name} must be a bool, not {flag!r}")
+
+
 def check_settings(timeout: float, connections: int, connect: object, moves_on_silence: bool) -> None:
     """Raises TypeError or ValueError, naming the setting of ``open_manager``."""
     check_seconds("timeout", timeout)
@@ -47,5 +54,4 @@ def check_settings(timeout: float, connections: int, connect: object, moves_on_s
         raise ValueError(f"connections must be at least 1 per server, not {connections!r}")
     if not callable(connect):
         raise TypeError(f"connect must be an async function that takes a trio_hs.Server, not {connect!r}")
-    if not isinstance(moves_on_silence, bool):
-        raise TypeError(f"move_writes_on_silence must be a bool, not {moves_on_silence!r}")
+    check_flags(move_writes_on_silence=moves_on_silence)
