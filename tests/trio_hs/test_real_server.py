@@ -67,7 +67,7 @@ async def test_the_low_level(hs: Manager, cluster: Cluster) -> None:
         index_id = await reader.get_index_id("cars", "trucks", ["id", "company", "model"])
         assert index_id == await reader.get_index_id("cars", "trucks", ["id", "company", "model"])
         assert await reader.find(index_id, "=", ["1"]) == [["1", "Scania", "G400"]]
-        with pytest.raises(ValueError, match="no index 99"):
+        with pytest.raises(ValueError, match="there is no index_id 99"):
             await reader.find(99, "=", ["1"])
     async with trio_hs.open_write_socket([("inet", server.host, server.write_port)], server.write_secret) as writer:
         index_id = await writer.get_index_id("cars", "trucks", ["id", "company", "model"])
@@ -187,7 +187,7 @@ async def test_the_servers_refusals_have_their_class_and_cost_no_connection(hs: 
         (trio_hs.OperationalError, lambda: hs.find("cars", "things", "=", ["id"], [1, 2])),
     ]
     for error, call in refusals:
-        with pytest.raises(error, match=r"127\.0\.0\.1:\d+: (insert|get|find) \w+\.\w+: "):
+        with pytest.raises(error, match=r"\d+(\.\d+){3}:\d+: (insert|get|find) \w+\.\w+: "):
             await call()
     assert repr(hs) == before
 
