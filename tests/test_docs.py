@@ -25,7 +25,7 @@ from hs_drill.servers import _mariadbd, check_replication, execute_sql, open_clu
 from hs_drill.servers._replication import wait_replicated
 from tests.support.patience import patience
 from trio_hs import exceptions
-from trio_hs._dispatch import _dispatcher, _retry
+from trio_hs._dispatch import _many, _retry
 from trio_hs._network import _connection, _pool
 
 ROOT = Path(__file__).parents[1]
@@ -153,8 +153,8 @@ def test_the_bounds_on_the_tuning_page_are_the_codes() -> None:
         f"at most {_connection.MAX_OUTSTANDING} requests outstanding",
         f"each {_connection.UNIT_BYTES} bytes",
         f"After {_connection.MAX_OPENED:,} different indexes",
-        f"`get_many` sends {_dispatcher.READ_KEYS} keys and `insert_many` {_dispatcher.WRITE_LINES:,} rows at a time, "
-        f"{_dispatcher.CHUNKS_UNDER_WAY} such parts",
+        f"`get_many` sends {_many.READ_KEYS} keys and `insert_many` {_many.WRITE_LINES:,} rows at a time, "
+        f"{_many.CHUNKS_UNDER_WAY} such parts",
         f"`timeout` ({_pool.DEFAULT_TIMEOUT:g} s)",
     ):
         assert said in page

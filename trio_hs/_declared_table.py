@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from itertools import cycle
+from collections.abc import Callable, Iterable, Sequence
+from itertools import cycle, islice
 from typing import Any, Literal, TypeAlias, overload
+
+import trio
 
 from ._columns import Column, Columns
 from ._counted import counted
-from ._dispatch import Dispatcher, Row
+from ._dispatch import Dispatcher, Row, in_turns, insert_many
 from ._protocol import (
     NULL,
     Codec,
     Filter,
     FindOperation,
     Index,
+    LongValue,
     Ordered,
+    Slices,
+    encoded_insert_tail,
     in_pair,
     insert_tail,
+    joined_in_slices,
     listed_filters,
-    located,
-    parse_number,
+    map_in_slices,
+    unescape_pieces,
     value_list,
 )
 from ._table import Table, wrong_key
 from .exceptions import HandlerSocketError
+
+#: A value that its column checks takes as long as so many others.
+CHECKED = 4
 
 In: TypeAlias = tuple[int, Ordered[Any]] | None
 
@@ -33,15 +42,22 @@ In: TypeAlias = tuple[int, Ordered[Any]] | None
 class _TypedCodec(Codec):
     """Takes tokens, and gives Python values. The columns encode and decode, each in its own character set."""
 
+    slice_bytes = 1 << 13  # a value takes some ten times as long as plain text
+
     def __init__(self, columns: Sequence[Column]) -> None:
         super().__init__(encoding=None)
+        self._columns = columns
         self._decoders = [column.decode for column in columns]
 
     def encode(self, value: Any) -> bytes:
         return bytes(value)
 
-    def decode(self, answer: bytes) -> list[Any]:
-        return [decode(token) for decode, token in zip(cycle(self._decoders), answer.split(b"\t"), strict=False)]
+    def decode(self, answer: bytes, column: int = 0) -> list[Any]:
+        decoders = islice(cycle(self._decoders), column, None) if column else cycle(self._decoders)
+        return [decode(token) for decode, token in zip(decoders, answer.split(b"\t"), strict=False)]
+
+    def decode_long(self, pieces: Iterable[bytes], column: int = 0) -> Slices[Any]:
+        return self._columns[column].decode_data((yield from unescape_pieces(pieces)))
 
     def plain_text(self, answers: bytes) -> str | None:
         return None  # each value goes through its column
@@ -88,10 +104,10 @@ class DeclaredTable(Table):
 
     # ---- what goes in -------------------------------------------------------------------------------------------------
 
-    def _search(
+    async def _search(
         self, values: Ordered[Any], in_: In, filters: Ordered[Filter]
     ) -> tuple[list[bytes], tuple[int, list[bytes]] | None, list[Filter]]:
-        """The lookup values, ``in_`` and the filters, with tokens for values."""
+        """The lookup values, ``in_`` and the filters, with tokens for values. A checkpoint if ``in_`` has many."""
         values = value_list(values)
         if len(values) > len(self._key):
             given, has = counted(len(values), "value"), counted(len(self._key), "column")
@@ -99,11 +115,13 @@ class DeclaredTable(Table):
         tokens = [part.encode(value) for part, value in zip(self._key, values, strict=False)]
         return (
             tokens,
-            None if in_ is None else self._in(*in_pair(in_)),
+            None if in_ is None else await self._in(in_),
             [self._filter(condition) for condition in listed_filters(filters)],
         )
 
-    def _in(self, position: int, choices: list[Any]) -> tuple[int, list[bytes]]:
+    async def _in(self, in_: tuple[int, Ordered[Any]]) -> tuple[int, list[bytes]]:
+        position, choices = in_pair(in_)
+        assert isinstance(choices, list)
         if not isinstance(position, int) or isinstance(position, bool) or not 0 <= position < len(self._key):
             raise ValueError(
                 f"in_ names a column of {self._index_words} by its position, 0 to {len(self._key) - 1}, not by {position!r}"
@@ -111,7 +129,7 @@ class DeclaredTable(Table):
         part = self._key[position]
         if None in choices:
             raise ValueError("in_ cannot hold None: the server would look for a zero byte; find NULL with operation '='")
-        return position, [part.encode(value) for value in choices]
+        return position, await in_turns(map_in_slices(part.encode, choices))
 
     def _filter(self, condition: Filter) -> Filter:
         name = condition.column
@@ -166,13 +184,27 @@ class DeclaredTable(Table):
             self._insert_index = Index(index.db, index.table, names, index.name).shared() if rest else index
         return self._insert_index, self._filling
 
-    def _row_tail(self, values: Ordered[Any]) -> bytes:
+    def _row_tail(self, values: Sequence[Any]) -> bytes:
         index, filling = self._fill()
-        values = value_list(values)
         if len(values) != len(self._field_columns):
             raise ValueError(f"values: insert takes one value per field: {self._fields_and(len(values), 'value')}")
         tokens = [_inserted(column, value) for column, value in zip(self._field_columns, values, strict=True)]
         return insert_tail(index, self._dispatcher.codec, [*tokens, *filling])
+
+    def _long_row_tail(self, values: Sequence[Any]) -> Slices[bytes]:
+        index, filling = self._fill()
+        tokens = yield from self._tokens_in_slices(_inserted, values)
+        return encoded_insert_tail(index, (yield from joined_in_slices([*tokens, *filling])))
+
+    def _tokens_in_slices(self, encode: Callable[[Column, Any], bytes], values: Sequence[Any]) -> Slices[list[bytes]]:
+        """The token of each field, of which some are long."""
+        tokens = []
+        for column, value in zip(self._field_columns, values, strict=True):
+            try:
+                tokens.append(encode(column, value))
+            except LongValue:
+                tokens.append((yield from column.encode_in_slices(value)))
+        return tokens
 
     def _fields_and(self, number: int, what: str) -> str:
         return f"{counted(len(self._field_columns), 'field')}, {counted(number, what)}"
@@ -203,7 +235,7 @@ class DeclaredTable(Table):
     async def get_many(self, values: Ordered[Any]) -> list[Row]:
         """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
         encode = self._key[0].encode
-        return await super().get_many([encode(value) for value in value_list(values)])
+        return await super().get_many(await in_turns(map_in_slices(encode, value_list(values))))
 
     async def find(
         self,
@@ -216,7 +248,7 @@ class DeclaredTable(Table):
         filters: Ordered[Filter] = (),
     ) -> list[Row]:
         """Rows in the order of the index. See :meth:`Manager.find`."""
-        values, in_, filters = self._search(values, in_, filters)
+        values, in_, filters = await self._search(values, in_, filters)
         return await super().find(operation, values, limit, offset, in_=in_, filters=filters)
 
     async def insert(self, values: Ordered[Any]) -> int | None:
@@ -224,9 +256,14 @@ class DeclaredTable(Table):
 
         None in the auto_increment column lets the server choose. Raises ValueError if a column would have no value.
         """
-        tail = self._row_tail(values)
+        values = value_list(values)
+        try:
+            tail = self._row_tail(values)
+        except LongValue:
+            tail = await in_turns(self._long_row_tail(values))
+            await trio.lowlevel.checkpoint()  # the connection copies it once more
         repeat = "insert" in self._dispatcher.retry.repeat_writes
-        return await self._dispatcher.write(self._fill()[0], tail, "insert", parse_number, repeat=repeat) or None
+        return await self._dispatcher.write(self._fill()[0], tail, "insert", repeat=repeat) or None
 
     async def insert_many(self, rows: Ordered[Ordered[Any]]) -> list[int | HandlerSocketError | None]:
         """Inserts rows as ``insert`` does, each with an outcome of its own. See :meth:`Manager.insert_many`.
@@ -234,13 +271,9 @@ class DeclaredTable(Table):
         If a value of any row is refused, nothing is sent.
         """
         index = self._fill()[0]
-        tails = []
-        for number, row in enumerate(value_list(rows, "rows", "rows")):
-            try:
-                tails.append(self._row_tail(row))
-            except (TypeError, ValueError) as error:
-                raise located(f"row {number}", error) from None
-        return await self._dispatcher.insert_many(index, tails, "insert_many")
+        rows = value_list(rows, "rows", "rows")
+        values = CHECKED * len(self._field_columns)
+        return await insert_many(self._dispatcher, index, rows, self._row_tail, self._long_row_tail, values, "insert_many")
 
     # fmt: off
     @overload
@@ -279,9 +312,13 @@ class DeclaredTable(Table):
         update_values = value_list(update_values, "update_values")
         if len(update_values) != len(self._field_columns):
             raise ValueError(f"update_values must hold one value per field: {self._fields_and(len(update_values), 'value')}")
-        tokens = [column.encode(value) for column, value in zip(self._field_columns, update_values, strict=True)]
-        values, in_, filters = self._search(values, in_, filters)
-        return await super().update(operation, values, tokens, limit, offset, return_original, in_=in_, filters=filters)
+        new: Any
+        try:
+            new = [column.encode(value) for column, value in zip(self._field_columns, update_values, strict=True)]
+        except LongValue:
+            new = await in_turns(joined_in_slices(await in_turns(self._tokens_in_slices(Column.encode, update_values))))
+        values, in_, filters = await self._search(values, in_, filters)
+        return await super().update(operation, values, new, limit, offset, return_original, in_=in_, filters=filters)
 
     # fmt: off
     @overload
@@ -316,7 +353,7 @@ class DeclaredTable(Table):
     ) -> int | list[Row]:
         """Deletes the rows found. See :meth:`Manager.delete`."""
         self._require_writable("delete", sets=False)
-        values, in_, filters = self._search(values, in_, filters)
+        values, in_, filters = await self._search(values, in_, filters)
         return await super().delete(operation, values, limit, offset, return_original, in_=in_, filters=filters)
 
     def _steps(self, name: str, step: Ordered[Any], limit: int, in_: In) -> list[bytes]:
@@ -372,7 +409,7 @@ class DeclaredTable(Table):
         ``bigint`` wraps around. Only the server knows the sum beforehand, so this is not checked.
         """
         tokens = self._steps("incr", step, limit, in_)
-        values, in_, filters = self._search(values, in_, filters)
+        values, in_, filters = await self._search(values, in_, filters)
         return await super().incr(operation, values, tokens, limit, offset, return_original, in_=in_, filters=filters)
 
     # fmt: off
@@ -409,7 +446,7 @@ class DeclaredTable(Table):
     ) -> int | list[Any]:
         """Subtracts like ``incr``. A row in which a field would change its sign stays as it is. See :meth:`Manager.decr`."""
         tokens = self._steps("decr", step, limit, in_)
-        values, in_, filters = self._search(values, in_, filters)
+        values, in_, filters = await self._search(values, in_, filters)
         return await super().decr(operation, values, tokens, limit, offset, return_original, in_=in_, filters=filters)
 
 

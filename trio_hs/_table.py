@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from functools import partial
 from typing import Any, Literal, overload
 
-from ._dispatch import Dispatcher, Row, named
+import trio
+
+from ._dispatch import Dispatcher, Row, Shape, encoded_in, flat, get_many, in_turns, insert_many, named
 from ._protocol import (
     CountingOperation,
+    EncodedList,
     Filter,
     FindOperation,
     Index,
+    LongValue,
     ModifyOperation,
     Ordered,
     ReturningOperation,
+    Slices,
     Value,
+    encode_in_slices,
+    encoded_insert_tail,
     find_modify_tail,
     find_tail,
     get_tail,
     insert_tail,
-    insert_tails,
     listed_filters,
     located,
-    parse_number,
-    parse_values,
     value_list,
 )
 from .exceptions import HandlerSocketError
@@ -92,13 +95,20 @@ class Table:
 
     async def get_many(self, values: Ordered[Value]) -> list[Row]:
         """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
-        return await self._dispatcher.get_many(self._index, value_list(values), "get_many")
+        return await get_many(self._dispatcher, self._index, value_list(values), "get_many")
 
     async def insert_many(self, rows: Ordered[Ordered[Value]]) -> list[int | HandlerSocketError | None]:
         """Inserts rows of one value per field, each with an outcome of its own. See :meth:`Manager.insert_many`."""
-        index = self._write_index
-        tails = insert_tails(index, self._dispatcher.codec, rows)
-        return await self._dispatcher.insert_many(index, tails, "insert_many")
+        index, codec = self._write_index, self._dispatcher.codec
+
+        def tail_of(row: Sequence[Value]) -> bytes:
+            return insert_tail(index, codec, row)
+
+        def long_tail_of(row: Sequence[Value]) -> Slices[bytes]:
+            return encoded_insert_tail(index, (yield from encode_in_slices(codec, row)))
+
+        rows = value_list(rows, "rows", "rows")
+        return await insert_many(self._dispatcher, index, rows, tail_of, long_tail_of, index.width, "insert_many")
 
     async def find(
         self,
@@ -113,14 +123,22 @@ class Table:
         """Rows in the order of the index. See :meth:`Manager.find`."""
         filters = () if filters == () else listed_filters(filters)
         index = self._index_for(self._index, filters)
-        tail = find_tail(index, self._dispatcher.codec, operation, values, limit, offset, in_, filters)
-        return named(await self._dispatcher.read(index, tail, "find"), index)
+        among = in_ if in_ is None else await encoded_in(self._dispatcher.codec, in_)
+        tail = find_tail(index, self._dispatcher.codec, operation, values, limit, offset, among, filters)
+        return await self._dispatcher.read(index, tail, "find", named)
 
     async def insert(self, values: Ordered[Value]) -> int | None:
         """Inserts a row, one value per field. See :meth:`Manager.insert`."""
-        tail = insert_tail(self._write_index, self._dispatcher.codec, values)
+        index, codec = self._write_index, self._dispatcher.codec
+        if type(values) is not list and type(values) is not tuple:
+            values = value_list(values)
+        try:
+            tail = insert_tail(index, codec, values)
+        except LongValue:
+            tail = encoded_insert_tail(index, await in_turns(encode_in_slices(codec, values)))
+            await trio.lowlevel.checkpoint()  # the connection copies it once more
         repeat = "insert" in self._dispatcher.retry.repeat_writes
-        return await self._dispatcher.write(self._write_index, tail, "insert", parse_number, repeat=repeat) or None
+        return await self._dispatcher.write(index, tail, "insert", repeat=repeat) or None
 
     def _modify(
         self,
@@ -128,14 +146,15 @@ class Table:
         change: CountingOperation,
         operation: FindOperation,
         values: Ordered[Value],
-        modify_values: Ordered[Value],
+        modify_values: Ordered[Value] | EncodedList,
         limit: int,
         offset: int,
         return_original: bool,
-        in_: tuple[int, Ordered[Value]] | None,
+        shape: Shape,
+        in_: tuple[int, Ordered[Value] | EncodedList] | None,
         filters: Ordered[Filter],
-    ) -> Awaitable[int | list[Any]]:
-        """How many rows were changed, or their values before, row after row."""
+    ) -> Awaitable[Any]:
+        """How many rows were changed, or with ``return_original`` the rows as they were, in the given shape."""
         filters = () if filters == () else listed_filters(filters)
         index = self._index_for(self._write_index, filters)
         if return_original is not True and return_original is not False:
@@ -146,8 +165,8 @@ class Table:
             index, self._dispatcher.codec, operation, values, modify_operation, modify_values, limit, offset, in_, filters, what
         )
         if return_original:
-            return self._dispatcher.write(index, tail, name, partial(parse_values, index=index, codec=self._dispatcher.codec))
-        return self._dispatcher.write(index, tail, name, parse_number, repeat=name in self._dispatcher.retry.repeat_writes)
+            return self._dispatcher.write(index, tail, name, shape=shape)
+        return self._dispatcher.write(index, tail, name, repeat=name in self._dispatcher.retry.repeat_writes)
 
     # fmt: off
     @overload
@@ -182,10 +201,22 @@ class Table:
         filters: Ordered[Filter] = (),
     ) -> int | list[Row]:
         """Sets the fields of the rows found. See :meth:`Manager.update`."""
-        result = await self._modify(
-            "update", "U", operation, values, update_values, limit, offset, return_original, in_, filters
-        )
-        return result if isinstance(result, int) else named(result, self._index)
+        among = in_ if in_ is None else await encoded_in(self._dispatcher.codec, in_)
+        filters = () if filters == () else listed_filters(filters)
+        long = isinstance(update_values, EncodedList)
+        if not long and type(update_values) is not list and type(update_values) is not tuple:
+            update_values = value_list(update_values, "update_values")
+        rest = (limit, offset, return_original, named, among, filters)
+        try:
+            work = self._modify("update", "U", operation, values, update_values, *rest)
+        except LongValue:
+            new = await in_turns(encode_in_slices(self._dispatcher.codec, list(update_values), "update_values"))
+            work = self._modify("update", "U", operation, values, new, *rest)
+            long = True
+        if long:
+            await trio.lowlevel.checkpoint()  # the connection copies it once more
+        result: int | list[Row] = await work
+        return result
 
     # fmt: off
     @overload
@@ -219,8 +250,10 @@ class Table:
         filters: Ordered[Filter] = (),
     ) -> int | list[Row]:
         """Deletes the rows found. See :meth:`Manager.delete`."""
-        result = await self._modify("delete", "D", operation, values, (), limit, offset, return_original, in_, filters)
-        return result if isinstance(result, int) else named(result, self._index)
+        among = in_ if in_ is None else await encoded_in(self._dispatcher.codec, in_)
+        work = self._modify("delete", "D", operation, values, (), limit, offset, return_original, named, among, filters)
+        result: int | list[Row] = await work
+        return result
 
     # fmt: off
     @overload
@@ -255,7 +288,10 @@ class Table:
         filters: Ordered[Filter] = (),
     ) -> int | list[Any]:
         """Adds to the fields of the rows found. See :meth:`Manager.incr`."""
-        return await self._modify("incr", "+", operation, values, step, limit, offset, return_original, in_, filters)
+        among = in_ if in_ is None else await encoded_in(self._dispatcher.codec, in_)
+        work = self._modify("incr", "+", operation, values, step, limit, offset, return_original, flat, among, filters)
+        result: int | list[Any] = await work
+        return result
 
     # fmt: off
     @overload
@@ -290,4 +326,7 @@ class Table:
         filters: Ordered[Filter] = (),
     ) -> int | list[Any]:
         """Subtracts from the fields of the rows found. See :meth:`Manager.decr`."""
-        return await self._modify("decr", "-", operation, values, step, limit, offset, return_original, in_, filters)
+        among = in_ if in_ is None else await encoded_in(self._dispatcher.codec, in_)
+        work = self._modify("decr", "-", operation, values, step, limit, offset, return_original, flat, among, filters)
+        result: int | list[Any] = await work
+        return result

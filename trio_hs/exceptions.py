@@ -68,7 +68,7 @@ class DecodingError(HandlerSocketError):
     """The server executed the operation, but a value that it returned is not text in the chosen encoding.
 
     Attributes:
-      data: the answer's values, as the bytes that the server sent.
+      data: the answer's values, as the bytes that the server sent. Of a long answer the part with the value.
     """
 
     def __init__(self, message: str, data: bytes) -> None:

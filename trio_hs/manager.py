@@ -195,6 +195,8 @@ class Manager:
     ) -> list[int | HandlerSocketError | None]:
         """Inserts rows of one value per field, in few round trips. Not atomic: each row has an outcome of its own.
 
+        Other tasks run while the rows are encoded, so do not change them until the call returns.
+
         An outcome is what ``insert`` would return (the generated id, or None), or the error that it would raise. Only TypeError
         and ValueError are raised, before anything is sent; they name the row, counted from 0. A cancelled call may have
         inserted any of the rows.

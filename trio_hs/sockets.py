@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast, overload
 
 import trio
 
+from ._dispatch import encoded_in, in_turns
 from ._instruments import Instrument, Instruments
 from ._network import (
     DEFAULT_TIMEOUT,
@@ -27,19 +28,25 @@ from ._network import (
 from ._protocol import (
     Codec,
     CountingOperation,
+    EncodedList,
     Filter,
     FindOperation,
     Index,
+    LongValue,
     ModifyOperation,
     Ordered,
     ReturningOperation,
     Value,
+    encode_in_slices,
+    encoded_insert_tail,
     find_modify_tail,
     find_tail,
+    in_rows,
     insert_tail,
     name_list,
     parse_number,
     parse_rows,
+    rows_in_slices,
     value_list,
 )
 from .exceptions import ConnectionError, HandlerSocketError, ProtocolError
@@ -83,19 +90,24 @@ class FindModify(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A request that is ready to be sent, and how to parse its answer."""
+    """A request that is ready to be sent, and how to parse its answer: ``rows`` are in it, or else a number."""
 
     index: Index
     tail: bytes
     operation: str
     changes: bool
-    parse: Callable[[bytes], Any]
+    rows: bool
 
-    def result(self, request: Request) -> Any:
+    async def result(self, request: Request, codec: Codec) -> Any:
         """The result for the caller. Raises ConnectionError, OperationalError or DecodingError."""
         line = answer_of(request, self.index, self.operation, changes=self.changes)
         try:
-            return self.parse(line)
+            if not self.rows:
+                number = parse_number(line)
+                return number or None if self.operation == "insert" else number
+            if len(line) > 2 * codec.slice_bytes:
+                return await in_turns(rows_in_slices(line, self.index, codec, in_rows))
+            return parse_rows(line, self.index, codec)
         except ProtocolError as error:
             raise garbled(request, self.index, self.operation, error, changes=self.changes) from error
 
@@ -200,8 +212,12 @@ class ReadSocket:
         sent, and ConnectionError or AuthenticationError, with nothing sent, when no server is usable. A checkpoint. A cancelled
         call may have executed any of the requests.
         """
-        jobs = [self._job(request) for request in value_list(requests, "requests", "requests")]
         check_thread(self._pool.thread)
+        jobs: list[_Job] = []
+        for number, request in enumerate(value_list(requests, "requests", "requests")):
+            if number and not number % RUN_REQUESTS:
+                await trio.lowlevel.checkpoint()
+            jobs.append(await self._ready(request))
         if not jobs:
             await trio.lowlevel.checkpoint()
             return []
@@ -214,34 +230,49 @@ class ReadSocket:
                 for start in range(0, len(jobs), RUN_REQUESTS):
                     run = jobs[start : start + RUN_REQUESTS]
                     for number, job in enumerate(run, 1):
-                        request = Request()
-                        under_way.append(request)
-                        connection.submit(request, job.index, (job.tail,), more=number < len(run))
+                        sent = Request()
+                        under_way.append(sent)
+                        connection.submit(sent, job.index, (job.tail,), more=number < len(run))
                     for job in run:
                         await under_way[0].wait()
                         try:
-                            results.append(job.result(under_way.popleft()))
+                            results.append(await job.result(under_way.popleft(), self._codec))
                         except HandlerSocketError as error:
                             results.append(error)
                 return results
             finally:
-                for request in under_way:
-                    request.abandon()
+                for sent in under_way:
+                    sent.abandon()
 
     async def _execute(self, request: Find | Insert | FindModify) -> Any:
-        job = self._job(request)
+        job = await self._ready(request)
         try:
             sent = await self._pool.execute(job.index, (job.tail,))
         except ConnectionError as error:
             raise ConnectionError(f"{job.operation} {job.index.db}.{job.index.table}: {error}", server=error.server) from None
-        return job.result(sent)
+        return await job.result(sent, self._codec)
+
+    async def _ready(self, request: Find | Insert | FindModify) -> _Job:
+        """``_job``, with many or long values encoded in turns."""
+        if isinstance(request, Find | FindModify) and request.in_ is not None:
+            request = request._replace(in_=cast("Any", await encoded_in(self._codec, request.in_)))
+        try:
+            return self._job(request)
+        except LongValue:
+            if isinstance(request, Find):
+                raise
+            values = value_list(request.values if isinstance(request, Insert) else request.modify_values)
+            encoded = cast("Any", await in_turns(encode_in_slices(self._codec, values)))
+            if isinstance(request, Insert):
+                return self._job(request._replace(values=encoded))
+            return self._job(request._replace(modify_values=encoded))
 
     def _job(self, request: Find | Insert | FindModify) -> _Job:
         if not isinstance(request, Find):
             raise TypeError(f"a socket for reads takes trio_hs.Find, not {request!r}")
         index = self._index(request.index_id)
         tail = find_tail(index, self._codec, *request[1:])
-        return _Job(index, tail, "find", False, lambda line: parse_rows(line, index, self._codec))
+        return _Job(index, tail, "find", False, True)
 
 
 class WriteSocket(ReadSocket):
@@ -296,14 +327,14 @@ class WriteSocket(ReadSocket):
     def _job(self, request: Find | Insert | FindModify) -> _Job:
         if isinstance(request, Insert):
             index = self._index(request.index_id)
-            tail = insert_tail(index, self._codec, request.values)
-            return _Job(index, tail, "insert", True, lambda line: parse_number(line) or None)
+            values = cast("Any", request.values)
+            encoded = isinstance(values, EncodedList)
+            tail = encoded_insert_tail(index, values) if encoded else insert_tail(index, self._codec, values)
+            return _Job(index, tail, "insert", True, False)
         if isinstance(request, FindModify):
             index = self._index(request.index_id)
             tail = find_modify_tail(index, self._codec, *request[1:])
-            if request.modify_operation.endswith("?"):
-                return _Job(index, tail, "find_modify", True, lambda line: parse_rows(line, index, self._codec))
-            return _Job(index, tail, "find_modify", True, parse_number)
+            return _Job(index, tail, "find_modify", True, request.modify_operation.endswith("?"))
         if isinstance(request, Find):
             return super()._job(request)
         raise TypeError(f"a request is a trio_hs.Find, Insert or FindModify, not {request!r}")

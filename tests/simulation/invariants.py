@@ -8,7 +8,7 @@ import trio
 
 import trio_hs
 from trio_hs import Manager
-from trio_hs._dispatch._dispatcher import READ_KEYS, WRITE_LINES
+from trio_hs._dispatch._many import READ_KEYS, WRITE_LINES
 from trio_hs._network import Pool
 from trio_hs._network._connection import MAX_OUTSTANDING, TICKS
 from trio_hs._network._link import LONGEST_PAUSE, LONGEST_SHUNNING

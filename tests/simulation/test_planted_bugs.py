@@ -86,6 +86,7 @@ def lie_about_doubts(patch: pytest.MonkeyPatch) -> None:
         return failure_of(request, index, operation, changes=False)
 
     patch.setattr("trio_hs._dispatch._dispatcher.failure_of", failure)
+    patch.setattr("trio_hs._dispatch._many.failure_of", failure)
 
 
 def leave_streams_open(patch: pytest.MonkeyPatch) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from .._protocol import NULL, Ordered, escape, unescape, value_list
+from .._protocol import LONG_VALUE, NULL, Codec, LongValue, Ordered, Slices, escape, unescape, value_list, write_long
 from ..exceptions import DecodingError
 from . import _types as types
 
 #: A column of an index: its name, or its name and how many characters (bytes) of it the index covers.
 IndexPart: TypeAlias = str | tuple[str, int]
 
+_BYTES = Codec(None)
 _BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 _SIZES = {"tiny": 2**8 - 1, "": 2**16 - 1, "medium": 2**24 - 1, "long": 2**32 - 1}
 _TEXTS = {f"{size}text": _SIZES[size] for size in _SIZES} | {"json": 2**32 - 1}
@@ -108,8 +110,20 @@ class Column:
             if not self.nullable:
                 raise ValueError(f"column {self.name} is NOT NULL: None would become its default, or another row's key")
             return NULL
+        data = self._encode(value)
+        if len(data) > LONG_VALUE:
+            raise LongValue(len(data))
+        return escape(data)
+
+    def encode_in_slices(self, value: Any) -> Slices[bytes]:
+        """``encode`` of a long value."""
+        out = io.BytesIO()
+        yield from write_long(out, _BYTES, self._encode(value))
+        return out.getvalue()
+
+    def _encode(self, value: Any) -> bytes:
         try:
-            return escape(self._type.encode(value))
+            return self._type.encode(value)
         except (TypeError, ValueError) as error:
             raise type(error)(f"column {self.name} ({self.type}) {error}") from None
 
@@ -120,7 +134,10 @@ class Column:
         """
         if token == NULL:
             return None
-        data = unescape(token)
+        return self.decode_data(unescape(token))
+
+    def decode_data(self, data: bytes) -> Any:
+        """``decode`` without the protocol's escapes."""
         try:
             return self._type.decode(data)
         except (ValueError, ArithmeticError):

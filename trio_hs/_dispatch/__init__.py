@@ -1,7 +1,9 @@
 """Executes one operation: picks the pool, retries, hedges."""
 
 from ._dispatcher import Dispatcher
+from ._many import get_many, insert_many
 from ._retry import RetryPolicy
-from ._rows import Row, named
+from ._rows import Row, Shape, flat, named
+from ._turns import encoded_in, in_turns
 
-__all__ = ["Dispatcher", "RetryPolicy", "Row", "named"]
+__all__ = ["Dispatcher", "RetryPolicy", "Row", "Shape", "encoded_in", "flat", "get_many", "in_turns", "insert_many", "named"]

@@ -1,11 +1,9 @@
-"""Executes one operation: sends it to a pool, in chunks where it is large, and again where that is safe."""
+"""Executes one operation: sends it to a pool, and again where that is safe."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from threading import get_ident
 from typing import Any, TypeVar
 
@@ -13,31 +11,21 @@ import trio
 from trio.lowlevel import current_task, enable_ki_protection, wait_task_rescheduled
 
 from .._instruments import Instruments
-from .._network import Patience, Pool, Request, check_thread, failure_of, garbled, refusal_of, turned_away
-from .._protocol import Codec, Index, Value, all_succeeded, get_many_tail, get_tails, parse_number, parse_values
+from .._network import Patience, Pool, Request, check_thread, failure_of, garbled, refusal_of
+from .._protocol import (
+    Codec,
+    Index,
+    parse_number,
+    parse_values,
+    rows_in_slices,
+)
 from ..exceptions import ConnectionError, HandlerSocketError, OperationalError, ProtocolError
 from ._hedge import hedged
-from ._retry import MAX_DEATHS, Attempts, RetryPolicy
-from ._rows import Row, named, named_each
+from ._retry import Attempts, RetryPolicy
+from ._rows import Shape, flat
+from ._turns import in_turns
 
 T = TypeVar("T")
-
-#: A call for many rows is cut into chunks of READ_KEYS keys or WRITE_LINES inserts, CHUNKS_UNDER_WAY of which are sent before
-#: the first answer. That keeps a server busy while answers are parsed, and lets other tasks on the connection have their turn.
-#: Chunks of writes are larger, because writes that arrive together share a commit, which costs more than everything else.
-READ_KEYS = 600
-WRITE_LINES = 1000
-CHUNKS_UNDER_WAY = 4
-#: A server answers together all that it has received when it wakes up. With smaller chunks its first answers come earlier, and
-#: are parsed while it works on the rest. Measured: 1,000 keys take a tenth less; up to 800 keys, two such chunks, gain nothing.
-#: This does not pay for a server that is far off, which would wait for each chunk, or where several connections carry chunks.
-NEAR_KEYS = 400
-NEAR_CHUNKS = 2
-#: Passes of the scheduler between the first chunk of keys and the second. Measured: the server then begins with the first chunk
-#: alone in 9 of 10 cases.
-HEAD_START = 3
-#: From this many keys on, one IN request beats single gets, although it may have to be followed by them.
-IN_KEYS = 16
 
 
 class _Totals:
@@ -61,15 +49,18 @@ class Dispatcher:
         if retry.deadline is not None:  # it replaces the bound on waiting for a usable server
             reader.longest_wait = writer.longest_wait = math.inf
 
-    def _now(self) -> float:
+    def now(self) -> float:
         check_thread(self.reader.thread)
         return trio.current_time()
 
     # ---- operations
 
     @enable_ki_protection
-    async def read(self, index: Index, tail: bytes, operation: str) -> list[Any]:
-        """The values of the rows that a request finds, row after row. Raises OperationalError or ConnectionError."""
+    async def read(self, index: Index, tail: bytes, operation: str, shape: Shape | None = None) -> list[Any]:
+        """The values of the rows that a request finds, row after row, or what ``shape`` makes of them.
+
+        Raises OperationalError or ConnectionError.
+        """
         first: Request | None = None
         connection = self.reader.choose() if self._plain and get_ident() == self.reader.thread else None
         if connection is not None:
@@ -80,120 +71,42 @@ class Dispatcher:
                 first.task = current_task()
                 await wait_task_rescheduled(first.abort)
             if first.failure is None:
+                line = first.answers[0]
                 try:
-                    return parse_values(first.answers[0], index, self.codec)
+                    if shape is not None or len(line) > self.codec.slice_bytes:
+                        return await self.parsed(line, index, shape)
+                    return parse_values(line, index, self.codec)
                 except ProtocolError as error:
-                    if first.error(first.answers[0]) is None:
+                    if first.error(line) is None:
                         garbled(first, index, operation, error, changes=False)
-        return await self._read(index, tail, operation, first)
+        return await self._read(index, tail, operation, shape, first)
 
-    async def _read(self, index: Index, tail: bytes, operation: str, first: Request | None) -> list[Any]:
+    async def _read(self, index: Index, tail: bytes, operation: str, shape: Shape | None, first: Request | None) -> list[Any]:
         # A method of its own: the variables that `parse` captures would cost each task that waits in `read` some memory.
-        def parse(request: Request) -> list[Any]:
-            _raise_refusal(request, index, operation)
-            return parse_values(request.answers[0], index, self.codec)
+        async def parse(request: Request) -> list[Any]:
+            raise_refusal(request, index, operation)
+            return await self.parsed(request.answers[0], index, shape)
 
-        return await self._perform(self.reader, index, (tail,), operation, parse, changes=False, first=first)
+        return await self.perform(self.reader, index, (tail,), operation, parse, changes=False, first=first)
 
-    async def get_many(self, index: Index, values: Sequence[Value], operation: str) -> list[Row]:
-        """The first row of each key, in the order of the keys, ``[]`` for a key without a row. Raises the first error.
-
-        The server answers a list of keys (IN) in half the time that single keys take. The rows come in the order of the keys,
-        but missing keys are left out. So if there is a row for every key, each row belongs to its key. If some are missing, or
-        a key is NULL, every key of the chunk is read separately.
-        """
-        since = self._now()
-        patience = Patience()
-        count = len(values)
-        near = self.reader.near and count > NEAR_CHUNKS * NEAR_KEYS
-        size = math.ceil(count / math.ceil(count / NEAR_KEYS)) if near else READ_KEYS
-        sizes = list(map(len, chunks := _chunks(values, size)))
-        lists = list(map(self.codec.encode_list, chunks))
-        if count < IN_KEYS or self.retry.hedge_after is not None:
-            return await self._get_each(index, _tokens(lists), operation, since, patience)
-
-        tails = map(get_many_tail, lists, sizes)
-        by_list = {number: [tail] for number, tail in enumerate(tails) if tail is not None}
-        units = [sizes[number] for number in by_list]
-
-        def parse(number: int, request: Request) -> list[Row] | None:
-            if request.failure is None and all_succeeded(request.answers):
-                try:
-                    found = parse_values(request.answers[0], index, self.codec)
-                except HandlerSocketError:
-                    return None  # `_read_chunk` repeats the chunk, or raises
-                return named(found, index) if len(found) == units[number] * index.width else []
-            return None
-
-        # A chunk with a NULL is not sent as a list, and is treated as one with missing rows.
-        asked: list[tuple[Request | None, list[Row] | None]] = [(None, [])] * len(chunks)
-        lines = list(by_list.values())
-        at_once = NEAR_CHUNKS if near else CHUNKS_UNDER_WAY
-        answers = await self._send_chunks(
-            self.reader, index, lines, operation, parse, patience, at_once=at_once, units=units, head_start=True
-        )
-        for number, answer in zip(by_list, answers, strict=True):
-            asked[number] = answer
-        doubtful = _tokens(tokens for tokens, (_, rows) in zip(lists, asked, strict=True) if rows == [])
-        one_by_one = iter(await self._get_each(index, doubtful, operation, since, patience) if doubtful else ())
-        found: list[Row] = []
-        for tokens, size, (request, rows) in zip(lists, sizes, asked, strict=True):
-            if rows is None:
-                found += await self._read_chunk(index, get_tails(_tokens([tokens])), operation, request, since, patience)
-            else:
-                found += rows or itertools.islice(one_by_one, size)
-        return found
-
-    async def _get_each(
-        self, index: Index, tokens: Sequence[bytes], operation: str, since: float, patience: Patience
-    ) -> list[Row]:
-        """``get_many`` with a request for each key, still in few round trips."""
-        found: list[Row] = []
-        chunks = _chunks(get_tails(tokens), READ_KEYS)
-        if self.retry.hedge_after is not None:  # hedging needs both requests in the same task
-            await trio.lowlevel.checkpoint()
-            for chunk in chunks:
-                found += await self._read_chunk(index, chunk, operation, None, since, patience)
-            return found
-
-        def parse(_: int, request: Request) -> list[Row] | None:
-            if request.failure is None and all_succeeded(request.answers):
-                try:
-                    return named_each(request.answers, index, self.codec)
-                except HandlerSocketError:
-                    pass  # `_read_chunk` repeats the chunk, or raises
-            return None
-
-        asked = await self._send_chunks(self.reader, index, chunks, operation, parse, patience)
-        for chunk, (request, rows) in zip(chunks, asked, strict=True):
-            if rows is None:
-                rows = await self._read_chunk(index, chunk, operation, request, since, patience)
-            found += rows
-        return found
-
-    async def _read_chunk(
-        self,
-        index: Index,
-        tails: Sequence[bytes],
-        operation: str,
-        first: Request | None,
-        since: float,
-        patience: Patience,
-    ) -> list[Row]:
-        def parse(request: Request) -> list[Row]:
-            if not all_succeeded(request.answers):
-                _raise_refusal(request, index, operation)
-            return named_each(request.answers, index, self.codec)
-
-        return await self._perform(
-            self.reader, index, tails, operation, parse, changes=False, first=first, since=since, patience=patience
-        )
+    async def parsed(self, line: bytes, index: Index, shape: Shape | None) -> list[Any]:
+        """The values in an answer, in the given shape. A long one lets other tasks have their turn."""
+        if len(line) > 2 * self.codec.slice_bytes:
+            return await in_turns(rows_in_slices(line, index, self.codec, shape or flat))
+        values = parse_values(line, index, self.codec)
+        return values if shape is None else shape(values, index)
 
     @enable_ki_protection
     async def write(
-        self, index: Index, tail: bytes, operation: str, parse_line: Callable[[bytes], T], *, repeat: bool = False
-    ) -> T:
-        """The parsed answer to a request that changes data.
+        self,
+        index: Index,
+        tail: bytes,
+        operation: str,
+        *,
+        shape: Shape | None = None,
+        repeat: bool = False,
+    ) -> Any:
+        """The number in the answer to a request that changes data, or with ``shape`` the rows in it.
 
         The request is sent again only if it provably was not executed, or with ``repeat``.
         """
@@ -208,85 +121,33 @@ class Dispatcher:
                 await wait_task_rescheduled(first.abort)
             if first.failure is None and first.answers[0].startswith(b"0\t"):
                 try:
-                    return parse_line(first.answers[0])
+                    if shape is None:
+                        return parse_number(first.answers[0])
+                    return await self.parsed(first.answers[0], index, shape)
                 except ProtocolError as error:
                     garbled(first, index, operation, error, changes=True)
-        return await self._write(index, tail, operation, parse_line, repeat, first)
+        return await self._write(index, tail, operation, shape, repeat, first)
 
     async def _write(
-        self,
-        index: Index,
-        tail: bytes,
-        operation: str,
-        parse_line: Callable[[bytes], T],
-        repeat: bool,
-        first: Request | None,
-    ) -> T:
-        def parse(request: Request) -> T:
-            _raise_refusal(request, index, operation)
-            return parse_line(request.answers[0])
+        self, index: Index, tail: bytes, operation: str, shape: Shape | None, repeat: bool, first: Request | None
+    ) -> Any:
+        async def parse(request: Request) -> Any:
+            raise_refusal(request, index, operation)
+            if shape is None:
+                return parse_number(request.answers[0])
+            return await self.parsed(request.answers[0], index, shape)
 
-        return await self._perform(self.writer, index, (tail,), operation, parse, changes=True, repeat=repeat, first=first)
-
-    async def insert_many(self, index: Index, tails: Sequence[bytes], operation: str) -> list[int | HandlerSocketError | None]:
-        """The outcome of each of many inserts, in their order: the generated id, or None, or the error."""
-        silent: set[object] = set()
-
-        def parse(request: Request) -> list[int | HandlerSocketError | None]:
-            if isinstance(request.failure, TimeoutError):
-                silent.add(request.connection)
-            if turned_away(request, changes=True):
-                _raise_refusal(request, index, operation)
-            outcomes: list[int | HandlerSocketError | None] = []
-            for line in request.answers:
-                done = line.startswith(b"0\t")
-                outcomes.append((parse_number(line) or None) if done else refusal_of(request, line, index, operation))
-            for number in range(len(outcomes), request.lines):
-                outcomes.append(failure_of(request, index, operation, changes=number < request.sent_lines))
-            return outcomes
-
-        outcomes: list[int | HandlerSocketError | None] = []
-        since = self._now()
-        patience = Patience()
-        given_up: ConnectionError | None = None
-        chunks = _chunks(tails, WRITE_LINES)
-        asked = await self._send_chunks(self.writer, index, chunks, operation, lambda _, request: None, patience)
-        for chunk, (first, _) in zip(chunks, asked, strict=True):
-            unsent = first is None or (first.failure is not None and not first.sent_lines)
-            if unsent and given_up is None and len(silent) >= MAX_DEATHS:
-                given_up = ConnectionError(
-                    f"{operation} {index.db}.{index.table}: not sent, after silence on {MAX_DEATHS} connections"
-                )
-            if unsent and given_up is not None:  # waiting again for each chunk would add up
-                outcomes += [given_up] * len(chunk)
-                continue
-            try:
-                outcomes += await self._perform(
-                    self.writer,
-                    index,
-                    chunk,
-                    operation,
-                    parse,
-                    changes=True,
-                    first=first,
-                    since=since,
-                    patience=patience,
-                    partial=True,
-                )
-            except HandlerSocketError as error:
-                outcomes += [error] * len(chunk)
-                given_up = error if isinstance(error, ConnectionError) else None
-        return outcomes
+        return await self.perform(self.writer, index, (tail,), operation, parse, changes=True, repeat=repeat, first=first)
 
     # ---- attempts
 
-    async def _perform(
+    async def perform(
         self,
         pool: Pool,
         index: Index,
         tails: Sequence[bytes],
         operation: str,
-        parse: Callable[[Request], T],
+        parse: Callable[[Request], Awaitable[T]],
         *,
         changes: bool,
         repeat: bool = False,
@@ -308,7 +169,7 @@ class Dispatcher:
         Raises the ConnectionError of the last attempt that left a doubt, or else of the last attempt.
         """
         attempts: Attempts | None = None  # made when an attempt has failed
-        started = self._now() if since is None else since
+        started = self.now() if since is None else since
         patience = Patience() if patience is None else patience
         while True:
             request, first = first, None
@@ -316,7 +177,7 @@ class Dispatcher:
                 if request is None:
                     request = await self._attempt(pool, index, tails, operation, changes, patience)
                 if request.failure is None:
-                    return parse(request)
+                    return await parse(request)
                 error = failure_of(request, index, operation, changes=changes)
             except ConnectionError as exc:  # no server was usable
                 error = ConnectionError(f"{operation} {index.db}.{index.table}: {exc}", server=exc.server)
@@ -338,7 +199,7 @@ class Dispatcher:
                 await self._pause(index, operation, attempts, error, pause)
                 continue
             if partial and request is not None:
-                return parse(request)
+                return await parse(request)
             raise attempts.doubt or error
 
     async def _attempt(
@@ -353,7 +214,7 @@ class Dispatcher:
             request = Request(len(tails))
             connection.submit(request, index, tails)
             await request.wait()
-        self._report(request, index, operation, started)
+        self.report(request, index, operation, started)
         return request
 
     async def _pause(self, index: Index, operation: str, attempts: Attempts, error: HandlerSocketError, seconds: float) -> None:
@@ -363,85 +224,15 @@ class Dispatcher:
         await trio.sleep(seconds)
         attempts.begin_next()
 
-    def _report(self, request: Request, index: Index, operation: str, started: float) -> None:
+    def report(self, request: Request, index: Index, operation: str, started: float) -> None:
         if self.instruments:
             seconds = trio.current_time() - started
             table = f"{index.db}.{index.table}"
             failed = request.failure is not None
             self.instruments.call("request_done", request.connection.peer, operation, table, request.lines, seconds, failed)
 
-    async def _send_chunks(
-        self,
-        pool: Pool,
-        index: Index,
-        chunks: Sequence[Sequence[bytes]],
-        operation: str,
-        parse: Callable[[int, Request], T | None],
-        patience: Patience,
-        at_once: int = CHUNKS_UNDER_WAY,
-        units: Sequence[int] = (),
-        head_start: bool = False,
-    ) -> list[tuple[Request | None, T | None]]:
-        """Sends each chunk of lines once, up to ``at_once`` of them before the first answer.
 
-        ``units`` is what each chunk counts for, by default its number of lines. With ``head_start`` the server gets the first
-        chunk a moment before the others, and usually answers it alone. That answer is parsed while it works on the others.
-        Returns each chunk's request, with the result of ``parse(number of the chunk, request)``. Both are None for the chunks
-        after a server's silence, or after one for which no server was usable. Cancelling withdraws what was not sent yet.
-        """
-        under_way: deque[tuple[Request | None, float]] = deque()
-        finished: list[tuple[Request | None, T | None]] = []
-        stopped = False
-        if not chunks:
-            await trio.lowlevel.checkpoint()
-
-        async def oldest() -> Request | None:
-            nonlocal stopped
-            request, started = under_way[0]
-            if request is not None:
-                await request.wait()
-                self._report(request, index, operation, started)
-                if request.failure is not None and isinstance(request.failure, TimeoutError):
-                    stopped = True  # the next chunk might wait as long
-            under_way.popleft()
-            return request
-
-        def finish(request: Request | None) -> None:
-            finished.append((request, None if request is None else parse(len(finished), request)))
-
-        try:
-            for chunk, its_units in zip(chunks, units or [0] * len(chunks), strict=True):
-                answered = [await oldest()] if len(under_way) >= at_once else []
-                started = trio.current_time()
-                try:
-                    request = None if stopped else await pool.submit(index, chunk, its_units, patience)
-                except HandlerSocketError:
-                    request, stopped = None, True
-                under_way.append((request, started))
-                if head_start and len(chunks) > 1 and not finished and len(under_way) == 1:
-                    for _ in range(HEAD_START):
-                        await trio.lowlevel.checkpoint()
-                for request in answered:  # parsed while the server works on the next chunk
-                    finish(request)
-            while under_way:
-                finish(await oldest())
-            return finished
-        finally:
-            for request, _ in under_way:
-                if request is not None:
-                    request.abandon()
-
-
-def _tokens(lists: Iterable[bytes]) -> list[bytes]:
-    """The tokens in lists that ``Codec.encode_list`` made."""
-    return list(itertools.chain.from_iterable(tokens.split(b"\t") for tokens in lists))
-
-
-def _chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def _raise_refusal(request: Request, index: Index, operation: str) -> None:
+def raise_refusal(request: Request, index: Index, operation: str) -> None:
     """Raises the first error among a request's answers."""
     for line in request.answers:
         error = refusal_of(request, line, index, operation)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from .._protocol import Codec, Index, parse_each
+from .._protocol import Codec, Index, Slices, parse_each, parse_values, rows_in_slices
 
 #: A row: its fields and their values, in the order that was asked for. ``dict(row)`` makes it a dict.
 Row: TypeAlias = list[tuple[str, Any]]
+
+
+#: Makes what the caller wants of the values of whole rows, which lie flat.
+Shape: TypeAlias = Callable[[list[Any], Index], list[Any]]
+
+
+def flat(values: list[Any], index: Index) -> list[Any]:
+    """The values as they are, row after row."""
+    return values
 
 
 def named(values: list[Any], index: Index) -> list[Row]:
@@ -23,3 +32,20 @@ def named_each(lines: Sequence[bytes], index: Index, codec: Codec) -> list[Row]:
     """The one row in each of many answers, ``[]`` where there is none."""
     columns = index.columns
     return [list(zip(columns, values)) for values in parse_each(lines, index, codec)]  # noqa: B905  (see Table.get)
+
+
+def named_each_in_slices(lines: Sequence[bytes], index: Index, codec: Codec) -> Slices[list[Row]]:
+    """``named_each`` of answers that are long together."""
+    found: list[Row] = []
+    work = 0
+    for line in lines:
+        if len(line) > codec.slice_bytes:
+            rows = yield from rows_in_slices(line, index, codec, named)
+        else:
+            rows = named(parse_values(line, index, codec), index)
+        found.append(rows[0] if rows else [])
+        work += len(line)
+        if work >= codec.slice_bytes:
+            work = 0
+            yield
+    return found

@@ -15,13 +15,24 @@ Theory of operation
    rows, an insert into a table with an auto_increment column the id (0 if the client chose it).
 6. The server does not refuse missing numbers and tokens; it takes them for something else. No limit is limit 1, a missing value
    is the empty string, a modification without a limit is a plain find. So every tail built here is complete.
-7. Never send a line that begins with ``Q`` (stops every worker of the listener until a restart) or ``/`` (closes
+7. Work that grows with what a caller asks for is done in slices (``_slices``), because in between other tasks must run.
+8. Never send a line that begins with ``Q`` (stops every worker of the listener until a restart) or ``/`` (closes
    the connection). Lines built here begin with a digit, ``P`` or ``A``. Never send an index id near 2**32 (ours count from 0),
    or a find with 32 key values (``MAX_KEY_VALUES`` prevents it): both crash the server. An index opened on a view crashes it
    too. The protocol cannot see that; the user must.
 """
 
-from ._answers import Answers, all_succeeded, check_answer, error_of, parse_each, parse_number, parse_rows, parse_values
+from ._answers import (
+    Answers,
+    all_succeeded,
+    check_answer,
+    error_of,
+    in_rows,
+    parse_each,
+    parse_number,
+    parse_rows,
+    parse_values,
+)
 from ._index import Index, name_list
 from ._requests import (
     MAX_INSERT_VALUES,
@@ -32,6 +43,7 @@ from ._requests import (
     ModifyOperation,
     ReturningOperation,
     auth_line,
+    encoded_insert_tail,
     find_modify_tail,
     find_tail,
     get_many_tail,
@@ -39,28 +51,58 @@ from ._requests import (
     get_tails,
     in_pair,
     insert_tail,
-    insert_tails,
     listed_filters,
 )
-from ._values import NULL, Codec, Ordered, Value, escape, located, unescape, value_list
+from ._slices import (
+    SLICE_VALUES,
+    Slices,
+    chunks_of_tails,
+    encode_in_slices,
+    joined_in_slices,
+    map_in_slices,
+    rows_in_slices,
+    write_long,
+)
+from ._values import (
+    LONG_VALUE,
+    NULL,
+    Codec,
+    EncodedList,
+    LongValue,
+    Ordered,
+    Value,
+    escape,
+    located,
+    unescape,
+    unescape_pieces,
+    value_list,
+)
 
 __all__ = [
+    "LONG_VALUE",
     "MAX_INSERT_VALUES",
     "NULL",
+    "SLICE_VALUES",
     "Answers",
     "Codec",
     "CountingOperation",
+    "EncodedList",
     "Filter",
     "FilterOperation",
     "FindOperation",
     "Index",
+    "LongValue",
     "ModifyOperation",
     "Ordered",
     "ReturningOperation",
+    "Slices",
     "Value",
     "all_succeeded",
     "auth_line",
     "check_answer",
+    "chunks_of_tails",
+    "encode_in_slices",
+    "encoded_insert_tail",
     "error_of",
     "escape",
     "find_modify_tail",
@@ -69,15 +111,20 @@ __all__ = [
     "get_tail",
     "get_tails",
     "in_pair",
+    "in_rows",
     "insert_tail",
-    "insert_tails",
+    "joined_in_slices",
     "listed_filters",
     "located",
+    "map_in_slices",
     "name_list",
     "parse_each",
     "parse_number",
     "parse_rows",
     "parse_values",
+    "rows_in_slices",
     "unescape",
+    "unescape_pieces",
     "value_list",
+    "write_long",
 ]

@@ -15,6 +15,9 @@ from ._values import BULK, Codec
 #: An answer that grows beyond this is taken for garbage. The buffer that collects it is at most an eighth larger.
 MAX_ANSWER_BYTES = 1 << 30
 
+#: Longer answers are not joined to be looked at together.
+LONG_ANSWER = 1 << 20
+
 T = TypeVar("T")
 
 
@@ -89,25 +92,34 @@ def _payload(line: bytes) -> tuple[int, bytes | None]:
 
 def parse_values(line: bytes, index: Index, codec: Codec) -> list[Any]:
     """The values in the rows of a find's success, row after row."""
-    if not line.startswith(index.row_head):
-        columns, payload = _payload(line)
-        if columns != index.width:
-            raise ProtocolError(f"an answer of {counted(columns, 'column')} to a request for {index.width}: {_excerpt(line)}")
-        if payload is None:
-            return []
-    values = codec.decode(line[len(index.row_head) :])
+    if not line.startswith(index.row_head) and not has_values(line, index):
+        return []
+    values = codec.decode(line[index.head_length :])
     if len(values) % index.width:
-        raise ProtocolError(f"an answer of {counted(len(values), 'value')} in rows of {index.width}: {_excerpt(line)}")
+        raise wrong_length(line, len(values), index.width)
     return values
+
+
+def has_values(line: bytes, index: Index) -> bool:
+    """Whether a find's success has rows."""
+    columns, payload = _payload(line)
+    if columns != index.width:
+        raise ProtocolError(f"an answer of {counted(columns, 'column')} to a request for {index.width}: {_excerpt(line)}")
+    return payload is not None
+
+
+def wrong_length(line: bytes, values: int, width: int) -> ProtocolError:
+    return ProtocolError(f"an answer of {counted(values, 'value')} in rows of {width}: {_excerpt(line)}")
 
 
 def parse_rows(line: bytes, index: Index, codec: Codec) -> list[list[Any]]:
     """The rows of a find's success, each a list of values."""
-    return in_rows(parse_values(line, index, codec), index.width)
+    return in_rows(parse_values(line, index, codec), index)
 
 
-def in_rows(values: list[T], width: int) -> list[list[T]]:
-    """Flat values, as rows of ``width``."""
+def in_rows(values: list[T], index: Index) -> list[list[T]]:
+    """Flat values, as rows."""
+    width = index.width
     return [values[start : start + width] for start in range(0, len(values), width)]
 
 
@@ -115,6 +127,8 @@ def all_succeeded(lines: Sequence[bytes]) -> bool:
     """Whether all answers are successes. Fast for many."""
     if len(lines) == 1:
         return lines[0].startswith(b"0\t")
+    if sum(map(len, lines)) > LONG_ANSWER:
+        return all(line.startswith(b"0\t") for line in lines)
     answers = b"\n".join(lines)
     return answers.startswith(b"0\t") and answers.count(b"\n0\t") == len(lines) - 1
 

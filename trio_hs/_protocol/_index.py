@@ -59,7 +59,7 @@ class Index:
       open_tail: the request that opens it, without its beginning ``P TAB id``.
       width: the number of columns.
       repeated: a column that is named twice, which only reads may do; None without one.
-      no_row, row_head: an answer without a row, and the beginning of an answer with rows.
+      no_row, row_head: an answer without a row, and the beginning of an answer with rows; head_length is the length of that.
       insert_head: the beginning of the tail of an insert.
     """
 
@@ -68,6 +68,7 @@ class Index:
         "columns",
         "db",
         "filter_columns",
+        "head_length",
         "insert_head",
         "name",
         "no_row",
@@ -98,6 +99,7 @@ class Index:
             self.repeated = next(name for name in self.columns if self.columns.count(name) > 1)
         self.no_row = b"0\t%d" % self.width
         self.row_head = self.no_row + b"\t"
+        self.head_length = len(self.row_head)
         self.insert_head = b"\t+\t%d\t" % self.width
 
     def shared(self) -> Index:

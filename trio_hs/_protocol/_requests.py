@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, get_args
 
 from .._counted import counted
 from ._index import Index
-from ._values import NULL, Codec, Ordered, Value, escape, located, value_list
+from ._values import NULL, Codec, EncodedList, Ordered, Value, escape, located, value_list
 
 #: The protocol's comparisons; ``<`` and ``<=`` give rows in descending order.
 FindOperation: TypeAlias = Literal["=", ">", ">=", "<", "<="]
@@ -53,11 +53,11 @@ class Filter(NamedTuple):
     stop: bool = False
 
 
-def in_pair(in_: object) -> tuple[int, list[Any]]:
+def in_pair(in_: object) -> tuple[int, list[Any] | EncodedList]:
     """The position and the values of ``in_``. TypeError if it is not such a pair."""
     if not isinstance(in_, (tuple, list)) or len(in_) != 2:
         raise TypeError(f"in_ must be a pair: the position of a column in the index, and a list of values; not {in_!r}")
-    return in_[0], value_list(in_[1], "in_")
+    return in_[0], in_[1] if isinstance(in_[1], EncodedList) else value_list(in_[1], "in_")
 
 
 def listed_filters(filters: Ordered[Filter]) -> tuple[Filter, ...]:
@@ -101,27 +101,29 @@ def get_many_tail(tokens: bytes, count: int) -> bytes | None:
 
 
 def insert_tail(index: Index, codec: Codec, values: Ordered[Value]) -> bytes:
-    """The insert of a row, one value per column of the index. The server would store the empty string for a missing one."""
+    """The insert of a row, one value per column of the index. The server would store the empty string for a missing one.
+
+    Raises LongValue for a value that should be encoded in slices: see ``encoded_insert_tail``.
+    """
     tokens = codec.encode_all(values, "values", index.columns)
-    if len(tokens) != index.width:
-        columns, given = counted(index.width, "column"), counted(len(tokens), "value")
-        raise ValueError(f"insert takes one value per column: {columns}, {given}")
-    if index.width > MAX_INSERT_VALUES:
-        raise ValueError(f"an insert can set at most {MAX_INSERT_VALUES} columns, not {index.width}")
-    if index.repeated is not None:
-        raise _two_values(index)
+    if len(tokens) != index.width or index.width > MAX_INSERT_VALUES or index.repeated is not None:
+        raise _refused_insert(index, len(tokens))
     return index.insert_head + b"\t".join(tokens) + b"\n"
 
 
-def insert_tails(index: Index, codec: Codec, rows: Ordered[Ordered[Value]]) -> list[bytes]:
-    """``insert_tail`` of each row. TypeError and ValueError name the row, counted from 0."""
-    tails = []
-    for number, row in enumerate(value_list(rows, "rows", "rows")):
-        try:
-            tails.append(insert_tail(index, codec, row))
-        except (TypeError, ValueError) as error:
-            raise located(f"row {number}", error) from None
-    return tails
+def encoded_insert_tail(index: Index, values: EncodedList) -> bytes:
+    """``insert_tail`` of values that are encoded already. Copies them once."""
+    if values.count != index.width or index.width > MAX_INSERT_VALUES or index.repeated is not None:
+        raise _refused_insert(index, values.count)
+    return b"".join((index.insert_head, values.tokens, b"\n"))
+
+
+def _refused_insert(index: Index, count: int) -> ValueError:
+    if count != index.width:
+        return ValueError(f"insert takes one value per column: {counted(index.width, 'column')}, {counted(count, 'value')}")
+    if index.width > MAX_INSERT_VALUES:
+        return ValueError(f"an insert can set at most {MAX_INSERT_VALUES} columns, not {index.width}")
+    return _two_values(index)
 
 
 def _two_values(index: Index) -> ValueError:
@@ -135,7 +137,7 @@ def find_tail(
     values: Ordered[Value],
     limit: int = 0,
     offset: int = 0,
-    in_: tuple[int, Ordered[Value]] | None = None,
+    in_: tuple[int, Ordered[Value] | EncodedList] | None = None,
     filters: Ordered[Filter] = (),
 ) -> bytes:
     """The find of up to ``limit`` rows, after skipping ``offset``.
@@ -152,29 +154,38 @@ def find_modify_tail(
     operation: FindOperation,
     values: Ordered[Value],
     modify_operation: ModifyOperation,
-    modify_values: Ordered[Value] = (),
+    modify_values: Ordered[Value] | EncodedList = (),
     limit: int = 0,
     offset: int = 0,
-    in_: tuple[int, Ordered[Value]] | None = None,
+    in_: tuple[int, Ordered[Value] | EncodedList] | None = None,
     filters: Ordered[Filter] = (),
     what: str = "modify_values",
 ) -> bytes:
     """A find, and the change to the rows found: one value per column of the index, none for a delete.
 
-    ``what`` is the caller's name for ``modify_values``, for error messages.
+    ``what`` is the caller's name for ``modify_values``, for error messages. Raises LongValue for a value that should be
+    encoded in slices first.
     """
     try:
         modification = _MODIFY_TAILS[modify_operation]
     except (KeyError, TypeError):
         _refuse("modify_operation", MODIFY_OPERATIONS, modify_operation)
-    tokens = codec.encode_all(modify_values, what, index.columns)
+    encoded: EncodedList | None = None
+    tokens: list[bytes] = []
+    if isinstance(modify_values, EncodedList):
+        encoded, count = modify_values, modify_values.count
+    else:
+        tokens = codec.encode_all(modify_values, what, index.columns)
+        count = len(tokens)
     expected = 0 if modify_operation[0] == "D" else index.width
-    if len(tokens) != expected:
+    if count != expected:
         # The server would write the empty string into the rest, or add 0 to it, which mangles text and fractions.
-        raise ValueError(f"{what}: {modify_operation!r} takes {counted(expected, 'value')}, one per column, not {len(tokens)}")
-    if tokens and index.repeated is not None:
+        raise ValueError(f"{what}: {modify_operation!r} takes {counted(expected, 'value')}, one per column, not {count}")
+    if count and index.repeated is not None:
         raise _two_values(index)
     search = _search(index, codec, operation, values, limit, offset, in_, filters)
+    if encoded is not None:
+        return b"".join((search, modification, b"\t", encoded.tokens, b"\n"))  # one copy
     return b"\t".join((search + modification, *tokens)) + b"\n"
 
 
@@ -190,7 +201,7 @@ def _search(
     values: Ordered[Value],
     limit: int,
     offset: int,
-    in_: tuple[int, Ordered[Value]] | None,
+    in_: tuple[int, Ordered[Value] | EncodedList] | None,
     filters: Ordered[Filter],
 ) -> bytes:
     try:
@@ -203,9 +214,11 @@ def _search(
         position, choices = in_pair(in_)
         if len(tokens) == position:
             tokens.append(b"")  # the key's value there, which the list replaces
-        conditions = _in(position, codec.encode_all(choices, "in_"), len(tokens))
+        if not isinstance(choices, EncodedList):
+            choices = EncodedList(codec.encode_list(choices, "in_"), len(choices))
+        conditions = _in(position, choices, len(tokens))
         if limit == 0:
-            limit = len(choices)
+            limit = choices.count
     if not 0 < len(tokens) <= MAX_KEY_VALUES:
         raise ValueError(f"values must hold 1 to {MAX_KEY_VALUES} values of the key, not {len(tokens)}")
     if filters != ():
@@ -227,17 +240,17 @@ def _limit(limit: int, offset: int) -> bytes:
     return b"\t%d\t%d" % (limit, offset)
 
 
-def _in(position: int, tokens: Sequence[bytes], width: int) -> bytes:
+def _in(position: int, choices: EncodedList, width: int) -> bytes:
     if not isinstance(position, int) or isinstance(position, bool):
         raise TypeError(f"in_ names a column by its position in the index (0 is the first), not by {position!r}")
     if not 0 <= position < width:
         # The server would ignore the list and repeat the key itself as many times.
         raise ValueError(f"in_ is about column {position} of the index, but values cover only the first {width}")
-    if not tokens:
+    if not choices.count:
         raise ValueError("in_ has an empty list of values")
-    if NULL in tokens:
+    if NULL in choices.tokens:
         raise ValueError("in_ cannot hold None: the server would look for a zero byte; find NULL with operation '='")
-    return b"\t@\t%d\t%d\t%b" % (position, len(tokens), b"\t".join(tokens))
+    return b"\t@\t%d\t%d\t%b" % (position, choices.count, choices.tokens)
 
 
 def _filter(index: Index, codec: Codec, condition: Filter) -> bytes:

@@ -16,8 +16,8 @@ import trio_hs
 from tests.trio_hs.support.clients import READERS, A, B, managed
 from tests.trio_hs.support.fake import REFUSED, FakeServer, Network, echo, kill, nonsense
 from trio_hs import ConnectionError, RetryPolicy
-from trio_hs._dispatch import _dispatcher
-from trio_hs._dispatch._dispatcher import READ_KEYS
+from trio_hs._dispatch import _many
+from trio_hs._dispatch._many import READ_KEYS
 from trio_hs._network._connection import MAX_OUTSTANDING
 
 
@@ -285,7 +285,7 @@ async def test_parsing_very_many_rows_lets_other_tasks_run(nursery: trio.Nursery
         await hs.get("d", "t", ["id"], 1)
         passes = 0
         parsed_at: list[int] = []
-        parse = getattr(_dispatcher, name)
+        parse = getattr(_many, name)
 
         def watched(*arguments: Any) -> Any:
             parsed_at.append(passes)
@@ -298,13 +298,13 @@ async def test_parsing_very_many_rows_lets_other_tasks_run(nursery: trio.Nursery
                 await trio.lowlevel.checkpoint()
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_dispatcher, name, watched)
+            patch.setattr(_many, name, watched)
             async with trio.open_nursery() as ticker:
                 ticker.start_soon(tick)
                 await hs.get_many("d", "t", ["id"], list(range(40_000)))
                 ticker.cancel_scope.cancel()
         assert len(parsed_at) > 50
-        assert max(Counter(parsed_at).values()) <= _dispatcher.CHUNKS_UNDER_WAY  # in one pass of the scheduler
+        assert max(Counter(parsed_at).values()) <= _many.CHUNKS_UNDER_WAY  # in one pass of the scheduler
 
 
 async def test_nonsense_in_answer_to_get_many_moves_it_to_another_server(

@@ -9,7 +9,7 @@ import trio_hs
 from tests.trio_hs.support.clients import managed
 from tests.trio_hs.support.fake import echo, kill, nonsense
 from trio_hs import ConnectionError, RetryPolicy
-from trio_hs._dispatch._dispatcher import CHUNKS_UNDER_WAY, WRITE_LINES
+from trio_hs._dispatch._many import CHUNKS_UNDER_WAY, WRITE_LINES
 
 
 async def test_every_row_of_many_has_its_own_outcome(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -13,7 +13,7 @@ import trio_hs
 from tests.trio_hs.support.clients import IDS, managed
 from tests.trio_hs.support.fake import REFUSED, die_on_the_first_request, echo, kill, read_only
 from trio_hs import ConnectionError, RetryPolicy
-from trio_hs._dispatch._dispatcher import READ_KEYS
+from trio_hs._dispatch._many import READ_KEYS
 
 
 async def test_an_operation_gives_up_when_its_policy_says_so(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -1,0 +1,205 @@
+"""Work in slices gives what it gives in one go, wherever the slices are cut."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Generator, Sequence
+from types import FrameType
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_hs import Column, DecodingError, ProtocolError
+from trio_hs._declared_table import _TypedCodec
+from trio_hs._protocol import (
+    LONG_VALUE,
+    Codec,
+    Index,
+    LongValue,
+    Slices,
+    chunks_of_tails,
+    encode_in_slices,
+    encoded_insert_tail,
+    escape,
+    insert_tail,
+    parse_values,
+    rows_in_slices,
+    unescape,
+    unescape_pieces,
+)
+from trio_hs._protocol import _slices as slices
+from trio_hs._protocol import _values as values
+
+T = TypeVar("T")
+
+TWO = Index("d", "t", ["a", "b"])
+DATA = st.binary(max_size=300) | st.text("\0\x01\t\nAé€𝄞@B", max_size=100).map(str.encode)
+
+
+def run(work: Slices[T]) -> tuple[T, int]:
+    """The result of work, and in how many slices it came."""
+    count = 1
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value, count
+        count += 1
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices of a few bytes, so that short values have many."""
+    monkeypatch.setattr(slices, "SLICE_BYTES", 3)
+    monkeypatch.setattr(slices, "SLICE_VALUES", 3)
+    monkeypatch.setattr(values, "LONG_VALUE", 5)
+    monkeypatch.setattr(values, "_SOME_BYTES", 4)
+    monkeypatch.setattr(values, "_MANY_BYTES", 6)
+    monkeypatch.setattr(Codec, "slice_bytes", 4)
+    monkeypatch.setattr(_TypedCodec, "slice_bytes", 4)
+
+
+def whole(encode: Callable[[], T]) -> T:
+    """The result with no value taken for a long one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(values, "LONG_VALUE", 1 << 30)
+        return encode()
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", None])
+def test_values_are_encoded_as_in_one_go(encoding: str | None) -> None:
+    codec = Codec(encoding)
+    text = st.text("\0\x01\t\nAé€", max_size=40)
+
+    @given(st.lists(text | DATA | st.none() | st.integers(), min_size=1, max_size=9))
+    def check(row: list[Any]) -> None:
+        index = Index("d", "t", [f"c{number}" for number in range(len(row))])
+        encoded, _ = run(encode_in_slices(codec, row))
+        assert encoded_insert_tail(index, encoded) == whole(lambda: insert_tail(index, codec, row))
+
+    check()
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", None])
+def test_answers_are_parsed_as_in_one_go(encoding: str | None) -> None:
+    codec = Codec(encoding)
+
+    @given(st.lists(DATA.map(escape) | st.just(b"\0"), max_size=12))
+    def check(tokens: list[bytes]) -> None:
+        line = b"\t".join([b"0\t2", *tokens])
+        assert outcome(lambda: run(rows_in_slices(line, TWO, codec, flat))[0]) == outcome(
+            lambda: parse_values(line, TWO, codec)
+        )
+
+    check()
+
+
+@pytest.mark.usefixtures("small")
+@given(st.lists(st.tuples(st.integers(0, 99) | st.none(), st.text(max_size=60) | st.none()), max_size=9))
+def test_declared_values_are_parsed_as_in_one_go(rows: list[tuple[int | None, str | None]]) -> None:
+    columns = Column("a", "int", nullable=True), Column("b", "longtext", nullable=True)
+    codec = _TypedCodec(columns)
+    tokens = [whole(lambda c=c, v=v: c.encode(v)) for row in rows for c, v in zip(columns, row, strict=True)]  # type: ignore[misc]
+    line = b"\t".join([b"0\t2", *tokens])
+    assert run(rows_in_slices(line, TWO, codec, flat))[0] == parse_values(line, TWO, codec) == [v for row in rows for v in row]
+
+
+def flat(found: list[Any], index: Index) -> list[Any]:
+    return found
+
+
+def outcome(parse: Callable[[], list[Any]]) -> object:
+    try:
+        return parse()
+    except (ProtocolError, DecodingError) as error:
+        return type(error)
+
+
+@pytest.mark.usefixtures("small")
+@given(DATA)
+def test_escapes_of_any_length(data: bytes) -> None:
+    token = re.sub(rb"[\x00-\x0f]", lambda match: bytes((1, match[0][0] + 0x40)), data)
+    assert escape(data) == token
+    assert unescape(token) == data
+    assert run(unescape_pieces(slices._pieces(token, 0, len(token))))[0] == data
+
+
+@given(st.binary(max_size=80).map(lambda data: data * 30))
+def test_escapes_of_long_values(data: bytes) -> None:
+    token = escape(data)
+    assert re.search(rb"[\x00\x02-\x0f]|\x01[^@-O]", token) is None
+    assert unescape(token) == data
+    assert Codec(None).decode(token) == [None if token == b"\0" else data]
+
+
+@pytest.mark.parametrize(
+    "data", [bytes(256) * 1000, bytes(range(256)) * 1000, b"a line\n" * 30_000], ids=["zeros", "all", "text"]
+)
+def test_a_long_value_costs_no_call_for_each_of_its_bytes(data: bytes) -> None:
+    assert calls(lambda: escape(data)) < 30
+    token = escape(data)
+    if data[:2] == b"\0\x01":
+        return  # of many different escapes among other bytes, each is looked up
+    codec = Codec()
+    assert calls(lambda: unescape(token)) < 30
+    assert codec.decode(token) == [data.decode()]
+    assert calls(lambda: codec.decode(token)) < 30
+
+
+def calls(work: Callable[[], object]) -> int:
+    """Calls of Python functions, and of built-in ones by them."""
+    count = 0
+
+    def event(frame: FrameType, what: str, argument: object) -> None:
+        nonlocal count
+        count += what in ("call", "c_call")
+
+    sys.setprofile(event)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_a_slice_is_bounded_by_values_and_bytes() -> None:
+    codec = Codec()
+    assert run(encode_in_slices(codec, [1] * 100_000))[1] == 25
+    assert run(encode_in_slices(codec, ["x" * 10_000_000]))[1] == 78
+    line = b"\t".join([b"0\t2", *[b"value"] * 200_000])
+    assert run(rows_in_slices(line, TWO, codec, flat))[1] == 20
+    line = b"0\t2\ta\t" + b"x" * 10_000_000
+    assert run(rows_in_slices(line, TWO, codec, flat))[1] > 75
+
+
+def test_rows_become_chunks_of_bounded_lines_and_bytes() -> None:
+    def tail_of(row: Sequence[str]) -> bytes:
+        if len(row[0]) > 3000:
+            raise LongValue(len(row[0]))
+        return row[0].encode()
+
+    def long_tail_of(row: Sequence[str]) -> Generator[None, None, bytes]:
+        yield
+        return row[0].encode()
+
+    def chunks(rows: list[list[str]]) -> list[list[int]]:
+        made, _ = run(chunks_of_tails(rows, tail_of, long_tail_of, values=1, chunk_lines=3, chunk_bytes=1000))
+        return [[len(tail) for tail in chunk] for chunk in made]
+
+    assert chunks([]) == []
+    assert chunks([["x"]] * 7) == [[1, 1, 1], [1, 1, 1], [1]]
+    assert chunks([["x" * 400]] * 3) == [[400, 400], [400]]
+    assert chunks([["x"], ["x" * 9000], ["x"]]) == [[1], [9000], [1]]
+
+
+def test_a_key_that_is_longer_than_any_index_is_refused() -> None:
+    for value in ("x" * (LONG_VALUE + 1), b"x" * (LONG_VALUE + 1)):
+        with pytest.raises(LongValue, match="longer than any key"):
+            Codec().encode(value)
+    with pytest.raises(LongValue):
+        Column("a", "longtext").encode("x" * (LONG_VALUE + 1))

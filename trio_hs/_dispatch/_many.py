@@ -1,0 +1,349 @@
+"""Executes a call for many rows: in chunks, of which some are under way while others are made or parsed."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+import trio
+
+from .._network import Patience, Pool, Request, failure_of, refusal_of, turned_away
+from .._protocol import (
+    Codec,
+    EncodedList,
+    Index,
+    Ordered,
+    Slices,
+    Value,
+    all_succeeded,
+    chunks_of_tails,
+    get_many_tail,
+    get_tails,
+    parse_number,
+)
+from ..exceptions import ConnectionError, HandlerSocketError, ProtocolError
+from ._dispatcher import Dispatcher, raise_refusal
+from ._retry import MAX_DEATHS
+from ._rows import Row, named, named_each, named_each_in_slices
+from ._turns import in_turns
+
+T = TypeVar("T")
+
+Outcomes: TypeAlias = list[int | HandlerSocketError | None]
+
+#: A call for many rows is cut into chunks of READ_KEYS keys, or of at most WRITE_LINES inserts and about WRITE_BYTES.
+#: CHUNKS_UNDER_WAY of them are sent before the first answer. That keeps a server busy while answers are parsed, and lets other
+#: tasks on the connection have their turn. Chunks of writes are larger, because writes that arrive together share a commit,
+#: which costs more than everything else.
+READ_KEYS = 600
+WRITE_LINES = 1000
+WRITE_BYTES = 1 << 20
+CHUNKS_UNDER_WAY = 4
+#: A server answers together all that it has received when it wakes up. With smaller chunks its first answers come earlier, and
+#: are parsed while it works on the rest. Measured: 1,000 keys take a tenth less; up to 800 keys, two such chunks, gain nothing.
+#: This does not pay for a server that is far off, which would wait for each chunk, or where several connections carry chunks.
+NEAR_KEYS = 400
+NEAR_CHUNKS = 2
+#: Passes of the scheduler between the first chunk of keys and the second. Measured: the server then begins with the first chunk
+#: alone in 9 of 10 cases.
+HEAD_START = 3
+#: So many keys are encoded, or errors made, before other tasks have their turn.
+SLICE_KEYS = 6000
+SLICE_ERRORS = 200
+#: From this many keys on, one IN request beats single gets, although it may have to be followed by them.
+IN_KEYS = 16
+
+
+async def get_many(dispatcher: Dispatcher, index: Index, values: Sequence[Value], operation: str) -> list[Row]:
+    """The first row of each key, in the order of the keys, ``[]`` for a key without a row. Raises the first error.
+
+    The server answers a list of keys (IN) in half the time that single keys take. The rows come in the order of the keys,
+    but missing keys are left out. So if there is a row for every key, each row belongs to its key. If some are missing, or
+    a key is NULL, every key of the chunk is read separately.
+    """
+    since = dispatcher.now()
+    patience = Patience()
+    count = len(values)
+    near = dispatcher.reader.near and count > NEAR_CHUNKS * NEAR_KEYS
+    size = math.ceil(count / math.ceil(count / NEAR_KEYS)) if near else READ_KEYS
+    lists = await in_turns(_key_lists(dispatcher.codec, values, size))
+    if count < IN_KEYS or dispatcher.retry.hedge_after is not None:
+        return await _get_each(dispatcher, index, lists, operation, since, patience)
+
+    # A chunk with a NULL is not sent as a list, and is treated as one with missing rows.
+    by_list = [
+        (number, tail) for number, keys in enumerate(lists) if (tail := get_many_tail(keys.tokens, keys.count)) is not None
+    ]
+    units = [lists[number].count for number, _ in by_list]
+
+    async def parse(number: int, request: Request) -> list[Row] | None:
+        if request.failure is None and request.answers[0].startswith(b"0\t"):
+            try:
+                found: list[Row] = await dispatcher.parsed(request.answers[0], index, named)
+            except HandlerSocketError:
+                return None  # `_read_chunk` repeats the chunk, or raises
+            return found if len(found) == units[number] else []
+        return None
+
+    asked: list[tuple[Request | None, list[Row] | None]] = [(None, [])] * len(lists)
+    lines = [[tail] for _, tail in by_list]
+    at_once = NEAR_CHUNKS if near else CHUNKS_UNDER_WAY
+    answers = await _send_chunks(
+        dispatcher, dispatcher.reader, index, lines, operation, parse, patience, at_once=at_once, units=units, head_start=True
+    )
+    for (number, _), answer in zip(by_list, answers, strict=True):
+        asked[number] = answer
+    doubtful = [keys for keys, (_, rows) in zip(lists, asked, strict=True) if rows == []]
+    one_by_one = iter(await _get_each(dispatcher, index, doubtful, operation, since, patience) if doubtful else ())
+    found: list[Row] = []
+    for keys, (request, rows) in zip(lists, asked, strict=True):
+        if rows is None:
+            found += await _read_chunk(dispatcher, index, _tails(keys), operation, request, since, patience)
+        else:
+            found += rows or itertools.islice(one_by_one, keys.count)
+    return found
+
+
+async def _get_each(
+    dispatcher: Dispatcher, index: Index, lists: Sequence[EncodedList], operation: str, since: float, patience: Patience
+) -> list[Row]:
+    """``get_many`` with a request for each key, still in few round trips."""
+    found: list[Row] = []
+    chunks = await in_turns(_chunks_of_gets(lists))
+    if dispatcher.retry.hedge_after is not None:  # hedging needs both requests in the same task
+        await trio.lowlevel.checkpoint()
+        for chunk in chunks:
+            found += await _read_chunk(dispatcher, index, chunk, operation, None, since, patience)
+        return found
+
+    async def parse(_: int, request: Request) -> list[Row] | None:
+        if request.failure is None and all_succeeded(request.answers):
+            try:
+                return await _named_each(dispatcher, request, index)
+            except HandlerSocketError:
+                pass  # `_read_chunk` repeats the chunk, or raises
+        return None
+
+    asked = await _send_chunks(dispatcher, dispatcher.reader, index, chunks, operation, parse, patience)
+    for chunk, (request, rows) in zip(chunks, asked, strict=True):
+        if rows is None:
+            rows = await _read_chunk(dispatcher, index, chunk, operation, request, since, patience)
+        found += rows
+    return found
+
+
+async def _named_each(dispatcher: Dispatcher, request: Request, index: Index) -> list[Row]:
+    if sum(map(len, request.answers)) > 2 * dispatcher.codec.slice_bytes:
+        return await in_turns(named_each_in_slices(request.answers, index, dispatcher.codec))
+    return named_each(request.answers, index, dispatcher.codec)
+
+
+async def _read_chunk(
+    dispatcher: Dispatcher,
+    index: Index,
+    tails: Sequence[bytes],
+    operation: str,
+    first: Request | None,
+    since: float,
+    patience: Patience,
+) -> list[Row]:
+    async def parse(request: Request) -> list[Row]:
+        if not all_succeeded(request.answers):
+            raise_refusal(request, index, operation)
+        return await _named_each(dispatcher, request, index)
+
+    return await dispatcher.perform(
+        dispatcher.reader, index, tails, operation, parse, changes=False, first=first, since=since, patience=patience
+    )
+
+
+async def insert_many(
+    dispatcher: Dispatcher,
+    index: Index,
+    rows: list[Ordered[Any]],
+    tail_of: Callable[[Sequence[Any]], bytes],
+    long_tail_of: Callable[[Sequence[Any]], Slices[bytes]],
+    values: int,
+    operation: str,
+) -> Outcomes:
+    """The outcome of the insert of each row, in their order: the generated id, or None, or the error.
+
+    The other arguments are those of ``chunks_of_tails``. Its errors are raised before anything is sent.
+    """
+    chunks = await in_turns(
+        chunks_of_tails(rows, tail_of, long_tail_of, values=values, chunk_lines=WRITE_LINES, chunk_bytes=WRITE_BYTES)
+    )
+    return await _insert_chunks(dispatcher, index, chunks, operation)
+
+
+async def _insert_chunks(dispatcher: Dispatcher, index: Index, chunks: list[list[bytes]], operation: str) -> Outcomes:
+    """``insert_many`` of requests that are ready. ``chunks`` loses those that are no longer needed."""
+    silent: set[object] = set()
+
+    async def parse(request: Request) -> Outcomes:
+        if isinstance(request.failure, TimeoutError):
+            silent.add(request.connection)
+        if turned_away(request, changes=True):
+            raise_refusal(request, index, operation)
+        return await in_turns(_outcomes(request, index, operation))
+
+    async def parse_answered(number: int, request: Request) -> Outcomes | None:
+        if request.failure is not None or turned_away(request, changes=True):
+            return None
+        try:
+            outcomes = await in_turns(_outcomes(request, index, operation))
+        except ProtocolError:
+            return None  # `_perform` ends the connection
+        chunks[number].clear()
+        return outcomes
+
+    outcomes: Outcomes = []
+    since = dispatcher.now()
+    patience = Patience()
+    given_up: ConnectionError | None = None
+    asked = await _send_chunks(dispatcher, dispatcher.writer, index, chunks, operation, parse_answered, patience)
+    for chunk, (first, answered) in zip(chunks, asked, strict=True):
+        if answered is not None:
+            outcomes += answered
+            continue
+        unsent = first is None or (first.failure is not None and not first.sent_lines)
+        if unsent and given_up is None and len(silent) >= MAX_DEATHS:
+            given_up = ConnectionError(
+                f"{operation} {index.db}.{index.table}: not sent, after silence on {MAX_DEATHS} connections"
+            )
+        if unsent and given_up is not None:  # waiting again for each chunk would add up
+            outcomes += [given_up] * len(chunk)
+            continue
+        try:
+            outcomes += await dispatcher.perform(
+                dispatcher.writer,
+                index,
+                chunk,
+                operation,
+                parse,
+                changes=True,
+                first=first,
+                since=since,
+                patience=patience,
+                partial=True,
+            )
+        except HandlerSocketError as error:
+            outcomes += [error] * len(chunk)
+            given_up = error if isinstance(error, ConnectionError) else None
+    return outcomes
+
+
+async def _send_chunks(
+    dispatcher: Dispatcher,
+    pool: Pool,
+    index: Index,
+    chunks: Sequence[Sequence[bytes]],
+    operation: str,
+    parse: Callable[[int, Request], Awaitable[T | None]],
+    patience: Patience,
+    at_once: int = CHUNKS_UNDER_WAY,
+    units: Sequence[int] = (),
+    head_start: bool = False,
+) -> list[tuple[Request | None, T | None]]:
+    """Sends each chunk of lines once, up to ``at_once`` of them before the first answer.
+
+    ``units`` is what each chunk counts for, by default its number of lines. With ``head_start`` the server gets the first
+    chunk a moment before the others, and usually answers it alone. That answer is parsed while it works on the others.
+    Returns the result of ``parse(number of the chunk, request)`` for each chunk, or its request if that is None. Both are
+    None for the chunks after a server's silence, or after one for which no server was usable. Cancelling withdraws what
+    was not sent yet.
+    """
+    under_way: deque[tuple[Request | None, float]] = deque()
+    finished: list[tuple[Request | None, T | None]] = []
+    stopped = False
+    if not chunks:
+        await trio.lowlevel.checkpoint()
+
+    async def oldest() -> Request | None:
+        nonlocal stopped
+        request, started = under_way[0]
+        if request is not None:
+            await request.wait()
+            dispatcher.report(request, index, operation, started)
+            if request.failure is not None and isinstance(request.failure, TimeoutError):
+                stopped = True  # the next chunk might wait as long
+        under_way.popleft()
+        return request
+
+    async def finish(request: Request | None) -> None:
+        parsed = None if request is None else await parse(len(finished), request)
+        finished.append((request if parsed is None else None, parsed))  # what is parsed holds no memory any more
+
+    try:
+        for chunk, its_units in zip(chunks, units or [0] * len(chunks), strict=True):
+            answered = [await oldest()] if len(under_way) >= at_once else []
+            started = trio.current_time()
+            try:
+                request = None if stopped else await pool.submit(index, chunk, its_units, patience)
+            except HandlerSocketError:
+                request, stopped = None, True
+            under_way.append((request, started))
+            if head_start and len(chunks) > 1 and not finished and len(under_way) == 1:
+                for _ in range(HEAD_START):
+                    await trio.lowlevel.checkpoint()
+            for request in answered:  # parsed while the server works on the next chunk
+                await finish(request)
+        while under_way:
+            await finish(await oldest())
+        return finished
+    finally:
+        for request, _ in under_way:
+            if request is not None:
+                request.abandon()
+
+
+def _key_lists(codec: Codec, values: Sequence[Value], size: int) -> Slices[list[EncodedList]]:
+    """Keys in lists of at most ``size``."""
+    lists: list[EncodedList] = []
+    work = 0
+    for start in range(0, len(values), size):
+        keys = values[start : start + size]
+        if work >= SLICE_KEYS:
+            work = 0
+            yield
+        lists.append(EncodedList(codec.encode_list(keys), len(keys)))
+        work += size
+    return lists
+
+
+def _tails(keys: EncodedList) -> list[bytes]:
+    """A request for each key of a list."""
+    return get_tails(keys.tokens.split(b"\t"))
+
+
+def _chunks_of_gets(lists: Sequence[EncodedList]) -> Slices[list[list[bytes]]]:
+    """``_tails`` of each list."""
+    chunks = []
+    for number, keys in enumerate(lists, 1):
+        chunks.append(_tails(keys))
+        if not number % (SLICE_KEYS // READ_KEYS):
+            yield
+    return chunks
+
+
+def _outcomes(request: Request, index: Index, operation: str) -> Slices[Outcomes]:
+    """The outcome of each line of a request for inserts."""
+    outcomes: Outcomes = []
+    errors = 0
+    for line in request.answers:
+        if line.startswith(b"0\t"):
+            outcomes.append(parse_number(line) or None)
+            continue
+        outcomes.append(refusal_of(request, line, index, operation))
+        errors += 1
+        if not errors % SLICE_ERRORS:
+            yield
+    for number in range(len(outcomes), request.lines):
+        outcomes.append(failure_of(request, index, operation, changes=number < request.sent_lines))
+        errors += 1
+        if not errors % SLICE_ERRORS:
+            yield
+    return outcomes

@@ -1,0 +1,183 @@
+"""Long work in slices, so that other tasks are not kept waiting: many values, long values, long answers.
+
+Each function here is a generator that yields after every slice, a fixed amount of work of one or two milliseconds, and returns
+its result at the end. Its caller decides what happens in between. Amounts are counted in values and bytes: a clock would make
+each run different.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+from ._answers import has_values, wrong_length
+from ._index import Index
+from ._values import Codec, EncodedList, LongValue, Value, located, value_list
+
+T = TypeVar("T")
+
+Slices: TypeAlias = Generator[None, None, T]
+
+#: A slice: so many values to encode, or to check and encode, or so many bytes of a long value. BYTES_PER_VALUE bytes take as
+#: long as one more value.
+SLICE_VALUES = 4096
+SLICE_CHECKED = 1024
+SLICE_BYTES = 1 << 17
+BYTES_PER_VALUE = 64
+
+
+def encode_in_slices(codec: Codec, values: Sequence[Value], what: str = "values") -> Slices[EncodedList]:
+    """Many values, or long ones. Errors say ``what`` they are."""
+    out = io.BytesIO()
+    for start in range(0, len(values), SLICE_VALUES):
+        part = values[start : start + SLICE_VALUES]
+        if start:
+            out.write(b"\t")
+            yield
+        try:
+            out.write(codec.encode_list(part, what, first=start))
+        except LongValue:
+            yield from _write_each(out, codec, part)
+    return EncodedList(out.getvalue(), len(values))
+
+
+def _write_each(out: io.BytesIO, codec: Codec, values: Sequence[Value]) -> Slices[None]:
+    for number, value in enumerate(values):
+        if number:
+            out.write(b"\t")
+        try:
+            out.write(codec.encode(value))
+        except LongValue:
+            yield from write_long(out, codec, value)
+
+
+def write_long(out: io.BytesIO, codec: Codec, value: Value) -> Slices[None]:
+    """Writes the token of a long str, bytes or bytearray."""
+    if isinstance(value, str) and not codec.transparent:
+        value = codec.encode_text(value)  # in one go: its parts might be encoded differently
+    assert isinstance(value, str | bytes | bytearray)
+    for start in range(0, len(value), SLICE_BYTES):
+        out.write(codec.encode_part(value[start : start + SLICE_BYTES]))
+        yield
+
+
+def map_in_slices(encode: Callable[[Any], T], values: Sequence[Any]) -> Slices[list[T]]:
+    """What ``encode`` makes of each value. It may take as long as for values that are checked."""
+    found: list[T] = []
+    for start in range(0, len(values), SLICE_CHECKED):
+        if start:
+            yield
+        found += map(encode, values[start : start + SLICE_CHECKED])
+    return found
+
+
+def joined_in_slices(tokens: Iterable[bytes]) -> Slices[EncodedList]:
+    """Tokens of which some are long."""
+    out = io.BytesIO()
+    count = 0
+    for token in tokens:
+        if count:
+            out.write(b"\t")
+        count += 1
+        for start in range(0, len(token), SLICE_BYTES):
+            out.write(memoryview(token)[start : start + SLICE_BYTES])
+            if start:
+                yield
+    return EncodedList(out.getvalue(), count)
+
+
+def chunks_of_tails(
+    rows: Iterable[Iterable[Any]],
+    tail_of: Callable[[Sequence[Any]], bytes],
+    long_tail_of: Callable[[Sequence[Any]], Slices[bytes]],
+    *,
+    values: int,
+    chunk_lines: int,
+    chunk_bytes: int,
+) -> Slices[list[list[bytes]]]:
+    """The requests of many rows, in chunks of at most that many lines, and no more bytes than that and one row.
+
+    ``values`` is what a row counts for, apart from its bytes. ``long_tail_of`` is asked when ``tail_of`` raises LongValue.
+    TypeError and ValueError name the row, counted from 0.
+    """
+    chunks: list[list[bytes]] = []
+    chunk: list[bytes] = []
+    room = work = 0
+    for number, row in enumerate(rows):
+        try:
+            if type(row) is not list and type(row) is not tuple:
+                row = value_list(row)
+            try:
+                tail = tail_of(row)
+            except LongValue:
+                tail = yield from long_tail_of(row)
+        except (TypeError, ValueError) as error:
+            raise located(f"row {number}", error) from None
+        size = len(tail)
+        if room < size or len(chunk) == chunk_lines:
+            chunk = []
+            chunks.append(chunk)
+            room = max(chunk_bytes, size)
+        chunk.append(tail)
+        room -= size
+        work += values + size // BYTES_PER_VALUE
+        if work >= SLICE_VALUES:
+            work = 0
+            yield
+    return chunks
+
+
+# ---- answers ----------------------------------------------------------------------------------------------------------
+
+
+def rows_in_slices(
+    line: bytes, index: Index, codec: Codec, shape: Callable[[list[Any], Index], list[Any]]
+) -> Slices[list[Any]]:
+    """The rows of a long answer. ``shape`` makes them from the values of some whole rows, which lie flat.
+
+    Raises what ``parse_values`` raises.
+    """
+    found: list[Any] = []
+    values: list[Any] = []
+    width = index.width
+    if not line.startswith(index.row_head) and not has_values(line, index):
+        return found
+    position = index.head_length
+    for end in _ends(line, position, codec.slice_bytes):
+        if end - position > codec.slice_bytes:
+            values.append((yield from codec.decode_long(_pieces(line, position, end), len(values))))
+        else:
+            values += codec.decode(line[position:end], len(values))
+        position = end + 1
+        whole = len(values) - len(values) % width
+        if whole:
+            found += shape(values[:whole], index)
+            del values[:whole]
+        yield
+    if values:
+        raise wrong_length(line, len(values), width)
+    return found
+
+
+def _ends(line: bytes, position: int, size: int) -> Iterator[int]:
+    """Where to cut an answer: after as many whole values as ``size`` bytes hold, or after one that is longer."""
+    while position + size < len(line):
+        end = line.rfind(b"\t", position, position + size + 1)
+        if end < 0:
+            end = line.find(b"\t", position + size)
+            if end < 0:
+                break
+        yield end
+        position = end + 1
+    yield len(line)
+
+
+def _pieces(line: bytes, start: int, end: int) -> Iterator[bytes]:
+    """The long token in ``line[start:end]``, cut inside neither an escape nor a UTF-8 character."""
+    while start < end:
+        stop = min(start + SLICE_BYTES, end)
+        while stop < end and (line[stop - 1] == 1 or (0x80 <= line[stop] < 0xC0 and stop - start < SLICE_BYTES + 4)):
+            stop += 1
+        yield line[start:stop]
+        start = stop
