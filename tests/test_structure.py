@@ -1,4 +1,4 @@
-"""The layout: what several tests share lies in a ``support`` package or a conftest; one version number in three files; and the
+"""The layout: what several tests share lies in a ``support`` package or a conftest; one version number; and the
 files that CONTRIBUTING names exist."""
 
 from __future__ import annotations
@@ -41,9 +41,12 @@ def test_no_module_imports_a_test_module() -> None:
     assert not wrong
 
 
-def test_both_distributions_and_the_package_have_one_version() -> None:
+def test_both_distributions_have_the_version_of_the_package() -> None:
     for project in ("pyproject.toml", "loadtest/pyproject.toml"):
-        assert tomllib.loads((TESTS.parent / project).read_text())["project"]["version"] == trio_hs.__version__, project
+        declared = tomllib.loads((TESTS.parent / project).read_text())
+        assert declared["project"]["dynamic"] == ["version"]
+        path = (TESTS.parent / project).parent / declared["tool"]["hatch"]["version"]["path"]
+        assert path.resolve() == Path(trio_hs.__file__)
 
 
 def test_the_files_that_contributing_sends_to_exist() -> None:

@@ -1,0 +1,202 @@
+"""Build both distributions and the release notes into dist/, and check them: `./dev release [--url URL]`.
+
+It builds what is committed, from a copy: there README links become absolute, or plain text without a URL. Nothing is uploaded.
+The checks install into fresh environments, and run outside of the clone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import venv
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parents[1]
+PLACEHOLDER = "https://example.invalid/trio-hs"
+CONSTRAINTS = ROOT / "constraints.txt"
+CLIENT_NEEDS = {"trio-hs", "trio", "outcome", "attrs", "idna", "sniffio", "sortedcontainers"}
+"""The client, its two dependencies, and theirs."""
+TABLE = {
+    "database": "cars",
+    "name": "trucks",
+    "columns": {"id": "INT NOT NULL", "company": "VARCHAR(40) NOT NULL", "model": "VARCHAR(40) NOT NULL"},
+    "primary_key": ["id"],
+    "indexes": {"by_company": ["company"]},
+}
+
+
+def fail(message: str) -> NoReturn:
+    sys.exit(f"release: {message}")
+
+
+def say(message: str) -> None:
+    print(f"release: {message}", flush=True)
+
+
+def run(*command: str | Path, cwd: Path = ROOT) -> str:
+    """Run a command, and return what it printed. A failure ends the release with its output."""
+    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        fail(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def environment(path: Path, *install: str | Path) -> Path:
+    """A new virtual environment with these installed. Returns the folder of its programs."""
+    venv.create(path, with_pip=True)
+    pip = (path / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check", "install")
+    run(*pip, "--constraint", CONSTRAINTS, *install, cwd=path)
+    return path / "bin"
+
+
+# --- What is built ---------------------------------------------------------------------------------------------------
+
+
+def notes(changelog: str, version: str) -> str:
+    """The section of a version in the changelog. Raises ValueError if there is none."""
+    found = re.search(rf"^## {re.escape(version)}(?![\w.])[^\n]*\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise ValueError(f"CHANGELOG.md has no section for {version}: cut it from Unreleased")
+    return found[1].strip() + "\n"
+
+
+def with_links(text: str, url: str, version: str, folder: str = "") -> str:
+    """Markdown whose links lead somewhere on a page that is not in the repository: to `url`, or nowhere if that is empty."""
+
+    def link(found: re.Match[str]) -> str:
+        image, label, target = found.groups()
+        if "://" in target or target.startswith("#"):
+            return found[0]
+        if not url:
+            return label
+        path, _, anchor = target.partition("#")
+        path = (Path(folder) / path).as_posix().replace("loadtest/../", "")
+        return f"{image}[{label}]({url}/{'raw' if image else 'blob'}/v{version}/{path}{'#' + anchor if anchor else ''})"
+
+    return re.sub(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)", link, text)
+
+
+def copy_of_what_is_committed(source: Path, url: str, version: str) -> None:
+    archive = source.with_suffix(".tar")
+    run("git", "archive", "--output", archive, "HEAD")
+    with tarfile.open(archive) as tar:
+        tar.extractall(source, filter="data")
+    for folder in ("", "loadtest"):
+        readme, project = source / folder / "README.md", source / folder / "pyproject.toml"
+        readme.write_text(with_links(readme.read_text(), url, version, folder))
+        text = project.read_text()
+        if PLACEHOLDER not in text:
+            fail(f"{folder or '.'}/pyproject.toml does not have the placeholder {PLACEHOLDER}")
+        project.write_text(text.replace(PLACEHOLDER, url) if url else re.sub(r'^Source = ".*"\n', "", text, flags=re.MULTILINE))
+
+
+# --- The checks ------------------------------------------------------------------------------------------------------
+
+
+def check_contents(dist: Path, version: str) -> None:
+    scenarios = {path.name for path in (ROOT / "scenarios").glob("*.yaml")}
+    expected = {
+        f"trio_hs-{version}-py3-none-any.whl": {"trio_hs/py.typed", "trio_hs/testing/__init__.py"},
+        f"trio_hs_drill-{version}-py3-none-any.whl": {"hs_drill/py.typed", "hs_drill/locustfile.py"}
+        | {f"hs_drill/scenarios/{name}" for name in scenarios},
+    }
+    for name, needed in expected.items():
+        with zipfile.ZipFile(dist / name) as wheel:
+            inside = set(wheel.namelist())
+            top = {path.split("/")[0] for path in inside}
+            (metadata,) = (path for path in inside if path.endswith(".dist-info/METADATA"))
+            text = wheel.read(metadata).decode()
+        package = "trio_hs" if name.startswith("trio_hs-") else "hs_drill"
+        if top != {package, name.removesuffix("-py3-none-any.whl") + ".dist-info"}:
+            fail(f"{name} has {sorted(top)} at its top")
+        if missing := needed - inside:
+            fail(f"{name} lacks {', '.join(sorted(missing))}")
+        if not any(path.endswith("/licenses/LICENSE") for path in inside):
+            fail(f"{name} has no LICENSE")
+        if relative := re.findall(r"\]\((?!https?://|#)[^)]*\)", text):
+            fail(f"{name}: its README has relative links: {relative}")
+    say("contents: both wheels have py.typed, LICENSE and what they ship, and no relative links")
+
+
+def check_client(work: Path, wheel: Path, readme: str) -> None:
+    bin_ = environment(work / "client", wheel)
+    listed = json.loads(run(bin_ / "python", "-m", "pip", "list", "--format", "json", cwd=work))
+    names = {one["name"].lower() for one in listed} - {"pip", "setuptools"}
+    if names != CLIENT_NEEDS:
+        fail(f"the client alone installs {sorted(names)}")
+    say(f"the client alone installs {', '.join(sorted(names))}")
+    (example,) = [text for text in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "trio.run(" in text]
+    for name, text in {"table.json": json.dumps([TABLE]), "read": "read-secret", "write": "write-secret"}.items():
+        (work / name).write_text(text)
+    server = [bin_ / "python", "-m", "trio_hs.testing", "--table-file", "table.json"]
+    server += ["--read-secret-file", "read", "--write-secret-file", "write"]
+    with subprocess.Popen([str(part) for part in server], cwd=work, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            ready = json.loads(process.stdout.readline())["ready"]
+            ports = (f'[("inet", "127.0.0.1", {ready[port]})]' for port in ("port_read", "port_write"))
+            program = example.replace("open_manager(", f"open_manager({', '.join(ports)}, ", 1)
+            printed = run(bin_ / "python", "-c", program, cwd=work).splitlines()
+        finally:
+            process.terminate()
+    if not printed or printed[0] != "{'id': '1', 'company': 'Scania', 'model': 'G400'}":
+        fail(f"the README's example printed {printed}")
+    say(f"the README's example ran against the test server and printed {len(printed)} lines")
+
+
+def check_harness(work: Path, wheels: Sequence[Path]) -> None:
+    bin_ = environment(work / "harness", *wheels)
+    for line in (["check", "reader-failover"], ["drills", "--list"]):
+        printed = run(bin_ / "hs-drill", *line, cwd=work)
+        say(f"hs-drill {' '.join(line)}: {len(printed.splitlines())} lines")
+    locustfile = run(bin_ / "hs-drill", "locustfile", cwd=work).strip()
+    if not Path(locustfile).is_relative_to(work):
+        fail(f"hs-drill of the wheel found the locustfile of the clone: {locustfile}")
+    options = ("--headless", "--only-summary", "--scenario", "mixed", "--cluster", "embedded", "-t", "4s")
+    run(bin_ / "locust", "-f", locustfile, *options, cwd=work)
+    say('locust -f "$(hs-drill locustfile)" --scenario mixed: passed')
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("./dev release", description=__doc__)
+    parser.add_argument("--url", default="", help="where the repository can be read, for links and metadata")
+    url = parser.parse_args().url.rstrip("/")
+    if run("git", "status", "--porcelain", "--untracked-files=no"):
+        fail("commit first: a release is built from what is committed")
+    (version,) = re.findall(r'^__version__ = "(.*)"$', (ROOT / "trio_hs" / "__init__.py").read_text(), re.MULTILINE)
+    try:
+        text = notes((ROOT / "CHANGELOG.md").read_text(), version)
+    except ValueError as error:
+        fail(str(error))
+    dist = ROOT / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="trio-hs-release-") as directory:
+        work = Path(directory)
+        copy_of_what_is_committed(work / "source", url, version)
+        tools = environment(work / "tools", "build", "twine")
+        for folder in ("source", "source/loadtest"):
+            # The wheel is built from the source distribution, so that both are known to be complete.
+            run(tools / "python", "-m", "build", "--outdir", dist, work / folder)
+        built = sorted(dist.iterdir())
+        say(f"built {', '.join(path.name for path in built)}")
+        run(tools / "twine", "check", "--strict", *built)
+        say("twine check: passed")
+        check_contents(dist, version)
+        wheels = [path for path in built if path.suffix == ".whl"]
+        check_client(work, dist / f"trio_hs-{version}-py3-none-any.whl", (ROOT / "README.md").read_text())
+        check_harness(work, wheels)
+    (dist / "RELEASE-NOTES.md").write_text(with_links(text, url, version))
+    say(f"trio-hs {version} is in {dist}; its notes are in RELEASE-NOTES.md")
+
+
+if __name__ == "__main__":
+    main()
