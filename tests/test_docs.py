@@ -18,6 +18,7 @@ import pytest
 import trio
 
 import trio_hs
+import trio_hs.testing
 from hs_drill._cluster import Cluster, Server
 from hs_drill.controller._table import load_table
 from hs_drill.scenario import Scenario
@@ -77,8 +78,10 @@ def test_the_pages_build_without_a_warning(built: Path) -> None:
 def test_the_reference_has_every_public_name_and_no_other(built: Path) -> None:
     _, _, _, _, compressed = (built / "objects.inv").read_bytes().split(b"\n", 4)
     names = {line.split()[0] for line in zlib.decompress(compressed).decode().splitlines()}
-    documented = {name.removeprefix("trio_hs.") for name in names if name.count(".") == 1 and name.startswith("trio_hs.")}
-    assert documented == set(trio_hs.__all__) - {"__version__"}
+    for module in (trio_hs, trio_hs.testing):
+        beginning = f"{module.__name__}."
+        documented = {name.removeprefix(beginning) for name in names if name.startswith(beginning)}
+        assert {name for name in documented if "." not in name} == set(module.__all__) - {"__version__"}
 
 
 @pytest.mark.parametrize(

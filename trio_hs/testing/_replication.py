@@ -159,7 +159,7 @@ class Replica:
 
     @property
     def following(self) -> bool:
-        """True between :meth:`run` and :meth:`stop`."""
+        """True between ``run`` and ``stop``."""
         return self._scope is not None
 
     @property

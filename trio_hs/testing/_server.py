@@ -116,12 +116,12 @@ class EmbeddedServer:
 
     @property
     def read_address(self) -> Server:
-        """The listener for reads: the address of its socket, or one that only :meth:`connect` understands."""
+        """The address of the listener for reads. Without a socket, only :meth:`connect` understands it."""
         return self._address(self._reads, READ_PORT)
 
     @property
     def write_address(self) -> Server:
-        """The listener for writes."""
+        """The address of the listener for writes."""
         return self._address(self._writes, WRITE_PORT)
 
     def _address(self, listener: Listener, port: int) -> Server:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trio_hs.testing.test_pytest_plugin import run_pytest
+from tests.trio_hs.support.pytest_runs import run_pytest
 
 pytestmark = pytest.mark.process
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.patience import patience
+from tests.trio_hs.support.pytest_runs import run_pytest
 
 pytestmark = pytest.mark.process
 
@@ -21,11 +22,6 @@ def example() -> str:
     match = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     assert match is not None
     return match[1]
-
-
-def run_pytest(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
-    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=patience(60), check=False)
 
 
 def test_the_documented_example_passes_and_starts_within_100_ms(tmp_path: Path) -> None:
