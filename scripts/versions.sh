@@ -19,6 +19,7 @@ test_server_11_8() {
 
 # The tests that start no MariaDB, with Debian 13's Python. Its packages are downloaded here, where pip is configured; they are
 # those of the virtual environment, but for mysqlclient, which has no wheels. The container gets all files from standard input.
+# The harness is imported from the sources: the installed one is for its entry points.
 test_python_3_13() {
     say "testing on Python 3.13, in a container"
     docker build --quiet --tag trio-hs/python:3.13 - <scripts/python.Dockerfile >/dev/null
@@ -33,6 +34,7 @@ test_python_3_13() {
             mkdir /src && cd /src && tar --extract
             python3 -m venv /venv
             /venv/bin/pip install --quiet --no-index --no-deps wheels/*.whl
+            export PYTHONPATH=/src/loadtest
             exec /venv/bin/python -m pytest -m "not mariadb and not docker" --numprocesses 2 --dist loadfile' || failed=1
     rm -rf "$files"
     [ -z "$failed" ]
