@@ -2,6 +2,8 @@
 
 mariadb -N -e "SET NAMES utf8mb4; SELECT seq, HEX(WEIGHT_STRING(CONVERT(CHAR(seq USING utf32) USING utf8mb4)
   COLLATE utf8mb4_uca1400_ai_ci)) FROM seq_0_to_1114111" test | python scripts/uca_weights.py
+
+With the weights of utf8mb4_unicode_ci and the argument 400, rewrites those in _uca400.py.
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ import re
 import sys
 import unicodedata
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
-from trio_hs.testing import _uca1400
+from trio_hs.testing import _uca400, _uca1400
 
-MODULE = Path(_uca1400.__file__)
 WIDTH = 118
 
 
@@ -29,12 +31,14 @@ def signed(number: int) -> bytes:
     return bytes((*out, number))
 
 
-def packed(weights: dict[int, tuple[int, ...]]) -> str:
-    """What `_uca1400._table` unpacks: the characters whose weights are not implicit."""
+def packed(
+    weights: dict[int, tuple[int, ...]], implicit: Callable[[int], tuple[int, ...]] = _uca1400.implicit, end: int = 0x110000
+) -> str:
+    """What `_uca1400.unpacked` unpacks: the characters before `end` whose weights are not implicit."""
     gaps, lengths, differences = bytearray(), bytearray(), bytearray()
     previous, weight = 0, 0
     for code in sorted(weights):
-        if weights[code] == _uca1400.implicit(code):
+        if code >= end or weights[code] == implicit(code):
             continue
         gaps += signed(code - previous)
         previous = code
@@ -54,11 +58,14 @@ def main() -> None:
     for line in sys.stdin:
         code, _, text = line.rstrip("\n").partition("\t")
         weights[int(code)] = tuple(int(text[start : start + 4], 16) for start in range(0, len(text), 4))
-    data = packed(weights)
+    if sys.argv[1:] == ["400"]:
+        module, data = Path(_uca400.__file__), packed(weights, _uca400.implicit, _uca400.END)
+    else:
+        module, data = Path(_uca1400.__file__), packed(weights)
     lines = "".join(f'    "{data[start : start + WIDTH]}"\n' for start in range(0, len(data), WIDTH))
-    source, found = re.subn(r"(?<=^_PACKED = \(\n)(?s:.*)(?=^\)\n)", lambda _: lines, MODULE.read_text(), flags=re.MULTILINE)
+    source, found = re.subn(r"(?<=^_PACKED = \(\n)(?s:.*)(?=^\)\n)", lambda _: lines, module.read_text(), flags=re.MULTILINE)
     assert found == 1
-    MODULE.write_text(source)
+    module.write_text(source)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import NamedTuple
 
-from . import _uca1400
+from . import _uca400, _uca1400
 from ._versions import Version
 
 # general_ci knows the letters of an old Unicode, and treats later ones as if they had no case.
@@ -56,12 +56,12 @@ _GENERAL = _Weights(_general_weight)
 _UCA_BASE = 0x209 - ord(" ")
 
 
-def _uca_weights(code: int) -> str:
-    """The weights of a character in ``utf8mb4_uca1400_ai_ci``: any number of them."""
-    return "".join(chr(weight - _UCA_BASE) for weight in _uca1400.weights(code))
+def _by_uca(weights: Callable[[int], tuple[int, ...]]) -> _Weights:
+    """A table of a character's weights: any number of them."""
+    return _Weights(lambda code: "".join(chr(weight - _UCA_BASE) for weight in weights(code)))
 
 
-_UCA = _Weights(_uca_weights)
+_UCA1400, _UCA400 = _by_uca(_uca1400.weights), _by_uca(_uca400.weights)
 
 _SWEDISH = str.maketrans(
     "abcdefghijklmnopqrstuvwxyzÀÁÂÃàáâãÄÆäæÅåÇçÈÉÊËèéêëÌÍÎÏìíîïÐðÑñÒÓÔÕòóôõÖöøÙÚÛùúûÜÝüýþ",
@@ -74,7 +74,11 @@ def _general(text: str) -> str:
 
 
 def _uca(text: str) -> str:
-    return text.translate(_UCA)
+    return text.translate(_UCA1400)
+
+
+def _unicode(text: str) -> str:
+    return text.translate(_UCA400)
 
 
 def _swedish(text: str) -> str:
@@ -138,6 +142,7 @@ COLLATIONS = {
     for collation in (
         Collation("utf8mb4_general_ci", "utf-8", 4, _general),
         Collation("utf8mb4_uca1400_ai_ci", "utf-8", 4, _uca),
+        Collation("utf8mb4_unicode_ci", "utf-8", 4, _unicode),
         UTF8MB4_BIN,
         Collation("latin1_swedish_ci", "latin-1", 1, _swedish),
         Collation("latin1_bin", "latin-1", 1, _identity),

@@ -58,9 +58,13 @@ def weights(code: int) -> tuple[int, ...]:
 
 @cache
 def _table() -> dict[int, tuple[int, ...]]:
+    return unpacked(_PACKED)
+
+
+def unpacked(packed: str) -> dict[int, tuple[int, ...]]:
     """The weights of the characters that have no implicit ones. Packed are how many there are, the gaps between them, their
     numbers of weights, and the differences between these weights, as numbers of 7 bits a byte."""
-    data = zlib.decompress(base64.b85decode(_PACKED))
+    data = zlib.decompress(base64.b85decode(packed))
     position = 0
 
     def signed() -> int:

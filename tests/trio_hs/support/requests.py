@@ -215,6 +215,7 @@ TYPES: list[tuple[str, str, Sequence[object]]] = [
     ("varchar_ci", "VARCHAR(5)", TEXTS),
     ("varchar_general", "VARCHAR(5) COLLATE utf8mb4_general_ci", TEXTS),
     ("varchar_uca", "VARCHAR(5) COLLATE utf8mb4_uca1400_ai_ci", TEXTS),
+    ("varchar_unicode", "VARCHAR(5) COLLATE utf8mb4_unicode_ci", TEXTS),
     ("varchar_bin", "VARCHAR(5) COLLATE utf8mb4_bin", TEXTS),
     ("varchar_latin1", "VARCHAR(5) CHARACTER SET latin1", TEXTS),
     ("varchar_latin1_bin", "VARCHAR(5) CHARACTER SET latin1 COLLATE latin1_bin", TEXTS),
