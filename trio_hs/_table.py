@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from typing import Any, Literal, overload
 
 import trio
@@ -101,13 +102,11 @@ class Table:
         """Inserts rows of one value per field, each with an outcome of its own. See :meth:`Manager.insert_many`."""
         index, codec = self._write_index, self._dispatcher.codec
 
-        def tail_of(row: Sequence[Value]) -> bytes:
-            return insert_tail(index, codec, row)
-
         def long_tail_of(row: Sequence[Value]) -> Slices[bytes]:
             return encoded_insert_tail(index, (yield from encode_in_slices(codec, row)))
 
         rows = value_list(rows, "rows", "rows")
+        tail_of = partial(insert_tail, index, codec)
         return await insert_many(self._dispatcher, index, rows, tail_of, long_tail_of, index.width, "insert_many")
 
     async def find(

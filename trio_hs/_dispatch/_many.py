@@ -53,6 +53,7 @@ HEAD_START = 3
 #: So many keys are encoded, or errors made, before other tasks have their turn.
 SLICE_KEYS = 6000
 SLICE_ERRORS = 200
+SLICE_CHUNKS = 100
 #: From this many keys on, one IN request beats single gets, although it may have to be followed by them.
 IN_KEYS = 16
 
@@ -99,7 +100,9 @@ async def get_many(dispatcher: Dispatcher, index: Index, values: Sequence[Value]
     doubtful = [keys for keys, (_, rows) in zip(lists, asked, strict=True) if rows == []]
     one_by_one = iter(await _get_each(dispatcher, index, doubtful, operation, since, patience) if doubtful else ())
     found: list[Row] = []
-    for keys, (request, rows) in zip(lists, asked, strict=True):
+    for number, (keys, (request, rows)) in enumerate(zip(lists, asked, strict=True), 1):
+        if not number % SLICE_CHUNKS:
+            await trio.lowlevel.checkpoint()
         if rows is None:
             found += await _read_chunk(dispatcher, index, _tails(keys), operation, request, since, patience)
         else:
@@ -333,7 +336,10 @@ def _outcomes(request: Request, index: Index, operation: str) -> Slices[Outcomes
     """The outcome of each line of a request for inserts."""
     outcomes: Outcomes = []
     errors = 0
-    for line in request.answers:
+    answers = request.answers
+    if len(answers) == request.lines and answers[0].startswith(b"0\t") and answers.count(answers[0]) == request.lines:
+        return [parse_number(answers[0]) or None] * request.lines  # the usual case: no generated ids
+    for line in answers:
         if line.startswith(b"0\t"):
             outcomes.append(parse_number(line) or None)
             continue

@@ -25,6 +25,10 @@ SLICE_VALUES = 4096
 SLICE_CHECKED = 1024
 SLICE_BYTES = 1 << 17
 BYTES_PER_VALUE = 64
+#: So many rows are encoded together.
+GROUP = 50
+
+_LISTS = {list, tuple}
 
 
 def encode_in_slices(codec: Codec, values: Sequence[Value], what: str = "values") -> Slices[EncodedList]:
@@ -88,7 +92,7 @@ def joined_in_slices(tokens: Iterable[bytes]) -> Slices[EncodedList]:
 
 
 def chunks_of_tails(
-    rows: Iterable[Iterable[Any]],
+    rows: Sequence[Iterable[Any]],
     tail_of: Callable[[Sequence[Any]], bytes],
     long_tail_of: Callable[[Sequence[Any]], Slices[bytes]],
     *,
@@ -102,30 +106,56 @@ def chunks_of_tails(
     TypeError and ValueError name the row, counted from 0.
     """
     chunks: list[list[bytes]] = []
-    chunk: list[bytes] = []
-    room = work = 0
-    for number, row in enumerate(rows):
+    room = work = lines = 0
+    group = min(GROUP, chunk_lines)
+    for start in range(0, len(rows), group):
+        some: Sequence[Any] = rows[start : start + group]
+        if not set(map(type, some)) <= _LISTS:
+            some = [_listed(row, number) for number, row in enumerate(some, start)]
         try:
-            if type(row) is not list and type(row) is not tuple:
-                row = value_list(row)
-            try:
-                tail = tail_of(row)
-            except LongValue:
-                tail = yield from long_tail_of(row)
-        except (TypeError, ValueError) as error:
-            raise located(f"row {number}", error) from None
-        size = len(tail)
-        if room < size or len(chunk) == chunk_lines:
-            chunk = []
-            chunks.append(chunk)
-            room = max(chunk_bytes, size)
-        chunk.append(tail)
-        room -= size
-        work += values + size // BYTES_PER_VALUE
+            tails = list(map(tail_of, some))
+        except (TypeError, ValueError):
+            tails = yield from _each_tail(some, start, tail_of, long_tail_of)
+        size = sum(map(len, tails))
+        for part in [tails] if size <= chunk_bytes else [[tail] for tail in tails]:
+            size = sum(map(len, part))
+            if size > room or len(part) > lines:
+                chunks.append([])
+                room, lines = max(chunk_bytes, size), chunk_lines
+            chunks[-1] += part
+            room -= size
+            lines -= len(part)
+            work += len(part) * values + size // BYTES_PER_VALUE
         if work >= SLICE_VALUES:
             work = 0
             yield
     return chunks
+
+
+def _listed(row: Iterable[Any], number: int) -> Sequence[Any]:
+    try:
+        return row if isinstance(row, list | tuple) else value_list(row)
+    except TypeError as error:
+        raise located(f"row {number}", error) from None
+
+
+def _each_tail(
+    rows: Sequence[Any],
+    first: int,
+    tail_of: Callable[[Sequence[Any]], bytes],
+    long_tail_of: Callable[[Sequence[Any]], Slices[bytes]],
+) -> Slices[list[bytes]]:
+    """The requests of rows of which one is long, or wrong."""
+    tails = []
+    for number, row in enumerate(rows, first):
+        try:
+            try:
+                tails.append(tail_of(row))
+            except LongValue:
+                tails.append((yield from long_tail_of(row)))
+        except (TypeError, ValueError) as error:
+            raise located(f"row {number}", error) from None
+    return tails
 
 
 # ---- answers ----------------------------------------------------------------------------------------------------------
