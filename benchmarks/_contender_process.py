@@ -42,7 +42,7 @@ class Clock:
 
     def start(self) -> None:
         self.rows = 0
-        self.contender.checking = 0.0
+        self.contender.checking = self.contender.checking_cpu = 0.0
         self._server = server_cpu(self.contender.target.pid)
         self._client = client_cpu()
         self._begin = perf_counter()
@@ -54,7 +54,7 @@ class Clock:
         return {
             "rows": self.rows,
             "rate": self.rows / elapsed,
-            "client_us": (client_cpu() - self._client - checking) / self.rows * 1e6,
+            "client_us": (client_cpu() - self._client - self.contender.checking_cpu) / self.rows * 1e6,
             "server_us": (server_cpu(self.contender.target.pid) - self._server) / self.rows * 1e6,
         }
 

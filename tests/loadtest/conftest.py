@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from hs_drill.sandbox import _sandbox
 from tests.loadtest.support.browser import Browser
+from tests.support.patience import MOST
 
 # Importing locust patches the standard library of the whole process, which ends trio in it. Here only its classes are
 # wanted; Locust itself runs in processes of its own, whose environment drops this again.
@@ -43,6 +45,12 @@ def open_directory() -> Iterator[Callable[[], Path]]:
     yield make
     for directory in made:
         shutil.rmtree(directory)
+
+
+@pytest.fixture(autouse=True)
+def _patient_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a slow machine it takes long to remove a run's processes and files, and a run that gives up leaves them."""
+    monkeypatch.setattr(_sandbox, "STOP_SECONDS", _sandbox.STOP_SECONDS * MOST)
 
 
 @pytest.fixture

@@ -23,7 +23,9 @@ __all__ = ["STOP_TIMEOUT", "EngineLink", "RunStart", "history_path"]
 logger = logging.getLogger("hs_drill")
 
 STOP_TIMEOUT = 6.0
-"""Seconds. The engine abandons its last operations after 4."""
+"""Seconds without a message from an engine that was told to stop. It abandons its last operations after 4."""
+LONGEST_STOP = 30.0
+"""Seconds. An engine that lacks CPU may need long, and is not dead as long as it reports."""
 CLOSE_TIMEOUT = 2.0
 
 
@@ -70,6 +72,8 @@ class EngineLink:
         self._running = False
         self._run: RunStart | None = None
         self._began = 0.0
+        self._heard = 0.0
+        """When the engine's last message came."""
         self._users = 0
         self._ready = Event()
         self._starting = False
@@ -147,9 +151,17 @@ class EngineLink:
         if self._child is not None:
             self._stopped.clear()
             self._send({"type": "stop"})
-            if not self._stopped.wait(STOP_TIMEOUT):
-                self._reason = "it did not stop"
+            if not self._wait_until_stopped():
+                self._reason = "it did not stop, and was ended"
                 self._child.close(0)
+
+    def _wait_until_stopped(self) -> bool:
+        begun = time.monotonic()
+        while not self._stopped.wait(STOP_TIMEOUT):
+            now = time.monotonic()
+            if now - self._heard > STOP_TIMEOUT or now - begun > LONGEST_STOP:
+                return False
+        return True
 
     def close(self) -> None:
         """End the engine."""
@@ -181,6 +193,7 @@ class EngineLink:
             self._child.send(message)
 
     def _receive(self, message: Message) -> None:
+        self._heard = time.monotonic()
         match message["type"]:
             case "ready":
                 self._ready.set()

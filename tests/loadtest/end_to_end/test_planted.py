@@ -20,14 +20,15 @@ HEADLESS = ("--headless", "--only-summary", "--explain", "--cluster", "embedded"
 
 def run(scenario: str, where: str, tmp_path: Path) -> tuple[int, dict[str, Any], set[int]]:
     """A run with the defect planted in the processes of module `where`: its exit code, its result, and the keys of the rows of
-    which an insert or update was acknowledged."""
+    which a change was acknowledged."""
     env = {"PYTHONPATH": str(PLANTED), "PLANT_IN": where, "PLANTED": str(tmp_path)}
     with Locust(*HEADLESS, scenario=scenario, env=env) as locust:
         code = locust.finish()
         result = json.loads((locust.run / "result.json").read_text())
         histories = [History(path) for path in RunDirectory(locust.run).histories()]
         records = [record for history in histories for record in history.records() if record.outcome == Outcome.OK]
-        written = {record.key for record in records if record.operation in (Operation.INSERT, Operation.UPDATE)}
+        changes = (Operation.INSERT, Operation.UPDATE, Operation.INCR, Operation.DECR)
+        written = {record.key for record in records if record.operation in changes}
         assert "Traceback" not in locust.stderr, locust.describe()
     return code, result, written
 

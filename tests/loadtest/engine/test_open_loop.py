@@ -113,7 +113,7 @@ async def test_an_operation_that_waited_through_a_cut_belongs_before_it() -> Non
 
 async def test_the_rate_holds_although_answers_are_slow() -> None:
     service = Service(partial(trio.sleep, 0.05))
-    done, lasted = await carry_out(service, Load(rate=1000, arrivals="even"), 1)
+    done, lasted = await carry_out(service, Load(rate=1000, arrivals="even", max_wait=patience(30)), 1)
     assert not done.failed
     assert len(done.ok) == pytest.approx(1000 * lasted, rel=0.03)
     assert min(done.ok) >= 0.05e9

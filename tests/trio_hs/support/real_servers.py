@@ -15,7 +15,7 @@ import trio_hs
 from hs_drill._cluster import Cluster, Server, series
 from hs_drill.servers import _mariadbd, execute_sql
 from hs_drill.servers._replication import create_table, wait_replicated
-from tests.support.patience import until
+from tests.support.patience import patience, until
 from trio_hs import Manager
 
 ROWS = 100
@@ -164,7 +164,8 @@ async def counters_of(server: Server) -> dict[int, int]:
 def manager(cluster: Cluster, **options: Any) -> AbstractAsyncContextManager[Manager]:
     """A manager that reads from the server that it writes to, because HandlerSocket's writes are not replicated."""
     server = cluster.writer
-    options = {"read_secret": server.read_secret, "write_secret": server.write_secret, **options}
+    secrets = {"read_secret": server.read_secret, "write_secret": server.write_secret}
+    options = {**secrets, "timeout": patience(10), **options}
     return trio_hs.open_manager(
         [("inet", server.host, server.read_port)], [("inet", server.host, server.write_port)], **options
     )
