@@ -34,8 +34,8 @@ of bytes that completes no answer is silence too.
 
 Unasked answers. One that comes while nothing is outstanding ends the connection. One that comes between others would shift all
 later ones, until nothing is outstanding or an answer has the wrong number of columns. MariaDB sends none. A request with an
-unmistakable answer now and then (an unknown command: ``2 1 cmd``) would show it. We don't send one: a proxy or another server may
-treat it otherwise, and to end a healthy connection puts writes in doubt, which is the more likely harm.
+unmistakable answer now and then (an unknown command: ``2 1 cmd``) would show it. We don't send one: a proxy or another server
+may treat it otherwise, and to end a healthy connection puts writes in doubt, which is the more likely harm.
 
 (This module is longer than most. Its tasks share one state, and to reach it through another object would cost every request.)
 """
