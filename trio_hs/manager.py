@@ -85,7 +85,7 @@ class Manager:
         With ``columns`` it checks every value before it is sent, and returns Python types: see :class:`DeclaredTable`.
         ``fields`` may be None then, for all columns but invisible and generated ones.
         """
-        if isinstance(fields, NO_LISTS) or (fields is None and columns is None):
+        if type(fields) is not tuple and (isinstance(fields, NO_LISTS) or (fields is None and columns is None)):
             check_names(db, table, fields, index_name, columns)  # raises
         names: Any = fields
         try:
