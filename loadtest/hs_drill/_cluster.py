@@ -17,13 +17,14 @@ CLUSTER_KINDS: tuple[ClusterKind, ...] = get_args(ClusterKind)
 TOPOLOGIES: tuple[Topology, ...] = get_args(Topology)
 REPLICATIONS: tuple[Replication, ...] = get_args(Replication)
 SUITES: Mapping[str, str] = {"10.11": "bookworm", "11.8": "trixie"}
-"""The server versions that containers can run, and the Debian release that has each. Without a wish, the first is taken."""
+"""The server versions that containers can run and embedded servers answer as, and the Debian release that has each. Without a
+wish, the first is taken."""
 DEFAULT_VERSION = next(iter(SUITES))
 VERSION = r"^[0-9]+\.[0-9]+$"
 """How users write a version."""
 VERSION_HELP = (
-    f"the servers' version, such as 11.8: containers run {' or '.join(SUITES)}; other kinds of servers are refused unless they "
-    "have it"
+    f"the servers' version: containers run, and embedded servers answer as, {' or '.join(SUITES)}; other servers are refused "
+    "unless they have it"
 )
 
 

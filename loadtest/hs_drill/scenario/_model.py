@@ -43,8 +43,8 @@ class ClusterSpec(Model):
     kind: ClusterKind = "auto"
     """`auto` takes the first kind that works on this machine and says which."""
     version: Annotated[str, Field(pattern=VERSION)] | None = None
-    """The servers' version, such as "11.8", in quotes. Containers run it; servers of other kinds are refused unless they have
-    it. By default any will do, and containers run 10.11."""
+    """The servers' version, such as "11.8", in quotes. Containers run it, embedded servers answer as it, and other servers
+    are refused unless they have it. By default any will do, and containers run 10.11."""
     readers: int = Field(default=2, ge=1, le=16)
     standby: bool = False
     """Another replica, which gets no operations. It can be promoted to take the writes."""
