@@ -52,13 +52,13 @@ def test_a_seed_replays_exactly_in_another_process() -> None:
 
 
 def test_violations_give_a_failing_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("trio_hs._table.parse_number", lambda line: 7)
+    monkeypatch.setattr("trio_hs._dispatch._dispatcher.parse_number", lambda line: 7)
     assert main(["--replay", "exit:1"]) == 1
     assert "counted 7" in capsys.readouterr().out
 
 
 def test_failing_seeds_are_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("trio_hs._table.parse_number", lambda line: 7)
+    monkeypatch.setattr("trio_hs._dispatch._dispatcher.parse_number", lambda line: 7)
     assert main(["--runs", "2", "--first", "5", "--seed", "exit", "--jobs", "1"]) == 1
     printed = capsys.readouterr().out
     assert "replay: ./dev simulate --replay exit:5 -v\n" in printed

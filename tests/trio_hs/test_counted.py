@@ -24,6 +24,7 @@ ALWAYS_MANY = {
     "len(line)",
     "len(partitions)",
     "len(sent)",
+    "size characters or bytes",
 }
 """Expressions that are never 1 where they are shown."""
 
