@@ -59,7 +59,7 @@ class ExternalControl(Control):
         self._may_create = may_create
         self._progress = progress
         self.aliases = aliases
-        self._promotions = promotions or Promotions([])
+        self._promotions = promotions or Promotions()
         self._creations: list[Creation] = []
 
     async def _refuse(self, name: str = "", *args: object, **options: object) -> Never:
@@ -376,13 +376,13 @@ async def open_external(
             "and whether the table is a view, which crashes a server when HandlerSocket opens it"
         )
         progress(f"whether {writer.name} is still the primary at the end cannot be asked either, {UNKNOWN_FATE}")
-    promotions = await watch_promotions(() if replication == "none" else others)
+    promotions = await watch_promotions(writer, () if replication == "none" else others)
     for line in promotions.lines():
         progress(line)
     control = ExternalControl(cluster, may_create=may_create, progress=progress, aliases=aliases, promotions=promotions)
     control.on_galera = await check_galera(writer, handlersocket_writes and not write_databases, progress)
     if not control.on_galera:  # its nodes replicate in another way
-        promotions.require_replicas()
+        await promotions.require_replicas()
     try:
         yield control
     finally:

@@ -3,8 +3,8 @@
 A server that cannot be asked may have been promoted. Taking that for a no would call writes lost that the new primary has, and
 drop a table on the old primary, which then could not replicate from the new one.
 
-A promotion shows at the promoted server, and at those that were pointed to it: so every change of what a server replicates from
-counts.
+A promotion shows at the promoted server, and at those that were pointed to it: every change of what a server replicates from
+counts. And it shows in what a server has replicated: a transaction that the writer does not have comes from another primary.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import trio
 from hs_drill._cluster import ClusterError, Server
 
 from ._control import bounded
+from ._replication import gtids
 from ._sql import execute_sql, run_all
 from ._writable import Source, sources_of, takes_writes
 
-__all__ = ["UNKNOWN_FATE", "Promotions", "Replication", "change", "watch_promotions"]
+__all__ = ["UNKNOWN_FATE", "Logged", "Promotions", "Replication", "change", "lacks", "watch_promotions"]
 
 ANSWER_SECONDS = 5.0
 WATCH_SECONDS = 2.0
@@ -38,6 +39,8 @@ class Replication:
     takes_writes: bool
     position: str
     """`gtid_slave_pos`, which moves when the server replicates."""
+    own: str = ""
+    """`gtid_current_pos`: the same, with the server's own last transaction."""
 
     @property
     def stopped(self) -> bool:
@@ -50,7 +53,9 @@ def change(before: Replication, now: Replication) -> str:
         then = now.sources.get(name)
         if then is None:
             return f"does not replicate from {source.address} any more"
-        if then.address != source.address:
+        if then.server_id and source.server_id and then.server_id != source.server_id:
+            return f"replicates from the server with id {then.server_id} now, and from {source.server_id} when the run began"
+        if then.address != source.address and not (then.server_id and source.server_id):
             return f"replicates from {then.address} now, and from {source.address} when the run began"
         if source.running and not then.running and now.takes_writes:
             return f"has stopped replicating from {source.address} and takes writes"
@@ -61,6 +66,31 @@ def change(before: Replication, now: Replication) -> str:
         return "takes writes, and was read-only when the run began"
     if now.takes_writes and now.stopped and now.position != before.position:
         return "has replicated since the run began, does not any more, and takes writes"
+    return ""
+
+
+@dataclass(frozen=True)
+class Logged:
+    """Which transactions the writer has."""
+
+    logged: str
+    """`gtid_binlog_state`."""
+    replicated: str
+    """`gtid_slave_pos`."""
+
+
+def lacks(writer: Logged, replica: Replication) -> str:
+    """A transaction of the replica that the writer does not have; "" if it has all of them. With several sources that cannot be
+    told: a replica has transactions of them all."""
+    if len(replica.sources) > 1:
+        return ""
+    logged = gtids(writer.logged)
+    replicated = {domain: number for (domain, _), number in gtids(writer.replicated).items()}
+    # A replica may have local transactions of its own. They matter when it is no replica at the moment, and takes writes.
+    has = replica.own if replica.stopped and replica.takes_writes else replica.position
+    for (domain, origin), number in gtids(has).items():
+        if max(logged.get((domain, origin), 0), replicated.get(domain, 0)) < number:
+            return f"{domain}-{origin}-{number}"
     return ""
 
 
@@ -77,7 +107,8 @@ class _Before:
 class Promotions:
     """The servers that the user may promote during a run."""
 
-    def __init__(self, before: Sequence[_Before]) -> None:
+    def __init__(self, writer: Server | None = None, before: Sequence[_Before] = ()) -> None:
+        self._writer = writer
         self._before = before
         self._noticed = ""
         """The first suspicion that `watch` had."""
@@ -87,15 +118,23 @@ class Promotions:
         """The names of the servers whose promotion would go unnoticed."""
         return [one.server.name for one in self._before if one.replication is None]
 
-    def require_replicas(self) -> None:
-        """Raise `ClusterError` if a server that can be asked replicates from no other one: it may have been promoted, and then
-        what is written to the former primary keeps that from replicating from it."""
+    async def require_replicas(self) -> None:
+        """Raise `ClusterError` if a server that can be asked is no replica of the writer: it, or its source, may have been
+        promoted. Then what is written to the former primary keeps that from replicating from the new one."""
+        writer = await self._logged()
         for one in self._before:
-            if one.replication is not None and not one.replication.sources:
-                name = one.server.name
+            name, replication = one.server.name, one.replication
+            if replication is None:
+                continue
+            if not replication.sources:
                 raise ClusterError(
                     f"{name} replicates from no server, so it is no replica of writer. If it is the primary now, name it "
                     "`writer`. If the servers do not replicate at all, set cluster.replication: none. Nothing was written"
+                )
+            if writer is not None and (gtid := lacks(writer, replication)):
+                raise ClusterError(
+                    f"{name} has the transaction {gtid}, which writer does not have: another server is, or was, the primary. "
+                    "Name the primary `writer`, and its replicas. Nothing was written"
                 )
 
     def lines(self) -> Iterator[str]:
@@ -125,10 +164,13 @@ class Promotions:
         """A sign of a promotion, and why one may go unnoticed."""
         seen: dict[str, str] = {}
         unknown: dict[str, str] = {}
+        asked: dict[str, Replication] = {}
 
         async def ask(one: _Before) -> None:
             name = one.server.name
             now, trouble = await _ask(one.server)
+            if now is not None:
+                asked[name] = now
             if now is None:
                 unknown[name] = f"whether {name} has been promoted is not known: {trouble}"
             elif one.replication is None:
@@ -138,11 +180,29 @@ class Promotions:
                 seen[name] = f"{name} {what}: it, or another server, may have been promoted"
 
         await run_all(*(partial(ask, one) for one in self._before))
+        if not seen and (writer := await self._logged()) is not None:  # asked last: it may have got what they have from others
+            for name, replication in asked.items():
+                if gtid := lacks(writer, replication):
+                    seen[name] = f"{name} has the transaction {gtid}, which writer does not have: another server was promoted"
         first_seen, first_unknown = (next((found[name] for name in sorted(found)), "") for found in (seen, unknown))
         return first_seen, first_unknown
 
+    async def _logged(self) -> Logged | None:
+        """None if the writer has no binary log, or cannot be asked, which is reported where it is checked."""
+        if self._writer is None or self._writer.sql_port is None:
+            return None
+        try:
+            with bounded(f"asking {self._writer.name} for its transactions", ANSWER_SECONDS):
+                (row,) = await execute_sql(
+                    self._writer,
+                    "SELECT @@global.gtid_binlog_state AS logged, @@global.gtid_slave_pos AS replicated, @@log_bin AS logs",
+                )
+        except ClusterError:
+            return None
+        return Logged(str(row["logged"]), str(row["replicated"])) if row["logs"] else None
 
-async def watch_promotions(servers: Iterable[Server]) -> Promotions:
+
+async def watch_promotions(writer: Server, servers: Iterable[Server]) -> Promotions:
     """Ask the servers, without the writer and its aliases, how they replicate now."""
     before: dict[str, _Before] = {}
 
@@ -151,7 +211,7 @@ async def watch_promotions(servers: Iterable[Server]) -> Promotions:
 
     given = list(servers)
     await run_all(*(partial(ask, server) for server in given))
-    return Promotions([before[server.name] for server in given])
+    return Promotions(writer, [before[server.name] for server in given])
 
 
 async def _ask(server: Server) -> tuple[Replication | None, str]:
@@ -160,7 +220,7 @@ async def _ask(server: Server) -> tuple[Replication | None, str]:
         return None, f"{server.name} cannot be asked whether it replicates, because its sql_port is not known"
     try:
         with bounded(f"asking {server.name} whether it replicates", ANSWER_SECONDS):
-            (row,) = await execute_sql(server, "SELECT @@global.gtid_slave_pos AS p")
-            return Replication(await sources_of(server), await takes_writes(server), str(row["p"])), ""
+            (row,) = await execute_sql(server, "SELECT @@global.gtid_slave_pos AS p, @@global.gtid_current_pos AS own")
+            return Replication(await sources_of(server), await takes_writes(server), str(row["p"]), str(row["own"])), ""
     except ClusterError as error:
         return None, str(error)

@@ -21,6 +21,8 @@ class Source:
     address: str
     running: bool
     """False if both of the replica's threads are stopped."""
+    server_id: int = 0
+    """Of the server that answered at the address; 0 if none has yet. The address may be that of a proxy."""
 
 
 async def require_writer(server: Server) -> None:
@@ -80,7 +82,9 @@ async def sources_of(server: Server) -> dict[str, Source]:
         ) from error
     return {
         str(row["Connection_name"]): Source(
-            f"{row['Master_Host']}:{row['Master_Port']}", {row["Slave_IO_Running"], row["Slave_SQL_Running"]} != {"No"}
+            f"{row['Master_Host']}:{row['Master_Port']}",
+            {row["Slave_IO_Running"], row["Slave_SQL_Running"]} != {"No"},
+            int(row["Master_Server_Id"] or 0),
         )
         for row in rows
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hs_drill.servers._promotions import Replication, change
+from hs_drill.servers._promotions import Logged, Replication, change, lacks
 from hs_drill.servers._writable import Source
 
 
@@ -16,7 +16,7 @@ def replication(*, takes_writes: bool = False, position: str = "0-1-7", **source
     return Replication(each, takes_writes, position)
 
 
-REPLICA = {"_": "w:3306"}
+REPLICA: dict[str, Any] = {"_": "w:3306"}
 STOPPED = {"_": "-w:3306"}
 BOTH = REPLICA | {"x": "v:3306"}
 WRITES: dict[str, Any] = {"takes_writes": True}
@@ -55,3 +55,40 @@ MOVED = {"position": "0-1-8"}
 )
 def test_a_change_that_may_be_a_promotion_is_seen(before: dict[str, Any], now: dict[str, Any], seen: str) -> None:
     assert change(replication(**before), replication(**now)) == seen
+
+
+def test_the_address_of_a_proxy_does_not_hide_another_source_and_another_name_is_no_other_source() -> None:
+    def follows(address: str, server_id: int) -> Replication:
+        return Replication({"": Source(address, True, server_id)}, False, "")
+
+    assert change(follows("vip:3306", 1), follows("vip:3306", 2)) == (
+        "replicates from the server with id 2 now, and from 1 when the run began"
+    )
+    assert change(follows("w:3306", 1), follows("w.example:3306", 1)) == ""
+
+
+LOGGED = Logged("0-1-10,0-2-4", "")
+
+
+@pytest.mark.parametrize(
+    "writer, replica, gtid",
+    [
+        (LOGGED, replication(position="0-1-10", **REPLICA), ""),
+        (LOGGED, replication(position="0-2-4", **REPLICA), ""),
+        (LOGGED, replication(position="0-3-11", **REPLICA), "0-3-11"),
+        (LOGGED, replication(position="0-2-5", **REPLICA), "0-2-5"),
+        # The writer was a replica itself, and does not log what it replicated.
+        (Logged("0-1-10", "0-3-11"), replication(position="0-3-11", **REPLICA), ""),
+        (Logged("0-1-10", "0-3-11"), replication(position="0-3-12", **REPLICA), "0-3-12"),
+        (Logged("", ""), replication(position="0-3-11", **REPLICA), "0-3-11"),
+        (LOGGED, replication(position="0-3-11", **BOTH), ""),
+    ],
+)
+def test_a_transaction_of_a_replica_that_the_writer_lacks_is_found(writer: Logged, replica: Replication, gtid: str) -> None:
+    assert lacks(writer, replica) == gtid
+
+
+@pytest.mark.parametrize("takes_writes, gtid", [(False, ""), (True, "0-2-12")])
+def test_local_transactions_count_where_a_server_takes_writes_and_does_not_replicate(takes_writes: bool, gtid: str) -> None:
+    replica = Replication({"": Source("w:3306", False)}, takes_writes, "0-1-10", "0-1-10,0-2-12")
+    assert lacks(LOGGED, replica) == gtid

@@ -20,6 +20,7 @@ from hs_drill.store import RunDirectory
 from tests.loadtest.support.external import (
     SCENARIO,
     TABLE,
+    databases,
     external,
     gtids,
     named,
@@ -174,6 +175,24 @@ async def test_a_reader_that_is_no_replica_is_refused_before_anything_is_written
             ClusterError, match=r"^reader-1 replicates from no server, .* name it `writer`\..* Nothing was written$"
         ):
             async with external(owner.cluster, may_create=True):
+                pass
+        assert await gtids(*owner.cluster.servers) == before
+
+
+async def test_a_reader_that_follows_another_primary_is_refused_before_anything_is_written(temporary: Path) -> None:
+    async with open_servers("mariadb", readers=2) as owner:
+        writer, reader, promoted = owner.cluster.servers
+        await owner.wait_replicated()
+        await execute_sql(promoted, "STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only=0", "CREATE DATABASE other")
+        await execute_sql(reader, "STOP SLAVE", f"CHANGE MASTER TO MASTER_PORT={promoted.sql_port}", "START SLAVE")
+        with trio.fail_after(patience(60)):
+            while "other" not in await databases(reader):  # noqa: ASYNC110  (the server is asked)
+                await trio.sleep(0.02)
+        before = await gtids(*owner.cluster.servers)
+        with pytest.raises(
+            ClusterError, match=r"^reader-1 has the transaction [\d-]+, which writer does not have: .* was, the"
+        ):
+            async with external(named(owner.cluster, writer=writer, reader_1=reader), may_create=True):
                 pass
         assert await gtids(*owner.cluster.servers) == before
 
