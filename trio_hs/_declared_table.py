@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 import trio
 
-from ._columns import Column, Columns
+from ._columns import Column, Columns, encode_inserted, encode_step, require_writable
 from ._counted import counted
 from ._dispatch import Dispatcher, Row, in_turns, insert_many
 from ._protocol import (
@@ -140,34 +140,13 @@ class DeclaredTable(Table):
             raise ValueError(f"column {name} is a {column.type}, which the server only filters on NULL")
         return condition._replace(value=column.encode(condition.value))
 
-    def _require_writable(self, operation: str, *, sets: bool = True) -> None:
-        """Raises ValueError for a write that would leave wrong data."""
-        for name, key in self._columns.indexes.items():
-            for part in key:
-                if part.column.generated == "virtual":
-                    raise ValueError(
-                        f"{operation} is refused: index {name} covers the virtual column {part.column.name}, and HandlerSocket "
-                        "writes do not keep such an index up; it would lose rows, and later writes would fail with 126"
-                    )
-        for column in self._columns if sets else ():
-            if column.generated == "stored":
-                raise ValueError(
-                    f"{operation} is refused: the server does not compute the stored column {column.name} for HandlerSocket "
-                    "writes; it would hold wrong data"
-                )
-        for column in self._field_columns if sets else ():
-            if column.generated:
-                raise ValueError(
-                    f"{operation} is refused: the field {column.name} is generated; take a handle without it to write"
-                )
-
     def _fill(self) -> tuple[Index, list[bytes]]:
         """The index to insert through, and the tokens of the columns that follow the fields.
 
         The insert names those columns because the server would store zero or '' in a nullable column that is not named.
         """
         if self._insert_index is None:
-            self._require_writable("insert")
+            require_writable("insert", self._columns, self._field_columns)
             rest = [
                 column
                 for column in self._columns
@@ -188,12 +167,12 @@ class DeclaredTable(Table):
         index, filling = self._fill()
         if len(values) != len(self._field_columns):
             raise ValueError(f"values: insert takes one value per field: {self._fields_and(len(values), 'value')}")
-        tokens = [_inserted(column, value) for column, value in zip(self._field_columns, values, strict=True)]
+        tokens = [encode_inserted(column, value) for column, value in zip(self._field_columns, values, strict=True)]
         return insert_tail(index, self._dispatcher.codec, [*tokens, *filling])
 
     def _long_row_tail(self, values: Sequence[Any]) -> Slices[bytes]:
         index, filling = self._fill()
-        tokens = yield from self._tokens_in_slices(_inserted, values)
+        tokens = yield from self._tokens_in_slices(encode_inserted, values)
         return encoded_insert_tail(index, (yield from joined_in_slices([*tokens, *filling])))
 
     def _tokens_in_slices(self, encode: Callable[[Column, Any], bytes], values: Sequence[Any]) -> Slices[list[bytes]]:
@@ -208,19 +187,6 @@ class DeclaredTable(Table):
 
     def _fields_and(self, number: int, what: str) -> str:
         return f"{counted(len(self._field_columns), 'field')}, {counted(number, what)}"
-
-    def _step(self, column: Column, step: Any) -> bytes:
-        kind = f"{column.type}{' unsigned' if column.unsigned else ''}"
-        if not column.is_integer or kind == "bigint unsigned":
-            raise ValueError(
-                f"column {column.name} is a {kind}: the server adds whole numbers in 64 bits with a sign; it would drop the "
-                "fraction of any other, and turn 2**63 into 0"
-            )
-        if not isinstance(step, int):
-            raise TypeError(f"the step of column {column.name} must be an int, not {type(step).__name__}")
-        if column.unsigned and step < 0:
-            raise ValueError(f"column {column.name} is unsigned: add or subtract a step of 0 or more, not {step}")
-        return column.encode(step)
 
     # ---- operations ---------------------------------------------------------------------------------------------------
 
@@ -308,7 +274,7 @@ class DeclaredTable(Table):
         filters: Ordered[Filter] = (),
     ) -> int | list[Row]:
         """Sets the fields of the rows found. See :meth:`Manager.update`."""
-        self._require_writable("update")
+        require_writable("update", self._columns, self._field_columns)
         update_values = value_list(update_values, "update_values")
         if len(update_values) != len(self._field_columns):
             raise ValueError(f"update_values must hold one value per field: {self._fields_and(len(update_values), 'value')}")
@@ -352,13 +318,13 @@ class DeclaredTable(Table):
         filters: Ordered[Filter] = (),
     ) -> int | list[Row]:
         """Deletes the rows found. See :meth:`Manager.delete`."""
-        self._require_writable("delete", sets=False)
+        require_writable("delete", self._columns, None)
         values, in_, filters = await self._search(values, in_, filters)
         return await super().delete(operation, values, limit, offset, return_original, in_=in_, filters=filters)
 
     def _steps(self, name: str, step: Ordered[Any], limit: int, in_: In) -> list[bytes]:
         """The tokens of one step per field. Refuses fields that the server cannot add to without loss."""
-        self._require_writable(name)
+        require_writable(name, self._columns, self._field_columns)
         step = value_list(step, "step")
         if len(step) != len(self._field_columns):
             raise ValueError(f"step: {name} takes one step per field: {self._fields_and(len(step), 'step')}")
@@ -369,7 +335,7 @@ class DeclaredTable(Table):
                         f"{name} is refused: it changes column {part.column.name} of {self._index_words} that it searches, and "
                         "with several rows the server would meet some again and change them again"
                     )
-        return [self._step(column, number) for column, number in zip(self._field_columns, step, strict=True)]
+        return [encode_step(column, number) for column, number in zip(self._field_columns, step, strict=True)]
 
     # fmt: off
     @overload
@@ -448,15 +414,3 @@ class DeclaredTable(Table):
         tokens = self._steps("decr", step, limit, in_)
         values, in_, filters = await self._search(values, in_, filters)
         return await super().decr(operation, values, tokens, limit, offset, return_original, in_=in_, filters=filters)
-
-
-def _inserted(column: Column, value: Any) -> bytes:
-    """The token of a value to insert. In an auto_increment column NULL and 0 both mean the next number (measured)."""
-    if column.auto_increment:
-        if value is None:
-            return NULL
-        if value == 0:
-            raise ValueError(
-                f"column {column.name} is auto_increment: the server would take 0 for the next number; None asks for that"
-            )
-    return column.encode(value)

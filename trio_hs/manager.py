@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, ItemsView, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import lru_cache
+from contextlib import asynccontextmanager
+from functools import lru_cache, partial
 from typing import Any, Literal, overload
 
 import trio
@@ -12,14 +12,13 @@ import trio
 from ._arguments import NO_LISTS, check_names, database_names, no_pairs, pair_list
 from ._columns import Columns
 from ._declared_table import DeclaredTable
-from ._dispatch import Dispatcher, RetryPolicy, Row
+from ._dispatch import Dispatcher, RetryPolicy, Row, policy_of
 from ._instruments import Instrument, Instruments
 from ._network import (
     DEFAULT_TIMEOUT,
     Connect,
     Pings,
     Pool,
-    Server,
     Servers,
     Statistics,
     check_flags,
@@ -248,23 +247,20 @@ class Manager:
     @overload
     async def update(
         self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
-        update_values: Ordered[Value],
-        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: Literal[False] = False,
-        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+        update_values: Ordered[Value], index_name: str | None = None, limit: int = 0, offset: int = 0,
+        return_original: Literal[False] = False, *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = ()
     ) -> int: ...
     @overload
     async def update(
         self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
-        update_values: Ordered[Value],
-        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: Literal[True] = ...,
-        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+        update_values: Ordered[Value], index_name: str | None = None, limit: int = 0, offset: int = 0,
+        return_original: Literal[True] = ..., *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
     ) -> list[Row]: ...
     @overload
     async def update(
         self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
-        update_values: Ordered[Value],
-        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: bool = ...,
-        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+        update_values: Ordered[Value], index_name: str | None = None, limit: int = 0, offset: int = 0,
+        return_original: bool = ..., *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
     ) -> int | list[Row]: ...
     async def update(
         self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
@@ -313,23 +309,20 @@ class Manager:
     @overload
     async def incr(
         self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
-        step: Ordered[Value] = ...,
-        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: Literal[False] = False,
-        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+        step: Ordered[Value] = ..., index_name: str | None = None, limit: int = 0, offset: int = 0,
+        return_original: Literal[False] = False, *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = ()
     ) -> int: ...
     @overload
     async def incr(
         self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
-        step: Ordered[Value] = ...,
-        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: Literal[True] = ...,
-        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+        step: Ordered[Value] = ..., index_name: str | None = None, limit: int = 0, offset: int = 0,
+        return_original: Literal[True] = ..., *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
     ) -> list[Any]: ...
     @overload
     async def incr(
         self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
-        step: Ordered[Value] = ...,
-        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: bool = ...,
-        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+        step: Ordered[Value] = ..., index_name: str | None = None, limit: int = 0, offset: int = 0,
+        return_original: bool = ..., *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
     ) -> int | list[Any]: ...
     async def incr(
         self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
@@ -349,23 +342,20 @@ class Manager:
     @overload
     async def decr(
         self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
-        step: Ordered[Value] = ...,
-        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: Literal[False] = False,
-        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+        step: Ordered[Value] = ..., index_name: str | None = None, limit: int = 0, offset: int = 0,
+        return_original: Literal[False] = False, *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = ()
     ) -> int: ...
     @overload
     async def decr(
         self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
-        step: Ordered[Value] = ...,
-        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: Literal[True] = ...,
-        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+        step: Ordered[Value] = ..., index_name: str | None = None, limit: int = 0, offset: int = 0,
+        return_original: Literal[True] = ..., *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
     ) -> list[Any]: ...
     @overload
     async def decr(
         self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
-        step: Ordered[Value] = ...,
-        index_name: str | None = None, limit: int = 0, offset: int = 0, return_original: bool = ...,
-        *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
+        step: Ordered[Value] = ..., index_name: str | None = None, limit: int = 0, offset: int = 0,
+        return_original: bool = ..., *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
     ) -> int | list[Any]: ...
     async def decr(
         self, db: str, table: str, operation: FindOperation, fields: Ordered[str], values: Ordered[Value],
@@ -402,7 +392,6 @@ async def open_manager(
     Args:
       read_servers, write_servers: a list of ``("inet", host, port[, timeout])``, ``("unix", path)`` or :class:`Server`, which
         share the load; or a list of such lists, in order of preference. By default localhost's ports 9998 and 9999.
-        A standby for writes has ``read_only=1`` until it is promoted: see ``move_writes_on_silence``.
       read_secret, write_secret: the servers' ``handlersocket_plain_secret`` and ``handlersocket_plain_secret_wr``. A
         :class:`Server` may have a secret of its own.
       timeout: seconds that a server may be silent with requests outstanding before its connection is given up. It tells a
@@ -414,9 +403,9 @@ async def open_manager(
       write_databases: redirects the writes to a database: ``{"drill": "drill_wt"}`` sends those to drill to drill_wt.
       move_writes_on_silence: by default writes go to a less preferred group only when every server before it refused the
         connection or the write, because a silent server may still take the writes of others. True also lets them move when a
-        server was silent for its whole timeout, or could not be connected to for any other reason. Choose that only where a
-        standby refuses writes (``read_only=1``) until it is promoted, and an old primary refuses them from then on. Servers
-        within a group stand in for each other at any sign of trouble, as for reads.
+        server was silent for its whole timeout, or could not be connected to for any other reason. Choose that only where an
+        old primary refuses writes once another server is promoted. Either way a standby has ``read_only=1`` until then.
+        Servers within a group stand in for each other at any sign of trouble, as for reads.
       instruments: what to call when something happens, see :class:`Instrument`.
       connect: how to reach a server, see :data:`Connect`; or ``"eager"``, which connects before the block begins, to the
         servers that are given here, and raises what :meth:`Manager.connect` does.
@@ -430,23 +419,22 @@ async def open_manager(
     check_secret("read_secret", read_secret)
     check_secret("write_secret", write_secret)
     redirected = database_names(write_databases)
-    if retry is not None and not isinstance(retry, RetryPolicy):
-        raise TypeError(f"retry must be a trio_hs.RetryPolicy or None, not {retry!r}")
+    policy = policy_of(retry)
     reach, eager = how_to_connect(connect)
     codec = Codec(encoding)
     observers = Instruments(instruments)
-
-    def pool(servers: list[list[Server]], secret: str | None, **moving: bool) -> AbstractAsyncContextManager[Pool]:
-        return open_pool(
-            servers, secret=secret, timeout=timeout, connections=connections, connect=reach, instruments=observers, **moving
-        )
-
+    pool = partial(open_pool, timeout=timeout, connections=connections, connect=reach, instruments=observers)
     async with (
-        pool(reads, read_secret) as reader,
-        pool(writes, write_secret, for_writes=True, moves_on_silence=move_writes_on_silence) as writer,
+        pool(reads, secret=read_secret) as reader,
+        pool(writes, secret=write_secret, for_writes=True, moves_on_silence=move_writes_on_silence) as writer,
     ):
-        manager = Manager(Dispatcher(reader, writer, codec, retry or RetryPolicy(), observers), redirected)
+        manager = Manager(Dispatcher(reader, writer, codec, policy, observers), redirected)
         if eager:
-            given = (read_servers is not None, write_servers is not None)
-            await manager.connect(reads=given != (False, True), writes=given != (True, False))
+            await _connect_given(manager, read_servers, write_servers)
         yield manager
+
+
+async def _connect_given(manager: Manager, read_servers: Servers | None, write_servers: Servers | None) -> None:
+    """Connects to the servers that the caller named. A caller that named none means both defaults."""
+    none = read_servers is None and write_servers is None
+    await manager.connect(reads=none or read_servers is not None, writes=none or write_servers is not None)

@@ -4,5 +4,14 @@
 """
 
 from ._declaration import Column, Columns, IndexPart, KeyPart
+from ._safe_writes import encode_inserted, encode_step, require_writable
 
-__all__ = ["Column", "Columns", "IndexPart", "KeyPart"]
+__all__ = [
+    "Column",
+    "Columns",
+    "IndexPart",
+    "KeyPart",
+    "encode_inserted",
+    "encode_step",
+    "require_writable",
+]

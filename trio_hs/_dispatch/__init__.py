@@ -2,8 +2,20 @@
 
 from ._dispatcher import Dispatcher
 from ._many import get_many, insert_many
-from ._retry import RetryPolicy
+from ._retry import RetryPolicy, policy_of
 from ._rows import Row, Shape, flat, named
 from ._turns import encoded_in, in_turns
 
-__all__ = ["Dispatcher", "RetryPolicy", "Row", "Shape", "encoded_in", "flat", "get_many", "in_turns", "insert_many", "named"]
+__all__ = [
+    "Dispatcher",
+    "RetryPolicy",
+    "Row",
+    "Shape",
+    "encoded_in",
+    "flat",
+    "get_many",
+    "in_turns",
+    "insert_many",
+    "named",
+    "policy_of",
+]

@@ -256,8 +256,7 @@ async def _send_chunks(
     ``units`` is what each chunk counts for, by default its number of lines. With ``head_start`` the server gets the first
     chunk a moment before the others, and usually answers it alone. That answer is parsed while it works on the others.
     Returns the result of ``parse(number of the chunk, request)`` for each chunk, or its request if that is None. Both are
-    None for the chunks after a server's silence, or after one for which no server was usable. Cancelling withdraws what
-    was not sent yet.
+    None for chunks after a server's silence, or once no server was usable. Cancelling withdraws what was not sent yet.
     """
     under_way: deque[tuple[Request | None, float]] = deque()
     finished: list[tuple[Request | None, T | None]] = []
@@ -271,8 +270,7 @@ async def _send_chunks(
         if request is not None:
             await request.wait()
             dispatcher.report(request, index, operation, started)
-            if request.failure is not None and isinstance(request.failure, TimeoutError):
-                stopped = True  # the next chunk might wait as long
+            stopped = stopped or isinstance(request.failure, TimeoutError)  # the next chunk might wait as long
         under_way.popleft()
         return request
 

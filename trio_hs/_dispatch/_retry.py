@@ -85,6 +85,13 @@ class RetryPolicy:
         return float(min(self.backoff * 2 ** min(attempt - 1, 30), self.max_backoff)) * (1 - random.random() / 2)
 
 
+def policy_of(retry: RetryPolicy | None) -> RetryPolicy:
+    """What ``open_manager(retry=)`` means. Raises TypeError for what is no policy."""
+    if retry is not None and not isinstance(retry, RetryPolicy):
+        raise TypeError(f"retry must be a trio_hs.RetryPolicy or None, not {retry!r}")
+    return retry or RetryPolicy()
+
+
 class Attempts:
     """The failed attempts of one operation, and whether another one may follow.
 

@@ -305,6 +305,19 @@ async def _check_listeners(server: Server) -> None:
         await _check_listener(server, port, secret, f"{listener}s")
 
 
+async def _require_primary(writer: Server, perhaps_same: Sequence[str], progress: Callable[[str], None]) -> None:
+    """Raise `ClusterError` if SQL shows that the writer is no primary. Without its `sql_port`, report what is not checked."""
+    if writer.sql_port is not None:
+        await require_writer(writer)
+        return
+    maybe = "".join(f", whether {name} is another server" for name in perhaps_same)
+    progress(
+        f"not checked without the sql_port of {writer.name}: whether it is read-only, a replica or a Galera node{maybe}, "
+        "and whether the table is a view, which crashes a server when HandlerSocket opens it"
+    )
+    progress(f"whether {writer.name} is still the primary at the end cannot be asked either, {UNKNOWN_FATE}")
+
+
 async def ask_versions(servers: Sequence[Server]) -> dict[str, str]:
     """The version string of each server; `UNKNOWN` without a `sql_port`."""
     return {server.name: UNKNOWN if server.sql_port is None else await ask_version(server) for server in servers}
@@ -367,15 +380,7 @@ async def open_external(
                 await require_standby(standby)
             else:
                 progress(f"not checked without the sql_port of {standby.name}: whether it is read-only, as it must be")
-    if writer.sql_port is not None:
-        await require_writer(writer)
-    else:
-        maybe = "".join(f", whether {name} is another server" for name in same if same[name] is None)
-        progress(
-            f"not checked without the sql_port of {writer.name}: whether it is read-only, a replica or a Galera node{maybe}, "
-            "and whether the table is a view, which crashes a server when HandlerSocket opens it"
-        )
-        progress(f"whether {writer.name} is still the primary at the end cannot be asked either, {UNKNOWN_FATE}")
+    await _require_primary(writer, [name for name in same if same[name] is None], progress)
     promotions = await watch_promotions(writer, () if replication == "none" else others)
     for line in promotions.lines():
         progress(line)

@@ -98,10 +98,8 @@ async def open_servers(
     _check(kind, topology, replication, readers, standby)
     write_databases = {database: f"{database}_wt"} if topology == "write-through" else {}
     if kind == "external":
-        _refuse("external servers", only_owners_can, "that takes more than the network; do it by your own means meanwhile")
-        if not external:
-            raise ClusterError("external servers must be named: cluster.servers in the scenario, or --servers")
-        async with open_external(
+        _check_external(external, only_owners_can)
+        opened: AbstractAsyncContextManager[Control] = open_external(
             external,
             version=version,
             may_create=may_create_table,
@@ -109,18 +107,17 @@ async def open_servers(
             replication=replication,
             handlersocket_writes=handlersocket_writes,
             progress=progress,
-        ) as control:
-            yield control
-        return
-
-    async with (await _provider(kind, version, only_mariadb_can, progress))(
-        readers=readers,
-        standby=standby,
-        database=database,
-        write_databases=write_databases,
-        replication=replication,
-        progress=progress,
-    ) as control:
+        )
+    else:
+        opened = (await _provider(kind, version, only_mariadb_can, progress))(
+            readers=readers,
+            standby=standby,
+            database=database,
+            write_databases=write_databases,
+            replication=replication,
+            progress=progress,
+        )
+    async with opened as control:
         yield control
 
 
@@ -136,6 +133,12 @@ def _check(kind: str, topology: str, replication: str, readers: int, standby: bo
         raise ClusterError("semisync needs a replica that acknowledges: ask for a reader or a standby")
     if readers < 0:
         raise ClusterError(f"a cluster cannot have {readers} readers")
+
+
+def _check_external(servers: Sequence[Server], only_owners_can: Sequence[str]) -> None:
+    _refuse("external servers", only_owners_can, "that takes more than the network; do it by your own means meanwhile")
+    if not servers:
+        raise ClusterError("external servers must be named: cluster.servers in the scenario, or --servers")
 
 
 Provider: TypeAlias = Callable[..., AbstractAsyncContextManager[Control]]
