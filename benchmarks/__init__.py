@@ -1,0 +1,1 @@
+"""Benchmarks of the client and of the harness: `./dev bench NAME` runs one."""

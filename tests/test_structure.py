@@ -1,5 +1,5 @@
-"""The layout: what several tests share lies in a ``support`` package or a conftest; one version number; and the
-files that CONTRIBUTING names exist."""
+"""The layout: what several tests share lies in a ``support`` package or a conftest; one version number; the files that
+CONTRIBUTING names exist; and no function, module or folder grows without bound."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ import trio_hs
 from scripts.lowest import CONSTRAINTS, lowest
 
 TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+SOURCES = ("trio_hs", "loadtest", "benchmarks", "scripts")
+
+MODULE_LINES = 450
+FUNCTION_LINES = 60
+LONGER = re.compile(r"^Longer than (?:most|other) modules because [^.]{10,}\.$", re.MULTILINE)
+"""What the docstring of a longer module says, in a line of its own."""
+
+
+def modules_of(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -72,3 +83,41 @@ def test_the_lowest_versions_that_are_tested_are_those_that_are_declared() -> No
 
     wrong = {name for name, bound in lowest() if not same(bound, pinned[name.lower()])}
     assert not wrong, "run scripts/lowest.py"
+
+
+def test_a_module_is_short_or_says_why_not() -> None:
+    modules = modules_of(*SOURCES, "tests")
+    assert len(modules) > 300
+    for path in modules:
+        lines = len(path.read_text().splitlines())
+        reason = LONGER.search(ast.get_docstring(ast.parse(path.read_text())) or "")
+        if lines > MODULE_LINES:
+            assert reason, f"{path.relative_to(ROOT)} has {lines} lines: split it, or say why it is `Longer than most modules`"
+        else:
+            assert not reason, f"{path.relative_to(ROOT)} says why it is long, but has {lines} lines"
+
+
+def test_functions_are_short() -> None:
+    functions = [
+        (node.end_lineno - node.lineno + 1, f"{path.relative_to(ROOT)}: {node.name}")
+        for path in modules_of(*SOURCES)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None
+    ]
+    assert len(functions) > 2000
+    long = [f"{name} has {lines} lines" for lines, name in functions if lines > FUNCTION_LINES]
+    assert not long, f"signature and docstring included, a function has at most {FUNCTION_LINES} lines"
+
+
+def test_few_modules_of_the_harness_lie_in_no_package() -> None:
+    modules = [path.name for path in (ROOT / "loadtest/hs_drill").glob("*.py")]
+    assert "__main__.py" in modules
+    assert len(modules) <= 12, f"put the new one into a package: {modules}"
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    """`./dev map` shows the first sentence of the docstring."""
+    silent = [
+        str(path.relative_to(ROOT)) for path in modules_of(*SOURCES) if not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert not silent

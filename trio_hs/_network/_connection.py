@@ -37,7 +37,7 @@ later ones, until nothing is outstanding or an answer has the wrong number of co
 unmistakable answer now and then (an unknown command: ``2 1 cmd``) would show it. We don't send one: a proxy or another server
 may treat it otherwise, and to end a healthy connection puts writes in doubt, which is the more likely harm.
 
-(This module is longer than most. Its tasks share one state, and to reach it through another object would cost every request.)
+Longer than most modules because its tasks share one state, and to reach it through another object would cost every request.
 """
 
 from __future__ import annotations
