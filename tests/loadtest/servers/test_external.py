@@ -24,7 +24,16 @@ from hs_drill.scenario._external import ExternalServer
 from hs_drill.servers import _mariadbd
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._sql import execute_sql
-from tests.loadtest.support.external import SCENARIO, TABLE, databases, external, secrets_in_environment, servers_yaml, tables
+from tests.loadtest.support.external import (
+    SCENARIO,
+    TABLE,
+    all_applied,
+    databases,
+    external,
+    secrets_in_environment,
+    servers_yaml,
+    tables,
+)
 from tests.loadtest.support.locust_process import ROOT, Locust
 from tests.support.patience import patience
 
@@ -56,6 +65,7 @@ async def test_a_missing_table_is_created_if_allowed_and_dropped_at_the_end(clus
         with pytest.raises(ClusterError, match=r"no server 'reader-9' in this cluster \(one of writer, reader-1\)"):
             await control.kill("reader-9")
         assert control.state("writer") == "running"
+    await all_applied(cluster)  # a run does not wait until replicas have dropped it too
     for server in cluster.servers:
         assert "drill" not in await databases(server)
 

@@ -96,13 +96,17 @@ async def gtids(*servers: Server) -> list[dict[str, Any]]:
     return [(await execute_sql(server, asked))[0] for server in servers]
 
 
-@asynccontextmanager
-async def nothing_written(cluster: Cluster) -> AsyncIterator[None]:
-    # What the test itself wrote to the writer is still on its way to the reader.
+async def all_applied(cluster: Cluster) -> None:
+    """Wait until the replicas have what was written to the writer."""
     position = await logged(cluster.writer)
     for server in cluster.servers[1:]:
         if await slave_status(server) is not None:
             await wait_applied(server, position, patience(60))
+
+
+@asynccontextmanager
+async def nothing_written(cluster: Cluster) -> AsyncIterator[None]:
+    await all_applied(cluster)  # of what the test itself wrote
     before = await gtids(*cluster.servers)
     yield
     assert await gtids(*cluster.servers) == before
