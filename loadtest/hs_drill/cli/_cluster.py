@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
-from signal import SIGINT, SIGTERM
+from signal import SIG_DFL, SIGHUP, SIGINT, SIGTERM, getsignal
 from typing import Any
 
 import trio
@@ -110,7 +110,8 @@ def _carry_out(command: Callable[[argparse.Namespace], Awaitable[int]], options:
     async def until_signal() -> None:
         nonlocal code
         # Before anything else: until then a Ctrl-C raises KeyboardInterrupt anywhere.
-        with trio.open_signal_receiver(SIGINT, SIGTERM) as signals:
+        hangup = [SIGHUP] if getsignal(SIGHUP) is SIG_DFL else []  # nohup ignores it
+        with trio.open_signal_receiver(SIGINT, SIGTERM, *hangup) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_on, signals, nursery.cancel_scope)
                 code = await command(options)

@@ -350,8 +350,10 @@ class Owner(ABC):
 
     def _on_quit(self, **_: Any) -> None:
         self._finish()
-        self._show_result()
-        self._end_servers()
+        try:
+            self._show_result()
+        finally:  # stdout may be a pipe whose reader is gone, or a terminal that was closed
+            self._end_servers()
         self._interrupts.quiet = True  # nothing is left but to exit
 
     def _show_result(self) -> None:

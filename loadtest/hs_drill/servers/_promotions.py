@@ -46,6 +46,16 @@ class Replication:
     def stopped(self) -> bool:
         return not any(source.running for source in self.sources.values())
 
+    @property
+    def partly_stopped(self) -> bool:
+        """Whether it replicates from no server, or not from one of several."""
+        return not all(source.running for source in self.sources.values()) or not self.sources
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it fetches and applies from all of its sources."""
+        return bool(self.sources) and all(source.healthy for source in self.sources.values())
+
 
 def change(before: Replication, now: Replication) -> str:
     """What suggests that the server, or its source, was promoted in between, in words; "" if nothing does."""
@@ -64,7 +74,7 @@ def change(before: Replication, now: Replication) -> str:
             return f"is set up to replicate from {source.address} now, and was not when the run began"
     if now.takes_writes and not before.takes_writes:
         return "takes writes, and was read-only when the run began"
-    if now.takes_writes and now.stopped and now.position != before.position:
+    if now.takes_writes and now.partly_stopped and now.position != before.position:
         return "has replicated since the run began, does not any more, and takes writes"
     return ""
 
@@ -77,19 +87,28 @@ class Logged:
     """`gtid_binlog_state`."""
     replicated: str
     """`gtid_slave_pos`."""
+    domain: int = 0
+    """`gtid_domain_id`, in which it logs."""
 
 
-def lacks(writer: Logged, replica: Replication) -> str:
-    """A transaction of the replica that the writer does not have; "" if it has all of them. With several sources that cannot be
-    told: a replica has transactions of them all."""
+def lacks(writer: Logged, replica: Replication, before: Replication | None = None) -> str:
+    """A transaction of the replica that the writer does not have; "" if it has all of them.
+
+    With several sources that cannot be told: a replica has transactions of them all. Transactions that it had `before` do not
+    count; at the start of a run (None), those in a domain that the writer does not use: they come from another time.
+    """
     if len(replica.sources) > 1:
         return ""
     logged = gtids(writer.logged)
     replicated = {domain: number for (domain, _), number in gtids(writer.replicated).items()}
-    # A replica may have local transactions of its own. They matter when it is no replica at the moment, and takes writes.
-    has = replica.own if replica.stopped and replica.takes_writes else replica.position
-    for (domain, origin), number in gtids(has).items():
-        if max(logged.get((domain, origin), 0), replicated.get(domain, 0)) < number:
+    domains = {writer.domain, *replicated, *(domain for domain, _ in logged)}
+    # A replica may have local transactions of its own. They matter when it does not replicate, and takes writes.
+    local = replica.takes_writes and not replica.healthy
+    has = gtids(replica.own if local else replica.position).items()
+    known = set() if before is None else {*gtids(before.own).items(), *gtids(before.position).items()}
+    for (domain, origin), number in has:
+        old = domain not in domains if before is None else ((domain, origin), number) in known
+        if not old and max(logged.get((domain, origin), 0), replicated.get(domain, 0)) < number:
             return f"{domain}-{origin}-{number}"
     return ""
 
@@ -130,6 +149,11 @@ class Promotions:
                 raise ClusterError(
                     f"{name} replicates from no server, so it is no replica of writer. If it is the primary now, name it "
                     "`writer`. If the servers do not replicate at all, set cluster.replication: none. Nothing was written"
+                )
+            if replication.stopped and replication.takes_writes:
+                raise ClusterError(
+                    f"{name} takes writes and does not replicate: it may be the primary. Name the primary `writer`. If {name} "
+                    "is a replica, run START SLAVE there, and SET GLOBAL read_only=1. Nothing was written"
                 )
             if writer is not None and (gtid := lacks(writer, replication)):
                 raise ClusterError(
@@ -181,8 +205,9 @@ class Promotions:
 
         await run_all(*(partial(ask, one) for one in self._before))
         if not seen and (writer := await self._logged()) is not None:  # asked last: it may have got what they have from others
-            for name, replication in asked.items():
-                if gtid := lacks(writer, replication):
+            for one in self._before:
+                name, now = one.server.name, asked.get(one.server.name)
+                if now is not None and (gtid := lacks(writer, now, one.replication)):
                     seen[name] = f"{name} has the transaction {gtid}, which writer does not have: another server was promoted"
         first_seen, first_unknown = (next((found[name] for name in sorted(found)), "") for found in (seen, unknown))
         return first_seen, first_unknown
@@ -195,11 +220,12 @@ class Promotions:
             with bounded(f"asking {self._writer.name} for its transactions", ANSWER_SECONDS):
                 (row,) = await execute_sql(
                     self._writer,
-                    "SELECT @@global.gtid_binlog_state AS logged, @@global.gtid_slave_pos AS replicated, @@log_bin AS logs",
+                    "SELECT @@global.gtid_binlog_state AS logged, @@global.gtid_slave_pos AS replicated, @@log_bin AS logs, "
+                    "@@global.gtid_domain_id AS domain",
                 )
         except ClusterError:
             return None
-        return Logged(str(row["logged"]), str(row["replicated"])) if row["logs"] else None
+        return Logged(str(row["logged"]), str(row["replicated"]), int(row["domain"])) if row["logs"] else None
 
 
 async def watch_promotions(writer: Server, servers: Iterable[Server]) -> Promotions:

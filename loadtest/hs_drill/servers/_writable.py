@@ -21,6 +21,8 @@ class Source:
     address: str
     running: bool
     """False if both of the replica's threads are stopped."""
+    healthy: bool = True
+    """Whether both run: it fetches, and applies."""
     server_id: int = 0
     """Of the server that answered at the address; 0 if none has yet. The address may be that of a proxy."""
 
@@ -84,6 +86,7 @@ async def sources_of(server: Server) -> dict[str, Source]:
         str(row["Connection_name"]): Source(
             f"{row['Master_Host']}:{row['Master_Port']}",
             {row["Slave_IO_Running"], row["Slave_SQL_Running"]} != {"No"},
+            (row["Slave_IO_Running"], row["Slave_SQL_Running"]) == ("Yes", "Yes"),
             int(row["Master_Server_Id"] or 0),
         )
         for row in rows

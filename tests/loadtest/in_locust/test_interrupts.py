@@ -19,6 +19,7 @@ from hs_drill._exit_codes import ExitCode
 from hs_drill.in_locust import _engine_link, _session
 from hs_drill.in_locust._engine_link import EngineLink, RunStart
 from hs_drill.in_locust._interrupts import PATIENCE, Interrupts
+from hs_drill.in_locust._local import LocalSession
 from hs_drill.store import RunDirectory
 from hs_drill.verdict._judge_run import judge_run
 from tests.loadtest.support.drills import PAUSED, wait_for_the_pause
@@ -127,6 +128,21 @@ def test_one_while_the_session_opens_ends_the_process_without_a_traceback(monkey
     with pytest.raises(SystemExit) as ended:
         _session.open_session(Environment())
     assert ended.value.code == ExitCode.INTERRUPTED
+
+
+def test_the_servers_are_ended_although_the_result_cannot_be_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`| tee log` and Ctrl-C: the reader of the pipe may be gone first. A run on a user's servers then left its table there."""
+    done: list[str] = []
+
+    def cannot_print(_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(LocalSession, "_finish", lambda _: done.append("finish"))
+    monkeypatch.setattr(LocalSession, "_show_result", cannot_print)
+    monkeypatch.setattr(LocalSession, "_end_servers", lambda _: done.append("end servers"))
+    with pytest.raises(BrokenPipeError):
+        LocalSession._on_quit(object.__new__(LocalSession))
+    assert done == ["finish", "end servers"]
 
 
 # --- With Locust -----------------------------------------------------------------------------------------------------

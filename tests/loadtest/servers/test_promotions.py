@@ -12,7 +12,10 @@ from hs_drill.servers._writable import Source
 
 def replication(*, takes_writes: bool = False, position: str = "0-1-7", **sources: str) -> Replication:
     """`sources`: address by the name of the connection; with a `-` before it the connection is stopped."""
-    each = {name.strip("_"): Source(address.strip("-"), not address.startswith("-")) for name, address in sources.items()}
+    each = {
+        name.strip("_"): Source(address.strip("-"), running := not address.startswith("-"), running)
+        for name, address in sources.items()
+    }
     return Replication(each, takes_writes, position)
 
 
@@ -21,6 +24,7 @@ STOPPED = {"_": "-w:3306"}
 BOTH = REPLICA | {"x": "v:3306"}
 WRITES: dict[str, Any] = {"takes_writes": True}
 MOVED = {"position": "0-1-8"}
+GONE = "has replicated since the run began, does not any more, and takes writes"
 
 
 @pytest.mark.parametrize(
@@ -46,10 +50,11 @@ MOVED = {"position": "0-1-8"}
         (STOPPED | WRITES, STOPPED | WRITES, ""),
         (STOPPED | WRITES, REPLICA | WRITES | MOVED, ""),
         (STOPPED | WRITES, WRITES | MOVED, "does not replicate from w:3306 any more"),
-        (STOPPED | WRITES, STOPPED | WRITES | MOVED, "has replicated since the run began, does not any more, and takes writes"),
+        (STOPPED | WRITES, STOPPED | WRITES | MOVED, GONE),
+        (BOTH | {"_": "-w:3306"} | WRITES, BOTH | {"_": "-w:3306"} | WRITES | MOVED, GONE),
         # It was no replica.
         (WRITES, WRITES, ""),
-        (WRITES, WRITES | MOVED, "has replicated since the run began, does not any more, and takes writes"),
+        (WRITES, WRITES | MOVED, GONE),
         (WRITES, REPLICA | WRITES, "is set up to replicate from w:3306 now, and was not when the run began"),
     ],
 )
@@ -59,7 +64,7 @@ def test_a_change_that_may_be_a_promotion_is_seen(before: dict[str, Any], now: d
 
 def test_the_address_of_a_proxy_does_not_hide_another_source_and_another_name_is_no_other_source() -> None:
     def follows(address: str, server_id: int) -> Replication:
-        return Replication({"": Source(address, True, server_id)}, False, "")
+        return Replication({"": Source(address, True, True, server_id)}, False, "")
 
     assert change(follows("vip:3306", 1), follows("vip:3306", 2)) == (
         "replicates from the server with id 2 now, and from 1 when the run began"
@@ -90,5 +95,14 @@ def test_a_transaction_of_a_replica_that_the_writer_lacks_is_found(writer: Logge
 
 @pytest.mark.parametrize("takes_writes, gtid", [(False, ""), (True, "0-2-12")])
 def test_local_transactions_count_where_a_server_takes_writes_and_does_not_replicate(takes_writes: bool, gtid: str) -> None:
-    replica = Replication({"": Source("w:3306", False)}, takes_writes, "0-1-10", "0-1-10,0-2-12")
-    assert lacks(LOGGED, replica) == gtid
+    for running in (False, True):  # its SQL thread alone may be stopped, by an error
+        replica = Replication({"": Source("w:3306", running, False)}, takes_writes, "0-1-10", "0-2-12")
+        assert lacks(LOGGED, replica) == gtid
+        assert lacks(LOGGED, replica, replica) == "", "it had them before"
+
+
+def test_transactions_of_another_time_do_not_count() -> None:
+    """A domain that the writer does not use. But if one appears while the run lasts, another primary uses it."""
+    old = replication(position="0-1-10,7-200-9", **REPLICA)
+    assert lacks(LOGGED, old) == lacks(LOGGED, old, old) == ""
+    assert lacks(LOGGED, replication(position="0-1-10,7-200-10", **REPLICA), old) == "7-200-10"

@@ -197,6 +197,18 @@ async def test_a_reader_that_follows_another_primary_is_refused_before_anything_
         assert await gtids(*owner.cluster.servers) == before
 
 
+async def test_a_reader_that_takes_writes_and_does_not_replicate_is_refused(temporary: Path) -> None:
+    """It may have been promoted without RESET SLAVE. What HandlerSocket wrote there has no GTID."""
+    async with open_servers("mariadb", readers=1) as owner:
+        await owner.wait_replicated()
+        await execute_sql(owner.cluster.readers[0], "STOP SLAVE", "SET GLOBAL read_only=0")
+        before = await gtids(*owner.cluster.servers)
+        with pytest.raises(ClusterError, match=r"^reader-1 takes writes and does not replicate: .* Nothing was written$"):
+            async with external(owner.cluster, may_create=True):
+                pass
+        assert await gtids(*owner.cluster.servers) == before
+
+
 async def test_a_promotion_that_is_taken_back_before_the_end_is_noticed(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
