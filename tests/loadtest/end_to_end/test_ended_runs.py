@@ -17,6 +17,7 @@ from tests.loadtest.support.locust_process import HEADLESS, Locust, judged, resu
 pytestmark = pytest.mark.process
 
 
+@pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize(
     "signum, limit, code, verdict",
     [

@@ -209,6 +209,7 @@ def test_one_while_locust_waits_for_its_workers_ends_it_without_a_traceback() ->
 
 
 @pytest.mark.process
+@pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_the_servers_are_prepared_ends_them_cleanly(signum: signal.Signals, temporary: Path) -> None:
     """At that time SIGTERM once killed Locust, so a run on a user's servers left its table there."""
