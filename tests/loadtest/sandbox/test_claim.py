@@ -119,6 +119,7 @@ def test_only_what_is_certainly_ours_is_removed(temporary: Path) -> None:
 def test_the_claim_is_the_last_to_go(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it no run would remove the rest."""
     ours = abandoned(temporary / "trio-hs-000000000001")
-    monkeypatch.setattr(os, "unlink", lambda *args, **options: (_ for _ in ()).throw(PermissionError))
-    _guardian._remove_directory(str(ours))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", lambda *args, **options: (_ for _ in ()).throw(PermissionError))
+        _guardian._remove_directory(str(ours))
     assert {path.name for path in ours.iterdir()} == {_guardian.CLAIM, "precious"}
