@@ -216,7 +216,7 @@ def test_the_form_shows_the_load_of_the_chosen_scenario(browser: Browser) -> Non
     with web(scenario, "--cluster", "embedded", "-u", "5", beside=IN_THE_FORM) as (locust, tab, address):
         (locust.directory / "drilled.yaml").write_text(DRILLED)
         (locust.directory / "wrong.yaml").write_text(DRILLED.replace("rows: 500", "rows: many"))
-        page = browser.dom(f"{address}/#start", "--virtual-time-budget=15000")
+        page = browser.dom(f"{address}/#start", "--virtual-time-budget=60000")
         found = re.search('data-seen="([^"]*)"', page)
         assert found is not None, text_of(page)
         short, drilled = ["5", "100", "90"], ["8", "64", "600"]
