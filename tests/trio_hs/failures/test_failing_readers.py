@@ -111,7 +111,8 @@ async def lock_a_row(servers: SharedServers, hs: Manager, reads: Reading) -> Non
 @pytest.mark.parametrize("act", [stop, kill_and_start, restart, pause_and_resume, hold_the_writer_lock, lock_a_row])
 async def test_one_of_two_readers_in_trouble_fails_no_read(act: Act, servers: SharedServers) -> None:
     """Requests sent to it wait for its timeout at most. All others go to the other reader. It is used again afterwards."""
-    async with two_readers(servers, timeout=0.5) as hs:
+    timeout = patience(0.5)
+    async with two_readers(servers, timeout=timeout) as hs:
 
         def answers() -> int:
             return hs.statistics().readers[0].answers
@@ -123,4 +124,4 @@ async def test_one_of_two_readers_in_trouble_fails_no_read(act: Act, servers: Sh
             else:
                 answered = answers()
                 await until(lambda: reader_1(servers, "up") in repr(hs) and answers() > answered, "it is never used again")
-    assert slowest(reads.latencies) < patience(1.5)
+    assert slowest(reads.latencies) < max(3 * timeout, patience(1.5))

@@ -72,7 +72,7 @@ async def test_a_lock_that_times_out_before_the_client_is_a_refusal_or_an_error(
 @pytest.mark.mariadb
 async def test_a_writer_lock_that_outlasts_the_client_leaves_a_write_in_doubt(cluster: Cluster) -> None:
     """The server waits 12 s by default. Once the lock is free it executes the write, long after the error."""
-    async with counter(cluster, timeout=0.5) as (server, table):
+    async with counter(cluster, timeout=patience(0.5)) as (server, table):
         assert await table.incr("=", [1]) == 1
         async with sql_session(server, WRITER_LOCK):
             with pytest.raises(trio_hs.ConnectionError, match="may have been applied") as caught:
