@@ -58,6 +58,9 @@ def test_both_distributions_have_the_version_of_the_package() -> None:
         assert declared["project"]["dynamic"] == ["version"]
         path = (TESTS.parent / project).parent / declared["tool"]["hatch"]["version"]["path"]
         assert path.resolve() == Path(trio_hs.__file__)
+    assert f"trio-hs[testing]=={trio_hs.__version__}" in declared["project"]["dependencies"], (
+        "the harness needs the client of its version"
+    )
 
 
 def test_the_files_that_contributing_sends_to_exist() -> None:

@@ -190,14 +190,18 @@ class ExternalControl(Control):
         return ""
 
     async def fill(self, table: Table, rows: Iterable[Row]) -> None:
-        """By SQL if the writer's port is known, because that replicates in every topology; else through HandlerSocket."""
+        """By SQL if the server's port is known, because that replicates in every topology; else through HandlerSocket. Servers
+        that do not replicate get the rows each."""
         writer = self.cluster.writer
         last: Row | None = None
         for chunk in chunked(rows, STATEMENT_BYTES):
-            if writer.sql_port is not None:
-                await fill_by_sql(writer, table, chunk)
-            else:
-                await self._insert(table, chunk)
+            for server in self._distinct if self.cluster.replication == "none" else (writer,):
+                if server.sql_port is not None:
+                    await fill_by_sql(server, table, chunk)
+                elif server.write_port:
+                    await self._insert(server, table, chunk)
+                else:
+                    raise ClusterError(f"{server.name} needs a sql_port or a write_port, so that its rows can be loaded")
             last = chunk[-1]
         if last is None:
             return
@@ -206,18 +210,17 @@ class ExternalControl(Control):
                 while not await find_rows(server, table, "=", last[0]):  # noqa: ASYNC110  (the server is asked)
                     await trio.sleep(POLL_SECONDS)
 
-    async def _insert(self, table: Table, rows: Sequence[Row]) -> None:
-        writer = self.cluster.writer
+    async def _insert(self, server: Server, table: Table, rows: Sequence[Row]) -> None:
         try:
             async with trio_hs.open_manager(
-                write_servers=[write_address(writer)], write_databases=dict(self.cluster.write_databases), timeout=30.0
+                write_servers=[write_address(server)], write_databases=dict(self.cluster.write_databases), timeout=30.0
             ) as hs:
                 outcomes = await hs.insert_many(table.database, table.name, list(table.columns), rows)
         except trio_hs.HandlerSocketError as error:
-            raise ClusterError(f"{writer.name}: the rows cannot be loaded: {error}") from error
+            raise ClusterError(f"{server.name}: the rows cannot be loaded: {error}") from error
         for outcome in outcomes:
             if isinstance(outcome, Exception):
-                raise ClusterError(f"{writer.name}: the rows cannot be loaded: {outcome}")
+                raise ClusterError(f"{server.name}: the rows cannot be loaded: {outcome}")
 
     async def wait_replicated(self, within: float = 10.0) -> None:
         """By GTID, or on Galera by its own count, for servers whose SQL ports are known. It does not wait for the others."""

@@ -394,3 +394,24 @@ async def test_a_secret_missing_from_the_environment_is_reported(monkeypatch: py
     assert reader.resolved().write_secret == ""
     with pytest.raises(ClusterError, match="writer: the environment variable NOT_THERE is not set; it should hold a secret"):
         writer.resolved()
+
+
+@pytest.mark.mariadb
+async def test_servers_that_do_not_replicate_get_the_rows_each(temporary: Path) -> None:
+    async with open_servers("mariadb", readers=1, replication="none") as owner:
+        await execute_sql(owner.cluster.readers[0], "SET GLOBAL read_only=0")
+        told: list[str] = []
+        async with open_servers(
+            "external",
+            external=list(owner.cluster.servers),
+            replication="none",
+            may_create_table=True,
+            progress=told.append,
+        ) as control:
+            await fill_table(control, SCENARIO, told.append)
+            rows = await control.read_rows("writer", TABLE)
+            assert len(rows) == SCENARIO.table.rows
+            assert await control.read_rows("reader-1", TABLE) == rows
+        assert not [line for line in told if "MDEV-33967" in line]
+        for server in owner.cluster.servers:
+            assert await tables(server) == []
