@@ -24,7 +24,8 @@ from ._writable import Source, sources_of, takes_writes
 
 __all__ = ["UNKNOWN_FATE", "Logged", "Promotions", "Replication", "change", "lacks", "watch_promotions"]
 
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 10.0
+"""A server that has not answered by then cannot be asked, and then what the run created is left there."""
 WATCH_SECONDS = 2.0
 """Between two looks while the load runs."""
 UNKNOWN_FATE = "so what becomes of the run's writes will be unknown, and an audit of them inconclusive"

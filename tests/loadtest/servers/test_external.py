@@ -258,6 +258,7 @@ def test_sql_accepts_only_an_account_to_which_read_only_applies(cluster: Cluster
         assert locust.finish() == 0, locust.describe()
         kept = "".join(path.read_text(errors="replace") for path in locust.run.iterdir())
         assert writer.load_password not in kept
+        assert "drill" not in trio.run(databases, writer), locust.describe()
 
 
 @pytest.mark.mariadb
