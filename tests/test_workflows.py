@@ -18,6 +18,7 @@ _STEP = {
     "type": "object",
     "properties": {
         "name": _NAME,
+        "if": _NAME,
         "uses": {"type": "string", "pattern": r"^[\w.-]+/[\w./-]+@[\w./-]+$"},
         "run": _NAME,
         "with": {"type": "object", "additionalProperties": {"type": "string"}},
