@@ -215,7 +215,7 @@ class Codec:
         """The token of a value. Raises TypeError or ValueError for what cannot be one, and LongValue for what is too long."""
         if type(value) is int:
             return b"%d" % value
-        if isinstance(value, str):
+        if type(value) is str or isinstance(value, str):
             if len(value) > LONG_VALUE:
                 raise LongValue(len(value))
             if self.transparent and value.isprintable():
@@ -236,8 +236,11 @@ class Codec:
             values = value_list(values, what)
         if len(values) >= BULK:
             return self.encode_list(values, what, columns).split(b"\t")
+        tokens = []
         try:
-            return list(map(self.encode, values))
+            for value in values:  # few of them, for which a list comprehension would take longer
+                tokens.append(b"%d" % value if type(value) is int else self.encode(value))
+            return tokens
         except LongValue:
             raise
         except (TypeError, ValueError):
