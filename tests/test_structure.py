@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import trio_hs
-from scripts.lowest import CONSTRAINTS, lowest
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -76,16 +75,6 @@ def test_the_files_that_contributing_sends_to_exist() -> None:
             assert found is not None or "NAME" in name, f"{name} in: {row}"
             if found is not None:
                 folder = found if found.is_dir() else found.parent
-
-
-def test_the_lowest_versions_that_are_tested_are_those_that_are_declared() -> None:
-    pinned = dict(line.lower().split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line)
-
-    def same(declared: str, tested: str) -> bool:
-        return tested == declared or tested.removeprefix(declared).strip(".0") == ""
-
-    wrong = {name for name, bound in lowest() if not same(bound, pinned[name.lower()])}
-    assert not wrong, "run scripts/lowest.py"
 
 
 def test_a_module_is_short_or_says_why_not() -> None:
