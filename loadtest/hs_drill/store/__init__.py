@@ -6,7 +6,19 @@ from ._environment import environment
 from ._events import ANSWERED_WRITES, Event, HistoryFaultWindow, fault_key, fault_windows
 from ._final_state import FinalState, FinalStateError, write_final_state
 from ._history import History, HistoryError, HistoryWriter, unix_faults
-from ._records import ANOTHER, NO_COUNT, READS, RECORD, REMOVALS, STEPS, Operation, Outcome
+from ._records import (
+    ANOTHER,
+    MOST_OPERATIONS,
+    NO_COUNT,
+    READS,
+    RECORD,
+    REMOVALS,
+    STEPS,
+    MixOperation,
+    Operation,
+    Outcome,
+    operation_code,
+)
 from ._run_directory import (
     CHECKSUMS,
     CONTROLLER,
@@ -23,6 +35,7 @@ __all__ = [
     "ANSWERED_WRITES",
     "CHECKSUMS",
     "CONTROLLER",
+    "MOST_OPERATIONS",
     "NO_COUNT",
     "READS",
     "RECORD",
@@ -36,6 +49,7 @@ __all__ = [
     "HistoryError",
     "HistoryFaultWindow",
     "HistoryWriter",
+    "MixOperation",
     "Operation",
     "Outcome",
     "RunDirectory",
@@ -45,6 +59,7 @@ __all__ = [
     "environment",
     "fault_key",
     "fault_windows",
+    "operation_code",
     "require_place",
     "unix_faults",
     "write_final_state",

@@ -7,8 +7,8 @@ its end.
 A file is `MAGIC` and blocks with checksums (`_blocks`). The first block is the header (msgpack, with the number of the format).
 The others hold records of the same size. Texts (kinds of error, servers, events) are spread over records of their own.
 
-Format 1 can be read, too: `MAGIC_1`, the length of the header (4 bytes, little-endian), the header, and records without n. It
-has no blocks and no checksums.
+Older formats can be read, too. In format 2 the header lists no operations. Format 1 is `MAGIC_1`, the length of the header (4
+bytes, little-endian), the header, and records without n; it has no blocks and no checksums.
 
 Times are nanoseconds of CLOCK_MONOTONIC, which all processes of a machine share. The header names the machine's boot, so that
 unrelated clocks are not compared, and gives one moment in this clock and in Unix time.
@@ -31,7 +31,19 @@ from hs_drill.metrics import FaultWindow
 
 from ._blocks import HEAD_BYTES, BlockError, Blocks, seal
 from ._events import Event, HistoryFaultWindow
-from ._records import ANOTHER, FIRST_OWN_CODE, NO_COUNT, PIECE, RECORD, RECORD_1, TAIL, Operation, Outcome, Record
+from ._records import (
+    ANOTHER,
+    FIRST_OWN_CODE,
+    NO_COUNT,
+    PIECE,
+    RECORD,
+    RECORD_1,
+    TAIL,
+    MixOperation,
+    Operation,
+    Outcome,
+    Record,
+)
 
 __all__ = [
     "Header",
@@ -42,8 +54,9 @@ __all__ = [
     "unix_faults",
 ]
 
-FORMAT = 2
+FORMAT = 3
 MAGIC = b"trio-hs\x00\x02history\n"
+"""The magic of formats 2 and 3, which the header tells apart."""
 MAGIC_1 = b"trio-hs\x00history\n"
 """The magic of format 1. Nearly every byte differs, so that no damage turns format 2 into format 1, which has no checksums."""
 FLUSH_BYTES = 64 * 1024
@@ -70,6 +83,8 @@ class Header:
     """... and by `time.time_ns()`."""
     reads_primary: bool = False
     """Reads went to the server that takes the writes, since there was no other."""
+    operations: tuple[MixOperation, ...] = ()
+    """What the mix does. Empty: the operations have the names and numbers of their kinds."""
 
     def unix(self, moment: int) -> float:
         """Unix time, in seconds, of a time in the history."""
@@ -98,6 +113,7 @@ class HistoryWriter:
         worker: int,
         run: int = 1,
         reads_primary: bool = False,
+        operations: Iterable[MixOperation] = (),
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._clock = clock
@@ -115,6 +131,7 @@ class HistoryWriter:
             "monotonic_ns": clock(),
             "unix_ns": time.time_ns(),
             "reads_primary": reads_primary,
+            "operations": [operation.to_header() for operation in operations],
         }
         self._buffer += msgpack.packb(header)
         self.flush()
@@ -136,8 +153,9 @@ class HistoryWriter:
     ) -> None:
         """Add an operation that has just ended. Within a file, the ends must ascend.
 
-        `start` and `end` are nanoseconds, `delay` the nanoseconds from the intended start to `start`; `error` and `server`
-        come from the methods of that name. `n` is the counter that a read saw.
+        `operation` is a kind, or the code of one of the header's operations. `start` and `end` are nanoseconds, `delay` the
+        nanoseconds from the intended start to `start`; `error` and `server` come from the methods of that name. `n` is the
+        counter that a read saw.
         """
         lasted, late = -((start - end) // 1000), delay // 1000
         if lasted > LONGEST or late > LONGEST:
@@ -282,13 +300,15 @@ class History:
     def records(self) -> Iterator[Record]:
         """Every operation, by ascending end."""
         worker = self.header.worker
+        listed = {operation.code: operation for operation in self.header.operations}
         for chunk in self.chunks():
             for key, value, n, end, lasted, delay, user, code, error, server in self.entries(chunk):
                 start = end - 1000 * lasted
+                operation = listed.get(code >> 2)
                 yield Record(
                     worker,
                     user,
-                    _operation(code >> 2, self.path),
+                    operation.do if operation is not None else _operation(code >> 2, self.path),
                     Outcome(code & 3),
                     key,
                     value,
@@ -298,6 +318,7 @@ class History:
                     self.errors.get(error, ""),
                     self.servers.get(server, ""),
                     n,
+                    operation.name if operation is not None else "",
                 )
 
     def _read_own(self, record: bytes, texts: dict[tuple[int, int], bytes], before: int) -> None:
@@ -357,12 +378,13 @@ def _read_header(path: Path) -> tuple[Header, int, struct.Struct]:
         raise HistoryError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, msgpack.UnpackException, BlockError) as error:
         raise HistoryError(f"{path}: its header is damaged or cut") from error
-    expected = FORMAT if magic == MAGIC else 1
-    if isinstance(data, dict) and data.pop("format", expected) != expected:
+    formats = (2, FORMAT) if magic == MAGIC else (1,)
+    if isinstance(data, dict) and data.pop("format", formats[0]) not in formats:
         raise HistoryError(f"{path}: has a format that this version cannot read; it reads formats 1 to {FORMAT}")
     try:
-        return Header(**data), start, RECORD if magic == MAGIC else RECORD_1
-    except TypeError as error:
+        operations = tuple(MixOperation.of_header(entry) for entry in data.pop("operations", ()))
+        return Header(**data, operations=operations), start, RECORD if magic == MAGIC else RECORD_1
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise HistoryError(f"{path}: its header is damaged or cut") from error
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 __all__ = [
     "ANOTHER",
     "FIRST_OWN_CODE",
+    "MOST_OPERATIONS",
     "NO_COUNT",
     "PIECE",
     "READS",
@@ -17,9 +18,11 @@ __all__ = [
     "REMOVALS",
     "STEPS",
     "TAIL",
+    "MixOperation",
     "Operation",
     "Outcome",
     "Record",
+    "operation_code",
 ]
 
 RECORD = struct.Struct("<qqqqIIIBBB")
@@ -38,7 +41,7 @@ ANOTHER = 255
 
 
 class Operation(IntEnum):
-    """The numbers are part of the file format: add, never change."""
+    """The kinds of operations. The numbers are part of the file format: add, never change."""
 
     GET = 1
     FIND = 2
@@ -48,6 +51,7 @@ class Operation(IntEnum):
     DELETE = 6
     INCR = 7
     DECR = 8
+    # 9 to 59 are operations that have names of their own: see `MixOperation`.
     # Records of the file itself.
     ERROR = 60
     SERVER = 61
@@ -61,9 +65,44 @@ STEPS = {Operation.INCR: 1, Operation.DECR: -1}
 REMOVALS = frozenset((Operation.DELETE,))
 """Writes that leave no row. All others that are no steps leave their value, a version."""
 
-
 FIRST_OWN_CODE = Operation.ERROR << 2
 """Codes from here on are of the file's own records."""
+_FIRST_NAMED = Operation.DECR + 1
+MOST_OPERATIONS = Operation.ERROR - _FIRST_NAMED
+"""How many operations of a mix can have names of their own."""
+
+
+def operation_code(name: str, do: str, place: int) -> int:
+    """The number that stands for an operation in records. An operation named after its kind (`get: 70`) has the kind's number.
+
+    Others are numbered by their place in the mix.
+    """
+    return Operation[do.upper()] if name == do else _FIRST_NAMED + place
+
+
+class MixOperation(NamedTuple):
+    """An operation of the mix, as the header of a history lists it."""
+
+    code: int
+    """See `operation_code`."""
+    name: str
+    do: Operation
+    """Its kind."""
+    counter: int | None = None
+    """The place, among the table's counters, of the one that it steps or that its reads show."""
+    sets: tuple[str, ...] = ()
+    """The columns that an update sets."""
+
+    @classmethod
+    def of_header(cls, entry: dict[str, Any]) -> Self:
+        """An entry of a header. Raises `ValueError`, `TypeError` or `KeyError` if it is none."""
+        code, do = int(entry["code"]), Operation[entry["do"].upper()]
+        if not 0 < code < Operation.ERROR or do >= _FIRST_NAMED or (code < _FIRST_NAMED and code != do):
+            raise ValueError(f"{do.name} cannot have the code {code}")
+        return cls(code, entry["name"], do, entry.get("counter"), tuple(entry.get("sets", ())))
+
+    def to_header(self) -> dict[str, Any]:
+        return {"code": self.code, "name": self.name, "do": self.do.name.lower(), "counter": self.counter, "sets": self.sets}
 
 
 class Outcome(IntEnum):
@@ -98,3 +137,5 @@ class Record(NamedTuple):
     """The server that answered; "" if not known."""
     n: int = NO_COUNT
     """The counter that a read saw."""
+    name: str = ""
+    """The operation's name, where the header lists it."""

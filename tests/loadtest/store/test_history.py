@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from hs_drill.store._blocks import block_of
 from hs_drill.store._events import Event, HistoryFaultWindow, fault_windows
 from hs_drill.store._final_state import FinalState, FinalStateError, write_final_state
-from hs_drill.store._history import History, HistoryError, HistoryWriter, merge
-from hs_drill.store._records import RECORD, Operation, Outcome, Record
+from hs_drill.store._history import MAGIC, History, HistoryError, HistoryWriter, merge
+from hs_drill.store._records import RECORD, MixOperation, Operation, Outcome, Record, operation_code
 from tests.loadtest.support.histories import Op, folder, write_history
 
 
@@ -42,6 +43,27 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     assert history.events == [Event(moment, "fault-started", "kill", {"target": "reader-1", "seconds": 1.5})]
     assert (history.header.worker, history.header.run, history.header.monotonic_ns) == (3, 2, moment)
     assert history.header.unix(moment + 10**9) == pytest.approx(history.header.unix_ns / 1e9 + 1)
+
+
+def test_operations_with_names_of_their_own_come_back(tmp_path: Path) -> None:
+    listed = [
+        MixOperation(operation_code("get", "get", 0), "get", Operation.GET, 1),
+        MixOperation(operation_code("rename", "update", 1), "rename", Operation.UPDATE, sets=("name", "note")),
+        MixOperation(operation_code("count view", "incr", 50), "count view", Operation.INCR, 0),
+    ]
+    assert [operation.code for operation in listed] == [1, 10, 59]
+    with HistoryWriter(tmp_path / "h", worker=0, operations=listed) as writer:
+        for operation in listed:
+            writer.append(operation.code, Outcome.OK, 5, 7, 0, 1, 0)
+        writer.append(Operation.DELETE, Outcome.OK, 5, 7, 0, 1, 0)
+    history = History(tmp_path / "h")
+    assert history.header.operations == tuple(listed)
+    assert [(one.operation, one.name) for one in history.records()] == [
+        (Operation.GET, "get"),
+        (Operation.UPDATE, "rename"),
+        (Operation.INCR, "count view"),
+        (Operation.DELETE, ""),
+    ]
 
 
 def test_a_record_is_small() -> None:
@@ -139,6 +161,21 @@ def test_histories_of_different_machines_are_not_merged(tmp_path: Path) -> None:
         merge([a, b])
 
 
+def header_of(**header: object) -> bytes:
+    whole = {"worker": 0, "run": 1, "clock": "", "monotonic_ns": 0, "unix_ns": 0, **header}
+    return MAGIC + block_of(msgpack.packb(whole if "operations" in header else header), len(MAGIC))
+
+
+def test_a_history_of_format_2_can_be_read(tmp_path: Path) -> None:
+    header = {"format": 2, "worker": 4, "run": 1, "clock": "a boot", "monotonic_ns": 5, "unix_ns": 6, "reads_primary": True}
+    content = MAGIC + block_of(msgpack.packb(header), len(MAGIC))
+    content += block_of(RECORD.pack(1, 2, 3, 4000, 2, 0, 0, Operation.INCR << 2, 255, 255), len(content))
+    (tmp_path / "h").write_bytes(content)
+    history = History(tmp_path / "h")
+    assert (history.header.worker, history.header.operations) == (4, ())
+    assert list(history.records()) == [Record(4, 0, Operation.INCR, Outcome.OK, 1, 2, 2000, 2000, 4000, "", "", 3)]
+
+
 @pytest.mark.parametrize(
     "content, expected",
     [
@@ -148,6 +185,12 @@ def test_histories_of_different_machines_are_not_merged(tmp_path: Path) -> None:
         (b"trio-hs\x00history\n\x01\x00\x00\x00\x05", "its header is damaged or cut"),
         (b"trio-hs\x00history\n\x09\x00\x00\x00\x81\xa6format\x02", "has a format that this version cannot read"),
         (b"trio-hs\x00history\n\x09\x00\x00\x00\x81\xa6format\x01", "its header is damaged or cut"),
+        (header_of(format=4), "has a format that this version cannot read; it reads formats 1 to 3"),
+        (header_of(format=3), "its header is damaged or cut"),
+        (header_of(format=3, operations=[{"code": 9, "name": "x", "do": "vanish"}]), "its header is damaged or cut"),
+        (header_of(format=3, operations=[{"code": 2, "name": "x", "do": "get"}]), "its header is damaged or cut"),
+        (header_of(format=3, operations=[{"code": 60, "name": "x", "do": "get"}]), "its header is damaged or cut"),
+        (header_of(format=3, operations=["get"]), "its header is damaged or cut"),
         (None, "cannot be read: No such file"),
     ],
 )
