@@ -3,23 +3,52 @@
 from __future__ import annotations
 
 from ._payloads import fillers, group_of, payloads
+from ._rows import As, Keys, Maker, Marker, Observer, Rows, RowState, Wrong
+from ._rows_of import loaded, rows_of
 from ._stream import Drawn, operations
-from ._versions import ABSENT, DAMAGED, FOREIGN, INITIAL, UNSEEN, first_insert_key, of_run, payload_of, version_of, worker_of
+from ._versions import (
+    ABSENT,
+    DAMAGED,
+    FOREIGN,
+    INITIAL,
+    NO_COUNT,
+    OPS,
+    UNNUMBERED,
+    UNSEEN,
+    first_insert_key,
+    of_run,
+    payload_of,
+    version_of,
+    worker_of,
+)
 
 __all__ = [
     "ABSENT",
     "DAMAGED",
     "FOREIGN",
     "INITIAL",
+    "NO_COUNT",
+    "OPS",
+    "UNNUMBERED",
     "UNSEEN",
+    "As",
     "Drawn",
+    "Keys",
+    "Maker",
+    "Marker",
+    "Observer",
+    "RowState",
+    "Rows",
+    "Wrong",
     "fillers",
     "first_insert_key",
     "group_of",
+    "loaded",
     "of_run",
     "operations",
     "payload_of",
     "payloads",
+    "rows_of",
     "version_of",
     "worker_of",
 ]

@@ -21,6 +21,9 @@ __all__ = [
     "DAMAGED",
     "FOREIGN",
     "INITIAL",
+    "NO_COUNT",
+    "OPS",
+    "UNNUMBERED",
     "UNSEEN",
     "first_insert_key",
     "of_run",
@@ -40,6 +43,13 @@ UNSEEN = -3
 """The read failed and showed nothing."""
 DAMAGED = -4
 """The payload has a version, but the row is not the one written with it."""
+NO_COUNT = -(2**63)
+"""In place of a counter that a read does not show."""
+UNNUMBERED = 0
+"""In place of the number of a row that has none of ours."""
+
+OPS = 64
+"""In a declared table `version % OPS` is the place of the operation that wrote it in the scenario's mix."""
 
 # BIGINT keys: 2**40 for each worker's inserts of one run, 2**12 workers, 2**10 runs within one Locust process.
 _PER_RUN = 2**40
