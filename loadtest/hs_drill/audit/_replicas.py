@@ -60,7 +60,7 @@ class _Replicas(Checker):
         return super().result()
 
 
-_State = tuple[int, int] | None
+_State = tuple[int, ...] | None
 
 
 def _side_by_side(one: FinalState, other: FinalState) -> Iterable[tuple[int, _State, _State]]:

@@ -147,7 +147,7 @@ class _Buckets:
             self._gathered += len(chunk) // RECORD.size
             self._spill()
 
-    def deal_state(self, rows: Iterable[tuple[int, int, int]], code: int) -> None:
+    def deal_state(self, rows: Iterable[tuple[int, ...]], code: int) -> None:
         buckets, count = self._open, len(self._open)
         for key, version, n in rows:
             buckets[key % count].extend((key, code, version, n, 0, 0, 0))
@@ -176,7 +176,7 @@ class _Buckets:
             yield bucket
 
 
-def _changed(final: FinalState, loaded: int) -> Iterator[tuple[int, int, int]]:
+def _changed(final: FinalState, loaded: int) -> Iterator[tuple[int, ...]]:
     """The rows of a final state that differ from the loaded ones. A loaded row that is gone is `ABSENT`."""
     expected = 1
     for row in final:

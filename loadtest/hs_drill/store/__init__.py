@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._environment import environment
 from ._events import ANSWERED_WRITES, Event, HistoryFaultWindow, fault_key, fault_windows
-from ._final_state import FinalState, FinalStateError, write_final_state
+from ._final_state import MOST_WRONG_ROWS, FinalState, FinalStateError, WrongRow, write_final_state
 from ._history import History, HistoryError, HistoryWriter, unix_faults
 from ._records import (
     ANOTHER,
@@ -36,6 +36,7 @@ __all__ = [
     "CHECKSUMS",
     "CONTROLLER",
     "MOST_OPERATIONS",
+    "MOST_WRONG_ROWS",
     "NO_COUNT",
     "READS",
     "RECORD",
@@ -54,6 +55,7 @@ __all__ = [
     "Outcome",
     "RunDirectory",
     "RunDirectoryError",
+    "WrongRow",
     "analyze_command",
     "cannot_keep",
     "environment",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import msgpack
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from hs_drill.store._blocks import block_of
 from hs_drill.store._events import Event, HistoryFaultWindow, fault_windows
-from hs_drill.store._final_state import FinalState, FinalStateError, write_final_state
+from hs_drill.store._final_state import MOST_WRONG_ROWS, FinalState, FinalStateError, WrongRow, write_final_state
 from hs_drill.store._history import MAGIC, History, HistoryError, HistoryWriter, merge
 from hs_drill.store._records import RECORD, MixOperation, Operation, Outcome, Record, operation_code
 from tests.loadtest.support.histories import Op, folder, write_history
@@ -269,21 +270,52 @@ def test_when_a_fault_was_certainly_on() -> None:
     ]
 
 
-rows = st.dictionaries(st.integers(-(2**62), 2**62), st.tuples(st.integers(-2, 2**62), st.integers(-(2**62), 2**62)))
+numbers = st.integers(-(2**62), 2**62)
+tables = st.tuples(st.integers(0, 3), st.integers(0, 3)).flatmap(
+    lambda shape: st.tuples(
+        st.just(shape), st.dictionaries(numbers, st.lists(numbers, min_size=sum(shape) + 1, max_size=sum(shape) + 1))
+    )
+)
 
 
-@given(rows, st.data())
-def test_a_final_state_comes_back_and_a_cut_one_is_incomplete(held: dict[int, tuple[int, int]], data: st.DataObject) -> None:
+@given(tables, st.lists(st.tuples(numbers, texts, st.tuples(st.tuples(texts, texts, texts))), max_size=3), st.data())
+def test_a_final_state_comes_back_and_a_cut_one_is_incomplete(
+    table: tuple[tuple[int, int], dict[int, list[int]]],
+    wrong: list[tuple[int, str, tuple[tuple[str, str, str]]]],
+    data: st.DataObject,
+) -> None:
+    (counters, extras), held = table
     expected = [(key, *held[key]) for key in sorted(held)]
+    described = {row[0]: WrongRow(*row) for row in wrong}
+    named = {"counters": tuple(f"c{at}" for at in range(counters)), "extras": tuple(f"e{at}" for at in range(extras))}
     with folder() as path:
-        write_final_state(path / "f", expected)
+        write_final_state(path / "f", expected, wrong=described.values(), **named)
         state = FinalState(path / "f", "writer")
         assert (list(state), state.rows, state.complete, state.server) == (expected, len(expected), True, "writer")
+        assert (state.counters, state.extras, state.wrong) == (named["counters"], named["extras"], described)
         content = (path / "f").read_bytes()
         (path / "f").write_bytes(content[: data.draw(st.integers(16, len(content) - 1))])
         cut = FinalState(path / "f", "writer")
         assert not cut.complete
         assert list(cut) == expected[: cut.rows]
+
+
+def test_a_final_state_of_format_2_can_be_read(tmp_path: Path) -> None:
+    rows = [(1, 0, 0), (2, 7, -3)]
+    magic = b"trio-hs\x00\x02final\n"
+    packed = b"".join(struct.pack("<qqq", *row) for row in [*rows, (-(2**63), 2, 0)])
+    content = magic + block_of(packed, len(magic))
+    (tmp_path / "f").write_bytes(content)
+    state = FinalState(tmp_path / "f", "writer")
+    assert (list(state), state.complete, state.damage) == (rows, True, "")
+    assert (state.counters, state.extras, state.wrong) == (("n",), (), {})
+
+
+def test_a_final_state_describes_no_more_wrong_rows_than_people_read(tmp_path: Path) -> None:
+    wrong = (WrongRow(key, "", (("name", "'a'", "'b'"),)) for key in range(MOST_WRONG_ROWS + 1))
+    write_final_state(tmp_path / "f", [(key, -4, 0) for key in range(MOST_WRONG_ROWS + 1)], wrong=wrong)
+    state = FinalState(tmp_path / "f", "writer")
+    assert (state.complete, list(state.wrong)) == (True, list(range(MOST_WRONG_ROWS)))
 
 
 def test_an_interrupted_read_back_counts_as_cut(tmp_path: Path) -> None:
@@ -296,8 +328,8 @@ def test_an_interrupted_read_back_counts_as_cut(tmp_path: Path) -> None:
     assert not FinalState(tmp_path / "f", "writer").complete
 
 
-def test_a_final_state_needs_ascending_ids(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="the ids must ascend: 3 came after 3"):
+def test_a_final_state_needs_ascending_numbers(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the numbers must ascend: 3 came after 3"):
         write_final_state(tmp_path / "f", [(3, 0, 0), (3, 0, 0)])
 
 
