@@ -6,11 +6,12 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from .._protocol import LONG_VALUE, NULL, Codec, LongValue, Ordered, Slices, escape, unescape, value_list, write_long
 from ..exceptions import DecodingError
 from . import _types as types
+from ._from_sql import parse_type
 
 #: A column of an index: its name, or its name and how many characters (bytes) of it the index covers.
 IndexPart: TypeAlias = str | tuple[str, int]
@@ -86,6 +87,19 @@ class Column:
             _check_default(self)
         except (TypeError, ValueError) as error:
             raise type(error)(f"column {self.name}: {error}") from None
+
+    @classmethod
+    def from_sql(cls, name: str, sql: str, **others: Any) -> Self:
+        """The column with a type as SQL writes it: ``Column.from_sql("price", "decimal(10,2) unsigned", nullable=True)``.
+
+        The character set is utf8mb4 unless the type names another. ``others`` are the attributes that do not belong to the
+        type. Raises TypeError or ValueError as the class does, also for what is not part of a type, such as NOT NULL.
+        """
+        try:
+            parsed = parse_type(sql, TYPES)
+        except ValueError as error:
+            raise ValueError(f"column {name}: {error}") from None
+        return cls(name, **parsed, **others)
 
     @property
     def is_integer(self) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ._attributes import NOW, Attributes, Default, strings
+from .._columns._attributes import NOW, Attributes, Default, strings
 from ._collation import BINARY, UTF8MB4_BIN, find_collation
 from ._times import Date, DateTime, Time
 from ._types import Bit, ColumnType, DecimalType, Enum, Float, Integer, Set, Text, Value, Year

@@ -7,7 +7,7 @@ from typing import Any
 
 from hs_drill._counted import counted
 from hs_drill._exit_codes import ExitCode
-from hs_drill.scenario import Expect, Latency, Load, Scenario, ValueSize
+from hs_drill.scenario import Expect, Load, Scenario, ValueSize
 from hs_drill.verdict import audit_expectations
 
 __all__ = ["EXIT_CODES", "RESULTS", "expectation_of", "expectations", "load", "place_of", "quantity", "sizes"]
@@ -106,8 +106,8 @@ def _measured(expect: Expect) -> Iterator[tuple[str, str]]:
             _in("throughput", phase),
             f"at least {counted(limit, 'operation succeeds', 'operations succeed')} per second {_when(phase)}",
         )
-    for operation in Latency.model_fields:
-        for percent, phases in getattr(expect.latency, operation).limits().items():
+    for operation, percentiles in expect.latency.limits().items():
+        for percent, phases in percentiles.items():
             what = "operation" if operation == "all" else operation
             part = f"every {what} takes" if percent == "max" else f"{percent[1:]} % of the {what}s take"
             for phase, limit in phases.items():

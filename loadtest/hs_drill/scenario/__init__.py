@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from . import _faults as faults
+from . import _values as values
+from ._columns import ColumnSpec
 from ._expect import BEFORE_SECONDS, Expect, is_kind
 from ._external import without_secrets
 from ._faults import Fault, NetworkFault, kind_of, targets_of, to_be_promoted
 from ._json_schema import scenario_schema
 from ._load import Load, ThinkTime
-from ._mix import WRITES, Keys, Latency, ValueSize
-from ._model import VERSION_WIDTH, Scenario, TableSpec
+from ._mix import READS, STEPS, WRITES, Keys, Latency, ValueSize
+from ._model import Scenario
+from ._operations import OperationSpec
 from ._overrides import SERVERS_HELP, with_cluster
 from ._reader import ScenarioError, load_scenario, parse_scenario
+from ._sql_types import value_of
 from ._stated_verdict import StatedVerdictError, stated_exit_code
+from ._table import VERSION_WIDTH, TableSpec
 from ._timeline import Moment, timeline
 
 __all__ = [
     "BEFORE_SECONDS",
+    "READS",
     "SERVERS_HELP",
+    "STEPS",
     "VERSION_WIDTH",
     "WRITES",
+    "ColumnSpec",
     "Expect",
     "Fault",
     "Keys",
@@ -27,6 +35,7 @@ __all__ = [
     "Load",
     "Moment",
     "NetworkFault",
+    "OperationSpec",
     "Scenario",
     "ScenarioError",
     "StatedVerdictError",
@@ -43,6 +52,8 @@ __all__ = [
     "targets_of",
     "timeline",
     "to_be_promoted",
+    "value_of",
+    "values",
     "with_cluster",
     "without_secrets",
 ]

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Model", "PlacedError", "Seconds", "SecondsOrZero", "model_in", "names_of", "seconds", "show"]
+__all__ = [
+    "Model",
+    "PlacedError",
+    "Seconds",
+    "SecondsOrZero",
+    "close_to",
+    "model_in",
+    "names_of",
+    "seconds",
+    "show",
+    "unknown_key",
+]
 
 
 class PlacedError(ValueError):
@@ -56,6 +69,18 @@ def show(value: object) -> str:
             return "a mapping" if isinstance(value, dict) else "a list"
         case _:
             return repr(value)[:60]
+
+
+def close_to(name: object, known: Iterable[str]) -> str:
+    """A question about the known name that is most like this one, or nothing."""
+    meant = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"; did you mean {meant[0]}?" if meant else ""
+
+
+def unknown_key(name: object, known: Iterable[str], what: str = "unknown key") -> str:
+    """What is wrong with a name that is none of those known."""
+    known = list(known)
+    return f"{what}{close_to(name, known) or '; there are ' + (', '.join(known) or 'none')}"
 
 
 def names_of(model: type[BaseModel]) -> list[str]:

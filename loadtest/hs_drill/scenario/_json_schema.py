@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from . import _base, _expect, _external, _limits, _load, _mix, _model
+from . import _base, _expect, _external, _limits, _load, _mix, _model, _table, _values
 
 __all__ = ["scenario_schema"]
 
@@ -33,7 +33,11 @@ BARE = {
     _model._from_bool: "enabled",
     _limits._from_limit: "run",
     _expect._from_duration: "steady",
+    _values._from_size: "min",
+    _values._from_bounds: "between",
 }
+NO_SHORTHAND = [one.__name__ for one in (_model.ClusterSpec._count_servers, _table.TableSpec._sample, _values.Lines._read)]
+"""Validators that accept nothing else than what the model has."""
 TEXT = {_base.seconds: DURATION, _limits._parse_share: SHARE}
 COUNT = {"anyOf": [{"type": "integer", "minimum": 0}, {"const": "any"}, {"type": "null"}]}
 
@@ -51,8 +55,12 @@ class _Generator(GenerateJsonSchema):
         inner = self.generate_inner(schema["schema"])
         if function in TEXT:
             return {"anyOf": [inner, TEXT[function]]}
-        if function is _external.parse_host or function.__name__ == _model.ClusterSpec._count_servers.__name__:
-            return inner  # they accept no shorthand
+        if function is _external.parse_host or function.__name__ in NO_SHORTHAND:
+            return inner
+        if function is _values._equal_weights:
+            return {"anyOf": [inner, {"type": "array", "items": {"type": ["integer", "number", "string"]}}]}
+        if function is _values._from_scalar:
+            return {"anyOf": [{"type": ["integer", "number", "string", "null"]}, inner]}
         if function in BARE:
             return {**inner, "x-bare": BARE[function]}
         if function is _expect._from_count:

@@ -8,30 +8,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from ._base import Model, PlacedError
 from ._limits import Percentiles, Share
 
 __all__ = [
+    "KINDS",
     "READS",
     "STEPS",
     "WRITES",
     "Find",
+    "FindOperation",
     "GetMany",
     "Incr",
     "Keys",
     "KeysOrName",
     "Latency",
     "Mix",
+    "Operation",
+    "Update",
     "ValueSize",
-    "Weighted",
 ]
 
 READS = ("get", "find", "get_many")
 WRITES = ("insert", "incr", "decr", "update", "delete")
 STEPS = ("incr", "decr")
 """Writes that change a counter, which shows how often they were applied."""
+KINDS = ("get", "find", "get_many", "insert", "incr", "decr", "update", "delete")
+FindOperation = Literal["=", ">", ">=", "<", "<="]
 
 
 def _from_name(value: object) -> object:
@@ -83,74 +88,171 @@ def _from_weight(value: object) -> object:
     return value if isinstance(value, Mapping | BaseModel) else {"weight": value}
 
 
+Weight = Annotated[float, Field(ge=0, le=1e9)]
+OWN_TABLE = "only for a table with columns of its own"
+Column = Annotated[str, Field(min_length=1, max_length=64)]
+Columns = Annotated[list[Column], Field(min_length=1, max_length=4096)]
+
+
 class Weighted(Model):
     """One operation of the mix. A bare number is its weight."""
 
-    weight: float = Field(default=0.0, ge=0, le=1e9)
+    weight: Weight = 0.0
 
 
-class WeightedOnRows(Weighted):
+class OnRows(Weighted):
     """An operation on existing rows."""
 
     keys: KeysOrName | None = None
     """Which rows, if not those of the scenario's `keys`."""
 
 
-class Find(WeightedOnRows):
-    """Reads `limit` rows in the order of the composite index (grp, id), beginning at a drawn row."""
+class Get(OnRows):
+    """Reads a row by its primary key."""
 
+    do: Literal["get"] = "get"
+    columns: Columns | None = None
+    """What it reads; all columns if not given."""
+
+
+class Find(OnRows):
+    """Reads `limit` rows in the order of an index, beginning at a drawn row."""
+
+    do: Literal["find"] = "find"
+    columns: Columns | None = None
+    """What it reads; all columns if not given."""
+    index: str | None = None
+    """The index. It may be left out for the drill's own table, and for PRIMARY."""
+    operation: FindOperation | None = None
+    """How a row compares with the drawn one, in the columns `by`; `>=` if not given."""
+    by: Columns | None = None
+    """The first columns of the index, which are compared; all of them if not given."""
     limit: int = Field(default=10, ge=1, le=100_000)
 
 
-class GetMany(WeightedOnRows):
+class GetMany(OnRows):
     """Reads `count` drawn rows at once."""
 
+    do: Literal["get_many"] = "get_many"
+    columns: Columns | None = None
+    """What it reads; all columns if not given."""
     count: int = Field(default=10, ge=1, le=10_000)
 
 
-class Incr(WeightedOnRows):
-    """Adds `step` to the counter `n` of one row."""
+class Insert(Weighted):
+    """Inserts a row."""
 
+    do: Literal["insert"] = "insert"
+
+
+class _Step(OnRows):
+    column: Column | None = None
+    """The counter: an integer column. The drill's own table has one, `n`."""
     step: int = Field(default=1, ge=1, le=1_000_000)
 
 
-_Plain = Annotated[Weighted, BeforeValidator(_from_weight)]
-_OnRows = Annotated[WeightedOnRows, BeforeValidator(_from_weight)]
+class Incr(_Step):
+    """Adds `step` to a counter of one row."""
+
+    do: Literal["incr"] = "incr"
+
+
+class Decr(_Step):
+    """Subtracts `step` from a counter of one row."""
+
+    do: Literal["decr"] = "decr"
+
+
+class Update(OnRows):
+    """Writes new values into some columns of one row."""
+
+    do: Literal["update"] = "update"
+    set: Columns | None = None
+    """The columns. The drill's own table has one to set, `payload`."""
+
+
+class Delete(Weighted):
+    """Deletes a row that the run has inserted."""
+
+    do: Literal["delete"] = "delete"
+
+
+Operation = Get | Find | GetMany | Insert | Incr | Decr | Update | Delete
+_Get = Annotated[Get, BeforeValidator(_from_weight)]
+_Find = Annotated[Find, BeforeValidator(_from_weight)]
+_GetMany = Annotated[GetMany, BeforeValidator(_from_weight)]
+_Insert = Annotated[Insert, BeforeValidator(_from_weight)]
 _Incr = Annotated[Incr, BeforeValidator(_from_weight)]
+_Decr = Annotated[Decr, BeforeValidator(_from_weight)]
+_Update = Annotated[Update, BeforeValidator(_from_weight)]
+_Delete = Annotated[Delete, BeforeValidator(_from_weight)]
+
+
+def _kind(value: object) -> str | None:
+    kind = value.get("do") if isinstance(value, Mapping) else getattr(value, "do", None)
+    return kind if isinstance(kind, str) else None
+
+
+Named = Annotated[
+    Annotated[Get, Tag("get")]
+    | Annotated[Find, Tag("find")]
+    | Annotated[GetMany, Tag("get_many")]
+    | Annotated[Insert, Tag("insert")]
+    | Annotated[Incr, Tag("incr")]
+    | Annotated[Decr, Tag("decr")]
+    | Annotated[Update, Tag("update")]
+    | Annotated[Delete, Tag("delete")],
+    Discriminator(_kind),
+]
+"""An operation with a name of its own."""
 
 
 class Mix(Model):
-    """How often each operation comes, relative to the sum of the weights."""
+    """How often each operation comes, relative to the sum of the weights. An operation with a name of its own says what it
+    does, such as `product page: {do: get, weight: 70}`."""
 
-    get: _OnRows = WeightedOnRows()
-    find: Annotated[Find, BeforeValidator(_from_weight)] = Find()
-    get_many: Annotated[GetMany, BeforeValidator(_from_weight)] = GetMany()
-    insert: _Plain = Weighted()
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Named] = Field(init=False)
+
+    get: _Get = Get()
+    find: _Find = Find()
+    get_many: _GetMany = GetMany()
+    insert: _Insert = Insert()
     incr: _Incr = Incr()
-    decr: _Incr = Incr()
-    update: _OnRows = WeightedOnRows()
-    delete: _Plain = Weighted()
+    decr: _Decr = Decr()
+    update: _Update = Update()
+    delete: _Delete = Delete()
+
+    def operations(self) -> dict[str, Operation]:
+        """The operations that take part, by name: first those that are named like what they do, in a fixed order, so that the
+        same seed draws the same as ever; then the others, in the file's order."""
+        short: dict[str, Operation] = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: one for name, one in {**short, **self.__pydantic_extra__}.items() if one.weight > 0}
 
     def weights(self) -> dict[str, float]:
         """The operations that take part, with their weights."""
-        every = {name: getattr(self, name).weight for name in type(self).model_fields}
-        return {name: weight for name, weight in every.items() if weight > 0}
+        return {name: one.weight for name, one in self.operations().items()}
 
     def keys(self, of_all: Keys) -> dict[str, Keys]:
         """How each operation that takes part draws its rows: by its own keys, or by `of_all`."""
-        return {name: getattr(getattr(self, name), "keys", None) or of_all for name in self.weights()}
+        return {name: getattr(one, "keys", None) or of_all for name, one in self.operations().items()}
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.weights():
             raise ValueError("needs at least one operation with a weight above 0")
-        if self.delete.weight > self.insert.weight:
-            raise PlacedError(("delete",), "removes rows that the run has inserted: give insert at least its weight")
+        weights = {kind: sum(one.weight for one in self.operations().values() if one.do == kind) for kind in WRITES}
+        if weights["delete"] > weights["insert"]:
+            name = next(name for name, one in self.operations().items() if one.do == "delete")
+            raise PlacedError((name,), "removes rows that the run has inserted: give insert at least its weight")
         return self
 
 
 class Latency(Model):
     """Limits by operation; `all` is for all operations together."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Percentiles] = Field(init=False)
 
     all: Percentiles = Percentiles()
     get: Percentiles = Percentiles()
@@ -162,9 +264,14 @@ class Latency(Model):
     update: Percentiles = Percentiles()
     delete: Percentiles = Percentiles()
 
+    def limits(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Operation (`all` may be one) -> percentile -> phase -> seconds."""
+        every = {**{name: getattr(self, name) for name in type(self).model_fields}, **self.__pydantic_extra__}
+        return {name: percentiles.limits() for name, percentiles in every.items()}
+
     def operations(self) -> list[str]:
         """The operations with a limit; `all` may be one."""
-        return [name for name in type(self).model_fields if any(getattr(self, name).limits().values())]
+        return [name for name, limits in self.limits().items() if any(limits.values())]
 
 
 class SizeShare(Model):

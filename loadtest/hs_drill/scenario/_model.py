@@ -12,12 +12,14 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, model_va
 
 from hs_drill._cluster import SUITES, VERSION, ClusterKind, Replication, Topology
 
-from ._base import Model, PlacedError
+from ._base import Model, PlacedError, unknown_key
 from ._expect import BEFORE_SECONDS, ERROR_ALIASES, Expect
 from ._external import ExternalServer, named_servers
 from ._faults import AnyFault, Fault, not_on, replication_missing, unknown_target
 from ._load import Load
-from ._mix import READS, WRITES, Keys, KeysOrName, Mix, Size, ValueSize
+from ._mix import KINDS, READS, WRITES, Keys, KeysOrName, Mix
+from ._operations import OperationSpec, operations_of
+from ._table import VERSION_WIDTH, TableSpec
 from ._timeline import clash, too_many
 
 __all__ = [
@@ -30,11 +32,6 @@ __all__ = [
 
 KEPT = {"kept": True}
 """Validation context for the scenario of a kept run."""
-VERSION_WIDTH = 18
-"""Characters that the version takes at the beginning of every payload, in an audited run."""
-
-
-_Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
 
 class ClusterSpec(Model):
@@ -85,18 +82,6 @@ class ClusterSpec(Model):
             if counted != (self.readers, self.standby):
                 raise ValueError("leave out readers and standby: servers determine them")
         return self
-
-
-class TableSpec(Model):
-    """The table that the load works on, created and filled before the first operation."""
-
-    database: _Identifier = "drill"
-    name: _Identifier = "t"
-    rows: int = Field(default=10_000, ge=1, le=10_000_000)
-    groups: int = Field(default=100, ge=1, le=1_000_000)
-    """Distinct values of the column `grp`, over which rows are spread evenly."""
-    value_size: Size = ValueSize(min=100, max=100)
-    """Characters in `payload` of each row, as loaded, inserted and updated."""
 
 
 def _from_bool(value: object) -> object:
@@ -161,7 +146,7 @@ class Scenario(Model):
             if self.driver.name == "sql" and ERROR_ALIASES.get(kind, kind) == "IndexedConnectionError":
                 never = "cannot happen with `driver: sql`, for it is an error of HandlerSocket: say ConnectionError"
                 raise PlacedError(("expect", "errors", kind), never)
-        kept = info.context == KEPT  # older versions ran such scenarios; the second fault failed
+        kept = bool((info.context or {}).get("kept"))  # older versions ran such scenarios; the second fault failed
         if not kept and (wrong_at := too_many(self.faults, self.load.lasts)):
             raise PlacedError(("faults", wrong_at[0], "every"), wrong_at[1])
         if not kept and (wrong_at := clash(self.faults, self.cluster.readers, self.load.lasts)):
@@ -170,8 +155,9 @@ class Scenario(Model):
             raise PlacedError(("expect", needing[0]), "needs the audit: leave `audit` out, or say `audit: true`")
         self._check_expected_reads()
         for name in self.expect.latency.operations():
-            if name not in ("all", *self.mix.weights()):
-                raise PlacedError(("expect", "latency", name), "limits an operation that the mix does not have")
+            if name not in (known := ("all", *self.mix.weights())):
+                wrong = "limits an operation that the mix does not have"
+                raise PlacedError(("expect", "latency", name), wrong if name in KINDS else unknown_key(name, known))
         return self
 
     def _check_fault(self, number: int, fault: Fault) -> None:
@@ -197,7 +183,7 @@ class Scenario(Model):
 
     def _check_expected_reads(self) -> None:
         """Expectations of reads need reads in the mix and in the history."""
-        if not set(READS) & set(self.mix.weights()):
+        if not any(one.do in READS for one in self.operations):
             wrong = f"is about reads, but the mix has none of {', '.join(READS)}"
         elif not self.audit.reads:
             wrong = "is about reads, but none is kept: audit.reads must be more than 0"
@@ -208,20 +194,32 @@ class Scenario(Model):
                 raise PlacedError(("expect", name), wrong)
 
     def _check_latest(self) -> None:
-        latest = [name for name, keys in self.mix.keys(self.keys).items() if keys.distribution == "latest"]
-        for name in latest:
-            if name not in READS:
-                writes = f"`latest` is for {', '.join(READS)}: give {name} keys of its own, such as `keys: uniform`"
-                raise PlacedError(("mix", name), writes)
-            if not self.mix.insert.weight:
-                raise PlacedError(("mix", name), "`latest` reads what the run inserts: the mix needs insert")
+        drawn_by = self.mix.keys(self.keys)
+        for one in self.operations:
+            if drawn_by[one.name].distribution != "latest":
+                continue
+            if one.do not in READS:
+                writes = f"`latest` is for {', '.join(READS)}: give {one.name} keys of its own, such as `keys: uniform`"
+                raise PlacedError(("mix", one.name), writes)
+            if not any(other.do == "insert" for other in self.operations):
+                raise PlacedError(("mix", one.name), "`latest` reads what the run inserts: the mix needs insert")
             if self.cluster.topology == "plain" and self.driver.name != "sql":
                 plain = "`latest` needs cluster.topology: write-through, for with `plain` inserts reach no reader"
-                raise PlacedError(("mix", name), plain)
+                raise PlacedError(("mix", one.name), plain)
+
+    @property
+    def operations(self) -> tuple[OperationSpec, ...]:
+        """The operations that take part in the load, in the order in which `mix` has them."""
+        return operations_of(self)
+
+    @property
+    def writes(self) -> bool:
+        """Whether any operation changes rows."""
+        return any(one.do in WRITES for one in self.operations)
 
     @property
     def audited(self) -> bool:
         """Whether the run keeps a history."""
         if self.audit.enabled is None:
-            return any(name in WRITES for name in self.mix.weights())
+            return self.writes and self.table.version_column is not None
         return self.audit.enabled

@@ -16,11 +16,12 @@ from pydantic_core import ErrorDetails
 
 from hs_drill._cluster import VERSION
 
-from ._base import PlacedError, model_in, names_of, show
+from ._base import PlacedError, close_to, model_in, names_of, show, unknown_key
 from ._external import SERVER_NAME, VARIABLE
 from ._faults import FAULTS
-from ._mix import Mix
+from ._mix import KINDS, Mix
 from ._model import KEPT, Scenario
+from ._values import no_such_form
 from ._yaml import Document, YamlMistake, parse
 
 __all__ = ["PATTERNS", "ScenarioError", "load_scenario", "mistakes_in", "parse_scenario"]
@@ -102,7 +103,8 @@ def parse_scenario(text: str, name: str, *, kept: bool = False) -> Scenario:
     if not isinstance(document.data, dict):
         raise ScenarioError(_report(name, document.lines[()], (), "a scenario is a mapping that begins like `name: mixed`"))
     try:
-        return Scenario.model_validate(document.data, context=KEPT if kept else None)
+        context = {**(KEPT if kept else {}), "folder": str(Path(name).parent)}
+        return Scenario.model_validate(document.data, context=context)
     except ValidationError as error:
         mistakes = sorted({_explain(document, detail) for detail in error.errors(include_url=False)})
         raise ScenarioError("\n".join(_report(name, *mistake) for mistake in mistakes)) from error
@@ -126,11 +128,25 @@ def _explain(document: Document, detail: ErrorDetails) -> tuple[int, tuple[str, 
     match detail["type"]:
         case "missing":
             return line, tuple(map(str, where)), f"is missing; add it{_example(where)}"
-        case "union_tag_not_found":
-            return line, tuple(map(str, where)), f"needs a `fault`: one of {', '.join(FAULTS)}"
-        case "union_tag_invalid":
-            return document.locate((*where, "fault"))[1], tuple(map(str, (*where, "fault"))), _no_such_fault(detail["input"])
+        case "union_tag_not_found" | "union_tag_invalid":
+            tag, message = _untagged(where, detail["input"])
+            return document.locate((*where, *tag))[1], tuple(map(str, (*where, *tag))), message
     return line, tuple(map(str, path)), _message(detail, document.words.get(path) if path == where else None)
+
+
+def _untagged(where: tuple[int | str, ...], given: Any) -> tuple[tuple[str, ...], str]:
+    """What is wrong with one of several kinds that does not say which, or says a wrong one; first the key that should."""
+    if where[0] == "mix":
+        if not isinstance(given, dict):
+            return (), _unknown_key(where)
+        if "do" not in given:
+            return (), f"needs `do`, because its name is none of {', '.join(KINDS)}: one of these"
+        return ("do",), f"must be one of {', '.join(KINDS)}, not {show(given['do'])}{close_to(given['do'], KINDS)}"
+    if where[0] == "table":
+        return (), no_such_form(given)
+    if isinstance(given, dict) and "fault" not in given:
+        return (), f"needs a `fault`: one of {', '.join(FAULTS)}"
+    return ("fault",), _no_such_fault(given)
 
 
 def _place(detail: ErrorDetails) -> tuple[int | str, ...]:
@@ -140,10 +156,14 @@ def _place(detail: ErrorDetails) -> tuple[int | str, ...]:
 
 
 def _keys_of(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """A key path without the kind of fault or secret that pydantic inserts into it."""
+    """A key path without what pydantic inserts into it: kinds of faults, secrets, operations and values."""
     if len(location) > 2 and location[0] == "faults" and location[2] in FAULTS:
         return (*location[:2], *location[3:])
     if len(location) > 4 and location[:2] == ("cluster", "servers"):
+        return (*location[:4], *location[5:])
+    if len(location) > 2 and location[0] == "mix" and location[1] not in KINDS and location[2] in KINDS:
+        return (*location[:2], *location[3:])
+    if len(location) > 4 and location[:2] == ("table", "columns") and location[3] == "values":
         return (*location[:4], *location[5:])
     return location
 
@@ -200,9 +220,7 @@ def _unknown_key(path: tuple[int | str, ...]) -> str:
     for step in _keys_of(path)[:-1] if model is Scenario else ():
         model = model_in(model, step)
     known = names_of(model)
-    what = "no such operation" if model is Mix else "unknown key"
-    meant = difflib.get_close_matches(str(path[-1]), known, n=1)
-    return f"{what}; did you mean {meant[0]}?" if meant else f"{what}; there are {', '.join(known)}"
+    return unknown_key(path[-1], known, "no such operation" if model is Mix else "unknown key")
 
 
 def _did_you_mean(given: object, expected: str) -> str:

@@ -1,0 +1,129 @@
+"""What a declared column takes: its type as SQL writes it, and the values that a scenario gives for it.
+
+Here alone the scenario needs the client, which knows the types. Locust's processes read scenarios too, and gevent has patched
+them, so trio could not run there. It is imported only for a table with columns, and only imported (measured to do no harm).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import uuid
+from datetime import date, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from ._base import show
+
+if TYPE_CHECKING:
+    from trio_hs import Column, Columns
+
+__all__ = ["INTEGERS", "TEXTS", "column_of", "columns_of", "must_fit", "value_of"]
+
+INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint")
+TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
+BINARIES = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
+TIMES = ("date", "datetime", "timestamp", "time")
+NUMBERS = (*INTEGERS, "decimal", "float", "double", "bit", "year")
+
+_TIME = re.compile(r"(-?)([0-9]{1,3}):([0-5][0-9])(?::([0-5][0-9])(?:\.([0-9]{1,6}))?)?")
+
+
+def column_of(name: str, sql_type: str, nullable: bool) -> Column:
+    """The column with this type. Raises ValueError."""
+    import trio_hs
+
+    try:
+        return trio_hs.Column.from_sql(name, sql_type, nullable=nullable)
+    except (TypeError, ValueError) as error:
+        raise ValueError(str(error).removeprefix(f"column {name}: ")) from None
+
+
+def columns_of(columns: list[Column], primary: list[str], indexes: dict[str, list[str]]) -> Columns:
+    import trio_hs
+
+    return trio_hs.Columns(columns, {**({"PRIMARY": primary} if primary else {}), **indexes})
+
+
+def value_of(column: Column, raw: object) -> Any:
+    """The Python value that a value of a scenario, or a line of a file, stands for in this column.
+
+    Raises ValueError in words, without the value's place. It does not check whether the value fits: see `must_fit`.
+    """
+    if isinstance(raw, bool) or not isinstance(raw, int | float | str):
+        raise ValueError(f"must be a value of a {column.type}, not {show(raw)}")
+    kind = column.type
+    try:
+        return _convert(kind, raw)
+    except (ValueError, InvalidOperation, OverflowError):
+        raise ValueError(f"must be {_EXAMPLES.get(kind, f'a value of a {kind}')}, not {show(raw)}") from None
+
+
+_EXAMPLES = {
+    **dict.fromkeys((*INTEGERS, "bit", "year"), "a whole number"),
+    **dict.fromkeys(("decimal", "float", "double"), "a number"),
+    "date": "a date such as 2024-12-31",
+    **dict.fromkeys(("datetime", "timestamp"), "a time such as 2024-12-31 23:59:59, without a time zone"),
+    "time": "a time such as 23:59:59",
+    "json": "JSON, such as '{\"a\": 1}'",
+    "uuid": "a UUID such as 123e4567-e89b-12d3-a456-426655440000",
+    "inet4": "an address such as 192.0.2.1",
+    "inet6": "an address such as 2001:db8::1",
+}
+
+
+def _convert(kind: str, raw: float | str) -> Any:
+    text = str(raw)
+    if kind in (*INTEGERS, "bit", "year"):
+        if isinstance(raw, float):
+            raise ValueError
+        return int(re.fullmatch(r"\s*([-+]?[0-9]+)\s*", text)[1])  # type: ignore[index]  # int() would take 1_000
+    match kind:
+        case "decimal":
+            return Decimal(text)
+        case "float" | "double":
+            return float(text)
+        case "date":
+            return date.fromisoformat(text)
+        case "datetime" | "timestamp":
+            if (moment := datetime.fromisoformat(text)).tzinfo is not None:
+                raise ValueError
+            return moment
+        case "time":
+            return _time(text)
+        case "json":
+            json.loads(text)
+            return text
+        case "set":
+            return frozenset(text.split(",")) if text else frozenset()
+        case "uuid":
+            return uuid.UUID(text)
+        case "inet4":
+            return ipaddress.IPv4Address(text)
+        case "inet6":
+            return ipaddress.IPv6Address(text)
+    if kind in BINARIES:
+        return bytes.fromhex(text[2:]) if re.fullmatch(r"0x(?:[0-9a-fA-F]{2})*", text) else text.encode()
+    return text
+
+
+def _time(text: str) -> timedelta:
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError
+    sign, hours, minutes, seconds, fraction = match.groups()
+    value = timedelta(
+        hours=int(hours), minutes=int(minutes), seconds=int(seconds or 0), microseconds=int((fraction or "0").ljust(6, "0"))
+    )
+    return -value if sign else value
+
+
+def must_fit(column: Column, raw: object) -> Any:
+    """`value_of`, for a value that the column stores as it is. Raises ValueError for one that the server would clip."""
+    value = value_of(column, raw)
+    try:
+        column.encode(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(str(error).removeprefix(f"column {column.name} ({column.type}) ")) from None
+    return value
