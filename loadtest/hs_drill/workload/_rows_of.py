@@ -7,6 +7,7 @@ from typing import Any
 
 from hs_drill.scenario import Scenario
 
+from ._declared_rows import DeclaredRows
 from ._drill_rows import DrillRows
 from ._rows import Rows
 from ._versions import INITIAL
@@ -16,7 +17,7 @@ __all__ = ["loaded", "rows_of"]
 
 def rows_of(scenario: Scenario) -> Rows:
     """The rows of the scenario's table."""
-    return DrillRows(scenario)
+    return DeclaredRows(scenario) if scenario.table.declared else DrillRows(scenario)
 
 
 def loaded(scenario: Scenario) -> Iterator[list[Any]]:

@@ -1,0 +1,264 @@
+"""The rows of a table that the scenario declares.
+
+A column that no update sets follows from the row's number. One that every update sets follows from number and version. What
+some updates set and others do not (an *extra*) follows from them only if the version's own operation set it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from hs_drill._sql_text import quoted
+from hs_drill.scenario import VERSION_WIDTH, Scenario, values
+
+from ._readers import reader, shown
+from ._rows import As, Keys, Maker, Marker, Observer, RowState, Wrong
+from ._values import Make, compiled, uuids_of
+from ._versions import DAMAGED, FOREIGN, INITIAL, NO_COUNT, OPS, UNNUMBERED, UNSEEN, first_insert_key, version_of
+
+if TYPE_CHECKING:
+    import trio_hs
+
+__all__ = ["DeclaredRows"]
+
+_MARKERS = 2**20
+"""How many numbers below those of inserted rows are kept for the markers of the replication check."""
+_MOST = {"tinyint": 2**7, "smallint": 2**15, "mediumint": 2**23, "int": 2**31, "bigint": 2**63}
+
+
+class DeclaredRows:
+    """Rows of a table with columns of the scenario's own. See `Rows`."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        spec = self._spec = scenario.table
+        operations = scenario.operations
+        self._seed = scenario.seed
+        declared = spec.columns_declared
+        self.columns_declared: trio_hs.Columns | None = declared
+        self._columns = {column.name: column for column in declared}
+        self.columns = tuple(spec.columns)
+        self.columns_sql: Mapping[str, str] = {
+            name: _in_sql(one.type, self._columns[name]) for name, one in spec.columns.items()
+        }
+        self.primary = tuple(spec.primary)
+        self.indexes: Mapping[str, Sequence[str]] = spec.indexes
+        stepped = {operation.column for operation in operations if operation.do in ("incr", "decr")}
+        self.counters = tuple(name for name in self.columns if name in stepped)
+        self.version_column: str | None = spec.version_column
+        every = frozenset(self.columns)
+        self._sets = [
+            every if operation.do == "insert" else frozenset(operation.set) if operation.do == "update" else None
+            for operation in operations
+        ]
+        """By their places in the mix: the columns that each writing operation sets. None for others."""
+        updates = [set(operation.set) for operation in operations if operation.do == "update"]
+        self._updated = frozenset().union(*updates)
+        always = set.intersection(*updates) if updates else set()
+        self.extras = tuple(name for name in self.columns if name in self._updated - always - {self.version_column})
+        self._numbered = next(
+            name for name in self.primary if isinstance(spec.columns[name].values, values.Sequence | values.Uuid)
+        )
+        self._uuids = uuids_of(self._salt(self._numbered))
+        self.plain = len(self.primary) == 1 and self._columns[self._numbered].is_integer
+        self._readers = {name: reader(column) for name, column in self._columns.items()}
+        self._makes = {
+            name: self._make(name) for name in self.columns if not isinstance(spec.columns[name].values, values.Stored)
+        }
+        self.foreign = self._foreign()
+        self._whole = self._checker(self.columns)
+
+    # ---- what is written
+
+    def _salt(self, name: str) -> str:
+        return f"{self._seed}/{name}"
+
+    def _make(self, name: str, as_: As | None = None) -> Make:
+        spec = self._spec.columns[name]
+        return compiled(
+            self._columns[name],
+            spec.values,
+            salt=self._salt(name),
+            rows=self._spec.rows,
+            versioned=name in self._updated,
+            null=0.0 if name in self.primary else float(spec.null),
+            send=as_(name) if as_ else None,
+        )
+
+    def key(self, number: int) -> tuple[Any, ...]:
+        return tuple([self._makes[name](number, INITIAL) for name in self.primary])
+
+    def keys(self, as_: As | None = None) -> Keys:
+        makes = [self._make(name, as_) for name in self.primary]
+        if self.plain and as_ is None:
+            return lambda number: [number]
+        if len(makes) == 1:
+            (only,) = makes
+            return lambda number: [only(number, INITIAL)]
+        return lambda number: [make(number, INITIAL) for make in makes]
+
+    def row(self, number: int, version: int) -> list[Any]:
+        return [make(number, version) for make in self._makes.values()]
+
+    def maker(self, columns: Sequence[str], as_: As | None = None) -> Maker:
+        makes = [self._make(name, as_) for name in columns]
+        if len(makes) == 1:
+            (only,) = makes
+            return lambda number, version: [only(number, version)]
+        return lambda number, version: [make(number, version) for make in makes]
+
+    # ---- what is read
+
+    def number(self, key: Sequence[Any]) -> int | None:
+        if len(key) != len(self.primary):
+            return None
+        found = [self._readers[name](value) for name, value in zip(self.primary, key, strict=True)]
+        number = self._number_in(found[self.primary.index(self._numbered)])
+        return number if number is not None and list(self.key(number)) == found else None
+
+    def _number_in(self, value: Any) -> int | None:
+        """The number in the value of the key's column that holds it."""
+        try:
+            if isinstance(self._spec.columns[self._numbered].values, values.Uuid):
+                number = self._uuids.number_in(value)
+            else:
+                number = int(value)
+        except (TypeError, ValueError):
+            return None
+        return number if number is not None and 0 < number < 2**63 else None
+
+    def _version_in(self, number: int, text: Any) -> int:
+        """The version in a value of the version column."""
+        version = version_of(number, 0, text if isinstance(text, str | bytes) else None)
+        if version > INITIAL and (version % OPS >= len(self._sets) or self._sets[version % OPS] is None):
+            return DAMAGED  # no operation of the mix writes it
+        return version
+
+    def _sets_of(self, version: int) -> frozenset[str]:
+        """The columns that the write of this version set."""
+        sets = None if version == INITIAL else self._sets[version % OPS]
+        return frozenset(self.columns) if sets is None else sets
+
+    def _checker(self, columns: Sequence[str]) -> Callable[[int, int, Sequence[Any]], list[Wrong]]:
+        """The function from number, version and values (as `_readers` give them) to what is wrong.
+
+        A version that is not known is below 0: then only columns that no update sets are checked.
+        """
+        numbered: list[tuple[int, str, Make]] = []
+        updated: list[tuple[int, str, Make]] = []
+        for at, name in enumerate(columns):
+            if name in self._makes and name not in self.counters and name != self.version_column:
+                (updated if name in self._updated else numbered).append((at, name, self._makes[name]))
+        extras = frozenset(self.extras)
+
+        def check(number: int, version: int, found: Sequence[Any]) -> list[Wrong]:
+            wrong = [(at, name, made) for at, name, make in numbered if found[at] != (made := make(number, INITIAL))]
+            if version >= INITIAL and updated:
+                sets = self._sets_of(version)
+                wrong += [
+                    (at, name, made)
+                    for at, name, make in updated
+                    if (name not in extras or name in sets) and found[at] != (made := make(number, version))
+                ]
+            return [Wrong(name, shown(found[at]), shown(made)) for at, name, made in wrong]
+
+        return check
+
+    def observer(self, columns: Sequence[str]) -> Observer:
+        at = {name: position for position, name in enumerate(columns)}
+        readers = [self._readers[name] for name in columns]
+        key_at = [at[name] for name in self.primary] if set(self.primary) <= at.keys() else None
+        n_at = next((at[name] for name in columns if name in self.counters), None)
+        version_at = None if self.version_column is None else at.get(self.version_column)
+        check = self._checker(columns)
+
+        def observe(number: int | None, read: Sequence[Any]) -> tuple[int, int, int]:
+            found = [value_in(value) for value_in, value in zip(readers, read, strict=True)]
+            n = NO_COUNT if n_at is None or not isinstance(found[n_at], int) else found[n_at]
+            if number is None and key_at is not None:
+                number = self.number([read[position] for position in key_at])
+                if number is None:
+                    return UNNUMBERED, FOREIGN, n
+            if number is None or version_at is None:
+                return UNNUMBERED if number is None else number, UNSEEN, n
+            version = self._version_in(number, found[version_at])
+            if version >= INITIAL and check(number, version, found):
+                version = DAMAGED
+            return number, version, n
+
+        return observe
+
+    def state(self, row: Sequence[Any]) -> RowState:
+        found = [self._readers[name](value) for name, value in zip(self.columns, row, strict=True)]
+        by_name = dict(zip(self.columns, found, strict=True))
+        number = self.number([by_name[name] for name in self.primary])
+        counters = tuple([value if isinstance(value := by_name[name], int) else NO_COUNT for name in self.counters])
+        extras = tuple([self._print(name, by_name[name]) for name in self.extras])
+        if number is None:
+            return RowState(None, FOREIGN, counters, extras)
+        if self.version_column is None:
+            wrong = self._whole(number, UNSEEN, found)
+            return RowState(number, DAMAGED if wrong else UNSEEN, counters, extras, tuple(wrong))
+        text = by_name[self.version_column]
+        version = self._version_in(number, text)
+        wrong = self._whole(number, version, found)
+        wrong += [
+            Wrong(name, shown(by_name[name]), "a whole number") for name in self.counters if type(by_name[name]) is not int
+        ]
+        if version < INITIAL:
+            wrong.append(Wrong(self.version_column, shown(text), f"a version that a write left in row {number}"))
+            return RowState(number, version, counters, extras, tuple(wrong))
+        return RowState(number, DAMAGED if wrong else version, counters, extras, tuple(wrong), version)
+
+    def fingerprint(self, column: str, number: int, version: int) -> int:
+        return self._print(column, self._makes[column](number, version))
+
+    def _print(self, name: str, value: Any) -> int:
+        try:
+            data = self._columns[name].encode(value)
+        except (TypeError, ValueError):  # not a value of ours
+            data = repr(value).encode(errors="backslashreplace")
+        return int.from_bytes(blake2b(data, digest_size=8).digest(), "big") & 2**63 - 1
+
+    # ---- rows that are not the load's
+
+    def _markers(self) -> range:
+        """Numbers of rows that no load has: 0 to `_MARKERS` of them."""
+        column = self._columns[self._numbered]
+        most = _MOST.get(column.type, 2**63) * (2 if column.unsigned else 1) - 1
+        end = min(most + 1, first_insert_key(0, 0))
+        return range(max(self._spec.rows + 1, end - _MARKERS), end)
+
+    def _foreign(self) -> str:
+        """By their numbers, if they are in the key as they are, or by what is in the version column."""
+        conditions = []
+        key, version = quoted(self._numbered), self.version_column
+        if self._columns[self._numbered].is_integer:
+            conditions.append(f"{key} < 1 OR {key} BETWEEN {self._spec.rows + 1} AND {self._markers().start - 1}")
+        if version is not None:  # `v`, 16 characters, a dot
+            pattern = f"'v{'_' * (VERSION_WIDTH - 2)}.'"
+            conditions.append(f"{quoted(version)} IS NULL OR {quoted(version)} NOT LIKE {pattern}")
+        return " OR ".join(f"({one})" for one in conditions) or "FALSE"
+
+    def marker(self) -> Marker | None:
+        numbers = self._markers()
+        if not numbers:
+            return None
+        number = numbers[secrets.randbelow(len(numbers))]
+        return Marker(self.columns, self.row(number, INITIAL), self.primary, self.key(number))
+
+
+def _in_sql(sql_type: str, column: trio_hs.Column) -> str:
+    """A declaration that does not depend on the server's settings: they say which character set text has, and whether a
+    TIMESTAMP changes whenever its row does."""
+    lower = sql_type.lower()
+    text = column.type in ("char", "varchar", "enum", "set") or column.type.endswith("text")
+    charset = (
+        "" if not text or "charset" in lower or "character set" in lower or "collate" in lower else " CHARACTER SET utf8mb4"
+    )
+    if column.nullable:
+        return f"{sql_type}{charset} NULL"
+    default = " DEFAULT '2000-01-01 00:00:00'" if column.type == "timestamp" else ""
+    return f"{sql_type}{charset} NOT NULL{default}"

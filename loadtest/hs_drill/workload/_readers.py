@@ -1,0 +1,47 @@
+"""What a server gives for a value of a declared column, as Python's value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import trio_hs
+
+__all__ = ["reader", "shown"]
+
+_TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "json", "enum")
+_RAW = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "bit")
+_MOST_SHOWN = 100
+
+
+def reader(column: trio_hs.Column) -> Callable[[Any], Any]:
+    """The function from what a server gives to the value.
+
+    HandlerSocket gives bytes in the column's character set. SQL's driver gives text, bytes, numbers and times. An embedded
+    server gives bytes as text of the same code points. What is no value of the column stays as it is, and equals none.
+    """
+    decode = column.decode_data
+    text_stays, of_bytes = column.type in _TEXTS, column.type in _RAW
+
+    def value_in(given: Any) -> Any:
+        if isinstance(given, str):
+            if text_stays:
+                return given
+            data = given.encode("latin-1", "replace") if of_bytes else given.encode()
+        elif isinstance(given, bytes | bytearray):
+            data = bytes(given)
+        else:
+            return given
+        try:
+            return decode(data)
+        except Exception:  # trio_hs.DecodingError, of a package that Locust's processes must not import
+            return given
+
+    return value_in
+
+
+def shown(value: object) -> str:
+    """A value for people, on one line."""
+    text = "NULL" if value is None else repr(value) if isinstance(value, str | bytes) else str(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
