@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection
 from typing import Any
 
@@ -55,7 +56,9 @@ def parse_type(sql: str, known: Collection[str]) -> dict[str, Any]:
     if written == "double":
         attributes.take("PRECISION")
     if kind not in known:
-        raise ValueError(f"there is no type {written!r}; the known ones are {', '.join(known)}")
+        meant = difflib.get_close_matches(kind, [*known, *_SYNONYMS], n=1)
+        hint = f"did you mean {meant[0]}?" if meant else f"the known ones are {', '.join(known)}"
+        raise ValueError(f"there is no type {written!r}; {hint}")
     argument = attributes.tokens.pop(0) if attributes.tokens and attributes.tokens[0].startswith("(") else None
     options = _argument(kind, argument)
     kind = options.pop("type", kind)

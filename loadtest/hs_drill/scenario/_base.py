@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -12,11 +12,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 __all__ = [
     "Model",
     "PlacedError",
+    "PlacedErrors",
     "Seconds",
     "SecondsOrZero",
     "close_to",
     "model_in",
     "names_of",
+    "no_such",
+    "refuse",
     "seconds",
     "show",
     "unknown_key",
@@ -29,6 +32,20 @@ class PlacedError(ValueError):
     def __init__(self, place: tuple[int | str, ...], message: str) -> None:
         super().__init__(message)
         self.place = place
+
+
+class PlacedErrors(ValueError):
+    """Several mistakes of one model, each in its place."""
+
+    def __init__(self, errors: Sequence[PlacedError]) -> None:
+        super().__init__("; ".join(map(str, errors)))
+        self.errors = tuple(errors)
+
+
+def refuse(errors: Iterable[PlacedError]) -> None:
+    """Raise `PlacedErrors` if there are any."""
+    if found := list(errors):
+        raise PlacedErrors(found)
 
 
 class Model(BaseModel):
@@ -81,6 +98,11 @@ def unknown_key(name: object, known: Iterable[str], what: str = "unknown key") -
     """What is wrong with a name that is none of those known."""
     known = list(known)
     return f"{what}{close_to(name, known) or '; there are ' + (', '.join(known) or 'none')}"
+
+
+def no_such(what: str, name: str, known: Iterable[str]) -> str:
+    """What is wrong with a reference to a column or index that is not there."""
+    return unknown_key(name, known, f"there is no {what} {name!r}")
 
 
 def names_of(model: type[BaseModel]) -> list[str]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
 
-from ._base import Model
+from ._base import Model, refuse
+from ._column_checks import mistakes_in_column
 from ._limits import Share
 from ._sql_types import column_of
 from ._values import Null, Stored, ValuesSpec
@@ -41,4 +42,5 @@ class ColumnSpec(Model):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        refuse(mistakes_in_column(self))
         return self

@@ -5,12 +5,12 @@ What a scenario may say of each operation stands here, limits to its latency too
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from ._base import Model, PlacedError
+from ._base import Model, PlacedError, refuse
 from ._limits import Percentiles, Share
 
 __all__ = [
@@ -207,6 +207,23 @@ Named = Annotated[
 """An operation with a name of its own."""
 
 
+MOST_OPERATIONS = 50
+MOST_CHARACTERS = 60
+RESERVED = ("all", "Aggregated")
+"""Names that stand for all operations together: in `expect` and in Locust's tables."""
+
+
+def _mistakes_in_names(names: Sequence[str]) -> Iterator[PlacedError]:
+    for name in names:
+        if name in RESERVED:
+            yield PlacedError((name,), "is reserved: it stands for all operations together; choose another name")
+        elif not name.isprintable() or name != name.strip() or not 0 < len(name) <= MOST_CHARACTERS:
+            must = f"must be a name of 1 to {MOST_CHARACTERS} characters that can be printed, without a space at its ends"
+            yield PlacedError((name,), must)
+    for name in names[MOST_OPERATIONS:]:
+        yield PlacedError((name,), f"is too many: a mix has at most {MOST_OPERATIONS} operations")
+
+
 class Mix(Model):
     """How often each operation comes, relative to the sum of the weights. An operation with a name of its own says what it
     does, such as `product page: {do: get, weight: 70}`."""
@@ -239,6 +256,7 @@ class Mix(Model):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        refuse(_mistakes_in_names(list(self.__pydantic_extra__)))
         if not self.weights():
             raise ValueError("needs at least one operation with a weight above 0")
         weights = {kind: sum(one.weight for one in self.operations().values() if one.do == kind) for kind in WRITES}

@@ -12,12 +12,13 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, model_va
 
 from hs_drill._cluster import SUITES, VERSION, ClusterKind, Replication, Topology
 
-from ._base import Model, PlacedError, unknown_key
+from ._base import Model, PlacedError, refuse, unknown_key
 from ._expect import BEFORE_SECONDS, ERROR_ALIASES, Expect
 from ._external import ExternalServer, named_servers
 from ._faults import AnyFault, Fault, not_on, replication_missing, unknown_target
 from ._load import Load
 from ._mix import KINDS, READS, WRITES, Keys, KeysOrName, Mix
+from ._mix_checks import mistakes_in_operations
 from ._operations import OperationSpec, operations_of
 from ._table import VERSION_WIDTH, TableSpec
 from ._timeline import clash, too_many
@@ -131,14 +132,14 @@ class Scenario(Model):
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> Self:
-        if self.table.groups > self.table.rows:
-            raise PlacedError(("table", "groups"), "cannot be more than table.rows: a group would be empty")
-        if self.audited and self.table.value_size.smallest < VERSION_WIDTH:
+        if self.audited and not self.table.declared and self.table.value_size.smallest < VERSION_WIDTH:
             raise PlacedError(
                 ("table", "value_size"),
                 f"must be {VERSION_WIDTH} or more in an audited run, where each value begins with its version, "
                 f"not {self.table.value_size.smallest}; or say `audit: false`",
             )
+        refuse(mistakes_in_operations(self))
+        self._check_table()
         self._check_latest()
         for number, fault in enumerate(self.faults):
             self._check_fault(number, fault)
@@ -159,6 +160,17 @@ class Scenario(Model):
                 wrong = "limits an operation that the mix does not have"
                 raise PlacedError(("expect", "latency", name), wrong if name in KINDS else unknown_key(name, known))
         return self
+
+    def _check_table(self) -> None:
+        table, kind = self.table, self.cluster.kind
+        if self.audited and table.version_column is None:
+            without = "needs a column with `values: version`, such as a varchar(18), or nobody can say which write left a row"
+            raise PlacedError(("audit",), f"{without}; leave `audit` out")
+        if table.existing and kind not in ("auto", "external"):
+            raise PlacedError(("table", "existing"), f"is for servers of your own: kind external, not {kind}")
+        if kind == "embedded" and (missing := table.only_mariadb):
+            name, what = next(iter(missing.items()))
+            raise PlacedError(("table", "columns", name, "type"), f"{what}: use cluster kind mariadb or docker")
 
     def _check_fault(self, number: int, fault: Fault) -> None:
         if wrong := unknown_target(fault, self.cluster.readers, self.cluster.standby):

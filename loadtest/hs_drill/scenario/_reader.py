@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from hs_drill._cluster import VERSION
 
-from ._base import PlacedError, close_to, model_in, names_of, show, unknown_key
+from ._base import PlacedError, PlacedErrors, close_to, model_in, names_of, show, unknown_key
 from ._external import SERVER_NAME, VARIABLE
 from ._faults import FAULTS
 from ._mix import KINDS, Mix
@@ -106,13 +106,13 @@ def parse_scenario(text: str, name: str, *, kept: bool = False) -> Scenario:
         context = {**(KEPT if kept else {}), "folder": str(Path(name).parent)}
         return Scenario.model_validate(document.data, context=context)
     except ValidationError as error:
-        mistakes = sorted({_explain(document, detail) for detail in error.errors(include_url=False)})
+        mistakes = sorted({_explain(document, detail) for detail in _each(error)})
         raise ScenarioError("\n".join(_report(name, *mistake) for mistake in mistakes)) from error
 
 
 def mistakes_in(error: ValidationError) -> list[str]:
     """A line for each mistake, without a file and its lines."""
-    return [f"{'.'.join(map(str, _place(detail)))}: {_message(detail)}" for detail in error.errors(include_url=False)]
+    return [f"{'.'.join(map(str, _place(detail)))}: {_message(detail)}" for detail in _each(error)]
 
 
 def _report(name: str, line: int, path: Iterable[str | int], message: str) -> str:
@@ -120,6 +120,17 @@ def _report(name: str, line: int, path: Iterable[str | int], message: str) -> st
     # One mistake is one line, even if a key contains a line break.
     shown = f"{where}: {message}" if where else message
     return f"{name}:{line}: " + "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
+
+
+def _each(error: ValidationError) -> Iterator[ErrorDetails]:
+    """Every mistake on its own, also where a model reports several."""
+    for detail in error.errors(include_url=False):
+        cause = detail.get("ctx", {}).get("error")
+        for one in cause.errors if isinstance(cause, PlacedErrors) else [cause]:
+            each = detail.copy()
+            if one is not None:
+                each["ctx"] = {**detail.get("ctx", {}), "error": one}
+            yield each
 
 
 def _explain(document: Document, detail: ErrorDetails) -> tuple[int, tuple[str, ...], str]:

@@ -19,7 +19,21 @@ from ._base import show
 if TYPE_CHECKING:
     from trio_hs import Column, Columns
 
-__all__ = ["INTEGERS", "TEXTS", "column_of", "columns_of", "must_fit", "value_of"]
+__all__ = [
+    "BINARIES",
+    "INTEGERS",
+    "NUMBERS",
+    "TEXTS",
+    "TIMES",
+    "bounds_of",
+    "bytes_of",
+    "column_of",
+    "columns_of",
+    "must_fit",
+    "not_embedded",
+    "step_fits",
+    "value_of",
+]
 
 INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint")
 TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
@@ -44,6 +58,17 @@ def columns_of(columns: list[Column], primary: list[str], indexes: dict[str, lis
     import trio_hs
 
     return trio_hs.Columns(columns, {**({"PRIMARY": primary} if primary else {}), **indexes})
+
+
+def not_embedded(sql_type: str) -> str | None:
+    """Why embedded servers cannot have a column of this type, or None."""
+    from trio_hs.testing import Table
+
+    try:
+        Table("d", "t", {"c": sql_type})
+    except ValueError as error:
+        return f"embedded servers do not have it ({str(error).removeprefix('table d.t, column c: ')})"
+    return None
 
 
 def value_of(column: Column, raw: object) -> Any:
@@ -117,6 +142,51 @@ def _time(text: str) -> timedelta:
         hours=int(hours), minutes=int(minutes), seconds=int(seconds or 0), microseconds=int((fraction or "0").ljust(6, "0"))
     )
     return -value if sign else value
+
+
+_BYTES = {
+    "tinyint": 1,
+    "smallint": 2,
+    "mediumint": 3,
+    "int": 4,
+    "bigint": 8,
+    "float": 4,
+    "double": 8,
+    "enum": 2,
+    "set": 8,
+    "date": 3,
+    "year": 1,
+    "uuid": 16,
+    "inet4": 4,
+    "inet6": 16,
+}
+_PER_CHARACTER = {"utf8mb4": 4, "utf8mb3": 3, "utf8": 3, "ucs2": 2, "utf16": 4, "utf16le": 4, "utf32": 4}
+_POINTER = 12
+"""Bytes of a BLOB or TEXT in the row: its length, and where the rest is."""
+
+
+def bytes_of(column: Column, *, in_row: bool = False) -> int:
+    """The most bytes that a value takes, in an index or `in_row`, where a varchar also has its length."""
+    if column.is_blob:
+        return _POINTER
+    if column.length is not None and column.type != "bit":
+        bytes_ = column.length * (_PER_CHARACTER.get(column.charset or "utf8mb4", 1) if column.type in TEXTS else 1)
+        return bytes_ + (2 if in_row and column.type.startswith("var") else 0)
+    return _BYTES.get(column.type, 8)  # no other type takes more than 30 bytes
+
+
+def bounds_of(column: Column) -> tuple[int, int]:
+    """The least and the greatest value of an integer column."""
+    bits = _BYTES[column.type] * 8
+    return (0, 2**bits - 1) if column.unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def step_fits(column: Column, step: float) -> bool:
+    """Whether the distance between two values is one that the type has."""
+    if column.type in ("float", "double"):
+        return True
+    digits = column.scale if column.type == "decimal" else column.precision if column.type in TIMES else 0
+    return Decimal(str(step)) % Decimal((0, (1,), -(digits or 0))) == 0
 
 
 def must_fit(column: Column, raw: object) -> Any:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ._base import Model
+from ._base import Model, PlacedError, refuse
+from ._column_checks import VERSION_WIDTH
 from ._columns import ColumnSpec
 from ._mix import Size, ValueSize
-from ._sql_types import columns_of
+from ._sql_types import columns_of, not_embedded
+from ._table_checks import mistakes_in_table
 from ._values import Version
 
 if TYPE_CHECKING:
@@ -17,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DRILL_COLUMNS", "VERSION_WIDTH", "TableSpec"]
 
-VERSION_WIDTH = 18
-"""Characters that the version takes: at the beginning of every payload, or in the version column of a table of one's own."""
 
 DRILL_COLUMNS = ("id", "grp", "n", "payload")
 """The columns of the drill's own table. `n` is its counter, `payload` carries the version."""
@@ -55,7 +56,24 @@ class TableSpec(Model):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        refuse(self._mistakes())
         return self
+
+    def _mistakes(self) -> Iterator[PlacedError]:
+        if not self.declared:
+            if self.groups > self.rows:
+                yield PlacedError(("groups",), "cannot be more than table.rows: a group would be empty")
+            for key in ("primary", "indexes"):
+                if getattr(self, key):
+                    yield PlacedError((key,), "is for a table of your own: add its `columns`, or leave this out")
+        else:
+            for key in ("groups", "value_size"):
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    yield PlacedError((key,), "is for the drill's own table: leave it out beside `columns`")
+        if self.writes and not self.existing:
+            yield PlacedError(("writes",), "is for a table that exists: say `existing: true`, or leave it out")
+        if self.declared and self.resolved:
+            yield from mistakes_in_table(self)
 
     @property
     def declared(self) -> bool:
@@ -79,3 +97,9 @@ class TableSpec(Model):
         if not self.declared:
             return "payload"
         return next((name for name, spec in self.columns.items() if isinstance(spec.values, Version)), None)
+
+    @property
+    def only_mariadb(self) -> dict[str, str]:
+        """Columns that embedded servers do not have, and what they say of each."""
+        every = {name: not_embedded(spec.type) for name, spec in self.columns.items() if spec.type}
+        return {name: what for name, what in every.items() if what is not None}
