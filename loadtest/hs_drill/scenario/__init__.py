@@ -13,7 +13,7 @@ from ._load import Load, ThinkTime
 from ._mix import READS, STEPS, WRITES, Keys, Latency, ValueSize
 from ._model import Scenario
 from ._operations import OperationSpec
-from ._overrides import SERVERS_HELP, with_cluster
+from ._overrides import SERVERS_HELP, with_cluster, with_table
 from ._reader import ScenarioError, load_scenario, parse_scenario
 from ._sql_types import value_of
 from ._stated_verdict import StatedVerdictError, stated_exit_code
@@ -55,5 +55,6 @@ __all__ = [
     "value_of",
     "values",
     "with_cluster",
+    "with_table",
     "without_secrets",
 ]

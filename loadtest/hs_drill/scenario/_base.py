@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = [
+    "MissingKey",
     "Model",
     "PlacedError",
     "PlacedErrors",
@@ -32,6 +33,10 @@ class PlacedError(ValueError):
     def __init__(self, place: tuple[int | str, ...], message: str) -> None:
         super().__init__(message)
         self.place = place
+
+
+class MissingKey(PlacedError):
+    """A key that has to be there, and is not."""
 
 
 class PlacedErrors(ValueError):

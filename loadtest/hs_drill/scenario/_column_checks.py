@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _values as values
 from ._base import PlacedError
-from ._sql_types import BINARIES, INTEGERS, NUMBERS, TEXTS, TIMES, must_fit, step_fits
+from ._sql_types import BINARIES, INTEGERS, NUMBERS, TEXTS, TIMES, must_fit, step_fits, with_article
 
 if TYPE_CHECKING:
     from trio_hs import Column
@@ -54,7 +54,7 @@ def _name(spec: Any) -> str:
 
 def _sequence(column: Column, spec: values.Sequence) -> Mistakes:
     if column.type not in INTEGERS:
-        yield PlacedError(("values",), f"`sequence` needs an integer, such as bigint unsigned, not a {column.type}")
+        yield PlacedError(("values",), f"`sequence` needs an integer, such as bigint unsigned, not {with_article(column.type)}")
 
 
 def _uuid(column: Column, spec: values.Uuid) -> Mistakes:
@@ -66,16 +66,16 @@ def _uuid(column: Column, spec: values.Uuid) -> Mistakes:
 
 def _now(column: Column, spec: values.Now) -> Mistakes:
     if column.type not in ("date", "datetime", "timestamp"):
-        yield PlacedError(("values",), f"`now` needs a date, datetime or timestamp, not a {column.type}")
+        yield PlacedError(("values",), f"`now` needs a date, datetime or timestamp, not {with_article(column.type)}")
 
 
 def _version(column: Column, spec: values.Version) -> Mistakes:
     if column.type not in (*TEXTS, *BINARIES):
-        yield PlacedError(("values",), f"`version` needs a text such as varchar({VERSION_WIDTH}), not a {column.type}")
-    elif column.type == "binary" and column.length != VERSION_WIDTH:
         yield PlacedError(
-            ("type",), f"must be binary({VERSION_WIDTH}), as long as a version: the server would fill a longer one up"
+            ("values",), f"`version` needs a text such as varchar({VERSION_WIDTH}), not {with_article(column.type)}"
         )
+    elif column.type == "binary" and column.length != VERSION_WIDTH:
+        yield PlacedError(("type",), f"must be binary({VERSION_WIDTH}) for a version: the server fills up a longer one")
     elif column.length is not None and column.length < VERSION_WIDTH:
         need = f"is too short for a version: it needs {VERSION_WIDTH} characters, such as {column.type}({VERSION_WIDTH})"
         yield PlacedError(("type",), need)
@@ -99,7 +99,9 @@ def _lines(column: Column, spec: values.Lines) -> Mistakes:
 
 def _between(column: Column, spec: values.Between) -> Mistakes:
     if column.type not in (*NUMBERS, *TIMES):
-        yield PlacedError(("values",), f"`between` is for numbers and times, not for a {column.type}: say `choice` or `text`")
+        yield PlacedError(
+            ("values",), f"`between` is for numbers and times, not for {with_article(column.type)}: say `choice` or `text`"
+        )
         return
     yield from _range(column, ("values", "between"), spec.low, spec.high)
     if spec.step is not None and not step_fits(column, spec.step):
@@ -110,7 +112,7 @@ def _between(column: Column, spec: values.Between) -> Mistakes:
 
 def _zipfian(column: Column, spec: values.Zipfian) -> Mistakes:
     if column.type not in NUMBERS:
-        yield PlacedError(("values",), f"`zipfian` is for numbers, not for a {column.type}")
+        yield PlacedError(("values",), f"`zipfian` is for numbers, not for {with_article(column.type)}")
         return
     yield from _range(column, ("values", "zipfian", "between"), spec.low, spec.high)
 
@@ -125,11 +127,11 @@ def _range(column: Column, place: tuple[str, ...], low: object, high: object) ->
 def _text(column: Column, spec: values.Text) -> Mistakes:
     place = ("values", "text")
     if column.type not in (*TEXTS, *BINARIES):
-        yield PlacedError(("values",), f"`text` is for text and bytes, not for a {column.type}: say `choice`")
+        yield PlacedError(("values",), f"`text` is for text and bytes, not for {with_article(column.type)}: say `choice`")
         return
     size, alphabet = spec.text, spec.text.alphabet or "a"
     if column.type in BINARIES and not alphabet.isascii():
-        yield PlacedError((*place, "alphabet"), f"must be ASCII for a {column.type}, whose sizes are in bytes")
+        yield PlacedError((*place, "alphabet"), f"must be ASCII for {with_article(column.type)}, whose sizes are in bytes")
     elif column.type == "char" and " " in alphabet:
         yield PlacedError((*place, "alphabet"), "cannot have a space: a char loses those at its end")
     elif column.type == "binary" and size.min != column.length:

@@ -76,6 +76,8 @@ class _Generator(GenerateJsonSchema):
         for name, field in model.model_fields.items():
             if name in found:
                 made["properties"][field.alias or name]["description"] = found[name]
+        if isinstance(extra := made.get("additionalProperties"), dict) and "oneOf" in extra:
+            extra["required"] = ["do"]  # an operation with a name of its own
         made.pop("title", None)
         return made
 

@@ -15,6 +15,7 @@ from ._limits import Percentiles, Share
 
 __all__ = [
     "KINDS",
+    "OPERATIONS",
     "READS",
     "STEPS",
     "WRITES",
@@ -178,6 +179,7 @@ class Delete(Weighted):
 
 
 Operation = Get | Find | GetMany | Insert | Incr | Decr | Update | Delete
+OPERATIONS: dict[str, type[Model]] = dict(zip(KINDS, (Get, Find, GetMany, Insert, Incr, Decr, Update, Delete), strict=True))
 _Get = Annotated[Get, BeforeValidator(_from_weight)]
 _Find = Annotated[Find, BeforeValidator(_from_weight)]
 _GetMany = Annotated[GetMany, BeforeValidator(_from_weight)]

@@ -10,7 +10,7 @@ from hs_drill._counted import counted
 from . import _values as values
 from ._base import PlacedError, no_such
 from ._mix import WRITES, Find, Operation, Update
-from ._sql_types import INTEGERS, bounds_of, must_fit
+from ._sql_types import INTEGERS, bounds_of, must_fit, with_article
 
 if TYPE_CHECKING:
     from trio_hs import Column
@@ -106,7 +106,7 @@ def _step(scenario: Scenario, one: OperationSpec, given: Operation) -> Mistakes:
     spec, place = table.columns[one.column], ("column",)
     column = spec.column(one.column)
     if column.type not in INTEGERS:
-        yield PlacedError(place, f"must be an integer column to count in, and {one.column} is a {column.type}")
+        yield PlacedError(place, f"must be an integer column to count in, and {one.column} is {with_article(column.type)}")
     elif one.column in table.primary:
         yield PlacedError(place, f"cannot be {one.column}, a column of the primary key, which no write changes")
     elif column.type == "bigint" and column.unsigned:

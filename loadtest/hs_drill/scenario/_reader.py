@@ -11,17 +11,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hs_drill._cluster import VERSION
 
-from ._base import PlacedError, PlacedErrors, close_to, model_in, names_of, show, unknown_key
+from ._base import MissingKey, PlacedError, PlacedErrors, close_to, model_in, names_of, show, unknown_key
+from ._columns import ColumnSpec
 from ._external import SERVER_NAME, VARIABLE
 from ._faults import FAULTS
-from ._mix import KINDS, Mix
+from ._limits import Percentiles
+from ._mix import KINDS, OPERATIONS, Latency, Mix
 from ._model import KEPT, Scenario
-from ._values import no_such_form
+from ._values import FORMS, no_such_form
 from ._yaml import Document, YamlMistake, parse
 
 __all__ = ["PATTERNS", "ScenarioError", "load_scenario", "mistakes_in", "parse_scenario"]
@@ -99,7 +101,9 @@ def parse_scenario(text: str, name: str, *, kept: bool = False) -> Scenario:
     try:
         document = parse(text, dumped=kept)
     except YamlMistake as mistake:
-        raise ScenarioError(_report(name, mistake.line, mistake.path, mistake.message)) from mistake
+        twice = len(mistake.path) == 2 and mistake.path[0] == "mix" and mistake.message.startswith("given twice")
+        hint = f"; for two of a kind, name one yourself: `second: {{do: {mistake.path[1]}}}`" if twice else ""
+        raise ScenarioError(_report(name, mistake.line, mistake.path, mistake.message + hint)) from mistake
     if not isinstance(document.data, dict):
         raise ScenarioError(_report(name, document.lines[()], (), "a scenario is a mapping that begins like `name: mixed`"))
     try:
@@ -142,6 +146,8 @@ def _explain(document: Document, detail: ErrorDetails) -> tuple[int, tuple[str, 
         case "union_tag_not_found" | "union_tag_invalid":
             tag, message = _untagged(where, detail["input"])
             return document.locate((*where, *tag))[1], tuple(map(str, (*where, *tag))), message
+    if isinstance(detail.get("ctx", {}).get("error"), MissingKey):
+        path = where
     return line, tuple(map(str, path)), _message(detail, document.words.get(path) if path == where else None)
 
 
@@ -197,8 +203,16 @@ def _message(detail: ErrorDetails, word: str | None = None) -> str:
             return _unknown_key(detail["loc"])
         case "value_error":
             return f"{context['error']}{means}"
+        case "too_short" | "too_long":
+            least, most = (context.get(f"{which}_length") for which in ("min", "max"))
+            return (
+                f"must have {f'at least {least}' if least is not None else f'at most {most}'}, not {context['actual_length']}"
+            )
         case "list_type":
             return f"must be a list, {shown}"
+        case "literal_error" if detail["loc"][0] == "mix" and detail["loc"][-1] == "do":
+            kind = detail["loc"][1]
+            return f"an operation named {kind} does a {kind}: choose another name, or leave `do` out"
         case "literal_error":
             return f"must be {context['expected']}, {shown}{_did_you_mean(given, context['expected'])}"
         case "greater_than":
@@ -225,13 +239,27 @@ def _message(detail: ErrorDetails, word: str | None = None) -> str:
 
 
 def _unknown_key(path: tuple[int | str, ...]) -> str:
-    model: Any = Scenario
-    if len(path) > 2 and path[0] == "faults":
-        model, path = FAULTS[str(path[2])], path[2:]
-    for step in _keys_of(path)[:-1] if model is Scenario else ():
+    model, below = _model_at(path)
+    for step in below[:-1]:
         model = model_in(model, step)
-    known = names_of(model)
-    return unknown_key(path[-1], known, "no such operation" if model is Mix else "unknown key")
+    return unknown_key(path[-1], names_of(model), "no such operation" if model is Mix else "unknown key")
+
+
+def _model_at(path: tuple[int | str, ...]) -> tuple[type[BaseModel], tuple[int | str, ...]]:
+    """Where to look for a location's keys: a model, and the keys below it. Before it are names that the file's author chose."""
+    match path:
+        case "faults", _, str(kind), *rest:
+            return FAULTS[kind], tuple(rest)
+        case "mix", name, str(kind), *rest if rest and name not in KINDS:
+            return OPERATIONS[kind], tuple(rest)
+        case "table", "columns", _, "values", str(form), *rest if rest:
+            return FORMS[form], tuple(rest)
+        case "table", "columns", _, *rest if rest:
+            return ColumnSpec, tuple(rest)
+        case "expect", "latency", name, *rest if rest and name not in Latency.model_fields:
+            return Percentiles, tuple(rest)
+        case _:
+            return Scenario, _keys_of(path)
 
 
 def _did_you_mean(given: object, expected: str) -> str:

@@ -33,6 +33,7 @@ __all__ = [
     "not_embedded",
     "step_fits",
     "value_of",
+    "with_article",
 ]
 
 INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint")
@@ -41,6 +42,7 @@ BINARIES = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
 TIMES = ("date", "datetime", "timestamp", "time")
 NUMBERS = (*INTEGERS, "decimal", "float", "double", "bit", "year")
 
+_INTEGER = re.compile(r"[-+]?[0-9]+")
 _TIME = re.compile(r"(-?)([0-9]{1,3}):([0-5][0-9])(?::([0-5][0-9])(?:\.([0-9]{1,6}))?)?")
 
 
@@ -77,12 +79,12 @@ def value_of(column: Column, raw: object) -> Any:
     Raises ValueError in words, without the value's place. It does not check whether the value fits: see `must_fit`.
     """
     if isinstance(raw, bool) or not isinstance(raw, int | float | str):
-        raise ValueError(f"must be a value of a {column.type}, not {show(raw)}")
+        raise ValueError(f"must be a value of {with_article(column.type)}, not {show(raw)}")
     kind = column.type
     try:
         return _convert(kind, raw)
     except (ValueError, InvalidOperation, OverflowError):
-        raise ValueError(f"must be {_EXAMPLES.get(kind, f'a value of a {kind}')}, not {show(raw)}") from None
+        raise ValueError(f"must be {_EXAMPLES.get(kind, f'a value of {with_article(kind)}')}, not {show(raw)}") from None
 
 
 _EXAMPLES = {
@@ -101,9 +103,9 @@ _EXAMPLES = {
 def _convert(kind: str, raw: float | str) -> Any:
     text = str(raw)
     if kind in (*INTEGERS, "bit", "year"):
-        if isinstance(raw, float):
+        if not _INTEGER.fullmatch(text):  # int() would take 1_000
             raise ValueError
-        return int(re.fullmatch(r"\s*([-+]?[0-9]+)\s*", text)[1])  # type: ignore[index]  # int() would take 1_000
+        return int(text)
     match kind:
         case "decimal":
             return Decimal(text)
@@ -173,6 +175,11 @@ def bytes_of(column: Column, *, in_row: bool = False) -> int:
         bytes_ = column.length * (_PER_CHARACTER.get(column.charset or "utf8mb4", 1) if column.type in TEXTS else 1)
         return bytes_ + (2 if in_row and column.type.startswith("var") else 0)
     return _BYTES.get(column.type, 8)  # no other type takes more than 30 bytes
+
+
+def with_article(kind: str) -> str:
+    """`an int`, `a decimal`: a type in a sentence."""
+    return f"{'an' if kind[0] in 'aeiou' and kind != 'uuid' else 'a'} {kind}"
 
 
 def bounds_of(column: Column) -> tuple[int, int]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from . import _values as values
-from ._base import PlacedError, no_such
-from ._sql_types import INTEGERS, bounds_of, bytes_of, column_of
+from ._base import MissingKey, PlacedError, no_such
+from ._sql_types import INTEGERS, bounds_of, bytes_of, column_of, with_article
 
 if TYPE_CHECKING:
     from trio_hs import Column
@@ -58,9 +58,9 @@ def _parsed(table: TableSpec) -> dict[str, Column]:
 def _missing(table: TableSpec) -> Mistakes:
     for name, spec in table.columns.items():
         if not spec.type:
-            yield PlacedError(("columns", name, "type"), "is missing; add it, such as `type: int unsigned`")
+            yield MissingKey(("columns", name, "type"), "is missing; add it, such as `type: int unsigned`")
         if isinstance(spec.values, values.Stored) and not table.existing:
-            yield PlacedError(("columns", name, "values"), "is missing; add how its values are made, such as `values: 0`")
+            yield MissingKey(("columns", name, "values"), "is missing; add how its values are made, such as `values: 0`")
         if isinstance(spec.values, values.Version) and table.existing:
             yield PlacedError(("columns", name, "values"), "cannot be `version` in a table that exists: its rows have none")
 
@@ -78,10 +78,10 @@ def _names(table: TableSpec) -> Mistakes:
 
 def _primary(table: TableSpec, columns: dict[str, Column]) -> Mistakes:
     if not table.primary:
-        yield PlacedError(("primary",), "is missing; add it, such as `primary: [id]`, for rows are found by their primary key")
+        yield MissingKey(("primary",), "is missing; add it, such as `primary: [id]`, for rows are found by their primary key")
         return
     yield from _index(table, columns, "PRIMARY", table.primary, ("primary",))
-    parts = [name for name in table.primary if name in table.columns]
+    parts = [name for name in dict.fromkeys(table.primary) if name in table.columns]
     for name in parts:
         spec = table.columns[name]
         if spec.is_nullable:
@@ -94,7 +94,7 @@ def _primary(table: TableSpec, columns: dict[str, Column]) -> Mistakes:
     if len(numbers) > 1:
         two = f"has two columns that number the rows, {numbers[0]} and {numbers[1]}: give one of them other values"
         yield PlacedError(("primary",), two)
-    elif not numbers and parts == table.primary and not table.existing:
+    elif not numbers and set(parts) == set(table.primary) and not table.existing:
         number = "needs a column with `values: sequence` or `values: uuid`, or two rows might have the same key"
         yield PlacedError(("primary",), number)
     for name in numbers:
@@ -121,7 +121,7 @@ def _index(table: TableSpec, columns: dict[str, Column], name: str, parts: Seque
             yield PlacedError((*place, number), f"names {part} twice")
         elif part in columns and columns[part].is_blob:
             short = "varbinary" if columns[part].type.endswith("blob") else "varchar"
-            whole = f"an index cannot have all of {part}, a {columns[part].type}: make it a {short}"
+            whole = f"an index cannot have all of {part}, {with_article(columns[part].type)}: make it a {short}"
             yield PlacedError((*place, number), whole)
     size = sum(bytes_of(columns[part]) for part in parts if part in columns and not columns[part].is_blob)
     if size > MOST_KEY_BYTES:

@@ -84,12 +84,13 @@ class Stored(Model):
     stored: Literal[True] = True
 
 
+Weights = Annotated[dict[str, Annotated[float, Field(gt=0, le=1e9)]], Field(min_length=1, max_length=1000)]
+
+
 class Choice(Model):
     """One of several values, each with its weight. A list gives them equal weights."""
 
-    choice: Annotated[
-        dict[str, Annotated[float, Field(gt=0, le=1e9)]], BeforeValidator(_equal_weights), Field(min_length=1, max_length=1000)
-    ]
+    choice: Annotated[Weights, BeforeValidator(_equal_weights)]
 
 
 Bounds = Annotated[list[Scalar], Field(min_length=2, max_length=2)]
@@ -177,7 +178,10 @@ class Lines(Model):
     def _read(cls, data: Any, info: ValidationInfo) -> Any:
         if not isinstance(data, dict) or not isinstance(data.get("lines"), str) or data.get("text") is not None:
             return data
-        return {**data, "text": read_lines(data["lines"], (info.context or {}).get("folder"))}
+        try:
+            return {**data, "text": read_lines(data["lines"], (info.context or {}).get("folder"))}
+        except ValueError as error:
+            raise PlacedError(("lines",), str(error)) from None
 
     def values(self) -> list[str]:
         """The lines."""
