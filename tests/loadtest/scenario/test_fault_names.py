@@ -25,6 +25,7 @@ OTHER_MEANINGS = {
     ("engine/_engine.py", "stop"),  # a message
     ("in_locust/_engine_link.py", "stop"),
     ("scenario/_model.py", "latency"),  # a key of `expect`
+    ("scenario/_reader.py", "latency"),
     ("report/_words.py", "latency"),
     ("report/_page.py", "latency"),
     ("verdict/_engine_limit.py", "lag"),  # of an engine's timers

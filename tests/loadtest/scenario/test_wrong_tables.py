@@ -66,14 +66,14 @@ WRONG = [
     ('["2024-01-01", "2026-01-01"]', "[2024-01-01 00:00+02:00, 2026-01-01]", "11: table.columns.added.values.between.0: must "),
     ("{between: [1, 999]}", "{text: 5}", "9: table.columns.price.values: `text` is for text and bytes, not for a decimal: say"),
     ("{text: {min: 10, max: 60}}", "{between: [a, z]}", "10: table.columns.name.values: `between` is for numbers and times, n"),
-    ("values: 0", "values: now", "12: table.columns.views.values: `now` needs a date, datetime or timestamp, not a int"),
+    ("values: 0", "values: now", "12: table.columns.views.values: `now` needs a date, datetime or timestamp, not an int"),
     ("{choice: [s, m]}", "{lines: none.txt}", "13: table.columns.size.values.lines: none.txt cannot be read: No such file or"),
     ("null: 5%", "null: 105%", "11: table.columns.added.null: must be a share such as 99.9% or 0.999, not '105%'"),
     ("null: 5%", "null: 5%, nullable: false", "11: table.columns.added.nullable: cannot be false where values are NULL: leave"),
     # the version
     ("varchar(60)", "varchar(17)", "14: table.columns.note.type: is too short for a version: it needs 18 characters, such as "),
     ("varchar(60)", "binary(20)", "14: table.columns.note.type: must be binary(18) for a version: the server fills up a longe"),
-    ("varchar(60)", "int", "14: table.columns.note.values: `version` needs a text such as varchar(18), not a int"),
+    ("varchar(60)", "int", "14: table.columns.note.values: `version` needs a text such as varchar(18), not an int"),
     ("{text: {min: 10, max: 60}}", "version", "14: table.columns.note.values: a row has one version, and name carries it"),
     ("version}", "version, null: 1%}", "14: table.columns.note.null: a column of `values: version` cannot be NULL: leave `nul"),
     # the primary key
