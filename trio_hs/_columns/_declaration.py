@@ -124,7 +124,7 @@ class Column:
             if not self.nullable:
                 raise ValueError(f"column {self.name} is NOT NULL: None would become its default, or another row's key")
             return NULL
-        data = self._encode(value)
+        data = self.encode_data(value)
         if len(data) > LONG_VALUE:
             raise LongValue(len(data))
         return escape(data)
@@ -132,10 +132,11 @@ class Column:
     def encode_in_slices(self, value: Any) -> Slices[bytes]:
         """``encode`` of a long value."""
         out = io.BytesIO()
-        yield from write_long(out, _BYTES, self._encode(value))
+        yield from write_long(out, _BYTES, self.encode_data(value))
         return out.getvalue()
 
-    def _encode(self, value: Any) -> bytes:
+    def encode_data(self, value: Any) -> bytes:
+        """``encode`` without the protocol's escapes: the bytes in the column's character set. Takes no None."""
         try:
             return self._type.encode(value)
         except (TypeError, ValueError) as error:

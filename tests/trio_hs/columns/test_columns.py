@@ -36,6 +36,14 @@ def test_values_survive_a_round_trip(case: Case, data: st.DataObject) -> None:
     assert case.column.decode(token) == value
 
 
+def test_the_data_of_a_value_is_its_token_without_escapes() -> None:
+    column = Column("v", "varchar", length=10, charset="latin1")
+    assert column.encode("a\té") == b"a\x01I\xe9"
+    assert column.encode_data("a\té") == b"a\t\xe9"
+    with pytest.raises(ValueError, match=r"^column v \(varchar\) takes 10 characters, not 11$"):
+        column.encode_data("a" * 11)
+
+
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_bounds(case: Case) -> None:
     for value in case.bounds:
