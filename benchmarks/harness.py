@@ -33,10 +33,10 @@ from hs_drill._cluster import Cluster, ClusterError
 from hs_drill._trio_child import TrioChannel, first_error
 from hs_drill._wire import Message
 from hs_drill.controller import fill_table
-from hs_drill.engine._bound_operations import COLUMNS
 from hs_drill.metrics import Batch
 from hs_drill.scenario import Scenario, load_scenario
 from hs_drill.servers import open_servers
+from hs_drill.workload import rows_of
 from hs_drill.workload._keys import draw_keys
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,7 +84,7 @@ async def client_alone(cluster: Cluster, scenario: Scenario, seconds: int, users
             count += 1
 
     async with trio_hs.open_manager(readers, readers) as hs:
-        rows = hs.table(scenario.table.database, scenario.table.name, COLUMNS)
+        rows = hs.table(scenario.table.database, scenario.table.name, rows_of(scenario).columns)
         started, busy = trio.current_time(), time.process_time()
         with trio.move_on_after(seconds):
             async with trio.open_nursery() as nursery:

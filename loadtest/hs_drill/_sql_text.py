@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from ipaddress import IPv4Address, IPv6Address
+from uuid import UUID
+
 __all__ = ["any_table", "literal", "quoted", "table_name"]
 
 
@@ -18,8 +23,29 @@ def any_table(database: str) -> str:
     return quoted(database.replace("_", r"\_")) + ".*"
 
 
-def literal(value: int | str | None) -> str:
-    """For every sql_mode but NO_BACKSLASH_ESCAPES."""
+def literal(value: object) -> str:
+    """A Python value as `trio_hs` returns it from a declared column. For every sql_mode but NO_BACKSLASH_ESCAPES."""
     if isinstance(value, str):
         return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-    return "NULL" if value is None else str(value)
+    if value is None:
+        return "NULL"
+    match value:
+        case Decimal():
+            return format(value, "f")
+        case bytes():
+            return f"x'{value.hex()}'"
+        case datetime():
+            return f"'{value.isoformat(' ')}'"
+        case timedelta():
+            return f"'{_duration(value)}'"
+        case date() | UUID() | IPv4Address() | IPv6Address():
+            return f"'{value}'"
+        case frozenset():
+            return literal(",".join(value))
+    return str(value)
+
+
+def _duration(value: timedelta) -> str:
+    seconds, microseconds = divmod(abs(value) // timedelta(microseconds=1), 1_000_000)
+    sign = "-" if value < timedelta(0) else ""
+    return f"{sign}{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}.{microseconds:06}"

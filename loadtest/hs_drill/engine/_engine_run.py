@@ -57,11 +57,10 @@ class EngineRun:
         self._each = setup.each
         self._worker, self._lag = setup.worker, LagSampler()
         scenario, worker = setup.scenario, setup.worker
-        bound = bind(hs.table, scenario, run=start["run"], worker=worker)
+        bound = bind(hs.table, scenario, setup.rows, run=start["run"], worker=worker, as_=setup.as_)
         rng, load = random.Random(f"{scenario.seed}/{worker}/pace"), scenario.load
         draw = operations(scenario, worker).__next__
-        mix = {name: bound[name] for name in scenario.mix.weights()}
-        self._performer = performer = Performer(mix, draw, turn_of(load, rng), scribe, meter)
+        self._performer = performer = Performer(bound, draw, turn_of(load, rng), scribe, meter)
         self._loop: ClosedLoop | OpenLoop = ClosedLoop(performer, nursery)
         if load.open:
             began = time.monotonic_ns() - int(elapsed * 1e9)

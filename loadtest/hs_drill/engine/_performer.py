@@ -11,7 +11,6 @@ import trio
 
 import trio_hs
 from hs_drill.metrics import NOT_STARTED, NOT_THERE, UNANSWERED
-from hs_drill.store import Operation
 from hs_drill.workload import Drawn
 
 from ._bound_operations import BoundOperation, Call, Intent
@@ -71,7 +70,7 @@ class _Tally:
 
 
 Taken = tuple[list[int], list[int], list[str]]
-_Parts = tuple[Recorder, BoundOperation, Call, Operation, Callable[[int], None]]
+_Parts = tuple[Recorder, BoundOperation, Call, int, Callable[[int], None]]
 
 
 class Performer:
@@ -111,7 +110,7 @@ class Performer:
         self._tallies[len(self._cuts) - 1] = tallies = {name: _Tally() for name in self._bound}
         for name, bound in self._bound.items():
             recorder = tallies[name].recorder
-            self._parts[name] = recorder, bound, bound.call, bound.operation, recorder.ok.append
+            self._parts[name] = recorder, bound, bound.call, bound.code, recorder.ok.append
 
     def take(self) -> Iterator[tuple[int, int | None, dict[str, Taken]]]:
         """The operations that have ended since the last time, by generation, the oldest first: since when and until when they
@@ -158,7 +157,7 @@ class Performer:
                 recorder.failed.append(end - intended)
                 recorder.errors.append(f"{type(error).__name__}: {error}")
                 if scribe is not None:
-                    scribe.failed(error, intent, begin, end, number)
+                    scribe.failed(bound, error, intent, begin, end, number)
                 if isinstance(error, trio_hs.OperationalError):
                     self._meter.refused(error, end - begin)
                 elif isinstance(error, trio_hs.ConnectionError):
@@ -169,7 +168,7 @@ class Performer:
                 recorder.failed.append(end - intended)
                 recorder.errors.append(UNANSWERED)
                 if scribe is not None:
-                    scribe.cancelled(intent, begin, end, number)
+                    scribe.cancelled(bound, intent, begin, end, number)
                 raise
             else:
                 end = clock()

@@ -7,7 +7,7 @@ from typing import Any
 
 import trio_hs
 from hs_drill.metrics import NOT_THERE
-from hs_drill.store import ANOTHER, ANSWERED_WRITES, READS, HistoryWriter, Outcome
+from hs_drill.store import ANOTHER, ANSWERED_WRITES, HistoryWriter, Outcome
 from hs_drill.workload import UNSEEN
 
 from ._bound_operations import BoundOperation, Intent
@@ -70,16 +70,18 @@ class Scribe:
             intent.key, intent.value, _ = bound.observe(intent.key, answer)
         self._failed(Outcome.FAIL, NOT_THERE, intent, intent.value, start, end, user)
 
-    def failed(self, error: trio_hs.HandlerSocketError, intent: Intent, start: int, end: int, user: int) -> None:
+    def failed(
+        self, bound: BoundOperation, error: trio_hs.HandlerSocketError, intent: Intent, start: int, end: int, user: int
+    ) -> None:
         """The client raised an error."""
-        reads = intent.operation in READS
+        reads = bound.observe is not None
         outcome = Outcome.FAIL if reads else outcome_of(error)
         value = UNSEEN if reads else intent.value
         self._failed(outcome, type(error).__name__, intent, value, start, end, user, server_of(error, self._names))
 
-    def cancelled(self, intent: Intent, start: int, end: int, user: int) -> None:
+    def cancelled(self, bound: BoundOperation, intent: Intent, start: int, end: int, user: int) -> None:
         """The operation was cancelled before its answer arrived."""
-        reads = intent.operation in READS
+        reads = bound.observe is not None
         value = UNSEEN if reads else intent.value
         self._failed(Outcome.FAIL if reads else Outcome.INFO, CANCELLED, intent, value, start, end, user)
 

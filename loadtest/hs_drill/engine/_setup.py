@@ -16,11 +16,15 @@ from hs_drill._trio_child import one_line
 from hs_drill._wire import Message
 from hs_drill.scenario import Scenario, to_be_promoted
 from hs_drill.store import HistoryWriter
+from hs_drill.workload import rows_of
 
+from ._bound_operations import mix_operations
 from ._meter import Meter
 from ._scribe import Scribe
+from ._sent_values import sent_by_handlersocket
 from ._server_names import connections_recorded, names_of_servers
 from ._sql_client import SqlClient, open_sql_client
+from ._sql_statements import Layout
 
 __all__ = ["TIMEOUT", "Client", "Setup", "WarningBuffer", "reads_primary"]
 
@@ -64,6 +68,10 @@ class Setup:
         self.scenario = Scenario.model_validate(message["scenario"])
         self.worker: int = message["worker"]
         self.each: bool = message["each"]
+        self.rows = rows = rows_of(self.scenario)
+        self._by_sql = self.scenario.driver.name == "sql"
+        self.as_ = None if self._by_sql or rows.columns_declared is None else sent_by_handlersocket(rows.columns_declared)
+        """What the client is given in place of the rows' values; None: the values."""
         self.names = names_of_servers(self.cluster)
         # A replica refuses writes until it is promoted; then the client moves over by itself.
         promoted = to_be_promoted(self.scenario.faults, [server.name for server in self.cluster.readers])
@@ -78,15 +86,18 @@ class Setup:
     @asynccontextmanager
     async def open_client(self, meter: Meter) -> AsyncIterator[Client]:
         readers = self.cluster.readers or (self.cluster.writer,)
-        if self.scenario.driver.name == "sql":
+        if self._by_sql:
+            layout = Layout.of(self.rows)
             answered = {server.name: meter.answered_writes(server.name).note for server in self._writers}
-            async with open_sql_client(readers, self._writers, self.scenario.driver.connections, answered) as client:
+            async with open_sql_client(readers, self._writers, self.scenario.driver.connections, layout, answered) as client:
                 yield client
             return
         async with trio_hs.open_manager(
             [read_address(server) for server in readers],
             [[write_address(server)] for server in self._writers],
             timeout=TIMEOUT,
+            # Bytes in the character set of each column; the drill's own table has only ASCII.
+            encoding="utf-8" if self.rows.columns_declared is None else None,
             write_databases=dict(self.cluster.write_databases),
             # A drill's standby refuses writes until it is promoted, so writes may move to it when the primary falls silent.
             # A user's own standby may not refuse them.
@@ -101,7 +112,13 @@ class Setup:
         if path is None:
             yield None
             return
-        with HistoryWriter(Path(path), worker=self.worker, run=run, reads_primary=reads_primary(self.cluster)) as history:
+        with HistoryWriter(
+            Path(path),
+            worker=self.worker,
+            run=run,
+            reads_primary=reads_primary(self.cluster),
+            operations=mix_operations(self.scenario, self.rows),
+        ) as history:
             try:
                 with connections_recorded(history, self.names):
                     yield Scribe(history, self.scenario.audit.reads, self.names) if self.scenario.audited else None

@@ -17,7 +17,9 @@ import trio
 
 import trio_hs
 from hs_drill._cluster import Server
-from hs_drill._sql_text import literal, quoted, table_name
+
+from ._sql_statements import Layout, Statement
+from ._sql_table import SqlTable
 
 try:
     import MySQLdb
@@ -25,7 +27,7 @@ try:
 except ImportError:
     MySQLdb = None
 
-__all__ = ["SqlClient", "SqlTable", "open_sql_client"]
+__all__ = ["SqlClient", "open_sql_client"]
 
 TIMEOUT = 3
 """Seconds of silence after which to drop a connection, as for HandlerSocket."""
@@ -51,24 +53,38 @@ KINDS: dict[int, type[trio_hs.OperationalError]] = {
 """SQL error -> the exception for its HandlerSocket counterpart."""
 
 
+TOO_MANY_PREPARED = 1461
+"""The server's `max_prepared_stmt_count` is reached."""
+
+
+class _Connection:
+    """A connection, and the statements that are prepared on it."""
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+        self.prepared: set[Statement] = set()
+
+
 class _Pool:
     """The connections to one server."""
 
     def __init__(self, server: Server, most: int) -> None:
         self.name = server.name
         self._server = server
-        self._idle: list[Any] = []
+        self._idle: list[_Connection] = []
         self._free = most
         self._waiting = trio.lowlevel.ParkingLot()
         self.down_until = 0.0
 
-    async def query(self, text: str, *, changes: bool) -> tuple[Sequence[Sequence[Any]], int]:
+    async def execute(
+        self, statement: Statement, arguments: Sequence[str], *, changes: bool
+    ) -> tuple[Sequence[Sequence[Any]], int]:
         """Returns the rows, and the number of rows that matched. Raises `trio_hs`'s errors."""
         while not self._free:
             await self._waiting.park()
         self._free -= 1
         try:
-            return await self._query(text, changes)
+            return await self._execute(statement, arguments, changes)
         except trio_hs.ConnectionError:
             self.down_until = trio.current_time() + DOWN_SECONDS
             raise
@@ -76,31 +92,52 @@ class _Pool:
             self._free += 1
             self._waiting.unpark()
 
-    async def _query(self, text: str, changes: bool) -> tuple[Sequence[Sequence[Any]], int]:
+    async def _execute(
+        self, statement: Statement, arguments: Sequence[str], changes: bool
+    ) -> tuple[Sequence[Sequence[Any]], int]:
         connection = self._idle.pop() if self._idle else await self._connect()
         usable = False
         try:
-            connection.send_query(text.encode())
-            with trio.move_on_after(TIMEOUT) as patience:
-                await trio.lowlevel.wait_readable(connection.fileno())
-            if patience.cancelled_caught:
-                raise self._lost(f"no answer for {TIMEOUT} s", changes)
-            connection.read_query_result()
-            result = connection.store_result()
+            prepared = statement in connection.prepared or await self._prepare(connection, statement)
+            text = statement.executed_with(arguments) if prepared else statement.with_literals(arguments)
+            found = await self._query(connection.raw, text, changes=changes)
             usable = True
-            return (result.fetch_row(0) if result is not None else ()), connection.affected_rows()
-        except MySQLdb.Error as error:
-            translated = self._translate(error, changes)
-            usable = isinstance(translated, trio_hs.OperationalError)
-            raise translated from error
+            return found
+        except trio_hs.OperationalError:
+            usable = True
+            raise
         finally:
             # After a cancellation the answer is still to come: don't reuse the connection.
             if usable:
                 self._idle.append(connection)
             else:
-                connection.close()
+                connection.raw.close()
 
-    async def _connect(self) -> Any:
+    async def _prepare(self, connection: _Connection, statement: Statement) -> bool:
+        """Whether the server prepares one more statement."""
+        try:
+            await self._query(connection.raw, statement.prepared_by, changes=False)
+        except trio_hs.OperationalError as error:
+            if error.code != TOO_MANY_PREPARED:
+                raise
+            return False
+        connection.prepared.add(statement)
+        return True
+
+    async def _query(self, raw: Any, text: str, *, changes: bool) -> tuple[Sequence[Sequence[Any]], int]:
+        try:
+            raw.send_query(text.encode())
+            with trio.move_on_after(TIMEOUT) as patience:
+                await trio.lowlevel.wait_readable(raw.fileno())
+            if patience.cancelled_caught:
+                raise self._lost(f"no answer for {TIMEOUT} s", changes)
+            raw.read_query_result()
+            result = raw.store_result()
+            return (result.fetch_row(0) if result is not None else ()), raw.affected_rows()
+        except MySQLdb.Error as error:
+            raise self._translate(error, changes) from error
+
+    async def _connect(self) -> _Connection:
         connect = partial(
             MySQLdb.connect,
             host=self._server.host,
@@ -113,10 +150,11 @@ class _Pool:
             connect_timeout=TIMEOUT,
             read_timeout=TIMEOUT,
             write_timeout=TIMEOUT,
-            conv={},  # leave values as bytes
+            conv={},  # leave values as bytes, ...
+            init_command="SET character_set_results = NULL",  # ... in each column's own character set, as HandlerSocket does
         )
         try:
-            return await trio.to_thread.run_sync(connect, abandon_on_cancel=True)
+            return _Connection(await trio.to_thread.run_sync(connect, abandon_on_cancel=True))
         except MySQLdb.Error as error:
             raise self._translate(error, False) from error
 
@@ -135,7 +173,7 @@ class _Pool:
 
     def close(self) -> None:
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop().raw.close()
 
 
 class SqlClient:
@@ -146,8 +184,10 @@ class SqlClient:
         readers: Sequence[Server],
         writers: Sequence[Server],
         connections: int,
+        layout: Layout,
         answered: Mapping[str, Callable[[int], None]] | None = None,
     ) -> None:
+        self._layout = layout
         self._answered = answered or {}
         pools = {server.name: _Pool(server, connections) for server in (*readers, *writers)}
         self._readers = [pools[server.name] for server in readers]
@@ -156,26 +196,26 @@ class SqlClient:
 
     def table(self, db: str, table: str, fields: Sequence[str], index_name: str | None = None) -> SqlTable:
         """Like `trio_hs.Manager.table`, for the operations of a mix."""
-        return SqlTable(self, table_name(db, table), fields, index_name)
+        return SqlTable(self, self._layout, db, table, fields, index_name)
 
-    async def read(self, text: str) -> Sequence[Sequence[Any]]:
+    async def read(self, statement: Statement, arguments: Sequence[str]) -> Sequence[Sequence[Any]]:
         """Ask a reader, and the others if it is unavailable. Raises `trio_hs`'s errors."""
         now = trio.current_time()
         self._readers.append(self._readers.pop(0))
         for pool in (*(pool for pool in self._readers if pool.down_until <= now), *self._readers):
             try:
-                return (await pool.query(text, changes=False))[0]
+                return (await pool.execute(statement, arguments, changes=False))[0]
             except trio_hs.ConnectionError as error:
                 failure = error
         raise failure
 
-    async def write(self, text: str) -> int:
+    async def write(self, statement: Statement, arguments: Sequence[str]) -> int:
         """Returns the number of rows that matched. Moves on to another writer if the write was certainly not applied: a standby
         refuses until it is promoted. Raises `trio_hs`'s errors."""
         failure: trio_hs.HandlerSocketError | None = None
         for pool in list(self._writers):
             try:
-                matched = (await pool.query(text, changes=True))[1]
+                matched = (await pool.execute(statement, arguments, changes=True))[1]
                 if (note := self._answered.get(pool.name)) is not None:
                     note(time.monotonic_ns())
                 return matched
@@ -207,63 +247,15 @@ async def open_sql_client(
     readers: Sequence[Server],
     writers: Sequence[Server],
     connections: int,
+    layout: Layout,
     answered: Mapping[str, Callable[[int], None]] | None = None,
 ) -> AsyncIterator[SqlClient]:
-    """Open a client with at most `connections` to each server. Further operations wait for a free one.
+    """Open a client for a table, with at most `connections` to each server. Further operations wait for a free one.
 
     Each server's function in `answered` is called with the time, in nanoseconds, when a write was acknowledged.
     """
-    client = SqlClient(readers, writers, connections, answered)
+    client = SqlClient(readers, writers, connections, layout, answered)
     try:
         yield client
     finally:
         client.close()
-
-
-class SqlTable:
-    """The operations of a mix on the run's table. Its primary key is the column `id`."""
-
-    def __init__(self, client: SqlClient, name: str, fields: Sequence[str], index_name: str | None) -> None:
-        self._client = client
-        self._fields = fields
-        columns = ", ".join(map(quoted, fields))
-        self._select = f"SELECT {columns} FROM {name}{f' FORCE INDEX ({quoted(index_name)})' if index_name else ''} WHERE "
-        self._insert = f"INSERT INTO {name} ({columns}) VALUES ("
-        self._update = f"UPDATE {name} SET {quoted(fields[0])} = "
-        self._delete = f"DELETE FROM {name} WHERE "
-        self._counter = quoted(fields[0])
-
-    def _named(self, row: Sequence[Any]) -> trio_hs.Row:
-        return list(zip(self._fields, row, strict=True))
-
-    async def get(self, key: int) -> trio_hs.Row:
-        rows = await self._client.read(f"{self._select}id = {key}")
-        return self._named(rows[0]) if rows else []
-
-    async def get_many(self, keys: Sequence[int]) -> list[trio_hs.Row]:
-        rows = await self._client.read(f"{self._select}id IN ({', '.join(map(str, keys))})")
-        found = {int(row[0]): self._named(row) for row in rows}
-        return [found.get(key, []) for key in keys]
-
-    async def find(self, operation: str, values: Sequence[int], *, limit: int) -> list[trio_hs.Row]:
-        group, key = values
-        # In this form the optimizer reads one range of the composite index; a row comparison it does not optimize.
-        where = f"(grp = {group} AND id {operation} {key}) OR grp > {group} ORDER BY grp, id LIMIT {limit}"
-        return [self._named(row) for row in await self._client.read(self._select + where)]
-
-    async def insert(self, values: Sequence[int | str]) -> None:
-        await self._client.write(f"{self._insert}{', '.join(map(literal, values))})")
-
-    async def update(self, _: str, keys: Sequence[int], values: Sequence[int | str]) -> int:
-        return await self._client.write(f"{self._update}{literal(values[0])} WHERE id = {keys[0]}")
-
-    async def incr(self, _: str, keys: Sequence[int], step: Sequence[int]) -> int:
-        return await self._client.write(f"{self._update}{self._counter} + {step[0]} WHERE id = {keys[0]}")
-
-    async def decr(self, _: str, keys: Sequence[int], step: Sequence[int]) -> int:
-        # As in HandlerSocket, a counter that would change its sign stays as it is.
-        same = f"NOT ({self._counter} > 0 AND {self._counter} < {step[0]})"
-        return await self._client.write(f"{self._update}{self._counter} - {step[0]} WHERE id = {keys[0]} AND {same}")
-
-    async def delete(self, _: str, keys: Sequence[int]) -> int:
-        return await self._client.write(f"{self._delete}id = {keys[0]}")

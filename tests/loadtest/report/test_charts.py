@@ -6,20 +6,21 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 import trio
 
 import trio_hs
 from hs_drill._cluster import Cluster, Server
-from hs_drill.engine._bound_operations import Intent
+from hs_drill.engine._bound_operations import BoundOperation, Intent
 from hs_drill.engine._scribe import Scribe
 from hs_drill.engine._server_names import connections_recorded, in_names, names_of_servers, server_of
 from hs_drill.metrics import ALL, Batch, OperationBatch, TimeAxis, axis_of, series_of
 from hs_drill.report._charts import Backdrop, draw_faults, draw_latency
 from hs_drill.report._kept_run import FaultSeen, KeptRun, Mark, faults_seen, marks_seen
 from hs_drill.report._markup import el, to_html
-from hs_drill.store import Event, History, HistoryWriter
+from hs_drill.store import Event, History, HistoryWriter, Operation
 from hs_drill.verdict._judge_run import judge_run
 from tests.loadtest.support.kept_runs import SECOND, HandMade
 from tests.support.patience import patience
@@ -91,16 +92,16 @@ async def test_the_client_tells_of_its_connections(tmp_path: Path) -> None:
         cluster = Cluster("embedded", "", "", (Server("reader-1", read.host, read.port or 0, write.port or 0, "", ""),))
         names = names_of_servers(cluster)
         with HistoryWriter(path, worker=0) as history, connections_recorded(history, names):
-            scribe = Scribe(history, 1.0, names)
+            scribe, bound = Scribe(history, 1.0, names), BoundOperation(AsyncMock(), Operation.GET)
             async with trio_hs.open_manager([read], [write], connect=server.connect) as hs:
                 await hs.get("drill", "t", ["id"], 1)
                 with pytest.raises(trio_hs.IndexNotFoundError) as refused:
                     await hs.find("drill", "t", "=", ["id"], [1], "no-such-index")
-                scribe.failed(refused.value, Intent(), 0, 1, 0)
+                scribe.failed(bound, refused.value, Intent(), 0, 1, 0)
                 server.crash()
                 with pytest.raises(trio_hs.ConnectionError) as nobody, trio.fail_after(patience(5)):
                     await hs.insert("drill", "t", [("id", 1)])
-                scribe.failed(nobody.value, Intent(), 0, 1, 0)
+                scribe.failed(bound, nobody.value, Intent(), 0, 1, 0)
     assert server_of(trio_hs.ConnectionError("lost", server="reader-1"), names) == "reader-1", "as the SQL client has it"
     assert server_of(trio_hs.ConnectionError("no server is usable"), names) == ""
     kept = History(path)
