@@ -15,6 +15,7 @@ from hs_drill._shipped import scenario_path
 from hs_drill.report import words
 from hs_drill.scenario import Expect, Fault, Load, Moment, Scenario, load_scenario, timeline
 
+from ._check_table import audit_in_words, column_rows, operation_rows, table_in_words
 from ._shared import console, safely
 
 __all__ = ["main"]
@@ -36,6 +37,10 @@ def _check(path: str) -> int:
     out.print(Text(f"{path}: is valid", style="green"), soft_wrap=True)
     out.print(Text(f"{scenario.name}{f': {scenario.description}' if scenario.description else ''}", style="bold"))
     _print(out, "", _setting(scenario))
+    if scenario.table.declared:
+        _print(out, "columns", column_rows(scenario))
+    if scenario.table.declared or any(one.name != one.do for one in scenario.operations):
+        _print(out, "operations", operation_rows(scenario))
     _print(out, "timeline", _moments(scenario))
     unstated = [("nothing stated", "the run fails when an operation fails")] if scenario.expect == Expect() else []
     _print(out, "expected", [*unstated, *words.expectations(scenario)])
@@ -58,24 +63,20 @@ def _setting(scenario: Scenario) -> list[tuple[str, str]]:
     total = sum(weights.values())
     servers = f"writer, {'standby, ' if cluster.standby else ''}{counted(cluster.readers, 'reader')}"
     version = f"version {cluster.version}, " if cluster.version else ""
-    audit = f"every write, and {scenario.audit.reads * 100:.4g} % of the reads" if scenario.audited else "none"
     return [
         ("servers", f"{servers} ({version}kind {cluster.kind}, writes {cluster.topology}, replication {cluster.replication})"),
-        ("table", f"{table.database}.{table.name}, {counted(table.rows, 'row')} of {words.sizes(table.value_size)} characters"),
+        ("table", table_in_words(table)),
         ("load", f"{words.load(load)}{', by SQL' if scenario.driver.name == 'sql' else ''}"),
         ("keys", _keys(scenario)),
         ("mix", ", ".join(f"{name} {weight / total:.3g}" for name, weight in weights.items())),
-        ("audit", audit),
+        ("audit", audit_in_words(scenario)),
     ]
 
 
 def _keys(scenario: Scenario) -> str:
     """The distribution of the keys: one word if it is the same for all operations."""
-    drawn = {
-        name: keys.distribution
-        for name, keys in scenario.mix.keys(scenario.keys).items()
-        if hasattr(getattr(scenario.mix, name), "keys")
-    }
+    drawn_by = scenario.mix.keys(scenario.keys)
+    drawn = {one.name: drawn_by[one.name].distribution for one in scenario.operations if one.do not in ("insert", "delete")}
     if len(set(drawn.values())) > 1:
         return ", ".join(f"{name} {distribution}" for name, distribution in drawn.items())
     return next(iter(drawn.values()), "none are drawn")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import _faults as faults
 from . import _values as values
+from ._audited import unaudited_writes, unchecked_read
 from ._columns import ColumnSpec
 from ._expect import BEFORE_SECONDS, Expect, is_kind
 from ._external import without_secrets
@@ -52,6 +53,8 @@ __all__ = [
     "targets_of",
     "timeline",
     "to_be_promoted",
+    "unaudited_writes",
+    "unchecked_read",
     "value_of",
     "values",
     "with_cluster",

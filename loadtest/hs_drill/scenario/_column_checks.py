@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _values as values
 from ._base import PlacedError
-from ._sql_types import BINARIES, INTEGERS, NUMBERS, TEXTS, TIMES, must_fit, step_fits, with_article
+from ._sql_types import ADDRESSES, BINARIES, INTEGERS, NUMBERS, TEXTS, TIMES, must_fit, step_fits, with_article
 
 if TYPE_CHECKING:
     from trio_hs import Column
@@ -65,8 +65,8 @@ def _uuid(column: Column, spec: values.Uuid) -> Mistakes:
 
 
 def _now(column: Column, spec: values.Now) -> Mistakes:
-    if column.type not in ("date", "datetime", "timestamp"):
-        yield PlacedError(("values",), f"`now` needs a date, datetime or timestamp, not {with_article(column.type)}")
+    if column.type not in (*TIMES, "year"):
+        yield PlacedError(("values",), f"`now` needs a date or time, such as datetime, not {with_article(column.type)}")
 
 
 def _version(column: Column, spec: values.Version) -> Mistakes:
@@ -98,9 +98,10 @@ def _lines(column: Column, spec: values.Lines) -> Mistakes:
 
 
 def _between(column: Column, spec: values.Between) -> Mistakes:
-    if column.type not in (*NUMBERS, *TIMES):
+    if column.type not in (*NUMBERS, *TIMES, *ADDRESSES):
         yield PlacedError(
-            ("values",), f"`between` is for numbers and times, not for {with_article(column.type)}: say `choice` or `text`"
+            ("values",),
+            f"`between` is for numbers, times and addresses, not for {with_article(column.type)}: say `choice` or `text`",
         )
         return
     yield from _range(column, ("values", "between"), spec.low, spec.high)
@@ -126,7 +127,7 @@ def _range(column: Column, place: tuple[str, ...], low: object, high: object) ->
 
 def _text(column: Column, spec: values.Text) -> Mistakes:
     place = ("values", "text")
-    if column.type not in (*TEXTS, *BINARIES):
+    if column.type not in (*TEXTS, *BINARIES, "json"):
         yield PlacedError(("values",), f"`text` is for text and bytes, not for {with_article(column.type)}: say `choice`")
         return
     size, alphabet = spec.text, spec.text.alphabet or "a"
@@ -136,9 +137,9 @@ def _text(column: Column, spec: values.Text) -> Mistakes:
         yield PlacedError((*place, "alphabet"), "cannot have a space: a char loses those at its end")
     elif column.type == "binary" and size.min != column.length:
         yield PlacedError((*place, "min"), f"must be {column.length}: a binary takes exactly its length")
-    elif unknown := [one for one in alphabet if column.type in TEXTS and list(_fitting(column, (), one))]:
+    elif unknown := [one for one in alphabet if column.type in TEXTS and size.max and list(_fitting(column, (), one))]:
         yield PlacedError((*place, "alphabet"), f"the column's character set, {column.charset}, has no {unknown[0]!r}")
-    else:
+    elif column.type != "json":  # it holds more than any text here
         widest = max(alphabet, key=lambda one: len(one.encode()))
         yield from _fitting(column, (*place, "max"), widest * size.max)
 

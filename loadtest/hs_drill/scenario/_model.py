@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, model_va
 
 from hs_drill._cluster import SUITES, VERSION, ClusterKind, Replication, Topology
 
+from ._audited import unchecked_read
 from ._base import Model, PlacedError, refuse, unknown_key
 from ._expect import BEFORE_SECONDS, ERROR_ALIASES, Expect
 from ._external import ExternalServer, named_servers
@@ -195,8 +196,11 @@ class Scenario(Model):
 
     def _check_expected_reads(self) -> None:
         """Expectations of reads need reads in the mix and in the history."""
-        if not any(one.do in READS for one in self.operations):
+        reads = [one for one in self.operations if one.do in READS]
+        if not reads:
             wrong = f"is about reads, but the mix has none of {', '.join(READS)}"
+        elif self.audited and (unchecked := [unchecked_read(self, one) for one in reads]) and all(unchecked):
+            wrong = f"is about reads that the audit checks, but {reads[0].name} {unchecked[0]}, nor does another read"
         elif not self.audit.reads:
             wrong = "is about reads, but none is kept: audit.reads must be more than 0"
         else:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trio_hs import Column, Columns
 
 __all__ = [
+    "ADDRESSES",
     "BINARIES",
     "INTEGERS",
     "NUMBERS",
@@ -40,6 +41,7 @@ INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint")
 TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
 BINARIES = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
 TIMES = ("date", "datetime", "timestamp", "time")
+ADDRESSES = ("inet4", "inet6")
 NUMBERS = (*INTEGERS, "decimal", "float", "double", "bit", "year")
 
 _INTEGER = re.compile(r"[-+]?[0-9]+")

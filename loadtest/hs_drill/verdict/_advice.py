@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 
 from hs_drill.audit import Audit
-from hs_drill.scenario import Scenario
+from hs_drill.scenario import Scenario, unaudited_writes
 
 from ._judge import ENDED
 from ._judged import Judged, Result
@@ -34,6 +34,8 @@ def advice(scenario: Scenario, judged: Sequence[Judged], primary: str, audit: Au
         given.append(f"Writes straight to InnoDB never reach a reader on stock MariaDB. {WRITE_THROUGH}")
     if unknown:
         given += _about_unknown(unknown)
+    if why := unaudited_writes(scenario):
+        given.append(f"Writes were measured, and not audited: {why}.")
     return given
 
 

@@ -163,8 +163,8 @@ def _throughput(expect: Expect, timeline: Timeline) -> Iterator[Judged]:
 
 
 def _latency(latency: Latency, timeline: Timeline, batches: Iterable[Batch], engines: Engines) -> Iterator[Judged]:
-    for operation in Latency.model_fields:
-        for percent, phases in getattr(latency, operation).limits().items():
+    for operation, percentiles in latency.limits().items():
+        for percent, phases in percentiles.items():
             for phase, limit in phases.items():
                 name = _name(f"latency.{operation}.{percent}", phase)
                 done, _ = timeline.total(phase, operation)

@@ -11,7 +11,7 @@ from typing import Any
 from hs_drill._cluster import server_names
 from hs_drill.audit import Audit, audit
 from hs_drill.metrics import FaultWindow, totals_of
-from hs_drill.scenario import Load, Scenario
+from hs_drill.scenario import Load, Scenario, unaudited_writes
 from hs_drill.store import CHECKSUMS, CONTROLLER, FinalState, FinalStateError, History, RunDirectory, fault_windows, unix_faults
 
 from ._advice import advice
@@ -74,7 +74,7 @@ def judge_run(
     judgement = replace(judgement, judged=[*_shortcomings(end, damaged, counted=judgement.counted), *measured])
     return {
         **judgement.to_dict(),
-        "verdict": judgement.verdict + _cut_short(judgement, _begun(histories), end.ran, scenario.load),
+        "verdict": judgement.verdict + _cut_short(judgement, _begun(histories), end.ran, scenario.load) + _unaudited(scenario),
         "advice": advice(scenario, judgement.judged, directory.primary(), found),
         "scenario": scenario.name,
         "server": directory.environment().get("server"),
@@ -85,6 +85,10 @@ def judge_run(
         **end.to_dict(),
         "judged_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def _unaudited(scenario: Scenario) -> str:
+    return "; writes were not audited" if unaudited_writes(scenario) else ""
 
 
 @dataclass(frozen=True)

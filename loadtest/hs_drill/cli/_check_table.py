@@ -1,0 +1,127 @@
+"""What `hs-drill check` shows of a table and its operations: what they are, and what the audit checks of them."""
+
+from __future__ import annotations
+
+from hs_drill._counted import counted
+from hs_drill.report import words
+from hs_drill.scenario import (
+    READS,
+    STEPS,
+    WRITES,
+    ColumnSpec,
+    OperationSpec,
+    Scenario,
+    TableSpec,
+    unaudited_writes,
+    unchecked_read,
+    values,
+)
+
+__all__ = ["audit_in_words", "column_rows", "operation_rows", "table_in_words"]
+
+MOST_CHOICES = 5
+"""Values of a `choice` that are shown."""
+Row = tuple[str, str]
+
+
+def table_in_words(table: TableSpec) -> str:
+    name = f"{table.database}.{table.name}"
+    if not table.declared:
+        return f"{name}, {counted(table.rows, 'row')} of {words.sizes(table.value_size)} characters"
+    if not table.resolved:
+        return f"{name}, which exists; its servers know its columns; up to {counted(table.rows, 'key')} are sampled"
+    indexes = "".join(f", index {index} ({', '.join(parts)})" for index, parts in table.indexes.items())
+    return f"{name}, {counted(table.rows, 'row')}, primary key ({', '.join(table.primary)}){indexes}"
+
+
+def audit_in_words(scenario: Scenario) -> str:
+    if why := unaudited_writes(scenario):
+        return f"none, writes are only measured: {why}"
+    if not scenario.audited:
+        return "none"
+    return f"every write, and {scenario.audit.reads * 100:.4g} % of the reads"
+
+
+def column_rows(scenario: Scenario) -> list[Row]:
+    """Each column: its type, how its values are made, and what the audit makes of it."""
+    table = scenario.table
+    return [
+        (name, "; ".join(filter(None, (column.type, _null(column), _values(column), _audited(scenario, name)))))
+        for name, column in table.columns.items()
+    ]
+
+
+def _null(column: ColumnSpec) -> str:
+    return f"{column.null * 100:.4g} % NULL" if column.null else "may be NULL" if column.is_nullable else ""
+
+
+def _values(column: ColumnSpec) -> str:
+    match column.values:
+        case values.Constant(constant=constant):
+            return f"always {constant!r}"
+        case values.Choice(choice=choice):
+            total = sum(choice.values())
+            shown = [f"{value} {weight / total:.3g}" for value, weight in list(choice.items())[:MOST_CHOICES]]
+            return ", ".join([*shown, *([f"and {len(choice) - MOST_CHOICES} more"] if len(choice) > MOST_CHOICES else [])])
+        case values.Between() | values.Zipfian() as between:
+            how = f", zipfian with theta {between.theta:g}" if isinstance(between, values.Zipfian) else ""
+            return f"{between.low} to {between.high}{how}"
+        case values.Text(text=size):
+            return (
+                f"random text of {size.min} to {counted(size.max, 'character')}"
+                if size.min < size.max
+                else (f"random text of {counted(size.max, 'character')}")
+            )
+        case values.Lines() as lines:
+            return f"one of {counted(len(lines.values()), 'line')} of {lines.lines}"
+        case values.Stored():
+            return "as the server has it"
+    return type(column.values).__name__.lower() if not isinstance(column.values, values.Null) else "always NULL"
+
+
+def _audited(scenario: Scenario, name: str) -> str:
+    table = scenario.table
+    if name in table.primary:
+        return "primary key"
+    if not scenario.audited:
+        return ""
+    if name == table.version_column:
+        return "audited: says who wrote the row"
+    if any(one.column == name for one in scenario.operations if one.do in STEPS):
+        return "audited: a counter"
+    setting = [one.name for one in scenario.operations if name in one.set]
+    return f"audited: set by {', '.join(setting)}" if setting else "audited: never changes"
+
+
+def operation_rows(scenario: Scenario) -> list[Row]:
+    """Each operation: its share, what it does, and whether the audit checks it."""
+    total = sum(one.weight for one in scenario.operations)
+    return [
+        (one.name, f"{one.weight / total * 100:.3g} %: {_does(one)}{_checked(scenario, one)}") for one in scenario.operations
+    ]
+
+
+def _does(one: OperationSpec) -> str:
+    columns = ", ".join(one.columns) or "all columns"
+    match one.do:
+        case "get":
+            return f"get {columns}"
+        case "get_many":
+            return f"get {columns} of {counted(one.count, 'row')} at once"
+        case "find":
+            index = f"the index {one.index}" if one.index else "the primary key"
+            where = f"{', '.join(one.by)} {one.operation} that of a drawn row"
+            return f"find {columns} of {counted(one.limit, 'row')} in {index}, where {where}"
+        case "incr" | "decr":
+            return f"{one.do} {one.column} by {one.step}"
+        case "update":
+            return f"update {', '.join(one.set)}"
+    return one.do
+
+
+def _checked(scenario: Scenario, one: OperationSpec) -> str:
+    if one.do in WRITES and not scenario.audited:
+        return "; measured, not audited"
+    if one.do in READS and scenario.audited and (why := unchecked_read(scenario, one)):
+        return f"; the audit does not check it, for it {why}"
+    return ""
