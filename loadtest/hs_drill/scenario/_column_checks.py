@@ -99,10 +99,8 @@ def _lines(column: Column, spec: values.Lines) -> Mistakes:
 
 def _between(column: Column, spec: values.Between) -> Mistakes:
     if column.type not in (*NUMBERS, *TIMES, *ADDRESSES):
-        yield PlacedError(
-            ("values",),
-            f"`between` is for numbers, times and addresses, not for {with_article(column.type)}: say `choice` or `text`",
-        )
+        kinds = "numbers, times and addresses"
+        yield PlacedError(("values",), f"`between` is for {kinds}, not for {with_article(column.type)}: say `choice` or `text`")
         return
     yield from _range(column, ("values", "between"), spec.low, spec.high)
     if spec.step is not None and not step_fits(column, spec.step):

@@ -222,8 +222,6 @@ def _mistakes_in_names(names: Sequence[str]) -> Iterator[PlacedError]:
         elif not name.isprintable() or name != name.strip() or not 0 < len(name) <= MOST_CHARACTERS:
             must = f"must be a name of 1 to {MOST_CHARACTERS} characters that can be printed, without a space at its ends"
             yield PlacedError((name,), must)
-    for name in names[MOST_OPERATIONS:]:
-        yield PlacedError((name,), f"is too many: a mix has at most {MOST_OPERATIONS} operations")
 
 
 class Mix(Model):
@@ -259,6 +257,8 @@ class Mix(Model):
     @model_validator(mode="after")
     def _check(self) -> Self:
         refuse(_mistakes_in_names(list(self.__pydantic_extra__)))
+        for name in list(self.weights())[MOST_OPERATIONS:]:
+            raise PlacedError((name,), f"is one too many: a mix has at most {MOST_OPERATIONS} operations")
         if not self.weights():
             raise ValueError("needs at least one operation with a weight above 0")
         weights = {kind: sum(one.weight for one in self.operations().values() if one.do == kind) for kind in WRITES}

@@ -170,22 +170,22 @@ class Lines(Model):
     """One of the lines of a text file, equally likely. Its path is relative to the scenario's file."""
 
     lines: Annotated[str, Field(min_length=1)]
-    text: str | None = None
+    content: str | None = None
     """What the file holds. It is read with the scenario, and kept with it."""
 
     @model_validator(mode="before")
     @classmethod
     def _read(cls, data: Any, info: ValidationInfo) -> Any:
-        if not isinstance(data, dict) or not isinstance(data.get("lines"), str) or data.get("text") is not None:
+        if not isinstance(data, dict) or not isinstance(data.get("lines"), str) or data.get("content") is not None:
             return data
         try:
-            return {**data, "text": read_lines(data["lines"], (info.context or {}).get("folder"))}
+            return {**data, "content": read_lines(data["lines"], (info.context or {}).get("folder"))}
         except ValueError as error:
             raise PlacedError(("lines",), str(error)) from None
 
     def values(self) -> list[str]:
         """The lines."""
-        return (self.text or "").split("\n")
+        return (self.content or "").split("\n")
 
 
 FORMS: dict[str, type[Model]] = {
