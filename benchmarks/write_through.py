@@ -96,7 +96,7 @@ async def on_replica(control: Control) -> int:
     """How many of the inserted rows the replica has after applying the whole binary log."""
     await control.wait_replicated(120)
     count, after = 0, COUNTERS - 1
-    while page := await control.read_rows("reader-1", TABLE, after=after, limit=100_000):
+    while page := await control.read_rows("reader-1", TABLE, after=(after,), limit=100_000):
         count += len(page)
         after = int(page[-1][0] or 0)
     return count

@@ -110,7 +110,8 @@ class Control:
     async def _do_rows(self, argument: str) -> list[list[int | str | None]]:
         wanted = json.loads(argument)
         table = self._server.database.tables[wanted["database"], wanted["name"]]
-        rows = table.page(wanted["after"], wanted["limit"])
+        after = wanted["after"]
+        rows = table.page([after] if isinstance(after, int | str) else after, wanted["limit"])
         return [[column.plain(value) for column, value in zip(table.columns, row, strict=True)] for row in rows]
 
     async def _do_stop(self, _: str) -> None:

@@ -138,7 +138,11 @@ class Column:
         """The stored value for a number or a text. Raises ValueError."""
         if value is None and not self.nullable:
             raise ValueError(f"{self.name} is NOT NULL")
-        return None if value is None else self.type.store(str(value).encode(self.charset or "latin-1"))
+        return None if value is None else self.type.store(self.bytes_of(value))
+
+    def bytes_of(self, value: int | str | None) -> bytes:
+        """A number or a text as a request has it. A BIT takes text of the same code points as its bytes."""
+        return str("" if value is None else value).encode(self.charset or "latin-1")
 
     def plain(self, value: Value) -> int | str | None:
         """A stored value as an int if the column is an integer, otherwise as text (bytes as text of the same code points)."""

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
+from .._counted import counted
 from ._declaration import Column, KeyPart, Table
-from ._types import Integer, Value
+from ._types import Value
 from ._versions import DEFAULT_VERSION, Version, find_version
 
 try:
@@ -218,15 +219,24 @@ class StoredTable:
         """All rows in the order of the clustered index."""
         return list(self._rows.entries.values())
 
-    def page(self, after: int | None, limit: int) -> list[Row]:
-        """Up to ``limit`` rows in the order of the primary key, a single integer: those above ``after``.
+    def page(self, after: Sequence[int | str | None] | None, limit: int) -> list[Row]:
+        """Up to ``limit`` rows in the order of the primary key: those behind the row with the key ``after``, whose values are
+        as :meth:`Column.plain` gives them.
 
-        Raises ValueError for a table with another kind of key.
+        Raises ValueError for a table without a primary key, and for a key of another length.
         """
         key = self._rows
-        if key.name != "PRIMARY" or len(key.parts) != 1 or not isinstance(key.parts[0].type, Integer):
-            raise ValueError(f"{'.'.join(self.name)}: its primary key is not a single integer")
-        low = None if after is None else key.search_key([b"%d" % after])
+        if key.name != "PRIMARY":
+            raise ValueError(f"{'.'.join(self.name)}: it has no primary key")
+        if after is not None and len(after) != len(key.parts):
+            raise ValueError(
+                f"{'.'.join(self.name)}: its primary key has {counted(len(key.parts), 'column')}, not {len(after)}"
+            )
+        low = (
+            None
+            if after is None
+            else key.search_key([part.column.bytes_of(one) for part, one in zip(key.parts, after, strict=True)])
+        )
         entries = key.entries.irange(low, None, (False, True))
         return [key.entries[entry] for entry in islice(entries, limit)]
 

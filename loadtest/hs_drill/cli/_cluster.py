@@ -30,7 +30,7 @@ from hs_drill._cluster import (
 )
 from hs_drill._exit_codes import ExitCode
 from hs_drill._trio_child import first_error
-from hs_drill.controller import fill_table, foreign_rows, load_table, open_scenario_servers
+from hs_drill.controller import fill_table, foreign_rows, load_table, marker_row, open_scenario_servers
 from hs_drill.sandbox import open_container_engine, provide_image, remove_leftover_directories, remove_leftovers
 from hs_drill.scenario import SERVERS_HELP, Scenario, ScenarioError, load_scenario, with_cluster
 from hs_drill.servers import Control, check_replication
@@ -282,7 +282,7 @@ async def _check(options: argparse.Namespace) -> int:
         return await _check_replication(Cluster.from_dict(described["cluster"]), scenario, described["primary"])
     scenario = _scenario(options)
     async with open_scenario_servers(scenario, _print_line) as control:
-        control.foreign_rows = f"{foreign_rows(scenario)} OR id > 0"  # nothing is loaded
+        control.foreign_rows = foreign_rows(scenario, loaded=False)
         await control.create_table(load_table(scenario))
         return await _check_replication(control.cluster, scenario, control.primary, control.aliases)
 
@@ -291,7 +291,7 @@ async def _check_replication(cluster: Cluster, scenario: Scenario, primary: str,
     (writer,) = (server for server in cluster.servers if server.name == primary)
     table = load_table(scenario)
     _print_line(f"writing a marker row to {table.database}.{table.name} on {primary}, and deleting it again")
-    result = await check_replication(cluster, table, writer, aliases=aliases)
+    result = await check_replication(cluster, table, writer, aliases=aliases, marker=marker_row(scenario))
     for line in result.lines():
         print(line)
     if not result.replicas:

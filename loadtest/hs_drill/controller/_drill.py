@@ -263,11 +263,11 @@ class Drill:
 
     async def _read_back(self, name: str, path: Any) -> None:
         found = array("q")  # 24 bytes a row: there may be millions
-        after: int | None = None
+        after: Sequence[Any] | None = None
         table = load_table(self._scenario)
         while page := await self._control.read_rows(name, table, after=after, limit=PAGE_ROWS):
             for key, group, n, payload in page:
                 found.extend((int(key or 0), version_of(int(key or 0), int(group or 0), str(payload)), int(n or 0)))
-            after = found[-3]
+            after = (found[-3],)
         rows = zip(found[::3], found[1::3], found[2::3], strict=True)
         await trio.to_thread.run_sync(write_final_state, path, rows)

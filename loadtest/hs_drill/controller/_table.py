@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
+from hs_drill._cluster import ClusterError
 from hs_drill._counted import counted
 from hs_drill.scenario import Scenario
-from hs_drill.servers import Control, check_replication
+from hs_drill.servers import Control, ServerTable, check_replication
 from hs_drill.workload import loaded, rows_of
 from trio_hs.testing import Table
 
@@ -19,12 +22,25 @@ REPLICATION_TIMEOUT = 60.0
 def load_table(scenario: Scenario) -> Table:
     """The scenario's table, as servers create it."""
     spec, rows = scenario.table, rows_of(scenario)
-    return Table(spec.database, spec.name, rows.columns_sql, primary_key=rows.primary, indexes=rows.indexes)
+    table = Table if rows.columns_declared is None else partial(ServerTable, declared=rows.columns_declared)
+    return table(spec.database, spec.name, rows.columns_sql, primary_key=rows.primary, indexes=rows.indexes)
 
 
-def foreign_rows(scenario: Scenario) -> str:
-    """A SQL condition for rows that no run of this scenario can have left."""
-    return rows_of(scenario).foreign
+def foreign_rows(scenario: Scenario, *, loaded: bool = True) -> str:
+    """A SQL condition for rows that no run of this scenario can have left; if nothing was `loaded`, no check of one."""
+    rows = rows_of(scenario)
+    return rows.foreign if loaded else rows.no_marker
+
+
+def marker_row(scenario: Scenario) -> Sequence[Any]:
+    """A row for the check whether writes replicate. Raises `ClusterError` if the table has no key for it."""
+    marker = rows_of(scenario).marker()
+    if marker is None:
+        raise ClusterError(
+            f"every key of {scenario.table.database}.{scenario.table.name} is a loaded row's, so none is left for a marker "
+            "row: give the column with `values: sequence` a larger type, or load fewer rows (table.rows)"
+        )
+    return marker
 
 
 def _silent(line: str) -> None:
@@ -40,10 +56,15 @@ async def fill_table(control: Control, scenario: Scenario, progress: Callable[[s
     control.foreign_rows = foreign_rows(scenario)
     await control.create_table(table)
     if control.cluster.kind == "external" and not (control.on_galera and not control.cluster.write_databases):
-        detection = await check_replication(control.cluster, table, control.server(control.primary), aliases=control.aliases)
-        if control.cluster.replication != "none":  # nobody expects them to replicate; the ports are checked all the same
-            for line in detection.lines():
-                progress(line)
+        await _check_replication(control, scenario, table, progress)
     progress(f"filling {table.database}.{table.name} with {counted(scenario.table.rows, 'row')}")
     await control.fill(table, map(tuple, loaded(scenario)))
     await control.wait_replicated(REPLICATION_TIMEOUT)
+
+
+async def _check_replication(control: Control, scenario: Scenario, table: Table, progress: Callable[[str], None]) -> None:
+    primary = control.server(control.primary)
+    detection = await check_replication(control.cluster, table, primary, aliases=control.aliases, marker=marker_row(scenario))
+    if control.cluster.replication != "none":  # nobody expects them to replicate; the ports are checked all the same
+        for line in detection.lines():
+            progress(line)

@@ -7,6 +7,7 @@ from ._instance import State
 from ._load_account import require_load_account
 from ._opening import open_cluster, open_servers
 from ._replication_check import check_replication
+from ._server_table import ServerTable, key_of
 from ._sql import connect_sql, execute_sql
 
 __all__ = [
@@ -14,10 +15,12 @@ __all__ = [
     "Rejoined",
     "ReplicationStatus",
     "Row",
+    "ServerTable",
     "State",
     "check_replication",
     "connect_sql",
     "execute_sql",
+    "key_of",
     "open_cluster",
     "open_servers",
     "require_load_account",

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import trio
 
@@ -20,8 +20,8 @@ from trio_hs.testing import Table
 
 from ._instance import Instance, State
 
-Row: TypeAlias = tuple[int | str | None, ...]
-"""A value for each column of a table."""
+Row: TypeAlias = tuple[Any, ...]
+"""A value for each column of a table: as `trio_hs.Column` takes it, or as the server's driver gives it."""
 
 WAIT_UP_SECONDS = 30.0
 POLL_SECONDS = 0.02
@@ -297,10 +297,10 @@ class Control(ABC):
         """
 
     @abstractmethod
-    async def read_rows(self, name: str, table: Table, *, after: int | None = None, limit: int = 10_000) -> list[Row]:
+    async def read_rows(self, name: str, table: Table, *, after: Sequence[Any] | None = None, limit: int = 10_000) -> list[Row]:
         """Read at most `limit` rows from a running server without HandlerSocket, in the order of the primary key.
 
-        The primary key must be a single integer column. To read all rows page by page, pass the last key seen as `after`.
+        To read all rows page by page, pass the primary key of the last row seen as `after` (`key_of`).
         """
 
     async def restart(self, name: str, *, new_secrets: bool = False) -> Server:

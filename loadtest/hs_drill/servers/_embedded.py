@@ -10,9 +10,9 @@ import json
 import logging
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
 from typing import Any
@@ -36,6 +36,7 @@ from ._control import (
     require_lag,
 )
 from ._server_process import ServerProcess, read_log
+from ._server_table import description, plain_values
 from ._sql import collecting, run_all
 
 logger = logging.getLogger("hs_drill.control")
@@ -82,7 +83,7 @@ class _EmbeddedServer(ServerProcess):
         files = {
             "read-secret": server.read_secret,
             "write-secret": server.write_secret,
-            "tables": json.dumps([asdict(table) for table in self._plan.tables]),
+            "tables": json.dumps([description(table) for table in self._plan.tables]),
         }
         for name, text in files.items():
             self._plan.sandbox.write_secret_file(self.directory / name, text)
@@ -366,17 +367,18 @@ class EmbeddedControl(Control):
 
     async def create_table(self, table: Table) -> None:
         # On the replicas first: a change to a table that they lack would stop their replication.
-        create = [partial(server.ask, "create", asdict(table)) for server in self._instances.values()]
+        create = [partial(server.ask, "create", description(table)) for server in self._instances.values()]
         await run_all(*(create[1:]))
         await create[0]()
         self._plan.tables.append(table)
 
     async def fill(self, table: Table, rows: Iterable[Row]) -> None:
         primary = self._instances[self.require(self.primary, "running").name]
+        plain = plain_values(table)
         for some in chunked(rows, BATCH_BYTES):
-            await primary.ask("load", {"database": table.database, "name": table.name, "rows": some})
+            await primary.ask("load", {"database": table.database, "name": table.name, "rows": [plain(row) for row in some]})
 
-    async def read_rows(self, name: str, table: Table, *, after: int | None = None, limit: int = 10_000) -> list[Row]:
+    async def read_rows(self, name: str, table: Table, *, after: Sequence[Any] | None = None, limit: int = 10_000) -> list[Row]:
         self.require(name, "running")
         wanted = {"database": table.database, "name": table.name, "after": after, "limit": limit}
         return [tuple(row) for row in await self._instances[name].ask("rows", wanted)]

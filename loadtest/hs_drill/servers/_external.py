@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Never
+from typing import Any, Never
 
 import trio
 
@@ -26,9 +26,10 @@ from ._galera import check_galera, committed, is_node, wait_committed
 from ._one_server import require_one_server, same_server
 from ._promotions import UNKNOWN_FATE, Promotions, watch_promotions
 from ._replication import PAGE, logged, wait_applied
+from ._server_table import handle_on, key_of, least_key
 from ._sql import ask_version, execute_sql, run_all
 from ._sql_control import STATEMENT_BYTES, fill_by_sql, rows_by_sql, status_by_sql
-from ._table_checks import LEAST_KEY, find_rows, has_table, require_empty, wait_for_table, would_stop_replication
+from ._table_checks import find_rows, has_table, require_empty, wait_for_table, would_stop_replication
 from ._writable import require_standby, require_writer, why_not_writable
 
 logger = logging.getLogger("hs_drill.external")
@@ -207,7 +208,7 @@ class ExternalControl(Control):
             return
         for server in self._distinct:
             with bounded(f"waiting until {server.name} has the rows that were loaded on {writer.name}", LOAD_SECONDS):
-                while not await find_rows(server, table, "=", last[0]):  # noqa: ASYNC110  (the server is asked)
+                while not await find_rows(server, table, "=", key_of(table, last)):  # noqa: ASYNC110  (the server is asked)
                     await trio.sleep(POLL_SECONDS)
 
     async def _insert(self, server: Server, table: Table, rows: Sequence[Row]) -> None:
@@ -215,7 +216,7 @@ class ExternalControl(Control):
             async with trio_hs.open_manager(
                 write_servers=[write_address(server)], write_databases=dict(self.cluster.write_databases), timeout=30.0
             ) as hs:
-                outcomes = await hs.insert_many(table.database, table.name, list(table.columns), rows)
+                outcomes = await handle_on(hs, table).insert_many(rows)
         except trio_hs.HandlerSocketError as error:
             raise ClusterError(f"{server.name}: the rows cannot be loaded: {error}") from error
         for outcome in outcomes:
@@ -235,17 +236,14 @@ class ExternalControl(Control):
         position = await logged(writer)
         await run_all(*(partial(wait_applied, replica, position, within) for replica in asked if replica not in nodes))
 
-    async def read_rows(self, name: str, table: Table, *, after: int | None = None, limit: int = 10_000) -> list[Row]:
+    async def read_rows(self, name: str, table: Table, *, after: Sequence[Any] | None = None, limit: int = 10_000) -> list[Row]:
         """By SQL if the server's port is known, else through HandlerSocket."""
         server = self.server(name)
         if server.sql_port is not None:
             return await rows_by_sql(server, table, after=after, limit=limit)
-        found = await find_rows(server, table, ">=" if after is None else ">", LEAST_KEY if after is None else after, limit)
-        numbers = ["INT" in declaration.split()[0].upper() for declaration in table.columns.values()]
-        return [
-            tuple(int(value) if number and value is not None else value for value, number in zip(row, numbers, strict=True))
-            for row in found
-        ]
+        if after is None:
+            return await find_rows(server, table, ">=", least_key(table), limit)
+        return await find_rows(server, table, ">", after, limit)
 
 
 # --- The cluster -----------------------------------------------------------------------------------------------------

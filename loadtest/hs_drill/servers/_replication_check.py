@@ -7,10 +7,11 @@ not show it, its ports belong to two servers, or the twin leads to another table
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import trio
 
@@ -20,6 +21,7 @@ from hs_drill._cluster import Cluster, ClusterError, Server
 from trio_hs.testing import Table
 
 from ._replication import PAGE
+from ._server_table import handle_on, key_of
 from ._sql import asking, execute_sql, run_all
 from ._table_checks import how_to_empty
 
@@ -100,15 +102,21 @@ def _ms(seconds: float) -> str:
 
 
 async def check_replication(
-    cluster: Cluster, table: Table, primary: Server, within: float = WITHIN, aliases: Collection[str] = ()
+    cluster: Cluster,
+    table: Table,
+    primary: Server,
+    within: float = WITHIN,
+    aliases: Collection[str] = (),
+    *,
+    marker: Sequence[Any] | None = None,
 ) -> ReplicationCheck:
     """Write a marker row into the table, see where it arrives, and delete it.
 
-    The table must have the columns of the load's: `id` (the integer key), `grp`, `n` and `payload`. The marker's id is
-    negative, which the ids of a load never are. `aliases` are further names of the primary's server. Raises `ClusterError` if
-    the row cannot be written or deleted.
+    `marker` has a value for each column of the table, and a key that no row of a load has. Without it the table is the drill's
+    own, with the columns `id` (the integer key), `grp`, `n` and `payload`: its marker has a negative id. `aliases` are further
+    names of the primary's server. Raises `ClusterError` if the row cannot be written or deleted.
     """
-    marker = -1 - secrets.randbelow(2**62)
+    marker = marker or (-1 - secrets.randbelow(2**62), 0, 0, "marker")
     database = table.database
     asks_sql = primary.sql_port is not None
     position = await _position(primary) if asks_sql else None
@@ -117,7 +125,7 @@ async def check_replication(
     found: dict[str, Arrival] = {}
     async with _marked(cluster, table, marker, primary) as (begin, acknowledged):
         calls = [
-            partial(_arrive, found, server, table, marker, begin, begin + acknowledged + within)
+            partial(_arrive, found, server, table, key_of(table, marker), begin, begin + acknowledged + within)
             for server in (primary, *replicas)
         ]
         if asks_sql:
@@ -139,9 +147,10 @@ async def check_replication(
 
 
 @asynccontextmanager
-async def _marked(cluster: Cluster, table: Table, marker: int, primary: Server) -> AsyncIterator[tuple[float, float]]:
+async def _marked(cluster: Cluster, table: Table, marker: Sequence[Any], primary: Server) -> AsyncIterator[tuple[float, float]]:
     """Write the marker row for the block. Gives when the write began, and after how many seconds it was acknowledged."""
-    shown = f"the marker row {marker} of {table.database}.{table.name}"
+    key = key_of(table, marker)
+    shown = f"the marker row {', '.join(map(str, key))} of {table.database}.{table.name}"
     begin = trio.current_time()
     written = True
     try:
@@ -149,7 +158,7 @@ async def _marked(cluster: Cluster, table: Table, marker: int, primary: Server) 
             async with _writing(cluster, primary) as hs:
                 begin = trio.current_time()
                 try:
-                    await hs.insert(table.database, table.name, [("id", marker), ("grp", 0), ("n", 0), ("payload", "marker")])
+                    await handle_on(hs, table).insert(marker)
                 except trio_hs.HandlerSocketError as error:
                     # The server refused it, so a row with this id would be another client's.
                     written = isinstance(error, trio_hs.ConnectionError) and error.maybe_applied
@@ -162,31 +171,34 @@ async def _marked(cluster: Cluster, table: Table, marker: int, primary: Server) 
         if written:
             # With a client of its own: a cancellation ends the client above.
             with trio.CancelScope(shield=True):
-                await _delete(cluster, table, marker, primary, shown)
+                await _delete(cluster, table, key, primary, shown)
 
 
 def _writing(cluster: Cluster, primary: Server) -> AbstractAsyncContextManager[trio_hs.Manager]:
     return trio_hs.open_manager(write_servers=[write_address(primary)], write_databases=dict(cluster.write_databases))
 
 
-async def _delete(cluster: Cluster, table: Table, marker: int, primary: Server, shown: str) -> None:
+async def _delete(cluster: Cluster, table: Table, key: Sequence[Any], primary: Server, shown: str) -> None:
     left = f"{primary.name}: {shown} may be there still, and then {how_to_empty(table, primary.name)}. It could not be deleted"
     try:
         with trio.fail_after(DELETE_SECONDS):
             async with _writing(cluster, primary) as hs:
-                await hs.delete(table.database, table.name, "=", ["id"], [marker])
+                await handle_on(hs, table, table.primary_key).delete("=", key)
     except trio.TooSlowError as error:
         raise ClusterError(f"{left} within {DELETE_SECONDS:g} s") from error
     except trio_hs.HandlerSocketError as error:
         raise ClusterError(f"{left}: {error}") from error
 
 
-async def _arrive(found: dict[str, Arrival], server: Server, table: Table, marker: int, begin: float, deadline: float) -> None:
+async def _arrive(
+    found: dict[str, Arrival], server: Server, table: Table, key: Sequence[Any], begin: float, deadline: float
+) -> None:
     seconds, trouble = None, ""
     try:
         async with trio_hs.open_manager([read_address(server)]) as hs:
+            handle = handle_on(hs, table, table.primary_key)
             while True:  # at least one look, however long the write took
-                if await hs.get(table.database, table.name, ["id"], marker):
+                if await handle.find("=", key, 1):
                     seconds = trio.current_time() - begin
                     break
                 if trio.current_time() >= deadline:

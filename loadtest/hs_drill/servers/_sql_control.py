@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from hs_drill._cluster import Cluster, ClusterError, Server
 from hs_drill._sql_text import literal, quoted, table_name
@@ -259,7 +260,7 @@ class SqlControl(Control):
         replicas = self._running(but=(self.primary,))
         await run_all(*(partial(wait_applied, replica, position, within) for replica in replicas))
 
-    async def read_rows(self, name: str, table: Table, *, after: int | None = None, limit: int = 10_000) -> list[Row]:
+    async def read_rows(self, name: str, table: Table, *, after: Sequence[Any] | None = None, limit: int = 10_000) -> list[Row]:
         return await rows_by_sql(self.require(name, "running"), table, after=after, limit=limit)
 
 
@@ -288,13 +289,27 @@ async def fill_by_sql(server: Server, table: Table, rows: Iterable[Row]) -> None
     await execute_sql(server, f"INSERT INTO {table_name(table.database, table.name)} ({_columns(table)}) VALUES {values}")
 
 
-async def rows_by_sql(server: Server, table: Table, *, after: int | None, limit: int) -> list[Row]:
+async def rows_by_sql(server: Server, table: Table, *, after: Sequence[Any] | None, limit: int) -> list[Row]:
     """A page of rows, as `Control.read_rows` gives it."""
-    (key,) = table.primary_key
-    beyond = "" if after is None else f"WHERE {quoted(key)} > {after:d}"
+    keys = [quoted(name) for name in table.primary_key]
     shown = table_name(table.database, table.name)
-    rows = await execute_sql(server, f"SELECT {_columns(table)} FROM {shown} {beyond} ORDER BY {quoted(key)} LIMIT {limit:d}")
+    beyond = "" if after is None else f"WHERE {_beyond(table, [literal(value) for value in after])}"
+    rows = await execute_sql(
+        server, f"SELECT {_columns(table)} FROM {shown} {beyond} ORDER BY {', '.join(keys)} LIMIT {limit:d}"
+    )
     return [tuple(row.values()) for row in rows]
+
+
+def _beyond(table: Table, after: Sequence[str]) -> str:
+    """The condition for rows behind a key, in a form that MariaDB reads as one range of the index."""
+    keys = [quoted(name) for name in table.primary_key]
+    same = [f"{key} = {value}" for key, value in zip(keys, after, strict=True)]
+    bounds = list(after)
+    for at, name in enumerate(table.primary_key):
+        if table.columns[name].split("(")[0].strip().lower() in ("enum", "set"):
+            # It compares as text, and is ordered by number.
+            bounds[at] = f"(SELECT {keys[at]} + 0 FROM {table_name(table.database, table.name)} WHERE {' AND '.join(same)})"
+    return " OR ".join(f"({' AND '.join([*same[:at], f'{keys[at]} > {bounds[at]}'])})" for at in range(len(keys)))
 
 
 def _columns(table: Table) -> str:

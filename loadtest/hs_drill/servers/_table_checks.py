@@ -6,7 +6,7 @@ The checks go through HandlerSocket's port for reads: opening a missing table on
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,13 +18,13 @@ from hs_drill._cluster import ClusterError, Server
 from hs_drill._sql_text import literal
 from trio_hs.testing import Table
 
-from ._control import bounded
+from ._control import Row, bounded
 from ._created import MARK
+from ._server_table import declared, least_key, unfit
 from ._sql import asking, execute_sql
 from ._writable import sources_of
 
 __all__ = [
-    "LEAST_KEY",
     "find_rows",
     "has_table",
     "how_to_empty",
@@ -33,7 +33,6 @@ __all__ = [
     "would_stop_replication",
 ]
 
-LEAST_KEY = -(2**63)
 INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint")
 TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
 POLL_SECONDS = 0.05
@@ -63,13 +62,11 @@ async def wait_for_table(server: Server, table: Table, ours: Collection[str], wi
 async def _has_table(server: Server, table: Table, database: str, ours: Collection[str], ask: Ask) -> bool:
     if server.sql_port is not None and not await _sql_shows(server, table, database, ours, ask):
         return False
-    # Each time on a new connection: one that has asked for a missing table makes a replica wait that is to create it.
     indexes = {"PRIMARY": list(table.columns), **{name: list(columns) for name, columns in table.indexes.items()}}
     try:
-        async with trio_hs.open_read_socket([read_address(server)]) as hs:
-            for index, columns in indexes.items():
-                opened = await hs.get_index_id(database, table.name, columns, index)
-                await hs.find(opened, "=", [str(LEAST_KEY)])  # the server opens a table at the first request only
+        for index, columns in indexes.items():
+            # The server opens a table at the first request only.
+            await _find(server, table, database, index, columns, "=", least_key(table, index), 1)
     except trio_hs.TableNotFoundError:
         return False
     except trio_hs.HandlerSocketError as error:
@@ -117,16 +114,24 @@ async def _sql_shows(server: Server, table: Table, database: str, ours: Collecti
 async def _wrong_types(ask: Ask, table: Table, database: str) -> str:
     """Which columns could not hold, and give back, what the load writes; "" if all can. Missing ones are not looked for."""
     found = await ask(
-        "SELECT column_name AS name, data_type AS type, column_type AS declared, character_maximum_length AS length "
+        "SELECT column_name AS name, data_type AS type, column_type AS declared, character_maximum_length AS length, "
+        "character_set_name AS charset, is_nullable = 'YES' AS nullable "
         f"FROM information_schema.columns WHERE table_schema = {literal(database)} AND table_name = {literal(table.name)}"
     )
+    if (columns := declared(table)) is not None:
+        given = {row["name"]: row for row in found}
+        return ", ".join(
+            f"{column.name} must be {table.columns[column.name]}, and {why}"
+            for column in columns
+            if column.name in given and (why := unfit(column, given[column.name]))
+        )
     wrong = []
     for row in found:
-        declared = table.columns.get(row["name"], "")
-        if "INT" in declared.split("(")[0]:
+        wanted = table.columns.get(row["name"], "")
+        if "INT" in wanted.split("(")[0]:
             if row["type"] not in INTEGERS:
                 wrong.append(f"{row['name']} must be an integer, and is {row['declared']}")
-        elif length := re.search(r"CHAR\((\d+)\)", declared):
+        elif length := re.search(r"CHAR\((\d+)\)", wanted):
             if row["type"] not in TEXTS:
                 wrong.append(f"{row['name']} must be text, and is {row['declared']}")
             elif row["length"] < int(length[1]):
@@ -146,15 +151,40 @@ async def would_stop_replication(replica: Server, writer: Server, database: str)
 
 
 async def find_rows(
-    server: Server, table: Table, operation: trio_hs.FindOperation, key: object, limit: int = 1
-) -> list[list[Any]]:
-    """Rows of the table, through HandlerSocket. Raises `ClusterError`."""
+    server: Server, table: Table, operation: trio_hs.FindOperation, key: Sequence[Any], limit: int = 1
+) -> list[Row]:
+    """Rows of the table by its primary key, through HandlerSocket. Raises `ClusterError`."""
     try:
-        async with trio_hs.open_read_socket([read_address(server)]) as hs:
-            index = await hs.get_index_id(table.database, table.name, list(table.columns))
-            return [*await hs.find(index, operation, [str(key)], limit)]
+        found = await _find(server, table, table.database, "PRIMARY", list(table.columns), operation, key, limit)
     except trio_hs.HandlerSocketError as error:
         raise ClusterError(f"{server.name}: {error}") from error
+    integers = ["INT" in declaration.split()[0].upper() for declaration in table.columns.values()]
+    return [
+        tuple(int(value) if integer and value is not None else value for integer, value in zip(integers, row, strict=True))
+        for row in found
+    ]
+
+
+async def _find(
+    server: Server,
+    table: Table,
+    database: str,
+    index: str,
+    columns: Sequence[str],
+    operation: trio_hs.FindOperation,
+    key: Sequence[Any],
+    limit: int,
+) -> list[list[Any]]:
+    """The values of rows, on a new connection: one that has asked for a missing table makes a replica wait that is to create
+    it. Raises `trio_hs`'s errors."""
+    known = declared(table)
+    if known is None:
+        async with trio_hs.open_read_socket([read_address(server)]) as hs:
+            opened = await hs.get_index_id(database, table.name, columns, index)
+            return [*await hs.find(opened, operation, [str(value) for value in key], limit)]
+    async with trio_hs.open_manager([read_address(server)]) as manager:
+        handle = manager.table(database, table.name, columns, index, columns=known)
+        return [[value for _, value in row] for row in await handle.find(operation, key, limit)]
 
 
 def how_to_empty(table: Table, server: str) -> str:
@@ -168,7 +198,7 @@ def how_to_empty(table: Table, server: str) -> str:
 
 async def require_empty(server: Server, table: Table, emptied_on: str) -> None:
     """Raise `ClusterError` if the table holds rows. `emptied_on` is the server on which the user would empty it."""
-    if await find_rows(server, table, ">=", LEAST_KEY):
+    if await find_rows(server, table, ">=", least_key(table)):
         raise ClusterError(
             f"{table.database}.{table.name} on {server.name} holds rows, and a run changes and deletes rows: give it another "
             f"table (table.database, table.name), or {how_to_empty(table, emptied_on)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._payloads import fillers, group_of, payloads
-from ._rows import As, Keys, Maker, Marker, Observer, Rows, RowState, Wrong
+from ._rows import As, Keys, Maker, Observer, Rows, RowState, Wrong
 from ._rows_of import loaded, rows_of
 from ._stream import Drawn, operations
 from ._versions import (
@@ -35,7 +35,6 @@ __all__ = [
     "Drawn",
     "Keys",
     "Maker",
-    "Marker",
     "Observer",
     "RowState",
     "Rows",

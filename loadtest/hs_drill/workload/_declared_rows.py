@@ -15,7 +15,7 @@ from hs_drill._sql_text import quoted
 from hs_drill.scenario import VERSION_WIDTH, Scenario, values
 
 from ._readers import reader, shown
-from ._rows import As, Keys, Maker, Marker, Observer, RowState, Wrong
+from ._rows import As, Keys, Maker, Observer, RowState, Wrong
 from ._values import Make, compiled, uuids_of
 from ._versions import DAMAGED, FOREIGN, INITIAL, NO_COUNT, OPS, UNNUMBERED, UNSEEN, first_insert_key, version_of
 
@@ -68,6 +68,7 @@ class DeclaredRows:
             name: self._make(name) for name in self.columns if not isinstance(spec.columns[name].values, values.Stored)
         }
         self.foreign = self._foreign()
+        self.no_marker = self._no_marker()
         self._whole = self._checker(self.columns)
 
     # ---- what is written
@@ -242,12 +243,17 @@ class DeclaredRows:
             conditions.append(f"{quoted(version)} IS NULL OR {quoted(version)} NOT LIKE {pattern}")
         return " OR ".join(f"({one})" for one in conditions) or "FALSE"
 
-    def marker(self) -> Marker | None:
+    def _no_marker(self) -> str:
+        numbers = self._markers()
+        if not self._columns[self._numbered].is_integer or not numbers:
+            return "TRUE"
+        return f"{quoted(self._numbered)} NOT BETWEEN {numbers[0]} AND {numbers[-1]}"
+
+    def marker(self) -> list[Any] | None:
         numbers = self._markers()
         if not numbers:
             return None
-        number = numbers[secrets.randbelow(len(numbers))]
-        return Marker(self.columns, self.row(number, INITIAL), self.primary, self.key(number))
+        return self.row(numbers[secrets.randbelow(len(numbers))], INITIAL)
 
 
 def _in_sql(sql_type: str, column: trio_hs.Column) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hs_drill.scenario import VERSION_WIDTH, Scenario
 
 from ._payloads import fillers, group_of
-from ._rows import As, Keys, Maker, Marker, Observer, RowState, Wrong
+from ._rows import As, Keys, Maker, Observer, RowState, Wrong
 from ._versions import DAMAGED, NO_COUNT, UNNUMBERED, UNSEEN, first_insert_key, payload_of, version_of
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class DrillRows:
         }
         self.indexes: Mapping[str, Sequence[str]] = {"grp": ["grp", "id"]}
         self.foreign = self._foreign()
+        self.no_marker = f"{self.foreign} OR id > 0"
 
     def _foreign(self) -> str:
         """By their keys, or by what is in `grp` or `payload`. A run's keys are those of loaded and inserted rows, and the
@@ -141,9 +142,8 @@ class DrillRows:
     def fingerprint(self, column: str, number: int, version: int) -> int:
         raise KeyError(f"no operation alone sets {column}")
 
-    def marker(self) -> Marker:
-        key = -1 - secrets.randbelow(2**62)
-        return Marker(COLUMNS, [key, 0, 0, "marker"], ["id"], [key])
+    def marker(self) -> list[Any]:
+        return [-1 - secrets.randbelow(2**62), 0, 0, "marker"]
 
 
 def _sent(make: Callable[[int, int], Any], send: Callable[[Any], Any]) -> Callable[[int, int], Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 if TYPE_CHECKING:  # Locust's processes import this, and must not import trio
     import trio_hs
 
-__all__ = ["As", "Keys", "Maker", "Marker", "Observer", "RowState", "Rows", "Wrong"]
+__all__ = ["As", "Keys", "Maker", "Observer", "RowState", "Rows", "Wrong"]
 
 As: TypeAlias = Callable[[str], Callable[[Any], Any]]
 """Gives for a column's name the function that turns its values into what a driver sends."""
@@ -52,15 +52,6 @@ class RowState(NamedTuple):
     """The version that the version column shows, whatever else is wrong; None if it shows none."""
 
 
-class Marker(NamedTuple):
-    """A row by which a check sees whether writes replicate. No row of a load has its key."""
-
-    columns: Sequence[str]
-    values: Sequence[Any]
-    key_columns: Sequence[str]
-    key: Sequence[Any]
-
-
 class Rows(Protocol):
     """The rows of one scenario's table. Made by `rows_of`."""
 
@@ -81,6 +72,8 @@ class Rows(Protocol):
     """Every column and index as the client declares them; None for the drill's table, whose values are integers and text."""
     foreign: str
     """A SQL condition for rows that no run of this scenario can have left."""
+    no_marker: str
+    """A SQL condition for rows that no check whether writes replicate can have left."""
 
     def key(self, number: int) -> tuple[Any, ...]:
         """The values of the primary key's columns, in its order."""
@@ -106,5 +99,5 @@ class Rows(Protocol):
     def fingerprint(self, column: str, number: int, version: int) -> int:
         """The fingerprint of what a version that sets an extra leaves in it: 64 bits with a sign."""
 
-    def marker(self) -> Marker | None:
-        """A row for the check whether writes replicate; None if the table has no key to spare."""
+    def marker(self) -> list[Any] | None:
+        """A row for the check whether writes replicate, with a key that no row of a load has; None if there is none."""

@@ -96,7 +96,7 @@ async def test_tables_rows_and_plain_writes_survive_a_kill(temporary: Path) -> N
             await control.kill(name)
             await control.start(name)
             assert await control.read_rows(name, TABLE) == rows
-        assert await control.read_rows("writer", TABLE, after=1, limit=1) == [(2, "é")]
+        assert await control.read_rows("writer", TABLE, after=(1,), limit=1) == [(2, "é")]
         assert await read(control.cluster.writer, 3) == "0\t2\t3\tv3"
         with pytest.raises(ClusterError, match=r"there are two tables drill\.t"):
             await control.create_table(TABLE)

@@ -138,7 +138,7 @@ async def test_without_sql_rows_are_loaded_and_read_back_through_handlersocket(t
                 expected = await owner.read_rows(name, TABLE)
                 assert len(expected) == 50
                 assert await control.read_rows(name, TABLE) == expected
-                assert await control.read_rows(name, TABLE, after=10, limit=5) == expected[10:15]
+                assert await control.read_rows(name, TABLE, after=(10,), limit=5) == expected[10:15]
             with pytest.raises(ClusterError, match="cannot ask reader-1 how it replicates: its sql_port is not known"):
                 await control.replication_status("reader-1")
         assert await tables(owner.cluster.writer) == ["t"]

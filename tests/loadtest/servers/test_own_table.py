@@ -36,7 +36,7 @@ async def test_columns_are_written_and_read_back_by_name(cluster: Cluster, colum
         await fill(control, SCENARIO, any_rows=True)
         expected = [(key, group_of(key, SCENARIO.table), 0, payload) for key, payload in enumerate(payloads(SCENARIO), 1)]
         assert await control.read_rows("writer", TABLE) == expected
-        assert await control.read_rows("reader-1", TABLE, after=40) == expected[40:]
+        assert await control.read_rows("reader-1", TABLE, after=(40,)) == expected[40:]
 
 
 @pytest.mark.usefixtures("dropped")

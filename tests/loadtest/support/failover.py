@@ -35,7 +35,7 @@ class Drill:
 
 async def ids_on(control: Control, name: str) -> set[int]:
     found: list[int] = []
-    while page := await control.read_rows(name, ROWS, after=found[-1] if found else None):
+    while page := await control.read_rows(name, ROWS, after=(found[-1],) if found else None):
         found += [row[0] for row in page if isinstance(row[0], int)]
     return set(found)
 

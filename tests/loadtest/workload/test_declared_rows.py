@@ -230,9 +230,9 @@ def test_the_marker_is_no_row_of_a_load(name: str) -> None:
     rows = ROWS[name]
     marker = rows.marker()
     assert marker is not None
-    number = rows.number(marker.key)
+    number = rows.number([marker[rows.columns.index(column)] for column in rows.primary])
     assert number is not None
     assert SCENARIOS[name].table.rows < number < first_insert_key(0, 0)
-    for column, value in zip(marker.columns, marker.values, strict=True):
-        assert rows.columns_declared is not None
+    assert rows.columns_declared is not None
+    for column, value in zip(rows.columns, marker, strict=True):
         rows.columns_declared.column(column).encode(value)
