@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ._audit import Audit, Check, Validity, audit
+from ._table import AuditedTable
 
 __all__ = [
     "Audit",
+    "AuditedTable",
     "Check",
     "Validity",
     "audit",

@@ -18,7 +18,9 @@ from ._checker import Check, Checker, Context, Validity
 from ._counters import AppliedTwice, Counters
 from ._reads import MonotonicReads, StaleReads
 from ._replicas import check_replicas
-from ._row_histories import LeftOut, RowHistory, rows_of
+from ._row_histories import LeftOut, rows_of
+from ._row_history import RowHistory
+from ._table import DRILL_TABLE, AuditedTable
 from ._takeover import Takeover, takeover_of
 from ._writes import Lost, Recovered, Unexpected
 
@@ -61,13 +63,14 @@ def audit(
     sampled: float = 1.0,
     unreadable: Sequence[str] = (),
     alone: bool = False,
+    table: AuditedTable = DRILL_TABLE,
 ) -> Audit:
     """Audit a run. Blocking.
 
     Args:
       histories: of all workers, and of the controller for its events.
       final: what the primary held after everything had healed; None when it could not be read.
-      loaded: how many rows the table had before the run, with ids from 1, version 0 and n 0.
+      loaded: how many rows the table had before the run, with numbers from 1, as they were loaded.
       workers: those that took part, so that a missing history is noticed; None assumes that all histories are given.
       replicas: what the other servers held.
       before: what the table held before the run, unless that was the loaded rows.
@@ -75,6 +78,7 @@ def audit(
       sampled: the share of the reads that the histories hold.
       unreadable: why histories that exist could not be opened, in words; any worker may have written those.
       alone: the primary is the only server, so no replica can differ.
+      table: by default the drill's own.
 
     A check is unknown when data is missing or the checker fails, and not applicable when there was nothing to find. Memory
     stays at about 100 MB however long the run was, unless most of it falls on very few rows. A temporary file beside the
@@ -82,14 +86,14 @@ def audit(
     """
     crashed: dict[str, Check] = {}
     left_out = LeftOut()
-    rows = rows_of(histories, final, loaded=loaded, before=before, left_out=left_out)
+    rows = rows_of(histories, final, loaded=loaded, before=before, table=table, left_out=left_out)
     first, failure = None, None
     try:
         # The first row comes when all histories have been read: only then is it known which are complete.
         first = next(rows, None)
     except Exception as error:
         failure = error
-    context = _context(histories, final, workers, staleness, sampled, unreadable, later=before is not None)
+    context = _context(histories, final, workers, staleness, sampled, unreadable, table, later=before is not None)
     checkers: dict[str, Checker] = {checker.name: checker(context) for checker in CHECKERS}
     try:
         if first is not None:
@@ -141,6 +145,7 @@ def _context(
     staleness: float,
     sampled: float,
     unreadable: Sequence[str],
+    table: AuditedTable,
     *,
     later: bool,
 ) -> Context:
@@ -180,4 +185,6 @@ def _context(
         takeover=takeover_of(events, final.server, complete=not missing) if final is not None and one_clock else None,
         reads_primary=bool(workers_headers) and all(header.reads_primary for header in workers_headers),
         earliest_start=min((header.monotonic_ns for header in workers_headers), default=0),
+        table=table,
+        wrong=final.wrong if final is not None else {},
     )

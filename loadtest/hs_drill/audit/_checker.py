@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right, insort
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any, ClassVar
 
 from hs_drill._counted import counted
-from hs_drill.store import HistoryFaultWindow
+from hs_drill.store import HistoryFaultWindow, WrongRow
 from hs_drill.workload import worker_of
 
 from ._counter_history import MiscountedRead
 from ._register import ENDLESS
-from ._row_histories import RowHistory
+from ._row_history import RowHistory
+from ._table import DRILL_TABLE, AuditedTable
 from ._takeover import Takeover
 
 __all__ = ["MAX_FINDINGS", "Check", "Checker", "Context", "Finding", "Validity"]
@@ -44,6 +45,7 @@ class Finding:
     """A row that violates a check, or may."""
 
     key: int
+    """The row's number."""
     line: str
     time: float | None = None
     """Seconds since the history began; None when unknown."""
@@ -51,6 +53,10 @@ class Finding:
     """The faults that were on at that time."""
     after: str = ""
     """When no fault was on: how long after which promotion or end of a fault. "" when neither came before."""
+    columns: tuple[str, ...] = ()
+    """The columns that are wrong; empty if it is about the whole row."""
+    primary: str = ""
+    """The row's primary key in words; "" if that is its number."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,9 @@ class Context:
     """Every read came from the server that takes the writes."""
     earliest_start: int = 0
     """No operation of this run began before this time."""
+    table: AuditedTable = DRILL_TABLE
+    wrong: Mapping[int, WrongRow] = field(default_factory=dict)
+    """What is wrong in the first rows of the primary that no write can have left."""
 
     @property
     def counters_complete(self) -> bool:
@@ -124,11 +133,13 @@ class Context:
         writer = worker_of(number) if number > 0 else None
         return self.any_worker or bool(self.incomplete) if writer is None else self.any_worker or writer in self.incomplete
 
-    def finding(self, key: int, line: str, time: int | None) -> Finding:
+    def finding(self, key: int, line: str, time: int | None, columns: Iterable[str] = ()) -> Finding:
+        primary = self.wrong[key].key if key in self.wrong else ""
+        primary = primary or self.table.key_of(key)
         if time is None or abs(time) >= ENDLESS:
-            return Finding(key, line)
+            return Finding(key, line, columns=tuple(columns), primary=primary)
         on = tuple(one.name for one in self.faults if one.start <= time and (one.end is None or time <= one.end))
-        return Finding(key, line, self.seconds(time), on, "" if on else self._after(time))
+        return Finding(key, line, self.seconds(time), on, "" if on else self._after(time), tuple(columns), primary)
 
     def seconds(self, time: int) -> float:
         """Seconds from the origin."""
@@ -169,7 +180,9 @@ class Checker:
         """Why nothing in the run could have violated the check; "" when something could."""
         return ""
 
-    def add_finding(self, key: int, line: str, time: int | None, count: int = 1, *, certain: bool = True) -> None:
+    def add_finding(
+        self, key: int, line: str, time: int | None, count: int = 1, *, certain: bool = True, columns: Iterable[str] = ()
+    ) -> None:
         if certain:
             self.count += count
         else:
@@ -178,7 +191,7 @@ class Checker:
         place = not certain, math.inf if time is None or abs(time) >= ENDLESS else self.context.seconds(time), key
         if len(self._findings) == MAX_FINDINGS and place >= _order(self._findings[-1]):
             return  # before a finding is made: every read of a run may be stale
-        finding = self.context.finding(key, line if certain else f"perhaps: {line}", time)
+        finding = self.context.finding(key, line if certain else f"perhaps: {line}", time, columns)
         insort(self._findings, (*place, finding), key=_order)
         del self._findings[MAX_FINDINGS:]
 
@@ -210,7 +223,7 @@ class Checker:
         found = self._findings[0][-1]
         when = f" at {found.time:.3f} s" if found.time is not None else ""
         during = f" during {', '.join(found.faults)}" if found.faults else f", {found.after}" if found.after else ""
-        return f"key {found.key}{when}{during}: {found.line}"
+        return f"key {found.primary or found.key}{when}{during}: {found.line}"
 
     def _check(self, verdict: Validity, explanation: str) -> Check:
         return Check(self.name, verdict, explanation, self.count, self.possible, self.findings, self.measured)

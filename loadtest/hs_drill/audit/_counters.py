@@ -11,7 +11,7 @@ from enum import Enum, auto
 
 from ._checker import Checker, Context
 from ._counter_history import MiscountedRead
-from ._row_histories import RowHistory
+from ._row_history import RowCounter, RowHistory
 
 __all__ = ["AppliedTwice", "Cause", "Counters", "deviation_of", "miscounted_line", "sum_of"]
 
@@ -44,28 +44,29 @@ class Deviation:
     line: str
 
 
-def deviation_of(row: RowHistory) -> Deviation | None:
-    """How a row's counter is wrong at the end; None when it is right, or when the row is gone."""
-    if row.final is None:
+def deviation_of(counter: RowCounter) -> Deviation | None:
+    """How a counter is wrong at the end; None when it is right, or when its row is gone."""
+    n, base = counter.final, counter.base
+    if n is None:
         return None
-    n, base = row.final[1], row.base
+    if not counter.step_times and n in counter.usual:
+        return None  # as nearly every counter is
     if base is None:
-        if not row.steps and not row.unknown_steps and n in (0, row.before[1] if row.before else 0):
-            return None
-        return Deviation(
-            Cause.UNKNOWN, 1, "the row was deleted or inserted again, so it is not known what its counter should be"
-        )
-    acknowledged = base + sum_of(row.steps)
-    least = acknowledged + sum(step * count for step, count in row.unknown_steps.items() if step < 0)
-    most = acknowledged + sum(step * count for step, count in row.unknown_steps.items() if step > 0)
-    line = f"the counter is {n} and should be {_between(least, most)}"
-    up = [step for step in (*row.steps, *row.unknown_steps) if step > 0]
-    down = [-step for step in (*row.steps, *row.unknown_steps) if step < 0]
+        line = f"the row was deleted or inserted again, so it is not known what its counter {counter.column} should be"
+        return Deviation(Cause.UNKNOWN, 1, line)
+    acknowledged = base + sum_of(counter.steps)
+    least = acknowledged + sum(step * count for step, count in counter.unknown_steps.items() if step < 0)
+    most = acknowledged + sum(step * count for step, count in counter.unknown_steps.items() if step > 0)
+    if n == least == most:
+        return None
+    line = f"the counter {counter.column} is {n} and should be {_between(least, most)}"
+    up = [step for step in (*counter.steps, *counter.unknown_steps) if step > 0]
+    down = [-step for step in (*counter.steps, *counter.unknown_steps) if step < 0]
     if n > most:
-        return _off(n - most, up, [-step for step in row.steps if step < 0], line)
+        return _off(n - most, up, [-step for step in counter.steps if step < 0], line)
     if n < least:
-        return _off(least - n, down, [step for step in row.steps if step > 0], line)
-    sums = _sums(row.unknown_steps)
+        return _off(least - n, down, [step for step in counter.steps if step > 0], line)
+    sums = _sums(counter.unknown_steps)
     if sums is not None and n - acknowledged not in sums:
         return Deviation(Cause.LOST_OR_TWICE, 1, f"{line}, as a sum of its steps")
     return None
@@ -100,8 +101,8 @@ def _between(least: int, most: int) -> str:
     return f"{least}" if least == most else f"between {least} and {most}"
 
 
-def miscounted_line(miscounted: MiscountedRead, what: str) -> str:
-    return f"a read saw the counter at {miscounted.read.n}, {what}"
+def miscounted_line(counter: RowCounter, miscounted: MiscountedRead, what: str) -> str:
+    return f"a read saw the counter {counter.column} at {miscounted.read.n}, {what}"
 
 
 class CounterChecker(Checker):
@@ -114,10 +115,15 @@ class CounterChecker(Checker):
         """Steps of relevant counters."""
 
     def check_row(self, row: RowHistory) -> None:
-        steps = row.steps.total() + row.unknown_steps.total()
-        self.steps += steps
-        if row.final is not None and row.base is not None:
-            self.relevant += steps
+        for counter in row.counters:
+            steps = len(counter.step_times) // 3
+            self.steps += steps
+            if counter.final is not None and counter.base is not None:
+                self.relevant += steps
+            self.check_counter(row, counter, deviation_of(counter) if not self.context.final_unusable else None)
+
+    def check_counter(self, row: RowHistory, counter: RowCounter, deviation: Deviation | None) -> None:
+        raise NotImplementedError
 
     def why_not_applicable(self) -> str:
         if not self.steps:
@@ -133,12 +139,12 @@ class AppliedTwice(CounterChecker):
     good = "no increment or decrement was applied twice"
     bad = ("increment or decrement was applied twice", "increments or decrements were applied twice")
 
-    def check_row(self, row: RowHistory) -> None:
-        super().check_row(row)
-        deviation = deviation_of(row) if not self.context.final_unusable else None
+    def check_counter(self, row: RowHistory, counter: RowCounter, deviation: Deviation | None) -> None:
         if deviation is not None and deviation.cause in (Cause.TWICE, Cause.LOST_OR_TWICE):
             certain = deviation.cause is Cause.TWICE and not self.context.missing
-            self.add_finding(row.key, deviation.line, row.last_step, deviation.count, certain=certain)
+            self.add_finding(
+                row.key, deviation.line, counter.last_step, deviation.count, certain=certain, columns=[counter.column]
+            )
 
 
 class Counters(CounterChecker):
@@ -148,15 +154,15 @@ class Counters(CounterChecker):
     good = "every counter is the sum of its acknowledged steps and of some or none of the unknown ones"
     bad = ("counter is off", "counters are off")
 
-    def check_row(self, row: RowHistory) -> None:
-        super().check_row(row)
-        deviation = deviation_of(row) if not self.context.final_unusable else None
+    def check_counter(self, row: RowHistory, counter: RowCounter, deviation: Deviation | None) -> None:
+        context = self.context
         if deviation is not None:
-            certain = deviation.cause is not Cause.UNKNOWN and not self.context.missing
-            self.add_finding(row.key, deviation.line, row.last_step or None, certain=certain)
-        elif row.miscounted_reads and self.context.reads_primary:
-            # A row counts once, however many of its reads saw the wrong counter.
-            seen = row.miscounted_reads[0]
-            sums = ", as a sum of its steps" if seen.low <= seen.read.n <= seen.high else ""
-            line = miscounted_line(seen, f"which should have been {_between(seen.low, seen.high)}{sums}")
-            self.add_finding(row.key, line, seen.read.start, certain=self.context.counters_complete)
+            certain = deviation.cause is not Cause.UNKNOWN and not context.missing
+            self.add_finding(row.key, deviation.line, counter.last_step or None, certain=certain, columns=[counter.column])
+        elif context.reads_primary:
+            # A counter counts once, however many reads saw the wrong value.
+            seen = next((seen for miscounted, seen in row.miscounted_reads if miscounted is counter), None)
+            if seen is not None:
+                sums = ", as a sum of its steps" if seen.low <= seen.read.n <= seen.high else ""
+                line = miscounted_line(counter, seen, f"which should have been {_between(seen.low, seen.high)}{sums}")
+                self.add_finding(row.key, line, seen.read.start, certain=context.counters_complete, columns=[counter.column])

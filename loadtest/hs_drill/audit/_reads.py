@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -10,8 +11,8 @@ from hs_drill.store import NO_COUNT
 from hs_drill.workload import ABSENT, INITIAL
 
 from ._checker import Check, Checker, Context, Validity
-from ._register import ENDLESS, Read, describe_state
-from ._row_histories import RowHistory
+from ._register import ENDLESS, Read
+from ._row_history import RowCounter, RowHistory
 
 __all__ = ["MonotonicReads", "StaleReads"]
 
@@ -73,26 +74,28 @@ class StaleReads(ReadChecker):
         if not row.reads:
             return
         context, register = self.context, row.register
-        counted = row.counter_history.first_end if row.counter_history is not None else ENDLESS
-        behind = {id(seen.read): seen for seen in row.miscounted_reads if context.behind(seen)}
+        counted = [ENDLESS if counter.history is None else counter.history.first_end for counter in row.counters]
+        behind = {id(seen.read): (counter, seen) for counter, seen in row.miscounted_reads if context.behind(seen)}
         for read in row.reads:
-            self.relevant += register.first_end < read.start or (counted < read.start and read.n != NO_COUNT)
+            self.relevant += register.first_end < read.start or (read.n != NO_COUNT and counted[read.counter] < read.start)
             replaced = register.replaced(read.state) if read.state in register.sources else None
             if replaced is not None and replaced < read.start:
                 # A missing history may hold a delete, which explains why the row was gone. No write brings an old state back.
                 certain = context.one_clock and not (read.state == ABSENT and context.may_be_missing(row.key))
-                self._stale(row, read, replaced, f"{describe_state(read.state)}, replaced", certain)
-            elif (seen := behind.get(id(read))) is not None:
+                self._stale(row, read, replaced, f"{context.table.describe(read.state)}, replaced", certain)
+            elif (found := behind.get(id(read))) is not None:
+                counter, seen = found
                 since = max(seen.since, context.earliest_start)
-                what = f"the counter at {read.n}, without a step acknowledged"
-                self._stale(row, read, since, what, context.counters_complete)
+                what = f"the counter {counter.column} at {read.n}, without a step acknowledged"
+                self._stale(row, read, since, what, context.counters_complete, [counter.column])
 
-    def _stale(self, row: RowHistory, read: Read, since: int, what: str, certain: bool) -> None:
+    def _stale(self, row: RowHistory, read: Read, since: int, what: str, certain: bool, columns: Sequence[str] = ()) -> None:
         behind = read.start - since
         self.stale += 1
         self.longest = max(self.longest, behind)
         if behind > round(self.context.staleness * 1e9):
-            self.add_finding(row.key, f"a read saw {what} {behind / 1e9:.6f} s earlier", read.start, certain=certain)
+            line = f"a read saw {what} {behind / 1e9:.6f} s earlier"
+            self.add_finding(row.key, line, read.start, certain=certain, columns=columns)
 
     def result(self) -> Check:
         self.measured = {"max_seconds": self.longest / 1e9, "stale": self.stale, "beyond": self.count}
@@ -112,9 +115,9 @@ class MonotonicReads(ReadChecker):
         if len(row.reads) < 2:
             return
         sources = row.register.sources
-        counter = row.counter_history if row.counter_history is not None and row.counter_history.only_up else None
+        only_up = [counter.history is not None and counter.history.only_up for counter in row.counters]
         newest: dict[int, tuple[int, int]] = {}
-        highest: dict[int, int] = {}
+        highest: dict[tuple[int, int], int] = {}
         for read in sorted(row.reads):
             source = sources.get(read.state)
             if source is None:
@@ -124,22 +127,25 @@ class MonotonicReads(ReadChecker):
             if source.latest < earliest:
                 self._back(row, read, state)
             newest[read.user_id] = max(seen, (source.earliest, read.state))
-            if counter is not None and read.n != NO_COUNT:
-                counted = highest.get(read.user_id, counter.base)
-                relevant = relevant or counted > counter.base
+            if read.n != NO_COUNT and only_up[read.counter]:
+                counter = row.counters[read.counter]
+                base = counter.base or 0
+                counted = highest.get((read.user_id, read.counter), base)
+                relevant = relevant or counted > base
                 if read.n >= counted:
-                    highest[read.user_id] = read.n
+                    highest[read.user_id, read.counter] = read.n
                 elif source.latest >= earliest:
-                    self._counted_back(row, read, counted)
+                    self._counted_back(row, counter, read, counted)
             self.relevant += relevant
 
-    def _counted_back(self, row: RowHistory, read: Read, counted: int) -> None:
+    def _counted_back(self, row: RowHistory, counter: RowCounter, read: Read, counted: int) -> None:
         """The counter went down, although there was no decrement."""
-        line = f"{_user(read)} saw the counter at {counted} and then at {read.n}, which is older"
-        self.add_finding(row.key, line, read.start, certain=self.context.counters_complete)
+        line = f"{_user(read)} saw the counter {counter.column} at {counted} and then at {read.n}, which is older"
+        self.add_finding(row.key, line, read.start, certain=self.context.counters_complete, columns=[counter.column])
 
     def _back(self, row: RowHistory, read: Read, state: int) -> None:
-        line = f"{_user(read)} saw {describe_state(state)} and then {describe_state(read.state)}, which is older"
+        seen, now = self.context.table.describe(state), self.context.table.describe(read.state)
+        line = f"{_user(read)} saw {seen} and then {now}, which is older"
         certain = self.context.one_clock and not (ABSENT in (state, read.state) and self.context.may_be_missing(row.key))
         self.add_finding(row.key, line, read.start, certain=certain)
 

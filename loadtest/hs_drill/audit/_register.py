@@ -6,10 +6,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from hs_drill.store import NO_COUNT, Operation, Outcome
-from hs_drill.workload import ABSENT, DAMAGED, FOREIGN, INITIAL
+from hs_drill.store import NO_COUNT, MixOperation, Operation, Outcome
 
-__all__ = ["ENDLESS", "Read", "Register", "Write", "describe_state"]
+__all__ = ["ENDLESS", "Read", "Register", "Write"]
 
 ENDLESS = 2**62
 """Later than any time: the end of a write of unknown outcome, which may be applied at any time or never."""
@@ -23,8 +22,12 @@ class Write(NamedTuple):
     """`ENDLESS` when the outcome is info."""
     state: int
     """What it leaves: its version, or `ABSENT`."""
-    operation: Operation
+    operation: MixOperation
     outcome: Outcome
+
+    def sets(self, column: str) -> bool:
+        """Whether it leaves a value of its own in this column."""
+        return self.operation.do is not Operation.UPDATE or column in self.operation.sets
 
 
 class Read(NamedTuple):
@@ -36,7 +39,9 @@ class Read(NamedTuple):
     user_id: int
     """The worker in the upper 32 bits, its user in the lower."""
     n: int = NO_COUNT
-    """The counter; `NO_COUNT` where it was not seen."""
+    """The counter that it saw; `NO_COUNT` if it saw none."""
+    counter: int = 0
+    """The place of that counter in the table."""
 
 
 class _Source(NamedTuple):
@@ -46,11 +51,14 @@ class _Source(NamedTuple):
     latest: int
 
 
+_NEVER = _Source(ENDLESS, -ENDLESS)
+
+
 class Register:
-    """The states that a row can have been in, and their order, as far as it is certain.
+    """The states that a row, or one of its columns, can have been in, and their order, as far as it is certain.
 
     A write takes effect at any moment between its start and its end. So one state certainly followed another only when their
-    writes did not overlap.
+    writes did not overlap. Several writes may leave the same state.
     """
 
     def __init__(self, before: int, writes: Iterable[Write]) -> None:
@@ -61,8 +69,8 @@ class Register:
             if write.outcome is Outcome.FAIL:
                 self.failed.add(write.state)
                 continue
-            known = self.sources.get(write.state, _Source(ENDLESS, -ENDLESS))
-            self.sources[write.state] = _Source(min(write.start, known.earliest), max(write.end, known.latest))
+            earliest, latest = self.sources.get(write.state, _NEVER)
+            self.sources[write.state] = _Source(min(write.start, earliest), max(write.end, latest))
             if write.outcome is Outcome.OK:
                 self._acknowledged.append(write)
         self._acknowledged.sort()
@@ -91,13 +99,3 @@ def _running_minimum(values: Iterable[int]) -> Iterator[int]:
     for value in values:
         least = min(least, value)
         yield least
-
-
-def describe_state(state: int) -> str:
-    if state == ABSENT:
-        return "no row"
-    if state == FOREIGN:
-        return "a payload without a version"
-    if state == DAMAGED:
-        return "a row whose payload or group does not match its checksum"
-    return f"version v{state:016x}" if state != INITIAL else "the version from before the run"

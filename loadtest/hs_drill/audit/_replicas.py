@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 
 from hs_drill.store import FinalState
 
 from ._checker import Check, Checker, Context, Validity
-from ._register import describe_state
+from ._table import AuditedTable
 
 __all__ = ["check_replicas"]
 
@@ -48,19 +49,38 @@ class _Replicas(Checker):
         self.differing: dict[str, int] = defaultdict(int)
 
     def compare(self, primary: FinalState, replica: FinalState) -> None:
+        self.context = replace(self.context, wrong={**replica.wrong, **primary.wrong})
         for key, ours, theirs in _side_by_side(primary, replica):
             self.differing[replica.server] += 1
-            here, there = (describe_state(row[0]) + f", n {row[1]}" if row else "no row" for row in (ours, theirs))
-            self.add_finding(key, f"{replica.server} has {there}; {primary.server} has {here}", None)
+            columns = _differing(self.context.table, ours, theirs)
+            here, there = (self._described(state, server, key) for state, server in ((ours, primary), (theirs, replica)))
+            unshown = [column for column in columns if column in self.context.table.extras]
+            also = f"; they differ in {', '.join(unshown)}" if unshown else ""
+            self.add_finding(key, f"{replica.server} has {there}; {primary.server} has {here}{also}", None, columns=columns)
+
+    def _described(self, state: _State, server: FinalState, key: int) -> str:
+        if state is None:
+            return "no row"
+        table = self.context.table
+        row = table.describe(state[0], server.wrong.get(key))
+        return ", ".join([row, *(f"{column} {n}" for column, n in zip(table.counters, state[1:], strict=False))])
 
     def result(self) -> Check:
         self.measured = dict(self.differing)
         # What the histories lack does not matter here: only final states are compared.
-        self.context = Context(final_unusable=self.context.final_unusable, missing=self.unread)
+        self.context = replace(self.context, missing=self.unread)
         return super().result()
 
 
 _State = tuple[int, ...] | None
+
+
+def _differing(table: AuditedTable, ours: _State, theirs: _State) -> list[str]:
+    """The columns in which two rows of the same version differ, as far as that is known."""
+    if ours is None or theirs is None or ours[0] != theirs[0]:
+        return []
+    columns = (*table.counters, *table.extras)
+    return [column for column, one, other in zip(columns, ours[1:], theirs[1:], strict=True) if one != other]
 
 
 def _side_by_side(one: FinalState, other: FinalState) -> Iterable[tuple[int, _State, _State]]:

@@ -8,86 +8,75 @@ from __future__ import annotations
 
 import tempfile
 from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property, partial
-from typing import IO
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, NamedTuple
 
-from hs_drill.store import NO_COUNT, READS, RECORD, REMOVALS, STEPS, FinalState, History, Operation, Outcome
+from hs_drill.store import (
+    READS,
+    RECORD,
+    REMOVALS,
+    STEPS,
+    FinalState,
+    History,
+    HistoryError,
+    MixOperation,
+    Operation,
+    Outcome,
+)
 from hs_drill.workload import ABSENT, INITIAL, UNSEEN
 
-from ._counter_history import CounterHistory, MiscountedRead
-from ._register import ENDLESS, Read, Register, Write
+from ._register import ENDLESS, Read, Write
+from ._row_history import RowCounter, RowHistory
+from ._table import AuditedTable
 
-__all__ = ["LeftOut", "RowHistory", "rows_of"]
+__all__ = ["LeftOut", "rows_of"]
 
 BUCKET_ENTRIES = 100_000
 """Of one bucket; as objects about 50 MB."""
 SPILL_ENTRIES = 400_000
 """Of all buckets together, before they are written to the file."""
 FIELDS = 7
-"""Integers of an entry: key, code, value, start, end, user_id, n; of a state: key, code, version, n and padding."""
-
+"""Integers of an operation: key, code, value, start, end, user_id, n."""
 _FINAL, _BEFORE = -1, -2
-_CODES = {operation << 2 | outcome: (operation, outcome) for operation in Operation for outcome in Outcome}
-"""Looked up, because making these enums of numbers took a tenth of the audit's time."""
-_REMOVAL_CODES = frozenset(operation << 2 | outcome for operation in REMOVALS for outcome in Outcome)
-_INSERT_OK = Operation.INSERT << 2 | Outcome.OK
+"""Kinds of states. A state is key, kind, version, counters and extras."""
+_NO_OPERATIONS = array("q")
 
 
-@dataclass
-class RowHistory:
-    """Everything about one row. The operations of each worker are in the order of their ends."""
+class _Meaning(NamedTuple):
+    """What a record's code says. Looked up, because making these of numbers took a tenth of the audit's time."""
 
-    key: int
-    before: tuple[int, int] | None
-    """(version, n) before the run; None when there was no row."""
-    final: tuple[int, int] | None
-    """(version, n) at the end, if there is a final state; None when there was no row."""
-    writes: list[Write] = field(default_factory=list)
-    reads: list[Read] = field(default_factory=list)
-    steps: Counter[int] = field(default_factory=Counter)
-    """Acknowledged increments and, with a negative amount, decrements: amount -> how many. Not one by one, because all steps
-    of a run may fall on one row."""
-    unknown_steps: Counter[int] = field(default_factory=Counter)
-    """The same for steps of unknown outcome."""
-    last_step: int = 0
-    """When the last step of either kind ended."""
-    step_times: array[int] = field(default_factory=partial(array, "q"), repr=False)
-    """Amount, start and end of every step, in 24 bytes. The end of an unknown one is `ENDLESS`."""
+    operation: MixOperation
+    outcome: Outcome
+    reads: bool
+    removes: bool
+    step: int
+    """The sign of a step; 0 if it is none."""
+    counter: int
 
-    @cached_property
-    def register(self) -> Register:
-        return Register(self.before[0] if self.before else ABSENT, self.writes)
 
-    @property
-    def final_state(self) -> int:
-        return self.final[0] if self.final else ABSENT
-
-    @cached_property
-    def base(self) -> int | None:
-        """What the counter was before the first step; None when a delete or a second insert makes that uncertain."""
-        applied = [write for write in self.writes if write.outcome is not Outcome.FAIL]
-        inserts = sum(write.operation is Operation.INSERT for write in applied)
-        if any(write.state == ABSENT for write in applied) or inserts > (0 if self.before else 1):
-            return None
-        return self.before[1] if self.before else 0
-
-    @cached_property
-    def counter_history(self) -> CounterHistory | None:
-        """None when `base` is."""
-        fields = iter(self.step_times)
-        return None if self.base is None else CounterHistory(self.base, zip(fields, fields, fields, strict=True))
-
-    @cached_property
-    def miscounted_reads(self) -> list[MiscountedRead]:
-        """The reads that saw a counter which the primary cannot have held then, in the order of `reads`."""
-        history = self.counter_history if self.reads else None
-        if history is None:
-            return []
-        check = history.check
-        return [seen for read in self.reads if read.n != NO_COUNT and (seen := check(read)) is not None]
+def _meanings(histories: Iterable[History]) -> dict[int, _Meaning]:
+    """By code. Raises `HistoryError` if the histories do not agree."""
+    kinds = [kind for kind in Operation if kind < Operation.ERROR]
+    meant = {kind.value: MixOperation(kind.value, kind.name.lower(), kind, 0) for kind in kinds}
+    listed: dict[int, MixOperation] = {}
+    for history in histories:
+        for operation in history.header.operations:
+            if listed.setdefault(operation.code, operation) != operation:
+                raise HistoryError(f"{history.path}: lists other operations than the histories of other workers")
+    meant.update(listed)
+    return {
+        code << 2 | outcome: _Meaning(
+            operation,
+            outcome,
+            operation.do in READS,
+            operation.do in REMOVALS,
+            STEPS.get(operation.do, 0),
+            operation.counter or 0,
+        )
+        for code, operation in meant.items()
+        for outcome in Outcome
+    }
 
 
 @dataclass
@@ -104,32 +93,44 @@ def rows_of(
     *,
     loaded: int,
     before: FinalState | None = None,
+    table: AuditedTable,
     left_out: LeftOut | None = None,
 ) -> Iterator[RowHistory]:
     """Every row that a history or a final state mentions, but for two kinds that cannot violate a check: rows that no operation
-    touched, and rows that were inserted once and never changed. The latter are counted in `left_out`.
+    touched, and rows that were inserted once and never changed. The latter are counted in `left_out`. Their extras need no
+    look: whoever read them back compared what the write of their version must have left.
 
-    `loaded` rows (ids from 1) had version `INITIAL` and n 0 before the run, unless `before` says what there was.
+    `loaded` rows (numbers from 1) were as `table` says before the run, with version `INITIAL`, unless `before` says what there
+    was.
     """
     left_out = left_out if left_out is not None else LeftOut()
     histories = list(histories)
     states = [state for state in (final, before) if state is not None]
-    entries = sum(history.path.stat().st_size // RECORD.size for history in histories) + sum(state.rows for state in states)
+    for state in states:
+        if (state.counters, state.extras) != (table.counters, table.extras):
+            raise ValueError(f"{state.path} is of a table with other columns")
+    count = _entries(histories, states) // BUCKET_ENTRIES + 1
+    regrouped = _Regrouped(_meanings(histories), table, range(1, loaded + 1) if before is None else range(0), left_out)
     # Beside the histories, because the system's directory for temporary files may be in memory.
-    with tempfile.TemporaryFile(dir=histories[0].path.parent if histories else None) as file:
-        buckets = _Buckets(file, entries // BUCKET_ENTRIES + 1)
+    folder = histories[0].path.parent if histories else None
+    with tempfile.TemporaryFile(dir=folder) as file:
+        operations, held = _Buckets(file, count), _Buckets(file, count)
         for history in histories:
-            buckets.deal(history)
+            operations.deal(history)
         if before is not None:
-            buckets.deal_state(before, _BEFORE)
+            held.deal_state(before, _BEFORE)
         if final is not None:
-            buckets.deal_state(_changed(final, loaded) if before is None else final, _FINAL)
-        for bucket in buckets.take():
-            yield from _rows_in(bucket, range(1, loaded + 1) if before is None else range(0), left_out)
+            held.deal_state(_changed(final, loaded, table) if before is None else final, _FINAL)
+        for some, ends in zip(operations.take(), held.take(), strict=True):
+            yield from regrouped.rows_in(some, ends)
+
+
+def _entries(histories: Iterable[History], states: Iterable[FinalState]) -> int:
+    return sum(history.path.stat().st_size // RECORD.size for history in histories) + sum(state.rows for state in states)
 
 
 class _Buckets:
-    """Entries by key, in memory and in a file."""
+    """Entries by key, in memory and in a file. Several may share the file."""
 
     def __init__(self, file: IO[bytes], count: int) -> None:
         self._file = file
@@ -147,10 +148,10 @@ class _Buckets:
             self._gathered += len(chunk) // RECORD.size
             self._spill()
 
-    def deal_state(self, rows: Iterable[tuple[int, ...]], code: int) -> None:
+    def deal_state(self, rows: Iterable[Sequence[int]], kind: int) -> None:
         buckets, count = self._open, len(self._open)
-        for key, version, n in rows:
-            buckets[key % count].extend((key, code, version, n, 0, 0, 0))
+        for row in rows:
+            buckets[row[0] % count].extend((row[0], kind, *row[1:]))
             self._gathered += 1
             if self._gathered >= SPILL_ENTRIES:
                 self._spill()
@@ -158,6 +159,7 @@ class _Buckets:
     def _spill(self) -> None:
         if self._gathered < SPILL_ENTRIES:
             return
+        self._file.seek(0, 2)
         for index, bucket in enumerate(self._open):
             if bucket:
                 self._places[index].append((self._file.tell(), len(bucket)))
@@ -176,63 +178,83 @@ class _Buckets:
             yield bucket
 
 
-def _changed(final: FinalState, loaded: int) -> Iterator[tuple[int, ...]]:
+def _changed(final: FinalState, loaded: int, table: AuditedTable) -> Iterator[tuple[int, ...]]:
     """The rows of a final state that differ from the loaded ones. A loaded row that is gone is `ABSENT`."""
-    expected = 1
+    expected, initial, counters_end = 1, table.initial, 2 + len(table.counters)
+    nothing = (ABSENT, *[0] * (len(table.counters) + len(table.extras)))
     for row in final:
         key = row[0]
         if 0 < expected <= loaded:
             for missing in range(expected, min(key, loaded + 1)):
-                yield missing, ABSENT, 0
+                yield missing, *nothing
         if key >= expected:
             expected = key + 1
-        if not (1 <= key <= loaded and row[1:] == (INITIAL, 0)):
+        if row[1] != INITIAL or not 1 <= key <= loaded or row[2:counters_end] != initial(key):
             yield row
     for missing in range(expected, loaded + 1):
-        yield missing, ABSENT, 0
+        yield missing, *nothing
 
 
-def _rows_in(bucket: array[int], loaded: range, left_out: LeftOut) -> Iterator[RowHistory]:
-    entries: dict[int, array[int]] = {}
-    for at in range(0, len(bucket), FIELDS):
-        key = bucket[at]
-        known = entries.get(key)
-        if known is None:
-            known = entries[key] = array("q")
-        known.extend(bucket[at + 1 : at + FIELDS])
-    for key, flat in entries.items():
-        if key not in loaded and _inserted_and_unchanged(flat):
-            left_out.inserts += 1
-        else:
-            yield _row(key, flat, (INITIAL, 0) if key in loaded else None)
+class _Regrouped:
+    """Makes rows of buckets."""
 
+    def __init__(self, meanings: Mapping[int, _Meaning], table: AuditedTable, loaded: range, left_out: LeftOut) -> None:
+        self._meanings = meanings
+        self._table = table
+        self._loaded = loaded
+        self._left_out = left_out
 
-def _inserted_and_unchanged(flat: array[int]) -> bool:
-    """The most frequent row: one acknowledged insert, and the final state that it left."""
-    return len(flat) == 12 and flat[0] == _INSERT_OK and flat[6] == _FINAL and flat[1] == flat[7] and not flat[8]
+    def rows_in(self, operations: array[int], states: array[int]) -> Iterator[RowHistory]:
+        """Every row of a bucket of operations and one of states."""
+        entries: dict[int, array[int]] = {}
+        for at in range(0, len(operations), FIELDS):
+            key = operations[at]
+            known = entries.get(key)
+            if known is None:
+                known = entries[key] = array("q")
+            known.extend(operations[at + 1 : at + FIELDS])
+        before: dict[int, tuple[int, ...]] = {}
+        final: dict[int, tuple[int, ...]] = {}
+        width = 3 + len(self._table.counters) + len(self._table.extras)
+        for at in range(0, len(states), width):
+            key = states[at]
+            (final if states[at + 1] == _FINAL else before)[key] = tuple(states[at + 2 : at + width])
+            entries.setdefault(key, _NO_OPERATIONS)
+        for key, flat in entries.items():
+            loaded = key in self._loaded
+            if not loaded and self._inserted_and_unchanged(key, flat, final.get(key)) and key not in before:
+                self._left_out.inserts += 1
+                continue
+            untouched = self._table.loaded(key) if loaded else None
+            ended = final.get(key, untouched)
+            began = before.get(key, untouched)
+            yield self._row(key, flat, began, None if ended is None or ended[0] == ABSENT else ended)
 
+    def _inserted_and_unchanged(self, key: int, flat: array[int], final: tuple[int, ...] | None) -> bool:
+        """The most frequent row: one acknowledged insert, and the final state that it left."""
+        if len(flat) != FIELDS - 1 or final is None or flat[1] != final[0]:
+            return False
+        only = self._meanings[flat[0]]
+        if only.operation.do is not Operation.INSERT or only.outcome is not Outcome.OK:
+            return False
+        return final[1 : 1 + len(self._table.counters)] == self._table.initial(key)
 
-def _row(key: int, flat: array[int], before: tuple[int, int] | None) -> RowHistory:
-    row = RowHistory(key, before, before)
-    fields = iter(flat)
-    for code, value, start, end, user_id, n in zip(*[fields] * (FIELDS - 1), strict=True):
-        if code < 0:
-            state = None if value == ABSENT else (value, start)
-            if code == _BEFORE:
-                row.before = state
+    def _row(self, key: int, flat: array[int], before: tuple[int, ...] | None, final: tuple[int, ...] | None) -> RowHistory:
+        counters = [RowCounter(column) for column in self._table.counters]
+        row = RowHistory(key, self._table, counters, before, final)
+        meanings, fields = self._meanings, iter(flat)
+        for code, value, start, end, user_id, n in zip(*[fields] * (FIELDS - 1), strict=True):
+            operation, outcome, reads, removes, step, place = meanings[code]
+            if reads:
+                row.reads.append(Read(start, end, value, user_id, n, place))
+            elif step:
+                if outcome is not Outcome.FAIL and value:
+                    counter, acknowledged = counters[place], outcome is Outcome.OK
+                    (counter.steps if acknowledged else counter.unknown_steps)[step * value] += 1
+                    counter.last_step = max(counter.last_step, end)
+                    counter.step_times.extend((step * value, start, end if acknowledged else ENDLESS))
             else:
-                row.final = state
-            continue
-        operation, outcome = _CODES[code]
-        if operation in READS:
-            row.reads.append(Read(start, end, value, user_id, n))
-        elif operation in STEPS:
-            if outcome is not Outcome.FAIL and value:
-                (row.steps if outcome is Outcome.OK else row.unknown_steps)[STEPS[operation] * value] += 1
-                row.last_step = max(row.last_step, end)
-                row.step_times.extend((STEPS[operation] * value, start, end if outcome is Outcome.OK else ENDLESS))
-        else:
-            until = ENDLESS if outcome is Outcome.INFO else end
-            state_left = ABSENT if code in _REMOVAL_CODES else value
-            row.writes.append(Write(start, until, state_left, operation, outcome))
-    return row
+                until = ENDLESS if outcome is Outcome.INFO else end
+                row.writes.append(Write(start, until, ABSENT if removes else value, operation, outcome))
+        row.set_counters()
+        return row

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hs_drill._counted import counted
-from hs_drill.store import Operation, Outcome
+from hs_drill.store import Operation, Outcome, WrongRow
 from hs_drill.workload import ABSENT, DAMAGED, FOREIGN, of_run
 
 from ._checker import Check, Checker, Context, Validity
 from ._counters import Cause, deviation_of, miscounted_line, sum_of
-from ._register import ENDLESS, Write, describe_state
-from ._row_histories import RowHistory
+from ._register import ENDLESS, Write
+from ._row_history import RowCounter, RowHistory
 from ._takeover import By, Share
 
 __all__ = ["Lost", "Recovered", "Unexpected"]
@@ -44,35 +45,73 @@ class Lost(Checker):
         return "" if self.acknowledged else "no write was acknowledged, so none could be lost"
 
     def check_row(self, row: RowHistory) -> None:
-        context, register, state = self.context, row.register, row.final_state
-        self.acknowledged += sum(write.outcome is Outcome.OK for write in row.writes) + row.steps.total()
-        if context.final_unusable:
+        self.acknowledged += sum(write.outcome is Outcome.OK for write in row.writes)
+        self.acknowledged += sum(counter.steps.total() for counter in row.counters)
+        if self.context.final_unusable:
             return
+        lost = self._check_writes(row)
+        for counter in row.counters:
+            self._check_counter(row, counter)
+        if self.context.table.extras:
+            self._check_extras(row, lost)
+
+    def _check_writes(self, row: RowHistory) -> list[Write]:
+        """Returns the lost ones."""
+        context, register, state = self.context, row.register, row.final_state
         known = state in register.sources
-        if known or state == ABSENT:
-            # A missing history may hold a delete of the row. It cannot explain a payload: each names its one writer.
-            certain = context.one_clock and not (state == ABSENT and context.may_be_missing(row.key))
-            lost = register.successors(state)
-            if lost:
-                first = min(lost, key=lambda write: write.end)
-                by = self._by(first)
-                if certain and self.takeover is not None:
-                    for write in lost:
-                        self._share_out(Counter([self.takeover.acknowledged_by(write.start, write.end)]), 1)
-                line = f"{_describe_write(first)} was acknowledged{by}; the final state has {describe_state(state)}"
-                self.add_finding(row.key, line, first.end, len(lost), certain=certain)
-            elif not known and row.before is not None:
-                line = "the row existed before the run and is gone, although no operation deleted it"
-                self.add_finding(row.key, line, None, certain=certain)
-            if not known and row.steps:
-                line = f"{row.steps.total():,} acknowledged increments or decrements are gone with the row"
-                self.add_finding(row.key, line, row.last_step, row.steps.total(), certain=certain)
-                self._add_steps(row, row.steps.total(), certain)
-        deviation = deviation_of(row)
+        if not known and state != ABSENT:
+            return []
+        # A missing history may hold a delete of the row. It cannot explain a payload: each names its one writer.
+        certain = context.one_clock and not (state == ABSENT and context.may_be_missing(row.key))
+        lost = register.successors(state)
+        if lost:
+            self._add_lost(row, lost, f"the final state has {context.table.describe(state)}", certain=certain)
+        elif not known and row.before is not None:
+            line = "the row existed before the run and is gone, although no operation deleted it"
+            self.add_finding(row.key, line, None, certain=certain)
+        for counter in () if known else row.counters:
+            if gone := counter.steps.total():
+                line = f"{gone:,} acknowledged increments or decrements are gone with the row"
+                self.add_finding(row.key, line, counter.last_step, gone, certain=certain, columns=[counter.column])
+                self._add_steps(counter, gone, certain)
+        return lost
+
+    def _check_counter(self, row: RowHistory, counter: RowCounter) -> None:
+        deviation = deviation_of(counter)
         if deviation is not None and deviation.cause in (Cause.LOST, Cause.LOST_OR_TWICE):
-            certain = deviation.cause is Cause.LOST and not context.missing
-            self.add_finding(row.key, deviation.line, row.last_step, deviation.count, certain=certain)
-            self._add_steps(row, deviation.count, certain)
+            certain = deviation.cause is Cause.LOST and not self.context.missing
+            self.add_finding(
+                row.key, deviation.line, counter.last_step, deviation.count, certain=certain, columns=[counter.column]
+            )
+            self._add_steps(counter, deviation.count, certain)
+
+    def _check_extras(self, row: RowHistory, lost: list[Write]) -> None:
+        """Writes that are lost in one column. `lost` are those of which more is lost."""
+        for extra in row.extras:
+            also = [write for write in extra.lost if write not in lost] if extra.final in extra.register.sources else []
+            if also:
+                # Unlike a version, a value may have been written again, by a write that is missing.
+                certain = not self.context.missing
+                instead = f"at the end {extra.column} has an older value"
+                self._add_lost(row, also, instead, certain=certain, columns=[extra.column])
+
+    def _add_lost(
+        self, row: RowHistory, lost: list[Write], instead: str, *, certain: bool, columns: Sequence[str] = ()
+    ) -> None:
+        first = min(lost, key=lambda write: write.end)
+        if certain and self.takeover is not None:
+            for write in lost:
+                self._share_out(Counter([self.takeover.acknowledged_by(write.start, write.end)]), 1)
+        line = f"{self._describe_write(first)} was acknowledged{self._by(first)}; {instead}"
+        self.add_finding(row.key, line, first.end, len(lost), certain=certain, columns=columns)
+
+    def _describe_write(self, write: Write) -> str:
+        operation = write.operation
+        kind = operation.do.name.lower()
+        named = kind if operation.name == kind else f"{kind} `{operation.name}`"
+        return (
+            f"a {named}" if operation.do is Operation.DELETE else f"the {named} of {self.context.table.describe(write.state)}"
+        )
 
     def _by(self, write: Write) -> str:
         """Which server acknowledged a write and when, in words that follow "was acknowledged"; "" before a promotion."""
@@ -89,10 +128,10 @@ class Lost(Checker):
                 server = f" by {takeover.old}" if by is By.OLD else ""
                 return f"{server} {seconds} after {takeover.promoted} had been promoted"
 
-    def _add_steps(self, row: RowHistory, lost: int, certain: bool) -> None:
+    def _add_steps(self, counter: RowCounter, lost: int, certain: bool) -> None:
         if self.takeover is None or not certain:
             return
-        fields = iter(row.step_times)
+        fields = iter(counter.step_times)
         steps = [(start, end) for _, start, end in zip(fields, fields, fields, strict=True) if end != ENDLESS]
         self._share_out(Counter(self.takeover.acknowledged_by(*step) for step in steps), lost)
 
@@ -144,12 +183,19 @@ class Recovered(Checker):
             if write.outcome is Outcome.INFO:
                 self.unknown += 1
                 self.applied += write.state in seen and (write.state != ABSENT or _only_unknown_deletes(row))
-        self.unknown += row.unknown_steps.total()
-        if row.unknown_steps and not self.context.final_unusable and row.final is not None and (base := row.base) is not None:
-            beyond = row.final[1] - base - sum_of(row.steps)
-            same_way = [abs(step) for step in row.unknown_steps if step * beyond > 0]
-            if same_way:
-                self.applied += min(-(-abs(beyond) // max(same_way)), row.unknown_steps.total())
+        for counter in row.counters:
+            if counter.unknown_steps:
+                self._check_counter(counter)
+
+    def _check_counter(self, counter: RowCounter) -> None:
+        unknown = counter.unknown_steps
+        self.unknown += unknown.total()
+        if self.context.final_unusable or counter.final is None or counter.base is None:
+            return
+        beyond = counter.final - counter.base - sum_of(counter.steps)
+        same_way = [abs(step) for step in unknown if step * beyond > 0]
+        if same_way:
+            self.applied += min(-(-abs(beyond) // max(same_way)), unknown.total())
 
     def result(self) -> Check:
         missing = [*self.context.missing, *([self.context.final_unusable] if self.context.final_unusable else [])]
@@ -172,50 +218,68 @@ class Unexpected(Checker):
     bad = ("row or read shows data that no write left", "rows or reads show data that no write left")
 
     def check_row(self, row: RowHistory) -> None:
-        sources = row.register.sources
         if not self.context.final_unusable:
-            if row.final is not None and row.final_state not in sources:
-                self._unwritten(row, row.final_state, "at the end", None)
-            deviation = deviation_of(row)
+            self._check_final(row)
+        self._check_reads(row)
+
+    def _check_final(self, row: RowHistory) -> None:
+        context = self.context
+        if row.final is not None and row.final_state not in row.register.sources:
+            self._unwritten(row, row.final_state, "at the end", None, context.wrong.get(row.key))
+        for counter in row.counters:
+            deviation = deviation_of(counter)
             if deviation is not None and deviation.cause is Cause.UNEXPLAINED:
-                self.add_finding(row.key, deviation.line, row.last_step or None, certain=not self.context.missing)
+                time, certain = counter.last_step or None, not context.missing
+                self.add_finding(row.key, deviation.line, time, certain=certain, columns=[counter.column])
+        if context.table.extras:
+            self._check_extras(row)
+
+    def _check_extras(self, row: RowHistory) -> None:
+        wrong = self.context.wrong.get(row.key)
+        told = {column for column, *_ in wrong.columns} if wrong is not None else set()
+        for extra in row.extras:
+            if extra.final not in extra.register.sources and extra.column not in told:
+                failed = extra.final in extra.register.failed
+                whose = "whose write certainly failed" if failed else "which no write left in this row"
+                line = f"at the end: a value in {extra.column}, {whose}"
+                # Unlike a version, a value may have been written by a write that is missing.
+                self.add_finding(row.key, line, None, certain=not self.context.missing, columns=[extra.column])
+
+    def _check_reads(self, row: RowHistory) -> None:
+        context, sources = self.context, row.register.sources
         for read in row.reads:
             if read.state not in sources:
-                if self._from_earlier_run(read.state):
-                    continue
-                self._unwritten(row, read.state, "a read", read.start)
+                if not self._from_earlier_run(read.state):
+                    self._unwritten(row, read.state, "a read", read.start)
             elif sources[read.state].earliest > read.end:
-                line = f"a read saw {describe_state(read.state)} before it was written"
-                self.add_finding(row.key, line, read.start, certain=self.context.one_clock)
-        for seen in row.miscounted_reads:
-            if self.context.impossible(seen):
-                line = miscounted_line(seen, "which no increments and decrements lead to")
-                self.add_finding(row.key, line, seen.read.start, certain=self.context.counters_complete)
+                line = f"a read saw {context.table.describe(read.state)} before it was written"
+                self.add_finding(row.key, line, read.start, certain=context.one_clock)
+        for counter, seen in row.miscounted_reads:
+            if context.impossible(seen):
+                line = miscounted_line(counter, seen, "which no increments and decrements lead to")
+                certain = context.counters_complete
+                self.add_finding(row.key, line, seen.read.start, certain=certain, columns=[counter.column])
 
     def _from_earlier_run(self, state: int) -> bool:
         """Whether a read may show an earlier run's state: on a replica that lacks later writes of that run."""
         run = self.context.later_run
         return run is not None and state not in NEVER_WRITTEN and not of_run(state, run)
 
-    def _unwritten(self, row: RowHistory, state: int, where: str, time: int | None) -> None:
+    def _unwritten(self, row: RowHistory, state: int, where: str, time: int | None, wrong: WrongRow | None = None) -> None:
+        shown = self.context.table.describe(state, wrong)
+        columns = [column for column, *_ in wrong.columns] if wrong is not None else ()
         if state == ABSENT:
             line = f"{where} found no row, although no operation deleted it"
             self.add_finding(row.key, line, time, certain=not self.context.may_be_missing(row.key))
         elif state in row.register.failed:
-            self.add_finding(row.key, f"{where}: {describe_state(state)}, whose write certainly failed", time)
+            self.add_finding(row.key, f"{where}: {shown}, whose write certainly failed", time)
         else:
             certain = state in NEVER_WRITTEN or not self.context.may_be_missing(state)
-            self.add_finding(
-                row.key, f"{where}: {describe_state(state)}, which no write left in this row", time, certain=certain
-            )
+            line = f"{where}: {shown}, which no write left in this row"
+            self.add_finding(row.key, line, time, certain=certain, columns=columns)
 
 
 def _only_unknown_deletes(row: RowHistory) -> bool:
     """The row existed, and no acknowledged delete removed it."""
     there = row.before is not None or any(write.state != ABSENT and write.outcome is Outcome.OK for write in row.writes)
     return there and not any(write.state == ABSENT and write.outcome is Outcome.OK for write in row.writes)
-
-
-def _describe_write(write: Write) -> str:
-    operation = write.operation
-    return "a delete" if operation is Operation.DELETE else f"the {operation.name.lower()} of {describe_state(write.state)}"

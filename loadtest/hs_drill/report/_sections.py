@@ -13,7 +13,7 @@ from . import _charts as charts
 from ._kept_run import FaultSeen, KeptRun
 from ._markup import el
 from ._shapes import figure, number_cell, result_class, section, table
-from ._words import expectation_of, place_of
+from ._words import expectation_of, place_of, row_of
 
 __all__ = [
     "audit_section",
@@ -236,7 +236,7 @@ def _finding(finding: dict[str, Any]) -> Element:
     return el(
         "tr",
         el("td"),
-        el("td", f"key {finding['key']}"),
+        el("td", row_of(finding)),
         el("td", f"{place_of(finding)}: {finding['line']}", colspan=3, class_="long"),
         class_="finding",
     )

@@ -16,7 +16,7 @@ from hs_drill.metrics import Batch, Latencies, OperationTotals, RunTotals
 from hs_drill.store import RunDirectory, analyze_command
 from hs_drill.verdict import NO_TIME_LEFT
 
-from ._words import expectation_of, place_of
+from ._words import expectation_of, place_of, row_of
 
 __all__ = ["print_no_verdict", "print_summary", "print_verdict", "progress_line"]
 
@@ -145,7 +145,7 @@ def _print_check(name: str, check: dict[str, Any], expected: str | None, console
         console.print(Text(f"  {name}, of which nothing was expected: {check['explanation']}"))
     elif expected in ("miss", "unknown"):
         for finding in check["findings"][:MAX_FINDINGS]:
-            console.print(Text(f"  {name}: key {finding['key']} {place_of(finding)}: {finding['line']}", style="red"))
+            console.print(Text(f"  {name}: {row_of(finding)} {place_of(finding)}: {finding['line']}", style="red"))
 
 
 def _print_errors(totals: RunTotals, names: list[str], console: Console) -> None:

@@ -10,7 +10,7 @@ from hs_drill._exit_codes import ExitCode
 from hs_drill.scenario import Expect, Load, Scenario, ValueSize
 from hs_drill.verdict import audit_expectations
 
-__all__ = ["EXIT_CODES", "RESULTS", "expectation_of", "expectations", "load", "place_of", "quantity", "sizes"]
+__all__ = ["EXIT_CODES", "RESULTS", "expectation_of", "expectations", "load", "place_of", "quantity", "row_of", "sizes"]
 
 EXIT_CODES: dict[int, str] = {
     ExitCode.PASSED: "every expectation holds",
@@ -38,6 +38,11 @@ def expectation_of(check: str, judged: Iterable[Mapping[str, Any]]) -> str | Non
     """The result of the expectation about a check of the audit; None when nothing was expected of it."""
     results = {one["name"]: str(one["result"]) for one in judged}
     return results.get(EXPECTED_AS.get(check, check))
+
+
+def row_of(finding: Mapping[str, Any]) -> str:
+    """The row that a finding is about."""
+    return f"key {finding.get('primary') or finding['key']}"  # old results know numbers only
 
 
 def place_of(finding: Mapping[str, Any]) -> str:

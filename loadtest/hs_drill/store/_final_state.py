@@ -48,6 +48,9 @@ class WrongRow(NamedTuple):
     columns: tuple[tuple[str, str, str], ...]
     """Column, what was found, what was expected."""
 
+    def described(self) -> str:
+        return "; ".join(f"{column} is {found} and should be {expected}" for column, found, expected in self.columns)
+
 
 def write_final_state(
     path: Path,

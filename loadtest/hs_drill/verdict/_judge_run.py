@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from hs_drill._cluster import server_names
-from hs_drill.audit import Audit, audit
+from hs_drill.audit import Audit, AuditedTable, audit
 from hs_drill.metrics import FaultWindow, totals_of
 from hs_drill.scenario import Load, Scenario, unaudited_writes
 from hs_drill.store import CHECKSUMS, CONTROLLER, FinalState, FinalStateError, History, RunDirectory, fault_windows, unix_faults
+from hs_drill.workload import rows_of
 
 from ._advice import advice
 from ._engine_limit import engine_result
@@ -163,6 +164,7 @@ def _audit(
         sampled=scenario.audit.reads,
         unreadable=unreadable,
         alone=len(scenario.cluster.servers) == 1,
+        table=AuditedTable.of(rows_of(scenario)),
     )
 
 

@@ -1,0 +1,138 @@
+"""Everything that a run's histories and final state say about one row."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from hs_drill.store import NO_COUNT, Operation, Outcome
+from hs_drill.workload import ABSENT
+
+from ._counter_history import CounterHistory, MiscountedRead
+from ._register import Read, Register, Write
+from ._table import AuditedTable
+
+__all__ = ["RowCounter", "RowExtra", "RowHistory"]
+
+
+class RowCounter:
+    """One counter of a row."""
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+        self.base: int | None = 0
+        """What it was before the first step; None when a delete or a second insert makes that uncertain."""
+        self.usual: tuple[int, ...] = ()
+        """What it may have been before the first step."""
+        self.final: int | None = None
+        """What it is at the end, if there is a final state and the row is there."""
+        self.steps: Counter[int] = Counter()
+        """Acknowledged increments and, with a negative amount, decrements: amount -> how many. Not one by one, because all
+        steps of a run may fall on one row."""
+        self.unknown_steps: Counter[int] = Counter()
+        """The same for steps of unknown outcome."""
+        self.last_step = 0
+        """When the last step of either kind ended."""
+        self.step_times = array("q")
+        """Amount, start and end of every step, in 24 bytes. The end of an unknown one is `ENDLESS`."""
+        self._history: CounterHistory | None = None
+
+    @property
+    def history(self) -> CounterHistory | None:
+        """None when `base` is."""
+        if self._history is None and self.base is not None:
+            fields = iter(self.step_times)
+            self._history = CounterHistory(self.base, zip(fields, fields, fields, strict=True))
+        return self._history
+
+
+class RowExtra(NamedTuple):
+    """A column of a row that some updates set and others do not. Its states are fingerprints of its values."""
+
+    column: str
+    register: Register
+    final: int
+    """Its state at the end."""
+    written: list[tuple[Write, Write]]
+    """The row's writes that set it, each as a write of the row and as one of the column."""
+
+    @property
+    def lost(self) -> list[Write]:
+        """The acknowledged writes of the row that certainly came after the value at the end was written."""
+        lost = set(self.register.successors(self.final))
+        return [of_row for of_row, of_column in self.written if of_column in lost]
+
+
+@dataclass
+class RowHistory:
+    """Everything about one row. The operations of each worker are in the order of their ends."""
+
+    key: int
+    table: AuditedTable
+    counters: list[RowCounter]
+    before: tuple[int, ...] | None
+    """(version, counters, extras) before the run; None when there was no row."""
+    final: tuple[int, ...] | None
+    """The same at the end, if there is a final state; None when there was no row."""
+    writes: list[Write] = field(default_factory=list)
+    reads: list[Read] = field(default_factory=list)
+
+    @cached_property
+    def register(self) -> Register:
+        return Register(self.before[0] if self.before else ABSENT, self.writes)
+
+    @property
+    def final_state(self) -> int:
+        return self.final[0] if self.final else ABSENT
+
+    def set_counters(self) -> None:
+        """Note what each counter was before and is at the end. To be called once, after the last write was added."""
+        initial, before, final = self.table.initial(self.key), self.before, self.final
+        certain = self._counted_from_the_start()
+        for place, counter in enumerate(self.counters):
+            counter.final = None if final is None else final[1 + place]
+            first = initial[place] if before is None else before[1 + place]
+            counter.base = first if certain else None
+            counter.usual = (first,) if certain else (initial[place], first)
+
+    def _counted_from_the_start(self) -> bool:
+        """Whether no delete and no second insert makes it uncertain what the counters began with."""
+        inserts = 0
+        for write in self.writes:
+            if write.outcome is not Outcome.FAIL:
+                if write.state == ABSENT:
+                    return False
+                inserts += write.operation.do is Operation.INSERT
+        return inserts <= (0 if self.before else 1)
+
+    @cached_property
+    def extras(self) -> list[RowExtra]:
+        """The extras of a row that is there at the end."""
+        if self.final is None:
+            return []
+        first = 1 + len(self.counters)
+        return [self._extra(column, first + place, self.final) for place, column in enumerate(self.table.extras)]
+
+    def _extra(self, column: str, place: int, final: tuple[int, ...]) -> RowExtra:
+        written = [(write, write._replace(state=self._left_in(column, write))) for write in self.writes if write.sets(column)]
+        before = self.before[place] if self.before else ABSENT
+        return RowExtra(column, Register(before, [of_column for _, of_column in written]), final[place], written)
+
+    def _left_in(self, column: str, write: Write) -> int:
+        return ABSENT if write.state == ABSENT else self.table.fingerprint(column, self.key, write.state)
+
+    @cached_property
+    def miscounted_reads(self) -> list[tuple[RowCounter, MiscountedRead]]:
+        """The reads that saw a counter which the primary cannot have held then, in the order of `reads`."""
+        if not self.reads:
+            return []
+        found, histories = [], [counter.history for counter in self.counters]
+        for read in self.reads:
+            if read.n != NO_COUNT and (history := histories[read.counter]) is not None:
+                seen = history.check(read)
+                if seen is not None:
+                    found.append((self.counters[read.counter], seen))
+        return found

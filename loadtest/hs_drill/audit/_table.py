@@ -1,0 +1,73 @@
+"""What the audit needs to know of the table: what its rows held before the run, and how to name rows and states to people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from hs_drill.store import WrongRow
+from hs_drill.workload import ABSENT, DAMAGED, FOREIGN, INITIAL, UNNUMBERED, Rows
+
+__all__ = ["DRILL_TABLE", "AuditedTable"]
+
+_DRILL_COUNTERS = (0,)
+
+
+def _no_extras(column: str, number: int, version: int) -> int:
+    raise KeyError(f"{column} is no extra")
+
+
+@dataclass(frozen=True)
+class AuditedTable:
+    """A table by the numbers of its rows. The defaults are those of the drill's own table."""
+
+    counters: tuple[str, ...] = ("n",)
+    extras: tuple[str, ...] = ()
+    """Columns that some updates set and others do not: each is a register of its own."""
+    version_column: str = "payload"
+    damaged: str = "a row whose payload or group does not match its checksum"
+    """A row that shows a version, but is not the one written with it."""
+    initial: Callable[[int], tuple[int, ...]] = lambda number: _DRILL_COUNTERS
+    """The counters of a row as it is loaded or inserted."""
+    fingerprint: Callable[[str, int, int], int] = _no_extras
+    """Of what a version leaves in an extra, given its column and the row's number."""
+    key_of: Callable[[int], str] = lambda number: ""
+    """A row's primary key in words; "" if it is the row's number."""
+
+    @classmethod
+    def of(cls, rows: Rows) -> Self:
+        """The table of a scenario whose run is audited."""
+        if rows.columns_declared is None:
+            return cls()
+        counters = rows.maker(rows.counters)
+
+        def key_of(number: int) -> str:
+            return "unknown" if number == UNNUMBERED else ", ".join(map(str, rows.key(number)))
+
+        return cls(
+            rows.counters,
+            rows.extras,
+            rows.version_column or "",
+            "a row with columns that do not fit its version",
+            lambda number: tuple(map(int, counters(number, INITIAL))),
+            rows.fingerprint,
+            (lambda number: "") if rows.plain else key_of,
+        )
+
+    def loaded(self, number: int) -> tuple[int, ...]:
+        """A row before the run: version, counters, extras."""
+        extras = [self.fingerprint(column, number, INITIAL) for column in self.extras]
+        return (INITIAL, *self.initial(number), *extras)
+
+    def describe(self, state: int, wrong: WrongRow | None = None) -> str:
+        """A row's state in words. `wrong` says more about one that no write can have left."""
+        if state in (FOREIGN, DAMAGED):
+            what = self.damaged if state == DAMAGED else f"a {self.version_column} without a version"
+            return f"{what} ({wrong.described()})" if wrong is not None else what
+        if state == ABSENT:
+            return "no row"
+        return f"version v{state:016x}" if state != INITIAL else "the version from before the run"
+
+
+DRILL_TABLE = AuditedTable()
