@@ -65,6 +65,13 @@ class _Connection:
         self.prepared: set[Statement] = set()
 
 
+def _opened(connect: Callable[[], Any]) -> Any:
+    """A new connection that returns text in the character sets of the columns, as HandlerSocket does. Blocking."""
+    raw = connect()
+    raw.query("SET character_set_results = NULL")
+    return raw
+
+
 class _Pool:
     """The connections to one server."""
 
@@ -150,11 +157,11 @@ class _Pool:
             connect_timeout=TIMEOUT,
             read_timeout=TIMEOUT,
             write_timeout=TIMEOUT,
-            conv={},  # leave values as bytes, ...
-            init_command="SET character_set_results = NULL",  # ... in each column's own character set, as HandlerSocket does
+            conv={},  # leave values as bytes
+            use_unicode=False,
         )
         try:
-            return _Connection(await trio.to_thread.run_sync(connect, abandon_on_cancel=True))
+            return _Connection(await trio.to_thread.run_sync(_opened, connect, abandon_on_cancel=True))
         except MySQLdb.Error as error:
             raise self._translate(error, False) from error
 

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from hs_drill._sql_text import quoted
+from hs_drill._sql_text import literal, quoted
 from hs_drill.workload import Rows
 
-__all__ = ["Layout", "Statement", "condition", "in_order"]
+__all__ = ["Layout", "Statement", "search"]
 
 _numbers = itertools.count(1)
 _NAME_OR_ARGUMENT = re.compile(r"`[^`]*`|\?")
@@ -53,6 +53,8 @@ class Layout:
     nullable: frozenset[str] = frozenset()
     decoders: Sequence[Callable[[bytes], Any]] = (int,)
     """Make the values of the primary key's columns from what a server returns."""
+    members: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Those of each ENUM and SET."""
 
     @classmethod
     def of(cls, rows: Rows) -> Self:
@@ -61,55 +63,69 @@ class Layout:
         if columns is None:
             return cls(rows.primary, rows.indexes)
         nullable = frozenset(column.name for column in columns if column.nullable)
-        return cls(rows.primary, rows.indexes, nullable, [columns.column(name).decode_data for name in rows.primary])
+        decoders = [columns.column(name).decode_data for name in rows.primary]
+        members = {column.name: column.members for column in columns if column.members}
+        return cls(rows.primary, rows.indexes, nullable, decoders, members)
 
     def key(self, index: str | None) -> Sequence[str]:
         """The columns of an index; None is the primary key."""
         return self.primary if index is None else self.indexes[index]
 
+    def compared(self, column: str) -> Callable[[Any], str]:
+        """Makes the literal of a value to compare a column with, in the order of an index."""
+        # An index has members of ENUM and SET in the order of their declaration. SQL compares them with text as text.
+        members = list(self.members.get(column, ()))
+        if not members:
+            return literal
 
-def condition(operation: str, columns: Sequence[str], nullable: frozenset[str], nulls: Sequence[bool]) -> tuple[str, list[int]]:
-    """A condition on the first columns of an index, and for each `?` in it the place of its value. `nulls`: which are NULL.
+        def number(value: Any) -> str:
+            if value is None:
+                return literal(None)
+            if isinstance(value, str):
+                return str(members.index(value) + 1)
+            return str(sum(1 << members.index(member) for member in value))
 
-    NULL is below everything else, as in an index. In this form the optimizer reads ranges of the index. It does not optimize a
-    comparison of rows.
+        return number
+
+
+def search(layout: Layout, index: str | None, operation: str, nulls: Sequence[bool]) -> tuple[str, list[int]]:
+    """WHERE and ORDER BY of the rows that compare so with values of the index's first columns, and for each `?` the place of
+    its value. `nulls`: which values are NULL.
+
+    NULL is below everything else, as in an index. The condition is in a form in which the optimizer reads ranges of the index;
+    it does not optimize a comparison of rows.
     """
+    columns = layout.key(index)
+    equal = [_equal(column, place, null) for place, (column, null) in enumerate(zip(columns, nulls, strict=False))]
     last = len(nulls) - 1
     if operation == "=":
-        return _all_of([_compared("=", columns, nullable, nulls, at) for at in range(last + 1)])
-    ranges = []
-    for at in range(last, -1, -1):
-        equal = [_compared("=", columns, nullable, nulls, before) for before in range(at)]
-        strict = operation if at == last else operation[0]
-        ranges.append(_all_of([*equal, _compared(strict, columns, nullable, nulls, at)]))
-    texts, places = zip(*ranges, strict=True)
-    return " OR ".join(f"({text})" for text in texts), list(itertools.chain(*places))
-
-
-def _compared(
-    operation: str, columns: Sequence[str], nullable: frozenset[str], nulls: Sequence[bool], at: int
-) -> tuple[str, list[int]]:
-    column = quoted(columns[at])
-    if nulls[at]:
-        return {
-            "=": f"{column} IS NULL",
-            "<=": f"{column} IS NULL",
-            "<": "FALSE",
-            ">=": "TRUE",
-            ">": f"{column} IS NOT NULL",
-        }[operation], []
-    if operation[0] == "<" and columns[at] in nullable:
-        return f"({column} {operation} ? OR {column} IS NULL)", [at]
-    return f"{column} {operation} ?", [at]
-
-
-def _all_of(conditions: Sequence[tuple[str, list[int]]]) -> tuple[str, list[int]]:
-    texts, places = zip(*conditions, strict=True)
-    return " AND ".join(texts), list(itertools.chain(*places))
-
-
-def in_order(layout: Layout, index: str | None, operation: str) -> str:
-    """ORDER BY the index. Rows that are equal in it come in the order of the primary key."""
-    columns = dict.fromkeys([*layout.key(index), *layout.primary])
+        ranges, fixed = [equal], last + 1
+    else:
+        ranges = []
+        for place in range(last, -1, -1):
+            strict = operation if place == last else operation[0]
+            compared = _compared(columns[place], place, strict, nulls[place], nullable=columns[place] in layout.nullable)
+            if compared is not None:
+                ranges.append([*equal[:place], compared])
+        fixed = len(ranges[-1]) - 1 if ranges else 0
+    where = " OR ".join(f"({' AND '.join(text for text, _ in one)})" for one in ranges) or "FALSE"
+    # A column that is IS NULL would make the optimizer sort.
+    left = [column for column in dict.fromkeys([*columns, *layout.primary]) if column not in columns[:fixed]]
     direction = " DESC" if operation[0] == "<" else ""
-    return "ORDER BY " + ", ".join(quoted(column) + direction for column in columns)
+    order = f" ORDER BY {', '.join(quoted(column) + direction for column in left)}" if left else ""
+    return f"WHERE {where}{order}", [place for one in ranges for _, places in one for place in places]
+
+
+def _equal(column: str, place: int, null: bool) -> tuple[str, list[int]]:
+    return (f"{quoted(column)} IS NULL", []) if null else (f"{quoted(column)} = ?", [place])
+
+
+def _compared(column: str, place: int, operation: str, null: bool, *, nullable: bool) -> tuple[str, list[int]] | None:
+    """A condition and the places of its values; None if no row fulfils it."""
+    name = quoted(column)
+    if null:
+        texts = {"<": None, "<=": f"{name} IS NULL", ">=": "TRUE", ">": f"{name} IS NOT NULL"}
+        return None if (text := texts[operation]) is None else (text, [])
+    if operation[0] == "<" and nullable:
+        return f"({name} {operation} ? OR {name} IS NULL)", [place]
+    return f"{name} {operation} ?", [place]

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import trio_hs
 from hs_drill._sql_text import literal, quoted, table_name
 
-from ._sql_statements import Layout, Statement, condition, in_order
+from ._sql_statements import Layout, Statement, search
 
 __all__ = ["SqlTable"]
 
@@ -30,6 +30,7 @@ class SqlTable:
         self._layout = layout
         self._fields = fields
         self._index = index
+        self._compared = list(map(layout.compared, layout.key(index)))
         self._finds: dict[tuple[str, tuple[bool, ...], int], tuple[Statement, list[int]]] = {}
         self._selects: dict[tuple[int, int], Statement] = {}
         self._name = name = table_name(db, table)
@@ -38,8 +39,8 @@ class SqlTable:
         new = ", ".join(f"{quoted(field)} = ?" for field in fields)
         key = " AND ".join(f"{quoted(column)} = ?" for column in layout.primary)
         counter = quoted(fields[0])
-        one = f" {in_order(layout, None, '=')} LIMIT 1" if len(layout.primary) > 1 else ""
-        self._get = Statement(f"SELECT {columns} FROM {name} WHERE {quoted(layout.primary[0])} = ?{one}")
+        one, _ = search(layout, None, "=", [False])
+        self._get = Statement(f"SELECT {columns} FROM {name} {one} LIMIT 1")
         self._insert = Statement(f"INSERT INTO {name} ({columns}) VALUES ({places})")
         self._update = Statement(f"UPDATE {name} SET {new} WHERE {key}")
         self._delete = Statement(f"DELETE FROM {name} WHERE {key}")
@@ -47,6 +48,7 @@ class SqlTable:
         # As in HandlerSocket, a counter that would change its sign stays as it is.
         same = f"NOT ({counter} > 0 AND {counter} < ?)"
         self._decr = Statement(f"UPDATE {name} SET {counter} = {counter} - ? WHERE {key} AND {same}")
+        self._decr_unsigned = Statement(f"UPDATE {name} SET {counter} = {counter} - ? WHERE {key} AND {counter} >= ?")
 
     def _named(self, row: Sequence[Any]) -> trio_hs.Row:
         return list(zip(self._fields, row, strict=True))
@@ -58,17 +60,19 @@ class SqlTable:
 
     async def find(self, operation: str, values: Sequence[Any], *, limit: int = 1) -> list[trio_hs.Row]:
         """Rows in the order of the index."""
+        return [self._named(row) for row in await self._client.read(*self.find_statement(operation, values, limit))]
+
+    def find_statement(self, operation: str, values: Sequence[Any], limit: int) -> tuple[Statement, list[str]]:
+        """The statement of a find, and its arguments."""
         nulls = tuple([value is None for value in values])
         statement, places = self._finds.get((operation, nulls, limit)) or self._new_find(operation, nulls, limit)
-        given = [literal(value) for value in values]
-        return [self._named(row) for row in await self._client.read(statement, [given[place] for place in places])]
+        given = [compared(value) for compared, value in zip(self._compared, values, strict=False)]
+        return statement, [given[place] for place in places]
 
     def _new_find(self, operation: str, nulls: tuple[bool, ...], limit: int) -> tuple[Statement, list[int]]:
-        layout, index = self._layout, self._index
-        where, places = condition(operation, layout.key(index), layout.nullable, nulls)
-        forced = f" FORCE INDEX ({quoted(index)})" if index else ""
-        order = in_order(layout, index, operation)
-        statement = Statement(f"SELECT {self._columns} FROM {self._name}{forced} WHERE {where} {order} LIMIT {limit}")
+        wanted, places = search(self._layout, self._index, operation, nulls)
+        forced = f" FORCE INDEX ({quoted(self._index)})" if self._index else ""
+        statement = Statement(f"SELECT {self._columns} FROM {self._name}{forced} {wanted} LIMIT {limit}")
         self._finds[operation, nulls, limit] = statement, places
         return statement, places
 
@@ -110,8 +114,10 @@ class SqlTable:
     async def incr(self, _: str, keys: Sequence[Any], step: Sequence[int]) -> int:
         return await self._client.write(self._incr, [literal(value) for value in (*step, *keys)])
 
-    async def decr(self, _: str, keys: Sequence[Any], step: Sequence[int]) -> int:
-        return await self._client.write(self._decr, [literal(value) for value in (*step, *keys, *step)])
+    async def decr(self, _: str, keys: Sequence[Any], step: Sequence[int], *, filters: Sequence[trio_hs.Filter] = ()) -> int:
+        """With a filter, which must be that the counter is at least the step, for an unsigned one."""
+        decr = self._decr_unsigned if filters else self._decr
+        return await self._client.write(decr, [literal(value) for value in (*step, *keys, *step)])
 
     async def delete(self, _: str, keys: Sequence[Any]) -> int:
         return await self._client.write(self._delete, [literal(value) for value in keys])

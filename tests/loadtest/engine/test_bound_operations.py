@@ -14,22 +14,36 @@ import trio_hs.testing
 from hs_drill.controller._table import load_table
 from hs_drill.engine._bound_operations import BoundOperation, Intent, bind, mix_operations
 from hs_drill.engine._scribe import Scribe
+from hs_drill.engine._sent_values import sent_by_handlersocket
 from hs_drill.scenario import Scenario, parse_scenario
-from hs_drill.store import History, HistoryWriter, MixOperation, Operation, Outcome
-from hs_drill.workload import first_insert_key, loaded, operations, rows_of
+from hs_drill.store import History, HistoryWriter, Operation, Outcome
+from hs_drill.workload import ABSENT, INITIAL, NO_COUNT, OPS, UNSEEN, first_insert_key, operations, rows_of
 
 SCENARIO = """\
 name: names
 cluster: {kind: embedded, readers: 1}
-table: {rows: 50, groups: 5, value_size: 30}
+table:
+  name: t
+  rows: 50
+  columns:
+    part: {type: varchar(10), values: {choice: {one: 1, two: 1}}}
+    id: {type: bigint, values: sequence}
+    n: {type: int, values: 0}
+    left: {type: int unsigned, values: 10}
+    name: {type: varchar(20) character set latin1, values: {choice: {"grün": 1}}}
+    note: {type: varchar(30), values: version}
+  primary: [id, part]
+  indexes: {parts: [part, id]}
 mix:
   get: 5
   short get: {do: get, columns: [id, n], weight: 5}
-  group: {do: find, operation: "=", by: [grp], limit: 3, columns: [grp, id], weight: 5}
+  part: {do: find, index: parts, operation: "=", by: [part, id], columns: [name, id], weight: 5}
   few: {do: get_many, count: 2, weight: 5}
   many: {do: get_many, count: 20, weight: 5}
-  count up: {do: incr, step: 2, weight: 5}
-  count far up: {do: incr, step: 100, weight: 5}
+  count up: {do: incr, column: n, step: 2, weight: 5}
+  count far up: {do: incr, column: n, step: 100, weight: 5}
+  use: {do: decr, column: left, step: 6, weight: 5}
+  rename: {do: update, set: [name, note], weight: 5}
   new: {do: insert, weight: 5}
   gone: {do: delete, weight: 5}
 """
@@ -44,10 +58,16 @@ Bound = dict[str, BoundOperation]
 
 @pytest.fixture
 async def bound() -> AsyncIterator[Bound]:
+    rows = rows_of(scenario())
+    assert rows.columns_declared is not None
+    as_ = sent_by_handlersocket(rows.columns_declared)
     async with trio_hs.testing.open_server([load_table(scenario())]) as server:
-        await server.load("drill", "t", loaded(scenario()))
-        async with trio_hs.open_manager([server.read_address], [server.write_address], connect=server.connect) as hs:
-            yield dict(bind(hs.table, scenario(), rows_of(scenario()), run=1, worker=0))
+        addresses = [server.read_address], [server.write_address]
+        async with trio_hs.open_manager(*addresses, connect=server.connect, encoding=None) as hs:
+            insert, make = hs.table("drill", "t", rows.columns).insert, rows.maker(rows.columns, as_)
+            for number in range(1, 51):
+                await insert(make(number, INITIAL))
+            yield dict(bind(hs.table, scenario(), rows, run=1, worker=0, as_=as_))
 
 
 async def perform(bound: Bound, name: str, key: Any) -> tuple[Intent, Any]:
@@ -56,27 +76,45 @@ async def perform(bound: Bound, name: str, key: Any) -> tuple[Intent, Any]:
     return intent, await bound[name].call(key, intent)
 
 
+async def seen(bound: Bound, name: str, key: Any) -> tuple[int, int, int]:
+    """The number, version and counter that a read shows."""
+    _, answer = await perform(bound, name, key)
+    observe = bound[name].observe
+    assert observe is not None
+    return observe(key, answer)
+
+
 async def test_each_operation_of_a_kind_does_what_it_says_itself(bound: Bound) -> None:
-    assert dict((await perform(bound, "short get", 7))[1]).keys() == {"id", "n"}
-    found = (await perform(bound, "group", 7))[1]
-    assert [dict(row) for row in found] == [{"grp": "2", "id": str(key)} for key in (2, 7, 12)]
+    assert dict((await perform(bound, "short get", 7))[1]) == {"id": b"7", "n": b"0"}
+    assert [dict(row) for row in (await perform(bound, "part", 7))[1]] == [{"name": b"gr\xfcn", "id": b"7"}]
     assert len((await perform(bound, "many", range(1, 21)))[1]) == 20
     for name, step in (("count up", 2), ("count far up", 100)):
         assert (await perform(bound, name, 7))[0].value == step
-    assert dict((await perform(bound, "short get", 7))[1])["n"] == "102"
+    assert dict((await perform(bound, "short get", 7))[1])["n"] == b"102"
 
 
 async def test_what_a_read_shows_goes_by_the_columns_that_it_reads(bound: Bound) -> None:
-    for name, key, expected in (("get", 7, (7, 0, 0)), ("group", 7, (2, -3, -(2**63)))):
-        _, answer = await perform(bound, name, key)
-        observe = bound[name].observe
-        assert observe is not None
-        assert observe(key, answer) == expected
-    _, row = await perform(bound, "short get", 7)
-    observe = bound["short get"].observe
-    assert observe is not None
-    assert observe(7, row) == (7, -3, 0), "it shows no version"
-    assert observe(7, []) == (7, -1, -(2**63))
+    assert await seen(bound, "get", 7) == (7, INITIAL, 0)
+    assert await seen(bound, "few", [8, 9]) == (8, INITIAL, 0)
+    assert await seen(bound, "few", [8, 99]) == (99, ABSENT, NO_COUNT)
+    assert await seen(bound, "short get", 7) == (7, UNSEEN, 0)
+    assert await seen(bound, "short get", 99) == (99, ABSENT, NO_COUNT)
+    assert await seen(bound, "part", 7) == (0, UNSEEN, NO_COUNT), "without its whole key a row has no number"
+
+
+async def test_a_version_says_which_operation_wrote_it(bound: Bound) -> None:
+    places = [spec.name for spec in scenario().operations]
+    intent, _ = await perform(bound, "rename", 7)
+    assert (await seen(bound, "get", 7))[1] == intent.value
+    assert places[intent.value % OPS] == "rename"
+    intent, _ = await perform(bound, "new", 1)
+    assert (await seen(bound, "get", intent.key))[1] == intent.value
+    assert places[intent.value % OPS] == "new"
+
+
+async def test_a_decrement_below_zero_is_none(bound: Bound) -> None:
+    """A server acknowledges it in an unsigned column that holds 0, and leaves 0 there."""
+    assert [(await perform(bound, "use", 7))[0].value for _ in range(3)] == [6, 0, 0]
 
 
 async def test_a_delete_without_an_inserted_row_inserts_one_and_says_so(bound: Bound) -> None:
@@ -88,11 +126,13 @@ async def test_a_delete_without_an_inserted_row_inserts_one_and_says_so(bound: B
 
 def test_the_history_tells_operations_of_one_kind_apart(tmp_path: Path) -> None:
     listed = mix_operations(scenario(), rows_of(scenario()))
-    assert listed[:2] == [
-        MixOperation(Operation.GET, "get", Operation.GET, 0),
-        MixOperation(10, "short get", Operation.GET, 0),
-    ]
-    assert [(one.name, one.counter) for one in listed[2:6]] == [("group", None), ("few", 0), ("many", 0), ("count up", 0)]
+    assert [(one.code, one.name) for one in listed[:3]] == [(Operation.GET, "get"), (10, "short get"), (11, "part")]
+    assert {one.name: one.counter for one in listed} == {
+        **dict.fromkeys(("get", "short get", "few", "many", "count up", "count far up"), 0),
+        "use": 1,
+        **dict.fromkeys(("part", "rename", "new", "gone")),
+    }
+    assert {one.sets for one in listed if one.sets} == {("name", "note")}
     with HistoryWriter(tmp_path / "h", worker=0, operations=listed) as history:
         scribe = Scribe(history, 1, {})
         for one in listed:
@@ -105,11 +145,11 @@ def test_the_history_tells_operations_of_one_kind_apart(tmp_path: Path) -> None:
     records = list(History(tmp_path / "h").records())
     assert [record.name for record in records] == [one.name for one in listed for _ in range(2)]
     unknown = {record.name for record in records if record.outcome is Outcome.INFO}
-    assert unknown == {"count up", "count far up", "new", "gone"}, "a read that was cancelled has done nothing"
+    assert unknown == {"count up", "count far up", "use", "rename", "new", "gone"}, "a read that was cancelled has done nothing"
 
 
 def test_operations_are_drawn_by_their_names_and_weights() -> None:
-    drawn = list(itertools.islice(operations(scenario(), 0), 9000))
+    drawn = list(itertools.islice(operations(scenario(), 0), 11000))
     counts = {name: sum(one == name for one, _ in drawn) for name in scenario().mix.weights()}
     assert all(800 < count < 1200 for count in counts.values()), counts
     assert {len(keys) for name, keys in drawn if name == "few" and isinstance(keys, tuple)} == {2}

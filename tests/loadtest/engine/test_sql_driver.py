@@ -129,7 +129,7 @@ async def test_errors_have_the_same_classes_as_handlersockets(control: Control, 
     await execute_sql(control.cluster.writer, "SET GLOBAL read_only=0")
     quoted = "it's \\ there"
     assert await client.table("drill", "t", ["payload"]).update("=", [1], [quoted]) == 1
-    assert dict(await table.get(1))["payload"] == quoted
+    assert dict(await table.get(1))["payload"] == quoted.encode()
     assert await client.table("drill", "t", ["payload"]).update("=", [1], [quoted]) == 1, "matched, though nothing changes"
     assert await client.table("drill", "t", ["payload"]).update("=", [999], [quoted]) == 0
 
