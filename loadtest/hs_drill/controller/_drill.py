@@ -6,7 +6,6 @@ import logging
 import math
 import random
 import time
-from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -18,11 +17,10 @@ from hs_drill.nemesis import Actions, Nemesis, Proxies, Strike, Suspended
 from hs_drill.report import write_report
 from hs_drill.scenario import Scenario
 from hs_drill.servers import Control
-from hs_drill.store import CONTROLLER, HistoryWriter, RunDirectory, environment, write_final_state
+from hs_drill.store import CONTROLLER, HistoryWriter, RunDirectory, environment
 from hs_drill.verdict import judge_run
-from hs_drill.workload import version_of
 
-from ._table import load_table
+from ._read_back import read_back
 
 __all__ = ["Drill", "DrillListener"]
 
@@ -30,7 +28,6 @@ logger = logging.getLogger("hs_drill.drill")
 
 SETTLE_SECONDS = 60.0
 """Limit for replicas to catch up before they are read back."""
-PAGE_ROWS = 10_000
 WATCH_SECONDS = 0.2
 """How often to look for servers that died."""
 
@@ -107,7 +104,7 @@ class Drill:
         if run > 1 and self._scenario.audited:
             # What replicas have yet to apply of the last run must not count as staleness of this one.
             await self._settle()
-            await self._read_back(self._control.primary, self.directory.before)
+            await read_back(self._control, self._control.primary, self._scenario, self.directory.before)
 
     async def run_faults(self) -> None:
         """Inject faults as scheduled and watch the servers, until `finish` or `abandon`; everything has healed then."""
@@ -249,7 +246,7 @@ class Drill:
             if wanted and not unknown:
                 self._listener.on_line(f"reading back {server.name}")
                 try:
-                    await self._read_back(server.name, self.directory.final(server.name))
+                    await read_back(self._control, server.name, self._scenario, self.directory.final(server.name))
                 except ClusterError as error:
                     troubles.append(f"{server.name} was not read back: {error}")
         self.directory.write_primary(primary)
@@ -260,14 +257,3 @@ class Drill:
             await self._control.wait_replicated(SETTLE_SECONDS)
         except ClusterError as error:
             self._listener.on_line(f"replicas have not caught up: {error}")
-
-    async def _read_back(self, name: str, path: Any) -> None:
-        found = array("q")  # 24 bytes a row: there may be millions
-        after: Sequence[Any] | None = None
-        table = load_table(self._scenario)
-        while page := await self._control.read_rows(name, table, after=after, limit=PAGE_ROWS):
-            for key, group, n, payload in page:
-                found.extend((int(key or 0), version_of(int(key or 0), int(group or 0), str(payload)), int(n or 0)))
-            after = (found[-3],)
-        rows = zip(found[::3], found[1::3], found[2::3], strict=True)
-        await trio.to_thread.run_sync(write_final_state, path, rows)
