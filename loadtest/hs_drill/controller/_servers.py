@@ -19,6 +19,7 @@ async def open_scenario_servers(
     the account of `driver: sql`. `handlersocket_writes` says whether clients will write through HandlerSocket."""
     cluster, table = scenario.cluster, scenario.table
     by_sql = ["driver: sql"] if scenario.driver.name == "sql" else []
+    types = [f"the type of {table.name}.{column}" for column in table.only_mariadb]
     async with open_servers(
         cluster.kind,
         version=cluster.version,
@@ -27,7 +28,7 @@ async def open_scenario_servers(
         topology=cluster.topology,
         replication=cluster.replication,
         database=table.database,
-        only_mariadb_can=[*by_sql, *(fault.name for fault in scenario.faults if fault.needs_mariadb)],
+        only_mariadb_can=[*by_sql, *types, *(fault.name for fault in scenario.faults if fault.needs_mariadb)],
         only_owners_can=[fault.name for fault in scenario.faults if not isinstance(fault, NetworkFault)],
         external=[server.resolved() for server in cluster.servers] if cluster.kind == "external" else (),
         may_create_table=cluster.create_table,

@@ -36,7 +36,15 @@ BARE = {
     _values._from_size: "min",
     _values._from_bounds: "between",
 }
-NO_SHORTHAND = [one.__name__ for one in (_model.ClusterSpec._count_servers, _table.TableSpec._sample, _values.Lines._read)]
+NO_SHORTHAND = [
+    one.__name__
+    for one in (
+        _model.ClusterSpec._count_servers,
+        _table.TableSpec._sample,
+        _values.Lines._read,
+        _values._require_scalar,
+    )
+]
 """Validators that accept nothing else than what the model has."""
 TEXT = {_base.seconds: DURATION, _limits._parse_share: SHARE}
 COUNT = {"anyOf": [{"type": "integer", "minimum": 0}, {"const": "any"}, {"type": "null"}]}

@@ -5,12 +5,12 @@ What a scenario may say of each operation stands here, limits to its latency too
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from ._base import Model, PlacedError, refuse
+from ._base import MissingKey, Model, PlacedError, refuse
 from ._limits import Percentiles, Share
 
 __all__ = [
@@ -215,8 +215,10 @@ RESERVED = ("all", "Aggregated")
 """Names that stand for all operations together: in `expect` and in Locust's tables."""
 
 
-def _mistakes_in_names(names: Sequence[str]) -> Iterator[PlacedError]:
-    for name in names:
+def _mistakes_in_names(named: Mapping[str, Weighted]) -> Iterator[PlacedError]:
+    for name, operation in named.items():
+        if "weight" not in operation.model_fields_set:
+            yield MissingKey((name, "weight"), "is missing; add it, such as `weight: 1`")
         if name in RESERVED:
             yield PlacedError((name,), "is reserved: it stands for all operations together; choose another name")
         elif not name.isprintable() or name != name.strip() or not 0 < len(name) <= MOST_CHARACTERS:
@@ -256,7 +258,7 @@ class Mix(Model):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        refuse(_mistakes_in_names(list(self.__pydantic_extra__)))
+        refuse(_mistakes_in_names(self.__pydantic_extra__))
         for name in list(self.weights())[MOST_OPERATIONS:]:
             raise PlacedError((name,), f"is one too many: a mix has at most {MOST_OPERATIONS} operations")
         if not self.weights():

@@ -155,7 +155,8 @@ def _untagged(where: tuple[int | str, ...], given: Any) -> tuple[tuple[str, ...]
     """What is wrong with one of several kinds that does not say which, or says a wrong one; first the key that should."""
     if where[0] == "mix":
         if not isinstance(given, dict):
-            return (), _unknown_key(where)
+            example = "; one with a name of its own says what it does, such as `{do: get, weight: 1}`"
+            return (), _unknown_key(where) + ("" if close_to(where[1], KINDS) else example)
         if "do" not in given:
             return (), f"needs `do`, because its name is none of {', '.join(KINDS)}: one of these"
         return ("do",), f"must be one of {', '.join(KINDS)}, not {show(given['do'])}{close_to(given['do'], KINDS)}"
@@ -214,7 +215,8 @@ def _message(detail: ErrorDetails, word: str | None = None) -> str:
             kind = detail["loc"][1]
             return f"an operation named {kind} does a {kind}: choose another name, or leave `do` out"
         case "literal_error":
-            return f"must be {context['expected']}, {shown}{_did_you_mean(given, context['expected'])}"
+            expected = context["expected"].replace("True", "true")
+            return f"must be {expected}, {shown}{_did_you_mean(given, expected)}"
         case "greater_than":
             return f"must be more than {context['gt']:g}, {shown}"
         case "greater_than_equal":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -28,7 +29,16 @@ __all__ = [
     "Zipfian",
 ]
 
-Scalar = int | float | str
+
+def _require_scalar(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"must be a number or text, not {show(value)}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"must be a number that ends, not {value}")
+    return value
+
+
+Scalar = Annotated[int | float | str, BeforeValidator(_require_scalar)]
 """As YAML gives it. The column's type says what it stands for: see `value_of`."""
 MOST_CHARACTERS = 16_000
 
@@ -65,11 +75,14 @@ class Constant(Model):
 
 def _equal_weights(value: object) -> object:
     """A list of values gives them equal weights."""
-    return {_as_key(one): 1 for one in value} if isinstance(value, list) else value
-
-
-def _as_key(value: object) -> object:
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    if not isinstance(value, list):
+        return value
+    for number, one in enumerate(value):
+        try:
+            _require_scalar(one)
+        except ValueError as error:
+            raise PlacedError((number,), str(error)) from None
+    return {str(one): 1 for one in value}
 
 
 class Null(Model):
@@ -104,11 +117,11 @@ class Between(Model):
     """The distance between neighbouring values: a number, of days for a `date`, and of seconds for other times."""
 
     @property
-    def low(self) -> Scalar:
+    def low(self) -> int | float | str:
         return self.between[0]
 
     @property
-    def high(self) -> Scalar:
+    def high(self) -> int | float | str:
         return self.between[1]
 
 
@@ -209,7 +222,7 @@ BARE = ("sequence", "uuid", "now", "version", "stored")
 def _from_scalar(value: object) -> object:
     if value is None or (isinstance(value, str) and value in BARE):
         return {"null" if value is None else value: True}
-    return {"constant": value} if isinstance(value, Scalar) and not isinstance(value, bool) else value
+    return {"constant": value} if isinstance(value, int | float | str) and not isinstance(value, bool) else value
 
 
 def _form(value: object) -> str | None:
@@ -241,4 +254,6 @@ ValuesSpec = Annotated[
 
 def no_such_form(given: object) -> str:
     """What is wrong with a value of `values` that has none of the forms."""
-    return f"must be a value, {', '.join(BARE)}, null, or a mapping with one of {', '.join(FORMS)}, not {show(given)}"
+    forms = [form for form in FORMS if form not in (*BARE, "null", "stored")]
+    bare = f"a value, null, {', '.join(form for form in BARE if form != 'stored')}"
+    return f"must be {bare}, or a mapping with one of {', '.join(forms)}, not {show(given)}"
