@@ -97,7 +97,7 @@ def _argument(kind: str, argument: str | None) -> dict[str, Any]:
             raise ValueError(f"needs precision and scale, such as {kind}(10,2), or neither")
         return dict(zip(("precision", "scale"), values, strict=False))
     if kind in ("datetime", "timestamp", "time"):
-        return {"precision": values[0]} if values else {}
+        return {"precision": values[0]} if any(values) else {}
     if values and kind not in (*_INTEGERS, "year"):
         raise ValueError(f"a {kind} has nothing in parentheses, not {argument}")
     return {}

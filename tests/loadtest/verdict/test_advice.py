@@ -9,6 +9,7 @@ from hs_drill.audit._takeover import Takeover
 from hs_drill.scenario import parse_scenario
 from hs_drill.verdict._advice import advice
 from hs_drill.verdict._judged import Judged, Result
+from tests.loadtest.support.shop import SHOP, changed
 
 LOST = Judged("lost", Result.MISS, 1, 0, "1 lost", audit=True)
 
@@ -90,3 +91,12 @@ def test_a_pass_needs_no_advice_and_unknown_is_not_a_pass() -> None:
     ]
     assert [line.partition(":")[0] for line in advice(scenario, unknown[:1], "writer")] == ["Unknown is not a pass"]
     assert len(advice(scenario, unknown, "writer")) == 2
+
+
+def test_that_writes_were_not_audited_is_said_whatever_the_verdict() -> None:
+    scenario = parse_scenario(changed(("values: version", "values: x")), "s.yaml")
+    (given,) = advice(scenario, [], "writer")
+    assert given.startswith(
+        "Writes were measured, and not audited: no column of shop.products says which write left a row; give"
+    )
+    assert advice(parse_scenario(SHOP, "s.yaml"), [], "writer") == []
