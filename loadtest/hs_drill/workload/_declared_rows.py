@@ -61,6 +61,7 @@ class DeclaredRows:
         self._numbered = next(
             name for name in self.primary if isinstance(spec.columns[name].values, values.Sequence | values.Uuid)
         )
+        self._numbered_at = self.primary.index(self._numbered)
         self._uuids = uuids_of(self._salt(self._numbered))
         self.plain = len(self.primary) == 1 and self._columns[self._numbered].is_integer
         self._readers = {name: reader(column) for name, column in self._columns.items()}
@@ -115,9 +116,14 @@ class DeclaredRows:
     def number(self, key: Sequence[Any]) -> int | None:
         if len(key) != len(self.primary):
             return None
-        found = [self._readers[name](value) for name, value in zip(self.primary, key, strict=True)]
-        number = self._number_in(found[self.primary.index(self._numbered)])
-        return number if number is not None and list(self.key(number)) == found else None
+        return self._number_of([self._readers[name](value) for name, value in zip(self.primary, key, strict=True)])
+
+    def _number_of(self, key: list[Any]) -> int | None:
+        """The number of a primary key, whose values `_readers` gave."""
+        number = self._number_in(key[self._numbered_at])
+        if number is None or self.plain or list(self.key(number)) == key:
+            return number
+        return None
 
     def _number_in(self, value: Any) -> int | None:
         """The number in the value of the key's column that holds it."""
@@ -175,15 +181,19 @@ class DeclaredRows:
         version_at = None if self.version_column is None else at.get(self.version_column)
         check = self._checker(columns)
 
-        def observe(number: int | None, read: Sequence[Any]) -> tuple[int, int, int]:
-            found = [value_in(value) for value_in, value in zip(readers, read, strict=True)]
-            n = NO_COUNT if n_at is None or not isinstance(found[n_at], int) else found[n_at]
+        def number_and_n(number: int | None, read: Sequence[Any]) -> tuple[int | None, int]:
             if number is None and key_at is not None:
-                number = self.number([read[position] for position in key_at])
-                if number is None:
-                    return UNNUMBERED, FOREIGN, n
-            if number is None or version_at is None:
-                return UNNUMBERED if number is None else number, UNSEEN, n
+                number = self._number_of([readers[position](read[position]) for position in key_at])
+            n = NO_COUNT if n_at is None else readers[n_at](read[n_at])
+            return number, n if isinstance(n, int) else NO_COUNT
+
+        def observe(number: int | None, read: Sequence[Any]) -> tuple[int, int, int]:
+            number, n = number_and_n(number, read)
+            if number is None:
+                return UNNUMBERED, UNSEEN if key_at is None else FOREIGN, n
+            if version_at is None:
+                return number, UNSEEN, n
+            found = [value_in(value) for value_in, value in zip(readers, read, strict=True)]
             version = self._version_in(number, found[version_at])
             if version >= INITIAL and check(number, version, found):
                 version = DAMAGED
@@ -194,7 +204,7 @@ class DeclaredRows:
     def state(self, row: Sequence[Any]) -> RowState:
         found = [self._readers[name](value) for name, value in zip(self.columns, row, strict=True)]
         by_name = dict(zip(self.columns, found, strict=True))
-        number = self.number([by_name[name] for name in self.primary])
+        number = self._number_of([by_name[name] for name in self.primary])
         counters = tuple([value if isinstance(value := by_name[name], int) else NO_COUNT for name in self.counters])
         extras = tuple([self._print(name, by_name[name]) for name in self.extras])
         if number is None:
@@ -218,7 +228,7 @@ class DeclaredRows:
 
     def _print(self, name: str, value: Any) -> int:
         try:
-            data = self._columns[name].encode(value)
+            data = b"" if value is None else self._columns[name].encode_data(value)
         except (TypeError, ValueError):  # not a value of ours
             data = repr(value).encode(errors="backslashreplace")
         return int.from_bytes(blake2b(data, digest_size=8).digest(), "big") & 2**63 - 1

@@ -89,12 +89,14 @@ class DrillRows:
         return payload
 
     def maker(self, columns: Sequence[str], as_: As | None = None) -> Maker:
-        groups = self._spec.groups
+        groups, payload = self._spec.groups, self._payload
+        if as_ is None and tuple(columns) == COLUMNS:  # an insert
+            return lambda number, version: [number, number % groups, 0, payload(number, version)]
         every: dict[str, Callable[[int, int], Any]] = {
             "id": lambda number, version: number,
             "grp": lambda number, version: number % groups,
             "n": lambda number, version: 0,
-            "payload": self._payload,
+            "payload": payload,
         }
         makes = [_sent(every[name], as_(name)) if as_ else every[name] for name in columns]
         if len(makes) == 1:
@@ -114,6 +116,7 @@ class DrillRows:
     def observer(self, columns: Sequence[str]) -> Observer:
         at = {name: position for position, name in enumerate(columns)}
         key_at, group_at, n_at, payload_at = (at.get(name) for name in COLUMNS)
+        groups = self._spec.groups
 
         def observe(number: int | None, values: Sequence[Any]) -> tuple[int, int, int]:
             # Check against the key that was asked for: another row in its place is not what was written there.
@@ -125,7 +128,7 @@ class DrillRows:
                 n = NO_COUNT if n_at is None else int(values[n_at])
                 if payload_at is None:
                     return number, UNSEEN, n
-                group = number % self._spec.groups if group_at is None else int(values[group_at])
+                group = number % groups if group_at is None else int(values[group_at])
                 return number, version_of(number, group, values[payload_at]), n
             except (TypeError, ValueError):  # not a number
                 return UNNUMBERED if number is None else number, DAMAGED, NO_COUNT

@@ -42,7 +42,8 @@ class NumberedUuids:
         return number if self.make(number) == value else None
 
     def number_in(self, value: object) -> int | None:
-        """`number` of a UUID, its text or its 16 bytes. Raises ValueError or TypeError for anything else."""
+        """`number` of a UUID, its text or its bytes, which the server may have filled up with zeros. Raises ValueError for
+        anything else."""
         if isinstance(value, bytes):
-            value = UUID(bytes=value)
+            value = UUID(bytes=value[:16])
         return self.number(value if isinstance(value, UUID) else UUID(str(value)))

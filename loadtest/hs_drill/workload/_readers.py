@@ -24,6 +24,15 @@ def reader(column: trio_hs.Column) -> Callable[[Any], Any]:
     decode = column.decode_data
     text_stays, of_bytes = column.type in _TEXTS, column.type in _RAW
 
+    def whole_number(given: Any) -> Any:
+        try:
+            return int(given)
+        except (TypeError, ValueError):
+            return given
+
+    if column.is_integer:
+        return whole_number
+
     def value_in(given: Any) -> Any:
         if isinstance(given, str):
             if text_stays:

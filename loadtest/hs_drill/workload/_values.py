@@ -176,8 +176,6 @@ def _text(column: trio_hs.Column, size: values.TextSize, salt: str) -> Callable[
         at = drawn % _PLACES
         return long[at : at + low + drawn // _PLACES * lengths // _LENGTHS]
 
-    if column.type == "char":  # which loses spaces at its end
-        return lambda drawn: piece(drawn).rstrip(" ")
     if column.type == "json":
         return lambda drawn: json.dumps(piece(drawn), ensure_ascii=False)
     return piece
@@ -199,7 +197,8 @@ def _uuid(column: trio_hs.Column, salt: str) -> Make:
     if column.type == "uuid":
         return lambda number, version: make(number)
     if column.type in _BINARY:
-        return lambda number, version: make(number).bytes
+        width = column.length if column.type == "binary" else 16  # the server fills a binary up
+        return lambda number, version: make(number).bytes.ljust(width or 16, b"\0")
     return lambda number, version: str(make(number))
 
 

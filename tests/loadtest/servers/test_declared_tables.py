@@ -37,7 +37,7 @@ async def as_bytes(server: Server, rows: Rows, scenario: Scenario, key: Sequence
     spec, columns = scenario.table, rows.columns_declared
     assert columns is not None
     async with trio_hs.open_manager([read_address(server)], encoding=None) as raw:
-        data = [columns.column(name)._type.encode(value) for name, value in zip(rows.primary, key, strict=True)]
+        data = [columns.column(name).encode_data(value) for name, value in zip(rows.primary, key, strict=True)]
         (found,) = await raw.table(spec.database, spec.name, list(rows.columns)).find("=", data, 1)
     return [value for _, value in found]
 

@@ -63,15 +63,8 @@ def as_handlersocket_gives(rows: Rows, values: list[Any]) -> list[bytes | None]:
         elif column.type in ("uuid", "inet4", "inet6"):
             given.append(str(value).encode())
         else:
-            given.append(_unescaped(column.encode(value)))
+            given.append(column.encode_data(value))
     return given
-
-
-def _unescaped(token: bytes) -> bytes:
-    out, rest = bytearray(), iter(token)
-    for byte in rest:
-        out.append(next(rest) - 0x40 if byte == 1 else byte)
-    return bytes(out)
 
 
 @every_table
