@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from hs_drill.scenario import (
     with_table,
 )
 from hs_drill.scenario._column_checks import VERSION_WIDTH
+from tests.loadtest.support.locust_process import ROOT
 from tests.loadtest.support.scenarios import mistakes
 from tests.loadtest.support.shop import SHOP, changed
 
@@ -145,6 +147,12 @@ def test_unknown_keys_are_named_at_every_depth() -> None:
     ]:
         (found,) = mistakes(changed((before, after)))
         assert found.split(": ", 1)[1].startswith(expected), found
+
+
+def test_the_example_in_the_docs_is_a_scenario() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/scenarios.md").read_text(), re.DOTALL)
+    (example,) = [block for block in blocks if "columns:\n" in block]
+    assert [one.name for one in parse_scenario(example, "s.yaml").operations] == [one.name for one in shop().operations]
 
 
 # ---- the audit
