@@ -9,6 +9,8 @@ from collections import Counter
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from hs_drill.store import NO_COUNT
+
 from ._checker import Checker, Context
 from ._counter_history import MiscountedRead
 from ._row_history import RowCounter, RowHistory
@@ -47,7 +49,7 @@ class Deviation:
 def deviation_of(counter: RowCounter) -> Deviation | None:
     """How a counter is wrong at the end; None when it is right, or when its row is gone."""
     n, base = counter.final, counter.base
-    if n is None:
+    if n is None or n == NO_COUNT:  # no row, or no number: then the whole row is wrong
         return None
     if not counter.step_times and n in counter.usual:
         return None  # as nearly every counter is

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -90,7 +91,7 @@ class RowHistory:
 
     def set_counters(self) -> None:
         """Note what each counter was before and is at the end. To be called once, after the last write was added."""
-        initial, before, final = self.table.initial(self.key), self.before, self.final
+        initial, before, final = self.table.initial(self.key), self.before, self._known_final
         certain = self._counted_from_the_start()
         for place, counter in enumerate(self.counters):
             counter.final = None if final is None else final[1 + place]
@@ -108,15 +109,21 @@ class RowHistory:
                 inserts += write.operation.do is Operation.INSERT
         return inserts <= (0 if self.before else 1)
 
+    @property
+    def _known_final(self) -> tuple[int, ...] | None:
+        """What it holds at the end, unless nobody ever wrote the row: then that is the fault, and not what it holds."""
+        return self.final if self.before is not None or self.writes else None
+
     @cached_property
     def extras(self) -> list[RowExtra]:
         """The extras of a row that is there at the end."""
-        if self.final is None:
+        final = self._known_final
+        if final is None:
             return []
         first = 1 + len(self.counters)
-        return [self._extra(column, first + place, self.final) for place, column in enumerate(self.table.extras)]
+        return [self._extra(column, first + place, final) for place, column in enumerate(self.table.extras)]
 
-    def _extra(self, column: str, place: int, final: tuple[int, ...]) -> RowExtra:
+    def _extra(self, column: str, place: int, final: Sequence[int]) -> RowExtra:
         written = [(write, write._replace(state=self._left_in(column, write))) for write in self.writes if write.sets(column)]
         before = self.before[place] if self.before else ABSENT
         return RowExtra(column, Register(before, [of_column for _, of_column in written]), final[place], written)

@@ -64,7 +64,7 @@ class AuditedTable:
         """A row's state in words. `wrong` says more about one that no write can have left."""
         if state in (FOREIGN, DAMAGED):
             what = self.damaged if state == DAMAGED else f"a {self.version_column} without a version"
-            return f"{what} ({wrong.described()})" if wrong is not None else what
+            return f"{what} ({wrong.described()})" if wrong is not None and wrong.columns else what
         if state == ABSENT:
             return "no row"
         return f"version v{state:016x}" if state != INITIAL else "the version from before the run"

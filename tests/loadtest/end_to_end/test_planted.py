@@ -70,7 +70,7 @@ expect: {lost: 0, applied_twice: 0, staleness: 1s}
             assert "payload or group does not match its checksum" in finding["line"]
         else:
             assert finding["key"] in doubled
-            assert re.search(r"a read saw the counter at \d+, which no increments and decrements lead to$", finding["line"])
+            assert re.search(r"a read saw the counter n at \d+, which no increments and decrements lead to$", finding["line"])
     assert keys(result, "applied_twice") <= doubled
     assert len(keys(result, "applied_twice")) == min(len(doubled), 20) > 0
     assert checks["counters"]["count"] == len(doubled)

@@ -11,7 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from hs_drill.audit._audit import Audit, audit
-from hs_drill.store import NO_COUNT, Event, FinalState, History, HistoryWriter, Operation, Outcome, write_final_state
+from hs_drill.audit._table import DRILL_TABLE, AuditedTable
+from hs_drill.store import (
+    NO_COUNT,
+    Event,
+    FinalState,
+    History,
+    HistoryWriter,
+    MixOperation,
+    Operation,
+    Outcome,
+    WrongRow,
+    write_final_state,
+)
 from hs_drill.workload import ABSENT, first_insert_key
 
 US = 1000
@@ -23,6 +35,7 @@ class Op:
     """One operation; times in microseconds."""
 
     operation: str
+    """Its name in the mix."""
     key: int
     value: int = 0
     start: int = 0
@@ -34,7 +47,10 @@ class Op:
     """The counter that a read saw."""
 
 
-Rows = Mapping[int, tuple[int, int]]
+Rows = Mapping[int, tuple[int, ...]]
+"""Version, counters and extras by the row's number."""
+KINDS = tuple(MixOperation(kind, kind.name.lower(), kind, 0) for kind in Operation if kind < Operation.ERROR)
+"""The mix of the drill's own table, which a history need not list."""
 
 
 def write_history(
@@ -45,17 +61,20 @@ def write_history(
     cut: bool = False,
     events: Iterable[Event] = (),
     reads_primary: bool = False,
+    mix: Sequence[MixOperation] = KINDS,
 ) -> History:
     """A worker's history with these operations. With `cut` it has no closing record."""
     path = folder / f"history-{worker}.bin"
     now = 0
-    writer = HistoryWriter(path, worker=worker, reads_primary=reads_primary, clock=lambda: now)
+    listed = () if mix is KINDS else mix
+    writer = HistoryWriter(path, worker=worker, reads_primary=reads_primary, operations=listed, clock=lambda: now)
+    codes = {operation.name: operation.code for operation in mix}
     for event in events:
         now = event.time * US
         writer.event(event.kind, event.name, **event.details)
     for op in sorted(ops, key=lambda op: op.end):
-        operation, outcome = Operation[op.operation.upper()], Outcome[op.outcome.upper()]
-        writer.append(operation, outcome, op.key, op.value, op.start * US, op.end * US, op.user, n=op.n)
+        outcome = Outcome[op.outcome.upper()]
+        writer.append(codes[op.operation], outcome, op.key, op.value, op.start * US, op.end * US, op.user, n=op.n)
     if cut:
         writer.abandon()
     else:
@@ -63,9 +82,12 @@ def write_history(
     return History(path)
 
 
-def write_state(folder: Path, server: str, rows: Rows) -> FinalState:
+def write_state(
+    folder: Path, server: str, rows: Rows, table: AuditedTable = DRILL_TABLE, wrong: Iterable[WrongRow] = ()
+) -> FinalState:
     path = folder / f"final-{server}.bin"
-    write_final_state(path, ((key, *rows[key]) for key in sorted(rows)))
+    states = ((key, *rows[key]) for key in sorted(rows))
+    write_final_state(path, states, counters=table.counters, extras=table.extras, wrong=wrong)
     return FinalState(path, server)
 
 
@@ -79,18 +101,21 @@ def audit_of(
     events: Sequence[Event] = (),
     primary: str = "writer",
     reads_primary: bool = False,
+    mix: Sequence[MixOperation] = KINDS,
+    table: AuditedTable = DRILL_TABLE,
+    wrong: Iterable[WrongRow] = (),
     **more: Any,
 ) -> Audit:
     """Write the histories and the final state, and audit them."""
     workers = sorted({op.worker for op in ops} | set(cut) | {0})
     histories = [
-        write_history(folder, w, [op for op in ops if op.worker == w], cut=w in cut, reads_primary=reads_primary)
+        write_history(folder, w, [op for op in ops if op.worker == w], cut=w in cut, reads_primary=reads_primary, mix=mix)
         for w in workers
     ]
     if events:
         histories.append(write_history(folder, -1, (), events=events))
-    state = None if final is None else write_state(folder, primary, final)
-    return audit(histories, state, loaded=loaded, **more)
+    state = None if final is None else write_state(folder, primary, final, table, wrong)
+    return audit(histories, state, loaded=loaded, table=table, **more)
 
 
 @dataclass
@@ -117,7 +142,9 @@ class Store:
     general: bool = False
     """Whether any key may be deleted, inserted and counted. If not, users keep to the workload's rules, on which the audit of
     cut histories relies."""
-    rows: dict[int, tuple[int, int]] = field(default_factory=dict)
+    mix: Sequence[MixOperation] = KINDS
+    table: AuditedTable = DRILL_TABLE
+    rows: dict[int, tuple[int, ...]] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)
     now: int = 100
     _running: dict[tuple[int, int], _Running] = field(default_factory=dict)
@@ -126,7 +153,8 @@ class Store:
     _inserted: dict[int, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.rows = dict.fromkeys(range(1, self.loaded + 1), (0, 0))
+        self.rows = {key: self.table.loaded(key) for key in range(1, self.loaded + 1)}
+        self._named = {operation.name: operation for operation in self.mix}
         self._fresh = {worker: first_insert_key(1, worker) for worker in range(self.workers)}
         self._inserted = {worker: [] for worker in range(self.workers)}
 
@@ -164,7 +192,7 @@ class Store:
         for _ in range(times):
             self._apply(started, running)
         self._tick()
-        value = running.seen if op.operation == "get" else op.value
+        value = running.seen if self._reads(op) else op.value
         done = replace(started, end=self.now, value=value, n=running.n)
         self.ops.append(done)
         return done
@@ -185,12 +213,16 @@ class Store:
         elif operation in ("get", "update") and inserted and self.rng.random() < 0.3:
             key = self.rng.choice(inserted)
         value = {"incr": self.rng.choice([1, 5]), "decr": 2, "insert": self.version(worker), "update": self.version(worker)}
-        return Op(operation, key, value.get(operation, 0), start=self.now, user=user, worker=worker)
+        name = self.rng.choice([one.name for one in self.mix if one.do.name.lower() == operation])
+        return Op(name, key, value.get(operation, 0), start=self.now, user=user, worker=worker)
+
+    def _reads(self, op: Op) -> bool:
+        return self._named[op.operation].do is Operation.GET
 
     def _go_on(self, who: tuple[int, int]) -> None:
         running = self._running[who]
         fate = self.rng.random()
-        writes = running.op.operation != "get"
+        writes = not self._reads(running.op)
         if not running.applied and fate < self.info and writes:
             # Its outcome stays unknown: it may be applied later.
             self._pending.append(running.op)
@@ -207,28 +239,37 @@ class Store:
     def _end(self, who: tuple[int, int], outcome: str) -> None:
         running = self._running.pop(who)
         op = replace(running.op, end=self.now, outcome=outcome)
-        if op.operation == "get":
+        if self._reads(op):
             op = replace(op, value=running.seen, n=running.n)
-        if op.operation == "insert" and outcome == "ok":
+        if self._named[op.operation].do is Operation.INSERT and outcome == "ok":
             self._inserted[op.worker].append(op.key)
         self.ops.append(op)
 
     def _apply(self, op: Op, running: _Running | None = None) -> None:
-        row = self.rows.get(op.key)
+        row, meant = self.rows.get(op.key), self._named[op.operation]
         running = running or _Running(op)
         running.applied = True
-        if op.operation == "get":
-            running.seen, running.n = row or (ABSENT, NO_COUNT)
-        elif (row is None) != (op.operation == "insert"):
+        place = 1 + (meant.counter or 0)
+        if meant.do is Operation.GET:
+            running.seen, running.n = (ABSENT, NO_COUNT) if row is None else (row[0], row[place])
+        elif (row is None) != (meant.do is Operation.INSERT):
             running.refused = True
-        elif op.operation == "insert":
-            self.rows[op.key] = (op.value, 0)
-        elif row is None or op.operation == "delete":
+        elif row is None:
+            self.rows[op.key] = self._written(op, self.table.initial(op.key), self.table.extras)
+        elif meant.do is Operation.DELETE:
             self.rows.pop(op.key, None)
-        elif op.operation == "update":
-            self.rows[op.key] = (op.value, row[1])
+        elif meant.do is Operation.UPDATE:
+            self.rows[op.key] = self._written(op, row[1:], meant.sets)
         else:
-            self.rows[op.key] = (row[0], row[1] + (op.value if op.operation == "incr" else -op.value))
+            step = op.value if meant.do is Operation.INCR else -op.value
+            self.rows[op.key] = (*row[:place], row[place] + step, *row[place + 1 :])
+
+    def _written(self, op: Op, row: tuple[int, ...], sets: Sequence[str]) -> tuple[int, ...]:
+        """A row after a write of a version that sets these columns. `row`: its counters, and its extras if it has any."""
+        table = self.table
+        kept = dict(zip(table.extras, row[len(table.counters) :], strict=False))
+        kept |= {column: table.fingerprint(column, op.key, op.value) for column in sets if column in table.extras}
+        return (op.value, *row[: len(table.counters)], *(kept[column] for column in table.extras))
 
 
 @contextmanager
