@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ._markup import el
-from ._shapes import number_cell, section, table
+from ._shapes import number_cell, row_heading, section, table
 
 __all__ = ["other_requests_section", "print_other_requests"]
 
@@ -32,12 +32,12 @@ def print_other_requests(others: Mapping[str, Any] | None, console: Console) -> 
 
 def _table(requests: list[dict[str, Any]]) -> Table:
     shown = Table(title=TITLE, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD)
-    shown.add_column("request")
+    shown.add_column("request", overflow="fold")
     for heading in ["count", "failures", "req/s", *(f"{name} ms" for name in requests[0]["latencies"]), "max ms"]:
         shown.add_column(heading, justify="right")
     for one in requests:
         failures = Text(f"{one['failures']:,}", style="bold red" if one["failures"] else "")
-        shown.add_row(_name(one), f"{one['count']:,}", failures, f"{one['rate']:,.1f}", *_latencies(one))
+        shown.add_row(Text(_name(one)), f"{one['count']:,}", failures, f"{one['rate']:,.1f}", *_latencies(one))
     return shown
 
 
@@ -49,7 +49,7 @@ def other_requests_section(others: Mapping[str, Any] | None) -> Element | None:
     rows = [
         el(
             "tr",
-            el("th", _name(one), scope="row"),
+            row_heading(_name(one)),
             number_cell(f"{one['count']:,}"),
             number_cell(f"{one['failures']:,}", some=one["failures"] > 0),
             number_cell(f"{one['rate']:,.1f}"),

@@ -30,7 +30,7 @@ from ._sections import (
     operations_section,
     servers_section,
 )
-from ._shapes import result_class, section, table
+from ._shapes import result_class, row_heading, section, table
 from ._words import EXIT_CODES, RESULTS, quantity
 
 __all__ = ["render", "write_report"]
@@ -195,7 +195,7 @@ def _expectations(run: KeptRun) -> Element:
         el(
             "tr",
             el("td", f"{RESULTS[one['result']][0]} {RESULTS[one['result']][1]}", class_=result_class(one["result"])),
-            el("th", one["name"], scope="row"),
+            row_heading(one["name"]),
             el("td", quantity(one["name"], one["measured"]), class_="number"),
             el("td", quantity(one["name"], one["limit"]), class_="number"),
             el("td", one["line"], class_="long"),
@@ -206,7 +206,7 @@ def _expectations(run: KeptRun) -> Element:
 
 
 def _environment(run: KeptRun) -> Element:
-    rows = [el("tr", el("th", name, scope="row"), el("td", str(value))) for name, value in run.environment.items()]
+    rows = [el("tr", row_heading(name), el("td", str(value))) for name, value in run.environment.items()]
     if not rows:
         return section("Environment", el("p", "The environment was not kept.", class_="soft"))
     return section("Environment", table(["what", "value"], rows, "As it was when the run began."))

@@ -12,7 +12,7 @@ from hs_drill.metrics import ALL, EDGE, OperationBatch, busy_of, percentile, ser
 from . import _charts as charts
 from ._kept_run import FaultSeen, KeptRun
 from ._markup import el
-from ._shapes import figure, number_cell, result_class, section, table
+from ._shapes import figure, number_cell, result_class, row_heading, section, table
 from ._words import expectation_of, place_of, row_of
 
 __all__ = [
@@ -91,7 +91,7 @@ def _phases(
         count = done.ok.total() + (0 if answers else failures)
         yield el(
             "tr",
-            el("th", name, scope="rowgroup", rowspan=len(shown)) if number == 0 else None,
+            row_heading(name, rows=len(shown)) if number == 0 else None,
             el("td", PHASES[phase]) if len(phases) > 1 else None,
             number_cell(f"{count:,}"),
             number_cell(f"{failures:,}", some=failures > 0),
@@ -148,7 +148,7 @@ def _kinds(whose: str, errors: Mapping[str, Counter[str]]) -> Element | None:
     if not kinds:
         return None
     rows = [
-        el("tr", number_cell(f"{count:,}"), el("th", name, scope="row"), el("td", text, class_="long"))
+        el("tr", number_cell(f"{count:,}"), row_heading(name), el("td", text, class_="long"))
         for count, name, text in kinds[:MAX_ERRORS]
     ]
     more = f"The {MAX_ERRORS} most frequent of {len(kinds)}." if len(kinds) > MAX_ERRORS else None
@@ -164,7 +164,7 @@ def faults_section(run: KeptRun, back: charts.Backdrop) -> Element | None:
     recovered = [
         el(
             "tr",
-            el("th", one.fault, scope="row"),
+            row_heading(one.fault),
             number_cell("none" if one.first_error is None else f"{one.first_error:.2f} s"),
             number_cell("not seen" if one.first_success is None else f"{one.first_success:.2f} s"),
             number_cell("not seen" if one.steady is None else f"{one.steady:.2f} s"),
@@ -196,7 +196,7 @@ def _fault(fault: FaultSeen, back: charts.Backdrop) -> Element:
     return el(
         "tr",
         el("td", word[1], class_=f"result {word[0]}"),
-        el("th", fault.name, scope="row"),
+        row_heading(fault.name),
         number_cell(back.seconds(fault.requested)),
         number_cell(after),
         number_cell(back.seconds(fault.ended)),
@@ -218,7 +218,7 @@ def audit_section(run: KeptRun) -> Element:
         row = el(
             "tr",
             el("td", f"{sign} {word}", class_=result_class(tone)),
-            el("th", name, scope="row"),
+            row_heading(name),
             number_cell(f"{check['count']:,}"),
             number_cell(f"{check['possible']:,}"),
             el("td", check["explanation"], class_="long"),

@@ -7,7 +7,10 @@ from xml.etree.ElementTree import Element
 
 from ._markup import Child, el
 
-__all__ = ["figure", "number_cell", "result_class", "section", "table"]
+__all__ = ["figure", "number_cell", "result_class", "row_heading", "section", "table"]
+
+LONG = 24
+"""A heading of more characters may be broken, so that numbers stay in sight on a phone."""
 
 
 def result_class(result: str) -> str:
@@ -24,6 +27,12 @@ def section(title: str, *content: Child) -> Element:
 
 def number_cell(text: str, *, some: bool = False) -> Element:
     return el("td", text, class_="number some" if some else "number")
+
+
+def row_heading(text: str, *, rows: int | None = None) -> Element:
+    """The heading of a row, or of several."""
+    scope = "row" if rows is None else "rowgroup"
+    return el("th", text, scope=scope, rowspan=rows, class_="long" if len(text) > LONG else None)
 
 
 def table(headings: Sequence[str], rows: Sequence[Element], caption: str | None = None) -> Element:

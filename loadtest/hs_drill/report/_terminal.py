@@ -40,7 +40,7 @@ def print_summary(
         console.width = WIDTH
     console.print()
     if not totals.operations:
-        console.print(f"{title}: no operation was executed")
+        console.print(Text(f"{title}: no operation was executed"))
         return
     names = sorted(totals.operations, key=lambda name: (order.index(name) if name in order else len(order), name))
     console.print(_table(totals, names, title, open_loop=open_loop))
@@ -51,17 +51,17 @@ def print_summary(
 
 
 def _table(totals: RunTotals, names: list[str], title: str, *, open_loop: bool) -> Table:
-    table = Table(title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, show_footer=len(names) > 1)
+    table = Table(title=Text(title), title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, show_footer=len(names) > 1)
     total = OperationTotals()
     for name in names:
         total.add(totals.operations[name])
     headings = ["count", "failures", *(["not started"] if open_loop else [])]
     headings += ["ops/s", *(f"p{percent:g} ms" for percent in PERCENTILES), "max ms"]
-    table.add_column("operation", "all")
+    table.add_column("operation", "all", overflow="fold")
     for heading, footer in zip(headings, _cells(total, totals.seconds, open_loop=open_loop), strict=True):
         table.add_column(heading, footer, justify="right")
     for name in names:
-        table.add_row(name, *_cells(totals.operations[name], totals.seconds, open_loop=open_loop))
+        table.add_row(Text(name), *_cells(totals.operations[name], totals.seconds, open_loop=open_loop))
     return table
 
 
@@ -103,7 +103,7 @@ def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, cons
     for judged in result["expectations"]:
         word, style = _SIGNS[judged["result"]]
         if explain or judged["result"] in ("miss", "unknown"):
-            table.add_row(Text(word, style=style), judged["name"], judged["line"])
+            table.add_row(Text(word, style=style), Text(judged["name"]), Text(judged["line"]))
     if table.row_count:
         console.print(table)
     for name, check in (result["audit"] or {}).items():
@@ -118,10 +118,10 @@ def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, cons
         console.print(f"{under_way} under way, or may have been, while a fault struck or healed: {no_phase} for no phase")
     if server := result.get("server"):
         console.print(Text(f"servers: {server}"), soft_wrap=True)
-    console.print(f"kept in {directory}", soft_wrap=True)
+    console.print(Text(f"kept in {directory}"), soft_wrap=True)
     report = RunDirectory(Path(directory)).report
     if report.exists():
-        console.print(f"report: {report}", soft_wrap=True)
+        console.print(Text(f"report: {report}"), soft_wrap=True)
 
 
 def _print_engine(engine: dict[str, Any], console: Console) -> None:

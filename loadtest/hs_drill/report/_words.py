@@ -7,7 +7,7 @@ from typing import Any
 
 from hs_drill._counted import counted
 from hs_drill._exit_codes import ExitCode
-from hs_drill.scenario import Expect, Load, Scenario, ValueSize
+from hs_drill.scenario import Expect, Load, Scenario, ValueSize, operation_words
 from hs_drill.verdict import audit_expectations
 
 __all__ = ["EXIT_CODES", "RESULTS", "expectation_of", "expectations", "load", "place_of", "quantity", "row_of", "sizes"]
@@ -113,8 +113,8 @@ def _measured(expect: Expect) -> Iterator[tuple[str, str]]:
         )
     for operation, percentiles in expect.latency.limits().items():
         for percent, phases in percentiles.items():
-            what = "operation" if operation == "all" else operation
-            part = f"every {what} takes" if percent == "max" else f"{percent[1:]} % of the {what}s take"
+            one, several = operation_words(operation)
+            part = f"every {one} takes" if percent == "max" else f"{percent[1:]} % of the {several} take"
             for phase, limit in phases.items():
                 yield _in(f"latency.{operation}.{percent}", phase), f"{part} at most {limit * 1e3:g} ms {_when(phase)}"
     for kind, count in expect.errors.items():

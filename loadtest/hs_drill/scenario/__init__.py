@@ -13,7 +13,7 @@ from ._json_schema import scenario_schema
 from ._load import Load, ThinkTime
 from ._mix import READS, STEPS, WRITES, Keys, Latency, ValueSize
 from ._model import Scenario
-from ._operations import OperationSpec
+from ._operations import OperationSpec, operation_words
 from ._overrides import SERVERS_HELP, with_cluster, with_table
 from ._reader import ScenarioError, load_scenario, parse_scenario
 from ._sql_types import value_of
@@ -47,6 +47,7 @@ __all__ = [
     "is_kind",
     "kind_of",
     "load_scenario",
+    "operation_words",
     "parse_scenario",
     "scenario_schema",
     "stated_exit_code",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ._mix import Find, FindOperation, Keys, Operation
+from ._mix import KINDS, Find, FindOperation, Keys, Operation
 from ._table import DRILL_COLUMNS, TableSpec
 
 if TYPE_CHECKING:
     from ._model import Scenario
 
-__all__ = ["OperationSpec", "operations_of"]
+__all__ = ["OperationSpec", "operation_words", "operations_of"]
 
 Kind = Literal["get", "find", "get_many", "insert", "incr", "decr", "update", "delete"]
 
@@ -43,6 +43,12 @@ class OperationSpec:
     """Of an incr or decr."""
     set: tuple[str, ...] = ()
     """Of an update: the columns that it writes."""
+
+
+def operation_words(name: str) -> tuple[str, str]:
+    """One operation of this name, and several; `all` stands for any."""
+    one = "operation" if name == "all" else name if name in KINDS else f"{name} operation"
+    return one, f"{one}s"
 
 
 def operations_of(scenario: Scenario) -> tuple[OperationSpec, ...]:

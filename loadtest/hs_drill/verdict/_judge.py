@@ -23,7 +23,7 @@ from hs_drill._counted import counted
 from hs_drill._exit_codes import ExitCode
 from hs_drill.audit import Audit
 from hs_drill.metrics import EDGE, OTHER_ERRORS, PERCENTILES, Batch, FaultWindow, Timeline, percentile, rank
-from hs_drill.scenario import Expect, Latency, is_kind
+from hs_drill.scenario import Expect, Latency, is_kind, operation_words
 
 from ._audit_expectations import judge_audit
 from ._engine_limit import Engines, EngineTotal
@@ -168,13 +168,13 @@ def _latency(latency: Latency, timeline: Timeline, batches: Iterable[Batch], eng
             for phase, limit in phases.items():
                 name = _name(f"latency.{operation}.{percent}", phase)
                 done, _ = timeline.total(phase, operation)
-                what = "operation" if operation == "all" else operation
+                one, several = operation_words(operation)
                 if not done.ok:
-                    yield unknown(name, limit, f"no {what} succeeded {_phase(phase)}{_left_out(phase, timeline)}")
+                    yield unknown(name, limit, f"no {one} succeeded {_phase(phase)}{_left_out(phase, timeline)}")
                     continue
                 measured = percentile(done.ok, PERCENTILES[percent]) / 1e6
                 line = (
-                    f"{percent} of {done.ok.total():,} {what}s {_phase(phase)} was {measured * 1e3:.3f} ms; "
+                    f"{percent} of {done.ok.total():,} {several} {_phase(phase)} was {measured * 1e3:.3f} ms; "
                     f"at most {limit * 1e3:g} ms expected"
                 )
                 if measured > limit:

@@ -84,6 +84,8 @@ class HandMade:
     cut: bool = False
     """The worker's history lacks its end."""
     judged: bool = True
+    names: tuple[str, str] = ("get", "insert")
+    """Those of the operations that read and insert."""
     late: float = 0.0
     """Seconds from the run's start to the first batch."""
     environment: dict[str, Any] = field(default_factory=lambda: dict(ENVIRONMENT))
@@ -129,7 +131,7 @@ class HandMade:
         servers = {"reader-1": OperationBatch(Counter({300: 60})), "writer": OperationBatch(Counter({200: 10}))}
         if failing:
             servers["reader-1"] = OperationBatch(Counter(), Counter({2_000: self.errors}), Counter({NO_ANSWER: self.errors}))
-        done = {"get": get, "insert": OperationBatch(Counter({800: 10}))}
+        done = dict(zip(self.names, (get, OperationBatch(Counter({800: 10}))), strict=True))
         engines = {} if self.busy is None else {0: EngineUse(Counter({80: 24, 9000: 1}), BATCH, self.busy * BATCH)}
         return Batch(start + at, start + at + BATCH, done, servers, engines=engines)
 

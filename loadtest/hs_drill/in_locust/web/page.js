@@ -35,8 +35,10 @@ const table = (headings, rows, none) => {
   const head = headings.map((text) =>
     make("th", { scope: "col", class: text.startsWith("#") ? "number" : "" }, text.replace("#", ""))
   );
+  // A long name may be broken, so that numbers stay in sight on a phone.
+  const look = (cell, i) => (headings[i].startsWith("#") ? "number" : !i && cell.length > 24 ? "long" : "");
   const body = rows.map((row) =>
-    make("tr", {}, ...row.map((cell, i) => make(i ? "td" : "th", { class: headings[i].startsWith("#") ? "number" : "", ...(i ? {} : { scope: "row" }) }, cell)))
+    make("tr", {}, ...row.map((cell, i) => make(i ? "td" : "th", { class: look(cell, i), ...(i ? {} : { scope: "row" }) }, cell)))
   );
   return make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body));
 };
