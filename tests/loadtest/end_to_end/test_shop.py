@@ -1,0 +1,59 @@
+"""The shipped scenario of a table of one's own, with a clean audit: as it is, with a reader killed, and with a promotion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.loadtest.support.drills import path_of
+from tests.loadtest.support.locust_process import HEADLESS, Locust, result_of
+from tests.loadtest.support.server_kinds import EVERY_KIND
+
+pytestmark = pytest.mark.process
+
+READER_KILLED = [{"fault": "kill", "target": "reader-1", "at": 1, "for": 1}]
+PROMOTION = [
+    {"fault": "kill", "target": "writer", "at": 1, "for": 4},
+    {"fault": "promote", "target": "standby", "at": 1.5},
+]
+SEMISYNC = {"standby": True, "topology": "write-through", "replication": "semisync"}
+
+
+def shop(seconds: int, **changes: Any) -> str:
+    """The scenario with few rows, for some seconds."""
+    scenario: dict[str, Any] = yaml.safe_load(path_of("shop").read_text())
+    scenario["table"]["rows"] = 500
+    scenario["load"] |= {"users": 16, "duration": seconds}
+    cluster = scenario["cluster"] | changes.pop("cluster", {})
+    return yaml.safe_dump({**scenario, **changes, "cluster": cluster})
+
+
+def assert_clean_audit(kind: str, scenario: str) -> None:
+    with Locust(*HEADLESS, "--cluster", kind, scenario=scenario) as locust:
+        assert locust.finish() == 0, locust.describe()
+        result = result_of(locust)
+        assert result["troubles"] == []
+        judged = {one["name"]: one["result"] for one in result["expectations"]}
+        assert {"lost", "applied_twice", "unexpected", "counters"} <= judged.keys()
+        assert set(judged.values()) == {"pass"}
+        assert "Traceback" not in locust.stderr, locust.describe()
+        for operation in ("product page", "category list", "count view", "rename", "new product"):
+            assert f"\n  {operation} " in locust.stdout
+
+
+@EVERY_KIND
+def test_the_shop_passes_with_a_clean_audit(kind: str) -> None:
+    assert_clean_audit(kind, shop(2))
+
+
+@EVERY_KIND
+def test_so_it_does_when_a_reader_is_killed(kind: str) -> None:
+    assert_clean_audit(kind, shop(4, faults=READER_KILLED))
+
+
+@EVERY_KIND
+def test_so_it_does_when_a_standby_is_promoted_that_acknowledged_every_write(kind: str) -> None:
+    expect = {"lost": 0, "applied_twice": 0, "unexpected": 0, "availability": {"before": "100%"}}
+    assert_clean_audit(kind, shop(6, faults=PROMOTION, cluster=SEMISYNC, expect=expect))
