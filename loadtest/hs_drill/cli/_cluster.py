@@ -36,7 +36,7 @@ from hs_drill.scenario import SERVERS_HELP, Scenario, ScenarioError, load_scenar
 from hs_drill.servers import Control, check_replication
 
 from ._cluster_socket import answering, ask, clusters_up
-from ._cluster_text import cluster_line, print_cluster
+from ._cluster_text import cluster_line, print_cluster, table_of
 from ._shared import console, safely
 
 __all__ = ["main"]
@@ -144,6 +144,10 @@ def _scenario(options: argparse.Namespace) -> Scenario:
     scenario: dict[str, Any] = {"name": "cluster", "table": {"rows": ROWS}, "mix": {"get": 1}}
     if options.scenario is not None:
         of_file = load_scenario(options.scenario)
+        if of_file.table.existing:
+            raise ScenarioError(
+                f"{options.scenario}: table.existing: `hs-drill cluster` creates its own table: use another scenario"
+            )
         scenario |= {"name": of_file.name, "table": of_file.table.model_dump(), "cluster": of_file.cluster.model_dump()}
     keys = ("kind", "version", "readers", "standby", "topology", "replication", "create_table")
     chosen = {name: getattr(options, name) for name in keys}
@@ -190,7 +194,9 @@ async def _described(control: Control, scenario: Scenario) -> dict[str, Any]:
             except ClusterError as error:
                 state["trouble"] = str(error)
         servers[server.name] = state
-    table = {"database": scenario.table.database, "name": scenario.table.name, "rows": scenario.table.rows}
+    table: dict[str, Any] = {key: getattr(scenario.table, key) for key in ("database", "name", "rows")}
+    if scenario.table.declared:
+        table["declared"] = scenario.table.model_dump(mode="json")
     return {"cluster": control.cluster.to_dict(), "primary": control.primary, "servers": servers, "table": table}
 
 
@@ -276,9 +282,7 @@ async def _check(options: argparse.Namespace) -> int:
     if options.pid is not None or (not named and clusters_up()):
         pid = await _select(options.pid, "choose one with `--pid PID`, or describe one to start")
         described = await ask(pid, "status")
-        # Without the number of rows, which may not match the default number of groups.
-        table = {name: described["table"][name] for name in ("database", "name")}
-        scenario = Scenario.model_validate({"name": "check", "mix": {"get": 1}, "table": table})
+        scenario = Scenario.model_validate({"name": "check", "mix": {"get": 1}, "table": table_of(described)})
         return await _check_replication(Cluster.from_dict(described["cluster"]), scenario, described["primary"])
     scenario = _scenario(options)
     async with open_scenario_servers(scenario, _print_line) as control:

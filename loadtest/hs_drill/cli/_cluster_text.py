@@ -12,10 +12,11 @@ from rich.text import Text
 
 from hs_drill._cluster import Cluster, Server
 from hs_drill._counted import counted
+from hs_drill.scenario import TableSpec
 
 from ._program_text import program
 
-__all__ = ["cluster_line", "print_cluster"]
+__all__ = ["cluster_line", "print_cluster", "table_of"]
 
 
 def cluster_line(pid: int, described: dict[str, Any]) -> str:
@@ -25,6 +26,15 @@ def cluster_line(pid: int, described: dict[str, Any]) -> str:
     of = f" of {kept['scenario']}" if kept.get("scenario") else ""
     where = f" in {kept['directory']}" if "directory" in kept else ""
     return f"process {pid}: {described['cluster']['kind']} servers{of}, up{since}{where}"
+
+
+def table_of(described: dict[str, Any]) -> TableSpec:
+    """The table of a cluster."""
+    table = described["table"]
+    if "declared" in table:  # an older version has none
+        return TableSpec.model_validate(table["declared"])
+    # Without the number of rows, which may not match the default number of groups.
+    return TableSpec(database=table["database"], name=table["name"])
 
 
 def print_cluster(out: Console, described: dict[str, Any], *, secrets: bool) -> None:
@@ -44,7 +54,7 @@ def print_cluster(out: Console, described: dict[str, Any], *, secrets: bool) -> 
     else:
         out.print(Text("secrets and passwords: --show-secrets", style="dim"))
     out.print()
-    out.print(Text(program(cluster, table["database"], table["name"], secrets=secrets)), soft_wrap=True)
+    out.print(Text(program(cluster, table_of(described), secrets=secrets)), soft_wrap=True)
 
 
 def _servers(cluster: Cluster, described: dict[str, Any]) -> Table:

@@ -21,6 +21,7 @@ from hs_drill.store import CONTROLLER, HistoryWriter, RunDirectory, environment
 from hs_drill.verdict import judge_run
 
 from ._read_back import read_back
+from ._table import row_condition
 
 __all__ = ["Drill", "DrillListener"]
 
@@ -87,6 +88,7 @@ class Drill:
                 control,
                 (table.database, table.name),
                 proxies,
+                row=row_condition(scenario),
                 suspended=suspended,
                 on_promotion=self._on_promotion,
             ),

@@ -8,6 +8,7 @@ from typing import Any
 
 from hs_drill._cluster import ClusterError
 from hs_drill._counted import counted
+from hs_drill._sql_text import literal, quoted
 from hs_drill.scenario import Scenario
 from hs_drill.servers import Control, ServerTable, check_replication
 from hs_drill.workload import loaded, rows_of
@@ -30,6 +31,17 @@ def foreign_rows(scenario: Scenario, *, loaded: bool = True) -> str:
     """A SQL condition for rows that no run of this scenario can have left; if nothing was `loaded`, no check of one."""
     rows = rows_of(scenario)
     return rows.foreign if loaded else rows.no_marker
+
+
+def row_condition(scenario: Scenario) -> Callable[[int], str]:
+    """The function that gives the condition in SQL for the row with a number."""
+    rows = rows_of(scenario)
+
+    def condition(number: int) -> str:
+        key = zip(rows.primary, rows.key(number), strict=True)
+        return " AND ".join(f"{quoted(name)} = {literal(value)}" for name, value in key)
+
+    return condition
 
 
 def marker_row(scenario: Scenario) -> Sequence[Any]:

@@ -39,6 +39,7 @@ class Actions:
     Args:
       control: the servers.
       table: the database and name of the table under load.
+      row: the condition in SQL for the row with a number.
       proxies: empty if no fault is in the network.
       suspended: suspends all clients for a block.
       on_promotion: called with the name of each new primary.
@@ -50,11 +51,13 @@ class Actions:
         table: tuple[str, str],
         proxies: Proxies,
         *,
+        row: Callable[[int], str],
         suspended: Suspended,
         on_promotion: Callable[[str], None],
     ) -> None:
         self._control = control
         self._table = table
+        self._row = row
         self._proxies = proxies
         self._suspended = suspended
         self._on_promotion = on_promotion
@@ -95,7 +98,7 @@ class Actions:
                 lock = _SqlLock(control.require(name, "running"), "SELECT GET_LOCK('handlersocket_wr', 5)")
                 return lock.take, lock.release
             case faults.RowLock(key=key):
-                row = f"SELECT 1 FROM {self._table_name} WHERE id = {key} FOR UPDATE"
+                row = f"SELECT 1 FROM {self._table_name} WHERE {self._row(key)} FOR UPDATE"
                 lock = _SqlLock(control.require(name, "running"), "START TRANSACTION", row)
                 return lock.take, lock.release
             case faults.AlterTable():

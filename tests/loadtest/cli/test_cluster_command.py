@@ -27,6 +27,7 @@ from hs_drill.servers import Control, check_replication, execute_sql, open_clust
 from tests.loadtest.support.containers import containers_below, engine, left_in_engine
 from tests.loadtest.support.locust_process import ROOT
 from tests.loadtest.support.servers import left, left_behind
+from tests.loadtest.support.shop import changed
 from tests.support.patience import patience, wait_until
 
 SECONDS = 60
@@ -107,6 +108,26 @@ def test_a_cluster_comes_up_is_found_checked_used_and_taken_down(kind: str, temp
     assert process.returncode == 0
     assert left(kind, temporary) == []
     assert process.pid not in clusters_up()
+
+
+@pytest.mark.process
+def test_a_cluster_with_a_table_of_ones_own(temporary: Path) -> None:
+    path = temporary / "shop.yaml"
+    path.write_text(changed(("mix:", "cluster: {kind: embedded, readers: 1, topology: write-through}\nmix:")))
+    with up(temporary, str(path)) as process:
+        this = ("--pid", str(process.pid))
+        shown = command("status", "--show-secrets", *this).stdout
+        assert "table shop.products, loaded with 1,000 rows" in shown
+        checked = command("check", *this)
+        assert checked.returncode == 0, checked
+        (program,) = re.findall(r"^import trio, .*?^trio\.run\(main\)$", shown, re.MULTILINE | re.DOTALL)
+        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=patience(30), check=False)
+        assert ran.stdout.startswith("{'id': 1, 'category': '"), ran.stderr
+        assert command("down", *this).returncode == 0
+    path.write_text("name: x\ntable: {existing: true}\nmix: {get: 1}\n")
+    refused = command("check", str(path))
+    assert refused.returncode == 2
+    assert refused.stderr == f"{path}: table.existing: `hs-drill cluster` creates its own table: use another scenario\n"
 
 
 @pytest.mark.process

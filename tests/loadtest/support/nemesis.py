@@ -165,6 +165,7 @@ class Drill:
                 self.control,
                 ("drill", "t"),
                 proxies or {},
+                row="id = {}".format,
                 suspended=self._suspended,
                 on_promotion=self.promoted.append,
             ),
