@@ -212,7 +212,7 @@ class Scenario(Model):
     def _check_latest(self) -> None:
         drawn_by = self.mix.keys(self.keys)
         for one in self.operations:
-            if drawn_by[one.name].distribution != "latest":
+            if drawn_by[one.name].distribution != "latest" or one.do in ("insert", "delete"):  # these draw no rows
                 continue
             if one.do not in READS:
                 writes = f"`latest` is for {', '.join(READS)}: give {one.name} keys of its own, such as `keys: uniform`"

@@ -23,6 +23,7 @@ __all__ = ["DRILL_COLUMNS", "VERSION_WIDTH", "TableSpec"]
 
 DRILL_COLUMNS = ("id", "grp", "n", "payload")
 """The columns of the drill's own table. `n` is its counter, `payload` carries the version."""
+SYSTEM_DATABASES = ("information_schema", "mysql", "performance_schema", "sys")
 MOST_SAMPLED = 1_000_000
 _Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
@@ -60,6 +61,8 @@ class TableSpec(Model):
         return self
 
     def _mistakes(self) -> Iterator[PlacedError]:
+        if self.database.lower() in SYSTEM_DATABASES:
+            yield PlacedError(("database",), "is a database of the server's own: choose another name")
         if not self.declared:
             if self.groups > self.rows:
                 yield PlacedError(("groups",), "cannot be more than table.rows: a group would be empty")

@@ -280,6 +280,17 @@ def test_an_insert_of_many_columns_is_for_sql() -> None:
     assert shop(("    views:", f"{many}    views:"), ("mix:", "driver: sql\nmix:"))
 
 
+def test_an_index_has_at_most_31_columns() -> None:
+    many = [f"c{number}" for number in range(32)]
+    text = changed(
+        ("    views:", "".join(f"    {name}: {{type: int, values: 1}}\n" for name in many) + "    views:"),
+        ("[category, price]}", f"[category, price], wide: [{', '.join(many)}]}}"),
+        ("weight: 1}", "weight: 0}"),
+    )
+    (found,) = mistakes(text)
+    assert found == "s.yaml:48: table.indexes.wide: has 32 columns; HandlerSocket takes at most 31 of an index"
+
+
 def test_a_mix_has_at_most_fifty_operations() -> None:
     text = "name: x\nmix:\n" + "".join(f"  get {number}: {{do: get, weight: 1}}\n" for number in range(51))
     assert mistakes(text) == ["s.yaml:53: mix.get 50: is one too many: a mix has at most 50 operations"]

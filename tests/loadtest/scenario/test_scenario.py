@@ -208,6 +208,7 @@ def test_every_mistake_is_reported_in_the_order_of_the_file() -> None:
         ("keys: latest", "mix.get: `latest` reads what the run inserts: the mix needs insert"),
         ("mix: {insert: 1, get: {weight: 1, keys: latest}}", "mix.get: `latest` needs cluster.topology: write-through"),
         ("mix: {insert: 1, incr: {weight: 1, keys: latest}}", "mix.incr: `latest` is for get, find, get_many: give incr keys"),
+        ("mix: {insert: 1, get: 1}\nkeys: latest", "mix.get: `latest` needs cluster.topology: write-through"),
         ("mix: {insert: {weight: 1, keys: uniform}}", "mix.insert.keys: unknown key; there are weight"),
         ("mix: {get: {weight: 1, keys: {thta: 1}}}", "mix.get.keys.thta: unknown key; did you mean theta?"),
         ("mix: {get_many: {weight: 1, count: 0}}", "mix.get_many.count: must be 1 or more, not 0"),

@@ -78,6 +78,7 @@ WRONG = [
     ("type: varchar(20)", "type: varchar(800)", "16: table.indexes.by_price: takes up to 3,208 bytes, and an index holds 3,07"),
     ("type: varchar(60)", "type: varchar(17000)", "6: table.columns: take up to 68,436 bytes together, and a row holds 65,535"),
     # other keys of the table
+    ("database: shop", "database: mysql", "3: table.database: is a database of the server's own: choose another name"),
     ("rows: 1000", "rows: 1000\n  groups: 7", "6: table.groups: is for the drill's own table: leave it out beside `columns`"),
     ("rows: 1000", "rows: 1000\n  writes: allowed", "6: table.writes: is for a table that exists: say `existing: true`, or le"),
     ("    size: ", "    SIZE: {type: int, values: 1}\n    size: ", "14: table.columns.size: is the same name as SIZE to the s"),
