@@ -30,7 +30,7 @@ def mistakes_in_column(spec: ColumnSpec) -> Mistakes:
     if not spec.type:
         return
     try:
-        column = spec.column("its")
+        column = spec.column("own")  # the messages do without its name, which is in the place of the mistake
     except ValueError as error:
         yield PlacedError(("type",), str(error))
         return

@@ -90,7 +90,6 @@ def _from_weight(value: object) -> object:
 
 
 Weight = Annotated[float, Field(ge=0, le=1e9)]
-OWN_TABLE = "only for a table with columns of its own"
 Column = Annotated[str, Field(min_length=1, max_length=64)]
 Columns = Annotated[list[Column], Field(min_length=1, max_length=4096)]
 
@@ -123,7 +122,7 @@ class Find(OnRows):
     columns: Columns | None = None
     """What it reads; all columns if not given."""
     index: str | None = None
-    """The index. It may be left out for the drill's own table, and for PRIMARY."""
+    """The index, or PRIMARY. The drill's own table needs none: it has one."""
     operation: FindOperation | None = None
     """How a row compares with the drawn one, in the columns `by`; `>=` if not given."""
     by: Columns | None = None

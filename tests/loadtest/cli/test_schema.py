@@ -13,6 +13,8 @@ import yaml
 from hs_drill import __main__ as commands
 from hs_drill.scenario import parse_scenario
 from tests.loadtest.support.kept_runs import EVERY_EXPECTATION, SCENARIO
+from tests.loadtest.support.scenarios import mistakes
+from tests.loadtest.support.shop import changed
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -20,7 +22,17 @@ SCHEMA = ROOT / "docs/scenario.schema.json"
 
 
 def errors_of(text: str) -> list[Any]:
-    return list(jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).iter_errors(yaml.safe_load(text)))
+    validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
+    return list(validator.iter_errors(_with_text_as_keys(yaml.safe_load(text))))
+
+
+def _with_text_as_keys(value: Any) -> Any:
+    """As editors see it, and we: the key `null` of a column is text."""
+    if isinstance(value, list):
+        return [_with_text_as_keys(one) for one in value]
+    if isinstance(value, dict):
+        return {"null" if key is None else key: _with_text_as_keys(one) for key, one in value.items()}
+    return value
 
 
 def test_the_published_schema_is_that_of_the_code(capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,3 +105,41 @@ def test_the_schema_describes_keys() -> None:
     definitions = json.loads(SCHEMA.read_text())["$defs"]
     assert definitions["Load"]["properties"]["spawn_rate"]["description"].startswith("Users started per second; 64 if not")
     assert definitions["Kill"]["properties"]["for"]["description"].startswith("Seconds until it heals")
+
+
+OTHER_VALUES = """\
+    a: {type: uuid, values: uuid}
+    b: {type: int, values: {zipfian: {between: [1, 5], theta: 0.5}}, nullable: true}
+    c: {type: int, values: {zipfian: [1, 5]}, null: 0.25}
+    d: {type: char(3), values: {text: 3}}
+    e: {type: date, values: null}
+    f: {type: int, values: {constant: 5}}
+"""
+
+
+def test_the_schema_knows_tables_of_ones_own() -> None:
+    text = changed(("    views:", f"{OTHER_VALUES}    views:"), ("  new product:", "  insert: 2\n  new product:"))
+    parse_scenario(text, "s.yaml")
+    assert errors_of(text) == []
+
+
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        ("{choice: {books: 5", "{chioce: {books: 5"),
+        ("books: 5", "books: 0"),
+        ("[1, 999]", "[1]"),
+        ("values: 0", "values: [0]"),
+        ("values: 0", "valus: 0"),
+        ("null: 5%", "null: 5"),
+        ("primary: [id]", "primary: id"),
+        ("do: get, ", ""),
+        ("do: get", "do: fetch"),
+        ("limit: 20", "limit: 0"),
+        ('operation: ">="', 'operation: "=>"'),
+        ("set: [name, note]", "set: []"),
+    ],
+)
+def test_the_schema_refuses_wrong_tables(before: str, after: str) -> None:
+    assert mistakes(changed((before, after)))
+    assert errors_of(changed((before, after))) != []

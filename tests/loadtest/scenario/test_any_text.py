@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from hs_drill.scenario._reader import ScenarioError, load_scenario, parse_scenar
 from hs_drill.store import RunDirectory
 from tests.loadtest.support.locust_process import ROOT
 from tests.loadtest.support.scenarios import mistakes
+from tests.loadtest.support.shop import SHOP
 
 
 def test_anchors_and_merge_keys_work() -> None:
@@ -122,6 +126,27 @@ _values = st.recursive(
 )
 
 
+def _places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The place of every value in nested mappings and lists."""
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield (*above, key)
+        yield from _places(inner, (*above, key))
+
+
+ODD = [
+    *("sequence", "uuid", "now", "version", "varchar(", "decimal(5,9)", "char(999999)", "enum('a'", "varchar(5) collate x_y"),
+    *(
+        {"choice": [None]},
+        {"between": [[1], "x"]},
+        {"text": {"min": -1}},
+        {"zipfian": 5},
+        {"lines": "\0"},
+        {"lines": "/dev/null"},
+    ),
+    *({"constant": {}}, {"version": False}, {"between": [1, 2], "text": 3}, {"do": "find", "weight": 1}, {"do": ["get"]}),
+]
+
+
 @given(_values)
 def test_any_yaml_is_a_scenario_or_clear_lines(value: Any) -> None:
     assert_scenario_or_clear_lines(yaml.safe_dump(value))
@@ -132,12 +157,22 @@ def test_any_text_is_a_scenario_or_clear_lines(text: str) -> None:
     assert_scenario_or_clear_lines(text)
 
 
-@given(st.data())
-def test_any_damage_to_a_scenario_is_a_scenario_or_clear_lines(data: st.DataObject) -> None:
-    text = (ROOT / "scenarios/mixed.yaml").read_text()
+@pytest.mark.parametrize("text", [(ROOT / "scenarios/mixed.yaml").read_text(), SHOP], ids=["mixed", "shop"])
+@given(data=st.data())
+def test_any_damage_to_a_scenario_is_a_scenario_or_clear_lines(text: str, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, min(len(text), start + 20)))
     assert_scenario_or_clear_lines(text[:start] + data.draw(st.text(max_size=5)) + text[end:])
+
+
+PLACES = [place for place in _places(yaml.safe_load(SHOP)) if place[0] in ("table", "mix")]
+
+
+@given(st.sampled_from(PLACES), st.sampled_from(ODD) | _values)
+def test_any_value_in_a_table_or_its_operations_is_a_scenario_or_clear_lines(place: tuple[Any, ...], value: Any) -> None:
+    data = yaml.safe_load(SHOP)
+    reduce(getitem, place[:-1], data)[place[-1]] = value
+    assert_scenario_or_clear_lines(yaml.safe_dump(data, sort_keys=False))
 
 
 @given(st.sampled_from(sorted(Mix.model_fields)), st.floats(max_value=-1e-9, allow_nan=False, allow_infinity=False))
