@@ -188,6 +188,16 @@ def test_a_run_without_an_audit_that_was_killed_is_no_pass(run: Run, tmp_path: P
     assert "it did not come to its end" in out
 
 
+def test_the_verdict_says_that_writes_could_not_be_audited(run: Run, tmp_path: Path) -> None:
+    """A table of one's own without a version column."""
+    columns = "{id: {type: bigint, values: sequence}, a: {type: int, values: 1}}"
+    own = SCENARIO.replace("table: {rows: 200}", f"table: {{rows: 200, primary: [id], columns: {columns}}}")
+    code, out, _ = run("analyze", HandMade(scenario=own).keep(tmp_path).path)
+    assert code == 0
+    assert "verdict: pass: all 4 expectations hold; writes were not audited\n" in out
+    assert "Writes were measured, and not audited: no column of drill.t says which write left a row;" in out
+
+
 def test_a_missing_history_of_a_worker_is_noticed(run: Run, tmp_path: Path) -> None:
     directory = HandMade().keep(tmp_path)
     result = directory.result()
