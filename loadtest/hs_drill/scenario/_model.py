@@ -23,6 +23,7 @@ from ._mix_checks import mistakes_in_operations
 from ._operations import OperationSpec, operations_of
 from ._table import VERSION_WIDTH, TableSpec
 from ._timeline import clash, too_many
+from ._twin_checks import mistakes_through_twin
 
 __all__ = [
     "VERSION_WIDTH",
@@ -172,6 +173,7 @@ class Scenario(Model):
         if kind == "embedded" and (missing := table.only_mariadb):
             name, what = next(iter(missing.items()))
             raise PlacedError(("table", "columns", name, "type"), f"{what}: use cluster kind mariadb or docker")
+        refuse(mistakes_through_twin(self))
 
     def _check_fault(self, number: int, fault: Fault) -> None:
         if wrong := unknown_target(fault, self.cluster.readers, self.cluster.standby):
