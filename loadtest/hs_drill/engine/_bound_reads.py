@@ -13,6 +13,7 @@ from hs_drill.store import NO_COUNT
 from hs_drill.workload import ABSENT, INITIAL, UNSEEN, Observer
 
 from ._binding import AnyTable, Binding, BoundOperation, Call, Intent, Observe
+from ._sent_values import bytes_of
 from ._sql_table import SqlTable
 
 __all__ = ["bind_read"]
@@ -60,7 +61,7 @@ def _find(binding: Binding, spec: OperationSpec) -> tuple[Call, Observe]:
         # The first row represents all. An empty answer says nothing about any single row.
         if not rows:
             return number, UNSEEN, NO_COUNT
-        return observer(None, [value for _, value in rows[0]])
+        return observer(None, bytes_of(rows[0]))
 
     return find, observe
 
@@ -106,7 +107,7 @@ class _Found(list[Any]):
 
 def _observe_one(observer: Observer) -> Observe:
     def observe(number: int, row: trio_hs.Row) -> tuple[int, int, int]:
-        return observer(number, [value for _, value in row]) if row else (number, ABSENT, NO_COUNT)
+        return observer(number, bytes_of(row)) if row else (number, ABSENT, NO_COUNT)
 
     return observe
 

@@ -21,7 +21,7 @@ from hs_drill.workload import rows_of
 from ._bound_operations import mix_operations
 from ._meter import Meter
 from ._scribe import Scribe
-from ._sent_values import sent_by_handlersocket
+from ._sent_values import ENCODING, sent_by_handlersocket
 from ._server_names import connections_recorded, names_of_servers
 from ._sql_client import SqlClient, open_sql_client
 from ._sql_statements import Layout
@@ -96,8 +96,7 @@ class Setup:
             [read_address(server) for server in readers],
             [[write_address(server)] for server in self._writers],
             timeout=TIMEOUT,
-            # Bytes in the character set of each column; the drill's own table has only ASCII.
-            encoding="utf-8" if self.rows.columns_declared is None else None,
+            encoding=ENCODING,
             write_databases=dict(self.cluster.write_databases),
             # A drill's standby refuses writes until it is promoted, so writes may move to it when the primary falls silent.
             # A user's own standby may not refuse them.

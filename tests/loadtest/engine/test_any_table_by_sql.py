@@ -15,7 +15,7 @@ import trio_hs
 from hs_drill._cluster import Cluster, Server
 from hs_drill._sql_text import literal, quoted
 from hs_drill.engine._bound_operations import Intent, bind
-from hs_drill.engine._sent_values import sent_by_handlersocket
+from hs_drill.engine._sent_values import ENCODING, bytes_of, sent_by_handlersocket
 from hs_drill.engine._sql_client import open_sql_client
 from hs_drill.engine._sql_statements import Layout
 from hs_drill.engine._sql_table import SqlTable
@@ -140,8 +140,15 @@ async def driver(server: Server, name: str, rows: Rows) -> AsyncIterator[tuple[A
     assert rows.columns_declared is not None
     reader = trio_hs.Server("inet", server.host, server.read_port, secret=server.read_secret)
     writer = trio_hs.Server("inet", server.host, server.write_port, secret=server.write_secret)
-    async with trio_hs.open_manager([reader], [writer], encoding=None) as hs:
+    async with trio_hs.open_manager([reader], [writer], encoding=ENCODING) as hs:
         yield hs.table, sent_by_handlersocket(rows.columns_declared)
+
+
+def in_bytes(answer: Any) -> Any:
+    """The values in rows as bytes, as both drivers give them to `Rows`."""
+    if not isinstance(answer, list) or len(answer) == 0:
+        return answer
+    return [bytes_of(row) for row in answer] if isinstance(answer[0], list) else bytes_of(answer)
 
 
 async def told_by(server: Server, name: str, scenario: Scenario) -> list[Any]:
@@ -162,7 +169,7 @@ async def told_by(server: Server, name: str, scenario: Scenario) -> list[Any]:
             observe = bound[operation].observe
             seen = observe(intent.key, answer) if observe is not None else None
             assert seen is None or seen[1] not in (-2, -4), (operation, drawn, answer, "no such row was written")
-            told.append((operation, drawn, answer, seen, intent.operation, intent.key, intent.value))
+            told.append((operation, drawn, in_bytes(answer), seen, intent.operation, intent.key, intent.value))
     everything = f"SELECT * FROM drill.{scenario.table.name} ORDER BY {', '.join(map(quoted, rows.primary))}"
     return [*told, *[list(row.values()) for row in await execute_sql(server, everything)]]
 

@@ -14,7 +14,7 @@ import trio_hs.testing
 from hs_drill.controller._table import load_table
 from hs_drill.engine._bound_operations import BoundOperation, Intent, bind, mix_operations
 from hs_drill.engine._scribe import Scribe
-from hs_drill.engine._sent_values import sent_by_handlersocket
+from hs_drill.engine._sent_values import ENCODING, sent_by_handlersocket
 from hs_drill.scenario import Scenario, parse_scenario
 from hs_drill.store import History, HistoryWriter, Operation, Outcome
 from hs_drill.workload import ABSENT, INITIAL, NO_COUNT, OPS, UNSEEN, first_insert_key, operations, rows_of
@@ -63,7 +63,7 @@ async def bound() -> AsyncIterator[Bound]:
     as_ = sent_by_handlersocket(rows.columns_declared)
     async with trio_hs.testing.open_server([load_table(scenario())]) as server:
         addresses = [server.read_address], [server.write_address]
-        async with trio_hs.open_manager(*addresses, connect=server.connect, encoding=None) as hs:
+        async with trio_hs.open_manager(*addresses, connect=server.connect, encoding=ENCODING) as hs:
             insert, make = hs.table("drill", "t", rows.columns).insert, rows.maker(rows.columns, as_)
             for number in range(1, 51):
                 await insert(make(number, INITIAL))
@@ -85,12 +85,12 @@ async def seen(bound: Bound, name: str, key: Any) -> tuple[int, int, int]:
 
 
 async def test_each_operation_of_a_kind_does_what_it_says_itself(bound: Bound) -> None:
-    assert dict((await perform(bound, "short get", 7))[1]) == {"id": b"7", "n": b"0"}
-    assert [dict(row) for row in (await perform(bound, "part", 7))[1]] == [{"name": b"gr\xfcn", "id": b"7"}]
+    assert dict((await perform(bound, "short get", 7))[1]) == {"id": "7", "n": "0"}
+    assert [dict(row) for row in (await perform(bound, "part", 7))[1]] == [{"name": "grün", "id": "7"}]
     assert len((await perform(bound, "many", range(1, 21)))[1]) == 20
     for name, step in (("count up", 2), ("count far up", 100)):
         assert (await perform(bound, name, 7))[0].value == step
-    assert dict((await perform(bound, "short get", 7))[1])["n"] == b"102"
+    assert dict((await perform(bound, "short get", 7))[1])["n"] == "102"
 
 
 async def test_what_a_read_shows_goes_by_the_columns_that_it_reads(bound: Bound) -> None:
