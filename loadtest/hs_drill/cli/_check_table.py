@@ -67,16 +67,15 @@ def _values(column: ColumnSpec) -> str:
             how = f", zipfian with theta {between.theta:g}" if isinstance(between, values.Zipfian) else ""
             return f"{between.low} to {between.high}{how}"
         case values.Text(text=size):
-            return (
-                f"random text of {size.min} to {counted(size.max, 'character')}"
-                if size.min < size.max
-                else (f"random text of {counted(size.max, 'character')}")
-            )
+            shortest = f"{size.min} to " if size.min < size.max else ""
+            return f"random text of {shortest}{counted(size.max, 'character')}"
         case values.Lines() as lines:
             return f"one of {counted(len(lines.values()), 'line')} of {lines.lines}"
         case values.Stored():
             return "as the server has it"
-    return type(column.values).__name__.lower() if not isinstance(column.values, values.Null) else "always NULL"
+        case values.Null():
+            return "always NULL"
+    return type(column.values).__name__.lower()  # sequence, uuid, now, version
 
 
 def _audited(scenario: Scenario, name: str) -> str:
@@ -110,7 +109,7 @@ def _does(one: OperationSpec) -> str:
             return f"get {columns} of {counted(one.count, 'row')} at once"
         case "find":
             index = f"the index {one.index}" if one.index else "the primary key"
-            where = f"{', '.join(one.by)} {one.operation} that of a drawn row"
+            where = f"{', '.join(one.by) or 'its columns'} {one.operation} that of a drawn row"
             return f"find {columns} of {counted(one.limit, 'row')} in {index}, where {where}"
         case "incr" | "decr":
             return f"{one.do} {one.column} by {one.step}"

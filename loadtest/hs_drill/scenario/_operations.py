@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from ._mix import KINDS, Find, FindOperation, Keys, Operation
+from ._mix import KINDS, Decr, Find, FindOperation, Get, GetMany, Incr, Keys, Operation, Update
 from ._table import DRILL_COLUMNS, TableSpec
 
 if TYPE_CHECKING:
@@ -58,25 +59,33 @@ def operations_of(scenario: Scenario) -> tuple[OperationSpec, ...]:
 
 def _whole(name: str, operation: Operation, table: TableSpec) -> OperationSpec:
     every = tuple(table.columns) if table.declared else DRILL_COLUMNS
-    asked = getattr(operation, "columns", None)
-    reads = operation.do in ("get", "find", "get_many")
-    index = by = None
-    if isinstance(operation, Find):
-        index = None if operation.index == "PRIMARY" else operation.index if table.declared else "grp"
-        of_index = table.indexes.get(index, []) if index else table.primary
-        by = operation.by or (of_index if table.declared else ["grp", "id"])
-    return OperationSpec(
-        name=name,
-        do=operation.do,
-        weight=operation.weight,
-        keys=getattr(operation, "keys", None),
-        columns=(tuple(asked) if asked else every) if reads else (),
-        index=index,
-        operation=getattr(operation, "operation", None) or ">=",
-        by=tuple(by or ()),
-        limit=getattr(operation, "limit", 0),
-        count=getattr(operation, "count", 0),
-        column=getattr(operation, "column", None) or ("n" if operation.do in ("incr", "decr") and not table.declared else ""),
-        step=getattr(operation, "step", 0),
-        set=tuple(getattr(operation, "set", None) or (["payload"] if operation.do == "update" and not table.declared else [])),
-    )
+    spec = OperationSpec(name, operation.do, operation.weight, getattr(operation, "keys", None))
+    match operation:
+        case Get():
+            return replace(spec, columns=tuple(operation.columns or every))
+        case GetMany():
+            return replace(spec, columns=tuple(operation.columns or every), count=operation.count)
+        case Find():
+            index, parts = _index(operation, table)
+            return replace(
+                spec,
+                columns=tuple(operation.columns or every),
+                index=index,
+                operation=operation.operation or ">=",
+                by=tuple(operation.by or parts),
+                limit=operation.limit,
+            )
+        case Incr() | Decr():
+            return replace(spec, column=operation.column or ("" if table.declared else "n"), step=operation.step)
+        case Update():
+            return replace(spec, set=tuple(operation.set or ([] if table.declared else ["payload"])))
+    return spec
+
+
+def _index(operation: Find, table: TableSpec) -> tuple[str | None, Sequence[str]]:
+    """The index of a find, None for the primary key, and its columns. None are known of one that the table does not have."""
+    if not table.declared:
+        return "grp", ["grp", "id"]
+    if operation.index in (None, "PRIMARY"):
+        return None, table.primary
+    return operation.index, table.indexes.get(operation.index, [])
