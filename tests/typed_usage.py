@@ -42,6 +42,7 @@ TRUCKS = Columns(
     [Column("id", "int", auto_increment=True), Column("n", "int"), Column("model", "varchar", length=40, nullable=True)],
     indexes={"PRIMARY": ("id",), "by_model": INDEX},
 )
+PRICE: Column = Column.from_sql("price", "decimal(10,2) unsigned", nullable=True)
 
 
 class Watch(Instrument):
