@@ -1,8 +1,12 @@
-"""`hs-drill check`: show a scenario's mistakes, or what its run would do and when. Starts nothing."""
+"""`hs-drill check`: show a scenario's mistakes, or what its run would do and when. Starts nothing.
+
+With --servers it also reads the columns of a table that exists there.
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 
 from rich import box
@@ -10,12 +14,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hs_drill._cluster import ClusterError
 from hs_drill._counted import counted
+from hs_drill._exit_codes import ExitCode
 from hs_drill._shipped import scenario_path
 from hs_drill.report import words
-from hs_drill.scenario import Expect, Fault, Load, Moment, Scenario, load_scenario, timeline
+from hs_drill.scenario import SERVERS_HELP, Expect, Fault, Load, Moment, Scenario, load_scenario, timeline, with_cluster
 
 from ._check_table import audit_in_words, column_rows, operation_rows, table_in_words
+from ._live_tables import read_table
 from ._shared import console, safely
 
 __all__ = ["main"]
@@ -27,18 +34,30 @@ MAX_MOMENTS = 60
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("hs-drill check", description=__doc__)
     parser.add_argument("scenario", metavar="SCENARIO", help="the YAML file, or the name of a shipped scenario")
+    parser.add_argument("--servers", metavar="SERVERS", help=SERVERS_HELP)
     options = parser.parse_args(arguments)
-    return safely(lambda: _check(options.scenario))
+    return safely(lambda: _check(options.scenario, options.servers))
 
 
-def _check(path: str) -> int:
+def _check(path: str, servers: str | None) -> int:
     scenario = load_scenario(scenario_path(path))
+    left_out: Sequence[str] = ()
+    if servers is not None:
+        scenario = with_cluster(scenario, servers, {})
+        if scenario.table.existing:
+            try:
+                scenario, left_out = read_table(scenario)
+            except ClusterError as error:
+                sys.stderr.write(f"{error}\n")
+                return ExitCode.BAD_ARGUMENTS
     out = console()
     out.print(Text(f"{path}: is valid", style="green"), soft_wrap=True)
     out.print(Text(f"{scenario.name}{f': {scenario.description}' if scenario.description else ''}", style="bold"))
     _print(out, "", _setting(scenario))
     if scenario.table.declared:
         _print(out, "columns", column_rows(scenario))
+        if left_out:
+            _print(out, "left out", [("", line) for line in left_out])
     if scenario.table.declared or any(one.name != one.do for one in scenario.operations):
         _print(out, "operations", operation_rows(scenario))
     _print(out, "timeline", _moments(scenario))

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from ._existing import check_existing, require_own_servers
+from ._restore import Restored, before_image_of, restore
 from ._servers import open_scenario_servers
 from ._table import fill_table, foreign_rows, load_table, marker_row
 
 __all__ = [
+    "Restored",
+    "before_image_of",
+    "check_existing",
     "fill_table",
     "foreign_rows",
     "load_table",
     "marker_row",
     "open_scenario_servers",
+    "require_own_servers",
+    "restore",
 ]

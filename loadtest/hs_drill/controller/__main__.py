@@ -16,7 +16,8 @@ Messages from Locust's process:
 Messages to it:
 
 - `progress` (a line for the user).
-- `ready` (the cluster as clients see it): its table is filled.
+- `ready` (the cluster as clients see it): its table is filled. Of a table that exists also `scenario` (with its columns) and
+  `sample` (of its rows).
 - `begun` (the directory that keeps the run).
 - `suspend` (a number), `resume`: for all clients.
 - `mark`: for all engines: a fault is about to change, or has changed.
@@ -44,6 +45,7 @@ from hs_drill._wire import Message
 from hs_drill.scenario import WRITES, Scenario
 from hs_drill.store import cannot_keep
 
+from ._existing import require_own_servers, use_existing
 from ._outbox import open_outbox
 from ._proxies import client_view, open_proxies
 from ._runs import Runs
@@ -81,13 +83,20 @@ async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
             def progress(line: str) -> None:
                 outbox.put({"type": "progress", "line": line})
 
+            require_own_servers(scenario)
             by_handlersocket = scenario.driver.name == "handlersocket"
             writes = by_handlersocket and any(name in WRITES for name in scenario.mix.weights())
             async with open_scenario_servers(scenario, progress, handlersocket_writes=writes) as control:
-                await fill_table(control, scenario, progress)
+                ready: Message = {"type": "ready"}
+                existing = await use_existing(control, scenario, progress) if scenario.table.existing else None
+                if existing is None:
+                    await fill_table(control, scenario, progress)
+                else:
+                    scenario = existing.scenario
+                    ready |= {"scenario": scenario.model_dump(mode="json"), "sample": existing.sample.packed()}
                 async with open_proxies(control.cluster, scenario) as proxies:
-                    await channel.send({"type": "ready", "cluster": client_view(control.cluster, proxies).to_dict()})
-                    await Runs(channel, outbox, control, proxies, scenario).serve(messages)
+                    await channel.send({**ready, "cluster": client_view(control.cluster, proxies).to_dict()})
+                    await Runs(channel, outbox, control, proxies, scenario, existing).serve(messages)
 
 
 async def _end_with_locust(channel: TrioChannel, send: trio.MemorySendChannel[Message], nursery: trio.Nursery) -> None:

@@ -20,6 +20,8 @@ from hs_drill.servers import Control
 from hs_drill.store import CONTROLLER, HistoryWriter, RunDirectory, environment
 from hs_drill.verdict import judge_run
 
+from ._before_image import keep_before_image
+from ._existing import Existing
 from ._read_back import read_back
 from ._table import row_condition
 
@@ -58,6 +60,7 @@ class Drill:
       run: the run's number on these servers, from 1.
       suspended: suspends all clients for a block.
       listener: gets what the drill reports.
+      existing: the table, if it is not the run's own.
     """
 
     def __init__(
@@ -69,12 +72,14 @@ class Drill:
         *,
         suspended: Suspended,
         listener: DrillListener,
+        existing: Existing | None = None,
     ) -> None:
         self.directory = RunDirectory.create(scenario)
         self.directory.write_environment(environment(control.cluster))
         self._control = control
         self._scenario = scenario
         self._listener = listener
+        self._existing = existing
         self._workers: set[int] = set()
         self._begun = math.inf
         """When the load began, by `CLOCK_MONOTONIC`; inf until then."""
@@ -103,6 +108,8 @@ class Drill:
     async def prepare(self, run: int) -> None:
         """Get ready for the first operation; after an earlier run, read the table first. Raises `ClusterError`."""
         await self._note_deaths()
+        if self._existing is not None and self._scenario.writes:
+            await keep_before_image(self._control, self._existing, self.directory, run, self._listener.on_line)
         if run > 1 and self._scenario.audited:
             # What replicas have yet to apply of the last run must not count as staleness of this one.
             await self._settle()

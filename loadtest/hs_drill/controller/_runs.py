@@ -13,6 +13,7 @@ from hs_drill.scenario import Scenario
 from hs_drill.servers import Control
 
 from ._drill import Drill, DrillListener
+from ._existing import Existing
 from ._outbox import Outbox
 from ._suspension import Clients
 
@@ -22,12 +23,21 @@ __all__ = ["Runs"]
 class Runs:
     """Handles the messages about runs; __main__.py lists them."""
 
-    def __init__(self, channel: TrioChannel, outbox: Outbox, control: Control, proxies: Proxies, scenario: Scenario) -> None:
+    def __init__(
+        self,
+        channel: TrioChannel,
+        outbox: Outbox,
+        control: Control,
+        proxies: Proxies,
+        scenario: Scenario,
+        existing: Existing | None,
+    ) -> None:
         self._channel = channel
         self._outbox = outbox
         self._control = control
         self._proxies = proxies
         self._scenario = scenario
+        self._existing = existing
         self._clients = Clients(channel.send)
         self._drill: Drill | None = None
 
@@ -61,6 +71,7 @@ class Runs:
             run,
             suspended=self._clients.suspended,
             listener=_ToLocust(self._outbox),
+            existing=self._existing,
         )
         await drill.prepare(run)
         nursery.start_soon(drill.run_faults)

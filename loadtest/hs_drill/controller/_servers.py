@@ -13,10 +13,15 @@ __all__ = ["open_scenario_servers"]
 
 @asynccontextmanager
 async def open_scenario_servers(
-    scenario: Scenario, progress: Callable[[str], None], *, handlersocket_writes: bool = True
+    scenario: Scenario,
+    progress: Callable[[str], None],
+    *,
+    handlersocket_writes: bool = True,
+    load_accounts: bool = True,
 ) -> AsyncIterator[Control]:
     """`open_servers` as the scenario says. Raises `ClusterError`, also if a secret is missing, or if `read_only` does not stop
-    the account of `driver: sql`. `handlersocket_writes` says whether clients will write through HandlerSocket."""
+    the account of `driver: sql`. `handlersocket_writes` says whether clients will write through HandlerSocket. Without a load
+    there need be no `load_accounts`."""
     cluster, table = scenario.cluster, scenario.table
     by_sql = ["driver: sql"] if scenario.driver.name == "sql" else []
     types = [f"the type of {table.name}.{column}" for column in table.only_mariadb]
@@ -36,7 +41,7 @@ async def open_scenario_servers(
         progress=progress,
     ) as control:
         control.unlogged_writes &= handlersocket_writes
-        if by_sql:
+        if by_sql and load_accounts:
             alone = control.cluster.replication == "none"
             await require_load_account(control.cluster.servers, control.primary, (table.database, table.name), alone=alone)
         yield control

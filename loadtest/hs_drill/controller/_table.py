@@ -64,6 +64,8 @@ async def fill_table(control: Control, scenario: Scenario, progress: Callable[[s
 
     With external servers, also report whether writes to them replicate, unless they are Galera nodes where that test does harm.
     """
+    if scenario.table.existing:
+        raise ClusterError("`existing: true` is for a run: here, name a table that may be created")
     table = load_table(scenario)
     control.foreign_rows = foreign_rows(scenario)
     await control.create_table(table)

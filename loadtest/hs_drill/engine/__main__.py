@@ -5,7 +5,7 @@ trio does not survive in a process that gevent has patched. So the load runs her
 
 From Locust's process:
 
-- `setup`: cluster, scenario, worker; each: whether to report every operation.
+- `setup`: cluster, scenario, worker; each: whether to report every operation; sample: of the rows of a table that exists.
 - `start`: run; history: the path of the file to write, or none; elapsed: the seconds since other engines began the run.
 - `users`: count.
 - `suspend`: number; close all connections. `resume`.

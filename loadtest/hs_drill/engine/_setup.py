@@ -16,7 +16,7 @@ from hs_drill._trio_child import one_line
 from hs_drill._wire import Message
 from hs_drill.scenario import Scenario, to_be_promoted
 from hs_drill.store import HistoryWriter
-from hs_drill.workload import rows_of
+from hs_drill.workload import Sample, rows_of
 
 from ._bound_operations import mix_operations
 from ._meter import Meter
@@ -68,7 +68,8 @@ class Setup:
         self.scenario = Scenario.model_validate(message["scenario"])
         self.worker: int = message["worker"]
         self.each: bool = message["each"]
-        self.rows = rows = rows_of(self.scenario)
+        sample = message.get("sample")
+        self.rows = rows = rows_of(self.scenario, None if sample is None else Sample.unpacked(sample))
         self._by_sql = self.scenario.driver.name == "sql"
         self.as_ = None if self._by_sql or rows.columns_declared is None else sent_by_handlersocket(rows.columns_declared)
         """What the client is given in place of the rows' values; None: the values."""

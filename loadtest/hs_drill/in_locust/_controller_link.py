@@ -20,8 +20,8 @@ logger = logging.getLogger("hs_drill")
 
 CLOSE_TIMEOUT = 20.0
 """Seconds to take the servers down."""
-BEGIN_TIMEOUT = 120.0
-"""Seconds to read the table before a run that is not the first."""
+BEGIN_TIMEOUT = 600.0
+"""Seconds to read the table before a run that is not the first, or to keep what rows of a user's table hold."""
 FINISH_TIMEOUT = 600.0
 """Seconds to heal, let replicas catch up, read everything back and judge it."""
 
@@ -49,6 +49,10 @@ class ControllerLink:
     """Starts the controller, and passes its messages on to a listener."""
 
     def __init__(self, scenario: dict[str, Any], listener: ControllerListener) -> None:
+        self.scenario = scenario
+        """With the columns of a table that exists, once the servers are ready."""
+        self.sample: bytes | None = None
+        """Of the rows of a table that exists, packed."""
         self._listener = listener
         self._closing = False
         self._ready: AsyncResult = AsyncResult()
@@ -142,6 +146,8 @@ class ControllerLink:
                 logger.error(message["line"])
                 self._listener.on_line(message["line"])
             case "ready":
+                self.scenario = message.get("scenario", self.scenario)
+                self.sample = message.get("sample")
                 self._ready.set(message["cluster"])
             case "begun":
                 self._begun.set(message["directory"])
@@ -174,6 +180,10 @@ def _left_on(scenario: Mapping[str, Any]) -> str:
     cluster, table = scenario["cluster"], "{database}.{name}".format(**scenario["table"])
     if cluster["kind"] != "external":
         return ""
+    if scenario["table"]["existing"]:
+        return (
+            f". What rows of {table} held before the run is in its directory, if it was to write: see hs-drill restore --help"
+        )
     left = (
         f". So it removed nothing from your servers: {table} still has the run's rows (TRUNCATE TABLE {table} on the primary "
         "removes them)"

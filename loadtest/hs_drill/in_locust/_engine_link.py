@@ -92,9 +92,13 @@ class EngineLink:
         *,
         each: bool = False,
         run: RunStart | None = None,
+        sample: bytes | None = None,
     ) -> None:
-        """Start the engine, in place of one with another set-up. If a run is in progress it begins there now: `run`."""
-        setup = {"type": "setup", "cluster": cluster, "scenario": scenario, "worker": worker, "each": each}
+        """Start the engine, in place of one with another set-up. If a run is in progress it begins there now: `run`.
+
+        `sample` is that of a table that exists, packed.
+        """
+        setup = {"type": "setup", "cluster": cluster, "scenario": scenario, "worker": worker, "each": each, "sample": sample}
         if setup == self._setup:
             return
         self._end_child()

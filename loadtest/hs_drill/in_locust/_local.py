@@ -28,7 +28,7 @@ class LocalSession(Owner):
 
     def _use(self, cluster: dict[str, Any]) -> None:
         super()._use(cluster)
-        self.engine.configure(cluster, self._scenario.model_dump(mode="json"), 0, each=self._each)
+        self.engine.configure(cluster, self._controller.scenario, 0, each=self._each, sample=self._controller.sample)
         self.engine.wait_ready()
 
     def _close(self) -> None:

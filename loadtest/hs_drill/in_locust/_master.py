@@ -45,7 +45,8 @@ class MasterSession(Owner):
 
     def _use(self, cluster: dict[str, Any]) -> None:
         super()._use(cluster)
-        self._setup = {"cluster": cluster, "scenario": self._scenario.model_dump(mode="json"), "each": self._each}
+        scenario, sample = self._controller.scenario, self._controller.sample
+        self._setup = {"cluster": cluster, "scenario": scenario, "sample": sample, "each": self._each}
         for worker in self._master.clients.all:
             self._send_setup(worker.id)
 

@@ -87,7 +87,8 @@ class WorkerSession:
         if (run := msg.data["run"]) is not None:
             self._run_data = {**run, "began": time.monotonic() - run["elapsed"]}
         cluster, scenario = msg.data["cluster"], msg.data["scenario"]
-        self.engine.configure(cluster, scenario, msg.data["worker"], each=self._each, run=self._run)
+        sample = msg.data.get("sample")
+        self.engine.configure(cluster, scenario, msg.data["worker"], each=self._each, run=self._run, sample=sample)
 
     @property
     def _run(self) -> RunStart | None:

@@ -57,10 +57,15 @@ def with_table(
     given = table.get("columns", {})
     if unknown := [name for name in given if name not in columns]:
         raise ScenarioError(f"table.columns.{unknown[0]}: {no_such('column', unknown[0], columns)}")
-    table["columns"] = {name: {**column, **given.get(name, {})} for name, column in columns.items()}
+    table["columns"] = {name: {**column, **_said(given.get(name, {}))} for name, column in columns.items()}
     table |= {"primary": list(primary), "indexes": {name: list(parts) for name, parts in indexes.items()}}
     try:
         return Scenario.model_validate(data)
     except ValidationError as error:
         where = f"on {scenario.table.database}.{scenario.table.name} as the server has it"
         raise ScenarioError("\n".join(f"{where}, {line}" for line in mistakes_in(error))) from error
+
+
+def _said(column: Mapping[str, Any]) -> dict[str, Any]:
+    """What a scenario says of a column; one that came over the wire has every key."""
+    return {key: value for key, value in column.items() if value not in ("", None)}

@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 from ._control import Control, Rejoined, ReplicationStatus, Row
+from ._exact_rows import ExactRows, identity, unlogged
+from ._exact_values import exact_session
+from ._existing_table import require_existing
 from ._instance import State
+from ._key_sample import sample_rows
+from ._live_table import LiveColumn, LiveTable, read_live_table
 from ._load_account import require_load_account
 from ._opening import open_cluster, open_servers
 from ._replication_check import check_replication
 from ._server_table import ServerTable, key_of
-from ._sql import connect_sql, execute_sql
+from ._sql import as_cluster_errors, connect_sql, execute_sql
 
 __all__ = [
     "Control",
+    "ExactRows",
+    "LiveColumn",
+    "LiveTable",
     "Rejoined",
     "ReplicationStatus",
     "Row",
     "ServerTable",
     "State",
+    "as_cluster_errors",
     "check_replication",
     "connect_sql",
+    "exact_session",
     "execute_sql",
+    "identity",
     "key_of",
     "open_cluster",
     "open_servers",
+    "read_live_table",
+    "require_existing",
     "require_load_account",
+    "sample_rows",
+    "unlogged",
 ]

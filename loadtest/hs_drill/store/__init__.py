@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._before_image import BeforeImage, BeforeImageError, BeforeImageWriter, ImageHeader
 from ._environment import environment
 from ._events import ANSWERED_WRITES, Event, HistoryFaultWindow, fault_key, fault_windows
 from ._final_state import MOST_WRONG_ROWS, FinalState, FinalStateError, WrongRow, write_final_state
@@ -43,6 +44,9 @@ __all__ = [
     "REMOVALS",
     "STEPS",
     "Batches",
+    "BeforeImage",
+    "BeforeImageError",
+    "BeforeImageWriter",
     "Event",
     "FinalState",
     "FinalStateError",
@@ -50,6 +54,7 @@ __all__ = [
     "HistoryError",
     "HistoryFaultWindow",
     "HistoryWriter",
+    "ImageHeader",
     "MixOperation",
     "Operation",
     "Outcome",

@@ -6,6 +6,7 @@ history-N.bin      what worker N did; history-controller.bin has the faults
 batches.bin        the statistics of all engines, as they came
 before.bin         rows of the primary before the run, if it was not the first on its servers
 final-NAME.bin     rows of each server at the end
+before-image.bin   of a run that may write to a table that existed: what each row held that it may change
 primary            the name of the server that took the writes at the end
 deaths             of a run without a verdict: which processes of the harness died
 environment.json   the machine, and versions
@@ -169,6 +170,10 @@ class RunDirectory:
     @property
     def before(self) -> Path:
         return self.path / "before.bin"
+
+    @property
+    def before_image(self) -> Path:
+        return self.path / "before-image.bin"
 
     def keep_log(self, server: str, text: str) -> Path:
         """Append the log of a server that died."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._existing_rows import ExistingRows, Sample
 from ._payloads import fillers, group_of, payloads
 from ._rows import As, Keys, Maker, Observer, Rows, RowState, Wrong
 from ._rows_of import loaded, rows_of
@@ -16,6 +17,7 @@ from ._versions import (
     UNNUMBERED,
     UNSEEN,
     first_insert_key,
+    insert_keys,
     of_run,
     payload_of,
     version_of,
@@ -33,15 +35,18 @@ __all__ = [
     "UNSEEN",
     "As",
     "Drawn",
+    "ExistingRows",
     "Keys",
     "Maker",
     "Observer",
     "RowState",
     "Rows",
+    "Sample",
     "Wrong",
     "fillers",
     "first_insert_key",
     "group_of",
+    "insert_keys",
     "loaded",
     "of_run",
     "operations",

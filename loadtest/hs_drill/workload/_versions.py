@@ -26,6 +26,7 @@ __all__ = [
     "UNNUMBERED",
     "UNSEEN",
     "first_insert_key",
+    "insert_keys",
     "of_run",
     "payload_of",
     "version_of",
@@ -60,6 +61,11 @@ _RUNS = 2**10
 def first_insert_key(run: int, worker: int) -> int:
     """The first key and version of a worker in a run: above every loaded row, and apart from other runs and workers."""
     return (1 + (run % _RUNS) * _WORKERS + worker % _WORKERS) * _PER_RUN
+
+
+def insert_keys(run: int) -> range:
+    """The keys of all rows that any worker may insert in a run."""
+    return range(first_insert_key(run, 0), first_insert_key(run, _WORKERS - 1) + _PER_RUN)
 
 
 def run_of(number: int) -> int:

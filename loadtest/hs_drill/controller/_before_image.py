@@ -1,0 +1,120 @@
+"""Keeps what the rows of a user's own table hold, before a run changes any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import trio
+
+from hs_drill._cluster import ClusterError
+from hs_drill._counted import counted
+from hs_drill.scenario import Scenario
+from hs_drill.servers import Control, ExactRows, LiveTable, exact_session, identity
+from hs_drill.servers import as_cluster_errors as reported
+from hs_drill.store import BeforeImageWriter, ImageHeader, RunDirectory
+from hs_drill.workload import ExistingRows, Sample, insert_keys, rows_of
+
+from ._existing import Existing
+
+__all__ = ["inserts", "keep_before_image", "own_keys"]
+
+CHUNK_ROWS = 500
+"""Rows for each statement and block."""
+
+
+def inserts(scenario: Scenario) -> bool:
+    return any(one.do in ("insert", "delete") for one in scenario.operations)
+
+
+async def keep_before_image(
+    control: Control, existing: Existing, directory: RunDirectory, run: int, tell: Callable[[str], None]
+) -> None:
+    """Write every row that the run may change into its directory. Raises `ClusterError` and OSError."""
+    writer, live, scenario = control.cluster.writer, existing.live, existing.scenario
+    rows = rows_of(scenario, existing.sample)
+    assert isinstance(rows, ExistingRows)
+    with reported(writer):
+        servers = {
+            await trio.to_thread.run_sync(identity, server): server.name
+            for server in control.cluster.servers
+            if server.sql_port is not None
+        }
+        source = await trio.to_thread.run_sync(identity, writer)
+        written = [*rows.written, *(name for name, column in live.columns.items() if column.on_update)]
+        header = ImageHeader(
+            live.database,
+            live.name,
+            live.definition,
+            [name for name, column in live.columns.items() if not column.generated],
+            list(dict.fromkeys(written)),
+            run,
+            inserts(scenario),
+            scenario.driver.name == "sql" or bool(control.cluster.write_databases),
+            servers,
+            live.created,
+            source,
+        )
+        tell(f"keeping what {counted(scenario.table.rows, 'row')} of {live.shown} hold, for hs-drill restore")
+        await trio.to_thread.run_sync(partial(_keep, control, existing.sample, header, live, rows, directory))
+    changes = f"CHANGES {', '.join(rows.written).upper()} OF UP TO {scenario.table.rows:,} ROWS" if rows.written else ""
+    inserted = "INSERTS ROWS OF ITS OWN" if inserts(scenario) else ""
+    what = " AND ".join(filter(None, [changes, inserted]))
+    tell(f"THIS RUN {what} IN {live.shown} ON {writer.name.upper()} ({writer.host})")
+    tell(f"to put everything back: hs-drill restore {directory.path}")
+
+
+def _keep(
+    control: Control,
+    sample: Sample,
+    header: ImageHeader,
+    live: LiveTable,
+    rows: ExistingRows,
+    directory: RunDirectory,
+) -> None:
+    with exact_session(control.cluster.writer) as cursor:
+        table = ExactRows(cursor, live, header.columns)
+        if header.inserts:
+            _require_no_inserted(table, live, rows, header.run)
+        with BeforeImageWriter(directory.before_image, header) as image:
+            for keys in _chunks(sample, live.primary):
+                found = table.by_shown_keys(keys)
+                if len(found) < len(keys):
+                    gone = counted(len(keys) - len(found), "sampled row")
+                    raise ClusterError(
+                        f"{gone} of {live.shown} have gone meanwhile: a run that writes needs a table whose rows stay. "
+                        "Nothing was written"
+                    )
+                image.add(found)
+
+
+def _chunks(sample: Sample, primary: Sequence[str]) -> Iterator[list[tuple[bytes | None, ...]]]:
+    columns = [sample.values[name] for name in primary]
+    for start in range(0, len(columns[0]), CHUNK_ROWS):
+        yield list(zip(*(column[start : start + CHUNK_ROWS] for column in columns), strict=True))
+
+
+def _require_no_inserted(table: ExactRows, live: LiveTable, rows: ExistingRows, run: int) -> None:
+    for keys in own_keys(table, live, rows, run):
+        if keys:
+            raise ClusterError(
+                f"{live.shown} has rows with the keys that this run would insert; if an earlier run left them, put that one "
+                "back first (hs-drill restore RUN). Nothing was written"
+            )
+
+
+def own_keys(table: ExactRows, live: LiveTable, rows: ExistingRows, run: int) -> Iterator[list[Sequence[bytes | None]]]:
+    """The exact keys of the rows that the run has inserted, some at a time."""
+    if rows.numbered is None:
+        return
+    own = insert_keys(run)
+    by_number = live.columns[rows.numbered].declared.is_integer
+    pages = table.keys_between(rows.numbered, own[0], own[-1]) if by_number else table.every_key()
+    for page in pages:
+        yield [key for key in page if _is_own(rows, key, own)]
+
+
+def _is_own(rows: ExistingRows, key: Sequence[bytes | None], own: range) -> bool:
+    named = zip(rows.primary, key, strict=True)
+    number = rows.number([value if value is None or rows.is_binary(name) else value.decode() for name, value in named])
+    return number is not None and number in own

@@ -1,0 +1,104 @@
+"""A table that exists: its columns are read into the scenario, and the keys of its rows are sampled, before the load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from hs_drill._cluster import ClusterError, Server
+from hs_drill.scenario import Scenario, ScenarioError, values, with_table
+from hs_drill.servers import Control, LiveTable, read_live_table, require_existing, sample_rows
+from hs_drill.workload import Sample
+
+from ._table import load_table
+
+__all__ = ["Existing", "check_existing", "require_own_servers", "use_existing"]
+
+
+@dataclass(frozen=True)
+class Existing:
+    """What a run on a table that exists needs."""
+
+    scenario: Scenario
+    """With the columns of the table, and as many rows as are sampled."""
+    sample: Sample
+    live: LiveTable
+
+
+def require_own_servers(scenario: Scenario) -> None:
+    """Raise `ClusterError` if the run would start servers, which have no such table."""
+    if scenario.table.existing and scenario.cluster.kind != "external":
+        table = f"{scenario.table.database}.{scenario.table.name}"
+        raise ClusterError(f"{table} exists on servers of your own (`existing: true`): name them with --servers")
+
+
+async def check_existing(scenario: Scenario, writer: Server) -> tuple[Scenario, LiveTable]:
+    """The scenario with the columns and indexes that `writer` shows. Raises `ClusterError` and `ScenarioError`."""
+    live = await read_live_table(writer, scenario.table.database, scenario.table.name)
+    columns: dict[str, dict[str, Any]] = {
+        name: {"type": column.type, "nullable": column.nullable} for name, column in live.columns.items()
+    }
+    found = with_table(scenario, columns, live.primary, {name: index.columns for name, index in live.indexes.items()})
+    if mistakes := list(_mistakes(found, live)):
+        raise ScenarioError("\n".join(mistakes))
+    return found, live
+
+
+async def use_existing(control: Control, scenario: Scenario, progress: Callable[[str], None]) -> Existing:
+    """Check the table and sample its keys. Raises `ClusterError`."""
+    writer = control.cluster.writer
+    try:
+        found, live = await check_existing(scenario, writer)
+    except ScenarioError as error:
+        raise ClusterError("; ".join(str(error).splitlines())) from error
+    for line in live.left_out:
+        progress(line)
+    await require_existing(control, load_table(found), writes=found.writes)
+    sampled = await sample_rows(writer, live, Sample.columns_for(found), found.table.rows, progress)
+    rows = len(sampled[live.primary[0]])
+    table = found.table.model_copy(update={"rows": rows})
+    if not found.writes:
+        progress(f"this run reads {live.shown}, and changes nothing")
+    return Existing(found.model_copy(update={"table": table}), Sample(sampled), live)
+
+
+def _mistakes(scenario: Scenario, live: LiveTable) -> Iterator[str]:
+    """What the server's own words about the table forbid."""
+    for name in live.primary:
+        if live.columns[name].declared.type in ("float", "double"):
+            yield f"{live.shown}: its primary key has {name}, a {live.columns[name].type}, by which no row is found exactly"
+    if not scenario.writes:
+        return
+    if live.unwritable:
+        yield f"table.writes: cannot be allowed for {live.shown}: {live.unwritable}"
+    for one in scenario.operations:
+        for name in (*one.set, *filter(None, [one.column])):
+            if why := live.bound.get(name):
+                yield f"mix.{one.name}: cannot change {name}: it {why}"
+            elif live.columns[name].generated:
+                yield f"mix.{one.name}: cannot change {name}, which the server computes"
+        if one.do in ("insert", "delete"):
+            yield from _inserts(scenario, live, one.name)
+
+
+def _inserts(scenario: Scenario, live: LiveTable, operation: str) -> Iterator[str]:
+    """Inserted rows must be told from all others by their keys, and leave nothing behind."""
+    where = f"mix.{operation}: cannot insert"
+    computed = [name for name, column in live.columns.items() if column.generated]
+    counting = [name for name, column in live.columns.items() if column.auto_increment]
+    numbered = [name for name in live.primary if isinstance(scenario.table.columns[name].values, values.Sequence | values.Uuid)]
+    unique = [name for name in live.bound if name not in live.primary]
+    if live.lacks_columns:
+        yield f"{where}: {live.left_out[0]}"
+    elif computed:
+        yield f"{where}: the server computes {', '.join(computed)}"
+    elif counting:
+        yield f"{where}: {counting[0]} is AUTO_INCREMENT, which would go on from the keys of the run for good"
+    elif unique:
+        yield f"{where}: {unique[0]} {live.bound[unique[0]]}"
+    elif not numbered:
+        yield (
+            f"{where}: no column of the primary key ({', '.join(live.primary)}) can tell the run's rows from others; "
+            "that needs a bigint with `values: sequence`, or a UUID with `values: uuid`"
+        )

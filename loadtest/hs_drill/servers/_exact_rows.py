@@ -1,0 +1,122 @@
+"""Reads rows of a user's table exactly as they are stored, and puts them back. For use in threads.
+
+By SQL, not through HandlerSocket: it puts back every value to the last bit, in one transaction for some hundred rows, and
+locks them meanwhile. Whether it goes into the binary log is up to the caller: it must if, and only if, the writes that are
+undone went there. Else replicas would keep them, or stop at a change of rows that they do not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from hs_drill._cluster import ClusterError, Server
+from hs_drill._sql_text import quoted, table_name
+
+from ._exact_values import ExactColumn, exact_session, key_condition, keys_beyond
+from ._live_table import LiveTable
+
+__all__ = ["Exact", "ExactRows", "identity", "unlogged"]
+
+Exact = Sequence[bytes | None]
+"""A row, or a key, of exact values."""
+PAGE_ROWS = 10_000
+
+
+class ExactRows:
+    """Some columns of a table, on one connection."""
+
+    def __init__(self, cursor: Any, table: LiveTable, columns: Sequence[str]) -> None:
+        self._cursor = cursor
+        self._name = table_name(table.database, table.name)
+        self._columns = [ExactColumn(table.columns[name]) for name in columns]
+        self._selected = ", ".join(column.selected for column in self._columns)
+        self._key = [ExactColumn(table.columns[name]) for name in table.primary]
+        self._key_at = [list(columns).index(name) for name in table.primary]
+
+    def key_of(self, row: Exact) -> tuple[bytes | None, ...]:
+        return tuple([row[at] for at in self._key_at])
+
+    def by_shown_keys(self, keys: Sequence[Exact]) -> list[Exact]:
+        """The rows with these keys, which are as HandlerSocket shows them."""
+        return self._select([[part.shown_literal(value) for part, value in zip(self._key, key, strict=True)] for key in keys])
+
+    def locked(self, keys: Sequence[Exact]) -> list[Exact]:
+        """The rows with these exact keys, locked until the transaction ends."""
+        literals = [[part.literal(value) for part, value in zip(self._key, key, strict=True)] for key in keys]
+        return self._select(literals, " FOR UPDATE")
+
+    def _select(self, keys: Sequence[Sequence[str]], behind: str = "") -> list[Exact]:
+        if len(self._key) == 1:
+            where = f"{quoted(self._key[0].name)} IN ({', '.join(key[0] for key in keys)})"
+        else:
+            names = [quoted(part.name) for part in self._key]
+            where = " OR ".join(
+                f"({' AND '.join(f'{name} = {value}' for name, value in zip(names, key, strict=True))})" for key in keys
+            )
+        self._cursor.execute(f"SELECT {self._selected} FROM {self._name} WHERE {where}{behind}")
+        return list(self._cursor.fetchall())
+
+    def transaction(self, do: Callable[[], None]) -> None:
+        """`do` in one transaction."""
+        self._cursor.execute("START TRANSACTION")
+        try:
+            do()
+        except BaseException:
+            self._cursor.execute("ROLLBACK")
+            raise
+        self._cursor.execute("COMMIT")
+
+    def set(self, row: Exact, columns: Sequence[str]) -> None:
+        """Put back what the row held in these columns."""
+        new = ", ".join(
+            f"{quoted(column.name)} = {column.literal(value)}"
+            for column, value in zip(self._columns, row, strict=True)
+            if column.name in columns
+        )
+        self._cursor.execute(f"UPDATE {self._name} SET {new} WHERE {key_condition(self._key, self.key_of(row))}")
+
+    def delete(self, key: Exact) -> int:
+        deleted: int = self._cursor.execute(f"DELETE FROM {self._name} WHERE {key_condition(self._key, key)}")
+        return deleted
+
+    def keys_between(self, column: str, first: int, last: int) -> Iterator[list[Exact]]:
+        """Keys of rows in which an integer `column` of the key is between two numbers, some at a time."""
+        yield from self._pages(f"{quoted(column)} BETWEEN {first} AND {last}")
+
+    def every_key(self) -> Iterator[list[Exact]]:
+        yield from self._pages("TRUE")
+
+    def _pages(self, which: str) -> Iterator[list[Exact]]:
+        selected = ", ".join(part.selected for part in self._key)
+        order = ", ".join(quoted(part.name) for part in self._key)
+        beyond = ""
+        while True:
+            where = f"({which}){beyond}"
+            self._cursor.execute(f"SELECT {selected} FROM {self._name} WHERE {where} ORDER BY {order} LIMIT {PAGE_ROWS}")
+            page = list(self._cursor.fetchall())
+            yield page
+            if len(page) < PAGE_ROWS:
+                return
+            beyond = f" AND ({keys_beyond(self._key, page[-1])})"
+
+
+def identity(server: Server) -> str:
+    """What identifies a server, by its own words. Raises pymysql's errors."""
+    with exact_session(server) as cursor:
+        cursor.execute("SELECT CONCAT('server_id ', @@server_id, ' at ', @@hostname, ':', @@port)")
+        return str(cursor.fetchone()[0].decode())
+
+
+def unlogged(cursor: Any) -> None:
+    """Keep what follows out of the binary log. Raises `ClusterError` if the account may not."""
+    cursor.execute("SELECT @@log_bin")
+    if cursor.fetchone()[0] == b"0":
+        return
+    try:
+        cursor.execute("SET SESSION sql_log_bin = 0")
+    except Exception as error:
+        raise ClusterError(
+            "the SQL account needs BINLOG ADMIN (or SUPER): the run's writes went through HandlerSocket and are in no binary "
+            "log, and putting rows back must not be either, or replicas would stop at rows that they do not have"
+        ) from error

@@ -1,0 +1,141 @@
+"""What rows of a user's own table held before a run, from which `hs-drill restore` puts them back.
+
+The file is whole, and on the disk, before the run's first write. One that was cut belongs to a run that wrote nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgpack
+
+from ._blocks import BlockError, Blocks, block_of
+
+__all__ = ["BeforeImage", "BeforeImageError", "BeforeImageWriter", "ImageHeader"]
+
+MAGIC = b"trio-hs\x00\x01before image\n"
+Row = list[bytes | None]
+
+
+class BeforeImageError(Exception):
+    """A before-image cannot be read; one line for the user."""
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """Of which table the rows are, and what the run may do to it."""
+
+    database: str
+    table: str
+    definition: str
+    """Its CREATE TABLE."""
+    columns: list[str]
+    """In the order of the rows' values."""
+    written: list[str]
+    """Those that the run may change."""
+    run: int
+    """Its number, from which the keys of the rows that it inserts follow."""
+    inserts: bool
+    logged: bool
+    """Whether its writes go into the binary log."""
+    servers: Mapping[str, str]
+    """The names of the servers, by what identifies each: where the server itself says that it runs, and its number."""
+    created: str
+    """When the table was created or built anew, on the server that the rows are from."""
+    source: str
+    """What identifies that server."""
+
+
+class BeforeImageWriter:
+    """Writes a before-image block by block. It is whole when its block ends without an exception."""
+
+    def __init__(self, path: Path, header: ImageHeader) -> None:
+        self._path = path
+        self._file = path.open("xb")
+        self._file.write(MAGIC)
+        self._add(msgpack.packb(asdict(header)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self._add(b"")
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
+        if kind is None:
+            _sync_directory(self._path.parent)
+
+    def add(self, rows: Sequence[Sequence[bytes | None]]) -> None:
+        """Append rows, with a value for each of the header's columns."""
+        if rows:
+            self._add(msgpack.packb([list(row) for row in rows]))
+
+    def _add(self, payload: bytes) -> None:
+        self._file.write(block_of(payload, self._file.tell()))
+
+
+def _sync_directory(path: Path) -> None:
+    """So that the file's name survives a crash of the machine, too."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class BeforeImage:
+    """A kept before-image. Raises `BeforeImageError` and OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with path.open("rb") as file:
+            start = file.read(len(MAGIC))
+        if start != MAGIC[: len(start)]:
+            raise BeforeImageError(f"{path}: is no before-image of this version of hs-drill")
+        self.complete = False
+        """Whether nothing is missing. If not, the run has written nothing."""
+        self.rows = 0
+        self.header: ImageHeader | None = None
+        """None if the file ends before it."""
+        if len(start) == len(MAGIC):
+            self._look_through()
+
+    def _look_through(self) -> None:
+        """Check every block, before anything is put back."""
+        blocks = Blocks(self._path, len(MAGIC))
+        for number, payload in enumerate(self._payloads(blocks)):
+            if number:
+                self.rows += len(payload)
+            else:
+                self.header = self._header(payload)
+        self.complete = blocks.closed and self.header is not None
+
+    def _header(self, payload: Any) -> ImageHeader:
+        try:
+            return ImageHeader(**payload)
+        except TypeError as error:
+            raise BeforeImageError(f"{self._path}: is damaged: {error}") from error
+
+    def _payloads(self, blocks: Blocks) -> Iterator[Any]:
+        try:
+            for payload in blocks:
+                yield msgpack.unpackb(payload)
+        except BlockError as error:
+            raise BeforeImageError(f"{self._path}: {error}") from error
+        except (ValueError, msgpack.UnpackException) as error:
+            raise BeforeImageError(f"{self._path}: is damaged: {error}") from error
+
+    def blocks(self) -> Iterator[list[Row]]:
+        """The rows, some at a time."""
+        payloads = self._payloads(Blocks(self._path, len(MAGIC)))
+        next(payloads, None)
+        yield from payloads

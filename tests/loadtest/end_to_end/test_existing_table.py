@@ -1,0 +1,115 @@
+"""A load on a table that is there already: it is only read, or every row is put back, even after a run that was killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from hs_drill._cluster import Cluster
+from hs_drill.servers._sql import execute_sql
+from tests.loadtest.support.locust_process import HEADLESS, Locust, result_of
+from tests.loadtest.support.users_table import checksum, environment, hs_drill, make_table, servers_option
+
+pytestmark = [pytest.mark.mariadb, pytest.mark.process]
+
+ROWS = 23_000
+READS = """\
+name: mine
+table: {existing: true, database: mine, name: t}
+load: {users: 16, duration: 2s}
+mix:
+  get: 50
+  title: {do: get, columns: [title, doc], weight: 20}
+  several: {do: get_many, columns: [title], count: 5, weight: 5}
+  kinds: {do: find, index: by_kind, by: [kind, price], columns: [region, id, kind], limit: 5, weight: 10}
+"""
+WRITES = """\
+name: mine
+table:
+  existing: true
+  writes: allowed
+  database: mine
+  name: t
+  columns:
+    price: {values: {between: [1, 999]}}
+    title: {values: {text: {min: 1, max: 60, alphabet: "aé😀"}}}
+    ratio: {values: {between: [0, 1]}}
+    kind: {values: {choice: [plain, größer]}}
+load: {users: 16, duration: 10m}
+mix:
+  get: 50
+  retitle: {do: update, set: [title, ratio], weight: 20}
+  reprice: {do: update, set: [price, kind], weight: 20}
+  count: {do: incr, column: count, weight: 20}
+"""
+
+
+@pytest.fixture
+async def mine(cluster: Cluster) -> AsyncIterator[Cluster]:
+    await make_table(cluster, ROWS)
+    yield cluster
+    await execute_sql(cluster.writer, "DROP DATABASE mine")
+
+
+@contextmanager
+def locust(cluster: Cluster, scenario: str, *more: str) -> Iterator[Locust]:
+    options = ("--cluster", "external", "--servers", servers_option(cluster), *more)
+    with Locust(*HEADLESS, *options, scenario=scenario, env=environment(cluster)) as run:
+        yield run
+
+
+async def test_a_table_is_measured_and_not_one_row_changes(mine: Cluster) -> None:
+    before = await checksum(mine)
+
+    def run() -> None:
+        with locust(mine, READS) as reading:
+            assert reading.finish() == 0, reading.describe()
+            assert f"mine.t has {ROWS:,} rows, of which the load uses {ROWS:,}" in reading.stderr
+            assert "this run reads mine.t, and changes nothing" in reading.stderr
+            result = result_of(reading)
+            assert result["troubles"] == []
+            counted = re.findall(r"^  (get|title|several|kinds) +([\d,]+) +([\d,]+)", reading.stdout, re.MULTILINE)
+            assert len(counted) == 4
+            assert all(count != "0" and failures == "0" for _, count, failures in counted), counted
+            again = hs_drill(mine, "analyze", reading.run)
+            assert again.returncode == 0, again
+            restored = hs_drill(mine, "restore", reading.run, "--servers", servers_option(mine))
+            assert restored.returncode == 0
+            assert "it only read: there is nothing to put back" in restored.stdout
+
+    await trio.to_thread.run_sync(run)
+    assert await checksum(mine) == before
+
+
+async def test_after_a_run_that_was_killed_restore_gives_the_rows_of_before(mine: Cluster) -> None:
+    before = await checksum(mine)
+    saved: list[Path] = []
+
+    def run() -> None:
+        with locust(mine, WRITES) as writing:
+            writing.wait_for("THIS RUN CHANGES COUNT, PRICE, RATIO, KIND, TITLE OF UP TO")
+            writing.wait_for_load()
+            for pid in writing.processes():
+                os.kill(pid, signal.SIGKILL)
+            writing.exit_code()
+            changed = trio.from_thread.run(checksum, mine)
+            assert changed != before, writing.describe()
+            command = ("restore", writing.run, "--servers", servers_option(mine))
+            first = hs_drill(mine, *command)
+            assert first.returncode == 0, first
+            (count,) = re.findall(r"put back ([\d,]+) rows?, deleted 0 rows", first.stdout)
+            assert int(count.replace(",", "")) > 0
+            second = hs_drill(mine, *command)
+            assert second.returncode == 0
+            assert f"put back 0 rows, deleted 0 rows that the run had inserted; {ROWS:,} rows held" in second.stdout
+            saved.append(writing.run)
+
+    await trio.to_thread.run_sync(run)
+    assert await checksum(mine) == before
