@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -10,8 +12,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 import trio_hs
+from hs_drill import __main__ as command
 from hs_drill._cluster import Cluster, Server
 from hs_drill._sql_text import literal, quoted
 from hs_drill.engine._bound_operations import Intent, bind
@@ -22,6 +26,7 @@ from hs_drill.engine._sql_table import SqlTable
 from hs_drill.scenario import Scenario, parse_scenario
 from hs_drill.servers import execute_sql
 from hs_drill.workload import Rows, loaded, rows_of
+from tests.loadtest.support.locust_process import Locust
 
 pytestmark = [
     pytest.mark.mariadb,
@@ -210,3 +215,49 @@ async def test_a_find_reads_a_range_of_its_index_and_sorts_nothing(cluster: Clus
                 assert "Impossible WHERE" in extra or plan["key"] == (spec.index or "PRIMARY"), (spec.name, plan)
     finally:
         await execute_sql(writer, "DROP TABLE IF EXISTS drill.every_type")
+
+
+SHOP = """\
+name: shop
+cluster: {kind: mariadb, readers: 1}
+table:
+  database: shop
+  name: products
+  rows: 200
+  columns:
+    id: {type: bigint unsigned, values: sequence}
+    category: {type: varchar(20), values: {choice: {books: 5, music: 3, toys: 2}}}
+    price: {type: "decimal(10,2)", values: {between: [1, 999]}}
+    name: {type: varchar(80), values: {text: {min: 10, max: 60}}}
+    views: {type: int unsigned, values: 0}
+    note: {type: varchar(60), values: version}
+  primary: [id]
+  indexes: {by_price: [category, price]}
+load: {users: 8, duration: 2s}
+mix:
+  product page: {do: get, columns: [id, name, price, views, note], weight: 50}
+  category list: {do: find, index: by_price, by: [category], columns: [id, price, note], limit: 20, weight: 15}
+  count view: {do: incr, column: views, weight: 10}
+  rename: {do: update, set: [name, note], weight: 10}
+  new product: {do: insert, weight: 5}
+  sold out: {do: delete, weight: 2}
+audit: {reads: 1}
+expect: {errors: 0, lost: 0, applied_twice: 0, replicas_agree: true}
+"""
+
+
+def test_runs_on_a_table_of_ones_own_by_both_drivers_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    through = "cluster: {kind: mariadb, readers: 1, topology: write-through}"
+    by_handlersocket = SHOP.replace("cluster: {kind: mariadb, readers: 1}", through)
+    with (
+        Locust("--headless", "--only-summary", scenario=by_handlersocket) as one,
+        Locust("--headless", "--only-summary", scenario=f"{SHOP}driver: sql\n") as other,
+    ):
+        assert one.finish() == 0, one.describe()
+        assert other.finish() == 0, other.describe()
+        assert command.main(["compare", str(one.run), str(other.run)]) == 0
+        judged = json.loads((other.run / "result.json").read_text())
+    assert judged["operations"].keys() == {*Scenario.model_validate(yaml.safe_load(SHOP)).mix.weights(), "all"}
+    shown = capsys.readouterr().out
+    assert re.search(r"product page +whole run +[\d,]+ → [\d,]+", shown), shown
+    assert re.search(r"driver\.name +handlersocket +sql", shown), shown

@@ -175,6 +175,19 @@ async def test_a_cancelled_query_does_not_disturb_the_next(control: Control, cli
         assert await table.get(8) == [("id", b"8")]
 
 
+async def test_a_server_that_prepares_no_more_statements_gets_them_as_text(control: Control) -> None:
+    writer = control.cluster.writer
+    (before,) = await execute_sql(writer, "SELECT @@max_prepared_stmt_count AS most")
+    try:
+        await execute_sql(writer, "SET GLOBAL max_prepared_stmt_count = 0")
+        async with open_sql_client([writer], [writer], 4, LAYOUT) as client:
+            assert await client.table("drill", "t", ["payload"]).update("=", [7], ["? it's `there`?"]) == 1
+            (row,) = await client.table("drill", "t", ["payload"], "grp").find("=", [2, 7])
+            assert row == [("payload", b"? it's `there`?")]
+    finally:
+        await execute_sql(writer, f"SET GLOBAL max_prepared_stmt_count = {before['most']}")
+
+
 async def test_operations_wait_for_one_of_the_connections(control: Control) -> None:
     writer = control.cluster.writer
     async with open_sql_client([writer], [writer], 2, LAYOUT) as client:
