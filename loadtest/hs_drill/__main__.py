@@ -15,6 +15,7 @@ __all__ = ["COMMANDS", "main"]
 #: Command -> the module whose `main(arguments)` runs it and returns the exit code, and one line of help.
 COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("hs_drill.cli._check", "check a scenario file, and show its timeline"),
+    "init": ("hs_drill.cli._init", "write a scenario: from a table of your own, or an example"),
     "restore": ("hs_drill.cli._restore", "put back what a run has changed in a table of your own"),
     "analyze": ("hs_drill.cli._analyze", "judge a kept run again"),
     "compare": ("hs_drill.cli._compare", "show two kept runs side by side"),

@@ -7,7 +7,7 @@ from ._exact_rows import ExactRows, identity, unlogged
 from ._exact_values import exact_session
 from ._existing_table import require_existing
 from ._instance import State
-from ._key_sample import sample_rows
+from ._key_sample import first_rows, sample_rows
 from ._live_table import LiveColumn, LiveTable, read_live_table
 from ._load_account import require_load_account
 from ._opening import open_cluster, open_servers
@@ -30,6 +30,7 @@ __all__ = [
     "connect_sql",
     "exact_session",
     "execute_sql",
+    "first_rows",
     "identity",
     "key_of",
     "open_cluster",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
 
 import trio
 
@@ -14,7 +16,7 @@ from ._exact_values import ExactColumn, exact_session, keys_beyond
 from ._live_table import LiveTable
 from ._sql import as_cluster_errors
 
-__all__ = ["sample_rows"]
+__all__ = ["first_rows", "sample_rows"]
 
 PAGE_ROWS = 10_000
 MOST_BYTES = 40_000_000
@@ -36,6 +38,27 @@ async def sample_rows(
         return await trio.to_thread.run_sync(
             lambda: _Sampling(server, table, columns, most, progress).run(), abandon_on_cancel=True
         )
+
+
+def first_rows(server: Server, table: LiveTable, most: int) -> dict[str, list[Any]]:
+    """The values of some rows at both ends of the table, by column, as Python has them; without those that no declared column
+    takes. For threads."""
+    columns = list(table.columns)
+    name = table_name(table.database, table.name)
+    rows: list[Any] = []
+    with exact_session(server) as cursor:
+        for direction in ("ASC", "DESC"):
+            order = ", ".join(f"{quoted(part)} {direction}" for part in table.primary)
+            cursor.execute(f"SELECT {', '.join(map(quoted, columns))} FROM {name} ORDER BY {order} LIMIT {most // 2}")
+            rows += cursor.fetchall()
+    found: dict[str, list[Any]] = {}
+    for name, values in zip(columns, zip(*rows, strict=True), strict=False):
+        decode = table.columns[name].declared.decode_data
+        found[name] = kept = []
+        for value in values:
+            with suppress(Exception):  # such as the date 0000-00-00
+                kept.append(None if value is None else decode(value))
+    return found
 
 
 class _Sampling:

@@ -113,3 +113,37 @@ async def test_after_a_run_that_was_killed_restore_gives_the_rows_of_before(mine
 
     await trio.to_thread.run_sync(run)
     assert await checksum(mine) == before
+
+
+@pytest.mark.parametrize("driver", ["handlersocket", "sql"])
+async def test_init_describes_a_table_of_every_type_whose_run_has_a_clean_audit(
+    cluster: Cluster, driver: str, tmp_path: Path
+) -> None:
+    await make_table(cluster, 2000)
+
+    def run() -> None:
+        path = tmp_path / "like-mine.yaml"
+        made = hs_drill(cluster, "init", "--from", "mine.t", "--servers", servers_option(cluster), "--output", path)
+        assert made.returncode == 0, made
+        again = hs_drill(cluster, "init", "--from", "mine.t", "--servers", servers_option(cluster), "--output", path)
+        assert (again.returncode, again.stderr) == (2, f"{path}: File exists\n")
+        scenario = path.read_text()
+        for line in scenario[scenario.index("  columns:") : scenario.index("\nload:")].splitlines()[1:]:
+            assert "    # " in line, "each has a comment"
+        checked = hs_drill(cluster, "check", path)
+        assert checked.returncode == 0, checked
+        short = (
+            re.sub(r"^  rows: \d+", "  rows: 1000", scenario, flags=re.MULTILINE) + f"driver: {driver}\naudit: {{reads: 1}}\n"
+        )
+        with Locust(*HEADLESS, "--cluster", "mariadb", "-t", "3s", scenario=short) as locust:
+            assert locust.finish() == 0, locust.describe()
+            result = result_of(locust)
+            assert result["troubles"] == []
+            judged = {one["name"]: one["result"] for one in result["expectations"]}
+            assert {"lost", "unexpected", "counters"} <= judged.keys()
+            assert set(judged.values()) == {"pass"}
+
+    try:
+        await trio.to_thread.run_sync(run)
+    finally:
+        await execute_sql(cluster.writer, "DROP DATABASE mine")
