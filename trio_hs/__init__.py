@@ -11,13 +11,11 @@ A request goes down five layers, each of which knows only those below it:
 ``_protocol`` turns values into bytes and back, ``_columns`` checks the values of declared columns; neither does I/O.
 """
 
+from typing import TYPE_CHECKING
+
 from ._columns import Column, Columns, IndexPart, KeyPart
-from ._declared_table import DeclaredTable, In
-from ._dispatch import RetryPolicy, Row
-from ._instruments import Instrument
-from ._network import Connect, Ping, Pings, Server, Servers, ServerStatistics, Statistics, Transport, connect_transport
+from ._lazy import lazily
 from ._protocol import Filter, FilterOperation, FindOperation, ModifyOperation, Ordered, Value
-from ._table import Table
 from .exceptions import (
     AuthenticationError,
     ColumnNotFoundError,
@@ -37,16 +35,30 @@ from .exceptions import (
     TableNotFoundError,
     UnsupportedOperationError,
 )
-from .manager import Manager, open_manager
-from .sockets import (
-    Find,
-    FindModify,
-    Insert,
-    ReadSocket,
-    WriteSocket,
-    open_read_socket,
-    open_write_socket,
-)
+
+if TYPE_CHECKING:
+    from ._declared_table import DeclaredTable, In
+    from ._dispatch import RetryPolicy, Row
+    from ._instruments import Instrument
+    from ._network import Connect, Ping, Pings, Server, Servers, ServerStatistics, Statistics, Transport, connect_transport
+    from ._table import Table
+    from .manager import Manager, open_manager
+    from .sockets import Find, FindModify, Insert, ReadSocket, WriteSocket, open_read_socket, open_write_socket
+else:
+    # Imported when they are first used, for they need trio. What is above does not, so a program may declare columns in a
+    # process in which trio cannot run.
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_declared_table": "DeclaredTable In",
+            "_dispatch": "RetryPolicy Row",
+            "_instruments": "Instrument",
+            "_network": "Connect Ping Pings Server Servers ServerStatistics Statistics Transport connect_transport",
+            "_table": "Table",
+            "manager": "Manager open_manager",
+            "sockets": "Find FindModify Insert ReadSocket WriteSocket open_read_socket open_write_socket",
+        },
+    )
 
 __version__ = "0.1.0"
 
@@ -104,3 +116,7 @@ __all__ = [
     "open_read_socket",
     "open_write_socket",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

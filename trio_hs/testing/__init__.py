@@ -4,10 +4,24 @@ It runs inside the test (with or without sockets, also under trio's ``MockClock`
 (``python -m trio_hs.testing``). docs/testing.md shows how, and lists where it differs from MariaDB.
 """
 
+from typing import TYPE_CHECKING
+
+from .._lazy import lazily
 from ._declaration import Table
-from ._faults import Faults
-from ._replication import Position, Replica, ReplicationError
-from ._server import EmbeddedServer, ServerStatistics, network, open_server
+
+if TYPE_CHECKING:
+    from ._faults import Faults
+    from ._replication import Position, Replica, ReplicationError
+    from ._server import EmbeddedServer, ServerStatistics, network, open_server
+else:  # when they are first used: a server needs trio, a declaration does not
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_faults": "Faults",
+            "_replication": "Position Replica ReplicationError",
+            "_server": "EmbeddedServer ServerStatistics network open_server",
+        },
+    )
 
 __all__ = [
     "EmbeddedServer",
@@ -20,3 +34,7 @@ __all__ = [
     "network",
     "open_server",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,7 +1,7 @@
 """What a declared column takes: its type as SQL writes it, and the values that a scenario gives for it.
 
 Here alone the scenario needs the client, which knows the types. Locust's processes read scenarios too, and gevent has patched
-them, so trio could not run there. It is imported only for a table with columns, and only imported (measured to do no harm).
+them, so trio must not be imported: declarations of columns and tables do without it.
 """
 
 from __future__ import annotations
