@@ -56,7 +56,8 @@ class BeforeImageWriter:
 
     def __init__(self, path: Path, header: ImageHeader) -> None:
         self._path = path
-        self._file = path.open("xb")
+        # Rows of the user's: for nobody else's eyes.
+        self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         self._file.write(MAGIC)
         self._add(msgpack.packb(asdict(header)))
 
