@@ -55,7 +55,8 @@ class BoundOperation:
     """Finding no row is a success too."""
 
 
-UNIQUE = values.Sequence, values.Uuid
+UNIQUE = (values.Sequence, values.Uuid)
+"""What a column's values are made of if no two rows have the same."""
 MOST_TO_DELETE = 100_000
 """How many inserted rows to remember for deleting: a mix that inserts more than it deletes may run for days."""
 

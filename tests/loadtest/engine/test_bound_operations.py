@@ -21,7 +21,7 @@ from hs_drill.workload import ABSENT, INITIAL, NO_COUNT, OPS, UNSEEN, first_inse
 
 SCENARIO = """\
 name: names
-cluster: {kind: embedded, readers: 1}
+cluster: {kind: embedded, readers: 1, topology: write-through}
 table:
   name: t
   rows: 50
@@ -37,6 +37,7 @@ table:
 mix:
   get: 5
   short get: {do: get, columns: [id, n], weight: 5}
+  last: {do: get, keys: latest, weight: 5}
   part: {do: find, index: parts, operation: "=", by: [part, id], columns: [name, id], weight: 5}
   few: {do: get_many, count: 2, weight: 5}
   many: {do: get_many, count: 20, weight: 5}
@@ -112,6 +113,13 @@ async def test_a_version_says_which_operation_wrote_it(bound: Bound) -> None:
     assert places[intent.value % OPS] == "new"
 
 
+async def test_latest_counts_from_the_youngest_row(bound: Bound) -> None:
+    inserted = [(await perform(bound, "new", 1))[0].key for _ in range(2)]
+    read = [await perform(bound, "last", younger) for younger in range(4)]
+    assert [intent.key for intent, _ in read] == [*reversed(inserted), 50, 49]
+    assert [int(dict(row)["id"]) for _, row in read] == [*reversed(inserted), 50, 49]
+
+
 async def test_a_decrement_below_zero_is_none(bound: Bound) -> None:
     """A server acknowledges it in an unsigned column that holds 0, and leaves 0 there."""
     assert [(await perform(bound, "use", 7))[0].value for _ in range(3)] == [6, 0, 0]
@@ -126,9 +134,9 @@ async def test_a_delete_without_an_inserted_row_inserts_one_and_says_so(bound: B
 
 def test_the_history_tells_operations_of_one_kind_apart(tmp_path: Path) -> None:
     listed = mix_operations(scenario(), rows_of(scenario()))
-    assert [(one.code, one.name) for one in listed[:3]] == [(Operation.GET, "get"), (10, "short get"), (11, "part")]
+    assert [(one.code, one.name) for one in listed[:3]] == [(Operation.GET, "get"), (10, "short get"), (11, "last")]
     assert {one.name: one.counter for one in listed} == {
-        **dict.fromkeys(("get", "short get", "few", "many", "count up", "count far up"), 0),
+        **dict.fromkeys(("get", "short get", "last", "few", "many", "count up", "count far up"), 0),
         "use": 1,
         **dict.fromkeys(("part", "rename", "new", "gone")),
     }
@@ -149,7 +157,7 @@ def test_the_history_tells_operations_of_one_kind_apart(tmp_path: Path) -> None:
 
 
 def test_operations_are_drawn_by_their_names_and_weights() -> None:
-    drawn = list(itertools.islice(operations(scenario(), 0), 11000))
+    drawn = list(itertools.islice(operations(scenario(), 0), 12000))
     counts = {name: sum(one == name for one, _ in drawn) for name in scenario().mix.weights()}
     assert all(800 < count < 1200 for count in counts.values()), counts
     assert {len(keys) for name, keys in drawn if name == "few" and isinstance(keys, tuple)} == {2}
