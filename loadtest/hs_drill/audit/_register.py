@@ -51,9 +51,6 @@ class _Source(NamedTuple):
     latest: int
 
 
-_NEVER = _Source(ENDLESS, -ENDLESS)
-
-
 class Register:
     """The states that a row, or one of its columns, can have been in, and their order, as far as it is certain.
 
@@ -69,8 +66,11 @@ class Register:
             if write.outcome is Outcome.FAIL:
                 self.failed.add(write.state)
                 continue
-            earliest, latest = self.sources.get(write.state, _NEVER)
-            self.sources[write.state] = _Source(min(write.start, earliest), max(write.end, latest))
+            known = self.sources.get(write.state)
+            if known is None:
+                self.sources[write.state] = _Source(write.start, write.end)
+            else:
+                self.sources[write.state] = _Source(min(write.start, known.earliest), max(write.end, known.latest))
             if write.outcome is Outcome.OK:
                 self._acknowledged.append(write)
         self._acknowledged.sort()

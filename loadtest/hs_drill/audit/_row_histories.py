@@ -249,10 +249,9 @@ class _Regrouped:
                 row.reads.append(Read(start, end, value, user_id, n, place))
             elif step:
                 if outcome is not Outcome.FAIL and value:
-                    counter, acknowledged = counters[place], outcome is Outcome.OK
-                    (counter.steps if acknowledged else counter.unknown_steps)[step * value] += 1
+                    counter = counters[place]
                     counter.last_step = max(counter.last_step, end)
-                    counter.step_times.extend((step * value, start, end if acknowledged else ENDLESS))
+                    counter.step_times.extend((step * value, start, end if outcome is Outcome.OK else ENDLESS))
             else:
                 until = ENDLESS if outcome is Outcome.INFO else end
                 row.writes.append(Write(start, until, ABSENT if removes else value, operation, outcome))

@@ -13,7 +13,7 @@ from hs_drill.store import NO_COUNT, Operation, Outcome
 from hs_drill.workload import ABSENT
 
 from ._counter_history import CounterHistory, MiscountedRead
-from ._register import Read, Register, Write
+from ._register import ENDLESS, Read, Register, Write
 from ._table import AuditedTable
 
 __all__ = ["RowCounter", "RowExtra", "RowHistory"]
@@ -30,16 +30,34 @@ class RowCounter:
         """What it may have been before the first step."""
         self.final: int | None = None
         """What it is at the end, if there is a final state and the row is there."""
-        self.steps: Counter[int] = Counter()
-        """Acknowledged increments and, with a negative amount, decrements: amount -> how many. Not one by one, because all
-        steps of a run may fall on one row."""
-        self.unknown_steps: Counter[int] = Counter()
-        """The same for steps of unknown outcome."""
-        self.last_step = 0
-        """When the last step of either kind ended."""
         self.step_times = array("q")
-        """Amount, start and end of every step, in 24 bytes. The end of an unknown one is `ENDLESS`."""
+        """Amount, start and end of every step, in 24 bytes. The amount of a decrement is negative, the end of a step of unknown
+        outcome is `ENDLESS`."""
+        self.last_step = 0
+        """When the last step ended, or its user gave it up."""
+        self._steps: tuple[Counter[int], Counter[int]] | None = None
         self._history: CounterHistory | None = None
+
+    @property
+    def steps(self) -> Counter[int]:
+        """Acknowledged steps: amount -> how many. Not one by one, because all steps of a run may fall on one row."""
+        return self._summed_up[0]
+
+    @property
+    def unknown_steps(self) -> Counter[int]:
+        """The same for steps of unknown outcome."""
+        return self._summed_up[1]
+
+    @property
+    def _summed_up(self) -> tuple[Counter[int], Counter[int]]:
+        if not self.step_times:
+            return _NO_STEPS
+        if self._steps is None:
+            ends = Counter(zip(self.step_times[::3], map(ENDLESS.__eq__, self.step_times[2::3]), strict=True))
+            self._steps = Counter(), Counter()
+            for (amount, unknown), count in ends.items():
+                self._steps[unknown][amount] = count
+        return self._steps
 
     @property
     def history(self) -> CounterHistory | None:
@@ -48,6 +66,9 @@ class RowCounter:
             fields = iter(self.step_times)
             self._history = CounterHistory(self.base, zip(fields, fields, fields, strict=True))
         return self._history
+
+
+_NO_STEPS: tuple[Counter[int], Counter[int]] = (Counter(), Counter())
 
 
 class RowExtra(NamedTuple):
