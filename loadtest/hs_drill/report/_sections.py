@@ -8,6 +8,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from hs_drill.metrics import ALL, EDGE, OperationBatch, busy_of, percentile, series_of
+from hs_drill.scenario import unaudited_writes
 
 from . import _charts as charts
 from ._kept_run import FaultSeen, KeptRun
@@ -207,9 +208,9 @@ def _fault(fault: FaultSeen, back: charts.Backdrop) -> Element:
 
 def audit_section(run: KeptRun) -> Element:
     if run.checks is None:
-        return section(
-            "Audit of the writes", el("p", "This run kept no history of its writes, so there is no audit.", class_="soft")
-        )
+        why = unaudited_writes(run.scenario)
+        words = f"The writes were measured and not audited: {why}." if why else "This run kept no history, so there is no audit."
+        return section("Audit of the writes", el("p", words, class_="soft"))
     groups = []
     for name, check in run.checks.items():
         tone, sign, word = AUDIT_RESULTS[check["verdict"]]

@@ -70,6 +70,23 @@ def test_the_audit_names_keys_and_the_fault_that_was_on(tmp_path: Path) -> None:
     assert not any("replicas" in row for row in page.rows), "they were not read back"
 
 
+def test_a_run_whose_writes_cannot_be_audited_says_why(tmp_path: Path) -> None:
+    own = "table: {name: own, rows: 200, columns: {id: {type: bigint, values: sequence}}, primary: [id]}"
+    page = page_of(HandMade(scenario=SCENARIO.replace("table: {rows: 200}", own)), tmp_path)
+    assert "The writes were measured and not audited: no column of drill.own says which write left a row; give one" in page.text
+    page = page_of(HandMade(scenario=SCENARIO + "audit: false\n"), tmp_path)
+    assert "This run kept no history, so there is no audit." in page.text
+
+
+def test_a_finding_is_shown_by_the_rows_own_key(tmp_path: Path) -> None:
+    directory = HandMade(lost=[70]).keep(tmp_path)
+    result = judge_run(directory)
+    (finding,) = result["audit"]["lost"]["findings"]
+    result["audit"]["lost"]["findings"] = [{**finding, "primary": "'eu', 45"}]
+    page = Page(write_report(directory, result))
+    assert page.rows[page.rows.index(page.row("✗ violated")) + 1][1] == "key 'eu', 45"
+
+
 def test_not_applicable_has_its_own_colour_and_sign(tmp_path: Path) -> None:
     page = page_of(HandMade(), tmp_path)
     shown = {row[1] for row in page.rows if row and row[0] == "∅ not applicable"}
