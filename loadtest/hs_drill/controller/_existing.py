@@ -39,10 +39,9 @@ async def check_existing(scenario: Scenario, writer: Server) -> tuple[Scenario, 
     columns: dict[str, dict[str, Any]] = {
         name: {"type": column.type, "nullable": column.nullable} for name, column in live.columns.items()
     }
-    found = with_table(scenario, columns, live.primary, {name: index.columns for name, index in live.indexes.items()})
-    if mistakes := list(_mistakes(found, live)):
+    if mistakes := list(_mistakes(scenario, live)):
         raise ScenarioError("\n".join(mistakes))
-    return found, live
+    return with_table(scenario, columns, live.primary, {name: index.columns for name, index in live.indexes.items()}), live
 
 
 async def use_existing(control: Control, scenario: Scenario, progress: Callable[[str], None]) -> Existing:
@@ -76,7 +75,7 @@ def _mistakes(scenario: Scenario, live: LiveTable) -> Iterator[str]:
         for name in (*one.set, *filter(None, [one.column])):
             if why := live.bound.get(name):
                 yield f"mix.{one.name}: cannot change {name}: it {why}"
-            elif live.columns[name].generated:
+            elif name in live.columns and live.columns[name].generated:
                 yield f"mix.{one.name}: cannot change {name}, which the server computes"
         if one.do in ("insert", "delete"):
             yield from _inserts(scenario, live, one.name)
@@ -87,7 +86,9 @@ def _inserts(scenario: Scenario, live: LiveTable, operation: str) -> Iterator[st
     where = f"mix.{operation}: cannot insert"
     computed = [name for name, column in live.columns.items() if column.generated]
     counting = [name for name, column in live.columns.items() if column.auto_increment]
-    numbered = [name for name in live.primary if isinstance(scenario.table.columns[name].values, values.Sequence | values.Uuid)]
+    given = scenario.table.columns
+    numbers = values.Sequence | values.Uuid
+    numbered = [name for name in live.primary if name in given and isinstance(given[name].values, numbers)]
     unique = [name for name in live.bound if name not in live.primary]
     if live.lacks_columns:
         yield f"{where}: {live.left_out[0]}"
