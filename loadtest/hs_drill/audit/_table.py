@@ -43,7 +43,9 @@ class AuditedTable:
         counters = rows.maker(rows.counters)
 
         def key_of(number: int) -> str:
-            return "unknown" if number == UNNUMBERED else ", ".join(map(str, rows.key(number)))
+            if number == UNNUMBERED:
+                return "unknown"
+            return "" if rows.plain else ", ".join(map(str, rows.key(number)))
 
         return cls(
             rows.counters,
@@ -52,7 +54,7 @@ class AuditedTable:
             "a row with columns that do not fit its version",
             lambda number: tuple(map(int, counters(number, INITIAL))),
             rows.fingerprint,
-            (lambda number: "") if rows.plain else key_of,
+            key_of,
         )
 
     def loaded(self, number: int) -> tuple[int, ...]:

@@ -87,8 +87,9 @@ class Lost(Checker):
 
     def _check_extras(self, row: RowHistory, lost: list[Write]) -> None:
         """Writes that are lost in one column. `lost` are those of which more is lost."""
+        known = set(lost)
         for extra in row.extras:
-            also = [write for write in extra.lost if write not in lost] if extra.final in extra.register.sources else []
+            also = [write for write in extra.lost if write not in known] if extra.final in extra.register.sources else []
             if also:
                 # Unlike a version, a value may have been written again, by a write that is missing.
                 certain = not self.context.missing

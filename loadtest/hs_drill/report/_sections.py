@@ -209,7 +209,9 @@ def _fault(fault: FaultSeen, back: charts.Backdrop) -> Element:
 def audit_section(run: KeptRun) -> Element:
     if run.checks is None:
         why = unaudited_writes(run.scenario)
-        words = f"The writes were measured and not audited: {why}." if why else "This run kept no history, so there is no audit."
+        words = (
+            f"The writes were measured and not audited: {why}." if why else "This run kept no history, so there is no audit."
+        )
         return section("Audit of the writes", el("p", words, class_="soft"))
     groups = []
     for name, check in run.checks.items():

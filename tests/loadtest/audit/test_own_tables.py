@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hs_drill.audit import AuditedTable
 from hs_drill.audit._audit import Audit, Validity, audit
+from hs_drill.scenario import parse_scenario
 from hs_drill.store import MixOperation, Operation, WrongRow
-from hs_drill.workload import DAMAGED, FOREIGN
+from hs_drill.workload import DAMAGED, FOREIGN, INITIAL, UNNUMBERED, rows_of
 from tests.loadtest.support.audited import NEW
 from tests.loadtest.support.histories import Op, Rows, audit_of, folder, write_history, write_state
 from tests.loadtest.support.own_table import MIX, TABLE, held, left
@@ -192,6 +194,41 @@ def test_a_key_that_is_not_the_number_is_shown(tmp_path: Path) -> None:
     result = own(tmp_path, FIVE, {1: held(1, 0)}, table=table)
     assert result["lost"].findings[0].primary == "'eu', 1"
     assert "2 acknowledged writes are lost: key 'eu', 1 at" in result["lost"].explanation
+
+
+COMPOSITE = """
+name: by region
+table:
+  rows: 9
+  columns:
+    region: {type: char(2), values: eu}
+    id:     {type: KIND, values: MADE}
+    seen:   {type: int, values: {between: [3, 9]}}
+    note:   {type: varchar(18), values: version}
+  primary: [PRIMARY]
+mix: {get: 5, count: {do: incr, column: seen, weight: 1}}
+"""
+
+
+def table_of(kind: str, made: str, primary: str) -> AuditedTable:
+    text = COMPOSITE.replace("KIND", kind).replace("MADE", made).replace("PRIMARY", primary)
+    return AuditedTable.of(rows_of(parse_scenario(text, "s.yaml")))
+
+
+def test_the_table_of_a_scenario() -> None:
+    plain, composite, uuid = (
+        table_of("bigint", "sequence", "id"),
+        table_of("bigint", "sequence", "region, id"),
+        table_of("binary(16)", "uuid", "id"),
+    )
+    assert [table.key_of(5) for table in (plain, composite)] == ["", "eu, 5"]
+    assert uuid.key_of(5).startswith("b'")
+    assert {table.key_of(UNNUMBERED) for table in (plain, composite, uuid)} == {"unknown"}, "as of a row that a `find` saw"
+    assert (plain.counters, plain.extras, plain.version_column) == (("seen",), (), "note")
+    assert {plain.initial(number)[0] for number in range(1, 100)} <= set(range(3, 10))
+    assert plain.loaded(5) == (INITIAL, *plain.initial(5))
+    drill = AuditedTable.of(rows_of(parse_scenario("name: x\nmix: {update: 1}\n", "s.yaml")))
+    assert (drill.counters, drill.extras, drill.loaded(5), drill.key_of(0)) == (("n",), (), (INITIAL, 0), "")
 
 
 def test_reads_show_the_counter_of_their_operation(tmp_path: Path) -> None:
