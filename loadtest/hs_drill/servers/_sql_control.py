@@ -30,6 +30,7 @@ from ._replication import (
     wait_applied,
     wait_for_acknowledgements,
 )
+from ._server_table import key_of
 from ._sql import collecting, execute_sql, run_all
 from ._writable import takes_writes, why_not_writable
 
@@ -293,23 +294,34 @@ async def rows_by_sql(server: Server, table: Table, *, after: Sequence[Any] | No
     """A page of rows, as `Control.read_rows` gives it."""
     keys = [quoted(name) for name in table.primary_key]
     shown = table_name(table.database, table.name)
-    beyond = "" if after is None else f"WHERE {_beyond(table, [literal(value) for value in after])}"
+    beyond = "" if after is None else f"WHERE {_beyond(table, after)}"
     rows = await execute_sql(
         server, f"SELECT {_columns(table)} FROM {shown} {beyond} ORDER BY {', '.join(keys)} LIMIT {limit:d}"
     )
-    return [tuple(row.values()) for row in rows]
+    page = [tuple(row.values()) for row in rows]
+    if page and after is not None and key_of(table, page[0]) == list(after):  # a FLOAT, for one, is not equal to its own text
+        raise ClusterError(f"{server.name}: cannot read {shown} by pages: the server finds no row behind the key {after}")
+    return page
 
 
-def _beyond(table: Table, after: Sequence[str]) -> str:
+def _beyond(table: Table, after: Sequence[Any]) -> str:
     """The condition for rows behind a key, in a form that MariaDB reads as one range of the index."""
     keys = [quoted(name) for name in table.primary_key]
-    same = [f"{key} = {value}" for key, value in zip(keys, after, strict=True)]
-    bounds = list(after)
-    for at, name in enumerate(table.primary_key):
-        if table.columns[name].split("(")[0].strip().lower() in ("enum", "set"):
-            # It compares as text, and is ordered by number.
-            bounds[at] = f"(SELECT {keys[at]} + 0 FROM {table_name(table.database, table.name)} WHERE {' AND '.join(same)})"
-    return " OR ".join(f"({' AND '.join([*same[:at], f'{keys[at]} > {bounds[at]}'])})" for at in range(len(keys)))
+    kinds = [table.columns[name].split("(")[0].strip().lower() for name in table.primary_key]
+    # A BIT equals no literal of its bytes.
+    numbers = [
+        int.from_bytes(value) if kind == "bit" and isinstance(value, bytes) else value
+        for kind, value in zip(kinds, after, strict=True)
+    ]
+    bounds = [literal(value) for value in numbers]
+    same = [f"{key} = {value}" for key, value in zip(keys, bounds, strict=True)]
+    row = f"FROM {table_name(table.database, table.name)} WHERE {' AND '.join(same)}"
+    # ENUM and SET compare as text, and are ordered by number.
+    bounds = [
+        f"(SELECT {key} + 0 {row})" if kind in ("enum", "set") else bound
+        for key, kind, bound in zip(keys, kinds, bounds, strict=True)
+    ]
+    return " OR ".join(f"({' AND '.join([*same[:at], f'{key} > {bounds[at]}'])})" for at, key in enumerate(keys))
 
 
 def _columns(table: Table) -> str:

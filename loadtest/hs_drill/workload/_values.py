@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +141,7 @@ def _source(column: trio_hs.Column, spec: Any, salt: str, rows: int, versioned: 
         case values.Text():
             return _Drawn(_text(column, spec.text, salt))
         case values.Sequence():
-            return _Direct(_sequence(column))
+            return _Direct(lambda number, version: number)
         case values.Uuid():
             return _Direct(_uuid(column, salt))
         case values.Now():
@@ -162,15 +163,8 @@ def _zipfian(column: trio_hs.Column, spec: values.Zipfian) -> Callable[[int], An
 
 def _text(column: trio_hs.Column, size: values.TextSize, salt: str) -> Callable[[int], Any]:
     """Pieces of a long random text: a piece costs the same whatever its length."""
-    low, lengths, rng = size.min, size.max - size.min + 1, Random(f"{salt}/text")
-    count = _PLACES + size.max
-    long: Any
-    if column.type not in _BINARY:
-        long = "".join(rng.choices(size.alphabet or _LETTERS, k=count))
-    elif size.alphabet is None:
-        long = rng.randbytes(count)
-    else:
-        long = bytes(rng.choices(size.alphabet.encode(), k=count))
+    low, lengths = size.min, size.max - size.min + 1
+    long = _long_text(f"{salt}/text", size.alphabet, _PLACES + size.max, column.type in _BINARY)
 
     def piece(drawn: int) -> Any:
         at = drawn % _PLACES
@@ -181,10 +175,12 @@ def _text(column: trio_hs.Column, size: values.TextSize, salt: str) -> Callable[
     return piece
 
 
-def _sequence(column: trio_hs.Column) -> Make:
-    if column.is_integer:
-        return lambda number, version: number
-    return lambda number, version: value_of(column, number)
+@lru_cache(maxsize=64)
+def _long_text(salt: str, alphabet: str | None, length: int, binary: bool) -> Any:
+    rng = Random(salt)
+    if not binary:
+        return "".join(rng.choices(alphabet or _LETTERS, k=length))
+    return rng.randbytes(length) if alphabet is None else bytes(rng.choices(alphabet.encode(), k=length))
 
 
 def uuids_of(salt: str) -> NumberedUuids:

@@ -17,7 +17,7 @@ from hs_drill.servers import Control, check_replication, execute_sql, key_of
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._server_table import handle_on, unfit
 from hs_drill.workload import DAMAGED, FOREIGN, INITIAL, OPS, Rows, first_insert_key, loaded, rows_of
-from tests.loadtest.support.declared import ONLY_MARIADB, SHOP, TYPES, declared
+from tests.loadtest.support.declared import KEYS, ONLY_MARIADB, SHOP, TYPES, declared
 from tests.loadtest.support.external import external, named
 
 EMULATED = TYPES.replace("character set ucs2", "character set utf8mb4")
@@ -29,6 +29,7 @@ async def read_back(control: Control, name: str, scenario: Scenario) -> list[tup
     found: list[tuple[Any, ...]] = []
     while page := await control.read_rows(name, table, after=key_of(table, found[-1]) if found else None, limit=37):
         found += page
+        assert len(found) <= scenario.table.rows + 1, "pages go on"
     return found
 
 
@@ -79,7 +80,7 @@ async def check_every_row(control: Control, scenario: Scenario) -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("text", [SHOP, EMULATED], ids=["shop", "types"])
+@pytest.mark.parametrize("text", [SHOP, EMULATED, KEYS], ids=["shop", "types", "keys"])
 async def test_on_embedded_servers(temporary: object, text: str) -> None:
     scenario = declared(text)
     async with open_servers("embedded", readers=1, replication="semisync", topology="write-through") as control:
@@ -101,7 +102,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check_replication, "__defaults__", (0.2, ()))
 
 
-every_table = pytest.mark.parametrize("text", [SHOP, TYPES, ONLY_MARIADB], ids=["shop", "types", "mariadb"])
+every_table = pytest.mark.parametrize("text", [SHOP, TYPES, ONLY_MARIADB, KEYS], ids=["shop", "types", "mariadb", "keys"])
 
 
 @pytest.mark.mariadb

@@ -101,6 +101,30 @@ mix:
 """
 
 
+KEYS = """
+name: a primary key of many types
+table:
+  database: types
+  name: k
+  rows: 150
+  columns:
+    number: {type: bigint unsigned, values: sequence}
+    kind:  {type: "enum('b','a','c')", values: {choice: [a, b, c]}}
+    flags: {type: "set('y','x')", values: {choice: ["", x, "x,y"]}}
+    day:   {type: date, values: {between: ["2024-01-01", "2024-01-03"]}}
+    price: {type: "decimal(5,2)", values: {choice: ["1.5", "-2.25", "10"]}}
+    bits:  {type: bit(9), values: {choice: [1, 256, 300]}}
+    raw:   {type: varbinary(3), values: {choice: ["0x00", "0x27ff", a]}}
+    text:  {type: varchar(5), values: {choice: [é, "E", "'"]}}
+    at:    {type: time(1), values: {choice: ["-1:00:00", "00:00:00.5"]}}
+    ver:   {type: varchar(18), values: version}
+  primary: [kind, flags, day, price, bits, raw, text, at, number]
+mix:
+  get: {weight: 5}
+  change: {do: update, set: [ver], weight: 1}
+"""
+
+
 def declared(text: str = SHOP, **changes: Any) -> Scenario:
     """A scenario with a table of its own."""
     return parse_scenario(text, "s.yaml").model_copy(update=changes)

@@ -24,9 +24,9 @@ from hs_drill.workload import (
     payload_of,
     rows_of,
 )
-from tests.loadtest.support.declared import ONLY_MARIADB, SHOP, TYPES, declared
+from tests.loadtest.support.declared import KEYS, ONLY_MARIADB, SHOP, TYPES, declared
 
-SCENARIOS = {"shop": declared(SHOP), "types": declared(TYPES), "mariadb": declared(ONLY_MARIADB)}
+SCENARIOS = {"shop": declared(SHOP), "types": declared(TYPES), "mariadb": declared(ONLY_MARIADB), "keys": declared(KEYS)}
 ROWS = {name: rows_of(scenario) for name, scenario in SCENARIOS.items()}
 every_table = pytest.mark.parametrize("name", SCENARIOS)
 
