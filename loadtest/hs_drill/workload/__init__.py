@@ -1,4 +1,4 @@
-"""What the users do next, and how every write names itself. No I/O."""
+"""What the users do next, what the table's rows hold, and how every write names itself. No I/O."""
 
 from __future__ import annotations
 
