@@ -107,7 +107,7 @@ def rows_of(
     histories = list(histories)
     states = [state for state in (final, before) if state is not None]
     for state in states:
-        if (state.counters, state.extras) != (table.counters, table.extras):
+        if state.rows and (state.counters, state.extras) != (table.counters, table.extras):
             raise ValueError(f"{state.path} is of a table with other columns")
     count = _entries(histories, states) // BUCKET_ENTRIES + 1
     regrouped = _Regrouped(_meanings(histories), table, range(1, loaded + 1) if before is None else range(0), left_out)

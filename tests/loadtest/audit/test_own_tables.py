@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hs_drill.audit import AuditedTable
 from hs_drill.audit._audit import Audit, Validity, audit
 from hs_drill.scenario import parse_scenario
-from hs_drill.store import MixOperation, Operation, WrongRow
+from hs_drill.store import FinalState, MixOperation, Operation, WrongRow
 from hs_drill.workload import DAMAGED, FOREIGN, INITIAL, UNNUMBERED, rows_of
 from tests.loadtest.support.audited import NEW
 from tests.loadtest.support.histories import Op, Rows, audit_of, folder, write_history, write_state
@@ -298,6 +298,17 @@ def test_files_of_another_table_prove_nothing(tmp_path: Path) -> None:
     result = own(tmp_path, FIVE, None, before=state)
     assert result["lost"].verdict is Validity.UNKNOWN
     assert f"{state.path} is of a table with other columns" in result["lost"].explanation
+
+
+@pytest.mark.parametrize("spoilt, words", [(b"", "is cut before its first block"), (b"x" * 200, "is damaged at byte 15")])
+def test_a_final_state_whose_header_is_cut_or_damaged_proves_nothing(tmp_path: Path, spoilt: bytes, words: str) -> None:
+    history = write_history(tmp_path, 0, FIVE, mix=MIX)
+    path = write_state(tmp_path, "writer", {1: held(1, 0)}, TABLE).path
+    path.write_bytes(path.read_bytes()[:15] + spoilt)
+    result = audit([history], FinalState(path, "writer"), loaded=1, table=TABLE)
+    assert result["lost"].verdict is Validity.UNKNOWN
+    assert words in result["lost"].explanation
+    assert "failed" not in result["lost"].explanation
 
 
 def test_workers_that_did_different_things_cannot_be_judged_together(tmp_path: Path) -> None:
