@@ -20,7 +20,7 @@ from hs_drill.scenario import Scenario, ScenarioError, parse_scenario, with_clus
 from hs_drill.servers._sql import execute_sql
 from hs_drill.store import BeforeImage, BeforeImageError, RunDirectory
 from hs_drill.workload import insert_keys, rows_of
-from tests.loadtest.support.external import gtids
+from tests.loadtest.support.external import all_applied, gtids
 from tests.loadtest.support.users_table import environment, servers_option
 
 pytestmark = pytest.mark.mariadb
@@ -62,7 +62,7 @@ async def rows(cluster: Cluster) -> list[tuple[Any, ...]]:
 
 async def begun(scenario: Scenario, said: list[str]) -> tuple[RunDirectory, Existing]:
     """A run that has kept its before-image, and is about to write."""
-    async with open_scenario_servers(scenario, said.append, handlersocket_writes=False) as control:
+    async with open_scenario_servers(scenario, said.append, handlersocket_writes=False, load_accounts=False) as control:
         existing = await use_existing(control, scenario, said.append)
         directory = RunDirectory.create(existing.scenario)
         await keep_before_image(control, existing, directory, 1, said.append)
@@ -102,6 +102,20 @@ async def test_what_a_run_may_have_changed_is_put_back_and_nothing_else(mine: Cl
     assert await rows(mine) == sorted([*expected, *others])
     assert await gtids(mine.writer) == logged, "as the run's writes by HandlerSocket are in no binary log"
     assert await put_back(directory, scenario) == Restored(changed=0, same=ROWS - 1, gone=1, deleted=0)
+
+
+async def test_what_replicated_is_put_back_on_replicas_too(mine: Cluster) -> None:
+    """A run by SQL is in the binary log, and so is what undoes it."""
+    await create_filled(mine)
+    before = await rows(mine)
+    scenario = scenario_on(mine, f"{WRITES}driver: sql\n")
+    directory, _ = await begun(scenario, [])
+    own = insert_keys(1)
+    await execute_sql(mine.writer, "UPDATE mine.t SET name = id", f"INSERT INTO mine.t VALUES ({own[3]}, 'a', 1, 1)")
+    assert await put_back(directory, scenario) == Restored(changed=ROWS, same=0, gone=0, deleted=1)
+    await all_applied(mine)
+    for server in (mine.writer, mine.readers[0]):
+        assert [tuple(row.values()) for row in await execute_sql(server, "SELECT * FROM mine.t ORDER BY id")] == before
 
 
 async def test_of_a_sample_only_the_sampled_rows_are_put_back(mine: Cluster) -> None:

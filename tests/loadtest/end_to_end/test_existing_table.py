@@ -8,9 +8,11 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
+import yaml
 
 from hs_drill._cluster import Cluster
 from hs_drill.servers._sql import execute_sql
@@ -30,25 +32,46 @@ mix:
   several: {do: get_many, columns: [title], count: 5, weight: 5}
   kinds: {do: find, index: by_kind, by: [kind, price], columns: [region, id, kind], limit: 5, weight: 10}
 """
-WRITES = """\
-name: mine
-table:
-  existing: true
-  writes: allowed
-  database: mine
-  name: t
-  columns:
-    price: {values: {between: [1, 999]}}
-    title: {values: {text: {min: 1, max: 60, alphabet: "aé😀"}}}
-    ratio: {values: {between: [0, 1]}}
-    kind: {values: {choice: [plain, größer]}}
-load: {users: 16, duration: 10m}
-mix:
-  get: 50
-  retitle: {do: update, set: [title, ratio], weight: 20}
-  reprice: {do: update, set: [price, kind], weight: 20}
-  count: {do: incr, column: count, weight: 20}
-"""
+COLUMNS: dict[str, Any] = {
+    "region": {"values": {"choice": ["eu", "us", "ap"]}},
+    "id": {"values": "sequence"},
+    "small": {"values": {"between": [0, 255]}},
+    "count": {"values": 0},
+    "price": {"values": {"between": [1, 999]}},
+    "ratio": {"values": {"between": [0, 1]}},
+    "exact": {"values": {"between": [0, 1]}},
+    "moment": {"values": "now"},
+    "stamp": {"values": "now"},
+    "day": {"values": "now"},
+    "span": {"values": {"between": ["-12:00:00", "12:00:00"]}},
+    "season": {"values": 2026},
+    "kind": {"values": {"choice": ["plain", "größer"]}},
+    "tags": {"values": {"choice": ["a,c", "b"]}},
+    "doc": {"values": "{}", "null": 0.5},
+    "raw": {"values": {"text": 20}},
+    "packed": {"values": {"text": {"min": 0, "max": 20}}},
+    "flags": {"values": {"between": [0, 2047]}},
+    "ident": {"values": "uuid"},
+    "address": {"values": "2001:db8::1"},
+    "title": {"values": {"text": {"min": 1, "max": 60, "alphabet": "aé😀"}}},
+    "remark": {"values": {"text": 10}},
+    "body": {"values": {"text": {"min": 0, "max": 60, "alphabet": "ü𝄞"}}, "null": 0.1},
+}
+WRITTEN = ["small", "price", "ratio", "moment", "kind", "doc", "raw", "flags", "address", "title", "remark", "body"]
+WRITES = yaml.safe_dump(
+    {
+        "name": "mine",
+        "table": {"existing": True, "writes": "allowed", "database": "mine", "name": "t", "columns": COLUMNS},
+        "load": {"users": 16, "duration": "10m"},
+        "mix": {
+            "get": 20,
+            "change": {"do": "update", "set": WRITTEN, "weight": 40},
+            "count": {"do": "incr", "column": "count", "weight": 20},
+            "insert": 20,
+            "delete": 5,
+        },
+    }
+)
 
 
 @pytest.fixture
@@ -65,11 +88,12 @@ def locust(cluster: Cluster, scenario: str, *more: str) -> Iterator[Locust]:
         yield run
 
 
-async def test_a_table_is_measured_and_not_one_row_changes(mine: Cluster) -> None:
+@pytest.mark.parametrize("processes", [[], ["--processes", "2"]], ids=["alone", "workers"])
+async def test_a_table_is_measured_and_not_one_row_changes(mine: Cluster, processes: list[str]) -> None:
     before = await checksum(mine)
 
     def run() -> None:
-        with locust(mine, READS) as reading:
+        with locust(mine, READS, *processes) as reading:
             assert reading.finish() == 0, reading.describe()
             assert f"mine.t has {ROWS:,} rows, of which the load uses {ROWS:,}" in reading.stderr
             assert "this run reads mine.t, and changes nothing" in reading.stderr
@@ -78,6 +102,12 @@ async def test_a_table_is_measured_and_not_one_row_changes(mine: Cluster) -> Non
             counted = re.findall(r"^  (get|title|several|kinds) +([\d,]+) +([\d,]+)", reading.stdout, re.MULTILINE)
             assert len(counted) == 4
             assert all(count != "0" and failures == "0" for _, count, failures in counted), counted
+            shown = hs_drill(mine, "check", reading.directory / "short.yaml", "--servers", servers_option(mine))
+            assert shown.returncode == 0, shown
+            assert "primary key (region, id), index by_kind (kind, price), index by_title (title)" in " ".join(
+                shown.stdout.split()
+            )
+            assert "enum('plain','it''s','größer') character set utf8mb4" in " ".join(shown.stdout.split())
             again = hs_drill(mine, "analyze", reading.run)
             assert again.returncode == 0, again
             restored = hs_drill(mine, "restore", reading.run, "--servers", servers_option(mine))
@@ -88,14 +118,20 @@ async def test_a_table_is_measured_and_not_one_row_changes(mine: Cluster) -> Non
     assert await checksum(mine) == before
 
 
+async def inserted(cluster: Cluster) -> int:
+    (row,) = await execute_sql(cluster.writer, f"SELECT COUNT(*) AS n FROM mine.t WHERE id > {ROWS}")
+    return int(row["n"])
+
+
 async def test_after_a_run_that_was_killed_restore_gives_the_rows_of_before(mine: Cluster) -> None:
     before = await checksum(mine)
     saved: list[Path] = []
 
     def run() -> None:
         with locust(mine, WRITES) as writing:
-            writing.wait_for("THIS RUN CHANGES COUNT, PRICE, RATIO, KIND, TITLE OF UP TO")
+            writing.wait_for(f"OF UP TO {ROWS:,} ROWS AND INSERTS ROWS OF ITS OWN IN mine.t")
             writing.wait_for_load()
+            writing.wait_until(lambda: trio.from_thread.run(inserted, mine) > 10, "no row was inserted")
             for pid in writing.processes():
                 os.kill(pid, signal.SIGKILL)
             writing.exit_code()
@@ -104,8 +140,8 @@ async def test_after_a_run_that_was_killed_restore_gives_the_rows_of_before(mine
             command = ("restore", writing.run, "--servers", servers_option(mine))
             first = hs_drill(mine, *command)
             assert first.returncode == 0, first
-            (count,) = re.findall(r"put back ([\d,]+) rows?, deleted 0 rows", first.stdout)
-            assert int(count.replace(",", "")) > 0
+            (counts,) = re.findall(r"put back ([\d,]+) rows?, deleted ([\d,]+) rows", first.stdout)
+            assert all(int(count.replace(",", "")) > 10 for count in counts), first
             second = hs_drill(mine, *command)
             assert second.returncode == 0
             assert f"put back 0 rows, deleted 0 rows that the run had inserted; {ROWS:,} rows held" in second.stdout
