@@ -26,7 +26,7 @@ from ._embedded import open_embedded
 from ._external import open_external
 from ._processes import Installation, find_installation, open_mariadb
 
-__all__ = ["Provider", "open_cluster", "open_servers"]
+__all__ = ["Provider", "check_servers", "open_cluster", "open_servers"]
 
 
 def _silent(message: str) -> None:
@@ -119,6 +119,28 @@ async def open_servers(
         )
     async with opened as control:
         yield control
+
+
+async def check_servers(
+    kind: str,
+    *,
+    version: str | None,
+    only_mariadb_can: Sequence[str],
+    only_owners_can: Sequence[str],
+    external: Sequence[Server],
+    progress: Callable[[str], None] = _silent,
+) -> None:
+    """Raise `ClusterError` if `open_servers` cannot start such servers on this machine. Start none, and ask no external one.
+
+    A missing image is built, because a run would build it too.
+    """
+    if kind == "external":
+        _check_external(external, only_owners_can)
+        return
+    await _provider(kind, version, only_mariadb_can, progress)
+    if kind == "docker":
+        async with open_container_engine() as engine:
+            await provide_image(engine, _image_version(version), progress)
 
 
 def _check(kind: str, topology: str, replication: str, readers: int, standby: bool) -> None:
