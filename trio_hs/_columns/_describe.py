@@ -34,7 +34,7 @@ class Description:
     db: str
     table: str
     server: str
-    """The server's version."""
+    """The server's version, as it shows it."""
     columns: Columns
     indexes: Mapping[str, tuple[IndexPart, ...]]
     warnings: tuple[str, ...]
@@ -281,11 +281,12 @@ def render(description: Description) -> str:
     """Python code that makes the description's ``columns``, formatted as ruff and black would."""
     name = re.sub(r"\W", "_", description.table).upper()
     name = f"_{name}" if name[0].isdigit() else name
+    server = description.server.partition("-")[0]  # without the names of its packages and of its distributor
     imports: set[str] = set()
     columns = [_call("Column", _arguments(column, imports), 8) for column in description.columns]
     indexes = [_index(index, parts) for index, parts in description.indexes.items()]
     lines = [
-        *_comment(f"{description.db}.{description.table} on MariaDB {description.server}, by python -m trio_hs describe."),
+        *_comment(f"By python -m trio_hs describe: {description.db}.{description.table} on MariaDB {server}."),
         *[line for warning in description.warnings for line in _comment(f"Mind: {warning}")],
         *sorted(imports, key=lambda line: (line.startswith("from"), line)),
         *([""] if imports else []),

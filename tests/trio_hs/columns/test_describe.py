@@ -315,6 +315,16 @@ def test_text_is_quoted_as_formatters_do(text: str) -> None:
     assert eval(describing._quoted(text.encode())) == text.encode()
 
 
+@pytest.mark.parametrize("version", ["11.8.9-MariaDB-0+deb13u1 from Debian-log", "10.11.19-MariaDB-log"])
+@pytest.mark.parametrize("table, lines", [("trucks", 1), ("t" * 40, 2)])
+def test_the_first_comment_has_the_command_and_the_version_unbroken(version: str, table: str, lines: int) -> None:
+    columns = Columns([Column("id", "int")])
+    comment = describing.render(describing.Description("cars", table, version, columns, {}, ())).partition("\nfrom")[0]
+    assert len(comment.splitlines()) == lines
+    assert comment.startswith("# By python -m trio_hs describe: ")
+    assert comment.replace("\n#   ", " ").endswith(f"cars.{table} on MariaDB {version.partition('-')[0]}.")
+
+
 @pytest.mark.process
 def test_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "trio_hs"], capture_output=True, text=True)
