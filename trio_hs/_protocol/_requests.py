@@ -1,4 +1,4 @@
-"""What the client sends: the first request, with the secret, and requests on an open index, as tails: all after the index id."""
+"""What the client sends: the first request, with the secret, and on an open index requests as tails: all after the index id."""
 
 from __future__ import annotations
 
