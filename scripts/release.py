@@ -1,28 +1,33 @@
 """Build both distributions and the release notes into dist/, and check them: `./dev release [--url URL]`.
 
 It builds what is committed, from a copy: there README links become absolute, or plain text without a URL. Nothing is uploaded.
-The checks install into fresh environments, and run outside of the clone.
+The checks install into fresh environments, and run outside of the clone. dist/ stays as it is until all of them have passed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
 import tempfile
-import venv
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parents[1]
 PLACEHOLDER = "https://example.invalid/trio-hs"
 CONSTRAINTS = ROOT / "constraints.txt"
+END_SECONDS = 60.0
+"""How long a program may take to end after SIGTERM."""
 CLIENT_NEEDS = {"trio-hs", "trio", "outcome", "attrs", "idna", "sniffio", "sortedcontainers"}
 """The client, its two dependencies, and theirs."""
 TABLE = {
@@ -44,15 +49,46 @@ def say(message: str) -> None:
 
 def run(*command: str | Path, cwd: Path = ROOT) -> str:
     """Run a command, and return what it printed. A failure ends the release with its output."""
-    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
-    if done.returncode:
-        fail(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout
+    words = [str(part) for part in command]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, cwd=cwd, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+        try:
+            out, err = process.communicate()
+        except BaseException:
+            end(process)
+            raise
+    if process.returncode:
+        fail(f"{' '.join(words)}: exit code {process.returncode}\n{out}{err}")
+    return out
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """End a command and what it has started."""
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signum)
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=END_SECONDS)  # until none of them has its output open
+            return
+
+
+def exit_on_signals() -> None:
+    """Have a signal end the release as an exception does, which removes what is temporary."""
+
+    def leave(signum: int, _: object) -> NoReturn:
+        for other in ended_by:
+            signal.signal(other, signal.SIG_IGN)
+        sys.exit(128 + signum)
+
+    hangup = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL else []  # nohup ignores it
+    ended_by = [signal.SIGINT, signal.SIGTERM, *hangup]
+    for one in ended_by:
+        signal.signal(one, leave)
 
 
 def environment(path: Path, *install: str | Path) -> Path:
     """A new virtual environment with these installed. Returns the folder of its programs."""
-    venv.create(path, with_pip=True)
+    run(sys.executable, "-m", "venv", path, cwd=path.parent)
     pip = (path / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check", "install")
     run(*pip, "--constraint", CONSTRAINTS, *install, cwd=path)
     return path / "bin"
@@ -166,10 +202,53 @@ def check_harness(work: Path, wheels: Sequence[Path]) -> None:
     say('locust -f "$(hs-drill locustfile)" --scenario mixed: passed')
 
 
-def main() -> None:
+# --- From the command line to dist/ ----------------------------------------------------------------------------------
+
+
+def checked_url(text: str) -> str:
+    """Where the repository can be read. Exits with 2 unless it can be part of links, for all to see."""
+    with suppress(ValueError):
+        parts = urlsplit(text)
+        plain = not ("@" in parts.netloc or parts.query or parts.fragment or re.search(r"[\s<>()]", text))
+        if plain and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return text.rstrip("/")
+    sys.stderr.write(f"release: --url must be like https://code.example/trio-hs, not {text!r}\n")
+    sys.exit(2)
+
+
+def build(work: Path, url: str, version: str) -> Path:
+    """Build both distributions, and check them. Returns their folder."""
+    dist = work / "dist"
+    copy_of_what_is_committed(work / "source", url, version)
+    tools = environment(work / "tools", "build", "twine")
+    for folder in ("source", "source/loadtest"):
+        # The wheel is built from the source distribution, so that both are known to be complete.
+        run(tools / "python", "-m", "build", "--outdir", dist, work / folder)
+    built = sorted(dist.iterdir())
+    say(f"built {', '.join(path.name for path in built)}")
+    run(tools / "twine", "check", "--strict", *built)
+    say("twine check: passed")
+    check_contents(dist, version)
+    wheels = [path for path in built if path.suffix == ".whl"]
+    check_client(work, dist / f"trio_hs-{version}-py3-none-any.whl", (ROOT / "README.md").read_text())
+    check_harness(work, wheels)
+    return dist
+
+
+def replace(old: Path, new: Path) -> None:
+    """Put a copy of a folder in the place of another one, which stays until all is copied."""
+    with tempfile.TemporaryDirectory(prefix=".dist-", dir=old.parent) as directory:
+        shutil.copytree(new, copy := Path(directory, "new"))
+        if old.exists():
+            old.rename(Path(directory, "old"))
+        copy.rename(old)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("./dev release", description=__doc__)
-    parser.add_argument("--url", default="", help="where the repository can be read, for links and metadata")
-    url = parser.parse_args().url.rstrip("/")
+    parser.add_argument("--url", help="where the repository can be read, for links and metadata")
+    given = parser.parse_args(arguments).url
+    url = "" if given is None else checked_url(given)
     if run("git", "status", "--porcelain", "--untracked-files=no"):
         fail("commit first: a release is built from what is committed")
     (version,) = re.findall(r'^__version__ = "(.*)"$', (ROOT / "trio_hs" / "__init__.py").read_text(), re.MULTILINE)
@@ -177,26 +256,15 @@ def main() -> None:
         text = notes((ROOT / "CHANGELOG.md").read_text(), version)
     except ValueError as error:
         fail(str(error))
-    dist = ROOT / "dist"
-    shutil.rmtree(dist, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="trio-hs-release-") as directory:
         work = Path(directory)
-        copy_of_what_is_committed(work / "source", url, version)
-        tools = environment(work / "tools", "build", "twine")
-        for folder in ("source", "source/loadtest"):
-            # The wheel is built from the source distribution, so that both are known to be complete.
-            run(tools / "python", "-m", "build", "--outdir", dist, work / folder)
-        built = sorted(dist.iterdir())
-        say(f"built {', '.join(path.name for path in built)}")
-        run(tools / "twine", "check", "--strict", *built)
-        say("twine check: passed")
-        check_contents(dist, version)
-        wheels = [path for path in built if path.suffix == ".whl"]
-        check_client(work, dist / f"trio_hs-{version}-py3-none-any.whl", (ROOT / "README.md").read_text())
-        check_harness(work, wheels)
-    (dist / "RELEASE-NOTES.md").write_text(with_links(text, url, version))
-    say(f"trio-hs {version} is in {dist}; its notes are in RELEASE-NOTES.md")
+        os.environ["TMPDIR"] = str(work)  # what a program leaves that is ended goes with it
+        dist = build(work, url, version)
+        (dist / "RELEASE-NOTES.md").write_text(with_links(text, url, version))
+        replace(ROOT / "dist", dist)
+    say(f"trio-hs {version} is in {ROOT / 'dist'}; its notes are in RELEASE-NOTES.md")
 
 
 if __name__ == "__main__":
+    exit_on_signals()
     main()
