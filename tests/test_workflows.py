@@ -22,6 +22,7 @@ _STEP = {
         "uses": {"type": "string", "pattern": r"^[\w.-]+/[\w./-]+@[\w./-]+$"},
         "run": _NAME,
         "with": {"type": "object", "additionalProperties": {"type": "string"}},
+        "env": {"type": "object", "additionalProperties": {"type": "string"}},
     },
     "oneOf": [{"required": ["uses"]}, {"required": ["run"]}],
     "additionalProperties": False,
@@ -81,6 +82,15 @@ def test_only_the_job_that_publishes_may_write_and_only_for_a_tag() -> None:
     writing = {name for name, job in jobs.items() if "write" in job.get("permissions", {}).values()}
     assert writing == {"publish"}
     assert jobs["publish"]["if"].startswith("startsWith(github.ref, 'refs/tags/")
+
+
+def test_the_notes_are_not_uploaded_as_a_distribution_but_shown_with_the_release() -> None:
+    steps = read(FOLDER / "release.yml")["jobs"]["publish"]["steps"]
+    moved, published, shown = (
+        next(number for number, step in enumerate(steps) if part in step.get("run", step.get("uses")))
+        for part in ("mv dist/RELEASE-NOTES.md .", "gh-action-pypi-publish@", "--notes-file RELEASE-NOTES.md")
+    )
+    assert moved < published < shown
 
 
 def test_the_schema_refuses_what_is_wrong() -> None:
