@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from itertools import cycle, islice
 from typing import Any, Literal, TypeAlias, overload
 
@@ -20,6 +21,7 @@ from ._protocol import (
     Index,
     LongValue,
     Ordered,
+    RowEncoder,
     Slices,
     encoded_insert_tail,
     in_pair,
@@ -237,9 +239,13 @@ class DeclaredTable(Table):
         If a value of any row is refused, nothing is sent.
         """
         index = self._fill()[0]
-        rows = value_list(rows, "rows", "rows")
-        values = CHECKED * len(self._field_columns)
-        return await insert_many(self._dispatcher, index, rows, self._row_tail, self._long_row_tail, values, "insert_many")
+        if type(rows) is not list and type(rows) is not tuple:
+            rows = value_list(rows, "rows", "rows")
+        return await insert_many(self._dispatcher, index, rows, self._row_encoder, "insert_many")
+
+    @cached_property
+    def _row_encoder(self) -> RowEncoder:
+        return RowEncoder(CHECKED * len(self._field_columns), self._row_tail, self._long_row_tail)
 
     # fmt: off
     @overload

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from functools import partial
+from functools import cached_property
 from typing import Any, Literal, overload
 
 import trio
@@ -19,7 +19,7 @@ from ._protocol import (
     ModifyOperation,
     Ordered,
     ReturningOperation,
-    Slices,
+    RowEncoder,
     Value,
     encode_in_slices,
     encoded_insert_tail,
@@ -29,6 +29,7 @@ from ._protocol import (
     insert_tail,
     listed_filters,
     located,
+    plain_rows,
     value_list,
 )
 from .exceptions import HandlerSocketError
@@ -100,14 +101,13 @@ class Table:
 
     async def insert_many(self, rows: Ordered[Ordered[Value]]) -> list[int | HandlerSocketError | None]:
         """Inserts rows of one value per field, each with an outcome of its own. See :meth:`Manager.insert_many`."""
-        index, codec = self._write_index, self._dispatcher.codec
+        if type(rows) is not list and type(rows) is not tuple:
+            rows = value_list(rows, "rows", "rows")
+        return await insert_many(self._dispatcher, self._write_index, rows, self._row_encoder, "insert_many")
 
-        def long_tail_of(row: Sequence[Value]) -> Slices[bytes]:
-            return encoded_insert_tail(index, (yield from encode_in_slices(codec, row)))
-
-        rows = value_list(rows, "rows", "rows")
-        tail_of = partial(insert_tail, index, codec)
-        return await insert_many(self._dispatcher, index, rows, tail_of, long_tail_of, index.width, "insert_many")
+    @cached_property
+    def _row_encoder(self) -> RowEncoder:
+        return plain_rows(self._write_index, self._dispatcher.codec)
 
     async def find(
         self,

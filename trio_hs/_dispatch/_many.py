@@ -16,6 +16,7 @@ from .._protocol import (
     EncodedList,
     Index,
     Ordered,
+    RowEncoder,
     Slices,
     Value,
     all_succeeded,
@@ -164,21 +165,13 @@ async def _read_chunk(
 
 
 async def insert_many(
-    dispatcher: Dispatcher,
-    index: Index,
-    rows: list[Ordered[Any]],
-    tail_of: Callable[[Sequence[Any]], bytes],
-    long_tail_of: Callable[[Sequence[Any]], Slices[bytes]],
-    values: int,
-    operation: str,
+    dispatcher: Dispatcher, index: Index, rows: Sequence[Ordered[Any]], encoder: RowEncoder, operation: str
 ) -> Outcomes:
     """The outcome of the insert of each row, in their order: the generated id, or None, or the error.
 
-    The other arguments are those of ``chunks_of_tails``. Its errors are raised before anything is sent.
+    Raises the errors of ``chunks_of_tails`` before anything is sent.
     """
-    chunks = await in_turns(
-        chunks_of_tails(rows, tail_of, long_tail_of, values=values, chunk_lines=WRITE_LINES, chunk_bytes=WRITE_BYTES)
-    )
+    chunks = await in_turns(chunks_of_tails(rows, encoder, chunk_lines=WRITE_LINES, chunk_bytes=WRITE_BYTES))
     return await _insert_chunks(dispatcher, index, chunks, operation)
 
 
@@ -194,10 +187,14 @@ async def _insert_chunks(dispatcher: Dispatcher, index: Index, chunks: list[list
         return await in_turns(_outcomes(request, index, operation))
 
     async def parse_answered(number: int, request: Request) -> Outcomes | None:
-        if request.failure is not None or turned_away(request, changes=True):
+        if request.failure is not None:
             return None
         try:
-            outcomes = await in_turns(_outcomes(request, index, operation))
+            outcomes = _equal_outcomes(request)
+            if outcomes is None:
+                if turned_away(request, changes=True):
+                    return None
+                outcomes = await in_turns(_outcomes(request, index, operation))
         except ProtocolError:
             return None  # `_perform` ends the connection
         chunks[number].clear()
@@ -330,14 +327,19 @@ def _chunks_of_gets(lists: Sequence[EncodedList]) -> Slices[list[list[bytes]]]:
     return chunks
 
 
+def _equal_outcomes(request: Request) -> Outcomes | None:
+    """The outcomes of lines that were all answered, each with the same success: usually one without a generated id."""
+    answer = request.answers[0]
+    if answer.startswith(b"0\t") and request.answers.count(answer) == request.lines:
+        return [parse_number(answer) or None] * request.lines
+    return None
+
+
 def _outcomes(request: Request, index: Index, operation: str) -> Slices[Outcomes]:
     """The outcome of each line of a request for inserts."""
     outcomes: Outcomes = []
     errors = 0
-    answers = request.answers
-    if len(answers) == request.lines and answers[0].startswith(b"0\t") and answers.count(answers[0]) == request.lines:
-        return [parse_number(answers[0]) or None] * request.lines  # the usual case: no generated ids
-    for line in answers:
+    for line in request.answers:
         if line.startswith(b"0\t"):
             outcomes.append(parse_number(line) or None)
             continue

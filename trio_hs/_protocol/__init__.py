@@ -34,6 +34,7 @@ from ._answers import (
     parse_values,
 )
 from ._index import Index, name_list
+from ._inserts import RowEncoder, chunks_of_tails, plain_rows
 from ._requests import (
     MAX_INSERT_VALUES,
     CountingOperation,
@@ -56,7 +57,6 @@ from ._requests import (
 from ._slices import (
     SLICE_VALUES,
     Slices,
-    chunks_of_tails,
     encode_in_slices,
     joined_in_slices,
     map_in_slices,
@@ -95,6 +95,7 @@ __all__ = [
     "ModifyOperation",
     "Ordered",
     "ReturningOperation",
+    "RowEncoder",
     "Slices",
     "Value",
     "all_succeeded",
@@ -122,6 +123,7 @@ __all__ = [
     "parse_number",
     "parse_rows",
     "parse_values",
+    "plain_rows",
     "rows_in_slices",
     "unescape",
     "unescape_pieces",

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from ._answers import has_values, wrong_length
 from ._index import Index
-from ._values import Codec, EncodedList, LongValue, Value, located, value_list
+from ._values import Codec, EncodedList, LongValue, Value
 
 T = TypeVar("T")
 
@@ -25,10 +25,6 @@ SLICE_VALUES = 4096
 SLICE_CHECKED = 1024
 SLICE_BYTES = 1 << 17
 BYTES_PER_VALUE = 64
-#: So many rows are encoded together.
-GROUP = 50
-
-_LISTS = {list, tuple}
 
 
 def encode_in_slices(codec: Codec, values: Sequence[Value], what: str = "values") -> Slices[EncodedList]:
@@ -89,73 +85,6 @@ def joined_in_slices(tokens: Iterable[bytes]) -> Slices[EncodedList]:
             if start:
                 yield
     return EncodedList(out.getvalue(), count)
-
-
-def chunks_of_tails(
-    rows: Sequence[Iterable[Any]],
-    tail_of: Callable[[Sequence[Any]], bytes],
-    long_tail_of: Callable[[Sequence[Any]], Slices[bytes]],
-    *,
-    values: int,
-    chunk_lines: int,
-    chunk_bytes: int,
-) -> Slices[list[list[bytes]]]:
-    """The requests of many rows, in chunks of at most that many lines, and no more bytes than that and one row.
-
-    ``values`` is what a row counts for, apart from its bytes. ``long_tail_of`` is asked when ``tail_of`` raises LongValue.
-    TypeError and ValueError name the row, counted from 0.
-    """
-    chunks: list[list[bytes]] = []
-    room = work = lines = 0
-    group = min(GROUP, chunk_lines)
-    for start in range(0, len(rows), group):
-        some: Sequence[Any] = rows[start : start + group]
-        if not set(map(type, some)) <= _LISTS:
-            some = [_listed(row, number) for number, row in enumerate(some, start)]
-        try:
-            tails = list(map(tail_of, some))
-        except (TypeError, ValueError):
-            tails = yield from _each_tail(some, start, tail_of, long_tail_of)
-        size = sum(map(len, tails))
-        for part in [tails] if size <= chunk_bytes else [[tail] for tail in tails]:
-            size = sum(map(len, part))
-            if size > room or len(part) > lines:
-                chunks.append([])
-                room, lines = max(chunk_bytes, size), chunk_lines
-            chunks[-1] += part
-            room -= size
-            lines -= len(part)
-            work += len(part) * values + size // BYTES_PER_VALUE
-        if work >= SLICE_VALUES:
-            work = 0
-            yield
-    return chunks
-
-
-def _listed(row: Iterable[Any], number: int) -> Sequence[Any]:
-    try:
-        return row if isinstance(row, list | tuple) else value_list(row)
-    except TypeError as error:
-        raise located(f"row {number}", error) from None
-
-
-def _each_tail(
-    rows: Sequence[Any],
-    first: int,
-    tail_of: Callable[[Sequence[Any]], bytes],
-    long_tail_of: Callable[[Sequence[Any]], Slices[bytes]],
-) -> Slices[list[bytes]]:
-    """The requests of rows of which one is long, or wrong."""
-    tails = []
-    for number, row in enumerate(rows, first):
-        try:
-            try:
-                tails.append(tail_of(row))
-            except LongValue:
-                tails.append((yield from long_tail_of(row)))
-        except (TypeError, ValueError) as error:
-            raise located(f"row {number}", error) from None
-    return tails
 
 
 # ---- answers ----------------------------------------------------------------------------------------------------------

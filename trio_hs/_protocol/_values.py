@@ -66,7 +66,8 @@ _UNESCAPE_TEXT = re.compile("\x01([\x40-\x4f])")
 _ESCAPES = {bytes((b,)): bytes((1, b + 0x40)) for b in range(0x10)}
 _UNESCAPES = {bytes((b + 0x40,)): bytes((b,)) for b in range(0x10)}
 _UNESCAPES_TEXT = {chr(b + 0x40): chr(b) for b in range(0x10)}
-_ESCAPED = bytes(range(0x10))
+#: The bytes that must be escaped.
+ESCAPED = bytes(range(0x10))
 
 # The regular expressions call Python for each match, and `replace` reads the bytes once for each of the 16. Measured: to
 # escape, it is faster from MANY matches or bytes on (1 MB of random bytes: 3 ms, not 18 ms), and from SOME_BYTES on it pays to
@@ -92,7 +93,7 @@ def escape(data: bytes) -> bytes:
     """``data`` as a token, with the bytes 0x00-0x0f in their two-byte form."""
     size = len(data)
     if size >= _SOME_BYTES:
-        escapes = size - len(data.translate(None, _ESCAPED))
+        escapes = size - len(data.translate(None, ESCAPED))
         if not escapes:
             return data
         if escapes >= _MANY_ESCAPES or size >= _MANY_BYTES:
