@@ -12,10 +12,12 @@ import trio
 
 from ._columns import Column, Columns, encode_inserted, encode_step, require_writable
 from ._counted import counted
-from ._dispatch import Dispatcher, Row, in_turns, insert_many
+from ._dispatch import Dispatcher, Row, get_many, in_turns, insert_many
 from ._protocol import (
     NULL,
+    SEQUENCES,
     Codec,
+    EncodedList,
     Filter,
     FindOperation,
     Index,
@@ -27,8 +29,9 @@ from ._protocol import (
     in_pair,
     insert_tail,
     joined_in_slices,
+    joined_tokens,
     listed_filters,
-    map_in_slices,
+    tokens_in_slices,
     unescape_pieces,
     value_list,
 )
@@ -108,7 +111,7 @@ class DeclaredTable(Table):
 
     async def _search(
         self, values: Ordered[Any], in_: In, filters: Ordered[Filter]
-    ) -> tuple[list[bytes], tuple[int, list[bytes]] | None, list[Filter]]:
+    ) -> tuple[list[bytes], tuple[int, Any] | None, list[Filter]]:
         """The lookup values, ``in_`` and the filters, with tokens for values. A checkpoint if ``in_`` has many."""
         values = value_list(values)
         if len(values) > len(self._key):
@@ -121,17 +124,21 @@ class DeclaredTable(Table):
             [self._filter(condition) for condition in listed_filters(filters)],
         )
 
-    async def _in(self, in_: tuple[int, Ordered[Any]]) -> tuple[int, list[bytes]]:
+    async def _in(self, in_: tuple[int, Ordered[Any]]) -> tuple[int, EncodedList]:
         position, choices = in_pair(in_)
-        assert isinstance(choices, list)
+        assert not isinstance(choices, EncodedList)
         if not isinstance(position, int) or isinstance(position, bool) or not 0 <= position < len(self._key):
             raise ValueError(
                 f"in_ names a column of {self._index_words} by its position, 0 to {len(self._key) - 1}, not by {position!r}"
             )
         part = self._key[position]
-        if None in choices:
-            raise ValueError("in_ cannot hold None: the server would look for a zero byte; find NULL with operation '='")
-        return position, await in_turns(map_in_slices(part.encode, choices))
+
+        def encode(choice: Any) -> bytes:
+            if choice is None:
+                raise ValueError("cannot be None: the server would look for a zero byte; find NULL with operation '='")
+            return part.encode(choice)
+
+        return position, await in_turns(tokens_in_slices(encode, choices, "in_"))
 
     def _filter(self, condition: Filter) -> Filter:
         name = condition.column
@@ -202,8 +209,11 @@ class DeclaredTable(Table):
 
     async def get_many(self, values: Ordered[Any]) -> list[Row]:
         """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
-        encode = self._key[0].encode
-        return await super().get_many(await in_turns(map_in_slices(encode, value_list(values))))
+        keys: Any = values if type(values) in SEQUENCES else value_list(values)
+        return await get_many(self._dispatcher, self._index, keys, self._encode_keys, "get_many")
+
+    def _encode_keys(self, keys: Sequence[Any], first: int) -> bytes:
+        return joined_tokens(self._key[0].encode, keys, "values", first)
 
     async def find(
         self,
@@ -239,9 +249,8 @@ class DeclaredTable(Table):
         If a value of any row is refused, nothing is sent.
         """
         index = self._fill()[0]
-        if type(rows) is not list and type(rows) is not tuple:
-            rows = value_list(rows, "rows", "rows")
-        return await insert_many(self._dispatcher, index, rows, self._row_encoder, "insert_many")
+        listed: Any = rows if type(rows) in SEQUENCES else value_list(rows, "rows", "rows")
+        return await insert_many(self._dispatcher, index, listed, self._row_encoder, "insert_many")
 
     @cached_property
     def _row_encoder(self) -> RowEncoder:

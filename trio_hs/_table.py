@@ -10,6 +10,7 @@ import trio
 
 from ._dispatch import Dispatcher, Row, Shape, encoded_in, flat, get_many, in_turns, insert_many, named
 from ._protocol import (
+    SEQUENCES,
     CountingOperation,
     EncodedList,
     Filter,
@@ -97,13 +98,13 @@ class Table:
 
     async def get_many(self, values: Ordered[Value]) -> list[Row]:
         """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
-        return await get_many(self._dispatcher, self._index, value_list(values), "get_many")
+        keys: Any = values if type(values) in SEQUENCES else value_list(values)
+        return await get_many(self._dispatcher, self._index, keys, self._dispatcher.codec.encode_list, "get_many")
 
     async def insert_many(self, rows: Ordered[Ordered[Value]]) -> list[int | HandlerSocketError | None]:
         """Inserts rows of one value per field, each with an outcome of its own. See :meth:`Manager.insert_many`."""
-        if type(rows) is not list and type(rows) is not tuple:
-            rows = value_list(rows, "rows", "rows")
-        return await insert_many(self._dispatcher, self._write_index, rows, self._row_encoder, "insert_many")
+        listed: Any = rows if type(rows) in SEQUENCES else value_list(rows, "rows", "rows")
+        return await insert_many(self._dispatcher, self._write_index, listed, self._row_encoder, "insert_many")
 
     @cached_property
     def _row_encoder(self) -> RowEncoder:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import trio
 
 from .._network import Patience, Pool, Request, failure_of, refusal_of, turned_away
 from .._protocol import (
-    Codec,
     EncodedList,
     Index,
     Ordered,
@@ -51,15 +50,23 @@ NEAR_CHUNKS = 2
 #: Passes of the scheduler between the first chunk of keys and the second. Measured: the server then begins with the first chunk
 #: alone in 9 of 10 cases.
 HEAD_START = 3
-#: So many keys are encoded, or errors made, before other tasks have their turn.
-SLICE_KEYS = 6000
+#: So many keys are encoded, errors made, or chunks collected, before other tasks have their turn.
+SLICE_KEYS = 2400
 SLICE_ERRORS = 200
 SLICE_CHUNKS = 100
 #: From this many keys on, one IN request beats single gets, although it may have to be followed by them.
 IN_KEYS = 16
 
 
-async def get_many(dispatcher: Dispatcher, index: Index, values: Sequence[Value], operation: str) -> list[Row]:
+class KeyEncoder(Protocol):
+    """Makes tokens of keys, joined by TABs. Errors count the keys from ``first`` on."""
+
+    def __call__(self, keys: Sequence[Any], /, *, first: int) -> bytes: ...
+
+
+async def get_many(
+    dispatcher: Dispatcher, index: Index, values: Sequence[Value], encode: KeyEncoder, operation: str
+) -> list[Row]:
     """The first row of each key, in the order of the keys, ``[]`` for a key without a row. Raises the first error.
 
     The server answers a list of keys (IN) in half the time that single keys take. The rows come in the order of the keys,
@@ -71,7 +78,7 @@ async def get_many(dispatcher: Dispatcher, index: Index, values: Sequence[Value]
     count = len(values)
     near = dispatcher.reader.near and count > NEAR_CHUNKS * NEAR_KEYS
     size = math.ceil(count / math.ceil(count / NEAR_KEYS)) if near else READ_KEYS
-    lists = await in_turns(_key_lists(dispatcher.codec, values, size))
+    lists = await in_turns(_key_lists(values, encode, size))
     if count < IN_KEYS or dispatcher.retry.hedge_after is not None:
         return await _get_each(dispatcher, index, lists, operation, since, patience)
 
@@ -90,24 +97,45 @@ async def get_many(dispatcher: Dispatcher, index: Index, values: Sequence[Value]
             return found if len(found) == units[number] else []
         return None
 
-    asked: list[tuple[Request | None, list[Row] | None]] = [(None, [])] * len(lists)
     lines = [[tail] for _, tail in by_list]
     at_once = NEAR_CHUNKS if near else CHUNKS_UNDER_WAY
     answers = await _send_chunks(
-        dispatcher, dispatcher.reader, index, lines, operation, parse, patience, at_once=at_once, units=units, head_start=True
+        dispatcher, dispatcher.reader, index, lines, operation, parse, patience, at_once, units, head_start=len(lines) > 1
     )
+    asked: list[tuple[Request | None, list[Row] | None]] = [(None, [])] * len(lists)
     for (number, _), answer in zip(by_list, answers, strict=True):
         asked[number] = answer
+    answers.clear()
+    return await _collect(dispatcher, index, lists, asked, operation, since, patience)
+
+
+async def _collect(
+    dispatcher: Dispatcher,
+    index: Index,
+    lists: list[EncodedList],
+    asked: list[tuple[Request | None, list[Row] | None]],
+    operation: str,
+    since: float,
+    patience: Patience,
+) -> list[Row]:
+    """The rows of all lists of keys. Asks for those that are missing. ``asked`` loses what has been collected.
+
+    Its rows are parsed (``[]`` where some keys of the list have none), or None if the request failed.
+    """
     doubtful = [keys for keys, (_, rows) in zip(lists, asked, strict=True) if rows == []]
-    one_by_one = iter(await _get_each(dispatcher, index, doubtful, operation, since, patience) if doubtful else ())
+    one_by_one: Iterable[Row] = ()
+    if doubtful:
+        one_by_one = iter(await _get_each(dispatcher, index, doubtful, operation, since, patience))
     found: list[Row] = []
-    for number, (keys, (request, rows)) in enumerate(zip(lists, asked, strict=True), 1):
-        if not number % SLICE_CHUNKS:
-            await trio.lowlevel.checkpoint()
+    for number, keys in enumerate(lists):
+        request, rows = asked[number]
+        asked[number] = (None, None)  # to let go of a million rows at once takes 9 ms
         if rows is None:
             found += await _read_chunk(dispatcher, index, _tails(keys), operation, request, since, patience)
         else:
             found += rows or itertools.islice(one_by_one, keys.count)
+        if number and not number % SLICE_CHUNKS:
+            await trio.lowlevel.checkpoint()
     return found
 
 
@@ -204,8 +232,13 @@ async def _insert_chunks(dispatcher: Dispatcher, index: Index, chunks: list[list
     since = dispatcher.now()
     patience = Patience()
     given_up: ConnectionError | None = None
-    asked = await _send_chunks(dispatcher, dispatcher.writer, index, chunks, operation, parse_answered, patience)
-    for chunk, (first, answered) in zip(chunks, asked, strict=True):
+    pool = dispatcher.writer
+    asked = await _send_chunks(dispatcher, pool, index, chunks, operation, parse_answered, patience)
+    for number, chunk in enumerate(chunks):
+        first, answered = asked[number]
+        asked[number] = (None, None)
+        if number and not number % SLICE_CHUNKS:
+            await trio.lowlevel.checkpoint()
         if answered is not None:
             outcomes += answered
             continue
@@ -219,16 +252,7 @@ async def _insert_chunks(dispatcher: Dispatcher, index: Index, chunks: list[list
             continue
         try:
             outcomes += await dispatcher.perform(
-                dispatcher.writer,
-                index,
-                chunk,
-                operation,
-                parse,
-                changes=True,
-                first=first,
-                since=since,
-                patience=patience,
-                partial=True,
+                pool, index, chunk, operation, parse, changes=True, first=first, since=since, patience=patience, partial=True
             )
         except HandlerSocketError as error:
             outcomes += [error] * len(chunk)
@@ -251,9 +275,9 @@ async def _send_chunks(
     """Sends each chunk of lines once, up to ``at_once`` of them before the first answer.
 
     ``units`` is what each chunk counts for, by default its number of lines. With ``head_start`` the server gets the first
-    chunk a moment before the others, and usually answers it alone. That answer is parsed while it works on the others.
-    Returns the result of ``parse(number of the chunk, request)`` for each chunk, or its request if that is None. Both are
-    None for chunks after a server's silence, or once no server was usable. Cancelling withdraws what was not sent yet.
+    chunk a moment before the others, and usually answers it alone: its answer is parsed while the server works on. Returns
+    for each chunk the result of ``parse(number of the chunk, request)``, or its request if that is None. Both are None after
+    a server's silence, or once no server was usable. Cancelling withdraws what was not sent yet.
     """
     under_way: deque[tuple[Request | None, float]] = deque()
     finished: list[tuple[Request | None, T | None]] = []
@@ -284,9 +308,9 @@ async def _send_chunks(
             except HandlerSocketError:
                 request, stopped = None, True
             under_way.append((request, started))
-            if head_start and len(chunks) > 1 and not finished and len(under_way) == 1:
-                for _ in range(HEAD_START):
-                    await trio.lowlevel.checkpoint()
+            for _ in range(HEAD_START if head_start else 0):
+                await trio.lowlevel.checkpoint()
+            head_start = False
             for request in answered:  # parsed while the server works on the next chunk
                 await finish(request)
         while under_way:
@@ -298,7 +322,7 @@ async def _send_chunks(
                 request.abandon()
 
 
-def _key_lists(codec: Codec, values: Sequence[Value], size: int) -> Slices[list[EncodedList]]:
+def _key_lists(values: Sequence[Value], encode: KeyEncoder, size: int) -> Slices[list[EncodedList]]:
     """Keys in lists of at most ``size``."""
     lists: list[EncodedList] = []
     work = 0
@@ -307,7 +331,7 @@ def _key_lists(codec: Codec, values: Sequence[Value], size: int) -> Slices[list[
         if work >= SLICE_KEYS:
             work = 0
             yield
-        lists.append(EncodedList(codec.encode_list(keys), len(keys)))
+        lists.append(EncodedList(encode(keys, first=start), len(keys)))
         work += size
     return lists
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, get_args
 
 from .._counted import counted
 from ._index import Index
-from ._values import NULL, Codec, EncodedList, Ordered, Value, escape, located, value_list
+from ._values import NULL, SEQUENCES, Codec, EncodedList, Ordered, Value, escape, located, value_list
 
 #: The protocol's comparisons; ``<`` and ``<=`` give rows in descending order.
 FindOperation: TypeAlias = Literal["=", ">", ">=", "<", "<="]
@@ -53,11 +53,11 @@ class Filter(NamedTuple):
     stop: bool = False
 
 
-def in_pair(in_: object) -> tuple[int, list[Any] | EncodedList]:
-    """The position and the values of ``in_``. TypeError if it is not such a pair."""
+def in_pair(in_: object) -> tuple[int, Sequence[Any] | EncodedList]:
+    """The position and the values of ``in_``, a sequence. TypeError if it is not such a pair."""
     if not isinstance(in_, (tuple, list)) or len(in_) != 2:
         raise TypeError(f"in_ must be a pair: the position of a column in the index, and a list of values; not {in_!r}")
-    return in_[0], in_[1] if isinstance(in_[1], EncodedList) else value_list(in_[1], "in_")
+    return in_[0], in_[1] if type(in_[1]) in SEQUENCES or isinstance(in_[1], EncodedList) else value_list(in_[1], "in_")
 
 
 def listed_filters(filters: Ordered[Filter]) -> tuple[Filter, ...]:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from ._answers import has_values, wrong_length
 from ._index import Index
-from ._values import Codec, EncodedList, LongValue, Value
+from ._values import Codec, EncodedList, LongValue, Value, located
 
 T = TypeVar("T")
 
@@ -62,14 +62,28 @@ def write_long(out: io.BytesIO, codec: Codec, value: Value) -> Slices[None]:
         yield
 
 
-def map_in_slices(encode: Callable[[Any], T], values: Sequence[Any]) -> Slices[list[T]]:
-    """What ``encode`` makes of each value. It may take as long as for values that are checked."""
-    found: list[T] = []
+def tokens_in_slices(encode: Callable[[Any], bytes], values: Sequence[Any], what: str) -> Slices[EncodedList]:
+    """The token that ``encode`` makes of each value. It may take as long as for values that are checked."""
+    out = io.BytesIO()
     for start in range(0, len(values), SLICE_CHECKED):
         if start:
+            out.write(b"\t")
             yield
-        found += map(encode, values[start : start + SLICE_CHECKED])
-    return found
+        out.write(joined_tokens(encode, values[start : start + SLICE_CHECKED], what, start))
+    return EncodedList(out.getvalue(), len(values))
+
+
+def joined_tokens(encode: Callable[[Any], bytes], values: Sequence[Any], what: str, first: int) -> bytes:
+    """Tokens joined by TABs. Errors say ``what`` the values are, and count them from ``first`` on."""
+    try:
+        return b"\t".join(map(encode, values))
+    except (TypeError, ValueError):
+        for number, value in enumerate(values, first):
+            try:
+                encode(value)
+            except (TypeError, ValueError) as error:
+                raise located(f"{what}[{number}]", error) from None
+        raise
 
 
 def joined_in_slices(tokens: Iterable[bytes]) -> Slices[EncodedList]:

@@ -20,6 +20,9 @@ T = TypeVar("T")
 #: What a list of arguments may be: whatever has an order. Not a set, whose order is not the caller's, and not a dict.
 Ordered: TypeAlias = Sequence[T] | KeysView[T] | ValuesView[T] | Iterator[T]
 
+#: Lists of arguments that are used as they are. Others are copied into a list.
+SEQUENCES: frozenset[type] = frozenset((list, tuple, range))
+
 #: From this many values or answers on, it pays to handle all of them at once.
 BULK = 16
 #: `Codec.encode` refuses a longer text or bytes: `_slices` encodes it piece by piece. No key is nearly as long.
