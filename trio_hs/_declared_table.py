@@ -8,14 +8,13 @@ from functools import cached_property
 from itertools import cycle, islice
 from typing import Any, Literal, TypeAlias, overload
 
-import trio
-
 from ._columns import Column, Columns, encode_inserted, encode_step, require_writable
 from ._counted import counted
 from ._dispatch import Dispatcher, Row, get_many, in_turns, insert_many
 from ._protocol import (
     NULL,
     SEQUENCES,
+    Buffer,
     Codec,
     EncodedList,
     Filter,
@@ -25,10 +24,9 @@ from ._protocol import (
     Ordered,
     RowEncoder,
     Slices,
-    encoded_insert_tail,
+    begin_insert,
     in_pair,
     insert_tail,
-    joined_in_slices,
     joined_tokens,
     listed_filters,
     tokens_in_slices,
@@ -181,18 +179,20 @@ class DeclaredTable(Table):
 
     def _long_row_tail(self, values: Sequence[Any]) -> Slices[bytes]:
         index, filling = self._fill()
-        tokens = yield from self._tokens_in_slices(encode_inserted, values)
-        return encoded_insert_tail(index, (yield from joined_in_slices([*tokens, *filling])))
+        out = begin_insert(index, len(values) + len(filling))
+        yield from self._write_in_slices(out, encode_inserted, values)
+        out.write(b"".join([b"\t" + token for token in filling]) + b"\n")
+        return out.contents()
 
-    def _tokens_in_slices(self, encode: Callable[[Column, Any], bytes], values: Sequence[Any]) -> Slices[list[bytes]]:
-        """The token of each field, of which some are long."""
-        tokens = []
-        for column, value in zip(self._field_columns, values, strict=True):
+    def _write_in_slices(self, out: Buffer, encode: Callable[[Column, Any], bytes], values: Sequence[Any]) -> Slices[None]:
+        """Writes the token of each field, of which some are long."""
+        for number, (column, value) in enumerate(zip(self._field_columns, values, strict=True)):
+            if number:
+                out.write(b"\t")
             try:
-                tokens.append(encode(column, value))
+                out.write(encode(column, value))
             except LongValue:
-                tokens.append((yield from column.encode_in_slices(value)))
-        return tokens
+                yield from column.write_in_slices(out, value)
 
     def _fields_and(self, number: int, what: str) -> str:
         return f"{counted(len(self._field_columns), 'field')}, {counted(number, what)}"
@@ -239,7 +239,6 @@ class DeclaredTable(Table):
             tail = self._row_tail(values)
         except LongValue:
             tail = await in_turns(self._long_row_tail(values))
-            await trio.lowlevel.checkpoint()  # the connection copies it once more
         repeat = "insert" in self._dispatcher.retry.repeat_writes
         return await self._dispatcher.write(self._fill()[0], tail, "insert", repeat=repeat) or None
 
@@ -297,7 +296,9 @@ class DeclaredTable(Table):
         try:
             new = [column.encode(value) for column, value in zip(self._field_columns, update_values, strict=True)]
         except LongValue:
-            new = await in_turns(joined_in_slices(await in_turns(self._tokens_in_slices(Column.encode, update_values))))
+            out = Buffer()
+            await in_turns(self._write_in_slices(out, Column.encode, update_values))
+            new = EncodedList(out.contents(), len(update_values))
         values, in_, filters = await self._search(values, in_, filters)
         return await super().update(operation, values, new, limit, offset, return_original, in_=in_, filters=filters)
 

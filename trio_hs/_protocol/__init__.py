@@ -33,8 +33,9 @@ from ._answers import (
     parse_rows,
     parse_values,
 )
+from ._buffer import Buffer
 from ._index import Index, name_list
-from ._inserts import RowEncoder, chunks_of_tails, plain_rows
+from ._inserts import RowEncoder, chunks_of_tails, insert_tail_in_slices, plain_rows
 from ._requests import (
     MAX_INSERT_VALUES,
     CountingOperation,
@@ -44,7 +45,7 @@ from ._requests import (
     ModifyOperation,
     ReturningOperation,
     auth_line,
-    encoded_insert_tail,
+    begin_insert,
     find_modify_tail,
     find_tail,
     get_many_tail,
@@ -55,13 +56,14 @@ from ._requests import (
     listed_filters,
 )
 from ._slices import (
+    SLICE_BYTES,
     SLICE_VALUES,
     Slices,
     encode_in_slices,
-    joined_in_slices,
     joined_tokens,
     rows_in_slices,
     tokens_in_slices,
+    with_tokens,
     write_long,
 )
 from ._values import (
@@ -85,8 +87,10 @@ __all__ = [
     "MAX_INSERT_VALUES",
     "NULL",
     "SEQUENCES",
+    "SLICE_BYTES",
     "SLICE_VALUES",
     "Answers",
+    "Buffer",
     "Codec",
     "CountingOperation",
     "EncodedList",
@@ -103,10 +107,10 @@ __all__ = [
     "Value",
     "all_succeeded",
     "auth_line",
+    "begin_insert",
     "check_answer",
     "chunks_of_tails",
     "encode_in_slices",
-    "encoded_insert_tail",
     "error_of",
     "escape",
     "find_modify_tail",
@@ -117,7 +121,7 @@ __all__ = [
     "in_pair",
     "in_rows",
     "insert_tail",
-    "joined_in_slices",
+    "insert_tail_in_slices",
     "joined_tokens",
     "listed_filters",
     "located",
@@ -132,5 +136,6 @@ __all__ = [
     "unescape",
     "unescape_pieces",
     "value_list",
+    "with_tokens",
     "write_long",
 ]

@@ -8,8 +8,8 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from ._index import Index
-from ._requests import MAX_INSERT_VALUES, encoded_insert_tail, insert_tail
-from ._slices import BYTES_PER_VALUE, SLICE_VALUES, Slices, encode_in_slices
+from ._requests import MAX_INSERT_VALUES, begin_insert, insert_tail
+from ._slices import BYTES_PER_VALUE, SLICE_VALUES, Slices, write_values
 from ._values import ESCAPED, LONG_VALUE, Codec, LongValue, Value, located, value_list
 
 #: At most so many rows are encoded together. For a call of fewer rows than FEW that does not pay.
@@ -32,13 +32,18 @@ class RowEncoder(NamedTuple):
     tails: Callable[[Sequence[Any]], list[bytes] | None] = lambda rows: None
 
 
+def insert_tail_in_slices(index: Index, codec: Codec, values: Sequence[Value]) -> Slices[bytes]:
+    """``insert_tail`` of long values."""
+    out = begin_insert(index, len(values))
+    yield from write_values(out, codec, values)
+    out.write(b"\n")
+    return out.contents()
+
+
 def plain_rows(index: Index, codec: Codec) -> RowEncoder:
     """For rows that go out as they are, one value per column of the index."""
-
-    def long_tail(row: Sequence[Value]) -> Slices[bytes]:
-        return encoded_insert_tail(index, (yield from encode_in_slices(codec, row)))
-
     tail = partial(insert_tail, index, codec)
+    long_tail = partial(insert_tail_in_slices, index, codec)
     if not codec.transparent or index.width > MAX_INSERT_VALUES or index.repeated is not None:
         return RowEncoder(index.width, tail, long_tail)
     line = index.insert_head.decode() + "\t".join(["%s"] * index.width) + "\n"

@@ -7,11 +7,11 @@ each run different.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from ._answers import has_values, wrong_length
+from ._buffer import Buffer
 from ._index import Index
 from ._values import Codec, EncodedList, LongValue, Value, located
 
@@ -29,7 +29,13 @@ BYTES_PER_VALUE = 64
 
 def encode_in_slices(codec: Codec, values: Sequence[Value], what: str = "values") -> Slices[EncodedList]:
     """Many values, or long ones. Errors say ``what`` they are."""
-    out = io.BytesIO()
+    out = Buffer()
+    yield from write_values(out, codec, values, what)
+    return EncodedList(out.contents(), len(values))
+
+
+def write_values(out: Buffer, codec: Codec, values: Sequence[Value], what: str = "values") -> Slices[None]:
+    """Writes many values, or long ones, with TABs between them."""
     for start in range(0, len(values), SLICE_VALUES):
         part = values[start : start + SLICE_VALUES]
         if start:
@@ -39,10 +45,9 @@ def encode_in_slices(codec: Codec, values: Sequence[Value], what: str = "values"
             out.write(codec.encode_list(part, what, first=start))
         except LongValue:
             yield from _write_each(out, codec, part)
-    return EncodedList(out.getvalue(), len(values))
 
 
-def _write_each(out: io.BytesIO, codec: Codec, values: Sequence[Value]) -> Slices[None]:
+def _write_each(out: Buffer, codec: Codec, values: Sequence[Value]) -> Slices[None]:
     for number, value in enumerate(values):
         if number:
             out.write(b"\t")
@@ -52,7 +57,7 @@ def _write_each(out: io.BytesIO, codec: Codec, values: Sequence[Value]) -> Slice
             yield from write_long(out, codec, value)
 
 
-def write_long(out: io.BytesIO, codec: Codec, value: Value) -> Slices[None]:
+def write_long(out: Buffer, codec: Codec, value: Value) -> Slices[None]:
     """Writes the token of a long str, bytes or bytearray."""
     if isinstance(value, str) and not codec.transparent:
         value = codec.encode_text(value)  # in one go: its parts might be encoded differently
@@ -64,13 +69,13 @@ def write_long(out: io.BytesIO, codec: Codec, value: Value) -> Slices[None]:
 
 def tokens_in_slices(encode: Callable[[Any], bytes], values: Sequence[Any], what: str) -> Slices[EncodedList]:
     """The token that ``encode`` makes of each value. It may take as long as for values that are checked."""
-    out = io.BytesIO()
+    out = Buffer()
     for start in range(0, len(values), SLICE_CHECKED):
         if start:
             out.write(b"\t")
             yield
         out.write(joined_tokens(encode, values[start : start + SLICE_CHECKED], what, start))
-    return EncodedList(out.getvalue(), len(values))
+    return EncodedList(out.contents(), len(values))
 
 
 def joined_tokens(encode: Callable[[Any], bytes], values: Sequence[Any], what: str, first: int) -> bytes:
@@ -86,19 +91,15 @@ def joined_tokens(encode: Callable[[Any], bytes], values: Sequence[Any], what: s
         raise
 
 
-def joined_in_slices(tokens: Iterable[bytes]) -> Slices[EncodedList]:
-    """Tokens of which some are long."""
-    out = io.BytesIO()
-    count = 0
-    for token in tokens:
-        if count:
-            out.write(b"\t")
-        count += 1
-        for start in range(0, len(token), SLICE_BYTES):
-            out.write(memoryview(token)[start : start + SLICE_BYTES])
-            if start:
-                yield
-    return EncodedList(out.getvalue(), count)
+def with_tokens(tail: bytes, tokens: bytes) -> Slices[bytes]:
+    """A tail that was made with an EncodedList of no bytes at its end, with these tokens in their place."""
+    out = Buffer()
+    out.write(tail[:-1])
+    for start in range(0, len(tokens), SLICE_BYTES):
+        out.write(memoryview(tokens)[start : start + SLICE_BYTES])
+        yield
+    out.write(b"\n")
+    return out.contents()
 
 
 # ---- answers ----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import io
 import re
 from collections.abc import Generator, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from decimal import Decimal
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from ..exceptions import DecodingError
+from ._buffer import Buffer
 
 #: The types of values that may be sent. Anything else is a TypeError.
 Value: TypeAlias = str | bytes | bytearray | int | float | bool | Decimal | date | datetime | time | timedelta | None
@@ -121,11 +121,11 @@ def unescape(token: bytes) -> bytes:
 
 def unescape_pieces(pieces: Iterable[bytes]) -> Generator[None, None, bytes]:
     """The bytes that a long token stands for. Yields after each of its pieces."""
-    out = io.BytesIO()
+    out = Buffer()
     for piece in pieces:
         out.write(unescape(piece))
         yield
-    return out.getvalue()
+    return out.contents()
 
 
 def _unescape_text(token: str) -> str:

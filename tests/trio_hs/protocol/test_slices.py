@@ -21,9 +21,9 @@ from trio_hs._protocol import (
     LongValue,
     Slices,
     encode_in_slices,
-    encoded_insert_tail,
     escape,
     insert_tail,
+    insert_tail_in_slices,
     parse_values,
     rows_in_slices,
     unescape,
@@ -77,8 +77,9 @@ def test_values_are_encoded_as_in_one_go(encoding: str | None) -> None:
     @given(st.lists(text | DATA | st.none() | st.integers(), min_size=1, max_size=9))
     def check(row: list[Any]) -> None:
         index = Index("d", "t", [f"c{number}" for number in range(len(row))])
-        encoded, _ = run(encode_in_slices(codec, row))
-        assert encoded_insert_tail(index, encoded) == whole(lambda: insert_tail(index, codec, row))
+        expected = whole(lambda: insert_tail(index, codec, row))
+        assert run(insert_tail_in_slices(index, codec, row))[0] == expected
+        assert index.insert_head + run(encode_in_slices(codec, row))[0].tokens + b"\n" == expected
 
     check()
 
