@@ -50,7 +50,8 @@ async def open_scenario_servers(
 
 async def check_scenario_servers(scenario: Scenario, progress: Callable[[str], None]) -> None:
     """Raise `ClusterError` if this machine cannot start the servers of a scenario, or if a secret is missing. Starts none."""
-    await check_servers(scenario.cluster.kind, progress=progress, **_wanted(scenario))
+    cluster = scenario.cluster
+    await check_servers(cluster.kind, replication=cluster.replication, progress=progress, **_wanted(scenario))
 
 
 def _wanted(scenario: Scenario) -> _Wanted:

@@ -22,6 +22,7 @@ from hs_drill.servers._sql import execute_sql
 from tests.loadtest.support.external import (
     SCENARIO,
     TABLE,
+    all_applied,
     external,
     named,
     nothing_written,
@@ -230,8 +231,33 @@ def test_a_killed_controller_s_last_words_are_what_it_leaves(cluster: Cluster) -
         os.kill(controller, signal.SIGKILL)
         assert locust.exit_code() == 1, locust.describe()
         assert (
-            "the controller of the servers died: killed by SIGKILL. So it removed nothing from your servers: drill.t still has "
-            "the run's rows (TRUNCATE TABLE drill.t on the primary removes them), or if the comments of the table and its "
-            "database say that a load test created them, both are left"
+            "the controller of the servers died: killed by SIGKILL. So it left on your servers: drill.t on writer and the "
+            f"database drill, each if its comment says '{MARK}"
         ) in locust.stderr, locust.describe()
     assert trio.run(tables, cluster.writer) == ["t"]
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_what_a_run_leaves_if_it_is_killed_is_what_it_has_written(cluster: Cluster) -> None:
+    writer = cluster.writer
+    left: list[str] = []
+    async with external(cluster, may_create=True) as control:
+        control.report_left = left.append
+        assert left == []
+        await control.create_table(TABLE)
+        (created,) = left
+        assert created.startswith(f"drill.t on writer and the database drill, each if its comment says '{MARK}")
+    left.clear()
+    await execute_sql(writer, "CREATE DATABASE drill", f"CREATE TABLE drill.t ({TABLE.columns_sql()})")
+    await execute_sql(writer, "INSERT INTO drill.t VALUES (1, 2, 3, 'precious')")
+    async with external(cluster) as control:
+        control.report_left = left.append
+        with pytest.raises(ClusterError, match="holds rows"):
+            await control.create_table(TABLE)
+        assert left == []
+        await execute_sql(writer, "TRUNCATE TABLE drill.t")
+        await all_applied(cluster)
+        await control.create_table(TABLE)
+        assert left == [
+            "the run's rows in drill.t, which was empty before (TRUNCATE TABLE drill.t on the primary removes all of them)"
+        ]
