@@ -16,6 +16,7 @@ Messages from Locust's process:
 Messages to it:
 
 - `progress` (a line for the user).
+- `leaves` (words): what stays on the user's own servers if the controller dies from now on.
 - `ready` (the cluster as clients see it): its table is filled.
 - `begun` (the directory that keeps the run).
 - `suspend` (a number), `resume`: for all clients.
@@ -84,6 +85,7 @@ async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
             by_handlersocket = scenario.driver.name == "handlersocket"
             writes = by_handlersocket and any(name in WRITES for name in scenario.mix.weights())
             async with open_scenario_servers(scenario, progress, handlersocket_writes=writes) as control:
+                control.report_left = lambda left: outbox.put({"type": "leaves", "left": left})
                 await fill_table(control, scenario, progress)
                 async with open_proxies(control.cluster, scenario) as proxies:
                     await channel.send({"type": "ready", "cluster": client_view(control.cluster, proxies).to_dict()})
