@@ -33,14 +33,13 @@ SIGINT: Ctrl-C is for Locust.
 from __future__ import annotations
 
 import math
-import signal
 import sys
 import traceback
 
 import trio
 
 from hs_drill._cluster import ClusterError
-from hs_drill._trio_child import TrioChannel, end_on_sigterm, first_error, one_line
+from hs_drill._trio_child import TrioChannel, ended_by_sigterm, first_error, ignore_signals, one_line
 from hs_drill._wire import Message
 from hs_drill.scenario import WRITES, Scenario
 from hs_drill.store import cannot_keep
@@ -73,8 +72,7 @@ async def main(fd: int) -> None:
 
 
 async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(end_on_sigterm, nursery.cancel_scope)
+    async with ended_by_sigterm() as nursery:
         send, messages = trio.open_memory_channel[Message](math.inf)
         nursery.start_soon(_end_with_locust, channel, send, nursery)
         async with open_outbox(channel) as outbox:
@@ -105,5 +103,5 @@ async def _fail(channel: TrioChannel, line: str) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_signals()
     trio.run(main, int(sys.argv[1]))

@@ -104,6 +104,7 @@ class Drill:
     async def prepare(self, run: int) -> None:
         """Get ready for the first operation; after an earlier run, read the table first. Raises `ClusterError`."""
         await self._note_deaths()
+        await self._control.require_primary()  # in the web UI hours may have passed since the table was filled
         if run > 1 and self._scenario.audited:
             # What replicas have yet to apply of the last run must not count as staleness of this one.
             await self._settle()

@@ -18,8 +18,8 @@ __all__ = ["ControllerLink", "ControllerListener"]
 
 logger = logging.getLogger("hs_drill")
 
-CLOSE_TIMEOUT = 20.0
-"""Seconds to take the servers down."""
+CLOSE_TIMEOUT = 60.0
+"""Seconds to take the servers down, or to drop what was created on the user's own: other clients' locks may take long."""
 BEGIN_TIMEOUT = 120.0
 """Seconds to read the table before a run that is not the first."""
 FINISH_TIMEOUT = 600.0
@@ -132,7 +132,13 @@ class ControllerLink:
     def close(self) -> None:
         """Take the servers down, and wait for that."""
         self._closing = True
-        self._child.close(CLOSE_TIMEOUT)
+        if self._child.close(CLOSE_TIMEOUT) and self._left:
+            logger.error(
+                "the controller of the servers did not end within %g s, and was killed. "
+                "So it may have left on your servers: %s",
+                CLOSE_TIMEOUT,
+                self._left,
+            )
 
     def _receive(self, message: Message) -> None:
         match message["type"]:
@@ -163,7 +169,8 @@ class ControllerLink:
 
     def _end(self, code: int) -> None:
         self._running = False
-        left = f". So it left on your servers: {self._left}" if self._left else ""
+        # Exit code 0: it has cleaned up, and said what it could not drop.
+        left = f". So it left on your servers: {self._left}" if self._left and code else ""
         self._reason = self._reason or f"the controller of the servers died: {describe_exit(code)}{left}"
         was_ready = self._ready.ready()
         for answer in (self._ready, self._begun, self._result):

@@ -130,6 +130,11 @@ class Control(ABC):
         servers = tuple(changed if server.name == changed.name else server for server in self.cluster.servers)
         self.cluster = replace(self.cluster, servers=servers)
 
+    async def require_primary(self) -> None:
+        """Raise `ClusterError` if clients must not write to `primary` now, because others have changed the servers. Nobody does
+        that to the run's own."""
+        await trio.lowlevel.checkpoint()
+
     async def watch(self) -> None:
         """Notice what others do to the servers while the load runs, until cancelled. Nothing to do for the run's own."""
         await trio.lowlevel.checkpoint()

@@ -32,7 +32,7 @@ from ._promotions import UNKNOWN_FATE, Promotions, watch_promotions
 from ._replication import PAGE, logged, wait_applied
 from ._sql import ask_version, run_all
 from ._sql_control import STATEMENT_BYTES, fill_by_sql, rows_by_sql, status_by_sql
-from ._table_checks import LEAST_KEY, find_rows, has_table, require_empty, wait_for_table, would_stop_replication
+from ._table_checks import LEAST_KEY, find_rows, has_table, require_case, require_empty, wait_for_table, would_stop_replication
 from ._writable import require_alone, require_standby, require_writer, why_not_writable
 
 logger = logging.getLogger("hs_drill.external")
@@ -91,6 +91,9 @@ class ExternalControl(Control):
             return f"writer is not the primary any more: {reason}"
         return await self._promotions.suspicion()
 
+    async def require_primary(self) -> None:
+        await self._require_primary(self.cluster.writer)
+
     async def watch(self) -> None:
         await self._promotions.watch()
 
@@ -100,6 +103,9 @@ class ExternalControl(Control):
         """Use an existing table, if it is empty and has what the load needs; else create one, if that is allowed."""
         writer = self.cluster.writer
         shown = f"{table.database}.{table.name}"
+        for server in self._distinct:
+            if server.sql_port is not None:
+                await require_case(server, table)
         if not await has_table(writer, table, table.database):
             if not self._may_create or writer.sql_port is None:
                 raise ClusterError(

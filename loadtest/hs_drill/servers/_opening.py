@@ -163,6 +163,11 @@ def _check_external(servers: Sequence[Server], only_owners_can: Sequence[str], r
     if not servers:
         raise ClusterError("external servers must be named: cluster.servers in the scenario, or --servers")
     for server in servers if replication == "none" else ():
+        if server.name == "standby":
+            raise ClusterError(
+                "a standby must replicate: with cluster.replication: none, what clients write there when they lose the writer "
+                "never reaches the writer. Leave it out, or name it reader-1"
+            )
         if server.sql_port is None and not server.write_port:
             raise ClusterError(
                 f"{server.name} needs a sql_port or a write_port: with cluster.replication: none its rows are loaded there too"

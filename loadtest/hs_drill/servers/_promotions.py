@@ -31,6 +31,7 @@ ANSWER_SECONDS = 10.0
 """A server that has not answered by then cannot be asked, and then what the run created is left there."""
 WATCH_SECONDS = 2.0
 """Between two looks while the load runs."""
+EARLIER = ", in an earlier run: start Locust again, so that it checks the servers anew"
 UNKNOWN_FATE = "so what becomes of the run's writes will be unknown, and an audit of them inconclusive"
 
 
@@ -180,8 +181,8 @@ class Promotions:
                 )
             if writer is not None and (gtid := lacks(writer, replication)):
                 raise ClusterError(
-                    f"{name} has the transaction {gtid}, which writer does not have: another server is, or was, the primary. "
-                    "Name the primary `writer`, and its replicas. Nothing was written"
+                    f"{name} has the transaction {gtid}, which writer does not have: another server may be, or "
+                    "have been, the primary. Name the primary `writer`, and its replicas. Nothing was written"
                 )
 
     def lines(self) -> Iterator[str]:
@@ -212,6 +213,8 @@ class Promotions:
         """Look again and again, until cancelled: a promotion may be taken back before the end of the run. What cannot be asked
         for a moment does not count, because it is asked again at the end."""
         begun = trio.current_time()
+        if self._noticed and not self._noticed.endswith(EARLIER):
+            self._noticed += EARLIER
         while not self._noticed:
             seen, *_ = await self._look(watching=True)
             if seen:
@@ -247,7 +250,8 @@ class Promotions:
                 now, _ = asked[one.server.name]
                 if now is not None and (gtid := lacks(writer, now, one.replication)):
                     seen.append(
-                        f"{one.server.name} has the transaction {gtid}, which writer does not have: another server was promoted"
+                        f"{one.server.name} has the transaction {gtid}, which writer does not have: another server may have "
+                        "been promoted"
                     )
         return "".join(seen[:1]), "".join(silent[:1]), "".join(unknown[:1])
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hs_drill._cluster import ClusterError, Server
 
+from ._control import bounded
 from ._sql import execute_sql, sql_error_code
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
 ]
 
 ACCESS_DENIED = 1227
+ANSWER_SECONDS = 10.0
 NOT_READ_ONLY = ("0", "OFF")
 
 
@@ -81,7 +83,12 @@ async def require_standby(server: Server) -> None:
 
 
 async def why_not_writable(server: Server) -> str:
-    """Why the server must not be written to; "" if it may. Raises `ClusterError` if SQL fails."""
+    """Why the server must not be written to; "" if it may. Raises `ClusterError` if SQL fails, or does not answer."""
+    with bounded(f"asking {server.name} whether it may be written to", ANSWER_SECONDS):
+        return await _why_not_writable(server)
+
+
+async def _why_not_writable(server: Server) -> str:
     read_only = await _read_only(server)
     if read_only not in NOT_READ_ONLY:
         return f"it is read-only (read_only is {read_only})"

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from tests.loadtest.support.external import (
     SCENARIO,
     TABLE,
     all_applied,
+    databases,
     external,
     named,
     nothing_written,
@@ -235,6 +238,31 @@ def test_a_killed_controller_s_last_words_are_what_it_leaves(cluster: Cluster) -
             f"database drill, each if its comment says '{MARK}"
         ) in locust.stderr, locust.describe()
     assert trio.run(tables, cluster.writer) == ["t"]
+
+
+@pytest.mark.usefixtures("dropped")
+def test_the_controller_of_a_killed_locust_drops_what_it_created(cluster: Cluster) -> None:
+    """The kernel sends it a SIGTERM, at the same moment as the socket ends, which cancels it."""
+    scenario = {
+        "name": "external",
+        "cluster": {"kind": "external", "servers": servers_yaml(cluster), "create_table": True},
+        "table": {"rows": 100},
+        "load": {"users": 2, "duration": 300},
+        "mix": {"get": 50, "insert": 50},
+    }
+    environment = secrets_in_environment(cluster)
+    with Locust("--headless", "--only-summary", "-t", "0", scenario=yaml.safe_dump(scenario), env=environment) as locust:
+        locust.wait_for_load()
+        assert trio.run(tables, cluster.writer) == ["t"]
+        (controller,) = locust.processes("hs_drill.controller")
+        locust.process.kill()
+        locust.process.wait()
+        end = time.monotonic() + patience(60)
+        while os.path.exists(f"/proc/{controller}") and time.monotonic() < end:
+            with suppress(ProcessLookupError):
+                os.kill(controller, signal.SIGTERM)  # a further one must not end it before it has dropped
+            time.sleep(0.01)
+        assert "drill" not in trio.run(databases, cluster.writer)
 
 
 @pytest.mark.usefixtures("dropped")

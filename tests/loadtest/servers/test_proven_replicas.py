@@ -56,7 +56,9 @@ async def wait_for_threads(server: Server, io: str, sql: str, connection: str = 
 # --- Healthy replicas ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["gtid", "file and position", "delay", "semisync", "multi-source", "another source is stopped"])
+@pytest.mark.parametrize(
+    "how", ["gtid", "file and position", "delay", "named", "semisync", "multi-source", "another source is stopped"]
+)
 async def test_a_healthy_replica_of_the_writer_is_no_hindrance(
     temporary: Path, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -71,12 +73,15 @@ async def test_a_healthy_replica_of_the_writer_is_no_hindrance(
             await execute_sql(reader, "STOP SLAVE", f"CHANGE MASTER TO {at}", "START SLAVE")
         elif how == "delay":
             await execute_sql(reader, "STOP SLAVE", "CHANGE MASTER TO MASTER_DELAY=1", "START SLAVE")
+        elif how == "named":  # and late, so that the run waits for it
+            await execute_sql(reader, "STOP SLAVE", "RESET SLAVE ALL", source_sql(writer, owner.cluster, "m1"))
+            await execute_sql(reader, "CHANGE MASTER 'm1' TO MASTER_DELAY=1", "START SLAVE 'm1'")
         elif "source" in how:
             await execute_sql(reader, source_sql(other, owner.cluster, "x"), "START SLAVE 'x'")
             await wait_for_threads(reader, "Yes", "Yes", "x")
             if "stopped" in how:
                 await execute_sql(reader, "STOP SLAVE 'x'")
-        await wait_for_threads(reader, "Yes", "Yes")
+        await wait_for_threads(reader, "Yes", "Yes", "m1" if how == "named" else "")
         async with external(named(owner.cluster, writer=writer, reader_1=reader), may_create=True) as control:
             await fill_table(control, SCENARIO)
             assert await control.why_primary_unknown() == ""

@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from hs_drill._cluster import Cluster, ClusterError, Server
-from hs_drill.servers import Control, _external, check_servers
+from hs_drill.servers import Control, _external, _writable, check_servers
 from hs_drill.servers._control import Row
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._sql import execute_sql, run_sql, sql_session
@@ -70,6 +70,13 @@ async def test_a_server_that_cannot_be_loaded_is_refused_by_the_scenario_alone()
     with pytest.raises(ClusterError, match=refusal):
         await check(replication="none")
     with pytest.raises(ClusterError, match=refusal):
+        async with alone(*servers):
+            pass
+
+
+async def test_a_standby_that_does_not_replicate_is_refused_by_the_scenario_alone() -> None:
+    servers = [Server("writer", "127.0.0.1", 1, 2, "", ""), Server("standby", "127.0.0.1", 3, 4, "", "")]
+    with pytest.raises(ClusterError, match=r"^a standby must replicate: with cluster\.replication: none, what clients write"):
         async with alone(*servers):
             pass
 
@@ -194,3 +201,33 @@ async def test_no_rows_are_loaded_on_a_server_that_was_made_a_replica_meanwhile(
             with pytest.raises(ClusterError, match=r"^reader-1 must not be written to any more: it is set up to replicate"):
                 await control.fill(TABLE, rows())
         assert await execute_sql(reader, "SELECT id FROM drill.t WHERE id > 1") == []
+
+
+@mariadb
+async def test_a_run_does_not_begin_on_a_server_that_was_demoted_after_its_table_was_filled(temporary: Path) -> None:
+    """In the web UI hours may pass."""
+    async with open_servers("mariadb", readers=1) as owner:
+        async with external(owner.cluster) as control:
+            await control.require_primary()
+            await execute_sql(owner.cluster.writer, "SET GLOBAL read_only=1")
+            with pytest.raises(ClusterError, match=r"^writer must not be written to any more: it is read-only"):
+                await control.require_primary()
+            await execute_sql(owner.cluster.writer, "SET GLOBAL read_only=0")
+            await execute_sql(owner.cluster.readers[0], *PROMOTE)
+            with pytest.raises(ClusterError, match=r"^writer may not be the primary any more: reader-1 does not replicate"):
+                await control.require_primary()
+
+
+@mariadb
+async def test_a_server_that_hangs_is_not_asked_for_ever(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locust waits a bounded time for the end of the controller, which has to say what it leaves."""
+
+    async def hangs(server: Server) -> str:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with external(cluster) as control:
+        monkeypatch.setattr(_writable, "_why_not_writable", hangs)
+        monkeypatch.setattr(_writable, "ANSWER_SECONDS", 0.01)
+        with pytest.raises(ClusterError, match=r"^asking writer whether it may be written to took more than 0\.01 s$"):
+            await control.require_primary()
