@@ -131,8 +131,8 @@ class Control(ABC):
         self.cluster = replace(self.cluster, servers=servers)
 
     async def require_primary(self) -> None:
-        """Raise `ClusterError` if clients must not write to `primary` now, because others have changed the servers. Nobody does
-        that to the run's own."""
+        """Raise `ClusterError` if a run must not begin, because others have changed the servers and clients must not write to
+        `primary` now. Nobody does that to the run's own servers."""
         await trio.lowlevel.checkpoint()
 
     async def watch(self) -> None:

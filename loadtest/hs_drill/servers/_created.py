@@ -37,7 +37,7 @@ __all__ = ["MARK", "Creation"]
 MARK = "created by a load test of trio-hs, which drops it at its end: "
 """The comment of a created database or table is this and a token."""
 LOCK_SECONDS = 10
-"""How long other clients may take to release a table, and another run to create or drop. Locust waits 20 s for our end."""
+"""How long other clients may take to release a table, and another run to create or drop. Locust waits 60 s for our end."""
 READ_SECONDS = 2 * LOCK_SECONDS
 SCAN_SECONDS = 8
 """How long the search for other clients' rows may take. It reads about two million rows in a second."""

@@ -92,6 +92,7 @@ class ExternalControl(Control):
         return await self._promotions.suspicion()
 
     async def require_primary(self) -> None:
+        self._promotions.new_run()
         await self._require_primary(self.cluster.writer)
 
     async def watch(self) -> None:

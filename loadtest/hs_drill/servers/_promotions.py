@@ -209,12 +209,15 @@ class Promotions:
                 return f"a promotion could go unnoticed, for {one.server.name} {now.why_unproven}. So"
         return ""
 
+    def new_run(self) -> None:
+        """Another run begins on these servers, which does not make a suspicion go away."""
+        if self._noticed and not self._noticed.endswith(EARLIER):
+            self._noticed += EARLIER
+
     async def watch(self) -> None:
         """Look again and again, until cancelled: a promotion may be taken back before the end of the run. What cannot be asked
         for a moment does not count, because it is asked again at the end."""
         begun = trio.current_time()
-        if self._noticed and not self._noticed.endswith(EARLIER):
-            self._noticed += EARLIER
         while not self._noticed:
             seen, *_ = await self._look(watching=True)
             if seen:
