@@ -106,6 +106,9 @@ def _carry_out_all(names: Sequence[str], servers: Mapping[str, str], times: int)
             if drill.needs_mariadb:
                 print(f"  -  {drill.path.stem}: needs MariaDB", flush=True)
         drills = [drill for drill in drills if not drill.needs_mariadb]
+        if not drills:
+            sys.stderr.write("nothing is left to run on embedded servers\n")
+            return ExitCode.BAD_ARGUMENTS
     try:
         trio.run(_check_servers, drills, servers)
     except ClusterError as error:

@@ -104,6 +104,14 @@ def test_a_version_that_servers_cannot_have_starts_nothing(tmp_path: Path, capsy
     assert capsys.readouterr() == ("", wrong)
 
 
+@pytest.mark.parametrize("arguments", [[], ["--server-version", "11.4"]])
+def test_it_is_a_mistake_when_each_needs_mariadb_and_the_servers_are_embedded(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert commands.main(["drills", "--cluster", "embedded", "writer-lock-stall", *arguments]) == 2
+    assert capsys.readouterr() == ("  -  writer-lock-stall: needs MariaDB\n", "nothing is left to run on embedded servers\n")
+
+
 LOCKED = QUICK.replace("kind: embedded", "kind: auto") + "faults: [{fault: row-lock, target: writer, at: 0.5s}]\n"
 
 
