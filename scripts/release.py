@@ -1,4 +1,4 @@
-"""Build both distributions and the release notes into dist/, and check them: `./dev release [--url URL]`.
+"""Build both distributions and the release notes into dist/, and check them: `./dev release [--url URL] [--draft]`.
 
 It builds what is committed, from a copy: there README links become absolute, or plain text without a URL. Nothing is uploaded.
 The checks install into fresh environments, and run outside of the clone. dist/ stays as it is until all of them have passed.
@@ -105,6 +105,13 @@ def notes(changelog: str, version: str) -> str:
     return found[1].strip() + "\n"
 
 
+def unreleased(changelog: str) -> bool:
+    """Whether the changelog has entries that are in no version."""
+    with suppress(ValueError):
+        return bool(re.sub(r"^###.*$", "", notes(changelog, "Unreleased"), flags=re.MULTILINE).strip())
+    return False
+
+
 def with_links(text: str, url: str, version: str, folder: str = "") -> str:
     """Markdown whose links lead somewhere on a page that is not in the repository: to `url`, or nowhere if that is empty."""
 
@@ -133,6 +140,23 @@ def copy_of_what_is_committed(source: Path, url: str, version: str) -> None:
         if PLACEHOLDER not in text:
             fail(f"{folder or '.'}/pyproject.toml does not have the placeholder {PLACEHOLDER}")
         project.write_text(text.replace(PLACEHOLDER, url) if url else re.sub(r'^Source = ".*"\n', "", text, flags=re.MULTILINE))
+
+
+# --- Before anything is built ----------------------------------------------------------------------------------------
+
+
+def check_version(version: str, changelog: str, draft: bool) -> None:
+    """Refuse to build what would not be this version. A draft may have more in it."""
+    project = (ROOT / "loadtest" / "pyproject.toml").read_text()
+    if re.findall(r'"trio-hs\[testing\]==([^"]*)"', project) != [version]:
+        fail(f'loadtest/pyproject.toml must depend on "trio-hs[testing]=={version}", the version of trio_hs/__init__.py')
+    if draft:
+        return
+    if unreleased(changelog):
+        fail("CHANGELOG.md has entries under Unreleased: cut them into a version, or build a --draft")
+    tag = f"v{version}"
+    if run("git", "tag", "--list", tag) and run("git", "rev-list", "-1", tag) != run("git", "rev-list", "-1", "HEAD"):
+        fail(f"the tag {tag} is another commit: raise __version__ in trio_hs/__init__.py, or build a --draft")
 
 
 # --- The checks ------------------------------------------------------------------------------------------------------
@@ -209,7 +233,8 @@ def checked_url(text: str) -> str:
     """Where the repository can be read. Exits with 2 unless it can be part of links, for all to see."""
     with suppress(ValueError):
         parts = urlsplit(text)
-        plain = not ("@" in parts.netloc or parts.query or parts.fragment or re.search(r"[\s<>()]", text))
+        # What TOML, Markdown and links take as it is.
+        plain = re.fullmatch(r"[\w.:/~%+@!$&,;=-]+", text) and "@" not in parts.netloc
         if plain and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
             return text.rstrip("/")
     sys.stderr.write(f"release: --url must be like https://code.example/trio-hs, not {text!r}\n")
@@ -247,13 +272,20 @@ def replace(old: Path, new: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("./dev release", description=__doc__)
     parser.add_argument("--url", help="where the repository can be read, for links and metadata")
-    given = parser.parse_args(arguments).url
-    url = "" if given is None else checked_url(given)
+    parser.add_argument(
+        "--draft",
+        action="store_true",
+        help="build also what is no release: with unreleased changes, or after the version's tag",
+    )
+    given = parser.parse_args(arguments)
+    url = "" if given.url is None else checked_url(given.url)
     if run("git", "status", "--porcelain", "--untracked-files=no"):
         fail("commit first: a release is built from what is committed")
     (version,) = re.findall(r'^__version__ = "(.*)"$', (ROOT / "trio_hs" / "__init__.py").read_text(), re.MULTILINE)
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    check_version(version, changelog, given.draft)
     try:
-        text = notes((ROOT / "CHANGELOG.md").read_text(), version)
+        text = notes(changelog, version)
     except ValueError as error:
         fail(str(error))
     with tempfile.TemporaryDirectory(prefix="trio-hs-release-") as directory:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,7 @@ def test_both_distributions_have_what_a_release_replaces(folder: str) -> None:
     [
         "", "not a url", "foo", "file:///etc", "https://", "https:///path", "code.example/trio-hs", "http://[", "https://h:port/r",
         "https://user:token@code.example/r", "https://@h/r", "https://code.example/r?tab=1", "https://code.example/r#readme", "https://h/(a)",
+        'https://h/a"b', "https://h/a\\b", "https://h/a`b", "https://h/[a]", "https://h/r?", "https://h/r#", "https://h/a|b", "https://h/{a}",
     ],
 )  # fmt: skip
 def test_a_url_that_is_none_is_refused_before_anything_runs(
@@ -65,6 +67,41 @@ def test_a_url_that_is_none_is_refused_before_anything_runs(
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == f"release: --url must be like https://code.example/trio-hs, not {url!r}\n"
+
+
+@pytest.mark.parametrize("url", ["http://h:8080/~a/b_c.d%20e", "https://code.example/@group/sub/trio-hs", "https://h"])
+def test_a_url_that_links_can_have_is_taken(url: str) -> None:
+    assert release.checked_url(url) == release.checked_url(f"{url}/") == url
+
+
+def test_headings_alone_are_no_unreleased_entries() -> None:
+    assert not release.unreleased("# Changelog\n\n## 0.1.0\n\n- old\n")
+    assert not release.unreleased("# Changelog\n\n## Unreleased\n\n### Fixed\n\n## 0.1.0\n\n- old\n")
+    assert release.unreleased("# Changelog\n\n## Unreleased\n\n### Fixed\n\n- new\n\n## 0.1.0\n\n- old\n")
+
+
+@pytest.mark.parametrize(
+    "changelog, needed, tagged, refused",
+    [
+        ("## Unreleased\n\n## 1.2\n\n- x\n", "1.2", "", None),
+        ("## 1.2\n\n- x\n", "1.2", "this", None),
+        ("## Unreleased\n\n- new\n\n## 1.2\n\n- x\n", "1.2", "", "CHANGELOG.md has entries under Unreleased: cut them"),
+        ("## 1.2\n\n- x\n", "1.1", "", 'loadtest/pyproject.toml must depend on "trio-hs[testing]==1.2"'),
+        ("## 1.2\n\n- x\n", "1.2", "other", "the tag v1.2 is another commit: raise __version__"),
+    ],
+)  # fmt: skip
+def test_only_what_is_the_version_is_built(
+    changelog: str, needed: str, tagged: str, refused: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loadtest").mkdir()
+    (tmp_path / "loadtest" / "pyproject.toml").write_text(f'dependencies = ["trio-hs[testing]=={needed}"]\n')
+    git = {("git", "tag", "--list", "v1.2"): tagged and "v1.2\n", ("git", "rev-list", "-1", "v1.2"): tagged}
+    monkeypatch.setattr(release, "ROOT", tmp_path)
+    monkeypatch.setattr(release, "run", lambda *command: git.get(command, "this"))
+    with nullcontext() if refused is None else pytest.raises(SystemExit, match=re.escape(refused)):
+        release.check_version("1.2", changelog, draft=False)
+    with nullcontext() if needed == "1.2" else pytest.raises(SystemExit):
+        release.check_version("1.2", changelog, draft=True)
 
 
 @pytest.mark.parametrize("good", [True, False])
@@ -97,7 +134,7 @@ def test_dist_is_replaced_by_a_release_that_is_good_and_stays_otherwise(
         with pytest.raises(SystemExit, match="it is not good"):
             release.main([])
     assert {path.name for path in (root / "dist").iterdir()} == ({"new.whl", "RELEASE-NOTES.md"} if good else {"old.whl"})
-    assert {path.name for path in root.iterdir()} == {"dist", "scripts", "trio_hs", "CHANGELOG.md", "README.md"}
+    assert {path.name for path in root.iterdir()} == {"dist", "scripts", "trio_hs", "loadtest", "CHANGELOG.md", "README.md"}
     assert list(temporary.iterdir()) == []
 
 
@@ -108,7 +145,7 @@ def test_a_signal_ends_it_and_its_programs_without_a_trace(signum: signal.Signal
     root, temporary = sources(tmp_path), tmp_path / "temporary"
     git = tmp_path / "bin" / "git"
     git.parent.mkdir()
-    git.write_text('#!/bin/sh\n[ "$1" = status ] || (while true; do date >"$TMPDIR/$$"; sleep 0.01; done)\n')
+    git.write_text('#!/bin/sh\n[ "$1" = status ] || [ "$1" = tag ] || (while true; do date >"$TMPDIR/$$"; sleep 0.01; done)\n')
     git.chmod(0o755)
     process = subprocess.Popen(
         [sys.executable, root / "scripts" / "release.py"],
@@ -133,7 +170,8 @@ def sources(folder: Path) -> Path:
     """As much of the repository as the script reads itself, and a folder for temporary files beside it."""
     root = folder / "root"
     (folder / "temporary").mkdir()
-    for name in ("scripts/release.py", "trio_hs/__init__.py", "CHANGELOG.md", "README.md"):
+    for name in ("scripts/release.py", "trio_hs/__init__.py", "loadtest/pyproject.toml", "README.md"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(release.ROOT / name, root / name)
+    (root / "CHANGELOG.md").write_text(f"## Unreleased\n\n## {trio_hs.__version__}\n\n- new\n")
     return root

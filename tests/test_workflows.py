@@ -84,6 +84,24 @@ def test_only_the_job_that_publishes_may_write_and_only_for_a_tag() -> None:
     assert jobs["publish"]["if"].startswith("startsWith(github.ref, 'refs/tags/")
 
 
+def test_every_test_and_drill_runs_at_night_and_stands_before_what_is_published() -> None:
+    workflow = read(FOLDER / "release.yml")
+    everything = workflow["jobs"]["everything"]
+    assert "schedule" in workflow["on"]
+    assert everything["if"] == "github.event_name == 'schedule' || startsWith(github.ref, 'refs/tags/v')"
+    run = " ".join(step.get("run", "") for step in everything["steps"])
+    assert "./dev test --all" in run
+    assert "./dev drills" in run
+    assert set(workflow["jobs"]["publish"]["needs"]) == {"build", "everything"}
+
+
+def test_only_a_tag_is_built_as_a_release() -> None:
+    (build,) = (
+        step["run"] for step in read(FOLDER / "release.yml")["jobs"]["build"]["steps"] if "./dev release" in step.get("run", "")
+    )
+    assert build.endswith("${{ !startsWith(github.ref, 'refs/tags/v') && '--draft' || '' }}")
+
+
 def test_the_notes_are_not_uploaded_as_a_distribution_but_shown_with_the_release() -> None:
     steps = read(FOLDER / "release.yml")["jobs"]["publish"]["steps"]
     moved, published, shown = (
