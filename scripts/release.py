@@ -1,28 +1,33 @@
-"""Build both distributions and the release notes into dist/, and check them: `./dev release [--url URL]`.
+"""Build both distributions and the release notes into dist/, and check them: `./dev release [--url URL] [--draft]`.
 
 It builds what is committed, from a copy: there README links become absolute, or plain text without a URL. Nothing is uploaded.
-The checks install into fresh environments, and run outside of the clone.
+The checks install into fresh environments, and run outside of the clone. dist/ stays as it is until all of them have passed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
 import tempfile
-import venv
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parents[1]
 PLACEHOLDER = "https://example.invalid/trio-hs"
 CONSTRAINTS = ROOT / "constraints.txt"
+END_SECONDS = 60.0
+"""How long a program may take to end after SIGTERM."""
 CLIENT_NEEDS = {"trio-hs", "trio", "outcome", "attrs", "idna", "sniffio", "sortedcontainers"}
 """The client, its two dependencies, and theirs."""
 TABLE = {
@@ -44,15 +49,46 @@ def say(message: str) -> None:
 
 def run(*command: str | Path, cwd: Path = ROOT) -> str:
     """Run a command, and return what it printed. A failure ends the release with its output."""
-    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
-    if done.returncode:
-        fail(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout
+    words = [str(part) for part in command]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, cwd=cwd, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+        try:
+            out, err = process.communicate()
+        except BaseException:
+            end(process)
+            raise
+    if process.returncode:
+        fail(f"{' '.join(words)}: exit code {process.returncode}\n{out}{err}")
+    return out
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """End a command and what it has started."""
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signum)
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=END_SECONDS)  # until none of them has its output open
+            return
+
+
+def exit_on_signals() -> None:
+    """Have a signal end the release as an exception does, which removes what is temporary."""
+
+    def leave(signum: int, _: object) -> NoReturn:
+        for other in ended_by:
+            signal.signal(other, signal.SIG_IGN)
+        sys.exit(128 + signum)
+
+    hangup = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL else []  # nohup ignores it
+    ended_by = [signal.SIGINT, signal.SIGTERM, *hangup]
+    for one in ended_by:
+        signal.signal(one, leave)
 
 
 def environment(path: Path, *install: str | Path) -> Path:
     """A new virtual environment with these installed. Returns the folder of its programs."""
-    venv.create(path, with_pip=True)
+    run(sys.executable, "-m", "venv", path, cwd=path.parent)
     pip = (path / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check", "install")
     run(*pip, "--constraint", CONSTRAINTS, *install, cwd=path)
     return path / "bin"
@@ -67,6 +103,13 @@ def notes(changelog: str, version: str) -> str:
     if found is None:
         raise ValueError(f"CHANGELOG.md has no section for {version}: cut it from Unreleased")
     return found[1].strip() + "\n"
+
+
+def unreleased(changelog: str) -> bool:
+    """Whether the changelog has entries that are in no version."""
+    with suppress(ValueError):
+        return bool(re.sub(r"^###.*$", "", notes(changelog, "Unreleased"), flags=re.MULTILINE).strip())
+    return False
 
 
 def with_links(text: str, url: str, version: str, folder: str = "") -> str:
@@ -97,6 +140,23 @@ def copy_of_what_is_committed(source: Path, url: str, version: str) -> None:
         if PLACEHOLDER not in text:
             fail(f"{folder or '.'}/pyproject.toml does not have the placeholder {PLACEHOLDER}")
         project.write_text(text.replace(PLACEHOLDER, url) if url else re.sub(r'^Source = ".*"\n', "", text, flags=re.MULTILINE))
+
+
+# --- Before anything is built ----------------------------------------------------------------------------------------
+
+
+def check_version(version: str, changelog: str, draft: bool) -> None:
+    """Refuse to build what would not be this version. A draft may have more in it."""
+    project = (ROOT / "loadtest" / "pyproject.toml").read_text()
+    if re.findall(r'"trio-hs\[testing\]==([^"]*)"', project) != [version]:
+        fail(f'loadtest/pyproject.toml must depend on "trio-hs[testing]=={version}", the version of trio_hs/__init__.py')
+    if draft:
+        return
+    if unreleased(changelog):
+        fail("CHANGELOG.md has entries under Unreleased: cut them into a version, or build a --draft")
+    tag = f"v{version}"
+    if run("git", "tag", "--list", tag) and run("git", "rev-list", "-1", tag) != run("git", "rev-list", "-1", "HEAD"):
+        fail(f"the tag {tag} is another commit: raise __version__ in trio_hs/__init__.py, or build a --draft")
 
 
 # --- The checks ------------------------------------------------------------------------------------------------------
@@ -166,37 +226,77 @@ def check_harness(work: Path, wheels: Sequence[Path]) -> None:
     say('locust -f "$(hs-drill locustfile)" --scenario mixed: passed')
 
 
-def main() -> None:
+# --- From the command line to dist/ ----------------------------------------------------------------------------------
+
+
+def checked_url(text: str) -> str:
+    """Where the repository can be read. Exits with 2 unless it can be part of links, for all to see."""
+    with suppress(ValueError):
+        parts = urlsplit(text)
+        # What TOML, Markdown and links take as it is.
+        plain = re.fullmatch(r"[\w.:/~%+@!$&,;=-]+", text) and "@" not in parts.netloc
+        if plain and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return text.rstrip("/")
+    sys.stderr.write(f"release: --url must be like https://code.example/trio-hs, not {text!r}\n")
+    sys.exit(2)
+
+
+def build(work: Path, url: str, version: str) -> Path:
+    """Build both distributions, and check them. Returns their folder."""
+    dist = work / "dist"
+    copy_of_what_is_committed(work / "source", url, version)
+    tools = environment(work / "tools", "build", "twine")
+    for folder in ("source", "source/loadtest"):
+        # The wheel is built from the source distribution, so that both are known to be complete.
+        run(tools / "python", "-m", "build", "--outdir", dist, work / folder)
+    built = sorted(dist.iterdir())
+    say(f"built {', '.join(path.name for path in built)}")
+    run(tools / "twine", "check", "--strict", *built)
+    say("twine check: passed")
+    check_contents(dist, version)
+    wheels = [path for path in built if path.suffix == ".whl"]
+    check_client(work, dist / f"trio_hs-{version}-py3-none-any.whl", (ROOT / "README.md").read_text())
+    check_harness(work, wheels)
+    return dist
+
+
+def replace(old: Path, new: Path) -> None:
+    """Put a copy of a folder in the place of another one, which stays until all is copied."""
+    with tempfile.TemporaryDirectory(prefix=".dist-", dir=old.parent) as directory:
+        shutil.copytree(new, copy := Path(directory, "new"))
+        if old.exists():
+            old.rename(Path(directory, "old"))
+        copy.rename(old)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("./dev release", description=__doc__)
-    parser.add_argument("--url", default="", help="where the repository can be read, for links and metadata")
-    url = parser.parse_args().url.rstrip("/")
+    parser.add_argument("--url", help="where the repository can be read, for links and metadata")
+    parser.add_argument(
+        "--draft",
+        action="store_true",
+        help="build also what is no release: with unreleased changes, or after the version's tag",
+    )
+    given = parser.parse_args(arguments)
+    url = "" if given.url is None else checked_url(given.url)
     if run("git", "status", "--porcelain", "--untracked-files=no"):
         fail("commit first: a release is built from what is committed")
     (version,) = re.findall(r'^__version__ = "(.*)"$', (ROOT / "trio_hs" / "__init__.py").read_text(), re.MULTILINE)
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    check_version(version, changelog, given.draft)
     try:
-        text = notes((ROOT / "CHANGELOG.md").read_text(), version)
+        text = notes(changelog, version)
     except ValueError as error:
         fail(str(error))
-    dist = ROOT / "dist"
-    shutil.rmtree(dist, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="trio-hs-release-") as directory:
         work = Path(directory)
-        copy_of_what_is_committed(work / "source", url, version)
-        tools = environment(work / "tools", "build", "twine")
-        for folder in ("source", "source/loadtest"):
-            # The wheel is built from the source distribution, so that both are known to be complete.
-            run(tools / "python", "-m", "build", "--outdir", dist, work / folder)
-        built = sorted(dist.iterdir())
-        say(f"built {', '.join(path.name for path in built)}")
-        run(tools / "twine", "check", "--strict", *built)
-        say("twine check: passed")
-        check_contents(dist, version)
-        wheels = [path for path in built if path.suffix == ".whl"]
-        check_client(work, dist / f"trio_hs-{version}-py3-none-any.whl", (ROOT / "README.md").read_text())
-        check_harness(work, wheels)
-    (dist / "RELEASE-NOTES.md").write_text(with_links(text, url, version))
-    say(f"trio-hs {version} is in {dist}; its notes are in RELEASE-NOTES.md")
+        os.environ["TMPDIR"] = str(work)  # what a program leaves that is ended goes with it
+        dist = build(work, url, version)
+        (dist / "RELEASE-NOTES.md").write_text(with_links(text, url, version))
+        replace(ROOT / "dist", dist)
+    say(f"trio-hs {version} is in {ROOT / 'dist'}; its notes are in RELEASE-NOTES.md")
 
 
 if __name__ == "__main__":
+    exit_on_signals()
     main()

@@ -40,6 +40,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.fixture
+def hangup() -> Iterator[None]:
+    """SIGHUP ends the processes that the test starts, although `nohup` has the tests themselves ignore it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture(scope="session")
 def mariadb_installation() -> Installation:
     """The machine's MariaDB. Without one the test is skipped, but where CI=true, which must have one, it fails."""

@@ -63,18 +63,21 @@ def test_both_distributions_have_the_version_of_the_package() -> None:
 
 
 def test_the_files_that_contributing_sends_to_exist() -> None:
-    """A bare name is in the folder of the name before it; other paths are below `hs_drill`, or the root."""
+    """A bare name is in the folder of the name before it, or in `hs_drill`; other paths are below `hs_drill`, or the root."""
     root = TESTS.parent
     rows = [line for line in (root / "CONTRIBUTING.md").read_text().splitlines() if line.startswith("| ")][2:]
     assert len(rows) > 20
     for row in rows:
         folder = root / "loadtest/hs_drill"
-        for name in re.findall(r"`([\w./]+(?:\.(?:py|js|css|md|json)|/))`", row):
-            candidates = [folder / name, root / "loadtest/hs_drill" / name, root / "loadtest" / name, root / name]
-            found = next((path for path in candidates if path.exists()), None)
-            assert found is not None or "NAME" in name, f"{name} in: {row}"
-            if found is not None:
-                folder = found if found.is_dir() else found.parent
+        for name in re.findall(r"`([\w./]+(?:\.(?:py|js|css|md|json|sh)|/))`", row):
+            if "NAME" in name:
+                continue
+            if "/" not in name:
+                path = folder / name
+            else:
+                path = (root if name.startswith(("docs/", "scripts/", "trio_hs/")) else root / "loadtest/hs_drill") / name
+            assert path.exists(), f"{name} in: {row}"
+            folder = path if path.is_dir() else path.parent
 
 
 def test_a_module_is_short_or_says_why_not() -> None:

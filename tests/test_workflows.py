@@ -22,6 +22,7 @@ _STEP = {
         "uses": {"type": "string", "pattern": r"^[\w.-]+/[\w./-]+@[\w./-]+$"},
         "run": _NAME,
         "with": {"type": "object", "additionalProperties": {"type": "string"}},
+        "env": {"type": "object", "additionalProperties": {"type": "string"}},
     },
     "oneOf": [{"required": ["uses"]}, {"required": ["run"]}],
     "additionalProperties": False,
@@ -81,6 +82,33 @@ def test_only_the_job_that_publishes_may_write_and_only_for_a_tag() -> None:
     writing = {name for name, job in jobs.items() if "write" in job.get("permissions", {}).values()}
     assert writing == {"publish"}
     assert jobs["publish"]["if"].startswith("startsWith(github.ref, 'refs/tags/")
+
+
+def test_every_test_and_drill_runs_at_night_and_stands_before_what_is_published() -> None:
+    workflow = read(FOLDER / "release.yml")
+    everything = workflow["jobs"]["everything"]
+    assert "schedule" in workflow["on"]
+    assert everything["if"] == "github.event_name == 'schedule' || startsWith(github.ref, 'refs/tags/v')"
+    run = " ".join(step.get("run", "") for step in everything["steps"])
+    assert "./dev test --all" in run
+    assert "./dev drills" in run
+    assert set(workflow["jobs"]["publish"]["needs"]) == {"build", "everything"}
+
+
+def test_only_a_tag_is_built_as_a_release() -> None:
+    (build,) = (
+        step["run"] for step in read(FOLDER / "release.yml")["jobs"]["build"]["steps"] if "./dev release" in step.get("run", "")
+    )
+    assert build.endswith("${{ !startsWith(github.ref, 'refs/tags/v') && '--draft' || '' }}")
+
+
+def test_the_notes_are_not_uploaded_as_a_distribution_but_shown_with_the_release() -> None:
+    steps = read(FOLDER / "release.yml")["jobs"]["publish"]["steps"]
+    moved, published, shown = (
+        next(number for number, step in enumerate(steps) if part in step.get("run", step.get("uses")))
+        for part in ("mv dist/RELEASE-NOTES.md .", "gh-action-pypi-publish@", "--notes-file RELEASE-NOTES.md")
+    )
+    assert moved < published < shown
 
 
 def test_the_schema_refuses_what_is_wrong() -> None:

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from itertools import cycle, islice
 from typing import Any, Literal, TypeAlias, overload
 
-import trio
-
 from ._columns import Column, Columns, encode_inserted, encode_step, require_writable
 from ._counted import counted
-from ._dispatch import Dispatcher, Row, in_turns, insert_many
+from ._dispatch import Dispatcher, Row, get_many, in_turns, insert_many
 from ._protocol import (
     NULL,
+    SEQUENCES,
+    Buffer,
     Codec,
+    EncodedList,
     Filter,
     FindOperation,
     Index,
     LongValue,
     Ordered,
+    RowEncoder,
     Slices,
-    encoded_insert_tail,
+    begin_insert,
     in_pair,
     insert_tail,
-    joined_in_slices,
+    joined_tokens,
     listed_filters,
-    map_in_slices,
+    tokens_in_slices,
     unescape_pieces,
     value_list,
 )
@@ -106,7 +109,7 @@ class DeclaredTable(Table):
 
     async def _search(
         self, values: Ordered[Any], in_: In, filters: Ordered[Filter]
-    ) -> tuple[list[bytes], tuple[int, list[bytes]] | None, list[Filter]]:
+    ) -> tuple[list[bytes], tuple[int, Any] | None, list[Filter]]:
         """The lookup values, ``in_`` and the filters, with tokens for values. A checkpoint if ``in_`` has many."""
         values = value_list(values)
         if len(values) > len(self._key):
@@ -119,17 +122,21 @@ class DeclaredTable(Table):
             [self._filter(condition) for condition in listed_filters(filters)],
         )
 
-    async def _in(self, in_: tuple[int, Ordered[Any]]) -> tuple[int, list[bytes]]:
+    async def _in(self, in_: tuple[int, Ordered[Any]]) -> tuple[int, EncodedList]:
         position, choices = in_pair(in_)
-        assert isinstance(choices, list)
+        assert not isinstance(choices, EncodedList)
         if not isinstance(position, int) or isinstance(position, bool) or not 0 <= position < len(self._key):
             raise ValueError(
                 f"in_ names a column of {self._index_words} by its position, 0 to {len(self._key) - 1}, not by {position!r}"
             )
         part = self._key[position]
-        if None in choices:
-            raise ValueError("in_ cannot hold None: the server would look for a zero byte; find NULL with operation '='")
-        return position, await in_turns(map_in_slices(part.encode, choices))
+
+        def encode(choice: Any) -> bytes:
+            if choice is None:
+                raise ValueError("cannot be None: the server would look for a zero byte; find NULL with operation '='")
+            return part.encode(choice)
+
+        return position, await in_turns(tokens_in_slices(encode, choices, "in_"))
 
     def _filter(self, condition: Filter) -> Filter:
         name = condition.column
@@ -172,18 +179,20 @@ class DeclaredTable(Table):
 
     def _long_row_tail(self, values: Sequence[Any]) -> Slices[bytes]:
         index, filling = self._fill()
-        tokens = yield from self._tokens_in_slices(encode_inserted, values)
-        return encoded_insert_tail(index, (yield from joined_in_slices([*tokens, *filling])))
+        out = begin_insert(index, len(values) + len(filling))
+        yield from self._write_in_slices(out, encode_inserted, values)
+        out.write(b"".join([b"\t" + token for token in filling]) + b"\n")
+        return out.contents()
 
-    def _tokens_in_slices(self, encode: Callable[[Column, Any], bytes], values: Sequence[Any]) -> Slices[list[bytes]]:
-        """The token of each field, of which some are long."""
-        tokens = []
-        for column, value in zip(self._field_columns, values, strict=True):
+    def _write_in_slices(self, out: Buffer, encode: Callable[[Column, Any], bytes], values: Sequence[Any]) -> Slices[None]:
+        """Writes the token of each field, of which some are long."""
+        for number, (column, value) in enumerate(zip(self._field_columns, values, strict=True)):
+            if number:
+                out.write(b"\t")
             try:
-                tokens.append(encode(column, value))
+                out.write(encode(column, value))
             except LongValue:
-                tokens.append((yield from column.encode_in_slices(value)))
-        return tokens
+                yield from column.write_in_slices(out, value)
 
     def _fields_and(self, number: int, what: str) -> str:
         return f"{counted(len(self._field_columns), 'field')}, {counted(number, what)}"
@@ -200,8 +209,11 @@ class DeclaredTable(Table):
 
     async def get_many(self, values: Ordered[Any]) -> list[Row]:
         """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
-        encode = self._key[0].encode
-        return await super().get_many(await in_turns(map_in_slices(encode, value_list(values))))
+        keys: Any = values if type(values) in SEQUENCES else value_list(values)
+        return await get_many(self._dispatcher, self._index, keys, self._encode_keys, "get_many")
+
+    def _encode_keys(self, keys: Sequence[Any], first: int) -> bytes:
+        return joined_tokens(self._key[0].encode, keys, "values", first)
 
     async def find(
         self,
@@ -227,7 +239,6 @@ class DeclaredTable(Table):
             tail = self._row_tail(values)
         except LongValue:
             tail = await in_turns(self._long_row_tail(values))
-            await trio.lowlevel.checkpoint()  # the connection copies it once more
         repeat = "insert" in self._dispatcher.retry.repeat_writes
         return await self._dispatcher.write(self._fill()[0], tail, "insert", repeat=repeat) or None
 
@@ -237,9 +248,12 @@ class DeclaredTable(Table):
         If a value of any row is refused, nothing is sent.
         """
         index = self._fill()[0]
-        rows = value_list(rows, "rows", "rows")
-        values = CHECKED * len(self._field_columns)
-        return await insert_many(self._dispatcher, index, rows, self._row_tail, self._long_row_tail, values, "insert_many")
+        listed: Any = rows if type(rows) in SEQUENCES else value_list(rows, "rows", "rows")
+        return await insert_many(self._dispatcher, index, listed, self._row_encoder, "insert_many")
+
+    @cached_property
+    def _row_encoder(self) -> RowEncoder:
+        return RowEncoder(CHECKED * len(self._field_columns), self._row_tail, self._long_row_tail)
 
     # fmt: off
     @overload
@@ -282,7 +296,9 @@ class DeclaredTable(Table):
         try:
             new = [column.encode(value) for column, value in zip(self._field_columns, update_values, strict=True)]
         except LongValue:
-            new = await in_turns(joined_in_slices(await in_turns(self._tokens_in_slices(Column.encode, update_values))))
+            out = Buffer()
+            await in_turns(self._write_in_slices(out, Column.encode, update_values))
+            new = EncodedList(out.contents(), len(update_values))
         values, in_, filters = await self._search(values, in_, filters)
         return await super().update(operation, values, new, limit, offset, return_original, in_=in_, filters=filters)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from functools import partial
+from functools import cached_property
 from typing import Any, Literal, overload
-
-import trio
 
 from ._dispatch import Dispatcher, Row, Shape, encoded_in, flat, get_many, in_turns, insert_many, named
 from ._protocol import (
+    SEQUENCES,
     CountingOperation,
     EncodedList,
     Filter,
@@ -19,17 +18,19 @@ from ._protocol import (
     ModifyOperation,
     Ordered,
     ReturningOperation,
-    Slices,
+    RowEncoder,
     Value,
     encode_in_slices,
-    encoded_insert_tail,
     find_modify_tail,
     find_tail,
     get_tail,
     insert_tail,
+    insert_tail_in_slices,
     listed_filters,
     located,
+    plain_rows,
     value_list,
+    with_tokens,
 )
 from .exceptions import HandlerSocketError
 
@@ -96,18 +97,17 @@ class Table:
 
     async def get_many(self, values: Ordered[Value]) -> list[Row]:
         """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
-        return await get_many(self._dispatcher, self._index, value_list(values), "get_many")
+        keys: Any = values if type(values) in SEQUENCES else value_list(values)
+        return await get_many(self._dispatcher, self._index, keys, self._dispatcher.codec.encode_list, "get_many")
 
     async def insert_many(self, rows: Ordered[Ordered[Value]]) -> list[int | HandlerSocketError | None]:
         """Inserts rows of one value per field, each with an outcome of its own. See :meth:`Manager.insert_many`."""
-        index, codec = self._write_index, self._dispatcher.codec
+        listed: Any = rows if type(rows) in SEQUENCES else value_list(rows, "rows", "rows")
+        return await insert_many(self._dispatcher, self._write_index, listed, self._row_encoder, "insert_many")
 
-        def long_tail_of(row: Sequence[Value]) -> Slices[bytes]:
-            return encoded_insert_tail(index, (yield from encode_in_slices(codec, row)))
-
-        rows = value_list(rows, "rows", "rows")
-        tail_of = partial(insert_tail, index, codec)
-        return await insert_many(self._dispatcher, index, rows, tail_of, long_tail_of, index.width, "insert_many")
+    @cached_property
+    def _row_encoder(self) -> RowEncoder:
+        return plain_rows(self._write_index, self._dispatcher.codec)
 
     async def find(
         self,
@@ -134,8 +134,7 @@ class Table:
         try:
             tail = insert_tail(index, codec, values)
         except LongValue:
-            tail = encoded_insert_tail(index, await in_turns(encode_in_slices(codec, values)))
-            await trio.lowlevel.checkpoint()  # the connection copies it once more
+            tail = await in_turns(insert_tail_in_slices(index, codec, values))
         repeat = "insert" in self._dispatcher.retry.repeat_writes
         return await self._dispatcher.write(index, tail, "insert", repeat=repeat) or None
 
@@ -160,12 +159,22 @@ class Table:
             raise TypeError(f"return_original must be a bool, not {return_original!r}")
         modify_operation: ModifyOperation = _RETURNING[change] if return_original else change
         what = "update_values" if name == "update" else "step"
+        encoded = modify_values if type(modify_values) is EncodedList else None
+        if encoded is not None:
+            modify_values = EncodedList(b"", encoded.count)
         tail = find_modify_tail(
             index, self._dispatcher.codec, operation, values, modify_operation, modify_values, limit, offset, in_, filters, what
         )
+        if encoded is not None:
+            return self._modify_long(name, index, tail, encoded.tokens, shape if return_original else None)
         if return_original:
             return self._dispatcher.write(index, tail, name, shape=shape)
         return self._dispatcher.write(index, tail, name, repeat=name in self._dispatcher.retry.repeat_writes)
+
+    async def _modify_long(self, name: str, index: Index, tail: bytes, tokens: bytes, shape: Shape | None) -> Any:
+        tail = await in_turns(with_tokens(tail, tokens))
+        repeat = shape is None and name in self._dispatcher.retry.repeat_writes
+        return await self._dispatcher.write(index, tail, name, shape=shape, repeat=repeat)
 
     # fmt: off
     @overload
@@ -202,8 +211,7 @@ class Table:
         """Sets the fields of the rows found. See :meth:`Manager.update`."""
         among = in_ if in_ is None else await encoded_in(self._dispatcher.codec, in_)
         filters = () if filters == () else listed_filters(filters)
-        long = isinstance(update_values, EncodedList)
-        if not long and type(update_values) is not list and type(update_values) is not tuple:
+        if not isinstance(update_values, (list, tuple, EncodedList)):
             update_values = value_list(update_values, "update_values")
         rest = (limit, offset, return_original, named, among, filters)
         try:
@@ -211,9 +219,6 @@ class Table:
         except LongValue:
             new = await in_turns(encode_in_slices(self._dispatcher.codec, list(update_values), "update_values"))
             work = self._modify("update", "U", operation, values, new, *rest)
-            long = True
-        if long:
-            await trio.lowlevel.checkpoint()  # the connection copies it once more
         result: int | list[Row] = await work
         return result
 

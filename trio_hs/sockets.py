@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast, overload
 
 import trio
@@ -38,16 +38,17 @@ from ._protocol import (
     ReturningOperation,
     Value,
     encode_in_slices,
-    encoded_insert_tail,
     find_modify_tail,
     find_tail,
     in_rows,
     insert_tail,
+    insert_tail_in_slices,
     name_list,
     parse_number,
     parse_rows,
     rows_in_slices,
     value_list,
+    with_tokens,
 )
 from .exceptions import ConnectionError, HandlerSocketError, ProtocolError
 
@@ -261,11 +262,14 @@ class ReadSocket:
         except LongValue:
             if isinstance(request, Find):
                 raise
-            values = value_list(request.values if isinstance(request, Insert) else request.modify_values)
-            encoded = cast("Any", await in_turns(encode_in_slices(self._codec, values)))
             if isinstance(request, Insert):
-                return self._job(request._replace(values=encoded))
-            return self._job(request._replace(modify_values=encoded))
+                index = self._index(request.index_id)
+                tail = await in_turns(insert_tail_in_slices(index, self._codec, value_list(request.values)))
+                return _Job(index, tail, "insert", True, False)
+            values = value_list(request.modify_values)
+            encoded = await in_turns(encode_in_slices(self._codec, values))
+            job = self._job(request._replace(modify_values=cast("Any", EncodedList(b"", encoded.count))))
+            return replace(job, tail=await in_turns(with_tokens(job.tail, encoded.tokens)))
 
     def _job(self, request: Find | Insert | FindModify) -> _Job:
         if not isinstance(request, Find):
@@ -327,9 +331,7 @@ class WriteSocket(ReadSocket):
     def _job(self, request: Find | Insert | FindModify) -> _Job:
         if isinstance(request, Insert):
             index = self._index(request.index_id)
-            values = cast("Any", request.values)
-            encoded = isinstance(values, EncodedList)
-            tail = encoded_insert_tail(index, values) if encoded else insert_tail(index, self._codec, values)
+            tail = insert_tail(index, self._codec, request.values)
             return _Job(index, tail, "insert", True, False)
         if isinstance(request, FindModify):
             index = self._index(request.index_id)

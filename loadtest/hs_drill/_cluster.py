@@ -79,7 +79,7 @@ class Cluster:
     why: str
     """One line: why this kind was chosen."""
     version: str
-    """The writer's own version string. If servers of the user's own differ, or some cannot be asked: the version of each."""
+    """The writer's version. If servers of the user's own differ, or some cannot be asked: the version of each."""
     servers: tuple[Server, ...]
     admin_user: str = ""
     admin_password: str = field(default="", repr=False)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import trio
 
 from hs_drill._wire import CHUNK, Decoder, Message, encode
 
-__all__ = ["TrioChannel", "end_on_sigterm", "first_error", "one_line"]
+__all__ = ["TrioChannel", "ended_by_sigterm", "first_error", "ignore_signals", "one_line"]
 
 
 class TrioChannel:
@@ -56,11 +58,27 @@ class TrioChannel:
         await self._stream.aclose()
 
 
-async def end_on_sigterm(scope: trio.CancelScope) -> None:
-    """Cancel the scope at a SIGTERM. Runs until cancelled: start it in the background."""
+@asynccontextmanager
+async def ended_by_sigterm() -> AsyncIterator[trio.Nursery]:
+    """A nursery that a SIGTERM cancels. Later ones, also while the block cleans up, change nothing.
+
+    The process must ignore SIGTERM otherwise. For trio raises a signal again that came too late to be received.
+    """
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
-        async for _ in signals:
-            scope.cancel()
+        async with trio.open_nursery() as nursery:
+
+            async def cancel() -> None:
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(cancel)
+            yield nursery
+
+
+def ignore_signals() -> None:
+    """Ctrl-C is for Locust, and SIGTERM for `ended_by_sigterm`. (When Locust dies, the kernel sends it: `end_with_parent`.)"""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def first_error(error: BaseException) -> BaseException:

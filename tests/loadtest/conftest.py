@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,14 +51,6 @@ def open_directory() -> Iterator[Callable[[], Path]]:
 def _patient_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a slow machine it takes long to remove a run's processes and files, and a run that gives up leaves them."""
     monkeypatch.setattr(_sandbox, "STOP_SECONDS", _sandbox.STOP_SECONDS * MOST)
-
-
-@pytest.fixture
-def hangup() -> Iterator[None]:
-    """SIGHUP ends the processes that the test starts, although `nohup` has the tests themselves ignore it."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Self, TypeAlias
 
-from .._protocol import LONG_VALUE, NULL, Codec, LongValue, Ordered, Slices, escape, unescape, value_list, write_long
+from .._protocol import LONG_VALUE, NULL, Buffer, Codec, LongValue, Ordered, Slices, escape, unescape, value_list, write_long
 from ..exceptions import DecodingError
 from . import _types as types
 from ._from_sql import parse_type
@@ -129,16 +128,20 @@ class Column:
             raise LongValue(len(data))
         return escape(data)
 
-    def encode_in_slices(self, value: Any) -> Slices[bytes]:
-        """``encode`` of a long value."""
-        out = io.BytesIO()
-        yield from write_long(out, _BYTES, self.encode_data(value))
-        return out.getvalue()
+    def write_in_slices(self, out: Buffer, value: Any) -> Slices[None]:
+        """Writes the token of a long value."""
+        try:
+            for piece in self._type.pieces(value):
+                yield from write_long(out, _BYTES, piece)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"column {self.name} ({self.type}) {error}") from None
 
     def encode_data(self, value: Any) -> bytes:
         """``encode`` without the protocol's escapes: the bytes in the column's character set. Takes no None."""
         try:
             return self._type.encode(value)
+        except LongValue:
+            raise
         except (TypeError, ValueError) as error:
             raise type(error)(f"column {self.name} ({self.type}) {error}") from None
 

@@ -34,7 +34,7 @@ class Description:
     db: str
     table: str
     server: str
-    """The server's version."""
+    """The server's version, as it shows it."""
     columns: Columns
     indexes: Mapping[str, tuple[IndexPart, ...]]
     warnings: tuple[str, ...]
@@ -152,11 +152,24 @@ class _Reader:
                 columns.append(_column(row, self._until_2106))
             except (TypeError, ValueError) as error:
                 raise DescribeError(f"{self.name}: a declared table cannot have this {row['column_type']}: {error}") from None
+            self._warn_of_question_marks(columns[-1], row["column_default"])
             if "on update" in row["extra"].lower():
                 self.warnings.append(
                     f"ON UPDATE: HandlerSocket writes leave {row['column_name']} alone; it has to be set by the caller."
                 )
         return columns
+
+    def _warn_of_question_marks(self, column: Column, default: str | None) -> None:
+        if column.default_is_expression and default and _STRING.fullmatch(default):
+            self.warnings.append(
+                f"The default of {column.name} is left out: the server may show ? for what it has, as in {default}."
+                " An insert has to give a value."
+            )
+        if column.members and _may_hide(column, "".join(column.members)):
+            self.warnings.append(
+                f"Members of {column.name}: the server shows ? for characters beyond U+FFFF. Compare them with what created"
+                " the table."
+            )
 
     def _indexes(self) -> dict[str, tuple[IndexPart, ...]]:
         rows = self._rows(
@@ -212,6 +225,22 @@ def _unquoted(text: str) -> str:
     return _STRING_ESCAPE.sub(lambda match: _CONTROLS.get(match[1], match[1]) if match[1] else "'", text)
 
 
+_BEYOND_BMP = (None, "utf8mb4", "utf16", "utf16le", "utf32")
+
+
+def _is_binary(column: Column) -> bool:
+    return column.type in ("binary", "varbinary") or column.type.endswith("blob")
+
+
+def _may_hide(column: Column, text: str) -> bool:
+    """Whether a question mark in a text of ``information_schema`` may stand for something else.
+
+    ``information_schema`` is in utf8mb3, as is SHOW CREATE TABLE. So there is one for each byte that is no text, and for each
+    character beyond the Basic Multilingual Plane, and no way to read the original.
+    """
+    return "?" in text and (_is_binary(column) or column.charset in _BEYOND_BMP)
+
+
 def _column(row: Mapping[str, Any], until_2106: bool) -> Column:
     """The column in a row of ``information_schema.columns``. Raises ValueError if it cannot be declared."""
     extra = row["extra"].upper()
@@ -226,7 +255,9 @@ def _column(row: Mapping[str, Any], until_2106: bool) -> Column:
     elif row["datetime_precision"] and kind != "date":
         options["precision"] = int(row["datetime_precision"])
     elif kind in ("enum", "set"):
-        options["members"] = [_unquoted(member[1]) for member in _STRING.finditer(row["column_type"])]
+        members = options["members"] = [_unquoted(member[1]) for member in _STRING.finditer(row["column_type"])]
+        if len(set(members)) < len(members):
+            raise ValueError(f"column {row['column_name']}: the server shows ? for members of characters beyond U+FFFF")
     if row["character_set_name"] not in (None, "utf8mb4"):
         options["charset"] = row["character_set_name"]
     if kind == "timestamp" and until_2106:
@@ -254,7 +285,7 @@ def _default(column: Column, text: str) -> Any:
     """The value of a literal as ``information_schema`` shows it. Raises one of several errors if it is not known."""
     if match := _BITS.fullmatch(text):
         return int(match[1], 2)
-    binary = column.type in ("binary", "varbinary") or column.type.endswith("blob")
+    binary = _is_binary(column)
     # MariaDB 11.8 shows x'616200' where 10.11 shows 'ab\0'. In any other column it stands for an expression.
     if binary and (match := _HEX.fullmatch(text)):
         return bytes.fromhex(match[1] or match[2] or "")
@@ -263,9 +294,9 @@ def _default(column: Column, text: str) -> Any:
         raise LookupError(f"{text} is computed")
     if string is not None:
         text = _unquoted(string[1])
+    if _may_hide(column, text):
+        raise LookupError("the default is not shown")
     if binary:
-        if "?" in text:  # stands for any byte that is not text
-            raise LookupError("the default is not shown")
         return text.encode("ascii")
     if column.type == "set":
         return frozenset(text.split(",") if text else ())
@@ -281,11 +312,12 @@ def render(description: Description) -> str:
     """Python code that makes the description's ``columns``, formatted as ruff and black would."""
     name = re.sub(r"\W", "_", description.table).upper()
     name = f"_{name}" if name[0].isdigit() else name
+    server = description.server.partition("-")[0]  # without the names of its packages and of its distributor
     imports: set[str] = set()
     columns = [_call("Column", _arguments(column, imports), 8) for column in description.columns]
     indexes = [_index(index, parts) for index, parts in description.indexes.items()]
     lines = [
-        *_comment(f"{description.db}.{description.table} on MariaDB {description.server}, by python -m trio_hs describe."),
+        *_comment(f"By python -m trio_hs describe: {description.db}.{description.table} on MariaDB {server}."),
         *[line for warning in description.warnings for line in _comment(f"Mind: {warning}")],
         *sorted(imports, key=lambda line: (line.startswith("from"), line)),
         *([""] if imports else []),

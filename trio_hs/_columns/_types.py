@@ -14,13 +14,13 @@ import reprlib
 import struct
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any
 
 from .._counted import counted
-from .._protocol import Codec
+from .._protocol import LONG_VALUE, SLICE_BYTES, Codec, LongValue
 from ._charsets import Charset
 
 _TEXT = Codec()
@@ -32,6 +32,10 @@ class ColumnType(ABC):
     @abstractmethod
     def encode(self, value: Any) -> bytes:
         """The bytes of a value that is not None."""
+
+    def pieces(self, value: Any) -> Iterator[bytes]:
+        """``encode`` of a long value, piece by piece."""
+        yield self.encode(value)
 
     @abstractmethod
     def decode(self, data: bytes) -> Any:
@@ -189,10 +193,23 @@ class Text(ColumnType):
             raise ValueError(f"takes {counted(self.length, 'character')}, not {len(value)}")
         if self.fixed and value.endswith(" "):
             raise ValueError(f"is a char, which loses the spaces at the end of {reprlib.repr(value)}")
+        if len(value) > LONG_VALUE:
+            if self.size is not None and len(value) > self.size:
+                raise ValueError(f"takes {counted(self.size, 'byte')}, and not {counted(len(value), 'character')}")
+            raise LongValue(len(value))
         data = self.charset.encode(value)
         if self.size is not None and len(data) > self.size:
             raise ValueError(f"takes {counted(self.size, 'byte')}, not {len(data)}")
         return data
+
+    def pieces(self, value: str) -> Iterator[bytes]:
+        size = 0
+        for start in range(0, len(value), SLICE_BYTES):
+            piece = self.charset.encode(value[start : start + SLICE_BYTES])
+            size += len(piece)
+            if self.size is not None and size > self.size:
+                raise ValueError(f"takes {counted(self.size, 'byte')}, and not {counted(len(value), 'character')}")
+            yield piece
 
     def decode(self, data: bytes) -> str:
         return self.charset.decode(data)

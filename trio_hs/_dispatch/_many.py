@@ -5,17 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import trio
 
 from .._network import Patience, Pool, Request, failure_of, refusal_of, turned_away
 from .._protocol import (
-    Codec,
     EncodedList,
     Index,
     Ordered,
+    RowEncoder,
     Slices,
     Value,
     all_succeeded,
@@ -50,15 +50,23 @@ NEAR_CHUNKS = 2
 #: Passes of the scheduler between the first chunk of keys and the second. Measured: the server then begins with the first chunk
 #: alone in 9 of 10 cases.
 HEAD_START = 3
-#: So many keys are encoded, or errors made, before other tasks have their turn.
-SLICE_KEYS = 6000
+#: So many keys are encoded, errors made, or chunks collected, before other tasks have their turn.
+SLICE_KEYS = 2400
 SLICE_ERRORS = 200
 SLICE_CHUNKS = 100
 #: From this many keys on, one IN request beats single gets, although it may have to be followed by them.
 IN_KEYS = 16
 
 
-async def get_many(dispatcher: Dispatcher, index: Index, values: Sequence[Value], operation: str) -> list[Row]:
+class KeyEncoder(Protocol):
+    """Makes tokens of keys, joined by TABs. Errors count the keys from ``first`` on."""
+
+    def __call__(self, keys: Sequence[Any], /, *, first: int) -> bytes: ...
+
+
+async def get_many(
+    dispatcher: Dispatcher, index: Index, values: Sequence[Value], encode: KeyEncoder, operation: str
+) -> list[Row]:
     """The first row of each key, in the order of the keys, ``[]`` for a key without a row. Raises the first error.
 
     The server answers a list of keys (IN) in half the time that single keys take. The rows come in the order of the keys,
@@ -70,7 +78,7 @@ async def get_many(dispatcher: Dispatcher, index: Index, values: Sequence[Value]
     count = len(values)
     near = dispatcher.reader.near and count > NEAR_CHUNKS * NEAR_KEYS
     size = math.ceil(count / math.ceil(count / NEAR_KEYS)) if near else READ_KEYS
-    lists = await in_turns(_key_lists(dispatcher.codec, values, size))
+    lists = await in_turns(_key_lists(values, encode, size))
     if count < IN_KEYS or dispatcher.retry.hedge_after is not None:
         return await _get_each(dispatcher, index, lists, operation, since, patience)
 
@@ -89,24 +97,45 @@ async def get_many(dispatcher: Dispatcher, index: Index, values: Sequence[Value]
             return found if len(found) == units[number] else []
         return None
 
-    asked: list[tuple[Request | None, list[Row] | None]] = [(None, [])] * len(lists)
     lines = [[tail] for _, tail in by_list]
     at_once = NEAR_CHUNKS if near else CHUNKS_UNDER_WAY
     answers = await _send_chunks(
-        dispatcher, dispatcher.reader, index, lines, operation, parse, patience, at_once=at_once, units=units, head_start=True
+        dispatcher, dispatcher.reader, index, lines, operation, parse, patience, at_once, units, head_start=len(lines) > 1
     )
+    asked: list[tuple[Request | None, list[Row] | None]] = [(None, [])] * len(lists)
     for (number, _), answer in zip(by_list, answers, strict=True):
         asked[number] = answer
+    answers.clear()
+    return await _collect(dispatcher, index, lists, asked, operation, since, patience)
+
+
+async def _collect(
+    dispatcher: Dispatcher,
+    index: Index,
+    lists: list[EncodedList],
+    asked: list[tuple[Request | None, list[Row] | None]],
+    operation: str,
+    since: float,
+    patience: Patience,
+) -> list[Row]:
+    """The rows of all lists of keys. Asks for those that are missing. ``asked`` loses what has been collected.
+
+    Its rows are parsed (``[]`` where some keys of the list have none), or None if the request failed.
+    """
     doubtful = [keys for keys, (_, rows) in zip(lists, asked, strict=True) if rows == []]
-    one_by_one = iter(await _get_each(dispatcher, index, doubtful, operation, since, patience) if doubtful else ())
+    one_by_one: Iterable[Row] = ()
+    if doubtful:
+        one_by_one = iter(await _get_each(dispatcher, index, doubtful, operation, since, patience))
     found: list[Row] = []
-    for number, (keys, (request, rows)) in enumerate(zip(lists, asked, strict=True), 1):
-        if not number % SLICE_CHUNKS:
-            await trio.lowlevel.checkpoint()
+    for number, keys in enumerate(lists):
+        request, rows = asked[number]
+        asked[number] = (None, None)  # to let go of a million rows at once takes 9 ms
         if rows is None:
             found += await _read_chunk(dispatcher, index, _tails(keys), operation, request, since, patience)
         else:
             found += rows or itertools.islice(one_by_one, keys.count)
+        if number and not number % SLICE_CHUNKS:
+            await trio.lowlevel.checkpoint()
     return found
 
 
@@ -164,21 +193,13 @@ async def _read_chunk(
 
 
 async def insert_many(
-    dispatcher: Dispatcher,
-    index: Index,
-    rows: list[Ordered[Any]],
-    tail_of: Callable[[Sequence[Any]], bytes],
-    long_tail_of: Callable[[Sequence[Any]], Slices[bytes]],
-    values: int,
-    operation: str,
+    dispatcher: Dispatcher, index: Index, rows: Sequence[Ordered[Any]], encoder: RowEncoder, operation: str
 ) -> Outcomes:
     """The outcome of the insert of each row, in their order: the generated id, or None, or the error.
 
-    The other arguments are those of ``chunks_of_tails``. Its errors are raised before anything is sent.
+    Raises the errors of ``chunks_of_tails`` before anything is sent.
     """
-    chunks = await in_turns(
-        chunks_of_tails(rows, tail_of, long_tail_of, values=values, chunk_lines=WRITE_LINES, chunk_bytes=WRITE_BYTES)
-    )
+    chunks = await in_turns(chunks_of_tails(rows, encoder, chunk_lines=WRITE_LINES, chunk_bytes=WRITE_BYTES))
     return await _insert_chunks(dispatcher, index, chunks, operation)
 
 
@@ -194,10 +215,14 @@ async def _insert_chunks(dispatcher: Dispatcher, index: Index, chunks: list[list
         return await in_turns(_outcomes(request, index, operation))
 
     async def parse_answered(number: int, request: Request) -> Outcomes | None:
-        if request.failure is not None or turned_away(request, changes=True):
+        if request.failure is not None:
             return None
         try:
-            outcomes = await in_turns(_outcomes(request, index, operation))
+            outcomes = _equal_outcomes(request)
+            if outcomes is None:
+                if turned_away(request, changes=True):
+                    return None
+                outcomes = await in_turns(_outcomes(request, index, operation))
         except ProtocolError:
             return None  # `_perform` ends the connection
         chunks[number].clear()
@@ -207,8 +232,13 @@ async def _insert_chunks(dispatcher: Dispatcher, index: Index, chunks: list[list
     since = dispatcher.now()
     patience = Patience()
     given_up: ConnectionError | None = None
-    asked = await _send_chunks(dispatcher, dispatcher.writer, index, chunks, operation, parse_answered, patience)
-    for chunk, (first, answered) in zip(chunks, asked, strict=True):
+    pool = dispatcher.writer
+    asked = await _send_chunks(dispatcher, pool, index, chunks, operation, parse_answered, patience)
+    for number, chunk in enumerate(chunks):
+        first, answered = asked[number]
+        asked[number] = (None, None)
+        if number and not number % SLICE_CHUNKS:
+            await trio.lowlevel.checkpoint()
         if answered is not None:
             outcomes += answered
             continue
@@ -222,16 +252,7 @@ async def _insert_chunks(dispatcher: Dispatcher, index: Index, chunks: list[list
             continue
         try:
             outcomes += await dispatcher.perform(
-                dispatcher.writer,
-                index,
-                chunk,
-                operation,
-                parse,
-                changes=True,
-                first=first,
-                since=since,
-                patience=patience,
-                partial=True,
+                pool, index, chunk, operation, parse, changes=True, first=first, since=since, patience=patience, partial=True
             )
         except HandlerSocketError as error:
             outcomes += [error] * len(chunk)
@@ -254,9 +275,9 @@ async def _send_chunks(
     """Sends each chunk of lines once, up to ``at_once`` of them before the first answer.
 
     ``units`` is what each chunk counts for, by default its number of lines. With ``head_start`` the server gets the first
-    chunk a moment before the others, and usually answers it alone. That answer is parsed while it works on the others.
-    Returns the result of ``parse(number of the chunk, request)`` for each chunk, or its request if that is None. Both are
-    None for chunks after a server's silence, or once no server was usable. Cancelling withdraws what was not sent yet.
+    chunk a moment before the others, and usually answers it alone: its answer is parsed while the server works on. Returns
+    for each chunk the result of ``parse(number of the chunk, request)``, or its request if that is None. Both are None after
+    a server's silence, or once no server was usable. Cancelling withdraws what was not sent yet.
     """
     under_way: deque[tuple[Request | None, float]] = deque()
     finished: list[tuple[Request | None, T | None]] = []
@@ -287,9 +308,9 @@ async def _send_chunks(
             except HandlerSocketError:
                 request, stopped = None, True
             under_way.append((request, started))
-            if head_start and len(chunks) > 1 and not finished and len(under_way) == 1:
-                for _ in range(HEAD_START):
-                    await trio.lowlevel.checkpoint()
+            for _ in range(HEAD_START if head_start else 0):
+                await trio.lowlevel.checkpoint()
+            head_start = False
             for request in answered:  # parsed while the server works on the next chunk
                 await finish(request)
         while under_way:
@@ -301,7 +322,7 @@ async def _send_chunks(
                 request.abandon()
 
 
-def _key_lists(codec: Codec, values: Sequence[Value], size: int) -> Slices[list[EncodedList]]:
+def _key_lists(values: Sequence[Value], encode: KeyEncoder, size: int) -> Slices[list[EncodedList]]:
     """Keys in lists of at most ``size``."""
     lists: list[EncodedList] = []
     work = 0
@@ -310,7 +331,7 @@ def _key_lists(codec: Codec, values: Sequence[Value], size: int) -> Slices[list[
         if work >= SLICE_KEYS:
             work = 0
             yield
-        lists.append(EncodedList(codec.encode_list(keys), len(keys)))
+        lists.append(EncodedList(encode(keys, first=start), len(keys)))
         work += size
     return lists
 
@@ -330,14 +351,19 @@ def _chunks_of_gets(lists: Sequence[EncodedList]) -> Slices[list[list[bytes]]]:
     return chunks
 
 
+def _equal_outcomes(request: Request) -> Outcomes | None:
+    """The outcomes of lines that were all answered, each with the same success: usually one without a generated id."""
+    answer = request.answers[0]
+    if answer.startswith(b"0\t") and request.answers.count(answer) == request.lines:
+        return [parse_number(answer) or None] * request.lines
+    return None
+
+
 def _outcomes(request: Request, index: Index, operation: str) -> Slices[Outcomes]:
     """The outcome of each line of a request for inserts."""
     outcomes: Outcomes = []
     errors = 0
-    answers = request.answers
-    if len(answers) == request.lines and answers[0].startswith(b"0\t") and answers.count(answers[0]) == request.lines:
-        return [parse_number(answers[0]) or None] * request.lines  # the usual case: no generated ids
-    for line in answers:
+    for line in request.answers:
         if line.startswith(b"0\t"):
             outcomes.append(parse_number(line) or None)
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import trio
@@ -25,7 +26,7 @@ async def in_turns(work: Slices[T]) -> T:
         await trio.lowlevel.checkpoint()
 
 
-async def encoded_in(codec: Codec, in_: tuple[int, Ordered[Value]]) -> tuple[int, list[Any] | EncodedList]:
+async def encoded_in(codec: Codec, in_: tuple[int, Ordered[Value]]) -> tuple[int, Sequence[Any] | EncodedList]:
     """``in_``, the position of a column and its values. Many values are encoded in turns."""
     position, values = in_pair(in_)
     if not isinstance(values, EncodedList) and len(values) > SLICE_VALUES:

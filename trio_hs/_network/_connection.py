@@ -66,6 +66,9 @@ UNIT_BYTES = 4096
 #: A request of this many units is sent at once, so that the server has work. Smaller ones wait for others, even if they
 #: are long. Measured: inserts of 2 KB that were sent one by one, and so did not share a commit, took 1.3 times as long.
 FULL_UNITS = 64
+#: From this many bytes on a request of one line is not copied behind its prefix: its ``data`` is the tail alone, which begins
+#: with a TAB. Measured: a copy of 33 MB takes 16 ms.
+LONG_REQUEST = 1 << 18
 
 #: From this many woken tasks on, two groups of requests pay off.
 GROUPED_TASKS = 16
@@ -134,7 +137,10 @@ class Connection:
         self._backlog: OrderedDict[Request, None] = OrderedDict()
         self._queue: list[Request] = []
         self._sent: deque[Request] = deque()
-        self._unsent = memoryview(b"")
+        # What the kernel has not taken yet of the requests in `_sent`.
+        self._unsent: list[memoryview] = []
+        # Whether a request in the queue or the backlog may be a long one.
+        self._long = False
         # Bytes that moved since the watchdog's last look. A whole answer counts as PROGRESS_BYTES.
         self._progress = 0
         self._writer = Sleeper()
@@ -197,11 +203,13 @@ class Connection:
         self._scope.cancel()
         self._transport.close()
         # The server executes whole lines only. A line whose end was not sent cannot have been executed.
-        unsent = len(self._unsent)
+        unsent = sum(map(len, self._unsent))
         for request in reversed(self._sent):
-            kept = min(unsent, len(request.data))
-            unsent -= kept
-            request.sent_lines = request.lines - request.data.count(b"\n", len(request.data) - kept)
+            size = len(request.data)
+            request.sent_lines = request.lines - request.data.count(b"\n", max(0, size - unsent))
+            if request.data.startswith(b"\t"):
+                size += len(request.opened.prefix)
+            unsent = max(0, unsent - size)
         for request in (*self._queue, *self._backlog):
             request.sent_lines = 0
         for request in (*self._sent, *self._queue, *self._backlog):
@@ -210,7 +218,7 @@ class Connection:
         self._sent.clear()
         self._queue.clear()
         self._backlog.clear()
-        self._unsent = memoryview(b"")
+        self._unsent.clear()
         self._answers.clear()
         self.outstanding = 0
         self._on_closed(self)
@@ -259,10 +267,19 @@ class Connection:
         prefix = opened.prefix
         expected = self._expected
         due = expected == 1 or expected == self._half or (not expected and not self.outstanding)
-        data = prefix + tails[0] if request.lines == 1 else prefix + prefix.join(tails)
+        if request.lines > 1:
+            data = prefix + prefix.join(tails)
+            size = len(data)
+        else:
+            data = tails[0]
+            size = len(data)
+            if size < LONG_REQUEST:
+                data = prefix + data
+            else:
+                self._long = True
         # The same as `_enqueue`, without the cost of a call.
         request.data = data
-        request.units = units = request.units + (len(data) // UNIT_BYTES)
+        request.units = units = request.units + size // UNIT_BYTES
         if self.outstanding < self._max_outstanding and not self._backlog:
             self.outstanding += units
             self._queue.append(request)
@@ -328,7 +345,9 @@ class Connection:
         """Sends the queue in one call. The writer task sends later what the kernel does not take now."""
         if not self._queue:
             return
-        if len(self._queue) == 1:
+        if self._long:
+            data = self._first_piece()
+        elif len(self._queue) == 1:
             data = self._queue[0].data
         else:
             data = b"".join([request.data for request in self._queue])
@@ -338,14 +357,30 @@ class Connection:
             self._queue.clear()
             taken = self._transport.send(data)
             if taken < len(data):
-                self._unsent = memoryview(data)[taken:]
+                self._unsent.insert(0, memoryview(data)[taken:])
                 self._writer.wake()
         except OSError as error:
-            self._unsent = memoryview(data)
+            self._unsent.insert(0, memoryview(data))
             self.invalidate(error)
         except BaseException as error:  # raised by a signal handler; the data may have been sent
             self.invalidate(OSError(f"{type(error).__name__} was raised while requests were being sent"))
             raise
+
+    def _first_piece(self) -> bytes:
+        """The queue up to the first long request. The pieces after that go into ``_unsent``. A long request is one of them."""
+        small: list[bytes] = []
+        pieces: list[bytes] = []
+        for request in self._queue:
+            if request.data.startswith(b"\t"):
+                pieces += [b"".join([*small, request.opened.prefix]), request.data]
+                small = []
+            else:
+                small.append(request.data)
+        pieces.append(b"".join(small))
+        self._long = bool(self._backlog)
+        self._unsent = [memoryview(piece) for piece in pieces[1:] if piece]
+        self._writer.wake()
+        return pieces[0]
 
     @enable_ki_protection
     async def _write(self) -> None:
@@ -364,12 +399,16 @@ class Connection:
                 await self._writer.sleep()
 
     def _send_rest(self) -> None:
+        piece = self._unsent[0]
         try:
-            taken = self._transport.send(self._unsent)
+            taken = self._transport.send(piece)
         except OSError as error:
             self.invalidate(error)
             return
-        self._unsent = self._unsent[taken:]
+        if taken < len(piece):
+            self._unsent[0] = piece[taken:]
+        else:
+            del self._unsent[0]
         self._progress += taken  # a long request on a slow line is progress, not silence
 
     @enable_ki_protection

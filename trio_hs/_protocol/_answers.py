@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from .._counted import counted
 from ..exceptions import ProtocolError
+from ._buffer import Buffer
 from ._index import Index
 from ._values import BULK, Codec
 
@@ -30,33 +30,31 @@ class Answers:
     """
 
     def __init__(self) -> None:
-        self._buffer = io.BytesIO()
-        self._size = 0
+        self._buffer = Buffer()
 
     @property
     def incomplete(self) -> bool:
         """True in the middle of a line."""
-        return self._size > 0
+        return self._buffer.size > 0
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that ``data`` completes, without their LF. Raises ProtocolError for one that does not end."""
         lines = data.split(b"\n")
         rest = lines.pop()
-        if lines and self._size:
+        if lines and self._buffer.size:
             self._buffer.write(lines[0])
-            lines[0] = self._buffer.getvalue()
+            lines[0] = self._buffer.contents()
             self.clear()
         if rest:
-            self._size += self._buffer.write(rest)
-            if self._size > MAX_ANSWER_BYTES:
+            self._buffer.write(rest)
+            if self._buffer.size > MAX_ANSWER_BYTES:
                 self.clear()
                 raise ProtocolError(f"an answer of more than {MAX_ANSWER_BYTES} bytes without an end")
         return lines
 
     def clear(self) -> None:
         """Drops what has arrived of a line."""
-        self._buffer = io.BytesIO()
-        self._size = 0
+        self._buffer = Buffer()
 
 
 _HEADER = re.compile(rb"([0-9]{1,9})\t([0-9]{1,9})(?:\t|\Z)")

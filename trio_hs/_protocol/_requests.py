@@ -1,13 +1,14 @@
-"""Requests on an open index, as tails: everything after the index id."""
+"""What the client sends: the first request, with the secret, and on an open index requests as tails: all after the index id."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, get_args
 
 from .._counted import counted
+from ._buffer import Buffer
 from ._index import Index
-from ._values import NULL, Codec, EncodedList, Ordered, Value, escape, located, value_list
+from ._values import NULL, SEQUENCES, Codec, EncodedList, Ordered, Value, escape, located, value_list
 
 #: The protocol's comparisons; ``<`` and ``<=`` give rows in descending order.
 FindOperation: TypeAlias = Literal["=", ">", ">=", "<", "<="]
@@ -53,11 +54,11 @@ class Filter(NamedTuple):
     stop: bool = False
 
 
-def in_pair(in_: object) -> tuple[int, list[Any] | EncodedList]:
-    """The position and the values of ``in_``. TypeError if it is not such a pair."""
+def in_pair(in_: object) -> tuple[int, Sequence[Any] | EncodedList]:
+    """The position and the values of ``in_``, a sequence. TypeError if it is not such a pair."""
     if not isinstance(in_, (tuple, list)) or len(in_) != 2:
         raise TypeError(f"in_ must be a pair: the position of a column in the index, and a list of values; not {in_!r}")
-    return in_[0], in_[1] if isinstance(in_[1], EncodedList) else value_list(in_[1], "in_")
+    return in_[0], in_[1] if type(in_[1]) in SEQUENCES or isinstance(in_[1], EncodedList) else value_list(in_[1], "in_")
 
 
 def listed_filters(filters: Ordered[Filter]) -> tuple[Filter, ...]:
@@ -103,7 +104,7 @@ def get_many_tail(tokens: bytes, count: int) -> bytes | None:
 def insert_tail(index: Index, codec: Codec, values: Ordered[Value]) -> bytes:
     """The insert of a row, one value per column of the index. The server would store the empty string for a missing one.
 
-    Raises LongValue for a value that should be encoded in slices: see ``encoded_insert_tail``.
+    Raises LongValue for a value that should be encoded in slices: see ``begin_insert``.
     """
     tokens = codec.encode_all(values, "values", index.columns)
     if len(tokens) != index.width or index.width > MAX_INSERT_VALUES or index.repeated is not None:
@@ -111,11 +112,13 @@ def insert_tail(index: Index, codec: Codec, values: Ordered[Value]) -> bytes:
     return index.insert_head + b"\t".join(tokens) + b"\n"
 
 
-def encoded_insert_tail(index: Index, values: EncodedList) -> bytes:
-    """``insert_tail`` of values that are encoded already. Copies them once."""
-    if values.count != index.width or index.width > MAX_INSERT_VALUES or index.repeated is not None:
-        raise _refused_insert(index, values.count)
-    return b"".join((index.insert_head, values.tokens, b"\n"))
+def begin_insert(index: Index, count: int) -> Buffer:
+    """A buffer that begins with the tail of an insert of so many values. They follow, joined by TABs, and a LF."""
+    if count != index.width or index.width > MAX_INSERT_VALUES or index.repeated is not None:
+        raise _refused_insert(index, count)
+    out = Buffer()
+    out.write(index.insert_head)
+    return out
 
 
 def _refused_insert(index: Index, count: int) -> ValueError:

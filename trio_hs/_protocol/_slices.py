@@ -7,13 +7,13 @@ each run different.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from ._answers import has_values, wrong_length
+from ._buffer import Buffer
 from ._index import Index
-from ._values import Codec, EncodedList, LongValue, Value, located, value_list
+from ._values import Codec, EncodedList, LongValue, Value, located
 
 T = TypeVar("T")
 
@@ -25,15 +25,17 @@ SLICE_VALUES = 4096
 SLICE_CHECKED = 1024
 SLICE_BYTES = 1 << 17
 BYTES_PER_VALUE = 64
-#: So many rows are encoded together.
-GROUP = 50
-
-_LISTS = {list, tuple}
 
 
 def encode_in_slices(codec: Codec, values: Sequence[Value], what: str = "values") -> Slices[EncodedList]:
     """Many values, or long ones. Errors say ``what`` they are."""
-    out = io.BytesIO()
+    out = Buffer()
+    yield from write_values(out, codec, values, what)
+    return EncodedList(out.contents(), len(values))
+
+
+def write_values(out: Buffer, codec: Codec, values: Sequence[Value], what: str = "values") -> Slices[None]:
+    """Writes many values, or long ones, with TABs between them."""
     for start in range(0, len(values), SLICE_VALUES):
         part = values[start : start + SLICE_VALUES]
         if start:
@@ -43,10 +45,9 @@ def encode_in_slices(codec: Codec, values: Sequence[Value], what: str = "values"
             out.write(codec.encode_list(part, what, first=start))
         except LongValue:
             yield from _write_each(out, codec, part)
-    return EncodedList(out.getvalue(), len(values))
 
 
-def _write_each(out: io.BytesIO, codec: Codec, values: Sequence[Value]) -> Slices[None]:
+def _write_each(out: Buffer, codec: Codec, values: Sequence[Value]) -> Slices[None]:
     for number, value in enumerate(values):
         if number:
             out.write(b"\t")
@@ -56,7 +57,7 @@ def _write_each(out: io.BytesIO, codec: Codec, values: Sequence[Value]) -> Slice
             yield from write_long(out, codec, value)
 
 
-def write_long(out: io.BytesIO, codec: Codec, value: Value) -> Slices[None]:
+def write_long(out: Buffer, codec: Codec, value: Value) -> Slices[None]:
     """Writes the token of a long str, bytes or bytearray."""
     if isinstance(value, str) and not codec.transparent:
         value = codec.encode_text(value)  # in one go: its parts might be encoded differently
@@ -66,96 +67,39 @@ def write_long(out: io.BytesIO, codec: Codec, value: Value) -> Slices[None]:
         yield
 
 
-def map_in_slices(encode: Callable[[Any], T], values: Sequence[Any]) -> Slices[list[T]]:
-    """What ``encode`` makes of each value. It may take as long as for values that are checked."""
-    found: list[T] = []
+def tokens_in_slices(encode: Callable[[Any], bytes], values: Sequence[Any], what: str) -> Slices[EncodedList]:
+    """The token that ``encode`` makes of each value. It may take as long as for values that are checked."""
+    out = Buffer()
     for start in range(0, len(values), SLICE_CHECKED):
         if start:
-            yield
-        found += map(encode, values[start : start + SLICE_CHECKED])
-    return found
-
-
-def joined_in_slices(tokens: Iterable[bytes]) -> Slices[EncodedList]:
-    """Tokens of which some are long."""
-    out = io.BytesIO()
-    count = 0
-    for token in tokens:
-        if count:
             out.write(b"\t")
-        count += 1
-        for start in range(0, len(token), SLICE_BYTES):
-            out.write(memoryview(token)[start : start + SLICE_BYTES])
-            if start:
-                yield
-    return EncodedList(out.getvalue(), count)
-
-
-def chunks_of_tails(
-    rows: Sequence[Iterable[Any]],
-    tail_of: Callable[[Sequence[Any]], bytes],
-    long_tail_of: Callable[[Sequence[Any]], Slices[bytes]],
-    *,
-    values: int,
-    chunk_lines: int,
-    chunk_bytes: int,
-) -> Slices[list[list[bytes]]]:
-    """The requests of many rows, in chunks of at most that many lines, and no more bytes than that and one row.
-
-    ``values`` is what a row counts for, apart from its bytes. ``long_tail_of`` is asked when ``tail_of`` raises LongValue.
-    TypeError and ValueError name the row, counted from 0.
-    """
-    chunks: list[list[bytes]] = []
-    room = work = lines = 0
-    group = min(GROUP, chunk_lines)
-    for start in range(0, len(rows), group):
-        some: Sequence[Any] = rows[start : start + group]
-        if not set(map(type, some)) <= _LISTS:
-            some = [_listed(row, number) for number, row in enumerate(some, start)]
-        try:
-            tails = list(map(tail_of, some))
-        except (TypeError, ValueError):
-            tails = yield from _each_tail(some, start, tail_of, long_tail_of)
-        size = sum(map(len, tails))
-        for part in [tails] if size <= chunk_bytes else [[tail] for tail in tails]:
-            size = sum(map(len, part))
-            if size > room or len(part) > lines:
-                chunks.append([])
-                room, lines = max(chunk_bytes, size), chunk_lines
-            chunks[-1] += part
-            room -= size
-            lines -= len(part)
-            work += len(part) * values + size // BYTES_PER_VALUE
-        if work >= SLICE_VALUES:
-            work = 0
             yield
-    return chunks
+        out.write(joined_tokens(encode, values[start : start + SLICE_CHECKED], what, start))
+    return EncodedList(out.contents(), len(values))
 
 
-def _listed(row: Iterable[Any], number: int) -> Sequence[Any]:
+def joined_tokens(encode: Callable[[Any], bytes], values: Sequence[Any], what: str, first: int) -> bytes:
+    """Tokens joined by TABs. Errors say ``what`` the values are, and count them from ``first`` on."""
     try:
-        return row if isinstance(row, list | tuple) else value_list(row)
-    except TypeError as error:
-        raise located(f"row {number}", error) from None
-
-
-def _each_tail(
-    rows: Sequence[Any],
-    first: int,
-    tail_of: Callable[[Sequence[Any]], bytes],
-    long_tail_of: Callable[[Sequence[Any]], Slices[bytes]],
-) -> Slices[list[bytes]]:
-    """The requests of rows of which one is long, or wrong."""
-    tails = []
-    for number, row in enumerate(rows, first):
-        try:
+        return b"\t".join(map(encode, values))
+    except (TypeError, ValueError):
+        for number, value in enumerate(values, first):
             try:
-                tails.append(tail_of(row))
-            except LongValue:
-                tails.append((yield from long_tail_of(row)))
-        except (TypeError, ValueError) as error:
-            raise located(f"row {number}", error) from None
-    return tails
+                encode(value)
+            except (TypeError, ValueError) as error:
+                raise located(f"{what}[{number}]", error) from None
+        raise
+
+
+def with_tokens(tail: bytes, tokens: bytes) -> Slices[bytes]:
+    """A tail that was made with an EncodedList of no bytes at its end, with these tokens in their place."""
+    out = Buffer()
+    out.write(tail[:-1])
+    for start in range(0, len(tokens), SLICE_BYTES):
+        out.write(memoryview(tokens)[start : start + SLICE_BYTES])
+        yield
+    out.write(b"\n")
+    return out.contents()
 
 
 # ---- answers ----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from .._columns._attributes import NOW, Attributes, Default, strings
 from ._collation import BINARY, UTF8MB4_BIN, find_collation
 from ._times import Date, DateTime, Time
 from ._types import Bit, ColumnType, DecimalType, Enum, Float, Integer, Set, Text, Value, Year
-from ._versions import DEFAULT_VERSION, Version, find_version
+from ._versions import NEWEST_VERSION, Version, find_version
 
 _INTEGERS = {"TINYINT": (1, 3), "SMALLINT": (2, 5), "MEDIUMINT": (3, 8), "INT": (4, 10), "INTEGER": (4, 10), "BIGINT": (8, 20)}
 _BLOBS = {"TINY": 255, "": 65535, "MEDIUM": 2**24 - 1, "LONG": 2**32 - 1}
@@ -75,7 +75,7 @@ def _parse_text_type(name: str, argument: str | None, attributes: Attributes, ve
     charset = attributes.take_value("CHARACTER", "SET") or attributes.take_value("CHARSET")
     collation = find_collation(charset, attributes.take_value("COLLATE"), version)
     if name in ("ENUM", "SET"):
-        members = [member.encode(collation.charset or "utf-8") for member in _members(argument)]
+        members = [member.rstrip(" ").encode(collation.charset or "utf-8") for member in _members(argument)]
         return Enum(collation, members) if name == "ENUM" else Set(collation, members)
     length = (_numbers(argument, 1) or [1])[0]
     if name in ("CHAR", "BINARY"):
@@ -160,7 +160,10 @@ class Column:
                 raise ValueError("DEFAULT NULL in a column that is NOT NULL")
             return self.type.empty
         if isinstance(value, str):
-            return self.type.store(value.encode(self.charset or "utf-8"))
+            data = value.encode(self.charset or "utf-8")
+            if not self.type.holds(data):
+                raise ValueError(f"DEFAULT {value!r} does not fit the type")
+            return self.type.store(data)
         return self.type.store(b"%d" % int.from_bytes(value) if isinstance(self.type, Integer) else value)
 
 
@@ -213,7 +216,9 @@ class Table:
       name: its name.
       columns: each column's name and its declaration as in SQL. The character set is utf8mb4 unless
         declared, and the collation the default of the server's version; nothing is NOT NULL unless declared. As on the server,
-        HandlerSocket stores zero or ``""`` for a DEFAULT that is a function, and ignores ON UPDATE and CHECK.
+        HandlerSocket stores zero or ``""`` for a DEFAULT that is a function, and ignores ON UPDATE and CHECK. A
+        DEFAULT that does not fit its type is a ValueError; that of a TIMESTAMP after January 2038 is one when a server of 10.11
+        gets the table.
       primary_key: the columns of the primary key. Each may be ``"column"``, ``"column(10)"`` (a prefix) or ``"column DESC"``.
       unique: the unique indexes: name and columns.
       indexes: the other indexes: name and columns.
@@ -227,7 +232,7 @@ class Table:
     indexes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        parsed = self.parse_columns(find_version(DEFAULT_VERSION))
+        parsed = self.parse_columns(find_version(NEWEST_VERSION))  # an older server may refuse more
         try:
             keys = [self.primary_of(parsed), *self.unique_of(parsed).values(), *self.indexes.values()]
             if not parsed:

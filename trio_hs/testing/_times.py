@@ -65,6 +65,10 @@ def _date_digits(number: int) -> bytes:
     return b""
 
 
+def _is_zero(data: bytes) -> bool:
+    return b"0" in data and not data.strip(b"0-/: .")
+
+
 def _check_precision(precision: int) -> None:
     if not 0 <= precision <= 6:
         raise ValueError(f"a time has 0 to 6 digits of a second, not {precision}")
@@ -79,6 +83,9 @@ class Date(ColumnType):
 
     def store_int(self, number: int) -> int:
         return self.store(_date_digits(number))
+
+    def holds(self, data: bytes) -> bool:
+        return self.store(data) != 0 or _is_zero(data)
 
     def text(self, value: int) -> bytes:
         digits = b"%08d" % value
@@ -115,6 +122,10 @@ class DateTime(ColumnType):
     def store_int(self, number: int) -> int:
         return self.store(_date_digits(number))
 
+    def holds(self, data: bytes) -> bool:
+        # A time beyond the range of TIMESTAMP leaves its fraction.
+        return self.store(data.partition(b".")[0]) != 0 or _is_zero(data)
+
     def to_int(self, value: int) -> int:
         return value // 10**6
 
@@ -139,6 +150,10 @@ class Time(ColumnType):
 
     def store(self, data: bytes) -> int:
         return self._fit(self._parse(data))
+
+    def holds(self, data: bytes) -> bool:
+        value = self._parse(data)
+        return abs(value) <= _LONGEST_TIME if value else _is_zero(data)
 
     def _fit(self, value: int) -> int:
         unit = int(10 ** (6 - self.precision))

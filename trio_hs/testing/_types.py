@@ -47,6 +47,10 @@ class ColumnType:
         """The value that the server stores for the result of an increment."""
         return self.store(b"%d" % number)
 
+    def holds(self, data: bytes) -> bool:
+        """Whether the value is stored as it is, at most rounded. MariaDB refuses another one as a default."""
+        return True
+
     def to_int(self, value: Any) -> int:
         """The value as an increment sees it."""
         return wrap(int(value))
@@ -92,6 +96,10 @@ def _leading_number(data: bytes) -> Decimal:
     return _EXACT.scaleb(Decimal(digits.decode()), power)
 
 
+def _is_number(data: bytes) -> bool:
+    return _NUMBER.fullmatch(data.rstrip(b" ")) is not None
+
+
 def _rounded(number: Decimal, scale: int = 0) -> int:
     """``number * 10**scale``, rounded to the nearest whole number, halves away from zero. A huge one is only huge, not
     exact."""
@@ -120,6 +128,9 @@ class Integer(ColumnType):
     def store_int(self, number: int) -> int:
         return min(max(number, self.low), self.high)
 
+    def holds(self, data: bytes) -> bool:
+        return _is_number(data) and self.low <= _rounded(_leading_number(data)) <= self.high
+
     def text(self, value: int) -> bytes:
         return b"%0*d" % (self.zerofill, value) if self.zerofill else b"%d" % value
 
@@ -138,6 +149,9 @@ class Year(ColumnType):
             number += 2000 if number < 70 else 1900
         return number if 1901 <= number <= 2155 else 0
 
+    def holds(self, data: bytes) -> bool:
+        return _is_number(data) and (self.store(data) != 0 or _leading_number(data) == 0)
+
     def text(self, value: int) -> bytes:
         return b"%04d" % value
 
@@ -154,6 +168,9 @@ class DecimalType(ColumnType):
 
     def store(self, data: bytes) -> int:
         return min(max(_rounded(_leading_number(data), self.scale), self.low), self.high)
+
+    def holds(self, data: bytes) -> bool:
+        return _is_number(data) and self.low <= _rounded(_leading_number(data), self.scale) <= self.high
 
     def to_int(self, value: int) -> int:
         whole = _rounded(_EXACT.scaleb(Decimal(value), -self.scale))
@@ -204,6 +221,9 @@ class Float(ColumnType):
 
     def store_int(self, number: int) -> float:
         return self._fit(float(number))
+
+    def holds(self, data: bytes) -> bool:
+        return _is_number(data) and (0.0 if self.unsigned else -self.high) <= float(_leading_number(data)) <= self.high
 
     def _fit(self, number: float) -> float:
         number = min(max(number + 0.0, 0.0 if self.unsigned else -self.high), self.high)  # and no -0.0
@@ -270,6 +290,9 @@ class Text(ColumnType):
             data = data[: self.length]
         return data.rstrip(b" ") if self.fixed else data
 
+    def holds(self, data: bytes) -> bool:
+        return self.store(data).rstrip(b" \0") == data.rstrip(b" \0") if self.fixed else self.store(data) == data
+
     def _cut_utf8(self, data: bytes) -> bytes:
         text = _decode_utf8(data)
         if not self.is_blob:
@@ -308,6 +331,16 @@ def _decode_utf8(data: bytes) -> str:
             data = data[error.start + 1 :]
 
 
+_MEMBER_NUMBER = re.compile(rb"[ \t\n\v\f\r]*([+-]?\d+)")
+
+
+def _member_number(data: bytes, most_bytes: int) -> int:
+    """The number of a member, or the bits of several, in 64 bits; 0 if the text is no such number."""
+    match = _MEMBER_NUMBER.fullmatch(data) if len(data) <= most_bytes else None
+    number = int(match[1]) if match else 0
+    return number % 2**64 if abs(number) < 2**64 else 0
+
+
 class Enum(ColumnType):
     """ENUM: the number of the member, 0 for the empty error value."""
 
@@ -319,8 +352,11 @@ class Enum(ColumnType):
     def store(self, data: bytes) -> int:
         number = self._numbers.get(self._type.key(data))
         if number is None:
-            number = int(data) if data.isdigit() and len(data) < 7 else 0
+            number = _member_number(data.rstrip(b" "), 5)
         return number if number < len(self.members) else 0
+
+    def holds(self, data: bytes) -> bool:
+        return self._type.key(data) in self._numbers
 
     def store_int(self, number: int) -> int:
         return number if 0 < number < len(self.members) else 0
@@ -340,13 +376,14 @@ class Set(ColumnType):
     def store(self, data: bytes) -> int:
         if not data:
             return 0
-        bits = [self._bits.get(self._type.key(name)) for name in data.split(b",")]
-        if None in bits and data.isdigit() and len(data) < 20 and int(data) < 1 << len(self.members):
-            return int(data)
         mask = 0
-        for bit in bits:
-            mask |= bit or 0
-        return mask
+        for name in data.rstrip(b" ").split(b","):
+            if not name.endswith(b" "):
+                mask |= self._bits.get(self._type.key(name), 0)
+        return mask or self.store_int(_member_number(data, 21))
+
+    def holds(self, data: bytes) -> bool:
+        return not data or all(self._type.key(name) in self._bits for name in data.rstrip(b" ").split(b","))
 
     def store_int(self, number: int) -> int:
         return number & ((1 << len(self.members)) - 1)

@@ -1,4 +1,4 @@
-"""The weights of ``utf8mb4_uca1400_ai_ci``, MariaDB's default collation since 11.6.
+"""The weights of ``utf8mb4_uca1400_ai_ci``, the default collation of utf8mb4 since MariaDB 11.5.
 
 A character has one weight, several (``ß`` has those of ``ss``) or none (accents and control characters do not count). MariaDB
 10.11 and 11.8 give the same ones. ``scripts/uca_weights.py`` writes ``_PACKED`` from a server's ``WEIGHT_STRING``, and

@@ -27,6 +27,7 @@ VERSIONS = {
     )
 }
 DEFAULT_VERSION = "10.11"
+NEWEST_VERSION = "11.8"
 
 
 def find_version(name: str) -> Version:

@@ -1,8 +1,8 @@
 """`hs-drill drills`: run every scenario that states its verdict, and compare.
 
 A scenario states its verdict in a comment at its beginning, such as `# verdict: pass`. The exit code is 0 if every run gave the
-stated verdict, 1 if one did not, and 2 if there was nothing to run. A run that a signal ended early exits with 5, which no
-scenario can state.
+stated verdict, 1 if one did not, and 2 if there was nothing to run, or if this machine cannot start the servers of a scenario:
+then none is run. A run that a signal ended early exits with 5, which no scenario can state.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hs_drill._cluster import CLUSTER_KINDS, VERSION_HELP
+import trio
+
+from hs_drill._cluster import CLUSTER_KINDS, VERSION_HELP, ClusterError
 from hs_drill._exit_codes import ExitCode
 from hs_drill._process_end import end_with_parent
 from hs_drill._shipped import locustfile, scenario_path, shipped_scenarios
+from hs_drill.controller import check_scenario_servers
 from hs_drill.scenario import Scenario, ScenarioError, StatedVerdictError, load_scenario, stated_exit_code, with_cluster
 
 from ._shared import safely
@@ -103,14 +106,30 @@ def _carry_out_all(names: Sequence[str], servers: Mapping[str, str], times: int)
             if drill.needs_mariadb:
                 print(f"  -  {drill.path.stem}: needs MariaDB", flush=True)
         drills = [drill for drill in drills if not drill.needs_mariadb]
-    for drill in drills:
-        with_cluster(drill.scenario, None, servers)  # reports what is wrong before anything starts
+        if not drills:
+            sys.stderr.write("nothing is left to run on embedded servers\n")
+            return ExitCode.BAD_ARGUMENTS
+    try:
+        trio.run(_check_servers, drills, servers)
+    except ClusterError as error:
+        sys.stderr.write(f"{error}\n")
+        return ExitCode.BAD_ARGUMENTS
     results: list[bool] = []
     for drill in drills:
         results += [_carry_out(drill, servers, f"{number + 1}/{times}") for number in range(times)]
     wrong = results.count(False)
     print(f"{wrong} of {len(results)} did not give the stated verdict" if wrong else "each gave its stated verdict")
     return ExitCode.EXPECTATION_MISSED if wrong else ExitCode.PASSED
+
+
+async def _check_servers(drills: Sequence[_Drill], servers: Mapping[str, str]) -> None:
+    """Raise `ScenarioError` or `ClusterError` for the first drill that cannot run with these keys of `cluster`."""
+    scenarios = [(drill.path, with_cluster(drill.scenario, None, servers)) for drill in drills]
+    for path, scenario in scenarios:
+        try:
+            await check_scenario_servers(scenario, lambda line: print(line, file=sys.stderr))
+        except ClusterError as error:
+            raise ClusterError(f"{path}: {error}") from error
 
 
 def _all() -> list[Path]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from ._existing import check_existing, require_own_servers
 from ._restore import Restored, before_image_of, restore
-from ._servers import open_scenario_servers
+from ._servers import check_scenario_servers, open_scenario_servers
 from ._table import fill_table, foreign_rows, load_table, marker_row
 
 __all__ = [
     "Restored",
     "before_image_of",
     "check_existing",
+    "check_scenario_servers",
     "fill_table",
     "foreign_rows",
     "load_table",

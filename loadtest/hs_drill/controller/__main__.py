@@ -16,6 +16,7 @@ Messages from Locust's process:
 Messages to it:
 
 - `progress` (a line for the user).
+- `leaves` (words): what stays on the user's own servers if the controller dies from now on.
 - `ready` (the cluster as clients see it): its table is filled. Of a table that exists also `scenario` (with its columns) and
   `sample` (of its rows).
 - `begun` (the directory that keeps the run).
@@ -33,14 +34,13 @@ SIGINT: Ctrl-C is for Locust.
 from __future__ import annotations
 
 import math
-import signal
 import sys
 import traceback
 
 import trio
 
 from hs_drill._cluster import ClusterError
-from hs_drill._trio_child import TrioChannel, end_on_sigterm, first_error, one_line
+from hs_drill._trio_child import TrioChannel, ended_by_sigterm, first_error, ignore_signals, one_line
 from hs_drill._wire import Message
 from hs_drill.scenario import WRITES, Scenario
 from hs_drill.store import cannot_keep
@@ -74,8 +74,7 @@ async def main(fd: int) -> None:
 
 
 async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(end_on_sigterm, nursery.cancel_scope)
+    async with ended_by_sigterm() as nursery:
         send, messages = trio.open_memory_channel[Message](math.inf)
         nursery.start_soon(_end_with_locust, channel, send, nursery)
         async with open_outbox(channel) as outbox:
@@ -87,6 +86,7 @@ async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
             by_handlersocket = scenario.driver.name == "handlersocket"
             writes = by_handlersocket and any(name in WRITES for name in scenario.mix.weights())
             async with open_scenario_servers(scenario, progress, handlersocket_writes=writes) as control:
+                control.report_left = lambda left: outbox.put({"type": "leaves", "left": left})
                 ready: Message = {"type": "ready"}
                 existing = await use_existing(control, scenario, progress) if scenario.table.existing else None
                 if existing is None:
@@ -112,5 +112,5 @@ async def _fail(channel: TrioChannel, line: str) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_signals()
     trio.run(main, int(sys.argv[1]))

@@ -108,8 +108,12 @@ class Drill:
     async def prepare(self, run: int) -> None:
         """Get ready for the first operation; after an earlier run, read the table first. Raises `ClusterError`."""
         await self._note_deaths()
+        await self._control.require_primary()  # in the web UI hours may have passed since the table was filled
         if self._existing is not None and self._scenario.writes:
             await keep_before_image(self._control, self._existing, self.directory, run, self._listener.on_line)
+            shown = f"{self._scenario.table.database}.{self._scenario.table.name}"
+            back = f"hs-drill restore {self.directory.path} puts it back"
+            self._control.report_left(f"what the run has changed in {shown}: {back}")
         if run > 1 and self._scenario.audited:
             # What replicas have yet to apply of the last run must not count as staleness of this one.
             await self._settle()

@@ -1,14 +1,25 @@
-"""Opens the servers that a scenario asks for."""
+"""Opens the servers that a scenario asks for, or checks that this machine could."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TypedDict
 
+from hs_drill._cluster import Server
 from hs_drill.scenario import NetworkFault, Scenario
-from hs_drill.servers import Control, open_servers, require_load_account
+from hs_drill.servers import Control, check_servers, open_servers, require_load_account
 
-__all__ = ["open_scenario_servers"]
+__all__ = ["check_scenario_servers", "open_scenario_servers"]
+
+
+class _Wanted(TypedDict):
+    """What the servers of a scenario must be and be able to do, as `open_servers` takes it."""
+
+    version: str | None
+    only_mariadb_can: list[str]
+    only_owners_can: list[str]
+    external: list[Server]
 
 
 @asynccontextmanager
@@ -23,25 +34,38 @@ async def open_scenario_servers(
     the account of `driver: sql`. `handlersocket_writes` says whether clients will write through HandlerSocket. Without a load
     there need be no `load_accounts`."""
     cluster, table = scenario.cluster, scenario.table
-    by_sql = ["driver: sql"] if scenario.driver.name == "sql" else []
-    types = [f"the type of {table.name}.{column}" for column in table.only_mariadb]
     async with open_servers(
         cluster.kind,
-        version=cluster.version,
         readers=cluster.readers,
         standby=cluster.standby,
         topology=cluster.topology,
         replication=cluster.replication,
         database=table.database,
-        only_mariadb_can=[*by_sql, *types, *(fault.name for fault in scenario.faults if fault.needs_mariadb)],
-        only_owners_can=[fault.name for fault in scenario.faults if not isinstance(fault, NetworkFault)],
-        external=[server.resolved() for server in cluster.servers] if cluster.kind == "external" else (),
         may_create_table=cluster.create_table,
         handlersocket_writes=handlersocket_writes,
         progress=progress,
+        **_wanted(scenario),
     ) as control:
         control.unlogged_writes &= handlersocket_writes
-        if by_sql and load_accounts:
+        if scenario.driver.name == "sql" and load_accounts:
             alone = control.cluster.replication == "none"
             await require_load_account(control.cluster.servers, control.primary, (table.database, table.name), alone=alone)
         yield control
+
+
+async def check_scenario_servers(scenario: Scenario, progress: Callable[[str], None]) -> None:
+    """Raise `ClusterError` if this machine cannot start the servers of a scenario, or if a secret is missing. Starts none."""
+    cluster = scenario.cluster
+    await check_servers(cluster.kind, replication=cluster.replication, progress=progress, **_wanted(scenario))
+
+
+def _wanted(scenario: Scenario) -> _Wanted:
+    cluster = scenario.cluster
+    by_sql = ["driver: sql"] if scenario.driver.name == "sql" else []
+    types = [f"the type of {scenario.table.name}.{column}" for column in scenario.table.only_mariadb]
+    return {
+        "version": cluster.version,
+        "only_mariadb_can": [*by_sql, *types, *(fault.name for fault in scenario.faults if fault.needs_mariadb)],
+        "only_owners_can": [fault.name for fault in scenario.faults if not isinstance(fault, NetworkFault)],
+        "external": [server.resolved() for server in cluster.servers] if cluster.kind == "external" else [],
+    }

@@ -58,16 +58,19 @@ class Child:
         except OSError:
             pass
 
-    def close(self, timeout: float) -> None:
-        """End the child by EOF, or by SIGKILL if it is still there after `timeout` seconds."""
+    def close(self, timeout: float) -> bool:
+        """End the child by EOF, or by SIGKILL if it is still there after `timeout` seconds. Returns whether it was killed."""
+        killed = False
         self._channel.shut_down()
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
+            killed = True
             self._process.kill()
             self._process.wait()
         self._reader.join(1)
         self._channel.close()
+        return killed
 
     def _read(self) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from gevent.event import AsyncResult
@@ -18,8 +18,8 @@ __all__ = ["ControllerLink", "ControllerListener"]
 
 logger = logging.getLogger("hs_drill")
 
-CLOSE_TIMEOUT = 20.0
-"""Seconds to take the servers down."""
+CLOSE_TIMEOUT = 60.0
+"""Seconds to take the servers down, or to drop what was created on the user's own: other clients' locks may take long."""
 BEGIN_TIMEOUT = 600.0
 """Seconds to read the table before a run that is not the first, or to keep what rows of a user's table hold."""
 FINISH_TIMEOUT = 600.0
@@ -59,7 +59,8 @@ class ControllerLink:
         self._begun: AsyncResult = AsyncResult()
         self._result: AsyncResult = AsyncResult()
         self._running = False
-        self._left = _left_on(scenario)
+        self._left = ""
+        """What the controller leaves on the user's own servers if it dies now; "" if it has written nothing there."""
         self._reason = ""
         """Why the controller ended; "" while it runs."""
         self._child = Child("hs_drill.controller", self._receive, self._end)
@@ -135,13 +136,21 @@ class ControllerLink:
     def close(self) -> None:
         """Take the servers down, and wait for that."""
         self._closing = True
-        self._child.close(CLOSE_TIMEOUT)
+        if self._child.close(CLOSE_TIMEOUT) and self._left:
+            logger.error(
+                "the controller of the servers did not end within %g s, and was killed. "
+                "So it may have left on your servers: %s",
+                CLOSE_TIMEOUT,
+                self._left,
+            )
 
     def _receive(self, message: Message) -> None:
         match message["type"]:
             case "progress" | "event":
                 logger.info(message["line"])
                 self._listener.on_line(message["line"])
+            case "leaves":
+                self._left = message["left"]
             case "alarm":
                 logger.error(message["line"])
                 self._listener.on_line(message["line"])
@@ -166,28 +175,12 @@ class ControllerLink:
 
     def _end(self, code: int) -> None:
         self._running = False
-        self._reason = self._reason or f"the controller of the servers died: {describe_exit(code)}{self._left}"
+        # Exit code 0: it has cleaned up, and said what it could not drop.
+        left = f". So it left on your servers: {self._left}" if self._left and code else ""
+        self._reason = self._reason or f"the controller of the servers died: {describe_exit(code)}{left}"
         was_ready = self._ready.ready()
         for answer in (self._ready, self._begun, self._result):
             if not answer.ready():
                 answer.set_exception(StartError(self._reason))
         if was_ready and not self._closing:
             self._listener.on_controller_death(self._reason)
-
-
-def _left_on(scenario: Mapping[str, Any]) -> str:
-    """What a controller that dies leaves on the user's own servers, as the end of a sentence."""
-    cluster, table = scenario["cluster"], "{database}.{name}".format(**scenario["table"])
-    if cluster["kind"] != "external":
-        return ""
-    if scenario["table"]["existing"]:
-        return (
-            f". What rows of {table} held before the run is in its directory, if it was to write: see hs-drill restore --help"
-        )
-    left = (
-        f". So it removed nothing from your servers: {table} still has the run's rows (TRUNCATE TABLE {table} on the primary "
-        "removes them)"
-    )
-    if cluster["create_table"]:
-        left += ", or if the comments of the table and its database say that a load test created them, both are left"
-    return left

@@ -231,13 +231,22 @@ def _message(detail: ErrorDetails, word: str | None = None) -> str:
         case "float_type" | "float_parsing" | "finite_number":
             return f"must be a number, {shown}"
         case "string_type":
-            return f"must be text, {shown}" + ("; put it in quotes" if isinstance(given, int | float) else "")
+            return _not_text(given, shown, word)
         case "string_pattern_mismatch":
             return f"must be {PATTERNS.get(context['pattern'], 'a plain SQL name of letters, digits and _')}, {shown}"
         case "model_type" | "dict_type" | "model_attributes_type":
             return f"must be a mapping of keys, {shown}"
         case _:
             return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, {shown}"
+
+
+def _not_text(given: object, shown: str, word: str | None) -> str:
+    quotes = "; put it in quotes" if isinstance(given, int | float) else ""
+    if quotes and word and len(word) <= 60:
+        # As the file writes it: 10.10, which is 10.1 to YAML, shall not become '10.1'.
+        shown = shown if isinstance(given, bool) else f"not {word}"
+        quotes += f": '{word}'"
+    return f"must be text, {shown}{quotes}"
 
 
 def _unknown_key(path: tuple[int | str, ...]) -> str:

@@ -10,7 +10,7 @@ from ._instance import State
 from ._key_sample import first_rows, sample_rows
 from ._live_table import LiveColumn, LiveTable, read_live_table
 from ._load_account import require_load_account
-from ._opening import open_cluster, open_servers
+from ._opening import check_servers, open_cluster, open_servers
 from ._replication_check import check_replication
 from ._server_table import ServerTable, key_of
 from ._sql import as_cluster_errors, connect_sql, execute_sql
@@ -27,6 +27,7 @@ __all__ = [
     "State",
     "as_cluster_errors",
     "check_replication",
+    "check_servers",
     "connect_sql",
     "exact_session",
     "execute_sql",

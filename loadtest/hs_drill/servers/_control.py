@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -86,6 +86,7 @@ class Control(ABC):
         InnoDB. Set it to False if they do not write, or write by SQL.
       foreign_rows: a SQL condition for rows of the table that no write of the run can leave. A table with such rows is not
         dropped at the end. Set it before `create_table`; until then every row counts as such.
+      report_left: called with what stays on the user's own servers if this process dies from now on, in words.
       aliases: further names of the writer's server, in the list of the user's own servers.
       on_galera: whether the writer is a node of a Galera cluster, where a write straight to InnoDB does harm.
     """
@@ -99,6 +100,7 @@ class Control(ABC):
         self.deaths: list[Death] = []
         self.unlogged_writes = not cluster.write_databases
         self.foreign_rows = "TRUE"
+        self.report_left: Callable[[str], None] = lambda left: None
         self.aliases: frozenset[str] = frozenset()
         self.on_galera = False
         self._once_primary = {self.primary}
@@ -127,6 +129,11 @@ class Control(ABC):
         """Record in `cluster` what a start has changed."""
         servers = tuple(changed if server.name == changed.name else server for server in self.cluster.servers)
         self.cluster = replace(self.cluster, servers=servers)
+
+    async def require_primary(self) -> None:
+        """Raise `ClusterError` if a run must not begin, because others have changed the servers and clients must not write to
+        `primary` now. Nobody does that to the run's own servers."""
+        await trio.lowlevel.checkpoint()
 
     async def watch(self) -> None:
         """Notice what others do to the servers while the load runs, until cancelled. Nothing to do for the run's own."""

@@ -7,9 +7,11 @@ before, meanwhile or in its place stays. So it does not matter whether the answe
   client has changed its definition, or if it holds rows that the run cannot have written.
 - MariaDB has no lock that covers a database and new objects in it. So one compound statement examines and drops: an object that
   a client creates in the microseconds in between would be dropped with the database.
-- Whether the server is still the primary is asked immediately before each DROP, because the locks may take long. The lock of
-  the table holds up a planned switch-over that makes the server read-only first. A DROP on a server that is not the primary any
-  more would be a write that the new primary never gets: the server could not replicate from it.
+- Whether the server is still the primary is asked immediately before each CREATE and DROP, because the locks may take long.
+  The lock of the table holds up a planned switch-over that makes the server read-only first. A CREATE or DROP on a server that
+  is not the primary any more would be a write that the new primary never gets: the server could not replicate from it.
+- Replicas drop what their primary drops. So what they have is examined too, immediately before.
+- Whether the account sees everything is left to the server: statements that need the privilege, and find nothing, are tried.
 - Runs on one server take turns, by GET_LOCK.
 
 Call these functions in threads, and do not abandon those. The timeouts of the session bound them.
@@ -35,7 +37,7 @@ __all__ = ["MARK", "Creation"]
 MARK = "created by a load test of trio-hs, which drops it at its end: "
 """The comment of a created database or table is this and a token."""
 LOCK_SECONDS = 10
-"""How long other clients may take to release a table, and another run to create or drop. Locust waits 20 s for our end."""
+"""How long other clients may take to release a table, and another run to create or drop. Locust waits 60 s for our end."""
 READ_SECONDS = 2 * LOCK_SECONDS
 SCAN_SECONDS = 8
 """How long the search for other clients' rows may take. It reads about two million rows in a second."""
@@ -45,18 +47,26 @@ ALREADY_THERE = (1007, 1050)
 
 _CONTENTS = """
 SELECT LOWER(table_type) AS kind, table_name AS name FROM information_schema.tables WHERE table_schema = %s
-UNION ALL SELECT LOWER(routine_type), routine_name FROM information_schema.routines WHERE routine_schema = %s
-UNION ALL SELECT 'event', event_name FROM information_schema.events WHERE event_schema = %s
+UNION ALL SELECT LOWER(routine_type), routine_name FROM information_schema.routines WHERE routine_schema = BINARY %s
+UNION ALL SELECT 'event', CONCAT(event_name, IF(event_schema = BINARY %s, '', CONCAT(' of ', event_schema,
+' (dropped with it)'))) FROM information_schema.events WHERE event_schema = %s
 """
-_ME = """CONCAT("'", SUBSTRING_INDEX(CURRENT_USER(), '@', 1), "'@'", SUBSTRING_INDEX(CURRENT_USER(), '@', -1), "'")"""
-_PRIVILEGES = f"""
-SELECT privilege_type AS p FROM information_schema.user_privileges WHERE grantee = {_ME}
-UNION SELECT privilege_type FROM information_schema.schema_privileges WHERE grantee = {_ME} AND %s LIKE table_schema
-"""
+"""The schema of routines and events is compared without case. So does DROP DATABASE `Drill`: it drops the events, but not the
+routines, of a database `drill` too (seen on 10.11)."""
+_PROBES = {
+    "SELECT": "SELECT 1 FROM {database}.{nothing}",
+    "EVENT": "SHOW EVENTS FROM {database}",
+    "EXECUTE": "CALL {database}.{nothing}()",
+}
+"""Statements that change nothing, by the privilege on the database that each needs. Who has it sees all tables, events or
+routines of the database."""
+DENIED = (1044, 1142, 1370)
+NOTHING_THERE = (1049, 1146, 1305)
+"""The errors for no privilege, and for a database, table and routine that do not exist."""
 
 
-class _NotPrimaryError(Exception):
-    """Why the server may not be the primary any more."""
+Gate = Callable[[], None]
+"""Raises `ClusterError` if the server must not be written to now."""
 
 
 class Creation:
@@ -73,8 +83,8 @@ class Creation:
         self.comment = MARK + secrets.token_hex(8)
         self._made: dict[str, bool | None] = {"table": False, "database": False}
         """What was created; None if that is not certain."""
-        self._definition = ""
-        """The created table's, as the server shows it; "" if its creation was not confirmed."""
+        self._definitions: dict[str, str] = {}
+        """The created table's, as each server shows it; missing if its creation was not confirmed."""
 
     @property
     def _shown(self) -> str:
@@ -84,19 +94,33 @@ class Creation:
     def _named(self) -> str:
         return f"{self._table.database}.{self._table.name} on {self.server.name}"
 
-    def create(self) -> None:
+    @property
+    def described(self) -> str:
+        """What may be left if this process dies."""
+        return f"{self._named} and the database {self._database}, each if its comment says {self.comment!r}"
+
+    def create(self, gate: Gate) -> None:
         """Create the table, and its database if needed. Raises `ClusterError`, also if the table exists by now."""
         with as_cluster_errors(self.server), _exclusive_session(self.server) as sql:
             sql.execute("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", (self._database,))
             if not sql.fetchall():
+                gate()
                 self._make("database", sql, f"CREATE DATABASE {quoted(self._database)} COMMENT %s")
+            gate()
             self._make("table", sql, f"CREATE TABLE {self._shown} ({self._table.columns_sql()}) ENGINE=InnoDB COMMENT %s")
             if not self._made["table"]:
                 raise ClusterError(
                     f"{self._named} exists after all: another client has just created it, or the SQL account does not see it. "
                     "It is left alone: name another table (table.database, table.name)"
                 )
-            self._definition = self._defined(sql)
+            self._definitions[self.server.name] = self._defined(sql)
+
+    def remember(self, replicas: Sequence[Server]) -> None:
+        """Note how the table is defined on replicas. They may have another default character set. Raises `ClusterError`."""
+        for replica in replicas:
+            if replica.sql_port is not None:
+                with as_cluster_errors(replica), sql_session(replica, read_timeout=READ_SECONDS) as there:
+                    self._definitions[replica.name] = self._defined(there)
 
     def _make(self, what: str, sql: Any, statement: str) -> None:
         self._made[what] = None
@@ -109,26 +133,20 @@ class Creation:
         else:
             self._made[what] = True
 
-    def undo(self, replicas: Sequence[Server], why_not_primary: Callable[[], str]) -> list[str]:
+    def undo(self, replicas: Sequence[Server], gate: Gate) -> list[str]:
         """Drop what was created, unless it was replaced. Return lines that say what is left and why.
 
-        Replicas drop what their primary drops, so the database stays if they may have something else in it: they are
-        asked by SQL. `why_not_primary` says why the server may not be the primary any more ("": it is); then all is left.
+        `replicas` drop what this server drops. So what they have is examined too, by SQL. If the gate is closed, all is left.
         """
         if not self.left(""):
             return []
-
-        def require_primary() -> None:
-            if reason := why_not_primary():
-                raise _NotPrimaryError(reason)
-
         try:
-            require_primary()
+            gate()
             with _exclusive_session(self.server) as sql:
-                return [*self._drop_table(sql, require_primary), *self._drop_database(sql, replicas, require_primary)]
-        except _NotPrimaryError as error:
+                return [*self._drop_table(sql, replicas, gate), *self._drop_database(sql, replicas, gate)]
+        except ClusterError as error:
             return self.left(str(error))
-        except (pymysql.MySQLError, OSError, ClusterError) as error:
+        except (pymysql.MySQLError, OSError) as error:
             return self.left(f"{self.server.name}: {_words(error)}")
 
     def left(self, reason: str) -> list[str]:
@@ -149,21 +167,21 @@ class Creation:
         )
         return next((str(row["c"]) for row in sql.fetchall()), None)
 
-    def _drop_table(self, sql: Any, require_primary: Callable[[], None]) -> Iterator[str]:
+    def _drop_table(self, sql: Any, replicas: Sequence[Server], gate: Gate) -> Iterator[str]:
         comment = self._table_comment(sql)
         if comment == self.comment:
             try:
                 sql.execute(f"LOCK TABLES {self._shown} WRITE")
                 comment = self._table_comment(sql)
                 if comment == self.comment:
-                    foreign = self._foreign(sql)
+                    foreign = self._foreign(sql, self.server) or self._on_replicas(replicas, self._foreign_there)
                     if foreign:
                         yield (
                             f"{self._named}, which this run created, is left: {foreign}. If nobody needs that, run on "
                             f"{self.server.name}: DROP TABLE {self._shown}"
                         )
                     else:
-                        require_primary()
+                        gate()
                         sql.execute(f"DROP TABLE {self._shown}")
                         self._made["table"] = False
                     return
@@ -181,9 +199,10 @@ class Creation:
         sql.execute(f"SHOW CREATE TABLE {self._shown}")
         return str(sql.fetchall()[0]["Create Table"])
 
-    def _foreign(self, sql: Any) -> str:
+    def _foreign(self, sql: Any, server: Server) -> str:
         """What other clients have put into the table, as far as that can be told apart from what the run has."""
-        before, now = ([line.strip(" ,") for line in text.splitlines()] for text in (self._definition, self._defined(sql)))
+        known = self._definitions.get(server.name, "")
+        before, now = ([line.strip(" ,") for line in text.splitlines()] for text in (known, self._defined(sql)))
         if before and before != now:
             changed = [line for line in now if line not in before] or [f"without {line}" for line in before if line not in now]
             return f"another client has changed its definition ({', '.join(changed) or 'the order of its columns'})"
@@ -204,65 +223,89 @@ class Creation:
             return f"it holds rows that this run did not write ({', '.join(f'{name} {key}' for name, key in row.items())})"
         return ""
 
+    def _foreign_there(self, sql: Any, replica: Server) -> str:
+        comment = self._table_comment(sql)
+        if comment is None:
+            return self._unseen(sql, "SELECT")
+        if comment != self.comment:
+            return "there is another table of that name"
+        # On the writer such a key makes the DROP fail. On a replica it stops the replication.
+        sql.execute(
+            "SELECT for_name AS name FROM information_schema.innodb_sys_foreign WHERE ref_name = %s AND for_name <> ref_name",
+            (f"{self._database}/{self._table.name}",),
+        )
+        if children := [str(row["name"]).replace("/", ".") for row in sql.fetchall()]:
+            return f"{', '.join(children)} has a foreign key that refers to it, and so the DROP would stop the replication"
+        return self._foreign(sql, replica)
+
     # ---- the database
 
-    def _drop_database(self, sql: Any, replicas: Sequence[Server], require_primary: Callable[[], None]) -> Iterator[str]:
+    def _drop_database(self, sql: Any, replicas: Sequence[Server], gate: Gate) -> Iterator[str]:
         if self._database_comment(sql) == self.comment:
-            reason = self._why_it_stays(sql, replicas)
+            reason = self._why_it_stays(sql) or self._on_replicas(replicas, self._why_it_stays_there)
             if not reason:
-                require_primary()
+                gate()
                 sql.execute(
                     f"BEGIN NOT ATOMIC IF NOT EXISTS ({_CONTENTS}) AND EXISTS (SELECT 1 FROM information_schema.schemata "
                     f"WHERE schema_name = %s AND schema_comment = %s) THEN DROP DATABASE {quoted(self._database)}; END IF; END",
-                    (*[self._database] * 4, self.comment),
+                    (*[self._database] * 5, self.comment),
                 )
                 if self._database_comment(sql) != self.comment:
                     return
                 reason = "another client has just created something in it"
             yield f"the database {self._database} on {self.server.name}, which this run created, is left: {reason}"
 
-    def _why_it_stays(self, sql: Any, replicas: Sequence[Server]) -> str:
-        lacking, inside = self._lacking(sql), _contents(sql, self._database)
-        if inside:
+    def _why_it_stays(self, sql: Any) -> str:
+        if inside := _contents(sql, self._database):
             return f"there is {_listed(inside)} in it"
-        if lacking:
-            return f"the SQL account itself lacks {lacking} on it, and so may not see whether anything else is in it"
+        return self._unseen(sql)
+
+    def _why_it_stays_there(self, sql: Any, replica: Server) -> str:
+        # Perhaps it has yet to drop the table that this run created.
+        ours = ("base table", self._table.name) if self._table_comment(sql) == self.comment else None
+        if inside := [one for one in _contents(sql, self._database) if one != ours]:
+            return f"there is {_listed(inside)} in it"
+        if self._database_comment(sql) not in (None, self.comment):
+            return "there is another one of that name"
+        return self._unseen(sql)
+
+    # ---- what can be known
+
+    def _on_replicas(self, replicas: Sequence[Server], why_it_stays: Callable[[Any, Server], str]) -> str:
+        """Why one of the replicas must not drop it, in words; "" if all may."""
         for replica in replicas:
+            where = f"on {replica.name}, which would drop it too,"
             try:
                 with sql_session(replica, read_timeout=READ_SECONDS) as there:
-                    lacking, inside, comment = self._lacking(there), self._others(there), self._database_comment(there)
+                    if reason := why_it_stays(there, replica):
+                        return f"{where} {reason}"
             except (pymysql.MySQLError, OSError) as error:
-                return f"whether anything else is in it on {replica.name} is not known: {_words(error)}"
-            if inside:
-                return f"on {replica.name}, which would drop it too, there is {_listed(inside)} in it"
-            if comment not in (None, self.comment):
-                return f"{replica.name}, which would drop it too, has another one of that name"
-            if lacking:
-                return (
-                    f"on {replica.name}, which would drop it too, the SQL account itself lacks {lacking} to see what is in it"
-                )
+                return f"{where} it cannot be examined: {_words(error)}"
         return ""
+
+    def _unseen(self, sql: Any, *privileges: str) -> str:
+        """Why the account may not see everything in the database, or what one privilege shows, in words; "" if it does."""
+        names = {"database": quoted(self._database), "nothing": quoted(f"nothing_{secrets.token_hex(8)}")}
+        lacking = []
+        for privilege in privileges or _PROBES:
+            try:
+                sql.execute(_PROBES[privilege].format(**names))
+            except pymysql.MySQLError as error:
+                if sql_error_code(error) in DENIED:
+                    lacking.append(privilege)
+                elif sql_error_code(error) not in NOTHING_THERE:
+                    raise
+        if not lacking:
+            return ""
+        return f"the SQL account lacks {', '.join(lacking)} on the database, and so may not see what else is in it"
 
     def _database_comment(self, sql: Any) -> str | None:
         sql.execute("SELECT schema_comment AS c FROM information_schema.schemata WHERE schema_name = %s", (self._database,))
         return next((str(row["c"]) for row in sql.fetchall()), None)
 
-    def _others(self, sql: Any) -> list[tuple[str, str]]:
-        """What a replica has in the database, without the table that this run created and the replica may still drop."""
-        ours = ("base table", self._table.name) if self._table_comment(sql) == self.comment else None
-        return [one for one in _contents(sql, self._database) if one != ours]
-
-    def _lacking(self, sql: Any) -> str:
-        """The missing privileges, without which the account may not see everything in the database. (Any privilege on it shows
-        tables and views.) Privileges from roles are not listed here, and so do not count."""
-        sql.execute(_PRIVILEGES, (self._database,))
-        has = {row["p"] for row in sql.fetchall()}
-        needed = {"DROP": {"DROP"}, "EVENT": {"EVENT"}, "EXECUTE": {"EXECUTE", "ALTER ROUTINE"}}
-        return ", ".join(name for name, enough in needed.items() if not has & enough)
-
 
 def _contents(sql: Any, database: str) -> list[tuple[str, str]]:
-    sql.execute(_CONTENTS, [database] * 3)
+    sql.execute(_CONTENTS, [database] * 4)
     return [(str(row["kind"]), str(row["name"])) for row in sql.fetchall()]
 
 
@@ -271,7 +314,7 @@ def _listed(contents: Any) -> str:
 
 
 def _words(error: BaseException) -> str:
-    return str(error) if isinstance(error, ClusterError) else "SQL error {}: {}".format(*(*error.args, "", "")[:2])
+    return "SQL error {}: {}".format(*(*error.args, "", "")[:2])
 
 
 @contextmanager

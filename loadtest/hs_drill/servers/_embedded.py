@@ -19,7 +19,7 @@ from typing import Any
 
 import trio
 
-from hs_drill._cluster import SUITES, Cluster, ClusterError, Server, server_names
+from hs_drill._cluster import DEFAULT_VERSION, SUITES, Cluster, ClusterError, Server, server_names
 from hs_drill._counted import counted
 from hs_drill.sandbox import HOST, Sandbox, check_temporary_directory, open_sandbox
 from trio_hs.testing import Table
@@ -407,7 +407,8 @@ async def open_embedded(
     names = server_names(readers, standby)
     # As on MariaDB: direct writes to the tables do not replicate (MDEV-33967); writes through their twins do.
     options = [f"--twin={twin}={database}" for database, twin in write_databases.items()] or ["--unlogged"]
-    options += [f"--server-version={version}"] if version else []
+    version = version or DEFAULT_VERSION
+    options.append(f"--server-version={version}")
     async with open_sandbox(None, progress) as sandbox:
         progress(f"starting {len(names)} embedded servers" if len(names) > 1 else "starting an embedded server")
         plan = _Plan(sandbox, options)
@@ -415,7 +416,7 @@ async def open_embedded(
         cluster = Cluster(
             kind="embedded",
             why=why,
-            version=f"trio-hs {metadata.version('trio-hs')} (embedded{f', as MariaDB {version}' if version else ''})",
+            version=f"trio-hs {metadata.version('trio-hs')} as MariaDB {version}",
             servers=tuple(server.server for server in servers.values()),
             write_databases=write_databases,
             replication=replication,

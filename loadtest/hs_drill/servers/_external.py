@@ -2,6 +2,9 @@
 
 Before it writes, it checks that `writer` is the primary, and says what it will write. It creates a table only if that is
 allowed, and drops only what it has created. It does not touch a table that holds rows.
+
+`read_only` does not stop the administrator's account, and a user may promote another server at any time. So no SQL that writes
+is sent to a server unless `_require_primary` was asked about it immediately before.
 """
 
 from __future__ import annotations
@@ -23,18 +26,18 @@ from trio_hs.testing import Table
 from ._control import Control, ReplicationStatus, Row, bounded, chunked
 from ._created import Creation
 from ._galera import check_galera, committed, is_node, wait_committed
+from ._listeners import check_listeners
 from ._one_server import require_one_server, same_server
 from ._promotions import UNKNOWN_FATE, Promotions, watch_promotions
 from ._replication import PAGE, logged, wait_applied
 from ._server_table import handle_on, key_of, least_key
-from ._sql import ask_version, execute_sql, run_all
+from ._sql import ask_version, run_all
 from ._sql_control import STATEMENT_BYTES, fill_by_sql, rows_by_sql, status_by_sql
-from ._table_checks import find_rows, has_table, require_empty, wait_for_table, would_stop_replication
-from ._writable import require_standby, require_writer, why_not_writable
+from ._table_checks import find_rows, has_table, require_case, require_empty, wait_for_table, would_stop_replication
+from ._writable import require_alone, require_standby, require_writer, why_not_writable
 
 logger = logging.getLogger("hs_drill.external")
 
-ANSWER_SECONDS = 5.0
 TABLE_SECONDS = 15.0
 """How long replicas may take to get a created table, or to catch up before a table is created."""
 LOAD_SECONDS = 60.0
@@ -89,6 +92,10 @@ class ExternalControl(Control):
             return f"writer is not the primary any more: {reason}"
         return await self._promotions.suspicion()
 
+    async def require_primary(self) -> None:
+        self._promotions.new_run()
+        await self._require_primary(self.cluster.writer)
+
     async def watch(self) -> None:
         await self._promotions.watch()
 
@@ -98,6 +105,9 @@ class ExternalControl(Control):
         """Use an existing table, if it is empty and has what the load needs; else create one, if that is allowed."""
         writer = self.cluster.writer
         shown = f"{table.database}.{table.name}"
+        for server in self._distinct:
+            if server.sql_port is not None:
+                await require_case(server, table)
         if not await has_table(writer, table, table.database):
             if not self._may_create or writer.sql_port is None:
                 raise ClusterError(
@@ -111,11 +121,12 @@ class ExternalControl(Control):
         if twin is not None and not await has_table(writer, table, twin):
             raise ClusterError(f"there is no {twin}.{table.name} on {writer.name} to write {shown} through: see {PAGE}")
         through = f" through {twin}.{table.name}" if twin else ""
-        fate = (
-            "drops it at the end"
-            if self._creations
-            else f"leaves its rows there at the end (TRUNCATE TABLE {shown} on the primary removes them)"
-        )
+        fate = "drops it at the end"
+        if not self._creations:
+            fate = f"leaves its rows there at the end (TRUNCATE TABLE {shown} on the primary removes them)"
+            self.report_left(
+                f"the run's rows in {shown}, which was empty before (TRUNCATE TABLE {shown} on the primary removes all of them)"
+            )
         self._progress(f"this run writes to {shown} on {writer.name} ({writer.host}){through}, and {fate}")
 
     @property
@@ -123,91 +134,105 @@ class ExternalControl(Control):
         """The servers, without further names of the writer's."""
         return [server for server in self.cluster.servers if server.name not in self.aliases]
 
+    @property
+    def _written(self) -> list[Server]:
+        """The servers to which the table and its rows are written by SQL."""
+        return self._distinct if self.cluster.replication == "none" else [self.cluster.writer]
+
+    @property
+    def _reached(self) -> list[Server]:
+        """The servers that get by replication what is created and dropped on the writer."""
+        return [server for server in self._distinct if server not in self._written]
+
     async def _create(self, table: Table) -> None:
         shown = f"{table.database}.{table.name}"
-        writer = self.cluster.writer
-        others = [server for server in self._distinct if server != writer]
         with suppress(ClusterError):  # replicas may not yet have applied the DROP of an earlier run
             await self.wait_replicated(TABLE_SECONDS)
-        for server in others:
-            # A replica that applies a CREATE TABLE replaces the table that it has (slave_ddl_exec_mode=IDEMPOTENT).
-            if await has_table(server, table, table.database):
+        for server in self._written:
+            if server.sql_port is None:
+                raise ClusterError(f"{server.name} needs a sql_port, so that the table can be created there")
+            if server != self.cluster.writer and await has_table(server, table, table.database):
                 raise ClusterError(
-                    f"there is a table {shown} on {server.name}, and none on {writer.name}: creating it there would replace or "
-                    f"drop the one on {server.name}. Name another table (table.database, table.name)"
+                    f"there is a table {shown} on {server.name}, and none on {self.cluster.writer.name}: create it there too, "
+                    "or name another table (table.database, table.name)"
                 )
-            if await would_stop_replication(server, writer, table.database):
-                raise ClusterError(
-                    f"there is a database {table.database} on {server.name}, and none on {writer.name}: creating it would "
-                    f"stop the replication of {server.name}, where slave_ddl_exec_mode is STRICT. Name another table "
-                    "(table.database, table.name)"
-                )
-            if self.cluster.replication == "none":
-                if server.sql_port is None:
-                    raise ClusterError(f"{server.name} needs a sql_port, so that the table can be created there")
-                await require_writer(server)
-        self._require_watched(shown, table)
-        for server in self._distinct if self.cluster.replication == "none" else (writer,):
+            await self._require_creatable(server, table)
+        for server in self._written:
             self._progress(f"creating {shown} on {server.name}")
             creation = Creation(server, table, self.foreign_rows)
             self._creations.append(creation)
+            self.report_left(" and ".join(one.described for one in self._creations))
+            gate = partial(trio.from_thread.run, self._require_creatable, server, table)
             # Not abandoned when cancelled: we must know what was created.
-            await trio.to_thread.run_sync(creation.create)
+            await trio.to_thread.run_sync(creation.create, gate)
         comments = {creation.comment for creation in self._creations}
         for server in self._distinct:
             await wait_for_table(server, table, comments, TABLE_SECONDS)
+        for creation in self._creations:
+            await trio.to_thread.run_sync(creation.remember, self._reached)
 
-    def _require_watched(self, shown: str, table: Table) -> None:
-        """Raise `ClusterError` if another server could be promoted unnoticed. Then the run would not know at the end whether it
-        may drop the table: it must not drop it on a server that is no longer the primary."""
-        if unwatched := self._promotions.unwatched:
-            names = " and ".join(unwatched)
+    async def _require_creatable(self, server: Server, table: Table) -> None:
+        """Raise `ClusterError` if the table must not be created on the server now."""
+        shown = f"{table.database}.{table.name}"
+        for replica in self._reached:
+            # A replica that applies a CREATE TABLE replaces the table that it has (slave_ddl_exec_mode=IDEMPOTENT).
+            if await has_table(replica, table, table.database):
+                raise ClusterError(
+                    f"there is a table {shown} on {replica.name}, and none on {server.name}: creating it there would replace "
+                    f"or drop the one on {replica.name}. Name another table (table.database, table.name)"
+                )
+            if await would_stop_replication(replica, server, table.database):
+                raise ClusterError(
+                    f"there is a database {table.database} on {replica.name}, and none on {server.name}: creating it would "
+                    f"stop the replication of {replica.name}, where slave_ddl_exec_mode is STRICT. Name another table "
+                    "(table.database, table.name)"
+                )
+        await self._require_primary(server)
+        # A table must not be dropped on a former primary. So whether the writer still is the primary must be known at the end.
+        if reason := await self._promotions.why_unproven(direct=not self.on_galera):  # its nodes replicate in another way
             raise ClusterError(
-                f"there is no table {shown} on {self.cluster.writer.name}, and the run must not create it: a promotion of "
-                f"{names} would go unnoticed, and a table must not be dropped on a former primary. Give a sql_port for each, "
-                "with an account that has SLAVE MONITOR, or create the table yourself: "
-                f"CREATE TABLE {shown} ({table.columns_sql()}) ENGINE=InnoDB. Nothing was written"
+                f"there is no table {shown} on {server.name}, and the run must not create it: {reason} create the table "
+                f"yourself: CREATE TABLE {shown} ({table.columns_sql()}) ENGINE=InnoDB"
             )
 
     async def drop_created(self) -> None:
         """Drop what this run created, and warn of what it could not drop."""
         while self._creations:
             creation = self._creations.pop()
-            others = [server for server in self._distinct if server != creation.server and self.cluster.replication != "none"]
-            # The user may have demoted it meanwhile, or promoted another server beside it.
-            why_not_primary = partial(trio.from_thread.run, self._why_not_primary, creation.server)
-            for line in await trio.to_thread.run_sync(creation.undo, others, why_not_primary):
+            gate = partial(trio.from_thread.run, self._require_primary, creation.server)
+            for line in await trio.to_thread.run_sync(creation.undo, self._reached, gate):
                 logger.warning("%s", line)
 
-    async def _why_not_primary(self, server: Server) -> str:
-        """Why a server that was written to may not be written to any more; "" if it may."""
-        try:
-            if reason := await why_not_writable(server):
-                return f"{server.name} must not be written to any more: {reason}"
-        except ClusterError as error:
-            return str(error)
-        if server == self.cluster.writer and (reason := await self._promotions.suspicion()):
-            return f"{server.name} may not be the primary any more: {reason}"
-        return ""
+    async def _require_primary(self, server: Server) -> None:
+        """Raise `ClusterError` if SQL must not write to the server now. The user may have demoted it since the start, or
+        promoted another server beside it. Ask immediately before each statement."""
+        if server.sql_port is not None and (reason := await why_not_writable(server)):
+            raise ClusterError(f"{server.name} must not be written to any more: {reason}")
+        if server == self.cluster.writer and (reason := await self._promotions.sign()):
+            raise ClusterError(f"{server.name} may not be the primary any more: {reason}")
 
     async def fill(self, table: Table, rows: Iterable[Row]) -> None:
         """By SQL if the server's port is known, because that replicates in every topology; else through HandlerSocket. Servers
         that do not replicate get the rows each."""
-        writer = self.cluster.writer
         last: Row | None = None
+        loaded = 0
         for chunk in chunked(rows, STATEMENT_BYTES):
-            for server in self._distinct if self.cluster.replication == "none" else (writer,):
-                if server.sql_port is not None:
-                    await fill_by_sql(server, table, chunk)
-                elif server.write_port:
-                    await self._insert(server, table, chunk)
-                else:
-                    raise ClusterError(f"{server.name} needs a sql_port or a write_port, so that its rows can be loaded")
+            for server in self._written:
+                try:
+                    await self._require_primary(server)
+                except ClusterError as error:
+                    there = (
+                        f"; {counted(loaded, 'row')} of this run are in {table.database}.{table.name} there" if loaded else ""
+                    )
+                    raise ClusterError(f"{error}{there}") from error
+                await (self._insert if server.sql_port is None else fill_by_sql)(server, table, chunk)
             last = chunk[-1]
+            loaded += len(chunk)
         if last is None:
             return
         for server in self._distinct:
-            with bounded(f"waiting until {server.name} has the rows that were loaded on {writer.name}", LOAD_SECONDS):
+            what = f"waiting until {server.name} has the rows that were loaded on {self.cluster.writer.name}"
+            with bounded(what, LOAD_SECONDS):
                 while not await find_rows(server, table, "=", key_of(table, last)):  # noqa: ASYNC110  (the server is asked)
                     await trio.sleep(POLL_SECONDS)
 
@@ -249,61 +274,12 @@ class ExternalControl(Control):
 # --- The cluster -----------------------------------------------------------------------------------------------------
 
 
-async def _check_listener(server: Server, port: int, secret: str, what: str) -> None:
-    """Raise `ClusterError` unless the listener answers and accepts the secret."""
-    at = f"{server.name}: the listener for {what} at {server.at(port)}"
-    answer = b""
-    with trio.move_on_after(ANSWER_SECONDS) as scope:
-        try:
-            async with await trio.open_tcp_stream(server.host, port) as stream:
-                await stream.send_all(b"A\t1\t%s\n" % secret.encode())
-                while not answer.endswith(b"\n") and (received := await stream.receive_some()):
-                    answer += received
-        except (OSError, trio.BrokenResourceError) as error:
-            raise ClusterError(f"{at} cannot be reached: {error}{await _trouble(server, what)}") from error
-    if scope.cancelled_caught:
-        raise ClusterError(f"{at} does not answer within {ANSWER_SECONDS:g} s{await _trouble(server, what)}")
-    if answer.startswith(b"3\t"):
-        raise ClusterError(f"{at} refuses the secret: use that server's handlersocket_plain_secret{'_wr' * (what == 'writes')}")
-    if answer != b"0\t1\n":
-        raise ClusterError(f"{at} does not speak HandlerSocket: it answered {answer[:40]!r}")
-
-
-async def _trouble(server: Server, what: str) -> str:
-    reader = what == "writes" and server.name.startswith("reader-")
-    return (" (a reader needs none: leave its write_port out)" if reader else "") + await _plugin_trouble(server)
-
-
-async def _plugin_trouble(server: Server) -> str:
-    """Why a server might not listen, as far as SQL shows: a parenthesis to append to a message."""
-    if server.sql_port is None:
-        return ""
-    try:
-        plugin = await execute_sql(
-            server, "SELECT plugin_status AS s FROM information_schema.plugins WHERE plugin_name='handlersocket'"
-        )
-        maturity = (await execute_sql(server, "SELECT @@plugin_maturity AS m"))[0]["m"]
-    except ClusterError as error:
-        return f" (SQL cannot be asked either: {error})"
-    if plugin and plugin[0]["s"] == "ACTIVE":
-        return " (the plugin is active there: is it another port, or has another program taken that?)"
-    return (
-        " (the plugin is not loaded there: set plugin-load-add=handlersocket.so and plugin-maturity=beta, "
-        f"which is {maturity} now, and restart it)"
-    )
-
-
 def _require_account(server: Server) -> None:
     if server.sql_port is not None and not server.admin_user:
         raise ClusterError(
             f"{server.name}: SQL at {server.at(server.sql_port)} needs an account: set TRIO_HS_SQL_USER and "
             "TRIO_HS_SQL_PASSWORD in the environment, or sql_user and sql_password in the scenario; or leave the sql_port out"
         )
-
-
-async def _check_listeners(server: Server) -> None:
-    for listener, port, secret in server.listeners:
-        await _check_listener(server, port, secret, f"{listener}s")
 
 
 async def _require_primary(writer: Server, perhaps_same: Sequence[str], progress: Callable[[str], None]) -> None:
@@ -317,6 +293,16 @@ async def _require_primary(writer: Server, perhaps_same: Sequence[str], progress
         "and whether the table is a view, which crashes a server when HandlerSocket opens it"
     )
     progress(f"whether {writer.name} is still the primary at the end cannot be asked either, {UNKNOWN_FATE}")
+
+
+async def _require_alone(others: Iterable[Server], progress: Callable[[str], None]) -> None:
+    """Raise `ClusterError` if SQL shows that a server beside the writer, where servers do not replicate, must not be written
+    to."""
+    for server in others:
+        if server.sql_port is not None:
+            await require_alone(server)
+        else:
+            progress(f"not checked without the sql_port of {server.name}: whether it is read-only or a replica")
 
 
 async def ask_versions(servers: Sequence[Server]) -> dict[str, str]:
@@ -355,7 +341,7 @@ async def open_external(
     progress(f"checking {counted(len(servers), 'server')}")
     for server in servers:
         _require_account(server)
-    await run_all(*(partial(_check_listeners, server) for server in servers))
+    await run_all(*(partial(check_listeners, server) for server in servers))
     for server in servers:
         # One after the other: of two servers with swapped ports, each would count the connections that the other's check opens.
         if server.sql_port is not None:
@@ -375,7 +361,9 @@ async def open_external(
             "rows loaded through HandlerSocket do not reach the readers in the plain topology (MDEV-33967): name the writer's "
             f"sql_port, for rows loaded by SQL do, or write through a twin: {PAGE}"
         )
-    if replication != "none":
+    if replication == "none":
+        await _require_alone(others, progress)
+    else:
         for standby in (server for server in others if server.name == "standby"):
             if standby.sql_port is not None:
                 await require_standby(standby)
@@ -383,10 +371,10 @@ async def open_external(
                 progress(f"not checked without the sql_port of {standby.name}: whether it is read-only, as it must be")
     await _require_primary(writer, [name for name in same if same[name] is None], progress)
     promotions = await watch_promotions(writer, () if replication == "none" else others)
-    for line in promotions.lines():
-        progress(line)
     control = ExternalControl(cluster, may_create=may_create, progress=progress, aliases=aliases, promotions=promotions)
     control.on_galera = await check_galera(writer, handlersocket_writes and not write_databases, progress)
+    for line in promotions.lines():
+        progress(line)
     if not control.on_galera:  # its nodes replicate in another way
         await promotions.require_replicas()
     try:

@@ -26,7 +26,7 @@ from ._embedded import open_embedded
 from ._external import open_external
 from ._processes import Installation, find_installation, open_mariadb
 
-__all__ = ["Provider", "open_cluster", "open_servers"]
+__all__ = ["Provider", "check_servers", "open_cluster", "open_servers"]
 
 
 def _silent(message: str) -> None:
@@ -98,7 +98,7 @@ async def open_servers(
     _check(kind, topology, replication, readers, standby)
     write_databases = {database: f"{database}_wt"} if topology == "write-through" else {}
     if kind == "external":
-        _check_external(external, only_owners_can)
+        _check_external(external, only_owners_can, replication)
         opened: AbstractAsyncContextManager[Control] = open_external(
             external,
             version=version,
@@ -121,6 +121,29 @@ async def open_servers(
         yield control
 
 
+async def check_servers(
+    kind: str,
+    *,
+    version: str | None,
+    only_mariadb_can: Sequence[str],
+    only_owners_can: Sequence[str],
+    external: Sequence[Server],
+    replication: str = "async",
+    progress: Callable[[str], None] = _silent,
+) -> None:
+    """Raise `ClusterError` if `open_servers` cannot start such servers on this machine. Start none, and ask no external one.
+
+    A missing image is built, because a run would build it too.
+    """
+    if kind == "external":
+        _check_external(external, only_owners_can, replication)
+        return
+    await _provider(kind, version, only_mariadb_can, progress)
+    if kind == "docker":
+        async with open_container_engine() as engine:
+            await provide_image(engine, _image_version(version), progress)
+
+
 def _check(kind: str, topology: str, replication: str, readers: int, standby: bool) -> None:
     for what, given, known in (
         ("kind of cluster", kind, CLUSTER_KINDS),
@@ -135,10 +158,20 @@ def _check(kind: str, topology: str, replication: str, readers: int, standby: bo
         raise ClusterError(f"a cluster cannot have {readers} readers")
 
 
-def _check_external(servers: Sequence[Server], only_owners_can: Sequence[str]) -> None:
+def _check_external(servers: Sequence[Server], only_owners_can: Sequence[str], replication: str) -> None:
     _refuse("external servers", only_owners_can, "that takes more than the network; do it by your own means meanwhile")
     if not servers:
         raise ClusterError("external servers must be named: cluster.servers in the scenario, or --servers")
+    for server in servers if replication == "none" else ():
+        if server.name == "standby":
+            raise ClusterError(
+                "a standby must replicate: with cluster.replication: none, what clients write there when they lose the writer "
+                "never reaches the writer. Leave it out, or name it reader-1"
+            )
+        if server.sql_port is None and not server.write_port:
+            raise ClusterError(
+                f"{server.name} needs a sql_port or a write_port: with cluster.replication: none its rows are loaded there too"
+            )
 
 
 Provider: TypeAlias = Callable[..., AbstractAsyncContextManager[Control]]

@@ -5,6 +5,9 @@ drop a table on the old primary, which then could not replicate from the new one
 
 A promotion shows at the promoted server, and at those that were pointed to it: every change of what a server replicates from
 counts. And it shows in what a server has replicated: a transaction that the writer does not have comes from another primary.
+
+What HandlerSocket writes to a promoted server shows in no GTID. So a server that takes writes counts as a replica only while
+it fetches and applies what the writer logs.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ ANSWER_SECONDS = 10.0
 """A server that has not answered by then cannot be asked, and then what the run created is left there."""
 WATCH_SECONDS = 2.0
 """Between two looks while the load runs."""
+EARLIER = ", in an earlier run: start Locust again, so that it checks the servers anew"
 UNKNOWN_FATE = "so what becomes of the run's writes will be unknown, and an audit of them inconclusive"
 
 
@@ -41,25 +45,44 @@ class Replication:
     position: str
     """`gtid_slave_pos`, which moves when the server replicates."""
     own: str = ""
-    """`gtid_current_pos`: the same, with the server's own last transaction."""
+    """`gtid_binlog_state`: the last transaction that it has logged, of each origin."""
+    writer_id: int = 0
+    """The writer's `server_id`; 0 if that is not known."""
 
     @property
-    def stopped(self) -> bool:
-        return not any(source.running for source in self.sources.values())
+    def direct(self) -> Mapping[str, Source]:
+        """The connections that lead to the writer itself."""
+        return {name: source for name, source in self.sources.items() if source.server_id == self.writer_id != 0}
 
     @property
-    def partly_stopped(self) -> bool:
-        """Whether it replicates from no server, or not from one of several."""
-        return not all(source.running for source in self.sources.values()) or not self.sources
+    def links(self) -> Mapping[str, Source]:
+        """The connections through which it gets what the writer logs: all of them, if none is known to lead to the writer."""
+        return self.direct or self.sources
 
     @property
-    def healthy(self) -> bool:
-        """Whether it fetches and applies from all of its sources."""
-        return bool(self.sources) and all(source.healthy for source in self.sources.values())
+    def follows(self) -> bool:
+        """Whether it fetches and applies what the writer logs, as far as that can be known of a chain."""
+        healthy = [source.healthy for source in self.links.values()]
+        return all(healthy) if self.direct else any(healthy)
+
+    @property
+    def why_unproven(self) -> str:
+        """Why it is not certain that it gets what the writer logs, and directly; "" if it is."""
+        if not self.direct:
+            return f"replicates from {_listed(self.sources)}, not from writer (server id {self.writer_id})"
+        return "" if self.follows else f"does not replicate from writer: {_listed(self.direct)}"
 
 
-def change(before: Replication, now: Replication) -> str:
-    """What suggests that the server, or its source, was promoted in between, in words; "" if nothing does."""
+def _listed(sources: Mapping[str, Source]) -> str:
+    each = (f"{source.address} (server id {source.server_id or 'unknown'}, {source.threads})" for source in sources.values())
+    return " and ".join(each) or "no server"
+
+
+def change(before: Replication, now: Replication, *, watching: bool = False) -> str:
+    """What suggests that the server, or its source, was promoted in between, in words; "" if nothing does.
+
+    `watching`: it is asked again later, so a connection that is only interrupted does not count yet.
+    """
     for name, source in before.sources.items():
         then = now.sources.get(name)
         if then is None:
@@ -68,15 +91,16 @@ def change(before: Replication, now: Replication) -> str:
             return f"replicates from the server with id {then.server_id} now, and from {source.server_id} when the run began"
         if then.address != source.address and not (then.server_id and source.server_id):
             return f"replicates from {then.address} now, and from {source.address} when the run began"
-        if source.running and not then.running and now.takes_writes:
-            return f"has stopped replicating from {source.address} and takes writes"
+        if now.takes_writes and name in before.links:
+            if then.stopped and not source.stopped:
+                return f"has stopped replicating from {source.address} and takes writes ({then.threads})"
+            if source.healthy and not (then.healthy or watching):
+                return f"does not replicate from {source.address} and takes writes ({then.threads})"
     for name, source in now.sources.items():
         if name not in before.sources:
             return f"is set up to replicate from {source.address} now, and was not when the run began"
     if now.takes_writes and not before.takes_writes:
         return "takes writes, and was read-only when the run began"
-    if now.takes_writes and now.partly_stopped and now.position != before.position:
-        return "has replicated since the run began, does not any more, and takes writes"
     return ""
 
 
@@ -96,7 +120,8 @@ def lacks(writer: Logged, replica: Replication, before: Replication | None = Non
     """A transaction of the replica that the writer does not have; "" if it has all of them.
 
     With several sources that cannot be told: a replica has transactions of them all. Transactions that it had `before` do not
-    count; at the start of a run (None), those in a domain that the writer does not use: they come from another time.
+    count; at the start of a run (None), those in a domain that the writer does not use: they come from another time, unless
+    the replica's source has made them.
     """
     if len(replica.sources) > 1:
         return ""
@@ -104,11 +129,12 @@ def lacks(writer: Logged, replica: Replication, before: Replication | None = Non
     replicated = {domain: number for (domain, _), number in gtids(writer.replicated).items()}
     domains = {writer.domain, *replicated, *(domain for domain, _ in logged)}
     # A replica may have local transactions of its own. They matter when it does not replicate, and takes writes.
-    local = replica.takes_writes and not replica.healthy
+    local = replica.takes_writes and not replica.follows
     has = gtids(replica.own if local else replica.position).items()
     known = set() if before is None else {*gtids(before.own).items(), *gtids(before.position).items()}
+    others = {source.server_id for source in replica.sources.values()} - {replica.writer_id}
     for (domain, origin), number in has:
-        old = domain not in domains if before is None else ((domain, origin), number) in known
+        old = (domain not in domains and origin not in others) if before is None else ((domain, origin), number) in known
         if not old and max(logged.get((domain, origin), 0), replicated.get(domain, 0)) < number:
             return f"{domain}-{origin}-{number}"
     return ""
@@ -127,16 +153,12 @@ class _Before:
 class Promotions:
     """The servers that the user may promote during a run."""
 
-    def __init__(self, writer: Server | None = None, before: Sequence[_Before] = ()) -> None:
+    def __init__(self, writer: Server | None = None, before: Sequence[_Before] = (), writer_id: int = 0) -> None:
         self._writer = writer
         self._before = before
+        self._writer_id = writer_id
         self._noticed = ""
         """The first suspicion that `watch` had."""
-
-    @property
-    def unwatched(self) -> list[str]:
-        """The names of the servers whose promotion would go unnoticed."""
-        return [one.server.name for one in self._before if one.replication is None]
 
     async def require_replicas(self) -> None:
         """Raise `ClusterError` if a server that can be asked is no replica of the writer: it, or its source, may have been
@@ -151,15 +173,16 @@ class Promotions:
                     f"{name} replicates from no server, so it is no replica of writer. If it is the primary now, name it "
                     "`writer`. If the servers do not replicate at all, set cluster.replication: none. Nothing was written"
                 )
-            if replication.stopped and replication.takes_writes:
+            if replication.takes_writes and not replication.follows:
                 raise ClusterError(
-                    f"{name} takes writes and does not replicate: it may be the primary. Name the primary `writer`. If {name} "
-                    "is a replica, run START SLAVE there, and SET GLOBAL read_only=1. Nothing was written"
+                    f"{name} takes writes and does not replicate from {_listed(replication.links)}: it may be the primary. "
+                    f"Name the primary `writer`. If {name} is a replica, run START SLAVE there, and SET GLOBAL read_only=1. "
+                    "Nothing was written"
                 )
             if writer is not None and (gtid := lacks(writer, replication)):
                 raise ClusterError(
-                    f"{name} has the transaction {gtid}, which writer does not have: another server is, or was, the primary. "
-                    "Name the primary `writer`, and its replicas. Nothing was written"
+                    f"{name} has the transaction {gtid}, which writer does not have: another server may be, or "
+                    "have been, the primary. Name the primary `writer`, and its replicas. Nothing was written"
                 )
 
     def lines(self) -> Iterator[str]:
@@ -167,51 +190,76 @@ class Promotions:
         for one in self._before:
             if one.replication is None:
                 yield f"{one.why_unknown}: its promotion would go unnoticed, {UNKNOWN_FATE}"
+            elif self._writer_id and one.replication.sources and not one.replication.direct:
+                yield f"{one.server.name} {one.replication.why_unproven}: a promotion there may go unnoticed"
+
+    async def why_unproven(self, *, direct: bool) -> str:
+        """Why the promotion of a server could go unnoticed, as the beginning of a sentence that says what to do instead; "" if
+        it could not. `direct`: each must be shown now to replicate from the writer itself. For a server between the two, or
+        one that has stopped, may be promoted, or have been."""
+        asked = await self._ask_all()
+        for one in self._before:
+            now, trouble = asked[one.server.name]
+            if one.replication is None or now is None:
+                return (
+                    f"a promotion of {one.server.name} would go unnoticed, for {one.why_unknown or trouble}. Give it a "
+                    "sql_port, with an account that has SLAVE MONITOR, or"
+                )
+            if direct and now.why_unproven:
+                return f"a promotion could go unnoticed, for {one.server.name} {now.why_unproven}. So"
+        return ""
+
+    def new_run(self) -> None:
+        """Another run begins on these servers, which does not make a suspicion go away."""
+        if self._noticed and not self._noticed.endswith(EARLIER):
+            self._noticed += EARLIER
 
     async def watch(self) -> None:
         """Look again and again, until cancelled: a promotion may be taken back before the end of the run. What cannot be asked
         for a moment does not count, because it is asked again at the end."""
         begun = trio.current_time()
         while not self._noticed:
-            seen, _ = await self._look()
+            seen, *_ = await self._look(watching=True)
             if seen:
                 self._noticed = f"{seen} (seen {trio.current_time() - begun:.0f} s after the load began)"
             await trio.sleep(WATCH_SECONDS)
 
     async def suspicion(self) -> str:
         """Why another server may have been promoted since; "" if none can have been."""
-        if self._noticed:
-            return self._noticed
-        seen, unknown = await self._look()
-        return seen or unknown
+        return self._noticed or next(filter(None, await self._look()), "")
 
-    async def _look(self) -> tuple[str, str]:
-        """A sign of a promotion, and why one may go unnoticed."""
-        seen: dict[str, str] = {}
-        unknown: dict[str, str] = {}
-        asked: dict[str, Replication] = {}
+    async def sign(self) -> str:
+        """`suspicion` without the servers that could not be asked at the start either."""
+        return self._noticed or next(filter(None, (await self._look())[:2]), "")
 
-        async def ask(one: _Before) -> None:
+    async def _look(self, *, watching: bool = False) -> tuple[str, str, str]:
+        """A sign of a promotion; why one may go unnoticed by now; and why one would have gone unnoticed from the start."""
+        seen: list[str] = []
+        silent: list[str] = []
+        unknown: list[str] = []
+        asked = await self._ask_all()
+        for one in self._before:
             name = one.server.name
-            now, trouble = await _ask(one.server)
-            if now is not None:
-                asked[name] = now
+            now, trouble = asked[name]
             if now is None:
-                unknown[name] = f"whether {name} has been promoted is not known: {trouble}"
+                (silent if one.replication else unknown).append(f"whether {name} has been promoted is not known: {trouble}")
             elif one.replication is None:
-                if now.stopped and now.takes_writes:
-                    unknown[name] = f"{name} could not be asked when the run began, and now replicates from no server"
-            elif what := change(one.replication, now):
-                seen[name] = f"{name} {what}: it, or another server, may have been promoted"
-
-        await run_all(*(partial(ask, one) for one in self._before))
+                if now.takes_writes and not now.follows:
+                    unknown.append(f"{name} could not be asked when the run began, and now replicates from no server")
+            elif what := change(one.replication, now, watching=watching):
+                seen.append(f"{name} {what}: it, or another server, may have been promoted")
         if not seen and (writer := await self._logged()) is not None:  # asked last: it may have got what they have from others
             for one in self._before:
-                name, now = one.server.name, asked.get(one.server.name)
+                now, _ = asked[one.server.name]
                 if now is not None and (gtid := lacks(writer, now, one.replication)):
-                    seen[name] = f"{name} has the transaction {gtid}, which writer does not have: another server was promoted"
-        first_seen, first_unknown = (next((found[name] for name in sorted(found)), "") for found in (seen, unknown))
-        return first_seen, first_unknown
+                    seen.append(
+                        f"{one.server.name} has the transaction {gtid}, which writer does not have: another server may have "
+                        "been promoted"
+                    )
+        return "".join(seen[:1]), "".join(silent[:1]), "".join(unknown[:1])
+
+    async def _ask_all(self) -> dict[str, tuple[Replication | None, str]]:
+        return await _ask_all((one.server for one in self._before), self._writer_id)
 
     async def _logged(self) -> Logged | None:
         """None if the writer has no binary log, or cannot be asked, which is reported where it is checked."""
@@ -231,23 +279,32 @@ class Promotions:
 
 async def watch_promotions(writer: Server, servers: Iterable[Server]) -> Promotions:
     """Ask the servers, without the writer and its aliases, how they replicate now."""
-    before: dict[str, _Before] = {}
+    given = list(servers)
+    writer_id = 0
+    if writer.sql_port is not None:
+        writer_id = int((await execute_sql(writer, "SELECT @@global.server_id AS id"))[0]["id"])
+    asked = await _ask_all(given, writer_id)
+    return Promotions(writer, [_Before(server, *asked[server.name]) for server in given], writer_id)
+
+
+async def _ask_all(servers: Iterable[Server], writer_id: int) -> dict[str, tuple[Replication | None, str]]:
+    """How each of the servers replicates, or why that is not known, by its name."""
+    asked: dict[str, tuple[Replication | None, str]] = {}
 
     async def ask(server: Server) -> None:
-        before[server.name] = _Before(server, *await _ask(server))
+        asked[server.name] = await _ask(server, writer_id)
 
-    given = list(servers)
-    await run_all(*(partial(ask, server) for server in given))
-    return Promotions(writer, [before[server.name] for server in given])
+    await run_all(*(partial(ask, server) for server in servers))
+    return asked
 
 
-async def _ask(server: Server) -> tuple[Replication | None, str]:
-    """How the server replicates, or why that is not known."""
+async def _ask(server: Server, writer_id: int) -> tuple[Replication | None, str]:
     if server.sql_port is None:
         return None, f"{server.name} cannot be asked whether it replicates, because its sql_port is not known"
     try:
         with bounded(f"asking {server.name} whether it replicates", ANSWER_SECONDS):
-            (row,) = await execute_sql(server, "SELECT @@global.gtid_slave_pos AS p, @@global.gtid_current_pos AS own")
-            return Replication(await sources_of(server), await takes_writes(server), str(row["p"]), str(row["own"])), ""
+            (row,) = await execute_sql(server, "SELECT @@global.gtid_slave_pos AS p, @@global.gtid_binlog_state AS own")
+            sources, writable = await sources_of(server), await takes_writes(server)
+            return Replication(sources, writable, str(row["p"]), str(row["own"]), writer_id), ""
     except ClusterError as error:
         return None, str(error)

@@ -18,7 +18,8 @@ from ._sql import Asking, asking, execute_sql, run_all
 logger = logging.getLogger("hs_drill.control")
 
 POLL_SECONDS = 0.02
-SLAVE_STATUS = "SHOW SLAVE STATUS"
+SLAVE_STATUS = "SHOW ALL SLAVES STATUS"
+"""Without ALL it shows the default connection, which a user's replica need not have."""
 NOTICE_SECONDS = 2.0
 """How long a promotion waits for a replica to apply what it has fetched before it says so."""
 REPLICATION_SECONDS = 15.0
@@ -118,8 +119,8 @@ async def _wait_applied(ask: Asking, replica: Server, position: str, within: flo
     # In slices: then a cancelled caller leaves no thread behind for long, and we notice a stopped replica.
     wait = f"SELECT MASTER_GTID_WAIT('{position}', 0.25) AS late"
     while (await ask(wait))[0]["late"]:
-        status = (await ask(SLAVE_STATUS))[:1]
-        stopped = not status or status[0]["Slave_SQL_Running"] != "Yes"
+        status = await ask(SLAVE_STATUS)
+        stopped = all(one["Slave_SQL_Running"] != "Yes" for one in status)
         waited = trio.current_time() - begin
         if stopped or waited >= within:
             when = "and has stopped" if stopped else f"within {within:g} s"
@@ -136,7 +137,7 @@ async def _progress(replica: Server, status: Sequence[Mapping[str, Any]], promot
     """How far a replica is, and what holds it up."""
     if not status:
         return "it is not a replica"
-    (one,) = status
+    one = status[0]
     parts = [f"it is at {await applied(replica) or 'the beginning'}"]
     if one.get("SQL_Delay"):
         parts.append(f"it applies every change {one['SQL_Delay']} s late, for a lag is set")

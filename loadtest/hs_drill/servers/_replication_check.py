@@ -62,6 +62,8 @@ class ReplicationCheck:
     primary: str = "writer"
     aliases: tuple[str, ...] = ()
     """Further names of the primary's server, which does not replicate to itself."""
+    expected: bool = True
+    """False for `cluster.replication: none`."""
 
     @property
     def replicates(self) -> bool:
@@ -86,7 +88,9 @@ class ReplicationCheck:
             yield from self._advice()
 
     def _advice(self) -> Iterator[str]:
-        if self.log is not None and self.log.seconds is not None:
+        if not self.expected:
+            yield "HandlerSocket's writes do not replicate here, as cluster.replication: none says"
+        elif self.log is not None and self.log.seconds is not None:
             yield "the write is in the binary log, so replication does not run, or is late: see SHOW SLAVE STATUS there"
         elif self.write_through:
             yield f"writes go through the second database, and are not logged: is its table FEDERATED, and log_bin on? {PAGE}"
@@ -143,7 +147,8 @@ async def check_replication(
         )
     arrivals = tuple(found[server.name] for server in replicas)
     same = tuple(server.name for server in others if server.name in aliases)
-    return ReplicationCheck(acknowledged, found.get(LOG), arrivals, bool(cluster.write_databases), primary.name, same)
+    expected = cluster.replication != "none"
+    return ReplicationCheck(acknowledged, found.get(LOG), arrivals, bool(cluster.write_databases), primary.name, same, expected)
 
 
 @asynccontextmanager

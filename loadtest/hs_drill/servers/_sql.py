@@ -27,8 +27,9 @@ async def execute_sql(server: Server, *statements: str) -> list[dict[str, Any]]:
 
 
 async def ask_version(server: Server) -> str:
-    """The server's own version string. Raises `ClusterError`."""
-    return str((await execute_sql(server, "SELECT VERSION() AS v"))[0]["v"])
+    """The server's version, without what 11.8 and the binary log add: ` from Debian`, `-log`. Raises `ClusterError`."""
+    answer = str((await execute_sql(server, "SELECT VERSION() AS v"))[0]["v"])
+    return answer.partition(" ")[0].removesuffix("-log")
 
 
 @contextmanager

@@ -28,6 +28,7 @@ __all__ = [
     "find_rows",
     "has_table",
     "how_to_empty",
+    "require_case",
     "require_empty",
     "wait_for_table",
     "would_stop_replication",
@@ -39,6 +40,17 @@ POLL_SECONDS = 0.05
 
 Ask = Callable[[str], Awaitable[list[dict[str, Any]]]]
 """Runs a query of SQL, and returns its rows."""
+
+
+async def require_case(server: Server, table: Table) -> None:
+    """Raise `ClusterError` if the server stores names in lower case, and HandlerSocket would not find this one."""
+    (row,) = await execute_sql(server, "SELECT @@lower_case_table_names AS lower")
+    shown = f"{table.database}.{table.name}"
+    if row["lower"] and shown != shown.lower():
+        raise ClusterError(
+            f"lower_case_table_names is {row['lower']} on {server.name}, so HandlerSocket would not find {shown} there: write "
+            f"{shown.lower()} (table.database, table.name). Nothing was written"
+        )
 
 
 async def has_table(server: Server, table: Table, database: str) -> bool:
@@ -104,7 +116,8 @@ async def _sql_shows(server: Server, table: Table, database: str, ours: Collecti
             )
         raise ClusterError(
             f"{shown} belongs to another run, which drops it at its end: wait for that, {other}. If no run is active, it is "
-            f"the leftover of one that was killed: DROP TABLE {database}.{table.name}"
+            f"the leftover of one that was killed: DROP TABLE {database}.{table.name}; and DROP DATABASE {database} if it is "
+            "empty then and its comment says the same"
         )
     if wrong := await _wrong_types(ask, table, database):
         raise ClusterError(f"{shown} cannot be used: {wrong}; it needs ({table.columns_sql()})")

@@ -6,11 +6,21 @@ from dataclasses import dataclass
 
 from hs_drill._cluster import ClusterError, Server
 
+from ._control import bounded
 from ._sql import execute_sql, sql_error_code
 
-__all__ = ["Source", "require_standby", "require_writer", "sources_of", "takes_writes", "why_not_writable"]
+__all__ = [
+    "Source",
+    "require_alone",
+    "require_standby",
+    "require_writer",
+    "sources_of",
+    "takes_writes",
+    "why_not_writable",
+]
 
 ACCESS_DENIED = 1227
+ANSWER_SECONDS = 10.0
 NOT_READ_ONLY = ("0", "OFF")
 
 
@@ -19,12 +29,26 @@ class Source:
     """A server that another one replicates from."""
 
     address: str
-    running: bool
-    """False if both of the replica's threads are stopped."""
-    healthy: bool = True
-    """Whether both run: it fetches, and applies."""
+    io: str
+    """The state of the thread that fetches: Yes, No, Connecting or Preparing."""
+    sql: str
+    """The state of the thread that applies: Yes or No."""
     server_id: int = 0
     """Of the server that answered at the address; 0 if none has yet. The address may be that of a proxy."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the replica fetches and applies."""
+        return self.io == self.sql == "Yes"
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody, or an error, has stopped one of the two threads. One that connects is not stopped."""
+        return "No" in (self.io, self.sql)
+
+    @property
+    def threads(self) -> str:
+        return f"IO thread {self.io}, SQL thread {self.sql}"
 
 
 async def require_writer(server: Server) -> None:
@@ -35,6 +59,16 @@ async def require_writer(server: Server) -> None:
             f"{server.name} must not be written to: {reason}. Name the primary `writer`. If this server is to be it, run STOP "
             "SLAVE; RESET SLAVE ALL; SET GLOBAL read_only=0. If primaries replicate from each other, test on one that does not "
             "replicate meanwhile. Nothing was written"
+        )
+
+
+async def require_alone(server: Server) -> None:
+    """`require_writer` for a server that is not the writer, where servers are said not to replicate and so each is written."""
+    reason = await why_not_writable(server)
+    if reason:
+        raise ClusterError(
+            f"{server.name} must not be written to: {reason}. With cluster.replication: none a run writes to every server. If "
+            f"{server.name} is a replica of writer, leave that key out. Nothing was written"
         )
 
 
@@ -49,14 +83,21 @@ async def require_standby(server: Server) -> None:
 
 
 async def why_not_writable(server: Server) -> str:
-    """Why the server must not be written to; "" if it may. Raises `ClusterError` if SQL fails."""
+    """Why the server must not be written to; "" if it may. Raises `ClusterError` if SQL fails, or does not answer."""
+    with bounded(f"asking {server.name} whether it may be written to", ANSWER_SECONDS):
+        return await _why_not_writable(server)
+
+
+async def _why_not_writable(server: Server) -> str:
     read_only = await _read_only(server)
     if read_only not in NOT_READ_ONLY:
         return f"it is read-only (read_only is {read_only})"
     for source in (await sources_of(server)).values():
         address = source.address
         return (
-            f"it replicates from {address}" if source.running else f"it is set up to replicate from {address}, which is stopped"
+            f"it is set up to replicate from {address}, which is stopped"
+            if source.io == source.sql == "No"
+            else f"it replicates from {address}"
         )
     return ""
 
@@ -85,8 +126,8 @@ async def sources_of(server: Server) -> dict[str, Source]:
     return {
         str(row["Connection_name"]): Source(
             f"{row['Master_Host']}:{row['Master_Port']}",
-            {row["Slave_IO_Running"], row["Slave_SQL_Running"]} != {"No"},
-            (row["Slave_IO_Running"], row["Slave_SQL_Running"]) == ("Yes", "Yes"),
+            str(row["Slave_IO_Running"]),
+            str(row["Slave_SQL_Running"]),
             int(row["Master_Server_Id"] or 0),
         )
         for row in rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 
 from hs_drill import __main__ as commands
 from hs_drill.scenario import StatedVerdictError, stated_exit_code
+from hs_drill.servers import _opening
+from hs_drill.servers._processes import Installation
 from tests.loadtest.support.locust_process import ROOT
 from tests.support.patience import patience, wait_until
 
@@ -25,6 +28,11 @@ load: {users: 2, duration: 1s}
 mix: {get: 1}
 expect: {availability: 100%}
 """
+EXTERNAL = QUICK.replace(
+    "{readers: 1, kind: embedded}",
+    "{kind: external, servers: [{name: writer, host: h, read_port: 1, write_port: 2, read_secret: {env: TRIO_HS_TEST_UNSET}},"
+    " {name: reader-1, host: h, read_port: 3}]}",
+)
 
 
 def written(folder: Path, name: str, text: str) -> str:
@@ -94,6 +102,47 @@ def test_a_version_that_servers_cannot_have_starts_nothing(tmp_path: Path, capsy
     assert commands.main(["drills", written(tmp_path, "x", QUICK), "--server-version", "10.6"]) == 2
     wrong = "with the options given, cluster.version: must be 10.11 or 11.8 for kind embedded, not 10.6\n"
     assert capsys.readouterr() == ("", wrong)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--server-version", "11.4"]])
+def test_it_is_a_mistake_when_each_needs_mariadb_and_the_servers_are_embedded(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert commands.main(["drills", "--cluster", "embedded", "writer-lock-stall", *arguments]) == 2
+    assert capsys.readouterr() == ("  -  writer-lock-stall: needs MariaDB\n", "nothing is left to run on embedded servers\n")
+
+
+LOCKED = QUICK.replace("kind: embedded", "kind: auto") + "faults: [{fault: row-lock, target: writer, at: 0.5s}]\n"
+
+
+@pytest.mark.parametrize(
+    "text, arguments, wrong",
+    [
+        (QUICK, ["--cluster", "mariadb", "--server-version", "9.9"], "9.9 is asked for, but the installed MariaDB is 1.2.3"),
+        (QUICK.replace("kind: embedded", "kind: docker"), [], "no container engine answers at "),
+        (LOCKED, ["--cluster", "auto", "--server-version", "9.9"], "no kind of servers that works here has the version 9.9: "),
+        (LOCKED, ["--server-version", "11.8"], "embedded servers cannot do row-lock: and no other kind works here: "),
+        (EXTERNAL, [], "TRIO_HS_TEST_UNSET"),
+    ],
+)  # fmt: skip
+def test_servers_that_this_machine_cannot_start_are_refused_before_the_first_drill(
+    text: str,
+    arguments: list[str],
+    wrong: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def installed() -> Installation:
+        return Installation("/usr/sbin/mariadbd", "/usr/bin/mariadb-install-db", Path("/usr/lib"), "1.2.3-MariaDB")
+
+    monkeypatch.setattr(_opening, "find_installation", installed)
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none")
+    first, last = written(tmp_path, "a", QUICK), written(tmp_path, "b", text)
+    assert commands.main(["drills", first, last, *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.fullmatch(rf"\S+/[ab]\.yaml: .*{re.escape(wrong)}.*\n", said.err)
 
 
 def test_only_one_verdict_may_be_stated(tmp_path: Path) -> None:

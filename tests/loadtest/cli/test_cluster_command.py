@@ -321,6 +321,15 @@ async def detected(control: Control, within: float = 1.0) -> str:
     return "\n".join(result.lines())
 
 
+@pytest.mark.process
+async def test_the_check_gives_no_advice_where_nothing_is_to_replicate(temporary: Path) -> None:
+    async with open_servers("embedded", readers=1, replication="none") as control:
+        await control.create_table(load_table(SCENARIO))
+        said = await detected(control)
+    assert "reader-1: did not get it\n" in said
+    assert said.endswith("\nHandlerSocket's writes do not replicate here, as cluster.replication: none says")
+
+
 @pytest.mark.mariadb
 async def test_the_check_finds_that_plain_writes_are_lost_and_says_why(temporary: Path) -> None:
     async with open_servers("mariadb", readers=1) as control:

@@ -113,7 +113,7 @@ load:              # 7
         ("users: 64", "stages:\n  - - users: 5", "9: load.stages.0: must be a mapping of keys, not a list"),
         ("users: 64", "stages: [{for: 1s,\n 7: 5}]", "9: load.stages.0.7: unknown key; "),
         ("users: 64", "<<: {uzers: 64,\n 7: 5}", "9: load.7: unknown key; "),
-        ("name: x", "name: on", "1: name: must be text, not true (on means true in YAML); put it in quotes"),
+        ("name: x", "name: on", "1: name: must be text, not true (on means true in YAML); put it in quotes: 'on'"),
         ("users: 64", "users: 0", "8: load.users: must be 1 or more, not 0"),
         ("duration: 20s", "duration: 0", "9: load.duration: must be more than 0, not 0"),
         ("duration: 20s", "durtion: 20s", "9: load.durtion: unknown key; did you mean duration?"),
@@ -123,7 +123,7 @@ load:              # 7
             "9: load.duration: must be a duration such as 20s, 1m30s or a number of seconds, not '20 parsecs'",
         ),
         ("name: x", "nmae: x", "1: name: is missing; add it, such as `name: mixed`"),
-        ("name: x", "name: 5", "1: name: must be text, not 5; put it in quotes"),
+        ("name: x", "name: 5", "1: name: must be text, not 5; put it in quotes: '5'"),
         ("  get: 70          # 3\n", "", None),
         ("load:              # 7\n", "lead:\n", "7: lead: unknown key; did you mean load?"),
         ("get: 70", "get: 70\n\tfind: 3", "4: not valid YAML: "),
@@ -169,8 +169,13 @@ def test_each_mistake_is_reported_with_its_line(before: str, after: str, expecte
         ),
         (
             "name: x\nmix: {get: 1}\ncluster:\n  version: 11.8\n",
-            "s.yaml:4: cluster.version: must be text, not 11.8; put it in quotes",
+            "s.yaml:4: cluster.version: must be text, not 11.8; put it in quotes: '11.8'",
         ),
+        (
+            "name: x\nmix: {get: 1}\ncluster: {kind: docker, version: 10.10}\n",
+            "s.yaml:3: cluster.version: must be text, not 10.10; put it in quotes: '10.10'",
+        ),
+        ("name: " + "7" * 70 + "\nmix: {get: 1}\n", f"s.yaml:1: name: must be text, not {'7' * 60}; put it in quotes"),
         (
             "name: x\nmix: {get: 1}\ncluster: {version: '11.8.9'}\n",
             "s.yaml:3: cluster.version: must be the first two numbers of a version, such as '11.8', not the text '11.8.9'",

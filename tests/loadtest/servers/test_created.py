@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -30,9 +31,8 @@ from tests.support.patience import patience
 pytestmark = pytest.mark.mariadb
 
 
-def primary() -> str:
-    """The server is still the primary, and so may be written to."""
-    return ""
+def open_gate() -> None:
+    """The server may be written to."""
 
 
 AUDITED = Scenario.model_validate({"name": "external", "mix": {"update": 1}, "table": {"rows": 50, "groups": 5}})
@@ -51,9 +51,9 @@ AUDITED = Scenario.model_validate({"name": "external", "mix": {"update": 1}, "ta
 )
 async def test_what_another_client_creates_in_the_database_stays(cluster: Cluster, statement: str, what: str) -> None:
     creation = Creation(cluster.writer, TABLE)
-    creation.create()
+    creation.create(open_gate)
     await execute_sql(cluster.writer, statement)
-    (told,) = creation.undo([], primary)
+    (told,) = creation.undo([], open_gate)
     assert told == f"the database drill on writer, which this run created, is left: there is {what} in it"
     assert "t" not in await tables(cluster.writer)
     assert "drill" in await databases(cluster.writer)
@@ -94,19 +94,19 @@ async def test_a_database_that_existed_stays_and_so_does_one_that_replaced_the_r
 async def test_a_failed_creation_drops_nothing(cluster: Cluster) -> None:
     writer = cluster.writer
     others, late, again = (Creation(writer, TABLE) for _ in range(3))
-    others.create()
+    others.create(open_gate)
     with pytest.raises(ClusterError, match=r"drill\.t on writer exists after all: another client has just created it"):
-        late.create()
-    assert late.undo([], primary) == []
+        late.create(open_gate)
+    assert late.undo([], open_gate) == []
     assert await tables(writer) == ["t"]
-    assert others.undo([], primary) == []
+    assert others.undo([], open_gate) == []
     assert "drill" not in await databases(writer)
     await execute_sql(writer, "CREATE USER few@'127.0.0.1' IDENTIFIED BY 'few'", "GRANT CREATE ON nothing.* TO few@'127.0.0.1'")
     try:
         again.server = replace(writer, admin_user="few", admin_password="few")
         with pytest.raises(ClusterError, match="SQL error 1044: Access denied"):
-            again.create()
-        assert again.undo([], primary) == []
+            again.create(open_gate)
+        assert again.undo([], open_gate) == []
     finally:
         await execute_sql(writer, "DROP USER few@'127.0.0.1'")
 
@@ -174,9 +174,9 @@ async def test_what_a_cancelled_run_created_is_dropped(cluster: Cluster, monkeyp
     with trio.CancelScope() as scope:
         create = Creation.create
 
-        def cancelled(self: Creation) -> None:
+        def cancelled(self: Creation, gate: Callable[[], None]) -> None:
+            create(self, gate)
             trio.from_thread.run_sync(scope.cancel)
-            create(self)
 
         monkeypatch.setattr(Creation, "create", cancelled)
         async with external(cluster, may_create=True) as control:
@@ -229,9 +229,9 @@ async def test_a_creation_whose_answer_was_lost_is_dropped_by_its_token(
 
     monkeypatch.setattr(Creation, "_make", lost)
     with pytest.raises(ClusterError):
-        creation.create()
+        creation.create(open_gate)
     assert await tables(cluster.writer) == ["t"]
-    assert creation.undo([], primary) == []
+    assert creation.undo([], open_gate) == []
     assert "drill" not in await databases(cluster.writer)
 
 
@@ -245,13 +245,18 @@ async def test_a_creation_whose_answer_was_lost_is_dropped_by_its_token(
 )
 async def test_nothing_is_dropped_on_a_server_that_is_demoted_meanwhile(cluster: Cluster, asked_before: int, left: str) -> None:
     creation = Creation(cluster.writer, TABLE)
-    creation.create()
-    answers = iter([""] * asked_before)
-    (line,) = creation.undo([], lambda: next(answers, "writer is read-only now"))
+    creation.create(open_gate)
+    answers = iter([None] * asked_before)
+
+    def gate() -> None:
+        if next(answers, "closed"):
+            raise ClusterError("writer is read-only now")
+
+    (line,) = creation.undo([], gate)
     assert line.startswith(f"writer is read-only now. So what this run created on writer is left: {left}, if the comment there")
     assert await tables(cluster.writer) == ["t"] * (asked_before == 1)
     assert "drill" in await databases(cluster.writer)
-    assert creation.undo([], primary) == []
+    assert creation.undo([], open_gate) == []
 
 
 # --- What others have put into the run's own table -------------------------------------------------------------------
@@ -329,8 +334,8 @@ async def test_an_account_that_may_not_see_everything_leaves_the_database(
     assert await tables(writer) == []
     assert "drill" in await databases(writer)
     assert caplog.messages == [
-        "the database drill on writer, which this run created, is left: the SQL account itself lacks EVENT, EXECUTE on it, "
-        "and so may not see whether anything else is in it"
+        "the database drill on writer, which this run created, is left: the SQL account lacks EVENT, EXECUTE on the "
+        "database, and so may not see what else is in it"
     ]
 
 
@@ -358,7 +363,7 @@ async def test_an_empty_database_that_only_a_reader_has_stays(cluster: Cluster, 
     assert await execute_sql(reader, asked) == [{"c": "its own"}]
     assert await tables(writer) == []
     assert [line.rpartition(" is left: ")[2] for line in caplog.messages] == [
-        "reader-1, which would drop it too, has another one of that name"
+        "on reader-1, which would drop it too, there is another one of that name"
     ]
 
 

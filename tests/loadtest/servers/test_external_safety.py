@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +24,8 @@ from hs_drill.servers._sql import execute_sql
 from tests.loadtest.support.external import (
     SCENARIO,
     TABLE,
+    all_applied,
+    databases,
     external,
     named,
     nothing_written,
@@ -230,8 +234,58 @@ def test_a_killed_controller_s_last_words_are_what_it_leaves(cluster: Cluster) -
         os.kill(controller, signal.SIGKILL)
         assert locust.exit_code() == 1, locust.describe()
         assert (
-            "the controller of the servers died: killed by SIGKILL. So it removed nothing from your servers: drill.t still has "
-            "the run's rows (TRUNCATE TABLE drill.t on the primary removes them), or if the comments of the table and its "
-            "database say that a load test created them, both are left"
+            "the controller of the servers died: killed by SIGKILL. So it left on your servers: drill.t on writer and the "
+            f"database drill, each if its comment says '{MARK}"
         ) in locust.stderr, locust.describe()
     assert trio.run(tables, cluster.writer) == ["t"]
+
+
+@pytest.mark.usefixtures("dropped")
+def test_the_controller_of_a_killed_locust_drops_what_it_created(cluster: Cluster) -> None:
+    """The kernel sends it a SIGTERM, at the same moment as the socket ends, which cancels it."""
+    scenario = {
+        "name": "external",
+        "cluster": {"kind": "external", "servers": servers_yaml(cluster), "create_table": True},
+        "table": {"rows": 100},
+        "load": {"users": 2, "duration": 300},
+        "mix": {"get": 50, "insert": 50},
+    }
+    environment = secrets_in_environment(cluster)
+    with Locust("--headless", "--only-summary", "-t", "0", scenario=yaml.safe_dump(scenario), env=environment) as locust:
+        locust.wait_for_load()
+        assert trio.run(tables, cluster.writer) == ["t"]
+        (controller,) = locust.processes("hs_drill.controller")
+        locust.process.kill()
+        locust.process.wait()
+        end = time.monotonic() + patience(60)
+        while os.path.exists(f"/proc/{controller}") and time.monotonic() < end:
+            with suppress(ProcessLookupError):
+                os.kill(controller, signal.SIGTERM)  # a further one must not end it before it has dropped
+            time.sleep(0.01)
+        assert "drill" not in trio.run(databases, cluster.writer)
+
+
+@pytest.mark.usefixtures("dropped")
+async def test_what_a_run_leaves_if_it_is_killed_is_what_it_has_written(cluster: Cluster) -> None:
+    writer = cluster.writer
+    left: list[str] = []
+    async with external(cluster, may_create=True) as control:
+        control.report_left = left.append
+        assert left == []
+        await control.create_table(TABLE)
+        (created,) = left
+        assert created.startswith(f"drill.t on writer and the database drill, each if its comment says '{MARK}")
+    left.clear()
+    await execute_sql(writer, "CREATE DATABASE drill", f"CREATE TABLE drill.t ({TABLE.columns_sql()})")
+    await execute_sql(writer, "INSERT INTO drill.t VALUES (1, 2, 3, 'precious')")
+    async with external(cluster) as control:
+        control.report_left = left.append
+        with pytest.raises(ClusterError, match="holds rows"):
+            await control.create_table(TABLE)
+        assert left == []
+        await execute_sql(writer, "TRUNCATE TABLE drill.t")
+        await all_applied(cluster)
+        await control.create_table(TABLE)
+        assert left == [
+            "the run's rows in drill.t, which was empty before (TRUNCATE TABLE drill.t on the primary removes all of them)"
+        ]

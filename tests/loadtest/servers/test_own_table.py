@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hs_drill._cluster import Cluster, ClusterError
+from hs_drill.servers import _mariadbd
+from hs_drill.servers._opening import open_servers
 from hs_drill.servers._sql import execute_sql
 from hs_drill.workload import group_of, payloads
 from tests.loadtest.support.external import SCENARIO, TABLE, external, fill
@@ -58,4 +63,21 @@ async def test_a_column_that_does_not_hold_the_load_s_values_is_refused(cluster:
     await execute_sql(cluster.writer, "CREATE DATABASE drill", f"CREATE TABLE drill.t ({columns}, {KEYS}) ENGINE=InnoDB")
     async with external(cluster) as control:
         with pytest.raises(ClusterError, match=re.escape(f"drill.t on writer cannot be used: {wrong}")):
+            await control.create_table(TABLE)
+
+
+async def test_a_name_in_upper_case_is_refused_where_the_server_stores_names_in_lower_case(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQL would find the table, and HandlerSocket would not."""
+    original = _mariadbd.configuration
+
+    def lower(*arguments: Any, **options: Any) -> str:
+        return original(*arguments, **options) + "lower_case_table_names=1\n"
+
+    monkeypatch.setattr(_mariadbd, "configuration", lower)
+    async with open_servers("mariadb", readers=1) as owner:
+        async with external(owner.cluster, may_create=True) as control:
+            with pytest.raises(ClusterError, match=r"would not find Drill\.T there: write drill\.t .*Nothing was written$"):
+                await control.create_table(replace(TABLE, database="Drill", name="T"))
             await control.create_table(TABLE)

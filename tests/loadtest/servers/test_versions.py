@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+import trio_hs
 from hs_drill._cluster import SUITES, Cluster, ClusterError, Server, series
-from hs_drill.servers import _external, open_servers
+from hs_drill.servers import _external, _sql, open_servers
 from hs_drill.servers._external import ask_versions
 from hs_drill.servers._opening import open_cluster
 from hs_drill.servers._processes import Installation
@@ -40,8 +43,8 @@ async def test_the_installed_mariadb_must_have_the_version(mariadb_installation:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("version, stored", [("10.11", "0000-00-00 00:00:00"), ("11.8", "2069-01-01 00:00:00")])
-async def test_embedded_servers_answer_as_the_version_that_is_asked_for(version: str, stored: str) -> None:
+@pytest.mark.parametrize("version, stored", [(None, "0000-00-00 00:00:00"), ("11.8", "2069-01-01 00:00:00")])
+async def test_embedded_servers_answer_as_the_version_that_is_asked_for(version: str | None, stored: str) -> None:
     table = Table("drill", "late", {"id": "INT NOT NULL", "at": "TIMESTAMP NULL"}, primary_key=["id"])
     async with open_servers("embedded", version=version, readers=0, database="drill") as control:
         await control.create_table(table)
@@ -54,7 +57,7 @@ async def test_embedded_servers_answer_as_the_version_that_is_asked_for(version:
         ) as hs:
             await hs.insert("drill", "late", [("id", 1), ("at", "2069-01-01 00:00:00")])
             assert await hs.get("drill", "late", ["at"], 1) == [("at", stored)]
-        assert control.cluster.version.endswith(f"as MariaDB {version})")
+        assert control.cluster.version == f"trio-hs {trio_hs.__version__} as MariaDB {version or 10.11}"
 
 
 async def test_embedded_servers_refuse_another_version() -> None:
@@ -77,6 +80,24 @@ async def test_auto_says_why_no_kind_has_the_version(monkeypatch: pytest.MonkeyP
             pass
     assert "containers have the versions 10.11, 11.8, not 9.9" in str(error.value)
     assert "mariadbd not found" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "answer, shown",
+    [
+        ("11.8.9-MariaDB-0+deb13u1 from Debian-log", "11.8.9-MariaDB-0+deb13u1"),
+        ("10.11.19-MariaDB-0+deb12u1-log", "10.11.19-MariaDB-0+deb12u1"),
+        ("10.11.19-MariaDB", "10.11.19-MariaDB"),
+    ],
+)
+async def test_a_version_is_shown_without_comments_and_settings(
+    answer: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def execute(server: Server, *statements: str) -> list[dict[str, Any]]:
+        return [{"v": answer}]
+
+    monkeypatch.setattr(_sql, "execute_sql", execute)
+    assert await _sql.ask_version(Server("writer", "db.example", 1, 2, "", "", sql_port=3)) == shown
 
 
 # --- Servers of the user's own -----------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.trio_hs.support.declarations import CASES, IDS, Case
 from trio_hs import Column, Columns, DecodingError
+from trio_hs._columns import _types
 from trio_hs._columns._declaration import TYPES
 from trio_hs.testing._types import Float
 
@@ -230,3 +231,14 @@ def test_a_number_beyond_float_is_refused_on_every_python(value: float, monkeypa
         assert column.encode(3.40282e38) == b"3.40282e+38"
         stored = Float(True).store(b"%e" % value)  # the embedded server's own
         assert stored == math.copysign(3.4028234663852886e38, value)
+
+
+@pytest.mark.parametrize("charset", ["utf8mb4", "utf8mb3", "latin1", "utf16", "utf16le", "utf32"])
+def test_a_long_text_is_encoded_in_pieces_as_in_one_go(charset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_types, "SLICE_BYTES", 3)
+    column = Column("v", "text", charset=charset)
+    for text in ("", "abc", "abcdé\0\n€"[: 7 if charset == "latin1" else None], "é" * 20):
+        assert b"".join(column._type.pieces(text)) == column._type.encode(text)
+    for wrong in ("x" * 10 + "\ud800", "é" * 65_536):
+        with pytest.raises(ValueError, match=r"cannot write|takes 65535 bytes"):
+            list(column._type.pieces(wrong))

@@ -118,13 +118,14 @@ MANY = Columns([Column("id", "int"), *[Column(f"c{n}", "int", nullable=True) for
 REFUSED: list[tuple[Callable[[Manager], Awaitable[object]], str]] = [
     (lambda hs: _table(hs, ["id"]).get("1"), r"column id \(int\) takes an int, not str"),
     (lambda hs: _table(hs, ["id"]).get(None), "column id is NOT NULL"),
-    (lambda hs: _table(hs, ["id"]).get_many([1, -1]), "column id .* takes 0 to 4294967295, not -1"),
+    (lambda hs: _table(hs, ["id"]).get_many([1, -1]), r"values\[1\]: column id .* takes 0 to 4294967295, not -1"),
     (lambda hs: _table(hs, ["id"]).get_many("1"), "values must be a list of values, not one str"),
     (lambda hs: _table(hs, ["id"], "company").get("Scania"), "column company .* takes 5 characters, not 6"),
     (lambda hs: _table(hs, ["id"], "label").get("ab"), "also find what only begins like it"),
     (lambda hs: _table(hs, ["id"]).find("=", [1, 2]), "values holds 2 values, but the index PRIMARY has 1 column"),
     (lambda hs: _table(hs, ["id"], "company").find("=", ["a", 200]), "column wheels .* takes -128 to 127"),
-    (lambda hs: _table(hs, ["id"]).find("=", [], in_=(0, [1, None])), "in_ cannot hold None"),
+    (lambda hs: _table(hs, ["id"]).find("=", [], in_=(0, [1, None])), r"in_\[1\]: cannot be None"),
+    (lambda hs: _table(hs, ["id"]).find("=", [], in_=(0, [*range(2000), -1])), r"in_\[2000\]: column id .* takes"),
     (lambda hs: _table(hs, ["id"]).find("=", [], in_=(0, "12")), "in_ must be a list of values"),
     (lambda hs: _table(hs, ["id"]).find("=", [], in_=(1, [1])), "in_ names a column of the index PRIMARY by its"),
     (lambda hs: _table(hs, ["id"]).find("=", [], in_=("id", [1])), "not by 'id'"),  # type: ignore[arg-type]

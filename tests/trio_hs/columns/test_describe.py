@@ -132,6 +132,8 @@ async def test_defaults_and_oddities(
         ("varchar(30)", "'a\\nb\\0c\"\\'é\\\\n'", Column("c", "varchar", length=30, default="a\nb\0c\"'é\\n")),
         ("char(3) character set latin1", "'é'", Column("c", "char", length=3, charset="latin1", default="é")),
         ("text", "'abc'", Column("c", "text", default="abc")),
+        ("varchar(9)", "'😀'", Column("c", "varchar", length=9, default_is_expression=True)),
+        ("char(9) character set latin1", "'why?'", Column("c", "char", length=9, charset="latin1", default="why?")),
         ("json", "'{}'", Column("c", "json", default="{}")),
         ("binary(3)", "'ab'", Column("c", "binary", length=3, default=b"ab\0")),
         ("blob", "'x'", Column("c", "blob", default=b"x")),
@@ -183,6 +185,31 @@ async def test_describe_warns_of_what_writes_bypass(sql: Any, arguments: list[st
         assert f"# Mind: {warning}" in source
     assert formatted(source) == source
     assert "# Mind: Triggers do not run on HandlerSocket writes: keep." in described(arguments, "history", capsys)[0]
+
+
+@pytest.mark.mariadb
+async def test_describe_warns_where_the_server_shows_question_marks(
+    sql: Any, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It shows one for each character beyond U+FFFF, in defaults and members, also in SHOW CREATE TABLE."""
+    await sql(
+        f"CREATE TABLE {DATABASE}.moods (id INT PRIMARY KEY, mood VARCHAR(9) NOT NULL DEFAULT '😀!',"
+        " e ENUM('😀','b') NOT NULL DEFAULT '😀', wide SET('😀','ü') CHARACTER SET utf16 NOT NULL DEFAULT '',"
+        " narrow ENUM('?','b') CHARACTER SET latin1 NOT NULL DEFAULT '?', u CHAR(2) CHARACTER SET utf32 NOT NULL DEFAULT '😀')",
+        f"CREATE TABLE {DATABASE}.twice (id INT PRIMARY KEY, e ENUM('😀','😎') COLLATE utf8mb4_bin)",
+    )
+    source, found = described(arguments, "moods", capsys)
+    joined = source.replace("\n#   ", " ")
+    for name, shown in (("mood", "'?!'"), ("e", "'?'"), ("u", "'?'")):
+        assert found.column(name).required
+        assert f"# Mind: The default of {name} is left out: the server may show ? for what it has, as in {shown}." in joined
+    for name in ("e", "wide"):
+        assert f"# Mind: Members of {name}: the server shows ? for characters beyond U+FFFF." in joined
+    assert found.column("narrow").default == "?"
+    assert source.count("# Mind: ") == 5
+    assert formatted(source) == source
+    assert main([*arguments, f"{DATABASE}.twice"]) == 2
+    assert "enum('?','?'): column e: the server shows ? for members of characters beyond" in capsys.readouterr().err
 
 
 @pytest.mark.mariadb
@@ -315,6 +342,16 @@ def test_text_is_quoted_as_formatters_do(text: str) -> None:
     assert eval(describing._quoted(text.encode())) == text.encode()
 
 
+@pytest.mark.parametrize("version", ["11.8.9-MariaDB-0+deb13u1 from Debian-log", "10.11.19-MariaDB-log"])
+@pytest.mark.parametrize("table, lines", [("trucks", 1), ("t" * 40, 2)])
+def test_the_first_comment_has_the_command_and_the_version_unbroken(version: str, table: str, lines: int) -> None:
+    columns = Columns([Column("id", "int")])
+    comment = describing.render(describing.Description("cars", table, version, columns, {}, ())).partition("\nfrom")[0]
+    assert len(comment.splitlines()) == lines
+    assert comment.startswith("# By python -m trio_hs describe: ")
+    assert comment.replace("\n#   ", " ").endswith(f"cars.{table} on MariaDB {version.partition('-')[0]}.")
+
+
 @pytest.mark.process
 def test_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "trio_hs"], capture_output=True, text=True)
@@ -335,6 +372,7 @@ def test_as_a_module() -> None:
         ("varbinary", "x'4' + 1", None),
         ("varchar", "x'4142'", None),
         ("int", "x'41'", None),
+        ("varchar", "'?'", None),
     ],
 )
 def test_defaults_of_bytes_as_the_versions_show_them(kind: str, shown: str, default: bytes | None) -> None:

@@ -15,7 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 import trio_hs
 from tests.trio_hs.support.clients import READERS, A, B, managed
 from tests.trio_hs.support.fake import REFUSED, FakeServer, Network, echo, kill, nonsense
-from trio_hs import ConnectionError, RetryPolicy
+from trio_hs import Column, Columns, ConnectionError, RetryPolicy
 from trio_hs._dispatch import _many
 from trio_hs._dispatch._many import READ_KEYS
 from trio_hs._network._connection import MAX_OUTSTANDING
@@ -39,6 +39,17 @@ async def test_many_keys_come_back_in_their_order(nursery: trio.Nursery) -> None
         rows = await hs.get_many("d", "t", ["id"], range(2000))
         assert rows == [[] if number % 10 == 7 else [("id", str(number))] for number in range(2000)]
         assert await hs.get_many("d", "t", ["id"], []) == []
+
+
+async def test_a_wrong_key_is_named_by_its_position(nursery: trio.Nursery) -> None:
+    """Whichever part of the keys it is in."""
+    async with managed(nursery) as (hs, _):
+        for keys in ([*range(1500), object()], [*("x" for _ in range(1500)), "\ud800"]):
+            with pytest.raises((TypeError, ValueError), match=r"^values\[1500\]: "):
+                await hs.get_many("d", "t", ["id"], keys)
+        table = hs.table("d", "t", columns=Columns([Column("id", "int")], {"PRIMARY": ["id"]}))
+        with pytest.raises(TypeError, match=r"^values\[1500\]: column id "):
+            await table.get_many([*range(1500), "1500"])
 
 
 async def test_many_keys_that_are_all_there_cost_few_requests(nursery: trio.Nursery) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -20,11 +20,10 @@ from trio_hs._protocol import (
     Index,
     LongValue,
     Slices,
-    chunks_of_tails,
     encode_in_slices,
-    encoded_insert_tail,
     escape,
     insert_tail,
+    insert_tail_in_slices,
     parse_values,
     rows_in_slices,
     unescape,
@@ -78,8 +77,9 @@ def test_values_are_encoded_as_in_one_go(encoding: str | None) -> None:
     @given(st.lists(text | DATA | st.none() | st.integers(), min_size=1, max_size=9))
     def check(row: list[Any]) -> None:
         index = Index("d", "t", [f"c{number}" for number in range(len(row))])
-        encoded, _ = run(encode_in_slices(codec, row))
-        assert encoded_insert_tail(index, encoded) == whole(lambda: insert_tail(index, codec, row))
+        expected = whole(lambda: insert_tail(index, codec, row))
+        assert run(insert_tail_in_slices(index, codec, row))[0] == expected
+        assert index.insert_head + run(encode_in_slices(codec, row))[0].tokens + b"\n" == expected
 
     check()
 
@@ -175,26 +175,6 @@ def test_a_slice_is_bounded_by_values_and_bytes() -> None:
     assert run(rows_in_slices(line, TWO, codec, flat))[1] == 20
     line = b"0\t2\ta\t" + b"x" * 10_000_000
     assert run(rows_in_slices(line, TWO, codec, flat))[1] > 75
-
-
-def test_rows_become_chunks_of_bounded_lines_and_bytes() -> None:
-    def tail_of(row: Sequence[str]) -> bytes:
-        if len(row[0]) > 3000:
-            raise LongValue(len(row[0]))
-        return row[0].encode()
-
-    def long_tail_of(row: Sequence[str]) -> Generator[None, None, bytes]:
-        yield
-        return row[0].encode()
-
-    def chunks(rows: list[list[str]]) -> list[list[int]]:
-        made, _ = run(chunks_of_tails(rows, tail_of, long_tail_of, values=1, chunk_lines=3, chunk_bytes=1000))
-        return [[len(tail) for tail in chunk] for chunk in made]
-
-    assert chunks([]) == []
-    assert chunks([["x"]] * 7) == [[1, 1, 1], [1, 1, 1], [1]]
-    assert chunks([["x" * 400]] * 3) == [[400, 400], [400]]
-    assert chunks([["x"], ["x" * 9000], ["x"]]) == [[1], [9000], [1]]
 
 
 def test_a_key_that_is_longer_than_any_index_is_refused() -> None:
