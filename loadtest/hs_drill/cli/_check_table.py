@@ -28,10 +28,13 @@ def table_in_words(table: TableSpec) -> str:
     name = f"{table.database}.{table.name}"
     if not table.declared:
         return f"{name}, {counted(table.rows, 'row')} of {words.sizes(table.value_size)} characters"
-    if not table.resolved:
-        return f"{name}, which exists; its servers know its columns; up to {counted(table.rows, 'key')} are sampled"
     indexes = "".join(f", index {index} ({', '.join(parts)})" for index, parts in table.indexes.items())
-    return f"{name}, {counted(table.rows, 'row')}, primary key ({', '.join(table.primary)}){indexes}"
+    keys = f"primary key ({', '.join(table.primary)}){indexes}"
+    if not table.existing:
+        return f"{name}, {counted(table.rows, 'row')}, {keys}"
+    writes = "; WRITES ARE ALLOWED, and `hs-drill restore` takes them back" if table.writes else ""
+    known = keys if table.resolved else "its servers know its columns"
+    return f"{name}, which exists; {known}; up to {counted(table.rows, 'key')} are sampled{writes}"
 
 
 def audit_in_words(scenario: Scenario) -> str:

@@ -20,7 +20,8 @@ from ._existing import Existing
 __all__ = ["inserts", "keep_before_image", "own_keys"]
 
 CHUNK_ROWS = 500
-"""Rows for each statement and block."""
+"""Rows for each statement and block, unless they are large."""
+CHUNK_BYTES = 8_000_000
 
 
 def inserts(scenario: Scenario) -> bool:
@@ -77,7 +78,7 @@ def _keep(
         if header.inserts:
             _require_no_inserted(table, live, rows, header.run)
         with BeforeImageWriter(directory.before_image, header) as image:
-            for keys in _chunks(sample, live.primary):
+            for keys in _chunks(sample, live):
                 found = table.by_shown_keys(keys)
                 if len(found) < len(keys):
                     gone = counted(len(keys) - len(found), "sampled row")
@@ -88,10 +89,11 @@ def _keep(
                 image.add(found)
 
 
-def _chunks(sample: Sample, primary: Sequence[str]) -> Iterator[list[tuple[bytes | None, ...]]]:
-    columns = [sample.values[name] for name in primary]
-    for start in range(0, len(columns[0]), CHUNK_ROWS):
-        yield list(zip(*(column[start : start + CHUNK_ROWS] for column in columns), strict=True))
+def _chunks(sample: Sample, live: LiveTable) -> Iterator[list[tuple[bytes | None, ...]]]:
+    columns = [sample.values[name] for name in live.primary]
+    count = max(min(CHUNK_ROWS, CHUNK_BYTES // max(live.row_bytes, 1)), 1)
+    for start in range(0, len(columns[0]), count):
+        yield list(zip(*(column[start : start + count] for column in columns), strict=True))
 
 
 def _require_no_inserted(table: ExactRows, live: LiveTable, rows: ExistingRows, run: int) -> None:

@@ -57,7 +57,9 @@ async def use_existing(control: Control, scenario: Scenario, progress: Callable[
     sampled = await sample_rows(writer, live, Sample.columns_for(found), found.table.rows, progress)
     rows = len(sampled[live.primary[0]])
     table = found.table.model_copy(update={"rows": rows})
-    if not found.writes:
+    if found.writes:
+        progress(f"WRITES ARE ALLOWED: A RUN CHANGES ROWS OF {live.shown} ON {writer.name.upper()} ({writer.host})")
+    else:
         progress(f"this run reads {live.shown}, and changes nothing")
     return Existing(found.model_copy(update={"table": table}), Sample(sampled), live)
 

@@ -70,6 +70,8 @@ class LiveTable:
     """Why no row may be changed, if that is so."""
     estimate: int
     """The server's own estimate of how many rows it has."""
+    row_bytes: int
+    """The same of how large one is."""
     created: str
     """When the server created it, or last built it anew."""
     definition: str
@@ -120,13 +122,15 @@ class _Reader:
             {**unique, **await self._referenced()},
             await self._unwritable(table, every),
             int(table["estimate"] or 0),
+            int(table["row_bytes"] or 0),
             str(table["created"]),
             COUNTS_ON.sub("", str(created[0]["create table"])),
         )
 
     async def _table(self) -> dict[str, Any]:
         found = await self._rows(
-            "SELECT table_type AS kind, engine AS engine, table_rows AS estimate, create_time AS created, "
+            "SELECT table_type AS kind, engine AS engine, table_rows AS estimate, avg_row_length AS row_bytes, "
+            "create_time AS created, "
             f"create_options LIKE '%partitioned%' AS partitioned FROM information_schema.tables WHERE {self._where}"
         )
         if not found:

@@ -74,16 +74,18 @@ class ExistingRows:
         self.version_column: str | None = None
         self.extras: tuple[str, ...] = ()
         self.plain = False
+        self._writes_keys = any(operation.do == "insert" for operation in operations)
         self.foreign = self.no_marker = "TRUE"
 
     def key(self, number: int) -> tuple[Any, ...]:
         return tuple(self.keys()(number))
 
     def keys(self, as_: As | None = None) -> Keys:
+        if len(self.primary) == 1 and not self._writes_keys:
+            prepared = self._prepared(self.primary[0], as_)
+            if prepared is not None:
+                return lambda number: [prepared[number]]
         makes = [self._make(name, as_) for name in self.primary]
-        if len(makes) == 1:
-            (only,) = makes
-            return lambda number: [only(number, INITIAL)]
         return lambda number: [make(number, INITIAL) for make in makes]
 
     def row(self, number: int, version: int) -> list[Any]:
@@ -107,16 +109,22 @@ class ExistingRows:
                 null=0.0 if name in self.primary else float(spec.null),
                 send=send,
             )
-        stored = self._sample.values.get(name)
-        if stored is None:
+        prepared, sampled = self._prepared(name, as_), self._sampled
+        if prepared is None:
             return made or _nothing(name)
-        decode, sampled = column.decode_data, self._sampled
-        # Number 0 is nobody's. Prepared, so that the hot path only looks one up.
-        prepared = [None, *(send(None) if value is None else send(decode(value)) for value in stored)]
         if made is None:
             return lambda number, version: prepared[number]
         # As long as nothing has changed the row, it holds what was sampled.
         return lambda number, version: made(number, version) if number > sampled or version else prepared[number]
+
+    def _prepared(self, name: str, as_: As | None) -> list[Any] | None:
+        """The sampled values of a column by the rows' numbers, so that the hot path only looks one up; None if it is not
+        sampled."""
+        if (stored := self._sample.values.get(name)) is None:
+            return None
+        decode, send = self._columns[name].decode_data, as_(name) if as_ else None
+        values = (None if value is None else decode(value) for value in stored)
+        return [None, *(values if send is None else map(send, values))]  # number 0 is no row's
 
     def _salt(self, name: str) -> str:
         return f"{self._seed}/{name}"

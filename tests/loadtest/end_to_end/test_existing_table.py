@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.loadtest.support.users_table import checksum, environment, hs_drill, 
 
 pytestmark = [pytest.mark.mariadb, pytest.mark.process]
 
+NEEDS_MYSQLCLIENT = pytest.mark.skipif(find_spec("MySQLdb") is None, reason="no mysqlclient (test_sql_driver.py insists in CI)")
 ROWS = 23_000
 READS = """\
 name: mine
@@ -151,7 +153,7 @@ async def test_after_a_run_that_was_killed_restore_gives_the_rows_of_before(mine
     assert await checksum(mine) == before
 
 
-@pytest.mark.parametrize("driver", ["handlersocket", "sql"])
+@pytest.mark.parametrize("driver", ["handlersocket", pytest.param("sql", marks=NEEDS_MYSQLCLIENT)])
 async def test_init_describes_a_table_of_every_type_whose_run_has_a_clean_audit(
     cluster: Cluster, driver: str, tmp_path: Path
 ) -> None:
