@@ -35,7 +35,7 @@ def ask_servers(ask: Callable[[], Awaitable[T]]) -> T:
 
     try:
         trio.run(run)
-    except* (ClusterError, ScenarioError) as errors:
+    except* (ClusterError, ScenarioError, KeyboardInterrupt) as errors:
         failed = first_error(errors)
     else:
         return answers[0]

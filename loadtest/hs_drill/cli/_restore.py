@@ -73,7 +73,7 @@ def _put_back(scenario: Scenario, image: BeforeImage, *, even_if_rebuilt: bool) 
 
     try:
         trio.run(run)
-    except* (ClusterError, BeforeImageError, OSError) as errors:
+    except* (ClusterError, BeforeImageError, OSError, KeyboardInterrupt) as errors:
         failed = first_error(errors)
     else:
         return result[0]

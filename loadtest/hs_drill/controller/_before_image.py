@@ -10,8 +10,7 @@ import trio
 from hs_drill._cluster import ClusterError
 from hs_drill._counted import counted
 from hs_drill.scenario import Scenario
-from hs_drill.servers import Control, ExactRows, LiveTable, exact_session, identity
-from hs_drill.servers import as_cluster_errors as reported
+from hs_drill.servers import Control, ExactRows, LiveTable, as_cluster_errors, exact_session, identity
 from hs_drill.store import BeforeImageWriter, ImageHeader, RunDirectory
 from hs_drill.workload import ExistingRows, Sample, insert_keys, rows_of
 
@@ -35,7 +34,7 @@ async def keep_before_image(
     writer, live, scenario = control.cluster.writer, existing.live, existing.scenario
     rows = rows_of(scenario, existing.sample)
     assert isinstance(rows, ExistingRows)
-    with reported(writer):
+    with as_cluster_errors(writer):
         servers = {
             await trio.to_thread.run_sync(identity, server): server.name
             for server in control.cluster.servers

@@ -71,6 +71,9 @@ def _mistakes(scenario: Scenario, live: LiveTable) -> Iterator[str]:
             yield f"{live.shown}: its primary key has {name}, a {live.columns[name].type}, by which no row is found exactly"
     if not scenario.writes:
         return
+    for name in live.primary:
+        if live.columns[name].declared.type == "timestamp":
+            yield f"table.writes: cannot be allowed for {live.shown}: {name}, in its primary key, depends on the time zone"
     if live.unwritable:
         yield f"table.writes: cannot be allowed for {live.shown}: {live.unwritable}"
     for one in scenario.operations:

@@ -15,8 +15,16 @@ import trio
 from hs_drill._cluster import ClusterError, Server
 from hs_drill._counted import counted
 from hs_drill.scenario import Scenario
-from hs_drill.servers import Control, ExactRows, LiveTable, exact_session, identity, read_live_table, unlogged
-from hs_drill.servers import as_cluster_errors as reported
+from hs_drill.servers import (
+    Control,
+    ExactRows,
+    LiveTable,
+    as_cluster_errors,
+    exact_session,
+    identity,
+    read_live_table,
+    unlogged,
+)
 from hs_drill.store import BeforeImage, ImageHeader, RunDirectory
 from hs_drill.workload import ExistingRows, Sample, rows_of
 
@@ -67,7 +75,7 @@ async def restore(
         logged = "and replicates" if header.logged else "as the run's writes did, past the binary log"
         progress(f"what is put back goes there by SQL, {logged}")
         restoring = _Restoring(writer, live, header, scenario, progress)
-        with reported(writer):
+        with as_cluster_errors(writer):
             await trio.to_thread.run_sync(partial(restoring.run, image), abandon_on_cancel=False)
     return restoring.restored
 
@@ -76,7 +84,7 @@ async def _same_table(control: Control, header: ImageHeader, *, even_if_rebuilt:
     """The table. Raises `ClusterError` unless it is the run's, on a server of the run."""
     writer = control.cluster.writer
     live = await read_live_table(writer, header.database, header.table)  # refuses a server without a sql_port
-    with reported(writer):
+    with as_cluster_errors(writer):
         found = await trio.to_thread.run_sync(identity, writer)
     if found not in header.servers:
         known = ", ".join(f"{name} was {one}" for one, name in header.servers.items())
@@ -117,6 +125,7 @@ class _Restoring:
                 unlogged(cursor)
             table = ExactRows(cursor, self._live, self._header.columns)
             for number, block in enumerate(image.blocks(), 1):
+                trio.from_thread.check_cancelled()  # Ctrl-C ends it between two transactions
                 table.transaction(partial(self._put_back, table, block))
                 if number % 100 == 0:
                     seen = self.restored.changed + self.restored.same + self.restored.gone

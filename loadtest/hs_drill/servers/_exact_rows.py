@@ -58,13 +58,9 @@ class ExactRows:
         return list(self._cursor.fetchall())
 
     def transaction(self, do: Callable[[], None]) -> None:
-        """`do` in one transaction."""
+        """`do` in one transaction. An exception ends the session, and undoes it."""
         self._cursor.execute("START TRANSACTION")
-        try:
-            do()
-        except BaseException:
-            self._cursor.execute("ROLLBACK")
-            raise
+        do()
         self._cursor.execute("COMMIT")
 
     def set(self, row: Exact, columns: Sequence[str]) -> None:
