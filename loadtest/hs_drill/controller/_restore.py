@@ -12,7 +12,7 @@ from functools import partial
 
 import trio
 
-from hs_drill._cluster import ClusterError, Server
+from hs_drill._cluster import ClusterError
 from hs_drill._counted import counted
 from hs_drill.scenario import Scenario
 from hs_drill.servers import (
@@ -74,7 +74,7 @@ async def restore(
         )
         logged = "and replicates" if header.logged else "as the run's writes did, past the binary log"
         progress(f"what is put back goes there by SQL, {logged}")
-        restoring = _Restoring(writer, live, header, scenario, progress)
+        restoring = _Restoring(control, live, header, scenario, progress)
         with as_cluster_errors(writer):
             await trio.to_thread.run_sync(partial(restoring.run, image), abandon_on_cancel=False)
     return restoring.restored
@@ -110,9 +110,9 @@ class _Restoring:
     """In a thread, on one connection."""
 
     def __init__(
-        self, server: Server, live: LiveTable, header: ImageHeader, scenario: Scenario, progress: Callable[[str], None]
+        self, control: Control, live: LiveTable, header: ImageHeader, scenario: Scenario, progress: Callable[[str], None]
     ) -> None:
-        self._server, self._live, self._header = server, live, header
+        self._control, self._live, self._header = control, live, header
         rows = rows_of(scenario, Sample.none())
         assert isinstance(rows, ExistingRows)
         self._rows = rows
@@ -120,7 +120,7 @@ class _Restoring:
         self.restored = Restored()
 
     def run(self, image: BeforeImage) -> None:
-        with exact_session(self._server) as cursor:
+        with exact_session(self._control.cluster.writer) as cursor:
             if not self._header.logged:
                 unlogged(cursor)
             table = ExactRows(cursor, self._live, self._header.columns)
@@ -137,19 +137,25 @@ class _Restoring:
     def _put_back(self, table: ExactRows, block: Sequence[Sequence[bytes | None]]) -> None:
         at = [self._header.columns.index(name) for name in self._header.written]
         found = {table.key_of(row): row for row in table.locked([table.key_of(row) for row in block])}
-        changed = same = 0
-        for row in block:
-            now = found.get(table.key_of(row))
-            if now is None:
-                continue
-            if all(now[place] == row[place] for place in at):
-                same += 1
-            else:
-                table.set(row, self._header.written)
-                changed += 1
+        there = [row for row in block if table.key_of(row) in found]
+        changed = [row for row in there if any(found[table.key_of(row)][place] != row[place] for place in at)]
+        if changed:
+            trio.from_thread.run(self._require_primary)
+        for row in changed:
+            table.set(row, self._header.written)
         restored = self.restored
-        restored.changed, restored.same = restored.changed + changed, restored.same + same
-        restored.gone += len(block) - changed - same
+        restored.changed += len(changed)
+        restored.same += len(there) - len(changed)
+        restored.gone += len(block) - len(there)
 
     def _delete(self, table: ExactRows, keys: Sequence[Sequence[bytes | None]]) -> None:
+        if keys:
+            trio.from_thread.run(self._require_primary)
         self.restored.deleted += sum(table.delete(key) for key in keys)
+
+    async def _require_primary(self) -> None:
+        """Raise `ClusterError` if the writer is not the primary any more. `read_only` does not stop the account."""
+        try:
+            await self._control.require_primary()
+        except ClusterError as error:
+            raise ClusterError(f"{error}. What was put back until then stays so") from error

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from hs_drill._cluster import Cluster, ClusterError
 from hs_drill.controller import before_image_of, check_existing, restore
 from hs_drill.controller._before_image import keep_before_image
 from hs_drill.controller._existing import Existing, use_existing
-from hs_drill.controller._restore import Restored
+from hs_drill.controller._restore import Restored, _Restoring
 from hs_drill.controller._servers import open_scenario_servers
 from hs_drill.scenario import Scenario, ScenarioError, parse_scenario, with_cluster
 from hs_drill.servers._sql import execute_sql
@@ -102,6 +103,30 @@ async def test_what_a_run_may_have_changed_is_put_back_and_nothing_else(mine: Cl
     assert await rows(mine) == sorted([*expected, *others])
     assert await gtids(mine.writer) == logged, "as the run's writes by HandlerSocket are in no binary log"
     assert await put_back(directory, scenario) == Restored(changed=0, same=ROWS - 1, gone=1, deleted=0)
+
+
+async def test_a_writer_that_is_demoted_meanwhile_is_not_written_to(mine: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`read_only` does not stop the administrator's account, so it is asked before each transaction that writes."""
+    await create_filled(mine)
+    scenario = scenario_on(mine)
+    directory, _ = await begun(scenario, [])
+    await execute_sql(mine.writer, "UPDATE mine.t SET n = -1")
+    before = await rows(mine)
+    put_back_block = _Restoring._put_back
+
+    def demoted(self: _Restoring, *arguments: Any) -> None:
+        trio.from_thread.run(execute_sql, mine.writer, "SET GLOBAL read_only = 1")
+        put_back_block(self, *arguments)
+
+    monkeypatch.setattr(_Restoring, "_put_back", demoted)
+    try:
+        with pytest.raises(
+            ClusterError, match=r"writer must not be written to any more: it is read-only .* until then stays so"
+        ):
+            await put_back(directory, scenario)
+    finally:
+        await execute_sql(mine.writer, "SET GLOBAL read_only = 0")
+    assert await rows(mine) == before
 
 
 async def test_what_replicated_is_put_back_on_replicas_too(mine: Cluster) -> None:
