@@ -25,7 +25,7 @@ from hs_drill.servers import (
     read_live_table,
     unlogged,
 )
-from hs_drill.store import BeforeImage, ImageHeader, RunDirectory
+from hs_drill.store import CONTROLLER, BeforeImage, BeforeImageError, ImageHeader, RunDirectory
 from hs_drill.workload import ExistingRows, Sample, rows_of
 
 from ._before_image import own_keys
@@ -53,10 +53,15 @@ def before_image_of(directory: RunDirectory, scenario: Scenario) -> BeforeImage 
         return "it created its own table: there is nothing to put back"
     if not scenario.writes:
         return "it only read: there is nothing to put back"
-    if not directory.before_image.exists():
-        return "it ended before it could write: there is nothing to put back"
-    image = BeforeImage(directory.before_image)
-    return image if image.complete else "it ended before it could write: there is nothing to put back"
+    path = directory.before_image
+    image = BeforeImage(path) if path.exists() else None
+    if image is not None and image.complete:
+        return image
+    if any(history != directory.history(CONTROLLER) for history in directory.histories()):  # an engine began
+        raise BeforeImageError(
+            f"{path}: is {'cut' if image else 'missing'}, but the run had begun to write: find the whole file"
+        )
+    return "it ended before it could write: there is nothing to put back"
 
 
 async def restore(

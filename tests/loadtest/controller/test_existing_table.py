@@ -207,6 +207,9 @@ async def test_a_before_image_that_was_cut_belongs_to_a_run_that_wrote_nothing(m
         assert before_image_of(directory, directory.scenario()) == (
             "it ended before it could write: there is nothing to put back"
         )
+    directory.history(0).touch()  # an engine has begun, and the file was cut since
+    with pytest.raises(BeforeImageError, match="is cut, but the run had begun to write: find the whole file"):
+        before_image_of(directory, directory.scenario())
     middle = len(data) // 2
     directory.before_image.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
     with pytest.raises(BeforeImageError, match="is damaged"):
