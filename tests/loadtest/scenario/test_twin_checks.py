@@ -71,7 +71,28 @@ def test_inserts_of_numbers_are_right_through_a_twin() -> None:
         "{type: varchar(9) character set utf8, values: é}",
         "{type: varchar(9), values: é}",
         "{type: blob, values: {text: 5}}",
+        "{type: json, values: '[1]'}",
     ],
 )
 def test_everything_else_goes_through_a_twin(column: str) -> None:
     parse(column)
+    parse(column, mix="{get: 1, delete: 1, insert: 1, change: {do: update, set: [n], weight: 1}}")
+
+
+SETS = "{get: 1, change: {do: update, set: [n, v], weight: 1}}"
+
+
+@pytest.mark.parametrize("kind", ["text", "mediumtext", "blob", "longblob", "json"])
+def test_an_update_that_sets_a_blob_is_lost_in_a_twin_and_refused(kind: str) -> None:
+    column = f"{{type: {kind}, values: '[1]'}}"
+    with pytest.raises(ScenarioError) as caught:
+        parse(column, mix=SETS)
+    short = "varbinary" if "blob" in kind else "varchar"
+    assert str(caught.value) == (
+        f"s.yaml:8: table.columns.v.type: cannot be {kind} in the write-through topology, where change sets it and such "
+        f"updates are lost: make it a {short}, leave it out of `set`, or say cluster.topology: plain, or driver: sql"
+    )
+    parse(column, mix=SETS, topology="plain")
+    parse(column, mix=SETS, driver="sql")
+    parse(column, mix=SETS, kind="embedded")
+    parse("{type: varchar(9), values: '[1]'}", mix=SETS)
