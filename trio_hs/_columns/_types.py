@@ -257,6 +257,9 @@ class Enum(ColumnType):
         return self._members[data]
 
 
+MOST_SET_MEMBERS = 64
+
+
 class Set(ColumnType):
     """``set``: a set of its members, which are str. It comes back as a frozenset. The server drops any other member."""
 
@@ -264,6 +267,8 @@ class Set(ColumnType):
         self._members = members
         self._charset = Charset(charset)
         self._charset.encode(",".join(members))
+        if len(members) > MOST_SET_MEMBERS:
+            raise ValueError(f"has at most {MOST_SET_MEMBERS} members, not {len(members)}")
         for member in members:
             if not member or "," in member:
                 raise ValueError(f"cannot have the member {member!r}: empty, or with a comma")

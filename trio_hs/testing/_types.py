@@ -331,6 +331,19 @@ def _decode_utf8(data: bytes) -> str:
             data = data[error.start + 1 :]
 
 
+MOST_SET_MEMBERS = 64
+
+
+def _refuse_equal(of: Text, members: Sequence[bytes]) -> None:
+    """MariaDB, too, refuses members that the collation takes for equal."""
+    first: dict[str, bytes] = {}
+    for member in members:
+        if (key := of.key(member)) in first:
+            one, same = (data.decode(of.collation.charset or "latin-1") for data in (first[key], member))
+            raise ValueError(f"the collation takes the members {one!r} and {same!r} for equal")
+        first[key] = member
+
+
 _MEMBER_NUMBER = re.compile(rb"[ \t\n\v\f\r]*([+-]?\d+)")
 
 
@@ -347,6 +360,7 @@ class Enum(ColumnType):
     def __init__(self, collation: Collation, members: Sequence[bytes]) -> None:
         self.members = [b"", *members]
         self._type = Text(collation, 255)
+        _refuse_equal(self._type, members)
         self._numbers = {self._type.key(member): number for number, member in enumerate(members, 1)}
 
     def store(self, data: bytes) -> int:
@@ -371,6 +385,9 @@ class Set(ColumnType):
     def __init__(self, collation: Collation, members: Sequence[bytes]) -> None:
         self.members = members
         self._type = Text(collation, 255)
+        _refuse_equal(self._type, members)
+        if len(members) > MOST_SET_MEMBERS:
+            raise ValueError(f"a SET has at most {MOST_SET_MEMBERS} members, not {len(members)}")
         self._bits = {self._type.key(member): 1 << position for position, member in enumerate(members)}
 
     def store(self, data: bytes) -> int:

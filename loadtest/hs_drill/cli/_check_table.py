@@ -71,7 +71,8 @@ def _values(column: ColumnSpec) -> str:
             return f"{between.low} to {between.high}{how}"
         case values.Text(text=size):
             shortest = f"{size.min} to " if size.min < size.max else ""
-            return f"random text of {shortest}{counted(size.max, 'character')}"
+            kind = "JSON string" if column.type.strip().lower() == "json" else "text"
+            return f"random {kind} of {shortest}{counted(size.max, 'character')}"
         case values.Lines() as lines:
             return f"one of {counted(len(lines.values()), 'line')} of {lines.lines}"
         case values.Stored():

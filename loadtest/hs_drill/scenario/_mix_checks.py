@@ -93,7 +93,7 @@ def _find(scenario: Scenario, one: OperationSpec, given: Operation) -> Mistakes:
 
 
 def _step(scenario: Scenario, one: OperationSpec, given: Operation) -> Mistakes:
-    table = scenario.table
+    table, operations = scenario.table, scenario.operations
     if not one.column:
         integers = [name for name, spec in table.columns.items() if spec.column(name).type in INTEGERS]
         some = [name for name in integers if name not in table.primary]
@@ -113,32 +113,46 @@ def _step(scenario: Scenario, one: OperationSpec, given: Operation) -> Mistakes:
         yield PlacedError(place, "is a bigint unsigned, and the server counts in 64 bits with a sign: say bigint")
     elif spec.is_nullable:
         yield PlacedError(place, f"cannot be {one.column}, which may be NULL: the server does not count from NULL")
-    elif any(one.column in other.set for other in scenario.operations):
-        by = next(other.name for other in scenario.operations if one.column in other.set)
+    elif by := next((other.name for other in operations if one.column in other.set), ""):
         yield PlacedError(place, f"cannot be {one.column}, which {by} sets: a counter is counted or set, not both")
     else:
-        yield from _room(column, spec, one)
+        yield from _room(column, spec.values, one)
+        if one.do == "decr" and not any(other.do == "incr" and other.column == one.column for other in operations):
+            yield from _never(column, spec.values, one)
 
 
-def _room(column: Column, spec: object, one: OperationSpec) -> Mistakes:
+def _room(column: Column, made: object, one: OperationSpec) -> Mistakes:
     """Whether a counter can be stepped for a while before the server clips it."""
-    highest = bounds_of(column)[1]
-    first = max(_initial(column, getattr(spec, "values", None)), default=0)
-    if one.do == "incr" and first + one.step * HEADROOM > highest:
+    lowest, highest = bounds_of(column)
+    first = _initial(column, made)
+    if one.do == "incr" and (most := max(first, default=0)) + one.step * HEADROOM > highest:
         room = f"has no room to count: {column.type} ends at {highest:,}, where the server clips; say int or bigint"
-        yield PlacedError(("column",), room if not first else f"{room}, or begin lower than {first:,}")
+        yield PlacedError(("column",), room if not most else f"{room}, or begin lower than {most:,}")
+    # One that is unsigned stops above 0: no row changes then.
+    if one.do == "decr" and not column.unsigned and min(first, default=0) - one.step * HEADROOM < lowest:
+        room = f"has no room to count down: {column.type} ends at {lowest:,}, where the server clips; say int or bigint"
+        yield PlacedError(("column",), room)
 
 
-def _initial(column: Column, spec: object) -> list[int]:
-    match spec:
+def _never(column: Column, made: object, one: OperationSpec) -> Mistakes:
+    """Whether a decrement can change a row, if nothing increments it. It does not count an unsigned column below 0."""
+    first = _initial(column, made)
+    if column.unsigned and first and max(first) < one.step:
+        nothing = f"begins at {max(first):,} and is unsigned, so a decr of {one.step:,} never changes a row"
+        yield PlacedError(("column",), f"{nothing}: begin higher, add an incr, or leave `unsigned` out")
+
+
+def _initial(column: Column, made: object) -> list[int]:
+    """What a counter may begin with."""
+    match made:
         case values.Constant():
-            return [must_fit(column, spec.constant)]
+            return [must_fit(column, made.constant)]
         case values.Choice():
-            return [must_fit(column, one) for one in spec.choice]
+            return [must_fit(column, one) for one in made.choice]
         case values.Between() | values.Zipfian():
-            return [must_fit(column, spec.high)]
+            return [must_fit(column, made.low), must_fit(column, made.high)]
         case values.Lines():
-            return [must_fit(column, one) for one in spec.values()]
+            return [must_fit(column, one) for one in made.values()]
     return []
 
 

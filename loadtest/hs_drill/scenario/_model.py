@@ -173,6 +173,9 @@ class Scenario(Model):
         if kind == "embedded" and (missing := table.only_mariadb):
             name, what = next(iter(missing.items()))
             raise PlacedError(("table", "columns", name, "type"), f"{what}: use cluster kind mariadb or docker")
+        if kind == "external" and self.cluster.create_table and not table.existing and table.keeps_no_trace:
+            left = "nobody could tell foreign rows from its own before it drops the table: add a column with `values: version`"
+            raise PlacedError(("cluster", "create_table"), f"{left}, or create the table yourself")
         refuse(mistakes_through_twin(self))
 
     def _check_fault(self, number: int, fault: Fault) -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "bytes_of",
     "column_of",
     "columns_of",
+    "equal_members",
     "must_fit",
     "not_embedded",
     "step_fits",
@@ -72,6 +73,23 @@ def not_embedded(sql_type: str) -> str | None:
         Table("d", "t", {"c": sql_type})
     except ValueError as error:
         return f"embedded servers do not have it ({str(error).removeprefix('table d.t, column c: ')})"
+    return None
+
+
+def equal_members(sql_type: str) -> str | None:
+    """Why a MariaDB of some version refuses the members of an enum or set, or None. Of character sets and collations that
+    embedded servers do not have, nothing is known."""
+    from trio_hs.testing import Table
+
+    lower = sql_type.lower()
+    # The default collation of utf8mb4 is another one in every version: of 10.11 it is this one.
+    tried = [sql_type] if "collate" in lower else [sql_type, f"{sql_type} collate utf8mb4_general_ci"]
+    for one in tried:
+        try:
+            Table("d", "t", {"c": one})
+        except ValueError as error:
+            if (what := str(error).removeprefix("table d.t, column c: ")).endswith("for equal"):
+                return what
     return None
 
 

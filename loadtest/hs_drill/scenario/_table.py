@@ -13,7 +13,7 @@ from ._columns import ColumnSpec
 from ._mix import Size, ValueSize
 from ._sql_types import columns_of, not_embedded
 from ._table_checks import mistakes_in_table
-from ._values import Version
+from ._values import Uuid, Version
 
 if TYPE_CHECKING:
     from trio_hs import Columns
@@ -100,6 +100,12 @@ class TableSpec(Model):
         if not self.declared:
             return "payload"
         return next((name for name, spec in self.columns.items() if isinstance(spec.values, Version)), None)
+
+    @property
+    def keeps_no_trace(self) -> bool:
+        """Whether SQL cannot tell rows of the run from others: their keys are UUIDs, and they have no version."""
+        made = [spec.values for name, spec in self.columns.items() if name in self.primary]
+        return self.version_column is None and any(isinstance(one, Uuid) for one in made)
 
     @property
     def only_mariadb(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import _values as values
 from ._base import MissingKey, PlacedError, no_such
-from ._sql_types import INTEGERS, bounds_of, bytes_of, column_of, with_article
+from ._sql_types import INTEGERS, bounds_of, bytes_of, column_of, equal_members, with_article
 
 if TYPE_CHECKING:
     from trio_hs import Column
@@ -33,6 +33,8 @@ def mistakes_in_table(table: TableSpec) -> Mistakes:
     yield from _missing(table)
     yield from _names(table)
     columns = _parsed(table)
+    if not table.existing:
+        yield from _members(table, columns)
     yield from _primary(table, columns)
     for name, parts in table.indexes.items():
         yield from _index(table, columns, name, parts, ("indexes", name))
@@ -63,6 +65,12 @@ def _missing(table: TableSpec) -> Mistakes:
             yield MissingKey(("columns", name, "values"), "is missing; add how its values are made, such as `values: 0`")
         if isinstance(spec.values, values.Version) and table.existing:
             yield PlacedError(("columns", name, "values"), "cannot be `version` in a table that exists: its rows have none")
+
+
+def _members(table: TableSpec, columns: dict[str, Column]) -> Mistakes:
+    for name, column in columns.items():
+        if column.type in ("enum", "set") and (wrong := equal_members(table.columns[name].type)):
+            yield PlacedError(("columns", name, "type"), f"{wrong}: rename one, or add a collation such as utf8mb4_bin")
 
 
 def _names(table: TableSpec) -> Mistakes:

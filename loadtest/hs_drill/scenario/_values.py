@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
 
-from ._base import Model, PlacedError, show
+from ._base import Model, PlacedError, close_to, show
 from ._lines import read_lines
 
 __all__ = [
@@ -215,13 +216,20 @@ FORMS: dict[str, type[Model]] = {
     "null": Null,
     "stored": Stored,
 }
-BARE = ("sequence", "uuid", "now", "version", "stored")
+WORDS = ("sequence", "uuid", "now", "version")
+BARE = (*WORDS, "stored")
 """Forms that a bare word stands for."""
+
+
+MISSPELT = 0.85
+"""How alike a word and one of WORDS are, if the word is taken for a misspelling."""
 
 
 def _from_scalar(value: object) -> object:
     if value is None or (isinstance(value, str) and value in BARE):
         return {"null" if value is None else value: True}
+    if isinstance(value, str) and (meant := get_close_matches(value.lower(), WORDS, 1, MISSPELT)):
+        raise ValueError(f"did you mean {meant[0]}? For the text itself say `{{constant: {value}}}`")
     return {"constant": value} if isinstance(value, int | float | str) and not isinstance(value, bool) else value
 
 
@@ -255,5 +263,8 @@ ValuesSpec = Annotated[
 def no_such_form(given: object) -> str:
     """What is wrong with a value of `values` that has none of the forms."""
     forms = [form for form in FORMS if form not in (*BARE, "null", "stored")]
-    bare = f"a value, null, {', '.join(form for form in BARE if form != 'stored')}"
+    bare = f"a value, null, {', '.join(WORDS)}"
+    for key in given if isinstance(given, Mapping) else ():
+        if meant := close_to(key, forms):
+            return f"there is no way {key!r} to make values{meant}"
     return f"must be {bare}, or a mapping with one of {', '.join(forms)}, not {show(given)}"

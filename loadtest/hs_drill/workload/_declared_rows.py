@@ -243,7 +243,7 @@ class DeclaredRows:
         return range(max(self._spec.rows + 1, end - _MARKERS), end)
 
     def _foreign(self) -> str:
-        """By their numbers, if they are in the key as they are, or by what is in the version column."""
+        """By their numbers, if they are in the key as they are, or by what is in the version column; else any row."""
         conditions = []
         key, version = quoted(self._numbered), self.version_column
         if self._columns[self._numbered].is_integer:
@@ -251,7 +251,7 @@ class DeclaredRows:
         if version is not None:  # `v`, 16 characters, a dot
             pattern = f"'v{'_' * (VERSION_WIDTH - 2)}.'"
             conditions.append(f"{quoted(version)} IS NULL OR {quoted(version)} NOT LIKE {pattern}")
-        return " OR ".join(f"({one})" for one in conditions) or "FALSE"
+        return " OR ".join(f"({one})" for one in conditions) or "TRUE"
 
     def _no_marker(self) -> str:
         numbers = self._markers()

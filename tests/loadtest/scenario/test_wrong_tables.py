@@ -24,7 +24,7 @@ WRONG = [
     ("values: 0", "values: -1", "12: table.columns.views.values: takes 0 to 4294967295, not -1"),
     ("values: 0", "values: 1.5", "12: table.columns.views.values: must be a whole number, not 1.5"),
     ("values: 0", "values: yes", "12: table.columns.views.values: must be a value, null, sequence, uuid, now"),
-    ("values: 0", "values: {chioce: [1, 2]}", "12: table.columns.views.values: must be a value, null, sequence, uuid, now, v"),
+    ("values: 0", "values: {chioce: [1, 2]}", "12: table.columns.views.values: there is no way 'chioce' to make values; did "),
     ("[1, 999]", "[1, 123456789]", "9: table.columns.price.values.between.1: is a decimal(10,2) and would round or clip Decim"),
     ("[1, 999]", "[0.001, 9]", "9: table.columns.price.values.between.0: is a decimal(10,2) and would round or clip Decimal('"),
     ("[1, 999]", "[999, 1]", "9: table.columns.price.values.between: the lower bound comes first: 999 is more than 1"),

@@ -194,6 +194,12 @@ def test_without_a_version_column_constants_are_checked() -> None:
     assert "note" not in rows.foreign
 
 
+def test_where_nothing_tells_rows_apart_every_row_counts_as_foreign() -> None:
+    keyed = SHOP.replace("bigint unsigned, values: sequence", "uuid, values: uuid")
+    assert "note" in rows_of(declared(keyed)).foreign
+    assert rows_of(declared(keyed.replace("values: version", "values: x"))).foreign == "TRUE"
+
+
 def test_choices_and_nulls_come_as_often_as_they_should() -> None:
     rows = rows_of(declared(SHOP.replace("rows: 100", "rows: 20000")))
     every = [rows.row(number, INITIAL) for number in range(1, 20001)]

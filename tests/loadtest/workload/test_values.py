@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from datetime import date, datetime, timedelta
@@ -140,6 +141,12 @@ def test_texts_have_every_length(sql: str) -> None:
     assert len(set(made)) > 19_000
     binary = every("blob", values.Text(text=values.TextSize(min=1, max=9, alphabet="ab")), 1000)
     assert set(b"".join(binary)) == set(b"ab")
+
+
+def test_a_text_in_a_json_column_is_a_json_string() -> None:
+    size = values.TextSize(min=0, max=9, alphabet='a"\\\n🎉')
+    for made in every("json", values.Text(text=size), 1000):
+        assert len(json.loads(made)) <= 9
 
 
 def test_shares_of_null_do_not_bend_the_rest() -> None:

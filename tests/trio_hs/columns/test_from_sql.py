@@ -64,6 +64,7 @@ def test_what_does_not_belong_to_the_type() -> None:
         ("varchar", "needs its length, such as varchar(40)"),
         ("enum", "needs its members, such as enum('a','b')"),
         ("enum('a','a')", "a member is named twice"),
+        (f"set({','.join(repr(str(n)) for n in range(65))})", "has at most 64 members, not 65"),
         ("decimal(1,2,3)", "cannot make sense of (1,2,3) behind decimal"),
         ("decimal(66)", "the precision of a decimal is from 1 to 65, not 66"),
         ("decimal(40,39)", "the scale of a decimal is from 0 to 38, not 39"),

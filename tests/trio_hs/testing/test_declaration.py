@@ -30,6 +30,10 @@ REFUSED = [
     ("INT CHECK )n(", "a quote or a parenthesis has no partner"),
     ("INT SURPRISE", "cannot make sense of 'SURPRISE'"),
     ("VARCHAR(9) COLLATE utf8mb4_klingon_ci", "no collation 'utf8mb4_klingon_ci' here; there are .*utf8mb4_general_ci"),
+    ("ENUM('a', 'b', 'A')", "the collation takes the members 'a' and 'A' for equal"),
+    ("SET('a', 'a ')", "the collation takes the members 'a' and 'a' for equal"),
+    ("ENUM('é', 'e') CHARACTER SET latin1", "the collation takes the members 'é' and 'e' for equal"),
+    (f"SET({', '.join(repr(str(n)) for n in range(65))})", "a SET has at most 64 members, not 65"),
     ("TEXT UNIQUE", r"a BLOB or TEXT column needs a prefix in an index: 'c\(100\)'"),
 ]
 
