@@ -2,14 +2,15 @@
 
 For a run with `table: {existing: true, writes: allowed}`, also one that was killed. Every row that the run could change gets
 back what its columns held, and rows that the run inserted are deleted. Other rows, and columns that the run could not write,
-are left alone. It may be repeated. It refuses if the writer is no server of that run, or if the table is not the same.
+are left alone. It may be repeated. It refuses if the writer is no server of that run, if the table is not the same, if the run
+has not ended, or if what it kept is not whole.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import trio
@@ -18,7 +19,7 @@ from hs_drill._cluster import ClusterError
 from hs_drill._counted import counted
 from hs_drill._exit_codes import ExitCode
 from hs_drill._trio_child import first_error
-from hs_drill.controller import Restored, before_image_of, restore
+from hs_drill.controller import Restored, before_image_of, no_run_in, restore
 from hs_drill.scenario import SERVERS_HELP, Scenario, with_cluster
 from hs_drill.store import BeforeImage, BeforeImageError, RunDirectory
 
@@ -26,7 +27,7 @@ from ._shared import safely
 
 __all__ = ["main"]
 
-ROWS_GONE = 1
+NOT_AS_BEFORE = 1
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,6 +37,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--even-if-rebuilt", action="store_true", help="the table was built anew since the run, and holds the same rows"
     )
+    parser.add_argument(
+        "--on-replicas-too",
+        action="store_true",
+        help="put back rows that only a replica holds otherwise, through the binary log",
+    )
+    parser.add_argument(
+        "--incomplete", action="store_true", help="put back what is left of a before-image that is cut or damaged"
+    )
     options = parser.parse_args(arguments)
     return safely(lambda: _restore(options))
 
@@ -44,13 +53,14 @@ def _restore(options: argparse.Namespace) -> int:
     directory = RunDirectory.open(Path(options.run))
     scenario = directory.scenario()
     try:
-        image = before_image_of(directory, scenario)
-        if not isinstance(image, BeforeImage):
-            print(f"{options.run}: {image}")
-            return 0
-        if options.servers is not None:
-            scenario = with_cluster(scenario, options.servers, {})
-        restored = _put_back(scenario, image, even_if_rebuilt=options.even_if_rebuilt)
+        with no_run_in(directory):
+            image = before_image_of(directory, scenario, incomplete=options.incomplete)
+            if not isinstance(image, BeforeImage):
+                print(f"{options.run}: {image}")
+                return 0
+            if options.servers is not None:
+                scenario = with_cluster(scenario, options.servers, {})
+            restored = _put_back(scenario, image, options)
     except (BeforeImageError, ClusterError) as error:
         sys.stderr.write(f"{error}\n")
         return ExitCode.BAD_ARGUMENTS
@@ -58,18 +68,39 @@ def _restore(options: argparse.Namespace) -> int:
         f"put back {counted(restored.changed, 'row')}, deleted {counted(restored.deleted, 'row')} that the run had inserted; "
         f"{counted(restored.same, 'row')} held what they had held"
     )
+    for line in restored.replicas.unknown:
+        print(line)
+    differences = list(_differences(restored))
+    for line in differences:
+        print(line)
+    return NOT_AS_BEFORE if differences else 0
+
+
+def _differences(restored: Restored) -> Iterator[str]:
+    """What is not as before the run, a line each."""
     if restored.gone:
         what = "is gone, and stays so" if restored.gone == 1 else "are gone, and stay so"
-        print(f"{counted(restored.gone, 'row')} {what}: the run deletes only what it inserts, so somebody else did")
-        return ROWS_GONE
-    return 0
+        yield f"{counted(restored.gone, 'row')} {what}: the run deletes only what it inserts, so somebody else did"
+    if restored.missing:
+        yield f"{counted(restored.missing, 'row')} stayed as the run left them: the before-image has lost what they held"
+    if restored.again:
+        yield (
+            f"{counted(restored.again, 'row')} changed again meanwhile: end what writes there (is an engine of the run still "
+            "up?), and restore again"
+        )
+    for name, rows in restored.replicas.rows.items():
+        yield (
+            f"{name} holds something else in {counted(rows, 'row')} that are as before on the writer: from the run, through "
+            "changes of these rows by SQL that replicated, or from before it. --on-replicas-too puts them back"
+        )
 
 
-def _put_back(scenario: Scenario, image: BeforeImage, *, even_if_rebuilt: bool) -> Restored:
+def _put_back(scenario: Scenario, image: BeforeImage, options: argparse.Namespace) -> Restored:
     result: list[Restored] = []
 
     async def run() -> None:
-        result.append(await restore(scenario, image, print, even_if_rebuilt=even_if_rebuilt))
+        rebuilt, replicas = options.even_if_rebuilt, options.on_replicas_too
+        result.append(await restore(scenario, image, print, even_if_rebuilt=rebuilt, on_replicas_too=replicas))
 
     try:
         trio.run(run)

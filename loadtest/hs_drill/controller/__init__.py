@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._existing import check_existing, require_own_servers
-from ._restore import Restored, before_image_of, restore
+from ._restore import Restored, before_image_of, no_run_in, restore
 from ._servers import check_scenario_servers, open_scenario_servers
 from ._table import fill_table, foreign_rows, load_table, marker_row
 
@@ -16,6 +16,7 @@ __all__ = [
     "foreign_rows",
     "load_table",
     "marker_row",
+    "no_run_in",
     "open_scenario_servers",
     "require_own_servers",
     "restore",

@@ -7,7 +7,7 @@ from functools import partial
 
 import trio
 
-from hs_drill._cluster import ClusterError
+from hs_drill._cluster import ClusterError, Server
 from hs_drill._counted import counted
 from hs_drill.scenario import Scenario
 from hs_drill.servers import Control, ExactRows, LiveTable, as_cluster_errors, exact_session, identity
@@ -16,7 +16,7 @@ from hs_drill.workload import ExistingRows, Sample, insert_keys, rows_of
 
 from ._existing import Existing
 
-__all__ = ["inserts", "keep_before_image", "own_keys"]
+__all__ = ["inserts", "keep_before_image", "own_keys", "replicas_of"]
 
 CHUNK_ROWS = 500
 """Rows for each statement and block, unless they are large."""
@@ -25,6 +25,13 @@ CHUNK_BYTES = 8_000_000
 
 def inserts(scenario: Scenario) -> bool:
     return any(one.do in ("insert", "delete") for one in scenario.operations)
+
+
+def replicas_of(control: Control) -> list[Server]:
+    """The servers that may replicate from the writer."""
+    if control.cluster.replication == "none":
+        return []
+    return [server for server in control.cluster.replicas if server.name not in control.aliases]
 
 
 async def keep_before_image(
@@ -54,6 +61,7 @@ async def keep_before_image(
             servers,
             live.created,
             source,
+            scenario.table.rows,
         )
         tell(f"keeping what {counted(scenario.table.rows, 'row')} of {live.shown} hold, for hs-drill restore")
         await trio.to_thread.run_sync(partial(_keep, control, existing.sample, header, live, rows, directory))
@@ -61,6 +69,11 @@ async def keep_before_image(
     inserted = "INSERTS ROWS OF ITS OWN" if inserts(scenario) else ""
     what = " AND ".join(filter(None, [changes, inserted]))
     tell(f"THIS RUN {what} IN {live.shown} ON {writer.name.upper()} ({writer.host})")
+    if not header.logged and replicas_of(control):
+        tell(
+            "its own writes do not replicate; but if somebody changes one of these rows by SQL, the row's event takes the "
+            "run's values to the replicas"
+        )
     tell(f"to put everything back: hs-drill restore {directory.path}")
 
 

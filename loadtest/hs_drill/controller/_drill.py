@@ -60,7 +60,7 @@ class Drill:
       run: the run's number on these servers, from 1.
       suspended: suspends all clients for a block.
       listener: gets what the drill reports.
-      existing: the table, if it is not the run's own.
+      existing: the table, if it is not the run's own. What the run may change in it is kept first.
     """
 
     def __init__(
@@ -79,7 +79,8 @@ class Drill:
         self._control = control
         self._scenario = scenario
         self._listener = listener
-        self._existing = existing
+        self._existing = existing if scenario.writes else None
+        self._hold = self.directory.hold() if self._existing is not None else None  # restore refuses meanwhile
         self._workers: set[int] = set()
         self._begun = math.inf
         """When the load began, by `CLOCK_MONOTONIC`; inf until then."""
@@ -109,11 +110,12 @@ class Drill:
         """Get ready for the first operation; after an earlier run, read the table first. Raises `ClusterError`."""
         await self._note_deaths()
         await self._control.require_primary()  # in the web UI hours may have passed since the table was filled
-        if self._existing is not None and self._scenario.writes:
+        if self._existing is not None:
             await keep_before_image(self._control, self._existing, self.directory, run, self._listener.on_line)
             shown = f"{self._scenario.table.database}.{self._scenario.table.name}"
             back = f"hs-drill restore {self.directory.path} puts it back"
             self._control.report_left(f"what the run has changed in {shown}: {back}")
+            await trio.to_thread.run_sync(self.directory.begin_writing)
         if run > 1 and self._scenario.audited:
             # What replicas have yet to apply of the last run must not count as staleness of this one.
             await self._settle()
@@ -170,6 +172,8 @@ class Drill:
         await self._note_deaths()
         self._history.close()
         self.directory.close_batches()
+        if self._hold is not None:
+            self._hold.release()
 
     async def finish(
         self,

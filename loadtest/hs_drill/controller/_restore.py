@@ -2,36 +2,43 @@
 
 It changes only rows that are in the run's before-image, in columns that the run could write, and deletes only rows whose keys
 the run made. It may be repeated, and cut off at any moment.
+
+What undoes a run by SQL replicates as its writes did. HandlerSocket's writes are in no binary log, but what undoes them goes
+there, as statements: replicas may have got the run's values in another way (see `_differences`), and a statement harms none
+that has not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 
 import trio
 
-from hs_drill._cluster import ClusterError
+from hs_drill._cluster import ClusterError, Server
 from hs_drill._counted import counted
 from hs_drill.scenario import Scenario
 from hs_drill.servers import (
     Control,
+    Exact,
     ExactRows,
     LiveTable,
     as_cluster_errors,
     exact_session,
     identity,
+    log_statements,
     read_live_table,
-    unlogged,
 )
-from hs_drill.store import CONTROLLER, BeforeImage, BeforeImageError, ImageHeader, RunDirectory
+from hs_drill.store import BeforeImage, BeforeImageError, HeldError, ImageHeader, RunDirectory
 from hs_drill.workload import ExistingRows, Sample, rows_of
 
-from ._before_image import own_keys
+from ._before_image import own_keys, replicas_of
+from ._differences import APPLY_SECONDS, ReplicaDifferences, look_at_replicas, still_different
 from ._servers import open_scenario_servers
 
-__all__ = ["Restored", "before_image_of", "restore"]
+__all__ = ["Restored", "before_image_of", "no_run_in", "restore"]
 
 
 @dataclass
@@ -45,47 +52,93 @@ class Restored:
     """Rows that are not there any more. No run deletes them."""
     deleted: int = 0
     """Rows that the run had inserted."""
+    missing: int = 0
+    """Rows that the before-image has lost."""
+    again: int = 0
+    """Rows of the writer that were not as before any more when everything had been put back."""
+    replicas: ReplicaDifferences = field(default_factory=ReplicaDifferences)
 
 
-def before_image_of(directory: RunDirectory, scenario: Scenario) -> BeforeImage | str:
-    """The before-image of a run, or why there is nothing to put back. Raises `BeforeImageError` and OSError."""
+@contextmanager
+def no_run_in(directory: RunDirectory) -> Iterator[None]:
+    """Hold the directory for a block. Raises `ClusterError` if its run, or another restore, is still at work."""
+    try:
+        hold = directory.hold()
+    except HeldError:
+        raise ClusterError(
+            f"{directory.path}: the run has not ended, or is being restored by another process: wait for it, or end it. "
+            "Nothing was put back"
+        ) from None
+    try:
+        yield
+    finally:
+        hold.release()
+
+
+def before_image_of(directory: RunDirectory, scenario: Scenario, *, incomplete: bool = False) -> BeforeImage | str:
+    """The before-image of a run, or why there is nothing to put back. Raises `BeforeImageError` and OSError.
+
+    `incomplete`: take one that is not whole, too, of a run that may have written.
+    """
     if not scenario.table.existing:
         return "it created its own table: there is nothing to put back"
     if not scenario.writes:
         return "it only read: there is nothing to put back"
     path = directory.before_image
     image = BeforeImage(path) if path.exists() else None
-    if image is not None and image.complete:
+    if image is not None and not image.flaw:
         return image
-    if any(history != directory.history(CONTROLLER) for history in directory.histories()):  # an engine began
-        raise BeforeImageError(
-            f"{path}: is {'cut' if image else 'missing'}, but the run had begun to write: find the whole file"
-        )
-    return "it ended before it could write: there is nothing to put back"
+    if not directory.may_have_written():
+        return "it ended before it could write: there is nothing to put back"
+    what = f"{path}: {image.flaw if image is not None else 'is missing'}, but the run may have written. Find the whole file"
+    if image is None or image.header is None:
+        raise BeforeImageError(f"{what}: without it nothing can be put back")
+    if incomplete:
+        return image
+    inserts = ", and deletes what the run inserted" if image.header.inserts else ""
+    raise BeforeImageError(
+        f"{what}, or say --incomplete: that puts back {image.rows:,} of the {counted(image.header.rows, 'row')} that the run "
+        f"may have changed{inserts}. Nothing was put back"
+    )
 
 
 async def restore(
-    scenario: Scenario, image: BeforeImage, progress: Callable[[str], None], *, even_if_rebuilt: bool = False
+    scenario: Scenario,
+    image: BeforeImage,
+    progress: Callable[[str], None],
+    *,
+    even_if_rebuilt: bool = False,
+    on_replicas_too: bool = False,
 ) -> Restored:
-    """Put everything back. Raises `ClusterError`, `BeforeImageError` and OSError."""
+    """Put everything back. Raises `ClusterError`, `BeforeImageError` and OSError.
+
+    `on_replicas_too`: also rows that only a replica holds otherwise.
+    """
     header = image.header
     assert header is not None
     async with open_scenario_servers(scenario, progress, handlersocket_writes=False, load_accounts=False) as control:
         writer = control.cluster.writer
-        live = await _same_table(control, header, even_if_rebuilt=even_if_rebuilt)
+        live = await _same_table(control, header, progress, even_if_rebuilt=even_if_rebuilt)
         columns = ", ".join(header.written) or "none"
         progress(
             f"putting back {counted(image.rows, 'row')} of {live.shown} on {writer.name} ({writer.host}); columns: {columns}"
         )
-        logged = "and replicates" if header.logged else "as the run's writes did, past the binary log"
-        progress(f"what is put back goes there by SQL, {logged}")
-        restoring = _Restoring(control, live, header, scenario, progress)
+        if on_replicas_too:
+            await control.wait_replicated(APPLY_SECONDS)
+        restoring = _Restoring(control, live, header, scenario, progress, on_replicas_too=on_replicas_too)
         with as_cluster_errors(writer):
             await trio.to_thread.run_sync(partial(restoring.run, image), abandon_on_cancel=False)
-    return restoring.restored
+        progress("looking whether every row is as it was")
+        restored = restoring.restored
+        restored.missing = header.rows - image.rows
+        restored.again = await still_different(writer, live, image, restoring.rows)
+        restored.replicas = await look_at_replicas(control, live, image)
+    return restored
 
 
-async def _same_table(control: Control, header: ImageHeader, *, even_if_rebuilt: bool) -> LiveTable:
+async def _same_table(
+    control: Control, header: ImageHeader, progress: Callable[[str], None], *, even_if_rebuilt: bool
+) -> LiveTable:
     """The table. Raises `ClusterError` unless it is the run's, on a server of the run."""
     writer = control.cluster.writer
     live = await read_live_table(writer, header.database, header.table)  # refuses a server without a sql_port
@@ -104,6 +157,11 @@ async def _same_table(control: Control, header: ImageHeader, *, even_if_rebuilt:
             f"{live.shown} was created or built anew since that run ({live.created}, then {header.created}). If it still "
             "holds the same rows, as after OPTIMIZE TABLE, say --even-if-rebuilt. Nothing was written"
         )
+    if found != header.source:
+        progress(
+            f"writer is {found}, {header.servers[found]} of that run, and the run wrote to {header.servers[header.source]} "
+            f"({header.source}): what that server holds is put back only where it replicates from this one"
+        )
     return live
 
 
@@ -115,19 +173,32 @@ class _Restoring:
     """In a thread, on one connection."""
 
     def __init__(
-        self, control: Control, live: LiveTable, header: ImageHeader, scenario: Scenario, progress: Callable[[str], None]
+        self,
+        control: Control,
+        live: LiveTable,
+        header: ImageHeader,
+        scenario: Scenario,
+        progress: Callable[[str], None],
+        *,
+        on_replicas_too: bool,
     ) -> None:
         self._control, self._live, self._header = control, live, header
+        self._replicas: dict[Server, ExactRows] = {}
+        self._others = [one for one in replicas_of(control) if one.sql_port is not None] if on_replicas_too else []
         rows = rows_of(scenario, Sample.none())
         assert isinstance(rows, ExistingRows)
-        self._rows = rows
+        self.rows = rows
         self._progress = progress
         self.restored = Restored()
 
     def run(self, image: BeforeImage) -> None:
-        with exact_session(self._control.cluster.writer) as cursor:
-            if not self._header.logged:
-                unlogged(cursor)
+        with exact_session(self._control.cluster.writer) as cursor, ExitStack() as stack:
+            for server in self._others:
+                with as_cluster_errors(server):
+                    session = stack.enter_context(exact_session(server))
+                self._replicas[server] = ExactRows(session, self._live, self._header.columns)
+            if self._others or not self._header.logged:
+                log_statements(cursor, self._live.database)
             table = ExactRows(cursor, self._live, self._header.columns)
             for number, block in enumerate(image.blocks(), 1):
                 trio.from_thread.check_cancelled()  # Ctrl-C ends it between two transactions
@@ -136,22 +207,27 @@ class _Restoring:
                     seen = self.restored.changed + self.restored.same + self.restored.gone
                     trio.from_thread.run_sync(self._progress, f"{seen:,} of {image.rows:,} rows looked at")
             if self._header.inserts:
-                for keys in own_keys(table, self._live, self._rows, self._header.run):
+                for keys in own_keys(table, self._live, self.rows, self._header.run):
                     table.transaction(partial(self._delete, table, keys))
 
-    def _put_back(self, table: ExactRows, block: Sequence[Sequence[bytes | None]]) -> None:
-        at = [self._header.columns.index(name) for name in self._header.written]
-        found = {table.key_of(row): row for row in table.locked([table.key_of(row) for row in block])}
-        there = [row for row in block if table.key_of(row) in found]
-        changed = [row for row in there if any(found[table.key_of(row)][place] != row[place] for place in at)]
-        if changed:
+    def _put_back(self, table: ExactRows, block: Sequence[Exact]) -> None:
+        columns = self._header.written
+        found = table.by_keys(block, lock=True)
+        changed = table.differing(block, found, columns)
+        wrong = {table.key_of(row) for row in changed}
+        for server, replica in self._replicas.items():
+            with as_cluster_errors(server):
+                wrong |= {table.key_of(row) for row in replica.differing(block, replica.by_keys(block), columns)}
+        wrong &= found.keys()
+        if wrong:
             trio.from_thread.run(self._require_primary)
-        for row in changed:
-            table.set(row, self._header.written)
+        for row in block:
+            if table.key_of(row) in wrong:
+                table.set(row, columns)
         restored = self.restored
         restored.changed += len(changed)
-        restored.same += len(there) - len(changed)
-        restored.gone += len(block) - len(there)
+        restored.same += len(found) - len(changed)
+        restored.gone += len(block) - len(found)
 
     def _delete(self, table: ExactRows, keys: Sequence[Sequence[bytes | None]]) -> None:
         if keys:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._control import Control, Rejoined, ReplicationStatus, Row
-from ._exact_rows import ExactRows, identity, unlogged
+from ._exact_rows import Exact, ExactRows, identity, log_statements
 from ._exact_values import exact_session
 from ._existing_table import require_existing
 from ._instance import State
@@ -17,6 +17,7 @@ from ._sql import as_cluster_errors, connect_sql, execute_sql
 
 __all__ = [
     "Control",
+    "Exact",
     "ExactRows",
     "LiveColumn",
     "LiveTable",
@@ -34,11 +35,11 @@ __all__ = [
     "first_rows",
     "identity",
     "key_of",
+    "log_statements",
     "open_cluster",
     "open_servers",
     "read_live_table",
     "require_existing",
     "require_load_account",
     "sample_rows",
-    "unlogged",
 ]

@@ -1,13 +1,12 @@
 """Reads rows of a user's table exactly as they are stored, and puts them back. For use in threads.
 
 By SQL, not through HandlerSocket: it puts back every value to the last bit, in one transaction for some hundred rows, and
-locks them meanwhile. Whether it goes into the binary log is up to the caller: it must if, and only if, the writes that are
-undone went there. Else replicas would keep them, or stop at a change of rows that they do not have.
+locks them meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hs_drill._cluster import ClusterError, Server
@@ -16,10 +15,11 @@ from hs_drill._sql_text import quoted, table_name
 from ._exact_values import ExactColumn, exact_session, key_condition, keys_beyond
 from ._live_table import LiveTable
 
-__all__ = ["Exact", "ExactRows", "identity", "unlogged"]
+__all__ = ["Exact", "ExactRows", "identity", "log_statements"]
 
 Exact = Sequence[bytes | None]
 """A row, or a key, of exact values."""
+Key = tuple[bytes | None, ...]
 PAGE_ROWS = 10_000
 
 
@@ -34,17 +34,23 @@ class ExactRows:
         self._key = [ExactColumn(table.columns[name]) for name in table.primary]
         self._key_at = [list(columns).index(name) for name in table.primary]
 
-    def key_of(self, row: Exact) -> tuple[bytes | None, ...]:
+    def key_of(self, row: Exact) -> Key:
         return tuple([row[at] for at in self._key_at])
 
     def by_shown_keys(self, keys: Sequence[Exact]) -> list[Exact]:
         """The rows with these keys, which are as HandlerSocket shows them."""
         return self._select([[part.shown_literal(value) for part, value in zip(self._key, key, strict=True)] for key in keys])
 
-    def locked(self, keys: Sequence[Exact]) -> list[Exact]:
-        """The rows with these exact keys, locked until the transaction ends."""
-        literals = [[part.literal(value) for part, value in zip(self._key, key, strict=True)] for key in keys]
-        return self._select(literals, " FOR UPDATE")
+    def by_keys(self, rows: Sequence[Exact], *, lock: bool = False) -> dict[Key, Exact]:
+        """What the rows with the keys of these hold now, by key; with `lock`, locked until the transaction ends."""
+        literals = [[part.literal(row[at]) for part, at in zip(self._key, self._key_at, strict=True)] for row in rows]
+        return {self.key_of(row): row for row in self._select(literals, " FOR UPDATE" if lock else "")}
+
+    def differing(self, rows: Sequence[Exact], found: Mapping[Key, Exact], columns: Sequence[str]) -> list[Exact]:
+        """Those of `rows` that were `found` with other values in these columns."""
+        at = [place for place, column in enumerate(self._columns) if column.name in columns]
+        now = [(row, found.get(self.key_of(row))) for row in rows]
+        return [row for row, held in now if held is not None and any(held[place] != row[place] for place in at)]
 
     def _select(self, keys: Sequence[Sequence[str]], behind: str = "") -> list[Exact]:
         if len(self._key) == 1:
@@ -104,15 +110,23 @@ def identity(server: Server) -> str:
         return str(cursor.fetchone()[0].decode())
 
 
-def unlogged(cursor: Any) -> None:
-    """Keep what follows out of the binary log. Raises `ClusterError` if the account may not."""
+def log_statements(cursor: Any, database: str) -> None:
+    """Let what follows go into the binary log as statements, not as rows. Raises `ClusterError` if the account may not.
+
+    A statement changes on a replica the columns that it names, of rows that are there. An event of a row would put all of the
+    writer's columns there, and stop a replica that does not have the row. Statements are logged even if they change nothing
+    on the writer (10.11).
+    """
     cursor.execute("SELECT @@log_bin")
     if cursor.fetchone()[0] == b"0":
         return
     try:
-        cursor.execute("SET SESSION sql_log_bin = 0")
+        cursor.execute("SET SESSION binlog_format = 'STATEMENT'")
     except Exception as error:
         raise ClusterError(
             "the SQL account needs BINLOG ADMIN (or SUPER): the run's writes went through HandlerSocket and are in no binary "
-            "log, and putting rows back must not be either, or replicas would stop at rows that they do not have"
+            "log, so what undoes them must be there as statements, or replicas would stop at rows that they do not have. "
+            "Nothing was written"
         ) from error
+    cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")  # InnoDB logs no statements below it
+    cursor.execute(f"USE {quoted(database)}")  # a replica's filters of databases go by it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._before_image import BeforeImage, BeforeImageError, BeforeImageWriter, ImageHeader
+from ._durable import HeldError, Hold
 from ._environment import environment
 from ._events import ANSWERED_WRITES, Event, HistoryFaultWindow, fault_key, fault_windows
 from ._final_state import MOST_WRONG_ROWS, FinalState, FinalStateError, WrongRow, write_final_state
@@ -50,10 +51,12 @@ __all__ = [
     "Event",
     "FinalState",
     "FinalStateError",
+    "HeldError",
     "History",
     "HistoryError",
     "HistoryFaultWindow",
     "HistoryWriter",
+    "Hold",
     "ImageHeader",
     "MixOperation",
     "Operation",

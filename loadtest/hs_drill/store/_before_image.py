@@ -1,6 +1,7 @@
 """What rows of a user's own table held before a run, from which `hs-drill restore` puts them back.
 
-The file is whole, and on the disk, before the run's first write. One that was cut belongs to a run that wrote nothing.
+The file is whole, and on the disk, before the run's first write. Whether a run has begun to write is kept beside it
+(`RunDirectory.begin_writing`): one that is not whole says nothing about that.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import msgpack
 
 from ._blocks import BlockError, Blocks, block_of
+from ._durable import sync
 
 __all__ = ["BeforeImage", "BeforeImageError", "BeforeImageWriter", "ImageHeader"]
 
@@ -49,6 +51,8 @@ class ImageHeader:
     """When the table was created or built anew, on the server that the rows are from."""
     source: str
     """What identifies that server."""
+    rows: int
+    """How many the image has if it is whole."""
 
 
 class BeforeImageWriter:
@@ -73,7 +77,7 @@ class BeforeImageWriter:
         finally:
             self._file.close()
         if kind is None:
-            _sync_directory(self._path.parent)
+            sync(self._path.parent)  # so that the file's name survives, too
 
     def add(self, rows: Sequence[Sequence[bytes | None]]) -> None:
         """Append rows, with a value for each of the header's columns."""
@@ -84,17 +88,8 @@ class BeforeImageWriter:
         self._file.write(block_of(payload, self._file.tell()))
 
 
-def _sync_directory(path: Path) -> None:
-    """So that the file's name survives a crash of the machine, too."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 class BeforeImage:
-    """A kept before-image. Raises `BeforeImageError` and OSError."""
+    """A kept before-image, as far as it is whole. Raises `BeforeImageError` and OSError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -102,41 +97,38 @@ class BeforeImage:
             start = file.read(len(MAGIC))
         if start != MAGIC[: len(start)]:
             raise BeforeImageError(f"{path}: is no before-image of this version of hs-drill")
-        self.complete = False
-        """Whether nothing is missing. If not, the run has written nothing."""
+        self.flaw = "is cut"
+        """What is wrong with the file; empty if it is whole."""
         self.rows = 0
+        """Those before the flaw."""
         self.header: ImageHeader | None = None
-        """None if the file ends before it."""
+        """None if the flaw comes before its end."""
         if len(start) == len(MAGIC):
             self._look_through()
 
     def _look_through(self) -> None:
         """Check every block, before anything is put back."""
         blocks = Blocks(self._path, len(MAGIC))
-        for number, payload in enumerate(self._payloads(blocks)):
-            if number:
-                self.rows += len(payload)
-            else:
-                self.header = self._header(payload)
-        self.complete = blocks.closed and self.header is not None
-
-    def _header(self, payload: Any) -> ImageHeader:
         try:
-            return ImageHeader(**payload)
-        except TypeError as error:
+            for number, payload in enumerate(blocks):
+                if number:
+                    self.rows += len(msgpack.unpackb(payload))
+                else:
+                    self.header = ImageHeader(**msgpack.unpackb(payload))
+        except BlockError as error:
+            self.flaw = str(error)
+        except (ValueError, TypeError, msgpack.UnpackException) as error:
             raise BeforeImageError(f"{self._path}: is damaged: {error}") from error
+        else:
+            self.flaw = "" if blocks.closed and self.header is not None else "is cut"
 
-    def _payloads(self, blocks: Blocks) -> Iterator[Any]:
+    def blocks(self) -> Iterator[list[Row]]:
+        """The rows before the flaw, some at a time."""
+        blocks = iter(Blocks(self._path, len(MAGIC)))
+        next(blocks, None)
         try:
             for payload in blocks:
                 yield msgpack.unpackb(payload)
         except BlockError as error:
-            raise BeforeImageError(f"{self._path}: {error}") from error
-        except (ValueError, msgpack.UnpackException) as error:
-            raise BeforeImageError(f"{self._path}: is damaged: {error}") from error
-
-    def blocks(self) -> Iterator[list[Row]]:
-        """The rows, some at a time."""
-        payloads = self._payloads(Blocks(self._path, len(MAGIC)))
-        next(payloads, None)
-        yield from payloads
+            if not self.flaw:  # it was whole when it was looked through
+                raise BeforeImageError(f"{self._path}: {error}") from error

@@ -1,12 +1,13 @@
 """The directory of a run, from which the run can be judged again: `runs/<time>-<scenario>/`.
 
 scenario.yaml      what was run, including changes by the command line
-checksums          of scenario.yaml, environment.json, primary, deaths and result.json
+checksums          of scenario.yaml, environment.json, writing, primary, deaths and result.json
 history-N.bin      what worker N did; history-controller.bin has the faults
 batches.bin        the statistics of all engines, as they came
 before.bin         rows of the primary before the run, if it was not the first on its servers
 final-NAME.bin     rows of each server at the end
 before-image.bin   of a run that may write to a table that existed: what each row held that it may change
+writing            of a run that may write to a table that existed: it has begun to write
 primary            the name of the server that took the writes at the end
 deaths             of a run without a verdict: which processes of the harness died
 environment.json   the machine, and versions
@@ -38,6 +39,7 @@ from hs_drill.metrics import Batch
 from hs_drill.scenario import Scenario, load_scenario, without_secrets
 
 from ._blocks import BlockError, Blocks, block_of
+from ._durable import Hold, sync
 from ._history import History, HistoryError
 
 __all__ = ["RunDirectory", "RunDirectoryError", "analyze_command", "cannot_keep", "require_place"]
@@ -46,7 +48,7 @@ BASE = Path("runs")
 BATCHES_MAGIC = b"trio-hs\x00\x02batches\n"
 """At the beginning of batches.bin. In runs of older versions the file is packed batches alone, without magic and blocks."""
 CHECKSUMS = "checksums"
-_CHECKSUM = re.compile(r"([0-9a-f]{8}) (scenario\.yaml|environment\.json|primary|deaths|result\.json)")
+_CHECKSUM = re.compile(r"([0-9a-f]{8}) (scenario\.yaml|environment\.json|writing|primary|deaths|result\.json)")
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 CONTROLLER = -1
 
@@ -174,6 +176,23 @@ class RunDirectory:
     @property
     def before_image(self) -> Path:
         return self.path / "before-image.bin"
+
+    def hold(self) -> Hold:
+        """Show other processes that this one works on the run. Raises `HeldError` if another one does."""
+        return Hold(self.path)
+
+    def begin_writing(self) -> None:
+        """Keep, even if the machine crashes, that the run may write to a user's table from now on."""
+        self._write("writing", "From now on the run may write to the table.\n")
+        for path in (self.path / "writing", self.path / CHECKSUMS, self.path):
+            sync(path)
+
+    def may_have_written(self) -> bool:
+        """Whether the run may have written to a user's table. False is certain: nothing is missing that would say so."""
+        listed = self._checksums()
+        begun = (self.path / "writing").exists() or "writing" in listed or (self.path / "batches.bin").exists()
+        engines = any(path != self.history(CONTROLLER) for path in self.histories())
+        return begun or engines or "scenario.yaml" not in listed
 
     def keep_log(self, server: str, text: str) -> Path:
         """Append the log of a server that died."""

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
@@ -18,7 +17,7 @@ import yaml
 from hs_drill._cluster import Cluster
 from hs_drill.servers._sql import execute_sql
 from tests.loadtest.support.locust_process import HEADLESS, Locust, result_of
-from tests.loadtest.support.users_table import checksum, environment, hs_drill, make_table, servers_option
+from tests.loadtest.support.users_table import VALUES, WRITTEN, checksum, environment, hs_drill, make_table, servers_option
 
 pytestmark = [pytest.mark.mariadb, pytest.mark.process]
 
@@ -34,36 +33,10 @@ mix:
   several: {do: get_many, columns: [title], count: 5, weight: 5}
   kinds: {do: find, index: by_kind, by: [kind, price], columns: [region, id, kind], limit: 5, weight: 10}
 """
-COLUMNS: dict[str, Any] = {
-    "region": {"values": {"choice": ["eu", "us", "ap"]}},
-    "id": {"values": "sequence"},
-    "small": {"values": {"between": [0, 255]}},
-    "count": {"values": 0},
-    "price": {"values": {"between": [1, 999]}},
-    "ratio": {"values": {"between": [0, 1]}},
-    "exact": {"values": {"between": [0, 1]}},
-    "moment": {"values": "now"},
-    "stamp": {"values": "now"},
-    "day": {"values": "now"},
-    "span": {"values": {"between": ["-12:00:00", "12:00:00"]}},
-    "season": {"values": 2026},
-    "kind": {"values": {"choice": ["plain", "größer"]}},
-    "tags": {"values": {"choice": ["a,c", "b"]}},
-    "doc": {"values": "{}", "null": 0.5},
-    "raw": {"values": {"text": 20}},
-    "packed": {"values": {"text": {"min": 0, "max": 20}}},
-    "flags": {"values": {"between": [0, 2047]}},
-    "ident": {"values": "uuid"},
-    "address": {"values": "2001:db8::1"},
-    "title": {"values": {"text": {"min": 1, "max": 60, "alphabet": "aé😀"}}},
-    "remark": {"values": {"text": 10}},
-    "body": {"values": {"text": {"min": 0, "max": 60, "alphabet": "ü𝄞"}}, "null": 0.1},
-}
-WRITTEN = ["small", "price", "ratio", "moment", "kind", "doc", "raw", "flags", "address", "title", "remark", "body"]
 WRITES = yaml.safe_dump(
     {
         "name": "mine",
-        "table": {"existing": True, "writes": "allowed", "database": "mine", "name": "t", "columns": COLUMNS},
+        "table": {"existing": True, "writes": "allowed", "database": "mine", "name": "t", "columns": VALUES},
         "load": {"users": 16, "duration": "10m"},
         "mix": {
             "get": 20,
@@ -134,12 +107,23 @@ async def test_after_a_run_that_was_killed_restore_gives_the_rows_of_before(mine
             writing.wait_for(f"OF UP TO {ROWS:,} ROWS AND INSERTS ROWS OF ITS OWN IN mine.t")
             writing.wait_for_load()
             writing.wait_until(lambda: trio.from_thread.run(inserted, mine) > 10, "no row was inserted")
+            command = ("restore", writing.run, "--servers", servers_option(mine))
+            early = hs_drill(mine, *command)
+            assert (early.returncode, early.stdout) == (2, ""), early
+            assert "the run has not ended, or is being restored by another process" in early.stderr
             for pid in writing.processes():
                 os.kill(pid, signal.SIGKILL)
             writing.exit_code()
             changed = trio.from_thread.run(checksum, mine)
             assert changed != before, writing.describe()
-            command = ("restore", writing.run, "--servers", servers_option(mine))
+            image = writing.run / "before-image.bin"
+            whole = image.read_bytes()
+            image.write_bytes(whole[:-1])
+            cut = hs_drill(mine, *command)
+            assert cut.returncode == 2, cut
+            assert f"--incomplete: that puts back {ROWS:,} of the {ROWS:,} rows" in cut.stderr
+            image.write_bytes(whole)
+            assert trio.from_thread.run(checksum, mine) == changed
             first = hs_drill(mine, *command)
             assert first.returncode == 0, first
             (counts,) = re.findall(r"put back ([\d,]+) rows?, deleted ([\d,]+) rows", first.stdout)

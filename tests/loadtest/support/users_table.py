@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from hs_drill._cluster import Cluster
+from hs_drill._cluster import Cluster, Server
 from hs_drill.servers._sql import execute_sql
 
 DATABASE = "mine"
@@ -40,7 +41,34 @@ COLUMNS = """\
     KEY by_title (title)
 """
 NAMES = [line.split()[0] for line in COLUMNS.splitlines() if "KEY" not in line]
-_VALUES = """\
+VALUES: dict[str, Any] = {
+    "region": {"values": {"choice": ["eu", "us", "ap"]}},
+    "id": {"values": "sequence"},
+    "small": {"values": {"between": [0, 255]}},
+    "count": {"values": 0},
+    "price": {"values": {"between": [1, 999]}},
+    "ratio": {"values": {"between": [0, 1]}},
+    "exact": {"values": {"between": [0, 1]}},
+    "moment": {"values": "now"},
+    "stamp": {"values": "now"},
+    "day": {"values": "now"},
+    "span": {"values": {"between": ["-12:00:00", "12:00:00"]}},
+    "season": {"values": 2026},
+    "kind": {"values": {"choice": ["plain", "größer"]}},
+    "tags": {"values": {"choice": ["a,c", "b"]}},
+    "doc": {"values": "{}", "null": 0.5},
+    "raw": {"values": {"text": 20}},
+    "packed": {"values": {"text": {"min": 0, "max": 20}}},
+    "flags": {"values": {"between": [0, 2047]}},
+    "ident": {"values": "uuid"},
+    "address": {"values": "2001:db8::1"},
+    "title": {"values": {"text": {"min": 1, "max": 60, "alphabet": "aé😀"}}},
+    "remark": {"values": {"text": 10}},
+    "body": {"values": {"text": {"min": 0, "max": 60, "alphabet": "ü𝄞"}}, "null": 0.1},
+}
+WRITTEN = ["small", "price", "ratio", "moment", "kind", "doc", "raw", "flags", "address", "title", "remark", "body"]
+"""Columns that a run changes."""
+_ROWS = """\
     ELT(1 + seq % 3, 'eu', 'us', 'ap'), seq, seq % 256, seq % 1000, seq / 7, seq / 3, seq / 9,
     IF(seq % 10, TIMESTAMPADD(MICROSECOND, seq * 1000003, '2024-02-28 23:59:59.999999'), NULL),
     TIMESTAMPADD(MINUTE, seq, '2024-01-01'), IF(seq % 7, DATE_ADD('1999-12-31', INTERVAL seq % 9000 DAY), NULL),
@@ -58,12 +86,12 @@ async def make_table(cluster: Cluster, rows: int, *, name: str = "t", database: 
         f"DROP DATABASE IF EXISTS {database}",
         f"CREATE DATABASE {database}",
         f"CREATE TABLE {database}.{name} ({COLUMNS}) ENGINE=InnoDB",
-        f"INSERT INTO {database}.{name} ({', '.join(NAMES)}) SELECT {_VALUES} FROM {database}.seq_1_to_{rows}",
+        f"INSERT INTO {database}.{name} ({', '.join(NAMES)}) SELECT {_ROWS} FROM {database}.seq_1_to_{rows}",
     )
 
 
-async def checksum(cluster: Cluster, table: str = f"{DATABASE}.t") -> int:
-    (row,) = await execute_sql(cluster.writer, f"CHECKSUM TABLE {table} EXTENDED")
+async def checksum(cluster: Cluster, table: str = f"{DATABASE}.t", server: Server | None = None) -> int:
+    (row,) = await execute_sql(server or cluster.writer, f"CHECKSUM TABLE {table} EXTENDED")
     return int(row["Checksum"])
 
 
