@@ -10,7 +10,7 @@ import yaml
 from hs_drill.scenario import VERSION_WIDTH
 from hs_drill.servers import LiveColumn, LiveTable
 
-from ._init_values import like, null_share
+from ._init_values import like, null_share, some_uuids
 
 __all__ = ["NotNumberedError", "scenario_text"]
 
@@ -65,7 +65,9 @@ class _Writer:
                 f"{self._live.shown}: no column of its primary key ({', '.join(self._live.primary)}) can hold a row's number, "
                 "from which its other values are made: that needs an integer, a uuid, a char(36) or a binary(16)"
             )
-        return (integers or uuids)[0].name
+        if integers and (not uuids or integers[0].declared.type == "bigint"):
+            return integers[0].name
+        return uuids[0].name  # a smaller integer has no room for the rows that a run inserts
 
     def _holds_uuid(self, column: LiveColumn) -> bool:
         declared = column.declared
@@ -97,8 +99,14 @@ class _Writer:
         return None
 
     def _updated_column(self) -> str | None:
-        fitting = [name for name in self._others if name not in (self._version, self._counter)]
+        used = (self._version, self._counter)
+        fitting = [name for name in self._others if name not in used and not self._is_null(name)]
         return next(iter([*[name for name in fitting if name not in self._indexed], *fitting]), None)
+
+    def _is_null(self, name: str) -> bool:
+        """Whether it is NULL in all rows that were read, and nothing else is made for it."""
+        found = self._found.get(name, ())
+        return bool(found) and all(value is None for value in found) and name != self._version
 
     # ---- the lines
 
@@ -161,7 +169,11 @@ class _Writer:
             return {**entry, "values": "sequence" if column.declared.is_integer else "uuid"}
         if name == self._version:
             return {**entry, "values": "version"}
+        if name in self._live.primary and column.declared.type == "uuid":
+            return {**entry, "values": some_uuids(found)}
         entry["values"] = like(column.declared, found)
+        if entry["values"] is None:
+            return entry  # `values: null` makes it nullable
         if column.nullable and name not in self._live.primary:
             share = null_share(found)
             entry |= {"null": share} if share else {"nullable": True}
@@ -176,6 +188,8 @@ class _Writer:
             return "in the primary key: follows from the row's number"
         if name == self._counter:
             return "counted up by the mix"
+        if self._is_null(name):
+            return "NULL in all rows that were read"
         return "as in some of the rows" if self._found.get(name) else "no rows were there to follow"
 
     def _mix(self) -> Iterator[tuple[str, dict[str, Any], str]]:
@@ -188,9 +202,8 @@ class _Writer:
                 f"10 rows from the {by[0]} of a drawn row on",
             )
             break
-        if self._set is not None:
-            columns = [self._set, *filter(None, [self._version])]
-            yield "change row", {"do": "update", "set": columns, "weight": 10}, f"a new {self._set}"
+        if columns := [*filter(None, [self._set, self._version])]:
+            yield "change row", {"do": "update", "set": columns, "weight": 10}, f"a new {columns[0]}"
         if self._counter is not None:
             yield f"count {self._counter}", {"do": "incr", "column": self._counter, "weight": 10}, "by 1"
         numbered = self._columns[self._numbered].declared

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import trio_hs
 from hs_drill._sql_text import literal
 
-__all__ = ["lengths", "like", "null_share"]
+__all__ = ["lengths", "like", "null_share", "some_uuids"]
 
 FEW = 8
 """A text column with at most so many distinct values is a choice among them."""
@@ -44,8 +45,10 @@ def null_share(values: Sequence[Any]) -> str | None:
 
 
 def like(column: trio_hs.Column, values: Sequence[Any]) -> Any:
-    """How to make values like these, as YAML has it. `values` may be empty, and have None."""
+    """How to make values like these, as YAML has it; None if all are NULL. `values` may be empty, and have None."""
     found = [value for value in values if value is not None]
+    if values and not found:
+        return None
     match column.type:
         case "enum":
             seen = Counter(found)
@@ -56,8 +59,7 @@ def like(column: trio_hs.Column, values: Sequence[Any]) -> Any:
         case "uuid":
             return "uuid"
         case "json":
-            low, high = lengths([*map(len, found)], 10, 50)
-            return {"text": {"min": max(low - 2, 0), "max": max(high - 2, 0)}}
+            return _few(found) or {"choice": [_document(size) for size in _sizes(*lengths([*map(len, found)], 20, 50))]}
     if column.type in _DEFAULTS:
         return {"between": _bounds(column, found)}
     return _text(column, found)
@@ -82,11 +84,34 @@ def _scalar(value: Any) -> Any:
     return str(value)
 
 
+def _few(found: Sequence[Any]) -> dict[str, Any] | None:
+    """A choice of these, if there are enough rows to say that there are few values."""
+    distinct = Counter(found)
+    if len(found) < ENOUGH_ROWS or len(distinct) > FEW or "" in distinct:
+        return None
+    return {"choice": dict(distinct.most_common())}
+
+
+def _sizes(low: int, high: int) -> list[int]:
+    """Some sizes between two, without repetition."""
+    return sorted({low + (high - low) * step // (FEW - 1) for step in range(FEW)})
+
+
+def _document(size: int) -> str:
+    """A JSON document of so many characters."""
+    frame = '{"text":""}'
+    return frame.replace('""', f'"{"x" * (size - len(frame))}"') if size >= len(frame) else "1" * max(size, 1)
+
+
+def some_uuids(found: Sequence[Any]) -> dict[str, Any]:
+    """A choice of UUIDs, for a column that does not number the rows."""
+    return _few([str(one) for one in found]) or {"choice": [str(UUID(int=number)) for number in range(1, FEW + 1)]}
+
+
 def _text(column: trio_hs.Column, found: Sequence[Any]) -> Any:
     binary = column.type in _BINARIES
-    distinct = Counter(found)
-    if not binary and len(found) >= ENOUGH_ROWS and len(distinct) <= FEW and "" not in distinct:
-        return {"choice": dict(distinct.most_common())}
+    if not binary and (few := _few(found)):
+        return few
     most = min(column.length or LONGEST, LONGEST)
     low, high = (most, most) if column.type == "binary" else lengths([*map(len, found)], min(10, most), min(40, most))
     size: dict[str, Any] = {"min": min(low, most), "max": min(high, most)}

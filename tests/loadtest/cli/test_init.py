@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from hs_drill import __main__ as command
 from hs_drill.cli._init_scenario import NotNumberedError, scenario_text
-from hs_drill.scenario import Scenario, parse_scenario
+from hs_drill.scenario import Scenario, parse_scenario, values
 from hs_drill.servers import LiveColumn, LiveTable
 from hs_drill.servers._live_table import LiveIndex
 from tests.loadtest.support.locust_process import ROOT
@@ -119,3 +120,33 @@ def test_a_key_that_holds_no_number_is_refused() -> None:
 @pytest.mark.parametrize("kind", ["uuid", "char(36) character set latin1", "binary(16)"])
 def test_a_uuid_holds_a_rows_number(kind: str) -> None:
     assert scenario(live(("id",), id=kind, note="text character set utf8mb4?")).table.version_column == "note"
+
+
+@pytest.mark.parametrize(
+    "columns, numbered, inserts",
+    [
+        ({"a": "smallint(6)", "u": "uuid"}, "u", True),
+        ({"a": "bigint(20)", "u": "uuid"}, "a", True),
+        ({"u": "uuid", "v": "uuid", "a": "int(11)"}, "u", True),
+        ({"a": "smallint(6)", "b": "int(11)"}, "b", False),
+    ],
+)
+def test_one_column_of_a_composite_key_numbers_the_rows(columns: dict[str, str], numbered: str, inserts: bool) -> None:
+    made = scenario(live(tuple(columns), None, **columns, name="varchar(60) character set utf8mb4"))
+    numbering = [name for name in columns if isinstance(made.table.columns[name].values, values.Sequence | values.Uuid)]
+    assert numbering == [numbered]
+    assert ("insert" in {one.do for one in made.operations}) == inserts
+
+
+def test_values_that_are_always_null_or_json_are_made_like_that() -> None:
+    table = live(("id",), id="bigint(20)", gone="varchar(17) character set utf8mb4?", doc="json?", n="int(11)")
+    documents = [f'{{"n": {number}}}' for number in range(100)]
+    text = scenario_text(table, {"gone": [None] * 100, "doc": [*documents, "1"], "n": [1, 2]})
+    assert "NULL in all rows that were read" in text
+    made = parse_scenario(text, "made.yaml")
+    assert isinstance(made.table.columns["gone"].values, values.Null)
+    doc = made.table.columns["doc"].values
+    assert isinstance(doc, values.Choice)
+    assert {len(one) for one in doc.choice} == {1, 2, 3, 4, 5, 6, 7, 9}
+    assert all(json.loads(one) is not None for one in doc.choice)
+    assert not any("gone" in one.set for one in made.operations)
