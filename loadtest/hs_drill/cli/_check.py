@@ -20,8 +20,9 @@ from hs_drill._exit_codes import ExitCode
 from hs_drill._shipped import scenario_path
 from hs_drill.report import words
 from hs_drill.scenario import SERVERS_HELP, Expect, Fault, Load, Moment, Scenario, load_scenario, timeline, with_cluster
+from hs_drill.servers import LiveTable
 
-from ._check_table import audit_in_words, column_rows, operation_rows, table_in_words
+from ._check_table import audit_in_words, column_rows, operation_rows, table_in_words, writes_in_words
 from ._live_tables import read_table
 from ._shared import console, safely
 
@@ -40,24 +41,25 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _check(path: str, servers: str | None) -> int:
-    scenario = load_scenario(scenario_path(path))
-    left_out: Sequence[str] = ()
+    file = scenario_path(path)
+    scenario = load_scenario(file)
+    live: LiveTable | None = None
     if servers is not None:
         scenario = with_cluster(scenario, servers, {})
         if scenario.table.existing:
             try:
-                scenario, left_out = read_table(scenario)
+                scenario, live = read_table(scenario, file)
             except ClusterError as error:
                 sys.stderr.write(f"{error}\n")
                 return ExitCode.BAD_ARGUMENTS
     out = console()
     out.print(Text(f"{path}: is valid", style="green"), soft_wrap=True)
     out.print(Text(f"{scenario.name}{f': {scenario.description}' if scenario.description else ''}", style="bold"))
-    _print(out, "", _setting(scenario))
+    _print(out, "", _setting(scenario, live))
     if scenario.table.declared:
         _print(out, "columns", column_rows(scenario))
-        if left_out:
-            _print(out, "left out", [("", line) for line in left_out])
+        if live is not None and live.left_out:
+            _print(out, "left out", [("", line) for line in live.left_out])
     if scenario.table.declared or any(one.name != one.do for one in scenario.operations):
         _print(out, "operations", operation_rows(scenario))
     _print(out, "timeline", _moments(scenario))
@@ -76,7 +78,7 @@ def _print(out: Console, title: str, rows: Sequence[tuple[str, str]]) -> None:
     out.print(table)
 
 
-def _setting(scenario: Scenario) -> list[tuple[str, str]]:
+def _setting(scenario: Scenario, live: LiveTable | None) -> list[tuple[str, str]]:
     cluster, table, load = scenario.cluster, scenario.table, scenario.load
     weights = scenario.mix.weights()
     total = sum(weights.values())
@@ -84,7 +86,8 @@ def _setting(scenario: Scenario) -> list[tuple[str, str]]:
     version = f"version {cluster.version}, " if cluster.version else ""
     return [
         ("servers", f"{servers} ({version}kind {cluster.kind}, writes {cluster.topology}, replication {cluster.replication})"),
-        ("table", table_in_words(table)),
+        ("table", table_in_words(table, live.estimate if live is not None else None)),
+        *([("writes", writes_in_words(scenario))] if table.existing else []),
         ("load", f"{words.load(load)}{', by SQL' if scenario.driver.name == 'sql' else ''}"),
         ("keys", _keys(scenario)),
         ("mix", ", ".join(f"{name} {weight / total:.3g}" for name, weight in weights.items())),

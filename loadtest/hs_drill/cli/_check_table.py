@@ -17,14 +17,15 @@ from hs_drill.scenario import (
     values,
 )
 
-__all__ = ["audit_in_words", "column_rows", "operation_rows", "table_in_words"]
+__all__ = ["audit_in_words", "column_rows", "operation_rows", "table_in_words", "writes_in_words"]
 
 MOST_CHOICES = 5
 """Values of a `choice` that are shown."""
 Row = tuple[str, str]
 
 
-def table_in_words(table: TableSpec) -> str:
+def table_in_words(table: TableSpec, estimate: int | None = None) -> str:
+    """`estimate`: what the server of a table that exists says of the number of its rows."""
     name = f"{table.database}.{table.name}"
     if not table.declared:
         return f"{name}, {counted(table.rows, 'row')} of {words.sizes(table.value_size)} characters"
@@ -32,9 +33,21 @@ def table_in_words(table: TableSpec) -> str:
     keys = f"primary key ({', '.join(table.primary)}){indexes}"
     if not table.existing:
         return f"{name}, {counted(table.rows, 'row')}, {keys}"
-    writes = "; WRITES ARE ALLOWED, and `hs-drill restore` takes them back" if table.writes else ""
     known = keys if table.resolved else "its servers know its columns"
-    return f"{name}, which exists; {known}; up to {counted(table.rows, 'key')} are sampled{writes}"
+    rows = "" if estimate is None else f" with about {counted(estimate, 'row')}"
+    return f"{name}, which exists{rows}; {known}; up to {counted(table.rows, 'key')} are sampled"
+
+
+def writes_in_words(scenario: Scenario) -> str:
+    """What a run does to the rows of a table that exists."""
+    if not scenario.writes:
+        allowed = "allowed, but the mix has none" if scenario.table.writes else "none"
+        return f"{allowed}: the run reads, and changes nothing"
+    changed = list(dict.fromkeys(name for one in scenario.operations for name in (*one.set, *filter(None, [one.column]))))
+    does = [f"CHANGES {', '.join(changed).upper()}"] if changed else []
+    if any(one.do in ("insert", "delete") for one in scenario.operations):
+        does.append("INSERTS ROWS OF ITS OWN")
+    return f"ALLOWED: THE RUN {' AND '.join(does)} IN A TABLE THAT EXISTS; `hs-drill restore` takes that back"
 
 
 def audit_in_words(scenario: Scenario) -> str:

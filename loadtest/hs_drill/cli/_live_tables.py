@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 import trio
@@ -10,7 +11,8 @@ import trio
 from hs_drill._cluster import ClusterError, Server
 from hs_drill._trio_child import first_error
 from hs_drill.controller import check_existing
-from hs_drill.scenario import Scenario, ScenarioError
+from hs_drill.scenario import LiveTableError, Scenario, ScenarioError
+from hs_drill.servers import LiveTable
 
 __all__ = ["ask_servers", "read_table", "writer_of"]
 
@@ -42,8 +44,10 @@ def ask_servers(ask: Callable[[], Awaitable[T]]) -> T:
     raise failed
 
 
-def read_table(scenario: Scenario) -> tuple[Scenario, Sequence[str]]:
-    """The scenario with the columns of its table, and a line for what it leaves out. Raises as `ask_servers` does."""
+def read_table(scenario: Scenario, path: Path) -> tuple[Scenario, LiveTable]:
+    """The scenario in the file `path` with the columns of its table. Raises as `ask_servers` does."""
     writer = writer_of(scenario)
-    found, live = ask_servers(lambda: check_existing(scenario, writer))
-    return found, live.left_out
+    try:
+        return ask_servers(lambda: check_existing(scenario, writer))
+    except LiveTableError as error:
+        raise error.in_file(path) from error

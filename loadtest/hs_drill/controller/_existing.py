@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from hs_drill._cluster import ClusterError, Server
-from hs_drill.scenario import Scenario, ScenarioError, values, with_table
+from hs_drill._counted import counted
+from hs_drill.scenario import LiveTableError, PlacedError, Scenario, ScenarioError, values, with_table
 from hs_drill.servers import Control, LiveTable, read_live_table, require_existing, sample_rows
 from hs_drill.workload import Sample
 
 from ._table import load_table
 
+WRITES = ("table", "writes")
 __all__ = ["Existing", "check_existing", "require_own_servers", "use_existing"]
 
 
@@ -40,7 +42,7 @@ async def check_existing(scenario: Scenario, writer: Server) -> tuple[Scenario, 
         name: {"type": column.type, "nullable": column.nullable} for name, column in live.columns.items()
     }
     if mistakes := list(_mistakes(scenario, live)):
-        raise ScenarioError("\n".join(mistakes))
+        raise LiveTableError(live.shown, mistakes)
     return with_table(scenario, columns, live.primary, {name: index.columns for name, index in live.indexes.items()}), live
 
 
@@ -50,7 +52,11 @@ async def use_existing(control: Control, scenario: Scenario, progress: Callable[
     try:
         found, live = await check_existing(scenario, writer)
     except ScenarioError as error:
-        raise ClusterError("; ".join(str(error).splitlines())) from error
+        first, *others = str(error).splitlines()
+        more = f" (and {counted(len(others), 'more mistake', 'more mistakes')})" if others else ""
+        raise ClusterError(
+            f"{first}{more}; hs-drill check SCENARIO --servers ... says in which line. Nothing was written"
+        ) from error
     for line in live.left_out:
         progress(line)
     await require_existing(control, load_table(found), writes=found.writes)
@@ -64,31 +70,31 @@ async def use_existing(control: Control, scenario: Scenario, progress: Callable[
     return Existing(found.model_copy(update={"table": table}), Sample(sampled), live)
 
 
-def _mistakes(scenario: Scenario, live: LiveTable) -> Iterator[str]:
+def _mistakes(scenario: Scenario, live: LiveTable) -> Iterator[PlacedError]:
     """What the server's own words about the table forbid."""
     for name in live.primary:
         if live.columns[name].declared.type in ("float", "double"):
-            yield f"{live.shown}: its primary key has {name}, a {live.columns[name].type}, by which no row is found exactly"
+            kind = live.columns[name].type
+            yield PlacedError(("table", "name"), f"its primary key has {name}, a {kind}, by which no row is found exactly")
     if not scenario.writes:
         return
     for name in live.primary:
         if live.columns[name].declared.type == "timestamp":
-            yield f"table.writes: cannot be allowed for {live.shown}: {name}, in its primary key, depends on the time zone"
+            yield PlacedError(WRITES, f"cannot be allowed: {name}, in its primary key, depends on the time zone")
     if live.unwritable:
-        yield f"table.writes: cannot be allowed for {live.shown}: {live.unwritable}"
+        yield PlacedError(WRITES, f"cannot be allowed: {live.unwritable}")
     for one in scenario.operations:
         for name in (*one.set, *filter(None, [one.column])):
             if why := live.bound.get(name):
-                yield f"mix.{one.name}: cannot change {name}: it {why}"
+                yield PlacedError(("mix", one.name), f"cannot change {name}: it {why}")
             elif name in live.columns and live.columns[name].generated:
-                yield f"mix.{one.name}: cannot change {name}, which the server computes"
-        if one.do in ("insert", "delete"):
-            yield from _inserts(scenario, live, one.name)
+                yield PlacedError(("mix", one.name), f"cannot change {name}, which the server computes")
+        if one.do in ("insert", "delete") and (why := _no_inserts(scenario, live)):
+            yield PlacedError(("mix", one.name), f"cannot insert: {why}")
 
 
-def _inserts(scenario: Scenario, live: LiveTable, operation: str) -> Iterator[str]:
-    """Inserted rows must be told from all others by their keys, and leave nothing behind."""
-    where = f"mix.{operation}: cannot insert"
+def _no_inserts(scenario: Scenario, live: LiveTable) -> str:
+    """Why a run may not insert: its rows must be told from all others by their keys, and leave nothing behind."""
     computed = [name for name, column in live.columns.items() if column.generated]
     counting = [name for name, column in live.columns.items() if column.auto_increment]
     given = scenario.table.columns
@@ -96,15 +102,16 @@ def _inserts(scenario: Scenario, live: LiveTable, operation: str) -> Iterator[st
     numbered = [name for name in live.primary if name in given and isinstance(given[name].values, numbers)]
     unique = [name for name in live.bound if name not in live.primary]
     if live.lacks_columns:
-        yield f"{where}: {live.left_out[0]}"
-    elif computed:
-        yield f"{where}: the server computes {', '.join(computed)}"
-    elif counting:
-        yield f"{where}: {counting[0]} is AUTO_INCREMENT, which would go on from the keys of the run for good"
-    elif unique:
-        yield f"{where}: {unique[0]} {live.bound[unique[0]]}"
-    elif not numbered:
-        yield (
-            f"{where}: no column of the primary key ({', '.join(live.primary)}) can tell the run's rows from others; "
+        return live.left_out[0]
+    if computed:
+        return f"the server computes {', '.join(computed)}"
+    if counting:
+        return f"{counting[0]} is AUTO_INCREMENT, which would go on from the keys of the run for good"
+    if unique:
+        return f"{unique[0]} {live.bound[unique[0]]}"
+    if not numbered:
+        return (
+            f"no column of the primary key ({', '.join(live.primary)}) can tell the run's rows from others; "
             "that needs a bigint with `values: sequence`, or a UUID with `values: uuid`"
         )
+    return ""

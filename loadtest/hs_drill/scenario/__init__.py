@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import _faults as faults
 from . import _values as values
 from ._audited import unaudited_writes, unchecked_read
+from ._base import PlacedError
 from ._columns import ColumnSpec
 from ._expect import BEFORE_SECONDS, Expect, is_kind
 from ._external import without_secrets
@@ -15,7 +16,7 @@ from ._mix import READS, STEPS, WRITES, Keys, Latency, ValueSize
 from ._model import Scenario
 from ._operations import OperationSpec, operation_words
 from ._overrides import SERVERS_HELP, with_cluster, with_table
-from ._reader import ScenarioError, load_scenario, parse_scenario
+from ._reader import LiveTableError, ScenarioError, load_scenario, parse_scenario
 from ._sql_types import value_of
 from ._stated_verdict import StatedVerdictError, stated_exit_code
 from ._table import VERSION_WIDTH, TableSpec
@@ -33,10 +34,12 @@ __all__ = [
     "Fault",
     "Keys",
     "Latency",
+    "LiveTableError",
     "Load",
     "Moment",
     "NetworkFault",
     "OperationSpec",
+    "PlacedError",
     "Scenario",
     "ScenarioError",
     "StatedVerdictError",

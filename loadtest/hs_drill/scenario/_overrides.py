@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
-from ._base import no_such
+from ._base import PlacedError, no_such
 from ._external import parse_servers
 from ._model import Scenario
-from ._reader import ScenarioError, mistakes_in
+from ._reader import LiveTableError, ScenarioError, mistakes_in, placed_mistakes
+from ._sql_types import column_of
 
 __all__ = ["SERVERS_HELP", "with_cluster", "with_table"]
 
@@ -54,16 +56,37 @@ def with_table(
     """
     data = scenario.model_dump(mode="json", by_alias=True, exclude_unset=True)
     table = data["table"]
-    given = table.get("columns", {})
-    if unknown := [name for name in given if name not in columns]:
-        raise ScenarioError(f"table.columns.{unknown[0]}: {no_such('column', unknown[0], columns)}")
-    table["columns"] = {name: {**column, **_said(given.get(name, {}))} for name, column in columns.items()}
+    given = {name: _said(column) for name, column in table.get("columns", {}).items()}
+    shown = f"{scenario.table.database}.{scenario.table.name}"
+    if mistakes := list(_contradictions(given, columns)):
+        raise LiveTableError(shown, mistakes)
+    table["columns"] = {name: {**given.get(name, {}), **column} for name, column in columns.items()}
     table |= {"primary": list(primary), "indexes": {name: list(parts) for name, parts in indexes.items()}}
     try:
         return Scenario.model_validate(data)
     except ValidationError as error:
-        where = f"on {scenario.table.database}.{scenario.table.name} as the server has it"
-        raise ScenarioError("\n".join(f"{where}, {line}" for line in mistakes_in(error))) from error
+        raise LiveTableError(shown, placed_mistakes(error)) from error
+
+
+def _contradictions(given: Mapping[str, Mapping[str, Any]], columns: Mapping[str, Mapping[str, Any]]) -> Iterator[PlacedError]:
+    """What a scenario says of columns, and the server otherwise."""
+    for name, said in given.items():
+        place = ("table", "columns", name)
+        if name not in columns:
+            yield PlacedError(place, no_such("column", name, columns))
+            continue
+        has = columns[name]
+        if "type" in said and not _same_type(said["type"], has["type"]):
+            yield PlacedError((*place, "type"), f"is {has['type']} there, not {said['type']}: leave it out")
+        if "nullable" in said and said["nullable"] != has.get("nullable", said["nullable"]):
+            can = "may" if has["nullable"] else "cannot"
+            yield PlacedError((*place, "nullable"), f"the column {can} be NULL there: leave it out")
+
+
+def _same_type(said: str, has: str) -> bool:
+    """Whether two types mean the same, as far as the first one says. A width of an integer means nothing."""
+    one, other = column_of("own", said, False), column_of("own", has, False)
+    return replace(one, charset=other.charset) == other if one.charset is None else one == other
 
 
 def _said(column: Mapping[str, Any]) -> dict[str, Any]:

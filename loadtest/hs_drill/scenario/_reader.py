@@ -6,8 +6,9 @@ import difflib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,15 @@ from ._model import KEPT, Scenario
 from ._values import FORMS, no_such_form
 from ._yaml import Document, YamlMistake, parse
 
-__all__ = ["PATTERNS", "ScenarioError", "load_scenario", "mistakes_in", "parse_scenario"]
+__all__ = [
+    "PATTERNS",
+    "LiveTableError",
+    "ScenarioError",
+    "load_scenario",
+    "mistakes_in",
+    "parse_scenario",
+    "placed_mistakes",
+]
 
 MOST_BYTES = 64 << 10
 """The largest scenario file. PyYAML reads about 100 KiB a second."""
@@ -44,6 +53,24 @@ KINDS_OF_FILE = {
 
 class ScenarioError(Exception):
     """A scenario has mistakes. `str()` is a line for each, for the user."""
+
+
+class LiveTableError(ScenarioError):
+    """A scenario does not fit a table that exists, `table`. The places of its mistakes are those in its file."""
+
+    def __init__(self, table: str, mistakes: Sequence[PlacedError]) -> None:
+        self._mistakes = mistakes
+        self._table = table
+        where = f"on {table} as the server has it"
+        super().__init__("\n".join(f"{where}, {'.'.join(map(str, one.place))}: {one}" for one in mistakes))
+
+    def in_file(self, path: str | os.PathLike[str]) -> ScenarioError:
+        """The same with lines of the scenario's file. Raises `ScenarioError`."""
+        document, name = parse(_read(path, MOST_BYTES)), os.fspath(path)
+        found = sorted(((document.locate(one.place)[1], one) for one in self._mistakes), key=itemgetter(0))
+        return ScenarioError(
+            "\n".join(_report(name, line, one.place, f"{one} ({self._table} as the server has it)") for line, one in found)
+        )
 
 
 PATTERNS = {
@@ -116,7 +143,12 @@ def parse_scenario(text: str, name: str, *, kept: bool = False) -> Scenario:
 
 def mistakes_in(error: ValidationError) -> list[str]:
     """A line for each mistake, without a file and its lines."""
-    return [f"{'.'.join(map(str, _place(detail)))}: {_message(detail)}" for detail in _each(error)]
+    return [f"{'.'.join(map(str, one.place))}: {one}" for one in placed_mistakes(error)]
+
+
+def placed_mistakes(error: ValidationError) -> list[PlacedError]:
+    """Each mistake, with its place in the scenario."""
+    return [PlacedError(_place(detail), _message(detail)) for detail in _each(error)]
 
 
 def _report(name: str, line: int, path: Iterable[str | int], message: str) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
+import trio
 
 from hs_drill._cluster import Cluster, ClusterError
+from hs_drill.cli._check import main as check
 from hs_drill.controller import check_existing
 from hs_drill.scenario import ScenarioError
 from hs_drill.servers._sql import execute_sql
-from tests.loadtest.support.restoring import TABLE, create, scenario_on
+from tests.loadtest.support.restoring import TABLE, WRITES, create, create_filled, scenario_on
+from tests.loadtest.support.users_table import servers_option
 
 pytestmark = pytest.mark.mariadb
 
@@ -58,6 +62,30 @@ async def test_writes_that_could_not_be_taken_back_are_refused(mine: Cluster, co
     await create(mine, columns, *filter(None, [more]))
     with pytest.raises((ClusterError, ScenarioError), match=re.escape(refused)):
         await check_existing(scenario_on(mine), mine.writer)
+
+
+async def test_check_shows_the_table_and_what_the_run_changes_or_the_lines_of_mistakes(
+    mine: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await create_filled(mine)
+    await execute_sql(mine.writer, "ANALYZE TABLE mine.t")
+    path = tmp_path / "mine.yaml"
+
+    async def checked(text: str) -> int:
+        path.write_text(text)
+        return await trio.to_thread.run_sync(check, [str(path), "--servers", servers_option(mine)])
+
+    assert await checked(WRITES) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "mine.t, which exists with about 1,2" in shown
+    assert "ALLOWED: THE RUN CHANGES NAME, N AND INSERTS ROWS OF ITS OWN IN A TABLE THAT EXISTS" in shown
+    assert await checked(READ) == 0
+    assert "writes none: the run reads, and changes nothing" in " ".join(capsys.readouterr().out.split())
+    assert await checked(WRITES.replace("n: {values: 0}", "n: {type: bigint, values: 0}")) == 2
+    assert f"{path}:2: table.columns.n.type: is int(11) there, not bigint: leave it out" in capsys.readouterr().err
+    await execute_sql(mine.writer, "CREATE TRIGGER mine.tr BEFORE UPDATE ON mine.t FOR EACH ROW SET NEW.n = 1")
+    assert await checked(WRITES) == 2
+    assert f"{path}:2: table.writes: cannot be allowed: it has triggers (tr)" in capsys.readouterr().err
 
 
 async def test_what_a_scenario_cannot_have_is_left_out_with_a_line_each(mine: Cluster) -> None:

@@ -12,8 +12,9 @@ import pytest
 
 import trio_hs
 from hs_drill.scenario import (
+    LiveTableError,
     Scenario,
-    ScenarioError,
+    load_scenario,
     parse_scenario,
     unaudited_writes,
     unchecked_read,
@@ -229,14 +230,39 @@ def test_a_table_that_exists_has_the_columns_of_its_server() -> None:
         ("[name]", "[nam]", "mix.page.columns.0: there is no column 'nam'; did you mean name?"),
         ("index: by_price", "index: by_name", "mix.list.index: there is no index 'by_name'; there are PRIMARY, by_price"),
         ("existing: true", "existing: true, columns: {nme: {values: x}}", "there is no column 'nme'; did you mean name?"),
+        ("existing: true", "existing: true, columns: {price: {type: int(9)}}", ""),
+        ("existing: true", "existing: true, columns: {name: {type: varchar(80)}}", ""),
+        (
+            "existing: true",
+            "existing: true, columns: {price: {type: bigint}}",
+            "on shop.products as the server has it, table.columns.price.type: is int there, not bigint: leave it out",
+        ),
+        (
+            "existing: true",
+            "existing: true, columns: {name: {nullable: false}}",
+            "table.columns.name.nullable: the column may be NULL there: leave it out",
+        ),
         ("existing: true", "existing: true, columns: {price: {values: x}}", "must be a whole number, not the text 'x'"),
     ],
 )
 def test_what_the_server_does_not_have(before: str, after: str, expected: str) -> None:
     scenario = parse_scenario(EXISTING.replace(before, after), "s.yaml")
-    with pytest.raises(ScenarioError) as caught:
+    if not expected:
+        assert with_table(scenario, **ON_SERVER).table.columns["price"].type == "int"
+        return
+    with pytest.raises(LiveTableError) as caught:
         with_table(scenario, **ON_SERVER)
     assert str(caught.value).endswith(expected)
+
+
+def test_what_the_server_does_not_have_is_found_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(EXISTING.replace("existing: true", "existing: true, columns: {x: {values: 1}}"))
+    with pytest.raises(LiveTableError) as caught:
+        with_table(load_scenario(path), **ON_SERVER)
+    assert str(caught.value.in_file(path)) == (
+        f"{path}:2: table.columns.x: there is no column 'x'; there are id, name, price (shop.products as the server has it)"
+    )
 
 
 @pytest.mark.parametrize(
