@@ -68,8 +68,8 @@ def _restore(options: argparse.Namespace) -> int:
         f"put back {counted(restored.changed, 'row')}, deleted {counted(restored.deleted, 'row')} that the run had inserted; "
         f"{counted(restored.same, 'row')} held what they had held"
     )
-    for line in restored.replicas.unknown:
-        print(line)
+    for name in restored.replicas.unasked:
+        print(f"{name} was not looked at: its sql_port is not known")
     differences = list(_differences(restored))
     for line in differences:
         print(line)
@@ -88,6 +88,7 @@ def _differences(restored: Restored) -> Iterator[str]:
             f"{counted(restored.again, 'row')} changed again meanwhile: end what writes there (is an engine of the run still "
             "up?), and restore again"
         )
+    yield from restored.replicas.unknown
     for name, rows in restored.replicas.rows.items():
         yield (
             f"{name} holds something else in {counted(rows, 'row')} that are as before on the writer: from the run, through "

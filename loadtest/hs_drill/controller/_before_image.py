@@ -10,13 +10,13 @@ import trio
 from hs_drill._cluster import ClusterError, Server
 from hs_drill._counted import counted
 from hs_drill.scenario import Scenario
-from hs_drill.servers import Control, ExactRows, LiveTable, as_cluster_errors, exact_session, identity
+from hs_drill.servers import Control, ExactRows, LiveTable, as_cluster_errors, exact_session, identity, read_live_table
 from hs_drill.store import BeforeImageWriter, ImageHeader, RunDirectory
 from hs_drill.workload import ExistingRows, Sample, insert_keys, rows_of
 
 from ._existing import Existing
 
-__all__ = ["inserts", "keep_before_image", "own_keys", "replicas_of"]
+__all__ = ["identity_of", "inserts", "keep_before_image", "own_keys", "replicas_of"]
 
 CHUNK_ROWS = 500
 """Rows for each statement and block, unless they are large."""
@@ -34,6 +34,37 @@ def replicas_of(control: Control) -> list[Server]:
     return [server for server in control.cluster.replicas if server.name not in control.aliases]
 
 
+async def identity_of(server: Server) -> str:
+    """What identifies a server, by its own words. Raises `ClusterError`."""
+    with as_cluster_errors(server):
+        return await trio.to_thread.run_sync(identity, server)
+
+
+async def _header(control: Control, existing: Existing, rows: ExistingRows, run: int) -> ImageHeader:
+    live, scenario = existing.live, existing.scenario
+    servers, created = {}, {}
+    for server in control.cluster.servers:
+        if server.sql_port is not None and server.name not in control.aliases:
+            found = await identity_of(server)
+            servers[found] = server.name
+            created[found] = (await read_live_table(server, live.database, live.name)).created
+    written = [*rows.written, *(name for name, column in live.columns.items() if column.on_update)]
+    return ImageHeader(
+        database=live.database,
+        table=live.name,
+        definition=live.definition,
+        columns=[name for name, column in live.columns.items() if not column.generated],
+        written=list(dict.fromkeys(written)),
+        run=run,
+        inserts=inserts(scenario),
+        logged=scenario.driver.name == "sql" or bool(control.cluster.write_databases),
+        servers=servers,
+        created=created,
+        source=await identity_of(control.cluster.writer),
+        rows=scenario.table.rows,
+    )
+
+
 async def keep_before_image(
     control: Control, existing: Existing, directory: RunDirectory, run: int, tell: Callable[[str], None]
 ) -> None:
@@ -41,29 +72,9 @@ async def keep_before_image(
     writer, live, scenario = control.cluster.writer, existing.live, existing.scenario
     rows = rows_of(scenario, existing.sample)
     assert isinstance(rows, ExistingRows)
+    header = await _header(control, existing, rows, run)
+    tell(f"keeping what {counted(scenario.table.rows, 'row')} of {live.shown} hold, for hs-drill restore")
     with as_cluster_errors(writer):
-        servers = {
-            await trio.to_thread.run_sync(identity, server): server.name
-            for server in control.cluster.servers
-            if server.sql_port is not None
-        }
-        source = await trio.to_thread.run_sync(identity, writer)
-        written = [*rows.written, *(name for name, column in live.columns.items() if column.on_update)]
-        header = ImageHeader(
-            live.database,
-            live.name,
-            live.definition,
-            [name for name, column in live.columns.items() if not column.generated],
-            list(dict.fromkeys(written)),
-            run,
-            inserts(scenario),
-            scenario.driver.name == "sql" or bool(control.cluster.write_databases),
-            servers,
-            live.created,
-            source,
-            scenario.table.rows,
-        )
-        tell(f"keeping what {counted(scenario.table.rows, 'row')} of {live.shown} hold, for hs-drill restore")
         await trio.to_thread.run_sync(partial(_keep, control, existing.sample, header, live, rows, directory))
     changes = f"CHANGES {', '.join(rows.written).upper()} OF UP TO {scenario.table.rows:,} ROWS" if rows.written else ""
     inserted = "INSERTS ROWS OF ITS OWN" if inserts(scenario) else ""

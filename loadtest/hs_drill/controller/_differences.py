@@ -32,7 +32,9 @@ class ReplicaDifferences:
     rows: dict[str, int] = field(default_factory=dict)
     """By server, how many rows hold something else than the before-image says; without servers where none does."""
     unknown: list[str] = field(default_factory=list)
-    """A line for each server that could not be compared."""
+    """A line for each server that could not be compared, or not yet."""
+    unasked: list[str] = field(default_factory=list)
+    """Servers that cannot be asked, without a `sql_port`."""
 
 
 def _count(server: Server, live: LiveTable, image: BeforeImage) -> int:
@@ -59,17 +61,17 @@ async def look_at_replicas(control: Control, live: LiveTable, image: BeforeImage
             late = str(error)
     for server in replicas:
         if server.sql_port is None:
-            seen.unknown.append(f"{server.name} was not compared with the before-image: its sql_port is not known")
+            seen.unasked.append(server.name)
             continue
         try:
             count = await _in_thread(server, partial(_count, server, live, image))
         except ClusterError as error:
-            seen.unknown.append(f"{server.name} was not compared with the before-image: {error}")
+            seen.unknown.append(f"whether {server.name} holds values of the run is unknown: {error}")
         else:
             if count:
                 seen.rows[server.name] = count
     if late:
-        seen.unknown.append(f"replicas may hold more of the run: {late}")
+        seen.unknown.append(f"a replica may yet get values of the run: {late}")
     return seen
 
 

@@ -27,14 +27,13 @@ from hs_drill.servers import (
     LiveTable,
     as_cluster_errors,
     exact_session,
-    identity,
     log_statements,
     read_live_table,
 )
 from hs_drill.store import BeforeImage, BeforeImageError, HeldError, ImageHeader, RunDirectory
 from hs_drill.workload import ExistingRows, Sample, rows_of
 
-from ._before_image import own_keys, replicas_of
+from ._before_image import identity_of, own_keys, replicas_of
 from ._differences import APPLY_SECONDS, ReplicaDifferences, look_at_replicas, still_different
 from ._servers import open_scenario_servers
 
@@ -142,8 +141,7 @@ async def _same_table(
     """The table. Raises `ClusterError` unless it is the run's, on a server of the run."""
     writer = control.cluster.writer
     live = await read_live_table(writer, header.database, header.table)  # refuses a server without a sql_port
-    with as_cluster_errors(writer):
-        found = await trio.to_thread.run_sync(identity, writer)
+    found = await identity_of(writer)
     if found not in header.servers:
         known = ", ".join(f"{name} was {one}" for one, name in header.servers.items())
         raise ClusterError(f"writer is {found}, which was no server of that run ({known}). Nothing was written")
@@ -152,9 +150,10 @@ async def _same_table(
             f"{live.shown} is not as it was: then it was {_one_line(header.definition)}, and now it is "
             f"{_one_line(live.definition)}. Nothing was written"
         )
-    if found == header.source and live.created != header.created and not even_if_rebuilt:
+    created = header.created[found]
+    if live.created != created and not even_if_rebuilt:
         raise ClusterError(
-            f"{live.shown} was created or built anew since that run ({live.created}, then {header.created}). If it still "
+            f"{live.shown} was created or built anew since that run ({live.created}, then {created}). If it still "
             "holds the same rows, as after OPTIMIZE TABLE, say --even-if-rebuilt. Nothing was written"
         )
     if found != header.source:

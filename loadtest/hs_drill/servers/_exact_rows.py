@@ -125,8 +125,8 @@ def log_statements(cursor: Any, database: str) -> None:
     except Exception as error:
         raise ClusterError(
             "the SQL account needs BINLOG ADMIN (or SUPER): the run's writes went through HandlerSocket and are in no binary "
-            "log, so what undoes them must be there as statements, or replicas would stop at rows that they do not have. "
-            "Nothing was written"
+            "log, so what undoes them must be there as statements, or replicas would stop at rows that they do not have "
+            f"({error.args[-1] if error.args else error}). Nothing was written"
         ) from error
     cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")  # InnoDB logs no statements below it
     cursor.execute(f"USE {quoted(database)}")  # a replica's filters of databases go by it

@@ -47,10 +47,10 @@ class ImageHeader:
     """Whether its writes go into the binary log."""
     servers: Mapping[str, str]
     """The names of the servers, by what identifies each: where the server itself says that it runs, and its number."""
-    created: str
-    """When the table was created or built anew, on the server that the rows are from."""
+    created: Mapping[str, str]
+    """When each of these created the table, or built it anew: a copy of a server has another time."""
     source: str
-    """What identifies that server."""
+    """What identifies the server that the rows are from."""
     rows: int
     """How many the image has if it is whole."""
 

@@ -201,6 +201,20 @@ async def test_values_of_every_type_are_put_back_on_replicas_to_the_last_bit(min
     assert [await checksum(mine, server=server) for server in mine.servers] == before
 
 
+async def test_a_replica_that_does_not_apply_is_said(mine: Cluster) -> None:
+    await create_filled(mine)
+    scenario = scenario_on_every_server(mine)
+    directory, _ = await begun(scenario, [])
+    await unlogged(mine, "UPDATE mine.t SET n = -1")
+    await all_applied(mine)
+    await execute_sql(mine.readers[0], "STOP SLAVE SQL_THREAD")
+    try:
+        (line,) = (await put_back(directory, scenario)).replicas.unknown
+    finally:
+        await execute_sql(mine.readers[0], "START SLAVE SQL_THREAD")
+    assert line.startswith("a replica may yet get values of the run: reader-1 has not applied ")
+
+
 async def test_rows_that_change_while_they_are_put_back_are_counted(mine: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """As by an engine that is still up."""
     await create_filled(mine)
