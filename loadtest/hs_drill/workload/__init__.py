@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._existing_rows import ExistingRows, Sample
-from ._payloads import fillers, group_of, payloads
+from ._payloads import fillers, group_of
 from ._rows import As, Keys, Maker, Observer, Rows, RowState, Wrong
 from ._rows_of import loaded, rows_of
 from ._stream import Drawn, operations
@@ -51,7 +51,6 @@ __all__ = [
     "of_run",
     "operations",
     "payload_of",
-    "payloads",
     "rows_of",
     "version_of",
     "worker_of",

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 from hs_drill.scenario import VERSION_WIDTH, Scenario, TableSpec
 
-from ._versions import INITIAL, payload_of
-
-__all__ = ["fillers", "group_of", "payloads"]
+__all__ = ["fillers", "group_of"]
 
 PAYLOADS = 64
 """Distinct texts, where all have the same size."""
@@ -31,11 +28,3 @@ def fillers(scenario: Scenario) -> list[str]:
     rng.shuffle(sizes)
     taken = VERSION_WIDTH if scenario.audited else 0
     return ["".join(rng.choices(_LETTERS, k=size - taken)) for size in sizes]
-
-
-def payloads(scenario: Scenario) -> Iterator[str]:
-    """The column `payload` of the loaded rows, by ascending key."""
-    texts, table = fillers(scenario), scenario.table
-    for key in range(1, table.rows + 1):
-        text = texts[key % len(texts)]
-        yield payload_of(INITIAL, key, group_of(key, table), text) if scenario.audited else text

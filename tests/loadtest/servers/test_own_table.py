@@ -13,7 +13,7 @@ from hs_drill._cluster import Cluster, ClusterError
 from hs_drill.servers import _mariadbd
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._sql import execute_sql
-from hs_drill.workload import group_of, payloads
+from hs_drill.workload import loaded
 from tests.loadtest.support.external import SCENARIO, TABLE, external, fill
 
 pytestmark = pytest.mark.mariadb
@@ -39,7 +39,7 @@ async def test_columns_are_written_and_read_back_by_name(cluster: Cluster, colum
     await execute_sql(cluster.writer, "CREATE DATABASE drill", f"CREATE TABLE drill.t ({columns}, {KEYS}) ENGINE=InnoDB")
     async with external(cluster) as control:
         await fill(control, SCENARIO, any_rows=True)
-        expected = [(key, group_of(key, SCENARIO.table), 0, payload) for key, payload in enumerate(payloads(SCENARIO), 1)]
+        expected = [tuple(row) for row in loaded(SCENARIO)]
         assert await control.read_rows("writer", TABLE) == expected
         assert await control.read_rows("reader-1", TABLE, after=(40,)) == expected[40:]
 

@@ -14,7 +14,7 @@ from hs_drill.servers import Control
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._replication import logged, slave_status, wait_applied
 from hs_drill.servers._sql import execute_sql
-from hs_drill.workload import group_of, payloads
+from hs_drill.workload import loaded
 from tests.support.patience import patience
 
 SCENARIO = Scenario.model_validate({"name": "external", "mix": {"get": 1}, "table": {"rows": 50, "groups": 5}})
@@ -50,8 +50,7 @@ async def fill(control: Control, scenario: Scenario, *, any_rows: bool = False) 
 
 
 async def load_rows(control: Control, scenario: Scenario) -> None:
-    rows = ((key, group_of(key, scenario.table), 0, payload) for key, payload in enumerate(payloads(scenario), 1))
-    await control.fill(load_table(scenario), rows)
+    await control.fill(load_table(scenario), map(tuple, loaded(scenario)))
     await control.wait_replicated(patience(60))
 
 

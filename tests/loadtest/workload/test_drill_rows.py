@@ -20,7 +20,6 @@ from hs_drill.workload import (
     first_insert_key,
     loaded,
     payload_of,
-    payloads,
     rows_of,
 )
 
@@ -35,7 +34,11 @@ def scenario(audit: str = "true") -> Scenario:
 @pytest.mark.parametrize("audit", ["true", "false"])
 def test_loaded_rows(audit: str) -> None:
     of = scenario(audit)
-    assert list(loaded(of)) == [[key, key % 7, 0, payload] for key, payload in enumerate(payloads(of), 1)]
+    texts, rows = fillers(of), list(loaded(of))
+    assert [row[:3] for row in rows] == [[key, key % 7, 0] for key in range(1, 101)]
+    for key, group, _, payload in rows:
+        text = texts[key % len(texts)]
+        assert payload == (payload_of(INITIAL, key, group, text) if audit == "true" else text)
 
 
 def test_written_payloads_have_the_fillers_in_turn() -> None:

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hs_drill.scenario import VERSION_WIDTH, Keys, Scenario, ValueSize, parse_scenario
+from hs_drill.workload import loaded
 from hs_drill.workload._keys import draw_keys
-from hs_drill.workload._payloads import group_of, payloads
+from hs_drill.workload._payloads import group_of
 from hs_drill.workload._stream import Drawn, operations
 from hs_drill.workload._versions import DAMAGED, FOREIGN, first_insert_key, payload_of, version_of, worker_of
 
@@ -151,7 +152,7 @@ def test_sizes_come_as_often_as_their_weights_say(shares: list[tuple[int, float]
 
 def test_payloads_have_every_size_of_a_range() -> None:
     text = "name: x\ntable: {rows: 1024, value_size: {min: 18, max: 117}}\nmix: {insert: 1}\n"
-    sizes = Counter(len(payload) for payload in payloads(parse_scenario(text, "s.yaml")))
+    sizes = Counter(len(payload) for *_, payload in loaded(parse_scenario(text, "s.yaml")))
     assert set(sizes) == set(range(18, 118))
 
 
@@ -170,8 +171,8 @@ def test_a_key_tells_its_worker(place: tuple[int, int]) -> None:
 def test_payloads_have_the_size_asked_for() -> None:
     for audit, size in (("true", 25), ("true", 18), ("false", 7), ("false", 0)):
         of = scenario(audit=audit, size=size)
-        assert {len(text) for text in payloads(of)} == {size}
-        assert list(payloads(of)) == list(payloads(of))
+        assert {len(payload) for *_, payload in loaded(of)} == {size}
+        assert list(loaded(of)) == list(loaded(of))
 
 
 keys, groups, versions = st.integers(-(2**63), 2**63 - 1), st.integers(-(2**31), 2**31 - 1), st.integers(0, 2**63 - 1)
@@ -210,6 +211,6 @@ def test_a_payload_that_only_looks_like_ours_is_foreign(payload: str) -> None:
 
 def test_loaded_rows_of_an_audited_run_have_version_0() -> None:
     of = scenario()
-    rows = list(enumerate(payloads(of), 1))
+    rows = list(loaded(of))
     assert len(rows) == of.table.rows
-    assert {version_of(key, group_of(key, of.table), text) for key, text in rows} == {0}
+    assert {version_of(key, group, text) for key, group, _, text in rows} == {0}
