@@ -13,7 +13,7 @@ from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from hs_drill._counted import counted
 from hs_drill.store import HistoryFaultWindow, WrongRow
@@ -28,6 +28,7 @@ from ._takeover import Takeover
 __all__ = ["MAX_FINDINGS", "Check", "Checker", "Context", "Finding", "Validity"]
 
 MAX_FINDINGS = 20
+_P = TypeVar("_P")
 
 
 class Validity(Enum):
@@ -68,11 +69,12 @@ class Check:
     explanation: str
     """One line."""
     count: int = 0
-    """How many writes, rows or reads certainly violate the check."""
+    """How many writes, rows or reads certainly violate the check. In `unexpected`, reads that saw the same in a row count once,
+    together with the row if it ended like that."""
     possible: int = 0
     """How many more may violate it: missing data could explain them."""
     findings: tuple[Finding, ...] = ()
-    """The first ones, at most `MAX_FINDINGS`."""
+    """The first ones, at most `MAX_FINDINGS`. A row's second one comes after the first ones of all others."""
     measured: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -167,7 +169,9 @@ class Checker:
         self.context = context
         self.count = 0
         self.possible = 0
-        self._findings: list[tuple[bool, float, int, Finding]] = []
+        self._findings: list[tuple[_Place, Finding]] = []
+        self._of_row: list[tuple[tuple[bool, float], _Raw]] = []
+        """What was found in the row that is being checked: the best findings first."""
         self.measured: dict[str, float] = {}
 
     def check_row(self, row: RowHistory) -> None:
@@ -187,13 +191,22 @@ class Checker:
             self.count += count
         else:
             self.possible += count
-        # Certain findings come first, then the earliest.
-        place = not certain, math.inf if time is None or abs(time) >= ENDLESS else self.context.seconds(time), key
-        if len(self._findings) == MAX_FINDINGS and place >= _order(self._findings[-1]):
-            return  # before a finding is made: every read of a run may be stale
-        finding = self.context.finding(key, line if certain else f"perhaps: {line}", time, columns)
-        insort(self._findings, (*place, finding), key=_order)
-        del self._findings[MAX_FINDINGS:]
+        if self._of_row and self._of_row[0][1].key != key:
+            self._keep()
+        place = not certain, math.inf if time is None or abs(time) >= ENDLESS else self.context.seconds(time)
+        if len(self._of_row) == MAX_FINDINGS and place >= self._of_row[-1][0]:
+            return  # every read of a run may be stale
+        insort(self._of_row, (place, _Raw(key, line if certain else f"perhaps: {line}", time, columns)), key=_place)
+        del self._of_row[MAX_FINDINGS:]
+
+    def _keep(self) -> None:
+        """Take the findings of a row over. Certain ones come first, then one of each row, then the earliest."""
+        for rank, ((uncertain, seconds), raw) in enumerate(self._of_row):
+            place = uncertain, rank, seconds, raw.key
+            if len(self._findings) < MAX_FINDINGS or place < self._findings[-1][0]:
+                insort(self._findings, (place, self.context.finding(*raw)), key=_place)
+                del self._findings[MAX_FINDINGS:]
+        self._of_row.clear()
 
     def result(self) -> Check:
         missing = list(self.context.missing)
@@ -217,10 +230,11 @@ class Checker:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        return tuple(finding for *_, finding in self._findings)
+        self._keep()
+        return tuple(finding for _, finding in self._findings)
 
     def _first(self) -> str:
-        found = self._findings[0][-1]
+        found = self.findings[0]
         when = f" at {found.time:.3f} s" if found.time is not None else ""
         during = f" during {', '.join(found.faults)}" if found.faults else f", {found.after}" if found.after else ""
         return f"key {found.primary or found.key}{when}{during}: {found.line}"
@@ -229,5 +243,18 @@ class Checker:
         return Check(self.name, verdict, explanation, self.count, self.possible, self.findings, self.measured)
 
 
-def _order(entry: tuple[bool, float, int, Finding]) -> tuple[bool, float, int]:
-    return entry[:3]
+class _Raw(NamedTuple):
+    """What a finding is made from, if it is kept: see `Context.finding`."""
+
+    key: int
+    line: str
+    time: int | None
+    columns: Iterable[str]
+
+
+_Place = tuple[bool, int, float, int]
+"""Whether it is uncertain, its rank among the findings of its row, seconds and key."""
+
+
+def _place(entry: tuple[_P, object]) -> _P:
+    return entry[0]

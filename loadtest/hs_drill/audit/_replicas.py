@@ -49,6 +49,7 @@ class _Replicas(Checker):
         self.differing: dict[str, int] = defaultdict(int)
 
     def compare(self, primary: FinalState, replica: FinalState) -> None:
+        self._keep()  # those of another replica, while the context is that one's
         self.context = replace(self.context, wrong={**replica.wrong, **primary.wrong})
         for key, ours, theirs in _side_by_side(primary, replica):
             self.differing[replica.server] += 1

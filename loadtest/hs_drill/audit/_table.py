@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from hs_drill.store import WrongRow
-from hs_drill.workload import ABSENT, DAMAGED, FOREIGN, INITIAL, UNNUMBERED, Rows
+from hs_drill.workload import ABSENT, DAMAGED, FOREIGN, INITIAL, UNNUMBERED, Rows, damaged_places, shown
 
 __all__ = ["DRILL_TABLE", "AuditedTable"]
 
@@ -28,6 +28,9 @@ class AuditedTable:
     version_column: str = "payload"
     damaged: str = "a row whose payload or group does not match its checksum"
     """A row that shows a version, but is not the one written with it."""
+    columns: tuple[str, ...] = ("id", "grp", "n", "payload")
+    stranger: str = ""
+    """A row whose number is below 0, since no run makes its key; "" if such numbers are like any other."""
     initial: Callable[[int], tuple[int, ...]] = lambda number: _DRILL_COUNTERS
     """The counters of a row as it is loaded or inserted."""
     fingerprint: Callable[[str, int, int], int] = _no_extras
@@ -43,15 +46,17 @@ class AuditedTable:
         counters = rows.maker(rows.counters)
 
         def key_of(number: int) -> str:
-            if number == UNNUMBERED:
+            if number <= UNNUMBERED:
                 return "unknown"
-            return "" if rows.plain else ", ".join(map(str, rows.key(number)))
+            return "" if rows.plain else ", ".join(map(shown, rows.key(number)))
 
         return cls(
             rows.counters,
             rows.extras,
             rows.version_column or "",
             "a row with columns that do not fit its version",
+            rows.columns,
+            "a row with a key that no run makes",
             lambda number: tuple(map(int, counters(number, INITIAL))),
             rows.fingerprint,
             key_of,
@@ -62,14 +67,30 @@ class AuditedTable:
         extras = [self.fingerprint(column, number, INITIAL) for column in self.extras]
         return (INITIAL, *self.initial(number), *extras)
 
-    def describe(self, state: int, wrong: WrongRow | None = None) -> str:
+    def wrong_columns(self, state: int, wrong: WrongRow | None = None, *, number: int = 0) -> list[str]:
+        """The columns that are wrong in a row in this state, as far as that is known."""
+        if wrong is not None:
+            return [column for column, *_ in wrong.columns]
+        if state == FOREIGN and not (number < 0 and self.stranger):
+            return [self.version_column]
+        return [self.columns[place] for place in damaged_places(state) or ()]
+
+    def describe(self, state: int, wrong: WrongRow | None = None, *, number: int = 0) -> str:
         """A row's state in words. `wrong` says more about one that no write can have left."""
-        if state in (FOREIGN, DAMAGED):
-            what = self.damaged if state == DAMAGED else f"a {self.version_column} without a version"
+        if state == FOREIGN or state <= DAMAGED:
+            if number < 0 and self.stranger:
+                return self.stranger
+            what = f"a {self.version_column} without a version" if state == FOREIGN else self.damaged
+            if columns := self.wrong_columns(state) if state < DAMAGED else []:
+                what = f"a row with {_listed(columns)} that {'does' if len(columns) == 1 else 'do'} not fit its version"
             return f"{what} ({wrong.described()})" if wrong is not None and wrong.columns else what
         if state == ABSENT:
             return "no row"
         return f"version v{state:016x}" if state != INITIAL else "the version from before the run"
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 DRILL_TABLE = AuditedTable()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,8 +18,10 @@ from ._takeover import By, Share
 
 __all__ = ["Lost", "Recovered", "Unexpected"]
 
-NEVER_WRITTEN = frozenset((FOREIGN, DAMAGED))
-"""States that no write leaves, not even one that is missing from the histories."""
+
+def never_written(state: int) -> bool:
+    """Whether no write leaves this state, not even one that is missing from the histories."""
+    return state == FOREIGN or state <= DAMAGED
 
 
 class Lost(Checker):
@@ -219,14 +221,37 @@ class Unexpected(Checker):
     bad = ("row or read shows data that no write left", "rows or reads show data that no write left")
 
     def check_row(self, row: RowHistory) -> None:
+        seen = self._unwritten_reads(row)
         if not self.context.final_unusable:
-            self._check_final(row)
-        self._check_reads(row)
+            self._check_final(row, seen)
+        for state, times in seen.items():
+            self._unwritten(row, state, "a read" if len(times) == 1 else f"{len(times):,} reads", min(times))
+        self._check_early_reads(row)
+        self._check_counters_seen(row)
 
-    def _check_final(self, row: RowHistory) -> None:
+    def _unwritten_reads(self, row: RowHistory) -> dict[int, list[int]]:
+        """When reads saw a state that no write left, by state."""
+        sources, seen = row.register.sources, defaultdict[int, list[int]](list)
+        for read in row.reads:
+            if read.state not in sources and not self._from_earlier_run(read.state):
+                seen[read.state].append(read.start)
+        return seen
+
+    def _check_final(self, row: RowHistory, seen: dict[int, list[int]]) -> None:
+        """Reads that saw what is wrong in the row at the end are told together with it, and taken out of `seen`."""
         context = self.context
         if row.final is not None and row.final_state not in row.register.sources:
-            self._unwritten(row, row.final_state, "at the end", None, context.wrong.get(row.key))
+            wrong = context.wrong.get(row.key)
+            columns = set(context.table.wrong_columns(row.final_state, wrong))
+            same = [
+                state
+                for state in seen
+                if state == row.final_state
+                or (max(state, row.final_state) <= DAMAGED and columns.issuperset(context.table.wrong_columns(state)))
+            ]
+            times = [time for state in same for time in seen.pop(state)]
+            where = f"{counted(len(times), 'read')}, and the row at the end" if times else "at the end"
+            self._unwritten(row, row.final_state, where, min(times, default=None), wrong)
         for counter in row.counters:
             deviation = deviation_of(counter)
             if deviation is not None and deviation.cause is Cause.UNEXPLAINED:
@@ -246,36 +271,41 @@ class Unexpected(Checker):
                 # Unlike a version, a value may have been written by a write that is missing.
                 self.add_finding(row.key, line, None, certain=not self.context.missing, columns=[extra.column])
 
-    def _check_reads(self, row: RowHistory) -> None:
-        context, sources = self.context, row.register.sources
+    def _check_early_reads(self, row: RowHistory) -> None:
+        sources, early = row.register.sources, dict[int, int]()
         for read in row.reads:
-            if read.state not in sources:
-                if not self._from_earlier_run(read.state):
-                    self._unwritten(row, read.state, "a read", read.start)
-            elif sources[read.state].earliest > read.end:
-                line = f"a read saw {context.table.describe(read.state)} before it was written"
-                self.add_finding(row.key, line, read.start, certain=context.one_clock)
-        for counter, seen in row.miscounted_reads:
-            if context.impossible(seen):
+            if read.state in sources and sources[read.state].earliest > read.end:
+                early[read.state] = min(read.start, early.get(read.state, read.start))
+        for state, time in early.items():
+            line = f"a read saw {self.context.table.describe(state)} before it was written"
+            self.add_finding(row.key, line, time, certain=self.context.one_clock)
+
+    def _check_counters_seen(self, row: RowHistory) -> None:
+        """A counter counts once, however many reads saw a wrong value."""
+        impossible = [(counter, seen) for counter, seen in row.miscounted_reads if self.context.impossible(seen)]
+        told: set[str] = set()
+        for counter, seen in sorted(impossible, key=lambda one: one[1].read.start):
+            if counter.column not in told:
+                told.add(counter.column)
                 line = miscounted_line(counter, seen, "which no increments and decrements lead to")
-                certain = context.counters_complete
+                certain = self.context.counters_complete
                 self.add_finding(row.key, line, seen.read.start, certain=certain, columns=[counter.column])
 
     def _from_earlier_run(self, state: int) -> bool:
         """Whether a read may show an earlier run's state: on a replica that lacks later writes of that run."""
         run = self.context.later_run
-        return run is not None and state not in NEVER_WRITTEN and not of_run(state, run)
+        return run is not None and not never_written(state) and not of_run(state, run)
 
     def _unwritten(self, row: RowHistory, state: int, where: str, time: int | None, wrong: WrongRow | None = None) -> None:
-        shown = self.context.table.describe(state, wrong)
-        columns = [column for column, *_ in wrong.columns] if wrong is not None else ()
+        shown = self.context.table.describe(state, wrong, number=row.key)
+        columns = self.context.table.wrong_columns(state, wrong, number=row.key)
         if state == ABSENT:
             line = f"{where} found no row, although no operation deleted it"
             self.add_finding(row.key, line, time, certain=not self.context.may_be_missing(row.key))
         elif state in row.register.failed:
             self.add_finding(row.key, f"{where}: {shown}, whose write certainly failed", time)
         else:
-            certain = state in NEVER_WRITTEN or not self.context.may_be_missing(state)
+            certain = never_written(state) or not self.context.may_be_missing(state)
             line = f"{where}: {shown}, which no write left in this row"
             self.add_finding(row.key, line, time, certain=certain, columns=columns)
 

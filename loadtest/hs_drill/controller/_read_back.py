@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -49,22 +48,13 @@ class _Found:
         state_of = self._rows.state
         for row in page:
             state = state_of(row)
-            number, key = state.number, ""
-            if number is None:
-                number, key = self._foreign(row)
-            if (state.wrong or key) and len(self._wrong) < MOST_WRONG_ROWS:
+            number = state.number
+            if (state.wrong or state.key) and len(self._wrong) < MOST_WRONG_ROWS:
+                key = state.key if len(state.key) <= _MOST_SHOWN else f"{state.key[: _MOST_SHOWN - 3]}..."
                 self._wrong.append(WrongRow(number, key, state.wrong))
             self._ascending = self._ascending and number > self._last
             self._last = number
             self._states.extend((number, state.version, *state.counters, *state.extras))
-
-    def _foreign(self, row: Row) -> tuple[int, str]:
-        """A number for a row whose key is none of ours, the same on every server and below those of all others; its key in
-        words."""
-        values = [row[self._rows.columns.index(name)] for name in self._rows.primary]
-        number = int.from_bytes(blake2b(repr(values).encode(), digest_size=8).digest(), "big") >> 2
-        shown = ", ".join(map(repr, values))
-        return -1 - number, shown if len(shown) <= _MOST_SHOWN else f"{shown[: _MOST_SHOWN - 3]}..."
 
     def write(self, path: Path) -> None:
         rows = self._rows

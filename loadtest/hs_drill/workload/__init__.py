@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._existing_rows import ExistingRows, Sample
 from ._payloads import fillers, group_of
+from ._readers import shown
 from ._rows import As, Keys, Maker, Observer, Rows, RowState, Wrong
 from ._rows_of import loaded, rows_of
 from ._stream import Drawn, operations
@@ -16,6 +17,8 @@ from ._versions import (
     OPS,
     UNNUMBERED,
     UNSEEN,
+    damaged,
+    damaged_places,
     first_insert_key,
     insert_keys,
     of_run,
@@ -43,6 +46,8 @@ __all__ = [
     "Rows",
     "Sample",
     "Wrong",
+    "damaged",
+    "damaged_places",
     "fillers",
     "first_insert_key",
     "group_of",
@@ -52,6 +57,7 @@ __all__ = [
     "operations",
     "payload_of",
     "rows_of",
+    "shown",
     "version_of",
     "worker_of",
 ]

@@ -17,7 +17,7 @@ from hs_drill.scenario import VERSION_WIDTH, Scenario, values
 from ._readers import reader, shown
 from ._rows import As, Keys, Maker, Observer, RowState, Wrong
 from ._values import Make, compiled, uuids_of
-from ._versions import DAMAGED, FOREIGN, INITIAL, NO_COUNT, OPS, UNNUMBERED, UNSEEN, first_insert_key, version_of
+from ._versions import DAMAGED, FOREIGN, INITIAL, NO_COUNT, OPS, UNNUMBERED, UNSEEN, damaged, first_insert_key, version_of
 
 if TYPE_CHECKING:
     import trio_hs
@@ -61,6 +61,7 @@ class DeclaredRows:
         self._numbered = next(
             name for name in self.primary if isinstance(spec.columns[name].values, values.Sequence | values.Uuid)
         )
+        self._places = {name: place for place, name in enumerate(self.columns)}
         self._numbered_at = self.primary.index(self._numbered)
         self._uuids = uuids_of(self._salt(self._numbered))
         self.plain = len(self.primary) == 1 and self._columns[self._numbered].is_integer
@@ -181,34 +182,41 @@ class DeclaredRows:
         version_at = None if self.version_column is None else at.get(self.version_column)
         check = self._checker(columns)
 
-        def number_and_n(number: int | None, read: Sequence[Any]) -> tuple[int | None, int]:
-            if number is None and key_at is not None:
-                number = self._number_of([readers[position](read[position]) for position in key_at])
-            n = NO_COUNT if n_at is None else readers[n_at](read[n_at])
-            return number, n if isinstance(n, int) else NO_COUNT
-
         def observe(number: int | None, read: Sequence[Any]) -> tuple[int, int, int]:
-            number, n = number_and_n(number, read)
+            n = NO_COUNT if n_at is None else readers[n_at](read[n_at])
+            if not isinstance(n, int):
+                n = NO_COUNT
             if number is None:
-                return UNNUMBERED, UNSEEN if key_at is None else FOREIGN, n
+                if key_at is None:
+                    return UNNUMBERED, UNSEEN, n
+                key = [readers[position](read[position]) for position in key_at]
+                if (number := self._number_of(key)) is None:
+                    return self._stranger(key), FOREIGN, NO_COUNT
             if version_at is None:
                 return number, UNSEEN, n
             found = [value_in(value) for value_in, value in zip(readers, read, strict=True)]
             version = self._version_in(number, found[version_at])
-            if version >= INITIAL and check(number, version, found):
-                version = DAMAGED
+            if version != FOREIGN and ((wrong := check(number, version, found)) or version == DAMAGED):
+                unfit = [self._places[one.column] for one in wrong]
+                version = damaged(unfit if version != DAMAGED else [*unfit, self._places[columns[version_at]]])
             return number, version, n
 
         return observe
 
+    def _stranger(self, key: Sequence[Any]) -> int:
+        """A number for a key that no run makes, below those of all other rows."""
+        prints = [self._print(name, value) for name, value in zip(self.primary, key, strict=True)]
+        return -1 - (int.from_bytes(blake2b(repr(prints).encode(), digest_size=8).digest(), "big") >> 2)
+
     def state(self, row: Sequence[Any]) -> RowState:
         found = [self._readers[name](value) for name, value in zip(self.columns, row, strict=True)]
         by_name = dict(zip(self.columns, found, strict=True))
-        number = self._number_of([by_name[name] for name in self.primary])
+        key = [by_name[name] for name in self.primary]
+        number = self._number_of(key)
         counters = tuple([value if isinstance(value := by_name[name], int) else NO_COUNT for name in self.counters])
         extras = tuple([self._print(name, by_name[name]) for name in self.extras])
         if number is None:
-            return RowState(None, FOREIGN, counters, extras)
+            return RowState(self._stranger(key), FOREIGN, counters, extras, key=", ".join(map(shown, key)))
         if self.version_column is None:
             wrong = self._whole(number, UNSEEN, found)
             return RowState(number, DAMAGED if wrong else UNSEEN, counters, extras, tuple(wrong))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hs_drill.scenario import VERSION_WIDTH, Scenario
 
 from ._payloads import fillers, group_of
+from ._readers import shown
 from ._rows import As, Keys, Maker, Observer, RowState, Wrong
 from ._versions import DAMAGED, NO_COUNT, UNNUMBERED, UNSEEN, first_insert_key, payload_of, version_of
 
@@ -139,7 +140,7 @@ class DrillRows:
         number, group, n, payload = values
         number = int(number or 0)
         version = version_of(number, int(group or 0), payload)
-        wrong = () if version != DAMAGED else (Wrong("payload", _shown(payload), "a payload with the checksum of its row"),)
+        wrong = () if version != DAMAGED else (Wrong("payload", shown(payload), "a payload with the checksum of its row"),)
         return RowState(number, version, (int(n or 0),), (), wrong, None if version < 0 else version)
 
     def fingerprint(self, column: str, number: int, version: int) -> int:
@@ -151,7 +152,3 @@ class DrillRows:
 
 def _sent(make: Callable[[int, int], Any], send: Callable[[Any], Any]) -> Callable[[int, int], Any]:
     return lambda number, version: send(make(number, version))
-
-
-def _shown(payload: object) -> str:
-    return repr(payload)[:100]

@@ -155,7 +155,7 @@ class ExistingRows:
         return lambda number, read: (UNNUMBERED if number is None else number, UNSEEN, NO_COUNT)
 
     def state(self, row: Sequence[Any]) -> RowState:
-        return RowState(None, UNSEEN, tuple(NO_COUNT for _ in self.counters), ())
+        return RowState(UNNUMBERED, UNSEEN, tuple(NO_COUNT for _ in self.counters), ())
 
     def fingerprint(self, column: str, number: int, version: int) -> int:
         raise KeyError(f"{column} is no extra")

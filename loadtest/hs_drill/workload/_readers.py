@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from hs_drill._sql_text import literal
+
 if TYPE_CHECKING:
     import trio_hs
 
@@ -51,6 +53,13 @@ def reader(column: trio_hs.Column) -> Callable[[Any], Any]:
 
 
 def shown(value: object) -> str:
-    """A value for people, on one line."""
-    text = "NULL" if value is None else repr(value) if isinstance(value, str | bytes) else str(value)
+    """A value for people, on one line: as in SQL."""
+    match value:
+        case frozenset():
+            value = ",".join(sorted(value))
+        case bytes() if value.isascii() and (readable := value.decode()).isprintable():
+            value = readable
+    text = literal(value).replace(".000000'", "'")
+    if not text.isprintable():
+        text = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."

@@ -24,7 +24,7 @@ Keys: TypeAlias = Callable[[int], list[Any]]
 """Takes a row's number, and gives the values of the primary key's columns."""
 Observer: TypeAlias = Callable[[int | None, Sequence[Any]], tuple[int, int, int]]
 """Takes the number of a row that was read, None if it is unknown, and the values read. Gives its number, its version (or
-`FOREIGN`, `DAMAGED`, `UNSEEN`) and the first counter among the columns, or `NO_COUNT`."""
+`FOREIGN`, `UNSEEN`, one of the `damaged`) and the first counter among the columns, or `NO_COUNT`."""
 
 
 class Wrong(NamedTuple):
@@ -38,8 +38,8 @@ class Wrong(NamedTuple):
 class RowState(NamedTuple):
     """What a whole row shows."""
 
-    number: int | None
-    """None if its key is none of ours."""
+    number: int
+    """Below 0 if no run makes its key: then it is the same on every server, and in every read."""
     version: int
     """Of the write that left it; `DAMAGED` if a value is wrong, `FOREIGN` if the row names no write."""
     counters: tuple[int, ...]
@@ -50,6 +50,8 @@ class RowState(NamedTuple):
     have left."""
     shown: int | None = None
     """The version that the version column shows, whatever else is wrong; None if it shows none."""
+    key: str = ""
+    """Its key in words, if no run makes it."""
 
 
 class Rows(Protocol):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 from binascii import a2b_base64, b2a_base64
+from collections.abc import Iterable
 from zlib import crc32
 
 from hs_drill.scenario import VERSION_WIDTH
@@ -25,6 +26,8 @@ __all__ = [
     "OPS",
     "UNNUMBERED",
     "UNSEEN",
+    "damaged",
+    "damaged_places",
     "first_insert_key",
     "insert_keys",
     "of_run",
@@ -43,7 +46,9 @@ FOREIGN = -2
 UNSEEN = -3
 """The read failed and showed nothing."""
 DAMAGED = -4
-"""The payload has a version, but the row is not the one written with it."""
+"""The payload has a version, but the row is not the one written with it. Lower states also say in which columns: see
+`damaged`."""
+_MOST_PLACES = 60
 NO_COUNT = -(2**63)
 """In place of a counter that a read does not show."""
 UNNUMBERED = 0
@@ -51,6 +56,17 @@ UNNUMBERED = 0
 
 OPS = 64
 """In a declared table `version % OPS` is the place of the operation that wrote it in the scenario's mix."""
+
+
+def damaged(places: Iterable[int]) -> int:
+    """The state of a row that is damaged in the columns at these places, of which the first 60 are kept."""
+    return DAMAGED - sum(1 << place for place in {*places} if place < _MOST_PLACES)
+
+
+def damaged_places(state: int) -> list[int] | None:
+    """Where a row in this state is damaged, as far as that was kept; None if it is not."""
+    return None if state > DAMAGED else [place for place in range(_MOST_PLACES) if DAMAGED - state >> place & 1]
+
 
 # BIGINT keys: 2**40 for each worker's inserts of one run, 2**12 workers, 2**10 runs within one Locust process.
 _PER_RUN = 2**40

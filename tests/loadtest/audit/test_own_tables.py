@@ -185,7 +185,7 @@ def test_a_row_whose_key_is_none_of_ours_is_found_by_that_key(tmp_path: Path) ->
     assert (finding.key, finding.primary) == (-77, "'eu', 9")
     assert result["unexpected"].explanation == (
         "1 row or read shows data that no write left: "
-        "key 'eu', 9: at the end: a note without a version, which no write left in this row"
+        "key 'eu', 9: at the end: a row with a key that no run makes, which no write left in this row"
     )
 
 
@@ -221,9 +221,10 @@ def test_the_table_of_a_scenario() -> None:
         table_of("bigint", "sequence", "region, id"),
         table_of("binary(16)", "uuid", "id"),
     )
-    assert [table.key_of(5) for table in (plain, composite)] == ["", "eu, 5"]
-    assert uuid.key_of(5).startswith("b'")
+    assert [table.key_of(5) for table in (plain, composite)] == ["", "'eu', 5"]
+    assert uuid.key_of(5).startswith("x'")
     assert {table.key_of(UNNUMBERED) for table in (plain, composite, uuid)} == {"unknown"}, "as of a row that a `find` saw"
+    assert {table.key_of(-5) for table in (plain, composite, uuid)} == {"unknown"}, "as of one that is gone at the end"
     assert (plain.counters, plain.extras, plain.version_column) == (("seen",), (), "note")
     assert {plain.initial(number)[0] for number in range(1, 100)} <= set(range(3, 10))
     assert plain.loaded(5) == (INITIAL, *plain.initial(5))

@@ -113,4 +113,4 @@ async def test_no_more_wrong_rows_are_described_than_people_read(tmp_path: Path,
     state = await state_of(Server(held, [0, 1]), scenario, tmp_path / "one")
     assert {row[1] for row in state} == {FOREIGN}
     assert len(state.wrong) == 3
-    assert all(wrong.columns[0][:2] == ("note", r"b'\xff\x00'") for wrong in state.wrong.values())
+    assert all(wrong.columns[0][:2] == ("note", "x'ff00'") for wrong in state.wrong.values())

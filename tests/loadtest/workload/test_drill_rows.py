@@ -75,7 +75,7 @@ def test_rows_are_recognised(as_read: Any) -> None:
         assert rows.observer(["payload"])(9, values[3:]) == (9, version, NO_COUNT)
         assert rows.observer(["id", "n"])(None, [values[0], values[2]]) == (9, UNSEEN, 0)
         assert rows.observer(["n"])(None, [values[2]]) == (UNNUMBERED, UNSEEN, NO_COUNT)
-        assert rows.state(values) == (9, version, (0,), (), (), version)
+        assert rows.state(values) == (9, version, (0,), (), (), version, "")
         assert rows.number(values[:1]) == 9
 
 
