@@ -116,6 +116,7 @@ async def test_after_a_run_that_was_killed_restore_gives_the_rows_of_before(mine
             writing.exit_code()
             changed = trio.from_thread.run(checksum, mine)
             assert changed != before, writing.describe()
+            assert (writing.run / "writing").exists(), "the mark that is kept before the first write"
             image = writing.run / "before-image.bin"
             whole = image.read_bytes()
             image.write_bytes(whole[:-1])
