@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -16,7 +17,7 @@ from hs_drill.scenario import Scenario
 from hs_drill.servers import Control, check_replication, execute_sql, key_of
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._server_table import handle_on, unfit
-from hs_drill.workload import DAMAGED, FOREIGN, INITIAL, OPS, Rows, first_insert_key, loaded, rows_of
+from hs_drill.workload import DAMAGED, FOREIGN, INITIAL, NO_COUNT, OPS, Rows, first_insert_key, loaded, rows_of
 from tests.loadtest.support.declared import KEYS, ONLY_MARIADB, SHOP, TYPES, declared
 from tests.loadtest.support.external import external, named
 
@@ -71,11 +72,33 @@ async def write_and_recognise(server: Server, scenario: Scenario) -> None:
             assert rows.observer(rows.columns)(None, raw)[:2] == (number, version)
 
 
+async def find_a_stranger(control: Control, scenario: Scenario) -> None:
+    """A row with the key of no run has one number, whoever reads it: HandlerSocket or SQL."""
+    rows, table = rows_of(scenario), load_table(scenario)
+    stranger = dict(zip(rows.columns, rows.row(7, INITIAL), strict=True))
+    first, numbered = rows.primary[0], rows.primary[-1]
+    if first != numbered:  # a number of ours, but its row has another value in the rest of the key
+        values = [rows.key(number)[0] for number in range(1, 99)]
+        stranger |= {numbered: 2**62, first: next(one for one in values if one != rows.key(2**62)[0])}
+    else:
+        stranger[numbered] = 0 if rows.plain else UUID(int=stranger[numbered].int ^ 1)
+    server = control.cluster.writer
+    async with trio_hs.open_manager([read_address(server)], [write_address(server)]) as hs:
+        handle, key = handle_on(hs, table), [stranger[name] for name in rows.primary]
+        await handle.insert(list(stranger.values()))
+        raw = await as_bytes(server, rows, scenario, key)
+        by_sql = [rows.state(row) for row in await read_back(control, server.name, scenario)]
+        (found,) = [state for state in by_sql if state.number < 0]
+        assert rows.observer(rows.columns)(None, raw) == (found.number, FOREIGN, NO_COUNT)
+        assert rows.state(raw) == found
+        assert await handle.delete("=", key) == 1
+
+
 async def check_every_row(control: Control, scenario: Scenario) -> None:
     rows = rows_of(scenario)
     for server in control.cluster.servers:
         states = [rows.state(row) for row in await read_back(control, server.name, scenario)]
-        assert sorted(state.number or 0 for state in states) == list(range(1, scenario.table.rows + 1))
+        assert sorted(state.number for state in states) == list(range(1, scenario.table.rows + 1))
         assert {(state.version, state.wrong) for state in states} == {(INITIAL, ())}
 
 
@@ -86,6 +109,7 @@ async def test_on_embedded_servers(temporary: object, text: str) -> None:
     async with open_servers("embedded", readers=1, replication="semisync", topology="write-through") as control:
         await fill_table(control, scenario)
         await check_every_row(control, scenario)
+        await find_a_stranger(control, scenario)
         await write_and_recognise(control.cluster.writer, scenario)
 
 
@@ -116,6 +140,7 @@ async def test_on_mariadb(cluster: Cluster, text: str) -> None:
         await check_every_row(control, scenario)
         found = await execute_sql(cluster.writer, f"SELECT COUNT(*) AS n FROM {spec.database}.{spec.name} WHERE {rows.foreign}")
         assert found == [{"n": 0}]
+        await find_a_stranger(control, scenario)
         await write_and_recognise(cluster.writer, scenario)
         # Dropped at the end, although the rows of a load are in it.
     assert not await execute_sql(cluster.writer, f"SHOW DATABASES LIKE '{spec.database}'")
