@@ -194,8 +194,11 @@ class Checker:
         if self._of_row and self._of_row[0][1].key != key:
             self._keep()
         place = not certain, math.inf if time is None or abs(time) >= ENDLESS else self.context.seconds(time)
+        # Every read of a run may be stale: go on only with what may be kept.
+        if len(self._findings) == MAX_FINDINGS and (place[0], 0, place[1], key) >= self._findings[-1][0]:
+            return
         if len(self._of_row) == MAX_FINDINGS and place >= self._of_row[-1][0]:
-            return  # every read of a run may be stale
+            return
         insort(self._of_row, (place, _Raw(key, line if certain else f"perhaps: {line}", time, columns)), key=_place)
         del self._of_row[MAX_FINDINGS:]
 
