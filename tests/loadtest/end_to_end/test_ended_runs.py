@@ -63,6 +63,24 @@ def test_a_drill_that_is_interrupted_heals_and_is_judged(
         assert judge_run(RunDirectory.open(locust.run))["exit_code"] == result["exit_code"] == code
 
 
+@pytest.mark.parametrize("processes", [[], ["--processes", "2"]], ids=["alone", "workers"])
+@pytest.mark.parametrize("to", ["harness", "all"])
+def test_a_sigterm_to_every_process_ends_the_run_in_order(to: str, processes: list[str]) -> None:
+    """systemd sends it to all processes of a service, and so do some containers and CI systems when they stop one."""
+    scenario = PAUSED.partition("faults:")[0] + "expect: {lost: 0, applied_twice: 0}\n"
+    with Locust(*HEADLESS, *processes, scenario=scenario) as locust:
+        locust.wait_for_load()
+        for name in ("hs_drill.engine", "hs_drill.controller", "-m locust") if to == "harness" else ("",):
+            for pid in locust.processes(name):
+                os.kill(pid, signal.SIGTERM)
+        assert locust.finish() == ExitCode.ENDED_EARLY, locust.describe()
+        assert "\nverdict: incomplete: SIGTERM ended the run before its time" in locust.stdout, locust.describe()
+        assert "the load engine (" not in locust.stderr, locust.describe()
+        assert "the controller of the servers" not in locust.stderr, locust.describe()
+        if to == "harness":
+            assert judged(result_of(locust))["lost"] == "pass"
+
+
 @pytest.mark.parametrize("victim", ["locust", "controller"])
 def test_a_drill_that_is_killed_leaves_nothing_and_can_still_be_judged(victim: str) -> None:
     with Locust(*HEADLESS, scenario=PAUSED) as locust:

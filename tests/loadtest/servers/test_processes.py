@@ -271,6 +271,15 @@ async def test_nothing_is_left_when_the_holder_gets_a_signal(
 
 
 @pytest.mark.mariadb
+async def test_nothing_is_left_when_the_guardian_gets_a_sigterm_too(temporary: Path) -> None:
+    async with holder(temporary, "2 servers are up") as process:
+        os.kill(guardian_of(process), signal.SIGTERM)
+        await trio.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+    assert await soon(lambda: not left_behind(temporary)), left_behind(temporary)
+
+
+@pytest.mark.mariadb
 async def test_no_server_outlives_its_holder_even_without_the_guardian(temporary: Path) -> None:
     async with holder(temporary, "2 servers are up") as process:
         os.kill(guardian_of(process), signal.SIGKILL)
