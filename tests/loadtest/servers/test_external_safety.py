@@ -266,6 +266,25 @@ def test_the_controller_of_a_killed_locust_drops_what_it_created(cluster: Cluste
 
 
 @pytest.mark.usefixtures("dropped")
+async def test_the_leftover_database_of_a_killed_run_is_named(cluster: Cluster) -> None:
+    """The run uses it, and leaves it, for another run may be active in it."""
+    told: list[str] = []
+    await execute_sql(cluster.writer, f"CREATE DATABASE drill COMMENT '{MARK}0123456789abcdef'")
+    async with external(cluster, may_create=True, tell=told.append) as control:
+        await control.create_table(TABLE)
+    expected = "the database drill on writer belongs to another run, which drops it at its end. If no run is active"
+    assert [line for line in told if line.startswith(expected)], told
+    assert "drill" in await databases(cluster.writer)
+    assert await tables(cluster.writer) == []
+
+    told.clear()
+    await execute_sql(cluster.writer, "DROP DATABASE drill", "CREATE DATABASE drill")
+    async with external(cluster, may_create=True, tell=told.append) as control:
+        await control.create_table(TABLE)
+    assert not [line for line in told if "belongs to another run" in line], told
+
+
+@pytest.mark.usefixtures("dropped")
 async def test_what_a_run_leaves_if_it_is_killed_is_what_it_has_written(cluster: Cluster) -> None:
     writer = cluster.writer
     left: list[str] = []
