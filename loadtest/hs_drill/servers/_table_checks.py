@@ -136,8 +136,8 @@ async def leftover_database(server: Server, database: str) -> str:
     if not any(str(row["comment"]).startswith(MARK) for row in found):
         return ""
     return (
-        f"the database {database} on {server.name} belongs to another run, which drops it at its end. If no run is active, it is "
-        f"the leftover of one that was killed. This run leaves it: if it is empty then, DROP DATABASE {database} removes it"
+        f"the database {database} on {server.name} belongs to another run, which drops it at its end. If no run is active, it "
+        f"is the leftover of one that was killed. This run leaves it: if it is empty then, DROP DATABASE {database} removes it"
     )
 
 
