@@ -17,6 +17,7 @@ import trio
 import yaml
 
 from hs_drill._cluster import Cluster, ClusterError
+from hs_drill._exit_codes import ExitCode
 from hs_drill.controller._table import fill_table
 from hs_drill.servers._created import MARK
 from hs_drill.servers._opening import open_servers
@@ -308,3 +309,23 @@ async def test_what_a_run_leaves_if_it_is_killed_is_what_it_has_written(cluster:
         assert left == [
             "the run's rows in drill.t, which was empty before (TRUNCATE TABLE drill.t on the primary removes all of them)"
         ]
+
+
+@pytest.mark.usefixtures("dropped")
+def test_a_sigterm_to_every_process_of_a_run_drops_what_it_created(cluster: Cluster) -> None:
+    scenario = {
+        "name": "external",
+        "cluster": {"kind": "external", "servers": servers_yaml(cluster), "create_table": True},
+        "table": {"rows": 100},
+        "load": {"users": 2, "duration": 300},
+        "mix": {"get": 50, "insert": 50},
+        "expect": {"lost": 0},
+    }
+    environment = secrets_in_environment(cluster)
+    with Locust("--headless", "--only-summary", scenario=yaml.safe_dump(scenario), env=environment) as locust:
+        locust.wait_for_load()
+        assert trio.run(tables, cluster.writer) == ["t"]
+        for pid in locust.processes():
+            os.kill(pid, signal.SIGTERM)
+        assert locust.finish() == ExitCode.ENDED_EARLY, locust.describe()
+        assert "drill" not in trio.run(databases, cluster.writer)
