@@ -1,4 +1,4 @@
-"""One connection to one server, renewed for as long as its pool is open."""
+"""One connection to one server, renewed for as long as its pool is open, with pauses between attempts to reach the server."""
 
 from __future__ import annotations
 
