@@ -30,21 +30,32 @@ BYTES_PER_VALUE = 64
 def encode_in_slices(codec: Codec, values: Sequence[Value], what: str = "values") -> Slices[EncodedList]:
     """Many values, or long ones. Errors say ``what`` they are."""
     out = Buffer()
-    yield from write_values(out, codec, values, what)
-    return EncodedList(out.contents(), len(values))
+    count = yield from write_values(out, codec, values, what)
+    return EncodedList(out.contents(), count)
 
 
-def write_values(out: Buffer, codec: Codec, values: Sequence[Value], what: str = "values") -> Slices[None]:
-    """Writes many values, or long ones, with TABs between them."""
-    for start in range(0, len(values), SLICE_VALUES):
-        part = values[start : start + SLICE_VALUES]
+def write_values(out: Buffer, codec: Codec, values: Sequence[Value], what: str = "values") -> Slices[int]:
+    """Writes many values, or long ones, with TABs between them. Returns how many: as many as there were at the beginning."""
+    count = len(values)
+    for start in range(0, count, SLICE_VALUES):
         if start:
             out.write(b"\t")
             yield
+        part = _part(values, start, SLICE_VALUES, count, what)
         try:
             out.write(codec.encode_list(part, what, first=start))
         except LongValue:
             yield from _write_each(out, codec, part)
+    return count
+
+
+def _part(values: Sequence[T], start: int, size: int, count: int, what: str) -> Sequence[T]:
+    """A slice of ``count`` values. ValueError if another task has removed some of them since the call began: a request with
+    fewer tokens than it announces is another one for the server, such as a delete for an update."""
+    part = values[start : min(start + size, count)]
+    if len(part) < min(size, count - start):
+        raise ValueError(f"{what} had {count} values when the call began, now {len(values)}: do not change it during the call")
+    return part
 
 
 def _write_each(out: Buffer, codec: Codec, values: Sequence[Value]) -> Slices[None]:
@@ -70,12 +81,13 @@ def write_long(out: Buffer, codec: Codec, value: Value) -> Slices[None]:
 def tokens_in_slices(encode: Callable[[Any], bytes], values: Sequence[Any], what: str) -> Slices[EncodedList]:
     """The token that ``encode`` makes of each value. It may take as long as for values that are checked."""
     out = Buffer()
-    for start in range(0, len(values), SLICE_CHECKED):
+    count = len(values)
+    for start in range(0, count, SLICE_CHECKED):
         if start:
             out.write(b"\t")
             yield
-        out.write(joined_tokens(encode, values[start : start + SLICE_CHECKED], what, start))
-    return EncodedList(out.contents(), len(values))
+        out.write(joined_tokens(encode, _part(values, start, SLICE_CHECKED, count, what), what, start))
+    return EncodedList(out.contents(), count)
 
 
 def joined_tokens(encode: Callable[[Any], bytes], values: Sequence[Any], what: str, first: int) -> bytes:

@@ -21,6 +21,7 @@ from hs_drill._exit_codes import ExitCode
 from hs_drill.controller._table import fill_table
 from hs_drill.servers._created import MARK
 from hs_drill.servers._opening import open_servers
+from hs_drill.servers._replication import wait_replicated
 from hs_drill.servers._sql import execute_sql
 from tests.loadtest.support.external import (
     SCENARIO,
@@ -105,6 +106,7 @@ async def test_ports_of_another_server_are_refused_before_anything_is_written(cl
 async def test_without_sql_the_marker_reveals_a_writer_made_of_two_servers(cluster: Cluster) -> None:
     writer, reader = cluster.servers
     await execute_sql(writer, "CREATE DATABASE drill", f"CREATE TABLE drill.t ({TABLE.columns_sql()})")
+    await wait_replicated(cluster, patience(10))  # the table is to be at both listeners
     wrong = without_sql(replace(writer, read_port=reader.read_port, read_secret=reader.read_secret))
     told: list[str] = []
     async with external(

@@ -26,6 +26,7 @@ from trio_hs._protocol import (
     insert_tail_in_slices,
     parse_values,
     rows_in_slices,
+    tokens_in_slices,
     unescape,
     unescape_pieces,
 )
@@ -183,3 +184,28 @@ def test_a_key_that_is_longer_than_any_index_is_refused() -> None:
             Codec().encode(value)
     with pytest.raises(LongValue):
         Column("a", "longtext").encode("x" * (LONG_VALUE + 1))
+
+
+@pytest.mark.parametrize("make", [encode_in_slices, "tokens"], ids=["values", "tokens"])
+@pytest.mark.parametrize("left", [0, 2_000, 9_999])
+def test_a_list_that_is_shortened_meanwhile_is_refused(make: Any, left: int) -> None:
+    """An update of 3,000 rows deleted them: with fewer values than were announced, the server took a part of it for another."""
+    values = list(range(10_000))
+    codec = Codec()
+    work = tokens_in_slices(codec.encode, values, "in_") if make == "tokens" else encode_in_slices(codec, values, "in_")
+    next(work)
+    del values[left:]
+    with pytest.raises(
+        ValueError, match=f"in_ had 10000 values when the call began, now {left}: do not change it during the call"
+    ):
+        run(work)
+
+
+def test_a_list_that_is_lengthened_meanwhile_is_sent_as_it_was() -> None:
+    values = list(range(10_000))
+    for work in (tokens_in_slices(Codec().encode, values, "in_"), encode_in_slices(Codec(), values)):
+        before = len(values)
+        next(work)
+        values.extend(range(5_000))
+        encoded = run(work)[0]
+        assert encoded.count == before == encoded.tokens.count(b"\t") + 1
