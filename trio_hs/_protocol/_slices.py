@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
+from .._counted import counted
 from ._answers import has_values, wrong_length
 from ._buffer import Buffer
 from ._index import Index
@@ -54,7 +55,8 @@ def _part(values: Sequence[T], start: int, size: int, count: int, what: str) -> 
     fewer tokens than it announces is another one for the server, such as a delete for an update."""
     part = values[start : min(start + size, count)]
     if len(part) < min(size, count - start):
-        raise ValueError(f"{what} had {count} values when the call began, now {len(values)}: do not change it during the call")
+        had = counted(count, "value")
+        raise ValueError(f"{what} had {had} when the call began, now {len(values)}: do not change it during the call")
     return part
 
 

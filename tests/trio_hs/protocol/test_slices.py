@@ -196,7 +196,7 @@ def test_a_list_that_is_shortened_meanwhile_is_refused(make: Any, left: int) -> 
     next(work)
     del values[left:]
     with pytest.raises(
-        ValueError, match=f"in_ had 10000 values when the call began, now {left}: do not change it during the call"
+        ValueError, match=f"in_ had 10,?000 values when the call began, now {left}: do not change it during the call"
     ):
         run(work)
 
