@@ -85,7 +85,8 @@ def test_phases_hold_what_was_wholly_of_them() -> None:
     assert judged(result)["latency.get.p50.during"] == "miss"
     assert judged(result)["throughput.during"] == "pass"
     (slow,) = [one["measured"] for one in result["expectations"] if one["name"] == "latency.get.p50.during"]
-    assert slow >= 0.2, "a hundred milliseconds each way: more than a busy machine's lag explains"
+    # Each way is late by that much, but an operation that meets the fault's beginning, or its end, is late one way only.
+    assert slow >= 0.1, "a hundred milliseconds: more than a busy machine's lag explains"
 
     faults = run.timeline.faults
     assert len(faults) >= 4
