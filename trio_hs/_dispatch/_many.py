@@ -12,8 +12,10 @@ import trio
 
 from .._network import Patience, Pool, Request, failure_of, refusal_of, turned_away
 from .._protocol import (
+    Buffer,
     EncodedList,
     Index,
+    LongValue,
     Ordered,
     RowEncoder,
     Slices,
@@ -23,6 +25,7 @@ from .._protocol import (
     get_many_tail,
     get_tails,
     parse_number,
+    write_parts,
 )
 from ..exceptions import ConnectionError, HandlerSocketError, ProtocolError
 from ._dispatcher import Dispatcher, raise_refusal
@@ -331,7 +334,13 @@ def _key_lists(values: Sequence[Value], encode: KeyEncoder, size: int) -> Slices
         if work >= SLICE_KEYS:
             work = 0
             yield
-        lists.append(EncodedList(encode(keys, first=start), len(keys)))
+        try:
+            tokens = encode(keys, first=start)
+        except LongValue:
+            out = Buffer()
+            yield from write_parts(out, lambda some, first: encode(some, first=first), keys, start, "values")
+            tokens = out.contents()
+        lists.append(EncodedList(tokens, len(keys)))
         work += size
     return lists
 

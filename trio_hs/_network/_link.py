@@ -66,6 +66,9 @@ class LinkOwner(Protocol):
     def wanted(self) -> trio.Event:
         """An event that is set while callers wait for a usable server."""
 
+    def close(self) -> None:
+        """The block that opened the pool is being cancelled."""
+
 
 class Contact(NamedTuple):
     """A connection on which the server has answered, at which of its addresses, and after how many seconds."""
@@ -296,6 +299,8 @@ class Link:
             self.pool.retiring.discard(connection)
             self.pool.changed()
         elif self.connection is connection:
+            if connection.cancelled:
+                self.pool.close()
             self._disconnected.set()
             self.connection = None
             self._lost(connection)

@@ -65,6 +65,7 @@ from ._slices import (
     tokens_in_slices,
     with_tokens,
     write_long,
+    write_parts,
 )
 from ._values import (
     LONG_VALUE,
@@ -77,6 +78,7 @@ from ._values import (
     Value,
     escape,
     located,
+    shown,
     unescape,
     unescape_pieces,
     value_list,
@@ -132,10 +134,12 @@ __all__ = [
     "parse_values",
     "plain_rows",
     "rows_in_slices",
+    "shown",
     "tokens_in_slices",
     "unescape",
     "unescape_pieces",
     "value_list",
     "with_tokens",
     "write_long",
+    "write_parts",
 ]

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, get_args
 from .._counted import counted
 from ._buffer import Buffer
 from ._index import Index
-from ._values import NULL, SEQUENCES, Codec, EncodedList, Ordered, Value, escape, located, value_list
+from ._values import NULL, SEQUENCES, Codec, EncodedList, Ordered, Value, escape, located, shown, value_list
 
 #: The protocol's comparisons; ``<`` and ``<=`` give rows in descending order.
 FindOperation: TypeAlias = Literal["=", ">", ">=", "<", "<="]
@@ -106,7 +106,7 @@ def insert_tail(index: Index, codec: Codec, values: Ordered[Value]) -> bytes:
 
     Raises LongValue for a value that should be encoded in slices: see ``begin_insert``.
     """
-    tokens = codec.encode_all(values, "values", index.columns)
+    tokens = codec.encode_all(values, "values", index.columns, long_values=True)
     if len(tokens) != index.width or index.width > MAX_INSERT_VALUES or index.repeated is not None:
         raise _refused_insert(index, len(tokens))
     return index.insert_head + b"\t".join(tokens) + b"\n"
@@ -178,7 +178,7 @@ def find_modify_tail(
     if isinstance(modify_values, EncodedList):
         encoded, count = modify_values, modify_values.count
     else:
-        tokens = codec.encode_all(modify_values, what, index.columns)
+        tokens = codec.encode_all(modify_values, what, index.columns, long_values=modify_operation[0] == "U")
         count = len(tokens)
     expected = 0 if modify_operation[0] == "D" else index.width
     if count != expected:
@@ -215,6 +215,8 @@ def _search(
     conditions = b""
     if in_ is not None:
         position, choices = in_pair(in_)
+        if not isinstance(position, int) or isinstance(position, bool):
+            raise TypeError(f"in_ names a column by its position in the index (0 is the first), not by {position!r}")
         if len(tokens) == position:
             tokens.append(b"")  # the key's value there, which the list replaces
         if not isinstance(choices, EncodedList):
@@ -236,19 +238,17 @@ def _limit(limit: int, offset: int) -> bytes:
         if not isinstance(number, int) or isinstance(number, bool):
             raise TypeError(f"{what} must be an int, not {type(number).__name__}")
         if number < 0:
-            raise ValueError(f"{what} must not be negative, but is {number}")
+            raise ValueError(f"{what} must not be negative, but is {shown(number)}")
     limit = limit or 1
     if limit + offset > MAX_ROWS:
-        raise ValueError(f"limit + offset must be at most {MAX_ROWS}, but is {limit + offset}")
+        raise ValueError(f"limit + offset must be at most {MAX_ROWS}, but is {shown(limit + offset)}")
     return b"\t%d\t%d" % (limit, offset)
 
 
 def _in(position: int, choices: EncodedList, width: int) -> bytes:
-    if not isinstance(position, int) or isinstance(position, bool):
-        raise TypeError(f"in_ names a column by its position in the index (0 is the first), not by {position!r}")
     if not 0 <= position < width:
         # The server would ignore the list and repeat the key itself as many times.
-        raise ValueError(f"in_ is about column {position} of the index, but values cover only the first {width}")
+        raise ValueError(f"in_ is about column {shown(position)} of the index, but values cover only the first {width}")
     if not choices.count:
         raise ValueError("in_ has an empty list of values")
     if NULL in choices.tokens:

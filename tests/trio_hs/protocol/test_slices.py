@@ -14,17 +14,20 @@ from hypothesis import strategies as st
 
 from trio_hs import Column, DecodingError, ProtocolError
 from trio_hs._declared_table import _TypedCodec
+from trio_hs._dispatch._many import _key_lists
 from trio_hs._protocol import (
     LONG_VALUE,
     Codec,
     Index,
     LongValue,
     Slices,
+    chunks_of_tails,
     encode_in_slices,
     escape,
     insert_tail,
     insert_tail_in_slices,
     parse_values,
+    plain_rows,
     rows_in_slices,
     tokens_in_slices,
     unescape,
@@ -32,6 +35,7 @@ from trio_hs._protocol import (
 )
 from trio_hs._protocol import _slices as slices
 from trio_hs._protocol import _values as values
+from trio_hs._protocol._values import FEW_VALUES
 
 T = TypeVar("T")
 
@@ -178,12 +182,48 @@ def test_a_slice_is_bounded_by_values_and_bytes() -> None:
     assert run(rows_in_slices(line, TWO, codec, flat))[1] > 75
 
 
-def test_a_key_that_is_longer_than_any_index_is_refused() -> None:
-    for value in ("x" * (LONG_VALUE + 1), b"x" * (LONG_VALUE + 1)):
-        with pytest.raises(LongValue, match="longer than any key"):
-            Codec().encode(value)
+@pytest.mark.parametrize("columns", [2, 21, 32])
+@pytest.mark.parametrize("character", ["x", "é", "\x01"])
+def test_a_row_with_a_long_value_is_encoded_in_slices(columns: int, character: str) -> None:
+    """From 16 texts on, they were encoded in one go whatever their length: 33 MB kept the loop for 346 ms."""
+    index = Index("d", "t", [f"c{number}" for number in range(columns)])
+    row = [character * 5_000_000, *["y"] * (columns - 1)]
     with pytest.raises(LongValue):
+        insert_tail(index, Codec(), row)
+    assert run(insert_tail_in_slices(index, Codec(), row))[1] > 35
+    assert run(chunks_of_tails([row] * 3, plain_rows(index, Codec()), chunk_lines=9, chunk_bytes=9))[1] > 3 * 35
+
+
+@pytest.mark.parametrize("value", ["x" * 60_000, b"x" * 60_000, "\x01" * 60_000], ids=["text", "bytes", "escapes"])
+def test_many_values_that_are_nearly_long_are_encoded_in_slices(value: Any) -> None:
+    """Only each value had a bound, and not all of them together."""
+    keys = [value] * 600
+    limit = FEW_VALUES * LONG_VALUE
+    slices_at_least = sum(map(len, keys)) // limit
+    for work in (encode_in_slices(Codec(), keys), _key_lists(keys, Codec().encode_list, 600)):
+        assert run(work)[1] > slices_at_least
+    with pytest.raises(LongValue):
+        Codec().encode_list(keys)
+    column = Column("a", "longtext")
+    assert run(tokens_in_slices(column.encode, ["x" * 60_000] * 600, "in_"))[1] > slices_at_least
+
+
+def test_a_value_that_is_too_long_for_a_key_or_a_filter_is_refused() -> None:
+    for value in ("x" * (LONG_VALUE + 1), b"x" * (LONG_VALUE + 1)):
+        with pytest.raises(LongValue, match="65537 characters or bytes are more than the 65536"):
+            Codec().encode(value)
+    with pytest.raises(LongValue, match="column a: 65537"):
         Column("a", "longtext").encode("x" * (LONG_VALUE + 1))
+
+
+@pytest.mark.parametrize("wrong", [object(), "x" * 300_000 + "\ud800"])
+@pytest.mark.parametrize("columns", [2, 21])
+def test_an_error_beside_a_long_value_says_where_it_is(wrong: Any, columns: int) -> None:
+    index = Index("d", "t", [f"c{number}" for number in range(columns)])
+    row = ["9" * 300_000, *[""] * (columns - 2), wrong]
+    where = rf"^values\[{columns - 1}\] \(column c{columns - 1}\): .*(position 300000|a object)"
+    with pytest.raises((TypeError, ValueError), match=where):
+        run(insert_tail_in_slices(index, Codec(), row))
 
 
 @pytest.mark.parametrize("make", [encode_in_slices, "tokens"], ids=["values", "tokens"])
