@@ -146,7 +146,7 @@ async def test_a_cancelled_block_reports_no_failover(in_use: str, nursery: trio.
                 await trio.sleep_forever()
             finally:
                 with trio.CancelScope(shield=True):
-                    await trio.lowlevel.checkpoint()
+                    await wait_all_tasks_blocked()
                     with pytest.raises(trio_hs.ConnectionError, match="has ended, or was cancelled"):
                         await hs.get("d", "t", ["id"], 1)
     assert ("failover", ("fake:3",)) in log.events

@@ -30,4 +30,5 @@ def _in_child() -> None:
         one.thread = 0
 
 
-os.register_at_fork(after_in_child=_in_child)
+if hasattr(os, "register_at_fork"):  # not where there is no fork
+    os.register_at_fork(after_in_child=_in_child)

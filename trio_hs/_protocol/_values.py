@@ -66,7 +66,7 @@ def shown(value: object) -> str:
     try:
         return repr(value)
     except ValueError:
-        return f"an int of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
+        return "an int of thousands of digits" if isinstance(value, int) else f"a {type(value).__name__}"
 
 
 def joined(encode: Callable[[Any], bytes], values: Sequence[Any]) -> bytes:
