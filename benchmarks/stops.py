@@ -106,7 +106,7 @@ def values_of(plain: trio_hs.Table, binary: trio_hs.Table, declared: trio_hs.Dec
     }
 
 
-def wide_calls(wide: trio_hs.Table, size: int) -> dict[str, Call]:
+def wide_calls(plain: trio_hs.Table, wide: trio_hs.Table, size: int) -> dict[str, Call]:
     """Calls of rows of many columns, with values of ``size`` bytes together, and of long keys."""
     columns = len(wide.fields)
     short = [""] * (columns - 2)
@@ -119,8 +119,8 @@ def wide_calls(wide: trio_hs.Table, size: int) -> dict[str, Call]:
         f"insert of {columns} texts, not ASCII": lambda: wide.insert(["1", "é" * size, *short]),
         f"insert_many of {columns} texts": lambda: wide.insert_many([text]),
         f"insert_many of {columns - 1} blobs of 60 KB": lambda: wide.insert_many([nearly_long] * rows),
-        "find, in_ of keys of 60 KB": lambda: wide.find("=", [], in_=(0, keys)),
-        "get_many of keys of 60 KB": lambda: wide.get_many(keys),
+        "find, in_ of keys of 60 KB": lambda: plain.find("=", [], in_=(0, keys)),
+        "get_many of keys of 60 KB": lambda: plain.get_many(keys),
     }
 
 
@@ -143,7 +143,7 @@ async def measure(sizes: list[int], values: list[int], repeats: int) -> bool:
             cases += [
                 (name, size, MB, call) for size in values for name, call in values_of(plain, binary, declared, size).items()
             ]
-            cases += [(name, size, MB, call) for size in values for name, call in wide_calls(wide, size).items()]
+            cases += [(name, size, MB, call) for size in values for name, call in wide_calls(plain, wide, size).items()]
             await plain.get(1)
             await binary.get(1)
             bytes_more, maps_more = await most_memory(lambda: binary.get(f"pieces:{PIECES}"))  # in a heap without holes

@@ -56,6 +56,7 @@ from ._requests import (
     listed_filters,
 )
 from ._slices import (
+    BYTES_PER_VALUE,
     SLICE_BYTES,
     SLICE_VALUES,
     Slices,
@@ -65,7 +66,6 @@ from ._slices import (
     tokens_in_slices,
     with_tokens,
     write_long,
-    write_parts,
 )
 from ._values import (
     LONG_VALUE,
@@ -85,6 +85,7 @@ from ._values import (
 )
 
 __all__ = [
+    "BYTES_PER_VALUE",
     "LONG_VALUE",
     "MAX_INSERT_VALUES",
     "NULL",
@@ -141,5 +142,4 @@ __all__ = [
     "value_list",
     "with_tokens",
     "write_long",
-    "write_parts",
 ]

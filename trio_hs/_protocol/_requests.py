@@ -148,7 +148,7 @@ def find_tail(
     ``in_`` is the position of a column of the key and the values that it takes in turn. ``limit`` 0 means one row, or with
     ``in_`` one for each of its values (the server's own default would end the search at the first).
     """
-    return _search(index, codec, operation, values, limit, offset, in_, filters) + b"\n"
+    return _search(index, codec, operation, values, limit, offset, in_, filters, b"\n")
 
 
 def find_modify_tail(
@@ -186,10 +186,8 @@ def find_modify_tail(
         raise ValueError(f"{what}: {modify_operation!r} takes {counted(expected, 'value')}, one per column, not {count}")
     if count and index.repeated is not None:
         raise _two_values(index)
-    search = _search(index, codec, operation, values, limit, offset, in_, filters)
-    if encoded is not None:
-        return b"".join((search, modification, b"\t", encoded.tokens, b"\n"))  # one copy
-    return b"\t".join((search + modification, *tokens)) + b"\n"
+    end = b"\t".join((modification, *tokens) if encoded is None else (modification, encoded.tokens)) + b"\n"
+    return _search(index, codec, operation, values, limit, offset, in_, filters, end)
 
 
 def _refuse(what: str, operations: Iterable[str], given: object) -> NoReturn:
@@ -206,13 +204,15 @@ def _search(
     offset: int,
     in_: tuple[int, Ordered[Value] | EncodedList] | None,
     filters: Ordered[Filter],
+    end: bytes,
 ) -> bytes:
+    """A find, and what comes after it."""
     try:
         heads = _FIND_HEADS[operation]
     except (KeyError, TypeError):
         _refuse("operation", FIND_OPERATIONS, operation)
     tokens = codec.encode_all(values)
-    conditions = b""
+    conditions: list[bytes] = []
     if in_ is not None:
         position, choices = in_pair(in_)
         if not isinstance(position, int) or isinstance(position, bool):
@@ -221,14 +221,15 @@ def _search(
             tokens.append(b"")  # the key's value there, which the list replaces
         if not isinstance(choices, EncodedList):
             choices = EncodedList(codec.encode_list(choices, "in_"), len(choices))
-        conditions = _in(position, choices, len(tokens))
+        conditions += (_in(position, choices, len(tokens)), choices.tokens)
         if limit == 0:
             limit = choices.count
     if not 0 < len(tokens) <= MAX_KEY_VALUES:
         raise ValueError(f"values must hold 1 to {MAX_KEY_VALUES} values of the key, not {len(tokens)}")
     if filters != ():
-        conditions += b"".join([_filter(index, codec, condition) for condition in listed_filters(filters)])
-    return heads[len(tokens)] + b"\t".join(tokens) + _limit(limit, offset) + conditions
+        conditions += [_filter(index, codec, condition) for condition in listed_filters(filters)]
+    find = heads[len(tokens)] + b"\t".join(tokens) + _limit(limit, offset)
+    return b"".join((find, *conditions, end)) if conditions else find + end  # `in_` may be long: one copy
 
 
 def _limit(limit: int, offset: int) -> bytes:
@@ -253,7 +254,7 @@ def _in(position: int, choices: EncodedList, width: int) -> bytes:
         raise ValueError("in_ has an empty list of values")
     if NULL in choices.tokens:
         raise ValueError("in_ cannot hold None: the server would look for a zero byte; find NULL with operation '='")
-    return b"\t@\t%d\t%d\t%b" % (position, choices.count, choices.tokens)
+    return b"\t@\t%d\t%d\t" % (position, choices.count)
 
 
 def _filter(index: Index, codec: Codec, condition: Filter) -> bytes:
