@@ -34,6 +34,8 @@ COLUMNS = Columns(
 )
 MB = 1_000_000
 PIECES = 100 * MB
+#: Columns of a wide row.
+WIDTH = 31
 
 Call = Callable[[], Awaitable[Any]]
 
@@ -104,6 +106,24 @@ def values_of(plain: trio_hs.Table, binary: trio_hs.Table, declared: trio_hs.Dec
     }
 
 
+def wide_calls(plain: trio_hs.Table, wide: trio_hs.Table, size: int) -> dict[str, Call]:
+    """Calls of rows of many columns, with values of ``size`` bytes together, and of long keys."""
+    columns = len(wide.fields)
+    short = [""] * (columns - 2)
+    text = ["1", "x" * size, *short]
+    nearly_long: list[Any] = ["1", *[os.urandom(60_000)] * (columns - 1)]
+    rows = size // 60_000 // (columns - 1) + 1
+    keys = [f"{number:060000}" for number in range(size // 60_000 + 20)]
+    return {
+        f"insert of {columns} texts": lambda: wide.insert(text),
+        f"insert of {columns} texts, not ASCII": lambda: wide.insert(["1", "é" * size, *short]),
+        f"insert_many of {columns} texts": lambda: wide.insert_many([text]),
+        f"insert_many of {columns - 1} blobs of 60 KB": lambda: wide.insert_many([nearly_long] * rows),
+        "find, in_ of keys of 60 KB": lambda: plain.find("=", [], in_=(0, keys)),
+        "get_many of keys of 60 KB": lambda: plain.get_many(keys),
+    }
+
+
 async def measure(sizes: list[int], values: list[int], repeats: int) -> bool:
     table = Table(title="The longest time without a checkpoint")
     for heading in ("call", "rows or MB", "longest, ms", "without collector, ms", "rows or MB per s of CPU"):
@@ -118,10 +138,12 @@ async def measure(sizes: list[int], values: list[int], repeats: int) -> bool:
         ):
             plain, binary = hs.table("d", "t", FIELDS), raw.table("d", "t", FIELDS)
             declared = hs.table("d", "t", FIELDS, columns=COLUMNS)
+            wide = hs.table("d", "t", [*FIELDS, *(f"c{number}" for number in range(WIDTH - len(FIELDS)))])
             cases = [(name, rows, 1, call) for rows in sizes for name, call in calls_of(hs, plain, declared, rows).items()]
             cases += [
                 (name, size, MB, call) for size in values for name, call in values_of(plain, binary, declared, size).items()
             ]
+            cases += [(name, size, MB, call) for size in values for name, call in wide_calls(plain, wide, size).items()]
             await plain.get(1)
             await binary.get(1)
             bytes_more, maps_more = await most_memory(lambda: binary.get(f"pieces:{PIECES}"))  # in a heap without holes

@@ -29,6 +29,7 @@ from ._protocol import (
     listed_filters,
     located,
     plain_rows,
+    shown,
     value_list,
     with_tokens,
 )
@@ -156,7 +157,7 @@ class Table:
         filters = () if filters == () else listed_filters(filters)
         index = self._index_for(self._write_index, filters)
         if return_original is not True and return_original is not False:
-            raise TypeError(f"return_original must be a bool, not {return_original!r}")
+            raise TypeError(f"return_original must be a bool, not {shown(return_original)}")
         modify_operation: ModifyOperation = _RETURNING[change] if return_original else change
         what = "update_values" if name == "update" else "step"
         encoded = modify_values if type(modify_values) is EncodedList else None
@@ -217,7 +218,9 @@ class Table:
         try:
             work = self._modify("update", "U", operation, values, update_values, *rest)
         except LongValue:
-            new = await in_turns(encode_in_slices(self._dispatcher.codec, list(update_values), "update_values"))
+            new = await in_turns(
+                encode_in_slices(self._dispatcher.codec, list(update_values), "update_values", self._index.columns)
+            )
             work = self._modify("update", "U", operation, values, new, *rest)
         result: int | list[Row] = await work
         return result

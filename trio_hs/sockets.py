@@ -26,6 +26,7 @@ from ._network import (
     require_trio,
 )
 from ._protocol import (
+    SEQUENCES,
     Codec,
     CountingOperation,
     EncodedList,
@@ -47,6 +48,7 @@ from ._protocol import (
     parse_number,
     parse_rows,
     rows_in_slices,
+    shown,
     value_list,
     with_tokens,
 )
@@ -182,7 +184,7 @@ class ReadSocket:
             return self._indexes[index_id]
         except (KeyError, TypeError):
             kind = ValueError if isinstance(index_id, int) else TypeError
-            raise kind(f"there is no index_id {index_id!r}; get_index_id gives one, and purging takes it back") from None
+            raise kind(f"there is no index_id {shown(index_id)}; get_index_id gives one, and purging takes it back") from None
 
     async def find(
         self,
@@ -255,6 +257,8 @@ class ReadSocket:
 
     async def _ready(self, request: Find | Insert | FindModify) -> _Job:
         """``_job``, with many or long values encoded in turns."""
+        if isinstance(request, Insert | FindModify):
+            request = _repeatable(request)
         if isinstance(request, Find | FindModify) and request.in_ is not None:
             request = request._replace(in_=cast("Any", await encoded_in(self._codec, request.in_)))
         try:
@@ -264,10 +268,11 @@ class ReadSocket:
                 raise
             if isinstance(request, Insert):
                 index = self._index(request.index_id)
-                tail = await in_turns(insert_tail_in_slices(index, self._codec, value_list(request.values)))
+                tail = await in_turns(insert_tail_in_slices(index, self._codec, list(request.values)))
                 return _Job(index, tail, "insert", True, False)
-            values = value_list(request.modify_values)
-            encoded = await in_turns(encode_in_slices(self._codec, values))
+            columns = self._index(request.index_id).columns
+            values = list(request.modify_values)
+            encoded = await in_turns(encode_in_slices(self._codec, values, "modify_values", columns))
             job = self._job(request._replace(modify_values=cast("Any", EncodedList(b"", encoded.count))))
             return replace(job, tail=await in_turns(with_tokens(job.tail, encoded.tokens)))
 
@@ -277,6 +282,15 @@ class ReadSocket:
         index = self._index(request.index_id)
         tail = find_tail(index, self._codec, *request[1:])
         return _Job(index, tail, "find", False, True)
+
+
+def _repeatable(request: Insert | FindModify) -> Insert | FindModify:
+    """The same request with lists in the place of iterators: long values are read twice."""
+    if type(request.values) not in SEQUENCES:
+        request = request._replace(values=value_list(request.values))
+    if isinstance(request, FindModify) and type(request.modify_values) not in SEQUENCES:
+        request = request._replace(modify_values=value_list(request.modify_values, "modify_values"))
+    return request
 
 
 class WriteSocket(ReadSocket):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
 from hs_drill._exit_codes import ExitCode, report_missing_package, report_other_system
+from hs_drill._process_end import discard_output
 
 __all__ = ["COMMANDS", "main"]
 
@@ -68,8 +68,7 @@ def run() -> NoReturn:
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # `| head` has closed the pipe. Without this, Python would report that again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         code = ExitCode.BAD_ARGUMENTS
     sys.exit(code)
 

@@ -25,7 +25,7 @@ class ExitCode(IntEnum):
     INCONCLUSIVE = 4
     """An expectation or a check could not be judged."""
     ENDED_EARLY = 5
-    """SIGTERM or Ctrl-C ended a run before its time, and nothing was missed until then."""
+    """SIGTERM, SIGHUP or Ctrl-C ended a run before its time, and nothing was missed until then."""
     INTERRUPTED = 130
     """Ctrl-C before there was a result: the code that shells give for SIGINT."""
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import trio
 
 from hs_drill._wire import CHUNK, Decoder, Message, encode
 
-__all__ = ["TrioChannel", "ended_by_sigterm", "first_error", "ignore_signals", "one_line"]
+__all__ = ["TrioChannel", "first_error", "ignore_signals", "one_line"]
 
 
 class TrioChannel:
@@ -58,25 +56,13 @@ class TrioChannel:
         await self._stream.aclose()
 
 
-@asynccontextmanager
-async def ended_by_sigterm() -> AsyncIterator[trio.Nursery]:
-    """A nursery that a SIGTERM cancels. Later ones, also while the block cleans up, change nothing.
-
-    The process must ignore SIGTERM otherwise. For trio raises a signal again that came too late to be received.
-    """
-    with trio.open_signal_receiver(signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
-
-            async def cancel() -> None:
-                async for _ in signals:
-                    nursery.cancel_scope.cancel()
-
-            nursery.start_soon(cancel)
-            yield nursery
-
-
 def ignore_signals() -> None:
-    """Ctrl-C is for Locust, and SIGTERM for `ended_by_sigterm`. (When Locust dies, the kernel sends it: `end_with_parent`.)"""
+    """End only when Locust closes the socket, or has died, which closes it too. Ctrl-C and SIGTERM are for Locust.
+
+    `systemctl stop`, a container's stop and a cancelled CI job send SIGTERM to every process of a run at once. Locust then ends
+    the load and has the run judged, for which it needs us. SIGTERM also comes from the kernel, when Locust dies:
+    `end_with_parent`.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -71,6 +72,23 @@ WRONG: list[tuple[Callable[[Manager], Any], type[Exception], str]] = [
     (lambda hs: hs.insert("d", "t", ["id", "no"]), TypeError, r"fields must be a list of \(field, value\) pairs"),  # type: ignore[list-item]
     (lambda hs: hs.insert("d", "t", [("id", 1), ("n", 2, 3)]), TypeError, r"\(field, value\) pairs"),  # type: ignore[list-item]
     (lambda hs: hs.insert("d", "t", [("id", 1), ("n", {})]), TypeError, r"values\[1\] \(column n\): cannot send a dict"),  # type: ignore[list-item]
+    (lambda hs: hs.find("d", "t", "=", ["id"], [1], limit=10**5000), ValueError, "limit .*an int of thousands of digits"),
+    (lambda hs: hs.find("d", "t", "=", ["id"], [], in_=(10**5000, [1])), ValueError, "in_ is about column an int of"),
+    (lambda hs: hs.find("d", "t", "=", ["id"], [], in_=(Decimal("sNaN"), [1])), TypeError, "in_ names a column"),  # type: ignore[arg-type]
+    (lambda hs: hs.get_many("d", "t", ["id"], [1] * 20 + [10**5000]), ValueError, r"values\[20\]: .*4300"),
+    (
+        lambda hs: hs.get_many("d", "t", ["id"], [1, "x" * 70_000]),
+        ValueError,
+        r"values\[1\]: 70000 characters .* than the 65536",
+    ),
+    (lambda hs: hs.get_many("d", "t", ["id"], [""] * 40 + ["x" * 300_000]), ValueError, r"values\[40\]: 300000 characters"),
+    (lambda hs: hs.find("d", "t", "=", ["id"], ["x" * 70_000]), ValueError, r"values\[0\]: 70000 characters"),
+    (lambda hs: hs.incr("d", "t", "=", ["n"], [1], ["9" * 70_000]), ValueError, r"step\[0\] \(column n\): 70000 characters"),
+    (lambda hs: hs.update("d", "t", "=", ["n"], ["x" * 70_000], ["9" * 70_000]), ValueError, r"^values\[0\]: 70000 characters"),
+    (lambda hs: hs.update("d", "t", "=", ["n"], [1], [["9" * 70_000]]), TypeError, r"update_values\[0\] \(column n\)"),  # type: ignore[call-overload]
+    (lambda hs: hs.update("d", "t", "=", ["id", "n"], [1], ["9" * 70_000, {}]), TypeError, r"^update_values\[1\] \(column n\)"),  # type: ignore[call-overload]
+    (lambda hs: hs.get("\ud800", "t", ["id"], 1), ValueError, "db .* has a character that UTF-8 does not have"),
+    (lambda hs: hs.get("d", "t", ["\ud800"], 1), ValueError, "fields .* has a character that UTF-8 does not have"),
     (lambda hs: hs.insert_many("d", "t", ["id"], None), TypeError, "rows must be a list of rows, not one NoneType"),  # type: ignore[arg-type]
 ]
 

@@ -130,3 +130,24 @@ async def test_of_two_equal_instruments_the_faulty_one_is_dropped(nursery: trio.
         for _ in range(5):
             await hs.get("d", "t", ["id"], 1)
     assert good.done == 5
+
+
+@pytest.mark.parametrize("in_use", ["idle", "busy"])
+async def test_a_cancelled_block_reports_no_failover(in_use: str, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """An outer scope reaches the connections before the block ends: each deploy of a service looked like a failover."""
+    log = Log()
+    with trio.move_on_after(1):
+        async with managed(nursery, instruments=[log]) as (hs, _):
+            await hs.connect()
+            while in_use == "busy":
+                await hs.get("d", "t", ["id"], 1)
+                await trio.sleep(0.01)
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await wait_all_tasks_blocked()
+                    with pytest.raises(trio_hs.ConnectionError, match="has ended, or was cancelled"):
+                        await hs.get("d", "t", ["id"], 1)
+    assert ("failover", ("fake:3",)) in log.events
+    assert ("failover", ()) not in log.events

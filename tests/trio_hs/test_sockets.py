@@ -184,3 +184,20 @@ async def test_nonsense_answers_to_sockets_are_errors(nursery: trio.Nursery, aut
         assert len(server.connections) == 4
         with pytest.raises(TypeError, match="list of column names"):
             await hs.get_index_id("d", "t", "id")
+
+
+@pytest.mark.parametrize("kind", [list, tuple, iter])
+async def test_a_long_value_may_come_from_an_iterator(kind: Callable[[list[str]], Any], nursery: trio.Nursery) -> None:
+    """It was read twice: "insert takes one value per column: 2 columns, 0 values"."""
+    value = "g" * 300_001
+    async with open_write_socket([A], connect=FakeServer(nursery, lambda line: b"0\t1\t%d\n" % len(line)).connect) as hs:
+        index_id = await hs.get_index_id("d", "t", ["id", "n"])
+        inserted = await hs.insert(index_id, ["1", value])
+        updated = await hs.find_modify(index_id, "=", ["1"], "U", ["1", value])
+        assert await hs.insert(index_id, kind(["1", value])) == inserted
+        assert await hs.find_modify(index_id, "=", kind(["1"]), "U", kind(["1", value])) == updated
+        requests: list[Any] = [
+            Insert(index_id, kind(["1", value])),
+            FindModify(index_id, "=", kind(["1"]), "U", kind(["1", value])),
+        ]
+        assert await hs.execute_many(requests) == [inserted, updated]

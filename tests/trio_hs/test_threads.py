@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -59,6 +60,32 @@ async def test_a_call_from_another_thread_is_refused(name: str, used: bool, poli
             assert await hs.get("d", "t", ["id"], 1) == [("id", "1")]
         await in_threads(server, hs, name)
         assert await hs.get("d", "t", ["id"], 1) == ([("id", "1")] if used else [])
+
+
+@pytest.mark.process
+async def test_a_call_in_a_forked_process_is_refused() -> None:
+    """A child shares the sockets, and took answers that its parent waited for."""
+    async with (
+        open_server([TABLE]) as server,
+        open_manager([server.read_address], [server.write_address], connect=server.connect) as hs,
+    ):
+        await hs.insert("d", "t", [("id", 1)])
+        before = server.statistics().requests
+        child = os.fork()
+        if not child:
+            refused = 0
+            for call in (hs.get("d", "t", ["id"], 1), hs.insert("d", "t", [("id", 2)]), hs.ping()):
+                try:
+                    call.send(None)
+                except RuntimeError as error:
+                    refused += "another thread or process" in str(error)
+                except BaseException:
+                    break
+            os._exit(3 - refused)
+        _, status = await trio.to_thread.run_sync(os.waitpid, child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert await hs.get("d", "t", ["id"], 1) == [("id", "1")]
+        assert server.statistics().requests == before + 3, "the secret, the index and the get"
 
 
 async def test_a_thread_reaches_the_client_through_trio() -> None:

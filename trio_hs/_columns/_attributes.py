@@ -25,16 +25,25 @@ class Default:
     Attributes:
       value: text for a literal, also for a number; bytes for ``x'41'`` and ``b'101'``; None for NULL.
       computed: whether it is a function.
+      number: whether the text was a number without quotes.
     """
 
     value: str | bytes | None = None
     computed: bool = False
+    number: bool = False
+
+
+_ESCAPES = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a", "%": "\\%", "_": "\\_"}
 
 
 def unquoted(literal: str) -> str:
     """The text of a string literal."""
     quote = literal[0]
-    return re.sub(rf"\\(.)|{quote}{quote}", lambda match: match[1] or quote, literal[1:-1], flags=re.DOTALL)
+
+    def text(match: re.Match[str]) -> str:
+        return _ESCAPES.get(match[1], match[1]) if match[1] else quote
+
+    return re.sub(rf"\\(.)|{quote}{quote}", text, literal[1:-1], flags=re.DOTALL)
 
 
 def strings(argument: str) -> list[str]:
@@ -136,11 +145,11 @@ def _default(token: str) -> Default:
     if token.upper() == "NULL":
         return Default(None)
     if token.upper() in ("TRUE", "FALSE"):
-        return Default("1" if token.upper() == "TRUE" else "0")
+        return Default("1" if token.upper() == "TRUE" else "0", number=True)
     if re.fullmatch(r"0x(?:[0-9a-fA-F]{2})+", token):
         return Default(bytes.fromhex(token[2:]))
     if _NUMBER.fullmatch(token):
-        return Default(token)
+        return Default(token, number=True)
     raise ValueError(f"DEFAULT {token} is not emulated: write the constant that it stands for")
 
 

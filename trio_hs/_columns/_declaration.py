@@ -125,7 +125,7 @@ class Column:
             return NULL
         data = self.encode_data(value)
         if len(data) > LONG_VALUE:
-            raise LongValue(len(data))
+            raise LongValue(len(data), f"column {self.name}: ")
         return escape(data)
 
     def write_in_slices(self, out: Buffer, value: Any) -> Slices[None]:
@@ -140,8 +140,8 @@ class Column:
         """``encode`` without the protocol's escapes: the bytes in the column's character set. Takes no None."""
         try:
             return self._type.encode(value)
-        except LongValue:
-            raise
+        except LongValue as error:
+            raise LongValue(error.size, f"column {self.name}: ") from None
         except (TypeError, ValueError) as error:
             raise type(error)(f"column {self.name} ({self.type}) {error}") from None
 

@@ -160,7 +160,7 @@ class _Reader:
         return columns
 
     def _warn_of_question_marks(self, column: Column, default: str | None) -> None:
-        if column.default_is_expression and default and _STRING.fullmatch(default):
+        if column.default_is_expression and default and _STRING.fullmatch(default) and _may_hide(column, default):
             self.warnings.append(
                 f"The default of {column.name} is left out: the server may show ? for what it has, as in {default}."
                 " An insert has to give a value."

@@ -12,8 +12,10 @@ import trio
 
 from .._network import Patience, Pool, Request, failure_of, refusal_of, turned_away
 from .._protocol import (
+    BYTES_PER_VALUE,
     EncodedList,
     Index,
+    LongValue,
     Ordered,
     RowEncoder,
     Slices,
@@ -22,6 +24,7 @@ from .._protocol import (
     chunks_of_tails,
     get_many_tail,
     get_tails,
+    located,
     parse_number,
 )
 from ..exceptions import ConnectionError, HandlerSocketError, ProtocolError
@@ -323,7 +326,7 @@ async def _send_chunks(
 
 
 def _key_lists(values: Sequence[Value], encode: KeyEncoder, size: int) -> Slices[list[EncodedList]]:
-    """Keys in lists of at most ``size``."""
+    """Keys in lists of at most ``size``, or of fewer if they are long."""
     lists: list[EncodedList] = []
     work = 0
     for start in range(0, len(values), size):
@@ -331,8 +334,28 @@ def _key_lists(values: Sequence[Value], encode: KeyEncoder, size: int) -> Slices
         if work >= SLICE_KEYS:
             work = 0
             yield
-        lists.append(EncodedList(encode(keys, first=start), len(keys)))
-        work += size
+        try:
+            tokens = encode(keys, first=start)
+        except LongValue:
+            lists += yield from _short_lists(keys, encode, start)
+            continue
+        lists.append(EncodedList(tokens, len(keys)))
+        work += size + len(tokens) // BYTES_PER_VALUE
+    return lists
+
+
+def _short_lists(keys: Sequence[Value], encode: KeyEncoder, first: int) -> Slices[list[EncodedList]]:
+    """Keys in lists of half as many, or of half as many again, until they are short enough to be encoded in one go."""
+    lists: list[EncodedList] = []
+    half = len(keys) // 2
+    for start, some in ((first, keys[:half]), (first + half, keys[half:])):
+        yield
+        try:
+            lists.append(EncodedList(encode(some, first=start), len(some)))
+        except LongValue as error:
+            if len(some) == 1:
+                raise located(f"values[{start}]", error) from None
+            lists += yield from _short_lists(some, encode, start)
     return lists
 
 

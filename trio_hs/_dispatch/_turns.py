@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import trio
 
-from .._protocol import SLICE_VALUES, Codec, EncodedList, Ordered, Slices, Value, encode_in_slices, in_pair
+from .._protocol import SLICE_VALUES, Codec, EncodedList, LongValue, Ordered, Slices, Value, encode_in_slices, in_pair
 
 T = TypeVar("T")
 
@@ -26,9 +25,14 @@ async def in_turns(work: Slices[T]) -> T:
         await trio.lowlevel.checkpoint()
 
 
-async def encoded_in(codec: Codec, in_: tuple[int, Ordered[Value]]) -> tuple[int, Sequence[Any] | EncodedList]:
-    """``in_``, the position of a column and its values. Many values are encoded in turns."""
+async def encoded_in(codec: Codec, in_: tuple[int, Ordered[Value]]) -> tuple[int, EncodedList]:
+    """``in_``, the position of a column and its values, encoded: many or long ones in turns."""
     position, values = in_pair(in_)
-    if not isinstance(values, EncodedList) and len(values) > SLICE_VALUES:
-        values = await in_turns(encode_in_slices(codec, values, "in_"))
-    return position, values
+    if isinstance(values, EncodedList):
+        return position, values
+    if len(values) <= SLICE_VALUES:
+        try:
+            return position, EncodedList(codec.encode_list(values, "in_"), len(values))
+        except LongValue:
+            pass
+    return position, await in_turns(encode_in_slices(codec, values, "in_"))

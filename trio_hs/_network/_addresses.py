@@ -63,6 +63,8 @@ class Addresses:
     async def _in_order(self) -> list[Server]:
         """The good one, then those that never failed, then the others, the latest failure last."""
         found = await self._resolve(self._server)
+        if not found:
+            raise OSError("the name has no address")
         self._failed = {address: self._failed[address] for address in found if address in self._failed}
         return sorted(found, key=lambda address: (address != self._good, self._failed.get(address, 0)))
 

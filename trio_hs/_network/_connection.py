@@ -94,6 +94,7 @@ class Connection:
       usable: True until something goes wrong with it, then False for good.
       stalled: True while the server is suspiciously silent with requests outstanding; after the end, whether it was then.
       outstanding: the requests that wait for an answer (long ones count for several), without the backlog.
+      cancelled: True if that was because its task was cancelled, with the block that opened the pool.
       retired: True if it takes no new requests and closes after the last answer.
       worn: True if MAX_OPENED indexes are open on it, so that its owner should replace it.
       answered: how many answers have come.
@@ -115,6 +116,7 @@ class Connection:
         max_outstanding: int = MAX_OUTSTANDING,
     ) -> None:
         self.usable = True
+        self.cancelled = False
         self.stalled = False
         self.retired = False
         self.worn = False
@@ -185,6 +187,9 @@ class Connection:
                     nursery.start_soon(self._write)
                     nursery.start_soon(self._watch)
                     nursery.start_soon(self._read)
+        except BaseException:  # Cancelled, or a group of them
+            self.cancelled = self.usable
+            raise
         finally:
             self.invalidate(OSError("the client closed the connection"))
 

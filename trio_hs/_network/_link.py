@@ -1,4 +1,4 @@
-"""One connection to one server, renewed for as long as its pool is open."""
+"""One connection to one server, renewed for as long as its pool is open, with pauses between attempts to reach the server."""
 
 from __future__ import annotations
 
@@ -65,6 +65,9 @@ class LinkOwner(Protocol):
 
     def wanted(self) -> trio.Event:
         """An event that is set while callers wait for a usable server."""
+
+    def close(self) -> None:
+        """The block that opened the pool is being cancelled."""
 
 
 class Contact(NamedTuple):
@@ -296,6 +299,8 @@ class Link:
             self.pool.retiring.discard(connection)
             self.pool.changed()
         elif self.connection is connection:
+            if connection.cancelled:
+                self.pool.close()
             self._disconnected.set()
             self.connection = None
             self._lost(connection)

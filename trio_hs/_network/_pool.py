@@ -27,6 +27,7 @@ from ._addresses import Addresses, Resolve, addresses_of, only
 from ._background import background_nursery
 from ._connection import Connection
 from ._failover import InUse
+from ._forks import end_with_fork
 from ._link import Link
 from ._none_usable import none_usable
 from ._request import Request
@@ -85,7 +86,7 @@ class Pool:
     Attributes:
       for_writes: whether requests move to a less preferred group only if every server before it has given way.
       moves_on_silence: whether silence for a whole timeout, and any other failure to connect, counts as giving way.
-      thread: the id of the only thread that may use it.
+      thread: the id of the only thread that may use it; 0 in a child of ``os.fork()``.
       longest_wait: seconds for which one operation waits for a usable server, over all its attempts.
     """
 
@@ -107,6 +108,7 @@ class Pool:
         check_secret("secret", secret)
         check_settings(timeout, connections, connect, moves_on_silence)
         self.thread = get_ident()
+        end_with_fork(self)
         self.secret = secret
         self.for_writes = for_writes
         self.moves_on_silence = moves_on_silence
@@ -138,7 +140,7 @@ class Pool:
         self._in_use = InUse("writes" if for_writes else "reads", self.instruments)
         self._waiters = Waiters(self.groups, self._fall_back)
         self._none_retiring = trio.lowlevel.ParkingLot()
-        self._explain: Callable[[], HandlerSocketError] | None = None  # makes the error of callers that find no server
+        self._explain: Callable[[], HandlerSocketError] | None = None  # the error of all callers until a link changes
 
     def __repr__(self) -> str:
         return f"<Pool {' | '.join(' '.join(map(repr, group)) for group in self.groups)}>"
@@ -334,7 +336,7 @@ class Pool:
     def check_open(self) -> None:
         """Raises ConnectionError if the pool is closed."""
         if self.closed:
-            raise ConnectionError("the pool is closed: the block that opened it has ended")
+            raise ConnectionError("the pool is closed: the block that opened it has ended, or was cancelled")
 
     @enable_ki_protection
     def begin(self) -> None:
@@ -403,7 +405,7 @@ class Pool:
                 break
 
     def _none_usable(self) -> HandlerSocketError:
-        if self._explain is None:  # the same for every caller until a link changes
+        if self._explain is None:
             asked = [link for group in self.groups[: self._groups_asked()] for link in group]
             self._explain = none_usable(asked, self._links)
         return self._explain()

@@ -19,7 +19,7 @@ def reason_of(error: BaseException | None) -> str:
         return "; ".join(dict.fromkeys(reason_of(inner) for inner in cause.exceptions))
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error)
+    return str(error) or type(error).__name__
 
 
 def is_refusal(error: BaseException) -> bool:

@@ -6,6 +6,8 @@ from threading import get_ident
 
 from trio.lowlevel import current_task
 
+from .._protocol import shown
+
 
 def require_trio() -> None:
     """Raises RuntimeError outside of trio, such as under asyncio."""
@@ -19,8 +21,8 @@ def check_thread(thread: int) -> None:
     """Raises RuntimeError in another thread than that of a client: its requests and connections belong to one trio run."""
     if get_ident() != thread:
         raise RuntimeError(
-            "this client was opened in another thread, and works only there: use trio.from_thread.run(), or open a client in "
-            "this thread's own trio run"
+            "this client was opened in another thread or process, and works only there: use trio.from_thread.run(), or open a "
+            "client in this thread's own trio run"
         )
 
 
@@ -28,14 +30,24 @@ def check_seconds(what: str, seconds: float) -> None:
     """Raises TypeError or ValueError for what is no positive number of seconds."""
     if not isinstance(seconds, int | float) or isinstance(seconds, bool):
         raise TypeError(f"{what} must be a number of seconds, not {seconds!r}")
-    if not seconds > 0:
-        raise ValueError(f"{what} must be a positive number of seconds, not {seconds!r}")
+    try:
+        if float(seconds) > 0:
+            return
+    except OverflowError:
+        pass
+    raise ValueError(f"{what} must be a positive number of seconds, not {shown(seconds)}")
 
 
 def check_secret(what: str, secret: str | None) -> None:
     """Raises TypeError for what is no secret. It never quotes one."""
-    if secret is not None and not isinstance(secret, str):
+    if secret is None:
+        return
+    if not isinstance(secret, str):
         raise TypeError(f"{what} must be a str or None, not {type(secret).__name__}")
+    try:
+        secret.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} has a character that UTF-8 does not have") from None
 
 
 def check_flags(**flags: bool) -> None:

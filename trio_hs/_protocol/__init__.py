@@ -56,6 +56,7 @@ from ._requests import (
     listed_filters,
 )
 from ._slices import (
+    BYTES_PER_VALUE,
     SLICE_BYTES,
     SLICE_VALUES,
     Slices,
@@ -77,12 +78,14 @@ from ._values import (
     Value,
     escape,
     located,
+    shown,
     unescape,
     unescape_pieces,
     value_list,
 )
 
 __all__ = [
+    "BYTES_PER_VALUE",
     "LONG_VALUE",
     "MAX_INSERT_VALUES",
     "NULL",
@@ -132,6 +135,7 @@ __all__ = [
     "parse_values",
     "plain_rows",
     "rows_in_slices",
+    "shown",
     "tokens_in_slices",
     "unescape",
     "unescape_pieces",

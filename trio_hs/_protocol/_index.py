@@ -13,7 +13,10 @@ def _name(what: str, name: str, forbidden: str = "") -> bytes:
         raise TypeError(f"{what} must be a str, not {type(name).__name__}")
     if any(character < " " or character in forbidden for character in name):
         raise ValueError(f"{what} {name!r} has a character that the protocol cannot carry in a name")
-    return name.encode()
+    try:
+        return name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} {name!r} has a character that UTF-8 does not have") from None
 
 
 def name_list(what: str, names: Ordered[str]) -> tuple[str, ...]:

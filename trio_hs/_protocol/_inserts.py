@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ._index import Index
 from ._requests import MAX_INSERT_VALUES, begin_insert, insert_tail
 from ._slices import BYTES_PER_VALUE, SLICE_VALUES, Slices, write_values
-from ._values import ESCAPED, LONG_VALUE, Codec, LongValue, Value, located, value_list
+from ._values import ESCAPED, LONG_LIST, Codec, LongValue, Value, located, value_list
 
 #: At most so many rows are encoded together. For a call of fewer rows than FEW that does not pay.
 GROUP = 200
@@ -35,7 +35,7 @@ class RowEncoder(NamedTuple):
 def insert_tail_in_slices(index: Index, codec: Codec, values: Sequence[Value]) -> Slices[bytes]:
     """``insert_tail`` of long values."""
     out = begin_insert(index, len(values))
-    yield from write_values(out, codec, values)
+    yield from write_values(out, codec, values, "values", index.columns)
     out.write(b"\n")
     return out.contents()
 
@@ -64,7 +64,7 @@ def _simple_tails(codec: Codec, line: str, width: int, rows: Sequence[Any]) -> l
             size += sum(map(len, column))
         elif kinds != {int}:
             return None
-    if size > LONG_VALUE:
+    if size > LONG_LIST:
         return None
     try:
         data = codec.encode_text(line * len(rows) % tuple(chain.from_iterable(rows)))

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, get_args
 from .._counted import counted
 from ._buffer import Buffer
 from ._index import Index
-from ._values import NULL, SEQUENCES, Codec, EncodedList, Ordered, Value, escape, located, value_list
+from ._values import NULL, SEQUENCES, Codec, EncodedList, Ordered, Value, escape, located, shown, value_list
 
 #: The protocol's comparisons; ``<`` and ``<=`` give rows in descending order.
 FindOperation: TypeAlias = Literal["=", ">", ">=", "<", "<="]
@@ -106,7 +106,7 @@ def insert_tail(index: Index, codec: Codec, values: Ordered[Value]) -> bytes:
 
     Raises LongValue for a value that should be encoded in slices: see ``begin_insert``.
     """
-    tokens = codec.encode_all(values, "values", index.columns)
+    tokens = codec.encode_all(values, "values", index.columns, long_values=True)
     if len(tokens) != index.width or index.width > MAX_INSERT_VALUES or index.repeated is not None:
         raise _refused_insert(index, len(tokens))
     return index.insert_head + b"\t".join(tokens) + b"\n"
@@ -148,7 +148,7 @@ def find_tail(
     ``in_`` is the position of a column of the key and the values that it takes in turn. ``limit`` 0 means one row, or with
     ``in_`` one for each of its values (the server's own default would end the search at the first).
     """
-    return _search(index, codec, operation, values, limit, offset, in_, filters) + b"\n"
+    return _search(index, codec, operation, values, limit, offset, in_, filters, b"\n")
 
 
 def find_modify_tail(
@@ -178,7 +178,7 @@ def find_modify_tail(
     if isinstance(modify_values, EncodedList):
         encoded, count = modify_values, modify_values.count
     else:
-        tokens = codec.encode_all(modify_values, what, index.columns)
+        tokens = codec.encode_all(modify_values, what, index.columns, long_values=modify_operation[0] == "U")
         count = len(tokens)
     expected = 0 if modify_operation[0] == "D" else index.width
     if count != expected:
@@ -186,10 +186,8 @@ def find_modify_tail(
         raise ValueError(f"{what}: {modify_operation!r} takes {counted(expected, 'value')}, one per column, not {count}")
     if count and index.repeated is not None:
         raise _two_values(index)
-    search = _search(index, codec, operation, values, limit, offset, in_, filters)
-    if encoded is not None:
-        return b"".join((search, modification, b"\t", encoded.tokens, b"\n"))  # one copy
-    return b"\t".join((search + modification, *tokens)) + b"\n"
+    end = b"\t".join((modification, *tokens) if encoded is None else (modification, encoded.tokens)) + b"\n"
+    return _search(index, codec, operation, values, limit, offset, in_, filters, end)
 
 
 def _refuse(what: str, operations: Iterable[str], given: object) -> NoReturn:
@@ -206,27 +204,32 @@ def _search(
     offset: int,
     in_: tuple[int, Ordered[Value] | EncodedList] | None,
     filters: Ordered[Filter],
+    end: bytes,
 ) -> bytes:
+    """A find, and what comes after it."""
     try:
         heads = _FIND_HEADS[operation]
     except (KeyError, TypeError):
         _refuse("operation", FIND_OPERATIONS, operation)
     tokens = codec.encode_all(values)
-    conditions = b""
+    conditions: list[bytes] = []
     if in_ is not None:
         position, choices = in_pair(in_)
+        if not isinstance(position, int) or isinstance(position, bool):
+            raise TypeError(f"in_ names a column by its position in the index (0 is the first), not by {position!r}")
         if len(tokens) == position:
             tokens.append(b"")  # the key's value there, which the list replaces
         if not isinstance(choices, EncodedList):
             choices = EncodedList(codec.encode_list(choices, "in_"), len(choices))
-        conditions = _in(position, choices, len(tokens))
+        conditions += (_in(position, choices, len(tokens)), choices.tokens)
         if limit == 0:
             limit = choices.count
     if not 0 < len(tokens) <= MAX_KEY_VALUES:
         raise ValueError(f"values must hold 1 to {MAX_KEY_VALUES} values of the key, not {len(tokens)}")
     if filters != ():
-        conditions += b"".join([_filter(index, codec, condition) for condition in listed_filters(filters)])
-    return heads[len(tokens)] + b"\t".join(tokens) + _limit(limit, offset) + conditions
+        conditions += [_filter(index, codec, condition) for condition in listed_filters(filters)]
+    find = heads[len(tokens)] + b"\t".join(tokens) + _limit(limit, offset)
+    return b"".join((find, *conditions, end)) if conditions else find + end  # `in_` may be long: one copy
 
 
 def _limit(limit: int, offset: int) -> bytes:
@@ -236,24 +239,22 @@ def _limit(limit: int, offset: int) -> bytes:
         if not isinstance(number, int) or isinstance(number, bool):
             raise TypeError(f"{what} must be an int, not {type(number).__name__}")
         if number < 0:
-            raise ValueError(f"{what} must not be negative, but is {number}")
+            raise ValueError(f"{what} must not be negative, but is {shown(number)}")
     limit = limit or 1
     if limit + offset > MAX_ROWS:
-        raise ValueError(f"limit + offset must be at most {MAX_ROWS}, but is {limit + offset}")
+        raise ValueError(f"limit + offset must be at most {MAX_ROWS}, but is {shown(limit + offset)}")
     return b"\t%d\t%d" % (limit, offset)
 
 
 def _in(position: int, choices: EncodedList, width: int) -> bytes:
-    if not isinstance(position, int) or isinstance(position, bool):
-        raise TypeError(f"in_ names a column by its position in the index (0 is the first), not by {position!r}")
     if not 0 <= position < width:
         # The server would ignore the list and repeat the key itself as many times.
-        raise ValueError(f"in_ is about column {position} of the index, but values cover only the first {width}")
+        raise ValueError(f"in_ is about column {shown(position)} of the index, but values cover only the first {width}")
     if not choices.count:
         raise ValueError("in_ has an empty list of values")
     if NULL in choices.tokens:
         raise ValueError("in_ cannot hold None: the server would look for a zero byte; find NULL with operation '='")
-    return b"\t@\t%d\t%d\t%b" % (position, choices.count, choices.tokens)
+    return b"\t@\t%d\t%d\t" % (position, choices.count)
 
 
 def _filter(index: Index, codec: Codec, condition: Filter) -> bytes:

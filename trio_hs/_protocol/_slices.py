@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
+from .._counted import counted
 from ._answers import has_values, wrong_length
 from ._buffer import Buffer
 from ._index import Index
-from ._values import Codec, EncodedList, LongValue, Value, located
+from ._values import Codec, EncodedList, LongValue, Value, joined, located, place
 
 T = TypeVar("T")
 
@@ -27,34 +28,75 @@ SLICE_BYTES = 1 << 17
 BYTES_PER_VALUE = 64
 
 
-def encode_in_slices(codec: Codec, values: Sequence[Value], what: str = "values") -> Slices[EncodedList]:
-    """Many values, or long ones. Errors say ``what`` they are."""
+def encode_in_slices(
+    codec: Codec, values: Sequence[Value], what: str = "values", columns: Sequence[str] = ()
+) -> Slices[EncodedList]:
+    """Many values, or long ones. Errors say ``what`` they are, and of which column if they are given."""
     out = Buffer()
-    yield from write_values(out, codec, values, what)
-    return EncodedList(out.contents(), len(values))
+    count = yield from write_values(out, codec, values, what, columns)
+    return EncodedList(out.contents(), count)
 
 
-def write_values(out: Buffer, codec: Codec, values: Sequence[Value], what: str = "values") -> Slices[None]:
-    """Writes many values, or long ones, with TABs between them."""
-    for start in range(0, len(values), SLICE_VALUES):
-        part = values[start : start + SLICE_VALUES]
+def write_values(
+    out: Buffer, codec: Codec, values: Sequence[Value], what: str = "values", columns: Sequence[str] = ()
+) -> Slices[int]:
+    """Writes many values, or long ones, with TABs between them. Returns how many: as many as there were at the beginning."""
+
+    def encode(part: Sequence[Value], first: int) -> bytes:
+        return codec.encode_list(part, what, columns, first)
+
+    def write_one(value: Value, number: int) -> Slices[None]:
+        try:
+            yield from write_long(out, codec, value)
+        except (TypeError, ValueError) as error:
+            raise located(place(what, number, columns), error) from None
+
+    count = len(values)
+    for start in range(0, count, SLICE_VALUES):
         if start:
             out.write(b"\t")
             yield
-        try:
-            out.write(codec.encode_list(part, what, first=start))
-        except LongValue:
-            yield from _write_each(out, codec, part)
+        yield from write_parts(out, encode, _part(values, start, SLICE_VALUES, count, what), start, what, write_one)
+    return count
 
 
-def _write_each(out: Buffer, codec: Codec, values: Sequence[Value]) -> Slices[None]:
-    for number, value in enumerate(values):
-        if number:
-            out.write(b"\t")
-        try:
-            out.write(codec.encode(value))
-        except LongValue:
-            yield from write_long(out, codec, value)
+def write_parts(
+    out: Buffer,
+    encode: Callable[[Sequence[Any], int], bytes],
+    values: Sequence[Any],
+    first: int,
+    what: str,
+    write_one: Callable[[Any, int], Slices[None]] | None = None,
+) -> Slices[None]:
+    """Writes what ``encode(values, number of the first)`` makes, where that is too long for one go of their halves, and so on.
+
+    ``write_one`` writes a value that is too long by itself. Without it that is a ValueError, which says ``what`` it is.
+    """
+    try:
+        out.write(encode(values, first))
+        return
+    except LongValue as error:
+        if len(values) == 1 and write_one is None:
+            raise located(place(what, first), error) from None
+    if len(values) == 1 and write_one is not None:
+        yield from write_one(values[0], first)
+        return
+    yield
+    half = len(values) // 2
+    yield from write_parts(out, encode, values[:half], first, what, write_one)
+    out.write(b"\t")
+    yield
+    yield from write_parts(out, encode, values[half:], first + half, what, write_one)
+
+
+def _part(values: Sequence[T], start: int, size: int, count: int, what: str) -> Sequence[T]:
+    """A slice of ``count`` values. ValueError if another task has removed some of them since the call began: a request with
+    fewer tokens than it announces is another one for the server, such as a delete for an update."""
+    part = values[start : min(start + size, count)]
+    if len(part) < min(size, count - start):
+        had = counted(count, "value")
+        raise ValueError(f"{what} had {had} when the call began, now {len(values)}: do not change it during the call")
+    return part
 
 
 def write_long(out: Buffer, codec: Codec, value: Value) -> Slices[None]:
@@ -63,25 +105,33 @@ def write_long(out: Buffer, codec: Codec, value: Value) -> Slices[None]:
         value = codec.encode_text(value)  # in one go: its parts might be encoded differently
     assert isinstance(value, str | bytes | bytearray)
     for start in range(0, len(value), SLICE_BYTES):
-        out.write(codec.encode_part(value[start : start + SLICE_BYTES]))
+        try:
+            out.write(codec.encode_part(value[start : start + SLICE_BYTES]))
+        except UnicodeEncodeError as error:
+            raise UnicodeEncodeError(error.encoding, str(value), start + error.start, start + error.end, error.reason) from None
         yield
 
 
 def tokens_in_slices(encode: Callable[[Any], bytes], values: Sequence[Any], what: str) -> Slices[EncodedList]:
     """The token that ``encode`` makes of each value. It may take as long as for values that are checked."""
     out = Buffer()
-    for start in range(0, len(values), SLICE_CHECKED):
+    count = len(values)
+    for start in range(0, count, SLICE_CHECKED):
         if start:
             out.write(b"\t")
             yield
-        out.write(joined_tokens(encode, values[start : start + SLICE_CHECKED], what, start))
-    return EncodedList(out.contents(), len(values))
+        part = _part(values, start, SLICE_CHECKED, count, what)
+        yield from write_parts(out, lambda some, first: joined_tokens(encode, some, what, first), part, start, what)
+    return EncodedList(out.contents(), count)
 
 
 def joined_tokens(encode: Callable[[Any], bytes], values: Sequence[Any], what: str, first: int) -> bytes:
-    """Tokens joined by TABs. Errors say ``what`` the values are, and count them from ``first`` on."""
+    """Tokens joined by TABs. Errors say ``what`` the values are, and count them from ``first`` on.
+
+    Raises LongValue for many values that should be encoded in slices.
+    """
     try:
-        return b"\t".join(map(encode, values))
+        return joined(encode, values)
     except (TypeError, ValueError):
         for number, value in enumerate(values, first):
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Generator, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
+from collections.abc import Callable, Generator, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -26,7 +26,10 @@ SEQUENCES: frozenset[type] = frozenset((list, tuple, range))
 #: From this many values or answers on, it pays to handle all of them at once.
 BULK = 16
 #: `Codec.encode` refuses a longer text or bytes: `_slices` encodes it piece by piece. No key is nearly as long.
-LONG_VALUE = 1 << 18
+LONG_VALUE = 1 << 16
+#: More characters or bytes of many values are not encoded in one go either. Values up to FEW_VALUES are: a row has no more.
+LONG_LIST = 1 << 18
+FEW_VALUES = 32
 #: A Decimal whose exponent is farther from 0 is refused: written out, it could fill the memory. Python's own bound for an int.
 MAX_EXPONENT = 4300
 
@@ -42,10 +45,11 @@ class EncodedList:
 
 
 class LongValue(ValueError):
-    """A value is too long to be encoded in one go, while all other tasks wait."""
+    """A value, or a list of many, is too long to be encoded in one go, while all other tasks wait."""
 
-    def __init__(self, size: int) -> None:
-        super().__init__(f"a value of {size} characters or bytes is longer than any key")
+    def __init__(self, size: int, where: str = "") -> None:
+        super().__init__(f"{where}{size} characters or bytes are more than the {LONG_VALUE} that a value can have here")
+        self.size = size
 
 
 def value_list(values: Iterable[T], what: str = "values", of: str = "values") -> list[T]:
@@ -57,10 +61,37 @@ def value_list(values: Iterable[T], what: str = "values", of: str = "values") ->
     return list(values)
 
 
+def shown(value: object) -> str:
+    """``value`` as error messages show it. Python does not write out an int of thousands of digits."""
+    try:
+        return repr(value)
+    except ValueError:
+        return "an int of thousands of digits" if isinstance(value, int) else f"a {type(value).__name__}"
+
+
+def joined(encode: Callable[[Any], bytes], values: Sequence[Any]) -> bytes:
+    """The tokens that ``encode`` makes of values, joined by TABs. Raises LongValue if there are many, and they become long."""
+    if len(values) <= FEW_VALUES:
+        return b"\t".join(map(encode, values))
+    parts: list[bytes] = []
+    size = 0
+    for start in range(0, len(values), FEW_VALUES):
+        if size > LONG_LIST:
+            raise LongValue(size)
+        parts.append(b"\t".join(map(encode, values[start : start + FEW_VALUES])))
+        size += len(parts[-1])
+    return b"\t".join(parts)
+
+
 def located(where: str, error: TypeError | ValueError) -> TypeError | ValueError:
     """The same error, with a message that begins with the place of the mistake."""
     # A UnicodeEncodeError becomes a ValueError: it cannot be made from a message alone.
     return (TypeError if isinstance(error, TypeError) else ValueError)(f"{where}: {error}")
+
+
+def place(what: str, number: int, columns: Sequence[str] = ()) -> str:
+    """Where a value is, for error messages: the argument that it is in, its position there, and its column if it has one."""
+    return f"{what}[{number}] (column {columns[number]})" if number < len(columns) else f"{what}[{number}]"
 
 
 _ESCAPE = re.compile(rb"[\x00-\x0f]")
@@ -203,7 +234,7 @@ class Codec:
         self.encoding = encoding
         try:
             self._out = "utf-8" if encoding is None else codecs.lookup(encoding).name
-        except LookupError:
+        except (LookupError, ValueError):  # a ValueError: no name at all
             raise ValueError(
                 f"encoding must be one that Python knows, such as 'utf-8' for MariaDB's utf8mb4, or None, not {encoding!r}"
             ) from None
@@ -233,36 +264,47 @@ class Codec:
             return escape(bytes(value))
         return _number_text(value).encode()
 
-    def encode_all(self, values: Ordered[Value], what: str = "values", columns: Sequence[str] = ()) -> list[bytes]:
+    def encode_all(
+        self, values: Ordered[Value], what: str = "values", columns: Sequence[str] = (), *, long_values: bool = False
+    ) -> list[bytes]:
         """The tokens of several values. TypeError and ValueError name ``what`` and the position of the wrong one, and its
-        column if they are given."""
+        column if they are given.
+
+        With ``long_values`` it raises LongValue as it is: the caller encodes the values in slices then.
+        """
         if type(values) is not list and type(values) is not tuple:
             values = value_list(values, what)
-        if len(values) >= BULK:
-            return self.encode_list(values, what, columns).split(b"\t")
         tokens = []
         try:
+            if len(values) >= BULK:
+                return self.encode_list(values, what, columns).split(b"\t")
             for value in values:  # few of them, for which a list comprehension would take longer
                 tokens.append(b"%d" % value if type(value) is int else self.encode(value))
             return tokens
         except LongValue:
-            raise
+            if long_values:
+                raise
+            self._blame(values, what, columns)
         except (TypeError, ValueError):
             self._blame(values, what, columns)
 
     def encode_list(self, values: Sequence[Value], what: str = "values", columns: Sequence[str] = (), first: int = 0) -> bytes:
         """The tokens of several values, joined by TABs. Fast for many values of one type.
 
-        Errors say what the values are, and count them from ``first`` on.
+        Errors say what the values are, and count them from ``first`` on. Raises LongValue for what should be encoded in slices.
         """
-        if len(values) >= BULK:
-            kinds = set(map(type, values))
-            if kinds == {int}:
-                return ((b"\t%d" * len(values)) % tuple(values))[1:]
-            if kinds == {str} and self.transparent and "".join(values).isprintable():  # type: ignore[arg-type]
-                return "\t".join(values).encode(self._out)  # type: ignore[arg-type]
         try:
-            return b"\t".join(map(self.encode, values))
+            if len(values) >= BULK:
+                kinds = set(map(type, values))
+                if kinds == {int}:
+                    return ((b"\t%d" * len(values)) % tuple(values))[1:]
+                if kinds == {str} and self.transparent:
+                    size = sum(map(len, values))  # type: ignore[arg-type]
+                    if size > LONG_LIST and len(values) > FEW_VALUES:
+                        raise LongValue(size)
+                    if size <= LONG_LIST and "".join(values).isprintable():  # type: ignore[arg-type]
+                        return "\t".join(values).encode(self._out)  # type: ignore[arg-type]
+            return joined(self.encode, values)
         except LongValue:
             raise
         except (TypeError, ValueError):
@@ -274,8 +316,7 @@ class Codec:
             try:
                 self.encode(value)
             except (TypeError, ValueError) as error:
-                column = f" (column {columns[number]})" if number < len(columns) else ""
-                raise located(f"{what}[{number}]{column}", error) from None
+                raise located(place(what, number, columns), error) from None
         raise AssertionError(f"no value of {what} is wrong")
 
     def decode(self, answer: bytes, column: int = 0) -> list[Any]:

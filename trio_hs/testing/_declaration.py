@@ -161,10 +161,13 @@ class Column:
             return self.type.empty
         if isinstance(value, str):
             data = value.encode(self.charset or "utf-8")
-            if not self.type.holds(data):
-                raise ValueError(f"DEFAULT {value!r} does not fit the type")
-            return self.type.store(data)
-        return self.type.store(b"%d" % int.from_bytes(value) if isinstance(self.type, Integer) else value)
+            if default.number and isinstance(self.type, Bit):
+                data = self.type.from_number(data)
+        else:
+            data = b"%d" % int.from_bytes(value) if isinstance(self.type, Integer | DecimalType | Float) else value
+        if not self.type.holds(data):
+            raise ValueError(f"DEFAULT {value!r} does not fit the type")
+        return self.type.store(data)
 
 
 def _refuse_what_is_not_emulated(attributes: Attributes) -> None:

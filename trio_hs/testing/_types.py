@@ -253,6 +253,14 @@ class Bit(ColumnType):
     def store_int(self, number: int) -> int:
         return min(number % 2**64, self.high)
 
+    def from_number(self, data: bytes) -> bytes:
+        """What to store for a number without quotes. Its text would be taken for the bits of its characters."""
+        number = _rounded(_leading_number(data))
+        return (number % 2**64 if abs(number) < 2**64 else 2**64).to_bytes(9)
+
+    def holds(self, data: bytes) -> bool:
+        return int.from_bytes(data) <= self.high
+
     def text(self, value: int) -> bytes:
         return value.to_bytes(self.size)
 

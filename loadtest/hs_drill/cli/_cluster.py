@@ -117,15 +117,18 @@ def _carry_out(command: Callable[[argparse.Namespace], Awaitable[int]], options:
                 code = await command(options)
                 nursery.cancel_scope.cancel()
 
+    failure: BaseException | None = None
     try:
         # the exit code after a signal, which is the normal end of `up` only
         code = 0 if command is _up else ExitCode.INTERRUPTED
         trio.run(until_signal)
-    except* ClusterError as errors:
-        sys.stderr.write(f"{first_error(errors)}\n")
-        code = ExitCode.START_FAILED
-    except* ScenarioError as errors:
-        sys.stderr.write(f"{first_error(errors)}\n")
+    except* (ClusterError, ScenarioError, BrokenPipeError) as errors:
+        failure = first_error(errors)
+    # Not in the handler: what is raised there comes out in a group.
+    if isinstance(failure, BrokenPipeError):
+        raise failure  # see `hs_drill.__main__`
+    if failure is not None:
+        sys.stderr.write(f"{failure}\n")
         code = ExitCode.START_FAILED
     return code
 

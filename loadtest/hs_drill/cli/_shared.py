@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from hs_drill._exit_codes import ExitCode
-from hs_drill.report import WIDTH, KeptRun
+from hs_drill.report import WIDTH, KeptRun, PlainConsole
 from hs_drill.scenario import ScenarioError
 from hs_drill.store import RunDirectory, RunDirectoryError
 from hs_drill.verdict import judge_run
@@ -19,7 +19,7 @@ __all__ = ["console", "read_run", "safely"]
 
 def console() -> Console:
     """A console for results, on standard output."""
-    made = Console(highlight=False)
+    made = PlainConsole()
     if not made.is_terminal:
         made.width = WIDTH
     return made

@@ -27,8 +27,8 @@ Messages to it:
 - `result` (the verdict).
 - `failed` (a line for the user): the process ends.
 
-The controller takes the servers down on SIGTERM, and when the socket ends because Locust has quit or was killed. It ignores
-SIGINT: Ctrl-C is for Locust.
+The controller takes the servers down when the socket ends, because Locust has quit or was killed. It ignores SIGINT and
+SIGTERM, which are for Locust.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ import traceback
 import trio
 
 from hs_drill._cluster import ClusterError
-from hs_drill._trio_child import TrioChannel, ended_by_sigterm, first_error, ignore_signals, one_line
+from hs_drill._trio_child import TrioChannel, first_error, ignore_signals, one_line
 from hs_drill._wire import Message
 from hs_drill.scenario import WRITES, Scenario
 from hs_drill.store import cannot_keep
@@ -74,7 +74,7 @@ async def main(fd: int) -> None:
 
 
 async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
-    async with ended_by_sigterm() as nursery:
+    async with trio.open_nursery() as nursery:
         send, messages = trio.open_memory_channel[Message](math.inf)
         nursery.start_soon(_end_with_locust, channel, send, nursery)
         async with open_outbox(channel) as outbox:

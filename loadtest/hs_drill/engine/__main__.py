@@ -22,7 +22,7 @@ To Locust's process:
 - `stopped`: after the last batch of the run.
 - `fatal`: one line for the user; the process then exits.
 
-The process exits at the socket's end and on SIGTERM. It ignores SIGINT: Locust's process handles Ctrl-C.
+The process exits at the socket's end only. It ignores SIGINT and SIGTERM, which are for Locust's process.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import traceback
 
 import trio
 
-from hs_drill._trio_child import TrioChannel, ended_by_sigterm, first_error, ignore_signals, one_line
+from hs_drill._trio_child import TrioChannel, first_error, ignore_signals, one_line
 from hs_drill.store import cannot_keep
 
 from ._engine import Engine
@@ -43,7 +43,7 @@ async def main(fd: int) -> None:
     """Serve Locust's process at the other end of the socket `fd`."""
     channel = TrioChannel.from_fd(fd)
     try:
-        async with ended_by_sigterm() as nursery:
+        async with trio.open_nursery() as nursery:
             await Engine(channel, nursery).serve()
             nursery.cancel_scope.cancel()
     except BaseException as error:

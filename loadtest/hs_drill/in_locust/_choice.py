@@ -1,4 +1,4 @@
-"""Which scenario the next run uses, and which ones the web UI's start form offers."""
+"""Which scenario the next run uses, and on which kind of servers; and the scenarios that the web UI's start form offers."""
 
 from __future__ import annotations
 

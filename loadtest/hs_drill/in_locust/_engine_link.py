@@ -25,7 +25,9 @@ logger = logging.getLogger("hs_drill")
 STOP_TIMEOUT = 6.0
 """Seconds without a message from an engine that was told to stop. It abandons its last operations after 4."""
 LONGEST_STOP = 30.0
-"""Seconds. An engine that lacks CPU may need long, and is not dead as long as it reports."""
+"""Seconds. An engine that lacks CPU may need long. It is not dead as long as it reports, or uses what CPU it gets."""
+IDLE_CPU = 0.1
+"""Seconds of CPU time in `STOP_TIMEOUT`. An engine that hangs uses less."""
 CLOSE_TIMEOUT = 2.0
 
 
@@ -155,15 +157,16 @@ class EngineLink:
         if self._child is not None:
             self._stopped.clear()
             self._send({"type": "stop"})
-            if not self._wait_until_stopped():
+            if not self._wait_until_stopped(self._child):
                 self._reason = "it did not stop, and was ended"
                 self._child.close(0)
 
-    def _wait_until_stopped(self) -> bool:
-        begun = time.monotonic()
+    def _wait_until_stopped(self, child: Child) -> bool:
+        begun, used = time.monotonic(), child.cpu_seconds()
         while not self._stopped.wait(STOP_TIMEOUT):
-            now = time.monotonic()
-            if now - self._heard > STOP_TIMEOUT or now - begun > LONGEST_STOP:
+            now, before, used = time.monotonic(), used, child.cpu_seconds()
+            silent = now - self._heard > STOP_TIMEOUT and used - before < IDLE_CPU
+            if silent or now - begun > LONGEST_STOP:
                 return False
         return True
 

@@ -44,6 +44,8 @@ class Interrupts:
         self._since: float | None = None
         self.came = False
         """Whether a Ctrl-C was the first to end the process."""
+        self.hung_up = False
+        """Whether the terminal was closed."""
         self._further = 0
         self.doing = "ending"
         """What the process is doing, for the lines."""

@@ -14,11 +14,11 @@ import gevent
 from gevent.lock import BoundedSemaphore
 from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, STATE_STOPPING, Runner
-from rich.console import Console
 
 from hs_drill._exit_codes import ExitCode, gravest
+from hs_drill._process_end import discard_output
 from hs_drill.metrics import Batch, RunTotals
-from hs_drill.report import print_no_verdict, print_other_requests, print_summary, print_verdict, progress_line
+from hs_drill.report import PlainConsole, print_no_verdict, print_other_requests, print_summary, print_verdict, progress_line
 from hs_drill.scenario import Expect, Scenario, ScenarioError
 from hs_drill.store import RunDirectory, RunDirectoryError, require_place
 
@@ -333,7 +333,7 @@ class Owner(ABC):
             if self._interrupts.came:
                 self._ended_by = "Ctrl-C"
             elif gevent.getcurrent() is not self._main:  # Locust handles SIGTERM in a greenlet of its own
-                self._ended_by = "SIGTERM"
+                self._ended_by = "SIGHUP" if self._interrupts.hung_up else "SIGTERM"
         self._interrupts.ending()
         self._end_load()
         self._finish()
@@ -352,23 +352,29 @@ class Owner(ABC):
         self._finish()
         try:
             self._show_result()
-        finally:  # stdout may be a pipe whose reader is gone, or a terminal that was closed
+        finally:  # stdout may be a terminal that was closed, or a file on a full disk
             self._end_servers()
         self._interrupts.quiet = True  # nothing is left but to exit
 
     def _show_result(self) -> None:
         if self._unshown:
             self._unshown = False
-            title = f"{self._scenario.name}: {self._totals.seconds:.1f} s"
-            # With --json, stdout is for Locust's JSON.
-            console = Console(highlight=False, stderr=bool(self._options.json))
-            order = list(self._scenario.mix.weights())
-            print_summary(self._totals, title, order, console, open_loop=self._scenario.load.open)
-            print_other_requests(self._others, console)
-            if self._directory is not None:
-                if self._result is not None:
-                    print_verdict(self._result, self._directory, explain=self._options.explain, console=console)
-                    self._interrupts.judged = True
-                else:
-                    print_no_verdict(self._directory, console)
-            sys.stdout.flush()
+            try:
+                self._print_result()
+            except BrokenPipeError:  # `| head`: the verdict is in the exit code, and kept
+                discard_output()
+
+    def _print_result(self) -> None:
+        title = f"{self._scenario.name}: {self._totals.seconds:.1f} s"
+        # With --json, stdout is for Locust's JSON.
+        console = PlainConsole(stderr=bool(self._options.json))
+        order = list(self._scenario.mix.weights())
+        print_summary(self._totals, title, order, console, open_loop=self._scenario.load.open)
+        print_other_requests(self._others, console)
+        if self._directory is not None:
+            if self._result is not None:
+                print_verdict(self._result, self._directory, explain=self._options.explain, console=console)
+                self._interrupts.judged = True
+            else:
+                print_no_verdict(self._directory, console)
+        sys.stdout.flush()

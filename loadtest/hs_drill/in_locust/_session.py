@@ -35,8 +35,7 @@ def open_session(environment: Environment) -> LocalSession | MasterSession | Wor
     the servers are unavailable, and with 130 on Ctrl-C or SIGTERM."""
     interrupts = _take_interrupts(gevent.getcurrent())
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
-        # The terminal is gone. Locust does not know this signal, which would end it at once, too.
-        gevent.signal_handler(signal.SIGHUP, os.kill, os.getpid(), signal.SIGTERM)
+        gevent.signal_handler(signal.SIGHUP, _hang_up, interrupts)
     # Locust takes SIGTERM only when all is started. It would end this process at once, and leave our table on a user's server.
     sigterm = gevent.signal_handler(signal.SIGTERM, interrupts.take)
     try:
@@ -47,6 +46,12 @@ def open_session(environment: Environment) -> LocalSession | MasterSession | Wor
         sigterm.cancel()
     sys.excepthook = partial(_end_in_order, session, sys.excepthook)
     return session
+
+
+def _hang_up(interrupts: Interrupts) -> None:
+    """The terminal is gone. Locust does not know this signal, which would end it at once: give it one that it knows."""
+    interrupts.hung_up = True
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _open(environment: Environment, interrupts: Interrupts) -> LocalSession | MasterSession | WorkerSession:

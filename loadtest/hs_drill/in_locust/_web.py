@@ -1,4 +1,4 @@
-"""Our tab in Locust's web UI, and the choice of a scenario in its start form.
+"""Our tab in Locust's web UI, and in its start form the choice of a scenario and of the kind of servers.
 
 Locust's own page can only extend itself by tabs of tables. So our tab is a page of its own at `trio-hs/`. A script that we add
 to Locust's page shows it below the tab. This process serves all of it; nothing is loaded from elsewhere.

@@ -8,13 +8,14 @@ from ._kept_run import KeptRun
 from ._markup import el, to_html
 from ._other_requests import print_other_requests
 from ._page import render, write_report
-from ._terminal import WIDTH, print_no_verdict, print_summary, print_verdict, progress_line
+from ._terminal import WIDTH, PlainConsole, print_no_verdict, print_summary, print_verdict, progress_line
 from ._words import RESULTS, quantity
 
 __all__ = [
     "RESULTS",
     "WIDTH",
     "KeptRun",
+    "PlainConsole",
     "el",
     "junit",
     "print_no_verdict",

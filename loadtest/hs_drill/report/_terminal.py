@@ -18,7 +18,7 @@ from hs_drill.verdict import NO_TIME_LEFT
 
 from ._words import expectation_of, place_of, row_of
 
-__all__ = ["print_no_verdict", "print_summary", "print_verdict", "progress_line"]
+__all__ = ["PlainConsole", "print_no_verdict", "print_summary", "print_verdict", "progress_line"]
 
 PERCENTILES = (50.0, 95.0, 99.0, 99.9)
 WIDTH = 110
@@ -28,6 +28,16 @@ MAX_FINDINGS = 5
 """For each check of the audit. `result.json` has more."""
 
 
+class PlainConsole(Console):
+    """A console that raises `BrokenPipeError`. rich would end the process with exit code 1, which means something else here."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(highlight=False, stderr=stderr)
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def print_summary(
     totals: RunTotals, title: str, order: list[str], console: Console | None = None, *, open_loop: bool = False
 ) -> None:
@@ -35,7 +45,7 @@ def print_summary(
 
     `open_loop`: a column says how many of the failures were operations that never started.
     """
-    console = console or Console(highlight=False)
+    console = console or PlainConsole()
     if not console.is_terminal:
         console.width = WIDTH
     console.print()
@@ -95,7 +105,7 @@ _SIGNS = {
 
 def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, console: Console | None = None) -> None:
     """Print the verdict of a run, and the expectations that do not hold; with `explain` all expectations."""
-    console = console or Console(highlight=False)
+    console = console or PlainConsole()
     if not console.is_terminal:
         console.width = WIDTH
     _print_engine(result["engine"], console)
@@ -133,7 +143,7 @@ def _print_engine(engine: dict[str, Any], console: Console) -> None:
 
 def print_no_verdict(directory: str, console: Console | None = None) -> None:
     """Print where a run without a verdict is kept, and how to judge it."""
-    console = console or Console(highlight=False)
+    console = console or PlainConsole()
     console.print(Text("no verdict: the run did not come to its end", style="bold yellow"))
     console.print(Text(f"kept in {directory}"), soft_wrap=True)
     console.print(Text(f"to judge what is kept: {analyze_command(directory)}"), soft_wrap=True)

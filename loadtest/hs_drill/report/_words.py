@@ -20,7 +20,7 @@ EXIT_CODES: dict[int, str] = {
     ExitCode.BAD_ARGUMENTS: "the arguments or the scenario were wrong",
     ExitCode.AUDIT_FAILED: "the audit found writes that are not as acknowledged",
     ExitCode.INCONCLUSIVE: "something could not be judged",
-    ExitCode.ENDED_EARLY: "SIGTERM or Ctrl-C ended the run before its time",
+    ExitCode.ENDED_EARLY: "SIGTERM, SIGHUP or Ctrl-C ended the run before its time",
 }
 RESULTS = {
     "pass": ("✓", "pass"),

@@ -61,6 +61,8 @@ def launch(parent: int, uid: int, gid: int, program: list[str]) -> None:
 
 def guard(directory: str, engine: str | None) -> bool:
     """Wait until the owner ends, then remove everything of the run. False if something could not be removed in time."""
+    for number in (signal.SIGTERM, signal.SIGHUP):  # systemd sends SIGTERM to every process of a service at once
+        signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()
     deadline = time.monotonic() + _GUARD_SECONDS
     removed = engine is None or _remove_containers(engine, directory, deadline)

@@ -77,6 +77,22 @@ class ClusterSpec(Model):
         return self
 
     @model_validator(mode="after")
+    def _check_replication(self, info: ValidationInfo) -> Self:
+        if self.replication != "none" or info.context == KEPT:
+            return self
+        if self.standby:
+            raise PlacedError(
+                ("replication",),
+                "cannot be none with a standby, which must replicate: what clients write there when they lose the writer never "
+                "reaches the writer. Leave the standby out, or name it as a reader",
+            )
+        for number, server in enumerate(self.servers):
+            if server.name.startswith("reader-") and server.sql_port is None and server.write_port is None:
+                needs = f"{server.name} needs a sql_port or a write_port: with replication: none its rows are loaded there too"
+                raise PlacedError(("servers", number), needs)
+        return self
+
+    @model_validator(mode="after")
     def _check_servers(self) -> Self:
         if self.servers:
             if self.kind != "external":

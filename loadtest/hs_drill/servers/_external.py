@@ -33,7 +33,15 @@ from ._replication import PAGE, logged, wait_applied
 from ._server_table import handle_on, key_of, least_key
 from ._sql import ask_version, run_all
 from ._sql_control import STATEMENT_BYTES, fill_by_sql, rows_by_sql, status_by_sql
-from ._table_checks import find_rows, has_table, require_case, require_empty, wait_for_table, would_stop_replication
+from ._table_checks import (
+    find_rows,
+    has_table,
+    leftover_database,
+    require_case,
+    require_empty,
+    wait_for_table,
+    would_stop_replication,
+)
 from ._writable import require_alone, require_standby, require_writer, why_not_writable
 
 logger = logging.getLogger("hs_drill.external")
@@ -108,7 +116,10 @@ class ExternalControl(Control):
         for server in self._distinct:
             if server.sql_port is not None:
                 await require_case(server, table)
-        if not await has_table(writer, table, table.database):
+        exists = await has_table(writer, table, table.database)
+        if writer.sql_port is not None and (leftover := await leftover_database(writer, table.database)):
+            self._progress(leftover)
+        if not exists:
             if not self._may_create or writer.sql_port is None:
                 raise ClusterError(
                     f"there is no table {shown} on {writer.name}: create it with CREATE TABLE {shown} ({table.columns_sql()}) "

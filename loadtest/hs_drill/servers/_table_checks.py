@@ -28,6 +28,7 @@ __all__ = [
     "find_rows",
     "has_table",
     "how_to_empty",
+    "leftover_database",
     "require_case",
     "require_empty",
     "wait_for_table",
@@ -122,6 +123,19 @@ async def _sql_shows(server: Server, table: Table, database: str, ours: Collecti
     if wrong := await _wrong_types(ask, table, database):
         raise ClusterError(f"{shown} cannot be used: {wrong}; it needs ({table.columns_sql()})")
     return True
+
+
+async def leftover_database(server: Server, database: str) -> str:
+    """What to say of a database that another run created, perhaps one that was killed; "" if none has."""
+    found = await execute_sql(
+        server, f"SELECT schema_comment AS comment FROM information_schema.schemata WHERE schema_name = {literal(database)}"
+    )
+    if not any(str(row["comment"]).startswith(MARK) for row in found):
+        return ""
+    return (
+        f"the database {database} on {server.name} belongs to another run, which drops it at its end. If no run is active, it "
+        f"is the leftover of one that was killed. This run leaves it: if it is empty then, DROP DATABASE {database} removes it"
+    )
 
 
 async def _wrong_types(ask: Ask, table: Table, database: str) -> str:

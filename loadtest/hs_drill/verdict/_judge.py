@@ -7,7 +7,7 @@ The exit code is that of the gravest result:
 
 - 3: the audit of the writes failed (`lost`, `applied_twice`, `unexpected`, `counters`, `replicas_agree`);
 - 1: any other expectation was missed, an operation failed where nothing is expected, or a process of the harness died;
-- 5: SIGTERM or Ctrl-C ended the run before its time;
+- 5: SIGTERM, SIGHUP or Ctrl-C ended the run before its time;
 - 4: an expectation could not be judged;
 - 0: all passed.
 """

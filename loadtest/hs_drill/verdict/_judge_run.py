@@ -45,7 +45,7 @@ def judge_run(
       troubles: what else makes the run show less than it should, in words: faults that did not strike, servers not read back.
       died: which processes of the harness died, in words; each fails the run.
       ran: seconds until the load was told to end.
-      ended_by: the signal that ended the run before its time, `SIGTERM` or `Ctrl-C`.
+      ended_by: the signal that ended the run before its time, `SIGTERM`, `SIGHUP` or `Ctrl-C`.
       others: the requests of other users of Locust, as `in_locust._other_requests` collects them.
 
     What is None comes from the `result.json` of the run's end. A run that did not finish has none, nor a final state.

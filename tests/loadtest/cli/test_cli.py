@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hs_drill import _gevent_plugin
+from hs_drill._exit_codes import ExitCode
 from tests.loadtest.support.locust_process import ROOT, SCENARIO, Locust
 from tests.support.patience import patience
 
@@ -127,14 +128,19 @@ def test_importing_the_hook_costs_nothing() -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("arguments", [["--help"], ["check", "mixed"], ["drills", "--list"]])
-def test_a_closed_pipe_is_no_traceback(arguments: list[str]) -> None:
+@pytest.mark.parametrize("both", [False, True], ids=["stdout", "stderr too"])
+@pytest.mark.parametrize("arguments", [["--help"], ["check", "mixed"], ["drills", "--list"], ["cluster", "check", "mixed"]])
+def test_a_closed_pipe_is_no_traceback_and_no_result(arguments: list[str], both: bool) -> None:
     """`hs-drill --help | head`, when head has gone before a line is written."""
     reader, writer = os.pipe()
     os.close(reader)
     try:
         command = [sys.executable, "-m", "hs_drill", *arguments]
-        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+        embedded = ["--cluster", "embedded", "--readers", "1"] if arguments[0] == "cluster" else []
+        stderr = writer if both else subprocess.PIPE
+        done = subprocess.run([*command, *embedded], stdout=writer, stderr=stderr, text=True, check=False)
     finally:
         os.close(writer)
-    assert done.stderr == ""
+    assert done.returncode == ExitCode.BAD_ARGUMENTS, "1 would say that something was missed"
+    assert "Traceback" not in (done.stderr or "")
+    assert embedded or not done.stderr

@@ -61,9 +61,9 @@ load: {users: 8, duration: 9s}
 mix: {get: 1}
 audit: {enabled: true, reads: 1}
 faults:
-  - {fault: latency, target: reader-1, at: 2s, for: 2s, delay: 20ms}
-  - {fault: latency, target: reader-1, at: 2500ms, for: 500ms, delay: 20ms}
-  - {fault: latency, target: reader-1, at: 5s, for: 300ms, every: 1s, delay: 20ms}
+  - {fault: latency, target: reader-1, at: 2s, for: 2s, delay: 100ms}
+  - {fault: latency, target: reader-1, at: 2500ms, for: 500ms, delay: 100ms}
+  - {fault: latency, target: reader-1, at: 5s, for: 300ms, every: 1s, delay: 100ms}
 expect:
   latency: {get: {p50: {during: 5ms}}}
   throughput: {during: 1}
@@ -85,7 +85,8 @@ def test_phases_hold_what_was_wholly_of_them() -> None:
     assert judged(result)["latency.get.p50.during"] == "miss"
     assert judged(result)["throughput.during"] == "pass"
     (slow,) = [one["measured"] for one in result["expectations"] if one["name"] == "latency.get.p50.during"]
-    assert slow >= 0.04, "twenty milliseconds each way"
+    # Each way is late by that much, but an operation that meets the fault's beginning, or its end, is late one way only.
+    assert slow >= 0.1, "a hundred milliseconds: more than a busy machine's lag explains"
 
     faults = run.timeline.faults
     assert len(faults) >= 4

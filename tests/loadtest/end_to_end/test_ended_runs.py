@@ -37,7 +37,7 @@ pytestmark = pytest.mark.process
             signal.SIGHUP,
             [],
             ExitCode.ENDED_EARLY,
-            "incomplete: SIGTERM ended the run before its time",  # as which Locust knows it
+            "incomplete: SIGHUP ended the run before its time",
         ),
         (signal.SIGTERM, ["-t", "0"], ExitCode.PASSED, "pass: all 4 expectations hold"),  # without a limit nothing else ends it
     ],
@@ -61,6 +61,33 @@ def test_a_drill_that_is_interrupted_heals_and_is_judged(
         expected = dict.fromkeys(["lost", "applied_twice", "unexpected", "counters"], "pass")
         assert judged(result) == expected | ({"ended": "unknown"} if code else {})
         assert judge_run(RunDirectory.open(locust.run))["exit_code"] == result["exit_code"] == code
+
+
+@pytest.mark.parametrize("processes", [[], ["--processes", "2"]], ids=["alone", "workers"])
+@pytest.mark.parametrize("to", ["harness", "all"])
+def test_a_sigterm_to_every_process_ends_the_run_in_order(to: str, processes: list[str]) -> None:
+    """systemd sends it to all processes of a service, and so do some containers and CI systems when they stop one."""
+    scenario = PAUSED.partition("faults:")[0] + "expect: {lost: 0, applied_twice: 0}\n"
+    with Locust(*HEADLESS, *processes, scenario=scenario) as locust:
+        locust.wait_for_load()
+        for name in ("hs_drill.engine", "hs_drill.controller", "-m locust") if to == "harness" else ("",):
+            for pid in locust.processes(name):
+                os.kill(pid, signal.SIGTERM)
+        assert locust.finish() == ExitCode.ENDED_EARLY, locust.describe()
+        assert "\nverdict: incomplete: SIGTERM ended the run before its time" in locust.stdout, locust.describe()
+        assert "the load engine (" not in locust.stderr, locust.describe()
+        assert "the controller of the servers" not in locust.stderr, locust.describe()
+        if to == "harness":
+            assert judged(result_of(locust))["lost"] == "pass"
+
+
+def test_a_reader_of_the_output_that_is_gone_does_not_change_the_exit_code() -> None:
+    """`locust ... 2>&1 | head`: rich would end the process with exit code 1, and Python with 120."""
+    scenario = PAUSED.partition("faults:")[0] + "expect: {lost: 0}\n"
+    piped = ("bash", "-o", "pipefail", "-c", '"$@" 2>&1 | head -n 1', "bash")
+    with Locust(*HEADLESS, "-t", "2s", scenario=scenario, wrapper=piped) as locust:
+        assert locust.exit_code() == ExitCode.PASSED, locust.describe()
+        assert result_of(locust)["exit_code"] == ExitCode.PASSED
 
 
 @pytest.mark.parametrize("victim", ["locust", "controller"])

@@ -118,16 +118,20 @@ async def test_a_child_ends_with_its_parent(module: str) -> None:
 
 
 @pytest.mark.process
-async def test_an_engine_ends_at_sigterm_but_not_at_ctrl_c() -> None:
+async def test_an_engine_leaves_signals_to_locust() -> None:
+    """A terminal sends Ctrl-C to every process, and systemd SIGTERM. Locust needs the engine to end the run in order."""
     async with child("hs_drill.engine") as engine:
         await engine.send("setup", **setup())
         await engine.until("ready")
         await engine.send("start", run=1)
         await engine.send("users", count=4)
         await engine.until("batch")
-        engine.process.send_signal(signal.SIGINT)
-        await engine.until("batch")
-        engine.process.send_signal(signal.SIGTERM)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            engine.process.send_signal(number)
+            await engine.until("batch")
+        await engine.send("stop")
+        await engine.until("stopped")
+        await engine.channel.aclose()
         assert await engine.ends() == 0
 
 
@@ -279,8 +283,8 @@ async def test_a_worker_that_comes_late_joins_the_stages_where_they_are() -> Non
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("end, complete", [(signal.SIGTERM, True), (signal.SIGKILL, False)])
-async def test_operations_that_were_cut_off_are_in_the_history(tmp_path: Path, end: signal.Signals, complete: bool) -> None:
+@pytest.mark.parametrize("complete", [True, False], ids=["locust is gone", "killed"])
+async def test_operations_that_were_cut_off_are_in_the_history(tmp_path: Path, complete: bool) -> None:
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
     async with listener, child("hs_drill.engine") as engine:
         port: int = listener.socket.getsockname()[1]
@@ -289,7 +293,10 @@ async def test_operations_that_were_cut_off_are_in_the_history(tmp_path: Path, e
         await engine.send("start", **audited(tmp_path))
         await engine.send("users", count=2)
         await engine.until("batch")
-        engine.process.send_signal(end)
+        if complete:
+            await engine.channel.aclose()
+        else:
+            engine.process.kill()
         await engine.ends()
         history = History(tmp_path / "history-0.bin")
         records = list(history.records())

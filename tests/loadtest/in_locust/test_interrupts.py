@@ -250,6 +250,9 @@ def test_a_second_stop_waits_for_the_last_batch_too(monkeypatch: pytest.MonkeyPa
         def send(self, message: object) -> None:
             pass
 
+        def cpu_seconds(self) -> float:
+            return 0.0
+
     monkeypatch.setattr(_engine_link, "Child", Child)
     link = EngineLink(print, print, print, print)
     link.stop()  # nothing to wait for

@@ -27,11 +27,12 @@ async def proxied(cluster: Cluster) -> AsyncIterator[Cluster]:
     rows = ",".join(f"({number},{number})" for number in range(ROWS))
     await execute_sql(
         cluster.writer,
+        "DROP DATABASE IF EXISTS proxied",  # a test that failed has left it
         "CREATE DATABASE proxied",
         "CREATE TABLE proxied.t (id INT NOT NULL PRIMARY KEY, n INT NOT NULL)",
         f"INSERT INTO proxied.t VALUES {rows}",
     )
-    await wait_replicated(cluster)
+    await wait_replicated(cluster, patience(10))
     yield cluster
     await execute_sql(cluster.writer, "DROP DATABASE proxied")
 

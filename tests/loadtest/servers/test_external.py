@@ -358,6 +358,16 @@ def test_an_ipv6_address_may_be_in_brackets(host: str) -> None:
             "{kind: external, readers: 2, servers: [{name: writer, host: a}, {name: reader-1, host: b}]}",
             "2: cluster: leave out readers and standby: servers determine them",
         ),
+        (
+            "{kind: external, replication: none, servers: [{name: writer, host: a}, {name: reader-1, host: b, sql_port: 1}, "
+            "{name: standby, host: c}]}",
+            "2: cluster.replication: cannot be none with a standby, which must replicate: what clients write there when they",
+        ),
+        ("{standby: true, replication: none}", "2: cluster.replication: cannot be none with a standby"),
+        (
+            "{kind: external, replication: none, servers: [{name: writer, host: a}, {name: reader-1, host: b}]}",
+            "2: cluster.servers.1: reader-1 needs a sql_port or a write_port: with replication: none its rows are loaded there",
+        ),
     ],
 )
 def test_mistakes_in_servers_are_reported_with_their_place(cluster: str, message: str) -> None:

@@ -17,9 +17,11 @@ import trio
 import yaml
 
 from hs_drill._cluster import Cluster, ClusterError
+from hs_drill._exit_codes import ExitCode
 from hs_drill.controller._table import fill_table
 from hs_drill.servers._created import MARK
 from hs_drill.servers._opening import open_servers
+from hs_drill.servers._replication import wait_replicated
 from hs_drill.servers._sql import execute_sql
 from tests.loadtest.support.external import (
     SCENARIO,
@@ -104,6 +106,7 @@ async def test_ports_of_another_server_are_refused_before_anything_is_written(cl
 async def test_without_sql_the_marker_reveals_a_writer_made_of_two_servers(cluster: Cluster) -> None:
     writer, reader = cluster.servers
     await execute_sql(writer, "CREATE DATABASE drill", f"CREATE TABLE drill.t ({TABLE.columns_sql()})")
+    await wait_replicated(cluster, patience(10))  # the table is to be at both listeners
     wrong = without_sql(replace(writer, read_port=reader.read_port, read_secret=reader.read_secret))
     told: list[str] = []
     async with external(
@@ -266,6 +269,25 @@ def test_the_controller_of_a_killed_locust_drops_what_it_created(cluster: Cluste
 
 
 @pytest.mark.usefixtures("dropped")
+async def test_the_leftover_database_of_a_killed_run_is_named(cluster: Cluster) -> None:
+    """The run uses it, and leaves it, for another run may be active in it."""
+    told: list[str] = []
+    await execute_sql(cluster.writer, f"CREATE DATABASE drill COMMENT '{MARK}0123456789abcdef'")
+    async with external(cluster, may_create=True, tell=told.append) as control:
+        await control.create_table(TABLE)
+    expected = "the database drill on writer belongs to another run, which drops it at its end. If no run is active"
+    assert [line for line in told if line.startswith(expected)], told
+    assert "drill" in await databases(cluster.writer)
+    assert await tables(cluster.writer) == []
+
+    told.clear()
+    await execute_sql(cluster.writer, "DROP DATABASE drill", "CREATE DATABASE drill")
+    async with external(cluster, may_create=True, tell=told.append) as control:
+        await control.create_table(TABLE)
+    assert not [line for line in told if "belongs to another run" in line], told
+
+
+@pytest.mark.usefixtures("dropped")
 async def test_what_a_run_leaves_if_it_is_killed_is_what_it_has_written(cluster: Cluster) -> None:
     writer = cluster.writer
     left: list[str] = []
@@ -289,3 +311,23 @@ async def test_what_a_run_leaves_if_it_is_killed_is_what_it_has_written(cluster:
         assert left == [
             "the run's rows in drill.t, which was empty before (TRUNCATE TABLE drill.t on the primary removes all of them)"
         ]
+
+
+@pytest.mark.usefixtures("dropped")
+def test_a_sigterm_to_every_process_of_a_run_drops_what_it_created(cluster: Cluster) -> None:
+    scenario = {
+        "name": "external",
+        "cluster": {"kind": "external", "servers": servers_yaml(cluster), "create_table": True},
+        "table": {"rows": 100},
+        "load": {"users": 2, "duration": 300},
+        "mix": {"get": 50, "insert": 50},
+        "expect": {"lost": 0},
+    }
+    environment = secrets_in_environment(cluster)
+    with Locust("--headless", "--only-summary", scenario=yaml.safe_dump(scenario), env=environment) as locust:
+        locust.wait_for_load()
+        assert trio.run(tables, cluster.writer) == ["t"]
+        for pid in locust.processes():
+            os.kill(pid, signal.SIGTERM)
+        assert locust.finish() == ExitCode.ENDED_EARLY, locust.describe()
+        assert "drill" not in trio.run(databases, cluster.writer)

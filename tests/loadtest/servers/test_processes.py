@@ -262,11 +262,20 @@ async def test_nothing_is_left_when_the_holder_gets_a_signal(
 ) -> None:
     async with holder(temporary, stage) as process:
         await trio.sleep(delay)
-        assert len(left_behind(temporary)) >= 2  # the directory and the guardian at least
+        assert await soon(lambda: len(left_behind(temporary)) >= 2), "the directory and the guardian at least"
         for number in signals:
             process.send_signal(number)
             await trio.sleep(0.03)
     # An interrupted holder cleans up itself; after a killed one the guardian does, a moment later.
+    assert await soon(lambda: not left_behind(temporary)), left_behind(temporary)
+
+
+@pytest.mark.mariadb
+async def test_nothing_is_left_when_the_guardian_gets_a_sigterm_too(temporary: Path) -> None:
+    async with holder(temporary, "2 servers are up") as process:
+        os.kill(guardian_of(process), signal.SIGTERM)
+        await trio.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
     assert await soon(lambda: not left_behind(temporary)), left_behind(temporary)
 
 

@@ -17,6 +17,7 @@ from tests.trio_hs.support.declarations import CASES, IDS, Case
 from trio_hs import Column, Columns, DecodingError
 from trio_hs._columns import _types
 from trio_hs._columns._declaration import TYPES
+from trio_hs._protocol import Buffer, LongValue
 from trio_hs.testing._types import Float
 
 RAW = ("uuid", "inet4", "inet6")
@@ -48,8 +49,19 @@ def test_the_data_of_a_value_is_its_token_without_escapes() -> None:
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_bounds(case: Case) -> None:
     for value in case.bounds:
-        token = case.column.encode(value)
+        token = token_of(case.column, value)
         assert case.column.type in RAW or case.column.decode(token) == value
+
+
+def token_of(column: Column, value: Any) -> bytes:
+    """The token of a value of any length."""
+    try:
+        return column.encode(value)
+    except LongValue:
+        out = Buffer()
+        for _ in column.write_in_slices(out, value):
+            pass
+        return out.contents()
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)

@@ -195,7 +195,8 @@ async def test_describe_warns_where_the_server_shows_question_marks(
     await sql(
         f"CREATE TABLE {DATABASE}.moods (id INT PRIMARY KEY, mood VARCHAR(9) NOT NULL DEFAULT '😀!',"
         " e ENUM('😀','b') NOT NULL DEFAULT '😀', wide SET('😀','ü') CHARACTER SET utf16 NOT NULL DEFAULT '',"
-        " narrow ENUM('?','b') CHARACTER SET latin1 NOT NULL DEFAULT '?', u CHAR(2) CHARACTER SET utf32 NOT NULL DEFAULT '😀')",
+        " narrow ENUM('?','b') CHARACTER SET latin1 NOT NULL DEFAULT '?', zero DATE NOT NULL DEFAULT '0000-00-00',"
+        " u CHAR(2) CHARACTER SET utf32 NOT NULL DEFAULT '😀')",
         f"CREATE TABLE {DATABASE}.twice (id INT PRIMARY KEY, e ENUM('😀','😎') COLLATE utf8mb4_bin)",
     )
     source, found = described(arguments, "moods", capsys)

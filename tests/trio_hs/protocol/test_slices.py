@@ -14,23 +14,28 @@ from hypothesis import strategies as st
 
 from trio_hs import Column, DecodingError, ProtocolError
 from trio_hs._declared_table import _TypedCodec
+from trio_hs._dispatch._many import _key_lists
 from trio_hs._protocol import (
     LONG_VALUE,
     Codec,
     Index,
     LongValue,
     Slices,
+    chunks_of_tails,
     encode_in_slices,
     escape,
     insert_tail,
     insert_tail_in_slices,
     parse_values,
+    plain_rows,
     rows_in_slices,
+    tokens_in_slices,
     unescape,
     unescape_pieces,
 )
 from trio_hs._protocol import _slices as slices
 from trio_hs._protocol import _values as values
+from trio_hs._protocol._values import FEW_VALUES
 
 T = TypeVar("T")
 
@@ -177,9 +182,70 @@ def test_a_slice_is_bounded_by_values_and_bytes() -> None:
     assert run(rows_in_slices(line, TWO, codec, flat))[1] > 75
 
 
-def test_a_key_that_is_longer_than_any_index_is_refused() -> None:
-    for value in ("x" * (LONG_VALUE + 1), b"x" * (LONG_VALUE + 1)):
-        with pytest.raises(LongValue, match="longer than any key"):
-            Codec().encode(value)
+@pytest.mark.parametrize("columns", [2, 21, 32])
+@pytest.mark.parametrize("character", ["x", "é", "\x01"])
+def test_a_row_with_a_long_value_is_encoded_in_slices(columns: int, character: str) -> None:
+    """From 16 texts on, they were encoded in one go whatever their length: 33 MB kept the loop for 346 ms."""
+    index = Index("d", "t", [f"c{number}" for number in range(columns)])
+    row = [character * 5_000_000, *["y"] * (columns - 1)]
     with pytest.raises(LongValue):
+        insert_tail(index, Codec(), row)
+    assert run(insert_tail_in_slices(index, Codec(), row))[1] > 35
+    assert run(chunks_of_tails([row] * 3, plain_rows(index, Codec()), chunk_lines=9, chunk_bytes=9))[1] > 3 * 35
+
+
+@pytest.mark.parametrize("value", ["x" * 60_000, b"x" * 60_000, "\x01" * 60_000], ids=["text", "bytes", "escapes"])
+def test_many_values_that_are_nearly_long_are_encoded_in_slices(value: Any) -> None:
+    """Only each value had a bound, and not all of them together."""
+    keys = [value] * 600
+    limit = FEW_VALUES * LONG_VALUE
+    slices_at_least = sum(map(len, keys)) // limit
+    for work in (encode_in_slices(Codec(), keys), _key_lists(keys, Codec().encode_list, 600)):
+        assert run(work)[1] > slices_at_least
+    with pytest.raises(LongValue):
+        Codec().encode_list(keys)
+    column = Column("a", "longtext")
+    assert run(tokens_in_slices(column.encode, ["x" * 60_000] * 600, "in_"))[1] > slices_at_least
+
+
+def test_a_value_that_is_too_long_for_a_key_or_a_filter_is_refused() -> None:
+    for value in ("x" * (LONG_VALUE + 1), b"x" * (LONG_VALUE + 1)):
+        with pytest.raises(LongValue, match="65537 characters or bytes are more than the 65536"):
+            Codec().encode(value)
+    with pytest.raises(LongValue, match="column a: 65537"):
         Column("a", "longtext").encode("x" * (LONG_VALUE + 1))
+
+
+@pytest.mark.parametrize("wrong", [object(), "x" * 300_000 + "\ud800"])
+@pytest.mark.parametrize("columns", [2, 21])
+def test_an_error_beside_a_long_value_says_where_it_is(wrong: Any, columns: int) -> None:
+    index = Index("d", "t", [f"c{number}" for number in range(columns)])
+    row = ["9" * 300_000, *[""] * (columns - 2), wrong]
+    where = rf"^values\[{columns - 1}\] \(column c{columns - 1}\): .*(position 300000|a object)"
+    with pytest.raises((TypeError, ValueError), match=where):
+        run(insert_tail_in_slices(index, Codec(), row))
+
+
+@pytest.mark.parametrize("make", [encode_in_slices, "tokens"], ids=["values", "tokens"])
+@pytest.mark.parametrize("left", [0, 2_000, 9_999])
+def test_a_list_that_is_shortened_meanwhile_is_refused(make: Any, left: int) -> None:
+    """An update of 3,000 rows deleted them: with fewer values than were announced, the server took a part of it for another."""
+    values = list(range(10_000))
+    codec = Codec()
+    work = tokens_in_slices(codec.encode, values, "in_") if make == "tokens" else encode_in_slices(codec, values, "in_")
+    next(work)
+    del values[left:]
+    with pytest.raises(
+        ValueError, match=f"in_ had 10,?000 values when the call began, now {left}: do not change it during the call"
+    ):
+        run(work)
+
+
+def test_a_list_that_is_lengthened_meanwhile_is_sent_as_it_was() -> None:
+    values = list(range(10_000))
+    for work in (tokens_in_slices(Codec().encode, values, "in_"), encode_in_slices(Codec(), values)):
+        before = len(values)
+        next(work)
+        values.extend(range(5_000))
+        encoded = run(work)[0]
+        assert encoded.count == before == encoded.tokens.count(b"\t") + 1

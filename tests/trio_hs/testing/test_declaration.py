@@ -55,6 +55,8 @@ DEFAULTS: dict[str, tuple[list[object], list[object]]] = {
     "TINYINT": ([-128, "1.5", " 5", "5 "], [300, -129, "5x", "abc", ""]),
     "TINYINT UNSIGNED": ([255], [-1]),
     "BIGINT": ([2**63 - 1], [2**63]),
+    "BIT(4)": ([15, 15.4], [16, 15.5, -1, "a"]),
+    "BIT(64)": ([-1], [2**64]),
     "DECIMAL(3,1)": (["1.25"], [100]),
     "FLOAT": ([1e38], [1e39, "x"]),
     "VARCHAR(2)": (["ab"], ["abc", "ab "]),
