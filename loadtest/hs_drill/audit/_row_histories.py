@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import IO, NamedTuple
 
@@ -110,13 +110,15 @@ def rows_of(
         if state.rows and (state.counters, state.extras) != (table.counters, table.extras):
             raise ValueError(f"{state.path} is of a table with other columns")
     count = _entries(histories, states) // BUCKET_ENTRIES + 1
-    regrouped = _Regrouped(_meanings(histories), table, range(1, loaded + 1) if before is None else range(0), left_out)
+    meanings = _meanings(histories)
+    reads = frozenset(code for code, meaning in meanings.items() if meaning.reads)
+    regrouped = _Regrouped(meanings, table, range(1, loaded + 1) if before is None else range(0), left_out)
     # Beside the histories, because the system's directory for temporary files may be in memory.
     folder = histories[0].path.parent if histories else None
     with tempfile.TemporaryFile(dir=folder) as file:
         operations, held = _Buckets(file, count), _Buckets(file, count)
         for history in histories:
-            operations.deal(history)
+            operations.deal(history, reads)
         if before is not None:
             held.deal_state(before, _BEFORE)
         if final is not None:
@@ -138,12 +140,13 @@ class _Buckets:
         self._gathered = 0
         self._places: list[list[tuple[int, int]]] = [[] for _ in range(count)]
 
-    def deal(self, history: History) -> None:
+    def deal(self, history: History, reads: Set[int]) -> None:
+        """`reads`: the codes of reads, of which those that saw nothing are left out."""
         worker = history.header.worker << 32
         buckets, count = self._open, len(self._open)
         for chunk in history.readable():
             for key, value, n, end, lasted, _, user, code, _, _ in history.entries(chunk):
-                if value != UNSEEN:
+                if value != UNSEEN or code not in reads:
                     buckets[key % count].extend((key, code, value, end - 1000 * lasted, end, worker | user, n))
             self._gathered += len(chunk) // RECORD.size
             self._spill()

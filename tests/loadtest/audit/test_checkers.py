@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ CASES: dict[str, list[tuple[str, list[Op], Rows | None, dict[str, Any], str, int
         ("an insert that failed is gone", [insert(NEW, NEW, 0, 9, "fail")], {}, {}, NOTHING, 0),
         ("an insert of unknown outcome is gone", [insert(NEW, NEW, 0, 9, "info")], {}, {}, NOTHING, 0),
         ("an insert was deleted", [insert(NEW, NEW, 0, 9), delete(NEW, 10, 19)], {}, {}, TRUE, 0),
+        ("an insert was deleted, after a find that was empty, in an older history",
+         [insert(NEW, NEW, 0, 9), replace(delete(NEW, 10, 19), value=UNSEEN)],
+         {}, {}, TRUE, 0),
         ("a delete came back", [insert(NEW, NEW, 0, 9), delete(NEW, 10, 19)], {NEW: (NEW, 0)}, {}, FALSE, 1),
         ("a delete of unknown outcome", [insert(NEW, NEW, 0, 9), delete(NEW, 10, 19, "info")], {NEW: (NEW, 0)}, {}, TRUE, 0),
         ("a delete that may come late", [delete(NEW, 0, 5, "info"), insert(NEW, NEW, 10, 19)], {}, {}, TRUE, 0),
