@@ -128,9 +128,9 @@ def _convert(kind: str, raw: float | str) -> Any:
         return int(text)
     match kind:
         case "decimal":
-            return Decimal(text)
+            return Decimal(text) or Decimal(0)  # the server has no -0.0
         case "float" | "double":
-            return float(text)
+            return float(text) + 0.0
         case "date":
             return date.fromisoformat(text)
         case "datetime" | "timestamp":

@@ -235,8 +235,10 @@ class DeclaredRows:
         return self._print(column, self._makes[column](number, version))
 
     def _print(self, name: str, value: Any) -> int:
+        if value is None:  # not as an empty text
+            return 0
         try:
-            data = b"" if value is None else self._columns[name].encode_data(value)
+            data = self._columns[name].encode_data(value)
         except (TypeError, ValueError):  # not a value of ours
             data = repr(value).encode(errors="backslashreplace")
         return int.from_bytes(blake2b(data, digest_size=8).digest(), "big") & 2**63 - 1

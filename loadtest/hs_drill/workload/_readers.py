@@ -39,6 +39,8 @@ def reader(column: trio_hs.Column) -> Callable[[Any], Any]:
         if isinstance(given, str):
             if text_stays:
                 return given
+            if column.type == "set":
+                return frozenset(given.split(",")) if given else frozenset()
             data = given.encode("latin-1", "replace") if of_bytes else given.encode()
         elif isinstance(given, bytes | bytearray):
             data = bytes(given)

@@ -27,7 +27,9 @@ from hs_drill.workload import (
     rows_of,
     shown,
 )
+from hs_drill.workload._readers import reader
 from tests.loadtest.support.declared import KEYS, ONLY_MARIADB, SHOP, TYPES, declared
+from trio_hs import Column
 
 SCENARIOS = {"shop": declared(SHOP), "types": declared(TYPES), "mariadb": declared(ONLY_MARIADB), "keys": declared(KEYS)}
 ROWS = {name: rows_of(scenario) for name, scenario in SCENARIOS.items()}
@@ -246,6 +248,34 @@ def test_the_same_seed_makes_the_same_rows_on_every_machine() -> None:
 
 
 PINNED = ("books", Decimal("189.80"))
+
+
+@pytest.mark.parametrize("charset", ["utf8mb4", "latin1", "ucs2"])
+def test_the_text_of_a_set_has_no_character_set_of_its_own(charset: str) -> None:
+    read = reader(Column.from_sql("tags", f"set('é','b') character set {charset}"))
+    assert [read(text) for text in ("", "b", "é,b")] == [frozenset(), {"b"}, {"é", "b"}]
+
+
+EXTRAS = SHOP.replace("values: {text: {min: 10, max: 60}}", 'values: {choice: ["", a]}, null: 30%').replace(
+    "values: {between: [1, 999]}", 'values: {choice: ["-0.0", 1]}'
+)
+
+
+def test_fingerprints_tell_null_from_an_empty_text_and_no_zero_from_another() -> None:
+    rows = rows_of(declared(EXTRAS))
+    assert rows.columns_declared is not None
+    made: dict[str, dict[int, set[Any]]] = {name: {} for name in rows.extras}
+    for number in range(1, 100):
+        row = rows.row(number, INITIAL)
+        state = rows.state(as_handlersocket_gives(rows, row))
+        for name, found in zip(rows.extras, state.extras, strict=True):
+            made[name].setdefault(found, set()).add(row[rows.columns.index(name)])
+            assert found == rows.fingerprint(name, number, INITIAL)
+    assert sorted(map(repr, made["name"].values())) == ["{''}", "{'a'}", "{None}"]
+    zero = rows.columns_declared.column("price").decode_data(b"0.00")
+    number = next(number for number in range(1, 100) if not rows.row(number, INITIAL)[2])
+    row = dict(zip(rows.columns, rows.row(number, INITIAL), strict=True)) | {"price": zero}
+    assert rows.state(list(row.values())).extras[0] == rows.fingerprint("price", number, INITIAL)
 
 
 @every_table
