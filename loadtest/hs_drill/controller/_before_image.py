@@ -47,7 +47,10 @@ async def _header(control: Control, existing: Existing, rows: ExistingRows, run:
         if server.sql_port is not None and server.name not in control.aliases:
             found = await identity_of(server)
             servers[found] = server.name
-            created[found] = (await read_live_table(server, live.database, live.name)).created
+            there = await read_live_table(server, live.database, live.name)
+            if there.unwritable:  # what puts rows back is executed there, too
+                raise ClusterError(f"{live.shown} on {server.name}: {there.unwritable}. Nothing was written")
+            created[found] = there.created
     written = [*rows.written, *(name for name, column in live.columns.items() if column.on_update)]
     return ImageHeader(
         database=live.database,

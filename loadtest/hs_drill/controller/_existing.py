@@ -81,11 +81,11 @@ def _mistakes(scenario: Scenario, live: LiveTable) -> Iterator[PlacedError]:
     for name in live.primary:
         if live.columns[name].declared.type == "timestamp":
             yield PlacedError(WRITES, f"cannot be allowed: {name}, in its primary key, depends on the time zone")
-    if live.unwritable:
-        yield PlacedError(WRITES, f"cannot be allowed: {live.unwritable}")
+    if why := live.unwritable or live.unseen:
+        yield PlacedError(WRITES, f"cannot be allowed: {why}")
     for one in scenario.operations:
         for name in (*one.set, *filter(None, [one.column])):
-            if why := live.bound.get(name):
+            if why := live.foreign.get(name) or live.unique.get(name):
                 yield PlacedError(("mix", one.name), f"cannot change {name}: it {why}")
             elif name in live.columns and live.columns[name].generated:
                 yield PlacedError(("mix", one.name), f"cannot change {name}, which the server computes")
@@ -100,15 +100,15 @@ def _no_inserts(scenario: Scenario, live: LiveTable) -> str:
     given = scenario.table.columns
     numbers = values.Sequence | values.Uuid
     numbered = [name for name in live.primary if name in given and isinstance(given[name].values, numbers)]
-    unique = [name for name in live.bound if name not in live.primary]
+    unique = {name: why for name, why in live.unique.items() if name not in live.primary}
     if live.lacks_columns:
         return live.left_out[0]
     if computed:
         return f"the server computes {', '.join(computed)}"
     if counting:
         return f"{counting[0]} is AUTO_INCREMENT, which would go on from the keys of the run for good"
-    if unique:
-        return f"{unique[0]} {live.bound[unique[0]]}"
+    for name, why in {**unique, **live.foreign}.items():
+        return f"{name} {why}"
     if not numbered:
         return (
             f"no column of the primary key ({', '.join(live.primary)}) can tell the run's rows from others; "

@@ -150,6 +150,8 @@ async def _same_table(
             f"{live.shown} is not as it was: then it was {_one_line(header.definition)}, and now it is "
             f"{_one_line(live.definition)}. Nothing was written"
         )
+    if live.unwritable:
+        raise ClusterError(f"{live.shown} on {writer.name}: {live.unwritable}. Nothing was written")
     created = header.created[found]
     if live.created != created and not even_if_rebuilt:
         raise ClusterError(

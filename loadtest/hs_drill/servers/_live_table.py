@@ -12,15 +12,16 @@ from typing import Any
 
 import trio_hs
 from hs_drill._cluster import ClusterError, Server
-from hs_drill._sql_text import literal, table_name
+from hs_drill._sql_text import any_table, literal, table_name
 
-from ._sql import asking
+from ._sql import asking, sql_error_code
 
 __all__ = ["LiveColumn", "LiveIndex", "LiveTable", "read_live_table"]
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 """Names that a scenario can say."""
 COUNTS_ON = re.compile(r" AUTO_INCREMENT=\d+")
+NEEDS_PROCESS = 1227
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,14 @@ class LiveTable:
     """A line for each column or index that is left out."""
     lacks_columns: bool
     """Whether a column is among these."""
-    bound: Mapping[str, str]
-    """Columns that a made-up value would collide in, or through which it would reach other tables: why."""
+    unique: Mapping[str, str]
+    """Columns that made-up values would collide in: why."""
+    foreign: Mapping[str, str]
+    """Columns through which a change reaches other tables, or theirs reach this one: why."""
     unwritable: str
     """Why no row may be changed, if that is so."""
+    unseen: str
+    """Why `foreign` may lack columns, if that is so."""
     estimate: int
     """The server's own estimate of how many rows it has."""
     row_bytes: int
@@ -99,6 +104,7 @@ class _Reader:
         self._shown = f"{database}.{name} on {server.name}"
         self._where = f"table_schema = {literal(database)} AND table_name = {literal(name)}"
         self._left_out: list[str] = []
+        self._indexed: set[str] = set()
 
     async def _rows(self, query: str) -> list[dict[str, Any]]:
         return [{name.lower(): value for name, value in row.items()} for row in await self._ask(query)]
@@ -109,6 +115,7 @@ class _Reader:
         columns = {column.name: column for column in every if self._usable(column)}
         lacks = len(columns) < len(every)
         primary, indexes, unique = await self._indexes(columns)
+        foreign, unseen = await self._foreign_keys()
         created = await self._rows(f"SHOW CREATE TABLE {table_name(self._database, self._name)}")
         return LiveTable(
             self._database,
@@ -119,8 +126,10 @@ class _Reader:
             indexes,
             tuple(self._left_out),
             lacks,
-            {**unique, **await self._referenced()},
+            unique,
+            foreign,
             await self._unwritable(table, every),
+            unseen,
             int(table["estimate"] or 0),
             int(table["row_bytes"] or 0),
             str(table["created"]),
@@ -198,6 +207,7 @@ class _Reader:
         parts: dict[str, list[dict[str, Any]]] = {}
         for row in found:
             parts.setdefault(str(row["name"]), []).append(row)
+            self._indexed.add(str(row["part"]))
         indexes: dict[str, LiveIndex] = {}
         unique: dict[str, str] = {}
         for name, rows in parts.items():
@@ -219,12 +229,26 @@ class _Reader:
             )
         return indexes.pop("PRIMARY").columns, indexes, unique
 
-    async def _referenced(self) -> dict[str, str]:
-        found = await self._rows(
-            "SELECT referenced_column_name AS name, table_name AS other FROM information_schema.key_column_usage WHERE "
-            f"referenced_table_schema = {literal(self._database)} AND referenced_table_name = {literal(self._name)}"
-        )
-        return {str(row["name"]): f"is what {row['other']} refers to with a foreign key" for row in found}
+    async def _foreign_keys(self) -> tuple[dict[str, str], str]:
+        """Columns of foreign keys, and why some may be missing. (`key_column_usage` hides tables that the account may not
+        use.)"""
+        found = dict[str, str]()
+        of = literal(f"{self._database}/{self._name}")
+        try:
+            for mine, other, what in (
+                ("for", "ref", "is a foreign key to"),
+                ("ref", "for", "is what a foreign key refers to in"),
+            ):
+                for row in await self._rows(
+                    f"SELECT c.{mine}_col_name AS name, f.{other}_name AS other FROM information_schema.innodb_sys_foreign f "
+                    f"JOIN information_schema.innodb_sys_foreign_cols c ON c.id = f.id WHERE f.{mine}_name = {of}"
+                ):
+                    found[str(row["name"])] = f"{what} {str(row['other']).replace('/', '.')}"
+        except ClusterError as error:
+            if sql_error_code(error) != NEEDS_PROCESS:
+                raise
+            return {}, "its foreign keys, and those that refer to it, cannot be seen without the privilege PROCESS"
+        return found, ""
 
     async def _unwritable(self, table: Mapping[str, Any], columns: list[LiveColumn]) -> str:
         """Why a run may not change rows of the table: it could not put them back. HandlerSocket runs no triggers, and SQL,
@@ -234,17 +258,33 @@ class _Reader:
             f"event_object_schema = {literal(self._database)} AND event_object_table = {literal(self._name)}"
         )
         stored = [column.name for column in columns if column.generated == "stored"]
+        virtual = [column.name for column in columns if column.generated == "virtual" and column.name in self._indexed]
         if table["kind"] == "SYSTEM VERSIONED":
             return "it has system versioning, and keeps what every change left"
         if table["engine"] != "InnoDB":
             return f"its engine is {table['engine']}, not InnoDB"
+        if stored:
+            return f"the server computes {', '.join(stored)} and stores it, which HandlerSocket's writes leave wrong"
+        if virtual:
+            return f"an index covers {', '.join(virtual)}, which the server computes: HandlerSocket's writes corrupt it"
         if triggers:
             return (
                 f"it has triggers ({', '.join(str(row['name']) for row in triggers)}), which would run when rows are put back"
             )
-        if stored:
-            return f"the server computes {', '.join(stored)} and stores it, which HandlerSocket's writes leave wrong"
+        if not await self._sees_triggers():
+            return f"whether it has triggers cannot be seen: GRANT TRIGGER ON {self._database}.{self._name} TO the SQL account"
         return ""
+
+    async def _sees_triggers(self) -> bool:
+        """Whether `information_schema.triggers` has those of the table. Grants on a pattern of databases do not count, for the
+        server takes the most specific grant alone."""
+        name = table_name(self._database, self._name)
+        scopes = {"*.*", f"{name.partition('.')[0]}.*", any_table(self._database), name}
+        for row in await self._ask("SHOW GRANTS"):  # its roles' as well
+            grant = re.match(r"GRANT (.+) ON (\S+) TO ", str(next(iter(row.values()))))
+            if grant and grant[2] in scopes and re.search(r"\bTRIGGER\b|^ALL PRIVILEGES$", re.sub(r"\(.*?\)", "", grant[1])):
+                return True
+        return False
 
 
 def _unusable(name: str, rows: list[dict[str, Any]], columns: Mapping[str, LiveColumn]) -> str:

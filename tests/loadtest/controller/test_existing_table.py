@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -52,7 +53,22 @@ async def test_a_table_that_cannot_be_read_is_refused_in_a_line(mine: Cluster, s
         (
             f"{TABLE}, KEY k (n)",
             "CREATE TABLE mine.child (n INT, FOREIGN KEY (n) REFERENCES mine.t (n)) ENGINE=InnoDB",
-            "mix.count: cannot change n: it is what child refers to with a foreign key",
+            "mix.count: cannot change n: it is what a foreign key refers to in mine.child",
+        ),
+        (
+            TABLE,
+            "CREATE TABLE mine.items (of BIGINT, FOREIGN KEY (of) REFERENCES mine.t (id) ON DELETE CASCADE) ENGINE=InnoDB",
+            "mix.insert: cannot insert: id is what a foreign key refers to in mine.items",
+        ),
+        (
+            f"{TABLE}, parent BIGINT, FOREIGN KEY (parent) REFERENCES mine.t (id)",
+            "",
+            "mix.insert: cannot insert: parent is a foreign key to mine.t",
+        ),
+        (
+            f"{TABLE}, half INT AS (n / 2) VIRTUAL, KEY h (half)",
+            "",
+            "table.writes: cannot be allowed: an index covers half, which",
         ),
         (TABLE.replace("NOT NULL PRIMARY", "NOT NULL AUTO_INCREMENT PRIMARY"), "", "id is AUTO_INCREMENT, which would go on"),
         (f"{TABLE}, place POINT NULL", "", "mix.insert: cannot insert: column place (point) is left out"),
@@ -62,6 +78,39 @@ async def test_writes_that_could_not_be_taken_back_are_refused(mine: Cluster, co
     await create(mine, columns, *filter(None, [more]))
     with pytest.raises((ClusterError, ScenarioError), match=re.escape(refused)):
         await check_existing(scenario_on(mine), mine.writer)
+
+
+ACCOUNT = "CREATE USER someone@'%' IDENTIFIED BY 'x'"
+ITS_CHILD = "CREATE TABLE other.child (id BIGINT, FOREIGN KEY (id) REFERENCES mine.t (id)) ENGINE=InnoDB"
+
+
+async def test_what_the_account_cannot_see_is_refused_for_writes_and_not_for_reads(mine: Cluster) -> None:
+    """SELECT alone shows no triggers, nor the foreign keys of tables that the account may not use."""
+    trigger = "CREATE TRIGGER mine.tr BEFORE UPDATE ON mine.t FOR EACH ROW SET NEW.n = 1"
+    await create(mine, TABLE, trigger, "CREATE DATABASE other", ITS_CHILD, ACCOUNT, "GRANT SELECT ON mine.* TO someone@'%'")
+    account = dataclasses.replace(mine.writer, admin_user="someone", admin_password="x")
+
+    async def refused(*granted: str) -> str:
+        await execute_sql(mine.writer, "DO 1", *granted)
+        with pytest.raises(ScenarioError) as caught:
+            await check_existing(scenario_on(mine), account)
+        return str(caught.value)
+
+    try:
+        await check_existing(scenario_on(mine, READ), account)
+        hidden = "table.writes: cannot be allowed: whether it has triggers cannot be seen: GRANT TRIGGER ON mine.t TO the SQL"
+        assert hidden in await refused()
+        assert hidden in await refused("GRANT TRIGGER ON `m%`.* TO someone@'%'"), "the server takes the grant on mine.* alone"
+        assert "it has triggers (tr)" in await refused("GRANT TRIGGER ON mine.t TO someone@'%'")
+        assert "cannot be seen without the privilege PROCESS" in await refused("DROP TRIGGER mine.tr")
+        await refused("CREATE ROLE seer", "GRANT TRIGGER ON mine.* TO seer", "REVOKE TRIGGER ON mine.t FROM someone@'%'")
+        found = await refused(
+            "GRANT seer TO someone@'%'", "SET DEFAULT ROLE seer FOR someone@'%'", "GRANT PROCESS ON *.* TO someone@'%'"
+        )
+        assert "table.writes" not in found
+        assert "mix.insert: cannot insert: id is what a foreign key refers to in other.child" in found
+    finally:
+        await execute_sql(mine.writer, "DROP DATABASE other", "DROP USER someone@'%'", "DROP ROLE IF EXISTS seer")
 
 
 async def test_check_shows_the_table_and_what_the_run_changes_or_the_lines_of_mistakes(

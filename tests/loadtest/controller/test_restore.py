@@ -130,6 +130,12 @@ async def test_restoring_refuses_another_table_and_another_server(mine: Cluster)
     await execute_sql(mine.writer, "SELECT SLEEP(1)", "ALTER TABLE mine.t DROP COLUMN extra, FORCE")
     with pytest.raises(ClusterError, match=r"built anew since that run .* say --even-if-rebuilt\. Nothing was written"):
         await put_back(directory, scenario)
+    await execute_sql(mine.writer, "CREATE TRIGGER mine.tr BEFORE UPDATE ON mine.t FOR EACH ROW SET NEW.n = 1")
+    with pytest.raises(
+        ClusterError, match=r"it has triggers \(tr\), which would run when rows are put back\. Nothing was written"
+    ):
+        await put_back(directory, scenario, even_if_rebuilt=True)
+    await execute_sql(mine.writer, "DROP TRIGGER mine.tr")
     image = BeforeImage(directory.before_image)
     assert image.header is not None
     object.__setattr__(image.header, "servers", {"server_id 999 at elsewhere:1": "writer"})
@@ -158,6 +164,11 @@ async def test_values_that_reached_a_replica_with_others_changes_are_put_back_th
     await create_filled(mine)
     before = await rows(mine)
     scenario, said = scenario_on_every_server(mine), list[str]()
+    trigger = "CREATE TRIGGER mine.tr BEFORE UPDATE ON mine.t FOR EACH ROW SET NEW.n = 1"
+    await execute_sql(mine.readers[0], "SET SESSION sql_log_bin = 0", trigger)
+    with pytest.raises(ClusterError, match=r"mine\.t on reader-1: it has triggers \(tr\).*Nothing was written"):
+        await begun(scenario, [])
+    await execute_sql(mine.readers[0], "SET SESSION sql_log_bin = 0", "DROP TRIGGER mine.tr")
     directory, _ = await begun(scenario, said)
     assert any("the row's event takes the run's values to the replicas" in line for line in said)
     own = insert_keys(1)
