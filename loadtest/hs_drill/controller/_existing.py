@@ -81,8 +81,8 @@ def _mistakes(scenario: Scenario, live: LiveTable) -> Iterator[PlacedError]:
     for name in live.primary:
         if live.columns[name].declared.type == "timestamp":
             yield PlacedError(WRITES, f"cannot be allowed: {name}, in its primary key, depends on the time zone")
-    if why := live.unwritable or live.unseen:
-        yield PlacedError(WRITES, f"cannot be allowed: {why}")
+    if forbidden := live.unwritable or live.unseen:
+        yield PlacedError(WRITES, f"cannot be allowed: {forbidden}")
     for one in scenario.operations:
         for name in (*one.set, *filter(None, [one.column])):
             if why := live.foreign.get(name) or live.unique.get(name):
