@@ -18,6 +18,7 @@ from hs_drill._cluster import ClusterError
 from hs_drill._counted import counted
 from hs_drill._exit_codes import ExitCode
 from hs_drill._shipped import scenario_path
+from hs_drill.controller import goes_by_sql
 from hs_drill.report import words
 from hs_drill.scenario import SERVERS_HELP, Expect, Fault, Load, Moment, Scenario, load_scenario, timeline, with_cluster
 from hs_drill.servers import LiveTable
@@ -84,10 +85,11 @@ def _setting(scenario: Scenario, live: LiveTable | None) -> list[tuple[str, str]
     total = sum(weights.values())
     servers = f"writer, {'standby, ' if cluster.standby else ''}{counted(cluster.readers, 'reader')}"
     version = f"version {cluster.version}, " if cluster.version else ""
+    on_update = live.on_update if live is not None and goes_by_sql(scenario) else ()
     return [
         ("servers", f"{servers} ({version}kind {cluster.kind}, writes {cluster.topology}, replication {cluster.replication})"),
         ("table", table_in_words(table, live.estimate if live is not None else None)),
-        *([("writes", writes_in_words(scenario))] if table.existing else []),
+        *([("writes", writes_in_words(scenario, on_update))] if table.existing else []),
         ("load", f"{words.load(load)}{', by SQL' if scenario.driver.name == 'sql' else ''}"),
         ("keys", _keys(scenario)),
         ("mix", ", ".join(f"{name} {weight / total:.3g}" for name, weight in weights.items())),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hs_drill._counted import counted
 from hs_drill.report import words
 from hs_drill.scenario import (
@@ -38,13 +40,13 @@ def table_in_words(table: TableSpec, estimate: int | None = None) -> str:
     return f"{name}, which exists{rows}; {known}; up to {counted(table.rows, 'key')} are sampled"
 
 
-def writes_in_words(scenario: Scenario) -> str:
-    """What a run does to the rows of a table that exists."""
+def writes_in_words(scenario: Scenario, on_update: Sequence[str] = ()) -> str:
+    """What a run does to the rows of a table that exists. `on_update`: columns that its writes set beside their own."""
     if not scenario.writes:
         allowed = "allowed, but the mix has none" if scenario.table.writes else "none"
         return f"{allowed}: the run reads, and changes nothing"
-    changed = list(dict.fromkeys(name for one in scenario.operations for name in (*one.set, *filter(None, [one.column]))))
-    does = [f"CHANGES {', '.join(changed).upper()}"] if changed else []
+    changed = [name for one in scenario.operations for name in (*one.set, *filter(None, [one.column]))]
+    does = [f"CHANGES {', '.join(dict.fromkeys([*changed, *on_update])).upper()}"] if changed else []
     if any(one.do in ("insert", "delete") for one in scenario.operations):
         does.append("INSERTS ROWS OF ITS OWN")
     return f"ALLOWED: THE RUN {' AND '.join(does)} IN A TABLE THAT EXISTS; `hs-drill restore` takes that back"

@@ -14,7 +14,7 @@ from hs_drill.servers import Control, ExactRows, LiveTable, as_cluster_errors, e
 from hs_drill.store import BeforeImageWriter, ImageHeader, RunDirectory
 from hs_drill.workload import ExistingRows, Sample, insert_keys, rows_of
 
-from ._existing import Existing
+from ._existing import Existing, goes_by_sql
 
 __all__ = ["identity_of", "inserts", "keep_before_image", "own_keys", "replicas_of"]
 
@@ -51,7 +51,8 @@ async def _header(control: Control, existing: Existing, rows: ExistingRows, run:
             if there.unwritable:  # what puts rows back is executed there, too
                 raise ClusterError(f"{live.shown} on {server.name}: {there.unwritable}. Nothing was written")
             created[found] = there.created
-    written = [*rows.written, *(name for name, column in live.columns.items() if column.on_update)]
+    logged = goes_by_sql(scenario)
+    written = [*rows.written, *(live.on_update if logged and rows.written else ())]
     return ImageHeader(
         database=live.database,
         table=live.name,
@@ -60,7 +61,7 @@ async def _header(control: Control, existing: Existing, rows: ExistingRows, run:
         written=list(dict.fromkeys(written)),
         run=run,
         inserts=inserts(scenario),
-        logged=scenario.driver.name == "sql" or bool(control.cluster.write_databases),
+        logged=logged,
         servers=servers,
         created=created,
         source=await identity_of(control.cluster.writer),
@@ -79,7 +80,8 @@ async def keep_before_image(
     tell(f"keeping what {counted(scenario.table.rows, 'row')} of {live.shown} hold, for hs-drill restore")
     with as_cluster_errors(writer):
         await trio.to_thread.run_sync(partial(_keep, control, existing.sample, header, live, rows, directory))
-    changes = f"CHANGES {', '.join(rows.written).upper()} OF UP TO {scenario.table.rows:,} ROWS" if rows.written else ""
+    columns = ", ".join(header.written).upper()
+    changes = f"CHANGES {columns} OF UP TO {scenario.table.rows:,} ROWS" if rows.written else ""
     inserted = "INSERTS ROWS OF ITS OWN" if inserts(scenario) else ""
     what = " AND ".join(filter(None, [changes, inserted]))
     tell(f"THIS RUN {what} IN {live.shown} ON {writer.name.upper()} ({writer.host})")

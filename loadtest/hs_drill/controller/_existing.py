@@ -15,7 +15,7 @@ from hs_drill.workload import Sample
 from ._table import load_table
 
 WRITES = ("table", "writes")
-__all__ = ["Existing", "check_existing", "require_own_servers", "use_existing"]
+__all__ = ["Existing", "check_existing", "goes_by_sql", "require_own_servers", "use_existing"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,11 @@ async def use_existing(control: Control, scenario: Scenario, progress: Callable[
     return Existing(found.model_copy(update={"table": table}), Sample(sampled), live)
 
 
+def goes_by_sql(scenario: Scenario) -> bool:
+    """Whether the run's writes are SQL's in the end: they go into the binary log, and set columns with ON UPDATE."""
+    return scenario.driver.name == "sql" or scenario.cluster.topology == "write-through"
+
+
 def _mistakes(scenario: Scenario, live: LiveTable) -> Iterator[PlacedError]:
     """What the server's own words about the table forbid."""
     for name in live.primary:
@@ -83,6 +88,9 @@ def _mistakes(scenario: Scenario, live: LiveTable) -> Iterator[PlacedError]:
             yield PlacedError(WRITES, f"cannot be allowed: {name}, in its primary key, depends on the time zone")
     if forbidden := live.unwritable or live.unseen:
         yield PlacedError(WRITES, f"cannot be allowed: {forbidden}")
+    unkept = [name for name in live.on_update if name not in live.columns]
+    if unkept and goes_by_sql(scenario):
+        yield PlacedError(WRITES, f"cannot be allowed: SQL sets {unkept[0]} at each write, and it is not kept")
     for one in scenario.operations:
         for name in (*one.set, *filter(None, [one.column])):
             if why := live.foreign.get(name) or live.unique.get(name):

@@ -32,6 +32,7 @@ class ExactRows:
         self._columns = [ExactColumn(table.columns[name]) for name in columns]
         self._selected = ", ".join(column.selected for column in self._columns)
         self._key = [ExactColumn(table.columns[name]) for name in table.primary]
+        self._on_update = table.on_update
         self._key_at = [list(columns).index(name) for name in table.primary]
 
     def key_of(self, row: Exact) -> Key:
@@ -70,13 +71,15 @@ class ExactRows:
         self._cursor.execute("COMMIT")
 
     def set(self, row: Exact, columns: Sequence[str]) -> None:
-        """Put back what the row held in these columns."""
-        new = ", ".join(
+        """Put back what the row held in these columns, and change no other: not even one with ON UPDATE."""
+        new = [
             f"{quoted(column.name)} = {column.literal(value)}"
             for column, value in zip(self._columns, row, strict=True)
             if column.name in columns
-        )
-        self._cursor.execute(f"UPDATE {self._name} SET {new} WHERE {key_condition(self._key, self.key_of(row))}")
+        ]
+        same = [f"{quoted(name)} = {quoted(name)}" for name in self._on_update if name not in columns]
+        where = key_condition(self._key, self.key_of(row))
+        self._cursor.execute(f"UPDATE {self._name} SET {', '.join([*new, *same])} WHERE {where}")
 
     def delete(self, key: Exact) -> int:
         deleted: int = self._cursor.execute(f"DELETE FROM {self._name} WHERE {key_condition(self._key, key)}")

@@ -65,6 +65,8 @@ class LiveTable:
     """A line for each column or index that is left out."""
     lacks_columns: bool
     """Whether a column is among these."""
+    on_update: tuple[str, ...]
+    """Columns that SQL sets to the current time whenever their row changes, also those that are left out."""
     unique: Mapping[str, str]
     """Columns that made-up values would collide in: why."""
     foreign: Mapping[str, str]
@@ -126,6 +128,7 @@ class _Reader:
             indexes,
             tuple(self._left_out),
             lacks,
+            tuple(column.name for column in every if column.on_update),
             unique,
             foreign,
             await self._unwritable(table, every),

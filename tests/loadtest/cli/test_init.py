@@ -25,7 +25,7 @@ def live(primary: tuple[str, ...], indexes: dict[str, tuple[str, ...]] | None = 
     made = {name: LiveColumn(name, type_.rstrip("?"), type_.endswith("?")) for name, type_ in columns.items()}
     given = {name: LiveIndex(parts, unique=False) for name, parts in (indexes or {}).items()}
     left_out = ("column place (point) is left out: there is no type 'point'",)
-    return LiveTable("d", "t", "writer", made, primary, given, left_out, True, {}, {}, "", "", 2500, 100, "", "")
+    return LiveTable("d", "t", "writer", made, primary, given, left_out, True, (), {}, {}, "", "", 2500, 100, "", "")
 
 
 def scenario(table: LiveTable, found: dict[str, list[Any]] | None = None) -> Scenario:

@@ -10,8 +10,9 @@ import trio
 import yaml
 
 from hs_drill._cluster import Cluster, ClusterError
-from hs_drill.controller import before_image_of, no_run_in, restore
+from hs_drill.controller import before_image_of, check_existing, no_run_in, restore
 from hs_drill.controller._restore import Restored, _Restoring
+from hs_drill.scenario import ScenarioError
 from hs_drill.servers._sql import execute_sql
 from hs_drill.store import BeforeImage, BeforeImageError
 from hs_drill.workload import insert_keys, rows_of
@@ -20,6 +21,7 @@ from tests.loadtest.support.restoring import (
     COLUMNS,
     COUNT,
     ROWS,
+    TABLE,
     WRITES,
     begun,
     create,
@@ -200,16 +202,46 @@ async def test_values_of_every_type_are_put_back_on_replicas_to_the_last_bit(min
     directory, _ = await begun(scenario, [])
     changes = (
         "small = 1, price = 1.5, ratio = 0.7, moment = NOW(6), kind = 'plain', doc = '{}', raw = 'x', flags = 1, "
-        "address = '::1', title = 't', remark = 'ü', body = '𝄞'"
+        "address = '::1', title = 't', remark = 'ü', body = '𝄞', stamp = stamp"
     )
     await unlogged(mine, f"UPDATE mine.t SET {changes}")
-    await execute_sql(mine.writer, "UPDATE mine.t SET season = season + 1")
+    await execute_sql(mine.writer, "UPDATE mine.t SET season = season + 1, stamp = stamp")
     await all_applied(mine)
     restored = await put_back(directory, scenario)
     assert (restored.changed, restored.again, restored.replicas.rows) == (300, 0, {})
     await execute_sql(mine.writer, "UPDATE mine.t SET season = season - 1, stamp = stamp")
     await all_applied(mine)
     assert [await checksum(mine, server=server) for server in mine.servers] == before
+
+
+TIMES = f"{TABLE}, at DATETIME(6) ON UPDATE CURRENT_TIMESTAMP(6), `geändert am` DATETIME(6) ON UPDATE CURRENT_TIMESTAMP(6)"
+
+
+async def test_times_of_changes_are_those_of_the_application(mine: Cluster) -> None:
+    """HandlerSocket leaves columns with ON UPDATE alone, and so does what undoes its writes."""
+    await create(mine, TIMES, "INSERT INTO mine.t SELECT seq, 'a', seq, 7, '2020-01-01', '2020-01-02' FROM mine.seq_1_to_50")
+    await all_applied(mine)
+    text = WRITES.replace(", insert: 1, delete: 1", "")
+    scenario = scenario_on_every_server(mine, text)
+    directory, _ = await begun(scenario, [])
+    await execute_sql(mine.writer, "UPDATE mine.t SET other = 8 WHERE id BETWEEN 20 AND 29")
+    before = await rows(mine)
+    await unlogged(mine, "UPDATE mine.t SET name = 'run', at = at, `geändert am` = `geändert am` WHERE id <= 25")
+    restored = await put_back(directory, scenario)
+    assert (restored.changed, restored.same, restored.again, restored.replicas.rows) == (25, 25, 0, {})
+    assert await rows(mine) == before
+    assert await rows(mine, 1) == before
+
+    with pytest.raises(ScenarioError, match="cannot be allowed: SQL sets geändert am at each write"):
+        await check_existing(scenario_on(mine, f"{text}driver: sql\n"), mine.writer)
+    await execute_sql(mine.writer, "ALTER TABLE mine.t DROP COLUMN `geändert am`")
+    before, said = await rows(mine), list[str]()
+    scenario = scenario_on_every_server(mine, f"{text}driver: sql\n")
+    directory, _ = await begun(scenario, said)
+    assert any("THIS RUN CHANGES NAME, N, AT OF UP TO 50 ROWS" in line for line in said)
+    await execute_sql(mine.writer, "UPDATE mine.t SET name = 'run'")
+    assert (await put_back(directory, scenario)).changed == 50
+    assert await rows(mine) == before
 
 
 async def test_a_replica_that_does_not_apply_is_said(mine: Cluster) -> None:
