@@ -20,7 +20,9 @@ __all__ = ["VERSION_WIDTH", "mistakes_in_column"]
 VERSION_WIDTH = 18
 """Characters that the version takes: at the beginning of every payload, or in the version column of a table of one's own."""
 UUID_WIDTH = 36
-WITHOUT_NULL = (values.Sequence, values.Uuid, values.Version)
+FIRST_YEAR = 1901
+"""Of a YEAR, beside 0."""
+WITHOUT_NULL = (values.Sequence, values.Uuid, values.Version, values.Now)
 Mistakes = Iterator[PlacedError]
 
 
@@ -121,6 +123,8 @@ def _range(column: Column, place: tuple[str, ...], low: object, high: object) ->
     yield from wrong
     if not wrong and must_fit(column, low) > must_fit(column, high):
         yield PlacedError(place, f"the lower bound comes first: {low} is more than {high}")
+    elif not wrong and column.type == "year" and must_fit(column, low) < FIRST_YEAR <= must_fit(column, high):
+        yield PlacedError(place, f"a year has no values between 0 and {FIRST_YEAR}: begin with {FIRST_YEAR}")
 
 
 def _text(column: Column, spec: values.Text) -> Mistakes:

@@ -90,6 +90,11 @@ def _find(scenario: Scenario, one: OperationSpec, given: Operation) -> Mistakes:
             right = " or ".join(f"[{', '.join(parts[:count])}]" for count in range(1, len(parts) + 1)[:3])
             wrong = f"must be the first columns of the index {given.index}, in its order: {right}"
             yield PlacedError(("by",), f"{wrong}, not [{', '.join(given.by)}]")
+        elif one.operation == "=" and scenario.driver.name == "sql":
+            for name in one.by:
+                if name in table.columns and table.columns[name].column(name).type == "float":
+                    unequal = f"finds nothing by {name}: SQL does not find a FLOAT of 0.7 by 0.7"
+                    yield PlacedError((), f"{unequal}; say another operation, or make it a double")
 
 
 def _step(scenario: Scenario, one: OperationSpec, given: Operation) -> Mistakes:

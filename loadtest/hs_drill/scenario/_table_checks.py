@@ -36,6 +36,7 @@ def mistakes_in_table(table: TableSpec) -> Mistakes:
     if not table.existing:
         yield from _members(table, columns)
     yield from _primary(table, columns)
+    yield from _sequences(table, columns)
     for name, parts in table.indexes.items():
         yield from _index(table, columns, name, parts, ("indexes", name))
     yield from _version(table)
@@ -69,8 +70,14 @@ def _missing(table: TableSpec) -> Mistakes:
 
 def _members(table: TableSpec, columns: dict[str, Column]) -> Mistakes:
     for name, column in columns.items():
-        if column.type in ("enum", "set") and (wrong := equal_members(table.columns[name].type)):
-            yield PlacedError(("columns", name, "type"), f"{wrong}: rename one, or add a collation such as utf8mb4_bin")
+        place = ("columns", name, "type")
+        if column.type not in ("enum", "set"):
+            continue
+        if spaced := [member for member in column.members if member.endswith(" ")]:
+            strips = "the server strips spaces at the end of members: leave them out"
+            yield PlacedError(place, f"has the member {spaced[0]!r}, and {strips}")
+        elif wrong := equal_members(table.columns[name].type):
+            yield PlacedError(place, f"{wrong}: rename one, or add a collation such as utf8mb4_bin")
 
 
 def _names(table: TableSpec) -> Mistakes:
@@ -98,6 +105,9 @@ def _primary(table: TableSpec, columns: dict[str, Column]) -> Mistakes:
         elif isinstance(spec.values, values.Version | values.Now):
             made = type(spec.values).__name__.lower()
             yield PlacedError(("columns", name, "values"), f"cannot be `{made}` in the primary key, which no write changes")
+        if name in columns and columns[name].type == "float" and not table.existing:
+            unequal = "cannot be float in the primary key: SQL does not find a FLOAT of 0.7 by 0.7; make it a double"
+            yield PlacedError(("columns", name, "type"), unequal)
     numbers = [name for name in parts if isinstance(table.columns[name].values, values.Sequence | values.Uuid)]
     if len(numbers) > 1:
         two = f"has two columns that number the rows, {numbers[0]} and {numbers[1]}: give one of them other values"
@@ -105,9 +115,12 @@ def _primary(table: TableSpec, columns: dict[str, Column]) -> Mistakes:
     elif not numbers and set(parts) == set(table.primary) and not table.existing:
         number = "needs a column with `values: sequence` or `values: uuid`, or two rows might have the same key"
         yield PlacedError(("primary",), number)
-    for name in numbers:
-        column = columns.get(name)
-        if column is not None and column.type in INTEGERS and (most := bounds_of(column)[1]) < table.rows:
+
+
+def _sequences(table: TableSpec, columns: dict[str, Column]) -> Mistakes:
+    for name, column in columns.items():
+        counts = isinstance(table.columns[name].values, values.Sequence) and column.type in INTEGERS
+        if counts and (most := bounds_of(column)[1]) < table.rows:
             wide = f"holds numbers up to {most:,}, and there are {table.rows:,} rows: say bigint"
             yield PlacedError(("columns", name, "type"), wide)
 

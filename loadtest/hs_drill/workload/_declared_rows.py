@@ -6,6 +6,7 @@ some updates set and others do not (an *extra*) follows from them only if the ve
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
@@ -279,11 +280,9 @@ class DeclaredRows:
 def _in_sql(sql_type: str, column: trio_hs.Column) -> str:
     """A declaration that does not depend on the server's settings: they say which character set text has, and whether a
     TIMESTAMP changes whenever its row does."""
-    lower = sql_type.lower()
+    behind = sql_type.lower().rpartition(")")[2]  # members may have such words in them
     text = column.type in ("char", "varchar", "enum", "set") or column.type.endswith("text")
-    charset = (
-        "" if not text or "charset" in lower or "character set" in lower or "collate" in lower else " CHARACTER SET utf8mb4"
-    )
+    charset = "" if not text or re.search(r"charset|character\s+set|collate", behind) else " CHARACTER SET utf8mb4"
     if column.nullable:
         return f"{sql_type}{charset} NULL"
     default = " DEFAULT '2000-01-01 00:00:00'" if column.type == "timestamp" else ""

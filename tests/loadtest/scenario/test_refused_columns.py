@@ -54,6 +54,52 @@ def test_members_that_a_collation_tells_apart(members: str) -> None:
     parse_scenario(changed((SIZE, f'type: "{members}"')), "s.yaml")
 
 
+@pytest.mark.parametrize("members, spaced", [("enum('s','m ')", "'m '"), ("set('s ','m')", "'s '")])
+def test_members_that_the_server_would_strip(members: str, spaced: str) -> None:
+    text = changed((SIZE, f'type: "{members}"'), ("choice: [s, m]", f"choice: [{spaced}]"))
+    refused(text, f"13: table.columns.size.type: has the member {spaced}, and the server strips spaces at the end of members")
+
+
+@pytest.mark.parametrize("made", ["{between: [0, 2155]}", "{zipfian: [0, 1901]}"])
+def test_a_year_has_a_gap_behind_0(made: str) -> None:
+    text = changed(("type: int unsigned, values: 0", f"type: year, values: {made}"), ("  count view", "# count view"))
+    refused(text, f"12: table.columns.views.values.{made[1:8]}: a year has no values between 0 and 1901: begin with 1901")
+    parse_scenario(text.replace("[0", "[1901"), "s.yaml")
+    parse_scenario(text.replace(made, "{choice: [0, 1901]}"), "s.yaml")
+
+
+def test_a_sequence_has_room_for_every_row_outside_the_primary_key_too() -> None:
+    text = changed(("int unsigned, values: 0", "tinyint, values: sequence"), ("  count view", "# count view"))
+    text = text.replace("new product: ", "# new product: ")
+    refused(text, "12: table.columns.views.type: holds numbers up to 127, and there are 1,000 rows: say bigint")
+    parse_scenario(text.replace("tinyint", "smallint"), "s.yaml")
+
+
+def test_a_column_of_now_is_not_null() -> None:
+    text = changed(('values: {between: ["2024-01-01", "2026-01-01"]}, null: 5%', "values: now, null: 5%"))
+    refused(text, "11: table.columns.added.null: a column of `values: now` cannot be NULL: leave `null` out")
+    parse_scenario(text.replace("null: 5%", "nullable: true"), "s.yaml")
+
+
+FLOAT = ("int unsigned, values: 0", "float, values: {between: [0, 1]}"), ("  count view", "# count view")
+
+
+@pytest.mark.parametrize("kind", ["float", "float(7,3)"])
+def test_a_float_is_no_key(kind: str) -> None:
+    text = changed(*FLOAT, ("primary: [id]", "primary: [id, views]")).replace("type: float", f'type: "{kind}"')
+    refused(text, "12: table.columns.views.type: cannot be float in the primary key: SQL does not find a FLOAT of 0.7 by 0.7")
+    parse_scenario(text.replace(kind, "double"), "s.yaml")
+
+
+def test_sql_finds_nothing_by_a_float() -> None:
+    text = changed(*FLOAT, ("[category, price]", "[views]"), ('operation: ">=", by: [category]', 'operation: "="'))
+    parse_scenario(text, "s.yaml")
+    text = text.replace("mix:", "driver: sql\nmix:")
+    refused(text, "20: mix.category list: finds nothing by views: SQL does not find a FLOAT of 0.7 by 0.7")
+    parse_scenario(text.replace('operation: "="', 'operation: ">="'), "s.yaml")
+    parse_scenario(text.replace("float", "double"), "s.yaml")
+
+
 def test_a_set_has_at_most_64_members() -> None:
     most = ",".join(f"'{number}'" for number in range(62))
     parse_scenario(changed((SIZE, f"type: \"set('s','m',{most})\"")), "s.yaml")

@@ -256,6 +256,20 @@ def test_the_text_of_a_set_has_no_character_set_of_its_own(charset: str) -> None
     assert [read(text) for text in ("", "b", "é,b")] == [frozenset(), {"b"}, {"é", "b"}]
 
 
+@pytest.mark.parametrize(
+    "members, charset",
+    [
+        ("enum('a','no collate')", " CHARACTER SET utf8mb4"),
+        ("set('a','charset)b')", " CHARACTER SET utf8mb4"),
+        ("enum('a','b') character  set latin1", ""),
+        ("enum('a','b') COLLATE latin1_bin", ""),
+    ],
+)
+def test_text_has_its_character_set_in_the_declaration(members: str, charset: str) -> None:
+    text = SHOP.replace("type: varchar(20), values: {choice: {books: 5, music: 3, toys: 2}}", f'type: "{members}", values: a')
+    assert rows_of(declared(text)).columns_sql["category"] == f"{members}{charset} NOT NULL"
+
+
 EXTRAS = SHOP.replace("values: {text: {min: 10, max: 60}}", 'values: {choice: ["", a]}, null: 30%').replace(
     "values: {between: [1, 999]}", 'values: {choice: ["-0.0", 1]}'
 )
