@@ -19,7 +19,7 @@ Messages to it:
 - `leaves` (words): what stays on the user's own servers if the controller dies from now on.
 - `ready` (the cluster as clients see it): its table is filled. Of a table that exists also `scenario` (with its columns) and
   `sample` (of its rows).
-- `begun` (the directory that keeps the run).
+- `begun` (the run's number, and the directory that keeps it).
 - `suspend` (a number), `resume`: for all clients.
 - `mark`: for all engines: a fault is about to change, or has changed.
 - `event` (a line for the user), `fault` (its `Strike`): a fault has changed.

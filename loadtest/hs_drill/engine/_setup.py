@@ -110,6 +110,8 @@ class Setup:
     def open_scribe(self, path: str | None, run: int) -> Iterator[Scribe | None]:
         """Open the history of a run, and yield its scribe. Without an audit the history has only connection events."""
         if path is None:
+            if self.scenario.table.existing and self.scenario.writes:
+                raise RuntimeError("nothing is kept of the table that exists: the run has no directory")
             yield None
             return
         with HistoryWriter(

@@ -16,11 +16,11 @@ import trio
 
 from hs_drill._cluster import Cluster, Server
 from hs_drill.engine._lag import PERIOD
-from hs_drill.engine._setup import reads_primary
+from hs_drill.engine._setup import Setup, WarningBuffer, reads_primary
 from hs_drill.metrics import NOT_STARTED, UNANSWERED, Batch, OperationBatch, Timeline, total_of
 from hs_drill.scenario import parse_scenario
 from hs_drill.store import History, Operation, Outcome
-from hs_drill.workload import UNSEEN
+from hs_drill.workload import UNSEEN, Sample
 from tests.loadtest.support.child import child
 from tests.support.patience import patience
 
@@ -44,6 +44,24 @@ async def test_an_engine_that_cannot_write_its_history_ends_with_one_line(tmp_pa
         await engine.send("users", count=4)
         fatal, _ = await engine.until("fatal")
     assert fatal["line"] == "the run cannot be kept: File too large"
+
+
+COLUMNS = "{id: {type: bigint, values: sequence}, n: {type: int, values: 0}}"
+EXISTING = f"name: x\ntable: {{existing: true, %sdatabase: d, name: t, columns: {COLUMNS}, primary: [id]}}\nmix: {{%s}}\n"
+
+
+@pytest.mark.parametrize(
+    "writes, mix, refused", [("writes: allowed, ", "update: {do: update, set: [n], weight: 1}", True), ("", "get: 1", False)]
+)
+def test_without_a_directory_no_engine_writes_to_a_table_that_exists(writes: str, mix: str, refused: bool) -> None:
+    """The directory has what the rows held before. Whoever begins a run must have checked that; this is the second lock."""
+    made = Setup({**setup(text=EXISTING % (writes, mix)), "sample": Sample({"id": [b"1"]}).packed()}, WarningBuffer())
+    if not refused:
+        with made.open_scribe(None, 1) as scribe:
+            assert scribe is None
+        return
+    with pytest.raises(RuntimeError, match="the run has no directory"), made.open_scribe(None, 1):
+        pass
 
 
 @pytest.mark.process
