@@ -81,6 +81,11 @@ def _differences(restored: Restored) -> Iterator[str]:
     if restored.gone:
         what = "is gone, and stays so" if restored.gone == 1 else "are gone, and stay so"
         yield f"{counted(restored.gone, 'row')} {what}: the run deletes only what it inserts, so somebody else did"
+    if restored.refused:
+        yield (
+            f"the server refused to put back or delete {counted(restored.refused, 'row')}, for the first one with "
+            f"{restored.refusal}: remove the cause, and restore again"
+        )
     if restored.missing:
         yield f"{counted(restored.missing, 'row')} stayed as the run left them: the before-image has lost what they held"
     if restored.again:

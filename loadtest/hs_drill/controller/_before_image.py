@@ -105,6 +105,7 @@ def _keep(
         table = ExactRows(cursor, live, header.columns)
         if header.inserts:
             _require_no_inserted(table, live, rows, header.run)
+        longest = table.longest_statement()
         with BeforeImageWriter(directory.before_image, header) as image:
             for keys in _chunks(sample, live):
                 found = table.by_shown_keys(keys)
@@ -114,6 +115,7 @@ def _keep(
                         f"{gone} of {live.shown} have gone meanwhile: a run that writes needs a table whose rows stay. "
                         "Nothing was written"
                     )
+                table.require_settable(found, header.written, longest)
                 image.add(found)
 
 

@@ -27,6 +27,7 @@ from hs_drill.servers import (
     LiveTable,
     as_cluster_errors,
     exact_session,
+    leave_checks,
     log_statements,
     read_live_table,
 )
@@ -51,6 +52,10 @@ class Restored:
     """Rows that are not there any more. No run deletes them."""
     deleted: int = 0
     """Rows that the run had inserted."""
+    refused: int = 0
+    """Rows that the server did not let us put back or delete."""
+    refusal: str = ""
+    """Why it refused the first of these."""
     missing: int = 0
     """Rows that the before-image has lost."""
     again: int = 0
@@ -130,7 +135,7 @@ async def restore(
         progress("looking whether every row is as it was")
         restored = restoring.restored
         restored.missing = header.rows - image.rows
-        restored.again = await still_different(writer, live, image, restoring.rows)
+        restored.again = max(await still_different(writer, live, image, restoring.rows) - restored.refused, 0)
         restored.replicas = await look_at_replicas(control, live, image)
     return restored
 
@@ -200,6 +205,7 @@ class _Restoring:
                 self._replicas[server] = ExactRows(session, self._live, self._header.columns)
             if self._others or not self._header.logged:
                 log_statements(cursor, self._live.database)
+            leave_checks(cursor)
             table = ExactRows(cursor, self._live, self._header.columns)
             for number, block in enumerate(image.blocks(), 1):
                 trio.from_thread.check_cancelled()  # Ctrl-C ends it between two transactions
@@ -210,6 +216,7 @@ class _Restoring:
             if self._header.inserts:
                 for keys in own_keys(table, self._live, self.rows, self._header.run):
                     table.transaction(partial(self._delete, table, keys))
+            self.restored.refused, self.restored.refusal = table.refused, table.refusal
 
     def _put_back(self, table: ExactRows, block: Sequence[Exact]) -> None:
         columns = self._header.written
@@ -222,11 +229,9 @@ class _Restoring:
         wrong &= found.keys()
         if wrong:
             trio.from_thread.run(self._require_primary)
-        for row in block:
-            if table.key_of(row) in wrong:
-                table.set(row, columns)
+        put_back = {table.key_of(row) for row in block if table.key_of(row) in wrong and table.set(row, columns)}
         restored = self.restored
-        restored.changed += len(changed)
+        restored.changed += sum(table.key_of(row) in put_back for row in changed)
         restored.same += len(found) - len(changed)
         restored.gone += len(block) - len(found)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._control import Control, Rejoined, ReplicationStatus, Row
-from ._exact_rows import Exact, ExactRows, identity, log_statements
+from ._exact_rows import Exact, ExactRows, identity, leave_checks, log_statements
 from ._exact_values import exact_session
 from ._existing_table import require_existing
 from ._instance import State
@@ -35,6 +35,7 @@ __all__ = [
     "first_rows",
     "identity",
     "key_of",
+    "leave_checks",
     "log_statements",
     "open_cluster",
     "open_servers",

@@ -9,18 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import pymysql
+
 from hs_drill._cluster import ClusterError, Server
 from hs_drill._sql_text import quoted, table_name
 
 from ._exact_values import ExactColumn, exact_session, key_condition, keys_beyond
 from ._live_table import LiveTable
+from ._sql import sql_error_code
 
-__all__ = ["Exact", "ExactRows", "identity", "log_statements"]
+__all__ = ["Exact", "ExactRows", "identity", "leave_checks", "log_statements"]
 
 Exact = Sequence[bytes | None]
 """A row, or a key, of exact values."""
 Key = tuple[bytes | None, ...]
 PAGE_ROWS = 10_000
+OF_ONE_ROW = (1062, 1264, 1265, 1292, 1300, 1366, 1406, 1451, 1452, 4025)
+"""Errors of a row's values, keys and foreign keys: other rows may still be put back, also in the same transaction."""
 
 
 class ExactRows:
@@ -33,6 +38,10 @@ class ExactRows:
         self._selected = ", ".join(column.selected for column in self._columns)
         self._key = [ExactColumn(table.columns[name]) for name in table.primary]
         self._on_update = table.on_update
+        self.refused = 0
+        """Rows that the server did not let us put back or delete."""
+        self.refusal = ""
+        """Why it refused the first of these."""
         self._key_at = [list(columns).index(name) for name in table.primary]
 
     def key_of(self, row: Exact) -> Key:
@@ -43,9 +52,20 @@ class ExactRows:
         return self._select([[part.shown_literal(value) for part, value in zip(self._key, key, strict=True)] for key in keys])
 
     def by_keys(self, rows: Sequence[Exact], *, lock: bool = False) -> dict[Key, Exact]:
-        """What the rows with the keys of these hold now, by key; with `lock`, locked until the transaction ends."""
-        literals = [[part.literal(row[at]) for part, at in zip(self._key, self._key_at, strict=True)] for row in rows]
-        return {self.key_of(row): row for row in self._select(literals, " FOR UPDATE" if lock else "")}
+        """What the rows with these rows' keys hold now, by these keys; with `lock`, locked until the transaction ends."""
+        literals = {self.key_of(row): self._literals(row) for row in rows}
+        behind = " FOR UPDATE" if lock else ""
+        found = {self.key_of(row): row for row in self._select(list(literals.values()), behind)}
+        if found.keys() <= literals.keys():
+            return found
+        # Some keys have other bytes now, and are equal by their collation: only the server can say whose row that is.
+        for key in literals.keys() - found.keys():
+            for row in self._select([literals[key]], behind):
+                found[key] = row
+        return {key: found[key] for key in literals if key in found}
+
+    def _literals(self, row: Exact) -> list[str]:
+        return [part.literal(row[at]) for part, at in zip(self._key, self._key_at, strict=True)]
 
     def differing(self, rows: Sequence[Exact], found: Mapping[Key, Exact], columns: Sequence[str]) -> list[Exact]:
         """Those of `rows` that were `found` with other values in these columns."""
@@ -70,8 +90,12 @@ class ExactRows:
         do()
         self._cursor.execute("COMMIT")
 
-    def set(self, row: Exact, columns: Sequence[str]) -> None:
-        """Put back what the row held in these columns, and change no other: not even one with ON UPDATE."""
+    def set(self, row: Exact, columns: Sequence[str]) -> bool:
+        """Put back what the row held in these columns, and change no other: not even one with ON UPDATE. False if `refused`."""
+        return self._do(self.update(row, columns)) is not None
+
+    def update(self, row: Exact, columns: Sequence[str]) -> str:
+        """The statement of `set`."""
         new = [
             f"{quoted(column.name)} = {column.literal(value)}"
             for column, value in zip(self._columns, row, strict=True)
@@ -79,11 +103,40 @@ class ExactRows:
         ]
         same = [f"{quoted(name)} = {quoted(name)}" for name in self._on_update if name not in columns]
         where = key_condition(self._key, self.key_of(row))
-        self._cursor.execute(f"UPDATE {self._name} SET {', '.join([*new, *same])} WHERE {where}")
+        return f"UPDATE {self._name} SET {', '.join([*new, *same])} WHERE {where}"
 
     def delete(self, key: Exact) -> int:
-        deleted: int = self._cursor.execute(f"DELETE FROM {self._name} WHERE {key_condition(self._key, key)}")
-        return deleted
+        """How many rows are deleted: 0 also if `refused`."""
+        return self._do(f"DELETE FROM {self._name} WHERE {key_condition(self._key, key)}") or 0
+
+    def _do(self, statement: str) -> int | None:
+        """How many rows the statement changes; None if the server refuses its row."""
+        try:
+            changed: int = self._cursor.execute(statement)
+        except pymysql.MySQLError as error:
+            if sql_error_code(error) not in OF_ONE_ROW:
+                raise
+            self.refused += 1
+            self.refusal = self.refusal or f"SQL error {error.args[0]}: {error.args[1]}"
+            return None
+        return changed
+
+    def longest_statement(self) -> int:
+        """How many bytes one may have."""
+        self._cursor.execute("SELECT @@max_allowed_packet")
+        return int(self._cursor.fetchone()[0]) - 1
+
+    def require_settable(self, rows: Sequence[Exact], columns: Sequence[str], most: int) -> None:
+        """Raise `ClusterError` unless `set` takes at most so many bytes for each of the rows."""
+        for row in rows:
+            if 4 * sum(len(value) for value in row if value is not None) < most:
+                continue
+            if (length := len(self.update(row, columns))) >= most:
+                raise ClusterError(
+                    f"the row ({', '.join(self._literals(row))}) of {self._name} is too large to be put back: that takes a "
+                    f"statement of {length:,} bytes, and max_allowed_packet is {most + 1:,}. Raise that, or do not change "
+                    f"{', '.join(columns)}. Nothing was written"
+                )
 
     def keys_between(self, column: str, first: int, last: int) -> Iterator[list[Exact]]:
         """Keys of rows in which an integer `column` of the key is between two numbers, some at a time."""
@@ -111,6 +164,12 @@ def identity(server: Server) -> str:
     with exact_session(server) as cursor:
         cursor.execute("SELECT CONCAT('server_id ', @@server_id, ' at ', @@hostname, ':', @@port)")
         return str(cursor.fetchone()[0].decode())
+
+
+def leave_checks(cursor: Any) -> None:
+    """Let the session, and replicas with its statements, change rows that violate a CHECK: HandlerSocket evaluates none, so the
+    table may have such rows, and an UPDATE evaluates all of them, also of columns that it does not set."""
+    cursor.execute("SET SESSION check_constraint_checks = 0")
 
 
 def log_statements(cursor: Any, database: str) -> None:

@@ -56,10 +56,10 @@ class ExactColumn:
         return f"'{data.decode('ascii')}'"
 
     def shown_literal(self, data: bytes | None) -> str:
-        """The literal of a value as the column alone shows it, as HandlerSocket does."""
+        """The literal of a value as the column alone shows it, as HandlerSocket does. (A BIT equals 0x05, and not x'05'.)"""
         if data is None or self._kind not in ("enum", "set", "bit"):
             return self.literal(data)
-        return f"x'{data.hex()}'" if self._kind == "bit" else f"_{self._charset} x'{data.hex()}'"
+        return f"0x{data.hex()}" if self._kind == "bit" else f"_{self._charset} x'{data.hex()}'"
 
 
 def key_condition(key: Sequence[ExactColumn], values: Sequence[bytes | None]) -> str:
