@@ -36,7 +36,7 @@ import msgpack
 import yaml
 
 from hs_drill.metrics import Batch
-from hs_drill.scenario import Scenario, load_scenario, without_secrets
+from hs_drill.scenario import Scenario, ScenarioError, load_scenario, without_secrets
 
 from ._blocks import BlockError, Blocks, block_of
 from ._durable import Hold, sync
@@ -134,7 +134,7 @@ class RunDirectory:
             if "servers" in kept.get("cluster", {}):
                 kept["cluster"]["servers"] = [without_secrets(server) for server in kept["cluster"]["servers"]]
             directory = cls(path.absolute())
-            directory._write("scenario.yaml", yaml.safe_dump(kept, sort_keys=False))
+            directory._write("scenario.yaml", yaml.safe_dump(kept, sort_keys=False, allow_unicode=True))
             return directory
         raise FileExistsError(f"{base} already has 999 runs of this second")
 
@@ -181,6 +181,20 @@ class RunDirectory:
         """Show other processes that this one works on the run. Raises `HeldError` if another one does."""
         return Hold(self.path)
 
+    def keep_scenario(self) -> None:
+        """Keep the scenario even if the machine crashes: without it nothing could be put back. Raises `RunDirectoryError` if it
+        could not be read back, and OSError."""
+        try:
+            self.scenario()
+        except ScenarioError as error:
+            first = str(error).splitlines()[0]
+            raise RunDirectoryError(
+                f"hs-drill restore could not read this run's scenario: {first}. Nothing was written"
+            ) from error
+        # The names, too: that of this directory, and that of the one which keeps all runs.
+        for path in (self.path / "scenario.yaml", self.path / CHECKSUMS, self.path, self.path.parent, self.path.parent.parent):
+            sync(path)
+
     def begin_writing(self) -> None:
         """Keep, even if the machine crashes, that the run may write to a user's table from now on."""
         self._write("writing", "From now on the run may write to the table.\n")
@@ -189,10 +203,10 @@ class RunDirectory:
 
     def may_have_written(self) -> bool:
         """Whether the run may have written to a user's table. False is certain: nothing is missing that would say so."""
-        listed = self._checksums()
+        listed, damaged = self._checksums()
         begun = (self.path / "writing").exists() or "writing" in listed or (self.path / "batches.bin").exists()
         engines = any(path != self.history(CONTROLLER) for path in self.histories())
-        return begun or engines or "scenario.yaml" not in listed
+        return begun or engines or bool(damaged) or "scenario.yaml" not in listed
 
     def keep_log(self, server: str, text: str) -> Path:
         """Append the log of a server that died."""
@@ -258,7 +272,7 @@ class RunDirectory:
         try:
             data = (self.path / name).read_bytes()
         except FileNotFoundError:
-            if name in self._checksums():
+            if self._checksum(name) is not None:
                 raise RunDirectoryError(f"{self.path / name}: is missing, but {CHECKSUMS} lists it") from None
             return None
         self._verify(name, data)
@@ -281,7 +295,7 @@ class RunDirectory:
 
     def _verify(self, name: str, data: bytes) -> None:
         """Check that a file is as it was written, if that is known. Raises `RunDirectoryError`."""
-        if self._checksums().get(name, crc32(data)) != crc32(data):
+        if self._checksum(name) not in (None, crc32(data)):
             changed = f"is damaged, or was changed after the run (to judge it as it is now, delete its line in {CHECKSUMS})"
             raise RunDirectoryError(f"{self.path / name}: {changed}")
 
@@ -293,17 +307,22 @@ class RunDirectory:
         except FileNotFoundError:
             return False
 
-    def _checksums(self) -> dict[str, int]:
-        """The known checksums of the small files. Raises `RunDirectoryError`."""
-        path = self.path / CHECKSUMS
+    def _checksum(self, name: str) -> int | None:
+        """The checksum of a small file, if it is known. Raises `RunDirectoryError` if its line may be a damaged one."""
+        known, damaged = self._checksums()
+        if name not in known and damaged:
+            raise RunDirectoryError(f"{self.path / CHECKSUMS}: is damaged: line {damaged} is not a checksum of a file of a run")
+        return known.get(name)
+
+    def _checksums(self) -> tuple[dict[str, int], int]:
+        """The known checksums of the small files, and the number of the first damaged line, or 0."""
         try:
-            lines = path.read_bytes().decode("ascii", "replace").splitlines()
+            lines = (self.path / CHECKSUMS).read_bytes().decode("ascii", "replace").splitlines()
         except FileNotFoundError:
-            return {}
+            return {}, 0
         known = [_CHECKSUM.fullmatch(line) for line in lines]
-        if None in known:
-            raise RunDirectoryError(f"{path}: is damaged: line {known.index(None) + 1} is not a checksum of a file of a run")
-        return {found[2]: int(found[1], 16) for found in known if found is not None}
+        damaged = known.index(None) + 1 if None in known else 0
+        return {found[2]: int(found[1], 16) for found in known if found is not None}, damaged
 
     @property
     def latencies(self) -> Path:
