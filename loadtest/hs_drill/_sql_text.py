@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv6Address
@@ -23,8 +24,11 @@ def any_table(database: str) -> str:
     return quoted(database.replace("_", r"\_")) + ".*"
 
 
-def literal(value: object) -> str:
-    """A Python value as `trio_hs` returns it from a declared column. For every sql_mode but NO_BACKSLASH_ESCAPES."""
+def literal(value: object, members: Sequence[str] = ()) -> str:
+    """A Python value as `trio_hs` returns it from a declared column. For every sql_mode but NO_BACKSLASH_ESCAPES.
+
+    SQL compares a SET as text, which has the column's `members` in their order. Without them it is for storing only.
+    """
     if isinstance(value, str):
         return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
     if value is None:
@@ -41,7 +45,7 @@ def literal(value: object) -> str:
         case date() | UUID() | IPv4Address() | IPv6Address():
             return f"'{value}'"
         case frozenset():
-            return literal(",".join(value))
+            return literal(",".join([member for member in members if member in value] if members else value))
     return str(value)
 
 

@@ -36,10 +36,12 @@ def foreign_rows(scenario: Scenario, *, loaded: bool = True) -> str:
 def row_condition(scenario: Scenario) -> Callable[[int], str]:
     """The function that gives the condition in SQL for the row with a number."""
     rows = rows_of(scenario)
+    columns = rows.columns_declared
+    members = [columns.column(name).members if columns is not None else () for name in rows.primary]
 
     def condition(number: int) -> str:
-        key = zip(rows.primary, rows.key(number), strict=True)
-        return " AND ".join(f"{quoted(name)} = {literal(value)}" for name, value in key)
+        key = zip(rows.primary, rows.key(number), members, strict=True)
+        return " AND ".join(f"{quoted(name)} = {literal(value, known)}" for name, value, known in key)
 
     return condition
 

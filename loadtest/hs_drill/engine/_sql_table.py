@@ -31,6 +31,7 @@ class SqlTable:
         self._fields = fields
         self._index = index
         self._compared = list(map(layout.compared, layout.key(index)))
+        self._keys = list(map(layout.compared, layout.primary))
         self._finds: dict[tuple[str, tuple[bool, ...], int], tuple[Statement, list[int]]] = {}
         self._selects: dict[tuple[int, int], Statement] = {}
         self._name = name = table_name(db, table)
@@ -52,6 +53,10 @@ class SqlTable:
 
     def _named(self, row: Sequence[Any]) -> trio_hs.Row:
         return list(zip(self._fields, row, strict=True))
+
+    def _key(self, values: Sequence[Any]) -> list[str]:
+        """The literals of the primary key's first columns, to compare with."""
+        return [compared(value) for compared, value in zip(self._keys, values, strict=False)]
 
     async def get(self, value: Any) -> trio_hs.Row:
         """The row whose primary key begins with this value, or `[]`."""
@@ -89,7 +94,7 @@ class SqlTable:
         statement = self._selects.get((len(keys), width)) or self._new_select(len(keys), width)
         decoders, shown = self._layout.decoders[:width], len(self._fields)
         found: dict[tuple[Any, ...], trio_hs.Row] = {}
-        for row in await self._client.read(statement, [literal(value) for key in keys for value in key]):
+        for row in await self._client.read(statement, [one for key in keys for one in self._key(key)]):
             key = tuple([decode(value) for decode, value in zip(decoders, row[shown:], strict=True)])
             found[key] = self._named(row[:shown])
         return [found.get(key, []) for key in keys]
@@ -109,15 +114,15 @@ class SqlTable:
 
     async def update(self, _: str, keys: Sequence[Any], values: Sequence[Any]) -> int:
         """Returns the number of rows that matched."""
-        return await self._client.write(self._update, [literal(value) for value in (*values, *keys)])
+        return await self._client.write(self._update, [*map(literal, values), *self._key(keys)])
 
     async def incr(self, _: str, keys: Sequence[Any], step: Sequence[int]) -> int:
-        return await self._client.write(self._incr, [literal(value) for value in (*step, *keys)])
+        return await self._client.write(self._incr, [*map(literal, step), *self._key(keys)])
 
     async def decr(self, _: str, keys: Sequence[Any], step: Sequence[int], *, filters: Sequence[trio_hs.Filter] = ()) -> int:
         """With a filter, which must be that the counter is at least the step, for an unsigned one."""
         decr = self._decr_unsigned if filters else self._decr
-        return await self._client.write(decr, [literal(value) for value in (*step, *keys, *step)])
+        return await self._client.write(decr, [*(by := list(map(literal, step))), *self._key(keys), *by])
 
     async def delete(self, _: str, keys: Sequence[Any]) -> int:
-        return await self._client.write(self._delete, [literal(value) for value in keys])
+        return await self._client.write(self._delete, self._key(keys))

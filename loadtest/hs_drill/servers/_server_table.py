@@ -57,7 +57,6 @@ _LEAST: Mapping[str, Any] = {
     "date": date.min,
     "datetime": datetime.min,
     "timestamp": datetime(1970, 1, 1, 14, 0, 1),  # the least one that is in range in every time zone
-    "time": -timedelta(hours=838, minutes=59, seconds=59),
     "uuid": UUID(int=0),
     "inet4": ipaddress.IPv4Address(0),
     "inet6": ipaddress.IPv6Address(0),
@@ -113,7 +112,9 @@ def least_key(table: Table, index: str = "PRIMARY") -> list[Any]:
         return [0]
     match column.type:
         case "decimal":
-            return [-Decimal(10 ** ((column.precision or 0) - (column.scale or 0)) - 1)]
+            return [Decimal((1, (9,) * (column.precision or 0), -(column.scale or 0)))]
+        case "time":
+            return [timedelta(microseconds=10 ** (6 - (column.precision or 0))) - timedelta(hours=839)]
         case "binary":
             return [bytes(column.length or 0)]
         case "enum":

@@ -307,7 +307,7 @@ async def rows_by_sql(server: Server, table: Table, *, after: Sequence[Any] | No
 def _beyond(table: Table, after: Sequence[Any]) -> str:
     """The condition for rows behind a key, in a form that MariaDB reads as one range of the index."""
     keys = [quoted(name) for name in table.primary_key]
-    kinds = [table.columns[name].split("(")[0].strip().lower() for name in table.primary_key]
+    kinds = [table.columns[name].replace("(", " ").split()[0].lower() for name in table.primary_key]
     # A BIT equals no literal of its bytes.
     numbers = [
         int.from_bytes(value) if kind == "bit" and isinstance(value, bytes) else value

@@ -116,6 +116,31 @@ mix:
 """
 
 
+BY_SET = """\
+name: by set
+cluster: {kind: mariadb}
+table:
+  database: drill
+  name: by_set
+  rows: 60
+  columns:
+    tags: {type: "set('z','y','x','w')", values: {choice: ["", "y,x", "z,y,x", "y,w", "z,y,x,w"]}}
+    level: {type: "enum('low','high')", values: {choice: [low, high]}}
+    id: {type: bigint, values: sequence}
+    n: {type: int, values: 3}
+    note: {type: varchar(18), values: version}
+  primary: [tags, level, id]
+mix:
+  get: 5
+  get_many: {weight: 5, count: 3}
+  update: {set: [note], weight: 5}
+  incr: {column: n, weight: 5}
+  decr: {column: n, weight: 5}
+  insert: 3
+  delete: 2
+"""
+
+
 def create_table(rows: Rows, name: str) -> str:
     keys = {"PRIMARY KEY": rows.primary, **{f"KEY {quoted(index)}": columns for index, columns in rows.indexes.items()}}
     parts = [f"{quoted(column)} {sql}" for column, sql in rows.columns_sql.items()]
@@ -179,7 +204,7 @@ async def told_by(server: Server, name: str, scenario: Scenario) -> list[Any]:
     return [*told, *[list(row.values()) for row in await execute_sql(server, everything)]]
 
 
-@pytest.mark.parametrize("text", [EVERY_TYPE, BY_UUID], ids=["every type", "by uuid"])
+@pytest.mark.parametrize("text", [EVERY_TYPE, BY_UUID, BY_SET], ids=["every type", "by uuid", "by set"])
 async def test_both_drivers_do_the_same_on_any_table(text: str, cluster: Cluster) -> None:
     scenario = parse_scenario(text, "s.yaml")
     writer = cluster.writer

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +18,8 @@ from hs_drill.controller import fill_table, load_table
 from hs_drill.scenario import Scenario
 from hs_drill.servers import Control, check_replication, execute_sql, key_of
 from hs_drill.servers._opening import open_servers
-from hs_drill.servers._server_table import handle_on, unfit
+from hs_drill.servers._server_table import ServerTable, handle_on, least_key, unfit
+from hs_drill.servers._sql_control import _beyond
 from hs_drill.workload import DAMAGED, FOREIGN, INITIAL, NO_COUNT, OPS, Rows, first_insert_key, loaded, rows_of
 from tests.loadtest.support.declared import KEYS, ONLY_MARIADB, SHOP, TYPES, declared
 from tests.loadtest.support.external import external, named
@@ -182,6 +185,34 @@ async def test_rows_that_were_changed_by_sql_are_found_by_their_columns(cluster:
         assert [state.version for state in wrong] == [*[DAMAGED] * 4, *[FOREIGN] * 3]
         foreign = await execute_sql(cluster.writer, f"SELECT id FROM shop.products WHERE {rows.foreign}")
         assert [row["id"] for row in foreign] == [5, 6, 5000]
+
+
+def test_a_bit_of_any_width_is_compared_as_a_number() -> None:
+    """Measured on 10.11: in a range of an index a BIT equals no literal of its bytes, so a page would be empty."""
+    for kind in ("bit", "bit(1)"):
+        text = KEYS.replace("bit(9), values: {choice: [1, 256, 300]}", f"{kind}, values: {{between: [0, 1]}}")
+        after = ["a", "x", date(2024, 1, 1), Decimal("1.5"), b"\x01", b"a", "E", timedelta(0), 7]
+        assert "`bits` = 1 AND `raw` > x'61'" in _beyond(load_table(declared(text)), after), kind
+
+
+@pytest.mark.parametrize(
+    "kind, least, below",
+    [
+        ("decimal(5,2)", Decimal("-999.99"), Decimal("0.01")),
+        ("decimal(3,3)", Decimal("-0.999"), Decimal("0.001")),
+        ("decimal(4)", Decimal(-9999), Decimal(1)),
+        ("time", -timedelta(hours=838, minutes=59, seconds=59), timedelta(seconds=1)),
+        ("time(6)", timedelta(microseconds=1) - timedelta(hours=839), timedelta(microseconds=1)),
+    ],
+)
+def test_no_value_is_below_the_least_key(kind: str, least: Any, below: Any) -> None:
+    column = trio_hs.Column.from_sql("k", kind)
+    columns = trio_hs.Columns([column], {"PRIMARY": ["k"]})
+    (found,) = least_key(ServerTable("d", "t", {"k": kind}, primary_key=["k"], declared=columns))
+    assert found == least
+    column.encode(found)
+    with pytest.raises(ValueError, match="clip|outside"):
+        column.encode(found - below)
 
 
 def test_columns_of_a_table_that_the_user_made() -> None:
