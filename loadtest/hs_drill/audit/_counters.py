@@ -62,6 +62,8 @@ def deviation_of(counter: RowCounter) -> Deviation | None:
     if n == least == most:
         return None
     line = f"the counter {counter.column} is {n} and should be {_between(least, most)}"
+    if counter.is_clipped(least, most):
+        return Deviation(Cause.UNKNOWN, 1, f"{line}, but its type ends before that, where the server clips")
     up = [step for step in (*counter.steps, *counter.unknown_steps) if step > 0]
     down = [-step for step in (*counter.steps, *counter.unknown_steps) if step < 0]
     if n > most:

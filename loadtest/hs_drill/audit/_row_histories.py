@@ -243,7 +243,8 @@ class _Regrouped:
         return final[1 : 1 + len(self._table.counters)] == self._table.initial(key)
 
     def _row(self, key: int, flat: array[int], before: tuple[int, ...] | None, final: tuple[int, ...] | None) -> RowHistory:
-        counters = [RowCounter(column) for column in self._table.counters]
+        ends = self._table.counter_ends
+        counters = [RowCounter(column, ends.get(column)) for column in self._table.counters]
         row = RowHistory(key, self._table, counters, before, final)
         meanings, fields = self._meanings, iter(flat)
         for code, value, start, end, user_id, n in zip(*[fields] * (FIELDS - 1), strict=True):

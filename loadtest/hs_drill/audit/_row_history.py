@@ -20,10 +20,11 @@ __all__ = ["RowCounter", "RowExtra", "RowHistory"]
 
 
 class RowCounter:
-    """One counter of a row."""
+    """One counter of a row. `ends` are the least and the greatest number that its type holds, if that is known."""
 
-    def __init__(self, column: str) -> None:
+    def __init__(self, column: str, ends: tuple[int, int] | None = None) -> None:
         self.column = column
+        self._ends = ends
         self.base: int | None = 0
         """What it was before the first step; None when a delete or a second insert makes that uncertain."""
         self.usual: tuple[int, ...] = ()
@@ -58,6 +59,10 @@ class RowCounter:
             for (amount, unknown), count in ends.items():
                 self._steps[unknown][amount] = count
         return self._steps
+
+    def is_clipped(self, least: int, most: int) -> bool:
+        """Whether its steps, which lead to between `least` and `most`, went beyond its type: the server stays at the end."""
+        return self._ends is not None and (least > self._ends[1] or most < self._ends[0])
 
     @property
     def history(self) -> CounterHistory | None:
@@ -160,7 +165,7 @@ class RowHistory:
         found, histories = [], [counter.history for counter in self.counters]
         for read in self.reads:
             if read.n != NO_COUNT and (history := histories[read.counter]) is not None:
-                seen = history.check(read)
-                if seen is not None:
-                    found.append((self.counters[read.counter], seen))
+                seen, counter = history.check(read), self.counters[read.counter]
+                if seen is not None and not counter.is_clipped(seen.low, seen.high):
+                    found.append((counter, seen))
         return found

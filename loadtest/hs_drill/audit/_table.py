@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Self
 
+from hs_drill.scenario import bounds_of
 from hs_drill.store import WrongRow
 from hs_drill.workload import ABSENT, DAMAGED, FOREIGN, INITIAL, UNNUMBERED, Rows, damaged_places, shown
 
@@ -37,6 +38,8 @@ class AuditedTable:
     """Of what a version leaves in an extra, given its column and the row's number."""
     key_of: Callable[[int], str] = lambda number: ""
     """A row's primary key in words; "" if it is the row's number."""
+    counter_ends: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """The least and the greatest number that a counter's type holds. The server clips what goes beyond."""
 
     @classmethod
     def of(cls, rows: Rows) -> Self:
@@ -60,6 +63,7 @@ class AuditedTable:
             lambda number: tuple(map(int, counters(number, INITIAL))),
             rows.fingerprint,
             key_of,
+            {name: bounds_of(rows.columns_declared.column(name)) for name in rows.counters},
         )
 
     def loaded(self, number: int) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from ._model import Scenario
 from ._operations import OperationSpec, operation_words
 from ._overrides import SERVERS_HELP, with_cluster, with_table
 from ._reader import LiveTableError, ScenarioError, load_scenario, parse_scenario
-from ._sql_types import value_of
+from ._sql_types import bounds_of, value_of
 from ._stated_verdict import StatedVerdictError, stated_exit_code
 from ._table import VERSION_WIDTH, TableSpec
 from ._timeline import Moment, timeline
@@ -46,6 +46,7 @@ __all__ = [
     "TableSpec",
     "ThinkTime",
     "ValueSize",
+    "bounds_of",
     "faults",
     "is_kind",
     "kind_of",

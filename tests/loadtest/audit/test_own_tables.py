@@ -226,6 +226,7 @@ def test_the_table_of_a_scenario() -> None:
     assert {table.key_of(UNNUMBERED) for table in (plain, composite, uuid)} == {"unknown"}, "as of a row that a `find` saw"
     assert {table.key_of(-5) for table in (plain, composite, uuid)} == {"unknown"}, "as of one that is gone at the end"
     assert (plain.counters, plain.extras, plain.version_column) == (("seen",), (), "note")
+    assert plain.counter_ends == {"seen": (-(2**31), 2**31 - 1)}
     assert {plain.initial(number)[0] for number in range(1, 100)} <= set(range(3, 10))
     assert plain.loaded(5) == (INITIAL, *plain.initial(5))
     drill = AuditedTable.of(rows_of(parse_scenario("name: x\nmix: {update: 1}\n", "s.yaml")))
@@ -261,6 +262,22 @@ def test_a_stale_counter_is_named(tmp_path: Path) -> None:
     result = own(tmp_path, [*VIEWED, Op("page", 1, 0, 40, 41, n=1)], {1: held(1, 0, 2, -1)})
     assert faults(result) == {"stale_reads": [(1, ("views",))]}
     assert "a read saw the counter views at 1, without a step acknowledged" in result["stale_reads"].explanation
+
+
+def test_steps_beyond_the_end_of_a_type_are_not_lost(tmp_path: Path) -> None:
+    table = replace(TABLE, counter_ends={"views": (-128, 127), "likes": (-128, 127)})
+    up = [step("count view", 1, 8, 10 * at) for at in range(1, 18)]
+    down = [step("unlike", 1, 50, 10 * at) for at in range(1, 4)]
+    read = Op("page", 1, 0, 200, 201, n=127)
+    result = own(tmp_path, [*up, *down, read], {1: held(1, 0, 127, -128)}, table=table, reads_primary=True)
+    assert faults(result) == {}
+    assert (result["counters"].verdict, result["counters"].possible) == (Validity.UNKNOWN, 2)
+    assert result["counters"].findings[1].line == (
+        "perhaps: the counter views is 127 and should be 136, but its type ends before that, where the server clips"
+    )
+    (tmp_path / "lost").mkdir()
+    result = own(tmp_path / "lost", up[:15], {1: held(1, 0, 112)}, table=table)
+    assert faults(result)["lost"] == [(1, ("views",))], "120 are within the type"
 
 
 def test_a_later_run_begins_with_what_the_rows_held(tmp_path: Path) -> None:

@@ -211,7 +211,7 @@ def test_no_value_is_below_the_least_key(kind: str, least: Any, below: Any) -> N
     (found,) = least_key(ServerTable("d", "t", {"k": kind}, primary_key=["k"], declared=columns))
     assert found == least
     column.encode(found)
-    with pytest.raises(ValueError, match="clip|outside"):
+    with pytest.raises(ValueError, match=r"clip|outside"):
         column.encode(found - below)
 
 
