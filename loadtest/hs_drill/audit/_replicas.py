@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from hs_drill.store import FinalState
+from hs_drill.store import FinalState, WrongRow
 
 from ._checker import Check, Checker, Context, Validity
-from ._table import AuditedTable
+from ._table import AuditedTable, never_written
 
 __all__ = ["check_replicas"]
 
@@ -52,8 +52,12 @@ class _Replicas(Checker):
         self._keep()  # those of another replica, while the context is that one's
         self.context = replace(self.context, wrong={**replica.wrong, **primary.wrong})
         for key, ours, theirs in _side_by_side(primary, replica):
-            self.differing[replica.server] += 1
             columns = _differing(self.context.table, ours, theirs)
+            if ours == theirs:
+                columns = _differently_wrong(primary.wrong.get(key), replica.wrong.get(key))
+                if not columns:
+                    continue
+            self.differing[replica.server] += 1
             here, there = (self._described(state, server, key) for state, server in ((ours, primary), (theirs, replica)))
             unshown = [column for column in columns if column in self.context.table.extras]
             also = f"; they differ in {', '.join(unshown)}" if unshown else ""
@@ -84,12 +88,19 @@ def _differing(table: AuditedTable, ours: _State, theirs: _State) -> list[str]:
     return [column for column, one, other in zip(columns, ours[1:], theirs[1:], strict=True) if one != other]
 
 
+def _differently_wrong(ours: WrongRow | None, theirs: WrongRow | None) -> list[str]:
+    """The columns in which two rows that no write left differ, as far as that was kept."""
+    if ours is None or theirs is None:
+        return []
+    return list(dict.fromkeys(column for column, *_ in sorted({*ours.columns} ^ {*theirs.columns})))
+
+
 def _side_by_side(one: FinalState, other: FinalState) -> Iterable[tuple[int, _State, _State]]:
-    """The rows that differ: key, and what each of the two holds."""
+    """The rows that differ, or of which their states do not tell: key, and what each of the two holds."""
     ours, theirs = iter(one), iter(other)
     a, b = next(ours, None), next(theirs, None)
     while a is not None or b is not None:
-        if a == b:
+        if a == b and a is not None and not never_written(a[1]):
             a, b = next(ours, None), next(theirs, None)
         elif b is None or (a is not None and a[0] < b[0]):
             assert a is not None

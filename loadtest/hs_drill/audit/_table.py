@@ -10,9 +10,14 @@ from hs_drill.scenario import bounds_of
 from hs_drill.store import WrongRow
 from hs_drill.workload import ABSENT, DAMAGED, FOREIGN, INITIAL, UNNUMBERED, Rows, damaged_places, shown
 
-__all__ = ["DRILL_TABLE", "AuditedTable"]
+__all__ = ["DRILL_TABLE", "AuditedTable", "never_written"]
 
 _DRILL_COUNTERS = (0,)
+
+
+def never_written(state: int) -> bool:
+    """Whether no write leaves this state, not even one that is missing from the histories."""
+    return state == FOREIGN or state <= DAMAGED
 
 
 def _no_extras(column: str, number: int, version: int) -> int:
@@ -81,7 +86,7 @@ class AuditedTable:
 
     def describe(self, state: int, wrong: WrongRow | None = None, *, number: int = 0) -> str:
         """A row's state in words. `wrong` says more about one that no write can have left."""
-        if state == FOREIGN or state <= DAMAGED:
+        if never_written(state):
             if number < 0 and self.stranger:
                 return self.stranger
             what = f"a {self.version_column} without a version" if state == FOREIGN else self.damaged

@@ -8,20 +8,16 @@ from dataclasses import replace
 
 from hs_drill._counted import counted
 from hs_drill.store import Operation, Outcome, WrongRow
-from hs_drill.workload import ABSENT, DAMAGED, FOREIGN, of_run
+from hs_drill.workload import ABSENT, DAMAGED, of_run
 
 from ._checker import Check, Checker, Context, Validity
 from ._counters import Cause, deviation_of, miscounted_line, sum_of
 from ._register import ENDLESS, Write
 from ._row_history import RowCounter, RowHistory
+from ._table import never_written
 from ._takeover import By, Share
 
 __all__ = ["Lost", "Recovered", "Unexpected"]
-
-
-def never_written(state: int) -> bool:
-    """Whether no write leaves this state, not even one that is missing from the histories."""
-    return state == FOREIGN or state <= DAMAGED
 
 
 class Lost(Checker):

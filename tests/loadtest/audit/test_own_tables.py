@@ -310,6 +310,18 @@ def test_replicas_differ_in_columns(tmp_path: Path) -> None:
     ]
 
 
+def test_replicas_differ_in_what_no_write_left(tmp_path: Path) -> None:
+    rows = {key: (DAMAGED, *held(key, 0)[1:]) for key in (1, 2, 3)} | {4: held(4, 0)}
+    added, category = ("added", "NULL", "'2024-01-01'"), ("category", "'x'", "'books'")
+    replica = write_state(tmp_path, "reader-1", rows, TABLE, [WrongRow(1, "", (category,)), WrongRow(2, "", (added,))])
+    wrong = [WrongRow(1, "", (added,)), WrongRow(2, "", (added,))]
+    result = own(tmp_path, [], rows, loaded=4, replicas=[replica], wrong=wrong)
+    assert faults(result)["replicas"] == [(1, ("added", "category"))]
+    (finding,) = result["replicas"].findings
+    assert "category is 'x' and should be 'books'" in finding.line
+    assert "added is NULL and should be '2024-01-01'" in finding.line
+
+
 def test_files_of_another_table_prove_nothing(tmp_path: Path) -> None:
     other = replace(TABLE, counters=("views",))
     state = write_state(tmp_path, "writer", {1: held(1, 0)[:4]}, other)
