@@ -2,8 +2,8 @@
 
 For a run with `table: {existing: true, writes: allowed}`, also one that was killed. Every row that the run could change gets
 back what its columns held, and rows that the run inserted are deleted. Other rows, and columns that the run could not write,
-are left alone. It may be repeated. It refuses if the writer is no server of that run, if the table is not the same, if the run
-has not ended, or if what it kept is not whole.
+are left alone. It may be repeated until everything is put back. It refuses if the writer is no server of that run, if the table
+is not the same, if the run has not ended, or if what it kept is not whole.
 """
 
 from __future__ import annotations
@@ -45,6 +45,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--incomplete", action="store_true", help="put back what is left of a before-image that is cut or damaged"
     )
+    parser.add_argument(
+        "--server-is", metavar="IDENTITY", help="the writer is this server of the run, and has got another name, port or number"
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="put back again what was put back already, and with it what has changed since"
+    )
     options = parser.parse_args(arguments)
     return safely(lambda: _restore(options))
 
@@ -58,9 +64,17 @@ def _restore(options: argparse.Namespace) -> int:
             if not isinstance(image, BeforeImage):
                 print(f"{options.run}: {image}")
                 return 0
+            if (when := directory.restored()) and not options.again:
+                sys.stderr.write(
+                    f"{options.run}: was put back on {when}. What has changed in these columns since then would be lost: if "
+                    "that is what you want, say --again. Nothing was put back\n"
+                )
+                return ExitCode.BAD_ARGUMENTS
             if options.servers is not None:
                 scenario = with_cluster(scenario, options.servers, {})
             restored = _put_back(scenario, image, options)
+            if restored.finished:
+                directory.mark_restored()
     except (BeforeImageError, ClusterError) as error:
         sys.stderr.write(f"{error}\n")
         return ExitCode.BAD_ARGUMENTS
@@ -105,8 +119,15 @@ def _put_back(scenario: Scenario, image: BeforeImage, options: argparse.Namespac
     result: list[Restored] = []
 
     async def run() -> None:
-        rebuilt, replicas = options.even_if_rebuilt, options.on_replicas_too
-        result.append(await restore(scenario, image, print, even_if_rebuilt=rebuilt, on_replicas_too=replicas))
+        restored = await restore(
+            scenario,
+            image,
+            print,
+            even_if_rebuilt=options.even_if_rebuilt,
+            on_replicas_too=options.on_replicas_too,
+            server_is=options.server_is,
+        )
+        result.append(restored)
 
     try:
         trio.run(run)

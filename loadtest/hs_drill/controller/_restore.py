@@ -10,6 +10,7 @@ that has not.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ from hs_drill.workload import ExistingRows, Sample, rows_of
 
 from ._before_image import identity_of, own_keys, replicas_of
 from ._differences import APPLY_SECONDS, ReplicaDifferences, look_at_replicas, still_different
-from ._servers import open_scenario_servers
+from ._restore_servers import open_for_restore
 
 __all__ = ["Restored", "before_image_of", "no_run_in", "restore"]
 
@@ -61,6 +62,11 @@ class Restored:
     again: int = 0
     """Rows of the writer that were not as before any more when everything had been put back."""
     replicas: ReplicaDifferences = field(default_factory=ReplicaDifferences)
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left that another attempt could put back."""
+        return not (self.refused or self.missing or self.again or self.replicas.rows or self.replicas.unknown)
 
 
 @contextmanager
@@ -113,16 +119,18 @@ async def restore(
     *,
     even_if_rebuilt: bool = False,
     on_replicas_too: bool = False,
+    server_is: str | None = None,
 ) -> Restored:
     """Put everything back. Raises `ClusterError`, `BeforeImageError` and OSError.
 
-    `on_replicas_too`: also rows that only a replica holds otherwise.
+    `on_replicas_too`: also rows that only a replica holds otherwise. `server_is`: what identified the writer in the run, if it
+    has another name now.
     """
     header = image.header
     assert header is not None
-    async with open_scenario_servers(scenario, progress, handlersocket_writes=False, load_accounts=False) as control:
+    async with open_for_restore(scenario, progress) as (control, down):
         writer = control.cluster.writer
-        live = await _same_table(control, header, progress, even_if_rebuilt=even_if_rebuilt)
+        live = await _same_table(control, header, progress, even_if_rebuilt=even_if_rebuilt, server_is=server_is)
         columns = ", ".join(header.written) or "none"
         progress(
             f"putting back {counted(image.rows, 'row')} of {live.shown} on {writer.name} ({writer.host}); columns: {columns}"
@@ -137,26 +145,37 @@ async def restore(
         restored.missing = header.rows - image.rows
         restored.again = max(await still_different(writer, live, image, restoring.rows) - restored.refused, 0)
         restored.replicas = await look_at_replicas(control, live, image)
+        restored.replicas.unknown += [f"whether {name} holds values of the run is unknown: {down[name]}" for name in down]
     return restored
 
 
 async def _same_table(
-    control: Control, header: ImageHeader, progress: Callable[[str], None], *, even_if_rebuilt: bool
+    control: Control,
+    header: ImageHeader,
+    progress: Callable[[str], None],
+    *,
+    even_if_rebuilt: bool,
+    server_is: str | None,
 ) -> LiveTable:
     """The table. Raises `ClusterError` unless it is the run's, on a server of the run."""
     writer = control.cluster.writer
     live = await read_live_table(writer, header.database, header.table)  # refuses a server without a sql_port
-    found = await identity_of(writer)
+    found = server_is or await identity_of(writer)
     if found not in header.servers:
         known = ", ".join(f"{name} was {one}" for one, name in header.servers.items())
-        raise ClusterError(f"writer is {found}, which was no server of that run ({known}). Nothing was written")
+        raise ClusterError(
+            f"writer is {found}, which was no server of that run ({known}). If it is one of them under another name, say "
+            f"which: --server-is {shlex.quote(header.source)}. Nothing was written"
+        )
     if live.definition != header.definition:
         raise ClusterError(
             f"{live.shown} is not as it was: then it was {_one_line(header.definition)}, and now it is "
             f"{_one_line(live.definition)}. Nothing was written"
         )
-    if live.unwritable:
-        raise ClusterError(f"{live.shown} on {writer.name}: {live.unwritable}. Nothing was written")
+    for server in [writer, *(one for one in replicas_of(control) if one.sql_port is not None)]:
+        there = live if server == writer else await read_live_table(server, header.database, header.table)
+        if there.unwritable:  # a replica executes what puts rows back, too
+            raise ClusterError(f"{live.shown} on {server.name}: {there.unwritable}. Nothing was written")
     created = header.created[found]
     if live.created != created and not even_if_rebuilt:
         raise ClusterError(

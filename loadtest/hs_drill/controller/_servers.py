@@ -29,10 +29,12 @@ async def open_scenario_servers(
     *,
     handlersocket_writes: bool = True,
     load_accounts: bool = True,
+    sql_only: bool = False,
 ) -> AsyncIterator[Control]:
     """`open_servers` as the scenario says. Raises `ClusterError`, also if a secret is missing, or if `read_only` does not stop
     the account of `driver: sql`. `handlersocket_writes` says whether clients will write through HandlerSocket. Without a load
-    there need be no `load_accounts`."""
+    there need be no `load_accounts`. `sql_only`: there is no load, and nobody uses HandlerSocket."""
+    handlersocket_writes &= not sql_only
     cluster, table = scenario.cluster, scenario.table
     async with open_servers(
         cluster.kind,
@@ -43,11 +45,12 @@ async def open_scenario_servers(
         database=table.database,
         may_create_table=cluster.create_table,
         handlersocket_writes=handlersocket_writes,
+        sql_only=sql_only,
         progress=progress,
         **_wanted(scenario),
     ) as control:
         control.unlogged_writes &= handlersocket_writes
-        if scenario.driver.name == "sql" and load_accounts:
+        if scenario.driver.name == "sql" and load_accounts and not sql_only:
             alone = control.cluster.replication == "none"
             await require_load_account(control.cluster.servers, control.primary, (table.database, table.name), alone=alone)
         yield control

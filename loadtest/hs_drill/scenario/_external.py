@@ -104,6 +104,12 @@ class ExternalServer(Model):
         )
 
     def _secret(self, value: str | FromEnvironment | None, otherwise: str) -> str:
+        if value == HIDDEN:
+            if otherwise not in os.environ:
+                raise ClusterError(
+                    f"{self.name}: a kept run holds no secrets: set {otherwise}, or name the servers (--servers)"
+                )
+            value = None
         if isinstance(value, str):
             return value
         if value is None:

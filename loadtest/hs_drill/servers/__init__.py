@@ -13,7 +13,7 @@ from ._load_account import require_load_account
 from ._opening import check_servers, open_cluster, open_servers
 from ._replication_check import check_replication
 from ._server_table import ServerTable, key_of
-from ._sql import as_cluster_errors, connect_sql, execute_sql
+from ._sql import as_cluster_errors, connect_sql, execute_sql, sql_error_code
 
 __all__ = [
     "Control",
@@ -43,4 +43,5 @@ __all__ = [
     "require_existing",
     "require_load_account",
     "sample_rows",
+    "sql_error_code",
 ]

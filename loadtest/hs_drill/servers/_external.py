@@ -293,6 +293,24 @@ def _require_account(server: Server) -> None:
         )
 
 
+async def _check_handlersocket(servers: Sequence[Server]) -> None:
+    """Raise `ClusterError` unless every listener answers, and belongs to the server at the SQL port."""
+    await run_all(*(partial(check_listeners, server) for server in servers))
+    for server in servers:
+        # One after the other: of two servers with swapped ports, each would count the connections that the other's check opens.
+        if server.sql_port is not None:
+            await require_one_server(server)
+
+
+async def _is_same(server: Server, writer: Server, sql_only: bool) -> bool | None:
+    try:
+        return await same_server(server, writer)
+    except ClusterError:
+        if sql_only and server.sql_port is None:  # only HandlerSocket could say, and may be gone
+            return None
+        raise
+
+
 async def _require_primary(writer: Server, perhaps_same: Sequence[str], progress: Callable[[str], None]) -> None:
     """Raise `ClusterError` if SQL shows that the writer is no primary. Without its `sql_port`, report what is not checked."""
     if writer.sql_port is not None:
@@ -346,17 +364,15 @@ async def open_external(
     write_databases: Mapping[str, str],
     replication: str,
     handlersocket_writes: bool,
+    sql_only: bool,
     progress: Callable[[str], None],
 ) -> AsyncIterator[ExternalControl]:
     """The `external` kind of `open_servers`, which says what it promises."""
     progress(f"checking {counted(len(servers), 'server')}")
     for server in servers:
         _require_account(server)
-    await run_all(*(partial(check_listeners, server) for server in servers))
-    for server in servers:
-        # One after the other: of two servers with swapped ports, each would count the connections that the other's check opens.
-        if server.sql_port is not None:
-            await require_one_server(server)
+    if not sql_only:
+        await _check_handlersocket(servers)
     versions = await ask_versions(servers)
     if version is not None:
         require_version(version, versions, progress)
@@ -364,7 +380,7 @@ async def open_external(
         "external", "asked for", shown(versions), tuple(servers), write_databases=write_databases, replication=replication
     )
     writer = cluster.writer
-    same = {server.name: await same_server(server, writer) for server in cluster.replicas}
+    same = {server.name: await _is_same(server, writer, sql_only) for server in cluster.replicas}
     aliases = frozenset(name for name in same if same[name])
     others = [server for server in cluster.replicas if server.name not in aliases]
     if others and writer.sql_port is None and not write_databases:

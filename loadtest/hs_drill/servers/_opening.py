@@ -74,6 +74,7 @@ async def open_servers(
     external: Sequence[Server] = (),
     may_create_table: bool = False,
     handlersocket_writes: bool = True,
+    sql_only: bool = False,
     progress: Callable[[str], None] = _silent,
 ) -> AsyncIterator[Control]:
     """Bring up one writer, `readers` readers and perhaps a standby, and take them down when the block ends.
@@ -89,7 +90,7 @@ async def open_servers(
 
     The kind `external` uses the servers in `external`. Their names are their roles; `readers` and `standby` are ignored. A
     missing table is created there only if `may_create_table`. `handlersocket_writes` says that the caller will write through
-    HandlerSocket, which Galera nodes do not stand.
+    HandlerSocket, which Galera nodes do not stand. `sql_only`: external servers need no HandlerSocket at all.
 
     Gives the `Control` of the servers. Raises `ClusterError` if they cannot be started or reached. However the block ends (with
     an exception, cancelled, or with this process killed), no server process and no file of the run stays behind. The cleanup
@@ -106,6 +107,7 @@ async def open_servers(
             write_databases=write_databases,
             replication=replication,
             handlersocket_writes=handlersocket_writes,
+            sql_only=sql_only,
             progress=progress,
         )
     else:

@@ -208,6 +208,17 @@ class RunDirectory:
         engines = any(path != self.history(CONTROLLER) for path in self.histories())
         return begun or engines or bool(damaged) or "scenario.yaml" not in listed
 
+    def mark_restored(self) -> None:
+        """Keep that everything which the run changed has been put back."""
+        path = self.path / "restored"
+        path.write_text(time.strftime("%Y-%m-%d %H:%M:%S"))
+        sync(path)
+
+    def restored(self) -> str:
+        """When everything was put back; empty if it was not."""
+        path = self.path / "restored"
+        return path.read_text() if path.exists() else ""
+
     def keep_log(self, server: str, text: str) -> Path:
         """Append the log of a server that died."""
         path = self.path / f"died-{server}.log"

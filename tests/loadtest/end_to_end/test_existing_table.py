@@ -129,7 +129,10 @@ async def test_after_a_run_that_was_killed_restore_gives_the_rows_of_before(mine
             assert first.returncode == 0, first
             (counts,) = re.findall(r"put back ([\d,]+) rows?, deleted ([\d,]+) rows", first.stdout)
             assert all(int(count.replace(",", "")) > 10 for count in counts), first
-            second = hs_drill(mine, *command)
+            refused = hs_drill(mine, *command)
+            assert refused.returncode == 2
+            assert "was put back on" in refused.stderr
+            second = hs_drill(mine, *command, "--again")
             assert second.returncode == 0
             assert f"put back 0 rows, deleted 0 rows that the run had inserted; {ROWS:,} rows held" in second.stdout
             saved.append(writing.run)

@@ -20,7 +20,7 @@ from hs_drill._addresses import write_address
 from hs_drill._cluster import Cluster, ClusterError, Server
 from hs_drill.controller._table import fill_table
 from hs_drill.scenario import ScenarioError, parse_scenario, with_cluster
-from hs_drill.scenario._external import ExternalServer
+from hs_drill.scenario._external import ExternalServer, without_secrets
 from hs_drill.servers import _mariadbd
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._sql import execute_sql
@@ -405,6 +405,11 @@ async def test_a_secret_missing_from_the_environment_is_reported(monkeypatch: py
     assert reader.resolved().write_secret == ""
     with pytest.raises(ClusterError, match="writer: the environment variable NOT_THERE is not set; it should hold a secret"):
         writer.resolved()
+    kept = ExternalServer(**without_secrets({"name": "writer", "host": "a", "read_secret": "text"}))
+    assert kept.resolved().read_secret == "from-outside"
+    monkeypatch.delenv("TRIO_HS_READ_SECRET")
+    with pytest.raises(ClusterError, match="writer: a kept run holds no secrets: set TRIO_HS_READ_SECRET, or name the servers"):
+        kept.resolved()
 
 
 @pytest.mark.mariadb
