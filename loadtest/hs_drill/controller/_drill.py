@@ -16,7 +16,7 @@ from hs_drill.metrics import write_latencies
 from hs_drill.nemesis import Actions, Nemesis, Proxies, Strike, Suspended
 from hs_drill.report import write_report
 from hs_drill.scenario import Scenario
-from hs_drill.servers import Control
+from hs_drill.servers import Control, TableLock
 from hs_drill.store import CONTROLLER, HistoryWriter, RunDirectory, environment
 from hs_drill.verdict import judge_run
 
@@ -80,14 +80,15 @@ class Drill:
         self._scenario = scenario
         self._listener = listener
         self._existing = existing if scenario.writes else None
+        table = scenario.table
         self._hold = self.directory.hold() if self._existing is not None else None  # restore refuses meanwhile
+        self._lock = TableLock(control.cluster.writer, table.database, table.name)
         self._workers: set[int] = set()
         self._begun = math.inf
         """When the load began, by `CLOCK_MONOTONIC`; inf until then."""
         self._died: list[str] = []
         """A line for each server that died unexpectedly."""
         self._history = HistoryWriter(self.directory.history(CONTROLLER), worker=CONTROLLER, run=run)
-        table = scenario.table
         self._nemesis = Nemesis(
             control,
             Actions(
@@ -111,10 +112,9 @@ class Drill:
         await self._note_deaths()
         await self._control.require_primary()  # in the web UI hours may have passed since the table was filled
         if self._existing is not None:
+            await self._lock.take()
             await keep_before_image(self._control, self._existing, self.directory, run, self._listener.on_line)
-            shown = f"{self._scenario.table.database}.{self._scenario.table.name}"
-            back = f"hs-drill restore {self.directory.path} puts it back"
-            self._control.report_left(f"what the run has changed in {shown}: {back}")
+            self._control.report_left(self._existing.left_by(self.directory.path))
             await trio.to_thread.run_sync(self.directory.begin_writing)
         if run > 1 and self._scenario.audited:
             # What replicas have yet to apply of the last run must not count as staleness of this one.
@@ -174,6 +174,7 @@ class Drill:
         self.directory.close_batches()
         if self._hold is not None:
             self._hold.release()
+        self._lock.release()
 
     async def finish(
         self,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hs_drill._cluster import ClusterError, Server
@@ -26,6 +28,18 @@ class Existing:
     """With the columns of the table, and as many rows as are sampled."""
     sample: Sample
     live: LiveTable
+    _writing: list[Path] = field(default_factory=list)
+    """The directories of the runs that may have written, in their order."""
+
+    def left_by(self, run: Path) -> str:
+        """What this run, and those before it, leave in the table, in words; and what puts it back."""
+        self._writing.append(run)
+        *later, first = [f"hs-drill restore {shlex.quote(str(path))}" for path in reversed(self._writing)]
+        if not later:
+            return f"what the run has changed in {self.live.shown}: {first} puts it back"
+        return (
+            f"what {len(self._writing)} runs have changed in {self.live.shown}: {', then '.join([*later, first])} put it back"
+        )
 
 
 def require_own_servers(scenario: Scenario) -> None:

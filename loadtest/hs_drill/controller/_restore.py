@@ -26,6 +26,7 @@ from hs_drill.servers import (
     Exact,
     ExactRows,
     LiveTable,
+    TableLock,
     as_cluster_errors,
     exact_session,
     leave_checks,
@@ -128,7 +129,10 @@ async def restore(
     """
     header = image.header
     assert header is not None
-    async with open_for_restore(scenario, progress) as (control, down):
+    async with (
+        open_for_restore(scenario, progress) as (control, down),
+        TableLock(control.cluster.writer, header.database, header.table),
+    ):
         writer = control.cluster.writer
         live = await _same_table(control, header, progress, even_if_rebuilt=even_if_rebuilt, server_is=server_is)
         columns = ", ".join(header.written) or "none"

@@ -14,6 +14,7 @@ from ._opening import check_servers, open_cluster, open_servers
 from ._replication_check import check_replication
 from ._server_table import ServerTable, key_of
 from ._sql import as_cluster_errors, connect_sql, execute_sql, sql_error_code
+from ._table_lock import TableLock
 
 __all__ = [
     "Control",
@@ -26,6 +27,7 @@ __all__ = [
     "Row",
     "ServerTable",
     "State",
+    "TableLock",
     "as_cluster_errors",
     "check_replication",
     "check_servers",

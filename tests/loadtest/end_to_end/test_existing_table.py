@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -111,6 +112,11 @@ async def test_after_a_run_that_was_killed_restore_gives_the_rows_of_before(mine
             early = hs_drill(mine, *command)
             assert (early.returncode, early.stdout) == (2, ""), early
             assert "the run has not ended, or is being restored by another process" in early.stderr
+            # Of another run on that table, or on another machine, only the server knows.
+            other = shutil.copytree(writing.run, writing.directory / "copied")
+            early = hs_drill(mine, "restore", other, *command[2:])
+            assert early.returncode == 2, early
+            assert "another run writes to mine.t, or hs-drill restore puts its rows back (connection " in early.stderr
             for pid in writing.processes():
                 os.kill(pid, signal.SIGKILL)
             writing.exit_code()
