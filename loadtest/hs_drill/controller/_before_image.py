@@ -7,6 +7,7 @@ from functools import partial
 
 import trio
 
+import trio_hs
 from hs_drill._cluster import ClusterError, Server
 from hs_drill._counted import counted
 from hs_drill.scenario import Scenario
@@ -21,6 +22,8 @@ __all__ = ["identity_of", "inserts", "keep_before_image", "own_keys", "replicas_
 CHUNK_ROWS = 500
 """Rows for each statement and block, unless they are large."""
 CHUNK_BYTES = 8_000_000
+NOBODYS = -1
+"""The number of a row that no run has inserted."""
 
 
 def inserts(scenario: Scenario) -> bool:
@@ -140,14 +143,17 @@ def own_keys(table: ExactRows, live: LiveTable, rows: ExistingRows, run: int) ->
     """The exact keys of the rows that the run has inserted, some at a time."""
     if rows.numbered is None:
         return
-    own = insert_keys(run)
-    by_number = live.columns[rows.numbered].declared.is_integer
+    own, column = insert_keys(run), live.columns[rows.numbered].declared
+    by_number = column.is_integer
     pages = table.keys_between(rows.numbered, own[0], own[-1]) if by_number else table.every_key()
+    at = rows.primary.index(rows.numbered)
     for page in pages:
-        yield [key for key in page if _is_own(rows, key, own)]
+        yield [key for key in page if _number(rows, column, key[at]) in own]
 
 
-def _is_own(rows: ExistingRows, key: Sequence[bytes | None], own: range) -> bool:
-    named = zip(rows.primary, key, strict=True)
-    number = rows.number([value if value is None or rows.is_binary(name) else value.decode() for name, value in named])
-    return number is not None and number in own
+def _number(rows: ExistingRows, column: trio_hs.Column, data: bytes | None) -> int:
+    try:
+        number = None if data is None else rows.number_in(column.decode_data(data))
+    except trio_hs.DecodingError:
+        number = None
+    return NOBODYS if number is None else number

@@ -135,15 +135,15 @@ class ExistingRows:
         numbers = values.Sequence | values.Uuid
         return next((name for name in self.primary if isinstance(self._spec.columns[name].values, numbers)), None)
 
-    def is_binary(self, name: str) -> bool:
-        """Whether a server gives the column's values as bytes that are no text."""
-        return self._columns[name].type in ("binary", "varbinary")
-
     def number(self, key: Sequence[Any]) -> int | None:
         """The number of an inserted row with this primary key; None if no run has made the key."""
-        if (numbered := self.numbered) is None or len(key) != len(self.primary):
-            return None
-        value = key[self.primary.index(numbered)]
+        numbered = self.numbered
+        return None if numbered is None else self.number_in(key[self.primary.index(numbered)])
+
+    def number_in(self, value: Any) -> int | None:
+        """The same of the value in the column `numbered`."""
+        numbered = self.numbered
+        assert numbered is not None
         try:
             if isinstance(self._spec.columns[numbered].values, values.Uuid):
                 return uuids_of(self._salt(numbered)).number_in(value)

@@ -102,16 +102,20 @@ async def test_of_a_sample_only_the_sampled_rows_are_put_back(mine: Cluster) -> 
     ]
 
 
-async def test_rows_with_uuids_are_told_from_others_by_these(mine: Cluster) -> None:
-    columns = "part CHAR(2) CHARACTER SET latin1 NOT NULL, id UUID NOT NULL, name VARCHAR(40) NOT NULL, PRIMARY KEY (part, id)"
-    await create(mine, columns, "INSERT INTO mine.t SELECT 'eu', UUID(), seq FROM mine.seq_1_to_100")
-    text = WRITES.replace(COLUMNS, "{part: {values: {choice: [eu, us]}}, id: {values: uuid}, name: {values: {text: 20}}}")
+@pytest.mark.parametrize("kind", ["UUID", "CHAR(36) CHARACTER SET ucs2"])
+async def test_rows_with_uuids_are_told_from_others_by_these(mine: Cluster, kind: str) -> None:
+    """Whatever the other columns of the key hold."""
+    columns = (
+        f"part CHAR(2) CHARACTER SET latin1 NOT NULL, id {kind} NOT NULL, name VARCHAR(40) NOT NULL, PRIMARY KEY (part, id)"
+    )
+    await create(mine, columns, "INSERT INTO mine.t SELECT 'eü', UUID(), seq FROM mine.seq_1_to_100")
+    text = WRITES.replace(COLUMNS, "{part: {values: {choice: [eü, üs]}}, id: {values: uuid}, name: {values: {text: 20}}}")
     scenario = scenario_on(mine, text.replace(COUNT, ""))
     directory, existing = await begun(scenario, [])
     made = rows_of(existing.scenario, existing.sample)
     before = await rows(mine)
     keys = [made.key(number) for number in (insert_keys(1)[0], insert_keys(1)[70], insert_keys(2)[0])]
-    for part, one in [*keys, ("eu", uuid.uuid4())]:
+    for part, one in [*keys, ("eü", uuid.uuid4())]:
         await execute_sql(mine.writer, f"INSERT INTO mine.t VALUES ('{part}', '{one}', 'new')")
     assert (await put_back(directory, scenario)).deleted == 2, "not those of another run, nor a random one"
     assert len(await rows(mine)) == len(before) + 2
