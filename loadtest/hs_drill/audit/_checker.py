@@ -16,8 +16,8 @@ from enum import Enum
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from hs_drill._counted import counted
-from hs_drill.store import HistoryFaultWindow, WrongRow
-from hs_drill.workload import worker_of
+from hs_drill.store import MOST_WRONG_ROWS, HistoryFaultWindow, WrongRow
+from hs_drill.workload import DAMAGED, worker_of
 
 from ._counter_history import MiscountedRead
 from ._register import ENDLESS
@@ -134,6 +134,10 @@ class Context:
         """Whether a missing history may explain this key or version. For a loaded row that may be any worker's."""
         writer = worker_of(number) if number > 0 else None
         return self.any_worker or bool(self.incomplete) if writer is None else self.any_worker or writer in self.incomplete
+
+    def is_undescribed(self, key: int, state: int) -> bool:
+        """Whether it is not known which version a damaged row names, since too many are damaged."""
+        return state == DAMAGED and key not in self.wrong and len(self.wrong) >= MOST_WRONG_ROWS
 
     def finding(self, key: int, line: str, time: int | None, columns: Iterable[str] = ()) -> Finding:
         primary = self.wrong[key].key if key in self.wrong else ""

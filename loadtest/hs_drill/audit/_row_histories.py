@@ -23,6 +23,7 @@ from hs_drill.store import (
     MixOperation,
     Operation,
     Outcome,
+    WrongRow,
 )
 from hs_drill.workload import ABSENT, INITIAL, UNSEEN
 
@@ -112,7 +113,8 @@ def rows_of(
     count = _entries(histories, states) // BUCKET_ENTRIES + 1
     meanings = _meanings(histories)
     reads = frozenset(code for code, meaning in meanings.items() if meaning.reads)
-    regrouped = _Regrouped(meanings, table, range(1, loaded + 1) if before is None else range(0), left_out)
+    wrong = (before.wrong if before is not None else {}, final.wrong if final is not None else {})
+    regrouped = _Regrouped(meanings, table, range(1, loaded + 1) if before is None else range(0), left_out, wrong)
     # Beside the histories, because the system's directory for temporary files may be in memory.
     folder = histories[0].path.parent if histories else None
     with tempfile.TemporaryFile(dir=folder) as file:
@@ -201,11 +203,19 @@ def _changed(final: FinalState, loaded: int, table: AuditedTable) -> Iterator[tu
 class _Regrouped:
     """Makes rows of buckets."""
 
-    def __init__(self, meanings: Mapping[int, _Meaning], table: AuditedTable, loaded: range, left_out: LeftOut) -> None:
+    def __init__(
+        self,
+        meanings: Mapping[int, _Meaning],
+        table: AuditedTable,
+        loaded: range,
+        left_out: LeftOut,
+        wrong: tuple[Mapping[int, WrongRow], Mapping[int, WrongRow]],
+    ) -> None:
         self._meanings = meanings
         self._table = table
         self._loaded = loaded
         self._left_out = left_out
+        self._wrong = wrong
 
     def rows_in(self, operations: array[int], states: array[int]) -> Iterator[RowHistory]:
         """Every row of a bucket of operations and one of states."""
@@ -245,7 +255,8 @@ class _Regrouped:
     def _row(self, key: int, flat: array[int], before: tuple[int, ...] | None, final: tuple[int, ...] | None) -> RowHistory:
         ends = self._table.counter_ends
         counters = [RowCounter(column, ends.get(column)) for column in self._table.counters]
-        row = RowHistory(key, self._table, counters, before, final)
+        wrong_before, wrong = (known.get(key) for known in self._wrong)
+        row = RowHistory(key, self._table, counters, before, final, wrong_before, wrong)
         meanings, fields = self._meanings, iter(flat)
         for code, value, start, end, user_id, n in zip(*[fields] * (FIELDS - 1), strict=True):
             operation, outcome, reads, removes, step, place = meanings[code]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from hs_drill.store import NO_COUNT, Operation, Outcome
-from hs_drill.workload import ABSENT
+from hs_drill.store import NO_COUNT, Operation, Outcome, WrongRow
+from hs_drill.workload import ABSENT, DAMAGED
 
 from ._counter_history import CounterHistory, MiscountedRead
 from ._register import ENDLESS, Read, Register, Write
@@ -93,6 +93,12 @@ class RowExtra(NamedTuple):
         return [of_row for of_row, of_column in self.written if of_column in lost]
 
 
+def _version(row: tuple[int, ...] | None, wrong: WrongRow | None) -> int:
+    if row is None:
+        return ABSENT
+    return row[0] if wrong is None or wrong.shown is None else wrong.shown
+
+
 @dataclass
 class RowHistory:
     """Everything about one row. The operations of each worker are in the order of their ends."""
@@ -104,16 +110,31 @@ class RowHistory:
     """(version, counters, extras) before the run; None when there was no row."""
     final: tuple[int, ...] | None
     """The same at the end, if there is a final state; None when there was no row."""
+    wrong_before: WrongRow | None = None
+    """What was wrong with it before the run, if that was kept."""
+    wrong: WrongRow | None = None
+    """What is wrong with it at the end, if that was kept."""
     writes: list[Write] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
 
     @cached_property
     def register(self) -> Register:
-        return Register(self.before[0] if self.before else ABSENT, self.writes)
+        return Register(_version(self.before, self.wrong_before), self.writes)
 
     @property
     def final_state(self) -> int:
         return self.final[0] if self.final else ABSENT
+
+    @property
+    def final_version(self) -> int:
+        """`final_state`, or the version that a damaged row names all the same."""
+        return _version(self.final, self.wrong)
+
+    def was_damaged(self, columns: Iterable[str]) -> bool:
+        """Whether these columns were wrong before the run, as far as that was kept."""
+        if self.before is None or self.before[0] > DAMAGED:
+            return False
+        return self.wrong_before is None or {column for column, *_ in self.wrong_before.columns}.issuperset(columns)
 
     def set_counters(self) -> None:
         """Note what each counter was before and is at the end. To be called once, after the last write was added."""

@@ -55,12 +55,13 @@ class Lost(Checker):
 
     def _check_writes(self, row: RowHistory) -> list[Write]:
         """Returns the lost ones."""
-        context, register, state = self.context, row.register, row.final_state
+        context, register, state = self.context, row.register, row.final_version
         known = state in register.sources
         if not known and state != ABSENT:
             return []
         # A missing history may hold a delete of the row. It cannot explain a payload: each names its one writer.
         certain = context.one_clock and not (state == ABSENT and context.may_be_missing(row.key))
+        certain = certain and not context.is_undescribed(row.key, state)
         lost = register.successors(state)
         if lost:
             self._add_lost(row, lost, f"the final state has {context.table.describe(state)}", certain=certain)
@@ -177,7 +178,7 @@ class Recovered(Checker):
     def check_row(self, row: RowHistory) -> None:
         seen = {read.state for read in row.reads}
         if not self.context.final_unusable:
-            seen.add(row.final_state)
+            seen.add(row.final_version)
         for write in row.writes:
             if write.outcome is Outcome.INFO:
                 self.unknown += 1
@@ -229,36 +230,38 @@ class Unexpected(Checker):
         """When reads saw a state that no write left, by state."""
         sources, seen = row.register.sources, defaultdict[int, list[int]](list)
         for read in row.reads:
-            if read.state not in sources and not self._from_earlier_run(read.state):
+            if read.state not in sources and not self._is_old(row, read.state):
                 seen[read.state].append(read.start)
         return seen
 
     def _check_final(self, row: RowHistory, seen: dict[int, list[int]]) -> None:
-        """Reads that saw what is wrong in the row at the end are told together with it, and taken out of `seen`."""
-        context = self.context
         if row.final is not None and row.final_state not in row.register.sources:
-            wrong = context.wrong.get(row.key)
-            columns = set(context.table.wrong_columns(row.final_state, wrong))
-            same = [
-                state
-                for state in seen
-                if state == row.final_state
-                or (max(state, row.final_state) <= DAMAGED and columns.issuperset(context.table.wrong_columns(state)))
-            ]
-            times = [time for state in same for time in seen.pop(state)]
-            where = f"{counted(len(times), 'read')}, and the row at the end" if times else "at the end"
-            self._unwritten(row, row.final_state, where, min(times, default=None), wrong)
+            self._check_final_state(row, seen)
         for counter in row.counters:
             deviation = deviation_of(counter)
             if deviation is not None and deviation.cause is Cause.UNEXPLAINED:
-                time, certain = counter.last_step or None, not context.missing
+                time, certain = counter.last_step or None, not self.context.missing
                 self.add_finding(row.key, deviation.line, time, certain=certain, columns=[counter.column])
-        if context.table.extras:
+        if self.context.table.extras:
             self._check_extras(row)
 
+    def _check_final_state(self, row: RowHistory, seen: dict[int, list[int]]) -> None:
+        """Reads that saw what is wrong in the row at the end are told together with it, and taken out of `seen`."""
+        table, final = self.context.table, row.final_state
+        columns = set(table.wrong_columns(final, row.wrong))
+        if final <= DAMAGED and row.was_damaged(columns):
+            return
+        same = [
+            state
+            for state in seen
+            if state == final or (max(state, final) <= DAMAGED and columns.issuperset(table.wrong_columns(state)))
+        ]
+        times = [time for state in same for time in seen.pop(state)]
+        where = f"{counted(len(times), 'read')}, and the row at the end" if times else "at the end"
+        self._unwritten(row, final, where, min(times, default=None), row.wrong)
+
     def _check_extras(self, row: RowHistory) -> None:
-        wrong = self.context.wrong.get(row.key)
-        told = {column for column, *_ in wrong.columns} if wrong is not None else set()
+        told = {column for column, *_ in row.wrong.columns} if row.wrong is not None else set()
         for extra in row.extras:
             if extra.final not in extra.register.sources and extra.column not in told:
                 failed = extra.final in extra.register.failed
@@ -287,8 +290,11 @@ class Unexpected(Checker):
                 certain = self.context.counters_complete
                 self.add_finding(row.key, line, seen.read.start, certain=certain, columns=[counter.column])
 
-    def _from_earlier_run(self, state: int) -> bool:
-        """Whether a read may show an earlier run's state: on a replica that lacks later writes of that run."""
+    def _is_old(self, row: RowHistory, state: int) -> bool:
+        """Whether a read may show an earlier run's state: on a replica that lacks later writes of that run, or if the row was
+        damaged then."""
+        if state <= DAMAGED:
+            return row.was_damaged(self.context.table.wrong_columns(state))
         run = self.context.later_run
         return run is not None and not never_written(state) and not of_run(state, run)
 

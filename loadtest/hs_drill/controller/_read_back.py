@@ -51,7 +51,7 @@ class _Found:
             number = state.number
             if (state.wrong or state.key) and len(self._wrong) < MOST_WRONG_ROWS:
                 key = state.key if len(state.key) <= _MOST_SHOWN else f"{state.key[: _MOST_SHOWN - 3]}..."
-                self._wrong.append(WrongRow(number, key, state.wrong))
+                self._wrong.append(WrongRow(number, key, state.wrong, state.shown))
             self._ascending = self._ascending and number > self._last
             self._last = number
             self._states.extend((number, state.version, *state.counters, *state.extras))

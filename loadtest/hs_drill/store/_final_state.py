@@ -47,6 +47,8 @@ class WrongRow(NamedTuple):
     """The row's primary key, if it is not the key of any number; else ""."""
     columns: tuple[tuple[str, str, str], ...]
     """Column, what was found, what was expected."""
+    shown: int | None = None
+    """The version that the row names all the same; None if none."""
 
     def described(self) -> str:
         return "; ".join(f"{column} is {found} and should be {expected}" for column, found, expected in self.columns)
@@ -176,7 +178,9 @@ class FinalState:
 
 def _wrong_rows(block: bytes) -> dict[int, WrongRow]:
     try:
-        rows = [WrongRow(number, key, tuple(map(tuple, columns))) for number, key, columns in msgpack.unpackb(block)]
+        rows = [
+            WrongRow(number, key, tuple(map(tuple, columns)), shown) for number, key, columns, shown in msgpack.unpackb(block)
+        ]
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise BlockError(f"ends with a description of its rows that cannot be read: {error}") from error
     return {row.number: row for row in rows}

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hs_drill.audit import AuditedTable
+from hs_drill.audit import AuditedTable, _checker
 from hs_drill.audit._audit import Audit, Validity, audit
 from hs_drill.scenario import parse_scenario
 from hs_drill.store import FinalState, MixOperation, Operation, WrongRow
-from hs_drill.workload import DAMAGED, FOREIGN, INITIAL, UNNUMBERED, rows_of
+from hs_drill.workload import DAMAGED, FOREIGN, INITIAL, UNNUMBERED, damaged, rows_of
 from tests.loadtest.support.audited import NEW
 from tests.loadtest.support.histories import Op, Rows, audit_of, folder, write_history, write_state
 from tests.loadtest.support.own_table import MIX, TABLE, held, left
@@ -292,6 +292,44 @@ def test_a_later_run_begins_with_what_the_rows_held(tmp_path: Path) -> None:
         "unexpected": [(1, ("name",))],
         "counters": [(1, ("likes",))],
     }
+
+
+CATEGORY = ("category", "'x'", "'books'")
+"""Wrong in a column that no operation sets."""
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["described", "beyond those that are described"])
+def test_what_an_earlier_run_left_damaged_is_not_found_again(
+    tmp_path: Path, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_checker, "MOST_WRONG_ROWS", 0)
+    damaged_row = (DAMAGED, *held(1, 0)[1:])
+    before = write_state(tmp_path, "before", {1: damaged_row}, TABLE, [WrongRow(1, "", (CATEGORY,), 0)] if known else [])
+    table = replace(TABLE, columns=("id", "name", "price", "category", "views", "likes", "note"))
+    page = Op("page", 1, damaged([3]), 30, 31, n=0)
+
+    def later(name: str, ops: list[Op], row: tuple[int, ...], *wrong: tuple[str, str, str], shown: int = NEW) -> Audit:
+        (tmp_path / name).mkdir()
+        described = [WrongRow(1, "", wrong, shown)] if known else []
+        return own(tmp_path / name, ops, {1: row}, before=before, wrong=described, table=table)
+
+    renamed = (DAMAGED, *held(1, NEW, name=NEW)[1:])
+    assert faults(later("untouched", [page], damaged_row, CATEGORY, shown=0)) == {}
+    assert faults(later("renamed", [rename(1, NEW, 0, 9), page], renamed, CATEGORY)) == {}
+    lost = later("lost", [rename(1, NEW, 0, 9)], damaged_row, CATEGORY, shown=0)
+    assert faults(lost).get("lost", []) == ([(1, ())] if known else [])
+    assert lost["lost"].verdict is (Validity.FALSE if known else Validity.UNKNOWN)
+    if known:
+        more = later("more", [rename(1, NEW, 0, 9)], renamed, CATEGORY, ("added", "NULL", "'2024-01-01'"))
+        assert faults(more) == {"unexpected": [(1, ("category", "added"))]}
+        seen = later("seen", [replace(page, value=damaged([1, 3]))], damaged_row, CATEGORY, shown=0)
+        assert faults(seen) == {"unexpected": [(1, ("name", "category"))]}
+
+
+def test_a_damaged_row_names_the_write_that_left_it(tmp_path: Path) -> None:
+    wrong = [WrongRow(1, "", (CATEGORY,), INITIAL)]
+    result = own(tmp_path, [rename(1, 5, 0, 9)], {1: (DAMAGED, *held(1, 0)[1:])}, wrong=wrong)
+    assert faults(result) == {"lost": [(1, ())], "unexpected": [(1, ("category",))]}
 
 
 def test_replicas_differ_in_columns(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ async def test_a_row_that_was_changed_is_told_with_its_columns(tmp_path: Path) -
     state = await state_of(Server([rows.row(1, INITIAL), changed], [0]), scenario, tmp_path / "one")
     assert [row[:2] for row in state] == [(1, INITIAL), (2, DAMAGED)]
     ((column, found, expected),) = state.wrong[2].columns
-    assert column == "category"
+    assert (column, state.wrong[2].shown) == ("category", INITIAL)
     assert found.startswith("'a\\nlong text xxx")
     assert len(found) <= 100
     assert expected == repr(rows.row(2, INITIAL)[rows.columns.index("category")])
