@@ -8,6 +8,7 @@ from trio_hs.testing import Table
 from ._control import Control
 from ._replication import PAGE
 from ._table_checks import has_table
+from ._twin import require_twin
 
 __all__ = ["require_existing"]
 
@@ -19,6 +20,9 @@ async def require_existing(control: Control, table: Table, *, writes: bool) -> N
         if server.name not in control.aliases and not await has_table(server, table, table.database):
             raise ClusterError(f"there is no table {shown} on {server.name}, and the load reads from every server")
     twin = control.cluster.write_databases.get(table.database)
+    if not writes or twin is None:
+        return
     writer = control.cluster.writer
-    if writes and twin is not None and not await has_table(writer, table, twin):
+    if not await has_table(writer, table, twin):
         raise ClusterError(f"there is no {twin}.{table.name} on {writer.name} to write {shown} through: see {PAGE}")
+    await require_twin(writer, table.database, table.name, twin)
