@@ -14,6 +14,7 @@ from hs_drill.scenario import (
     OperationSpec,
     Scenario,
     TableSpec,
+    partly_checked_read,
     unaudited_writes,
     unchecked_read,
     values,
@@ -140,6 +141,8 @@ def _does(one: OperationSpec) -> str:
 def _checked(scenario: Scenario, one: OperationSpec) -> str:
     if one.do in WRITES and not scenario.audited:
         return "; measured, not audited"
-    if one.do in READS and scenario.audited and (why := unchecked_read(scenario, one)):
+    if one.do not in READS or not scenario.audited:
+        return ""
+    if why := unchecked_read(scenario, one):
         return f"; the audit does not check it, for it {why}"
-    return ""
+    return f"; the audit checks {partly}" if (partly := partly_checked_read(scenario, one)) else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import _faults as faults
 from . import _values as values
-from ._audited import unaudited_writes, unchecked_read
+from ._audited import partly_checked_read, unaudited_writes, unchecked_read
 from ._base import PlacedError
 from ._columns import ColumnSpec
 from ._expect import BEFORE_SECONDS, Expect, is_kind
@@ -53,6 +53,7 @@ __all__ = [
     "load_scenario",
     "operation_words",
     "parse_scenario",
+    "partly_checked_read",
     "scenario_schema",
     "stated_exit_code",
     "targets_of",

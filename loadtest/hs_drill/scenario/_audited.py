@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._mix import READS
+from ._mix import READS, STEPS
 
 if TYPE_CHECKING:
     from ._model import Scenario
     from ._operations import OperationSpec
 
-__all__ = ["unaudited_writes", "unchecked_read"]
+__all__ = ["partly_checked_read", "unaudited_writes", "unchecked_read"]
 
 
 def unaudited_writes(scenario: Scenario) -> str | None:
@@ -32,3 +32,17 @@ def unchecked_read(scenario: Scenario, one: OperationSpec) -> str | None:
     if one.do == "find" and (lacking := [name for name in scenario.table.primary if name not in one.columns]):
         return f"does not read {', '.join(lacking)}"
     return None
+
+
+def partly_checked_read(scenario: Scenario, one: OperationSpec) -> str:
+    """What the audit does not check of the columns that a read shows, in words; "" if it checks all."""
+    operations = scenario.operations
+    stepped = {other.column for other in operations if other.do in STEPS}
+    counters = [name for name in one.columns if name in stepped]
+    updates = [set(other.set) for other in operations if other.do == "update"]
+    always = set.intersection(*updates) if updates else set()
+    sometimes = {name for names in updates for name in names - always}
+    extras = [name for name in one.columns if name in sometimes]
+    parts = [f"only {counters[0]} of its counters"] if len(counters) > 1 else []
+    parts += [f"{', '.join(extras)} only if the row's last write set {'it' if len(extras) == 1 else 'them'}"] if extras else []
+    return ", and ".join(parts)

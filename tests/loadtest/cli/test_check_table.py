@@ -57,6 +57,23 @@ def test_a_declared_table(path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         assert line in lines, lines
 
 
+def test_what_the_audit_does_not_check_of_a_read(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = changed(
+        ("columns: [name, price, views]", "columns: [name, likes, price, views, category, note]"),
+        ("    views:", "    likes: {type: int, values: 1}\n    views:"),
+        ("new product: ", "like: {do: incr, column: likes, weight: 1}\n  new product: "),
+        ("new product: ", "sort: {do: update, set: [category, price, note], weight: 1}\n  new product: "),
+        ("category list: ", "short: {do: get, columns: [id, name, views, note], weight: 1}\n  category list: "),
+    )
+    lines = shown(text, path, capsys)
+    for line in [
+        "get name, likes, price, views, category, note; the audit checks only likes of its counters, and name, price, "
+        "category only if the row's last write set them ",
+        "get id, name, views, note; the audit checks name only if the row's last write set it ",
+    ]:
+        assert line in lines, lines
+
+
 def test_without_a_version_nothing_is_audited(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(changed(("values: version", "values: x")), path, capsys)
     for line in [
