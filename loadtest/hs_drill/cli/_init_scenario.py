@@ -170,7 +170,7 @@ class _Writer:
         if name == self._version:
             return {**entry, "values": "version"}
         if name in self._live.primary and column.declared.type == "uuid":
-            return {**entry, "values": some_uuids(found)}
+            return {**entry, "values": some_uuids()}
         entry["values"] = like(column.declared, found)
         if entry["values"] is None:
             return entry  # `values: null` makes it nullable

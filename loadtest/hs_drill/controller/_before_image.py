@@ -60,7 +60,7 @@ async def _header(control: Control, existing: Existing, rows: ExistingRows, run:
         database=live.database,
         table=live.name,
         definition=live.definition,
-        columns=[name for name, column in live.columns.items() if not column.generated],
+        columns=list(dict.fromkeys([*live.primary, *written])),
         written=list(dict.fromkeys(written)),
         run=run,
         inserts=inserts(scenario),

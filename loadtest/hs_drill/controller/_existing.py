@@ -91,6 +91,8 @@ def goes_by_sql(scenario: Scenario) -> bool:
 
 def _mistakes(scenario: Scenario, live: LiveTable) -> Iterator[PlacedError]:
     """What the server's own words about the table forbid."""
+    if live.unreadable:
+        yield PlacedError(("table", "name"), f"cannot be used: {live.unreadable}")
     for name in live.primary:
         if live.columns[name].declared.type in ("float", "double"):
             kind = live.columns[name].type

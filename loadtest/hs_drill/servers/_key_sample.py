@@ -20,7 +20,7 @@ __all__ = ["first_rows", "sample_rows"]
 
 PAGE_ROWS = 10_000
 MOST_BYTES = 40_000_000
-"""The values of a sample, in memory and on the wire to the engines."""
+"""The values of a sample, in memory and on the wire to the engines; about those of the rows that `first_rows` reads."""
 SECONDS_BETWEEN_LINES = 2.0
 
 Values = dict[str, list[bytes | None]]
@@ -42,9 +42,10 @@ async def sample_rows(
 
 def first_rows(server: Server, table: LiveTable, most: int) -> dict[str, list[Any]]:
     """The values of some rows at both ends of the table, by column, as Python has them; without those that no declared column
-    takes. For threads."""
+    takes. At most so many rows, and fewer if they are large. For threads."""
     columns = list(table.columns)
     name = table_name(table.database, table.name)
+    most = max(min(most, MOST_BYTES // max(table.row_bytes, 1)), 2)
     rows: list[Any] = []
     with exact_session(server) as cursor:
         for direction in ("ASC", "DESC"):

@@ -15,6 +15,7 @@ from hs_drill._cluster import ClusterError, Server
 from hs_drill._sql_text import any_table, literal, table_name
 
 from ._sql import asking, sql_error_code
+from ._table_checks import FORMER_ROWS
 
 __all__ = ["LiveColumn", "LiveIndex", "LiveTable", "read_live_table"]
 
@@ -82,6 +83,8 @@ class LiveTable:
     created: str
     """When the server created it, or last built it anew."""
     definition: str
+    unreadable: str = ""
+    """Why a load must not even read it, if that is so."""
 
     @property
     def shown(self) -> str:
@@ -137,6 +140,7 @@ class _Reader:
             int(table["row_bytes"] or 0),
             str(table["created"]),
             COUNTS_ON.sub("", str(created[0]["create table"])),
+            f"it has system versioning, and {FORMER_ROWS}" if str(table["kind"]) == "SYSTEM VERSIONED" else "",
         )
 
     async def _table(self) -> dict[str, Any]:
@@ -262,8 +266,6 @@ class _Reader:
         )
         stored = [column.name for column in columns if column.generated == "stored"]
         virtual = [column.name for column in columns if column.generated == "virtual" and column.name in self._indexed]
-        if table["kind"] == "SYSTEM VERSIONED":
-            return "it has system versioning, and keeps what every change left"
         if table["engine"] != "InnoDB":
             return f"its engine is {table['engine']}, not InnoDB"
         if stored:

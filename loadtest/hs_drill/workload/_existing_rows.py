@@ -57,6 +57,8 @@ class ExistingRows:
         spec = self._spec = scenario.table
         self._seed = scenario.seed
         self._sample = sample
+        self._lists: dict[tuple[str, As | None], list[Any]] = {}
+        """Those of `_prepared`: every operation that looks for a column has the same one."""
         self._sampled = len(sample.values[spec.primary[0]]) if sample.values else 0
         declared = spec.columns_declared
         self.columns_declared: trio_hs.Columns | None = declared
@@ -122,9 +124,11 @@ class ExistingRows:
         sampled."""
         if (stored := self._sample.values.get(name)) is None:
             return None
-        decode, send = self._columns[name].decode_data, as_(name) if as_ else None
-        values = (None if value is None else decode(value) for value in stored)
-        return [None, *(values if send is None else map(send, values))]  # number 0 is no row's
+        if (name, as_) not in self._lists:
+            decode, send = self._columns[name].decode_data, as_(name) if as_ else None
+            values = (None if value is None else decode(value) for value in stored)
+            self._lists[name, as_] = [None, *(values if send is None else map(send, values))]  # number 0 is no row's
+        return self._lists[name, as_]
 
     def _salt(self, name: str) -> str:
         return f"{self._seed}/{name}"

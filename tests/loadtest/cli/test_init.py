@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from decimal import Decimal
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -98,6 +100,16 @@ def test_columns_are_like_those_of_the_rows() -> None:
         "add row": "insert",
     }
     assert made.table.rows == 2500
+
+
+def test_addresses_and_uuids_of_the_table_are_not_copied() -> None:
+    """They may be people's."""
+    table = live(("id", "u"), id="bigint(20)", u="uuid", a="inet6", b="inet4")
+    u = UUID("0b1019a3-9d7d-445a-8736-2c9164491993")
+    found: dict[str, list[Any]] = {"a": [IPv6Address("2a00::7")] * 60, "b": [IPv4Address("8.8.8.8")] * 60, "u": [u] * 60}
+    text = scenario_text(table, found)
+    assert not any(str(values[0]) in text for values in found.values())
+    assert scenario(table, found).table.primary == ["id", "u"]
 
 
 def test_without_a_text_for_the_version_the_scenario_says_that_nothing_is_audited() -> None:

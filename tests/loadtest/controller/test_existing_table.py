@@ -12,7 +12,10 @@ import trio
 from hs_drill._cluster import Cluster, ClusterError
 from hs_drill.cli._check import main as check
 from hs_drill.controller import check_existing
+from hs_drill.controller._existing import use_existing
+from hs_drill.controller._servers import open_scenario_servers
 from hs_drill.scenario import ScenarioError
+from hs_drill.servers import first_rows
 from hs_drill.servers._sql import execute_sql
 from tests.loadtest.support.restoring import TABLE, WRITES, create, create_filled, scenario_on
 from tests.loadtest.support.users_table import servers_option
@@ -31,6 +34,10 @@ READ = "name: r\ntable: {existing: true, database: mine, name: t}\nmix: {get: 1}
         ("CREATE TABLE mine.t (id INT)", "has no primary key of whole columns"),
         ("CREATE TABLE mine.t (id TEXT, PRIMARY KEY (id(20)))", "it covers a prefix of id"),
         ("CREATE TABLE mine.t (id FLOAT PRIMARY KEY)", "its primary key has id, a float, by which no row is found exactly"),
+        (
+            "CREATE TABLE mine.t (id INT PRIMARY KEY) WITH SYSTEM VERSIONING",
+            "HandlerSocket finds also what rows of it held before",
+        ),
         ("CREATE TABLE mine.u (id INT PRIMARY KEY)", "there is no table mine.t on writer that the SQL account may see"),
     ],
 )
@@ -47,7 +54,6 @@ async def test_a_table_that_cannot_be_read_is_refused_in_a_line(mine: Cluster, s
         (TABLE, "CREATE TRIGGER mine.tr BEFORE UPDATE ON mine.t FOR EACH ROW SET NEW.n = 1", "it has triggers (tr)"),
         (f"{TABLE}, twice INT AS (n * 2) STORED", "", "the server computes twice and stores it"),
         (f"{TABLE}, half INT AS (n / 2) VIRTUAL", "", "mix.insert: cannot insert: the server computes half"),
-        (TABLE, "ALTER TABLE mine.t ADD SYSTEM VERSIONING", "it has system versioning"),
         (TABLE.replace("id BIGINT", "id TIMESTAMP"), "", "id, in its primary key, depends on the time zone"),
         (f"{TABLE}, UNIQUE KEY one (name)", "", "mix.rename: cannot change name: it is in the unique index one"),
         (
@@ -135,6 +141,20 @@ async def test_check_shows_the_table_and_what_the_run_changes_or_the_lines_of_mi
     await execute_sql(mine.writer, "CREATE TRIGGER mine.tr BEFORE UPDATE ON mine.t FOR EACH ROW SET NEW.n = 1")
     assert await checked(WRITES) == 2
     assert f"{path}:2: table.writes: cannot be allowed: it has triggers (tr)" in capsys.readouterr().err
+
+
+async def test_rows_with_odd_values_keep_no_table_from_being_read(mine: Cluster) -> None:
+    await create(mine, "id INT PRIMARY KEY, kind ENUM('new', 'paid') NOT NULL, at DATETIME NOT NULL, KEY k (kind, at)")
+    odd = "INSERT INTO mine.t VALUES (1, 'new', '0000-00-00 00:00:00')"
+    await execute_sql(mine.writer, "SET SESSION sql_mode = ''", odd, "INSERT INTO mine.t VALUES (2, 'paid', '2024-01-01')")
+    scenario = scenario_on(mine, READ.replace("get: 1", "paid: {do: find, index: k, by: [kind, at], weight: 1}"))
+    said: list[str] = []
+    async with open_scenario_servers(scenario, said.append, handlersocket_writes=False) as control:
+        existing = await use_existing(control, scenario, said.append)
+    assert existing.sample.values["id"] == [b"2"]
+    assert "mine.t has 2 rows, of which the load uses 1; 1 have values that cannot be sent" in said
+    large = dataclasses.replace(existing.live, row_bytes=30_000_000)
+    assert first_rows(mine.writer, large, 1000)["id"] == [1, 2], "one at each end, not a gigabyte"
 
 
 async def test_what_a_scenario_cannot_have_is_left_out_with_a_line_each(mine: Cluster) -> None:

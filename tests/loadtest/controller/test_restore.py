@@ -44,6 +44,9 @@ async def test_what_a_run_may_have_changed_is_put_back_and_nothing_else(mine: Cl
     directory, _ = await begun(scenario, said)
     changes = f"THIS RUN CHANGES NAME, N OF UP TO {ROWS:,} ROWS AND INSERTS ROWS OF ITS OWN IN mine.t ON WRITER (127.0.0.1)"
     assert changes in said
+    header = BeforeImage(directory.before_image).header
+    assert header is not None
+    assert header.columns == ["id", "name", "n"], "no more of the user's data than is needed"
     assert directory.before_image.stat().st_mode & 0o777 == 0o600
     own = insert_keys(1)
     await execute_sql(
