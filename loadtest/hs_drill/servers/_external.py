@@ -39,6 +39,7 @@ from ._table_checks import (
     leftover_database,
     require_case,
     require_empty,
+    require_one_zone,
     wait_for_table,
     would_stop_replication,
 )
@@ -116,6 +117,7 @@ class ExternalControl(Control):
         for server in self._distinct:
             if server.sql_port is not None:
                 await require_case(server, table)
+        await require_one_zone([server for server in self._distinct if server.sql_port is not None], table)
         exists = await has_table(writer, table, table.database)
         if writer.sql_port is not None and (leftover := await leftover_database(writer, table.database)):
             self._progress(leftover)

@@ -6,7 +6,7 @@ The checks go through HandlerSocket's port for reads: opening a missing table on
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -32,6 +32,7 @@ __all__ = [
     "leftover_database",
     "require_case",
     "require_empty",
+    "require_one_zone",
     "wait_for_table",
     "would_stop_replication",
 ]
@@ -53,6 +54,23 @@ async def require_case(server: Server, table: Table) -> None:
         raise ClusterError(
             f"lower_case_table_names is {row['lower']} on {server.name}, so HandlerSocket would not find {shown} there: write "
             f"{shown.lower()} (table.database, table.name). Nothing was written"
+        )
+
+
+async def require_one_zone(servers: Iterable[Server], table: Table) -> None:
+    """Raise `ClusterError` if the table has a TIMESTAMP, which servers in different time zones show differently."""
+    columns = declared(table)
+    if columns is None or all(column.type != "timestamp" for column in columns):
+        return
+    ahead: dict[int, str] = {}
+    for server in servers:
+        (row,) = await execute_sql(server, "SELECT TIMESTAMPDIFF(MINUTE, UTC_TIMESTAMP(), NOW()) AS minutes")
+        ahead.setdefault(row["minutes"], server.name)
+    if len(ahead) > 1:
+        shown = " and ".join(f"{name} is {minutes} minutes ahead of UTC" for minutes, name in ahead.items())
+        raise ClusterError(
+            f"{table.database}.{table.name} has a TIMESTAMP, which servers show in their time zones, and {shown}: give them "
+            "one time_zone, or make the column a datetime. Nothing was written"
         )
 
 
@@ -149,7 +167,8 @@ async def _wrong_types(ask: Ask, table: Table, database: str) -> str:
     """Which columns could not hold, and give back, what the load writes; "" if all can. Missing ones are not looked for."""
     found = await ask(
         "SELECT column_name AS name, data_type AS type, column_type AS declared, character_maximum_length AS length, "
-        "character_set_name AS charset, is_nullable = 'YES' AS nullable "
+        "character_set_name AS charset, is_nullable = 'YES' AS nullable, "
+        "extra "
         f"FROM information_schema.columns WHERE table_schema = {literal(database)} AND table_name = {literal(table.name)}"
     )
     if (columns := declared(table)) is not None:

@@ -10,16 +10,18 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import trio
 
 import trio_hs
 from hs_drill._addresses import read_address, write_address
 from hs_drill._cluster import Cluster, ClusterError, Server
 from hs_drill.controller import fill_table, load_table
 from hs_drill.scenario import Scenario
-from hs_drill.servers import Control, check_replication, execute_sql, key_of
+from hs_drill.servers import Control, _table_checks, check_replication, execute_sql, key_of
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._server_table import ServerTable, handle_on, least_key, unfit
 from hs_drill.servers._sql_control import _beyond
+from hs_drill.servers._table_checks import require_one_zone
 from hs_drill.workload import DAMAGED, FOREIGN, INITIAL, NO_COUNT, OPS, Rows, first_insert_key, loaded, rows_of
 from tests.loadtest.support.declared import KEYS, ONLY_MARIADB, SHOP, TYPES, declared
 from tests.loadtest.support.external import external, named
@@ -233,12 +235,37 @@ def test_columns_of_a_table_that_the_user_made() -> None:
         ("int", "geometry", False, "is geometry: column c: there is no type 'geometry'"),
     ):
         text = type_.startswith(("varchar", "enum"))
-        shown = {"declared": declared_as, "type": declared_as.split("(")[0], "charset": "utf8mb4" if text else None}
+        shown = {
+            "declared": declared_as,
+            "type": declared_as.split("(")[0],
+            "charset": "utf8mb4" if text else None,
+            "extra": "",
+        }
         column = trio_hs.Column.from_sql("c", type_)
         assert unfit(column, {**shown, "nullable": nullable}).startswith(why), (type_, declared_as)
         assert bool(unfit(column, {**shown, "nullable": nullable})) == bool(why)
     nullable_column = trio_hs.Column.from_sql("c", "int", nullable=True)
-    assert unfit(nullable_column, {"declared": "int(11)", "type": "int", "charset": None, "nullable": False}) == "is NOT NULL"
+    int_ = {"declared": "int(11)", "type": "int", "charset": None, "extra": "auto_increment"}
+    assert unfit(nullable_column, {**int_, "nullable": False}) == "is NOT NULL"
+    for extra, why in (("on update current_timestamp()", "ON UPDATE"), ("STORED GENERATED", "GENERATED")):
+        assert unfit(nullable_column, {**int_, "nullable": True, "extra": extra}) == f"changes by itself ({why})"
+
+
+async def test_servers_in_different_time_zones_have_no_timestamp_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
+    zones = {"writer": 60, "reader-1": 0, "reader-2": 60}
+
+    async def execute_sql(server: Server, statement: str) -> list[dict[str, Any]]:
+        assert "UTC_TIMESTAMP" in statement
+        await trio.lowlevel.checkpoint()
+        return [{"minutes": zones[server.name]}]
+
+    monkeypatch.setattr(_table_checks, "execute_sql", execute_sql)
+    servers = [Server(name, "127.0.0.1", 1, 2, "", "") for name in zones]
+    table = load_table(declared(TYPES))
+    await require_one_zone([servers[0], servers[2]], table)
+    await require_one_zone(servers, load_table(declared(SHOP)))
+    with pytest.raises(ClusterError, match=r"writer is 60 minutes ahead of UTC and reader-1 is 0 minutes ahead of UTC"):
+        await require_one_zone(servers[:2], table)
 
 
 @pytest.mark.mariadb
