@@ -5,6 +5,7 @@ A child of the local runner or master: `python -m hs_drill.controller FD`.
 Messages from Locust's process:
 
 - `open` (scenario): the first one.
+- `prepare` (a run's number): it will begin soon. What takes long before that is for now.
 - `begin` (the run's number): a run begins.
 - `worker` (its number): a worker takes part.
 - `batch` (worker, batch): statistics of its engine.
@@ -19,6 +20,7 @@ Messages to it:
 - `leaves` (words): what stays on the user's own servers if the controller dies from now on.
 - `ready` (the cluster as clients see it): its table is filled. Of a table that exists also `scenario` (with its columns) and
   `sample` (of its rows).
+- `prepared`: the answer to `prepare`.
 - `begun` (the run's number, and the directory that keeps it).
 - `suspend` (a number), `resume`: for all clients.
 - `mark`: for all engines: a fault is about to change, or has changed.

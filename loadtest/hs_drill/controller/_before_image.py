@@ -22,6 +22,7 @@ __all__ = ["identity_of", "inserts", "keep_before_image", "own_keys", "replicas_
 CHUNK_ROWS = 500
 """Rows for each statement and block, unless they are large."""
 CHUNK_BYTES = 8_000_000
+TOLD_CHUNKS = 100
 NOBODYS = -1
 """The number of a row that no run has inserted."""
 
@@ -83,7 +84,7 @@ async def keep_before_image(
     header = await _header(control, existing, rows, run)
     tell(f"keeping what {counted(scenario.table.rows, 'row')} of {live.shown} hold, for hs-drill restore")
     with as_cluster_errors(writer):
-        await trio.to_thread.run_sync(partial(_keep, control, existing.sample, header, live, rows, directory))
+        await trio.to_thread.run_sync(partial(_keep, control, existing.sample, header, live, rows, directory, tell))
     columns = ", ".join(header.written).upper()
     changes = f"CHANGES {columns} OF UP TO {scenario.table.rows:,} ROWS" if rows.written else ""
     inserted = "INSERTS ROWS OF ITS OWN" if inserts(scenario) else ""
@@ -104,14 +105,16 @@ def _keep(
     live: LiveTable,
     rows: ExistingRows,
     directory: RunDirectory,
+    tell: Callable[[str], None],
 ) -> None:
     with exact_session(control.cluster.writer) as cursor:
         table = ExactRows(cursor, live, header.columns)
         if header.inserts:
             _require_no_inserted(table, live, rows, header.run)
-        longest = table.longest_statement()
+        longest, kept = table.longest_statement(), 0
         with BeforeImageWriter(directory.before_image, header) as image:
-            for keys in _chunks(sample, live):
+            for number, keys in enumerate(_chunks(sample, live), 1):
+                trio.from_thread.check_cancelled()  # the end of Locust does not wait for the other rows
                 found = table.by_shown_keys(keys)
                 if len(found) < len(keys):
                     gone = counted(len(keys) - len(found), "sampled row")
@@ -121,6 +124,9 @@ def _keep(
                     )
                 table.require_settable(found, header.written, longest)
                 image.add(found)
+                kept += len(found)
+                if number % TOLD_CHUNKS == 0:
+                    trio.from_thread.run_sync(tell, f"{kept:,} of {header.rows:,} rows kept")
 
 
 def _chunks(sample: Sample, live: LiveTable) -> Iterator[list[tuple[bytes | None, ...]]]:

@@ -114,12 +114,16 @@ class Drill:
         if self._existing is not None:
             await self._lock.take()
             await keep_before_image(self._control, self._existing, self.directory, run, self._listener.on_line)
-            self._control.report_left(self._existing.left_by(self.directory.path))
-            await trio.to_thread.run_sync(self.directory.begin_writing)
         if run > 1 and self._scenario.audited:
             # What replicas have yet to apply of the last run must not count as staleness of this one.
             await self._settle()
             await read_back(self._control, self._control.primary, self._scenario, self.directory.before)
+
+    async def begin_writing(self) -> None:
+        """Keep, and report, that from now on the run may write to a table that is not its own."""
+        if self._existing is not None:
+            self._control.report_left(self._existing.left_by(self.directory.path))
+            await trio.to_thread.run_sync(self.directory.begin_writing)
 
     async def run_faults(self) -> None:
         """Inject faults as scheduled and watch the servers, until `finish` or `abandon`; everything has healed then."""

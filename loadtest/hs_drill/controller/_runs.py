@@ -40,12 +40,17 @@ class Runs:
         self._existing = existing
         self._clients = Clients(channel.send)
         self._drill: Drill | None = None
+        self._prepared: Drill | None = None
+        """That of a run which has yet to begin."""
 
     async def serve(self, messages: trio.MemoryReceiveChannel[Message]) -> None:
         """Handle messages until cancelled; a run that is on then is healed."""
         async with trio.open_nursery() as nursery:
             async for message in messages:
                 match message["type"]:
+                    case "prepare":
+                        self._prepared = await self._prepare(message["run"])
+                        await self._channel.send({"type": "prepared"})
                     case "begin":
                         await self._begin(message["run"], nursery)
                     case "worker" if self._drill is not None:
@@ -61,10 +66,11 @@ class Runs:
                         result = await drill.finish(**{name: value for name, value in message.items() if name != "type"})
                         await self._channel.send({"type": "result", "result": result})
 
-    async def _begin(self, run: int, nursery: trio.Nursery) -> None:
+    async def _prepare(self, run: int) -> Drill:
         if self._drill is not None:  # Locust did not finish it; its faults must not strike the next run
             await self._drill.abandon()
-        self._drill = drill = Drill(
+            self._drill = None
+        drill = Drill(
             self._control,
             self._proxies,
             self._scenario,
@@ -74,8 +80,13 @@ class Runs:
             existing=self._existing,
         )
         await drill.prepare(run)
-        nursery.start_soon(drill.run_faults)
-        await self._channel.send({"type": "begun", "run": run, "directory": str(drill.directory.path)})
+        return drill
+
+    async def _begin(self, run: int, nursery: trio.Nursery) -> None:
+        self._drill, self._prepared = self._prepared or await self._prepare(run), None
+        await self._drill.begin_writing()
+        nursery.start_soon(self._drill.run_faults)
+        await self._channel.send({"type": "begun", "run": run, "directory": str(self._drill.directory.path)})
 
 
 class _ToLocust(DrillListener):

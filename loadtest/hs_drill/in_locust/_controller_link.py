@@ -58,6 +58,7 @@ class ControllerLink:
         self._listener = listener
         self._closing = False
         self._ready: AsyncResult = AsyncResult()
+        self._prepared: AsyncResult | None = None
         self._begun: AsyncResult = AsyncResult()
         self._result: AsyncResult = AsyncResult()
         self._running = False
@@ -76,6 +77,14 @@ class ControllerLink:
         """The cluster, as `Cluster.to_dict` gives it. Raises `StartError`."""
         cluster: dict[str, Any] = self._ready.get()
         return cluster
+
+    def prepare(self, run: int) -> None:
+        """Do at once what `begin` would do first, and what may take long. Raises `StartError`."""
+        if self._reason:
+            raise StartError(self._reason)
+        self._prepared = AsyncResult()
+        self._child.send({"type": "prepare", "run": run})
+        self._wait(self._prepared, BEGIN_TIMEOUT)
 
     def begin(self, run: int) -> str:
         """Begin a run: the faults' clock starts. Returns the run's directory. Raises `StartError`."""
@@ -174,6 +183,8 @@ class ControllerLink:
                 self.scenario = message.get("scenario", self.scenario)
                 self.sample = message.get("sample")
                 self._ready.set(message["cluster"])
+            case "prepared" if self._prepared is not None:
+                self._prepared.set(None)
             case "begun" if message["run"] == self._run:  # not that of a Start that another Start has cut off
                 self._begun.set(message["directory"])
             case "fault":
@@ -194,9 +205,10 @@ class ControllerLink:
         # Exit code 0: it has cleaned up, and said what it could not drop.
         left = f". So it left on your servers: {self._left}" if self._left and code else ""
         self._reason = self._reason or f"the controller of the servers died: {describe_exit(code)}{left}"
-        was_ready = self._ready.ready()
-        for answer in (self._ready, self._begun, self._result):
-            if not answer.ready():
+        awaited = (self._ready, self._prepared)  # then whoever waits reports it
+        started = all(answer is None or answer.ready() for answer in awaited)
+        for answer in (*awaited, self._begun, self._result):
+            if answer is not None and not answer.ready():
                 answer.set_exception(StartError(self._reason))
-        if was_ready and not self._closing:
+        if started and not self._closing:
             self._listener.on_controller_death(self._reason)

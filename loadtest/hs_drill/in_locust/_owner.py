@@ -29,6 +29,7 @@ from ._controller_link import ControllerLink
 from ._interrupts import Interrupts
 from ._live import Live
 from ._other_requests import other_requests
+from ._run_time import run_time_after
 from ._stages import follow_stages
 
 __all__ = ["Owner"]
@@ -109,6 +110,10 @@ class Owner(ABC):
         """Wait for the servers. Ends the process when they cannot start."""
         try:
             self._use(self._controller.wait_ready())
+            table, options = self._scenario.table, self._options
+            if table.existing and self._scenario.writes and (options.headless or options.autostart):
+                # Not as the run begins: Locust's run time counts from before that, and may be shorter than this takes.
+                self._controller.prepare(1)
         except StartError as error:
             self._end_servers()
             sys.stderr.write(f"{error}\n")
@@ -261,7 +266,9 @@ class Owner(ABC):
         self._runs += 1
         self._result = self._directory = self._interrupts.kept = None
         self._interrupts.judged = False
-        self._begin()
+        with run_time_after(self._environment):
+            self._begin()
+        self._started = time.monotonic()
         self._unshown = True
         self._live = Live([server["name"] for server in self._cluster["servers"]], self._scenario.faults)
         if self._shows_progress:

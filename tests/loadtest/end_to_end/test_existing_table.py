@@ -107,6 +107,8 @@ async def test_after_a_run_that_was_killed_restore_gives_the_rows_of_before(mine
         with locust(mine, WRITES) as writing:
             writing.wait_for(f"OF UP TO {ROWS:,} ROWS AND INSERTS ROWS OF ITS OWN IN mine.t")
             writing.wait_for_load()
+            kept, counted = (writing.stderr.index(text) for text in (" ROWS AND INSERTS", "Run time limit set to "))
+            assert kept < counted, "the rows are kept before the run time counts"
             writing.wait_until(lambda: trio.from_thread.run(inserted, mine) > 10, "no row was inserted")
             command = ("restore", writing.run, "--servers", servers_option(mine))
             early = hs_drill(mine, *command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import gevent
 import pytest
 from gevent.event import Event
 from locust import User, constant, task
+from locust.argument_parser import get_parser
 from locust.env import Environment
 from locust.event import Events
 from locust.runners import STATE_SPAWNING, LocalRunner, MasterRunner, WorkerNode
@@ -45,12 +47,19 @@ class Controller:
     sample = None
 
     def __init__(self) -> None:
-        self.running = False
+        self.running = self.closed = False
+        self.scenario_text = "name: x\nmix: {get: 1}"
+        self.prepared: list[int] = []
+        self.prepares: Callable[[], object] = lambda: None
         self.begins: dict[int, Callable[[], object]] = {}
         self.begun: list[int] = []
 
     def wait_ready(self) -> dict[str, Any]:
         return {"kind": "external", "why": "", "servers": []}
+
+    def prepare(self, run: int) -> None:
+        self.prepares()
+        self.prepared.append(run)
 
     def begin(self, run: int) -> str:
         self.begun.append(run)
@@ -66,6 +75,9 @@ class Controller:
 
     def end_load(self) -> None:
         pass
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class Engine:
@@ -84,29 +96,29 @@ class Engine:
     def stop(self) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
 
 @pytest.fixture
 def controller(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Controller:
     made = Controller()
+    monkeypatch.setattr(sys, "argv", ["locust"])  # Locust's parts look there
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(_owner, "ControllerLink", lambda *_: made)
-    monkeypatch.setattr(
-        _owner, "Choice", lambda _: SimpleNamespace(scenario=parse_scenario("name: x\nmix: {get: 1}", "x.yaml"))
-    )
+    monkeypatch.setattr(_owner, "Choice", lambda _: SimpleNamespace(scenario=parse_scenario(made.scenario_text, "x.yaml")))
     monkeypatch.setattr(_local, "EngineLink", lambda *_: Engine())
     return made
 
 
-def environment(headless: bool) -> Environment:
-    options: Any = SimpleNamespace(
-        headless=headless, autostart=False, only_summary=False, hs_events=None, json=False, explain=False, run_time=None,
-        enable_rebalancing=False,
-    )  # fmt: skip
+def environment(headless: bool, *, autostart: bool = False) -> Environment:
+    options = get_parser().parse_args([])
+    options.headless, options.autostart, options.hs_events, options.explain = headless, autostart, None, False
     return Environment(user_classes=[Waiting], events=cast("Any", Events)(), parsed_options=options)
 
 
-def local(*, headless: bool = False) -> tuple[LocalRunner, Engine]:
-    made = environment(headless)
+def local(*, headless: bool = False, autostart: bool = False) -> tuple[LocalRunner, Engine]:
+    made = environment(headless, autostart=autostart)
     runner = made.create_local_runner()
     session = LocalSession(made, runner, Interrupts(print))
     return runner, cast("Engine", session.engine)
@@ -183,6 +195,49 @@ def test_a_second_start_while_a_run_begins_begins_another_run(controller: Contro
     start(runner).join(patience(20))
     assert (controller.begun, engine.runs, runner.user_count) == ([1, 2], ["runs/2/history-0.bin"], USERS)
     runner.stop()
+
+
+WRITES = """\
+name: x
+table: {existing: true, writes: allowed, database: d, name: t, columns: {c: {values: 0}}}
+mix: {update: {set: [c], weight: 1}}
+"""
+
+
+@pytest.mark.parametrize(
+    "how, text, prepared",
+    [
+        ({"headless": True}, WRITES, [1]),
+        ({"autostart": True}, WRITES, [1]),
+        ({"headless": True}, "name: x\nmix: {get: 1}", []),
+        ({}, WRITES, []),  # hours may pass before somebody presses Start
+    ],
+)
+def test_before_locust_counts_the_run_time_the_rows_are_kept(
+    how: dict[str, bool], text: str, prepared: list[int], controller: Controller
+) -> None:
+    """With a run time of 20 s and many rows there was no load at all: it ended as they were being kept."""
+    controller.scenario_text = text
+    local(**how)
+    assert (controller.prepared, controller.begun) == (prepared, [])
+
+
+def test_rows_that_cannot_be_kept_end_locust_with_one_line(controller: Controller, capsys: pytest.CaptureFixture[str]) -> None:
+    controller.scenario_text = WRITES
+    controller.prepares = refuse
+    with pytest.raises(SystemExit) as ended:
+        local(headless=True)
+    assert (ended.value.code, capsys.readouterr().err, controller.closed) == (2, f"{GONE}\n", True)
+
+
+def test_the_run_time_of_the_web_ui_begins_with_the_load(controller: Controller) -> None:
+    runner, engine = local()
+    web_ui: Any = runner.environment.create_web_ui("127.0.0.1", free_port(), delayed_start=True)
+    controller.begins[1] = lambda: gevent.sleep(1.5)
+    answer = web_ui.app.test_client().post("/swarm", data={"user_count": USERS, "spawn_rate": 100, "run_time": "1s"})
+    assert answer.json["success"], answer.json
+    wait_until(lambda: gevent.sleep(0.01) or bool(engine.runs), lambda: "no load")
+    wait_until(lambda: gevent.sleep(0.01) or runner.state == "stopped", lambda: "no end of the load")
 
 
 @pytest.mark.parametrize("failing", [1, 2])

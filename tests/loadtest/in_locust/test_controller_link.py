@@ -126,3 +126,15 @@ def test_a_controller_that_says_how_far_it_is_has_more_time(child: list[Child], 
     monkeypatch.setattr(_controller_link, "AsyncResult", Answer)
     assert ControllerLink(SCENARIO, listener=None).begin(1) == "runs/1"  # type: ignore[arg-type]
     assert Answer.waits == [600.0, 600.0]
+
+
+def test_a_controller_that_dies_while_it_prepares_is_reported_once(child: list[Child]) -> None:
+    """By the caller of `prepare`; a listener would end Locust a second time."""
+    link = ControllerLink(SCENARIO, listener=None)  # type: ignore[arg-type]
+    child[0].on_message({"type": "ready", "cluster": {}})
+    preparing = gevent.spawn(link.prepare, 1)
+    gevent.sleep(0)
+    child[0].on_message({"type": "failed", "line": "1 sampled row has gone"})
+    child[0].on_end(2)
+    preparing.join(patience(10))
+    assert str(preparing.exception) == "1 sampled row has gone"
