@@ -20,11 +20,12 @@ from hs_drill.scenario import Scenario
 from hs_drill.servers import Control, _table_checks, check_replication, execute_sql, key_of
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._server_table import ServerTable, handle_on, least_key, unfit
-from hs_drill.servers._sql_control import _beyond
+from hs_drill.servers._sql_control import _beyond, rows_by_sql
 from hs_drill.servers._table_checks import require_one_zone
 from hs_drill.workload import DAMAGED, FOREIGN, INITIAL, NO_COUNT, OPS, Rows, first_insert_key, loaded, rows_of
 from tests.loadtest.support.declared import KEYS, ONLY_MARIADB, SHOP, TYPES, declared
 from tests.loadtest.support.external import external, named
+from trio_hs.testing import Table
 
 EMULATED = TYPES.replace("character set ucs2", "character set utf8mb4")
 """An embedded server knows few character sets."""
@@ -187,6 +188,25 @@ async def test_rows_that_were_changed_by_sql_are_found_by_their_columns(cluster:
         assert [state.version for state in wrong] == [*[DAMAGED] * 4, *[FOREIGN] * 3]
         foreign = await execute_sql(cluster.writer, f"SELECT id FROM shop.products WHERE {rows.foreign}")
         assert [row["id"] for row in foreign] == [5, 6, 5000]
+
+
+@pytest.mark.mariadb
+@pytest.mark.parametrize("value", [0.7, 0.2], ids=["stored below its text", "stored above it"])
+async def test_pages_do_not_skip_rows_behind_a_key_that_sql_does_not_find(cluster: Cluster, value: float) -> None:
+    """`check` refuses a FLOAT in the primary key; a table of the user's may have who knows what."""
+    table = Table("drill", "floats", {"f": "FLOAT NOT NULL", "id": "INT NOT NULL"}, primary_key=("f", "id"))
+    try:
+        await execute_sql(
+            cluster.writer,
+            "CREATE DATABASE IF NOT EXISTS drill",
+            "CREATE TABLE drill.floats (f FLOAT NOT NULL, id INT NOT NULL, PRIMARY KEY (f, id))",
+            f"INSERT INTO drill.floats VALUES ({value}, 1), ({value}, 2)",
+        )
+        (first,) = await rows_by_sql(cluster.writer, table, after=None, limit=1)
+        with pytest.raises(ClusterError, match=r"cannot read .* by pages: the server finds no row by the key"):
+            await rows_by_sql(cluster.writer, table, after=first, limit=1)
+    finally:
+        await execute_sql(cluster.writer, "DROP TABLE drill.floats")
 
 
 def test_a_bit_of_any_width_is_compared_as_a_number() -> None:
