@@ -45,7 +45,7 @@ from hs_drill._cluster import ClusterError
 from hs_drill._trio_child import TrioChannel, first_error, ignore_signals, one_line
 from hs_drill._wire import Message
 from hs_drill.scenario import WRITES, Scenario
-from hs_drill.store import RunDirectoryError, cannot_keep
+from hs_drill.store import BeforeImageError, RunDirectoryError, cannot_keep
 
 from ._existing import require_own_servers, use_existing
 from ._outbox import open_outbox
@@ -63,7 +63,7 @@ async def main(fd: int) -> None:
         message = await channel.receive()
         if message is not None:
             await _own_servers(channel, Scenario.model_validate(message["scenario"]))
-    except* (ClusterError, RunDirectoryError) as errors:
+    except* (ClusterError, RunDirectoryError, BeforeImageError) as errors:
         failure = str(first_error(errors))
     except* Exception as errors:
         error = first_error(errors)

@@ -76,7 +76,8 @@ async def _header(control: Control, existing: Existing, rows: ExistingRows, run:
 async def keep_before_image(
     control: Control, existing: Existing, directory: RunDirectory, run: int, tell: Callable[[str], None]
 ) -> None:
-    """Write every row that the run may change into its directory. Raises `ClusterError`, `RunDirectoryError` and OSError."""
+    """Write every row that the run may change into its directory. Raises `ClusterError`, `RunDirectoryError`,
+    `BeforeImageError` and OSError."""
     await trio.to_thread.run_sync(directory.keep_scenario)
     writer, live, scenario = control.cluster.writer, existing.live, existing.scenario
     rows = rows_of(scenario, existing.sample)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,10 @@ Row = list[bytes | None]
 
 
 class BeforeImageError(Exception):
-    """A before-image cannot be read; one line for the user."""
+    """A before-image cannot be kept or read, also because of the disk; one line for the user.
+
+    No OSError: those that come out where the database is asked too are taken for the database's.
+    """
 
 
 @dataclass(frozen=True)
@@ -55,34 +59,45 @@ class ImageHeader:
     """How many the image has if it is whole."""
 
 
+@contextmanager
+def _kept(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BeforeImageError(f"{path}: cannot be kept: {error.strerror}. Nothing was written to the table") from error
+
+
 class BeforeImageWriter:
-    """Writes a before-image block by block. It is whole when its block ends without an exception."""
+    """Writes a before-image block by block. It is whole when its block ends without an exception. Raises `BeforeImageError`."""
 
     def __init__(self, path: Path, header: ImageHeader) -> None:
         self._path = path
-        # Rows of the user's: for nobody else's eyes.
-        self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-        self._file.write(MAGIC)
-        self._add(msgpack.packb(asdict(header)))
+        with _kept(path):
+            # Rows of the user's: for nobody else's eyes.
+            self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+            self._file.write(MAGIC)
+            self._add(msgpack.packb(asdict(header)))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            if kind is None:
+        if kind is not None:
+            with suppress(OSError):  # of what it has not written yet
+                self._file.close()
+            return
+        with _kept(self._path):
+            with self._file:
                 self._add(b"")
                 self._file.flush()
                 os.fsync(self._file.fileno())
-        finally:
-            self._file.close()
-        if kind is None:
             sync(self._path.parent)  # so that the file's name survives, too
 
     def add(self, rows: Sequence[Sequence[bytes | None]]) -> None:
         """Append rows, with a value for each of the header's columns."""
         if rows:
-            self._add(msgpack.packb([list(row) for row in rows]))
+            with _kept(self._path):
+                self._add(msgpack.packb([list(row) for row in rows]))
 
     def _add(self, payload: bytes) -> None:
         self._file.write(block_of(payload, self._file.tell()))
@@ -115,8 +130,8 @@ class BeforeImage:
                     self.rows += len(msgpack.unpackb(payload))
                 else:
                     self.header = ImageHeader(**msgpack.unpackb(payload))
-        except BlockError as error:
-            self.flaw = str(error)
+        except (BlockError, OSError) as error:
+            self.flaw = _flaw(error)
         except (ValueError, TypeError, msgpack.UnpackException) as error:
             raise BeforeImageError(f"{self._path}: is damaged: {error}") from error
         else:
@@ -124,11 +139,19 @@ class BeforeImage:
 
     def blocks(self) -> Iterator[list[Row]]:
         """The rows before the flaw, some at a time."""
-        blocks = iter(Blocks(self._path, len(MAGIC)))
-        next(blocks, None)
+        left, flaw = self.rows, "is cut"
         try:
+            blocks = iter(Blocks(self._path, len(MAGIC)))
+            next(blocks, None)
             for payload in blocks:
-                yield msgpack.unpackb(payload)
-        except BlockError as error:
-            if not self.flaw:  # it was whole when it was looked through
-                raise BeforeImageError(f"{self._path}: {error}") from error
+                rows = msgpack.unpackb(payload)
+                left -= len(rows)
+                yield rows
+        except (BlockError, OSError) as error:
+            flaw = _flaw(error)
+        if left:  # there were more when it was looked through
+            raise BeforeImageError(f"{self._path}: {flaw}")
+
+
+def _flaw(error: BlockError | OSError) -> str:
+    return f"cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)
