@@ -74,7 +74,7 @@ async def open_servers(
     external: Sequence[Server] = (),
     may_create_table: bool = False,
     handlersocket_writes: bool = True,
-    sql_only: bool = False,
+    sql_only: bool = False,  # external servers need no HandlerSocket
     progress: Callable[[str], None] = _silent,
 ) -> AsyncIterator[Control]:
     """Bring up one writer, `readers` readers and perhaps a standby, and take them down when the block ends.
@@ -88,9 +88,8 @@ async def open_servers(
     `only_mariadb_can` lists what the caller will do and embedded servers cannot; `only_owners_can` the same for external
     servers. If the list is not empty, such servers are refused before anything starts.
 
-    The kind `external` uses the servers in `external`. Their names are their roles; `readers` and `standby` are ignored. A
-    missing table is created there only if `may_create_table`. `handlersocket_writes` says that the caller will write through
-    HandlerSocket, which Galera nodes do not stand. `sql_only`: external servers need no HandlerSocket at all.
+    The kind `external` uses the servers in `external`. Their names are their roles. A missing table is created there only if
+    `may_create_table`. `handlersocket_writes`: the caller will write through HandlerSocket, which Galera nodes do not stand.
 
     Gives the `Control` of the servers. Raises `ClusterError` if they cannot be started or reached. However the block ends (with
     an exception, cancelled, or with this process killed), no server process and no file of the run stays behind. The cleanup
