@@ -16,6 +16,7 @@ from hs_drill.store import BeforeImageWriter, ImageHeader, RunDirectory
 from hs_drill.workload import ExistingRows, Sample, insert_keys, rows_of
 
 from ._existing import Existing, goes_by_sql
+from ._restore_rights import require_restore_rights
 
 __all__ = ["identity_of", "inserts", "keep_before_image", "own_keys", "replicas_of"]
 
@@ -108,6 +109,7 @@ def _keep(
     directory: RunDirectory,
     tell: Callable[[str], None],
 ) -> None:
+    require_restore_rights(control.cluster.writer, live, header)
     with exact_session(control.cluster.writer) as cursor:
         table = ExactRows(cursor, live, header.columns)
         if header.inserts:
