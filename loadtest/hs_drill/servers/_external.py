@@ -40,6 +40,7 @@ from ._table_checks import (
     require_case,
     require_empty,
     require_one_zone,
+    require_stored,
     wait_for_table,
     would_stop_replication,
 )
@@ -114,10 +115,11 @@ class ExternalControl(Control):
         """Use an existing table, if it is empty and has what the load needs; else create one, if that is allowed."""
         writer = self.cluster.writer
         shown = f"{table.database}.{table.name}"
-        for server in self._distinct:
-            if server.sql_port is not None:
-                await require_case(server, table)
-        await require_one_zone([server for server in self._distinct if server.sql_port is not None], table)
+        by_sql = [server for server in self._distinct if server.sql_port is not None]
+        for server in by_sql:
+            await require_case(server, table)
+            await require_stored(server, table)
+        await require_one_zone(by_sql, table)
         exists = await has_table(writer, table, table.database)
         if writer.sql_port is not None and (leftover := await leftover_database(writer, table.database)):
             self._progress(leftover)

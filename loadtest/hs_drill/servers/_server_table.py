@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime, timedelta
@@ -91,8 +90,6 @@ def unfit(column: trio_hs.Column, shown: Mapping[str, Any]) -> str:
         fits = all(_meaning(there, name) == _meaning(column, name) for name in _SAME) and (longer or lengths[0] == lengths[1])
     if not fits:
         return f"is {kind}"
-    if changes := re.search(r"on update|generated", str(shown["extra"]), re.IGNORECASE):
-        return f"changes by itself ({changes[0].upper()})"
     return "is NOT NULL" if column.nullable and not shown["nullable"] else ""
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "require_case",
     "require_empty",
     "require_one_zone",
+    "require_stored",
     "wait_for_table",
     "would_stop_replication",
 ]
@@ -71,6 +72,21 @@ async def require_one_zone(servers: Iterable[Server], table: Table) -> None:
         raise ClusterError(
             f"{table.database}.{table.name} has a TIMESTAMP, which servers show in their time zones, and {shown}: give them "
             "one time_zone, or make the column a datetime. Nothing was written"
+        )
+
+
+async def require_stored(server: Server, table: Table) -> None:
+    """Raise `ClusterError` if a column would not hold what the load writes, but what the server makes."""
+    found = await execute_sql(
+        server,
+        "SELECT column_name AS name, extra FROM information_schema.columns "
+        f"WHERE table_schema = {literal(table.database)} AND table_name = {literal(table.name)} "
+        "AND (extra LIKE '%on update%' OR extra LIKE '%generated%')",
+    )
+    if made := [f"{row['name']} is {row['extra']}" for row in found if row["name"] in table.columns]:
+        raise ClusterError(
+            f"{table.database}.{table.name} on {server.name} cannot be used: {', '.join(made)}, and a run would find "
+            f"values that it has not written; it needs ({table.columns_sql()})"
         )
 
 
@@ -167,8 +183,7 @@ async def _wrong_types(ask: Ask, table: Table, database: str) -> str:
     """Which columns could not hold, and give back, what the load writes; "" if all can. Missing ones are not looked for."""
     found = await ask(
         "SELECT column_name AS name, data_type AS type, column_type AS declared, character_maximum_length AS length, "
-        "character_set_name AS charset, is_nullable = 'YES' AS nullable, "
-        "extra "
+        "character_set_name AS charset, is_nullable = 'YES' AS nullable "
         f"FROM information_schema.columns WHERE table_schema = {literal(database)} AND table_name = {literal(table.name)}"
     )
     if (columns := declared(table)) is not None:
