@@ -7,9 +7,8 @@ import re
 import pytest
 
 from hs_drill._cluster import Cluster, ClusterError
-from hs_drill.servers._sql import execute_sql
 from hs_drill.servers._twin import Link, link_of
-from tests.loadtest.support.restoring import TABLE, WRITES, begun, create_filled, scenario_on
+from tests.loadtest.support.restoring import TABLE, WRITES, begun, create_filled, scenario_on, unlogged
 
 THROUGH = f"{WRITES}cluster: {{topology: write-through}}\n"
 
@@ -41,12 +40,12 @@ async def test_a_twin_of_another_table_is_refused(mine: Cluster) -> None:
     link = f"mysql://{writer.admin_user}:{writer.admin_password}@127.0.0.1:{writer.sql_port}"
 
     async def refused(message: str, *statements: str) -> None:
-        await execute_sql(writer, f"DROP TABLE IF EXISTS {twin}", *statements)
+        await unlogged(mine, f"DROP TABLE IF EXISTS {twin}", *statements)
         with pytest.raises(ClusterError, match=re.escape(message)) as caught:
             await begun(scenario_on(mine, THROUGH), [])
         assert writer.admin_password not in str(caught.value)
 
-    await execute_sql(writer, "INSTALL SONAME 'ha_federatedx'", "CREATE DATABASE mine_wt")
+    await unlogged(mine, "INSTALL SONAME 'ha_federatedx'", "CREATE DATABASE mine_wt")
     try:
         await refused("mine_wt.t on writer is no twin of mine.t, for its engine is InnoDB", f"CREATE TABLE {twin} ({TABLE})")
         federated = f"CREATE TABLE {twin} ({TABLE}) ENGINE=FEDERATED CONNECTION="
@@ -55,7 +54,7 @@ async def test_a_twin_of_another_table_is_refused(mine: Cluster) -> None:
             "CREATE TABLE mine.u LIKE mine.t",
             f"{federated}'{link}/mine/u'",
         )
-        await execute_sql(writer, f"DROP TABLE {twin}", f"{federated}'{link}/mine/t'")
+        await unlogged(mine, f"DROP TABLE {twin}", f"{federated}'{link}/mine/t'")
         await begun(scenario_on(mine, THROUGH), [])
     finally:
-        await execute_sql(writer, "DROP DATABASE mine_wt", "UNINSTALL SONAME 'ha_federatedx'")
+        await unlogged(mine, "DROP TABLE IF EXISTS mine.u", "DROP DATABASE mine_wt", "UNINSTALL SONAME 'ha_federatedx'")
