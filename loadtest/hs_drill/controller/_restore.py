@@ -142,8 +142,13 @@ async def restore(
         if on_replicas_too:
             await control.wait_replicated(APPLY_SECONDS)
         restoring = _Restoring(control, live, header, scenario, progress, on_replicas_too=on_replicas_too)
-        with as_cluster_errors(writer):
-            await trio.to_thread.run_sync(partial(restoring.run, image), abandon_on_cancel=False)
+        try:
+            with as_cluster_errors(writer):
+                await trio.to_thread.run_sync(partial(restoring.run, image), abandon_on_cancel=False)
+        except ClusterError as error:
+            if not restoring.restored.changed and not restoring.restored.deleted:
+                raise
+            raise ClusterError(f"{error}. What was put back until then stays so: restore again") from error
         progress("looking whether every row is as it was")
         restored = restoring.restored
         restored.missing = header.rows - image.rows
@@ -251,7 +256,7 @@ class _Restoring:
                 wrong |= {table.key_of(row) for row in replica.differing(block, replica.by_keys(block), columns)}
         wrong &= found.keys()
         if wrong:
-            trio.from_thread.run(self._require_primary)
+            trio.from_thread.run(self._control.require_primary)  # `read_only` does not stop the account
         put_back = {table.key_of(row) for row in block if table.key_of(row) in wrong and table.set(row, columns)}
         restored = self.restored
         restored.changed += sum(table.key_of(row) in put_back for row in changed)
@@ -260,12 +265,5 @@ class _Restoring:
 
     def _delete(self, table: ExactRows, keys: Sequence[Sequence[bytes | None]]) -> None:
         if keys:
-            trio.from_thread.run(self._require_primary)
+            trio.from_thread.run(self._control.require_primary)
         self.restored.deleted += sum(table.delete(key) for key in keys)
-
-    async def _require_primary(self) -> None:
-        """Raise `ClusterError` if the writer is not the primary any more. `read_only` does not stop the account."""
-        try:
-            await self._control.require_primary()
-        except ClusterError as error:
-            raise ClusterError(f"{error}. What was put back until then stays so") from error

@@ -81,7 +81,8 @@ class ExactRows:
             where = " OR ".join(
                 f"({' AND '.join(f'{name} = {value}' for name, value in zip(names, key, strict=True))})" for key in keys
             )
-        self._cursor.execute(f"SELECT {self._selected} FROM {self._name} WHERE {where}{behind}")
+        # Of a small table the optimizer would rather read, and lock, all rows.
+        self._cursor.execute(f"SELECT {self._selected} FROM {self._name} FORCE INDEX (PRIMARY) WHERE {where}{behind}")
         return list(self._cursor.fetchall())
 
     def transaction(self, do: Callable[[], None]) -> None:

@@ -114,9 +114,7 @@ async def _has_table(server: Server, table: Table, database: str, ours: Collecti
     indexes = {"PRIMARY": list(table.columns), **{name: list(columns) for name, columns in table.indexes.items()}}
     try:
         for index, columns in indexes.items():
-            with suppress(
-                trio_hs.DecodingError
-            ):  # the index is there, and what it finds holds something odd, such as 0000-00-00
+            with suppress(trio_hs.DecodingError):  # of a row that holds something odd, such as 0000-00-00: the index is there
                 # The server opens a table at the first request only.
                 await _find(server, table, database, index, columns, "=", least_key(table, index), 1)
     except trio_hs.TableNotFoundError:

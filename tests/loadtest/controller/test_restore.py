@@ -81,9 +81,7 @@ async def test_a_writer_that_is_demoted_meanwhile_is_not_written_to(mine: Cluste
 
     monkeypatch.setattr(_Restoring, "_put_back", demoted)
     try:
-        with pytest.raises(
-            ClusterError, match=r"writer must not be written to any more: it is read-only .* until then stays so"
-        ):
+        with pytest.raises(ClusterError, match="writer must not be written to any more: it is read-only"):
             await put_back(directory, scenario)
     finally:
         await execute_sql(mine.writer, "SET GLOBAL read_only = 0")

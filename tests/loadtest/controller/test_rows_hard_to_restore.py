@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 
 from hs_drill._cluster import Cluster, ClusterError
-from hs_drill.servers._sql import execute_sql
+from hs_drill.servers._sql import connect_sql, execute_sql
 from hs_drill.workload import insert_keys
 from tests.loadtest.support.external import all_applied
 from tests.loadtest.support.restoring import (
+    ROWS,
     TABLE,
     WRITES,
     begun,
     create,
+    create_filled,
     put_back,
     rows,
     scenario_on,
@@ -66,6 +68,22 @@ async def test_a_row_whose_key_has_other_letters_now_is_put_back(mine: Cluster) 
     restored = await put_back(directory, scenario)
     assert (restored.changed, restored.same, restored.gone, restored.again) == (1099, 0, 1, 0)
     assert await rows(mine) == [row for row in before if row[2] != 7]
+
+
+async def test_a_row_that_somebody_keeps_locked_ends_it_until_another_attempt(mine: Cluster) -> None:
+    await create_filled(mine)
+    before = await rows(mine)
+    scenario = scenario_on(mine)
+    directory, _ = await begun(scenario, [])
+    await execute_sql(mine.writer, "UPDATE mine.t SET n = -1", "SET GLOBAL innodb_lock_wait_timeout = 1")
+    with connect_sql(mine.writer, autocommit=False) as locking:
+        locking.cursor().execute("SELECT * FROM mine.t WHERE id = 2400 FOR UPDATE")
+        with pytest.raises(ClusterError, match=r"SQL error 1205: .*\. What was put back until then stays so: restore again"):
+            await put_back(directory, scenario)
+    await execute_sql(mine.writer, "SET GLOBAL innodb_lock_wait_timeout = 50")
+    assert [row for row in await rows(mine) if row[2] != -1] == before[:1000]
+    assert (await put_back(directory, scenario)).changed == ROWS - 1000
+    assert await rows(mine) == before
 
 
 async def test_a_row_too_large_for_the_statement_that_puts_it_back_is_refused_before_the_run(mine: Cluster) -> None:
