@@ -58,7 +58,7 @@ table:
     vb:   {type: varbinary(40), values: {text: {min: 0, max: 40}}}
     bl:   {type: blob, values: {text: {min: 0, max: 500}}}
     en:   {type: "enum('a','B','c d')", values: {choice: {a: 1, B: 2, c d: 3}}}
-    se:   {type: "set('x','y','z')", values: {choice: ["", x, "x,z", "x,y,z"]}}
+    se:   {type: "set('x','é','z') character set latin1", values: {choice: ["", x, "x,z", "x,é,z"]}}
     da:   {type: date, values: {between: ["1000-01-01", "9999-12-31"]}}
     dt:   {type: datetime, values: now}
     d6:   {type: datetime(6), values: {between: ["2000-01-01", "2030-01-01 12:00:00.5"]}}
