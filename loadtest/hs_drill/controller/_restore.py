@@ -226,7 +226,7 @@ class _Restoring:
         self.restored = Restored()
 
     def run(self, image: BeforeImage) -> None:
-        with exact_session(self._control.cluster.writer) as cursor, ExitStack() as stack:
+        with exact_session(self._control.cluster.writer, many=True) as cursor, ExitStack() as stack:
             for server in self._others:
                 with as_cluster_errors(server):
                     session = stack.enter_context(exact_session(server))
@@ -257,7 +257,8 @@ class _Restoring:
         wrong &= found.keys()
         if wrong:
             trio.from_thread.run(self._control.require_primary)  # `read_only` does not stop the account
-        put_back = {table.key_of(row) for row in block if table.key_of(row) in wrong and table.set(row, columns)}
+        done = table.put_back([row for row in block if table.key_of(row) in wrong], columns)
+        put_back = {table.key_of(row) for row in done}
         restored = self.restored
         restored.changed += sum(table.key_of(row) in put_back for row in changed)
         restored.same += len(found) - len(changed)
@@ -266,4 +267,4 @@ class _Restoring:
     def _delete(self, table: ExactRows, keys: Sequence[Sequence[bytes | None]]) -> None:
         if keys:
             trio.from_thread.run(self._control.require_primary)
-        self.restored.deleted += sum(table.delete(key) for key in keys)
+        self.restored.deleted += table.delete(keys)

@@ -24,6 +24,9 @@ Exact = Sequence[bytes | None]
 """A row, or a key, of exact values."""
 Key = tuple[bytes | None, ...]
 PAGE_ROWS = 10_000
+BATCH_STATEMENTS = 100
+BATCH_BYTES = 16_000
+"""Far below any max_allowed_packet."""
 OF_ONE_ROW = (1062, 1264, 1265, 1292, 1300, 1366, 1406, 1451, 1452, 4025)
 """Errors of a row's values, keys and foreign keys: other rows may still be put back, also in the same transaction."""
 
@@ -91,12 +94,14 @@ class ExactRows:
         do()
         self._cursor.execute("COMMIT")
 
-    def set(self, row: Exact, columns: Sequence[str]) -> bool:
-        """Put back what the row held in these columns, and change no other: not even one with ON UPDATE. False if `refused`."""
-        return self._do(self.update(row, columns)) is not None
+    def put_back(self, rows: Sequence[Exact], columns: Sequence[str]) -> list[Exact]:
+        """Put back what the rows held in these columns, and change no other: not even one with ON UPDATE. Gives those that are
+        not `refused`."""
+        done = self._do([self.update(row, columns) for row in rows])
+        return [row for row, changed in zip(rows, done, strict=True) if changed is not None]
 
     def update(self, row: Exact, columns: Sequence[str]) -> str:
-        """The statement of `set`."""
+        """The statement of `put_back`."""
         new = [
             f"{quoted(column.name)} = {column.literal(value)}"
             for column, value in zip(self._columns, row, strict=True)
@@ -106,21 +111,28 @@ class ExactRows:
         where = key_condition(self._key, self.key_of(row))
         return f"UPDATE {self._name} SET {', '.join([*new, *same])} WHERE {where}"
 
-    def delete(self, key: Exact) -> int:
-        """How many rows are deleted: 0 also if `refused`."""
-        return self._do(f"DELETE FROM {self._name} WHERE {key_condition(self._key, key)}") or 0
+    def delete(self, keys: Sequence[Exact]) -> int:
+        """How many rows are deleted, without those that are `refused`."""
+        done = self._do([f"DELETE FROM {self._name} WHERE {key_condition(self._key, key)}" for key in keys])
+        return sum(changed or 0 for changed in done)
 
-    def _do(self, statement: str) -> int | None:
-        """How many rows the statement changes; None if the server refuses its row."""
-        try:
-            changed: int = self._cursor.execute(statement)
-        except pymysql.MySQLError as error:
-            if sql_error_code(error) not in OF_ONE_ROW:
-                raise
-            self.refused += 1
-            self.refusal = self.refusal or f"SQL error {error.args[0]}: {error.args[1]}"
-            return None
-        return changed
+    def _do(self, statements: Sequence[str]) -> list[int | None]:
+        """How many rows each statement changes; None if the server refuses its row. Many go at once: a far server would take
+        hours for as many round trips."""
+        done: list[int | None] = []
+        while len(done) < len(statements):
+            try:
+                self._cursor.execute(_batch(statements[len(done) :]))
+                done.append(self._cursor.rowcount)
+                while self._cursor.nextset():
+                    done.append(self._cursor.rowcount)
+            except pymysql.MySQLError as error:  # the server leaves out what follows
+                if sql_error_code(error) not in OF_ONE_ROW:
+                    raise
+                self.refused += 1
+                self.refusal = self.refusal or f"SQL error {error.args[0]}: {error.args[1]}"
+                done.append(None)
+        return done
 
     def longest_statement(self) -> int:
         """How many bytes one may have."""
@@ -128,7 +140,7 @@ class ExactRows:
         return int(self._cursor.fetchone()[0]) - 1
 
     def require_settable(self, rows: Sequence[Exact], columns: Sequence[str], most: int) -> None:
-        """Raise `ClusterError` unless `set` takes at most so many bytes for each of the rows."""
+        """Raise `ClusterError` unless `put_back` takes at most so many bytes for each of the rows."""
         for row in rows:
             if 4 * sum(len(value) for value in row if value is not None) < most:
                 continue
@@ -158,6 +170,16 @@ class ExactRows:
             if len(page) < PAGE_ROWS:
                 return
             beyond = f" AND ({keys_beyond(self._key, page[-1])})"
+
+
+def _batch(statements: Sequence[str]) -> str:
+    """The first of the statements, and as many more as are small enough."""
+    batch = statements[0]
+    for statement in statements[1:BATCH_STATEMENTS]:
+        if len(batch) + len(statement) > BATCH_BYTES:
+            break
+        batch += f";{statement}"
+    return batch
 
 
 def identity(server: Server) -> str:

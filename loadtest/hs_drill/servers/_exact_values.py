@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pymysql.cursors
+from pymysql.constants import CLIENT
 
 from hs_drill._cluster import Server
 from hs_drill._sql_text import quoted
@@ -80,8 +81,9 @@ def _above(part: ExactColumn, value: bytes | None) -> str:
 
 
 @contextmanager
-def exact_session(server: Server, *, read_timeout: int = 300) -> Iterator[Any]:
-    """A cursor that gives rows of bytes, for use in threads. Times are in UTC. Each statement is a transaction."""
+def exact_session(server: Server, *, read_timeout: int = 300, many: bool = False) -> Iterator[Any]:
+    """A cursor that gives rows of bytes, for use in threads. Times are in UTC. Each statement is a transaction. `many`: takes
+    several statements at once."""
     connection = connect_sql(
         server,
         conv={},
@@ -90,6 +92,7 @@ def exact_session(server: Server, *, read_timeout: int = 300) -> Iterator[Any]:
         sql_mode=_MODE,
         read_timeout=read_timeout,
         write_timeout=read_timeout,
+        client_flag=CLIENT.MULTI_STATEMENTS if many else 0,
     )
     with connection, connection.cursor() as cursor:
         cursor.execute("SET SESSION character_set_results = NULL, time_zone = '+00:00'")

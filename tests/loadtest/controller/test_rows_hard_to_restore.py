@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from pymysql.connections import Connection
 
 from hs_drill._cluster import Cluster, ClusterError
 from hs_drill.servers._sql import connect_sql, execute_sql
@@ -68,6 +71,28 @@ async def test_a_row_whose_key_has_other_letters_now_is_put_back(mine: Cluster) 
     restored = await put_back(directory, scenario)
     assert (restored.changed, restored.same, restored.gone, restored.again) == (1099, 0, 1, 0)
     assert await rows(mine) == [row for row in before if row[2] != 7]
+
+
+async def test_a_row_costs_no_round_trip(mine: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    await create_filled(mine)
+    before = await rows(mine)
+    scenario = scenario_on(mine)
+    directory, _ = await begun(scenario, [])
+    first = insert_keys(1)[0]
+    inserted = f"INSERT INTO mine.t SELECT {first} + seq, 'a', 1, 1 FROM mine.seq_1_to_500"
+    await execute_sql(mine.writer, "UPDATE mine.t SET n = -1", inserted)
+    sent = list[bytes]()
+    send: Any = getattr(Connection, "_write_bytes")  # noqa: B009  (it has no type)
+
+    def counting(self: Any, data: bytes) -> None:
+        sent.append(data)
+        send(self, data)
+
+    monkeypatch.setattr(Connection, "_write_bytes", counting)
+    restored = await put_back(directory, scenario)
+    assert (restored.changed, restored.deleted, restored.again) == (ROWS, 500, 0)
+    assert len(sent) < (ROWS + 500) / 4
+    assert await rows(mine) == before
 
 
 async def test_a_row_that_somebody_keeps_locked_ends_it_until_another_attempt(mine: Cluster) -> None:
