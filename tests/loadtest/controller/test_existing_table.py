@@ -134,6 +134,11 @@ async def test_check_shows_the_table_and_what_the_run_changes_or_the_lines_of_mi
     shown = " ".join(capsys.readouterr().out.split())
     assert "mine.t, which exists with about 1,2" in shown
     assert "ALLOWED: THE RUN CHANGES NAME, N AND INSERTS ROWS OF ITS OWN IN A TABLE THAT EXISTS" in shown
+    await execute_sql(mine.writer, "ALTER TABLE mine.t DROP other, ADD other DATETIME ON UPDATE CURRENT_TIMESTAMP")
+    sql = WRITES.replace("other: {values: 1}", "other: {values: now}")
+    for driver, changes in (("handlersocket", "NAME, N AND"), ("sql", "NAME, N, OTHER AND")):
+        assert await checked(f"{sql}driver: {driver}\n") == 0
+        assert f"THE RUN CHANGES {changes} INSERTS" in " ".join(capsys.readouterr().out.split())
     assert await checked(READ) == 0
     assert "writes none: the run reads, and changes nothing" in " ".join(capsys.readouterr().out.split())
     assert await checked(WRITES.replace("n: {values: 0}", "n: {type: bigint, values: 0}")) == 2
