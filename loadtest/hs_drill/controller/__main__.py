@@ -21,6 +21,7 @@ Messages to it:
 - `ready` (the cluster as clients see it): its table is filled. Of a table that exists also `scenario` (with its columns) and
   `sample` (of its rows).
 - `prepared`: the answer to `prepare`.
+- `refused` (the run's number, a line for the user): another answer to `prepare` or `begin`; a later run may be possible.
 - `begun` (the run's number, and the directory that keeps it).
 - `suspend` (a number), `resume`: for all clients.
 - `mark`: for all engines: a fault is about to change, or has changed.
@@ -45,7 +46,7 @@ from hs_drill._cluster import ClusterError
 from hs_drill._trio_child import TrioChannel, first_error, ignore_signals, one_line
 from hs_drill._wire import Message
 from hs_drill.scenario import WRITES, Scenario
-from hs_drill.store import BeforeImageError, RunDirectoryError, cannot_keep
+from hs_drill.store import cannot_keep
 
 from ._existing import require_own_servers, use_existing
 from ._outbox import open_outbox
@@ -63,7 +64,7 @@ async def main(fd: int) -> None:
         message = await channel.receive()
         if message is not None:
             await _own_servers(channel, Scenario.model_validate(message["scenario"]))
-    except* (ClusterError, RunDirectoryError, BeforeImageError) as errors:
+    except* ClusterError as errors:
         failure = str(first_error(errors))
     except* Exception as errors:
         error = first_error(errors)

@@ -108,7 +108,17 @@ class Drill:
         self._healed = trio.Event()
 
     async def prepare(self, run: int) -> None:
-        """Get ready for the first operation; after an earlier run, read the table first. Raises `ClusterError`."""
+        """Get ready for the first operation; after an earlier run, read the table first.
+
+        Raises what `keep_before_image` raises. The drill is then over: another one may be tried.
+        """
+        try:
+            await self._prepare(run)
+        except BaseException:
+            self._close()
+            raise
+
+    async def _prepare(self, run: int) -> None:
         await self._note_deaths()
         await self._control.require_primary()  # in the web UI hours may have passed since the table was filled
         if self._existing is not None:
@@ -174,8 +184,11 @@ class Drill:
         self._scope.cancel()
         await self._healed.wait()
         await self._note_deaths()
-        self._history.close()
         self.directory.close_batches()
+        self._close()
+
+    def _close(self) -> None:
+        self._history.close()
         if self._hold is not None:
             self._hold.release()
         self._lock.release()

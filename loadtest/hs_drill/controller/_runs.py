@@ -6,11 +6,13 @@ from dataclasses import asdict
 
 import trio
 
-from hs_drill._trio_child import TrioChannel
+from hs_drill._cluster import ClusterError
+from hs_drill._trio_child import TrioChannel, one_line
 from hs_drill._wire import Message
 from hs_drill.nemesis import Proxies, Strike
 from hs_drill.scenario import Scenario
 from hs_drill.servers import Control
+from hs_drill.store import BeforeImageError, RunDirectoryError
 
 from ._drill import Drill, DrillListener
 from ._existing import Existing
@@ -50,7 +52,8 @@ class Runs:
                 match message["type"]:
                     case "prepare":
                         self._prepared = await self._prepare(message["run"])
-                        await self._channel.send({"type": "prepared"})
+                        if self._prepared is not None:
+                            await self._channel.send({"type": "prepared"})
                     case "begin":
                         await self._begin(message["run"], nursery)
                     case "worker" if self._drill is not None:
@@ -66,7 +69,8 @@ class Runs:
                         result = await drill.finish(**{name: value for name, value in message.items() if name != "type"})
                         await self._channel.send({"type": "result", "result": result})
 
-    async def _prepare(self, run: int) -> Drill:
+    async def _prepare(self, run: int) -> Drill | None:
+        """A drill that can begin. None: it is refused, which is reported, and a later one may be possible."""
         if self._drill is not None:  # Locust did not finish it; its faults must not strike the next run
             await self._drill.abandon()
             self._drill = None
@@ -79,11 +83,17 @@ class Runs:
             listener=_ToLocust(self._outbox),
             existing=self._existing,
         )
-        await drill.prepare(run)
+        try:
+            await drill.prepare(run)
+        except (ClusterError, BeforeImageError, RunDirectoryError) as error:
+            await self._channel.send({"type": "refused", "run": run, "line": one_line(str(error))})
+            return None
         return drill
 
     async def _begin(self, run: int, nursery: trio.Nursery) -> None:
         self._drill, self._prepared = self._prepared or await self._prepare(run), None
+        if self._drill is None:
+            return
         await self._drill.begin_writing()
         nursery.start_soon(self._drill.run_faults)
         await self._channel.send({"type": "begun", "run": run, "directory": str(self._drill.directory.path)})

@@ -47,6 +47,10 @@ class ControllerListener(Protocol):
         """The controller died after it was ready; why, in one line."""
 
 
+class _SilentError(StartError):
+    pass
+
+
 class ControllerLink:
     """Starts the controller, and passes its messages on to a listener."""
 
@@ -87,7 +91,10 @@ class ControllerLink:
         self._wait(self._prepared, BEGIN_TIMEOUT)
 
     def begin(self, run: int) -> str:
-        """Begin a run: the faults' clock starts. Returns the run's directory. Raises `StartError`."""
+        """Begin a run: the faults' clock starts. Returns the run's directory.
+
+        Raises `StartError`; if the controller has refused the run, a later one may be possible.
+        """
         if self._reason:
             raise StartError(self._reason)
         self._begun, self._result = AsyncResult(), AsyncResult()
@@ -95,10 +102,9 @@ class ControllerLink:
         self._child.send({"type": "begin", "run": run})
         try:
             directory: str = self._wait(self._begun, BEGIN_TIMEOUT)
-        except StartError as error:
-            if not self._reason:  # it is still at it: what it does yet must not get mixed up with a later run
-                self._reason = str(error)
-                self.close()
+        except _SilentError as error:
+            self._reason = str(error)
+            self.close()  # what it does yet must not get mixed up with a later run
             raise
         return directory
 
@@ -155,7 +161,7 @@ class ControllerLink:
                 return answer.get(timeout=left)
             except Timeout:
                 pass  # it may have said meanwhile how far it is
-        raise StartError(f"the controller of the servers did not answer within {seconds:g} s")
+        raise _SilentError(f"the controller of the servers did not answer within {seconds:g} s")
 
     def close(self) -> None:
         """Take the servers down, and wait for that."""
@@ -185,6 +191,12 @@ class ControllerLink:
                 self._ready.set(message["cluster"])
             case "prepared" if self._prepared is not None:
                 self._prepared.set(None)
+            case "refused" if self._prepared is not None and not self._prepared.ready():
+                self._prepared.set_exception(StartError(message["line"]))
+            case "refused" if message["run"] == self._run:
+                self._running = False
+                for answer in (self._begun, self._result):  # a Stop may wait for the run's end already
+                    answer.set_exception(StartError(message["line"]))
             case "begun" if message["run"] == self._run:  # not that of a Start that another Start has cut off
                 self._begun.set(message["directory"])
             case "fault":

@@ -157,7 +157,7 @@ class Owner(ABC):
         self._recent = None
 
     def _fail(self, line: str) -> None:
-        """Report that a process of the harness died, and end the run as failed."""
+        """Report that a process of the harness died, or that a run cannot begin, and end the run as failed."""
         logger.error(line)
         self._deaths.append(line)
         self._environment.process_exit_code = ExitCode.RUN_FAILED

@@ -138,3 +138,33 @@ def test_a_controller_that_dies_while_it_prepares_is_reported_once(child: list[C
     child[0].on_end(2)
     preparing.join(patience(10))
     assert str(preparing.exception) == "1 sampled row has gone"
+
+
+def test_a_run_that_is_refused_does_not_keep_a_later_one_from_beginning(child: list[Child]) -> None:
+    """A restore may be at work on the table, or the disk full. The controller used to end, and Locust had to be restarted."""
+    link = ControllerLink(SCENARIO, listener=None)  # type: ignore[arg-type]
+    child[0].on_message({"type": "ready", "cluster": {}})
+    for run in (1, 2):
+        beginning = gevent.spawn(link.begin, run)
+        gevent.sleep(0)
+        child[0].on_message({"type": "refused", "run": run - 1, "line": "of an earlier one"})
+        child[0].on_message({"type": "refused", "run": run, "line": f"refused {run}"})
+        beginning.join(patience(10))
+        assert (str(beginning.exception), link.running) == (f"refused {run}", False)
+    gevent.spawn(link.begin, 3)
+    gevent.sleep(0)
+    ending = gevent.spawn(link.finish, [], [], None, None, None)  # a Stop meanwhile
+    gevent.sleep(0)
+    child[0].on_message({"type": "refused", "run": 3, "line": "refused 3"})
+    ending.join(patience(10))
+    assert str(ending.exception) == "refused 3"
+    preparing = gevent.spawn(link.prepare, 4)
+    gevent.sleep(0)
+    child[0].on_message({"type": "refused", "run": 4, "line": "refused 4"})
+    preparing.join(patience(10))
+    assert str(preparing.exception) == "refused 4"
+    last = gevent.spawn(link.begin, 4)
+    gevent.sleep(0)
+    child[0].on_message({"type": "begun", "run": 4, "directory": "runs/4"})
+    assert last.get(timeout=patience(10)) == "runs/4"
+    assert not child[0].closed
