@@ -1,4 +1,4 @@
-"""An index: the names of its table and columns, and the request that opens it."""
+"""An index: the names of its table and columns, which are checked here, and the request that opens it."""
 
 from __future__ import annotations
 
