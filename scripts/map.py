@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,8 +25,9 @@ def line_and_words(path: Path) -> tuple[str, str]:
 
 
 def _names(module: ast.Module) -> Iterator[str]:
-    """The names that a module defines: functions, classes, constants."""
-    for one in module.body:
+    """The names that a module defines: functions, constants, classes and what is in them."""
+    classes = [one for one in module.body if isinstance(one, ast.ClassDef)]
+    for one in chain(module.body, *(each.body for each in classes)):
         if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield one.name
         elif isinstance(one, ast.Assign | ast.AnnAssign):
