@@ -15,13 +15,13 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("trio_hs", "loadtest", "tests", "benchmarks", "scripts")
 
 
-def line_and_words(path: Path) -> tuple[str, str]:
-    """The path below the root with what its docstring says first; and all that a word is looked for in."""
+def line_and_words(path: Path) -> tuple[str, list[str]]:
+    """The path below the root with what its docstring says first; and its whole docstring and the names that it defines."""
     module = ast.parse(path.read_text())
     described = ast.get_docstring(module) or ""
     first = " ".join(described.partition("\n\n")[0].split())
     line = f"{path.relative_to(ROOT)!s:52} {first}"
-    return line, " ".join((line, " ".join(described.split()), *_names(module))).lower()
+    return line, [" ".join(described.split()), *_names(module)]
 
 
 def _names(module: ast.Module) -> Iterator[str]:
@@ -40,8 +40,9 @@ def main() -> None:
     for source in SOURCES:
         for path in sorted((ROOT / source).rglob("*.py")):
             line, words = line_and_words(path)
-            if word in words and not line.endswith(" "):
-                print(line)
+            if any(word in each.lower() for each in (line, *words)) and not line.endswith(" "):
+                named = [each for each in words if word and word in each.lower() and " " not in each]
+                print(line, *(f"[{', '.join(named)}]" for _ in named[:1]))
 
 
 if __name__ == "__main__":
