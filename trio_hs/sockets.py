@@ -54,8 +54,9 @@ from ._protocol import (
 )
 from .exceptions import ConnectionError, HandlerSocketError, ProtocolError
 
-#: How many requests of one ``execute_many`` are under way at once.
+#: How many requests of one ``execute_many`` are under way at once; and how many, or how many bytes, are made at once.
 RUN_REQUESTS = 256
+RUN_BYTES = 1 << 18
 
 
 class Find(NamedTuple):
@@ -217,10 +218,13 @@ class ReadSocket:
         """
         check_thread(self._pool.thread)
         jobs: list[_Job] = []
+        room = RUN_BYTES
         for number, request in enumerate(value_list(requests, "requests", "requests")):
-            if number and not number % RUN_REQUESTS:
+            if room < 0 or (number and not number % RUN_REQUESTS):
+                room = RUN_BYTES
                 await trio.lowlevel.checkpoint()
             jobs.append(await self._ready(request))
+            room -= len(jobs[-1].tail)
         if not jobs:
             await trio.lowlevel.checkpoint()
             return []

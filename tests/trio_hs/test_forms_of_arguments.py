@@ -87,6 +87,8 @@ WRONG: list[tuple[Callable[[Manager], Any], type[Exception], str]] = [
     (lambda hs: hs.update("d", "t", "=", ["n"], ["x" * 70_000], ["9" * 70_000]), ValueError, r"^values\[0\]: 70000 characters"),
     (lambda hs: hs.update("d", "t", "=", ["n"], [1], [["9" * 70_000]]), TypeError, r"update_values\[0\] \(column n\)"),  # type: ignore[call-overload]
     (lambda hs: hs.update("d", "t", "=", ["id", "n"], [1], ["9" * 70_000, {}]), TypeError, r"^update_values\[1\] \(column n\)"),  # type: ignore[call-overload]
+    (lambda hs: hs.find("d", "t", "=", ["id"], ["x" * 10_000] * 33), ValueError, "values: 33 values are too many"),
+    (lambda hs: hs.find("d", "t", "=", ["id"], [1], filters=[10**5000]), TypeError, "filters must hold .*int of thousands"),  # type: ignore[list-item]
     (lambda hs: hs.get("\ud800", "t", ["id"], 1), ValueError, "db .* has a character that UTF-8 does not have"),
     (lambda hs: hs.get("d", "t", ["\ud800"], 1), ValueError, "fields .* has a character that UTF-8 does not have"),
     (lambda hs: hs.insert_many("d", "t", ["id"], None), TypeError, "rows must be a list of rows, not one NoneType"),  # type: ignore[arg-type]
