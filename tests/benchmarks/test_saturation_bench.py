@@ -22,14 +22,14 @@ def test_a_closed_and_two_open_loops_beside_a_probe() -> None:
     command = [sys.executable, "-m", "benchmarks.saturation", "--seconds", "1", "--shares", "--cluster", "embedded"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=patience(100), check=False)
     assert done.returncode in (0, 1), done.stderr
-    assert done.stdout.count(": holds (") + done.stdout.count(": does not hold (") == 4
+    assert done.stdout.count(": holds (") + done.stdout.count(": does not hold (") == 3
 
 
-def measured(*, reported: int = 800, servers: int = 200, limit: bool = False) -> Measured:
+def measured(*, servers: int = 200, limit: bool = False) -> Measured:
     use = EngineUse(Counter({50: 100}), 1.0, 1.0 if limit else 0.5)
     total = EngineTotal({0: use}, 1.0, 1.0 if limit else 0.0)
     return Measured(
-        Counter({reported: 10}),
+        Counter({800: 10}),
         Counter({servers: 10}),
         socket=Counter({150: 10}),
         client=Counter({500: 10}),
@@ -46,8 +46,6 @@ def measured(*, reported: int = 800, servers: int = 200, limit: bool = False) ->
         (measured(), measured(), False),
         (measured(servers=301), measured(limit=True), False),
         (measured(servers=74), measured(limit=True), False),
-        (measured(reported=1001), measured(limit=True), False),
-        (measured(reported=249), measured(limit=True), False),
     ],
     ids=[
         "all",
@@ -55,8 +53,6 @@ def measured(*, reported: int = 800, servers: int = 200, limit: bool = False) ->
         "limit-not-told",
         "servers-too-slow",
         "servers-too-fast",
-        "reported-too-slow",
-        "reported-too-fast",
     ],
 )
 def test_a_claim_holds_or_not(least: Measured, most: Measured, holds: bool, capsys: pytest.CaptureFixture[str]) -> None:
