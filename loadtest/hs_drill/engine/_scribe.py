@@ -66,9 +66,11 @@ class Scribe:
 
     def not_there(self, bound: BoundOperation, intent: Intent, answer: Any, start: int, end: int, user: int) -> None:
         """There is no such row: nothing was changed."""
+        value = intent.value
         if bound.observe is not None:
-            intent.key, intent.value, _ = bound.observe(intent.key, answer)
-        self._failed(Outcome.FAIL, NOT_THERE, intent, intent.value, start, end, user)
+            # Not into the intent, which is the user's next write's too: a delete has no value of its own.
+            intent.key, value, _ = bound.observe(intent.key, answer)
+        self._failed(Outcome.FAIL, NOT_THERE, intent, value, start, end, user)
 
     def failed(self, error: trio_hs.HandlerSocketError, intent: Intent, start: int, end: int, user: int) -> None:
         """The client raised an error."""
