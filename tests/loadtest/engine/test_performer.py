@@ -14,8 +14,8 @@ from hs_drill.engine._meter import Meter
 from hs_drill.engine._pace import User
 from hs_drill.engine._performer import Performer
 from hs_drill.engine._scribe import Scribe
-from hs_drill.store import History, HistoryWriter, Operation, Outcome
-from hs_drill.workload import NO_COUNT, UNSEEN
+from hs_drill.store import NO_COUNT, History, HistoryWriter, Operation, Outcome
+from hs_drill.workload import UNSEEN
 
 
 async def test_an_operation_that_outlives_cuts_is_counted_where_it_began() -> None:
