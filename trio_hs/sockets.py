@@ -54,7 +54,8 @@ from ._protocol import (
 )
 from .exceptions import ConnectionError, HandlerSocketError, ProtocolError
 
-#: How many requests of one ``execute_many`` are under way at once; and how many, or how many bytes, are made at once.
+#: How many requests of one ``execute_many`` are under way at once; and how many are made, or how many bytes are made or
+#: parsed, before other tasks have their turn.
 RUN_REQUESTS = 256
 RUN_BYTES = 1 << 18
 
@@ -240,8 +241,13 @@ class ReadSocket:
                         sent = Request()
                         under_way.append(sent)
                         connection.submit(sent, job.index, (job.tail,), more=number < len(run))
+                    room = RUN_BYTES
                     for job in run:
                         await under_way[0].wait()
+                        room -= sum(map(len, under_way[0].answers))
+                        if room < 0:
+                            room = RUN_BYTES
+                            await trio.lowlevel.checkpoint()
                         try:
                             results.append(await job.result(under_way.popleft(), self._codec))
                         except HandlerSocketError as error:
