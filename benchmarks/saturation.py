@@ -1,8 +1,9 @@
 """Compare the latencies of a run near saturation with those of an independent client. `./dev bench saturation`
 
 A closed loop of 64 users measures how many gets per second a load engine does; open loops then run at shares of that rate.
-Beside each, a probe in its own process gets a row every 10 ms over a bare socket. Prints what both measured, how busy and how
-late the engine was, and whether the claims hold. Exit code 1: a claim does not hold; 2: something could not run.
+Beside each, two probes in processes of their own get a row every 10 ms: one over a bare socket, one by the client. Prints what
+each measured, how busy and how late the engine was, and whether the claims hold. Exit code 1: a claim does not hold; 2:
+something could not run.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import trio
 from rich.console import Console
 from rich.table import Table
 
+import trio_hs
 from benchmarks._locust import BenchmarkError
 from hs_drill._cluster import Cluster, ClusterError, Server
 from hs_drill._trio_child import TrioChannel, first_error
@@ -50,7 +52,8 @@ class Measured:
 
     operations: Counter[int]
     servers: Counter[int]
-    probe: Counter[int]
+    socket: Counter[int]
+    client: Counter[int]
     engine: EngineTotal
     seconds: float
 
@@ -59,8 +62,28 @@ class Measured:
         return self.operations.total() / self.seconds
 
 
-def probe(server: Server, scenario: Scenario, seconds: float) -> list[int]:
-    """The microseconds of each get, one every 10 ms. Blocks, so it needs its own process."""
+def probe_by_client(server: Server, scenario: Scenario, seconds: float) -> list[int]:
+    """The microseconds of each get by the client, one every 10 ms."""
+
+    async def probe() -> list[int]:
+        took = []
+        address = ("inet", server.host, server.read_port)
+        async with trio_hs.open_manager([address], [address], read_secret=server.read_secret) as hs:
+            table = hs.table(scenario.table.database, scenario.table.name, ["id", "grp", "n", "payload"])
+            await table.get(1)
+            begun = trio.current_time()
+            for number in range(round(seconds / PROBE_SECONDS)):
+                await trio.sleep_until(begun + number * PROBE_SECONDS)
+                since = time.monotonic_ns()
+                await table.get(random.randint(1, scenario.table.rows))
+                took.append((time.monotonic_ns() - since) // 1000)
+        return took
+
+    return trio.run(probe)
+
+
+def probe_by_socket(server: Server, scenario: Scenario, seconds: float) -> list[int]:
+    """The microseconds of each get over a bare socket, one every 10 ms. Blocks, so it needs its own process."""
     table = scenario.table
     with socket.create_connection((server.host, server.read_port)) as sock, sock.makefile("rb") as answers:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -83,6 +106,9 @@ def probe(server: Server, scenario: Scenario, seconds: float) -> list[int]:
         return took
 
 
+PROBES = {"socket": probe_by_socket, "client": probe_by_client}
+
+
 async def measure(cluster: Cluster, scenario: Scenario, users: int, seconds: float) -> Measured:
     """Run one load engine and the probe for that long."""
     ours, theirs = socket.socketpair()
@@ -90,15 +116,20 @@ async def measure(cluster: Cluster, scenario: Scenario, users: int, seconds: flo
     given = {"cluster": cluster.to_dict(), "scenario": scenario.model_dump(mode="json"), "worker": 0, "each": False}
     command = [sys.executable, "-m", "hs_drill.engine", str(theirs.fileno())]
     batches: list[Batch] = []
-    took: list[int] = []
+    took: dict[str, list[int]] = {}
 
-    async def beside() -> None:
-        await trio.sleep(RAMP_SECONDS)
-        settings = [json.dumps(given), str(seconds)]
+    async def probe(by: str) -> None:
+        settings = [by, json.dumps(given), str(seconds)]
         done = await trio.run_process(
             [sys.executable, "-m", "benchmarks.saturation", "--probe", *settings], cwd=ROOT, capture_stdout=True
         )
-        took.extend(json.loads(done.stdout))
+        took[by] = json.loads(done.stdout)
+
+    async def beside() -> None:
+        await trio.sleep(RAMP_SECONDS)
+        async with trio.open_nursery() as probes:
+            for by in PROBES:
+                probes.start_soon(probe, by)
         loading.cancel()
 
     async with trio.open_nursery() as nursery:
@@ -123,7 +154,8 @@ async def measure(cluster: Cluster, scenario: Scenario, users: int, seconds: flo
     return Measured(
         total.operations["get"].ok,
         sum((done.ok for done in total.servers.values()), Counter()),
-        Counter(took),
+        Counter(took["socket"]),
+        Counter(took["client"]),
         Engines(counted, lambda _: "before", open_loop=scenario.load.open).total("run"),
         total.end - total.start,
     )
@@ -150,20 +182,20 @@ def _with(scenario: Scenario, **load: Any) -> Scenario:
 def report(most: Measured, found: dict[float, Measured]) -> bool:
     """Print the table, and whether the claims hold; returns whether all do."""
     table = Table(title="gets, in milliseconds: p50 and p99")
-    for heading in ("", "ops/s", "reported", "at the servers", "probe", "event loop late", "busy", "the limit"):
+    for heading in ("", "ops/s", "reported", "by client", "at servers", "by socket", "loop late", "busy", "the limit"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, run in (("closed loop", most), *((f"open, {share:.0%}", run) for share, run in found.items())):
-        times = map(_times, (run.operations, run.servers, run.probe, run.engine.lag))
+        times = map(_times, (run.operations, run.client, run.servers, run.socket, run.engine.lag))
         table.add_row(name, f"{run.rate:,.0f}", *times, f"{run.engine.busiest.busy:.0%}", "yes" if run.engine.was_limit else "")
     Console(width=120 if not sys.stdout.isatty() else None).print(table)
     least, high = found[LEAST], found[MOST]
-    servers, probed = (percentile(of, 50.0) / 1000 for of in (least.servers, least.probe))
+    servers, bare = (percentile(of, 50.0) / 1000 for of in (least.servers, least.socket))
     claims = [
         (f"at {LEAST:.0%} the engine was not the limit", not least.engine.was_limit, least.engine.in_words()),
         (
-            f"at {LEAST:.0%} the servers' p50 agrees with the probe's within a factor of {AGREE:g}",
-            1 / AGREE <= servers / probed <= AGREE,
-            f"{servers:.3f} and {probed:.3f} ms",
+            f"at {LEAST:.0%} the servers' p50 agrees with that of the bare socket within a factor of {AGREE:g}",
+            1 / AGREE <= servers / bare <= AGREE,
+            f"{servers:.3f} and {bare:.3f} ms",
         ),
         (f"at {MOST:.0%} the engine was the limit", high.engine.was_limit, high.engine.in_words()),
     ]
@@ -181,12 +213,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
     parser.add_argument("--shares", type=float, nargs="*", default=[0.2, 0.5, 0.7], help=f"beside {LEAST:g} and {MOST:g}")
     parser.add_argument("--cluster", default="mariadb", choices=["mariadb", "embedded", "docker"])
-    parser.add_argument("--probe", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--probe", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.probe is not None:
-        given, seconds = json.loads(options.probe[0]), float(options.probe[1])
+        by, given, seconds = options.probe[0], json.loads(options.probe[1]), float(options.probe[2])
         scenario = Scenario.model_validate(given["scenario"])
-        print(json.dumps(probe(Cluster.from_dict(given["cluster"]).readers[0], scenario, seconds)))
+        print(json.dumps(PROBES[by](Cluster.from_dict(given["cluster"]).readers[0], scenario, seconds)))
         return 0
     try:
         return (

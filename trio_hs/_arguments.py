@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ._columns import Columns
-from ._protocol import Index, Ordered, name_list
+from ._protocol import Index, Ordered, name_list, shown
 
 #: What can be iterated like a list of names or pairs, but is none: it has no order, or holds something else.
 NO_LISTS = (str, bytes, bytearray, dict, set, frozenset)
@@ -47,5 +47,6 @@ def database_names(write_databases: Mapping[str, str] | None) -> dict[str, str]:
         raise TypeError(f"write_databases must be a dict, such as {{'drill': 'drill_wt'}}, or None, not {write_databases!r}")
     for name in (*write_databases, *write_databases.values()):
         if not isinstance(name, str) or not name:
-            raise TypeError(f"write_databases must map names of databases to names of databases, not {name!r}")
+            raise TypeError(f"write_databases must map names of databases to names of databases, not {shown(name)}")
+        Index(name, "any", ("any",))  # raises ValueError for what cannot be a name
     return dict(write_databases)

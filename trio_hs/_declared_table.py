@@ -12,6 +12,8 @@ from ._columns import Column, Columns, encode_inserted, encode_step, require_wri
 from ._counted import counted
 from ._dispatch import Dispatcher, Row, get_many, in_turns, insert_many
 from ._protocol import (
+    FEW_VALUES,
+    LONG_LIST,
     NULL,
     SEQUENCES,
     Buffer,
@@ -29,6 +31,7 @@ from ._protocol import (
     insert_tail,
     joined_tokens,
     listed_filters,
+    shown,
     tokens_in_slices,
     unescape_pieces,
     value_list,
@@ -126,9 +129,8 @@ class DeclaredTable(Table):
         position, choices = in_pair(in_)
         assert not isinstance(choices, EncodedList)
         if not isinstance(position, int) or isinstance(position, bool) or not 0 <= position < len(self._key):
-            raise ValueError(
-                f"in_ names a column of {self._index_words} by its position, 0 to {len(self._key) - 1}, not by {position!r}"
-            )
+            columns = f"{self._index_words} has {counted(len(self._key), 'column')}"
+            raise ValueError(f"in_ names a column by its position, not by {shown(position)}: {columns}")
         part = self._key[position]
 
         def encode(choice: Any) -> bytes:
@@ -141,7 +143,7 @@ class DeclaredTable(Table):
     def _filter(self, condition: Filter) -> Filter:
         name = condition.column
         if not isinstance(name, str):
-            raise TypeError(f"a filter names its column, not {name!r}")
+            raise TypeError(f"a filter names its column, not {shown(name)}")
         column = self._columns.column(name)
         if column.is_blob and condition.value is not None:
             raise ValueError(f"column {name} is a {column.type}, which the server only filters on NULL")
@@ -174,7 +176,7 @@ class DeclaredTable(Table):
         index, filling = self._fill()
         if len(values) != len(self._field_columns):
             raise ValueError(f"values: insert takes one value per field: {self._fields_and(len(values), 'value')}")
-        tokens = [encode_inserted(column, value) for column, value in zip(self._field_columns, values, strict=True)]
+        tokens = self._tokens(encode_inserted, values)
         return insert_tail(index, self._dispatcher.codec, [*tokens, *filling])
 
     def _long_row_tail(self, values: Sequence[Any]) -> Slices[bytes]:
@@ -184,15 +186,31 @@ class DeclaredTable(Table):
         out.write(b"".join([b"\t" + token for token in filling]) + b"\n")
         return out.contents()
 
+    def _tokens(self, encode: Callable[[Column, Any], bytes], values: Sequence[Any]) -> list[bytes]:
+        """The token of each field. Raises LongValue if they have to be written in slices."""
+        columns = self._field_columns
+        tokens = list(map(encode, columns[:FEW_VALUES], values))
+        if len(columns) > FEW_VALUES and (size := sum(map(len, tokens))) > LONG_LIST:
+            raise LongValue(size)
+        return [*tokens, *map(encode, columns[FEW_VALUES:], values[FEW_VALUES:])]
+
     def _write_in_slices(self, out: Buffer, encode: Callable[[Column, Any], bytes], values: Sequence[Any]) -> Slices[None]:
-        """Writes the token of each field, of which some are long."""
+        """Writes the token of each field. Some are long, or all together."""
+        room = LONG_LIST
+        yield
         for number, (column, value) in enumerate(zip(self._field_columns, values, strict=True)):
             if number:
                 out.write(b"\t")
             try:
-                out.write(encode(column, value))
+                token = encode(column, value)
             except LongValue:
                 yield from column.write_in_slices(out, value)
+                continue
+            out.write(token)
+            room -= len(token)
+            if room < 0:
+                room = LONG_LIST
+                yield
 
     def _fields_and(self, number: int, what: str) -> str:
         return f"{counted(len(self._field_columns), 'field')}, {counted(number, what)}"
@@ -294,7 +312,7 @@ class DeclaredTable(Table):
             raise ValueError(f"update_values must hold one value per field: {self._fields_and(len(update_values), 'value')}")
         new: Any
         try:
-            new = [column.encode(value) for column, value in zip(self._field_columns, update_values, strict=True)]
+            new = self._tokens(Column.encode, update_values)
         except LongValue:
             out = Buffer()
             await in_turns(self._write_in_slices(out, Column.encode, update_values))

@@ -83,7 +83,7 @@ class Table:
         names = [condition.column for condition in filters]
         for name in names:
             if not isinstance(name, str):
-                raise TypeError(f"a filter names its column, not {name!r}")
+                raise TypeError(f"a filter names its column, not {shown(name)}")
         return Index(index.db, index.table, index.columns, index.name, tuple(dict.fromkeys(map(str, names)))).shared()
 
     async def get(self, value: Value) -> Row:

@@ -54,8 +54,10 @@ from ._protocol import (
 )
 from .exceptions import ConnectionError, HandlerSocketError, ProtocolError
 
-#: How many requests of one ``execute_many`` are under way at once.
+#: How many requests of one ``execute_many`` are under way at once; and how many are made, or how many bytes are made or
+#: parsed, before other tasks have their turn.
 RUN_REQUESTS = 256
+RUN_BYTES = 1 << 18
 
 
 class Find(NamedTuple):
@@ -217,10 +219,13 @@ class ReadSocket:
         """
         check_thread(self._pool.thread)
         jobs: list[_Job] = []
+        room = RUN_BYTES
         for number, request in enumerate(value_list(requests, "requests", "requests")):
-            if number and not number % RUN_REQUESTS:
+            if room < 0 or (number and not number % RUN_REQUESTS):
+                room = RUN_BYTES
                 await trio.lowlevel.checkpoint()
             jobs.append(await self._ready(request))
+            room -= len(jobs[-1].tail)
         if not jobs:
             await trio.lowlevel.checkpoint()
             return []
@@ -236,8 +241,13 @@ class ReadSocket:
                         sent = Request()
                         under_way.append(sent)
                         connection.submit(sent, job.index, (job.tail,), more=number < len(run))
+                    room = RUN_BYTES
                     for job in run:
                         await under_way[0].wait()
+                        room -= sum(map(len, under_way[0].answers))
+                        if room < 0:
+                            room = RUN_BYTES
+                            await trio.lowlevel.checkpoint()
                         try:
                             results.append(await job.result(under_way.popleft(), self._codec))
                         except HandlerSocketError as error:

@@ -28,7 +28,14 @@ def test_a_closed_and_two_open_loops_beside_a_probe() -> None:
 def measured(*, servers: int = 200, limit: bool = False) -> Measured:
     use = EngineUse(Counter({50: 100}), 1.0, 1.0 if limit else 0.5)
     total = EngineTotal({0: use}, 1.0, 1.0 if limit else 0.0)
-    return Measured(Counter({800: 10}), Counter({servers: 10}), Counter({150: 10}), total, 1.0)
+    return Measured(
+        Counter({800: 10}),
+        Counter({servers: 10}),
+        socket=Counter({150: 10}),
+        client=Counter({500: 10}),
+        engine=total,
+        seconds=1.0,
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,7 +47,13 @@ def measured(*, servers: int = 200, limit: bool = False) -> Measured:
         (measured(servers=301), measured(limit=True), False),
         (measured(servers=74), measured(limit=True), False),
     ],
-    ids=["all", "limit-too-early", "limit-not-told", "servers-too-slow", "servers-too-fast"],
+    ids=[
+        "all",
+        "limit-too-early",
+        "limit-not-told",
+        "servers-too-slow",
+        "servers-too-fast",
+    ],
 )
 def test_a_claim_holds_or_not(least: Measured, most: Measured, holds: bool, capsys: pytest.CaptureFixture[str]) -> None:
     assert report(measured(limit=True), {LEAST: least, MOST: most}) is holds

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.trio_hs.support.clients import A, B, C
-from trio_hs import Column, Columns, Manager, Server, open_manager
+from trio_hs import Column, Columns, Manager, RetryPolicy, Server, open_manager
 from trio_hs._network._servers import parse_servers
 from trio_hs.testing import Table, open_server
 
@@ -87,6 +87,8 @@ WRONG: list[tuple[Callable[[Manager], Any], type[Exception], str]] = [
     (lambda hs: hs.update("d", "t", "=", ["n"], ["x" * 70_000], ["9" * 70_000]), ValueError, r"^values\[0\]: 70000 characters"),
     (lambda hs: hs.update("d", "t", "=", ["n"], [1], [["9" * 70_000]]), TypeError, r"update_values\[0\] \(column n\)"),  # type: ignore[call-overload]
     (lambda hs: hs.update("d", "t", "=", ["id", "n"], [1], ["9" * 70_000, {}]), TypeError, r"^update_values\[1\] \(column n\)"),  # type: ignore[call-overload]
+    (lambda hs: hs.find("d", "t", "=", ["id"], ["x" * 10_000] * 33), ValueError, "values: 33 values are too many"),
+    (lambda hs: hs.find("d", "t", "=", ["id"], [1], filters=[10**5000]), TypeError, "filters must hold .*int of thousands"),  # type: ignore[list-item]
     (lambda hs: hs.get("\ud800", "t", ["id"], 1), ValueError, "db .* has a character that UTF-8 does not have"),
     (lambda hs: hs.get("d", "t", ["\ud800"], 1), ValueError, "fields .* has a character that UTF-8 does not have"),
     (lambda hs: hs.insert_many("d", "t", ["id"], None), TypeError, "rows must be a list of rows, not one NoneType"),  # type: ignore[arg-type]
@@ -122,3 +124,28 @@ ONE, TWO, THREE = (Server(*server) for server in (A, B, C))
 )
 def test_groups_and_servers_may_be_tuples_or_lists(servers: Any, groups: Sequence[Sequence[Server]]) -> None:
     assert parse_servers(servers) == groups
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"timeout": 10**400}, "timeout must be a positive number of seconds, not 1000"),
+        ({"connections": 10**5000}, "connections must be 1 to 1000 per server, not an int of thousands of digits"),
+        ({"read_secret": "\ud800"}, "read_secret has a character that UTF-8 does not have"),
+        ({"read_servers": [("inet", "a\ud800", 1)]}, "read_servers: .* has a character that UTF-8 does not have"),
+        ({"encoding": "\0"}, "encoding must be one that Python knows"),
+        ({"encoding": "\ud800"}, "encoding must be one that Python knows"),
+        ({"write_databases": {"a": "\ud800"}}, "has a character that UTF-8 does not have"),
+    ],
+    ids=["timeout", "connections", "secret", "host", "encoding-0", "encoding", "write_databases"],
+)
+async def test_a_setting_that_cannot_work_is_refused_by_name(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        async with open_manager(**settings):
+            pass
+
+
+@pytest.mark.parametrize("setting", ["backoff", "max_backoff", "deadline", "hedge_after"])
+def test_a_time_beyond_any_float_is_refused(setting: str) -> None:
+    with pytest.raises(ValueError, match=f"{setting} must be a number of seconds"):
+        RetryPolicy(**cast("dict[str, Any]", {setting: 10**400}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -236,3 +237,33 @@ async def test_the_round_trip_of_a_real_connection() -> None:
             assert pings.writers[0].error is None
             assert pings.readers[0].seconds is not None
             assert 0 < pings.readers[0].seconds < time.perf_counter() - began
+
+
+CALLS: dict[str, Callable[[trio_hs.Manager], Awaitable[Any]]] = {
+    "insert": lambda hs: hs.insert("d", "t", [("id", 1)]),
+    "get": lambda hs: hs.get("d", "t", ["id"], 1),
+    "connect": lambda hs: hs.connect(),
+}
+
+
+@pytest.mark.parametrize("before", ["nothing", "a read", "a server that is down"])
+@pytest.mark.parametrize("call", list(CALLS))
+async def test_a_cancelled_block_refuses_calls_at_once(
+    before: str, call: str, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A shielded `finally` waited for 3.25 s, and in `connect()` for ever, for tasks that had been cancelled."""
+    with trio.move_on_after(1):
+        async with managed(nursery) as (hs, fakes):
+            try:
+                if before == "a server that is down":
+                    for fake in fakes.values():
+                        black_hole(fake)
+                if before != "nothing":
+                    await hs.get("d", "t", ["id"], 1)
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await wait_all_tasks_blocked()
+                    with pytest.raises(ConnectionError, match="has ended, or was cancelled"):
+                        await CALLS[call](hs)
+    assert trio.current_time() == 1

@@ -1,4 +1,7 @@
-"""The attributes of a column's declaration, as in SQL: splits them into tokens, and takes them out one by one."""
+"""The attributes of a column's declaration, as in SQL: splits them into tokens, and takes them out one by one.
+
+Which attributes there are: `_declaration.py`.
+"""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import trio
 
 from .._network import Patience, Pool, Request, turned_away
+from .._protocol import shown
 from ..exceptions import ConnectionError
 
 #: Some requests kill the server (docs/server.md). A request is not sent again after this many connections died under it.
@@ -62,10 +63,14 @@ class RetryPolicy:
                 continue
             if not isinstance(seconds, int | float):
                 raise TypeError(f"{name} must be a number of seconds{or_none}, not {seconds!r}")
-            if seconds != seconds:
-                raise ValueError(f"{name} must be a number of seconds{or_none}, not {seconds!r}")
+            try:
+                if not math.isnan(float(seconds)):
+                    continue
+            except OverflowError:  # an int that is no time
+                pass
+            raise ValueError(f"{name} must be a number of seconds{or_none}, not {shown(seconds)}")
         if self.attempts < 1:
-            raise ValueError(f"attempts must be at least 1, not {self.attempts!r}")
+            raise ValueError(f"attempts must be at least 1, not {shown(self.attempts)}")
         if self.backoff < 0 or self.max_backoff < self.backoff:
             raise ValueError("backoff must not be negative, and max_backoff not less than backoff")
         if self.hedge_after is not None and not self.hedge_after > 0:

@@ -162,7 +162,13 @@ class Link:
 
     @enable_ki_protection
     async def run(self) -> None:
-        """Connects, serves, and connects again, until cancelled."""
+        """Connects, serves, and connects again, until cancelled. Then the pool closes."""
+        try:
+            await self._run()
+        finally:
+            self.pool.close()
+
+    async def _run(self) -> None:
         pause = FIRST_PAUSE
         while True:
             await self.pool.resumed.wait()

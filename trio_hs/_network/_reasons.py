@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 
 from ..exceptions import OperationalError
@@ -17,9 +18,12 @@ def reason_of(error: BaseException | None) -> str:
     cause = error.__cause__ if error is not None else None
     if isinstance(error, OSError) and isinstance(cause, BaseExceptionGroup):
         return "; ".join(dict.fromkeys(reason_of(inner) for inner in cause.exceptions))
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.errno:
+        return error.strerror or os.strerror(error.errno)
+    try:
+        return str(error) or type(error).__name__
+    except Exception:  # of a user's own `connect=`
+        return type(error).__name__
 
 
 def is_refusal(error: BaseException) -> bool:

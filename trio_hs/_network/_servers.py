@@ -60,6 +60,10 @@ def parse_server(server: object) -> Server:
         raise ValueError(f"{forms}; its kind is 'inet' or 'unix', not {kind!r}")
     if not isinstance(host, str) or not host:
         raise ValueError(f"{forms}; {host!r} is not a host or path")
+    try:
+        host.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{forms}; {host!r} has a character that UTF-8 does not have") from None
     if kind == "inet":
         host = _without_brackets(host)
     if kind == "inet" and (not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536):

@@ -8,6 +8,9 @@ from trio.lowlevel import current_task
 
 from .._protocol import shown
 
+#: To each server. A server's HandlerSocket threads serve a few; more only cost memory.
+MAX_CONNECTIONS = 1000
+
 
 def require_trio() -> None:
     """Raises RuntimeError outside of trio, such as under asyncio."""
@@ -62,8 +65,8 @@ def check_settings(timeout: float, connections: int, connect: object, moves_on_s
     check_seconds("timeout", timeout)
     if not isinstance(connections, int) or isinstance(connections, bool):
         raise TypeError(f"connections must be an int, the number of connections to each server, not {connections!r}")
-    if connections < 1:
-        raise ValueError(f"connections must be at least 1 per server, not {connections!r}")
+    if not 1 <= connections <= MAX_CONNECTIONS:
+        raise ValueError(f"connections must be 1 to {MAX_CONNECTIONS} per server, not {shown(connections)}")
     if not callable(connect):
         raise TypeError(f"connect must be an async function that takes a trio_hs.Server, not {connect!r}")
     check_flags(move_writes_on_silence=moves_on_silence)

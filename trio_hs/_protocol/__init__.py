@@ -68,6 +68,8 @@ from ._slices import (
     write_long,
 )
 from ._values import (
+    FEW_VALUES,
+    LONG_LIST,
     LONG_VALUE,
     NULL,
     SEQUENCES,
@@ -86,6 +88,8 @@ from ._values import (
 
 __all__ = [
     "BYTES_PER_VALUE",
+    "FEW_VALUES",
+    "LONG_LIST",
     "LONG_VALUE",
     "MAX_INSERT_VALUES",
     "NULL",

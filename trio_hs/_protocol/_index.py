@@ -1,11 +1,11 @@
-"""An index: the names of its table and columns, and the request that opens it."""
+"""An index: the names of its table and columns, which are checked here, and the request that opens it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
-from ._values import Ordered, value_list
+from ._values import Ordered, shown, value_list
 
 
 def _name(what: str, name: str, forbidden: str = "") -> bytes:
@@ -24,7 +24,7 @@ def name_list(what: str, names: Ordered[str]) -> tuple[str, ...]:
     found = tuple(value_list(names, what, "column names"))
     for name in found:
         if not isinstance(name, str):
-            raise TypeError(f"{what} must be a list of column names, each a str, not {name!r}")
+            raise TypeError(f"{what} must be a list of column names, each a str, not {shown(name)}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The requests that insert many rows, made in slices."""
+"""Encodes the requests that insert many rows, in slices. `_dispatch/_many.py` sends them in chunks."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Filter(NamedTuple):
 def in_pair(in_: object) -> tuple[int, Sequence[Any] | EncodedList]:
     """The position and the values of ``in_``, a sequence. TypeError if it is not such a pair."""
     if not isinstance(in_, (tuple, list)) or len(in_) != 2:
-        raise TypeError(f"in_ must be a pair: the position of a column in the index, and a list of values; not {in_!r}")
+        raise TypeError(f"in_ must be a pair: the position of a column in the index, and a list of values; not {shown(in_)}")
     return in_[0], in_[1] if type(in_[1]) in SEQUENCES or isinstance(in_[1], EncodedList) else value_list(in_[1], "in_")
 
 
@@ -68,7 +68,7 @@ def listed_filters(filters: Ordered[Filter]) -> tuple[Filter, ...]:
     found = tuple(value_list(filters, "filters", "Filter"))
     for condition in found:
         if not isinstance(condition, Filter):
-            raise TypeError(f"filters must hold trio_hs.Filter(column, operation, value, stop=False), not {condition!r}")
+            raise TypeError(f"filters must hold trio_hs.Filter(column, operation, value, stop=False), not {shown(condition)}")
     return found
 
 
@@ -192,7 +192,7 @@ def find_modify_tail(
 
 def _refuse(what: str, operations: Iterable[str], given: object) -> NoReturn:
     kind = ValueError if isinstance(given, str) else TypeError
-    raise kind(f"{what} must be one of {' '.join(sorted(operations))}, not {given!r}")
+    raise kind(f"{what} must be one of {' '.join(sorted(operations))}, not {shown(given)}")
 
 
 def _search(
@@ -216,7 +216,7 @@ def _search(
     if in_ is not None:
         position, choices = in_pair(in_)
         if not isinstance(position, int) or isinstance(position, bool):
-            raise TypeError(f"in_ names a column by its position in the index (0 is the first), not by {position!r}")
+            raise TypeError(f"in_ names a column by its position in the index (0 is the first), not by {shown(position)}")
         if len(tokens) == position:
             tokens.append(b"")  # the key's value there, which the list replaces
         if not isinstance(choices, EncodedList):
@@ -262,14 +262,14 @@ def _filter(index: Index, codec: Codec, condition: Filter) -> bytes:
     if not isinstance(operation, str) or operation not in FILTER_OPERATIONS:
         _refuse("a filter's operation", FILTER_OPERATIONS, operation)
     if not isinstance(stop, bool):
-        raise TypeError(f"a filter's stop must be a bool, not {stop!r}")
+        raise TypeError(f"a filter's stop must be a bool, not {shown(stop)}")
     names = index.filter_columns
     if column in names:
         position = names.index(str(column))
     elif isinstance(column, int) and not isinstance(column, bool) and 0 <= column < len(names):
         position = column
     else:
-        raise ValueError(f"a filter is about column {column!r}, but the index was opened with the filter columns {names}")
+        raise ValueError(f"a filter is about column {shown(column)}, but the index was opened with the filter columns {names}")
     try:
         token = codec.encode(value)
     except (TypeError, ValueError) as error:

@@ -22,7 +22,7 @@ Slices: TypeAlias = Generator[None, None, T]
 
 #: A slice: so many values to encode, or to check and encode, or so many bytes of a long value. BYTES_PER_VALUE bytes take as
 #: long as one more value.
-SLICE_VALUES = 4096
+SLICE_VALUES = 2048
 SLICE_CHECKED = 1024
 SLICE_BYTES = 1 << 17
 BYTES_PER_VALUE = 64
@@ -53,9 +53,9 @@ def write_values(
 
     count = len(values)
     for start in range(0, count, SLICE_VALUES):
+        yield  # also before the first: the caller has tried to encode it in one go
         if start:
             out.write(b"\t")
-            yield
         yield from write_parts(out, encode, _part(values, start, SLICE_VALUES, count, what), start, what, write_one)
     return count
 
@@ -144,10 +144,10 @@ def joined_tokens(encode: Callable[[Any], bytes], values: Sequence[Any], what: s
 def with_tokens(tail: bytes, tokens: bytes) -> Slices[bytes]:
     """A tail that was made with an EncodedList of no bytes at its end, with these tokens in their place."""
     out = Buffer()
-    out.write(tail[:-1])
-    for start in range(0, len(tokens), SLICE_BYTES):
-        out.write(memoryview(tokens)[start : start + SLICE_BYTES])
-        yield
+    for data in (memoryview(tail)[:-1], memoryview(tokens)):  # the tail may have a long `in_`
+        for start in range(0, len(data), SLICE_BYTES):
+            out.write(data[start : start + SLICE_BYTES])
+            yield
     out.write(b"\n")
     return out.contents()
 

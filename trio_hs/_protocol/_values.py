@@ -10,6 +10,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
+from .._counted import counted
 from ..exceptions import DecodingError
 from ._buffer import Buffer
 
@@ -27,9 +28,9 @@ SEQUENCES: frozenset[type] = frozenset((list, tuple, range))
 BULK = 16
 #: `Codec.encode` refuses a longer text or bytes: `_slices` encodes it piece by piece. No key is nearly as long.
 LONG_VALUE = 1 << 16
-#: More characters or bytes of many values are not encoded in one go either. Values up to FEW_VALUES are: a row has no more.
+#: Nor are several values encoded in one go that have more characters or bytes together. It shows after each FEW_VALUES of them.
 LONG_LIST = 1 << 18
-FEW_VALUES = 32
+FEW_VALUES = 16
 #: A Decimal whose exponent is farther from 0 is refused: written out, it could fill the memory. Python's own bound for an int.
 MAX_EXPONENT = 4300
 
@@ -45,7 +46,7 @@ class EncodedList:
 
 
 class LongValue(ValueError):
-    """A value, or a list of many, is too long to be encoded in one go, while all other tasks wait."""
+    """A value, or several together, is too long to be encoded in one go, while all other tasks wait."""
 
     def __init__(self, size: int, where: str = "") -> None:
         super().__init__(f"{where}{size} characters or bytes are more than the {LONG_VALUE} that a value can have here")
@@ -70,7 +71,7 @@ def shown(value: object) -> str:
 
 
 def joined(encode: Callable[[Any], bytes], values: Sequence[Any]) -> bytes:
-    """The tokens that ``encode`` makes of values, joined by TABs. Raises LongValue if there are many, and they become long."""
+    """The tokens that ``encode`` makes of values, joined by TABs. Raises LongValue if several are too long together."""
     if len(values) <= FEW_VALUES:
         return b"\t".join(map(encode, values))
     parts: list[bytes] = []
@@ -317,7 +318,7 @@ class Codec:
                 self.encode(value)
             except (TypeError, ValueError) as error:
                 raise located(place(what, number, columns), error) from None
-        raise AssertionError(f"no value of {what} is wrong")
+        raise ValueError(f"{what}: {counted(len(values), 'value')} are too many")  # only all of them together are too long
 
     def decode(self, answer: bytes, column: int = 0) -> list[Any]:
         """The values in an answer, or in a part of it that begins in the given column. It comes without its header.

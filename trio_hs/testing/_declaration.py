@@ -1,4 +1,4 @@
-"""Declarations of tables, with columns written as in SQL's CREATE TABLE."""
+"""Declarations of tables, with columns written as in SQL's CREATE TABLE: which types and attributes are taken."""
 
 from __future__ import annotations
 

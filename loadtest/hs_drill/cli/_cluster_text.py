@@ -1,4 +1,4 @@
-"""A running cluster as text: its servers, their state, and how they replicate."""
+"""A running cluster as text: its servers, their state, how they replicate, and the program that connects to them."""
 
 from __future__ import annotations
 

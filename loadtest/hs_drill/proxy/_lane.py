@@ -1,4 +1,4 @@
-"""What the active disturbances do to the bytes of one direction, on all connections of a proxy together."""
+"""What latency, bandwidth and partition do to the bytes of one direction, on all connections of a proxy together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Two small programs that keep server processes from outliving the run. Run by path, standard library alone:
+"""The guardian, which removes what a run leaves on this machine, and the launcher of its processes. Two small programs.
+
+They are run by path, with the standard library alone:
 
     python -I -S _guardian.py launch PARENT UID GID -- PROGRAM ARGUMENT...
     python -I -S _guardian.py guard DIRECTORY [ENGINE]   (standard input: a pipe that the owner of the run holds open)

@@ -1,4 +1,4 @@
-"""When the faults of a scenario strike and heal, and which schedules are refused."""
+"""When the faults of a scenario strike and heal (`at`, `for`, `every`), and which schedules are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parses YAML into plain data, and finds the line of each key path.
+"""Parses YAML into plain data, refuses numbers that can be misread, and finds the line of each key path.
 
 Numbers are read as YAML 1.2 and people read them. PyYAML follows YAML 1.1, where `010` is 8, `1:30` is 90 and `1e3` is text.
 A number that the two read differently is a mistake. `yes`, `no`, `on` and `off` stay booleans, as in YAML 1.1.

@@ -127,7 +127,7 @@ REFUSED: list[tuple[Callable[[Manager], Awaitable[object]], str]] = [
     (lambda hs: _table(hs, ["id"]).find("=", [], in_=(0, [1, None])), r"in_\[1\]: cannot be None"),
     (lambda hs: _table(hs, ["id"]).find("=", [], in_=(0, [*range(2000), -1])), r"in_\[2000\]: column id .* takes"),
     (lambda hs: _table(hs, ["id"]).find("=", [], in_=(0, "12")), "in_ must be a list of values"),
-    (lambda hs: _table(hs, ["id"]).find("=", [], in_=(1, [1])), "in_ names a column of the index PRIMARY by its"),
+    (lambda hs: _table(hs, ["id"]).find("=", [], in_=(1, [1])), "not by 1: the index PRIMARY has 1 column"),
     (lambda hs: _table(hs, ["id"]).find("=", [], in_=("id", [1])), "not by 'id'"),  # type: ignore[arg-type]
     (lambda hs: _table(hs, ["id"]).find("~", [1]), "operation must be one of"),  # type: ignore[arg-type]
     (lambda hs: _table(hs, ["id"]).find("=", [1], filters=[Filter("price", "=", 1.5)]), "column price .* takes a Decimal"),

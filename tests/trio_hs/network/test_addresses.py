@@ -21,6 +21,7 @@ from trio_hs._network import Pool
 from trio_hs._network._addresses import STAGGER, addresses_of
 from trio_hs._network._connection import TICKS
 from trio_hs._network._link import FIRST_PAUSE
+from trio_hs._network._reasons import reason_of
 from trio_hs.testing import Table, open_server
 
 NAME = ("inet", "name", 7)
@@ -202,3 +203,31 @@ async def test_a_real_name_with_a_mute_address() -> None:
                 async with trio_hs.open_manager([("inet", "two.example", port)], timeout=patience(10)) as hs:
                     assert await hs.get("d", "t", ["id"], 1) == [("id", "1")]
                     assert hs.statistics().readers[0].failed_attempts == 0
+
+
+async def test_a_name_without_an_address_is_said_to_have_none(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    async def nothing(server: Server) -> list[Server]:
+        await trio.lowlevel.checkpoint()
+        return []
+
+    async with pool_of(nursery, [NAME], resolve=nothing) as (pool, _):
+        with pytest.raises(ConnectionError, match=r"name:7: the name has no address"):
+            await pool.acquire()
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    "error, reason",
+    [
+        (MemoryError(), "MemoryError"),
+        (OSError(111, ""), "Connection refused"),
+        (OSError(5, None), "Input/output error"),
+        (Mute(), "Mute"),
+    ],
+)
+def test_a_failure_without_a_text_still_has_a_reason(error: Exception, reason: str) -> None:
+    assert reason_of(error) == reason

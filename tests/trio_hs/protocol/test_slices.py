@@ -174,8 +174,8 @@ def calls(work: Callable[[], object]) -> int:
 
 def test_a_slice_is_bounded_by_values_and_bytes() -> None:
     codec = Codec()
-    assert run(encode_in_slices(codec, [1] * 100_000))[1] == 25
-    assert run(encode_in_slices(codec, ["x" * 10_000_000]))[1] == 78
+    assert run(encode_in_slices(codec, [1] * 100_000))[1] == 50
+    assert run(encode_in_slices(codec, ["x" * 10_000_000]))[1] == 79
     line = b"\t".join([b"0\t2", *[b"value"] * 200_000])
     assert run(rows_in_slices(line, TWO, codec, flat))[1] == 20
     line = b"0\t2\ta\t" + b"x" * 10_000_000
