@@ -18,7 +18,7 @@ Messages to it:
 - `progress` (a line for the user).
 - `leaves` (words): what stays on the user's own servers if the controller dies from now on.
 - `ready` (the cluster as clients see it): its table is filled.
-- `begun` (the directory that keeps the run).
+- `begun` (the run's number, and the directory that keeps it).
 - `suspend` (a number), `resume`: for all clients.
 - `mark`: for all engines: a fault is about to change, or has changed.
 - `event` (a line for the user), `fault` (its `Strike`): a fault has changed.

@@ -64,7 +64,7 @@ class Runs:
         )
         await drill.prepare(run)
         nursery.start_soon(drill.run_faults)
-        await self._channel.send({"type": "begun", "directory": str(drill.directory.path)})
+        await self._channel.send({"type": "begun", "run": run, "directory": str(drill.directory.path)})
 
 
 class _ToLocust(DrillListener):

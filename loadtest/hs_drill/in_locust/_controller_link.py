@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -21,9 +22,9 @@ logger = logging.getLogger("hs_drill")
 CLOSE_TIMEOUT = 60.0
 """Seconds to take the servers down, or to drop what was created on the user's own: other clients' locks may take long."""
 BEGIN_TIMEOUT = 120.0
-"""Seconds to read the table before a run that is not the first."""
+"""Seconds without a word from the controller while it reads the table before a run that is not the first."""
 FINISH_TIMEOUT = 600.0
-"""Seconds to heal, let replicas catch up, read everything back and judge it."""
+"""The same while it heals, lets replicas catch up, reads everything back and judges it."""
 
 
 class ControllerListener(Protocol):
@@ -55,6 +56,10 @@ class ControllerLink:
         self._begun: AsyncResult = AsyncResult()
         self._result: AsyncResult = AsyncResult()
         self._running = False
+        self._run = 0
+        """The number of the last run that `begin` began."""
+        self._heard = 0.0
+        """When the controller's last message came."""
         self._left = ""
         """What the controller leaves on the user's own servers if it dies now; "" if it has written nothing there."""
         self._reason = ""
@@ -72,9 +77,15 @@ class ControllerLink:
         if self._reason:
             raise StartError(self._reason)
         self._begun, self._result = AsyncResult(), AsyncResult()
-        self._running = True
+        self._running, self._run = True, run
         self._child.send({"type": "begin", "run": run})
-        directory: str = self._wait(self._begun, BEGIN_TIMEOUT)
+        try:
+            directory: str = self._wait(self._begun, BEGIN_TIMEOUT)
+        except StartError as error:
+            if not self._reason:  # it is still at it: what it does yet must not get mixed up with a later run
+                self._reason = str(error)
+                self.close()
+            raise
         return directory
 
     def count(self, worker: int, batch: dict[str, Any]) -> None:
@@ -124,10 +135,13 @@ class ControllerLink:
         return result
 
     def _wait(self, answer: AsyncResult, seconds: float) -> Any:
-        try:
-            return answer.get(timeout=seconds)
-        except Timeout:
-            raise StartError(f"the controller of the servers did not answer within {seconds:g} s") from None
+        self._heard = time.monotonic()
+        while (left := self._heard + seconds - time.monotonic()) > 0:
+            try:
+                return answer.get(timeout=left)
+            except Timeout:
+                pass  # it may have said meanwhile how far it is
+        raise StartError(f"the controller of the servers did not answer within {seconds:g} s")
 
     def close(self) -> None:
         """Take the servers down, and wait for that."""
@@ -141,6 +155,7 @@ class ControllerLink:
             )
 
     def _receive(self, message: Message) -> None:
+        self._heard = time.monotonic()
         match message["type"]:
             case "progress" | "event":
                 logger.info(message["line"])
@@ -152,7 +167,7 @@ class ControllerLink:
                 self._listener.on_line(message["line"])
             case "ready":
                 self._ready.set(message["cluster"])
-            case "begun":
+            case "begun" if message["run"] == self._run:  # not that of a Start that another Start has cut off
                 self._begun.set(message["directory"])
             case "fault":
                 self._listener.on_fault(message["event"])

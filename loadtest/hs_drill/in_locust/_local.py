@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from locust.env import Environment
-from locust.runners import LocalRunner
+from locust.runners import STATE_SPAWNING, LocalRunner
 
 from hs_drill.metrics import Batch
 
@@ -41,7 +41,13 @@ class LocalSession(Owner):
         self._count(0, batch)
 
     def _on_test_start(self, **kwargs: Any) -> None:
-        super()._on_test_start(**kwargs)
+        before = self._runner.state
+        self._runner.update_state(STATE_SPAWNING)  # in its own state of now, Locust would ignore a Stop until the run begins
+        try:
+            super()._on_test_start(**kwargs)
+        except BaseException:
+            self._runner.update_state(before)
+            raise
         self.engine.start(RunStart(self._runs, history_path(self._directory, 0)))
 
     def _drain(self) -> None:

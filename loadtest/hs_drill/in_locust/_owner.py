@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+from gevent import GreenletExit
 from gevent.lock import BoundedSemaphore
 from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, STATE_STOPPING, Runner
@@ -258,20 +259,28 @@ class Owner(ABC):
         self._reset()
         self._deaths, self._started, self._load_seconds, self._ended_by = [], time.monotonic(), None, None
         self._runs += 1
-        self._result = None
+        self._result = self._directory = self._interrupts.kept = None
         self._interrupts.judged = False
-        try:
-            self._directory = self._interrupts.kept = self._controller.begin(self._runs)
-            self._unshown = True
-            self._live = Live([server["name"] for server in self._cluster["servers"]], self._scenario.faults)
-        except StartError as error:
-            self._directory = self._interrupts.kept = None
-            self._fail(str(error))
+        self._begin()
+        self._unshown = True
+        self._live = Live([server["name"] for server in self._cluster["servers"]], self._scenario.faults)
         if self._shows_progress:
             self._runner.greenlet.spawn(self._show_progress)
         load = self._scenario.load
         if load.stages and not load.open:
             self._stages = self._runner.greenlet.spawn(follow_stages, self._runner, load)
+
+    def _begin(self) -> None:
+        """Begin the run in the controller. If that fails, end this greenlet, in which Locust would start users next: they would
+        write to a table of which nothing is kept."""
+        try:
+            self._directory = self._interrupts.kept = self._controller.begin(self._runs)
+        except StartError as error:
+            if str(error) not in self._deaths:  # else `on_controller_death` has reported it
+                gevent.spawn(self._fail, str(error))  # in this greenlet it would get no further than Locust's end of this one
+            raise GreenletExit from None
+        if not self._controller.running:  # it died just now
+            raise GreenletExit
 
     def _finish(self) -> None:
         """Heal and judge the run, after its last batch."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
+import gevent
 import pytest
+from gevent.timeout import Timeout
 
 from hs_drill.in_locust import _controller_link
 from hs_drill.in_locust._child import StartError
 from hs_drill.in_locust._controller_link import ControllerLink
+from tests.support.patience import patience
 
 SCENARIO = {"cluster": {"kind": "external", "create_table": True}, "table": {"database": "drill", "name": "t"}}
 
@@ -17,13 +21,16 @@ SCENARIO = {"cluster": {"kind": "external", "create_table": True}, "table": {"da
 class Child:
     def __init__(self, module: str, on_message: Callable[[dict[str, Any]], None], on_end: Callable[[int], None]) -> None:
         self.on_message, self.on_end = on_message, on_end
+        self.sent: list[dict[str, Any]] = []
 
     too_slow = False
+    closed = False
 
     def send(self, message: dict[str, Any]) -> None:
-        pass
+        self.sent.append(message)
 
     def close(self, timeout: float) -> bool:
+        self.closed = True
         return self.too_slow
 
 
@@ -73,3 +80,49 @@ def test_a_controller_that_had_to_be_killed_at_the_end_leaves_what_it_reported(
     assert [record.getMessage() for record in caplog.records] == too_slow * [
         "the controller of the servers did not end within 60 s, and was killed. So it may have left on your servers: drill.t"
     ]
+
+
+def test_what_begins_after_all_is_not_taken_for_the_next_run(child: list[Child]) -> None:
+    """Start in the web UI, pressed twice: the second run used to write with the directory, and so the before-image, of the
+    first."""
+    link = ControllerLink(SCENARIO, listener=None)  # type: ignore[arg-type]
+    gevent.spawn(link.begin, 1).kill()
+    second = gevent.spawn(link.begin, 2)
+    gevent.sleep(0)
+    child[0].on_message({"type": "begun", "run": 1, "directory": "runs/1"})
+    child[0].on_message({"type": "begun", "run": 2, "directory": "runs/2"})
+    assert second.get(timeout=patience(10)) == "runs/2"
+
+
+def test_a_controller_that_says_nothing_for_too_long_is_ended_and_begins_no_more(
+    child: list[Child], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It used to go on keeping a before-image, of rows that the next run was changing."""
+    monkeypatch.setattr(_controller_link, "BEGIN_TIMEOUT", 0.01)
+    link = ControllerLink(SCENARIO, listener=None)  # type: ignore[arg-type]
+    for run in (1, 2):
+        with pytest.raises(StartError, match=r"did not answer within 0\.01 s"):
+            link.begin(run)
+    assert child[0].closed
+    assert [message["type"] for message in child[0].sent] == ["open", "begin"]
+
+
+def test_a_controller_that_says_how_far_it_is_has_more_time(child: list[Child], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.0, 500.0, 500.0, 1000.0])
+    monkeypatch.setattr(_controller_link, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+
+    class Answer:
+        """Comes in the second of two waits, after a line of progress."""
+
+        waits: ClassVar[list[float]] = []
+
+        def get(self, timeout: float) -> str:
+            self.waits.append(timeout)
+            if len(self.waits) == 2:
+                return "runs/1"
+            child[0].on_message({"type": "leaves", "left": ""})
+            raise Timeout
+
+    monkeypatch.setattr(_controller_link, "AsyncResult", Answer)
+    assert ControllerLink(SCENARIO, listener=None).begin(1) == "runs/1"  # type: ignore[arg-type]
+    assert Answer.waits == [_controller_link.BEGIN_TIMEOUT] * 2
