@@ -29,6 +29,10 @@ class Outbox:
         except trio.WouldBlock:
             pass
 
+    async def send(self, message: Message) -> None:
+        """Send a message behind those that were `put`. Waits for room, and drops nothing."""
+        await self._messages.send(message)
+
 
 @asynccontextmanager
 async def open_outbox(channel: TrioChannel) -> AsyncIterator[Outbox]:

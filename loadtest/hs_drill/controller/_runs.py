@@ -53,7 +53,7 @@ class Runs:
                     case "prepare":
                         self._prepared = await self._prepare(message["run"])
                         if self._prepared is not None:
-                            await self._channel.send({"type": "prepared"})
+                            await self._outbox.send({"type": "prepared"})  # what the run changes is told before that
                     case "begin":
                         await self._begin(message["run"], nursery)
                     case "worker" if self._drill is not None:
