@@ -1,4 +1,4 @@
-"""Whether the user has promoted one of their own servers since the run began.
+"""Whether the user's readers replicate from the writer, and whether one of them was promoted since the run began.
 
 A server that cannot be asked may have been promoted. Taking that for a no would call writes lost that the new primary has, and
 drop a table on the old primary, which then could not replicate from the new one.
