@@ -84,7 +84,8 @@ class Manager:
         With ``columns`` it checks every value before it is sent, and returns Python types: see :class:`DeclaredTable`.
         ``fields`` may be None then, for all columns but invisible and generated ones.
         """
-        if type(fields) is not tuple and (isinstance(fields, NO_LISTS) or (fields is None and columns is None)):
+        kind = type(fields)
+        if kind is not list and kind is not tuple and (isinstance(fields, NO_LISTS) or (fields is None and columns is None)):
             check_names(db, table, fields, index_name, columns)  # raises
         names: Any = fields
         try:

@@ -63,6 +63,7 @@ async def test_a_call_from_another_thread_is_refused(name: str, used: bool, poli
 
 
 @pytest.mark.process
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12 and newer: other tests left threads
 async def test_a_call_in_a_forked_process_is_refused() -> None:
     """A child shares the sockets, and took answers that its parent waited for."""
     async with (

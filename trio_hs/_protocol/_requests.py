@@ -173,14 +173,15 @@ def find_modify_tail(
         modification = _MODIFY_TAILS[modify_operation]
     except (KeyError, TypeError):
         _refuse("modify_operation", MODIFY_OPERATIONS, modify_operation)
+    kind = modify_operation[0]
     encoded: EncodedList | None = None
     tokens: list[bytes] = []
     if isinstance(modify_values, EncodedList):
         encoded, count = modify_values, modify_values.count
     else:
-        tokens = codec.encode_all(modify_values, what, index.columns, long_values=modify_operation[0] == "U")
+        tokens = codec.encode_all(modify_values, what, index.columns, long_values=kind == "U")
         count = len(tokens)
-    expected = 0 if modify_operation[0] == "D" else index.width
+    expected = 0 if kind == "D" else index.width
     if count != expected:
         # The server would write the empty string into the rest, or add 0 to it, which mangles text and fractions.
         raise ValueError(f"{what}: {modify_operation!r} takes {counted(expected, 'value')}, one per column, not {count}")

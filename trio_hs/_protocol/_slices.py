@@ -132,6 +132,8 @@ def joined_tokens(encode: Callable[[Any], bytes], values: Sequence[Any], what: s
     """
     try:
         return joined(encode, values)
+    except LongValue:
+        raise
     except (TypeError, ValueError):
         for number, value in enumerate(values, first):
             try:

@@ -71,11 +71,11 @@ class Relay:
                     while data := await source.receive_some(65536):
                         if self.left and self.rng.random() < 0.05:
                             self.left -= 1
+                            if not self.left:  # before what may raise, or be cancelled when the other direction ends
+                                self.enough.set()
                             await sink.send_all(data[: self.rng.randrange(len(data) + 1)])
                             cut: Cut = self.rng.choice((reset, end, end_answers, end_requests))
                             cut(client, server)
-                            if not self.left:
-                                self.enough.set()
                             if cut in (reset, end):
                                 break
                             return  # the other direction goes on

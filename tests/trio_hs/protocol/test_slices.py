@@ -208,6 +208,21 @@ def test_many_values_that_are_nearly_long_are_encoded_in_slices(value: Any) -> N
     assert run(tokens_in_slices(column.encode, ["x" * 60_000] * 600, "in_"))[1] > slices_at_least
 
 
+def test_a_list_that_is_too_long_is_not_searched_for_a_wrong_value_in_one_go() -> None:
+    column = Column("a", "longtext")
+    calls = [0]
+
+    def encode(value: str) -> bytes:
+        calls[-1] += 1
+        return column.encode(value)
+
+    work = tokens_in_slices(encode, ["x" * 60_000] * 600, "in_")
+    for _ in work:
+        calls.append(0)
+    assert sum(calls) >= 600
+    assert max(calls) <= 2 * FEW_VALUES
+
+
 def test_a_value_that_is_too_long_for_a_key_or_a_filter_is_refused() -> None:
     for value in ("x" * (LONG_VALUE + 1), b"x" * (LONG_VALUE + 1)):
         with pytest.raises(LongValue, match="65537 characters or bytes are more than the 65536"):
