@@ -246,6 +246,7 @@ class Codec:
                 "are text in ucs2, utf16 or utf32; encoding=None gives and takes bytes"
             )
         self.transparent = self._out in _TRANSPARENT
+        self.slice_bytes = self.slice_bytes  # in the object: it is read for each answer, and is found sooner there
 
     def encode(self, value: Value) -> bytes:
         """The token of a value. Raises TypeError or ValueError for what cannot be one, and LongValue for what is too long."""
