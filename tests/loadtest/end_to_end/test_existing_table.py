@@ -27,7 +27,7 @@ ROWS = 23_000
 READS = """\
 name: mine
 table: {existing: true, database: mine, name: t}
-load: {users: 16, duration: 2s}
+load: {users: 16, duration: 10m}
 mix:
   get: 50
   title: {do: get, columns: [title, doc], weight: 20}
@@ -69,7 +69,9 @@ async def test_a_table_is_measured_and_not_one_row_changes(mine: Cluster, proces
     before = await checksum(mine)
 
     def run() -> None:
-        with locust(mine, READS, *processes) as reading:
+        with locust(mine, READS, "-t", "0", *processes) as reading:
+            reading.wait_for_operations("get", "title", "several", "kinds")
+            reading.interrupt()
             assert reading.finish() == 0, reading.describe()
             assert f"mine.t has {ROWS:,} rows, of which the load uses {ROWS:,}" in reading.stderr
             assert "this run reads mine.t, and changes nothing" in reading.stderr
@@ -169,7 +171,9 @@ async def test_init_describes_a_table_of_every_type_whose_run_has_a_clean_audit(
         short = (
             re.sub(r"^  rows: \d+", "  rows: 1000", scenario, flags=re.MULTILINE) + f"driver: {driver}\naudit: {{reads: 1}}\n"
         )
-        with Locust(*HEADLESS, "--cluster", "mariadb", "-t", "3s", scenario=short) as locust:
+        with Locust(*HEADLESS, "--cluster", "mariadb", "-t", "0", scenario=short) as locust:
+            locust.wait_for_operations(*yaml.safe_load(scenario)["mix"])
+            locust.interrupt()
             assert locust.finish() == 0, locust.describe()
             result = result_of(locust)
             assert result["troubles"] == []

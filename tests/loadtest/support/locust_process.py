@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from hs_drill.store import RunDirectory
 from tests.support.patience import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -127,6 +128,14 @@ class Locust:
         not print it if a worker reports late.)"""
         self.wait_until(lambda: self.written_by_each_worker(1), "no history")
         self.wait_until(lambda: any(path.stat().st_size > 0 for path in self.directory.glob("runs/*/batches.bin")), "no load")
+
+    def wait_for_operations(self, *names: str) -> None:
+        """Each of these has been executed, also where the engines start late."""
+        self.wait_until(lambda: self._executed() >= {*names}, f"not every one of {names}")
+
+    def _executed(self) -> set[str]:
+        runs = [RunDirectory(path) for path in self.directory.glob("runs/*")]
+        return {name for run in runs for batch in run.batches() for name, each in batch.operations.items() if each.ok.total()}
 
     def written_by_each_worker(self, size: int) -> bool:
         """Whether the history of each has so many bytes (a write takes about 40, before compression)."""
