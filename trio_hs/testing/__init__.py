@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING
 from .._lazy import lazily
 from ._declaration import Table
 
+try:
+    import sortedcontainers as _needed  # noqa: F401  (so that the import of this package fails without it, and not a later use)
+except ImportError as error:  # pragma: no cover  (the tests have it)
+    raise ImportError("trio_hs.testing needs sortedcontainers: pip install 'trio-hs[testing]'") from error
+
 if TYPE_CHECKING:
     from ._faults import Faults
     from ._replication import Position, Replica, ReplicationError

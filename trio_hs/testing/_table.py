@@ -10,15 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
+from sortedcontainers import SortedDict
+
 from .._counted import counted
 from ._declaration import Column, KeyPart, Table
 from ._types import Value
 from ._versions import DEFAULT_VERSION, Version, find_version
-
-try:
-    from sortedcontainers import SortedDict
-except ImportError as error:  # pragma: no cover  (the tests have it)
-    raise ImportError("trio_hs.testing needs sortedcontainers: pip install 'trio-hs[testing]'") from error
 
 Row: TypeAlias = tuple[Value, ...]
 Entry: TypeAlias = tuple[Any, ...]

@@ -57,7 +57,7 @@ class Service:
 
 
 async def carry_out(service: Service, load: Load, seconds: float, wait: float = 5.0, busy: float = 0.0) -> tuple[Done, float]:
-    """Run the load for `seconds`, block the loop for `busy` seconds, and give the operations `wait` seconds from then on to end.
+    """Run the load for `seconds`, block it for `busy` seconds, then give the operations `wait` seconds to end.
 
     Also returns how long it really lasted: a busy machine oversleeps.
     """
