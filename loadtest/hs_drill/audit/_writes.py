@@ -246,7 +246,7 @@ class Unexpected(Checker):
             self._check_extras(row)
 
     def _check_final_state(self, row: RowHistory, seen: dict[int, list[int]]) -> None:
-        """Reads that saw what is wrong in the row at the end are told together with it, and taken out of `seen`."""
+        """Reads that saw what is wrong in the row at the end are reported with it, and taken out of `seen`."""
         table, final = self.context.table, row.final_state
         columns = set(table.wrong_columns(final, row.wrong))
         if final <= DAMAGED and row.was_damaged(columns):

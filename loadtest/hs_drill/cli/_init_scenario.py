@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from hs_drill.scenario import VERSION_WIDTH
+from hs_drill.scenario import HEADROOM, MOST_INSERTED, VERSION_WIDTH, bounds_of
 from hs_drill.servers import LiveColumn, LiveTable
 
 from ._init_values import like, null_share, some_uuids
@@ -16,10 +16,6 @@ __all__ = ["NotNumberedError", "scenario_text"]
 
 MOST_ROWS = 100_000
 """To load, to begin with."""
-MOST_INSERTED = 32
-"""Columns that an insert through HandlerSocket can set."""
-HEADROOM = 1_000_000
-_BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 _NOTES = ("note", "remark", "comment", "description", "info", "text", "body")
 Values = Mapping[str, Sequence[Any]]
 
@@ -39,8 +35,7 @@ def _flow(value: Any) -> str:
 
 
 def _most(column: LiveColumn) -> int:
-    bits = _BITS[column.declared.type]
-    return int(2**bits - 1 if column.declared.unsigned else 2 ** (bits - 1) - 1)
+    return bounds_of(column.declared)[1]
 
 
 class _Writer:
@@ -58,7 +53,7 @@ class _Writer:
 
     def _numbered_column(self) -> str:
         key = [self._columns[name] for name in self._live.primary]
-        integers = sorted((one for one in key if one.declared.is_integer), key=lambda one: -_BITS[one.declared.type])
+        integers = sorted((one for one in key if one.declared.is_integer), key=_most, reverse=True)
         uuids = [one for one in key if self._holds_uuid(one)]
         if not integers and not uuids:
             raise NotNumberedError(

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import trio_hs
 from hs_drill._sql_text import literal
+from hs_drill.scenario import BINARIES
 
 __all__ = ["lengths", "like", "null_share", "some_uuids"]
 
@@ -20,8 +21,6 @@ ENOUGH_ROWS = 50
 """Of fewer rows nothing is said about how many distinct values there are."""
 MOST_LETTERS = 200
 LONGEST = 16_000
-_INTEGERS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
-_BINARIES = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
 _DEFAULTS: dict[str, tuple[Any, Any]] = {
     "decimal": (0, 1),
     "float": (0, 1),
@@ -34,7 +33,7 @@ _DEFAULTS: dict[str, tuple[Any, Any]] = {
     "time": ("00:00:00", "23:59:59"),
     "inet4": ("192.0.2.1", "192.0.2.254"),
     "inet6": ("2001:db8::1", "2001:db8::ffff"),
-    **dict.fromkeys(_INTEGERS, (0, 100)),
+    **dict.fromkeys(("tinyint", "smallint", "mediumint", "int", "bigint"), (0, 100)),
 }
 
 
@@ -109,7 +108,7 @@ def some_uuids() -> dict[str, Any]:
 
 
 def _text(column: trio_hs.Column, found: Sequence[Any]) -> Any:
-    binary = column.type in _BINARIES
+    binary = column.type in BINARIES
     if not binary and (few := _few(found)):
         return few
     most = min(column.length or LONGEST, LONGEST)

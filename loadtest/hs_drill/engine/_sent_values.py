@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import trio_hs
+from hs_drill.scenario import TEXTS
 from hs_drill.workload import As
 
 __all__ = ["ENCODING", "bytes_of", "sent_by_handlersocket"]
 
 ENCODING = "latin-1"
 """Of the client for a table of one's own: answers are text in which each character is a byte."""
-_TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "json")
 _AS_THEY_ARE = (
     "tinyint",
     "smallint",
@@ -44,7 +44,7 @@ def sent_by_handlersocket(columns: trio_hs.Columns) -> As:
         encode = column.encode_data
         if column.type in _AS_THEY_ARE:
             return lambda value: value
-        if column.type in _TEXTS and column.charset not in _NOT_ASCII:
+        if column.type in (*TEXTS, "json") and column.charset not in _NOT_ASCII:
             return lambda value: value if value is None or value.isascii() else encode(value)
         return lambda value: None if value is None else encode(value)
 

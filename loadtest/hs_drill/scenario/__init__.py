@@ -13,20 +13,25 @@ from ._faults import Fault, NetworkFault, kind_of, targets_of, to_be_promoted
 from ._json_schema import scenario_schema
 from ._load import Load, ThinkTime
 from ._mix import READS, STEPS, WRITES, Keys, Latency, ValueSize
+from ._mix_checks import HEADROOM, MOST_INSERTED
 from ._model import Scenario
 from ._operations import OperationSpec, operation_words
 from ._overrides import SERVERS_HELP, with_cluster, with_table
 from ._reader import LiveTableError, ScenarioError, load_scenario, parse_scenario
-from ._sql_types import bounds_of, value_of
+from ._sql_types import BINARIES, TEXTS, bounds_of, value_of
 from ._stated_verdict import StatedVerdictError, stated_exit_code
 from ._table import VERSION_WIDTH, TableSpec
 from ._timeline import Moment, timeline
 
 __all__ = [
     "BEFORE_SECONDS",
+    "BINARIES",
+    "HEADROOM",
+    "MOST_INSERTED",
     "READS",
     "SERVERS_HELP",
     "STEPS",
+    "TEXTS",
     "VERSION_WIDTH",
     "WRITES",
     "ColumnSpec",

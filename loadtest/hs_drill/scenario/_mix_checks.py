@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ._operations import OperationSpec
     from ._table import TableSpec
 
-__all__ = ["mistakes_in_operations"]
+__all__ = ["HEADROOM", "MOST_INSERTED", "mistakes_in_operations"]
 
 MOST_INSERTED = 32
 """Columns that an insert through HandlerSocket can set."""

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from hs_drill._sql_text import quoted
-from hs_drill.scenario import VERSION_WIDTH, Scenario, values
+from hs_drill.scenario import VERSION_WIDTH, Scenario, bounds_of, values
 
 from ._readers import reader, shown
 from ._rows import As, Keys, Maker, Observer, RowState, Wrong
@@ -27,7 +27,6 @@ __all__ = ["DeclaredRows"]
 
 _MARKERS = 2**20
 """How many numbers below those of inserted rows are kept for the markers of the replication check."""
-_MOST = {"tinyint": 2**7, "smallint": 2**15, "mediumint": 2**23, "int": 2**31, "bigint": 2**63}
 
 
 class DeclaredRows:
@@ -249,8 +248,9 @@ class DeclaredRows:
     def _markers(self) -> range:
         """Numbers of rows that no load has: 0 to `_MARKERS` of them."""
         column = self._columns[self._numbered]
-        most = _MOST.get(column.type, 2**63) * (2 if column.unsigned else 1) - 1
-        end = min(most + 1, first_insert_key(0, 0))
+        end = first_insert_key(0, 0)
+        if column.is_integer:
+            end = min(bounds_of(column)[1] + 1, end)
         return range(max(self._spec.rows + 1, end - _MARKERS), end)
 
     def _foreign(self) -> str:

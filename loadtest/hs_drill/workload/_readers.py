@@ -6,14 +6,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hs_drill._sql_text import literal
+from hs_drill.scenario import BINARIES, TEXTS
 
 if TYPE_CHECKING:
     import trio_hs
 
 __all__ = ["reader", "shown"]
 
-_TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "json", "enum")
-_RAW = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "bit")
+_AS_TEXT = (*TEXTS, "json", "enum")
+_AS_BYTES = (*BINARIES, "bit")
 _MOST_SHOWN = 100
 
 
@@ -24,7 +25,7 @@ def reader(column: trio_hs.Column) -> Callable[[Any], Any]:
     server gives bytes as text of the same code points. What is no value of the column stays as it is, and equals none.
     """
     decode = column.decode_data
-    text_stays, of_bytes = column.type in _TEXTS, column.type in _RAW
+    text_stays, of_bytes = column.type in _AS_TEXT, column.type in _AS_BYTES
 
     def whole_number(given: Any) -> Any:
         try:

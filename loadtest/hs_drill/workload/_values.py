@@ -16,7 +16,7 @@ from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from hs_drill.scenario import value_of, values
+from hs_drill.scenario import BINARIES, value_of, values
 
 from ._draws import DRAWS, draws
 from ._numbered_uuids import NumberedUuids
@@ -37,7 +37,6 @@ FIRST_WRITE = datetime(2026, 1, 1)
 """`now` of a worker's first write."""
 _PER_RUN = 2**40
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
-_BINARY = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
 _PLACES = 1 << 16
 """A random text begins at one of so many places of a long one. The rest of the draw is for its length."""
 _LENGTHS = DRAWS // _PLACES
@@ -164,7 +163,7 @@ def _zipfian(column: trio_hs.Column, spec: values.Zipfian) -> Callable[[int], An
 def _text(column: trio_hs.Column, size: values.TextSize, salt: str) -> Callable[[int], Any]:
     """Pieces of a long random text: a piece costs the same whatever its length."""
     low, lengths = size.min, size.max - size.min + 1
-    long = _long_text(f"{salt}/text", size.alphabet, _PLACES + size.max, column.type in _BINARY)
+    long = _long_text(f"{salt}/text", size.alphabet, _PLACES + size.max, column.type in BINARIES)
 
     def piece(drawn: int) -> Any:
         at = drawn % _PLACES
@@ -192,7 +191,7 @@ def _uuid(column: trio_hs.Column, salt: str) -> Make:
     make = uuids_of(salt).make
     if column.type == "uuid":
         return lambda number, version: make(number)
-    if column.type in _BINARY:
+    if column.type in BINARIES:
         width = column.length if column.type == "binary" else 16  # the server fills a binary up
         return lambda number, version: make(number).bytes.ljust(width or 16, b"\0")
     return lambda number, version: str(make(number))
@@ -229,6 +228,6 @@ def _now(column: trio_hs.Column, rows: int, versioned: bool) -> Make:
 
 
 def _version(column: trio_hs.Column) -> Make:
-    if column.type in _BINARY:
+    if column.type in BINARIES:
         return lambda number, version: payload_of(version, number, 0, "").encode()
     return lambda number, version: payload_of(version, number, 0, "")
