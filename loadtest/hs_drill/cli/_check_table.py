@@ -105,7 +105,7 @@ def _audited(scenario: Scenario, name: str) -> str:
     if not scenario.audited:
         return ""
     if name == table.version_column:
-        return "audited: says who wrote the row"
+        return "audited: says which write left the row"
     if any(one.column == name for one in scenario.operations if one.do in STEPS):
         return "audited: a counter"
     setting = [one.name for one in scenario.operations if name in one.set]

@@ -16,7 +16,7 @@ from hs_drill.scenario import BINARIES
 __all__ = ["lengths", "like", "null_share", "some_uuids"]
 
 FEW = 8
-"""A text column with at most so many distinct values is a choice among them."""
+"""A text column with at most this many distinct values is a choice among them."""
 ENOUGH_ROWS = 50
 """Of fewer rows nothing is said about how many distinct values there are."""
 MOST_LETTERS = 200
@@ -97,7 +97,7 @@ def _sizes(low: int, high: int) -> list[int]:
 
 
 def _document(size: int) -> str:
-    """A JSON document of so many characters."""
+    """A JSON document with this number of characters."""
     frame = '{"text":""}'
     return frame.replace('""', f'"{"x" * (size - len(frame))}"') if size >= len(frame) else "1" * max(size, 1)
 

@@ -175,7 +175,7 @@ def _update(scenario: Scenario, one: OperationSpec, given: Operation) -> Mistake
             yield PlacedError(place, f"needs values for {name}: say in `table.columns` how they are made")
     version = table.version_column
     if scenario.audited and version is not None and version not in one.set:
-        must = f"must have {version} too, which says who wrote the row, in an audited run; or say `audit: false`"
+        must = f"must have {version} too, which says what wrote the row, in an audited run; or say `audit: false`"
         yield PlacedError(("set",), must)
 
 

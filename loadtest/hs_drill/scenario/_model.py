@@ -182,7 +182,7 @@ class Scenario(Model):
     def _check_table(self) -> None:
         table, kind = self.table, self.cluster.kind
         if self.audited and table.version_column is None:
-            without = "needs a column with `values: version`, such as a varchar(18), or nobody can say which write left a row"
+            without = "needs a column with `values: version`, such as a varchar(18), to say which write left a row"
             raise PlacedError(("audit",), f"{without}; leave `audit` out")
         if table.existing and kind not in ("auto", "external"):
             raise PlacedError(("table", "existing"), f"is for servers of your own: kind external, not {kind}")
@@ -190,7 +190,7 @@ class Scenario(Model):
             name, what = next(iter(missing.items()))
             raise PlacedError(("table", "columns", name, "type"), f"{what}: use cluster kind mariadb or docker")
         if kind == "external" and self.cluster.create_table and not table.existing and table.keeps_no_trace:
-            left = "nobody could tell foreign rows from its own before it drops the table: add a column with `values: version`"
+            left = "a run cannot tell foreign rows from its own before it drops the table: add a column with `values: version`"
             raise PlacedError(("cluster", "create_table"), f"{left}, or create the table yourself")
         refuse(mistakes_through_twin(self))
 

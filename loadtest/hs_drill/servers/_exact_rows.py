@@ -140,7 +140,7 @@ class ExactRows:
         return int(self._cursor.fetchone()[0]) - 1
 
     def require_settable(self, rows: Sequence[Exact], columns: Sequence[str], most: int) -> None:
-        """Raise `ClusterError` unless `put_back` takes at most so many bytes for each of the rows."""
+        """Raise `ClusterError` unless `put_back` takes at most `most` bytes for each of the rows."""
         for row in rows:
             if 4 * sum(len(value) for value in row if value is not None) < most:
                 continue

@@ -42,7 +42,7 @@ async def sample_rows(
 
 def first_rows(server: Server, table: LiveTable, most: int) -> dict[str, list[Any]]:
     """The values of some rows at both ends of the table, by column, as Python has them; without those that no declared column
-    takes. At most so many rows, and fewer if they are large. For threads."""
+    takes. At most `most` rows, and fewer if they are large. For threads."""
     columns = list(table.columns)
     name = table_name(table.database, table.name)
     most = max(min(most, MOST_BYTES // max(table.row_bytes, 1)), 2)
@@ -72,7 +72,7 @@ class _Sampling:
         self._decoders = [table.columns[name].declared.decode_data for name in columns]
         self._values: list[list[bytes | None]] = [[] for _ in columns]
         self._every = 1
-        """Of so many rows one is kept."""
+        """One of this many rows is kept."""
         self._seen = self._bytes = self._odd = 0
 
     def run(self) -> Values:

@@ -22,7 +22,7 @@ WAIT_SECONDS = 3
 LONGEST_WAIT_TIMEOUT = 31_536_000
 """A year, which is the most that MariaDB takes. By default it would end an idle connection after eight hours, and the lock."""
 PROBE_SECONDS = 60
-"""After so many a probe shows firewalls that an idle connection is in use; some forget one within minutes."""
+"""How often a probe shows firewalls that an idle connection is in use; some forget one within minutes."""
 NOT_SUPPORTED = 1235
 
 

@@ -30,7 +30,7 @@ _CLOSING = -(2**63)
 """In place of a number; the count of the rows follows."""
 CHUNK_ROWS = 8192
 MOST_WRONG_ROWS = 1000
-"""Of so many rows a final state says what is wrong in them; of all others only that something is."""
+"""For this many rows a final state says what is wrong in them; for all others only that something is."""
 DRILL_COUNTERS = ("n",)
 """The counters of the drill's table, of which older formats are."""
 

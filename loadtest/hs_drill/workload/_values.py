@@ -38,7 +38,7 @@ FIRST_WRITE = datetime(2026, 1, 1)
 _PER_RUN = 2**40
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _PLACES = 1 << 16
-"""A random text begins at one of so many places of a long one. The rest of the draw is for its length."""
+"""A random text begins at one of this many places of a long one. The rest of the draw is for its length."""
 _LENGTHS = DRAWS // _PLACES
 
 

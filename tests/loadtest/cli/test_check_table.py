@@ -45,7 +45,7 @@ def test_a_declared_table(path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         "tag char(9); one of 2 lines of names.txt; audited: never changes",
         "gone blob; may be NULL; always NULL; audited: never changes",
         "views int unsigned; always 0; audited: a counter",
-        "note varchar(60); version; audited: says who wrote the row",
+        "note varchar(60); version; audited: says which write left the row",
         "product page 69.7 %: get name, note",
         "category list 14.9 %: find id, price of 20 rows in the index by_price, where category >= that of a drawn row; the "
         "audit does not check it, for it does not read note",

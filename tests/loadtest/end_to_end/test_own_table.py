@@ -107,7 +107,7 @@ async def test_a_run_is_clean_and_each_planted_fault_is_found_by_key_and_column(
         left_by = {number: names[row[1] % OPS] for number, row in states.items() if row[1] != INITIAL}
         renamed = {record.key for record in history.records() if record.name == "rename"}
         last_renamed = [number for number, name in left_by.items() if name == "rename"]
-        # The version there says who wrote a row last, and that is not `rename`: so nothing in the row itself is wrong.
+        # The version there says that another operation than `rename` wrote the row last: so nothing in the row itself is wrong.
         older = next(number for number, name in left_by.items() if name == "reprice" and number in renamed)
         newest, clipped, behind, twice = last_renamed[0], last_renamed[1], last_renamed[2], last_renamed[3]
         price = Decimal("0.01")

@@ -169,8 +169,8 @@ def test_writes_to_a_table_without_a_version_are_measured_and_not_audited() -> N
     assert unaudited_writes(shop(("mix:", "audit: false\nmix:"))) is None
     text = changed(("values: version", "values: x"), ("mix:", "audit: true\nmix:"))
     assert mistakes(text) == [
-        "s.yaml:17: audit: needs a column with `values: version`, such as a varchar(18), or nobody can say which write left a "
-        "row; leave `audit` out"
+        "s.yaml:17: audit: needs a column with `values: version`, such as a varchar(18), to say which write left a row; "
+        "leave `audit` out"
     ]
     (found,) = mistakes(changed(("values: version", "values: x"), ("mix:", "expect: {lost: 0}\nmix:")))
     assert found.startswith("s.yaml:17: expect.lost: needs the audit")

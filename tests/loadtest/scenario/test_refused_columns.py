@@ -162,7 +162,7 @@ def test_a_run_creates_no_table_on_the_users_servers_in_which_it_could_not_tell_
     keyed = changed(("bigint unsigned, values: sequence", "uuid, values: uuid"), ("mix:", servers))
     parse_scenario(keyed, "s.yaml")
     without = keyed.replace("values: version", "values: x")
-    refused(without, "17: cluster.create_table: nobody could tell foreign rows from its own before it drops the table: add a")
+    refused(without, "17: cluster.create_table: a run cannot tell foreign rows from its own before it drops the table: add")
     parse_scenario(without.replace("create_table: true", "create_table: false"), "s.yaml")
     parse_scenario(without.replace("uuid, values: uuid", "bigint, values: sequence"), "s.yaml")
     parse_scenario(without.replace("kind: external", "kind: mariadb"), "s.yaml")

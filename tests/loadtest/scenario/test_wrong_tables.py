@@ -104,7 +104,7 @@ WRONG = [
     ("type: int unsigned", "type: tinyint", "20: mix.count view.column: has no room to count: tinyint ends at 127, where the "),
     ("values: 0", "values: 0, null: 1%", "20: mix.count view.column: cannot be views, which may be NULL: the server does not "),
     ("set: [name, note]", "set: [name, note, views]", "20: mix.count view.column: cannot be views, which rename sets: a count"),
-    ("set: [name, note]", "set: [name]", "21: mix.rename.set: must have note too, which says who wrote the row, in an audited"),
+    ("set: [name, note]", "set: [name]", "21: mix.rename.set: must have note too, which says what wrote the row, in an audite"),
     ("set: [name, note]", "set: [id, note]", "21: mix.rename.set.0: cannot set id, a column of the primary key, which no writ"),
     ("set: [name, note]", "set: [nam, note]", "21: mix.rename.set.0: there is no column 'nam'; did you mean name?"),
     (", set: [name, note]", "", "21: mix.rename: needs `set`: the columns that it writes, such as `set: [name]`"),
