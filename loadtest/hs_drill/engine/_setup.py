@@ -16,7 +16,7 @@ from hs_drill._trio_child import one_line
 from hs_drill._wire import Message
 from hs_drill.scenario import Scenario, to_be_promoted
 from hs_drill.store import HistoryWriter
-from hs_drill.workload import Sample, rows_of
+from hs_drill.workload import ExistingRows, Sample, rows_of
 
 from ._bound_operations import mix_operations
 from ._meter import Meter
@@ -73,6 +73,8 @@ class Setup:
         self._by_sql = self.scenario.driver.name == "sql"
         self.as_ = None if self._by_sql or rows.columns_declared is None else sent_by_handlersocket(rows.columns_declared)
         """What the client is given in place of the rows' values; None: the values."""
+        if isinstance(rows, ExistingRows):
+            rows.prepare(self.as_)
         self.names = names_of_servers(self.cluster)
         # A replica refuses writes until it is promoted; then the client moves over by itself.
         promoted = to_be_promoted(self.scenario.faults, [server.name for server in self.cluster.readers])

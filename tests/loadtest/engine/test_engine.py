@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trio
 
+import trio_hs
 from hs_drill._cluster import Cluster, Server
 from hs_drill.engine._lag import PERIOD
 from hs_drill.engine._setup import Setup, WarningBuffer, reads_primary
@@ -62,6 +63,17 @@ def test_without_a_directory_no_engine_writes_to_a_table_that_exists(writes: str
         return
     with pytest.raises(RuntimeError, match="the run has no directory"), made.open_scribe(None, 1):
         pass
+
+
+def test_a_sample_is_decoded_before_the_first_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of a million rows takes 0.3 s or more, in which the run's time counts."""
+    made = Setup({**setup(text=EXISTING % ("", "get: 1")), "sample": Sample({"id": [b"7"]}).packed()}, WarningBuffer())
+
+    def decode(column: trio_hs.Column, data: bytes) -> None:
+        raise AssertionError("too late")
+
+    monkeypatch.setattr(trio_hs.Column, "decode_data", decode)
+    assert made.rows.keys(made.as_)(1) == [7]
 
 
 @pytest.mark.process
