@@ -57,7 +57,7 @@ class Service:
 
 
 async def carry_out(service: Service, load: Load, seconds: float, wait: float = 5.0, busy: float = 0.0) -> tuple[Done, float]:
-    """Run the load for `seconds`, block the loop for `busy` seconds, and give the operations `wait` seconds to end.
+    """Run the load for `seconds`, block it for `busy` seconds, then give the operations `wait` seconds to end.
 
     Also returns how long it really lasted: a busy machine oversleeps.
     """
@@ -65,7 +65,7 @@ async def carry_out(service: Service, load: Load, seconds: float, wait: float = 
     performer = Performer(bound, itertools.cycle([("get", 1)]).__next__, None, None, Meter({}))
     begun = time.monotonic_ns()
     arrivals = Arrivals(Course(load.course()), load.arrivals, random.Random(1), begun)
-    with trio.move_on_after(seconds + wait):
+    with trio.CancelScope() as until_the_end:
         async with trio.open_nursery() as nursery:
             loop = OpenLoop(performer, arrivals, load, nursery)
             loop.set_users(load.locust_users)
@@ -75,6 +75,7 @@ async def carry_out(service: Service, load: Load, seconds: float, wait: float = 
             finally:
                 loop.stop()
                 lasted = (time.monotonic_ns() - begun) / 1e9
+                until_the_end.deadline = trio.current_time() + wait
     loop.abandon()
     ((_, _, taken),) = performer.take()
     return Done(*taken["get"]), lasted
