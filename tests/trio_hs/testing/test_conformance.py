@@ -37,6 +37,8 @@ def version_of(cluster: Cluster) -> str:
 @pytest.fixture(scope="module", params=["installed", pytest.param("11.8", marks=pytest.mark.docker)])
 def cluster(request: pytest.FixtureRequest, mariadb: None) -> Iterator[Cluster]:
     """A writer and a reader of each version."""
+    if request.param != "installed":
+        request.getfixturevalue("docker_images")  # may skip: this comes before what asks the markers
     with nullcontext() if request.param == "installed" else containers_instead(request.param):
         with shared_servers(readers=1) as servers:
             yield servers.cluster
