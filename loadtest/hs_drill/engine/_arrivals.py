@@ -45,13 +45,17 @@ class Course:
 
 
 class Arrivals:
-    """The arrivals at one worker. Times are nanoseconds of the clock of `start`. The worker's share of the rate begins at 0."""
+    """The arrivals at one worker. Times are nanoseconds of the clock of `start`. The worker's share of the rate begins at 0.
+
+    Attributes:
+      now: until when the arrivals have been given.
+    """
 
     def __init__(self, course: Course, kind: Literal["poisson", "even"], rng: Random, start: int) -> None:
         self._course = course
         self._start = start
         self._share = 0.0
-        self._now = start
+        self.now = start
         self._units = 0.0
         """The current position on the scale of units."""
         # Each worker begins at a random place in its first unit, so that workers do not send in step.
@@ -60,10 +64,10 @@ class Arrivals:
 
     def until(self, now: int) -> list[int]:
         """The times of the arrivals since the last call, in order."""
-        since, before = self._now, self._units
+        since, before = self.now, self._units
         course, start = self._course, self._start
         units = (course.integral((now - start) / 1e9) - course.integral((since - start) / 1e9)) * self._share
-        self._now, self._units = now, before + units
+        self.now, self._units = now, before + units
         found: list[int] = []
         upcoming, end = self._next, self._units
         if upcoming <= end:
@@ -83,7 +87,7 @@ class Arrivals:
 
     def wait(self) -> float:
         """Seconds from the last call of `until` to the next arrival at the current rate; may be infinite."""
-        rate = self._course.rate((self._now - self._start) / 1e9) * self._share
+        rate = self._course.rate((self.now - self._start) / 1e9) * self._share
         return (self._next - self._units) / rate if rate > 0 else math.inf
 
 

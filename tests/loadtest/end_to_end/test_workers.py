@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hs_drill.store import FinalState, History, Operation, RunDirectory, write_final_state
 from hs_drill.verdict._judge_run import judge_run
@@ -61,7 +62,9 @@ def master_at(port: int, workers: int) -> list[str]:
 
 def test_without_a_worker_that_died_what_was_lost_is_unknown() -> None:
     port = free_port()
-    arguments, scenario = master_at(port, workers=2), shortened("reader-failover", 0.4)
+    drill = yaml.safe_load(shortened("reader-failover", 0.4))
+    drill["expect"].pop("recovery")  # with half of the users the load may never be as steady as before
+    arguments, scenario = master_at(port, workers=2), yaml.safe_dump(drill)
     with Locust(*HEADLESS, "--cluster", "embedded", *arguments, scenario=scenario) as locust, ExitStack() as stack:
         workers = [stack.enter_context(worker_of(locust, port)) for _ in range(2)]
         locust.wait_for("fault: ")

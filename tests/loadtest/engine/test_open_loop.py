@@ -74,7 +74,7 @@ async def carry_out(service: Service, load: Load, seconds: float, wait: float = 
                 time.sleep(busy)  # noqa: ASYNC251  (nothing else may run)
             finally:
                 loop.stop()
-                lasted = (time.monotonic_ns() - begun) / 1e9
+                lasted = (arrivals.now - begun) / 1e9
                 until_the_end.deadline = trio.current_time() + wait
     loop.abandon()
     ((_, _, taken),) = performer.take()
