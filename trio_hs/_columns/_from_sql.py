@@ -56,9 +56,9 @@ def parse_type(sql: str, known: Collection[str]) -> dict[str, Any]:
     if written == "double":
         attributes.take("PRECISION")
     if kind not in known:
-        meant = difflib.get_close_matches(kind, [*known, *_SYNONYMS], n=1)
+        meant = difflib.get_close_matches(kind, [*known, *_SYNONYMS], n=1, cutoff=0.8)  # a `point` is no misspelt int
         hint = f"did you mean {meant[0]}?" if meant else f"the known ones are {', '.join(known)}"
-        raise ValueError(f"there is no type {written!r}; {hint}")
+        raise ValueError(f"trio-hs has no type {written!r}; {hint}")
     argument = attributes.tokens.pop(0) if attributes.tokens and attributes.tokens[0].startswith("(") else None
     options = _argument(kind, argument)
     kind = options.pop("type", kind)

@@ -58,7 +58,8 @@ class _Writer:
         if not integers and not uuids:
             raise NotNumberedError(
                 f"{self._live.shown}: no column of its primary key ({', '.join(self._live.primary)}) can hold a row's number, "
-                "from which its other values are made: that needs an integer, a uuid, a char(36) or a binary(16)"
+                "from which its other values are made: that needs an integer, a uuid, a char(36) or a binary(16). To measure "
+                "the table where it is, say `table: {existing: true}`"
             )
         if integers and (not uuids or integers[0].declared.type == "bigint"):
             return integers[0].name
@@ -171,6 +172,8 @@ class _Writer:
             return entry  # `values: null` makes it nullable
         if column.nullable and name not in self._live.primary:
             share = null_share(found)
+            if share and column.declared.type == "uuid":  # those made from the row's number are in every row
+                entry["values"] = some_uuids()
             entry |= {"null": share} if share else {"nullable": True}
         return entry
 

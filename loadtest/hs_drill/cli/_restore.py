@@ -19,7 +19,7 @@ from hs_drill._cluster import ClusterError
 from hs_drill._counted import counted
 from hs_drill._exit_codes import ExitCode
 from hs_drill._trio_child import first_error
-from hs_drill.controller import Restored, before_image_of, no_run_in, restore
+from hs_drill.controller import Restored, before_image_of, later_run, no_run_in, restore
 from hs_drill.scenario import SERVERS_HELP, Scenario, with_cluster
 from hs_drill.store import BeforeImage, BeforeImageError, RunDirectory
 
@@ -51,6 +51,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--again", action="store_true", help="put back again what was put back already, and with it what has changed since"
     )
+    parser.add_argument(
+        "--out-of-order", action="store_true", help="put it back although a later run of the same table was not put back"
+    )
     options = parser.parse_args(arguments)
     return safely(lambda: _restore(options))
 
@@ -68,6 +71,14 @@ def _restore(options: argparse.Namespace) -> int:
                 sys.stderr.write(
                     f"{options.run}: was put back on {when}. What has changed in these columns since then would be lost: if "
                     "that is what you want, say --again. Nothing was put back\n"
+                )
+                return ExitCode.BAD_ARGUMENTS
+            assert image.header is not None
+            if (other := later_run(directory, image.header)) is not None and not options.out_of_order:
+                sys.stderr.write(
+                    f"{options.run}: a later run changed the same table and was not put back: {other.path}. Put that back "
+                    "first, for it found what this run had left. If its changes are to stay, say --out-of-order. Nothing was "
+                    "put back\n"
                 )
                 return ExitCode.BAD_ARGUMENTS
             if options.servers is not None:

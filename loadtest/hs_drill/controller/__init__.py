@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._existing import check_existing, goes_by_sql, require_own_servers
+from ._later_runs import later_run
 from ._restore import Restored, before_image_of, no_run_in, restore
 from ._servers import check_scenario_servers, open_scenario_servers
 from ._table import fill_table, foreign_rows, load_table, marker_row
@@ -15,6 +16,7 @@ __all__ = [
     "fill_table",
     "foreign_rows",
     "goes_by_sql",
+    "later_run",
     "load_table",
     "marker_row",
     "no_run_in",

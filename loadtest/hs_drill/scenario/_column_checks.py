@@ -46,8 +46,10 @@ def _nulls(spec: ColumnSpec) -> Mistakes:
         yield PlacedError(("null",), "`values: null` makes every value NULL: leave `null` out")
     elif spec.null and isinstance(spec.values, values.Stored):
         yield PlacedError(("null",), "is for values that the run makes, and this column has none: add `values`")
-    elif spec.nullable is False and (spec.null or isinstance(spec.values, values.Null)):
-        yield PlacedError(("nullable",), "cannot be false where values are NULL: leave it out")
+    elif spec.nullable is False and spec.null:
+        yield PlacedError(("null",), "is for a column that may be NULL, and this one may not: leave `null` out")
+    elif spec.nullable is False and isinstance(spec.values, values.Null):
+        yield PlacedError(("values",), "makes every value NULL, and the column may not be NULL: say another value")
 
 
 def _name(spec: Any) -> str:

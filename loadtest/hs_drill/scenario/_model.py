@@ -171,7 +171,10 @@ class Scenario(Model):
         if not kept and (wrong_at := clash(self.faults, self.cluster.readers, self.load.lasts)):
             raise PlacedError(("faults", wrong_at[0], "at"), wrong_at[1])
         if not self.audited and (needing := self.expect.needing_audit()):
-            raise PlacedError(("expect", needing[0]), "needs the audit: leave `audit` out, or say `audit: true`")
+            why = "needs the audit: leave `audit` out, or say `audit: true`"
+            if self.table.existing:
+                why = f"needs the audit, which existing tables do not have: leave `{needing[0]}` out"
+            raise PlacedError(("expect", needing[0]), why)
         self._check_expected_reads()
         for name in self.expect.latency.operations():
             if name not in (known := ("all", *self.mix.weights())):

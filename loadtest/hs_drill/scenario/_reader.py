@@ -129,7 +129,10 @@ def parse_scenario(text: str, name: str, *, kept: bool = False) -> Scenario:
         document = parse(text, dumped=kept)
     except YamlMistake as mistake:
         twice = len(mistake.path) == 2 and mistake.path[0] == "mix" and mistake.message.startswith("given twice")
-        hint = f"; for two of a kind, name one yourself: `second: {{do: {mistake.path[1]}}}`" if twice else ""
+        hint = ""
+        if twice:
+            kind = mistake.path[1] if mistake.path[1] in KINDS else "get"
+            hint = f"; give each a name of its own, such as `second: {{do: {kind}}}`"
         raise ScenarioError(_report(name, mistake.line, mistake.path, mistake.message + hint)) from mistake
     if not isinstance(document.data, dict):
         raise ScenarioError(_report(name, document.lines[()], (), "a scenario is a mapping that begins like `name: mixed`"))
@@ -265,7 +268,7 @@ def _message(detail: ErrorDetails, word: str | None = None) -> str:
         case "string_type":
             return _not_text(given, shown, word)
         case "string_pattern_mismatch":
-            return f"must be {PATTERNS.get(context['pattern'], 'a plain SQL name of letters, digits and _')}, {shown}"
+            return f"must be {PATTERNS.get(context['pattern'], 'a plain name of at most 64 letters, digits and _')}, {shown}"
         case "model_type" | "dict_type" | "model_attributes_type":
             return f"must be a mapping of keys, {shown}"
         case _:

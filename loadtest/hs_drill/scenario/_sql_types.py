@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+import reprlib
 import uuid
 from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -222,5 +223,9 @@ def must_fit(column: Column, raw: object) -> Any:
     try:
         column.encode(value)
     except (TypeError, ValueError) as error:
-        raise ValueError(str(error).removeprefix(f"column {column.name} ({column.type}) ")) from None
+        why = str(error).removeprefix(f"column {column.name} ({column.type}) ")
+        if not isinstance(value, str | bytes):  # Python writes it as no scenario does
+            for written in (repr(value), reprlib.repr(value)):
+                why = why.replace(written, show(raw))
+        raise ValueError(why.partition("; with until_2106")[0]) from None
     return value

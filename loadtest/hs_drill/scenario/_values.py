@@ -267,4 +267,7 @@ def no_such_form(given: object) -> str:
     for key in given if isinstance(given, Mapping) else ():
         if meant := close_to(key, forms):
             return f"there is no way {key!r} to make values{meant}"
+    for key in given if isinstance(given, Mapping) else ():
+        if isinstance(key, str):
+            return f"there is no way {key[:60]!r} to make values; there are {', '.join(forms)}"
     return f"must be {bare}, or a mapping with one of {', '.join(forms)}, not {show(given)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._before_image import BeforeImage, BeforeImageError, BeforeImageWriter, ImageHeader
+from ._before_image import BeforeImage, BeforeImageError, BeforeImageWriter, ImageHeader, header_of
 from ._durable import HeldError, Hold
 from ._environment import environment
 from ._events import ANSWERED_WRITES, Event, HistoryFaultWindow, fault_key, fault_windows
@@ -69,6 +69,7 @@ __all__ = [
     "environment",
     "fault_key",
     "fault_windows",
+    "header_of",
     "operation_code",
     "require_place",
     "unix_faults",

@@ -103,6 +103,19 @@ class BeforeImageWriter:
         self._file.write(block_of(payload, self._file.tell()))
 
 
+def header_of(path: Path) -> ImageHeader | None:
+    """The header of a before-image, whether or not its rows are whole; None if it is cut. Raises `BeforeImageError` and
+    OSError."""
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            return None
+    try:
+        payload = next(iter(Blocks(path, len(MAGIC))), None)
+        return None if payload is None else ImageHeader(**msgpack.unpackb(payload))
+    except (BlockError, ValueError, TypeError, msgpack.UnpackException) as error:
+        raise BeforeImageError(f"{path}: is damaged: {error}") from error
+
+
 class BeforeImage:
     """A kept before-image, as far as it is whole. Raises `BeforeImageError` and OSError."""
 

@@ -104,4 +104,4 @@ def test_a_table_that_exists(path: Path, capsys: pytest.CaptureFixture[str]) -> 
 def test_a_mistake_is_one_line(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path.write_text(changed(("type: int unsigned", "type: intt")))
     assert commands.main(["check", str(path)]) == 2
-    assert capsys.readouterr().err == f"{path}:12: table.columns.views.type: there is no type 'intt'; did you mean int?\n"
+    assert capsys.readouterr().err == f"{path}:12: table.columns.views.type: trio-hs has no type 'intt'; did you mean int?\n"

@@ -26,7 +26,7 @@ def live(primary: tuple[str, ...], indexes: dict[str, tuple[str, ...]] | None = 
     """A table of such columns; a `?` at the end of a type makes one nullable."""
     made = {name: LiveColumn(name, type_.rstrip("?"), type_.endswith("?")) for name, type_ in columns.items()}
     given = {name: LiveIndex(parts, unique=False) for name, parts in (indexes or {}).items()}
-    left_out = ("column place (point) is left out: there is no type 'point'",)
+    left_out = ("column place (point) is left out: trio-hs has no type 'point'",)
     return LiveTable("d", "t", "writer", made, primary, given, left_out, True, (), {}, {}, "", "", 2500, 100, "", "")
 
 
@@ -112,11 +112,19 @@ def test_addresses_and_uuids_of_the_table_are_not_copied() -> None:
     assert scenario(table, found).table.primary == ["id", "u"]
 
 
+def test_a_uuid_that_may_be_null_is_one_of_some() -> None:
+    """Those that are made from the row's number are in every row."""
+    found: dict[str, list[Any]] = {"u": [None, *[UUID(int=7)] * 60], "v": [UUID(int=7)] * 60}
+    columns = scenario(live(("id",), id="bigint(20)", u="uuid?", v="uuid?"), found).table.columns
+    assert (columns["u"].null, columns["v"].null) == (0.016, 0)
+    assert [type(columns[name].values).__name__ for name in "uv"] == ["Choice", "Uuid"]
+
+
 def test_without_a_text_for_the_version_the_scenario_says_that_nothing_is_audited() -> None:
     table = live(("id",), id="int(11)", n="bigint(20) unsigned", small="varchar(17) character set latin1")
     text = scenario_text(table, {})
     assert "# No column can say which write left a row, so writes are only measured." in text
-    assert "# column place (point) is left out: there is no type 'point'" in text
+    assert "# column place (point) is left out: trio-hs has no type 'point'" in text
     made = parse_scenario(text, "made.yaml")
     assert not made.audited
     assert [one.do for one in made.operations] == ["get", "update"], (

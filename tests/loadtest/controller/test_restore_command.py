@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import re
+import time
 from typing import Any
 
 import pytest
@@ -10,14 +13,20 @@ import trio
 
 from hs_drill._cluster import Cluster, ClusterError
 from hs_drill.cli._restore import main
-from hs_drill.controller import _restore
+from hs_drill.controller import _restore, later_run
 from hs_drill.servers._sql import execute_sql
-from hs_drill.store import BeforeImage
+from hs_drill.store import BeforeImage, ImageHeader, RunDirectory
 from tests.loadtest.support.restoring import ROWS, begun, create_filled, put_back, rows, scenario_on, scenario_on_every_server
 from tests.loadtest.support.users_table import servers_option
 
 pytestmark = pytest.mark.mariadb
 CLOSED = 1
+
+
+def header(run: RunDirectory) -> ImageHeader:
+    found = BeforeImage(run.before_image).header
+    assert found is not None
+    return found
 
 
 async def test_what_was_put_back_is_put_back_again_only_on_request(mine: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,6 +53,35 @@ async def test_what_was_put_back_is_put_back_again_only_on_request(mine: Cluster
     assert {row[2] for row in await rows(mine)} == {5}
     assert await command("--again") == 0
     assert await rows(mine) == before
+
+
+async def test_the_last_of_several_runs_is_put_back_first(mine: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the other order both said that they had put everything back, and the first run's values stayed."""
+    await create_filled(mine)
+    before = await rows(mine)
+    first, _ = await begun(scenario_on(mine), [])
+    first.begin_writing()
+    await execute_sql(mine.writer, "UPDATE mine.t SET n = -1")
+    second, _ = await begun(scenario_on(mine), [])
+    os.utime(second.before_image, (time.time() + 10, time.time() + 10))  # the clocks of some file systems are coarse
+
+    async def command(run: RunDirectory, *more: str) -> int:
+        return await trio.to_thread.run_sync(main, [str(run.path), "--servers", servers_option(mine), *more])
+
+    assert later_run(first, header(first)) is None, "it has not written"
+    second.begin_writing()
+    await execute_sql(mine.writer, "UPDATE mine.t SET n = -2")
+    capsys.readouterr()
+    assert await command(first) == 2
+    assert f"was not put back: {second.path}. Put that back first" in capsys.readouterr().err
+    assert {row[2] for row in await rows(mine)} == {-2}
+    other = dataclasses.replace(header(first), table="other")
+    assert later_run(first, other) is None
+    assert await command(first, "--out-of-order") == 0
+    assert await rows(mine) == before
+    await execute_sql(mine.writer, "UPDATE mine.t SET n = -2")
+    assert (await command(second), {row[2] for row in await rows(mine)}) == (0, {-1})
+    assert (await command(first, "--again"), await rows(mine)) == (0, before)
 
 
 async def test_a_server_that_has_another_name_now_is_named(mine: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

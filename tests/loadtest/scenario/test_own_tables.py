@@ -275,6 +275,11 @@ def test_what_the_server_does_not_have_is_found_in_the_file(tmp_path: Path) -> N
             "4: mix.page: changes rows of a table that exists: say `writes: allow",
         ),
         ("mix:", "audit: true\nmix:", "3: audit: needs a column with `values: version`"),
+        (
+            "mix:",
+            "expect: {lost: 0}\nmix:",
+            "3: expect.lost: needs the audit, which existing tables do not have: leave `lost` out",
+        ),
         ("mix:", "cluster: {kind: docker}\nmix:", "2: table.existing: is for servers of your own: kind external, not docker"),
         ("existing: true", "existing: yes please", "2: table.existing: must be true or false, not the text 'yes please'"),
         ("existing: true", "existing: true, writes: yes", "2: table.writes: must be 'allowed', not true"),

@@ -141,7 +141,7 @@ HINT = "For the text itself say `{constant: "
         (
             "values: 0",
             "values: {5: 1}",
-            "12: table.columns.views.values: must be a value, null, sequence, uuid, now, version, or",
+            "12: table.columns.views.values: there is no way '5' to make values; there are constant, ",
         ),
         ("values: sequence", "values: sequnce", f"7: table.columns.id.values: did you mean sequence? {HINT}sequnce}}`"),
         ("values: version", "values: verson", f"14: table.columns.note.values: did you mean version? {HINT}verson}}`"),

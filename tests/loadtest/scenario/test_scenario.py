@@ -160,7 +160,7 @@ def test_each_mistake_is_reported_with_its_line(before: str, after: str, expecte
         ("name: x\nmix: {get: 0}\n", "s.yaml:2: mix: needs at least one operation with a weight above 0"),
         ("name: x\n", "s.yaml:1: mix: is missing; add it, such as `mix: {get: 70, insert: 30}`"),
         ("name: x\nmix: 7\n", "s.yaml:2: mix: must be a mapping of keys, not 7"),
-        ("name: x\nmix: {get: 1}\ntable: {name: 'a b'}\n", "s.yaml:3: table.name: must be a plain SQL name"),
+        ("name: x\nmix: {get: 1}\ntable: {name: 'a b'}\n", "s.yaml:3: table.name: must be a plain name"),
         ("name: x\nmix: {get: 1}\ntable: {rows: 5, groups: 9}\n", "s.yaml:3: table.groups: cannot be more"),
         (
             "name: x\nmix: {get: 1}\ncluster:\n  kind: mariabd\n",

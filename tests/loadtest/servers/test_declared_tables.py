@@ -252,7 +252,7 @@ def test_columns_of_a_table_that_the_user_made() -> None:
         ("enum('a','b')", "enum('b','a')", False, "is enum('b','a') character set utf8mb4"),
         ("binary(6)", "binary(8)", False, "is binary(8)"),
         ("bit(9)", "bit(10)", False, "is bit(10)"),
-        ("int", "geometry", False, "is geometry: column c: there is no type 'geometry'"),
+        ("int", "geometry", False, "is geometry: column c: trio-hs has no type 'geometry'"),
     ):
         text = type_.startswith(("varchar", "enum"))
         shown = {

@@ -55,8 +55,8 @@ def test_what_does_not_belong_to_the_type() -> None:
     "sql, message",
     [
         ("", "a type is missing, such as `int unsigned` or `varchar(40)`"),
-        ("bigin", "there is no type 'bigin'; did you mean bigint?"),
-        ("geometry", "there is no type 'geometry'; the known ones are tinyint, "),
+        ("bigin", "trio-hs has no type 'bigin'; did you mean bigint?"),
+        ("geometry", "trio-hs has no type 'geometry'; the known ones are tinyint, "),
         ("int not null", "NOT NULL is not part of a type: write only the type, such as `int unsigned`"),
         ("int default 5", "DEFAULT is not part of a type"),
         ("int auto_increment", "AUTO_INCREMENT is not part of a type"),
@@ -79,7 +79,7 @@ def test_what_does_not_belong_to_the_type() -> None:
         ("varchar(5) charset latin1 collate utf8mb4_bin", "the collation utf8mb4_bin is not one of the character set latin1"),
         ("json charset latin1", "cannot make sense of 'charset latin1' in a json"),
         ("int(", "cannot make sense of 'int(': a quote or a parenthesis has no partner"),
-        ("int; drop table t", "there is no type 'int;'; did you mean int?"),
+        ("int; drop table t", "trio-hs has no type 'int;'; did you mean int?"),
     ],
 )
 def test_what_is_no_type(sql: str, message: str) -> None:
