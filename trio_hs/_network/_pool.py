@@ -320,7 +320,8 @@ class Pool:
         ``units`` is what it counts for, by default its number of lines.
         """
         connection = await self.acquire(patience)
-        request = Request(len(tails), units)
+        request = Request(len(tails))
+        request.units = units or request.units
         connection.submit(request, index, tails)
         return request
 

@@ -74,9 +74,8 @@ class Request:
 
     __slots__ = ("answers", "connection", "data", "failure", "lines", "opened", "sent_lines", "task", "units")
 
-    def __init__(self, lines: int = 1, units: int = 0) -> None:
-        self.lines = lines
-        self.units = units or lines
+    def __init__(self, lines: int = 1) -> None:
+        self.lines = self.units = lines
         self.answers: Sequence[bytes] = ()
         self.failure: BaseException | None = None
         self.task: trio.lowlevel.Task | None = None

@@ -176,7 +176,8 @@ async def test_unanswered_operations_fail_at_the_end_with_their_whole_latency() 
     assert len(done.errors) == len(done.failed) == pytest.approx(200 * lasted - 10, rel=0.06)
     # All end at one moment, at the earliest 0.3 s after the load: each latency counts from when its operation was due.
     assert min(done.failed) >= 0.29e9
-    assert max(done.failed) - min(done.failed) == pytest.approx((lasted - 10 / 200) * 1e9, rel=0.1)
+    due = (lasted - 10 / 200) * 1e9
+    assert 0.9 * due <= max(done.failed) - min(done.failed) <= 1.1 * due + patience(0.5e9), "a busy machine ends them slowly"
 
 
 async def test_arrivals_before_the_end_are_still_carried_out_after_it() -> None:

@@ -162,7 +162,8 @@ async def test_a_request_that_counts_as_many_is_sent_at_once(nursery: trio.Nurse
         await ask(connection, "open")
         before = peer.transport.sends
         server.gate = trio.Event()
-        requests = [Request(), Request(), Request(units=FULL_UNITS)]
+        requests = [Request(), Request(), Request()]
+        requests[2].units = FULL_UNITS
         for request in requests:
             connection.submit(request, INDEX, [get_tail(b"x")])
         assert connection.outstanding == 2 + FULL_UNITS
