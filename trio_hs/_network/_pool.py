@@ -319,10 +319,9 @@ class Pool:
 
         ``units`` is what it counts for, by default its number of lines.
         """
-        connection = await self.acquire(patience)
         request = Request(len(tails))
         request.units = units or request.units
-        connection.submit(request, index, tails)
+        (await self.acquire(patience)).submit(request, index, tails)
         return request
 
     async def acquire(self, patience: Patience | None = None) -> Connection:
