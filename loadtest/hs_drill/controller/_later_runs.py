@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hs_drill.scenario import ScenarioError
 from hs_drill.store import BeforeImageError, ImageHeader, RunDirectory, RunDirectoryError, header_of
 
 __all__ = ["later_run"]
@@ -28,6 +27,6 @@ def _changed_the_same(other: RunDirectory, header: ImageHeader) -> bool:
         theirs = header_of(other.before_image)
         if theirs is None or other.restored() or not other.may_have_written():
             return False
-    except (BeforeImageError, RunDirectoryError, ScenarioError, OSError):  # cannot be put back either
+    except (BeforeImageError, RunDirectoryError, OSError):  # cannot be put back either
         return False
     return (theirs.database, theirs.table, theirs.source) == (header.database, header.table, header.source)

@@ -227,5 +227,5 @@ def must_fit(column: Column, raw: object) -> Any:
         if not isinstance(value, str | bytes):  # Python writes it as no scenario does
             for written in (repr(value), reprlib.repr(value)):
                 why = why.replace(written, show(raw))
-        raise ValueError(why.partition("; with until_2106")[0]) from None
+        raise ValueError(why.partition("; with until_2106")[0]) from None  # which is for programs: no scenario has it
     return value
