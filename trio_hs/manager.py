@@ -31,8 +31,8 @@ from ._network import (
     ping_all,
     require_trio,
 )
-from ._protocol import Codec, Filter, FindOperation, Ordered, Value
-from ._table import MAX_HANDLES, Table
+from ._protocol import Codec, Filter, FindOperation, Ordered, Value, get_tail
+from ._table import MAX_HANDLES, Table, wrong_key
 from .exceptions import HandlerSocketError
 
 DEFAULT_READ_SERVERS: Servers = [("inet", "localhost", 9998)]
@@ -181,7 +181,15 @@ class Manager:
 
     async def get(self, db: str, table: str, fields: Ordered[str], value: Value) -> Row:
         """The first row whose primary key begins with ``value``, or ``[]``."""
-        return await self.table(db, table, fields).get(value)
+        # The same as `Table.get`: to await it would cost one more coroutine, more than a hundredth of a get.
+        dispatcher = self._dispatcher
+        index = self.table(db, table, fields)._index
+        try:
+            token = dispatcher.codec.encode(value)
+        except (TypeError, ValueError) as error:
+            raise wrong_key(value, error) from None
+        values = await dispatcher.read(index, get_tail(token), "get")
+        return list(zip(index.columns, values))  # noqa: B905  (parse_values checks the lengths)
 
     async def get_many(self, db: str, table: str, fields: Ordered[str], values: Ordered[Value]) -> list[Row]:
         """The result of ``get`` for each value, in the order of the values, in few round trips.

@@ -63,7 +63,8 @@ class Dispatcher:
         Raises OperationalError or ConnectionError.
         """
         first: Request | None = None
-        connection = self.reader.choose() if self._plain and get_ident() == self.reader.thread else None
+        reader = self.reader
+        connection = reader.choose() if self._plain and get_ident() == reader.thread else None
         if connection is not None:
             # Usually the first attempt is the only one, so it goes out without the machinery for retries.
             first = Request()
@@ -112,7 +113,8 @@ class Dispatcher:
         The request is sent again only if it provably was not executed, or with ``repeat``.
         """
         first: Request | None = None
-        connection = self.writer.choose() if self._plain and get_ident() == self.writer.thread else None
+        writer = self.writer
+        connection = writer.choose() if self._plain and get_ident() == writer.thread else None
         if connection is not None:
             await trio.lowlevel.checkpoint_if_cancelled()  # a caller that is cancelled already sends nothing
             first = Request()

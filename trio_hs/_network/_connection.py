@@ -47,7 +47,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import trio
-from trio.lowlevel import enable_ki_protection
+from trio.lowlevel import enable_ki_protection, reschedule
 
 from .._counted import counted
 from .._protocol import Answers, Index, check_answer
@@ -55,7 +55,7 @@ from ..exceptions import ProtocolError
 from ._background import Sleeper
 from ._failures import without_tracebacks
 from ._handshake import authenticate
-from ._request import OpenedIndex, OpenRequest, Request
+from ._request import WOKEN, OpenedIndex, OpenRequest, Request
 from ._transport import Transport
 
 #: Requests that may be outstanding on a connection before callers wait their turn. The server goes on reading while its answers
@@ -284,7 +284,9 @@ class Connection:
                 self._long = True
         # The same as `_enqueue`, without the cost of a call.
         request.data = data
-        request.units = units = request.units + size // UNIT_BYTES
+        units = request.units
+        if size >= UNIT_BYTES:
+            request.units = units = units + size // UNIT_BYTES
         if self.outstanding < self._max_outstanding and not self._backlog:
             self.outstanding += units
             self._queue.append(request)
@@ -478,7 +480,13 @@ class Connection:
                     break
             sent.popleft()
             self.outstanding -= request.units
-            woken += request.complete()
+            task = request.task
+            if task is None:
+                woken += request.complete()
+            else:  # the same as `Request.complete`, without the cost of a call
+                request.task = None
+                reschedule(task, WOKEN)
+                woken += 1
         self._expected = woken
         self._half = -1
         if self._joining:

@@ -30,7 +30,7 @@ class _Woken(Outcome[None]):
         return await agen.asend(None)
 
 
-_WOKEN = _Woken()
+WOKEN = _Woken()
 
 
 class OpenedIndex:
@@ -128,7 +128,7 @@ class Request:
         if task is None:
             return 0
         self.task = None
-        reschedule(task, _WOKEN)
+        reschedule(task, WOKEN)
         return 1
 
     def error(self, line: bytes) -> tuple[int, str] | None:
