@@ -27,7 +27,6 @@ def dropped(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         await wait_replicated(cluster)  # rows that are still on their way need their table
         await execute_sql(cluster.readers[0], "SET sql_log_bin=0", "DROP DATABASE IF EXISTS drill")
 
-    trio.run(drop)  # a run leaves its table where a server that is too busy does not say in time whether it was promoted
     yield
     trio.run(drop)
 
