@@ -17,8 +17,8 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -84,6 +84,19 @@ def exit_on_signals() -> None:
     ended_by = [signal.SIGINT, signal.SIGTERM, *hangup]
     for one in ended_by:
         signal.signal(one, leave)
+
+
+@contextmanager
+def temporary_folder(prefix: str, parent: Path | None = None) -> Iterator[Path]:
+    """A folder that is removed in the end. Its making is not interrupted: a signal in the middle of it would leave it, or the
+    file with which Python tries where it can write."""
+    with ExitStack() as stack:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+        try:
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix, dir=parent))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        yield Path(directory)
 
 
 def environment(path: Path, *install: str | Path) -> Path:
@@ -262,10 +275,10 @@ def build(work: Path, url: str, version: str) -> Path:
 
 def replace(old: Path, new: Path) -> None:
     """Put a copy of a folder in the place of another one, which stays until all is copied."""
-    with tempfile.TemporaryDirectory(prefix=".dist-", dir=old.parent) as directory:
-        shutil.copytree(new, copy := Path(directory, "new"))
+    with temporary_folder(".dist-", old.parent) as directory:
+        shutil.copytree(new, copy := directory / "new")
         if old.exists():
-            old.rename(Path(directory, "old"))
+            old.rename(directory / "old")
         copy.rename(old)
 
 
@@ -288,8 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         text = notes(changelog, version)
     except ValueError as error:
         fail(str(error))
-    with tempfile.TemporaryDirectory(prefix="trio-hs-release-") as directory:
-        work = Path(directory)
+    with temporary_folder("trio-hs-release-") as work:
         os.environ["TMPDIR"] = str(work)  # what a program leaves that is ended goes with it
         dist = build(work, url, version)
         (dist / "RELEASE-NOTES.md").write_text(with_links(text, url, version))

@@ -138,6 +138,25 @@ def test_dist_is_replaced_by_a_release_that_is_good_and_stays_otherwise(
     assert list(temporary.iterdir()) == []
 
 
+def test_a_signal_while_a_folder_is_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make, before = tempfile.mkdtemp, signal.getsignal(signal.SIGTERM)
+
+    def interrupted(suffix: str | None, prefix: str, parent: Path) -> str:
+        (probe := tmp_path / "probe").touch()  # as Python does, to try where it can write
+        os.kill(os.getpid(), signal.SIGTERM)
+        probe.unlink()
+        return make(suffix, prefix, parent)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", interrupted)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
+    try:
+        with pytest.raises(SystemExit, match="ended by a signal"), release.temporary_folder("made-", tmp_path):
+            pytest.fail("the signal came too late")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.process
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.usefixtures("hangup")
