@@ -89,7 +89,7 @@ def exit_on_signals() -> None:
 @contextmanager
 def temporary_folder(prefix: str, parent: Path | None = None) -> Iterator[Path]:
     """A folder that is removed in the end. Its making is not interrupted: a signal in the middle of it would leave it, or the
-    file with which Python tries where it can write."""
+    file with which Python tries where it can write. (This program has one thread, so blocking a signal there holds it off.)"""
     with ExitStack() as stack:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
         try:
