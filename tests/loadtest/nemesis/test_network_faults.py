@@ -133,7 +133,9 @@ async def test_network_faults_without_effect_are_listed_and_the_effects_of_other
         ("flapping", {}),
     ],
 )
-async def test_the_same_network_fault_twice_at_once_is_on_until_both_have_healed(kind: str, more: dict[str, Any]) -> None:
+async def test_the_same_network_fault_twice_at_once_is_on_until_both_have_healed(
+    kind: str, more: dict[str, Any], autojump_clock: trio.testing.MockClock
+) -> None:
     async with open_proxy("127.0.0.1", 1, rng=random.Random(1)) as proxy:
         drill = Drill(
             fault(kind, "reader-1", 0, 0.3, listener="read", **more),
