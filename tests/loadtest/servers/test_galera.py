@@ -55,8 +55,10 @@ async def node(mariadb_installation: object, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(_mariadbd, "configuration", configuration)
     async with open_cluster("mariadb", readers=0) as cluster:
-        while (await execute_sql(cluster.writer, "SHOW STATUS LIKE 'wsrep_ready'"))[0]["Value"] != "ON":  # noqa: ASYNC110  (the server is asked)
-            await trio.sleep(0.1)
+        with trio.fail_after(patience(60)):
+            ready = "SHOW STATUS LIKE 'wsrep_ready'"
+            while (await execute_sql(cluster.writer, ready))[0]["Value"] != "ON":  # noqa: ASYNC110  (the server is asked)
+                await trio.sleep(0.1)
         yield cluster
 
 
