@@ -70,6 +70,17 @@ class Death:
     """What it wrote to its log since its last start; empty if that cannot be read."""
 
 
+@dataclass(frozen=True)
+class Promotion:
+    """A server has become the primary, and this was seen. Times are of `CLOCK_MONOTONIC`, in seconds."""
+
+    server: str
+    seen: float
+    """When it was first seen to be the primary."""
+    otherwise: float
+    """When it was last seen not to be the primary. It was promoted in between."""
+
+
 class Control(ABC):
     """Faults and failover for the servers of one cluster. Operations take a server's name.
 
@@ -88,6 +99,12 @@ class Control(ABC):
         dropped at the end. Set it before `create_table`; until then every row counts as such.
       report_left: called with what stays on the user's own servers if this process dies from now on, in words.
       aliases: further names of the writer's server, in the list of the user's own servers.
+      promotions: what was seen of promotions on servers of the user's own, whoever ordered them, in their order. After each,
+        `primary` is that server.
+      on_promotion: called with each of them: the server, when it was seen, and when it was last seen otherwise.
+      on_two_primaries: called when two servers were seen to take writes at once: the one that was promoted earlier, the other,
+        from when and until when that is certain; None if until the end.
+      on_notice: called with a line for the user about who is the primary.
       on_galera: whether the writer is a node of a Galera cluster, where a write straight to InnoDB does harm.
     """
 
@@ -102,6 +119,10 @@ class Control(ABC):
         self.foreign_rows = "TRUE"
         self.report_left: Callable[[str], None] = lambda left: None
         self.aliases: frozenset[str] = frozenset()
+        self.promotions: list[Promotion] = []
+        self.on_promotion: Callable[[str, float, float], None] = lambda server, seen, otherwise: None
+        self.on_two_primaries: Callable[[str, str, float, float | None], None] = lambda old, new, since, until: None
+        self.on_notice: Callable[[str], None] = lambda line: None
         self.on_galera = False
         self._once_primary = {self.primary}
         """The servers that have been the primary, and may hold writes that no other server has."""
@@ -137,6 +158,14 @@ class Control(ABC):
 
     async def watch(self) -> None:
         """Notice what others do to the servers while the load runs, until cancelled. Nothing to do for the run's own."""
+        await trio.lowlevel.checkpoint()
+
+    async def look_at_primary(self) -> None:
+        """Look now who is the primary, so that `primary` and `promotions` say it. Nothing to do for the run's own servers."""
+        await trio.lowlevel.checkpoint()
+
+    async def end_watch(self) -> None:
+        """The run is over, and its last look taken: report two primaries that are there until the end."""
         await trio.lowlevel.checkpoint()
 
     async def why_primary_unknown(self) -> str:
