@@ -140,7 +140,7 @@ class Nemesis:
     def _strike_all(self, moment: Moment, nursery: trio.Nursery) -> None:
         fault = self._schedule[moment.number]
         names = [server.name for server in self._control.cluster.servers]
-        for name in targets_of(fault.target, names, self._control.primary, self._rng):
+        for name in targets_of(fault, names, self._control.primary, self._rng):
             strike = Strike(moment.number, fault.name, name, self._clock(), occurrence=moment.occurrence)
             active = _Active(strike, moment)
             self.strikes.append(strike)

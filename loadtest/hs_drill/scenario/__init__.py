@@ -7,9 +7,10 @@ from . import _values as values
 from ._audited import partly_checked_read, unaudited_writes, unchecked_read
 from ._base import PlacedError
 from ._columns import ColumnSpec
+from ._commands import CommandSpec, PrimarySpec
 from ._expect import BEFORE_SECONDS, Expect, is_kind
 from ._external import without_secrets
-from ._faults import Fault, NetworkFault, kind_of, targets_of, to_be_promoted
+from ._faults import BY_COMMAND, Fault, NetworkFault, kind_of
 from ._json_schema import scenario_schema
 from ._load import Load, ThinkTime
 from ._mix import READS, STEPS, WRITES, Keys, Latency, ValueSize
@@ -21,11 +22,13 @@ from ._reader import LiveTableError, ScenarioError, load_scenario, parse_scenari
 from ._sql_types import BINARIES, TEXTS, bounds_of, value_of
 from ._stated_verdict import StatedVerdictError, stated_exit_code
 from ._table import VERSION_WIDTH, TableSpec
+from ._targets import targets_of, to_be_promoted
 from ._timeline import Moment, timeline
 
 __all__ = [
     "BEFORE_SECONDS",
     "BINARIES",
+    "BY_COMMAND",
     "HEADROOM",
     "MOST_INSERTED",
     "READS",
@@ -35,6 +38,7 @@ __all__ = [
     "VERSION_WIDTH",
     "WRITES",
     "ColumnSpec",
+    "CommandSpec",
     "Expect",
     "Fault",
     "Keys",
@@ -45,6 +49,7 @@ __all__ = [
     "NetworkFault",
     "OperationSpec",
     "PlacedError",
+    "PrimarySpec",
     "Scenario",
     "ScenarioError",
     "StatedVerdictError",

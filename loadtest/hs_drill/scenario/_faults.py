@@ -6,30 +6,15 @@ run ends. Some faults happen at once and have nothing to heal. `every` repeats a
 
 from __future__ import annotations
 
-import random
-import re
-from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal, Self, TypeAlias, get_args
 
 from pydantic import Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from ._base import Model, Seconds, SecondsOrZero
+from ._commands import Argv, Timeout
 
-__all__ = [
-    "FAULTS",
-    "AnyFault",
-    "Fault",
-    "NetworkFault",
-    "kind_of",
-    "not_on",
-    "replication_missing",
-    "targets_of",
-    "to_be_promoted",
-    "unknown_target",
-]
-
-LINK = "client->"
-"""How a target begins that means the network between clients and a server."""
+__all__ = ["BY_COMMAND", "FAULTS", "AnyFault", "Fault", "NetworkFault", "kind_of"]
 
 
 class Fault(Model):
@@ -60,6 +45,11 @@ class Fault(Model):
     repairs: ClassVar[bool] = False
     """Whether it repairs what an earlier fault has broken: the recovery from that one is observed beyond it."""
 
+    by_command: ClassVar[bool] = False
+    """Whether on external servers a command of their owner does it, from `cluster.commands`."""
+    untargeted: ClassVar[bool] = False
+    """Whether it has no target. Such a fault is for external servers: only their owner knows what it does to which of them."""
+
     target: str
     """A server's name, `primary` (the server that takes the writes at that moment), `one reader` (drawn each time) or
     `all readers`. For a fault of the network, which strikes between clients and server, `client->reader-1` means the same."""
@@ -83,8 +73,13 @@ class Fault(Model):
         """Its name in a scenario."""
         return str(self.model_dump()["fault"])
 
+    @property
+    def subject(self) -> str:
+        """What it is shown with beside its name: its target, or if it has none, what is done."""
+        return self.target
+
     def __str__(self) -> str:
-        return f"{self.name} {self.target}"
+        return f"{self.name} {self.subject}"
 
 
 class AtOnce(Fault):
@@ -109,6 +104,7 @@ class NetworkFault(Fault):
 class Kill(Fault):
     """SIGKILL. Healing starts the server again, with its data and on its ports."""
 
+    by_command: ClassVar[bool] = True
     unsettles: ClassVar[bool] = True
     fences: ClassVar[bool] = True
     fault: Literal["kill"]
@@ -117,6 +113,7 @@ class Kill(Fault):
 class Stop(Fault):
     """An orderly shutdown. Healing starts the server again."""
 
+    by_command: ClassVar[bool] = True
     unsettles: ClassVar[bool] = True
     fences: ClassVar[bool] = True
     fault: Literal["stop"]
@@ -128,6 +125,7 @@ class Stop(Fault):
 class Restart(AtOnce):
     """An orderly shutdown, and a start right after it."""
 
+    by_command: ClassVar[bool] = True
     unsettles: ClassVar[bool] = True
     fences: ClassVar[bool] = True
     fault: Literal["restart"]
@@ -138,6 +136,7 @@ class Restart(AtOnce):
 class Pause(Fault):
     """SIGSTOP: the kernel still accepts connections, and nothing is answered. Healing is SIGCONT."""
 
+    by_command: ClassVar[bool] = True
     silences: ClassVar[bool] = True
     fault: Literal["pause"]
 
@@ -148,6 +147,7 @@ class Pause(Fault):
 class Promote(AtOnce):
     """A replica becomes the primary, without the old primary, which may be dead."""
 
+    by_command: ClassVar[bool] = True
     needs_replication: ClassVar[bool] = True
     unsettles: ClassVar[bool] = True
     promotes: ClassVar[bool] = True
@@ -159,6 +159,7 @@ class Promote(AtOnce):
 class SwitchOver(AtOnce):
     """A planned change: the primary stops taking writes, the target takes its place, and the old primary becomes a replica."""
 
+    by_command: ClassVar[bool] = True
     needs_replication: ClassVar[bool] = True
     unsettles: ClassVar[bool] = True
     promotes: ClassVar[bool] = True
@@ -174,6 +175,7 @@ class SwitchOver(AtOnce):
 class Rejoin(AtOnce):
     """A server, such as the old primary, becomes a replica of the primary. It is rebuilt if its data have diverged."""
 
+    by_command: ClassVar[bool] = True
     needs_replication: ClassVar[bool] = True
     unsettles: ClassVar[bool] = True
     fences: ClassVar[bool] = True
@@ -185,6 +187,7 @@ class Rejoin(AtOnce):
 class StopReplication(Fault):
     """A replica neither fetches nor applies changes. Healing lets it catch up."""
 
+    by_command: ClassVar[bool] = True
     needs_replication: ClassVar[bool] = True
     fault: Literal["stop-replication"]
 
@@ -306,6 +309,56 @@ class Flapping(NetworkFault):
     up: Seconds = 0.8
 
 
+# ---- of servers of the user's own
+
+
+class Command(Fault):
+    """A command of yours, of which the run knows only that it ran. With `heal` the fault lasts; without, it happens at once."""
+
+    unsettles: ClassVar[bool] = True
+    untargeted: ClassVar[bool] = True
+    fault: Literal["command"]
+    target: SkipJsonSchema[str] = ""
+    name_: Annotated[str, Field(alias="name", min_length=1, max_length=100)]
+    """What it does, in a few words: it is shown as this."""
+    run: Argv
+    """The program and its arguments, without a shell. The only placeholder is {primary}: the name of the server that is the
+    primary when the command starts."""
+    heal: Argv | None = None
+    """The same for what undoes it."""
+    timeout: Timeout = 30.0
+    """Each of the two is killed after this time, and has failed then."""
+
+    @model_validator(mode="after")
+    def _check_command(self) -> Self:
+        return self
+
+    @property
+    def lasts(self) -> bool:  # type: ignore[override]  # of this fault alone it depends on the keys
+        """Whether there is something to heal."""
+        return self.heal is not None
+
+    @property
+    def subject(self) -> str:
+        return self.name_
+
+
+class External(Fault):
+    """Somebody else makes another server the primary: the run waits until it sees that, and at most for `for`."""
+
+    needs_replication: ClassVar[bool] = True
+    unsettles: ClassVar[bool] = True
+    untargeted: ClassVar[bool] = True
+    fault: Literal["external"]
+    target: SkipJsonSchema[str] = ""
+    for_: Seconds = Field(alias="for")
+    """How long it may take, at most."""
+
+    @property
+    def subject(self) -> str:
+        return "failover"
+
+
 AnyFault: TypeAlias = Annotated[
     Kill
     | Stop
@@ -328,7 +381,9 @@ AnyFault: TypeAlias = Annotated[
     | Blackhole
     | DropReplies
     | IdleTimeout
-    | Flapping,
+    | Flapping
+    | Command
+    | External,
     Field(discriminator="fault"),
 ]
 
@@ -339,71 +394,11 @@ FAULTS: dict[str, type[Fault]] = {
 }
 
 
+#: The names of those that on external servers a command of their owner does.
+BY_COMMAND = tuple(name for name, kind in FAULTS.items() if kind.by_command)
+
+
 def kind_of(shown: str) -> type[Fault]:
     """The kind of a fault that a run shows, or its history names, as `kill writer`. `Fault` itself, which has no effect, for
     any other text, and for a kind that another version of the harness had."""
     return FAULTS.get(shown.partition(" ")[0], Fault)
-
-
-# ---- targets and times
-
-
-def unknown_target(fault: Fault, readers: int, standby: bool) -> str | None:
-    """What is wrong with a fault's target in such a cluster, or None."""
-    target = fault.target.removeprefix(LINK)
-    if target != fault.target and not isinstance(fault, NetworkFault):
-        what = f"{fault.target} is the network between clients and a server, but {fault.name} strikes the server itself"
-        return f"{what}: say {target!r}"
-    if target == "all readers" and readers > 1 and fault.promotes:
-        return (
-            f"must be one server, for there is one primary, and {fault.name} all readers would make {readers}: say one reader"
-        )
-    reader = re.fullmatch(r"reader-([1-9][0-9]*)", target)
-    if target in ("writer", "primary", "one reader", "all readers") or (reader and int(reader[1]) <= readers):
-        return None
-    if target == "standby":
-        return None if standby else "must be a server of this cluster: for a standby say cluster.standby: true"
-    if reader:
-        return f"must be a server of this cluster: there is no {target}, for cluster.readers is {readers}"
-    known = ["writer", "primary", *(["standby"] if standby else []), *(f"reader-{n + 1}" for n in range(readers))]
-    return f"must be one of {', '.join(known)}, one reader, all readers, not {fault.target!r}"
-
-
-def not_on(fault: Fault, kind: str) -> str | None:
-    """Why a fault is not available on servers of this kind, or None."""
-    if kind == "external" and not isinstance(fault, NetworkFault):
-        return f"external servers cannot do {fault.name}: only faults of the network work there; do it yourself during the run"
-    if kind == "embedded" and fault.needs_mariadb:
-        return f"embedded servers cannot do {fault.name}: use cluster kind mariadb or docker"
-    return None
-
-
-def replication_missing(fault: Fault, replication: str) -> str | None:
-    """What is wrong with a fault under this kind of replication, or None."""
-    if isinstance(fault, SwitchOver) and not fault.suspend and replication != "semisync":
-        without = f"{fault.name} without `suspend: true` needs cluster.replication: semisync"
-        return f"{without}, not {replication}, or it loses writes that no replica has yet"
-    if fault.needs_replication and replication == "none":
-        return f"{fault.name} needs servers that replicate, but cluster.replication is none"
-    return None
-
-
-def targets_of(target: str, names: Sequence[str], primary: str, rng: random.Random) -> list[str]:
-    """The names of the servers that a target means at this moment."""
-    readers = [name for name in names if name.startswith("reader-")]
-    target = target.removeprefix(LINK)
-    match target:
-        case "primary":
-            return [primary]
-        case "one reader":
-            return [rng.choice(readers)]
-        case "all readers":
-            return readers
-    return [target]
-
-
-def to_be_promoted(faults: Sequence[Fault], names: Sequence[str]) -> list[str]:
-    """The names of the servers that the faults may make the primary."""
-    targets = {fault.target for fault in faults if fault.promotes}
-    any_reader = bool(targets & {"one reader", "all readers"})
-    return [name for name in names if name in targets or (any_reader and name.startswith("reader-"))]

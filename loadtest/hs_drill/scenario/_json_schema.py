@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from . import _base, _expect, _external, _limits, _load, _mix, _model, _table, _values
+from . import _base, _commands, _expect, _external, _limits, _load, _mix, _model, _table, _values
 
 __all__ = ["scenario_schema"]
 
@@ -39,6 +39,8 @@ BARE = {
 NO_SHORTHAND = [
     one.__name__
     for one in (
+        _commands._from_braces,
+        _commands._from_line,
         _model.ClusterSpec._count_servers,
         _table.TableSpec._sample,
         _values.Lines._read,

@@ -8,20 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from hs_drill._cluster import SUITES, VERSION, ClusterKind, Replication, Topology
 
 from ._audited import unchecked_read
 from ._base import Model, PlacedError, refuse, unknown_key
+from ._commands import CommandSpec, PrimarySpec
 from ._expect import BEFORE_SECONDS, ERROR_ALIASES, Expect
 from ._external import ExternalServer, named_servers
-from ._faults import AnyFault, Fault, not_on, replication_missing, unknown_target
+from ._faults import BY_COMMAND, AnyFault, Fault
 from ._load import Load
 from ._mix import KINDS, READS, WRITES, Keys, KeysOrName, Mix
 from ._mix_checks import mistakes_in_operations
 from ._operations import OperationSpec, operations_of
 from ._table import VERSION_WIDTH, TableSpec
+from ._targets import not_on, replication_missing, unknown_target
 from ._timeline import clash, too_many
 from ._twin_checks import mistakes_through_twin
 
@@ -55,6 +57,10 @@ class ClusterSpec(Model):
     through SQL and reach the readers, but are slower."""
     servers: list[ExternalServer] = Field(default=[])
     """Your own servers, for kind `external`. They determine `readers` and `standby`."""
+    primary: PrimarySpec | None = None
+    """How the run finds out which of `external` servers is the primary, while the load runs."""
+    commands: dict[Annotated[str, WithJsonSchema({"enum": list(BY_COMMAND)})], CommandSpec] = Field(default={})
+    """Commands of yours that do on `external` servers what the faults with these names say."""
     create_table: bool = False
     """Whether the run may create its table on `external` servers if it is missing. It drops what it created at the end."""
 
@@ -215,7 +221,10 @@ class Scenario(Model):
         if self.driver.name == "sql" and getattr(fault, "drain", False):
             unaffected = "ends HandlerSocket first, which does not affect `driver: sql`: leave it out"
             raise PlacedError(("faults", number, "drain"), unaffected)
-        if wrong := not_on(fault, self.cluster.kind) or replication_missing(fault, self.cluster.replication):
+        cluster = self.cluster
+        if wrong := not_on(fault, cluster.kind, cluster.commands) or replication_missing(
+            fault, cluster.replication, cluster.kind
+        ):
             raise PlacedError(("faults", number, "fault"), wrong)
 
     def _check_expected_reads(self) -> None:

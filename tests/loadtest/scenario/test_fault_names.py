@@ -32,13 +32,15 @@ OTHER_MEANINGS = {
     ("report/_sections.py", "lag"),
     ("cli/_cluster_text.py", "lag"),  # of a replica
 }
+AMBIGUOUS = ("command", "external")
+"""Names that have other meanings everywhere: a kind of servers, and a program's command. Only their classes are looked for."""
 
 
 def named_faults(source: str) -> Iterator[str]:
     """The faults that a module names: as a text, also at the beginning of one (`f"kill {server}"`), or by a model's class."""
     for node in ast.walk(ast.parse(source)):
         match node:
-            case ast.Constant(value=str(text)) if text.strip() in FAULTS:
+            case ast.Constant(value=str(text)) if text.strip() in FAULTS and text.strip() not in AMBIGUOUS:
                 yield text.strip()
             case ast.Attribute(value=ast.Name(id="faults"), attr=name) if name in CLASSES:
                 yield name

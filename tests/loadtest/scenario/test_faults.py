@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from hs_drill.scenario._faults import FAULTS, Fault, targets_of, to_be_promoted
+from hs_drill.scenario._faults import FAULTS, Fault
 from hs_drill.scenario._model import Scenario
 from hs_drill.scenario._reader import ScenarioError, parse_scenario
+from hs_drill.scenario._targets import targets_of, to_be_promoted
 from hs_drill.scenario._timeline import timeline
 
 SERVERS = ["writer", "standby", "reader-1", "reader-2", "reader-3"]
@@ -104,16 +105,20 @@ def test_at_one_moment_healing_comes_first() -> None:
 
 
 def test_targets() -> None:
-    rng = random.Random(1)
-    assert targets_of("primary", SERVERS, "standby", rng) == ["standby"]
-    assert targets_of("writer", SERVERS, "standby", rng) == ["writer"]
-    assert targets_of("all readers", SERVERS, "writer", rng) == ["reader-1", "reader-2", "reader-3"]
-    assert targets_of("client->reader-2", SERVERS, "writer", rng) == ["reader-2"]
-    assert targets_of("client->primary", SERVERS, "standby", rng) == ["standby"]
-    assert [fault.target for fault in schedule({"fault": "reset", "target": "client->one reader", "at": 1.0})]
-    drawn = {targets_of("one reader", SERVERS, "writer", rng)[0] for _ in range(100)}
+    drawing = random.Random(1)
+
+    def struck(target: str, primary: str = "writer", rng: random.Random = drawing) -> list[str]:
+        (fault,) = schedule({"fault": "reset", "target": target, "at": 1.0})
+        return targets_of(fault, SERVERS, primary, rng)
+
+    assert struck("primary", "standby") == ["standby"]
+    assert struck("writer", "standby") == ["writer"]
+    assert struck("all readers") == ["reader-1", "reader-2", "reader-3"]
+    assert struck("client->reader-2") == ["reader-2"]
+    assert struck("client->primary", "standby") == ["standby"]
+    drawn = {struck("client->one reader")[0] for _ in range(100)}
     assert drawn == {"reader-1", "reader-2", "reader-3"}, "drawn each time, and only from the readers"
-    first, second = (targets_of("one reader", SERVERS, "writer", random.Random(7)) for _ in range(2))
+    first, second = (struck("one reader", rng=random.Random(7)) for _ in range(2))
     assert first == second, "the same seed draws the same"
 
 
