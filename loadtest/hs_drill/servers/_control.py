@@ -100,7 +100,7 @@ class Control(ABC):
       report_left: called with what stays on the user's own servers if this process dies from now on, in words.
       aliases: further names of the writer's server, in the list of the user's own servers.
       promotions: what was seen of promotions on servers of the user's own, whoever ordered them, in their order. After each,
-        `primary` is that server.
+        `primary` is that server. Add to it with `note_promotion`.
       on_promotion: called with each of them: the server, when it was seen, and when it was last seen otherwise.
       on_two_primaries: called when two servers were seen to take writes at once: the one that was promoted earlier, the other,
         from when and until when that is certain; None if until the end.
@@ -124,6 +124,8 @@ class Control(ABC):
         self.on_two_primaries: Callable[[str, str, float, float | None], None] = lambda old, new, since, until: None
         self.on_notice: Callable[[str], None] = lambda line: None
         self.on_galera = False
+        self._promoted = trio.Event()
+        """Set at the next promotion, and then replaced."""
         self._once_primary = {self.primary}
         """The servers that have been the primary, and may hold writes that no other server has."""
         self._opened = {self.primary}
@@ -187,6 +189,21 @@ class Control(ABC):
             if name == self.primary and not takes_writes and name in self._opened:
                 return f"{name} takes no writes any more, although it is the primary of this run"
         return ""
+
+    def note_promotion(self, promotion: Promotion) -> None:
+        """A server was seen to have become the primary. Tells `on_promotion` and those that wait for one."""
+        self.promotions.append(promotion)
+        self.primary = promotion.server
+        self.on_promotion(promotion.server, promotion.seen, promotion.otherwise)
+        promoted, self._promoted = self._promoted, trio.Event()
+        promoted.set()
+
+    async def wait_promotion(self, after: int = 0) -> Promotion:
+        """Wait until more than `after` promotions were seen, and return the first of those. For one that is yet to be seen,
+        `after` is `len(promotions)`."""
+        while len(self.promotions) <= after:
+            await self._promoted.wait()
+        return self.promotions[after]
 
     @abstractmethod
     async def _takes_writes(self, name: str) -> bool:
