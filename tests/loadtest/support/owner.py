@@ -1,0 +1,137 @@
+"""Servers of somebody else, for runs that know nothing of how they are started: the scripts of examples/own-failover.
+
+Nothing here imports the harness. What the owner does, it does by those scripts and by MariaDB's own client.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.loadtest.support.locust_process import ROOT, free_port
+from tests.support.patience import patience, wait_until
+
+SCRIPTS = ROOT / "examples" / "own-failover"
+NAMES = ("writer", "standby", "reader-1")
+
+CHANGED_BY_FAILOVER = {"read_only", "rpl_semi_sync_master_enabled", "rpl_semi_sync_slave_enabled", "server_id"}
+"""Variables that the owner's own scripts set when another server becomes the primary."""
+MOVING = re.compile(r"gtid_|last_gtid|timestamp|error_count|pseudo|rand_seed|_usec|identity|last_insert_id|in_transaction")
+"""Variables that move by themselves."""
+
+
+class Owner:
+    """Three servers that replicate, in a directory. They end with the process that has made this."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.ports = {name: (free_port(), free_port(), free_port()) for name in NAMES}
+        lines = [f"{name} {sql} {read} {write}\n" for name, (sql, read, write) in self.ports.items()]
+        (directory / "servers.conf").write_text("".join(lines))
+        self._out = directory / "out"
+        with self._out.open("w") as out:
+            self._process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "TERM", str(SCRIPTS / "servers.sh")],
+                env={**os.environ, "MY_SERVERS": str(directory)},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
+        try:
+            wait_until(self._are_up, lambda: f"the servers do not start: {self._out.read_text()}", 60)
+        except BaseException:
+            self.end()
+            raise
+
+    def _are_up(self) -> bool:
+        assert self._process.poll() is None, self._out.read_text()
+        return "the servers are up" in self._out.read_text()
+
+    def end(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a run of the harness needs to know."""
+        return dict(re.findall(r"(\w+)='?([^\s']+)'?", (self.directory / "env").read_text()))
+
+    @property
+    def servers(self) -> list[dict[str, Any]]:
+        """The scenario's `cluster.servers`."""
+        return [
+            {"name": name, "host": "127.0.0.1", "sql_port": sql, "read_port": read, "write_port": write}
+            for name, (sql, read, write) in self.ports.items()
+        ]
+
+    def run(self, script: str, *arguments: str, env: dict[str, str] | None = None) -> str:
+        """Run one of the owner's scripts."""
+        return self._execute([str(SCRIPTS / script), *arguments], env or {})
+
+    def sql(self, name: str, statement: str) -> list[list[str]]:
+        text = self._execute(
+            ["sh", "-c", '. "$0"; sql "$1" "$2"', str(SCRIPTS / "common.sh"), name, statement], {"PATIENCE": "60"}
+        )
+        return [line.split("\t") for line in text.splitlines()]
+
+    def _execute(self, command: Sequence[str], env: dict[str, str]) -> str:
+        result = subprocess.run(
+            command,
+            env={**os.environ, "MY_SERVERS": str(self.directory), **env},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=patience(90),
+        )
+        assert result.returncode == 0, (command, result.stdout, result.stderr)
+        return result.stdout
+
+    def is_up(self, name: str) -> bool:
+        try:
+            return self.sql(name, "SELECT 1") == [["1"]]
+        except AssertionError:
+            return False
+
+    def all_replicate(self) -> str:
+        """The primary's name; fails unless one server takes writes, and all others replicate from it with both threads."""
+        (primary,) = [name for name in NAMES if self.sql(name, "SELECT @@read_only") == [["0"]]]
+        port = str(self.ports[primary][0])
+        for name in NAMES:
+            status = self.replication(name)
+            if name == primary:
+                assert not status, (name, status)
+            else:
+                assert (status["Master_Port"], status["Slave_IO_Running"], status["Slave_SQL_Running"]) == (port, "Yes", "Yes")
+        return primary
+
+    def replication(self, name: str) -> dict[str, str]:
+        text = self._execute(
+            ["sh", "-c", '. "$0"; client "$1" -e "SHOW SLAVE STATUS\\G"', str(SCRIPTS / "common.sh"), name], {}
+        )
+        return dict(re.findall(r"^ *(\w+): (.*)$", text, re.MULTILINE))
+
+    def belongings(self, name: str) -> dict[str, Any]:
+        """Everything on a server that is no business of a run's: all but the rows of its table."""
+        tables = self.sql(
+            name,
+            "SELECT CONCAT('`', table_schema, '`.`', table_name, '`') FROM information_schema.tables WHERE engine IS NOT NULL "
+            "AND engine <> 'FEDERATED' AND table_schema NOT IN ('information_schema', 'performance_schema', 'sys') AND "
+            "table_name NOT IN ('gtid_slave_pos', 'innodb_table_stats', 'innodb_index_stats', 'general_log', 'slow_log') "
+            "AND (table_schema, table_name) <> ('drill', 't') ORDER BY 1",
+        )
+        users = self.sql(name, "SELECT CONCAT('`', user, '`@`', host, '`') FROM mysql.user WHERE user <> '' ORDER BY 1")
+        variables = self.sql(name, "SHOW GLOBAL VARIABLES")
+        return {
+            "databases": self.sql(name, "SHOW DATABASES"),
+            "tables": self.sql(name, f"CHECKSUM TABLE {', '.join(table for (table,) in tables)}"),
+            "grants": [self.sql(name, f"SHOW GRANTS FOR {user}") for (user,) in users],
+            "table": self.sql(name, "SHOW CREATE TABLE drill.t") + self.sql(name, "SHOW CREATE TABLE drill_wt.t"),
+            "plugins": self.sql(name, "SELECT plugin_name, plugin_status FROM information_schema.plugins ORDER BY 1"),
+            "variables": [
+                one for one in variables if not (MOVING.search(one[0]) or one[0] in CHANGED_BY_FAILOVER or "uptime" in one[0])
+            ],
+        }
