@@ -6,6 +6,7 @@ With --servers it also reads the columns of a table that exists there.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -20,7 +21,18 @@ from hs_drill._exit_codes import ExitCode
 from hs_drill._shipped import scenario_path
 from hs_drill.controller import goes_by_sql
 from hs_drill.report import words
-from hs_drill.scenario import SERVERS_HELP, Expect, Fault, Load, Moment, Scenario, load_scenario, timeline, with_cluster
+from hs_drill.scenario import (
+    SERVERS_HELP,
+    Expect,
+    Fault,
+    Load,
+    Moment,
+    Scenario,
+    load_scenario,
+    require_programs,
+    timeline,
+    with_cluster,
+)
 from hs_drill.servers import LiveTable
 
 from ._check_table import audit_in_words, column_rows, operation_rows, table_in_words, writes_in_words
@@ -45,6 +57,7 @@ def _check(path: str, servers: str | None) -> int:
     file = scenario_path(path)
     scenario = load_scenario(file)
     live: LiveTable | None = None
+    require_programs(scenario, file)
     if servers is not None:
         scenario = with_cluster(scenario, servers, {})
         if scenario.table.existing:
@@ -145,12 +158,16 @@ def _faults(faults: Sequence[Fault], duration: float) -> Iterator[tuple[float, s
 def _line(fault: Fault, moment: Moment) -> str:
     if moment.heals:
         return f"healed: {fault}"
-    settings = fault.model_dump(by_alias=True, exclude={"fault", "target", "at", "for_", "every"})
+    settings = fault.model_dump(by_alias=True, exclude={"fault", "target", "at", "for_", "every", "name_"})
     shown = {
-        name.replace("_", " "): f"{value:g} s" if isinstance(value, float) else value  # every fraction is a time
-        for name, value in settings.items()
-        if value is not False
+        name.replace("_", " "): _shown(value) for name, value in settings.items() if value is not False and value is not None
     }
     details = ", ".join(name if value is True else f"{name} {value}" for name, value in shown.items())
     lasts = "" if not fault.lasts else f" for {fault.for_:g} s" if fault.for_ is not None else " until the end"
     return f"{fault}{f' ({details})' if details else ''}{lasts}"
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, float):
+        return f"{value:g} s"  # every fraction is a time
+    return shlex.join(value) if isinstance(value, list) else value

@@ -13,7 +13,7 @@ from locust.argument_parser import LocustArgumentParser, get_empty_argument_pars
 from hs_drill._cluster import CLUSTER_KINDS, VERSION_HELP
 from hs_drill._exit_codes import ExitCode
 from hs_drill._shipped import scenario_path
-from hs_drill.scenario import SERVERS_HELP, Load, Scenario, ScenarioError, load_scenario, with_cluster
+from hs_drill.scenario import SERVERS_HELP, Load, Scenario, ScenarioError, load_scenario, require_programs, with_cluster
 
 from ._locust_options import add_locusts_options, mistake_in
 
@@ -77,6 +77,7 @@ def _overridden(name: str, kind: str | None, version: str | None, servers: str |
     given = {key: value for key, value in (("kind", kind), ("version", version)) if value is not None}
     if given or servers is not None:
         scenario = with_cluster(scenario, servers, given)
+    require_programs(scenario, scenario_path(name))
     if scenario.driver.name == "sql" and find_spec("MySQLdb") is None:
         raise ScenarioError(f"{name}: driver: sql needs mysqlclient: pip install 'trio-hs-drill[sql]'")
     return scenario

@@ -7,6 +7,7 @@ from . import _values as values
 from ._audited import partly_checked_read, unaudited_writes, unchecked_read
 from ._base import PlacedError
 from ._columns import ColumnSpec
+from ._command_checks import missing_programs
 from ._commands import CommandSpec, PrimarySpec
 from ._expect import BEFORE_SECONDS, Expect, is_kind
 from ._external import without_secrets
@@ -18,11 +19,11 @@ from ._mix_checks import HEADROOM, MOST_INSERTED
 from ._model import Scenario
 from ._operations import OperationSpec, operation_words
 from ._overrides import SERVERS_HELP, with_cluster, with_table
-from ._reader import LiveTableError, ScenarioError, load_scenario, parse_scenario
+from ._reader import LiveTableError, ScenarioError, load_scenario, parse_scenario, require_programs
 from ._sql_types import BINARIES, TEXTS, bounds_of, value_of
 from ._stated_verdict import StatedVerdictError, stated_exit_code
 from ._table import VERSION_WIDTH, TableSpec
-from ._targets import targets_of, to_be_promoted
+from ._targets import not_on, targets_of, to_be_promoted
 from ._timeline import Moment, timeline
 
 __all__ = [
@@ -61,9 +62,12 @@ __all__ = [
     "is_kind",
     "kind_of",
     "load_scenario",
+    "missing_programs",
+    "not_on",
     "operation_words",
     "parse_scenario",
     "partly_checked_read",
+    "require_programs",
     "scenario_schema",
     "stated_exit_code",
     "targets_of",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 __all__ = [
     "MissingKey",
@@ -112,7 +113,8 @@ def no_such(what: str, name: str, known: Iterable[str]) -> str:
 
 def names_of(model: type[BaseModel]) -> list[str]:
     """The keys of a model, as a scenario file writes them."""
-    return [field.alias or name for name, field in model.model_fields.items()]
+    hidden = SkipJsonSchema()  # type: ignore[type-arg]  # it is generic for type checkers only
+    return [field.alias or name for name, field in model.model_fields.items() if hidden not in field.metadata]
 
 
 def model_in(model: type[BaseModel], key: str | int) -> type[BaseModel]:

@@ -12,18 +12,19 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from ._base import Model, PlacedError, close_to, seconds
 
-__all__ = ["OF_SERVER", "PLACEHOLDERS", "Argv", "CommandSpec", "PrimarySpec", "Timeout", "filled", "only_placeholders"]
+__all__ = ["OF_SERVER", "Argv", "CommandSpec", "PrimarySpec", "Timeout", "filled", "placeholders", "unknown_here"]
 
 OF_SERVER = ("server", "host", "read_port", "write_port", "sql_port")
 """Placeholders for what belongs to the server that a command is about."""
 PLACEHOLDERS = (*OF_SERVER, "primary")
+Place = tuple[int | str, ...]
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
@@ -62,6 +63,8 @@ def _from_braces(value: object) -> object:
 
 
 def _from_line(value: object) -> object:
+    if value == []:
+        raise ValueError("must be a list of a program and its arguments, and this one is empty")
     if not isinstance(value, str):
         return value
     try:
@@ -107,15 +110,12 @@ class PrimarySpec(Model):
     """A program, with its arguments, that prints the name of the server that is the primary. If not given, the servers are
     asked by SQL."""
     every: Annotated[float, BeforeValidator(seconds), Field(ge=0.05, le=60)] = 0.25
-    """How long after the start of one look the next one starts."""
+    """Time from the start of one look to the start of the next."""
 
 
-def only_placeholders(key: str, argv: Iterable[str] | None, allowed: Iterable[str], why: str) -> list[PlacedError]:
-    """A mistake for each argument below `key` with a placeholder that is not allowed there. `why` begins the message."""
-    allowed = tuple(allowed)
-    return [
-        PlacedError((key, number), f"{why}: {{{name}}} is not known here")
-        for number, text in enumerate(argv or ())
-        for name in placeholders(text)
-        if name not in allowed
-    ]
+def unknown_here(place: Place, argv: Sequence[str] | None, known: Collection[str], why: str) -> Iterator[PlacedError]:
+    """The mistakes of a command's arguments with placeholders other than those `known` here. `why` says why."""
+    for number, text in enumerate(argv or ()):
+        for name in placeholders(text):
+            if name not in known:
+                yield PlacedError((*place, number), f"{{{name}}} is not possible here: the command {why}")

@@ -87,13 +87,18 @@ class ExternalServer(Model):
     load_password: _Secret | None = None
     """Text, or `{env: NAME}`."""
 
+    @property
+    def writes_at(self) -> int | None:
+        """Its port for writes, or None."""
+        return self.write_port or (None if self.name.startswith("reader-") else WRITE_PORT)
+
     def resolved(self) -> Server:
         """The server with its secrets filled in. Raises `ClusterError` when a variable is not set."""
         return Server(
             name=self.name,
             host=self.host,
             read_port=self.read_port,
-            write_port=self.write_port or (0 if self.name.startswith("reader-") else WRITE_PORT),
+            write_port=self.writes_at or 0,
             read_secret=self._secret(self.read_secret, "TRIO_HS_READ_SECRET"),
             write_secret=self._secret(self.write_secret, "TRIO_HS_WRITE_SECRET"),
             sql_port=self.sql_port,

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self, TypeAlias, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from ._base import Model, Seconds, SecondsOrZero
-from ._commands import Argv, Timeout
+from ._base import Model, Seconds, SecondsOrZero, refuse
+from ._commands import Argv, Timeout, unknown_here
 
 __all__ = ["BY_COMMAND", "FAULTS", "AnyFault", "Fault", "NetworkFault", "kind_of"]
 
@@ -63,7 +63,8 @@ class Fault(Model):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.for_ is not None and not self.lasts:
-            raise ValueError(f"{self.name} happens at once and has nothing to heal: leave `for` out")
+            add = ", or add `heal`" if type(self).lasts else ""
+            raise ValueError(f"{self.name} happens at once and has nothing to heal: leave `for` out{add}")
         if self.every is not None and self.lasts and (self.for_ is None or self.every <= self.for_):
             raise ValueError("needs a `for` shorter than `every`, so that it heals before it strikes again")
         return self
@@ -312,6 +313,12 @@ class Flapping(NetworkFault):
 # ---- of servers of the user's own
 
 
+def _shown_in_a_line(name: str) -> str:
+    if not name.isprintable() or name != name.strip():
+        raise ValueError("must be one line without spaces at its ends, for faults are shown by it")
+    return name
+
+
 class Command(Fault):
     """A command of yours, of which the run knows only that it ran. With `heal` the fault lasts; without, it happens at once."""
 
@@ -319,7 +326,7 @@ class Command(Fault):
     untargeted: ClassVar[bool] = True
     fault: Literal["command"]
     target: SkipJsonSchema[str] = ""
-    name_: Annotated[str, Field(alias="name", min_length=1, max_length=100)]
+    name_: Annotated[str, AfterValidator(_shown_in_a_line), Field(alias="name", min_length=1, max_length=100)]
     """What it does, in a few words: it is shown as this."""
     run: Argv
     """The program and its arguments, without a shell. The only placeholder is {primary}: the name of the server that is the
@@ -330,7 +337,10 @@ class Command(Fault):
     """Each of the two is killed after this time, and has failed then."""
 
     @model_validator(mode="after")
-    def _check_command(self) -> Self:
+    def _check_placeholders(self) -> Self:
+        why = "is of no server; name the server itself, or write {primary}"
+        for key, argv in (("run", self.run), ("heal", self.heal)):
+            refuse(unknown_here((key,), argv, ("primary",), why))
         return self
 
     @property
@@ -352,7 +362,7 @@ class External(Fault):
     fault: Literal["external"]
     target: SkipJsonSchema[str] = ""
     for_: Seconds = Field(alias="for")
-    """How long it may take, at most."""
+    """How long the run waits for that, at most."""
 
     @property
     def subject(self) -> str:

@@ -84,8 +84,9 @@ class _Generator(GenerateJsonSchema):
         made = super().model_schema(schema)
         found = _docstrings(model)
         for name, field in model.model_fields.items():
-            if name in found:
-                made["properties"][field.alias or name]["description"] = found[name]
+            shown = made["properties"].get(field.alias or name)  # none for what a file cannot give
+            if shown is not None and name in found:
+                shown["description"] = found[name]
         if isinstance(extra := made.get("additionalProperties"), dict) and "oneOf" in extra:
             extra["required"] = ["do"]  # an operation with a name of its own
         made.pop("title", None)

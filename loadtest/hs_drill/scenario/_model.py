@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, model_validator
 
 from hs_drill._cluster import SUITES, VERSION, ClusterKind, Replication, Topology
 
 from ._audited import unchecked_read
 from ._base import Model, PlacedError, refuse, unknown_key
+from ._command_checks import mistakes_in_commands, mistakes_through_commands
 from ._commands import CommandSpec, PrimarySpec
 from ._expect import BEFORE_SECONDS, ERROR_ALIASES, Expect
 from ._external import ExternalServer, named_servers
@@ -59,8 +60,8 @@ class ClusterSpec(Model):
     """Your own servers, for kind `external`. They determine `readers` and `standby`."""
     primary: PrimarySpec | None = None
     """How the run finds out which of `external` servers is the primary, while the load runs."""
-    commands: dict[Annotated[str, WithJsonSchema({"enum": list(BY_COMMAND)})], CommandSpec] = Field(default={})
-    """Commands of yours that do on `external` servers what the faults with these names say."""
+    commands: dict[str, CommandSpec] = Field(default={}, json_schema_extra={"propertyNames": {"enum": list(BY_COMMAND)}})
+    """Name of a fault -> your command that does it on `external` servers."""
     create_table: bool = False
     """Whether the run may create its table on `external` servers if it is missing. It drops what it created at the end."""
 
@@ -96,6 +97,11 @@ class ClusterSpec(Model):
             if server.name.startswith("reader-") and server.sql_port is None and server.write_port is None:
                 needs = f"{server.name} needs a sql_port or a write_port: with replication: none its rows are loaded there too"
                 raise PlacedError(("servers", number), needs)
+        return self
+
+    @model_validator(mode="after")
+    def _check_commands(self) -> Self:
+        refuse(mistakes_in_commands(self))
         return self
 
     @model_validator(mode="after")
@@ -167,6 +173,7 @@ class Scenario(Model):
         self._check_latest()
         for number, fault in enumerate(self.faults):
             self._check_fault(number, fault)
+        refuse(mistakes_through_commands(self))
         for kind in self.expect.errors:
             if self.driver.name == "sql" and ERROR_ALIASES.get(kind, kind) == "IndexedConnectionError":
                 never = "cannot happen with `driver: sql`, for it is an error of HandlerSocket: say ConnectionError"

@@ -19,6 +19,8 @@ from hs_drill._cluster import VERSION
 
 from ._base import MissingKey, PlacedError, PlacedErrors, close_to, model_in, names_of, show, unknown_key
 from ._columns import ColumnSpec
+from ._command_checks import missing_programs
+from ._commands import CommandSpec
 from ._external import SERVER_NAME, VARIABLE
 from ._faults import FAULTS
 from ._limits import Percentiles
@@ -35,6 +37,7 @@ __all__ = [
     "mistakes_in",
     "parse_scenario",
     "placed_mistakes",
+    "require_programs",
 ]
 
 MOST_BYTES = 64 << 10
@@ -66,11 +69,23 @@ class LiveTableError(ScenarioError):
 
     def in_file(self, path: str | os.PathLike[str]) -> ScenarioError:
         """The same with lines of the scenario's file. Raises `ScenarioError`."""
-        document, name = parse(_read(path, MOST_BYTES)), os.fspath(path)
-        found = sorted(((document.locate(one.place)[1], one) for one in self._mistakes), key=itemgetter(0))
-        return ScenarioError(
-            "\n".join(_report(name, line, one.place, f"{one} ({self._table} as the server has it)") for line, one in found)
-        )
+        return _found_in(path, self._mistakes, f" ({self._table} as the server has it)")
+
+
+def _found_in(path: str | os.PathLike[str], mistakes: Sequence[PlacedError], of: str = "") -> ScenarioError:
+    """Mistakes that are found only now, with lines of the scenario's file. Raises `ScenarioError` if that cannot be read."""
+    document, name = parse(_read(path, MOST_BYTES)), os.fspath(path)
+    found = sorted(((document.locate(one.place)[1], one) for one in mistakes), key=itemgetter(0))
+    return ScenarioError("\n".join(_report(name, line, one.place, f"{one}{of}") for line, one in found))
+
+
+def require_programs(scenario: Scenario, path: str | os.PathLike[str]) -> None:
+    """Raise `ScenarioError` if this machine lacks a program that a command of the scenario names. `path`: the scenario's file.
+
+    Not a part of reading it: a run is also judged, and its scenario read, on machines that have no such programs.
+    """
+    if missing := missing_programs(scenario):
+        raise _found_in(path, missing)
 
 
 PATTERNS = {
@@ -298,6 +313,8 @@ def _model_at(path: tuple[int | str, ...]) -> tuple[type[BaseModel], tuple[int |
             return FAULTS[kind], tuple(rest)
         case "mix", name, str(kind), *rest if rest and name not in KINDS:
             return OPERATIONS[kind], tuple(rest)
+        case "cluster", "commands", _, *rest if rest:
+            return CommandSpec, tuple(rest)
         case "table", "columns", _, "values", str(form), *rest if rest:
             return FORMS[form], tuple(rest)
         case "table", "columns", _, *rest if rest:

@@ -84,7 +84,8 @@ def clash(faults: Sequence[Fault], readers: int, duration: float) -> tuple[int, 
                 if _same(fault, faults[number]) and _certain(fault, faults, readers) & _certain(
                     faults[number], faults, readers
                 ):
-                    is_on = f"faults.{number} already has {fault.name} on the same server, {moment.at:g} s after the start"
+                    what = f"is {fault} already" if fault.untargeted else f"already has {fault.name} on the same server"
+                    is_on = f"faults.{number} {what}, {moment.at:g} s after the start"
                     return moment.number, f"{is_on}: let one heal before the other strikes"
             on.add(moment.number)
     return None
@@ -96,7 +97,10 @@ def _same(one: Fault, other: Fault) -> bool:
 
 
 def _certain(fault: Fault, faults: Sequence[Fault], readers: int) -> set[str]:
-    """The servers on which a fault is certainly on until it heals, whatever is drawn and whatever other faults do."""
+    """The servers on which a fault is certainly on until it heals, whatever is drawn and whatever other faults do. A fault
+    without a target is on itself."""
+    if fault.untargeted:
+        return {str(fault)}
     if any(one.unsettles and one.name != fault.name for one in faults):
         return set()
     all_readers = {f"reader-{number + 1}" for number in range(readers)}

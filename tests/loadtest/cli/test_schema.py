@@ -13,6 +13,7 @@ import yaml
 from hs_drill import __main__ as commands
 from hs_drill.scenario import parse_scenario
 from tests.loadtest.support.kept_runs import EVERY_EXPECTATION, SCENARIO
+from tests.loadtest.support.own_failover import OWN, own
 from tests.loadtest.support.scenarios import mistakes
 from tests.loadtest.support.shop import changed
 
@@ -71,7 +72,7 @@ mix: {get: 1}
 SHIPPED = [path.read_text() for path in sorted((ROOT / "scenarios").glob("*.yaml"))]
 
 
-@pytest.mark.parametrize("text", [SCENARIO, EVERY_EXPECTATION, LOADS, SHORT_LOADS, OPEN, *SHIPPED])
+@pytest.mark.parametrize("text", [SCENARIO, EVERY_EXPECTATION, LOADS, SHORT_LOADS, OPEN, OWN, *SHIPPED])
 def test_the_schema_accepts_what_the_code_accepts(text: str) -> None:
     parse_scenario(text, "s.yaml")
     assert errors_of(text) == []
@@ -99,6 +100,25 @@ def test_the_schema_accepts_what_the_code_accepts(text: str) -> None:
 def test_the_schema_refuses_what_the_code_refuses(before: str, after: str) -> None:
     assert before in SCENARIO
     assert errors_of(SCENARIO.replace(before, after)) != []
+
+
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        ("kill: {run:", "kil: {run:"),
+        ("kill: {run:", "kill: {runs:"),
+        ('[ssh, "{host}", kill]', "ssh"),
+        ('[ssh, "{host}", kill]', "[]"),
+        ("timeout: 5s", "timeout: 4000"),
+        ("every: 500ms", "every: 0.001"),
+        ("name: flush, ", ""),
+        (", at: 70s, for: 60s}", ", at: 70s}"),
+        ("{fault: external, ", "{fault: external, target: primary, "),
+    ],
+)
+def test_the_schema_knows_commands(before: str, after: str) -> None:
+    mistakes(own((before, after)))
+    assert errors_of(own((before, after))) != []
 
 
 def test_the_schema_describes_keys() -> None:

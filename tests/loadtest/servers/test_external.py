@@ -272,7 +272,7 @@ def test_faults_that_need_more_than_the_network_are_refused_before_anything_is_w
     with Locust("--headless", scenario=yaml.safe_dump(scenario), env=secrets_in_environment(cluster)) as locust:
         assert locust.finish() == 2
         (line,) = [line for line in locust.stderr.splitlines() if not line.startswith("[")]
-        assert "faults.0.fault: external servers cannot do kill: only faults of the network work there" in line
+        assert "faults.0.fault: external servers do kill by a command of yours: write it below cluster.commands" in line
 
 
 @pytest.mark.mariadb
