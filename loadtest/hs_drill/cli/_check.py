@@ -57,7 +57,6 @@ def _check(path: str, servers: str | None) -> int:
     file = scenario_path(path)
     scenario = load_scenario(file)
     live: LiveTable | None = None
-    require_programs(scenario, file)
     if servers is not None:
         scenario = with_cluster(scenario, servers, {})
         if scenario.table.existing:
@@ -66,6 +65,7 @@ def _check(path: str, servers: str | None) -> int:
             except ClusterError as error:
                 sys.stderr.write(f"{error}\n")
                 return ExitCode.BAD_ARGUMENTS
+    require_programs(scenario, file)
     out = console()
     out.print(Text(f"{path}: is valid", style="green"), soft_wrap=True)
     out.print(Text(f"{scenario.name}{f': {scenario.description}' if scenario.description else ''}", style="bold"))

@@ -11,6 +11,7 @@ import pytest
 from hs_drill.in_locust._live import KEPT_SECONDS, Live
 from hs_drill.metrics import NOT_STARTED, Batch, EngineUse, OperationBatch, Standing
 from hs_drill.scenario import parse_scenario
+from tests.loadtest.support.own_failover import OWN
 
 FAULTS = parse_scenario(
     """\
@@ -190,3 +191,8 @@ def test_before_the_first_batch_there_are_no_figures(live: Live) -> None:
     told = live.to_dict()
     assert told["all"] == {"rate": 0, "failed": 0, "p50": None, "p99": None, "p99.9": None, "max": None}
     assert told["points"] == []
+
+
+def test_a_fault_without_a_target_is_shown_by_what_it_is() -> None:
+    planned = Live(["writer", "reader-1"], parse_scenario(OWN, "own.yaml").faults).to_dict()["faults"]
+    assert [one["name"] for one in planned][2:] == ["command drop the lease", "command flush", "external failover"]

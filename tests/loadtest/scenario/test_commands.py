@@ -25,6 +25,7 @@ from hs_drill.scenario import (
 from hs_drill.scenario._commands import filled, placeholders
 from hs_drill.scenario._faults import FAULTS
 from hs_drill.store import RunDirectory
+from tests.loadtest.support.locust_process import ROOT
 from tests.loadtest.support.own_failover import OWN, own
 from tests.loadtest.support.scenarios import assert_mistake
 
@@ -36,6 +37,13 @@ def test_commands_are_lists_with_a_timeout() -> None:
     assert (promote.heal, promote.timeout) == (None, 30.0)
     assert cluster.primary is not None
     assert cluster.primary.every == 0.5
+
+
+def test_the_example_of_the_docs_is_valid() -> None:
+    page = (ROOT / "docs/scenarios.md").read_text()
+    example = page.partition("### Commands for faults")[2].partition("```yaml\n")[2].partition("```")[0]
+    scenario = parse_scenario(f"name: x\nmix: {{get: 1}}\nload: {{duration: 200s}}\n{example}", "s.yaml")
+    assert list(scenario.cluster.commands) == ["kill", "promote"]
 
 
 def test_a_program_with_a_slash_is_relative_to_the_scenarios_file(tmp_path: Path) -> None:
