@@ -20,6 +20,11 @@ from ._server_names import server_of
 __all__ = ["NO_ANSWER", "Answered", "Meter"]
 
 NO_ANSWER = "no answer: the connection ended"
+READ_ONLY = b"1\t1\tlock_tables\n"
+"""How a server that is read-only answers a write."""
+
+
+_REFUSAL, _NEWLINE = READ_ONLY[0], READ_ONLY[-1]
 
 
 @dataclass
@@ -45,7 +50,7 @@ class Meter:
         self._writers = frozenset(writers)
         self._tallies: dict[str, _Tally] = {}
         self._writing: dict[str, Answered] = {}
-        """When each server answered on connections for writes, since `take_answered` gave it."""
+        """When each server answered on connections for writes, but for refusals, since `take_answered` gave it."""
 
     async def connect(self, server: trio_hs.Server) -> Transport:
         """Connect, with a metered transport: for `open_manager(connect=)`."""
@@ -54,7 +59,8 @@ class Meter:
         return _Metered(await connect_transport(server), self._tallies.setdefault(name, _Tally()), answered)
 
     def answered_writes(self, name: str) -> Answered:
-        """Where to note a server's answers on connections for writes."""
+        """Where to note a server's answers on connections for writes. Those that refuse because it is read-only do not count:
+        a client asks such a server again and again, and it acknowledges nothing."""
         return self._writing.setdefault(name, Answered())
 
     def take_answered(self, *, everything: bool = False) -> Iterator[tuple[str, int, int]]:
@@ -130,6 +136,8 @@ class _Metered:
         self.acknowledge = transport.acknowledge
         self._sent: deque[tuple[int, int]] = deque()
         """When requests were sent, and how many of those are still unanswered."""
+        self._begins_line = True
+        """Whether what is received next begins with an answer."""
 
     @property
     def round_trip(self) -> float | None:
@@ -147,7 +155,7 @@ class _Metered:
     def receive(self) -> bytes | None:
         received = self._receive()
         if received:
-            self._answered(received.count(b"\n"))
+            self._answered(received)
         return received
 
     def close(self) -> None:
@@ -158,9 +166,13 @@ class _Metered:
         self._sent.clear()
         self._transport.close()
 
-    def _answered(self, count: int) -> None:
+    def _answered(self, received: bytes) -> None:
         now, sent, ok = monotonic_ns(), self._sent, self._tally.ok
-        self._note(now)
+        count = received.count(b"\n")
+        # Nearly every answer begins with 0, so the longer comparison is rare.
+        if received[0] != _REFUSAL or not self._begins_line or received != READ_ONLY * count:
+            self._note(now)
+        self._begins_line = received[-1] == _NEWLINE
         while count and sent:  # at answers without a request the client drops the connection
             begin, lines = sent.popleft()
             if lines > count:

@@ -48,7 +48,7 @@ class Wire:
 class Metered:
     """A metered wire to reader-1, and the clock."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *writers: str) -> None:
         self.milliseconds = 0
         self.wire = Wire()
 
@@ -57,7 +57,7 @@ class Metered:
 
         monkeypatch.setattr(_meter, "connect_transport", connect)
         monkeypatch.setattr(_meter, "monotonic_ns", lambda: self.milliseconds * MILLISECOND)
-        self.meter = Meter({"127.0.0.1:1": "reader-1"})
+        self.meter = Meter({"127.0.0.1:1": "reader-1"}, writers)
         self.transport = trio.run(self.meter.connect, trio_hs.Server("inet", "127.0.0.1", 1))
 
     def at(self, milliseconds: int) -> Metered:
@@ -175,6 +175,34 @@ def test_when_a_server_answered_writes_is_given_once_it_has_been_silent_for_a_ba
     assert not list(meter.take_answered(everything=True))
     note(20)
     assert list(meter.take_answered(everything=True)) == [("writer", 20, 20)], "the run is over"
+
+
+REFUSED = b"1\t1\tlock_tables\n"
+
+
+@pytest.mark.parametrize(
+    "received, counts",
+    [
+        ([REFUSED], False),
+        ([REFUSED * 3], False),
+        ([b"0\t1\n"], True),
+        ([b"1\t1\t121\n"], True),
+        ([REFUSED + b"0\t1\n"], True),
+        ([b"0\t1\n" + REFUSED], True),
+        ([b"0\t2\t1\t", REFUSED], True),
+    ],
+    ids=["refused", "all refused", "done", "duplicate key", "refused and done", "done and refused", "a row that looks like it"],
+)
+def test_a_refusal_of_a_read_only_server_is_no_answered_write(
+    monkeypatch: pytest.MonkeyPatch, received: list[bytes], counts: bool
+) -> None:
+    metered = Metered(monkeypatch, "127.0.0.1:1")
+    metered.at(1).send(b"a\nb\nc\n")
+    for data in received:
+        metered.at(2).receive(data)
+    expected = [("reader-1", 2 * MILLISECOND, 2 * MILLISECOND)] if counts else []
+    assert list(metered.meter.take_answered(everything=True)) == expected
+    assert metered.ok() == {1: b"".join(received).count(b"\n")}, "it is an answer all the same"
 
 
 async def test_only_connections_for_writes_say_that_writes_were_answered(monkeypatch: pytest.MonkeyPatch) -> None:
