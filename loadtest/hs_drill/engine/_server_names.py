@@ -34,8 +34,13 @@ class _ConnectionEvents(logging.Handler):
 
 
 def names_of_servers(cluster: Cluster) -> dict[str, str]:
-    """Address of a listener, as the client writes it -> the server's name."""
-    return {server.at(port): server.name for server in cluster.servers for _, port, _ in server.listeners}
+    """Address of a listener, as the client writes it -> the server's name.
+
+    One server may have several names. Reads are those of a reader, and writes those of the writer or the standby.
+    """
+    ranked = [cluster.writer, *([cluster.standby] if cluster.standby else []), *cluster.readers]
+    writes = {server.at(server.write_port): server.name for server in reversed(ranked) if server.write_port}
+    return writes | {server.at(server.read_port): server.name for server in ranked}
 
 
 def server_of(error: trio_hs.HandlerSocketError, names: Mapping[str, str]) -> str:
