@@ -45,14 +45,14 @@ import trio
 from hs_drill._cluster import ClusterError
 from hs_drill._trio_child import TrioChannel, first_error, ignore_signals, one_line
 from hs_drill._wire import Message
-from hs_drill.scenario import WRITES, Scenario
+from hs_drill.scenario import Scenario
 from hs_drill.store import cannot_keep
 
 from ._existing import require_own_servers, use_existing
 from ._outbox import open_outbox
 from ._proxies import client_view, open_proxies
 from ._runs import Runs
-from ._servers import open_scenario_servers
+from ._servers import open_scenario_servers, writes_by_handlersocket
 from ._table import fill_table
 
 
@@ -86,8 +86,7 @@ async def _own_servers(channel: TrioChannel, scenario: Scenario) -> None:
                 outbox.put({"type": "progress", "line": line})
 
             require_own_servers(scenario)
-            by_handlersocket = scenario.driver.name == "handlersocket"
-            writes = by_handlersocket and any(name in WRITES for name in scenario.mix.weights())
+            writes = writes_by_handlersocket(scenario)
             async with open_scenario_servers(scenario, progress, handlersocket_writes=writes) as control:
                 control.report_left = lambda left: outbox.put({"type": "leaves", "left": left})
                 ready: Message = {"type": "ready"}

@@ -10,7 +10,7 @@ from hs_drill._cluster import Server
 from hs_drill.scenario import NetworkFault, Scenario
 from hs_drill.servers import Control, check_servers, open_servers, require_load_account
 
-__all__ = ["check_scenario_servers", "open_scenario_servers"]
+__all__ = ["check_scenario_servers", "open_scenario_servers", "writes_by_handlersocket"]
 
 
 class _Wanted(TypedDict):
@@ -54,6 +54,11 @@ async def open_scenario_servers(
             alone = control.cluster.replication == "none"
             await require_load_account(control.cluster.servers, control.primary, (table.database, table.name), alone=alone)
         yield control
+
+
+def writes_by_handlersocket(scenario: Scenario) -> bool:
+    """Whether the load changes rows through HandlerSocket. An operation on a table of one's own has any name."""
+    return scenario.driver.name == "handlersocket" and scenario.writes
 
 
 async def check_scenario_servers(scenario: Scenario, progress: Callable[[str], None]) -> None:
