@@ -90,6 +90,9 @@ class Cluster:
     replication_password: str = field(default="", repr=False)
     replication: str = "async"
     """`none`, `async` or `semisync`: see `open_servers`."""
+    followers: tuple[str, ...] = ()
+    """Of the user's own servers: those to which clients' writes move, in this order, when the writer refuses them or is down.
+    Each was read-only at the start, if it could be asked."""
 
     @property
     def writer(self) -> Server:
@@ -110,6 +113,12 @@ class Cluster:
         """Every server but the writer: the standby and the readers."""
         return tuple(server for server in self.servers if server != self.writer)
 
+    @property
+    def followers_proven(self) -> bool:
+        """Whether there are `followers`, and each was seen to be read-only at the start."""
+        asked = [server.sql_port is not None for server in self.servers if server.name in self.followers]
+        return bool(asked) and all(asked)
+
     def _named(self, role: str) -> tuple[Server, ...]:
         return tuple(server for server in self.servers if server.name.partition("-")[0] == role)
 
@@ -122,7 +131,8 @@ class Cluster:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Cluster:
-        return cls(**{**data, "servers": tuple(Server(**server) for server in data["servers"])})
+        servers = tuple(Server(**server) for server in data["servers"])
+        return cls(**{**data, "servers": servers, "followers": tuple(data.get("followers", ()))})
 
 
 def series(version: str) -> str:

@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from hs_drill._cluster import Server
 from hs_drill.scenario import NetworkFault, Scenario
-from hs_drill.servers import Control, check_servers, open_servers, require_load_account
+from hs_drill.servers import Control, check_servers, open_servers, require_followers, require_load_account
 
 __all__ = ["check_scenario_servers", "open_scenario_servers", "writes_by_handlersocket"]
 
@@ -50,9 +50,17 @@ async def open_scenario_servers(
         **_wanted(scenario),
     ) as control:
         control.unlogged_writes &= handlersocket_writes
-        if scenario.driver.name == "sql" and load_accounts and not sql_only:
-            alone = control.cluster.replication == "none"
-            await require_load_account(control.cluster.servers, control.primary, (table.database, table.name), alone=alone)
+        by_sql = scenario.driver.name == "sql"
+        if (by_sql and scenario.writes and not sql_only) or (not by_sql and handlersocket_writes):
+            await require_followers(control, by_sql=by_sql, progress=progress)
+        if by_sql and load_accounts and not sql_only:
+            await require_load_account(
+                control.cluster.servers,
+                control.primary,
+                (table.database, table.name),
+                alone=control.cluster.replication == "none",
+                followers=control.cluster.followers,
+            )
         yield control
 
 

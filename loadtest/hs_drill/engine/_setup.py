@@ -11,7 +11,7 @@ import trio
 
 import trio_hs
 from hs_drill._addresses import read_address, write_address
-from hs_drill._cluster import Cluster
+from hs_drill._cluster import Cluster, Server
 from hs_drill._trio_child import one_line
 from hs_drill._wire import Message
 from hs_drill.scenario import Scenario, to_be_promoted
@@ -59,6 +59,20 @@ def reads_primary(cluster: Cluster) -> bool:
     return all(one.sql_port is not None and (one.host, one.sql_port) == (writer.host, writer.sql_port) for one in others)
 
 
+def further_writers(cluster: Cluster, scenario: Scenario) -> list[Server]:
+    """The servers, beside the writer, to which clients write once they are promoted. In order of preference.
+
+    Of the user's own servers any may be promoted at any time. Which of them may be written to was decided when they were
+    checked. Of the run's own servers only its faults promote one.
+    """
+    if cluster.kind == "external":
+        by_name = {server.name: server for server in cluster.servers}
+        return [by_name[name] for name in cluster.followers]
+    promoted = to_be_promoted(scenario.faults, [server.name for server in cluster.readers])
+    standby = [cluster.standby] if cluster.standby else []
+    return [*standby, *(reader for reader in cluster.readers if reader.name in promoted)]
+
+
 class Setup:
     """The engine's set-up, from the message `setup`."""
 
@@ -77,9 +91,7 @@ class Setup:
             rows.prepare(self.as_)
         self.names = names_of_servers(self.cluster)
         # A replica refuses writes until it is promoted; then the client moves over by itself.
-        promoted = to_be_promoted(self.scenario.faults, [server.name for server in self.cluster.readers])
-        standby = [self.cluster.standby] if self.cluster.standby else []
-        self._writers = [self.cluster.writer, *standby, *(one for one in self.cluster.readers if one.name in promoted)]
+        self._writers = [self.cluster.writer, *further_writers(self.cluster, self.scenario)]
 
     @property
     def write_addresses(self) -> list[str]:
@@ -101,9 +113,8 @@ class Setup:
             timeout=TIMEOUT,
             encoding=ENCODING,
             write_databases=dict(self.cluster.write_databases),
-            # A drill's standby refuses writes until it is promoted, so writes may move to it when the primary falls silent.
-            # A user's own standby may not refuse them.
-            move_writes_on_silence=self.cluster.kind != "external",
+            # A replica that is certain to refuse writes until it is promoted may be asked when the primary falls silent.
+            move_writes_on_silence=self.cluster.kind != "external" or self.cluster.followers_proven,
             connect=meter.connect,
         ) as hs:
             yield hs

@@ -6,6 +6,7 @@ from ._control import Control, Rejoined, ReplicationStatus, Row
 from ._exact_rows import Exact, ExactRows, identity, leave_checks, log_statements
 from ._exact_values import exact_session
 from ._existing_table import require_existing
+from ._followers import require_followers
 from ._instance import State
 from ._key_sample import first_rows, sample_rows
 from ._live_table import LiveColumn, LiveTable, read_live_table
@@ -43,6 +44,7 @@ __all__ = [
     "open_servers",
     "read_live_table",
     "require_existing",
+    "require_followers",
     "require_load_account",
     "sample_rows",
     "sql_error_code",

@@ -6,7 +6,7 @@ from hs_drill._cluster import ClusterError
 from trio_hs.testing import Table
 
 from ._control import Control
-from ._replication import PAGE
+from ._followers import require_twins, written_through
 from ._table_checks import has_table
 from ._twin import require_twin
 
@@ -22,7 +22,7 @@ async def require_existing(control: Control, table: Table, *, writes: bool) -> N
     twin = control.cluster.write_databases.get(table.database)
     if not writes or twin is None:
         return
-    writer = control.cluster.writer
-    if not await has_table(writer, table, twin):
-        raise ClusterError(f"there is no {twin}.{table.name} on {writer.name} to write {shown} through: see {PAGE}")
-    await require_twin(writer, table.database, table.name, twin)
+    await require_twins(control.cluster, table, twin)
+    for server in written_through(control.cluster):
+        if server.sql_port is not None:
+            await require_twin(server, table.database, table.name, twin)

@@ -25,6 +25,7 @@ from trio_hs.testing import Table
 
 from ._control import Control, ReplicationStatus, Row, bounded, chunked
 from ._created import Creation
+from ._followers import require_twins
 from ._galera import check_galera, committed, is_node, wait_committed
 from ._listeners import check_listeners
 from ._one_server import require_one_server, same_server
@@ -133,8 +134,8 @@ class ExternalControl(Control):
         for server in self._distinct:
             await require_empty(server, table, (server if self.cluster.replication == "none" else writer).name)
         twin = self.cluster.write_databases.get(table.database)
-        if twin is not None and not await has_table(writer, table, twin):
-            raise ClusterError(f"there is no {twin}.{table.name} on {writer.name} to write {shown} through: see {PAGE}")
+        if twin is not None:
+            await require_twins(self.cluster, table, twin)
         through = f" through {twin}.{table.name}" if twin else ""
         fate = "drops it at the end"
         if not self._creations:

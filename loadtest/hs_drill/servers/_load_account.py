@@ -6,7 +6,7 @@ An administrator's account would write to a standby that was not promoted, and s
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -23,17 +23,21 @@ READ_ONLY = "SQL error 1290:"
 HOW = "give the load an account that may SELECT, INSERT, UPDATE and DELETE, and no more (load_user, TRIO_HS_LOAD_USER)"
 
 
-async def require_load_account(servers: Sequence[Server], primary: str, table: tuple[str, str], *, alone: bool) -> None:
+async def require_load_account(
+    servers: Sequence[Server], primary: str, table: tuple[str, str], *, alone: bool, followers: Collection[str] = ()
+) -> None:
     """Check the account on every server. Writes nothing.
 
     `primary` is the name of the server that takes the writes, `table` the database and name of the table under load.
-    `alone`: the servers do not replicate, so none needs to be read-only. Raises `ClusterError`.
+    `alone`: the servers do not replicate, so none needs to be read-only. The standby must be, and so must the `followers`: the
+    names of servers to which writes move. Raises `ClusterError`.
     """
     (source,) = (server for server in servers if server.name == primary)
-    await run_all(*(partial(_check, server, source, table, alone) for server in servers))
+    written = {"standby", *followers}
+    await run_all(*(partial(_check, server, source, table, alone, server.name in written) for server in servers))
 
 
-async def _check(server: Server, primary: Server, table: tuple[str, str], alone: bool) -> None:
+async def _check(server: Server, primary: Server, table: tuple[str, str], alone: bool, written: bool) -> None:
     if server.sql_port is None:
         raise ClusterError(f"{server.name}: driver: sql needs its sql_port")
     if not server.load_user:
@@ -49,7 +53,7 @@ async def _check(server: Server, primary: Server, table: tuple[str, str], alone:
     if alone or _address(server) == _address(primary):
         return
     if not (await execute_sql(account, "SELECT @@global.read_only AS r"))[0]["r"]:
-        if server.name != "standby":  # the load only reads from the others
+        if not written:  # the load only reads from it
             return
         raise ClusterError(
             f"{server.name} takes writes although {primary.name} is the primary, and driver: sql would write there when it "

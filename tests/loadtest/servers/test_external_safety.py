@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,10 @@ import yaml
 
 from hs_drill._cluster import Cluster, ClusterError
 from hs_drill._exit_codes import ExitCode
+from hs_drill.controller._servers import open_scenario_servers
 from hs_drill.controller._table import fill_table
+from hs_drill.scenario import Scenario
+from hs_drill.servers import Control
 from hs_drill.servers._created import MARK
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._replication import wait_replicated
@@ -81,6 +84,44 @@ async def test_a_standby_that_takes_writes_is_refused_before_anything_is_written
     finally:
         await execute_sql(reader, "SET GLOBAL read_only=1")
     assert "not checked without the sql_port of standby: whether it is read-only, as it must be" in told
+
+
+@pytest.mark.parametrize("driver", ["handlersocket", "sql"])
+async def test_a_reader_that_takes_writes_is_refused_if_writes_would_follow_to_it(cluster: Cluster, driver: str) -> None:
+    """The writer under another name is no further server, takes writes, and is not refused."""
+    writer, reader = cluster.servers
+    theirs = named(cluster, writer=writer, reader_1=replace(writer, host="localhost"), reader_2=reader)
+    servers = servers_yaml(theirs)
+
+    def opened(mix: dict[str, int]) -> AbstractAsyncContextManager[Control]:
+        described = {"kind": "external", "servers": servers, "create_table": True}
+        scenario = Scenario.model_validate({"name": "x", "cluster": described, "driver": driver, "mix": mix})
+        return open_scenario_servers(scenario, told.append, handlersocket_writes=scenario.writes and driver != "sql")
+
+    told: list[str] = []
+    account = {"TRIO_HS_LOAD_USER": writer.load_user, "TRIO_HS_LOAD_PASSWORD": writer.load_password}
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in {**secrets_in_environment(theirs), **account}.items():
+            environment.setenv(name, value)
+        async with opened({"insert": 1}) as control:
+            assert control.cluster.followers == ("reader-2",)
+            assert control.cluster.followers_proven
+        assert "writes go to reader-2, if it takes them, when writer refuses them, is down or is silent" in told
+        await execute_sql(reader, "SET GLOBAL read_only=0")
+        try:
+            async with nothing_written(cluster):
+                with pytest.raises(ClusterError, match=r"reader-2 takes writes although .* SET GLOBAL read_only=1 on reader-2"):
+                    async with opened({"insert": 1}):
+                        pass
+                async with opened({"get": 1}) as control:
+                    assert control.cluster.followers == ()
+            for server in servers[1:]:
+                del server["write_port"]
+            if driver == "handlersocket":
+                async with opened({"insert": 1}) as control:
+                    assert control.cluster.followers == ()
+        finally:
+            await execute_sql(reader, "SET GLOBAL read_only=1")
 
 
 @pytest.mark.parametrize("port", ["sql_port", "read_port", "write_port"])
