@@ -68,6 +68,22 @@ class Owner:
             for name, (sql, read, write) in self.ports.items()
         ]
 
+    def prepare(self, replication: str) -> None:
+        """As at the beginning: `writer` is the primary, the others replicate from it in this way, and the run's table is empty."""
+        if not self._as_begun():
+            self.run("reset.sh", replication)
+        elif (self.directory / "replication").read_text().strip() != replication:
+            self.sql("writer", "SET GLOBAL rpl_semi_sync_master_enabled=0")
+            (self.directory / "replication").write_text(replication)
+            self.run("open.sh", "writer")
+        self.sql("writer", "TRUNCATE drill.t")
+
+    def _as_begun(self) -> bool:
+        try:
+            return self.all_replicate() == "writer"
+        except (AssertionError, ValueError):
+            return False
+
     def run(self, script: str, *arguments: str, env: dict[str, str] | None = None) -> str:
         """Run one of the owner's scripts."""
         return self._execute([str(SCRIPTS / script), *arguments], env or {})
@@ -89,6 +105,14 @@ class Owner:
         )
         assert result.returncode == 0, (command, result.stdout, result.stderr)
         return result.stdout
+
+    def is_alive(self, name: str) -> bool:
+        """Whether its process runs, perhaps paused."""
+        try:
+            self._execute(["sh", "-c", '. "$0"; alive "$1"', str(SCRIPTS / "common.sh"), name], {})
+        except AssertionError:
+            return False
+        return True
 
     def is_up(self, name: str) -> bool:
         try:
@@ -114,7 +138,7 @@ class Owner:
         )
         return dict(re.findall(r"^ *(\w+): (.*)$", text, re.MULTILINE))
 
-    def belongings(self, name: str) -> dict[str, Any]:
+    def belongings(self, name: str) -> dict[str, list[list[str]]]:
         """Everything on a server that is no business of a run's: all but the rows of its table."""
         tables = self.sql(
             name,
@@ -124,14 +148,19 @@ class Owner:
             "AND (table_schema, table_name) <> ('drill', 't') ORDER BY 1",
         )
         users = self.sql(name, "SELECT CONCAT('`', user, '`@`', host, '`') FROM mysql.user WHERE user <> '' ORDER BY 1")
-        variables = self.sql(name, "SHOW GLOBAL VARIABLES")
-        return {
-            "databases": self.sql(name, "SHOW DATABASES"),
-            "tables": self.sql(name, f"CHECKSUM TABLE {', '.join(table for (table,) in tables)}"),
-            "grants": [self.sql(name, f"SHOW GRANTS FOR {user}") for (user,) in users],
-            "table": self.sql(name, "SHOW CREATE TABLE drill.t") + self.sql(name, "SHOW CREATE TABLE drill_wt.t"),
-            "plugins": self.sql(name, "SELECT plugin_name, plugin_status FROM information_schema.plugins ORDER BY 1"),
-            "variables": [
-                one for one in variables if not (MOVING.search(one[0]) or one[0] in CHANGED_BY_FAILOVER or "uptime" in one[0])
-            ],
+        asked = {
+            "databases": "SHOW DATABASES",
+            "tables": f"CHECKSUM TABLE {', '.join(table for (table,) in tables)}",
+            "grants": "; ".join(f"SHOW GRANTS FOR {user}" for (user,) in users),
+            "its table": "SHOW CREATE TABLE drill.t; SHOW CREATE TABLE drill_wt.t",
+            "plugins": "SELECT plugin_name, plugin_status FROM information_schema.plugins ORDER BY 1",
+            "variables": "SHOW GLOBAL VARIABLES",
         }
+        parts = "; ".join(f"SELECT 'now: {what}'; {statement}" for what, statement in asked.items())
+        found: dict[str, list[list[str]]] = {}
+        for line in self.sql(name, parts):
+            if line[0].startswith("now: "):
+                found[line[0]] = []
+            elif not (MOVING.search(line[0]) or line[0] in CHANGED_BY_FAILOVER):
+                found[list(found)[-1]].append(line)
+        return found

@@ -1,0 +1,266 @@
+"""Failovers of servers that the harness has not started, by commands and scripts that know nothing of it, under load."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hs_drill.servers._processes import Installation
+from hs_drill.store import Event, History, Operation, Outcome, RunDirectory
+from hs_drill.store._records import Record
+from tests.loadtest.support.locust_process import HEADLESS, Locust, judged, result_of
+from tests.loadtest.support.owner import NAMES, SCRIPTS, Owner
+from tests.support.patience import patience
+
+pytestmark = [pytest.mark.mariadb, pytest.mark.process]
+
+KILL, PAUSE, PROMOTE, REJOIN = "kill.sh", "pause.sh", "promote.sh", "rejoin.sh"
+
+
+@pytest.fixture(scope="module")
+def servers(mariadb_installation: Installation) -> Iterator[Owner]:
+    """Servers for all tests of this module, which leave everything on them as it was but their roles and the run's rows."""
+    directory = Path(tempfile.mkdtemp(prefix="trio-hs-test-owner-"))
+    directory.chmod(0o755)
+    try:
+        owner = Owner(directory)
+        try:
+            yield owner
+        finally:
+            owner.end()
+    finally:
+        shutil.rmtree(directory)
+
+
+@contextmanager
+def prepared(servers: Owner, replication: str) -> Iterator[Owner]:
+    """Servers whose owner finds everything on them as it was, but their roles and the run's rows."""
+    servers.prepare(replication)
+    before = {name: servers.belongings(name) for name in NAMES}
+    yield servers
+    for name in NAMES:
+        servers.run("resume.sh" if servers.is_alive(name) else "start.sh", name)
+        assert servers.belongings(name) == before[name], f"something else has changed on {name}"
+
+
+@pytest.fixture
+def owner(servers: Owner, request: pytest.FixtureRequest) -> Iterator[Owner]:
+    """With asynchronous replication, unless a test says `semisync`."""
+    with prepared(servers, getattr(request, "param", "async")) as owner:
+        yield owner
+
+
+semisync = pytest.mark.parametrize("owner", ["semisync"], indirect=True)
+
+
+def command(run: str, heal: str = "") -> dict[str, Any]:
+    """The owner's script for a server."""
+    given: dict[str, Any] = {"run": [str(SCRIPTS / run), "{server}"]}
+    return {**given, "heal": [str(SCRIPTS / heal), "{server}"]} if heal else given
+
+
+COMMANDS = {
+    "kill": command(KILL, "start.sh"),
+    "pause": command(PAUSE, "resume.sh"),
+    "promote": command(PROMOTE),
+    "rejoin": command(REJOIN),
+}
+
+
+def scenario(owner: Owner, faults: list[dict[str, Any]], *, duration: int = 10, **more: Any) -> str:
+    given: dict[str, Any] = {
+        "name": "own failover",
+        "table": {"rows": 300, "value_size": 40},
+        "load": {"users": 8, "duration": duration},
+        "mix": {"get": 30, "insert": 40, "incr": 15, "update": 15},
+        "expect": {"lost": 0, "applied_twice": 0, "unexpected": 0},
+        **more,
+    }
+    cluster = {
+        "kind": "external",
+        "topology": "write-through",
+        "replication": "async",
+        "servers": owner.servers,
+        "commands": COMMANDS,
+        **more.get("cluster", {}),
+    }
+    return yaml.safe_dump({**given, "cluster": cluster, "faults": faults}, sort_keys=False)
+
+
+@contextmanager
+def locust(owner: Owner, text: str) -> Iterator[Locust]:
+    with Locust(*HEADLESS, scenario=text, env=owner.environment) as run:
+        yield run
+        assert "Traceback" not in run.stderr, run.describe()
+
+
+def records(run: Locust) -> list[Record]:
+    return [record for path in RunDirectory(run.run).histories() for record in History(path).records()]
+
+
+def events_of(run: Locust, kind: str) -> list[Event]:
+    found = [event for path in RunDirectory(run.run).histories() for event in History(path).events() if event.kind == kind]
+    return sorted(found, key=lambda event: event.time)
+
+
+def ids_on(owner: Owner, name: str) -> set[int]:
+    return {int(key) for (key,) in owner.sql(name, "SELECT id FROM drill.t")}
+
+
+@semisync
+def test_a_semi_synchronous_primary_that_is_killed_and_replaced_loses_nothing(owner: Owner) -> None:
+    faults = [
+        {"fault": "kill", "target": "primary", "at": 3, "for": 4},
+        {"fault": "promote", "target": "standby", "at": 4},
+        {"fault": "rejoin", "target": "writer", "at": 8},
+    ]
+    text = scenario(owner, faults, duration=12, cluster={"replication": "semisync"})
+    with locust(owner, text) as run:
+        assert run.finish() == 0, run.describe()
+        assert judged(result_of(run))["lost"] == "pass"
+        (promotion,) = events_of(run, "promotion")
+        assert promotion.name == "standby"
+        later = [one for one in records(run) if one.operation == Operation.INSERT and one.start > promotion.time]
+        assert any(one.outcome == Outcome.OK for one in later), "the clients follow"
+    assert owner.all_replicate() == "standby"
+
+
+def test_writes_that_no_replica_had_when_their_primary_died_are_lost_and_named(owner: Owner) -> None:
+    hold = " && ".join(f"{SCRIPTS / 'stop-replication.sh'} {name}" for name in ("reader-1", "standby"))
+    faults = [
+        {"fault": "command", "name": "hold the replicas back", "run": ["sh", "-c", hold], "at": 3},
+        {"fault": "kill", "target": "writer", "at": 4, "for": 3},
+        {"fault": "promote", "target": "standby", "at": 5},
+    ]
+    with locust(owner, scenario(owner, faults, mix={"insert": 1}, load={"users": 4, "duration": 9})) as run:
+        assert run.finish() == 3, run.describe()
+        acknowledged = {one.key for one in records(run) if one.outcome == Outcome.OK}
+        lost = result_of(run)["audit"]["lost"]
+    # The owner's own account of it: the old primary was started again, read-only.
+    expected = ids_on(owner, "writer") & acknowledged - ids_on(owner, "standby")
+    assert lost["count"] == len(expected) > 0
+    named = {finding["key"] for finding in lost["findings"]}
+    assert named <= expected
+    assert len(named) == min(20, len(expected))
+
+
+@semisync
+@pytest.mark.parametrize("announced", [False, True], ids=["nothing in the scenario", "external"])
+def test_a_promotion_by_somebody_else_is_seen_within_a_second_and_judged(owner: Owner, announced: bool) -> None:
+    faults = [{"fault": "external", "at": 1, "for": 60}] if announced else []
+    with locust(owner, scenario(owner, faults, duration=10, cluster={"replication": "semisync"})) as run:
+        run.wait_for_load()
+        began = time.monotonic_ns()
+        owner.run("promote.sh", "standby")
+        done = time.monotonic_ns()
+        assert run.finish() == 0, run.describe()
+        assert judged(result_of(run))["lost"] == "pass"
+        (promotion,) = events_of(run, "promotion")
+        assert promotion.name == "standby"
+        assert began < promotion.time < done + patience(1) * 1e9
+        assert promotion.details["seen_within"] <= patience(1)
+        later = [one for one in records(run) if one.operation == Operation.INSERT and one.start > promotion.time]
+        assert any(one.outcome == Outcome.OK for one in later), "the clients follow"
+
+
+def test_an_old_primary_that_was_not_fenced_is_a_split_brain(owner: Owner) -> None:
+    faults = [
+        {"fault": "pause", "target": "writer", "at": 2, "for": 4},
+        {"fault": "promote", "target": "standby", "at": 3},
+    ]
+    unfenced = {"run": ["env", "FENCE=no", *command(PROMOTE)["run"]]}
+    text = scenario(owner, faults, duration=11, cluster={"commands": {**COMMANDS, "promote": unfenced}})
+    with locust(owner, text) as run:
+        assert run.finish() == 3, run.describe()
+        (both,) = events_of(run, "two-primaries")
+        assert set(both.details["servers"]) == {"writer", "standby"}
+        check = result_of(run)["audit"]["split_brain"]
+        assert check["verdict"] == "false"
+        named = {finding["key"] for finding in check["findings"]}
+        assert named
+        only_there = ids_on(owner, "writer") ^ ids_on(owner, "standby")
+        assert named & only_there, "a row that one of the two lacks"
+
+
+LONG = ["sleep", "600"]
+
+
+def test_commands_that_fail_hang_or_change_nothing_are_told_in_a_line_each(owner: Owner) -> None:
+    commands = {
+        "kill": {"run": ["sh", "-c", "echo nobody answers >&2; exit 3"], "heal": ["true"]},
+        "pause": {"run": ["true"], "heal": ["true"], "timeout": "2s"},
+        "promote": {"run": ["true"], "timeout": "2s"},
+    }
+    faults = [
+        {"fault": "kill", "target": "writer", "at": 1, "for": 1},
+        {"fault": "pause", "target": "writer", "at": 2, "for": 1},
+        {"fault": "promote", "target": "standby", "at": 5},
+        {"fault": "command", "name": "wait for nothing", "run": LONG, "timeout": "1s", "at": 1},
+    ]
+    with locust(owner, scenario(owner, faults, duration=9, cluster={"commands": commands})) as run:
+        assert run.finish() == 4, run.describe()
+        troubles = result_of(run)["troubles"]
+        for what, why in (
+            ("kill writer", r"status 3.*nobody answers"),
+            ("pause writer", "changed nothing"),
+            ("promote standby", "changed nothing"),
+            ("command wait for nothing", r"1 s"),
+        ):
+            (line,) = [one for one in troubles if what in one]
+            assert re.search(why, line), troubles
+            assert "\n" not in line
+    assert owner.all_replicate() == "writer"
+
+
+def test_a_command_that_heals_nothing_makes_a_run_inconclusive(owner: Owner) -> None:
+    commands = {"kill": {**command(KILL), "heal": ["true"], "timeout": "2s"}}
+    faults = [{"fault": "kill", "target": "reader-1", "at": 1, "for": 2}]
+    with locust(owner, scenario(owner, faults, duration=7, cluster={"commands": commands})) as run:
+        assert run.finish() == 4, run.describe()
+        assert any("kill reader-1" in one and "changed nothing" in one for one in result_of(run)["troubles"]), run.describe()
+
+
+@pytest.mark.parametrize(
+    "program, why", [("./no-such-program", "no-such-program"), ("echo", "nobody")], ids=["missing", "an unknown server"]
+)
+def test_a_command_that_names_no_primary_is_told(owner: Owner, program: str, why: str) -> None:
+    text = scenario(owner, [], duration=4, cluster={"primary": {"command": [program, "nobody"]}})
+    with locust(owner, text) as run:
+        assert run.finish() in (2, 4), run.describe()
+        told = [line for line in run.stderr.splitlines() + run.stdout.splitlines() if why in line]
+        assert told, run.describe()
+
+
+def test_a_missing_program_is_told_before_anything_is_written(owner: Owner) -> None:
+    commands = {"kill": {"run": ["no-such-program", "{server}"], "heal": ["true"]}}
+    faults = [{"fault": "kill", "target": "writer", "at": 1, "for": 1}]
+    before = owner.sql("writer", "SELECT @@gtid_binlog_pos")
+    with locust(owner, scenario(owner, faults, cluster={"commands": commands})) as run:
+        assert run.finish() == 2, run.describe()
+        assert "no-such-program" in run.stderr
+        assert not run.directory.joinpath("runs").exists()
+    assert owner.sql("writer", "SELECT @@gtid_binlog_pos") == before
+
+
+def test_a_server_comes_back_although_the_harness_was_killed(owner: Owner) -> None:
+    faults = [{"fault": "kill", "target": "reader-1", "at": 1, "for": 100}]
+    with locust(owner, scenario(owner, faults, duration=120)) as run:
+        run.wait_until(lambda: not owner.is_alive("reader-1"), "it is not killed")
+        run.wait_for("fault: kill reader-1")
+        for pid in run.processes("locust") + run.processes("hs_drill.controller") + run.processes("hs_drill.engine"):
+            os.kill(pid, signal.SIGKILL)
+        run.wait_until(lambda: owner.is_up("reader-1"), "nobody has started it again")
+        run.wait_until(lambda: not run.processes(), "the healer is still there")
+        assert (run.run / "healed.txt").exists()
+    assert owner.all_replicate() == "writer"
