@@ -1,12 +1,12 @@
 #!/bin/sh
-# promote.sh NAME: fence the primary, and let NAME take its place.
+# promote.sh NAME [unfenced]: fence the primary, and let NAME take its place.
 here=$(dirname "$(readlink -f "$0")")
 . "$here/common.sh"
 old=$(cat "$MY_SERVERS/primary")
 [ "$old" != "$1" ] || fail "$1 is the primary"
 [ -n "$(replica "$1" Master_Host)" ] || fail "$1 is no replica"
-# FENCE=no leaves the old primary as it is, which is how two of them come to take writes.
-[ "${FENCE:-yes}" = no ] || "$here/fence.sh" "$old"
+# Unfenced, the old primary stays as it is. That is how two servers come to take writes.
+[ "${2:-}" = unfenced ] || "$here/fence.sh" "$old"
 
 # Apply what was fetched. Don't stop the applying with the fetching: that would discard it.
 sql "$1" "STOP SLAVE IO_THREAD"

@@ -1,4 +1,4 @@
 #!/bin/sh
-# stop-replication.sh NAME: fetch nothing more from the primary.
+# stop-replication.sh NAME...: fetch nothing more from the primary.
 . "$(dirname "$0")/common.sh"
-sql "$1" "STOP SLAVE IO_THREAD"
+for name; do sql "$name" "STOP SLAVE IO_THREAD"; done

@@ -16,16 +16,15 @@ from typing import Any
 import pytest
 import yaml
 
+from hs_drill.scenario._stated_verdict import stated_exit_code
 from hs_drill.servers._processes import Installation
 from hs_drill.store import Event, History, Operation, Outcome, RunDirectory
 from hs_drill.store._records import Record
 from tests.loadtest.support.locust_process import HEADLESS, Locust, judged, result_of
-from tests.loadtest.support.owner import NAMES, SCRIPTS, Owner
+from tests.loadtest.support.owner import NAMES, Owner
 from tests.support.patience import patience
 
 pytestmark = [pytest.mark.mariadb, pytest.mark.process]
-
-KILL, PAUSE, PROMOTE, REJOIN = "kill.sh", "pause.sh", "promote.sh", "rejoin.sh"
 
 
 @pytest.fixture(scope="module")
@@ -64,18 +63,10 @@ def owner(servers: Owner, request: pytest.FixtureRequest) -> Iterator[Owner]:
 semisync = pytest.mark.parametrize("owner", ["semisync"], indirect=True)
 
 
-def command(run: str, heal: str = "") -> dict[str, Any]:
+def command(owner: Owner, run: str, heal: str = "") -> dict[str, Any]:
     """The owner's script for a server."""
-    given: dict[str, Any] = {"run": [str(SCRIPTS / run), "{server}"]}
-    return {**given, "heal": [str(SCRIPTS / heal), "{server}"]} if heal else given
-
-
-COMMANDS = {
-    "kill": command(KILL, "start.sh"),
-    "pause": command(PAUSE, "resume.sh"),
-    "promote": command(PROMOTE),
-    "rejoin": command(REJOIN),
-}
+    given = {"run": run, "heal": heal} if heal else {"run": run}
+    return {key: [str(owner.scripts / script), "{server}"] for key, script in given.items()}
 
 
 def scenario(owner: Owner, faults: list[dict[str, Any]], *, duration: int = 10, **more: Any) -> str:
@@ -92,7 +83,6 @@ def scenario(owner: Owner, faults: list[dict[str, Any]], *, duration: int = 10, 
         "topology": "write-through",
         "replication": "async",
         "servers": owner.servers,
-        "commands": COMMANDS,
         **more.get("cluster", {}),
     }
     return yaml.safe_dump({**given, "cluster": cluster, "faults": faults}, sort_keys=False)
@@ -105,13 +95,29 @@ def locust(owner: Owner, text: str) -> Iterator[Locust]:
         assert "Traceback" not in run.stderr, run.describe()
 
 
+@contextmanager
+def example(owner: Owner, name: str) -> Iterator[Locust]:
+    """A run of a scenario of the example, from its folder."""
+    path = owner.scripts / f"{name}.yaml"
+    options = ("--cluster", "external", "--scenario", str(path))
+    with Locust(*HEADLESS, *options, scenario=None, env=owner.environment) as run:
+        yield run
+        assert "Traceback" not in run.stderr, run.describe()
+        assert run.process.poll() == stated_exit_code(path), "what its comment says"
+
+
 def records(run: Locust) -> list[Record]:
     return [record for path in RunDirectory(run.run).histories() for record in History(path).records()]
 
 
 def events_of(run: Locust, kind: str) -> list[Event]:
-    found = [event for path in RunDirectory(run.run).histories() for event in History(path).events() if event.kind == kind]
+    found = [event for path in RunDirectory(run.run).histories() for event in History(path).events if event.kind == kind]
     return sorted(found, key=lambda event: event.time)
+
+
+def require_clients_to_follow(run: Locust, promoted: int) -> None:
+    later = [one for one in records(run) if one.operation == Operation.INSERT and one.start > promoted]
+    assert any(one.outcome == Outcome.OK for one in later), run.describe()
 
 
 def ids_on(owner: Owner, name: str) -> set[int]:
@@ -120,34 +126,21 @@ def ids_on(owner: Owner, name: str) -> set[int]:
 
 @semisync
 def test_a_semi_synchronous_primary_that_is_killed_and_replaced_loses_nothing(owner: Owner) -> None:
-    faults = [
-        {"fault": "kill", "target": "primary", "at": 3, "for": 4},
-        {"fault": "promote", "target": "standby", "at": 4},
-        {"fault": "rejoin", "target": "writer", "at": 8},
-    ]
-    text = scenario(owner, faults, duration=12, cluster={"replication": "semisync"})
-    with locust(owner, text) as run:
+    with example(owner, "failover") as run:
         assert run.finish() == 0, run.describe()
         assert judged(result_of(run))["lost"] == "pass"
         (promotion,) = events_of(run, "promotion")
         assert promotion.name == "standby"
-        later = [one for one in records(run) if one.operation == Operation.INSERT and one.start > promotion.time]
-        assert any(one.outcome == Outcome.OK for one in later), "the clients follow"
+        require_clients_to_follow(run, promotion.time)
     assert owner.all_replicate() == "standby"
 
 
 def test_writes_that_no_replica_had_when_their_primary_died_are_lost_and_named(owner: Owner) -> None:
-    hold = " && ".join(f"{SCRIPTS / 'stop-replication.sh'} {name}" for name in ("reader-1", "standby"))
-    faults = [
-        {"fault": "command", "name": "hold the replicas back", "run": ["sh", "-c", hold], "at": 3},
-        {"fault": "kill", "target": "writer", "at": 4, "for": 3},
-        {"fault": "promote", "target": "standby", "at": 5},
-    ]
-    with locust(owner, scenario(owner, faults, mix={"insert": 1}, load={"users": 4, "duration": 9})) as run:
+    with example(owner, "held-back") as run:
         assert run.finish() == 3, run.describe()
-        acknowledged = {one.key for one in records(run) if one.outcome == Outcome.OK}
+        acknowledged = {one.key for one in records(run) if one.operation == Operation.INSERT and one.outcome == Outcome.OK}
         lost = result_of(run)["audit"]["lost"]
-    # The owner's own account of it: the old primary was started again, read-only.
+    # The owner's own account of it. The old primary is up again, read-only.
     expected = ids_on(owner, "writer") & acknowledged - ids_on(owner, "standby")
     assert lost["count"] == len(expected) > 0
     named = {finding["key"] for finding in lost["findings"]}
@@ -170,27 +163,19 @@ def test_a_promotion_by_somebody_else_is_seen_within_a_second_and_judged(owner: 
         assert promotion.name == "standby"
         assert began < promotion.time < done + patience(1) * 1e9
         assert promotion.details["seen_within"] <= patience(1)
-        later = [one for one in records(run) if one.operation == Operation.INSERT and one.start > promotion.time]
-        assert any(one.outcome == Outcome.OK for one in later), "the clients follow"
+        require_clients_to_follow(run, promotion.time)
 
 
 def test_an_old_primary_that_was_not_fenced_is_a_split_brain(owner: Owner) -> None:
-    faults = [
-        {"fault": "pause", "target": "writer", "at": 2, "for": 4},
-        {"fault": "promote", "target": "standby", "at": 3},
-    ]
-    unfenced = {"run": ["env", "FENCE=no", *command(PROMOTE)["run"]]}
-    text = scenario(owner, faults, duration=11, cluster={"commands": {**COMMANDS, "promote": unfenced}})
-    with locust(owner, text) as run:
+    with example(owner, "unfenced") as run:
         assert run.finish() == 3, run.describe()
         (both,) = events_of(run, "two-primaries")
         assert set(both.details["servers"]) == {"writer", "standby"}
         check = result_of(run)["audit"]["split_brain"]
         assert check["verdict"] == "false"
         named = {finding["key"] for finding in check["findings"]}
-        assert named
-        only_there = ids_on(owner, "writer") ^ ids_on(owner, "standby")
-        assert named & only_there, "a row that one of the two lacks"
+    only_on_one = ids_on(owner, "writer") ^ ids_on(owner, "standby")
+    assert named & only_on_one, (named, only_on_one)
 
 
 LONG = ["sleep", "600"]
@@ -224,7 +209,7 @@ def test_commands_that_fail_hang_or_change_nothing_are_told_in_a_line_each(owner
 
 
 def test_a_command_that_heals_nothing_makes_a_run_inconclusive(owner: Owner) -> None:
-    commands = {"kill": {**command(KILL), "heal": ["true"], "timeout": "2s"}}
+    commands = {"kill": {**command(owner, "kill.sh"), "heal": ["true"], "timeout": "2s"}}
     faults = [{"fault": "kill", "target": "reader-1", "at": 1, "for": 2}]
     with locust(owner, scenario(owner, faults, duration=7, cluster={"commands": commands})) as run:
         assert run.finish() == 4, run.describe()

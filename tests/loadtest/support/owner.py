@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from tests.loadtest.support.locust_process import ROOT, free_port
 from tests.support.patience import patience, wait_until
 
-SCRIPTS = ROOT / "examples" / "own-failover"
+EXAMPLE = ROOT / "examples" / "own-failover"
 NAMES = ("writer", "standby", "reader-1")
 
 CHANGED_BY_FAILOVER = {"read_only", "rpl_semi_sync_master_enabled", "rpl_semi_sync_slave_enabled", "server_id"}
@@ -28,15 +29,15 @@ class Owner:
     """Three servers that replicate, in a directory. They end with the process that has made this."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.ports = {name: (free_port(), free_port(), free_port()) for name in NAMES}
-        lines = [f"{name} {sql} {read} {write}\n" for name, (sql, read, write) in self.ports.items()]
-        (directory / "servers.conf").write_text("".join(lines))
+        self.directory = directory / "servers"
+        self.scripts = directory / "example"
+        """A copy of the example, with other ports."""
+        self.ports = self._copy_example()
         self._out = directory / "out"
         with self._out.open("w") as out:
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", str(SCRIPTS / "servers.sh")],
-                env={**os.environ, "MY_SERVERS": str(directory)},
+                ["setpriv", "--pdeathsig", "TERM", str(self.scripts / "servers.sh")],
+                env={**os.environ, "MY_SERVERS": str(self.directory)},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -46,6 +47,16 @@ class Owner:
         except BaseException:
             self.end()
             raise
+
+    def _copy_example(self) -> dict[str, tuple[int, int, int]]:
+        """Copy it, and return each server's ports: of SQL, for reads and for writes."""
+        shutil.copytree(EXAMPLE, self.scripts)
+        given = re.findall(r"^([\w-]+) +(\d+) +(\d+) +(\d+)$", (EXAMPLE / "servers.conf").read_text(), re.MULTILINE)
+        others = {port: str(free_port()) for _, *ports in given for port in ports}
+        for path in self.scripts.iterdir():
+            if path.suffix in (".conf", ".yaml"):
+                path.write_text(re.sub(r"\b\d{5}\b", lambda match: others[match[0]], path.read_text()))
+        return {name: (int(others[sql]), int(others[read]), int(others[write])) for name, sql, read, write in given}
 
     def _are_up(self) -> bool:
         assert self._process.poll() is None, self._out.read_text()
@@ -69,7 +80,7 @@ class Owner:
         ]
 
     def prepare(self, replication: str) -> None:
-        """As at the beginning: `writer` is the primary, the others replicate from it in this way, and the run's table is empty."""
+        """As at the beginning: the others replicate in this way from `writer`, and the run's table is empty."""
         if not self._as_begun():
             self.run("reset.sh", replication)
         elif (self.directory / "replication").read_text().strip() != replication:
@@ -86,11 +97,11 @@ class Owner:
 
     def run(self, script: str, *arguments: str, env: dict[str, str] | None = None) -> str:
         """Run one of the owner's scripts."""
-        return self._execute([str(SCRIPTS / script), *arguments], env or {})
+        return self._execute([str(self.scripts / script), *arguments], env or {})
 
     def sql(self, name: str, statement: str) -> list[list[str]]:
         text = self._execute(
-            ["sh", "-c", '. "$0"; sql "$1" "$2"', str(SCRIPTS / "common.sh"), name, statement], {"PATIENCE": "60"}
+            ["sh", "-c", '. "$0"; sql "$1" "$2"', str(self.scripts / "common.sh"), name, statement], {"PATIENCE": "60"}
         )
         return [line.split("\t") for line in text.splitlines()]
 
@@ -109,7 +120,7 @@ class Owner:
     def is_alive(self, name: str) -> bool:
         """Whether its process runs, perhaps paused."""
         try:
-            self._execute(["sh", "-c", '. "$0"; alive "$1"', str(SCRIPTS / "common.sh"), name], {})
+            self._execute(["sh", "-c", '. "$0"; alive "$1"', str(self.scripts / "common.sh"), name], {})
         except AssertionError:
             return False
         return True
@@ -134,7 +145,7 @@ class Owner:
 
     def replication(self, name: str) -> dict[str, str]:
         text = self._execute(
-            ["sh", "-c", '. "$0"; client "$1" -e "SHOW SLAVE STATUS\\G"', str(SCRIPTS / "common.sh"), name], {}
+            ["sh", "-c", '. "$0"; client "$1" -e "SHOW SLAVE STATUS\\G"', str(self.scripts / "common.sh"), name], {}
         )
         return dict(re.findall(r"^ *(\w+): (.*)$", text, re.MULTILINE))
 
