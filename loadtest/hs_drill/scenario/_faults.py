@@ -63,7 +63,7 @@ class Fault(Model):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.for_ is not None and not self.lasts:
-            add = ", or add `heal`" if type(self).lasts else ""
+            add = ", or add `heal`" if type(self).lasts else ""  # `lasts` of a command depends on its keys
             raise ValueError(f"{self.name} happens at once and has nothing to heal: leave `for` out{add}")
         if self.every is not None and self.lasts and (self.for_ is None or self.every <= self.for_):
             raise ValueError("needs a `for` shorter than `every`, so that it heals before it strikes again")
