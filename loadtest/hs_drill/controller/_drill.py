@@ -76,6 +76,8 @@ class Drill:
     ) -> None:
         self.directory = RunDirectory.create(scenario)
         self.directory.write_environment(environment(control.cluster))
+        if control.by_command is not None:
+            control.by_command.output.path = self.directory.commands
         self._control = control
         self._scenario = scenario
         self._listener = listener

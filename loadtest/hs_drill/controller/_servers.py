@@ -7,8 +7,17 @@ from contextlib import asynccontextmanager
 from typing import TypedDict
 
 from hs_drill._cluster import Server
-from hs_drill.scenario import NetworkFault, Scenario
-from hs_drill.servers import Control, check_servers, open_servers, require_followers, require_load_account
+from hs_drill.nemesis import command_name
+from hs_drill.scenario import NetworkFault, Scenario, faults
+from hs_drill.servers import (
+    Command,
+    Control,
+    check_servers,
+    open_commands,
+    open_servers,
+    require_followers,
+    require_load_account,
+)
 
 __all__ = ["check_scenario_servers", "open_scenario_servers", "writes_by_handlersocket"]
 
@@ -61,7 +70,8 @@ async def open_scenario_servers(
                 alone=control.cluster.replication == "none",
                 followers=control.cluster.followers,
             )
-        yield control
+        async with open_commands(control, {} if sql_only else _commands_of(scenario)):
+            yield control
 
 
 def writes_by_handlersocket(scenario: Scenario) -> bool:
@@ -82,6 +92,21 @@ def _wanted(scenario: Scenario) -> _Wanted:
     return {
         "version": cluster.version,
         "only_mariadb_can": [*by_sql, *types, *(fault.name for fault in scenario.faults if fault.needs_mariadb)],
-        "only_owners_can": [fault.name for fault in scenario.faults if not isinstance(fault, NetworkFault)],
+        "only_owners_can": [
+            fault.name
+            for fault in scenario.faults
+            if not (isinstance(fault, NetworkFault) or fault.untargeted or fault.name in cluster.commands)
+        ],
         "external": [server.resolved() for server in cluster.servers] if cluster.kind == "external" else [],
     }
+
+
+def _commands_of(scenario: Scenario) -> dict[str, Command]:
+    """The commands that inject the scenario's faults, by their `command_name`."""
+    commands = scenario.cluster.commands
+    found = {}
+    for number, fault in enumerate(scenario.faults):
+        spec = fault if isinstance(fault, faults.Command) else commands.get(fault.name)
+        if spec is not None:
+            found[command_name(fault, number)] = Command(tuple(spec.run), tuple(spec.heal or ()), spec.timeout)
+    return found

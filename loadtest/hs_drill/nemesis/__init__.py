@@ -5,6 +5,7 @@ from __future__ import annotations
 from ._actions import Actions, Suspended
 from ._nemesis import Nemesis
 from ._network import Proxies
+from ._own_commands import command_name
 from ._strike import Strike
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "Proxies",
     "Strike",
     "Suspended",
+    "command_name",
 ]

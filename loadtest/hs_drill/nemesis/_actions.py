@@ -18,6 +18,7 @@ from hs_drill.scenario import Fault, faults
 from hs_drill.servers import Control, connect_sql, execute_sql
 
 from ._network import Proxies, network_steps
+from ._own_commands import await_failover, command_name, command_steps
 from ._strike import Step, Strike
 
 __all__ = ["Actions", "Suspended"]
@@ -67,13 +68,22 @@ class Actions:
         for proxy in self._proxies.values():
             proxy.heal()
 
+    def limit(self, fault: Fault, number: int) -> float:
+        """The most seconds that a command of the user's own takes to heal the fault, about; 0 if none does."""
+        by_command = self._control.by_command
+        return 0.0 if by_command is None else by_command.limit(command_name(fault, number))
+
     def of(self, fault: Fault, strike: Strike) -> tuple[Step, Step | None]:
         """The step that injects a fault, and the one that heals it; None if it happens at once.
 
         The second one also works for a fault that was injected in part, or is no longer on.
         """
         control, name = self._control, strike.server
+        if control.by_command is not None and (fault.by_command or isinstance(fault, faults.Command)):
+            return command_steps(control.by_command, fault, strike)
         match fault:
+            case faults.External():
+                return await_failover(control, fault.for_, strike), None
             case faults.Kill():
                 return partial(control.kill, name), partial(self._bring_up, name)
             case faults.Stop(drain=drain):

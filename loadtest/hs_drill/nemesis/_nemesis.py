@@ -9,6 +9,7 @@ import logging
 import math
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -32,7 +33,8 @@ logger = logging.getLogger("hs_drill.nemesis")
 HEAL_SECONDS = 60.0
 """Limit for healing everything at the end of a run ..."""
 HEAL_ONE_SECONDS = 30.0
-"""... and for one fault or server, so that one that hangs leaves time for the others."""
+"""... and for one fault or server, so that one that hangs leaves time for the others. For commands of the user's own both are
+longer, if the commands may take longer."""
 MARK_SECONDS = 0.05
 """How long before a fault strikes or heals to have the engines begin a new batch. If the message reaches an engine later, its
 batch counts for no phase. The phase has fewer operations then, but none of another phase."""
@@ -87,7 +89,7 @@ class Nemesis:
         self._active: list[_Active] = []
         self._load_ended = False
         # Steps on one server run one after the other; servers do not wait for each other.
-        self._locks = {server.name: trio.Lock() for server in control.cluster.servers}
+        self._locks: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
         # One failover at a time in the whole cluster: a rejoin during a promotion would still find the old primary.
         self._failovers = trio.Lock()
 
@@ -110,7 +112,7 @@ class Nemesis:
                         self._strike_all(moment, nursery)
                 await trio.sleep_until(begin + duration)
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + HEAL_SECONDS):
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + self._heal_seconds()):
                 await self._heal_all()
             for active in self._active:
                 self._fail(active.strike, "was still on at the end")
@@ -210,15 +212,33 @@ class Nemesis:
         for name in names:
             if self._control.state(name) == "down":
                 await self._repair(name, partial(self._control.start, name))
-        for active in reversed(self._active[:]):
+        if self._control.by_command is None:
+            await self._heal_each(self._active)
+            return
+        # Commands of the user's own take as long as they like, and a replica has healed only once its source has.
+        async with trio.open_nursery() as nursery:
+            for name in {active.strike.server for active in self._active}:
+                nursery.start_soon(self._heal_each, [active for active in self._active if active.strike.server == name])
+
+    async def _heal_each(self, faults: Sequence[_Active]) -> None:
+        for active in reversed(faults[:]):
             strike = active.strike
             if strike.struck is None:
                 self._fail(strike, "was cut off by the end of the run")
             if active.heal is None:
                 self._active.remove(active)
                 continue
-            with trio.move_on_after(HEAL_ONE_SECONDS):
+            with trio.move_on_after(self._heal_one_seconds(strike)):
                 await self._heal(active, active.heal)
+
+    def _heal_one_seconds(self, strike: Strike) -> float:
+        return max(HEAL_ONE_SECONDS, self._actions.limit(self._schedule[strike.number], strike.number))
+
+    def _heal_seconds(self) -> float:
+        by_server: defaultdict[str, float] = defaultdict(float)
+        for active in self._active:
+            by_server[active.strike.server] += self._heal_one_seconds(active.strike)
+        return HEAL_SECONDS if self._control.by_command is None else max(HEAL_SECONDS, *by_server.values(), 0)
 
     async def _repair(self, name: str, step: Step) -> None:
         with trio.move_on_after(HEAL_ONE_SECONDS) as scope:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ._by_command import ByCommand, open_commands
+from ._commands import Command
 from ._control import Control, Rejoined, ReplicationStatus, Row
 from ._exact_rows import Exact, ExactRows, identity, leave_checks, log_statements
 from ._exact_values import exact_session
@@ -18,6 +20,8 @@ from ._sql import as_cluster_errors, connect_sql, execute_sql, sql_error_code
 from ._table_lock import TableLock
 
 __all__ = [
+    "ByCommand",
+    "Command",
     "Control",
     "Exact",
     "ExactRows",
@@ -41,6 +45,7 @@ __all__ = [
     "leave_checks",
     "log_statements",
     "open_cluster",
+    "open_commands",
     "open_servers",
     "read_live_table",
     "require_existing",

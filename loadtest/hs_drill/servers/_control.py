@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
 
@@ -19,6 +19,9 @@ from hs_drill._process_end import describe_exit
 from trio_hs.testing import Table
 
 from ._instance import Instance, State
+
+if TYPE_CHECKING:
+    from ._by_command import ByCommand
 
 Row: TypeAlias = tuple[Any, ...]
 """A value for each column of a table: as `trio_hs.Column` takes it, or as the server's driver gives it."""
@@ -105,6 +108,7 @@ class Control(ABC):
       on_two_primaries: called when two servers were seen to take writes at once: the one that was promoted earlier, the other,
         from when and until when that is certain; None if until the end.
       on_notice: called with a line for the user about who is the primary.
+      by_command: injects faults by commands of the user's own; None on the run's own servers, and if there are no commands.
       on_galera: whether the writer is a node of a Galera cluster, where a write straight to InnoDB does harm.
     """
 
@@ -124,6 +128,7 @@ class Control(ABC):
         self.on_two_primaries: Callable[[str, str, float, float | None], None] = lambda old, new, since, until: None
         self.on_notice: Callable[[str], None] = lambda line: None
         self.on_galera = False
+        self.by_command: ByCommand | None = None
         self._promoted = trio.Event()
         """Set at the next promotion, and then replaced."""
         self._once_primary = {self.primary}

@@ -1,4 +1,5 @@
-"""A cluster of the user's own servers. The run neither starts nor ends them, and disturbs only the network in front of them.
+"""A cluster of the user's own servers. The run itself neither starts nor ends them, and disturbs only the network in front of
+them. Commands of the user's own may do more to them: see `_by_command`.
 
 Before it writes, it checks that `writer` is the primary, and says what it will write. It creates a table only if that is
 allowed, and drops only what it has created. It does not touch a table that holds rows.

@@ -1,0 +1,133 @@
+"""The healer, which heals faults of a run's own commands if the run's process is killed. A small program.
+
+It is run by path, with the standard library alone:
+
+    python -I -S _healer.py   (standard input: a pipe that the owner of the run holds open)
+
+The owner writes a JSON object in each line:
+
+    {"secrets": [TEXT, ...]}: what its file must not show
+    {"add": ID, "argv": [...], "what": TEXT, "timeout": SECONDS, "output": FILE or null}: before a fault's command is started
+    {"done": ID}: its fault has healed
+    {"started": MARK}, {"ended": MARK}: a command with this mark in its environment runs, and has ended
+
+When its standard input ends, because the owner closed it or was killed, it kills the commands that still run, runs the commands
+that are left, the last one first, and ends. What they print is appended to FILE.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+MARK_VARIABLE = "TRIO_HS_COMMAND"
+"""Environment variable of every command: its mark."""
+KEPT = 100_000
+"""The most bytes of a command's output that are kept."""
+END_SECONDS = 5.0
+"""How long to try to end commands that still run."""
+IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def main() -> bool:
+    """Wait until the owner ends, then heal what is left. False if something could not be healed."""
+    for number in IGNORED:  # systemd sends SIGTERM to every process of a service at once
+        signal.signal(number, signal.SIG_IGN)
+    left: dict[str, dict[str, Any]] = {}
+    running: set[str] = set()
+    secrets: list[str] = []
+    for line in sys.stdin.buffer:
+        try:
+            message = json.loads(line)
+        except ValueError:  # the owner was killed while it wrote: what it had not added yet has not begun
+            continue
+        if "add" in message:
+            left[message["add"]] = message
+        left.pop(message.get("done", ""), None)
+        if "started" in message:
+            running.add(message["started"])
+        running.discard(message.get("ended", ""))
+        secrets = message.get("secrets", secrets)
+    if running:
+        end_commands(running)
+    healed = [heal(one, secrets) for one in reversed(left.values())]  # all of them, also after one that failed
+    return all(healed)
+
+
+def end_commands(marks: set[str]) -> None:
+    """Kill the commands that still run, so that none does its work after it was healed."""
+    marked = {f"{MARK_VARIABLE}={mark}".encode() for mark in marks}
+    deadline = time.monotonic() + END_SECONDS
+    while (left := list(_processes(marked))) and time.monotonic() < deadline:
+        for pid in left:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)  # one that is being killed may still have started another
+
+
+def _processes(marked: set[bytes]) -> Iterator[int]:
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and int(entry) != os.getpid():
+            try:
+                with open(f"/proc/{entry}/environ", "rb") as file:
+                    if marked & set(file.read().split(b"\0")):
+                        yield int(entry)
+            except OSError:  # it is gone, or belongs to another user
+                pass
+
+
+def heal(one: dict[str, Any], secrets: list[str]) -> bool:
+    """Run a command that heals, and append what became of it to its file. False if it failed."""
+    begin = time.monotonic()
+    with tempfile.TemporaryFile() as file:  # not a pipe: it may leave a server in the background
+        ending = _run(one, file)
+        file.seek(0)
+        printed = file.read(KEPT).decode(errors="replace").strip()
+    text = f"== {one['what']}: {' '.join(one['argv'])}\n{printed}\n== {ending or 'exit code 0'}, after {{:.1f}} s\n\n"
+    text = text.replace("{:.1f}", f"{time.monotonic() - begin:.1f}")
+    for secret in secrets:
+        text = text.replace(secret, "(hidden)")
+    if one["output"] is not None:
+        with suppress(OSError), open(one["output"], "a", encoding="utf-8") as kept:
+            kept.write(text)
+    return not ending
+
+
+def _run(one: dict[str, Any], output: Any) -> str:
+    """How it ended, in words; "" if its exit code was 0."""
+    try:
+        process = subprocess.Popen(
+            one["argv"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=_hear_signals,  # there are no other threads
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"cannot be started: {error}"
+    try:
+        code = process.wait(one["timeout"])
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        return f"did not end within {one['timeout']:g} s, and was killed"
+    return "" if code == 0 else f"exit code {code}" if code > 0 else f"killed by signal {-code}"
+
+
+def _hear_signals() -> None:
+    """A program inherits which signals are ignored, and then a server that it starts could not be stopped."""
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_DFL)
+
+
+if __name__ == "__main__":
+    sys.exit(0 if main() else 1)

@@ -1,0 +1,107 @@
+"""The owner's side of the healer: what is to be run if this process is killed. `_healer` is the process that runs it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from hs_drill._cluster import ClusterError
+from hs_drill._counted import counted
+
+from . import _healer
+from ._sandbox import until_ended
+
+__all__ = ["Healer", "open_healer"]
+
+logger = logging.getLogger("hs_drill.run")
+
+CLOSE_SECONDS = 20.0
+"""How long to wait at the end for what the healer still heals. It goes on after that."""
+
+
+class Healer:
+    """A process of its own that runs, when we end, the commands that were added and are not done. See `open_healer`."""
+
+    @trio.lowlevel.enable_ki_protection
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._numbers = count(1)
+        self._left: dict[str, str] = {}
+        # A session of its own, so that neither Ctrl-C nor a kill of our process group reaches it.
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", _healer.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._tell(secrets=list(secrets))
+
+    def add(self, argv: Sequence[str], what: str, timeout: float, output: Path | None) -> str:
+        """From now on the command is run if we end. Returns its id, for `done`. Raises `ClusterError`: then nobody would."""
+        one = f"{next(self._numbers)}"
+        message = {"argv": list(argv), "what": what, "timeout": timeout, "output": None if output is None else str(output)}
+        try:
+            self._tell(add=one, **message)
+        except OSError as error:
+            raise ClusterError("the process that heals if this one is killed has ended, so nothing is begun") from error
+        self._left[one] = what
+        return one
+
+    def done(self, one: str) -> None:
+        """What was added has healed."""
+        self._left.pop(one, None)
+        with suppress(OSError):
+            self._tell(done=one)
+
+    @contextmanager
+    def running(self, mark: str) -> Iterator[None]:
+        """While a command with this mark in its environment runs. If we end meanwhile, it is killed before anything heals."""
+        with suppress(OSError):
+            self._tell(started=mark)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                self._tell(ended=mark)
+
+    def _tell(self, **message: Any) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(message).encode() + b"\n")
+        self._process.stdin.flush()
+
+    async def close(self) -> None:
+        """Have it heal what is left, and wait for that, at most `CLOSE_SECONDS`. Shielded."""
+        assert self._process.stdin is not None
+        with suppress(OSError):
+            self._process.stdin.close()
+        with trio.move_on_after(CLOSE_SECONDS, shield=True):
+            await until_ended(self._process)
+        if self._process.returncode is None:
+            logger.warning(
+                "process %s still heals %s: %s",
+                self._process.pid,
+                counted(len(self._left), "fault"),
+                ", ".join(self._left.values()),
+            )
+        elif self._process.returncode != 0 or self._left:
+            became = "has healed at the end" if self._process.returncode == 0 else "could not heal all of"
+            logger.warning("%s: %s (see healed.txt in the run's directory)", became, ", ".join(self._left.values()))
+
+
+@asynccontextmanager
+async def open_healer(secrets: Sequence[str]) -> AsyncIterator[Healer]:
+    """A `Healer`, which heals what is left when the block ends, however it ends."""
+    healer = Healer(secrets)
+    try:
+        yield healer
+    finally:
+        await healer.close()

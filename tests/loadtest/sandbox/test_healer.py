@@ -1,0 +1,151 @@
+"""The healer: what it runs when the run's process ends or is killed, and what it does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hs_drill._cluster import ClusterError
+from hs_drill.sandbox import MARK_VARIABLE, _healer, open_healer
+from tests.loadtest.support.processes import gone
+from tests.support.patience import patience, wait_until
+
+pytestmark = pytest.mark.process
+
+OWNER = """
+import os, sys, trio
+from pathlib import Path
+from hs_drill.sandbox import open_healer
+from hs_drill.servers._commands import Output, run
+
+async def main(place):
+    async with open_healer(["s3cret"]) as healer:
+        def add(what):
+            return healer.add(["sh", "-c", f"echo {what} >> {place}/order; echo healed s3cret"], what, 60, place / "healed.txt")
+        add("first")
+        healer.done(add("done"))
+        add("last")
+        mark = f"{os.getpid()}-1"
+        with healer.running(mark):
+            script = f"setsid sh -c 'echo $$ > {place}/pid; while :; do sleep 0.05; done' & wait"
+            await run(["sh", "-c", script], 600, Output(), "kill", mark)
+
+trio.run(main, Path(sys.argv[1]))
+"""
+
+
+def test_when_the_owner_is_killed_what_is_left_is_healed_the_last_first(tmp_path: Path) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], process_group=0)
+    pid = tmp_path / "pid"
+    wait_until(lambda: pid.exists() and pid.read_text().endswith("\n"), "the command did not start")
+    os.killpg(owner.pid, signal.SIGKILL)
+    owner.wait(patience(10))
+    healed = tmp_path / "healed.txt"
+    wait_until(lambda: healed.exists() and healed.read_text().count("exit code 0") == 2, "not healed")
+    assert (tmp_path / "order").read_text().split() == ["last", "first"]
+    text = healed.read_text()
+    assert text.startswith("== last: sh -c ")
+    assert "healed (hidden)" in text
+    assert "s3cret" not in text
+    command = int(pid.read_text())
+    assert gone(command), "a command that was running when we were killed would strike after its healing"
+
+
+def ignores(status: str) -> bool:
+    """Whether a process with this status ignores all that the healer ignores."""
+    found = int(status.partition("SigIgn:\t")[2].split()[0], 16)
+    return all(found & 1 << (number - 1) for number in _healer.IGNORED)
+
+
+class Talk:
+    """A healer, spoken to by hand."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen([sys.executable, "-I", "-S", _healer.__file__], stdin=subprocess.PIPE)
+
+    def say(self, raw: str = "", **message: Any) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write((raw or json.dumps(message) + "\n").encode())
+        self.process.stdin.flush()
+
+    def end(self) -> int:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return self.process.wait(patience(20))
+
+
+def added(argv: list[str], output: Path | None, one: str = "1", timeout: float = 60.0) -> dict[str, Any]:
+    return {"add": one, "argv": argv, "what": "heal kill writer", "timeout": timeout, "output": output and str(output)}
+
+
+def test_a_command_that_fails_does_not_keep_the_others_from_healing(tmp_path: Path) -> None:
+    talk, output = Talk(), tmp_path / "healed.txt"
+    talk.say(**added(["sh", "-c", "echo healed; grep SigIgn /proc/self/status"], output, "1"))
+    talk.say(**added(["sh", "-c", "sleep 60"], output, "2", timeout=0.2))
+    talk.say(**added(["/no/such/program"], output, "3"))
+    talk.say(**added(["sh", "-c", "echo bad; exit 3"], output, "4"))
+    talk.say(raw='{"done": "1')  # the owner was killed while it wrote
+    status = Path(f"/proc/{talk.process.pid}/status")
+    wait_until(lambda: ignores(status.read_text()), "it does not ignore signals")
+    for number in _healer.IGNORED:
+        talk.process.send_signal(number)
+    assert talk.end() == 1
+    text = output.read_text()
+    endings = [line for line in text.splitlines() if line.startswith("== ") and "after" in line]
+    assert [line.rpartition(", after")[0] for line in endings] == [
+        "== exit code 3",
+        "== cannot be started: [Errno 2] No such file or directory: '/no/such/program'",
+        "== did not end within 0.2 s, and was killed",
+        "== exit code 0",
+    ]
+    assert "bad\n" in text
+    assert not ignores(text)
+
+
+def test_without_anything_left_the_healer_runs_nothing(tmp_path: Path) -> None:
+    talk = Talk()
+    talk.say(**added(["touch", str(tmp_path / "touched")], None))
+    talk.say(done="1")
+    assert talk.end() == 0
+    assert not (tmp_path / "touched").exists()
+
+
+def test_a_command_that_has_ended_keeps_what_it_left_in_the_background() -> None:
+    """As a server that a command has started."""
+    sleeper = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK_VARIABLE: "x-1"})
+    other = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK_VARIABLE: "x-2"})
+    try:
+        talk = Talk()
+        talk.say(started="x-1")
+        talk.say(started="x-2")
+        talk.say(ended="x-1")
+        assert talk.end() == 0
+        wait_until(lambda: other.poll() == -signal.SIGKILL, "it was not killed")
+        assert sleeper.poll() is None
+    finally:
+        for process in (sleeper, other):
+            process.kill()
+            process.wait()
+
+
+async def test_at_an_orderly_end_what_is_left_is_healed_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with open_healer([]) as healer:
+        healer.add(["touch", str(tmp_path / "healed")], "heal kill writer", 60, None)
+    assert (tmp_path / "healed").exists()
+    assert "has healed at the end: heal kill writer" in caplog.text
+
+
+async def test_nothing_is_begun_when_the_healer_is_gone() -> None:
+    async with open_healer([]) as healer:
+        healer._process.kill()
+        healer._process.wait()
+        with pytest.raises(ClusterError, match="has ended, so nothing is begun"):
+            healer.add(["true"], "heal kill writer", 60, None)
+        healer.done("1")
