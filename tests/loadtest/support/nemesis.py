@@ -148,8 +148,17 @@ class FakeControl(Control):
 class Drill:
     """A nemesis with its fake servers."""
 
-    def __init__(self, *faults: dict[str, Any], proxies: Proxies | None = None, seed: int = 1) -> None:
-        cluster = {"readers": 2, "standby": True, "replication": "semisync"}
+    def __init__(
+        self,
+        *faults: dict[str, Any],
+        proxies: Proxies | None = None,
+        seed: int = 1,
+        commands: dict[str, Any] | None = None,
+    ) -> None:
+        cluster: dict[str, Any] = {"readers": 2, "standby": True, "replication": "semisync"}
+        if commands is not None:  # servers of the user's own
+            servers = [{"name": name, "host": "127.0.0.1"} for name in NAMES]
+            cluster = {"kind": "external", "servers": servers, "commands": commands}
         given = {"name": "x", "mix": {"get": 1}, "cluster": cluster, "load": {"duration": 1000.0}, "faults": list(faults)}
         schedule = Scenario.model_validate(given).faults
         self.control = FakeControl()
