@@ -14,12 +14,15 @@ from ._key_sample import first_rows, sample_rows
 from ._live_table import LiveColumn, LiveTable, read_live_table
 from ._load_account import require_load_account
 from ._opening import check_servers, open_cluster, open_servers
+from ._privileges import Privilege, grants, needed_by_load, needed_privileges, to_grant
 from ._replication_check import check_replication
 from ._server_table import ServerTable, key_of
 from ._sql import as_cluster_errors, connect_sql, execute_sql, sql_error_code
 from ._table_lock import TableLock
+from ._topology import Answers, SeenSource, ask_servers, primaries, same_server_as
 
 __all__ = [
+    "Answers",
     "ByCommand",
     "Command",
     "Control",
@@ -27,30 +30,39 @@ __all__ = [
     "ExactRows",
     "LiveColumn",
     "LiveTable",
+    "Privilege",
     "Rejoined",
     "ReplicationStatus",
     "Row",
+    "SeenSource",
     "ServerTable",
     "State",
     "TableLock",
     "as_cluster_errors",
+    "ask_servers",
     "check_replication",
     "check_servers",
     "connect_sql",
     "exact_session",
     "execute_sql",
     "first_rows",
+    "grants",
     "identity",
     "key_of",
     "leave_checks",
     "log_statements",
+    "needed_by_load",
+    "needed_privileges",
     "open_cluster",
     "open_commands",
     "open_servers",
+    "primaries",
     "read_live_table",
     "require_existing",
     "require_followers",
     "require_load_account",
+    "same_server_as",
     "sample_rows",
     "sql_error_code",
+    "to_grant",
 ]

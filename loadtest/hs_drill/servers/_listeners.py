@@ -8,7 +8,7 @@ from hs_drill._cluster import ClusterError, Server
 
 from ._sql import execute_sql
 
-__all__ = ["check_listeners"]
+__all__ = ["check_listener", "check_listeners"]
 
 ANSWER_SECONDS = 5.0
 
@@ -16,10 +16,10 @@ ANSWER_SECONDS = 5.0
 async def check_listeners(server: Server) -> None:
     """Raise `ClusterError` unless every HandlerSocket listener of the server answers and accepts its secret."""
     for listener, port, secret in server.listeners:
-        await _check_one(server, port, secret, f"{listener}s")
+        await check_listener(server, port, secret, f"{listener}s")
 
 
-async def _check_one(server: Server, port: int, secret: str, what: str) -> None:
+async def check_listener(server: Server, port: int, secret: str, what: str) -> None:
     """Raise `ClusterError` unless the listener answers and accepts the secret."""
     at = f"{server.name}: the listener for {what} at {server.at(port)}"
     answer = b""
