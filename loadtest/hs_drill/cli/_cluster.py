@@ -2,7 +2,7 @@
 
 `up` starts the servers and keeps them until Ctrl-C or `down`. `status` and `down` work from another terminal. `check` tests
 whether HandlerSocket's writes reach the readers, on the cluster that is up or on one that it starts. If several are up, choose
-one with `--pid`.
+one with `--pid`. Of servers of your own it first says what they are, what could be rehearsed on them, and what is missing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from signal import SIG_DFL, SIGHUP, SIGINT, SIGTERM, getsignal
 from typing import Any
 
@@ -28,6 +29,7 @@ from hs_drill._cluster import (
     Cluster,
     ClusterError,
 )
+from hs_drill._counted import counted
 from hs_drill._exit_codes import ExitCode
 from hs_drill._trio_child import first_error
 from hs_drill.controller import fill_table, foreign_rows, load_table, marker_row, open_scenario_servers
@@ -37,6 +39,7 @@ from hs_drill.servers import Control, check_replication
 
 from ._cluster_socket import answering, ask, clusters_up
 from ._cluster_text import cluster_line, print_cluster, table_of
+from ._own_servers import ask_own_servers, exit_code, print_rehearsal
 from ._shared import console, safely
 
 __all__ = ["main"]
@@ -78,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
         _add_cluster_options(command)
     status.add_argument("--pid", type=int, metavar="PID", help="only the cluster of this process")
     check.add_argument("--pid", type=int, metavar="PID", help="check the cluster of this process; `status` lists them")
+    check.add_argument(
+        "--ask-only", action="store_true", help="on servers of your own: only ask them, by SQL, and write no marker row"
+    )
     which = down.add_mutually_exclusive_group()
     which.add_argument("--pid", type=int, metavar="PID", help="end the cluster of this process; `status` lists them")
     which.add_argument(
@@ -152,10 +158,28 @@ def _scenario(options: argparse.Namespace) -> Scenario:
                 f"{options.scenario}: table.existing: `hs-drill cluster` creates its own table: use another scenario"
             )
         scenario |= {"name": of_file.name, "table": of_file.table.model_dump(), "cluster": of_file.cluster.model_dump()}
+    return with_cluster(Scenario.model_validate(scenario), options.servers, _chosen(options))
+
+
+def _chosen(options: argparse.Namespace) -> dict[str, Any]:
+    """The keys of `cluster` that the options give."""
     keys = ("kind", "version", "readers", "standby", "topology", "replication", "create_table")
     chosen = {name: getattr(options, name) for name in keys}
-    given = {name: value for name, value in chosen.items() if value is not None}
-    return with_cluster(Scenario.model_validate(scenario), options.servers, given)
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def _on_own_servers(options: argparse.Namespace) -> tuple[Scenario, list[str]] | None:
+    """The whole scenario for servers of the user's own, and why a run there would refuse it; None if it is for others.
+
+    Raises `ScenarioError`.
+    """
+    whole = _scenario(options) if options.scenario is None else load_scenario(options.scenario)
+    if options.servers is None and (options.kind or whole.cluster.kind) != "external":
+        return None
+    try:
+        return with_cluster(whole, options.servers, _chosen(options)), []
+    except ScenarioError as error:
+        return _scenario(options), str(error).splitlines()
 
 
 # --- The commands ----------------------------------------------------------------------------------------------------
@@ -287,11 +311,30 @@ async def _check(options: argparse.Namespace) -> int:
         described = await ask(pid, "status")
         scenario = Scenario.model_validate({"name": "check", "mix": {"get": 1}, "table": table_of(described)})
         return await _check_replication(Cluster.from_dict(described["cluster"]), scenario, described["primary"])
+    if (own := _on_own_servers(options)) is not None:
+        asked_only = await _ask_own(*own, only=options.ask_only)
+        if asked_only is not None:
+            return asked_only
+    elif options.ask_only:
+        raise ClusterError("--ask-only is for servers of your own: name them with --servers, or in a scenario")
     scenario = _scenario(options)
     async with open_scenario_servers(scenario, _print_line) as control:
         control.foreign_rows = foreign_rows(scenario, loaded=False)
         await control.create_table(load_table(scenario))
         return await _check_replication(control.cluster, scenario, control.primary, control.aliases)
+
+
+async def _ask_own(scenario: Scenario, refused: Sequence[str], *, only: bool) -> int | None:
+    """Print what servers of the user's own are, and what could be rehearsed there. Return the exit code if that was all."""
+    _print_line(f"asking {counted(len(scenario.cluster.servers), 'server')}; nothing is written")
+    found = await ask_own_servers(scenario)
+    found = replace(found, missing=[*refused, *found.missing])
+    print_rehearsal(console(), found)
+    sys.stdout.flush()
+    await trio.lowlevel.checkpoint()
+    if scenario.table.existing or scenario.driver.name == "sql":
+        only = True  # there is no table for a marker row, or no interest in it
+    return exit_code(found) if only else None
 
 
 async def _check_replication(cluster: Cluster, scenario: Scenario, primary: str, aliases: Collection[str] = ()) -> int:
