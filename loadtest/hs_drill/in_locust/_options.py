@@ -22,6 +22,8 @@ __all__ = ["add_options", "chosen_scenario", "locust_settings", "scenario_files"
 DEFAULT_SCENARIO = "scenarios/mixed.yaml"
 
 _scenarios: dict[str, Scenario] = {}
+_have_programs: set[tuple[str, str]] = set()
+"""Scenarios whose programs were found, and for which kind of servers. A page of the web UI must not fail when one vanishes."""
 
 
 def add_options(parser: LocustArgumentParser) -> None:
@@ -77,7 +79,9 @@ def _overridden(name: str, kind: str | None, version: str | None, servers: str |
     given = {key: value for key, value in (("kind", kind), ("version", version)) if value is not None}
     if given or servers is not None:
         scenario = with_cluster(scenario, servers, given)
-    require_programs(scenario, scenario_path(name))
+    if (programs := (name, scenario.cluster.kind)) not in _have_programs:
+        require_programs(scenario, scenario_path(name))
+        _have_programs.add(programs)
     if scenario.driver.name == "sql" and find_spec("MySQLdb") is None:
         raise ScenarioError(f"{name}: driver: sql needs mysqlclient: pip install 'trio-hs-drill[sql]'")
     return scenario

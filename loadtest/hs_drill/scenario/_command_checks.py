@@ -34,7 +34,7 @@ def mistakes_in_commands(cluster: ClusterSpec) -> Mistakes:
     for name, command in cluster.commands.items():
         yield from _of_a_fault(name, command)
     if cluster.primary is not None:
-        what = "is asked of all servers at once, so nothing is filled in"
+        what = "asks about all servers, so there is nothing to fill in"
         yield from unknown_here(("primary", "command"), cluster.primary.command, (), what)
     yield from _secrets(cluster)
 

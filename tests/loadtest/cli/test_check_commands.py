@@ -49,3 +49,11 @@ def test_a_missing_program_is_found_before_anything_starts(
         _options.add_options(get_empty_argument_parser())
     (line,) = capsys.readouterr().err.splitlines()
     assert (ended.value.code, line[: len(told)]) == (2, told)
+
+
+def test_locust_goes_on_when_a_program_vanishes(scenario: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each page of the web UI builds the parser again, and a mistake would end the process. The run tells of the program."""
+    monkeypatch.setattr(sys, "argv", ["locust", "--scenario", str(scenario)])
+    _options.add_options(get_empty_argument_parser())
+    (scenario.parent / "promote.sh").unlink()
+    _options.add_options(get_empty_argument_parser())
