@@ -63,7 +63,7 @@ def privileges_on(server: Server, scenario: Scenario) -> Sequence[Privilege]:
         loaded=own and (server.name == "writer" or cluster.replication == "none"),
         creates=own and cluster.create_table,
         table=(table.database, table.name),
-        twin=f"{table.database}_wt" if cluster.topology == "write-through" else None,
+        twin=f"{table.database}_wt" if cluster.topology == "write-through" and server.write_port else None,
     )
 
 

@@ -50,7 +50,7 @@ def rehearsal(
     return Rehearsal(
         servers=[(one.name, "\n".join(_state(one, answers))) for one in answers],
         promotions=promotions,
-        faults=list(_faults(scenario, watched=not unseen)),
+        faults=list(_faults(scenario, answers, watched=not unseen)),
         missing=[
             *_unanswered(answers),
             *(f"the account of driver: sql: {line}" for line in _unanswered(load_answers)),
@@ -195,8 +195,10 @@ def _unseen(answers: Sequence[Answers]) -> Iterator[str]:
 # ---- faults
 
 
-def _faults(scenario: Scenario, *, watched: bool) -> Iterator[Row]:
+def _faults(scenario: Scenario, answers: Sequence[Answers], *, watched: bool) -> Iterator[Row]:
     """Which of them can be rehearsed, and what the others need."""
+    blind = [one.name for one in answers if one.sources is None]
+    unseen = f"; not at {', '.join(blind)}, where nobody could see whether it worked (that needs SQL)" if blind else ""
     cluster, by_sql = scenario.cluster, scenario.driver.name == "sql"
     network = [name for name, fault in faults.FAULTS.items() if issubclass(fault, NetworkFault)]
     seen = [name for name in network if not (by_sql and faults.FAULTS[name].only_handlersocket)]
@@ -212,7 +214,7 @@ def _faults(scenario: Scenario, *, watched: bool) -> Iterator[Row]:
             without.append(name)
         else:
             heal = f"; heals by {shlex.join(command.heal)}" if command.heal is not None else ""
-            yield name, f"yes, by {shlex.join(command.run)}{heal}"
+            yield name, f"yes, by {shlex.join(command.run)}{heal}{unseen if fault.needs_replication else ''}"
     if without:
         yield ", ".join(without), f"need a command of yours each, in cluster.commands, such as {_example(without[0])}"
     yield "command", "yes: any command of yours, which the fault itself names"
@@ -281,7 +283,7 @@ def _roles(scenario: Scenario, answers: Sequence[Answers]) -> Iterator[str]:
     for one in answers:
         if one is writer or not one.asked or same_server_as(one, writer):
             continue
-        if one.takes_writes:
+        if one.takes_writes and (one.name == "standby" or one.server.write_port or one.sources == {}):
             yield f"{one.name} takes writes beside writer: run SET GLOBAL read_only=1 there, until it is promoted"
         if one.sources == {}:
             yield f"{one.name} replicates from no server: if the servers do not replicate, set cluster.replication: none"

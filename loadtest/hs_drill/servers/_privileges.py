@@ -79,7 +79,7 @@ def needed_privileges(
     """What a run needs on one server.
 
     `primary`: the server is the writer. `loaded`: the run inserts its rows there by SQL. `creates`: the run may create its
-    table. `table`: its database and name. `twin`: the database through which clients write, if there is one.
+    table. `table`: its database and name. `twin`: the database through which clients may write to this server, if there is one.
     """
     database, name = table
     needed = [
@@ -102,7 +102,7 @@ def needed_privileges(
             Privilege("EVENT", "to see what else is in the database before it is dropped", database),
             Privilege("EXECUTE", "to see what else is in the database before it is dropped", database),
         ]
-    if primary and twin is not None:
+    if twin is not None:
         needed.append(Privilege("SELECT", "to see the table that clients write through", twin, name))
     return tuple(needed)
 

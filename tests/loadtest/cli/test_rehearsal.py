@@ -273,6 +273,16 @@ def test_servers_that_are_not_what_the_scenario_says(said: Answers, line: str) -
     assert any(one.startswith(line) for one in found(said).missing), found(said).missing
 
 
+def test_a_reader_that_clients_never_write_to_may_take_writes_while_it_replicates() -> None:
+    assert found(answers(3, OPEN)).missing == []
+
+
+@pytest.mark.parametrize("topology, twins", [("plain", []), ("write-through", ["writer", "standby"])])
+def test_the_twin_is_looked_for_wherever_clients_may_write(topology: str, twins: list[str]) -> None:
+    of = scenario(topology=topology)
+    assert [one.name for one in GOOD if "drill_wt" in [each.database for each in privileges_on(one.server, of)]] == twins
+
+
 def test_a_second_name_of_the_writer_is_no_server_of_its_own() -> None:
     same = answers(1)
     reader = Answers(GOOD[2].server, variables=same.variables, sources={})
@@ -295,6 +305,10 @@ def test_a_server_without_sql_is_not_watched_unless_a_command_tells() -> None:
     assert told.missing == []
     assert told.promotions[1] == ("watched", "a command of yours says which is the primary, every 0.5 s: true now")
     servers = dict(found(blind, answers(2, sources={"": SeenSource("db3:3306", "Yes", "Yes", 3, "Slave_Pos", 0)})).servers)
+    promote = {"promote": {"run": ["true"]}, "kill": {"run": ["true"], "heal": ["true"]}}
+    faults = dict(found(blind, of=scenario(commands=promote)).faults)
+    nobody = "not at reader-1, where nobody could see whether it worked (that needs SQL)"
+    assert (faults["promote"], faults["kill"]) == (f"yes, by true; {nobody}", "yes, by true; heals by true")
     assert "replicates from a server (db3:3306, server id 3;" in servers["standby"], "it may be the one that says nothing"
 
 

@@ -16,7 +16,7 @@ from hs_drill._cluster import Cluster, ClusterError, Server
 from hs_drill.controller._table import fill_table
 from hs_drill.servers import Answers, Privilege, ask_servers, grants, needed_by_load, needed_privileges, primaries, to_grant
 from hs_drill.servers._privileges import lacks_privilege
-from hs_drill.servers._replication import wait_replicated
+from hs_drill.servers._replication import wait_for_acknowledgements, wait_replicated
 from hs_drill.servers._replication_check import check_replication
 from hs_drill.servers._sql import execute_sql
 from hs_drill.servers._table_checks import has_table
@@ -343,6 +343,24 @@ async def test_servers_say_what_they_are_and_nothing_is_written(cluster: Cluster
     for server in cluster.servers:
         shown = await execute_sql(server, "SHOW DATABASES LIKE 'drill'")
         assert shown == []
+
+
+@pytest.mark.mariadb
+async def test_semi_sync_is_seen_on_both_sides(cluster: Cluster) -> None:
+    writer, reader = cluster.servers
+    restart = ("STOP SLAVE IO_THREAD", "START SLAVE IO_THREAD")
+    await execute_sql(reader, "SET GLOBAL rpl_semi_sync_slave_enabled=1", *restart)
+    try:
+        assert await wait_for_acknowledgements(writer, patience(10))
+        one, other = (await asked(cluster.servers)).values()
+        assert (one.on("rpl_semi_sync_master_enabled"), one.on("Rpl_semi_sync_master_status")) == (True, True)
+        assert one.status["Rpl_semi_sync_master_clients"] == "1"
+        assert one.variables["rpl_semi_sync_master_wait_point"] in ("AFTER_SYNC", "AFTER_COMMIT")
+        assert int(one.variables["rpl_semi_sync_master_timeout"]) > 0
+        assert (other.on("rpl_semi_sync_slave_enabled"), other.on("Rpl_semi_sync_slave_status")) == (True, True)
+    finally:
+        await execute_sql(writer, "SET GLOBAL rpl_semi_sync_master_enabled=0")
+        await execute_sql(reader, "SET GLOBAL rpl_semi_sync_slave_enabled=0", *restart)
 
 
 @pytest.mark.mariadb
