@@ -5,7 +5,17 @@ from __future__ import annotations
 from ._before_image import BeforeImage, BeforeImageError, BeforeImageWriter, ImageHeader, header_of
 from ._durable import HeldError, Hold
 from ._environment import environment
-from ._events import ANSWERED_WRITES, Event, HistoryFaultWindow, fault_key, fault_windows
+from ._events import (
+    ANSWERED_WRITES,
+    PROMOTION,
+    TWO_PRIMARIES,
+    Event,
+    HistoryFaultWindow,
+    TwoPrimaries,
+    fault_key,
+    fault_windows,
+    primaries_at_once,
+)
 from ._final_state import MOST_WRONG_ROWS, FinalState, FinalStateError, WrongRow, write_final_state
 from ._history import History, HistoryError, HistoryWriter, unix_faults
 from ._records import (
@@ -40,10 +50,12 @@ __all__ = [
     "MOST_OPERATIONS",
     "MOST_WRONG_ROWS",
     "NO_COUNT",
+    "PROMOTION",
     "READS",
     "RECORD",
     "REMOVALS",
     "STEPS",
+    "TWO_PRIMARIES",
     "Batches",
     "BeforeImage",
     "BeforeImageError",
@@ -63,6 +75,7 @@ __all__ = [
     "Outcome",
     "RunDirectory",
     "RunDirectoryError",
+    "TwoPrimaries",
     "WrongRow",
     "analyze_command",
     "cannot_keep",
@@ -71,6 +84,7 @@ __all__ = [
     "fault_windows",
     "header_of",
     "operation_code",
+    "primaries_at_once",
     "require_place",
     "unix_faults",
     "write_final_state",

@@ -6,11 +6,28 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-__all__ = ["ANSWERED_WRITES", "Event", "HistoryFaultWindow", "fault_key", "fault_windows"]
+__all__ = [
+    "ANSWERED_WRITES",
+    "PROMOTION",
+    "TWO_PRIMARIES",
+    "Event",
+    "HistoryFaultWindow",
+    "TwoPrimaries",
+    "fault_key",
+    "fault_windows",
+    "primaries_at_once",
+]
 
 ANSWERED_WRITES = "answered-writes"
 """The kind of a worker's events that say from when to when (details `first` and `last`) a server answered on its connections
 for writes, acknowledgements or refusals. In between there were no gaps longer than a batch."""
+PROMOTION = "promotion"
+"""The kind of the events that say which server became the primary. One that was seen from outside has `seen_within`: the
+seconds before the event in which it happened. Until then the server was seen to take no writes."""
+TWO_PRIMARIES = "two-primaries"
+"""The kind of the events that say that two servers were seen to take writes at once: `servers` (the primary before, and the one
+that was promoted later, which also is the event's name), `first` and `last` (nanoseconds of the history's clock; `last` is None
+until the end of the run)."""
 
 
 @dataclass(frozen=True)
@@ -79,3 +96,29 @@ def fault_key(event: Event) -> tuple[object, ...]:
     it has healed. Old kept runs have no `occurrence`.
     """
     return event.name, event.details.get("number"), event.details.get("occurrence")
+
+
+class TwoPrimaries(NamedTuple):
+    """From when to when two servers were seen to take writes at once. It may have begun earlier and ended later."""
+
+    old: str
+    new: str
+    """The server that was promoted later."""
+    first: int
+    last: int | None
+    """None: until the end of the run."""
+
+    def holds(self, time: int) -> bool:
+        return self.first <= time and (self.last is None or time <= self.last)
+
+
+def primaries_at_once(events: Iterable[Event]) -> list[TwoPrimaries]:
+    """When two servers took writes at once, by the first moment. A later event about the same pair and moment replaces an
+    earlier one, which did not know the end yet."""
+    found = {}
+    for event in sorted(events, key=lambda event: event.time):
+        if event.kind == TWO_PRIMARIES:
+            old, new = event.details["servers"]
+            one = TwoPrimaries(old, new, event.details["first"], event.details.get("last"))
+            found[one[:3]] = one
+    return sorted(found.values(), key=lambda one: one.first)
