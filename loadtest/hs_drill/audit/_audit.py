@@ -12,10 +12,19 @@ from itertools import chain
 from typing import Any
 
 from hs_drill.scenario import kind_of
-from hs_drill.store import Event, FinalState, History, HistoryFaultWindow, fault_windows
+from hs_drill.store import (
+    PROMOTION,
+    Event,
+    FinalState,
+    History,
+    HistoryFaultWindow,
+    fault_windows,
+    primaries_at_once,
+)
 
 from ._checker import Check, Checker, Context, Validity
 from ._counters import AppliedTwice, Counters
+from ._primaries import primaries_of
 from ._reads import MonotonicReads, StaleReads
 from ._replicas import check_replicas
 from ._row_histories import LeftOut, rows_of
@@ -116,11 +125,15 @@ def _events(histories: Sequence[History]) -> list[Event]:
 
 def _landmarks(events: Sequence[Event], faults: Sequence[HistoryFaultWindow]) -> list[tuple[int, str]]:
     """What a finding can be said to have come after."""
-    landmarks = [(event.time, f"the promotion of {event.name}") for event in events if event.kind == "promotion"]
+    landmarks = [(event.time, _promoted(event)) for event in events if event.kind == PROMOTION]
     landmarks += [
         (one.end, f"the end of {one.name}") for one in faults if one.end is not None and not _mere_promotion(one.name)
     ]
     return sorted(landmarks)
+
+
+def _promoted(event: Event) -> str:
+    return f"{event.name} was seen as the primary" if "seen_within" in event.details else f"the promotion of {event.name}"
 
 
 def _mere_promotion(fault: str) -> bool:
@@ -183,6 +196,8 @@ def _context(
         sampled=sampled,
         landmarks=_landmarks(events, faults),
         takeover=takeover_of(events, final.server, complete=not missing) if final is not None and one_clock else None,
+        primaries=primaries_of(events, complete=not missing),
+        two_primaries=primaries_at_once(events),
         reads_primary=bool(workers_headers) and all(header.reads_primary for header in workers_headers),
         earliest_start=min((header.monotonic_ns for header in workers_headers), default=0),
         table=table,

@@ -16,11 +16,12 @@ from enum import Enum
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from hs_drill._counted import counted
-from hs_drill.store import MOST_WRONG_ROWS, HistoryFaultWindow, WrongRow
+from hs_drill.store import MOST_WRONG_ROWS, HistoryFaultWindow, Operation, TwoPrimaries, WrongRow
 from hs_drill.workload import DAMAGED, worker_of
 
 from ._counter_history import MiscountedRead
-from ._register import ENDLESS
+from ._primaries import Primaries
+from ._register import ENDLESS, Write
 from ._row_history import RowHistory
 from ._table import DRILL_TABLE, AuditedTable
 from ._takeover import Takeover
@@ -70,7 +71,7 @@ class Check:
     """One line."""
     count: int = 0
     """How many writes, rows or reads certainly violate the check. In `unexpected`, reads that saw the same in a row count once,
-    together with the row if it ended like that."""
+    together with the row if it ended like that. In `split_brain`, how many times two servers took writes at once."""
     possible: int = 0
     """How many more may violate it: missing data could explain them."""
     findings: tuple[Finding, ...] = ()
@@ -108,6 +109,9 @@ class Context:
     landmarks: Sequence[tuple[int, str]] = ()
     """Promotions and ends of faults, by time, in words."""
     takeover: Takeover | None = None
+    primaries: Primaries = field(default_factory=Primaries)
+    two_primaries: Sequence[TwoPrimaries] = ()
+    """When two servers took writes at once."""
     reads_primary: bool = False
     """Every read came from the server that takes the writes."""
     earliest_start: int = 0
@@ -146,6 +150,13 @@ class Context:
             return Finding(key, line, columns=tuple(columns), primary=primary)
         on = tuple(one.name for one in self.faults if one.start <= time and (one.end is None or time <= one.end))
         return Finding(key, line, self.seconds(time), on, "" if on else self._after(time), tuple(columns), primary)
+
+    def describe(self, write: Write) -> str:
+        """A write in words."""
+        operation = write.operation
+        kind = operation.do.name.lower()
+        named = kind if operation.name == kind else f"{kind} `{operation.name}`"
+        return f"a {named}" if operation.do is Operation.DELETE else f"the {named} of {self.table.describe(write.state)}"
 
     def seconds(self, time: int) -> float:
         """Seconds from the origin."""

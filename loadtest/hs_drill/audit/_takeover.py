@@ -1,34 +1,32 @@
-"""A run's last promotion, and which server may have acknowledged a lost write: the old primary or the promoted one. Pure.
+"""A run's last promotion, and which server may have acknowledged a lost write: an old primary or the promoted one. Pure.
 
 An old primary that was not fenced may take writes beside the promoted server: a split brain. The promoted server may lose
-writes, too. A history does not say which server acknowledged a write. But it says when each server answered requests of the
-clients' connections for writes, and when the faults left the old primary out of their reach.
+writes, too. `_primaries` says which server may have acknowledged a write.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import Flag
 
-from hs_drill.scenario import Fault, NetworkFault, kind_of
-from hs_drill.store import ANSWERED_WRITES, Event, fault_windows
+from hs_drill.store import Event
+
+from ._primaries import FIRST, Primaries, Promotion, either, primaries_of
 
 __all__ = ["By", "Share", "Takeover", "takeover_of"]
 
-FOREVER = 2**62
 
+class By(Flag):
+    """Which server acknowledged a write. Several together: one of them."""
 
-class By(Enum):
-    """Which server acknowledged a write."""
-
-    EARLIER = auto()
-    """The write began before the promotion, so it may have been any primary."""
-    OLD = auto()
-    PROMOTED = auto()
-    UNKNOWN = auto()
-    """The old primary or the promoted server."""
+    EARLIER = 1
+    """Before the promotion, so it may have been any primary. At a promotion of the run's own: the write began before it."""
+    OLD = 2
+    """A former primary, or one that took writes beside a primary, after the promotion."""
+    PROMOTED = 4
+    UNKNOWN = OLD | PROMOTED
 
 
 @dataclass
@@ -56,30 +54,60 @@ class Takeover:
     """The last promotion, of the server that was read back."""
 
     old: str
+    """The former primary that may have acknowledged writes after the promotion, in words; several: one of them."""
     promoted: str
     start: int
-    """When the server had been promoted, in nanoseconds of the history's clock."""
-    unreachable: Sequence[tuple[int, int]] = ()
-    """When the old primary certainly acknowledged nothing: it was down, read-only or cut off. Sorted."""
-    answered: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict, repr=False, hash=False)
-    """When each server answered on connections for writes. Sorted. Empty if the histories do not say so."""
+    """From when on the server was the primary, in nanoseconds of the history's clock."""
+    earliest: int | None = None
+    """Until when it was not, if the promotion was seen from outside; None if it was the run's own."""
+    primaries: Primaries = field(default_factory=Primaries, repr=False)
+
+    @property
+    def seen(self) -> bool:
+        """Whether the promotion was seen from outside."""
+        return self.earliest is not None
+
+    def moment(self, origin: int, digits: int = 3) -> str:
+        """When it happened, in seconds from `origin`, such as "at 6.000 s"."""
+        earliest = self.start if self.earliest is None else self.earliest
+        return _moment(Promotion(self.promoted, earliest, self.start, self.seen), origin, digits)
 
     def acknowledged_by(self, start: int, end: int) -> By:
         """Which server acknowledged a write between these times."""
-        if start <= self.start:
+        if self.earliest is None and start <= self.start:
             return By.EARLIER
-        answering = {name for name, times in self.answered.items() if _meets(times, start, end)}
-        if any(since <= start and end <= until for since, until in self.unreachable):
-            answering = answering - {self.old} or {self.promoted}
-        if answering == {self.old}:
-            return By.OLD
-        return By.PROMOTED if answering == {self.promoted} else By.UNKNOWN
+        if self.earliest is not None and end <= self.earliest:
+            return By.EARLIER
+        by, former = By(0), self._former
+        for name in self.primaries.acknowledgers(start, end):
+            if name == self.promoted:
+                by |= By.PROMOTED
+            else:
+                by |= By.OLD if name in former else By.UNKNOWN
+            if name in former and start <= self.start:
+                by |= By.EARLIER
+        return by
 
+    @property
+    def _former(self) -> set[str]:
+        """The servers that took writes before, or beside a primary."""
+        return _former(self.primaries)
 
-def _meets(times: Sequence[tuple[int, int]], start: int, end: int) -> bool:
-    """Whether one of these times overlaps with the one from `start` to `end`."""
-    began = bisect_right(times, end, key=lambda time: time[0])
-    return began > 0 and start <= times[began - 1][1]
+    def told(self, start: int, end: int, origin: int) -> str:
+        """Which server acknowledged a write, and whether it was the primary, in words that follow "was acknowledged".
+
+        Of promotions of the run's own, only the last one counts: "" before it.
+        """
+        names = self.primaries.acknowledgers(start, end)
+        if self.seen:
+            return _told(self.primaries.promotions, names, start, end, origin)
+        by, seconds = self.acknowledged_by(start, end), f"{(end - self.start) / 1e9:.3f} s"
+        if by is By.EARLIER:
+            return ""
+        if by is By.PROMOTED:
+            return f" by {self.promoted} {seconds} after its promotion"
+        server = f" by {either(names)}" if by is By.OLD else ""
+        return f"{server} {seconds} after {self.promoted} had been promoted"
 
 
 def takeover_of(events: Sequence[Event], primary: str, *, complete: bool) -> Takeover | None:
@@ -87,83 +115,67 @@ def takeover_of(events: Sequence[Event], primary: str, *, complete: bool) -> Tak
 
     `events` are in order of time. `complete`: they are of all workers.
     """
-    promotions = [number for number, event in enumerate(events) if event.kind == "promotion"]
-    if not promotions:
+    primaries = primaries_of(events, complete=complete)
+    if not primaries.promotions:
         return None
-    last = promotions[-1]
-    promoted = events[last].name
-    old = events[promotions[-2]].name if len(promotions) > 1 else "writer"
-    if promoted == old or promoted != primary:
+    last = primaries.promotions[-1]
+    before = primaries.promotions[-2].server if len(primaries.promotions) > 1 else FIRST
+    if last.server == before or last.server != primary:
         return None
-    times: dict[str, list[tuple[int, int]]] = {}
-    for event in events if complete else ():
-        if event.kind == ANSWERED_WRITES:
-            times.setdefault(event.name, []).append((event.details["first"], event.details["last"]))
-    answered = {name: _joined(some) for name, some in times.items()}
-    return Takeover(old, promoted, events[last].time, _unreachable(events, last, old), answered)
+    able = [name for name in _former(primaries) - {last.server} if not primaries.fenced(name, last.latest)]
+    earliest = last.earliest if primaries.seen else None
+    return Takeover(either(able or [before]), last.server, last.latest, earliest, primaries)
 
 
-def _joined(windows: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The windows, sorted; those that touch are joined."""
-    joined: list[tuple[int, int]] = []
-    for since, until in sorted(windows):
-        if joined and since <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(until, joined[-1][1])
-        else:
-            joined.append((since, until))
-    return joined
+def _former(primaries: Primaries) -> set[str]:
+    *earlier, last = primaries.promotions
+    return {FIRST, *(one.server for one in earlier), *(primaries.beside - {last.server})}
 
 
-def _unreachable(events: Sequence[Event], promotion: int, old: str) -> list[tuple[int, int]]:
-    """When the old primary certainly acknowledged nothing."""
-    windows = [(since, FOREVER) for since in [_fenced_at(events, promotion, old)] if since is not None]
-    for window in fault_windows(event for event in events if _silences(event, old)):
-        if window.certain is not None:
-            since, until = window.certain
-            windows.append((since, FOREVER if until is None else until))
-    return _joined(windows)
+# ---- in words
 
 
-def _silences(event: Event, server: str) -> bool:
-    """Whether an event is of a fault during which the server acknowledges nothing to any client."""
-    kind = _fault_of(event, server)
-    # Old kept runs do not have the listener; then it may have been the one for reads.
-    return kind.silences and (not issubclass(kind, NetworkFault) or event.details.get("listener") in ("both", "write"))
+def _told(promotions: Sequence[Promotion], names: frozenset[str], start: int, end: int, origin: int) -> str:
+    """Compares the write with the last time that its server was the primary, or with the last promotion if it may be any."""
+    if len(names) == 1:
+        (name,) = names
+        return f" by {name}{_of_one(promotions, name, start, end, origin)}"
+    before = [one for one in promotions if one.earliest < end]
+    if not before:
+        return f" by {either(names)}"
+    return f" by {either(names)}{_beside(before[-1], start, end, origin)}"
 
 
-def _fenced_at(events: Sequence[Event], promotion: int, old: str) -> int | None:
-    """When the old primary was fenced for the rest of the run; None if it never was."""
-    before, after, promoted = events[:promotion], events[promotion + 1 :], events[promotion].name
-    asked = [n for n, event in enumerate(before) if event.kind == "fault-started" and _fault_of(event, promoted).promotes]
-    # An old primary that comes back during the promotion may be read-only already.
-    if (
-        _down(before, old)
-        or _down(before[: asked[-1]] if asked else before, old)
-        or _on(before, promoted, lambda kind: kind.demotes)
-    ):
-        return events[promotion].time
-    kinds = ("fault-struck", "fault-ended", "death")
-    return next((event.time for event in after if event.kind in kinds and _fences(event, old)), None)
+def _of_one(promotions: Sequence[Promotion], name: str, start: int, end: int, origin: int) -> str:
+    reigns = [place for place, one in enumerate(promotions, 1) if one.server == name and one.earliest < end]
+    if not reigns and name != FIRST:
+        return ", which was not seen to be promoted"
+    reign = reigns[-1] if reigns else 0
+    if reign and start <= promotions[reign - 1].latest:
+        return f", about when it was promoted ({_moment(promotions[reign - 1], origin)})"
+    if reign == len(promotions):
+        return f" {_after(promotions[-1], end)} after its promotion"
+    ended = promotions[reign]
+    if end <= ended.earliest:
+        return f", which was the primary until {ended.server} was promoted {_moment(ended, origin)}"
+    return _beside(ended, start, end, origin)
 
 
-def _down(events: Sequence[Event], primary: str) -> bool:
-    """Whether the primary is down at the end of these events. When it is started again as the primary, it is writable."""
-    died = any(event.kind == "death" and event.name == primary for event in events)
-    return died or _on(events, primary, lambda kind: kind.fences)
+def _beside(promotion: Promotion, start: int, end: int, origin: int) -> str:
+    if start <= promotion.latest:
+        return f", about when {promotion.server} was promoted ({_moment(promotion, origin)})"
+    return f" {_after(promotion, end)} after {promotion.server} had been promoted"
 
 
-def _on(events: Sequence[Event], server: str, wanted: Callable[[type[Fault]], bool]) -> bool:
-    """Whether one of the wanted kinds of faults is on, on this server, at the end of these events."""
-    last = {event.name: event.kind for event in events if event.kind.startswith("fault-") and wanted(_fault_of(event, server))}
-    return any(kind not in ("fault-ended", "fault-failed") for kind in last.values())
+def _after(promotion: Promotion, time: int) -> str:
+    least, most = (f"{(time - moment) / 1e9:.3f}" for moment in (promotion.latest, promotion.earliest))
+    return f"{least} s" if least == most else f"{least} to {most} s"
 
 
-def _fault_of(event: Event, server: str) -> type[Fault]:
-    """The kind of fault on this server that the event is about; `Fault`, which has no effect, if it is about none."""
-    return kind_of(event.name) if event.name.partition(" ")[2] == server else Fault
-
-
-def _fences(event: Event, server: str) -> bool:
-    if event.kind == "death":
-        return event.name == server
-    return _fault_of(event, server).fences
+def _moment(promotion: Promotion, origin: int, digits: int = 3) -> str:
+    if not promotion.seen:
+        return f"at {(promotion.latest - origin) / 1e9:.{digits}f} s"
+    unit = 10**digits
+    since = math.floor((promotion.earliest - origin) / 1e9 * unit) / unit
+    until = math.ceil((promotion.latest - origin) / 1e9 * unit) / unit
+    return f"between {since:.{digits}f} and {until:.{digits}f} s"

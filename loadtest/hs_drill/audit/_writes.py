@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from hs_drill._counted import counted
-from hs_drill.store import Operation, Outcome, WrongRow
+from hs_drill.store import Outcome, WrongRow
 from hs_drill.workload import ABSENT, DAMAGED, of_run
 
 from ._checker import Check, Checker, Context, Validity
@@ -34,7 +34,9 @@ class Lost(Checker):
         self.shares = {by: Share() for by in (By.EARLIER, By.OLD, By.PROMOTED)}
         """Which server acknowledged the lost writes. Of a row's steps it is known how many are lost, but not which."""
         self.after = Share()
-        """Lost writes that began after the promotion."""
+        """Lost writes from after the promotion, by whichever server."""
+        self.around = Share()
+        """Those of which it is not known whether they are from before or after it."""
 
     def add_unchanged_inserts(self, count: int) -> None:
         self.acknowledged += count
@@ -102,31 +104,9 @@ class Lost(Checker):
         if certain and self.takeover is not None:
             for write in lost:
                 self._share_out(Counter([self.takeover.acknowledged_by(write.start, write.end)]), 1)
-        line = f"{self._describe_write(first)} was acknowledged{self._by(first)}; {instead}"
+        by = self.takeover.told(first.start, first.end, self.context.origin) if self.takeover is not None else ""
+        line = f"{self.context.describe(first)} was acknowledged{by}; {instead}"
         self.add_finding(row.key, line, first.end, len(lost), certain=certain, columns=columns)
-
-    def _describe_write(self, write: Write) -> str:
-        operation = write.operation
-        kind = operation.do.name.lower()
-        named = kind if operation.name == kind else f"{kind} `{operation.name}`"
-        return (
-            f"a {named}" if operation.do is Operation.DELETE else f"the {named} of {self.context.table.describe(write.state)}"
-        )
-
-    def _by(self, write: Write) -> str:
-        """Which server acknowledged a write and when, in words that follow "was acknowledged"; "" before a promotion."""
-        takeover = self.takeover
-        if takeover is None:
-            return ""
-        by, seconds = takeover.acknowledged_by(write.start, write.end), f"{(write.end - takeover.start) / 1e9:.3f} s"
-        match by:
-            case By.EARLIER:
-                return ""
-            case By.PROMOTED:
-                return f" by {takeover.promoted} {seconds} after its promotion"
-            case _:
-                server = f" by {takeover.old}" if by is By.OLD else ""
-                return f"{server} {seconds} after {takeover.promoted} had been promoted"
 
     def _add_steps(self, counter: RowCounter, lost: int, certain: bool) -> None:
         if self.takeover is None or not certain:
@@ -137,11 +117,18 @@ class Lost(Checker):
 
     def _share_out(self, acknowledged: Counter[By], lost: int) -> None:
         """Note whose the lost ones of these writes may be. A server's are at least those that all others cannot account for."""
-        self.after.add(max(0, lost - acknowledged[By.EARLIER]), min(lost, acknowledged.total() - acknowledged[By.EARLIER]))
-        for by, share in self.shares.items():
-            unknown = acknowledged[By.UNKNOWN] if by is not By.EARLIER else 0
-            others = acknowledged.total() - acknowledged[by]
-            share.add(max(0, lost - others), min(lost, acknowledged[by] + unknown))
+
+        def add(share: Share, certain: Container[By], possible: Container[By]) -> None:
+            others = sum(count for by, count in acknowledged.items() if by not in certain)
+            share.add(max(0, lost - others), min(lost, sum(count for by, count in acknowledged.items() if by in possible)))
+
+        for one, share in self.shares.items():
+            add(share, {one}, {by for by in acknowledged if one in by})
+        around = {by for by in acknowledged if By.EARLIER in by and by is not By.EARLIER}
+        add(self.around, around, around)
+        add(
+            self.after, {by for by in acknowledged if By.EARLIER not in by}, {by for by in acknowledged if by is not By.EARLIER}
+        )
 
     def result(self) -> Check:
         check, takeover = super().result(), self.takeover
@@ -151,15 +138,21 @@ class Lost(Checker):
         self.measured["before_promotion"], self.measured["perhaps_before_promotion"] = earlier.least, earlier.most
         self.measured["split_brain"], self.measured["perhaps_split_brain"] = old.least, old.most
         self.measured["lost_by_promoted"], self.measured["perhaps_lost_by_promoted"] = promoted.least, promoted.most
-        after = f"after {takeover.promoted} had been promoted at {self.context.seconds(takeover.start):.3f} s"
+        when = f"{takeover.promoted} had been promoted {takeover.moment(self.context.origin)}"
         lines = [check.explanation]
+        if takeover.seen and earlier.least:
+            lines.append(f"{earlier} of them {earlier.were} acknowledged before {when}")
+        if takeover.seen and self.around.most:
+            about = f"about when {when}, before or after that"
+            lines.append(f"{self.around} of them {self.around.were} acknowledged {about}")
         if old.least:
-            lines.append(f"split brain: {old} of them {old.were} acknowledged by {takeover.old} {after}")
+            lines.append(f"split brain: {old} of them {old.were} acknowledged by {takeover.old} after {when}")
         if promoted.least:
-            lines.append(f"{promoted} of them {promoted.were} acknowledged by {takeover.promoted} itself {after}")
-        if not old.least and not promoted.least and old.most and promoted.most:
+            lines.append(f"{promoted} of them {promoted.were} acknowledged by {takeover.promoted} itself after {when}")
+        in_doubt = not old.least and not promoted.least and old.most and promoted.most
+        if in_doubt and (self.after.least or not takeover.seen):
             either = f"either by {takeover.old}, which is a split brain, or by {takeover.promoted} itself"
-            lines.append(f"{self.after} of them {self.after.were} acknowledged {after}: {either}")
+            lines.append(f"{self.after} of them {self.after.were} acknowledged after {when}: {either}")
         return replace(check, explanation="; ".join(lines))
 
 
