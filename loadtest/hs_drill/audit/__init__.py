@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._audit import Audit, Check, Validity, audit
+from ._split_brain import split_brain_line
 from ._table import AuditedTable
 
 __all__ = [
@@ -11,4 +12,5 @@ __all__ = [
     "Check",
     "Validity",
     "audit",
+    "split_brain_line",
 ]

@@ -29,6 +29,7 @@ from ._reads import MonotonicReads, StaleReads
 from ._replicas import check_replicas
 from ._row_histories import LeftOut, rows_of
 from ._row_history import RowHistory
+from ._split_brain import SplitBrain
 from ._table import DRILL_TABLE, AuditedTable
 from ._takeover import Takeover, takeover_of
 from ._writes import Lost, Recovered, Unexpected
@@ -43,7 +44,8 @@ class Audit:
     """The results of all checkers."""
 
     checks: Mapping[str, Check]
-    """`lost`, `recovered`, `unexpected`, `applied_twice`, `counters`, `stale_reads`, `monotonic_reads`, `replicas`."""
+    """`lost`, `recovered`, `unexpected`, `applied_twice`, `counters`, `stale_reads`, `monotonic_reads`, `replicas`, and
+    `split_brain` if two servers were seen to take writes at once."""
     events: Sequence[Event]
     """Of all histories, by time."""
     faults: Sequence[HistoryFaultWindow]
@@ -104,6 +106,8 @@ def audit(
         failure = error
     context = _context(histories, final, workers, staleness, sampled, unreadable, table, later=before is not None)
     checkers: dict[str, Checker] = {checker.name: checker(context) for checker in CHECKERS}
+    if context.two_primaries:
+        checkers[SplitBrain.name] = SplitBrain(context)
     try:
         if first is not None:
             for row in chain((first,), rows):

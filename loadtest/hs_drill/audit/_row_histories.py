@@ -23,7 +23,9 @@ from hs_drill.store import (
     MixOperation,
     Operation,
     Outcome,
+    TwoPrimaries,
     WrongRow,
+    primaries_at_once,
 )
 from hs_drill.workload import ABSENT, INITIAL, UNSEEN
 
@@ -85,7 +87,10 @@ class LeftOut:
     """What `rows_of` leaves out."""
 
     inserts: int = 0
-    """Rows that were inserted once, acknowledged, and never changed."""
+    """Rows that were inserted once, acknowledged, and never changed. Not those of a time when two servers took writes at
+    once: which server acknowledged them is told."""
+    at_once: Sequence[TwoPrimaries] = ()
+    """These times."""
 
 
 def rows_of(
@@ -121,6 +126,7 @@ def rows_of(
         operations, held = _Buckets(file, count), _Buckets(file, count)
         for history in histories:
             operations.deal(history, reads)
+        left_out.at_once = primaries_at_once(event for history in histories for event in history.events)
         if before is not None:
             held.deal_state(before, _BEFORE)
         if final is not None:
@@ -249,6 +255,8 @@ class _Regrouped:
             return False
         only = self._meanings[flat[0]]
         if only.operation.do is not Operation.INSERT or only.outcome is not Outcome.OK:
+            return False
+        if any(one.holds(flat[3]) for one in self._left_out.at_once):
             return False
         return final[1 : 1 + len(self._table.counters)] == self._table.initial(key)
 
