@@ -8,7 +8,17 @@ from typing import Any
 
 from hs_drill.metrics import ALL, Batch, OperationBatch, RunTotals, Timeline
 from hs_drill.scenario import Scenario
-from hs_drill.store import ANSWERED_WRITES, Batches, Event, History, RunDirectory, fault_key, fault_windows, unix_faults
+from hs_drill.store import (
+    ANSWERED_WRITES,
+    TWO_PRIMARIES,
+    Batches,
+    Event,
+    History,
+    RunDirectory,
+    fault_key,
+    fault_windows,
+    unix_faults,
+)
 from hs_drill.verdict import FaultRecovery, recoveries
 
 __all__ = ["FaultSeen", "KeptRun", "Mark", "faults_seen", "marks_seen"]
@@ -144,14 +154,24 @@ def _events(histories: Iterable[History]) -> Iterator[tuple[float, Event]]:
 
 
 def marks_seen(events: Iterable[tuple[float, Event]]) -> Iterator[Mark]:
-    """The events that are not faults. Takes events in order of time. Leaves out connections that come up for the first time."""
+    """The events that are not faults. Takes events in order of time. Leaves out connections that come up for the first time.
+
+    Two primaries are marked at the first moment at which they were seen.
+    """
     lost = set()
+    at_once = set()
     for time, event in events:
         match event.kind:
             case "connection-lost":
                 lost.add(event.name)
             case "connection-up" if event.name not in lost:
                 continue
+            case kind if kind == TWO_PRIMARIES:
+                first = event.details["first"]
+                if (event.name, first) in at_once:
+                    continue
+                at_once.add((event.name, first))
+                time += (first - event.time) / 1e9
         if not event.kind.startswith("fault-") and event.kind != ANSWERED_WRITES:
             yield Mark(time, event.kind, event.name)
 

@@ -31,14 +31,14 @@ from ._sections import (
     servers_section,
 )
 from ._shapes import result_class, row_heading, section, table
-from ._words import EXIT_CODES, RESULTS, quantity
+from ._words import RESULTS, exit_code_of, quantity
 
 __all__ = ["render", "write_report"]
 
 HERE = Path(__file__).parent
 MAX_MISSED = 5
 """Expectations in the headline that do not hold. The table of expectations has all."""
-AUDIT_TILES = {"lost": "writes lost", "applied_twice": "applied twice"}
+AUDIT_TILES = {"lost": "writes lost", "applied_twice": "applied twice", "split_brain": "split brain"}
 
 
 def write_report(directory: RunDirectory, result: dict[str, Any], path: Path | None = None) -> Path:
@@ -100,6 +100,7 @@ def _header(run: KeptRun) -> Element:
     code = run.exit_code
     tone = {0: "pass", 4: "unknown", 5: "unknown"}.get(code, "miss")
     started = run.environment.get("started", "")
+    meaning = exit_code_of(code, run.result["expectations"])
     about = [run.scenario.description, f"{run.run_totals.seconds:.1f} s", started.replace("T", " ")]
     return el(
         "header",
@@ -112,7 +113,7 @@ def _header(run: KeptRun) -> Element:
         el(
             "div",
             el("span", RESULTS[tone][0], class_="sign", aria_hidden="true"),
-            el("div", el("h1", run.verdict), el("p", f"Exit code {code}: {EXIT_CODES[code]}.", class_="soft"), _why(run)),
+            el("div", el("h1", run.verdict), el("p", f"Exit code {code}: {meaning}.", class_="soft"), _why(run)),
             class_=f"verdict {tone}",
         ),
     )
@@ -149,8 +150,9 @@ def _tiles(run: KeptRun) -> Element:
     count = everything.count + failures
     rate = everything.count / run.run_totals.seconds if run.run_totals.seconds else 0
     struck = sum(fault.struck is not None and not fault.without_effect for fault in run.faults)
+    checks = run.checks or {}
     tiles: list[tuple[str, str, str]] = [
-        *((what, _count_or_result(run.checks[name]), "") for name, what in AUDIT_TILES.items() if run.checks is not None),
+        *((what, _count_or_result(checks[name]), "") for name, what in AUDIT_TILES.items() if name in checks),
         ("failures", f"{failures:,}", f" {failures / count * 100:.3g} %" if failures else ""),
         *([("not started", f"{run.run_totals.not_started:,}", "")] if run.scenario.load.open else []),
         *_recovered(run),

@@ -10,7 +10,18 @@ from hs_drill._exit_codes import ExitCode
 from hs_drill.scenario import Expect, Load, Scenario, ValueSize, operation_words
 from hs_drill.verdict import audit_expectations
 
-__all__ = ["EXIT_CODES", "RESULTS", "expectation_of", "expectations", "load", "place_of", "quantity", "row_of", "sizes"]
+__all__ = [
+    "EXIT_CODES",
+    "RESULTS",
+    "exit_code_of",
+    "expectation_of",
+    "expectations",
+    "load",
+    "place_of",
+    "quantity",
+    "row_of",
+    "sizes",
+]
 
 EXIT_CODES: dict[int, str] = {
     ExitCode.PASSED: "every expectation holds",
@@ -22,6 +33,7 @@ EXIT_CODES: dict[int, str] = {
     ExitCode.INCONCLUSIVE: "something could not be judged",
     ExitCode.ENDED_EARLY: "SIGTERM, SIGHUP or Ctrl-C ended the run before its time",
 }
+SPLIT_BRAIN = "two servers took writes at once"
 RESULTS = {
     "pass": ("✓", "pass"),
     "miss": ("✗", "miss"),
@@ -38,6 +50,14 @@ def expectation_of(check: str, judged: Iterable[Mapping[str, Any]]) -> str | Non
     """The result of the expectation about a check of the audit; None when nothing was expected of it."""
     results = {one["name"]: str(one["result"]) for one in judged}
     return results.get(EXPECTED_AS.get(check, check))
+
+
+def exit_code_of(code: int, judged: Iterable[Mapping[str, Any]]) -> str:
+    """The meaning of a run's exit code."""
+    of_audit = [one["name"] for one in judged if one["result"] == "miss" and one["audit"]]
+    if code == ExitCode.AUDIT_FAILED and "split_brain" in of_audit:
+        return SPLIT_BRAIN if len(of_audit) == 1 else f"{EXIT_CODES[code]}, and {SPLIT_BRAIN}"
+    return EXIT_CODES[code]
 
 
 def row_of(finding: Mapping[str, Any]) -> str:

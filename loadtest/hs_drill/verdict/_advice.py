@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence, Set
 
 from hs_drill.audit import Audit
 from hs_drill.scenario import Scenario, unaudited_writes
+from hs_drill.store import PROMOTION
 
+from ._audit_expectations import SPLIT_BRAIN
 from ._judge import ENDED
 from ._judged import Judged, Result
 
@@ -29,7 +31,9 @@ def advice(scenario: Scenario, judged: Sequence[Judged], primary: str, audit: Au
         given += _about_takeover(audit) if audit is not None and audit.takeover is not None else []
         # More is lost than what was acknowledged after the promotion.
         if not given or (audit is not None and audit["lost"].measured.get("before_promotion", 0)):
-            given.append(_about_lost(scenario, primary))
+            given.append(_about_lost(scenario, primary, audit))
+    if SPLIT_BRAIN in missed and not any(FENCE in line for line in given):
+        given.append(f"Two servers took writes at once, and what one of them acknowledged the other may lack. {FENCE}")
     if missed & {"staleness", "replicas_agree"} and _unlogged(scenario):
         given.append(f"Writes straight to InnoDB never reach a reader on stock MariaDB. {WRITE_THROUGH}")
     if unknown:
@@ -48,17 +52,17 @@ def _about_takeover(audit: Audit) -> Iterator[str]:
     takeover, measured = audit.takeover, audit["lost"].measured
     assert takeover is not None
     old, promoted = takeover.old, takeover.promoted
-    moment = f"{(takeover.start - audit.origin) / 1e9:.1f} s"
+    moment = takeover.moment(audit.origin, digits=1)
     if measured.get("split_brain"):
-        yield f"This is a split brain: {promoted} had been promoted at {moment}, and {old} still took writes. {FENCE}"
+        yield f"This is a split brain: {promoted} had been promoted {moment}, and {old} still took writes. {FENCE}"
     if measured.get("lost_by_promoted"):
-        yield f"{promoted} itself lost writes that it had acknowledged after its promotion at {moment}. {DURABLE}"
+        yield f"{promoted} itself lost writes that it had acknowledged after its promotion {moment}. {DURABLE}"
     if measured.get("split_brain") or measured.get("lost_by_promoted"):
         return
     maybe = {
         "perhaps_before_promotion": f"{promoted} took over without them",
-        "perhaps_split_brain": f"{old} acknowledged them after {promoted} had been promoted at {moment} (a split brain)",
-        "perhaps_lost_by_promoted": f"{promoted} acknowledged them itself after its promotion at {moment}, and lost them",
+        "perhaps_split_brain": f"{old} acknowledged them after {promoted} had been promoted {moment} (a split brain)",
+        "perhaps_lost_by_promoted": f"{promoted} acknowledged them itself after its promotion {moment}, and lost them",
     }
     if measured.get("before_promotion"):
         del maybe["perhaps_before_promotion"]
@@ -68,14 +72,17 @@ def _about_takeover(audit: Audit) -> Iterator[str]:
         yield f"It is not known what became of {some}: either {', or '.join(possible)}. Look for them on {old}. {FENCE}"
 
 
-def _about_lost(scenario: Scenario, primary: str) -> str:
+def _about_lost(scenario: Scenario, primary: str, audit: Audit | None) -> str:
+    promoted = [event.name for event in audit.events if event.kind == PROMOTION] if audit is not None else []
+    if scenario.cluster.kind == "external" and audit is not None and promoted:
+        return _about_own_failover(scenario, primary, audit, promoted)
     if scenario.cluster.kind == "external":
         return (
             "On your own servers a run does not know whether another one took over: it read back the writer. If one did, check "
             "what it holds, and what it had fetched by then. If none did, check how durable the writer's commits are, and what "
             "else changes this table."
         )
-    if primary == "writer":
+    if primary == "writer" and not promoted:
         return (
             "This run promoted no other server, so as far as it knows the writer itself lost writes that it had acknowledged. "
             f"{DURABLE} Or was a server promoted by other means?"
@@ -88,6 +95,35 @@ def _about_lost(scenario: Scenario, primary: str) -> str:
             "acknowledged before a replica has it."
         )
     return f"{primary} took over without them although replication was semisync: check its log, and when it was promoted."
+
+
+def _about_own_failover(scenario: Scenario, primary: str, audit: Audit, promoted: Sequence[str]) -> str:
+    """On the user's own servers, of which some were promoted."""
+    takeover = audit.takeover
+    if takeover is None:
+        return (
+            f"Promoted in this run: {', '.join(promoted)}; read back at the end: {primary}. Check what each of them holds, and "
+            "which one is the primary."
+        )
+    promotions = takeover.primaries.promotions
+    last = f"{takeover.promoted} was promoted {takeover.moment(audit.origin, digits=1)}"
+    if len(promotions) > 1:
+        last += f", the last of {len(promotions)} promotions ({', '.join(one.server for one in promotions)})"
+    if not audit["lost"].measured.get("before_promotion"):
+        return f"{last}. Check what it had by then, and how durable its commits are."
+    known = f"Lost writes were acknowledged before {last}."
+    if _unlogged(scenario):
+        return f"{known} Stock MariaDB does not replicate writes straight to InnoDB. {WRITE_THROUGH}"
+    if scenario.cluster.replication == "semisync":
+        return (
+            f"{known} Either no replica had acknowledged them (look at Rpl_semi_sync_master_no_tx, and at rpl_semi_sync_master_"
+            "wait_point), or the promoted one had not applied what it had fetched, or lost it later."
+        )
+    return (
+        f"{known} What a promoted server had not fetched and applied by then is lost, unless it lost it later. Let a replica "
+        "apply what it has fetched before you promote it. With semi-synchronous replication no write is acknowledged before a "
+        "replica has it."
+    )
 
 
 def _about_unknown(names: Set[str]) -> Iterator[str]:

@@ -10,7 +10,9 @@ from hs_drill.scenario import Expect
 
 from ._judged import Judged, Result, unknown
 
-__all__ = ["audit_expectations", "judge_audit"]
+__all__ = ["SPLIT_BRAIN", "audit_expectations", "judge_audit", "split_brain"]
+
+SPLIT_BRAIN = "split_brain"
 
 
 def audit_expectations(expect: Expect) -> Iterator[tuple[str, str]]:
@@ -57,6 +59,8 @@ def judge_audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:
     together = [allowed["lost"], allowed["applied_twice"]]
     limit = None if None in together else sum(limit or 0 for limit in together)
     yield _counted(audit["counters"], limit, stated=expect.applied_twice is not None)
+    if SPLIT_BRAIN in audit.checks:
+        yield split_brain(audit[SPLIT_BRAIN].count, audit[SPLIT_BRAIN].explanation)
     if expect.staleness is not None:
         stale = audit["stale_reads"]
         longest = stale.measured.get("max_seconds", 0.0)
@@ -72,6 +76,11 @@ def judge_audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:
         yield _true("monotonic_reads", audit["monotonic_reads"])
     if expect.replicas_agree:
         yield _true("replicas_agree", audit["replicas"], audit=True)
+
+
+def split_brain(times: int, line: str) -> Judged:
+    """Two servers took writes at once. No scenario allows that, so no key is about it."""
+    return Judged(SPLIT_BRAIN, Result.MISS, times, 0, line, audit=True)
 
 
 _RESULTS = {Validity.TRUE: Result.PASS, Validity.FALSE: Result.MISS, Validity.UNKNOWN: Result.UNKNOWN}

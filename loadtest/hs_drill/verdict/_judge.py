@@ -5,7 +5,8 @@ states about it is unknown; a default one is not applicable, and counts for noth
 
 The exit code is that of the gravest result:
 
-- 3: the audit of the writes failed (`lost`, `applied_twice`, `unexpected`, `counters`, `replicas_agree`);
+- 3: the audit of the writes failed (`lost`, `applied_twice`, `unexpected`, `counters`, `replicas_agree`), or two servers were
+  seen to take writes at once (`split_brain`);
 - 1: any other expectation was missed, an operation failed where nothing is expected, or a process of the harness died;
 - 5: SIGTERM, SIGHUP or Ctrl-C ended the run before its time;
 - 4: an expectation could not be judged;
@@ -25,7 +26,7 @@ from hs_drill.audit import Audit
 from hs_drill.metrics import EDGE, OTHER_ERRORS, PERCENTILES, Batch, FaultWindow, Timeline, percentile, rank
 from hs_drill.scenario import Expect, Latency, is_kind, operation_words
 
-from ._audit_expectations import judge_audit
+from ._audit_expectations import SPLIT_BRAIN, judge_audit
 from ._engine_limit import Engines, EngineTotal
 from ._judged import Judged, Result, unknown
 from ._recovery import OBSERVED_SECONDS, FaultRecovery, recoveries
@@ -82,6 +83,8 @@ class Judgement:
                 return f"fail: {missed[0].line}"
             case 1:
                 return f"fail: {count[Result.MISS]} of {total} expectations missed"
+            case 3 if all(judged.name == SPLIT_BRAIN for judged in missed if judged.audit):
+                return f"fail: two servers took writes at once; {count[Result.MISS]} of {total} missed"
             case 3:
                 return f"fail: the audit found writes that are not as acknowledged; {count[Result.MISS]} of {total} missed"
             case 5:

@@ -9,13 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from hs_drill._cluster import server_names
-from hs_drill.audit import Audit, AuditedTable, audit
+from hs_drill.audit import Audit, AuditedTable, audit, split_brain_line
 from hs_drill.metrics import FaultWindow, totals_of
 from hs_drill.scenario import Load, Scenario, unaudited_writes
-from hs_drill.store import CHECKSUMS, CONTROLLER, FinalState, FinalStateError, History, RunDirectory, fault_windows, unix_faults
+from hs_drill.store import (
+    CHECKSUMS,
+    CONTROLLER,
+    FinalState,
+    FinalStateError,
+    History,
+    RunDirectory,
+    fault_windows,
+    primaries_at_once,
+    unix_faults,
+)
 from hs_drill.workload import rows_of
 
 from ._advice import advice
+from ._audit_expectations import split_brain
 from ._engine_limit import engine_result
 from ._judge import ENDED, HARNESS, Judgement, judge
 from ._judged import Judged, Result
@@ -65,7 +76,7 @@ def judge_run(
         scenario.expect, batches, faults, found, audited=scenario.audited, open_loop=scenario.load.open, others=end.others
     )
     faults_known = any(history.header.worker == CONTROLLER and history.complete for history in histories)
-    measured = list(judgement.judged)
+    measured = [*judgement.judged, *(_split_brain(histories) if found is None else ())]
     if end.finished:
         damaged += list(
             _missing_files(directory, scenario, end.troubles, damaged, batches=batches.complete, faults=faults_known)
@@ -177,6 +188,14 @@ def _faults(histories: Sequence[History], found: Audit | None) -> Sequence[Fault
             history.read_through()  # its events are known only then
         windows = fault_windows(event for history in histories for event in history.events)
     return unix_faults(windows, histories[0].header) if histories else []
+
+
+def _split_brain(histories: Sequence[History]) -> Iterator[Judged]:
+    """Two servers that took writes at once, in a run without an audit."""
+    at_once = primaries_at_once(event for history in histories for event in history.events)
+    if at_once:
+        origin = min(history.header.monotonic_ns for history in histories)
+        yield split_brain(len(at_once), split_brain_line(at_once, origin))
 
 
 def _missing_files(

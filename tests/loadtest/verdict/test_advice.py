@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from hs_drill.audit._audit import Audit, Check, Validity
-from hs_drill.audit._takeover import Takeover
+from hs_drill.audit._takeover import Takeover, takeover_of
 from hs_drill.scenario import parse_scenario
+from hs_drill.store import PROMOTION, Event
 from hs_drill.verdict._advice import advice
 from hs_drill.verdict._judged import Judged, Result
 from tests.loadtest.support.shop import SHOP, changed
@@ -74,6 +75,66 @@ def test_after_a_promotion_only_what_is_known_is_said(
     audit = Audit({"lost": check}, (), (), 0, Takeover("writer", "standby", 6_000_000_000))
     lines = advice(scenario, [LOST], "standby", audit)
     assert [line.startswith(start) for line, start in zip(lines, given, strict=True)] == [True] * len(given), lines
+
+
+EXTERNAL = (
+    "name: x\ncluster: {kind: external, servers: [{name: writer, host: a}, {name: reader-1, host: b}]%s}\nmix: {insert: 1}\n"
+)
+
+
+def lost_on_own_servers(measured: dict[str, float], *promoted: tuple[str, int], primary: str, more: str = "") -> list[str]:
+    events = [Event(at * 10**9, PROMOTION, server, {"seen_within": 0.25}) for server, at in promoted]
+    audit = Audit(
+        {"lost": Check("lost", Validity.FALSE, "", 9, measured=measured)},
+        events,
+        (),
+        0,
+        takeover_of(events, primary, complete=True),
+    )
+    return advice(parse_scenario(EXTERNAL % more, "s.yaml"), [LOST], primary, audit)
+
+
+BEFORE = {"before_promotion": 2.0, "perhaps_before_promotion": 2.0}
+SEEN = "Lost writes were acknowledged before reader-1 was promoted between 5.7 and 6.0 s"
+
+
+@pytest.mark.parametrize(
+    "more, words",
+    [
+        (", topology: write-through", f"{SEEN}. What a promoted server had not fetched and applied by then is lost"),
+        (", topology: write-through, replication: semisync", f"{SEEN}. Either no replica had acknowledged them"),
+        ("", f"{SEEN}. Stock MariaDB does not replicate writes straight to InnoDB."),
+    ],
+)
+def test_on_external_servers_a_promotion_that_was_seen_is_known(more: str, words: str) -> None:
+    (given,) = lost_on_own_servers(BEFORE, ("reader-1", 6), primary="reader-1", more=more)
+    assert given.startswith(words)
+    assert "does not know" not in given
+
+
+def test_on_external_servers_a_split_brain_is_told_with_its_moment() -> None:
+    measured = {"split_brain": 1.0, "perhaps_split_brain": 1.0}
+    (given,) = lost_on_own_servers(measured, ("reader-1", 6), primary="reader-1")
+    assert given.startswith(
+        "This is a split brain: reader-1 had been promoted between 5.7 and 6.0 s, and writer still took writes."
+    )
+
+
+def test_after_two_promotions_it_is_not_said_that_there_was_none() -> None:
+    (given,) = lost_on_own_servers(BEFORE, ("reader-1", 6), ("writer", 9), primary="writer")
+    last = "writer was promoted between 8.7 and 9.0 s, the last of 2 promotions (reader-1, writer)"
+    assert given.startswith(f"Lost writes were acknowledged before {last}.")
+    (given,) = lost_on_own_servers({}, ("reader-1", 6), ("writer", 9), primary="writer")
+    assert given.startswith(f"{last}. Check what it had by then")
+    events = [Event(6, PROMOTION, "standby"), Event(9, PROMOTION, "writer")]
+    audit = Audit({"lost": Check("lost", Validity.FALSE, "", 9)}, events, (), 0)
+    scenario = parse_scenario("name: x\ncluster: {standby: true, topology: write-through}\nmix: {insert: 1}\n", "s.yaml")
+    assert advice(scenario, [LOST], "writer", audit)[0].startswith("What writer had not fetched when it took over is lost.")
+
+
+def test_another_server_than_the_promoted_one_was_read_back() -> None:
+    (given,) = lost_on_own_servers({}, ("reader-1", 6), primary="writer")
+    assert given.startswith("Promoted in this run: reader-1; read back at the end: writer. Check what each of them holds")
 
 
 def test_why_reads_were_stale() -> None:
