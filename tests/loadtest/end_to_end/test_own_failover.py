@@ -153,7 +153,7 @@ def test_writes_that_no_replica_had_when_their_primary_died_are_lost_and_named(o
 def test_a_promotion_by_somebody_else_is_seen_within_a_second_and_judged(owner: Owner, announced: bool) -> None:
     faults = [{"fault": "external", "at": 1, "for": 60}] if announced else []
     with locust(owner, scenario(owner, faults, duration=10, cluster={"replication": "semisync"})) as run:
-        run.wait_for_load()
+        run.wait_for("All users spawned")
         began = time.monotonic_ns()
         owner.run("promote.sh", "standby")
         done = time.monotonic_ns()
