@@ -59,7 +59,7 @@ def privileges_on(server: Server, scenario: Scenario) -> Sequence[Privilege]:
     cluster, table = scenario.cluster, scenario.table
     own = not table.existing
     return needed_privileges(
-        primary=server.name == "writer",
+        marked=own and server.name == "writer",
         loaded=own and (server.name == "writer" or cluster.replication == "none"),
         creates=own and cluster.create_table,
         table=(table.database, table.name),
@@ -87,10 +87,15 @@ def print_rehearsal(out: Console, found: Rehearsal) -> None:
         out.print(table)
         out.print()
     if not found.missing:
-        out.print(Text("nothing is missing for a run of this scenario", style="green"), soft_wrap=True)
+        asked = " of what was asked for" if found.unasked else ""
+        out.print(Text(f"nothing{asked} is missing for a run of this scenario", style="green"), soft_wrap=True)
     else:
         out.print(Text("missing", style="bold"))
         for line in found.missing:
+            out.print(Text(f"  - {line}"), soft_wrap=True)
+    if found.unasked:
+        out.print(Text("not asked for, and said when a run begins", style="bold"))
+        for line in found.unasked:
             out.print(Text(f"  - {line}"), soft_wrap=True)
     if found.statements:
         out.print(Text("\nSQL that grants what is missing", style="bold"))

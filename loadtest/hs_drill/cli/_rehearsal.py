@@ -6,12 +6,11 @@ Everything here follows from what the servers have answered, and from the scenar
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from hs_drill.scenario import NetworkFault, PrimarySpec, Scenario, faults
+from hs_drill.scenario import NetworkFault, PlacedError, PrimarySpec, Scenario, faults, missing_programs
 from hs_drill.servers import Answers, Privilege, SeenSource, grants, primaries, same_server_as, to_grant
 
 __all__ = ["Rehearsal", "rehearsal"]
@@ -33,6 +32,8 @@ class Rehearsal:
     """What a run of this scenario would lack, one sentence each; empty if nothing."""
     statements: list[str]
     """SQL that gives the accounts what they lack, with the servers on which to run it as comments."""
+    unasked: list[str]
+    """What a run needs too, and nobody was asked for."""
     unreachable: bool
     """Whether a server that the scenario names could not be asked."""
 
@@ -58,9 +59,10 @@ def rehearsal(
             *_roles(scenario, answers),
             *(_semisync(answers) if scenario.cluster.replication == "semisync" else ()),
             *unseen,
-            *_programs(scenario),
+            *(_at(one) for one in missing_programs(scenario)),
         ],
         statements=[*_statements(scenario, answers, needed), *_statements(scenario, load_answers, load_needed)],
+        unasked=list(_unasked(scenario)),
         unreachable=any(one.trouble and one.server.sql_port is not None for one in (*answers, *load_answers))
         or any(why for one in answers for why in one.listeners.values()),
     )
@@ -231,19 +233,18 @@ def _example(name: str) -> str:
     return f'{name}: {{run: [PROGRAM, "{{host}}"]{heal}}}'
 
 
-def _programs(scenario: Scenario) -> Iterator[str]:
-    """Commands whose program is not here."""
-    cluster = scenario.cluster
-    argvs = {f"commands.{name}.{key}": getattr(spec, key) for name, spec in cluster.commands.items() for key in ("run", "heal")}
-    if cluster.primary is not None:
-        argvs["primary.command"] = cluster.primary.command
-    for key, argv in argvs.items():
-        program = argv[0].replace("{{", "{").replace("}}", "}") if argv else ""
-        if argv and shutil.which(program) is None:
-            yield f"cluster.{key}: there is no executable program {program}"
-
-
 # ---- what is missing
+
+
+def _unasked(scenario: Scenario) -> Iterator[str]:
+    """What shows only when a run begins, which then says so, and writes nothing."""
+    if scenario.table.existing and scenario.writes:
+        yield (
+            "what `writes: allowed` needs on a table that exists (TRIGGER, UPDATE, perhaps DELETE and BINLOG ADMIN; through a "
+            "twin SELECT on mysql.servers): see docs/scenarios.md, Privileges"
+        )
+    if scenario.driver.name == "sql":
+        yield "whether read_only applies to the load's account, and what that may write on servers that are read-only now"
 
 
 def _unanswered(answers: Sequence[Answers]) -> Iterator[str]:
@@ -331,3 +332,8 @@ def _statements(scenario: Scenario, answers: Sequence[Answers], needed: Needed) 
             yield f"-- on {one.name}{'' if alone else '; its replicas get it from there'}:"
             given |= {(one.account, name, scope) for scope, names in wanted.items() for name in names}
         yield from [f"{statement};" for statement in grants(one.account, wanted)]
+
+
+def _at(mistake: PlacedError) -> str:
+    *keys, _ = mistake.place  # the last one is the program's number among the words
+    return f"{'.'.join(map(str, keys))}: {mistake}"

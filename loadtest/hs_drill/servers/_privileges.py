@@ -74,19 +74,19 @@ class Privilege:
 
 
 def needed_privileges(
-    *, primary: bool, loaded: bool, creates: bool, table: tuple[str, str], twin: str | None = None
+    *, marked: bool, loaded: bool, creates: bool, table: tuple[str, str], twin: str | None = None
 ) -> tuple[Privilege, ...]:
     """What a run needs on one server.
 
-    `primary`: the server is the writer. `loaded`: the run inserts its rows there by SQL. `creates`: the run may create its
-    table. `table`: its database and name. `twin`: the database through which clients may write to this server, if there is one.
+    `marked`: the run writes its marker row there. `loaded`: it inserts its rows there by SQL. `creates`: it may create its
+    table. `table`: its database and name. `twin`: the database through which clients may write to this server, if any.
     """
     database, name = table
     needed = [
         Privilege("PROCESS", "to see that HandlerSocket and SQL are one server"),
         Privilege("SLAVE MONITOR", "to see what it replicates from, and so who is the primary"),
     ]
-    if primary:
+    if marked:
         needed.append(Privilege("BINLOG MONITOR", "to see whether HandlerSocket's writes reach the binary log"))
     needed.append(Privilege("SELECT", "to read the rows back", database, name))
     if loaded:

@@ -113,7 +113,8 @@ def test_faults_are_told_with_what_they_need() -> None:
     )
     assert faults["lag, writer-lock, row-lock, alter-table, stop-listener"] == "no: not on servers of your own"
     assert faults["external"] == "yes: somebody else fails over"
-    assert result.missing == ["cluster.commands.kill.heal: there is no executable program /bin/no such"]
+    (missing,) = result.missing
+    assert missing.startswith("cluster.commands.kill.heal: there is no /bin/no such; ")
     assert exit_code(result) == 1
 
 
@@ -325,3 +326,20 @@ def test_the_account_of_driver_sql_gets_its_own_grants() -> None:
     assert result.statements == ["-- on writer; its replicas get it from there:", "GRANT UPDATE ON `drill`.* TO `app`@`%`;"]
     assert exit_code(result) == 2
     assert result.promotions[2] == ("clients follow", "to standby, reader-1")
+    assert result.unasked == [
+        "whether read_only applies to the load's account, and what that may write on servers that are read-only now"
+    ]
+
+
+def test_what_only_the_beginning_of_a_run_asks_for_is_told_as_such() -> None:
+    """The rights to change a table that exists depend on its columns."""
+    table = {"existing": True, "name": "users", "database": "app", "primary": ["id"], "columns": {"id": {}, "n": {}}}
+    own = {"kind": "external", "servers": SERVERS}
+    mine = {"name": "x", "mix": {"change": {"do": "update", "set": ["n"], "weight": 1}}, "cluster": own}
+    writing = Scenario.model_validate({**mine, "table": {**table, "writes": "allowed"}})
+    assert [line.split(" (")[0] for line in found(of=writing).unasked] == [
+        "what `writes: allowed` needs on a table that exists"
+    ]
+    needed = [one.name for one in privileges_on(GOOD[0].server, writing)]
+    assert needed == ["PROCESS", "SLAVE MONITOR", "SELECT"], "the run loads nothing, and writes no marker row"
+    assert found().unasked == []

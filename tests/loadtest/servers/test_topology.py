@@ -31,7 +31,7 @@ SERVER = Server("writer", "db1", 9998, 9999, "r", "w", sql_port=3306, admin_user
 
 def needed_on(server: Server, *, creates: bool = True) -> Sequence[Privilege]:
     writer = server.name == "writer"
-    return needed_privileges(primary=writer, loaded=writer, creates=creates, table=DRILL)
+    return needed_privileges(marked=writer, loaded=writer, creates=creates, table=DRILL)
 
 
 async def asked(servers: Sequence[Server], *, creates: bool = True) -> dict[str, Answers]:
@@ -150,7 +150,7 @@ def test_an_error_of_a_probe_is_about_its_own_privilege_only(privilege: str, cod
 
 
 def test_grants_name_all_that_a_database_needs_and_of_global_ones_what_is_missing() -> None:
-    needed = needed_privileges(primary=True, loaded=True, creates=False, table=("my_db", "t"))
+    needed = needed_privileges(marked=True, loaded=True, creates=False, table=("my_db", "t"))
     lacking = [one for one in needed if one.name in ("PROCESS", "INSERT")]
     assert grants("odd`user@10.0.%", to_grant(lacking, needed)) == [
         "GRANT PROCESS ON *.* TO `odd``user`@`10.0.%`",
@@ -291,7 +291,7 @@ async def test_grants_on_a_table_by_a_role_and_on_a_pattern_count(cluster: Clust
 
 @pytest.mark.mariadb
 async def test_the_database_that_clients_write_through_needs_select(cluster: Cluster) -> None:
-    needed = needed_privileges(primary=True, loaded=True, creates=False, table=DRILL, twin="drill_wt")
+    needed = needed_privileges(marked=True, loaded=True, creates=False, table=DRILL, twin="drill_wt")
     twin = next(one for one in needed if one.database == "drill_wt")
     monitors = "GRANT PROCESS, SLAVE MONITOR, BINLOG MONITOR ON *.* TO"
     async with account(cluster, f"{monitors} {FEW}", f"GRANT SELECT, INSERT ON drill.* TO {FEW}") as (writer, _):
