@@ -106,6 +106,11 @@ class Drill:
             report=self._on_strike,
             mark=listener.on_mark,
         )
+        self._promoted = control.primary
+        """The server of the last promotion in the history, or the first primary."""
+        control.on_promotion = self._on_seen_promotion
+        control.on_two_primaries = self._on_two_primaries
+        control.on_notice = listener.on_alarm
         self._scope = trio.CancelScope()
         self._healed = trio.Event()
 
@@ -183,14 +188,23 @@ class Drill:
 
     async def abandon(self) -> None:
         """End the run without a verdict: heal, and close its files."""
+        await self._heal()
+        self._close()
+
+    async def _heal(self) -> None:
         self._scope.cancel()
         await self._healed.wait()
         await self._note_deaths()
         self.directory.close_batches()
-        self._close()
+        self._release()
 
     def _close(self) -> None:
+        self._control.on_promotion = lambda server, seen, otherwise: None
+        self._control.on_two_primaries = lambda old, new, since, until: None
         self._history.close()
+        self._release()
+
+    def _release(self) -> None:
         if self._hold is not None:
             self._hold.release()
         self._lock.release()
@@ -209,8 +223,10 @@ class Drill:
         """
         if any(strike.end is None for strike in self._nemesis.strikes):
             self._listener.on_line("healing")
-        await self.abandon()
+        await self._heal()
         unread = await self._read_all_back() if self._scenario.audited else []
+        await self._control.end_watch()
+        self._close()  # reading back may show promotions
         self._listener.on_line("judging")
         result = await trio.to_thread.run_sync(
             lambda: judge_run(
@@ -264,16 +280,31 @@ class Drill:
             self._history.event("fault-struck", name, **details)
 
     def _on_promotion(self, name: str) -> None:
-        self._history.event("promotion", name)
+        if name != self._promoted:  # else it was seen before the command that ordered it had ended
+            self._note_promotion(name)
+
+    def _on_seen_promotion(self, name: str, seen: float, otherwise: float) -> None:
+        within = max(0.0, seen - otherwise)
+        self._note_promotion(name, seen_within=round(within, 3))
+        when = f"seen {seen - self._begun:.1f} s after the start of the load, at most {within:.2f} s after its promotion"
+        self._listener.on_line(f"{name} is the primary now ({when})")
+
+    def _note_promotion(self, name: str, **details: float) -> None:
+        self._promoted = name
+        self._history.event("promotion", name, **details)
+
+    def _on_two_primaries(self, old: str, new: str, since: float, until: float | None) -> None:
+        last = None if until is None else round(until * 1e9)
+        self._history.event("two-primaries", new, servers=[old, new], first=round(since * 1e9), last=last)
 
     # ---- reading back
 
     async def _read_all_back(self) -> list[str]:
         """Write every server's rows to its file. Returns a line for each problem."""
         troubles = []
-        primary = self._control.primary
         replicas_too = self._scenario.expect.replicas_agree
         unknown = await self._control.why_primary_unknown()
+        primary = self._control.primary  # known only now: it may have been promoted a moment ago
         if unknown:  # then its rows prove nothing
             troubles.append(f"what became of the writes is unknown: {unknown}")
         else:
@@ -286,8 +317,16 @@ class Drill:
                     await read_back(self._control, server.name, self._scenario, self.directory.final(server.name))
                 except ClusterError as error:
                     troubles.append(f"{server.name} was not read back: {error}")
+        troubles += [] if unknown else await self._changed_meanwhile(primary)
         self.directory.write_primary(primary)
         return troubles
+
+    async def _changed_meanwhile(self, primary: str) -> list[str]:
+        """Why what was read back may be that of a server that is no primary any more."""
+        unknown = await self._control.why_primary_unknown()
+        if not unknown and self._control.primary != primary:
+            unknown = f"{self._control.primary} was promoted while {primary} was read back"
+        return [f"what became of the writes is unknown: {unknown}"] if unknown else []
 
     async def _settle(self) -> None:
         try:

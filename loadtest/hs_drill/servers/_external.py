@@ -11,6 +11,7 @@ is sent to a server unless `_require_primary` was asked about it immediately bef
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -30,6 +31,8 @@ from ._followers import require_twins
 from ._galera import check_galera, committed, is_node, wait_committed
 from ._listeners import check_listeners
 from ._one_server import require_one_server, same_server
+from ._primary_command import asked_owner
+from ._primary_watch import EVERY_SECONDS, PrimaryWatch, why_writer_unknown
 from ._promotions import UNKNOWN_FATE, Promotions, watch_promotions
 from ._replication import PAGE, logged, wait_applied
 from ._server_table import handle_on, key_of, least_key
@@ -76,6 +79,8 @@ class ExternalControl(Control):
         self._progress = progress
         self.aliases = aliases
         self._promotions = promotions or Promotions()
+        self.primary_watch: PrimaryWatch | None = None
+        """None where it makes no sense: on servers that do not replicate, and on Galera, where each takes writes."""
         self._creations: list[Creation] = []
 
     async def _refuse(self, name: str = "", *args: object, **options: object) -> Never:
@@ -93,23 +98,27 @@ class ExternalControl(Control):
 
     async def why_primary_unknown(self) -> str:
         """As SQL shows it now: the user may have promoted another server."""
-        writer = self.cluster.writer
-        if writer.sql_port is None:
-            return "cannot check whether writer is still the primary: its sql_port is not known"
-        try:
-            reason = await why_not_writable(writer)
-        except ClusterError as error:
-            return f"cannot check whether writer is still the primary: {error}"
-        if reason:
-            return f"writer is not the primary any more: {reason}"
-        return await self._promotions.suspicion()
+        if self.primary_watch is not None:
+            return await self.primary_watch.why_unknown()
+        return await why_writer_unknown(self.cluster.writer, self._promotions)
 
     async def require_primary(self) -> None:
         self._promotions.new_run()
+        begun = time.monotonic()
         await self._require_primary(self.cluster.writer)
+        if self.primary_watch is not None:
+            self.primary_watch.begin(begun)
 
     async def watch(self) -> None:
-        await self._promotions.watch()
+        await (self._promotions if self.primary_watch is None else self.primary_watch).watch()
+
+    async def look_at_primary(self) -> None:
+        if self.primary_watch is not None:
+            await self.primary_watch.look()
+
+    async def end_watch(self) -> None:
+        if self.primary_watch is not None:
+            self.primary_watch.end()
 
     # ---- the table
 
@@ -267,15 +276,15 @@ class ExternalControl(Control):
 
     async def wait_replicated(self, within: float = 10.0) -> None:
         """By GTID, or on Galera by its own count, for servers whose SQL ports are known. It does not wait for the others."""
-        writer = self.cluster.writer
-        if writer.sql_port is None or self.cluster.replication == "none":
+        primary = self.server(self.primary)
+        if primary.sql_port is None or self.cluster.replication == "none":
             return
-        asked = [server for server in self._distinct if server.sql_port is not None and server != writer]
+        asked = [server for server in self._distinct if server.sql_port is not None and server != primary]
         nodes = [server for server in asked if self.on_galera and await is_node(server)]
         if nodes:
-            write = await committed(writer)
+            write = await committed(primary)
             await run_all(*(partial(wait_committed, node, write, within) for node in nodes))
-        position = await logged(writer)
+        position = await logged(primary)
         await run_all(*(partial(wait_applied, replica, position, within) for replica in asked if replica not in nodes))
 
     async def read_rows(self, name: str, table: Table, *, after: Sequence[Any] | None = None, limit: int = 10_000) -> list[Row]:
@@ -371,6 +380,8 @@ async def open_external(
     replication: str,
     handlersocket_writes: bool,
     sql_only: bool,
+    primary_command: Sequence[str] = (),
+    primary_every: float = EVERY_SECONDS,
     progress: Callable[[str], None],
 ) -> AsyncIterator[ExternalControl]:
     """The `external` kind of `open_servers`, which says what it promises."""
@@ -410,6 +421,11 @@ async def open_external(
         progress(line)
     if not control.on_galera:  # its nodes replicate in another way
         await promotions.require_replicas()
+    if replication != "none" and not control.on_galera:
+        who = asked_owner(control, primary_command)
+        control.primary_watch = PrimaryWatch(control, [writer, *others], promotions, ask_owner=who, every=primary_every)
+    elif primary_command:
+        raise ClusterError("cluster.primary is for servers of which one is the primary, and the others replicate from it")
     try:
         yield control
     finally:

@@ -12,7 +12,7 @@ it fetches and applies what the writer logs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -48,6 +48,8 @@ class Replication:
     """`gtid_binlog_state`: the last transaction that it has logged, of each origin."""
     writer_id: int = 0
     """The writer's `server_id`; 0 if that is not known."""
+    server_id: int = 0
+    """Its own `server_id`."""
 
     @property
     def direct(self) -> Mapping[str, Source]:
@@ -116,8 +118,10 @@ class Logged:
     """`gtid_domain_id`, in which it logs."""
 
 
-def lacks(writer: Logged, replica: Replication, before: Replication | None = None) -> str:
+def lacks(writer: Logged, replica: Replication, before: Replication | None = None, explained: Collection[int] = ()) -> str:
     """A transaction of the replica that the writer does not have; "" if it has all of them.
+
+    Those that servers with the ids `explained` have made do not count.
 
     With several sources that cannot be told: a replica has transactions of them all. Transactions that it had `before` do not
     count; at the start of a run (None), those in a domain that the writer does not use: they come from another time, unless
@@ -135,7 +139,7 @@ def lacks(writer: Logged, replica: Replication, before: Replication | None = Non
     others = {source.server_id for source in replica.sources.values()} - {replica.writer_id}
     for (domain, origin), number in has:
         old = (domain not in domains and origin not in others) if before is None else ((domain, origin), number) in known
-        if not old and max(logged.get((domain, origin), 0), replicated.get(domain, 0)) < number:
+        if not old and origin not in explained and max(logged.get((domain, origin), 0), replicated.get(domain, 0)) < number:
             return f"{domain}-{origin}-{number}"
     return ""
 
@@ -153,10 +157,18 @@ class _Before:
 class Promotions:
     """The servers that the user may promote during a run."""
 
-    def __init__(self, writer: Server | None = None, before: Sequence[_Before] = (), writer_id: int = 0) -> None:
+    def __init__(
+        self,
+        writer: Server | None = None,
+        before: Sequence[_Before] = (),
+        writer_id: int = 0,
+        writer_before: Replication | None = None,
+    ) -> None:
         self._writer = writer
         self._before = before
-        self._writer_id = writer_id
+        self.writer_id = writer_id
+        """The writer's `server_id`; 0 if that is not known."""
+        self._writer_before = writer_before
         self._noticed = ""
         """The first suspicion that `watch` had."""
 
@@ -190,7 +202,7 @@ class Promotions:
         for one in self._before:
             if one.replication is None:
                 yield f"{one.why_unknown}: its promotion would go unnoticed, {UNKNOWN_FATE}"
-            elif self._writer_id and one.replication.sources and not one.replication.direct:
+            elif self.writer_id and one.replication.sources and not one.replication.direct:
                 yield f"{one.server.name} {one.replication.why_unproven}: a promotion there may go unnoticed"
 
     async def why_unproven(self, *, direct: bool) -> str:
@@ -213,6 +225,16 @@ class Promotions:
         """Another run begins on these servers, which does not make a suspicion go away."""
         if self._noticed and not self._noticed.endswith(EARLIER):
             self._noticed += EARLIER
+
+    def notice(self, suspicion: str) -> None:
+        """From now on the writer may not be the primary any more, or was not for a while."""
+        self._noticed = self._noticed or suspicion
+
+    def before(self, name: str) -> Replication | None:
+        """How a server replicated when the servers were opened; None if it could not be asked."""
+        if self._writer is not None and name == self._writer.name:
+            return self._writer_before
+        return next((one.replication for one in self._before if one.server.name == name), None)
 
     async def watch(self) -> None:
         """Look again and again, until cancelled: a promotion may be taken back before the end of the run. What cannot be asked
@@ -259,16 +281,19 @@ class Promotions:
         return "".join(seen[:1]), "".join(silent[:1]), "".join(unknown[:1])
 
     async def _ask_all(self) -> dict[str, tuple[Replication | None, str]]:
-        return await _ask_all((one.server for one in self._before), self._writer_id)
+        return await _ask_all((one.server for one in self._before), self.writer_id)
 
     async def _logged(self) -> Logged | None:
-        """None if the writer has no binary log, or cannot be asked, which is reported where it is checked."""
-        if self._writer is None or self._writer.sql_port is None:
+        return None if self._writer is None else await self.logged(self._writer)
+
+    async def logged(self, server: Server) -> Logged | None:
+        """None if the server has no binary log, or cannot be asked, which is reported where it is checked."""
+        if server.sql_port is None:
             return None
         try:
-            with bounded(f"asking {self._writer.name} for its transactions", ANSWER_SECONDS):
+            with bounded(f"asking {server.name} for its transactions", ANSWER_SECONDS):
                 (row,) = await execute_sql(
-                    self._writer,
+                    server,
                     "SELECT @@global.gtid_binlog_state AS logged, @@global.gtid_slave_pos AS replicated, @@log_bin AS logs, "
                     "@@global.gtid_domain_id AS domain",
                 )
@@ -283,8 +308,9 @@ async def watch_promotions(writer: Server, servers: Iterable[Server]) -> Promoti
     writer_id = 0
     if writer.sql_port is not None:
         writer_id = int((await execute_sql(writer, "SELECT @@global.server_id AS id"))[0]["id"])
-    asked = await _ask_all(given, writer_id)
-    return Promotions(writer, [_Before(server, *asked[server.name]) for server in given], writer_id)
+    asked = await _ask_all([writer, *given], writer_id)
+    before = [_Before(server, *asked[server.name]) for server in given]
+    return Promotions(writer, before, writer_id, asked[writer.name][0])
 
 
 async def _ask_all(servers: Iterable[Server], writer_id: int) -> dict[str, tuple[Replication | None, str]]:
@@ -303,8 +329,10 @@ async def _ask(server: Server, writer_id: int) -> tuple[Replication | None, str]
         return None, f"{server.name} cannot be asked whether it replicates, because its sql_port is not known"
     try:
         with bounded(f"asking {server.name} whether it replicates", ANSWER_SECONDS):
-            (row,) = await execute_sql(server, "SELECT @@global.gtid_slave_pos AS p, @@global.gtid_binlog_state AS own")
+            (row,) = await execute_sql(
+                server, "SELECT @@global.gtid_slave_pos AS p, @@global.gtid_binlog_state AS own, @@global.server_id AS id"
+            )
             sources, writable = await sources_of(server), await takes_writes(server)
-            return Replication(sources, writable, str(row["p"]), str(row["own"]), writer_id), ""
+            return Replication(sources, writable, str(row["p"]), str(row["own"]), writer_id, int(row["id"])), ""
     except ClusterError as error:
         return None, str(error)

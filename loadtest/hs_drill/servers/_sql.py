@@ -49,6 +49,12 @@ def sql_error_code(error: BaseException | None) -> int | None:
     return error.args[0] if isinstance(error, pymysql.MySQLError) and error.args else None
 
 
+def refused(error: ClusterError) -> bool:
+    """Whether nothing listens at the server's SQL port."""
+    cause = error.__cause__
+    return isinstance(getattr(cause, "original_exception", cause), ConnectionRefusedError)
+
+
 def run_sql(
     server: Server, statements: tuple[str, ...], connect_timeout: int = 5, read_timeout: int = 60
 ) -> list[dict[str, Any]]:
@@ -118,24 +124,32 @@ class _Connection(pymysql.connections.Connection):
 class Asking:
     """Queries a server again and again on one connection, from one task. See `asking`."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, **options: Any) -> None:
         self._server = server
+        self._options = options
         self._connection: Any = None
         self._closed = False
         self._lock = Lock()
 
     async def __call__(self, query: str) -> list[dict[str, Any]]:
         """The query's rows. Raises `ClusterError`; the next query then connects anew. Cancellation takes effect at once."""
-        with as_cluster_errors(self._server):
-            return await trio.to_thread.run_sync(self._ask, query, abandon_on_cancel=True)
+        (rows,) = await self.each(query)
+        return rows
 
-    def _ask(self, query: str) -> list[dict[str, Any]]:
+    async def each(self, *queries: str) -> list[list[dict[str, Any]]]:
+        """The rows of each query; one query of many may see what another one does not. Raises as a call does."""
+        with as_cluster_errors(self._server):
+            return await trio.to_thread.run_sync(self._ask, queries, abandon_on_cancel=True)
+
+    def _ask(self, queries: tuple[str, ...]) -> list[list[dict[str, Any]]]:
         # The connection belongs to this thread meanwhile. If the thread is abandoned, nobody else reads its answer.
-        connection = self._exchange(None) or connect_sql(self._server)
+        connection = self._exchange(None) or connect_sql(self._server, **self._options)
+        rows = []
         try:
             with connection.cursor() as cursor:
-                cursor.execute(query)
-                rows = list(cursor.fetchall())
+                for query in queries:
+                    cursor.execute(query)
+                    rows.append(list(cursor.fetchall()))
         except BaseException:
             _close(connection)
             raise
@@ -165,12 +179,12 @@ def _close(connection: Any) -> None:
 
 
 @asynccontextmanager
-async def asking(server: Server) -> AsyncIterator[Asking]:
-    """For loops that wait for something on a server: keeps one connection open within the block.
+async def asking(server: Server, **options: Any) -> AsyncIterator[Asking]:
+    """For loops that wait for something on a server: keeps one connection open within the block. `options` as in `connect_sql`.
 
     Only for queries that leave nothing behind in the session.
     """
-    ask = Asking(server)
+    ask = Asking(server, **options)
     try:
         yield ask
     finally:

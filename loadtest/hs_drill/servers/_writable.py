@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from hs_drill._cluster import ClusterError, Server
 
@@ -10,10 +13,14 @@ from ._control import bounded
 from ._sql import execute_sql, sql_error_code
 
 __all__ = [
+    "NOT_READ_ONLY",
+    "SOURCES",
     "Source",
+    "denied_sources",
     "require_alone",
     "require_standby",
     "require_writer",
+    "sources_in",
     "sources_of",
     "takes_writes",
     "why_not_writable",
@@ -22,6 +29,7 @@ __all__ = [
 ACCESS_DENIED = 1227
 ANSWER_SECONDS = 10.0
 NOT_READ_ONLY = ("0", "OFF")
+SOURCES = "SHOW ALL SLAVES STATUS"
 
 
 @dataclass(frozen=True)
@@ -114,8 +122,15 @@ async def _read_only(server: Server) -> str:
 
 async def sources_of(server: Server) -> dict[str, Source]:
     """The server's replication sources, by the name of the connection ("" is the default one)."""
+    with denied_sources(server):
+        return sources_in(await execute_sql(server, SOURCES))
+
+
+@contextmanager
+def denied_sources(server: Server) -> Iterator[None]:
+    """Say which privilege `SOURCES` needs, if the account lacks it."""
     try:
-        rows = await execute_sql(server, "SHOW ALL SLAVES STATUS")
+        yield
     except ClusterError as error:
         if sql_error_code(error) != ACCESS_DENIED:
             raise
@@ -123,6 +138,10 @@ async def sources_of(server: Server) -> dict[str, Source]:
             f"{server.name}: whether it replicates from another server cannot be checked: the SQL account may not SHOW ALL "
             "SLAVES STATUS. GRANT SLAVE MONITOR ON *.* to it"
         ) from error
+
+
+def sources_in(rows: Iterable[Mapping[str, Any]]) -> dict[str, Source]:
+    """The sources in the rows of `SOURCES`."""
     return {
         str(row["Connection_name"]): Source(
             f"{row['Master_Host']}:{row['Master_Port']}",

@@ -1,0 +1,34 @@
+"""Asks the owner's own command which server is the primary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hs_drill._cluster import ClusterError
+
+from ._commands import Output, fill, require_program, run, secrets_of
+from ._control import Control
+from ._primary_watch import WhoIsPrimary
+
+__all__ = ["asked_owner"]
+
+OWNER_SECONDS = 5.0
+"""How long the command may take."""
+
+
+def asked_owner(control: Control, argv: Sequence[str]) -> WhoIsPrimary | None:
+    """What asks `cluster.primary.command`; None if there is none."""
+    if not argv:
+        return None
+    require_program(argv)
+    output = Output(secrets_of(control.cluster.servers))  # it has no file: several answers each second are not kept
+
+    async def ask() -> str:
+        what = "cluster.primary.command"
+        try:
+            printed = await run(fill(argv, {"primary": control.primary}), OWNER_SECONDS, output, what)
+        except ClusterError as error:
+            raise ClusterError(f"{what}: {error}") from error
+        return (printed.splitlines() or [""])[-1].strip()
+
+    return ask

@@ -1,0 +1,272 @@
+"""Asks the user's own servers, again and again, which of them is the primary. What follows from it decides `_primacy.py`.
+
+Each server has a task and a connection of its own, so that one that hangs hides no promotion of another.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+import trio
+
+from hs_drill._cluster import ClusterError, Server
+
+from ._control import Control, bounded
+from ._primacy import Look, Primacy, TwoPrimaries
+from ._promotions import ANSWER_SECONDS, Promotions, Replication, lacks
+from ._sql import Asking, asking, refused, run_all
+from ._writable import NOT_READ_ONLY, SOURCES, denied_sources, sources_in, why_not_writable
+
+__all__ = ["EVERY_SECONDS", "PrimaryWatch", "WhoIsPrimary", "why_writer_unknown"]
+
+LOOK_SECONDS = 1.0
+"""A server that has not answered by then is silent."""
+EVERY_SECONDS = 0.25
+COMPARE_SECONDS = 2.0
+"""Between two looks at the transactions of all servers."""
+
+WhoIsPrimary = Callable[[], Awaitable[str]]
+"""The owner's command: gives the name that it prints, "" for none. Raises `ClusterError`."""
+
+_STATE = (
+    "SELECT @@global.read_only AS r, @@global.gtid_slave_pos AS p, @@global.gtid_binlog_state AS own, @@global.server_id AS id"
+)
+
+
+class PrimaryWatch:
+    """Follows who is the primary during the runs on the user's own servers.
+
+    Args:
+      control: gets what is seen.
+      servers: those that are distinct, the writer first.
+      promotions: what was known of them at the start, and closes its gates once a promotion was seen.
+      ask_owner: the owner's command, if there is one; it decides then.
+      every: seconds from one look at a server to the next.
+    """
+
+    def __init__(
+        self,
+        control: Control,
+        servers: Sequence[Server],
+        promotions: Promotions,
+        *,
+        ask_owner: WhoIsPrimary | None = None,
+        every: float = EVERY_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._control = control
+        self._servers = servers
+        self._promotions = promotions
+        self._ask_owner = ask_owner
+        self._every = every
+        self._clock = clock
+        self._told: list[TwoPrimaries] = []
+        self._suspected = ""
+        """A transaction of a server that was not seen as the primary yet."""
+        self._last_owner = clock()
+        self._primacy = self._new(clock())
+
+    def _new(self, begun: float) -> Primacy:
+        return Primacy(
+            self._control.primary,
+            {server.name: self._promotions.before(server.name) for server in self._servers},
+            begun,
+            {server.name: f"{server.host}:{server.sql_port}" for server in self._servers},
+            owner_says=self._ask_owner is not None,
+        )
+
+    def begin(self, begun: float) -> None:
+        """A run begins. At `begun` nothing had changed since the servers were opened."""
+        if not (self._primacy.promotions or self._primacy.doubt):
+            self._primacy = self._new(begun)
+            self._last_owner = begun
+
+    async def watch(self) -> None:
+        """Watch until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for server in self._servers:
+                if server.sql_port is not None:
+                    nursery.start_soon(self._watch_server, server)
+            nursery.start_soon(self._compare_for_ever)
+            if self._ask_owner is not None:
+                nursery.start_soon(self._watch_owner)
+
+    async def _watch_server(self, server: Server) -> None:
+        options = {"connect_timeout": LOOK_SECONDS, "read_timeout": LOOK_SECONDS, "write_timeout": LOOK_SECONDS}
+        async with asking(server, **options) as ask:
+            while True:
+                begun = trio.current_time()
+                self._see(server, await self._look_at(server, ask, LOOK_SECONDS))
+                await trio.sleep_until(begun + self._every)
+
+    async def look(self, seconds: float = ANSWER_SECONDS) -> None:
+        """Look at every server now, twice: one look alone does not show which of two came later."""
+        for _ in range(2):
+            await run_all(*(partial(self._look_once, server, seconds) for server in self._servers))
+            if self._ask_owner is not None:
+                await self._hear_owner(self._ask_owner)
+
+    async def _look_once(self, server: Server, seconds: float) -> None:
+        async with asking(server) as ask:
+            self._see(server, await self._look_at(server, ask, seconds))
+
+    async def _look_at(self, server: Server, ask: Asking, seconds: float) -> Look:
+        asked = self._clock()
+        if server.sql_port is None:
+            trouble = f"{server.name} cannot be asked whether it replicates, because its sql_port is not known"
+            return Look(asked, self._clock(), None, trouble)
+        try:
+            with bounded(f"asking {server.name} whether it replicates", seconds), denied_sources(server):
+                (state,), sources = await ask.each(_STATE, SOURCES)
+        except ClusterError as error:
+            down = refused(error) and await trio.to_thread.run_sync(_refuses, server, abandon_on_cancel=True)
+            return Look(asked, self._clock(), None, str(error), down)
+        replication = Replication(
+            sources_in(sources),
+            str(state["r"]).upper() in NOT_READ_ONLY,
+            str(state["p"]),
+            str(state["own"]),
+            self._promotions.writer_id,
+            int(state["id"]),
+        )
+        return Look(asked, self._clock(), replication)
+
+    # ---- what was seen
+
+    def _see(self, server: Server, look: Look) -> None:
+        self._primacy.see(server.name, look)
+        self._report()
+
+    def _report(self) -> None:
+        primacy, control = self._primacy, self._control
+        for promotion in primacy.promotions[len(control.promotions) :]:
+            control.primary = promotion.server
+            control.promotions.append(promotion)
+            control.on_promotion(promotion.server, promotion.seen, promotion.otherwise)
+        while primacy.finished:
+            two = primacy.finished.pop(0)
+            self._tell(two)
+            control.on_two_primaries(two.old, two.new, two.since, two.until)
+        for two in primacy.two_primaries:
+            self._tell(two)
+        if primacy.doubt:
+            self._promotions.notice(primacy.doubt)
+        elif primacy.promotions:
+            first = primacy.promotions[0]
+            self._promotions.notice(f"{first.server} was promoted {first.seen - primacy.begun:.0f} s after the load began")
+
+    def _tell(self, two: TwoPrimaries) -> None:
+        if not any((one.old, one.new, one.since) == (two.old, two.new, two.since) for one in self._told):
+            self._told.append(two)
+            seconds = two.since - self._primacy.begun
+            self._control.on_notice(f"two primaries: {two.old} and {two.new} both take writes (seen at {seconds:.1f} s)")
+
+    def end(self) -> None:
+        """Report the two primaries that there still are."""
+        for two in self._primacy.two_primaries:
+            self._control.on_two_primaries(two.old, two.new, two.since, None)
+
+    # ---- the owner's command
+
+    async def _watch_owner(self) -> None:
+        assert self._ask_owner is not None
+        while not self._primacy.doubt:
+            begun = trio.current_time()
+            await self._hear_owner(self._ask_owner)
+            await trio.sleep_until(begun + self._every)
+
+    async def _hear_owner(self, ask: WhoIsPrimary) -> None:
+        asked = self._clock()
+        try:
+            name = await ask()
+        except ClusterError as error:
+            self._doubt(str(error))
+            return
+        name = "writer" if name in self._control.aliases else name
+        if name and name not in (server.name for server in self._servers):
+            names = ", ".join(server.name for server in self._servers)
+            self._doubt(f"cluster.primary.command printed {name!r}, which is no server of the scenario ({names})")
+        elif name:
+            self._primacy.told(name, self._clock(), self._last_owner)
+            self._last_owner = asked
+            self._report()
+
+    def _doubt(self, reason: str) -> None:
+        if not self._primacy.doubt:
+            self._primacy.doubt_for_good(reason)
+            self._control.on_notice(reason)
+            self._report()
+
+    # ---- transactions that came from elsewhere
+
+    async def _compare_for_ever(self) -> None:
+        while True:
+            await trio.sleep(COMPARE_SECONDS)
+            if (gtid := await self._lacking()) and not self._primacy.doubt:
+                origin = int(gtid.rpartition(" has the transaction ")[2].split("-")[1])
+                # The watch may have yet to see the promotion of a server of ours.
+                if origin in self._primacy.server_ids and gtid != self._suspected:
+                    self._suspected = gtid
+                else:
+                    self._doubt(self._words(gtid))
+
+    def _words(self, gtid: str) -> str:
+        return f"{gtid}, which {self._control.primary} does not have: another server may have been promoted"
+
+    async def _lacking(self) -> str:
+        """The transaction of a server that the primary lacks and no server made that was seen as the primary; "" if none."""
+        primary = self._control.primary
+        explained = self._primacy.origins if self._primacy.promotions else frozenset[int]()
+        looks = {name: self._primacy.replication(name) for name in (server.name for server in self._servers)}
+        logged = await self._promotions.logged(self._control.server(primary))  # asked last, for it gets what they have
+        for name, now in looks.items():
+            before = self._promotions.before(name)
+            if logged is None or now is None or name == primary or primary != self._control.primary:
+                continue
+            if gtid := lacks(logged, now, before, explained):
+                return f"{name} has the transaction {gtid}"
+        return ""
+
+    # ---- the end of a run
+
+    async def why_unknown(self) -> str:
+        """Why it is not certain that `control.primary` took the last writes; "" if it is."""
+        await self.look()
+        if not self._primacy.promotions:
+            return await self._why_writer_unknown()
+        if reason := self._primacy.why_unknown():
+            return reason
+        gtid = await self._lacking()
+        return self._words(gtid) if gtid else ""
+
+    async def _why_writer_unknown(self) -> str:
+        return await why_writer_unknown(self._control.cluster.writer, self._promotions)
+
+
+async def why_writer_unknown(writer: Server, promotions: Promotions) -> str:
+    """Why another server than the writer may be the primary, as SQL shows it now; "" if none is."""
+    if writer.sql_port is None:
+        return "cannot check whether writer is still the primary: its sql_port is not known"
+    try:
+        reason = await why_not_writable(writer)
+    except ClusterError as error:
+        return f"cannot check whether writer is still the primary: {error}"
+    if reason:
+        return f"writer is not the primary any more: {reason}"
+    return await promotions.suspicion()
+
+
+def _refuses(server: Server) -> bool:
+    """Whether it refuses connections for HandlerSocket, too: a server that is down does."""
+    for _, port, _ in server.listeners:
+        try:
+            socket.create_connection((server.host, port), LOOK_SECONDS).close()
+        except ConnectionRefusedError:
+            continue
+        except OSError:
+            pass
+        return False
+    return True
