@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from hs_drill._cluster import Server
 from hs_drill.nemesis import command_name
-from hs_drill.scenario import NetworkFault, Scenario, faults
+from hs_drill.scenario import NetworkFault, PrimarySpec, Scenario, faults
 from hs_drill.servers import (
     Command,
     Control,
@@ -55,6 +55,8 @@ async def open_scenario_servers(
         may_create_table=cluster.create_table,
         handlersocket_writes=handlersocket_writes,
         sql_only=sql_only,
+        primary_command=cluster.primary.command or () if cluster.primary else (),
+        primary_every=cluster.primary.every if cluster.primary else PrimarySpec().every,
         progress=progress,
         **_wanted(scenario),
     ) as control:

@@ -108,8 +108,8 @@ class Output:
                 file.write(data if len(data) <= room else data[:room] + NOT_KEPT)
 
 
-async def run(argv: Sequence[str], timeout: float, output: Output, what: str, mark: str = "") -> None:
-    """Run a command until it ends, and append what it printed to `output`, under the heading `what`.
+async def run(argv: Sequence[str], timeout: float, output: Output, what: str, mark: str = "") -> str:
+    """Run a command until it ends, and append what it printed to `output`, under the heading `what`. Returns that.
 
     `mark` becomes its `MARK_VARIABLE`. Raises `ClusterError` with one line for the user: it cannot be started, takes more
     than `timeout` seconds, or its exit code is not 0. Cancellation kills its process group.
@@ -127,6 +127,7 @@ async def run(argv: Sequence[str], timeout: float, output: Output, what: str, ma
             output.add(f"{heading}\n{_cut(printed)}== {ending or 'exit code 0'}, after {seconds:.1f} s\n\n")
     if ending:
         raise ClusterError(f"{output.hide(argv[0])}: {ending}{_last_line(printed)}")
+    return printed
 
 
 async def _run(argv: Sequence[str], timeout: float, file: IO[bytes], mark: str) -> str:

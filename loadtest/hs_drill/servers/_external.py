@@ -31,8 +31,7 @@ from ._followers import require_twins
 from ._galera import check_galera, committed, is_node, wait_committed
 from ._listeners import check_listeners
 from ._one_server import require_one_server, same_server
-from ._primary_command import asked_owner
-from ._primary_watch import EVERY_SECONDS, PrimaryWatch, why_writer_unknown
+from ._primary_watch import EVERY_SECONDS, PrimaryWatch, watch_of, why_writer_unknown
 from ._promotions import UNKNOWN_FATE, Promotions, watch_promotions
 from ._replication import PAGE, logged, wait_applied
 from ._server_table import handle_on, key_of, least_key
@@ -421,11 +420,7 @@ async def open_external(
         progress(line)
     if not control.on_galera:  # its nodes replicate in another way
         await promotions.require_replicas()
-    if replication != "none" and not control.on_galera:
-        who = asked_owner(control, primary_command)
-        control.primary_watch = PrimaryWatch(control, [writer, *others], promotions, ask_owner=who, every=primary_every)
-    elif primary_command:
-        raise ClusterError("cluster.primary is for servers of which one is the primary, and the others replicate from it")
+    control.primary_watch = watch_of(control, [writer, *others], promotions, primary_command, primary_every)
     try:
         yield control
     finally:

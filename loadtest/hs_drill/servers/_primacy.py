@@ -356,6 +356,11 @@ class Primacy:
         """Of all servers, as far as they are known."""
         return frozenset(one.server_id for one in self._known.values() if one.server_id)
 
+    @property
+    def unexplained(self) -> str:
+        """The first sign that waits for its explanation; "" if there is none."""
+        return next((one.odd for one in self._known.values() if one.odd), "")
+
     def replication(self, name: str) -> Replication | None:
         """How a server replicates, by the last look at it; None if that said nothing."""
         last = self._known[name].last

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from hs_drill._cluster import ClusterError
 
-from ._commands import Output, fill, require_program, run, secrets_of
+from ._commands import Output, fill, run, secrets_of
 from ._control import Control
-from ._primary_watch import WhoIsPrimary
 
-__all__ = ["asked_owner"]
+__all__ = ["WhoIsPrimary", "asked_owner"]
+
+WhoIsPrimary = Callable[[], Awaitable[str]]
+"""Gives the name that the command prints, "" for none. Raises `ClusterError`."""
 
 OWNER_SECONDS = 5.0
 """How long the command may take."""
@@ -20,7 +22,6 @@ def asked_owner(control: Control, argv: Sequence[str]) -> WhoIsPrimary | None:
     """What asks `cluster.primary.command`; None if there is none."""
     if not argv:
         return None
-    require_program(argv)
     output = Output(secrets_of(control.cluster.servers))  # it has no file: several answers each second are not kept
 
     async def ask() -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import trio
@@ -16,20 +16,18 @@ from hs_drill._cluster import ClusterError, Server
 
 from ._control import Control, bounded
 from ._primacy import Look, Primacy, TwoPrimaries
+from ._primary_command import WhoIsPrimary, asked_owner
 from ._promotions import ANSWER_SECONDS, Promotions, Replication, lacks
 from ._sql import Asking, asking, refused, run_all
 from ._writable import NOT_READ_ONLY, SOURCES, denied_sources, sources_in, why_not_writable
 
-__all__ = ["EVERY_SECONDS", "PrimaryWatch", "WhoIsPrimary", "why_writer_unknown"]
+__all__ = ["EVERY_SECONDS", "PrimaryWatch", "watch_of", "why_writer_unknown"]
 
 LOOK_SECONDS = 1.0
 """A server that has not answered by then is silent."""
 EVERY_SECONDS = 0.25
 COMPARE_SECONDS = 2.0
 """Between two looks at the transactions of all servers."""
-
-WhoIsPrimary = Callable[[], Awaitable[str]]
-"""The owner's command: gives the name that it prints, "" for none. Raises `ClusterError`."""
 
 _STATE = (
     "SELECT @@global.read_only AS r, @@global.gtid_slave_pos AS p, @@global.gtid_binlog_state AS own, @@global.server_id AS id"
@@ -102,6 +100,11 @@ class PrimaryWatch:
                 self._see(server, await self._look_at(server, ask, LOOK_SECONDS))
                 await trio.sleep_until(begun + self._every)
 
+    @property
+    def waits_for_explanation(self) -> str:
+        """A change that may be the sign of a promotion, in words; "" if there is none, or if it has been explained."""
+        return self._primacy.unexplained
+
     async def look(self, seconds: float = ANSWER_SECONDS) -> None:
         """Look at every server now, twice: one look alone does not show which of two came later."""
         for _ in range(2):
@@ -143,9 +146,7 @@ class PrimaryWatch:
     def _report(self) -> None:
         primacy, control = self._primacy, self._control
         for promotion in primacy.promotions[len(control.promotions) :]:
-            control.primary = promotion.server
-            control.promotions.append(promotion)
-            control.on_promotion(promotion.server, promotion.seen, promotion.otherwise)
+            control.note_promotion(promotion)
         while primacy.finished:
             two = primacy.finished.pop(0)
             self._tell(two)
@@ -244,6 +245,20 @@ class PrimaryWatch:
 
     async def _why_writer_unknown(self) -> str:
         return await why_writer_unknown(self._control.cluster.writer, self._promotions)
+
+
+def watch_of(
+    control: Control, servers: Sequence[Server], promotions: Promotions, command: Sequence[str], every: float
+) -> PrimaryWatch | None:
+    """The watch on servers of which one is the primary and the others replicate from it; None on other servers.
+
+    Raises `ClusterError` if there is a `command` that says which one is the primary, and these are other servers.
+    """
+    if control.cluster.replication != "none" and not control.on_galera:
+        return PrimaryWatch(control, servers, promotions, ask_owner=asked_owner(control, command), every=every)
+    if command:
+        raise ClusterError("cluster.primary is for servers of which one is the primary, and the others replicate from it")
+    return None
 
 
 async def why_writer_unknown(writer: Server, promotions: Promotions) -> str:
