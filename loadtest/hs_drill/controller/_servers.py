@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from hs_drill._cluster import Server
 from hs_drill.nemesis import command_name
-from hs_drill.scenario import NetworkFault, PrimarySpec, Scenario, faults
+from hs_drill.scenario import NetworkFault, Scenario, faults
 from hs_drill.servers import (
     Command,
     Control,
@@ -17,6 +17,7 @@ from hs_drill.servers import (
     open_servers,
     require_followers,
     require_load_account,
+    watch_as_told,
 )
 
 __all__ = ["check_scenario_servers", "open_scenario_servers", "writes_by_handlersocket"]
@@ -55,12 +56,12 @@ async def open_scenario_servers(
         may_create_table=cluster.create_table,
         handlersocket_writes=handlersocket_writes,
         sql_only=sql_only,
-        primary_command=cluster.primary.command or () if cluster.primary else (),
-        primary_every=cluster.primary.every if cluster.primary else PrimarySpec().every,
         progress=progress,
         **_wanted(scenario),
     ) as control:
         control.unlogged_writes &= handlersocket_writes
+        if cluster.primary is not None:
+            watch_as_told(control, cluster.primary.command or (), cluster.primary.every)
         by_sql = scenario.driver.name == "sql"
         if (by_sql and scenario.writes and not sql_only) or (not by_sql and handlersocket_writes):
             await require_followers(control, by_sql=by_sql, progress=progress)

@@ -22,6 +22,7 @@ from ._instance import Instance, State
 
 if TYPE_CHECKING:
     from ._by_command import ByCommand
+    from ._primary_watch import PrimaryWatch
 
 Row: TypeAlias = tuple[Any, ...]
 """A value for each column of a table: as `trio_hs.Column` takes it, or as the server's driver gives it."""
@@ -108,6 +109,7 @@ class Control(ABC):
       on_two_primaries: called when two servers were seen to take writes at once: the one that was promoted earlier, the other,
         from when and until when that is certain; None if until the end.
       on_notice: called with a line for the user about who is the primary.
+      primary_watch: sees who is the primary. None on the run's own servers, on servers that do not replicate, and on Galera.
       by_command: injects faults by commands of the user's own; None on the run's own servers, and if there are no commands.
       on_galera: whether the writer is a node of a Galera cluster, where a write straight to InnoDB does harm.
     """
@@ -129,6 +131,7 @@ class Control(ABC):
         self.on_notice: Callable[[str], None] = lambda line: None
         self.on_galera = False
         self.by_command: ByCommand | None = None
+        self.primary_watch: PrimaryWatch | None = None
         self._promoted = trio.Event()
         """Set at the next promotion, and then replaced."""
         self._once_primary = {self.primary}

@@ -31,7 +31,7 @@ from ._followers import require_twins
 from ._galera import check_galera, committed, is_node, wait_committed
 from ._listeners import check_listeners
 from ._one_server import require_one_server, same_server
-from ._primary_watch import EVERY_SECONDS, PrimaryWatch, watch_of, why_writer_unknown
+from ._primary_watch import PrimaryWatch, why_writer_unknown
 from ._promotions import UNKNOWN_FATE, Promotions, watch_promotions
 from ._replication import PAGE, logged, wait_applied
 from ._server_table import handle_on, key_of, least_key
@@ -78,8 +78,6 @@ class ExternalControl(Control):
         self._progress = progress
         self.aliases = aliases
         self._promotions = promotions or Promotions()
-        self.primary_watch: PrimaryWatch | None = None
-        """None where it makes no sense: on servers that do not replicate, and on Galera, where each takes writes."""
         self._creations: list[Creation] = []
 
     async def _refuse(self, name: str = "", *args: object, **options: object) -> Never:
@@ -379,8 +377,6 @@ async def open_external(
     replication: str,
     handlersocket_writes: bool,
     sql_only: bool,
-    primary_command: Sequence[str] = (),
-    primary_every: float = EVERY_SECONDS,
     progress: Callable[[str], None],
 ) -> AsyncIterator[ExternalControl]:
     """The `external` kind of `open_servers`, which says what it promises."""
@@ -420,7 +416,8 @@ async def open_external(
         progress(line)
     if not control.on_galera:  # its nodes replicate in another way
         await promotions.require_replicas()
-    control.primary_watch = watch_of(control, [writer, *others], promotions, primary_command, primary_every)
+    if replication != "none" and not control.on_galera:
+        control.primary_watch = PrimaryWatch(control, [writer, *others], promotions)
     try:
         yield control
     finally:

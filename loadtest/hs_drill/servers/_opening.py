@@ -24,7 +24,6 @@ from ._containers import open_docker
 from ._control import Control
 from ._embedded import open_embedded
 from ._external import open_external
-from ._primary_watch import EVERY_SECONDS
 from ._processes import Installation, find_installation, open_mariadb
 
 __all__ = ["Provider", "check_servers", "open_cluster", "open_servers"]
@@ -76,8 +75,6 @@ async def open_servers(
     may_create_table: bool = False,
     handlersocket_writes: bool = True,
     sql_only: bool = False,  # external servers need no HandlerSocket
-    primary_command: Sequence[str] = (),
-    primary_every: float = EVERY_SECONDS,
     progress: Callable[[str], None] = _silent,
 ) -> AsyncIterator[Control]:
     """Bring up one writer, `readers` readers and perhaps a standby, and take them down when the block ends.
@@ -93,7 +90,6 @@ async def open_servers(
 
     The kind `external` uses the servers in `external`. Their names are their roles. A missing table is created there only if
     `may_create_table`. `handlersocket_writes`: the caller will write through HandlerSocket, which Galera nodes do not stand.
-    Every `primary_every` seconds they are asked who is the primary, or the `primary_command` is, which prints a name.
 
     Gives the `Control` of the servers. Raises `ClusterError` if they cannot be started or reached. However the block ends (with
     an exception, cancelled, or with this process killed), no server process and no file of the run stays behind. The cleanup
@@ -111,8 +107,6 @@ async def open_servers(
             replication=replication,
             handlersocket_writes=handlersocket_writes,
             sql_only=sql_only,
-            primary_command=primary_command,
-            primary_every=primary_every,
             progress=progress,
         )
     else:

@@ -138,6 +138,8 @@ class Primacy:
         self.finished: list[TwoPrimaries] = []
         """Those that are over; whoever reports them takes them out."""
         self._ever = {self.primary}
+        first = self.before[self.primary]
+        self._origins = {first.server_id} if first else set[int]()
         self._both: dict[frozenset[str], _Both] = {}
         self._known = {
             name: _Known(
@@ -213,7 +215,8 @@ class Primacy:
         if known.span is not None and look.asked - known.span[1] > GAP_SECONDS:
             self._end_span(name)
         known.span = (look.answered if known.span is None else known.span[0], look.asked)
-        if was not in (Role.PRIMARY, Role.UNKNOWN) and known.was_read_only and name != self.primary and not self.owner_says:
+        another = known.server_id != self._known[self.primary].server_id or not known.server_id  # one server may have two names
+        if was not in (Role.PRIMARY, Role.UNKNOWN) and known.was_read_only and another and not self.owner_says:
             self._promote(name, look.answered, known.otherwise)
         self._count_both(name)
 
@@ -224,6 +227,7 @@ class Primacy:
         self.promotions.append(Promotion(name, seen, otherwise))
         self.primary = name
         self._ever.add(name)
+        self._origins.add(self._known[name].server_id)
         self._count_both(name)
 
     def _settle(self) -> None:
@@ -318,7 +322,7 @@ class Primacy:
         """Whether the promotions that were seen explain a change."""
         match role:
             case Role.PRIMARY | Role.READ_ONLY:
-                return name in self._ever
+                return known.server_id in self.origins  # not by name: a server may have two
             case Role.REPLICA:
                 writable_before = name in self._ever or (known.before is not None and known.before.takes_writes)
                 return bool(self.promotions) and self._named(known, now) and (writable_before or not now.takes_writes)
@@ -349,7 +353,7 @@ class Primacy:
     @property
     def origins(self) -> frozenset[int]:
         """The ids of the servers that have been the primary: their transactions are no sign of another one."""
-        return frozenset(self._known[name].server_id for name in self._ever)
+        return frozenset(self._origins | {self._known[name].server_id for name in self._ever})
 
     @property
     def server_ids(self) -> frozenset[int]:

@@ -21,7 +21,7 @@ from ._promotions import ANSWER_SECONDS, Promotions, Replication, lacks
 from ._sql import Asking, asking, refused, run_all
 from ._writable import NOT_READ_ONLY, SOURCES, denied_sources, sources_in, why_not_writable
 
-__all__ = ["EVERY_SECONDS", "PrimaryWatch", "watch_of", "why_writer_unknown"]
+__all__ = ["EVERY_SECONDS", "PrimaryWatch", "watch_as_told", "why_writer_unknown"]
 
 LOOK_SECONDS = 1.0
 """A server that has not answered by then is silent."""
@@ -41,8 +41,6 @@ class PrimaryWatch:
       control: gets what is seen.
       servers: those that are distinct, the writer first.
       promotions: what was known of them at the start, and closes its gates once a promotion was seen.
-      ask_owner: the owner's command, if there is one; it decides then.
-      every: seconds from one look at a server to the next.
     """
 
     def __init__(
@@ -51,15 +49,13 @@ class PrimaryWatch:
         servers: Sequence[Server],
         promotions: Promotions,
         *,
-        ask_owner: WhoIsPrimary | None = None,
-        every: float = EVERY_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._control = control
         self._servers = servers
         self._promotions = promotions
-        self._ask_owner = ask_owner
-        self._every = every
+        self._ask_owner: WhoIsPrimary | None = None
+        self._every = EVERY_SECONDS
         self._clock = clock
         self._told: list[TwoPrimaries] = []
         self._suspected = ""
@@ -75,6 +71,12 @@ class PrimaryWatch:
             {server.name: f"{server.host}:{server.sql_port}" for server in self._servers},
             owner_says=self._ask_owner is not None,
         )
+
+    def use(self, ask_owner: WhoIsPrimary | None, every: float) -> None:
+        """Look `every` so many seconds from now on. `ask_owner`: the owner's command, which decides."""
+        self._ask_owner = ask_owner
+        self._every = every
+        self._primacy = self._new(self._clock())
 
     def begin(self, begun: float) -> None:
         """A run begins. At `begun` nothing had changed since the servers were opened."""
@@ -247,18 +249,14 @@ class PrimaryWatch:
         return await why_writer_unknown(self._control.cluster.writer, self._promotions)
 
 
-def watch_of(
-    control: Control, servers: Sequence[Server], promotions: Promotions, command: Sequence[str], every: float
-) -> PrimaryWatch | None:
-    """The watch on servers of which one is the primary and the others replicate from it; None on other servers.
+def watch_as_told(control: Control, command: Sequence[str], every: float) -> None:
+    """Look at the primary `every` so many seconds, and have the owner's `command` say which server it is, if there is one.
 
-    Raises `ClusterError` if there is a `command` that says which one is the primary, and these are other servers.
+    Raises `ClusterError` if there is no watch on these servers.
     """
-    if control.cluster.replication != "none" and not control.on_galera:
-        return PrimaryWatch(control, servers, promotions, ask_owner=asked_owner(control, command), every=every)
-    if command:
+    if control.primary_watch is None:
         raise ClusterError("cluster.primary is for servers of which one is the primary, and the others replicate from it")
-    return None
+    control.primary_watch.use(asked_owner(control, command), every)
 
 
 async def why_writer_unknown(writer: Server, promotions: Promotions) -> str:

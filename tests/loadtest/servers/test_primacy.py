@@ -372,6 +372,18 @@ def test_a_former_primary_that_was_rebuilt_has_another_id() -> None:
     assert looks.primacy.why_unknown() == ""
 
 
+def test_a_server_with_two_names_is_promoted_once() -> None:
+    looks = Looks()
+    looks.primacy = Primacy("writer", {"writer": of("writer", "writes"), **dict.fromkeys("ab", of("a", "writer"))}, looks.now)
+    for _ in range(3):
+        looks.look("writer", "down")
+        for name in "ab":
+            looks.look(name, "writes", server_id=2)
+    assert looks.promoted == ["a"]
+    assert looks.twos == []
+    assert looks.primacy.why_unknown() == ""
+
+
 # --- The owner's command ---------------------------------------------------------------------------------------------
 
 
