@@ -22,9 +22,7 @@ __all__ = ["NO_ANSWER", "Answered", "Meter"]
 NO_ANSWER = "no answer: the connection ended"
 READ_ONLY = b"1\t1\tlock_tables\n"
 """How a server that is read-only answers a write."""
-
-
-_REFUSAL, _NEWLINE = READ_ONLY[0], READ_ONLY[-1]
+_REFUSAL = READ_ONLY[0]
 
 
 @dataclass
@@ -136,8 +134,6 @@ class _Metered:
         self.acknowledge = transport.acknowledge
         self._sent: deque[tuple[int, int]] = deque()
         """When requests were sent, and how many of those are still unanswered."""
-        self._begins_line = True
-        """Whether what is received next begins with an answer."""
 
     @property
     def round_trip(self) -> float | None:
@@ -170,9 +166,8 @@ class _Metered:
         now, sent, ok = monotonic_ns(), self._sent, self._tally.ok
         count = received.count(b"\n")
         # Nearly every answer begins with 0, so the longer comparison is rare.
-        if received[0] != _REFUSAL or not self._begins_line or received != READ_ONLY * count:
+        if received[0] != _REFUSAL or received != READ_ONLY * count:
             self._note(now)
-        self._begins_line = received[-1] == _NEWLINE
         while count and sent:  # at answers without a request the client drops the connection
             begin, lines = sent.popleft()
             if lines > count:

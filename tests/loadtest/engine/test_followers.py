@@ -193,6 +193,10 @@ def test_a_server_under_several_names_takes_writes_by_the_first_one() -> None:
 def test_followers_survive_serialization() -> None:
     again = Cluster.from_dict(ALL.to_dict() | {"followers": list(ALL.followers)})
     assert again == ALL
+    assert ALL.followers_proven
+    assert not cluster(*map(server, NAMES)).followers_proven, "there are none"
+    other = server("reader-3", sql_port=None)
+    assert cluster(*ALL.servers, other, followers=NAMES[1:]).followers_proven, "no write goes to it"
     old = {key: value for key, value in ALL.to_dict().items() if key != "followers"}
     assert Cluster.from_dict(old).followers == ()
 

@@ -190,8 +190,18 @@ REFUSED = b"1\t1\tlock_tables\n"
         ([REFUSED + b"0\t1\n"], True),
         ([b"0\t1\n" + REFUSED], True),
         ([b"0\t2\t1\t", REFUSED], True),
+        ([b"0\t2\t1\tlock_tables\n"], True),
     ],
-    ids=["refused", "all refused", "done", "duplicate key", "refused and done", "done and refused", "a row that looks like it"],
+    ids=[
+        "refused",
+        "all refused",
+        "done",
+        "duplicate key",
+        "refused and done",
+        "done and refused",
+        "a row like it, in parts",
+        "a row like it",
+    ],
 )
 def test_a_refusal_of_a_read_only_server_is_no_answered_write(
     monkeypatch: pytest.MonkeyPatch, received: list[bytes], counts: bool
