@@ -91,7 +91,7 @@ def heal(one: dict[str, Any], secrets: list[str]) -> bool:
         ending = _run(one, file)
         file.seek(0)
         printed = file.read(KEPT).decode(errors="replace").strip()
-    text = f"== {one['what']}: {' '.join(one['argv'])}\n{printed}\n== {ending or 'exit code 0'}, after {{:.1f}} s\n\n"
+    text = f"== {one['what']}: {' '.join(one['argv'])}\n{printed}\n== {ending or 'exit status 0'}, after {{:.1f}} s\n\n"
     text = text.replace("{:.1f}", f"{time.monotonic() - begin:.1f}")
     for secret in secrets:
         text = text.replace(secret, "(hidden)")
@@ -102,7 +102,7 @@ def heal(one: dict[str, Any], secrets: list[str]) -> bool:
 
 
 def _run(one: dict[str, Any], output: Any) -> str:
-    """How it ended, in words; "" if its exit code was 0."""
+    """How it ended, in words; "" if its exit status was 0."""
     try:
         process = subprocess.Popen(
             one["argv"],
@@ -120,7 +120,7 @@ def _run(one: dict[str, Any], output: Any) -> str:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         return f"did not end within {one['timeout']:g} s, and was killed"
-    return "" if code == 0 else f"exit code {code}" if code > 0 else f"killed by signal {-code}"
+    return "" if code == 0 else f"exit status {code}" if code > 0 else f"killed by signal {-code}"
 
 
 def _hear_signals() -> None:

@@ -177,7 +177,7 @@ class Injection:
         deadline = trio.current_time() + command.timeout
         await self._by.run(argv, command.timeout, f"heal {self._what}")
         if effect is not None:
-            await _until(effect.unhealed, deadline, f"{argv[0]} healed nothing")
+            await _until(effect.unhealed, deadline, f"{argv[0]} changed nothing")
         self._begun = False
         if self._entry is not None:
             self._by.done(self._entry)

@@ -112,7 +112,7 @@ async def run(argv: Sequence[str], timeout: float, output: Output, what: str, ma
     """Run a command until it ends, and append what it printed to `output`, under the heading `what`. Returns that.
 
     `mark` becomes its `MARK_VARIABLE`. Raises `ClusterError` with one line for the user: it cannot be started, takes more
-    than `timeout` seconds, or its exit code is not 0. Cancellation kills its process group.
+    than `timeout` seconds, or its exit status is not 0. Cancellation kills its process group.
     """
     begin = time.monotonic()
     with tempfile.TemporaryFile() as file:
@@ -124,7 +124,7 @@ async def run(argv: Sequence[str], timeout: float, output: Output, what: str, ma
             printed = output.hide(file.read(2 * MOST_BYTES).decode(errors="replace")).strip()
             seconds = time.monotonic() - begin
             heading = output.hide(f"== {what}: {' '.join(argv)}")
-            output.add(f"{heading}\n{_cut(printed)}== {ending or 'exit code 0'}, after {seconds:.1f} s\n\n")
+            output.add(f"{heading}\n{_cut(printed)}== {ending or 'exit status 0'}, after {seconds:.1f} s\n\n")
     if ending:
         raise ClusterError(f"{output.hide(argv[0])}: {ending}{_last_line(printed)}")
     return printed
@@ -148,7 +148,7 @@ async def _run(argv: Sequence[str], timeout: float, file: IO[bytes], mark: str) 
     finally:
         if code is None and not await _kill(pid):
             ending = f"{ending}, which did not end it"
-    return ending or (f"{describe_exit(code)}" if code else "")
+    return ending or (f"exit status {code}" if code and code > 0 else describe_exit(code) if code else "")
 
 
 def _spawn(argv: Sequence[str], output: int, mark: str) -> int:

@@ -1,6 +1,6 @@
 """What a command of the user's own must have changed on a server, for each fault that it may inject, and what its healing.
 
-An exit code proves nothing: the command may have worked on another server, or not at all.
+An exit status proves nothing: the command may have worked on another server, or not at all.
 """
 
 from __future__ import annotations

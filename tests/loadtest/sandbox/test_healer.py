@@ -48,7 +48,7 @@ def test_when_the_owner_is_killed_what_is_left_is_healed_the_last_first(tmp_path
     os.killpg(owner.pid, signal.SIGKILL)
     owner.wait(patience(10))
     healed = tmp_path / "healed.txt"
-    wait_until(lambda: healed.exists() and healed.read_text().count("exit code 0") == 2, "not healed")
+    wait_until(lambda: healed.exists() and healed.read_text().count("exit status 0") == 2, "not healed")
     assert (tmp_path / "order").read_text().split() == ["last", "first"]
     text = healed.read_text()
     assert text.startswith("== last: sh -c ")
@@ -100,10 +100,10 @@ def test_a_command_that_fails_does_not_keep_the_others_from_healing(tmp_path: Pa
     text = output.read_text()
     endings = [line for line in text.splitlines() if line.startswith("== ") and "after" in line]
     assert [line.rpartition(", after")[0] for line in endings] == [
-        "== exit code 3",
+        "== exit status 3",
         "== cannot be started: [Errno 2] No such file or directory: '/no/such/program'",
         "== did not end within 0.2 s, and was killed",
-        "== exit code 0",
+        "== exit status 0",
     ]
     assert "bad\n" in text
     assert not ignores(text)

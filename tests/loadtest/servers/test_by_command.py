@@ -63,7 +63,7 @@ async def test_a_healing_that_heals_nothing_is_told_and_tried_again(place: Path)
     async with commands({"kill": kill}, place) as (_, by_command):
         injection = by_command.injection("kill", "kill writer", "writer")
         await injection.strike()
-        with pytest.raises(ClusterError, match=r"^sh healed nothing: writer refuses$"):
+        with pytest.raises(ClusterError, match=r"^sh changed nothing: writer refuses$"):
             await injection.heal()
         (place / "repaired").touch()
         await injection.heal()
@@ -76,7 +76,7 @@ async def test_a_command_that_fails_is_told_and_may_be_healed_all_the_same(place
     kill = shell(f"touch {place}/$1; echo half done; exit 7", f"rm {place}/$1")
     async with commands({"kill": kill}, place) as (_, by_command):
         injection = by_command.injection("kill", "kill writer", "writer")
-        with pytest.raises(ClusterError, match=r"^sh: exit code 7: half done$"):
+        with pytest.raises(ClusterError, match=r"^sh: exit status 7: half done$"):
             await injection.strike()
         await injection.heal()
         assert not (place / "writer").exists()
@@ -124,13 +124,13 @@ async def test_a_command_gets_the_values_of_its_server_and_of_the_primary(place:
     assert "\nwriter 127.0.0.1:1:2 standby {}\n" in (place / "commands.txt").read_text()
 
 
-async def test_a_command_without_a_server_has_struck_when_its_exit_code_is_0(place: Path) -> None:
+async def test_a_command_without_a_server_has_struck_when_its_exit_status_is_0(place: Path) -> None:
     lease = Command(("sh", "-c", "echo $1 holds the lease", "sh", "{primary}"), ("sh", "-c", "echo again"))
     async with commands({"faults.0": lease, "faults.1": Command(("false",))}, place) as (_, by_command):
         injection = by_command.injection("faults.0", "command drop the lease", None)
         await injection.strike()
         await injection.heal()
-        with pytest.raises(ClusterError, match=r"^false: exit code 1 \(it printed nothing\)$"):
+        with pytest.raises(ClusterError, match=r"^false: exit status 1 \(it printed nothing\)$"):
             await by_command.injection("faults.1", "command fail", None).strike()
     text = (place / "commands.txt").read_text()
     assert "== command drop the lease: sh -c" in text

@@ -54,11 +54,11 @@ def test_placeholders_are_filled_once_and_doubled_braces_are_braces() -> None:
 @pytest.mark.parametrize(
     "script, message",
     [
-        ("echo one; echo '  two   words '; echo; exit 3", "sh: exit code 3: two words"),
-        ("exit 1", "sh: exit code 1 (it printed nothing)"),
-        ("echo on stderr >&2; exit 1", "sh: exit code 1: on stderr"),
+        ("echo one; echo '  two   words '; echo; exit 3", "sh: exit status 3: two words"),
+        ("exit 1", "sh: exit status 1 (it printed nothing)"),
+        ("echo on stderr >&2; exit 1", "sh: exit status 1: on stderr"),
         ("kill -KILL $$", "sh: killed by SIGKILL (it printed nothing)"),
-        ("printf '\\377'; exit 1", "sh: exit code 1: \N{REPLACEMENT CHARACTER}"),
+        ("printf '\\377'; exit 1", "sh: exit status 1: \N{REPLACEMENT CHARACTER}"),
     ],
 )
 async def test_a_command_that_fails_is_told_in_one_line(output: Output, script: str, message: str) -> None:
@@ -136,7 +136,7 @@ async def test_a_command_hears_signals_has_no_input_and_none_of_our_files(output
 
 async def test_secrets_are_hidden_in_the_message_and_in_the_file(output: Output) -> None:
     message = await refused(output, shell("echo s3cret s3cret-password; echo end s3cret-password; exit 1"))
-    assert message == "sh: exit code 1: end (hidden)"
+    assert message == "sh: exit status 1: end (hidden)"
     text = kept(output)
     assert "s3cret" not in text
     assert "(hidden) (hidden)" in text
@@ -150,7 +150,7 @@ def test_short_secrets_are_not_hidden_and_longer_ones_come_first() -> None:
 async def test_output_is_kept_in_one_file_up_to_a_bound(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_commands, "KEPT_BYTES", 2_000)
     await run(shell("echo hello"), LONG, output, "kill writer")
-    assert kept(output).startswith("== kill writer: sh -c echo hello\nhello\n== exit code 0, after ")
+    assert kept(output).startswith("== kill writer: sh -c echo hello\nhello\n== exit status 0, after ")
     for _ in range(10):
         await run(shell("echo first; yes | head -c 5000; echo last"), LONG, output, "kill reader-1")
     text = kept(output)
