@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 import trio
 
 from hs_drill._cluster import Cluster, ClusterError, Server
-from hs_drill.servers import _followers
+from hs_drill.servers import _existing_table, _followers
+from hs_drill.servers._existing_table import require_existing
 from hs_drill.servers._external import ExternalControl
 from hs_drill.servers._followers import require_followers, require_twins, written_through
 from trio_hs.testing import Table
@@ -139,3 +141,29 @@ def test_every_server_that_may_be_written_to_needs_the_twin(monkeypatch: pytest.
     cluster = Cluster("external", "", "", servers, followers=("standby", "reader-1"))
     with pytest.raises(ClusterError, match=r"^there is no drill_wt\.t on reader-1 to write drill\.t through: see docs/repl"):
         trio.run(require_twins, cluster, TABLE, "drill_wt")
+
+
+def test_the_twin_of_a_table_that_exists_is_examined_wherever_it_may_be_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run keeps the rows of the table beside it, so a promoted server's twin must not lead elsewhere."""
+    asked: list[str] = []
+
+    async def has_table(server: Server, table: Table, database: str) -> bool:
+        await trio.lowlevel.checkpoint()
+        return True
+
+    async def require_twin(server: Server, *names: str) -> None:
+        await trio.lowlevel.checkpoint()
+        asked.append(server.name)
+
+    for module in (_followers, _existing_table):
+        monkeypatch.setattr(module, "has_table", has_table)
+    monkeypatch.setattr(_existing_table, "require_twin", require_twin)
+    servers = (*PLAIN, server("reader-3"), server("reader-4", sql_port=None))
+    followers = ("standby", "reader-1", "reader-4")
+    cluster = Cluster("external", "", "", servers, write_databases={"drill": "drill_wt"}, followers=followers)
+    control = ExternalControl(cluster, may_create=False, progress=print)
+    trio.run(partial(require_existing, control, TABLE, writes=True))
+    assert asked == ["writer", "reader-1", "standby"], "reader-4 cannot be asked"
+    asked.clear()
+    trio.run(partial(require_existing, control, TABLE, writes=False))
+    assert asked == []
