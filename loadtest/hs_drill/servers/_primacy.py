@@ -222,7 +222,7 @@ class Primacy:
 
     def _promote(self, name: str, seen: float, otherwise: float) -> None:
         last = self.promotions[-1] if self.promotions else None
-        if last and last.server != name and last.seen > otherwise and self._role(last.server) is Role.PRIMARY:
+        if last and last.server != name and last.seen > otherwise and self.role(last.server) is Role.PRIMARY:
             self.doubt_for_good(f"{last.server} and {name} were both promoted, and it is not known which of them was later")
         self.promotions.append(Promotion(name, seen, otherwise))
         self.primary = name
@@ -233,9 +233,9 @@ class Primacy:
     def _settle(self) -> None:
         """The primary is none any more: another one that takes writes may be it now."""
         primary = self._known[self.primary]
-        down = self._role(self.primary) is Role.DOWN
+        down = self.role(self.primary) is Role.DOWN
         demoted = primary.demoted if primary.role in (Role.REPLICA, Role.READ_ONLY) else 0.0
-        others = {name: one for name, one in self._known.items() if name != self.primary and self._role(name) is Role.PRIMARY}
+        others = {name: one for name, one in self._known.items() if name != self.primary and self.role(name) is Role.PRIMARY}
         for name, one in others.items():
             assert one.last is not None
             if name in self._ever:
@@ -263,7 +263,8 @@ class Primacy:
             if other is not one and other.last is not None
         )
 
-    def _role(self, name: str) -> Role:
+    def role(self, name: str) -> Role:
+        """What a server is by the last look at it."""
         last = self._known[name].last
         return Role.UNKNOWN if last is None else last.role
 
@@ -375,7 +376,7 @@ class Primacy:
         if self.doubt:
             return self.doubt
         primary = self._known[self.primary]
-        role = self._role(self.primary)
+        role = self.role(self.primary)
         if role in (Role.UNKNOWN, Role.DOWN):
             trouble = primary.last.trouble if primary.last else "it was not asked"
             return f"cannot check whether {self.primary} is still the primary: {trouble}"
@@ -386,7 +387,7 @@ class Primacy:
                 continue
             if known.odd:
                 return known.odd
-            if known.last is None or self._role(name) is Role.UNKNOWN:
+            if known.last is None or self.role(name) is Role.UNKNOWN:
                 trouble = known.last.trouble if known.last else "it was not asked"
                 return f"whether {name} has been promoted is not known: {trouble}"
         return ""

@@ -15,7 +15,7 @@ import trio
 from hs_drill._cluster import ClusterError, Server
 
 from ._control import Control, bounded
-from ._primacy import Look, Primacy, TwoPrimaries
+from ._primacy import Look, Primacy, Role, TwoPrimaries
 from ._primary_command import WhoIsPrimary, asked_owner
 from ._promotions import ANSWER_SECONDS, Promotions, Replication, lacks
 from ._sql import Asking, asking, refused, run_all
@@ -107,16 +107,18 @@ class PrimaryWatch:
         """A change that may be the sign of a promotion, in words; "" if there is none, or if it has been explained."""
         return self._primacy.unexplained
 
-    async def look(self, seconds: float = ANSWER_SECONDS) -> None:
-        """Look at every server now, twice: one look alone does not show which of two came later."""
+    async def look(self) -> None:
+        """Look at every server now, and again at those that are not silent: one look does not show which of two came later."""
+        servers = self._servers
         for _ in range(2):
-            await run_all(*(partial(self._look_once, server, seconds) for server in self._servers))
+            await run_all(*(partial(self._look_once, server) for server in servers))
+            servers = [server for server in servers if self._primacy.role(server.name) is not Role.UNKNOWN]
             if self._ask_owner is not None:
                 await self._hear_owner(self._ask_owner)
 
-    async def _look_once(self, server: Server, seconds: float) -> None:
+    async def _look_once(self, server: Server) -> None:
         async with asking(server) as ask:
-            self._see(server, await self._look_at(server, ask, seconds))
+            self._see(server, await self._look_at(server, ask, ANSWER_SECONDS))
 
     async def _look_at(self, server: Server, ask: Asking, seconds: float) -> Look:
         asked = self._clock()

@@ -10,13 +10,13 @@ import pytest
 import trio
 import yaml
 
-from hs_drill._cluster import Cluster, ClusterError, Server
+from hs_drill._cluster import Cluster, ClusterError
 from hs_drill.controller._table import fill_table
 from hs_drill.servers._created import MARK
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._replication import logged, wait_applied
 from hs_drill.servers._sql import execute_sql
-from hs_drill.store import RunDirectory
+from hs_drill.store import Event, RunDirectory
 from tests.loadtest.support.external import (
     SCENARIO,
     TABLE,
@@ -26,6 +26,7 @@ from tests.loadtest.support.external import (
     nothing_written,
     secrets_in_environment,
     servers_yaml,
+    source_sql,
     tables,
     without_sql,
 )
@@ -33,15 +34,6 @@ from tests.loadtest.support.locust_process import Locust
 from tests.support.patience import patience
 
 pytestmark = pytest.mark.mariadb
-
-
-def source_sql(source: Server, owner: Cluster) -> str:
-    """The statement that makes a server a replica of another one."""
-    return (
-        f"CHANGE MASTER TO master_host='{source.host}', master_port={source.sql_port}, "
-        f"master_user='{owner.replication_user}', master_password='{owner.replication_password}', "
-        "master_use_gtid=slave_pos, master_connect_retry=1"
-    )
 
 
 async def test_what_was_created_is_not_dropped_on_a_server_that_was_demoted_meanwhile(
@@ -266,6 +258,13 @@ async def test_what_may_be_a_promotion_and_is_taken_back_before_the_end_is_notic
                     await control.require_primary()
 
 
+def events_of(run: Path) -> list[Event]:
+    histories, _ = RunDirectory(run).open_histories()
+    for history in histories:
+        history.read_through()
+    return [event for history in histories for event in history.events]
+
+
 @pytest.mark.parametrize("named", [True, False])
 def test_after_a_promotion_by_the_user_nothing_is_called_lost(temporary: Path, named: bool) -> None:
     """The user promotes the standby during the run. The writer lacks what the standby has got since, but that is not lost.
@@ -300,6 +299,9 @@ def test_after_a_promotion_by_the_user_nothing_is_called_lost(temporary: Path, n
                     assert code == 0, locust.describe()
                     assert (result["primary"], result["troubles"]) == ("standby", [])
                     assert result["audit"]["lost"]["verdict"] == "true"
+                    (promotion,) = [event for event in events_of(locust.run) if event.kind == "promotion"]
+                    assert promotion.name == "standby"
+                    assert 0 < promotion.details["seen_within"] < patience(1)
                     return
                 assert code == 4, locust.describe()
                 assert result["audit"]["lost"]["verdict"] == "unknown"

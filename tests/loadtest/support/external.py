@@ -89,6 +89,15 @@ def named(cluster: Cluster, **servers: Server) -> Cluster:
     return replace(cluster, servers=given)
 
 
+def source_sql(source: Server, owner: Cluster) -> str:
+    """The statement that makes a server a replica of another one."""
+    return (
+        f"CHANGE MASTER TO master_host='{source.host}', master_port={source.sql_port}, "
+        f"master_user='{owner.replication_user}', master_password='{owner.replication_password}', "
+        "master_use_gtid=slave_pos, master_connect_retry=1"
+    )
+
+
 async def gtids(*servers: Server) -> list[dict[str, Any]]:
     """What the servers have written to their binary logs, and have applied."""
     asked = "SELECT @@gtid_binlog_pos AS logged, @@gtid_current_pos AS current"
