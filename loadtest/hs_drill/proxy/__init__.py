@@ -1,4 +1,4 @@
-"""A TCP proxy before one listener, with disturbances like toxiproxy's. Knows nothing of scenarios."""
+"""A TCP proxy before one port of a server, with disturbances like toxiproxy's. Knows nothing of scenarios."""
 
 from __future__ import annotations
 

@@ -136,7 +136,12 @@ class Connection:
     """
 
     def __init__(
-        self, client: socket.socket, connect: Callable[[], Awaitable[socket.socket]], upstream: Lane, downstream: Lane
+        self,
+        client: socket.socket,
+        connect: Callable[[], Awaitable[socket.socket]],
+        upstream: Lane,
+        downstream: Lane,
+        replies: Replies,
     ) -> None:
         self.broken_by: Disturbance | None = None
         self.cut = False
@@ -146,7 +151,7 @@ class Connection:
         self._connect = connect
         self._lanes = (upstream, downstream)
         self._pumps: tuple[_Pump, _Pump] | None = None
-        self._replies = Replies()
+        self._replies = replies
         self._drops: list[tuple[DropReplies, Count]] = []
         self._forwarding = trio.CancelScope()
         self._swallowing = trio.CancelScope()
@@ -218,6 +223,8 @@ class Connection:
             raise
         upstream, downstream = self._lanes
         self._pumps = _Pump(upstream, self._client, server, self._cut), _Pump(downstream, server, self._client, self._cut)
+        if self._replies.always:
+            self._inspect(*self._pumps)
         for drop in self._drops:
             self._arm(*drop)
         async with trio.open_nursery() as nursery:
@@ -228,6 +235,9 @@ class Connection:
         assert self._pumps is not None
         upstream, downstream = self._pumps
         self._replies.arm(disturbance, total, fresh=not upstream.bytes, at_boundary=downstream.at_boundary)
+        self._inspect(upstream, downstream)
+
+    def _inspect(self, upstream: _Pump, downstream: _Pump) -> None:
         upstream.inspect = self._see_requests
         downstream.inspect = self._see_answers
 

@@ -101,13 +101,16 @@ class DropReplies:
     After `after` answers the proxy waits for the next one, so that its request has certainly been applied, and cuts the client
     off without it; then the count begins anew. Answers to `A` and `P` lines (log in, open an index) do not count on connections
     made during the disturbance. On older ones the proxy cannot tell which answer belongs to which request, and all count.
+
+    By SQL an answer is lost from its first byte, and answers to statements that only prepare (SET, PREPARE) never count. An
+    encrypted connection loses none.
     """
 
     after: int
     scope: Literal["connection", "total"] = "connection"
     """Whether each connection counts for itself, or all count together."""
     cut: Literal["boundary", "middle"] = "boundary"
-    """`middle` delivers the first half of the lost answer."""
+    """`middle` delivers the first half of the lost answer, or of what has come of it."""
     end: Literal["reset", "close"] = "reset"
     """What the client sees: a RST, or the end of the stream."""
 
@@ -137,7 +140,7 @@ class Flapping:
 @dataclass(frozen=True)
 class IdleTimeout:
     """A connection that has carried nothing for `after` seconds is closed on both sides, without a reset, as the server's own
-    `handlersocket_timeout` and many firewalls do."""
+    `handlersocket_timeout` or `wait_timeout` and many firewalls do."""
 
     after: float
 

@@ -1,4 +1,4 @@
-"""A TCP proxy before one listener of a server, which disturbs the network without privileges and counts what it has seen.
+"""A TCP proxy before one port of a server, which disturbs the network without privileges and counts what it has seen.
 
 `async with open_proxy("127.0.0.1", server.read_port, rng=rng) as proxy:` listens on `proxy.port` and forwards to the server.
 `proxy.start(disturbance)` and `proxy.heal(disturbance)` are synchronous, so that healing works in a cancelled task too.
@@ -22,7 +22,8 @@ import trio
 from ._connection import Connection
 from ._disturbances import Blackhole, Disturbance, DropReplies, Flapping, HalfOpen, IdleTimeout, Partition, ResetPeer
 from ._lane import Lane
-from ._replies import Count
+from ._replies import Count, LineReplies, Replies
+from ._sql_replies import SqlReplies
 
 __all__ = ["Proxy", "ProxyStatistics", "open_proxy"]
 
@@ -76,10 +77,13 @@ class Proxy:
       host, port: where it listens. The port stays reserved until the proxy is closed.
     """
 
-    def __init__(self, nursery: trio.Nursery, target: tuple[str, int], port: int, rng: random.Random) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, target: tuple[str, int], port: int, rng: random.Random, replies: type[Replies]
+    ) -> None:
         self.host = HOST
         self._nursery = nursery
         self._target = target
+        self._replies = replies
         self._upstream = Lane("upstream", rng)
         self._downstream = Lane("downstream", rng)
         self._active: list[_Active] = []
@@ -195,7 +199,7 @@ class Proxy:
             client.setblocking(False)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._accepted += 1
-            connection = Connection(client, self._connect, self._upstream, self._downstream)
+            connection = Connection(client, self._connect, self._upstream, self._downstream, self._replies())
             self._connections.add(connection)
             for active in self._active:
                 if not isinstance(active.disturbance, HalfOpen):  # that is for connections open when it began
@@ -277,14 +281,16 @@ class Proxy:
 
 
 @asynccontextmanager
-async def open_proxy(target_host: str, target_port: int, *, port: int = 0, rng: random.Random) -> AsyncIterator[Proxy]:
+async def open_proxy(
+    target_host: str, target_port: int, *, port: int = 0, rng: random.Random, sql: bool = False
+) -> AsyncIterator[Proxy]:
     """A `Proxy` for the block, before `target_host:target_port`, on `port` of 127.0.0.1 (0 chooses a free one).
 
-    `rng` draws the jitter. The target need not be up. Raises OSError if the port is taken. Afterwards no task, no socket and no
-    connection is left, whatever was active.
+    `rng` draws the jitter. `sql`: the port is for SQL, not one of HandlerSocket's listeners. The target need not be up. Raises
+    OSError if the port is taken. Afterwards no task, no socket and no connection is left, whatever was active.
     """
     async with _background_nursery() as nursery:
-        proxy = Proxy(nursery, (target_host, target_port), port, rng)
+        proxy = Proxy(nursery, (target_host, target_port), port, rng, SqlReplies if sql else LineReplies)
         try:
             proxy.listen()
             nursery.start_soon(proxy.accept)

@@ -28,6 +28,7 @@ from hs_drill.proxy._disturbances import (
 )
 from hs_drill.proxy._lane import Lane
 from hs_drill.proxy._proxy import open_proxy
+from hs_drill.proxy._replies import LineReplies
 from tests.loadtest.support.proxied import EVERY_DISTURBANCE, RESET, SHORT, SILENCE, hear, hear_all, playground
 from tests.support.patience import until
 from tests.support.scheduling import scheduling_delay
@@ -144,7 +145,7 @@ async def test_a_connection_that_is_reset_before_it_began_ends_quietly(broken_fi
         return server
 
     lanes = Lane("upstream", random.Random(1)), Lane("downstream", random.Random(1))
-    connection = Connection(client, connect, *lanes)
+    connection = Connection(client, connect, *lanes, LineReplies())
     if broken_first:
         connection.lose(None, Blackhole())
     await connection.run()

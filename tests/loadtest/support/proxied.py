@@ -88,14 +88,14 @@ def open_files() -> int:
 
 
 @asynccontextmanager
-async def playground() -> AsyncIterator[tuple[Proxy, Target]]:
-    """A proxy and its target; afterwards no task and no socket of the proxy may be left."""
+async def playground(*, sql: bool = False) -> AsyncIterator[tuple[Proxy, Target]]:
+    """A proxy, of HandlerSocket or SQL, and its target; afterwards no task and no socket of the proxy may be left."""
     tasks, files = trio.lowlevel.current_statistics().tasks_living, open_files()
     target = Target()
     await target.listen()
     try:
         with trio.fail_after(patience(60)):
-            async with open_proxy("127.0.0.1", target.port, rng=random.Random(1)) as target.proxy:
+            async with open_proxy("127.0.0.1", target.port, rng=random.Random(1), sql=sql) as target.proxy:
                 yield target.proxy, target
     finally:
         with trio.CancelScope(shield=True):
