@@ -58,10 +58,17 @@ class Server:
     """Whether the run has started it as a MariaDB server of its own."""
     peer_host: str = ""
     """The address at which the run's other servers reach it, on the same ports, if that is not `host`."""
+    sql_behind_proxy: str = ""
+    """Of a server as clients see it through proxies: the address of its own SQL port."""
 
     def at(self, port: int | None) -> str:
         """The address of a port, in a message."""
         return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+
+    @property
+    def sql_address(self) -> str | None:
+        """Of its own SQL port, whatever stands in front of it: tells whether two names are of one server. None: unknown."""
+        return self.sql_behind_proxy or (None if self.sql_port is None else self.at(self.sql_port))
 
     @property
     def listeners(self) -> tuple[tuple[Listener, int, str], ...]:

@@ -14,7 +14,7 @@ from hs_drill._addresses import read_address, write_address
 from hs_drill._cluster import Cluster, Server
 from hs_drill._trio_child import one_line
 from hs_drill._wire import Message
-from hs_drill.scenario import Scenario, to_be_promoted
+from hs_drill.scenario import NetworkFault, Scenario, to_be_promoted
 from hs_drill.store import HistoryWriter
 from hs_drill.workload import ExistingRows, Sample, rows_of
 
@@ -56,7 +56,7 @@ def reads_primary(cluster: Cluster) -> bool:
     """Whether all reads come from the server that takes the writes: it is the only one, perhaps under several names."""
     writer = cluster.writer
     others = [server for server in cluster.servers if server.name != writer.name]
-    return all(one.sql_port is not None and (one.host, one.sql_port) == (writer.host, writer.sql_port) for one in others)
+    return all(one.sql_address is not None and one.sql_address == writer.sql_address for one in others)
 
 
 def further_writers(cluster: Cluster, scenario: Scenario) -> list[Server]:
@@ -104,7 +104,9 @@ class Setup:
         if self._by_sql:
             layout = Layout.of(self.rows)
             answered = {server.name: meter.answered_writes(server.name).note for server in self._writers}
-            async with open_sql_client(readers, self._writers, self.scenario.driver.connections, layout, answered) as client:
+            slow = any(isinstance(fault, NetworkFault) for fault in self.scenario.faults)
+            connections = self.scenario.driver.connections
+            async with open_sql_client(readers, self._writers, connections, layout, answered, in_pieces=slow) as client:
                 yield client
             return
         async with trio_hs.open_manager(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from hs_drill._cluster import ClusterError
 from hs_drill.proxy import Proxy, ProxyStatistics, disturbances
 from hs_drill.scenario import Fault, faults
 
@@ -14,7 +15,7 @@ from ._strike import Step, Strike
 __all__ = ["COUNTED", "Proxies", "network_steps"]
 
 Proxies: TypeAlias = Mapping[tuple[str, str], Proxy]
-"""The proxy before each listener, by the server's name and `read` or `write`."""
+"""The proxy before each port that the load uses, by the server's name and `read` or `write`, or `sql`."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ COUNTED: dict[type[Fault], _Counted] = {
     faults.DropReplies: _Counted(
         "replies lost",
         lambda seen: seen.cut,
-        "no connection carried more than `after` replies: lower `after`, or aim it at a server that carries load",
+        "no connection carried more than `after` replies: lower `after`, or aim it at a server that carries load (by SQL it "
+        "cannot tell replies apart on connections that are encrypted)",
     ),
     faults.Reset: _Counted("connections reset", lambda seen: seen.reset, _NO_CONNECTION),
     faults.HalfOpen: _Counted("connections made half-open", lambda seen: seen.half_open, _NO_CONNECTION),
@@ -44,8 +46,10 @@ COUNTED: dict[type[Fault], _Counted] = {
 
 def network_steps(fault: faults.NetworkFault, proxies: Proxies, strike: Strike) -> tuple[Step, Step | None]:
     """The step that injects a fault at a server's proxies, and the one that heals it; None if it happens at once."""
-    listeners = ("read", "write") if fault.listener == "both" else (fault.listener,)
-    both = [(proxies[(strike.server, listener)], _disturbance_of(fault)) for listener in listeners]
+    names = ("read", "write", "sql") if fault.listener == "both" else (fault.listener,)  # the load uses SQL, or the others
+    both = [(proxies[(strike.server, name)], _disturbance_of(fault)) for name in names if (strike.server, name) in proxies]
+    if not both:
+        raise ClusterError(f"{strike.server} has no listener for {fault.listener}s")
 
     counted = COUNTED.get(type(fault))
     before = 0

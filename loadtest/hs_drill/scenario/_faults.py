@@ -92,11 +92,10 @@ class AtOnce(Fault):
 class NetworkFault(Fault):
     """A fault of the network in front of a server. With one in the scenario, clients reach every server through a proxy."""
 
-    only_handlersocket: ClassVar[bool] = True
     adds_up: ClassVar[bool] = True
 
     listener: Literal["read", "write", "both"] = "both"
-    """The listener that it strikes."""
+    """The listener that it strikes. `driver: sql` reads and writes on one port, so there it can only be `both`."""
 
 
 # ---- of a server's process

@@ -18,7 +18,7 @@ from ._command_checks import mistakes_in_commands, mistakes_through_commands
 from ._commands import CommandSpec, PrimarySpec
 from ._expect import BEFORE_SECONDS, ERROR_ALIASES, Expect
 from ._external import ExternalServer, named_servers
-from ._faults import BY_COMMAND, AnyFault, Fault
+from ._faults import BY_COMMAND, AnyFault, Fault, NetworkFault
 from ._load import Load
 from ._mix import KINDS, READS, WRITES, Keys, KeysOrName, Mix
 from ._mix_checks import mistakes_in_operations
@@ -225,6 +225,9 @@ class Scenario(Model):
         if self.driver.name == "sql" and fault.only_handlersocket:
             unaffected = f"{fault.name} strikes between HandlerSocket and its clients, and does not affect `driver: sql`"
             raise PlacedError(("faults", number, "fault"), unaffected)
+        if self.driver.name == "sql" and isinstance(fault, NetworkFault) and fault.listener != "both":
+            one_port = f"must be both, not {fault.listener}: `driver: sql` reads and writes on one port; leave it out"
+            raise PlacedError(("faults", number, "listener"), one_port)
         if self.driver.name == "sql" and getattr(fault, "drain", False):
             unaffected = "ends HandlerSocket first, which does not affect `driver: sql`: leave it out"
             raise PlacedError(("faults", number, "drain"), unaffected)

@@ -16,42 +16,20 @@ import pytest
 import trio
 
 import trio_hs
-from hs_drill import __main__ as command
 from hs_drill._cluster import Cluster, ClusterError
 from hs_drill.controller._table import fill_table
 from hs_drill.engine._bound_operations import Intent, bind
 from hs_drill.engine._sql_client import SqlClient, open_sql_client
-from hs_drill.engine._sql_statements import Layout
-from hs_drill.scenario import Scenario, ScenarioError, parse_scenario
+from hs_drill.scenario import ScenarioError, parse_scenario
 from hs_drill.servers import Control, execute_sql, open_servers, require_load_account
 from hs_drill.store import ANSWERED_WRITES, History
 from hs_drill.workload import rows_of
 from tests.loadtest.support.external import external, fill, load_rows
 from tests.loadtest.support.locust_process import Locust
+from tests.loadtest.support.sql_driver import LAYOUT, scenario
 from tests.support.patience import patience, slowness
 
 pytestmark = pytest.mark.mariadb
-
-SCENARIO = """\
-name: by-sql
-cluster: {kind: mariadb, readers: 1}
-driver: sql
-table: {rows: 50, groups: 5, value_size: 30}
-load: {users: 8, duration: 2s}
-mix:
-  get: 40
-  find: {weight: 10, limit: 7}
-  get_many: {weight: 10, count: 4}
-  insert: 10
-  incr: {weight: 10, step: 2}
-  decr: {weight: 10, step: 3}
-  update: 10
-  delete: 5
-audit: {reads: 1}
-expect: {errors: 0, lost: 0, applied_twice: 0, replicas_agree: true}
-"""
-
-LAYOUT = Layout(["id"], {"grp": ["grp", "id"]})
 
 
 @pytest.fixture(autouse=True)
@@ -60,10 +38,6 @@ def _need_mysqlclient() -> None:
         if os.environ.get("CI") == "true":
             pytest.fail("CI must have mysqlclient", pytrace=False)
         pytest.skip("mysqlclient is not installed")
-
-
-def scenario() -> Scenario:
-    return parse_scenario(SCENARIO, "s.yaml")
 
 
 @pytest.fixture
@@ -342,25 +316,18 @@ def test_a_restart_and_a_failover_by_sql_lose_no_write_and_split_no_cluster() ->
         assert {event.name for event in history.events if event.kind == ANSWERED_WRITES} == {"writer", "standby"}
 
 
-def test_a_run_by_sql_is_audited_and_compared_with_handlersocket(capsys: pytest.CaptureFixture[str]) -> None:
-    faults = "faults: [{fault: kill, target: reader-1, at: 500ms, for: 1s}]\n"
-    with Locust("--headless", "--only-summary", scenario=SCENARIO.replace("readers: 1", "readers: 2") + faults) as locust:
-        assert locust.finish() == 0, locust.describe()
-        told = json.loads((locust.run / "result.json").read_text())
-        assert told["operations"]["all"]["failed"]["count"] == 0
-        assert set(told["operations"]) == {*scenario().mix.weights(), "all"}
-        assert command.main(["compare", str(locust.run), str(locust.run)]) == 0
-    assert "get_many" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(
     "more, expected",
     [
         ("driver: sqll", "driver: must be 'handlersocket' or 'sql', not the text 'sqll'; did you mean sql?"),
         ("driver: {name: sql, connections: 0}", "driver.connections: must be 1 or more, not 0"),
         (
-            "driver: sql\nfaults: [{fault: latency, target: writer, at: 1s, delay: 1s}]",
-            "faults.0.fault: latency strikes between",
+            "driver: sql\nfaults: [{fault: writer-lock, target: writer, at: 1s}]",
+            "faults.0.fault: writer-lock strikes between HandlerSocket and its clients, and does not affect",
+        ),
+        (
+            "driver: sql\nfaults: [{fault: latency, target: writer, at: 1s, delay: 1s, listener: read}]",
+            "faults.0.listener: must be both, not read: `driver: sql` reads and writes on one port",
         ),
         (
             "driver: sql\nexpect: {errors: {RecoverableConnectionError: 0}}",

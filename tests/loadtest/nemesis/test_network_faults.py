@@ -46,6 +46,24 @@ async def test_network_faults_of_both_listeners_begin_and_end_together(autojump_
         assert drill.errors() == []
 
 
+async def test_a_fault_strikes_the_ports_that_there_are(autojump_clock: trio.testing.MockClock) -> None:
+    async with (
+        open_proxy("127.0.0.1", 1, rng=random.Random(1), sql=True) as sql,
+        open_proxy("127.0.0.1", 2, rng=random.Random(1)) as read,
+    ):
+        drill = Drill(
+            fault("partition", "writer", 0),
+            fault("partition", "reader-1", 0),
+            fault("partition", "reader-1", 0.1, listener="write"),
+            proxies={("writer", "sql"): sql, ("reader-1", "read"): read},  # `driver: sql`; a reader that takes no writes
+        )
+        seen: list[int] = []
+        drill.nemesis._report = lambda _: seen.append(len(sql.statistics().disturbances) + len(read.statistics().disturbances))
+        await drill.nemesis.run(0.2)
+    assert max(seen) == 2
+    assert drill.errors() == ["reader-1 has no listener for writes"]
+
+
 async def answer(stream: trio.SocketStream) -> None:
     """Answer whatever arrives, until the connection ends."""
     try:
@@ -100,7 +118,7 @@ async def test_network_faults_without_effect_are_listed_and_the_effects_of_other
     no_connection = "no connection was open at that moment: aim it at a server that carries load, while it does"
     assert drill.nemesis.without_effect() == [
         "drop-replies reader-2 had no effect: no connection carried more than `after` replies: lower `after`, or aim it at a "
-        "server that carries load",
+        "server that carries load (by SQL it cannot tell replies apart on connections that are encrypted)",
         f"half-open reader-2 had no effect: {no_connection}",
         f"reset reader-2 had no effect: {no_connection}",
     ]
