@@ -170,7 +170,8 @@ def _promotions(scenario: Scenario, answers: Sequence[Answers]) -> tuple[list[Ro
     follow = [one for one in answers if one.name != "writer" and not _is_writer(one, answers)]
     able = [one.name for one in follow if (one.server.sql_port if by_sql else one.server.write_port)]
     port = "sql_port" if by_sql else "write_port"
-    rest = "".join(f"; not to {one.name}, whose {port} is not given" for one in follow if one.name not in able)
+    others = ", ".join(one.name for one in follow if one.name not in able)
+    rest = f"; not to {others}, whose {port} is not given" if others else ""
     rows.append(("clients follow", f"to {', '.join(able) or 'no server'}{rest}"))
     return rows, unseen
 

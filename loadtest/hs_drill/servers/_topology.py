@@ -145,7 +145,7 @@ async def _ask(server: Server, needed: Sequence[Privilege], ask_listeners: bool)
         nursery.cancel_scope.deadline = trio.current_time() + SECONDS
         nursery.start_soon(ask_sql)
         for listener, port, secret in server.listeners if ask_listeners else ():
-            listeners[listener] = f"it did not answer within {SECONDS:g} s"
+            listeners[listener] = f"did not answer within {SECONDS:g} s"
             nursery.start_soon(_ask_listener, server, listener, port, secret, listeners)
     return replace(latest[-1], listeners=listeners)
 

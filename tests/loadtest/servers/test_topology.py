@@ -183,7 +183,7 @@ async def test_a_server_that_is_silent_is_given_up_after_a_few_seconds(autojump_
         (found,) = await ask_servers([mute], {"writer": [MONITOR]})
         assert trio.current_time() - begin <= SECONDS
     assert found.trouble == f"SQL at 127.0.0.1:{port} did not answer within 5 s"
-    assert found.listeners == {"read": "it did not answer within 5 s", "write": "it did not answer within 5 s"}
+    assert found.listeners == {"read": "did not answer within 5 s", "write": "did not answer within 5 s"}
     assert (found.lacking, found.asked) == ((), False)
 
 
