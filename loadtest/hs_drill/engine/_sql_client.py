@@ -280,7 +280,8 @@ async def open_sql_client(
     """Open a client for a table, with at most `connections` to each server. Further operations wait for a free one.
 
     Each server's function in `answered` is called with the time, in nanoseconds, when a write was acknowledged.
-    `in_pieces`: a slow network may deliver answers so; wait for the rest without blocking. (A sixth more CPU time for a get.)
+    `in_pieces`: a slow network may deliver answers so; wait for the rest without blocking. A get takes about a fifth more CPU
+    time then.
     """
     client = SqlClient(readers, writers, connections, layout, answered, in_pieces)
     try:
