@@ -239,10 +239,11 @@ def test_a_missing_program_is_told_before_anything_is_written(owner: Owner) -> N
 
 
 def test_a_server_comes_back_although_the_harness_was_killed(owner: Owner) -> None:
+    commands = {"kill": command(owner, "kill.sh", "start.sh")}
     faults = [{"fault": "kill", "target": "reader-1", "at": 1, "for": 100}]
-    with locust(owner, scenario(owner, faults, duration=120)) as run:
-        run.wait_until(lambda: not owner.is_alive("reader-1"), "it is not killed")
+    with locust(owner, scenario(owner, faults, duration=120, cluster={"commands": commands})) as run:
         run.wait_for("fault: kill reader-1")
+        run.wait_until(lambda: not owner.is_alive("reader-1"), "it is not killed")
         for pid in run.processes("locust") + run.processes("hs_drill.controller") + run.processes("hs_drill.engine"):
             os.kill(pid, signal.SIGKILL)
         run.wait_until(lambda: owner.is_up("reader-1"), "nobody has started it again")
