@@ -37,7 +37,7 @@ class Promotion(NamedTuple):
 
     server: str
     earliest: int
-    """Until then it took no writes. Nanoseconds of the history's clock, as `latest` is."""
+    """Until then it was not the primary. Nanoseconds of the history's clock, as `latest` is."""
     latest: int
     """From then on it was the primary."""
     seen: bool
@@ -66,21 +66,23 @@ class Primaries:
 
     def acknowledgers(self, start: int, end: int) -> frozenset[str]:
         """The servers of which one has acknowledged a write between these times."""
-        took_writes = self._taking_writes(end)
+        ever = self._ever(end)
         possible = frozenset(name for name, times in self.answered.items() if _meets(times, start, end))
-        if self.seen and possible & took_writes:
-            possible &= took_writes  # the others have refused what they answered
+        if self.seen and possible & ever:
+            possible &= ever  # the others were never seen to take writes
         elif self.seen or not possible:
-            possible |= took_writes
+            possible |= ever
         able = possible - self._unreachable(start, end)
-        return able or took_writes - self._unreachable(start, end) or possible
+        return able or ever - self._unreachable(start, end) or possible
 
     def fenced(self, server: str, since: int) -> bool:
         """Whether a server certainly acknowledged nothing from this time on."""
         return any(start <= since and end == FOREVER for start, end in self.unreachable.get(server, ()))
 
-    def _taking_writes(self, end: int) -> frozenset[str]:
-        return self.beside | {FIRST} | {one.server for one in self.promotions if one.earliest < end}
+    def _ever(self, end: int) -> frozenset[str]:
+        """The servers that have been the primary. If that was only seen, they may have taken writes before."""
+        promoted = {one.server for one in self.promotions if self.seen or one.earliest < end}
+        return self.beside | {FIRST} | promoted
 
     def _unreachable(self, start: int, end: int) -> set[str]:
         windows = self.unreachable.items()

@@ -84,9 +84,7 @@ class Takeover:
                 by |= By.PROMOTED
             else:
                 by |= By.OLD if name in former else By.UNKNOWN
-            if name in former and start <= self.start:
-                by |= By.EARLIER
-        return by
+        return by | By.EARLIER if start <= self.start else by
 
     @property
     def _former(self) -> set[str]:
@@ -142,14 +140,17 @@ def _told(promotions: Sequence[Promotion], names: frozenset[str], start: int, en
         return f" by {name}{_of_one(promotions, name, start, end, origin)}"
     before = [one for one in promotions if one.earliest < end]
     if not before:
-        return f" by {either(names)}"
+        return f" by {either(names)}, before {promotions[0].server} was promoted ({_moment(promotions[0], origin)})"
     return f" by {either(names)}{_beside(before[-1], start, end, origin)}"
 
 
 def _of_one(promotions: Sequence[Promotion], name: str, start: int, end: int, origin: int) -> str:
+    promoted = [one for one in promotions if one.server == name]
     reigns = [place for place, one in enumerate(promotions, 1) if one.server == name and one.earliest < end]
     if not reigns and name != FIRST:
-        return ", which was not seen to be promoted"
+        return (
+            f", before it was promoted ({_moment(promoted[0], origin)})" if promoted else ", which was not seen to be promoted"
+        )
     reign = reigns[-1] if reigns else 0
     if reign and start <= promotions[reign - 1].latest:
         return f", about when it was promoted ({_moment(promotions[reign - 1], origin)})"

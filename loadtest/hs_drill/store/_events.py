@@ -23,7 +23,7 @@ ANSWERED_WRITES = "answered-writes"
 for writes, acknowledgements or refusals. In between there were no gaps longer than a batch."""
 PROMOTION = "promotion"
 """The kind of the events that say which server became the primary. One that was seen from outside has `seen_within`: the
-seconds before the event in which it happened. Until then the server was seen to take no writes."""
+seconds before the event in which it happened. The server may have taken writes before, as a replica that was not read-only."""
 TWO_PRIMARIES = "two-primaries"
 """The kind of the events that say that two servers were seen to take writes at once: `servers` (the primary before, and the one
 that was promoted later, which also is the event's name), `first` and `last` (nanoseconds of the history's clock; `last` is None

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from hs_drill.audit import _counters, split_brain_line
-from hs_drill.audit._audit import Check, Validity
+from hs_drill.audit._audit import Check, Validity, audit
 from hs_drill.audit._checker import MAX_FINDINGS
 from hs_drill.store import TWO_PRIMARIES, Event, TwoPrimaries, primaries_at_once
 
 from ..support.audited import NEW, decr, delete, get, incr, insert, update
-from ..support.histories import US, Op, audit_of
+from ..support.histories import US, Op, audit_of, write_history
 from ..support.promotions import SECOND, answered, seen
 
 
@@ -157,3 +157,14 @@ def test_a_checker_of_rows_that_crashes_leaves_this_one(tmp_path: Path, monkeypa
     monkeypatch.setattr(_counters, "deviation_of", lambda _: 1 / 0)
     check = split_brain(tmp_path, [incr(2, 5, times(8, 9)[1])], EACH, loaded=3)
     assert check.measured == {"writes": 1, "by_standby": 1}
+
+
+def test_clocks_that_cannot_be_compared_leave_open_which_writes(tmp_path: Path) -> None:
+    history = write_history(tmp_path, 0, [insert(NEW, NEW, *times(8.5, 9))])
+    object.__setattr__(history.header, "clock", "another boot")
+    check = audit([history, write_history(tmp_path, -1, [], events=AT_6)], None, loaded=0)["split_brain"]
+    assert (check.verdict, check.measured, check.findings) == (Validity.FALSE, {"writes": 0}, ())
+    when = "writer and standby both took writes from 8.000 to 12.000 s"
+    assert check.explanation.startswith(
+        f"{when} (which writes is not fully known: the histories come from machines whose clocks"
+    )
