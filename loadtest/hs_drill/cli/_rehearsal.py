@@ -157,15 +157,11 @@ def _promotions(scenario: Scenario, answers: Sequence[Answers]) -> tuple[list[Ro
         return [("watched", "no: cluster.replication is none, so nothing can be promoted")], []
     now = " and ".join(one.name for one in primaries(answers)) or "not known"
     rows = [("primary now", now)]
-    unseen: list[str] = []
+    unseen = list(_unseen(answers))  # also if a command decides: at the end each server must say what it is
     watch = cluster.primary or PrimarySpec()
+    rows.append(("watched", "only in part: see what is missing" if unseen else f"by SQL, every {watch.every:g} s"))
     if watch.command is not None:
-        rows.append(
-            ("watched", f"a command of yours says which is the primary, every {watch.every:g} s: {shlex.join(watch.command)}")
-        )
-    else:
-        unseen = list(_unseen(answers))
-        rows.append(("watched", "only in part: see what is missing" if unseen else f"by SQL, every {watch.every:g} s"))
+        rows.append(("decided", f"by a command of yours, every {watch.every:g} s: {shlex.join(watch.command)}"))
     by_sql = scenario.driver.name == "sql"
     follow = [one for one in answers if one.name != "writer" and not _is_writer(one, answers)]
     able = [one.name for one in follow if (one.server.sql_port if by_sql else one.server.write_port)]
@@ -188,7 +184,7 @@ def _unseen(answers: Sequence[Answers]) -> Iterator[str]:
     }
     for why, names in unasked.items():
         if names:
-            yield f"promotions would not be seen at {', '.join(names)}, whose {why}, and the run would be inconclusive"
+            yield f"promotions would not be seen at {', '.join(names)}, whose {why}, and an audit would be inconclusive"
     for one in answers:
         for source in (one.sources or {}).values():
             if _named(source, answers) == UNNAMED:

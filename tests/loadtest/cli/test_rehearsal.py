@@ -140,7 +140,7 @@ def test_missing_privileges_are_told_once_with_statements_that_replicate() -> No
         "who is the primary",
         "the account few@% lacks INSERT ON `drill`.* at writer: needed to load the rows",
         "the account few@% lacks SELECT ON `drill`.* at reader-1: needed to read the rows back",
-        "promotions would not be seen at writer, reader-1, whose sources are not known, and the run would be inconclusive",
+        "promotions would not be seen at writer, reader-1, whose sources are not known, and an audit would be inconclusive",
     ]
     assert result.statements == [
         "-- on writer; its replicas get it from there:",
@@ -167,7 +167,7 @@ def test_a_lost_connection_is_told_as_such_and_no_grant_is_made_up() -> None:
     result = found(answers(3, trouble=lost, sources=None))
     assert result.missing == [
         f"reader-1: {lost}; which privileges the account has is not known",
-        "promotions would not be seen at reader-1, whose sources are not known, and the run would be inconclusive",
+        "promotions would not be seen at reader-1, whose sources are not known, and an audit would be inconclusive",
     ]
     assert (result.statements, result.unreachable, exit_code(result)) == ([], True, 2)
     assert dict(result.servers)["reader-1"].startswith(f"{lost}\ndb3:3306, MariaDB 10.11.19, server id 3\nread-only")
@@ -294,17 +294,17 @@ def test_a_second_name_of_the_writer_is_no_server_of_its_own() -> None:
     assert "server id 1, also named writer\n" in dict(result.servers)["reader-1"]
 
 
-def test_a_server_without_sql_is_not_watched_unless_a_command_tells() -> None:
+def test_a_server_without_sql_is_not_watched_even_if_a_command_decides() -> None:
     blind = Answers(Server("reader-1", "db3", 9998, 0, "", ""), trouble="its sql_port is not known")
     result = found(blind)
     assert result.missing == [
-        "promotions would not be seen at reader-1, whose sql_port is not known, and the run would be inconclusive"
+        "promotions would not be seen at reader-1, whose sql_port is not known, and an audit would be inconclusive"
     ]
     assert result.promotions[1] == ("watched", "only in part: see what is missing")
     assert (result.unreachable, exit_code(result)) == (False, 1)
     told = found(blind, of=scenario(primary={"command": ["true", "now"], "every": "500ms"}))
-    assert told.missing == []
-    assert told.promotions[1] == ("watched", "a command of yours says which is the primary, every 0.5 s: true now")
+    assert told.missing == result.missing, "at the end of the run it has to say what it is"
+    assert told.promotions[2] == ("decided", "by a command of yours, every 0.5 s: true now")
     servers = dict(found(blind, answers(2, sources={"": SeenSource("db3:3306", "Yes", "Yes", 3, "Slave_Pos", 0)})).servers)
     promote = {"promote": {"run": ["true"]}, "kill": {"run": ["true"], "heal": ["true"]}}
     faults = dict(found(blind, of=scenario(commands=promote)).faults)
