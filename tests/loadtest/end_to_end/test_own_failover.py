@@ -18,7 +18,7 @@ import yaml
 
 from hs_drill.scenario._stated_verdict import stated_exit_code
 from hs_drill.servers._processes import Installation
-from hs_drill.store import Event, History, Operation, Outcome, RunDirectory
+from hs_drill.store import CONTROLLER, Event, History, Operation, Outcome, RunDirectory
 from hs_drill.store._records import Record
 from tests.loadtest.support.locust_process import HEADLESS, Locust, judged, result_of
 from tests.loadtest.support.owner import NAMES, Owner
@@ -111,8 +111,9 @@ def records(run: Locust) -> list[Record]:
 
 
 def events_of(run: Locust, kind: str) -> list[Event]:
-    found = [event for path in RunDirectory(run.run).histories() for event in History(path).events if event.kind == kind]
-    return sorted(found, key=lambda event: event.time)
+    history = History(RunDirectory(run.run).history(CONTROLLER))
+    history.read_through()
+    return [event for event in history.events if event.kind == kind]
 
 
 def require_clients_to_follow(run: Locust, promoted: int) -> None:
