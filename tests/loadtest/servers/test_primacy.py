@@ -225,6 +225,26 @@ def test_a_gap_between_looks_ends_what_is_certain() -> None:
     assert again.since > two.until
 
 
+def test_between_looks_that_are_far_apart_a_server_may_have_been_something_else() -> None:
+    looks = Looks()
+    looks.look("writer")
+    for asked in (100.3, 100.6, 102.9):
+        looks.primacy.see("a", Look(asked, asked + 0.1, of("a", "writes")))
+    looks.primacy.see("writer", Look(103.0, 103.1, of("writer", "writes")))
+    assert looks.twos == []
+
+
+def test_of_two_former_primaries_none_is_the_primary_when_the_last_one_is_closed() -> None:
+    looks = Looks()
+    looks.see(writer="down")
+    looks.see(a="writes")
+    looks.see(writer="writes")
+    looks.see(b="writes")
+    looks.see(b="reads")
+    assert looks.promoted == ["a", "b"]
+    assert looks.primacy.why_unknown() == "b is not the primary any more: it is read-only"
+
+
 # --- A replica that took writes all along ----------------------------------------------------------------------------
 
 
