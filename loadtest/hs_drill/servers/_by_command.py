@@ -172,15 +172,19 @@ class Injection:
         called again if it fails. Raises `ClusterError` with one line for the user."""
         if not self._begun:
             return
-        command, effect = self._command, self._effect
+        if self._effect is None or not await self._effect.moot():
+            await self._heal(self._effect)
+        self._begun = False
+        if self._entry is not None:
+            self._by.done(self._entry)
+
+    async def _heal(self, effect: Effect | None) -> None:
+        command = self._command
         argv = fill(command.heal, self._by.values(self._server))
         deadline = trio.current_time() + command.timeout
         await self._by.run(argv, command.timeout, f"heal {self._what}")
         if effect is not None:
             await _until(effect.unhealed, deadline, f"{argv[0]} changed nothing")
-        self._begun = False
-        if self._entry is not None:
-            self._by.done(self._entry)
 
 
 async def _until(unseen: Callable[[], Awaitable[str]], deadline: float, what: str) -> None:

@@ -51,6 +51,11 @@ class Effect:
     async def unhealed(self) -> str:
         raise NotImplementedError
 
+    async def moot(self) -> bool:
+        """Whether there is nothing left to heal, because something else has happened to the server since."""
+        await trio.lowlevel.checkpoint()
+        return False
+
     async def _all_answer(self) -> str:
         found = await ask_ports(self.server)
         return "" if set(found.values()) == {"answers"} else described(self.server, found)
@@ -208,6 +213,14 @@ class _ReplicationStopped(Effect):
     async def unseen(self) -> str:
         sources = (await self._sources()).values()
         return "" if any(source.stopped for source in sources) else f"{self.server.name} still replicates"
+
+    async def moot(self) -> bool:
+        """It was promoted meanwhile."""
+        try:
+            with bounded(f"asking {self.server.name} whether it takes writes", ANSWER_SECONDS):
+                return not await why_not_writable(self.server)
+        except ClusterError:
+            return False
 
     async def unhealed(self) -> str:
         return _unhealthy(self.server.name, await self._sources())

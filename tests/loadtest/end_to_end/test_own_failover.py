@@ -239,6 +239,19 @@ def test_a_missing_program_is_told_before_anything_is_written(owner: Owner) -> N
     assert owner.sql("writer", "SELECT @@gtid_binlog_pos") == before
 
 
+def test_a_server_comes_back_after_ctrl_c(owner: Owner) -> None:
+    faults = [{"fault": "kill", "target": "reader-1", "at": 1, "for": 100}]
+    commands = {"kill": command(owner, "kill.sh", "start.sh")}
+    with locust(owner, scenario(owner, faults, duration=120, cluster={"commands": commands})) as run:
+        run.wait_for("fault: kill reader-1")
+        run.wait_until(lambda: not owner.is_alive("reader-1"), "it is not killed")
+        run.process.send_signal(signal.SIGINT)
+        run.finish()
+        assert "== heal kill reader-1: " in (run.run / "commands.txt").read_text()
+        assert not (run.run / "healed.txt").exists(), "it had healed before"
+    assert owner.all_replicate() == "writer"
+
+
 def test_a_server_comes_back_although_the_harness_was_killed(owner: Owner) -> None:
     commands = {"kill": command(owner, "kill.sh", "start.sh")}
     faults = [{"fault": "kill", "target": "reader-1", "at": 1, "for": 100}]

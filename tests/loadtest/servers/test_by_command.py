@@ -72,6 +72,15 @@ async def test_a_healing_that_heals_nothing_is_told_and_tried_again(place: Path)
     assert not (place / "healed.txt").exists()
 
 
+async def test_what_something_else_has_healed_is_not_healed_again(place: Path) -> None:
+    async with commands({"kill": shell(f"touch {place}/$1", "false")}, place) as (_, by_command):
+        injection = by_command.injection("kill", "kill writer", "writer")
+        await injection.strike()
+        (place / "moot").touch()
+        await injection.heal()
+    assert not (place / "healed.txt").exists()
+
+
 async def test_a_command_that_fails_is_told_and_may_be_healed_all_the_same(place: Path) -> None:
     kill = shell(f"touch {place}/$1; echo half done; exit 7", f"rm {place}/$1")
     async with commands({"kill": kill}, place) as (_, by_command):

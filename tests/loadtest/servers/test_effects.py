@@ -225,5 +225,10 @@ async def test_replication_has_stopped_when_one_thread_has(answers: Answers) -> 
     assert await effect.unseen() == ""
     assert "does not replicate from db1:3306 (IO thread No, SQL thread Yes)" in await effect.unhealed()
     assert "before it is stopped" in await refused(effect)
+    assert not await effect.moot()
+    answers.not_writable["reader-1"] = ClusterError("it is down")
+    assert not await effect.moot()
+    answers.not_writable["reader-1"] = ""
+    assert await effect.moot(), "it was promoted meanwhile"
     answers.sources["reader-1"] = sources(("Yes", "Yes"))
     assert await effect.unhealed() == ""

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import trio
 
-from hs_drill._cluster import ClusterError, Server
+from hs_drill._cluster import ClusterError
 from hs_drill.servers import _by_command
 from hs_drill.servers._commands import Command
 from hs_drill.servers._effects import Effect
 
 
 class FileEffect(Effect):
-    """A server is down when there is a file with its name. `refuse` and `other` are files too, of all servers."""
+    """A server is down when there is a file with its name. With the file `moot` there is nothing left to heal."""
 
     place: Path
 
@@ -29,6 +29,10 @@ class FileEffect(Effect):
     async def unseen(self) -> str:
         await trio.lowlevel.checkpoint()
         return "" if self._down() else f"{self.server.name} answers"
+
+    async def moot(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        return (self.place / "moot").exists()
 
     async def unhealed(self) -> str:
         await trio.lowlevel.checkpoint()
@@ -55,7 +59,3 @@ def shell(run: str, heal: str = "", timeout: float = 60.0) -> Command:
     """Commands in which `$1` is the server's name."""
     argv = ("sh", "-c", run, "sh", "{server}")
     return Command(argv, ("sh", "-c", heal, "sh", "{server}") if heal else (), timeout)
-
-
-def server(name: str) -> Server:
-    return Server(name, "db.example", 9998, 0, "", "s3cret", sql_port=3306)
