@@ -16,13 +16,14 @@ from typing import Any
 import pytest
 import yaml
 
+from hs_drill.scenario._base import seconds
 from hs_drill.scenario._stated_verdict import stated_exit_code
 from hs_drill.servers._processes import Installation
 from hs_drill.store import CONTROLLER, Event, History, Operation, Outcome, RunDirectory
 from hs_drill.store._records import Record
 from tests.loadtest.support.locust_process import HEADLESS, Locust, judged, result_of
 from tests.loadtest.support.owner import NAMES, Owner
-from tests.support.patience import patience
+from tests.support.patience import patience, slowness
 
 pytestmark = [pytest.mark.mariadb, pytest.mark.process]
 
@@ -69,41 +70,53 @@ def command(owner: Owner, run: str, heal: str = "") -> dict[str, Any]:
     return {key: [str(owner.scripts / script), "{server}"] for key, script in given.items()}
 
 
-def scenario(owner: Owner, faults: list[dict[str, Any]], *, duration: int = 10, **more: Any) -> str:
-    given: dict[str, Any] = {
+def scenario(owner: Owner, faults: list[dict[str, Any]], **cluster: Any) -> str:
+    given = {
         "name": "own failover",
+        "cluster": {
+            "kind": "external",
+            "topology": "write-through",
+            "replication": "async",
+            "servers": owner.servers,
+            **cluster,
+        },
         "table": {"rows": 300, "value_size": 40},
-        "load": {"users": 8, "duration": duration},
+        "load": {"users": 8, "duration": "10m"},
         "mix": {"get": 30, "insert": 40, "incr": 15, "update": 15},
+        "faults": faults,
         "expect": {"lost": 0, "applied_twice": 0, "unexpected": 0},
-        **more,
     }
-    cluster = {
-        "kind": "external",
-        "topology": "write-through",
-        "replication": "async",
-        "servers": owner.servers,
-        **more.get("cluster", {}),
-    }
-    return yaml.safe_dump({**given, "cluster": cluster, "faults": faults}, sort_keys=False)
+    return yaml.safe_dump(given, sort_keys=False)
 
 
 @contextmanager
 def locust(owner: Owner, text: str) -> Iterator[Locust]:
-    with Locust(*HEADLESS, scenario=text, env=owner.environment) as run:
+    """A run without end."""
+    with Locust(*HEADLESS, "-t", "0", scenario=text, env=owner.environment) as run:
         yield run
         assert "Traceback" not in run.stderr, run.describe()
 
 
 @contextmanager
 def example(owner: Owner, name: str) -> Iterator[Locust]:
-    """A run of a scenario of the example, from its folder."""
+    """A run, without end, of a scenario of the example. How soon one fault follows the other is stretched like patience is."""
     path = owner.scripts / f"{name}.yaml"
-    options = ("--cluster", "external", "--scenario", str(path))
+    given = yaml.safe_load(path.read_text())
+    given["load"]["duration"] = "10m"
+    stretched = min(slowness(), 5.0)
+    for fault in given["faults"]:
+        fault |= {key: seconds(fault[key]) * stretched for key in ("at", "for") if key in fault}  # type: ignore[operator]
+    (stretched_path := path.with_name(f"{name}-stretched.yaml")).write_text(yaml.safe_dump(given, sort_keys=False))
+    options = ("-t", "0", "--cluster", "external", "--scenario", str(stretched_path))
     with Locust(*HEADLESS, *options, scenario=None, env=owner.environment) as run:
         yield run
         assert "Traceback" not in run.stderr, run.describe()
-        assert run.process.poll() == stated_exit_code(path), "what its comment says"
+        assert run.process.poll() == stated_exit_code(path), run.describe()
+
+
+def end(run: Locust) -> int:
+    run.interrupt()
+    return run.finish()
 
 
 def records(run: Locust) -> list[Record]:
@@ -116,29 +129,34 @@ def events_of(run: Locust, kind: str) -> list[Event]:
     return [event for event in history.events if event.kind == kind]
 
 
-def require_clients_to_follow(run: Locust, promoted: int) -> None:
-    later = [one for one in records(run) if one.operation == Operation.INSERT and one.start > promoted]
-    assert any(one.outcome == Outcome.OK for one in later), run.describe()
-
-
 def ids_on(owner: Owner, name: str) -> set[int]:
     return {int(key) for (key,) in owner.sql(name, "SELECT id FROM drill.t")}
+
+
+def wait_for_inserts(owner: Owner, run: Locust, name: str) -> None:
+    """Wait until the clients have written some more rows to a server."""
+    before = len(ids_on(owner, name))
+    run.wait_until(lambda: len(ids_on(owner, name)) > before + 20, f"nobody writes to {name}")
 
 
 @semisync
 def test_a_semi_synchronous_primary_that_is_killed_and_replaced_loses_nothing(owner: Owner) -> None:
     with example(owner, "failover") as run:
-        assert run.finish() == 0, run.describe()
+        run.wait_for("fault over: rejoin writer", 120)
+        wait_for_inserts(owner, run, "standby")
+        assert end(run) == 0, run.describe()
         assert judged(result_of(run))["lost"] == "pass"
         (promotion,) = events_of(run, "promotion")
         assert promotion.name == "standby"
-        require_clients_to_follow(run, promotion.time)
-    assert owner.all_replicate() == "standby"
+    owner.wait_until_all_replicate_from("standby")
 
 
 def test_writes_that_no_replica_had_when_their_primary_died_are_lost_and_named(owner: Owner) -> None:
     with example(owner, "held-back") as run:
-        assert run.finish() == 3, run.describe()
+        run.wait_for("fault over: promote standby", 120)
+        run.wait_for("fault over: kill writer")
+        wait_for_inserts(owner, run, "standby")
+        assert end(run) == 3, run.describe()
         acknowledged = {one.key for one in records(run) if one.operation == Operation.INSERT and one.outcome == Outcome.OK}
         lost = result_of(run)["audit"]["lost"]
     # The owner's own account of it. The old primary is up again, read-only.
@@ -152,26 +170,31 @@ def test_writes_that_no_replica_had_when_their_primary_died_are_lost_and_named(o
 @semisync
 @pytest.mark.parametrize("announced", [False, True], ids=["nothing in the scenario", "external"])
 def test_a_promotion_by_somebody_else_is_seen_within_a_second_and_judged(owner: Owner, announced: bool) -> None:
-    faults = [{"fault": "external", "at": 1, "for": 60}] if announced else []
-    with locust(owner, scenario(owner, faults, duration=10, cluster={"replication": "semisync"})) as run:
-        run.wait_for("All users spawned")
+    faults = [{"fault": "external", "at": 1, "for": 600}] if announced else []
+    with locust(owner, scenario(owner, faults, replication="semisync")) as run:
+        run.wait_for("fault: external failover" if announced else "All users spawned")
         began = time.monotonic_ns()
         owner.run("promote.sh", "standby")
         done = time.monotonic_ns()
-        assert run.finish() == 0, run.describe()
+        run.wait_for("standby is the primary now")
+        wait_for_inserts(owner, run, "standby")
+        assert end(run) == 0, run.describe()
         assert judged(result_of(run))["lost"] == "pass"
         (promotion,) = events_of(run, "promotion")
         assert promotion.name == "standby"
         assert began < promotion.time < done + patience(1) * 1e9
         assert promotion.details["seen_within"] <= patience(1)
-        require_clients_to_follow(run, promotion.time)
 
 
 def test_an_old_primary_that_was_not_fenced_is_a_split_brain(owner: Owner) -> None:
     with example(owner, "unfenced") as run:
-        assert run.finish() == 3, run.describe()
-        (both,) = events_of(run, "two-primaries")
-        assert set(both.details["servers"]) == {"writer", "standby"}
+        run.wait_for("fault over: promote standby", 120)
+        run.wait_for("fault over: pause writer", 120)
+        wait_for_inserts(owner, run, "writer")
+        assert end(run) == 3, run.describe()
+        both = events_of(run, "two-primaries")
+        assert both
+        assert all(set(one.details["servers"]) == {"writer", "standby"} for one in both)
         check = result_of(run)["audit"]["split_brain"]
         assert check["verdict"] == "false"
         named = {finding["key"] for finding in check["findings"]}
@@ -179,83 +202,65 @@ def test_an_old_primary_that_was_not_fenced_is_a_split_brain(owner: Owner) -> No
     assert named & only_on_one, (named, only_on_one)
 
 
-LONG = ["sleep", "600"]
+WRONG = {
+    "kill writer": r"status 3.*nobody answers",
+    "pause writer": "changed nothing",
+    "stop reader-1": "changed nothing",
+    "promote standby": "changed nothing",
+    "command wait for nothing": "1 s",
+}
 
 
-def test_commands_that_fail_hang_or_change_nothing_are_told_in_a_line_each(owner: Owner) -> None:
+def test_commands_that_fail_hang_change_or_heal_nothing_are_told_in_a_line_each(owner: Owner) -> None:
     commands = {
         "kill": {"run": ["sh", "-c", "echo nobody answers >&2; exit 3"], "heal": ["true"]},
         "pause": {"run": ["true"], "heal": ["true"], "timeout": "2s"},
+        "stop": {**command(owner, "kill.sh"), "heal": ["true"], "timeout": f"{patience(3):.0f}s"},
         "promote": {"run": ["true"], "timeout": "2s"},
     }
-    faults = [
+    faults: list[dict[str, Any]] = [
         {"fault": "kill", "target": "writer", "at": 1, "for": 1},
         {"fault": "pause", "target": "writer", "at": 2, "for": 1},
-        {"fault": "promote", "target": "standby", "at": 5},
-        {"fault": "command", "name": "wait for nothing", "run": LONG, "timeout": "1s", "at": 1},
+        {"fault": "stop", "target": "reader-1", "at": 1, "for": 1},
+        {"fault": "promote", "target": "standby", "at": 2},
+        {"fault": "command", "name": "wait for nothing", "run": ["sleep", "600"], "timeout": "1s", "at": 1},
     ]
-    with locust(owner, scenario(owner, faults, duration=9, cluster={"commands": commands})) as run:
-        assert run.finish() == 4, run.describe()
+    with locust(owner, scenario(owner, faults, commands=commands)) as run:
+        for what in WRONG:
+            run.wait_for(f"fault failed: {what}")
+        assert end(run) == 4, run.describe()
         troubles = result_of(run)["troubles"]
-        for what, why in (
-            ("kill writer", r"status 3.*nobody answers"),
-            ("pause writer", "changed nothing"),
-            ("promote standby", "changed nothing"),
-            ("command wait for nothing", r"1 s"),
-        ):
+        for what, why in WRONG.items():
             (line,) = [one for one in troubles if what in one]
             assert re.search(why, line), troubles
             assert "\n" not in line
-    assert owner.all_replicate() == "writer"
+    assert not owner.is_alive("reader-1"), "its command did not heal it"
+    assert owner.sql("writer", "SELECT @@read_only") == [["0"]]
 
 
-def test_a_command_that_heals_nothing_makes_a_run_inconclusive(owner: Owner) -> None:
-    commands = {"kill": {**command(owner, "kill.sh"), "heal": ["true"], "timeout": "2s"}}
-    faults = [{"fault": "kill", "target": "reader-1", "at": 1, "for": 2}]
-    with locust(owner, scenario(owner, faults, duration=7, cluster={"commands": commands})) as run:
-        assert run.finish() == 4, run.describe()
-        assert any("kill reader-1" in one and "changed nothing" in one for one in result_of(run)["troubles"]), run.describe()
+def test_a_command_that_names_an_unknown_primary_makes_a_run_inconclusive(owner: Owner) -> None:
+    with locust(owner, scenario(owner, [], primary={"command": ["echo", "nobody"]})) as run:
+        run.wait_for("All users spawned")
+        wait_for_inserts(owner, run, "writer")
+        assert end(run) == 4, run.describe()
+        assert any("nobody" in line for line in result_of(run)["troubles"]), run.describe()
 
 
-@pytest.mark.parametrize(
-    "program, why", [("./no-such-program", "no-such-program"), ("echo", "nobody")], ids=["missing", "an unknown server"]
-)
-def test_a_command_that_names_no_primary_is_told(owner: Owner, program: str, why: str) -> None:
-    text = scenario(owner, [], duration=4, cluster={"primary": {"command": [program, "nobody"]}})
-    with locust(owner, text) as run:
-        assert run.finish() in (2, 4), run.describe()
-        told = [line for line in run.stderr.splitlines() + run.stdout.splitlines() if why in line]
-        assert told, run.describe()
-
-
-def test_a_missing_program_is_told_before_anything_is_written(owner: Owner) -> None:
+def test_a_program_that_is_missing_is_told_before_anything_is_written(owner: Owner) -> None:
     commands = {"kill": {"run": ["no-such-program", "{server}"], "heal": ["true"]}}
     faults = [{"fault": "kill", "target": "writer", "at": 1, "for": 1}]
     before = owner.sql("writer", "SELECT @@gtid_binlog_pos")
-    with locust(owner, scenario(owner, faults, cluster={"commands": commands})) as run:
+    with locust(owner, scenario(owner, faults, commands=commands)) as run:
         assert run.finish() == 2, run.describe()
         assert "no-such-program" in run.stderr
         assert not run.directory.joinpath("runs").exists()
     assert owner.sql("writer", "SELECT @@gtid_binlog_pos") == before
 
 
-def test_a_server_comes_back_after_ctrl_c(owner: Owner) -> None:
-    faults = [{"fault": "kill", "target": "reader-1", "at": 1, "for": 100}]
-    commands = {"kill": command(owner, "kill.sh", "start.sh")}
-    with locust(owner, scenario(owner, faults, duration=120, cluster={"commands": commands})) as run:
-        run.wait_for("fault: kill reader-1")
-        run.wait_until(lambda: not owner.is_alive("reader-1"), "it is not killed")
-        run.process.send_signal(signal.SIGINT)
-        run.finish()
-        assert "== heal kill reader-1: " in (run.run / "commands.txt").read_text()
-        assert not (run.run / "healed.txt").exists(), "it had healed before"
-    assert owner.all_replicate() == "writer"
-
-
 def test_a_server_comes_back_although_the_harness_was_killed(owner: Owner) -> None:
     commands = {"kill": command(owner, "kill.sh", "start.sh")}
-    faults = [{"fault": "kill", "target": "reader-1", "at": 1, "for": 100}]
-    with locust(owner, scenario(owner, faults, duration=120, cluster={"commands": commands})) as run:
+    faults = [{"fault": "kill", "target": "reader-1", "at": 1, "for": 500}]
+    with locust(owner, scenario(owner, faults, commands=commands)) as run:
         run.wait_for("fault: kill reader-1")
         run.wait_until(lambda: not owner.is_alive("reader-1"), "it is not killed")
         for pid in run.processes("locust") + run.processes("hs_drill.controller") + run.processes("hs_drill.engine"):
@@ -263,4 +268,4 @@ def test_a_server_comes_back_although_the_harness_was_killed(owner: Owner) -> No
         run.wait_until(lambda: owner.is_up("reader-1"), "nobody has started it again")
         run.wait_until(lambda: not run.processes(), "the healer is still there")
         assert (run.run / "healed.txt").exists()
-    assert owner.all_replicate() == "writer"
+    owner.wait_until_all_replicate_from("writer")

@@ -81,19 +81,13 @@ class Owner:
 
     def prepare(self, replication: str) -> None:
         """As at the beginning: the others replicate in this way from `writer`, and the run's table is empty."""
-        if not self._as_begun():
+        if not all(map(self.is_up, NAMES)) or not self.all_replicate_from("writer"):
             self.run("reset.sh", replication)
         elif (self.directory / "replication").read_text().strip() != replication:
             self.sql("writer", "SET GLOBAL rpl_semi_sync_master_enabled=0")
             (self.directory / "replication").write_text(replication)
             self.run("open.sh", "writer")
         self.sql("writer", "TRUNCATE drill.t")
-
-    def _as_begun(self) -> bool:
-        try:
-            return self.all_replicate() == "writer"
-        except (AssertionError, ValueError):
-            return False
 
     def run(self, script: str, *arguments: str, env: dict[str, str] | None = None) -> str:
         """Run one of the owner's scripts."""
@@ -131,17 +125,19 @@ class Owner:
         except AssertionError:
             return False
 
-    def all_replicate(self) -> str:
-        """The primary's name; fails unless one server takes writes, and all others replicate from it with both threads."""
-        (primary,) = [name for name in NAMES if self.sql(name, "SELECT @@read_only") == [["0"]]]
+    def all_replicate_from(self, primary: str) -> bool:
+        """Whether this server takes writes, and all others are read-only and replicate from it with both threads."""
         port = str(self.ports[primary][0])
         for name in NAMES:
             status = self.replication(name)
-            if name == primary:
-                assert not status, (name, status)
-            else:
-                assert (status["Master_Port"], status["Slave_IO_Running"], status["Slave_SQL_Running"]) == (port, "Yes", "Yes")
-        return primary
+            given = (status.get("Master_Port"), status.get("Slave_IO_Running"), status.get("Slave_SQL_Running"))
+            read_only = self.sql(name, "SELECT @@read_only") == [["1"]]
+            if (read_only, given) != ((False, (None, None, None)) if name == primary else (True, (port, "Yes", "Yes"))):
+                return False
+        return True
+
+    def wait_until_all_replicate_from(self, primary: str) -> None:
+        wait_until(lambda: self.all_replicate_from(primary), f"not every server replicates from {primary}")
 
     def replication(self, name: str) -> dict[str, str]:
         text = self._execute(
