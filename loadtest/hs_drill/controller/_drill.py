@@ -285,13 +285,15 @@ class Drill:
 
     def _on_seen_promotion(self, name: str, seen: float, otherwise: float) -> None:
         within = max(0.0, seen - otherwise)
-        self._note_promotion(name, seen_within=round(within, 3))
+        # Rounded away from each other: what was seen in between must not come out as before or after.
+        at = math.ceil(seen * 1e9)
+        self._note_promotion(name, at=at, seen_within=math.ceil(at / 1e6 - otherwise * 1e3) / 1e3)
         when = f"seen {seen - self._begun:.1f} s after the start of the load, at most {within:.2f} s after its promotion"
         self._listener.on_line(f"{name} is the primary now ({when})")
 
-    def _note_promotion(self, name: str, **details: float) -> None:
+    def _note_promotion(self, name: str, *, at: int | None = None, **details: float) -> None:
         self._promoted = name
-        self._history.event("promotion", name, **details)
+        self._history.event("promotion", name, at=at, **details)
 
     def _on_two_primaries(self, old: str, new: str, since: float, until: float | None) -> None:
         last = None if until is None else round(until * 1e9)

@@ -174,9 +174,10 @@ class HistoryWriter:
         """The index of a server, for `append`."""
         return self._index(self._servers, Operation.SERVER, name)
 
-    def event(self, kind: str, name: str = "", **details: Any) -> None:
-        """Add an event that happens now, and flush. `details` must suit msgpack."""
-        self._append_own(Operation.EVENT, 0, msgpack.packb([self._clock(), kind, name, details]))
+    def event(self, kind: str, name: str = "", *, at: int | None = None, **details: Any) -> None:
+        """Add an event that happens now, or that happened `at` a time of the history's clock, and flush. `details` must suit
+        msgpack."""
+        self._append_own(Operation.EVENT, 0, msgpack.packb([self._clock() if at is None else at, kind, name, details]))
         self.flush()
 
     def flush(self) -> None:

@@ -89,7 +89,7 @@ async def test_the_client_tells_of_its_connections(tmp_path: Path) -> None:
     path = tmp_path / "h.bin"
     async with open_server([table]) as server:
         read, write = server.read_address, server.write_address
-        cluster = Cluster("embedded", "", "", (Server("reader-1", read.host, read.port or 0, write.port or 0, "", ""),))
+        cluster = Cluster("embedded", "", "", (Server("writer", read.host, read.port or 0, write.port or 0, "", ""),))
         names = names_of_servers(cluster)
         with HistoryWriter(path, worker=0) as history, connections_recorded(history, names):
             scribe, bound = Scribe(history, 1.0, names), BoundOperation(AsyncMock(), Operation.GET)
@@ -102,16 +102,16 @@ async def test_the_client_tells_of_its_connections(tmp_path: Path) -> None:
                 with pytest.raises(trio_hs.ConnectionError) as nobody, trio.fail_after(patience(5)):
                     await hs.insert("drill", "t", [("id", 1)])
                 scribe.failed(bound, nobody.value, Intent(), 0, 1, 0)
-    assert server_of(trio_hs.ConnectionError("lost", server="reader-1"), names) == "reader-1", "as the SQL client has it"
+    assert server_of(trio_hs.ConnectionError("lost", server="writer"), names) == "writer", "as the SQL client has it"
     assert server_of(trio_hs.ConnectionError("no server is usable"), names) == ""
     kept = History(path)
     assert [(record.error, record.server) for record in kept.records()] == [
-        ("IndexNotFoundError", "reader-1"),
-        ("ConnectionError", "reader-1"),  # the only one was not usable
+        ("IndexNotFoundError", "writer"),
+        ("ConnectionError", "writer"),  # the only one was not usable
     ]
     assert [(event.kind, event.name) for event in kept.events] == [
-        ("connection-up", "reader-1"),
-        ("connection-lost", "reader-1"),
+        ("connection-up", "writer"),
+        ("connection-lost", "writer"),
     ]
 
 
