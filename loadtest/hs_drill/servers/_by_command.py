@@ -6,7 +6,7 @@ process of its own, from before the command is started until its healing was see
 
 from __future__ import annotations
 
-import os
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
@@ -45,6 +45,8 @@ class ByCommand:
         self._commands = commands
         self._healer = healer
         self._marks = count(1)
+        self._marked = secrets.token_hex(8)
+        """Begins all marks. Not our process id, which may be reused: what a command left in the background keeps its mark."""
         self._promoting: set[str] = set()
         self._promoted: list[Promotion] = []
 
@@ -92,7 +94,7 @@ class ByCommand:
 
     async def run(self, argv: list[str], timeout: float, what: str) -> None:
         """Run a command. Raises `ClusterError`."""
-        mark = f"{os.getpid()}-{next(self._marks)}"
+        mark = f"{self._marked}-{next(self._marks)}"
         if self._healer is None:
             await run(argv, timeout, self.output, what, mark)
             return
@@ -207,8 +209,8 @@ async def open_commands(control: Control, commands: Mapping[str, Command]) -> As
     """Within the block, `control.by_command` has these commands. What is left to heal at its end is healed."""
     async with AsyncExitStack() as stack:
         if commands:
-            secrets = secrets_of(control.cluster.servers)
+            hidden = secrets_of(control.cluster.servers)
             heals = any(command.heal for command in commands.values())
-            healer = await stack.enter_async_context(open_healer(secrets)) if heals else None
-            control.by_command = ByCommand(control, commands, healer, Output(secrets))
+            healer = await stack.enter_async_context(open_healer(hidden)) if heals else None
+            control.by_command = ByCommand(control, commands, healer, Output(hidden))
         yield

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from hs_drill._cluster import ClusterError
+from hs_drill.sandbox import MARK_VARIABLE
 from hs_drill.servers import _by_command
 from hs_drill.servers._by_command import ByCommand, open_commands
 from hs_drill.servers._commands import Command
@@ -112,6 +113,17 @@ async def test_what_is_left_when_the_run_ends_is_healed(place: Path) -> None:
             scope.cancel()
     assert not (place / "reader-1").exists()
     assert "== heal kill reader-1" in (place / "healed.txt").read_text()
+
+
+async def test_no_other_run_has_the_marks_of_this_one(place: Path) -> None:
+    """Its process id may be reused, and a server that a command of an earlier run has started still has that run's mark."""
+    show = Command(("sh", "-c", f"echo ${MARK_VARIABLE} >> {place}/marks"))
+    for _ in range(2):
+        async with commands({"faults.0": show}, place) as (_, by_command):
+            for _ in range(2):
+                await by_command.injection("faults.0", "command show", None).strike()
+    marks = (place / "marks").read_text().split()
+    assert len(set(marks)) == len(marks) == 4
 
 
 async def test_a_command_gets_the_values_of_its_server_and_of_the_primary(place: Path) -> None:
