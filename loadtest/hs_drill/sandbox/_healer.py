@@ -7,7 +7,8 @@ It is run by path, with the standard library alone:
 The owner writes a JSON object in each line:
 
     {"secrets": [TEXT, ...]}: what its file must not show
-    {"add": ID, "argv": [...], "what": TEXT, "timeout": SECONDS, "output": FILE or null}: before a fault's command is started
+    {"add": ID, "argv": [...], "what": TEXT, "timeout": SECONDS, "output": FILE or null}: before a fault's command is started,
+        and again if what heals has changed, because another server is the primary
     {"done": ID}: its fault has healed
     {"started": MARK}, {"ended": MARK}: a command with this mark in its environment runs, and has ended
 

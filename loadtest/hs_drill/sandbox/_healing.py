@@ -45,9 +45,12 @@ class Healer:
         )
         self._tell(secrets=list(secrets))
 
-    def add(self, argv: Sequence[str], what: str, timeout: float, output: Path | None) -> str:
-        """From now on the command is run if we end. Returns its id, for `done`. Raises `ClusterError`: then nobody would."""
-        one = f"{next(self._numbers)}"
+    def add(self, argv: Sequence[str], what: str, timeout: float, output: Path | None, one: str = "") -> str:
+        """From now on the command is run if we end. Returns its id, for `done`. Raises `ClusterError`: then nobody would.
+
+        `one`: the id of a command that it replaces.
+        """
+        one = one or f"{next(self._numbers)}"
         message = {"argv": list(argv), "what": what, "timeout": timeout, "output": None if output is None else str(output)}
         try:
             self._tell(add=one, **message)

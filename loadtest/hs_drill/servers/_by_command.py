@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import count
 
 import trio
@@ -47,6 +47,8 @@ class ByCommand:
         self._marks = count(1)
         self._marked = secrets.token_hex(8)
         """Begins all marks. Not our process id, which may be reused: what a command left in the background keeps its mark."""
+        self._left: dict[str, tuple[Command, str | None, str]] = {}
+        """What the healer has, by its id: the command, the server, and what it heals."""
         self._promoting: set[str] = set()
         self._promoted: list[Promotion] = []
 
@@ -83,13 +85,26 @@ class ByCommand:
         """Have the command's fault healed if we are killed. Returns the healer's id for it; None if nothing heals it."""
         if not command.heal:
             return None
+        entry = self._add(command, name, what)
+        self._left[entry] = command, name, what
+        return entry
+
+    def _add(self, command: Command, name: str | None, what: str, entry: str = "") -> str:
         assert self._healer is not None
         output = self.output.path and self.output.path.with_name("healed.txt")
-        return self._healer.add(fill(command.heal, self.values(name)), f"heal {what}", command.timeout, output)
+        argv = fill(command.heal, self.values(name))
+        return self._healer.add(argv, f"heal {what}", command.timeout, output, entry)
+
+    def primary_changed(self) -> None:
+        """Another server is the primary now, so `{primary}` stands for that one in what the healer has."""
+        for entry, what in self._left.items():
+            with suppress(ClusterError):  # the healer is gone
+                self._add(*what, entry)
 
     def done(self, entry: str) -> None:
         """The fault with this id has healed."""
         assert self._healer is not None
+        del self._left[entry]
         self._healer.done(entry)
 
     async def run(self, argv: list[str], timeout: float, what: str) -> None:

@@ -202,6 +202,8 @@ class Control(ABC):
         """A server was seen to have become the primary. Tells `on_promotion` and those that wait for one."""
         self.promotions.append(promotion)
         self.primary = promotion.server
+        if self.by_command is not None:
+            self.by_command.primary_changed()
         self.on_promotion(promotion.server, promotion.seen, promotion.otherwise)
         promoted, self._promoted = self._promoted, trio.Event()
         promoted.set()

@@ -64,6 +64,9 @@ class FakeCommands:
     def limit(self, key: str) -> float:
         return self.limits.get(key, 34.0)
 
+    def primary_changed(self) -> None:
+        """There is no healer."""
+
     def ordered(self, promotion: Promotion) -> bool:
         return promotion in self.ordered_by_us
 

@@ -115,6 +115,16 @@ async def test_what_is_left_when_the_run_ends_is_healed(place: Path) -> None:
     assert "== heal kill reader-1" in (place / "healed.txt").read_text()
 
 
+async def test_what_is_left_is_healed_for_the_primary_of_then(place: Path) -> None:
+    heal = ("sh", "-c", f"echo $1 $2 >> {place}/follow", "sh", "{server}", "{primary}")
+    kill = Command(("sh", "-c", f"touch {place}/$1", "sh", "{server}"), heal)
+    async with commands({"kill": kill}, place) as (control, by_command):
+        for name in ("reader-1", "reader-2"):
+            await by_command.injection("kill", f"kill {name}", name).strike()
+        control.note_promotion(Promotion("standby", 2.0, 1.0))
+    assert (place / "follow").read_text().splitlines() == ["reader-2 standby", "reader-1 standby"]
+
+
 async def test_no_other_run_has_the_marks_of_this_one(place: Path) -> None:
     """Its process id may be reused, and a server that a command of an earlier run has started still has that run's mark."""
     show = Command(("sh", "-c", f"echo ${MARK_VARIABLE} >> {place}/marks"))
