@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from hs_drill.scenario import NetworkFault, PlacedError, PrimarySpec, Scenario, faults, missing_programs
-from hs_drill.servers import Answers, Privilege, SeenSource, grants, primaries, same_server_as, to_grant
+from hs_drill.servers import Answers, Privilege, SeenSource, grants, looks_every, primaries, same_server_as, to_grant
 
 __all__ = ["Rehearsal", "rehearsal"]
 
@@ -159,7 +159,7 @@ def _promotions(scenario: Scenario, answers: Sequence[Answers]) -> tuple[list[Ro
     rows = [("primary now", now)]
     unseen = list(_unseen(answers))  # also if a command decides: at the end each server must say what it is
     watch = cluster.primary or PrimarySpec()
-    rows.append(("watched", "only in part: see what is missing" if unseen else f"by SQL, every {watch.every:g} s"))
+    rows.append(("watched", "only in part: see what is missing" if unseen else f"by SQL, every {looks_every(watch.every):g} s"))
     if watch.command is not None:
         rows.append(("decided", f"by a command of yours, every {watch.every:g} s: {shlex.join(watch.command)}"))
     by_sql = scenario.driver.name == "sql"

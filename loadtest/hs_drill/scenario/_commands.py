@@ -110,7 +110,7 @@ class PrimarySpec(Model):
     """A program, with its arguments, that prints the name of the server that is the primary. If not given, the servers are
     asked by SQL."""
     every: Annotated[float, BeforeValidator(seconds), Field(ge=0.05, le=60)] = 0.25
-    """Time from the start of one look to the start of the next."""
+    """Time from the start of one look to the start of the next. SQL is asked each second at least."""
 
 
 def unknown_here(place: Place, argv: Sequence[str] | None, known: Collection[str], why: str) -> Iterator[PlacedError]:

@@ -14,7 +14,7 @@ from ._key_sample import first_rows, sample_rows
 from ._live_table import LiveColumn, LiveTable, read_live_table
 from ._load_account import require_load_account
 from ._opening import check_servers, open_cluster, open_servers
-from ._primary_watch import watch_as_told
+from ._primary_watch import looks_every, watch_as_told
 from ._privileges import Privilege, grants, needed_by_load, needed_privileges, to_grant
 from ._replication_check import check_replication
 from ._server_table import ServerTable, key_of
@@ -52,6 +52,7 @@ __all__ = [
     "key_of",
     "leave_checks",
     "log_statements",
+    "looks_every",
     "needed_by_load",
     "needed_privileges",
     "open_cluster",

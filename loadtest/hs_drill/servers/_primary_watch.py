@@ -21,11 +21,13 @@ from ._promotions import ANSWER_SECONDS, Promotions, Replication, lacks
 from ._sql import Asking, asking, refused, run_all
 from ._writable import NOT_READ_ONLY, SOURCES, denied_sources, sources_in, why_not_writable
 
-__all__ = ["EVERY_SECONDS", "PrimaryWatch", "watch_as_told", "why_writer_unknown"]
+__all__ = ["EVERY_SECONDS", "PrimaryWatch", "looks_every", "watch_as_told", "why_writer_unknown"]
 
 LOOK_SECONDS = 1.0
 """A server that has not answered by then is silent."""
 EVERY_SECONDS = 0.25
+MOST_SECONDS = 1.0
+"""Between two looks by SQL, however seldom the owner wants them: `GAP_SECONDS` apart, none would show two primaries."""
 COMPARE_SECONDS = 2.0
 """Between two looks at the transactions of all servers."""
 
@@ -73,7 +75,8 @@ class PrimaryWatch:
         )
 
     def use(self, ask_owner: WhoIsPrimary | None, every: float) -> None:
-        """Look `every` so many seconds from now on. `ask_owner`: the owner's command, which decides."""
+        """Look `every` so many seconds from now on, and by SQL as `looks_every` says. `ask_owner`: the owner's command, which
+        decides."""
         self._ask_owner = ask_owner
         self._every = every
         self._primacy = self._new(self._clock())
@@ -100,7 +103,7 @@ class PrimaryWatch:
             while True:
                 begun = trio.current_time()
                 self._see(server, await self._look_at(server, ask, LOOK_SECONDS))
-                await trio.sleep_until(begun + self._every)
+                await trio.sleep_until(begun + looks_every(self._every))
 
     @property
     def waits_for_explanation(self) -> str:
@@ -249,6 +252,11 @@ class PrimaryWatch:
 
     async def _why_writer_unknown(self) -> str:
         return await why_writer_unknown(self._control.cluster.writer, self._promotions)
+
+
+def looks_every(every: float) -> float:
+    """Seconds from one look by SQL to the next, if the owner wants one `every` so many seconds."""
+    return min(every, MOST_SECONDS)
 
 
 def watch_as_told(control: Control, command: Sequence[str], every: float) -> None:

@@ -305,6 +305,11 @@ def test_a_server_without_sql_is_not_watched_even_if_a_command_decides() -> None
     told = found(blind, of=scenario(primary={"command": ["true", "now"], "every": "500ms"}))
     assert told.missing == result.missing, "at the end of the run it has to say what it is"
     assert told.promotions[2] == ("decided", "by a command of yours, every 0.5 s: true now")
+    seldom = found(*GOOD, of=scenario(primary={"command": ["true"], "every": "5s"}))
+    assert seldom.promotions[1:3] == [
+        ("watched", "by SQL, every 1 s"),
+        ("decided", "by a command of yours, every 5 s: true"),
+    ]
     servers = dict(found(blind, answers(2, sources={"": SeenSource("db3:3306", "Yes", "Yes", 3, "Slave_Pos", 0)})).servers)
     promote = {"promote": {"run": ["true"]}, "kill": {"run": ["true"], "heal": ["true"]}}
     faults = dict(found(blind, of=scenario(commands=promote)).faults)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from hs_drill.servers import looks_every
 from hs_drill.servers._primacy import Look, Primacy, Role, TwoPrimaries
 from hs_drill.servers._promotions import Replication
 from hs_drill.servers._writable import Source
@@ -232,6 +233,19 @@ def test_between_looks_that_are_far_apart_a_server_may_have_been_something_else(
         looks.primacy.see("a", Look(asked, asked + 0.1, of("a", "writes")))
     looks.primacy.see("writer", Look(103.0, 103.1, of("writer", "writes")))
     assert looks.twos == []
+
+
+def test_looks_are_never_so_far_apart_that_they_show_no_two_primaries() -> None:
+    looks, asked = Looks(), 101.0
+    looks.see(a="writes")
+    for _ in range(3):
+        for name in ("writer", "a"):
+            looks.primacy.see(name, Look(asked, asked + 0.1, of(name, "writes")))
+        asked += looks_every(60.0)
+    (two,) = looks.primacy.two_primaries
+    assert (two.old, two.new) == ("writer", "a")
+    assert looks.primacy.finished == []
+    assert looks_every(0.05) == 0.05
 
 
 def test_of_two_former_primaries_none_is_the_primary_when_the_last_one_is_closed() -> None:
