@@ -33,7 +33,7 @@ from ._listeners import check_listeners
 from ._one_server import require_one_server, same_server
 from ._primary_watch import PrimaryWatch, why_writer_unknown
 from ._promotions import UNKNOWN_FATE, Promotions, watch_promotions
-from ._replication import PAGE, logged, wait_applied
+from ._replication import PAGE, logged, wait_all_applied
 from ._server_table import handle_on, key_of, least_key
 from ._sql import ask_version, run_all
 from ._sql_control import STATEMENT_BYTES, fill_by_sql, rows_by_sql, status_by_sql
@@ -282,7 +282,7 @@ class ExternalControl(Control):
             write = await committed(primary)
             await run_all(*(partial(wait_committed, node, write, within) for node in nodes))
         position = await logged(primary)
-        await run_all(*(partial(wait_applied, replica, position, within) for replica in asked if replica not in nodes))
+        await wait_all_applied([replica for replica in asked if replica not in nodes], position, within)
 
     async def read_rows(self, name: str, table: Table, *, after: Sequence[Any] | None = None, limit: int = 10_000) -> list[Row]:
         """By SQL if the server's port is known, else through HandlerSocket."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ import trio
 from hs_drill._cluster import Cluster, ClusterError, Server
 from hs_drill._sql_text import any_table, literal, quoted, table_name
 
-from ._sql import Asking, asking, execute_sql, run_all
+from ._sql import Asking, asking, collecting, execute_sql, run_all
 
 logger = logging.getLogger("hs_drill.control")
 
@@ -101,7 +101,16 @@ async def wait_replicated(cluster: Cluster, within: float = 10.0) -> None:
     if cluster.replication == "none":
         return
     position = (await execute_sql(cluster.writer, "SELECT @@gtid_binlog_pos AS position"))[0]["position"]
-    await run_all(*(partial(wait_applied, replica, position, within) for replica in cluster.replicas))
+    await wait_all_applied(cluster.replicas, position, within)
+
+
+async def wait_all_applied(replicas: Iterable[Server], position: str, within: float) -> None:
+    """`wait_applied` for each. If one cannot get there, such as a former primary that is down or replicates from no server yet,
+    wait for the others all the same, and then raise its error."""
+    troubles: list[str] = []
+    await run_all(*(collecting(troubles, partial(wait_applied, replica, position, within)) for replica in replicas))
+    if troubles:
+        raise ClusterError(troubles[0])
 
 
 async def wait_applied(replica: Server, position: str, within: float, *, promoting: bool = False) -> None:

@@ -27,6 +27,7 @@ from ._replication import (
     slave_status,
     start_fetching,
     start_slave,
+    wait_all_applied,
     wait_applied,
     wait_for_acknowledgements,
 )
@@ -257,8 +258,7 @@ class SqlControl(Control):
         if self.cluster.replication == "none":
             return
         position = await logged(primary)
-        replicas = self._running(but=(self.primary,))
-        await run_all(*(partial(wait_applied, replica, position, within) for replica in replicas))
+        await wait_all_applied(self._running(but=(self.primary,)), position, within)
 
     async def read_rows(self, name: str, table: Table, *, after: Sequence[Any] | None = None, limit: int = 10_000) -> list[Row]:
         return await rows_by_sql(self.require(name, "running"), table, after=after, limit=limit)
