@@ -60,8 +60,8 @@ class PrimaryWatch:
         self._every = EVERY_SECONDS
         self._clock = clock
         self._told: list[TwoPrimaries] = []
-        self._suspected = ""
-        """A transaction of a server that was not seen as the primary yet."""
+        self._suspected: tuple[str, str] | None = None
+        """What `_lacking` has said of a server that was not seen as the primary yet."""
         self._last_owner = clock()
         self._primacy = self._new(clock())
 
@@ -213,30 +213,32 @@ class PrimaryWatch:
     async def _compare_for_ever(self) -> None:
         while True:
             await trio.sleep(COMPARE_SECONDS)
-            if (gtid := await self._lacking()) and not self._primacy.doubt:
-                origin = int(gtid.rpartition(" has the transaction ")[2].split("-")[1])
+            if (lacking := await self._lacking()) and not self._primacy.doubt:
+                _, gtid = lacking
+                origin = int(gtid.split("-")[1])
                 # The watch may have yet to see the promotion of a server of ours.
-                if origin in self._primacy.server_ids and gtid != self._suspected:
-                    self._suspected = gtid
+                if origin in self._primacy.server_ids and lacking != self._suspected:
+                    self._suspected = lacking
                 else:
-                    self._doubt(self._words(gtid))
+                    self._doubt(self._words(*lacking))
 
-    def _words(self, gtid: str) -> str:
-        return f"{gtid}, which {self._control.primary} does not have: another server may have been promoted"
+    def _words(self, name: str, gtid: str) -> str:
+        has = f"{name} has the transaction {gtid}, which {self._control.primary} does not have"
+        return f"{has}: another server may have been promoted"
 
-    async def _lacking(self) -> str:
-        """The transaction of a server that the primary lacks and no server made that was seen as the primary; "" if none."""
+    async def _lacking(self) -> tuple[str, str] | None:
+        """A server, and a transaction that it has, the primary lacks, and no server made that was seen as the primary."""
         primary = self._control.primary
         explained = self._primacy.origins if self._primacy.promotions else frozenset[int]()
-        looks = {name: self._primacy.replication(name) for name in (server.name for server in self._servers)}
+        looks = {server.name: self._primacy.replication(server.name) for server in self._servers}
         logged = await self._promotions.logged(self._control.server(primary))  # asked last, for it gets what they have
         for name, now in looks.items():
             before = self._promotions.before(name)
             if logged is None or now is None or name == primary or primary != self._control.primary:
                 continue
             if gtid := lacks(logged, now, before, explained):
-                return f"{name} has the transaction {gtid}"
-        return ""
+                return name, gtid
+        return None
 
     # ---- the end of a run
 
@@ -247,8 +249,8 @@ class PrimaryWatch:
             return await self._why_writer_unknown()
         if reason := self._primacy.why_unknown():
             return reason
-        gtid = await self._lacking()
-        return self._words(gtid) if gtid else ""
+        lacking = await self._lacking()
+        return self._words(*lacking) if lacking else ""
 
     async def _why_writer_unknown(self) -> str:
         return await why_writer_unknown(self._control.cluster.writer, self._promotions)
