@@ -107,12 +107,19 @@ class ByCommand:
         del self._left[entry]
         self._healer.done(entry)
 
-    async def run(self, argv: list[str], timeout: float, what: str) -> None:
-        """Run a command. Raises `ClusterError`."""
+    async def run(self, argv: list[str], timeout: float, what: str, *, heals: bool) -> None:
+        """Run a command. Raises `ClusterError`.
+
+        `heals`: something heals what it does, so it is killed when we are cancelled or killed. Any other goes on until its end,
+        within its time: half a promotion, or a restart that has only stopped the server, would stay.
+        """
         mark = f"{self._marked}-{next(self._marks)}"
-        if self._healer is None:
-            await run(argv, timeout, self.output, what, mark)
+        if not heals:
+            with trio.CancelScope(shield=True):
+                await run(argv, timeout, self.output, what, mark)
+            await trio.lowlevel.checkpoint_if_cancelled()
             return
+        assert self._healer is not None
         with self._healer.running(mark):
             await run(argv, timeout, self.output, what, mark)
 
@@ -175,7 +182,7 @@ class Injection:
             if effect is not None:
                 nursery.start_soon(effect.watch)
             try:
-                await self._by.run(argv, command.timeout, self._what)
+                await self._by.run(argv, command.timeout, self._what, heals=bool(command.heal))
                 if effect is not None:
                     await _until(effect.unseen, deadline, f"{argv[0]} changed nothing")
             except ClusterError as error:
@@ -199,7 +206,7 @@ class Injection:
         command = self._command
         argv = fill(command.heal, self._by.values(self._server))
         deadline = trio.current_time() + command.timeout
-        await self._by.run(argv, command.timeout, f"heal {self._what}")
+        await self._by.run(argv, command.timeout, f"heal {self._what}", heals=True)
         if effect is not None:
             await _until(effect.unhealed, deadline, f"{argv[0]} changed nothing")
 

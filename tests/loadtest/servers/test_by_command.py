@@ -115,6 +115,18 @@ async def test_what_is_left_when_the_run_ends_is_healed(place: Path) -> None:
     assert "== heal kill reader-1" in (place / "healed.txt").read_text()
 
 
+async def test_what_nothing_heals_goes_on_until_its_end(place: Path) -> None:
+    """A promotion that is cut off in the middle would leave the servers without a primary."""
+    promote = shell(f"touch {place}/begun; sleep 0.3; touch {place}/$1")
+    with trio.CancelScope() as scope:
+        async with commands({"promote": promote}, place) as (_, by_command), trio.open_nursery() as nursery:
+            nursery.start_soon(by_command.injection("promote", "promote standby", "standby").strike)
+            await until((place / "begun").exists)
+            scope.cancel()
+    assert (place / "standby").exists()
+    assert "== exit status 0, after" in (place / "commands.txt").read_text()
+
+
 async def test_what_is_left_is_healed_for_the_primary_of_then(place: Path) -> None:
     heal = ("sh", "-c", f"echo $1 $2 >> {place}/follow", "sh", "{server}", "{primary}")
     kill = Command(("sh", "-c", f"touch {place}/$1", "sh", "{server}"), heal)
