@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -15,10 +17,11 @@ from hs_drill.proxy._disturbances import DropReplies, Flapping
 from hs_drill.proxy._proxy import Proxy, open_proxy
 from hs_drill.servers import execute_sql
 from hs_drill.servers._replication import wait_replicated
-from tests.loadtest.support.proxied import EVERY_DISTURBANCE
+from tests.loadtest.support.proxied import EVERY_DISTURBANCE, hear_all
 from tests.support.patience import patience, until
 
 ROWS = 20
+GETS = b"1\t=\t1\t1\n" * 3
 
 
 @pytest.fixture
@@ -117,3 +120,29 @@ async def test_increments_whose_answers_are_lost_are_reported_as_maybe_applied(
     assert acknowledged > 0
     assert acknowledged + unknown + refused == 60
     assert acknowledged + cuts <= counter <= acknowledged + unknown  # each cut hides an increment that was applied
+
+
+@pytest.mark.mariadb
+async def test_a_client_that_closes_before_a_busy_server_has_read_leaves_no_table_open(proxied: Cluster) -> None:
+    """HandlerSocket overlooks an end that it reads together with requests. While a connection is there, ALTER TABLE waits."""
+    server = proxied.writer
+    assert server.pid is not None
+    async with open_proxy(server.host, server.read_port, rng=random.Random(1)) as proxy:
+        streams = [await trio.open_tcp_stream(proxy.host, proxy.port) for _ in range(4)]
+        for stream in streams:
+            await stream.send_all(b"A\t1\t%s\nP\t1\tproxied\tt\tPRIMARY\tid,n\n" % server.read_secret.encode())
+            assert await hear_all(stream, 8) == b"0\t1\n0\t1\n"
+        goal = proxy.statistics().upstream_bytes + len(GETS) * len(streams)
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            for stream in streams:
+                await stream.send_all(GETS)
+                await stream.aclose()
+            await until(lambda: proxy.statistics().upstream_bytes == goal)
+            await trio.sleep(0.1)  # the end follows
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        await until(lambda: proxy.statistics().open == 0)
+        await execute_sql(
+            server, f"SET SESSION lock_wait_timeout={round(patience(10))}", "ALTER TABLE proxied.t COMMENT 'closed'"
+        )
