@@ -135,7 +135,7 @@ def _semisync_of(one: Answers) -> str:
         how = f"a commit waits for a replica ({point}), at most {_timeout(one)}{alone}; {clients} connected"
         fallen = "" if one.on("Rpl_semi_sync_master_status") else "; just now none waits (Rpl_semi_sync_master_status is OFF)"
         parts.append(f"{how}{fallen}")
-    if one.on("rpl_semi_sync_slave_enabled"):
+    if one.on("rpl_semi_sync_slave_enabled") and not one.is_primary:
         works = one.on("Rpl_semi_sync_slave_status")
         off = "would acknowledge, but does not just now (Rpl_semi_sync_slave_status is OFF)"
         parts.append("acknowledges what it fetches" if works else off)
@@ -306,9 +306,11 @@ def _semisync(answers: Sequence[Answers]) -> Iterator[str]:
         yield f"{said}, but no replica acknowledges on writer (Rpl_semi_sync_master_clients is 0)"
     elif not writer.on("Rpl_semi_sync_master_status"):
         yield f"{said}, but just now commits on writer wait for no replica (Rpl_semi_sync_master_status is OFF)"
-    for one in answers:
-        replica = one is not writer and one.asked and not same_server_as(one, writer)
-        if replica and not one.on("rpl_semi_sync_slave_enabled"):
+    replicas = [one for one in answers if one is not writer and one.asked and not same_server_as(one, writer)]
+    acknowledge = any(one.on("rpl_semi_sync_slave_enabled") for one in replicas)
+    for one in replicas:
+        # One that is not to be promoted need not: if it did, it might be the only one that has the last writes.
+        if not one.on("rpl_semi_sync_slave_enabled") and not (acknowledge and one.name != "standby"):
             yield f"{said}, but {one.name} acknowledges nothing (rpl_semi_sync_slave_enabled is OFF)"
 
 

@@ -232,15 +232,29 @@ def test_semi_sync_is_told_with_its_wait_point_and_clients() -> None:
         f"{waits}, and not at all while none is connected; 0 connected"
     )
     assert told(WAITS, {}) == f"{waits}; 0 connected; just now none waits (Rpl_semi_sync_master_status is OFF)"
-    assert told(ACKNOWLEDGES, {"Rpl_semi_sync_slave_status": "ON"}) == "semi-sync: acknowledges what it fetches"
-    assert told(ACKNOWLEDGES, {}).endswith("would acknowledge, but does not just now (Rpl_semi_sync_slave_status is OFF)")
+    assert told(ACKNOWLEDGES, {}) == "semi-sync: off", "a primary acknowledges to nobody"
 
 
-def test_a_replica_that_does_not_acknowledge_is_named() -> None:
-    said = [answers(1, WAITS, status=WAITING), answers(2, ACKNOWLEDGES)]
+def test_a_replica_tells_whether_it_acknowledges() -> None:
+    def told(status: Mapping[str, str]) -> str:
+        return dict(found(answers(1), answers(2, ACKNOWLEDGES, status=status)).servers)["standby"].splitlines()[-1]
+
+    assert told({"Rpl_semi_sync_slave_status": "ON"}) == "semi-sync: acknowledges what it fetches"
+    assert told({}).endswith("would acknowledge, but does not just now (Rpl_semi_sync_slave_status is OFF)")
+
+
+@pytest.mark.parametrize("acknowledging, named", [([2, 3], []), ([2], []), ([3], ["standby"]), ([], ["standby", "reader-1"])])
+def test_a_standby_that_does_not_acknowledge_is_named_and_a_reader_if_none_does(
+    acknowledging: list[int], named: list[str]
+) -> None:
+    replicas = [answers(number, ACKNOWLEDGES if number in acknowledging else {}) for number in (2, 3)]
+    said = [answers(1, WAITS, status=WAITING), *replicas]
     assert found(*said, of=scenario(replication="semisync")).missing == [
-        f"{SEMISYNC}, but reader-1 acknowledges nothing (rpl_semi_sync_slave_enabled is OFF)"
+        f"{SEMISYNC}, but {name} acknowledges nothing (rpl_semi_sync_slave_enabled is OFF)" for name in named
     ]
+
+
+def test_semi_sync_of_servers_that_could_not_be_asked_is_not_known() -> None:
     lost = [Answers(one.server, trouble="silent") for one in GOOD]
     assert f"{SEMISYNC}; whether that is on is not known, for writer could not be asked" in (
         found(*lost, of=scenario(replication="semisync")).missing
