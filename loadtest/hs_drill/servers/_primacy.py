@@ -1,8 +1,8 @@
 """Who is the primary of the user's own servers, as far as looks at each of them show it. Pure.
 
 1. A look says what one server was at one moment between `asked` and `answered`. Looks at several servers come in any order.
-2. A server that was read-only, and now takes writes and replicates from nobody, was promoted in between. Of two, the one that
-   was promoted later is the primary.
+2. A server that was read-only, and now takes writes and replicates from nobody, was promoted in between, whichever of the two
+   changed first. Of two, the one that was promoted later is the primary.
 3. A replica that took writes all along and replicates from nobody any more may have been detached only. It counts as promoted
    if that came after the former primary took no writes any more or was down, or if another server replicates from it now.
 4. A server that has been the primary before, and is the only one that takes writes, is the primary again.
@@ -86,7 +86,8 @@ class _Known:
     """When it was last seen to be no primary, or the run began."""
     server_id: int
     was_read_only: bool
-    """Whether it took no writes when it was last seen not to be on its way from one role to another."""
+    """Whether it has been read-only since it was last the primary, or the run began. A promotion may open a replica first, and
+    detach it a while later."""
     last: Look | None = None
     role: Role = Role.UNKNOWN
     """The last one that is known: not UNKNOWN, nor DOWN."""
@@ -175,7 +176,7 @@ class Primacy:
                 known.otherwise = look.asked
             if look.role is not Role.PRIMARY and (was is Role.PRIMARY or not known.demoted):
                 known.demoted = look.answered
-            if look.role is not Role.UNCLEAR:
+            if look.role is Role.PRIMARY or not now.takes_writes:
                 known.was_read_only = not now.takes_writes
         if not self.owner_says:
             self._settle()

@@ -259,6 +259,29 @@ def test_of_two_former_primaries_none_is_the_primary_when_the_last_one_is_closed
     assert looks.primacy.why_unknown() == "b is not the primary any more: it is read-only"
 
 
+def test_a_replica_that_is_opened_before_it_is_detached_is_promoted() -> None:
+    """STOP SLAVE may take seconds. Nothing else says that it was promoted beside the writer, before the writer is closed."""
+    looks = Looks()
+    looks.see(a="writer+")
+    looks.see(a="-writer+")
+    assert looks.promoted == []
+    looks.see(a="writes")
+    assert looks.promoted == ["a"]
+    assert looks.twos == [("writer", "a")]
+    looks.see(writer="reads")
+    looks.see(writer="a")
+    assert looks.promoted == ["a"]
+    assert looks.primacy.why_unknown() == ""
+
+
+def test_a_former_primary_that_follows_without_being_read_only_is_not_promoted_by_being_detached() -> None:
+    looks = Looks()
+    looks.see(writer="down")
+    looks.see(a="writes", writer="a+")
+    looks.see(writer="writes")
+    assert looks.promoted == ["a"]
+
+
 # --- A replica that took writes all along ----------------------------------------------------------------------------
 
 
