@@ -1,4 +1,4 @@
-"""The watch on who is the primary, on real servers of another cluster. What it decides: test_primacy.py, test_two_primaries.py."""
+"""The watch on who is the primary, on real servers of another cluster. What it decides: test_primacy.py, test_two_primaries."""
 
 from __future__ import annotations
 
