@@ -224,9 +224,11 @@ class Drill:
         if any(strike.end is None for strike in self._nemesis.strikes):
             self._listener.on_line("healing")
         await self._heal()
-        unread = await self._read_all_back() if self._scenario.audited else []
-        await self._control.end_watch()
-        self._close()  # reading back may show promotions
+        try:
+            unread = await self._read_all_back() if self._scenario.audited else []
+            await self._control.end_watch()
+        finally:
+            self._close()  # not before: reading back may show promotions
         self._listener.on_line("judging")
         result = await trio.to_thread.run_sync(
             lambda: judge_run(

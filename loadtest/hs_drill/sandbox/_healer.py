@@ -32,7 +32,7 @@ from typing import Any
 MARK_VARIABLE = "TRIO_HS_COMMAND"
 """Environment variable of every command: its mark."""
 KEPT = 100_000
-"""The most bytes of a command's output that are kept."""
+"""The most characters of a command's output that are kept."""
 END_SECONDS = 5.0
 """How long to try to end commands that still run."""
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -91,11 +91,12 @@ def heal(one: dict[str, Any], secrets: list[str]) -> bool:
     with tempfile.TemporaryFile() as file:  # not a pipe: it may leave a server in the background
         ending = _run(one, file)
         file.seek(0)
-        printed = file.read(KEPT).decode(errors="replace").strip()
-    text = f"== {one['what']}: {' '.join(one['argv'])}\n{printed}\n== {ending or 'exit status 0'}, after {{:.1f}} s\n\n"
-    text = text.replace("{:.1f}", f"{time.monotonic() - begin:.1f}")
-    for secret in secrets:
-        text = text.replace(secret, "(hidden)")
+        printed = file.read(2 * KEPT).decode(errors="replace").strip()
+    command = " ".join(one["argv"])
+    for secret in secrets:  # before it is cut, or a part of one would stay
+        printed, command = printed.replace(secret, "(hidden)"), command.replace(secret, "(hidden)")
+    seconds = time.monotonic() - begin
+    text = f"== {one['what']}: {command}\n{printed[:KEPT]}\n== {ending or 'exit status 0'}, after {seconds:.1f} s\n\n"
     if one["output"] is not None:
         with suppress(OSError), open(one["output"], "a", encoding="utf-8") as kept:
             kept.write(text)

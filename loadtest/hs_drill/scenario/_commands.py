@@ -25,6 +25,8 @@ OF_SERVER = ("server", "host", "read_port", "write_port", "sql_port")
 """Placeholders for what belongs to the server that a command is about."""
 PLACEHOLDERS = (*OF_SERVER, "primary")
 Place = tuple[int | str, ...]
+MOST_SECONDS = 300
+"""The most that a command may take: at the end of a run the harness waits for all of them."""
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
@@ -88,7 +90,7 @@ def _placed(argv: list[str], info: ValidationInfo) -> list[str]:
 
 Argument = Annotated[str, BeforeValidator(_from_braces), AfterValidator(_check_argument)]
 Argv = Annotated[list[Argument], BeforeValidator(_from_line), AfterValidator(_placed), Field(min_length=1, max_length=1000)]
-Timeout = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=3600)]
+Timeout = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=MOST_SECONDS)]
 
 
 class CommandSpec(Model):

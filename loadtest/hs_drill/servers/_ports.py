@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import errno
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Literal, TypeAlias
 
 import pymysql
 import trio
 
-from hs_drill._cluster import Server
+from hs_drill._cluster import ClusterError, Server
 
-from ._sql import connect_sql
+from ._sql import connect_sql, run_all
 
 __all__ = ["Answer", "ask_ports", "described", "refuses"]
 
 Answer: TypeAlias = Literal["answers", "is silent", "refuses", "is unreachable"]
 """`is silent`: it accepts the connection, and then says nothing. `refuses`: it does not accept it, or closes it at once.
 `is unreachable`: not even the attempt to connect is answered."""
+
+UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ETIMEDOUT)
 
 ANSWER_SECONDS = 1.0
 CANNOT_CONNECT = 2003
@@ -26,7 +30,10 @@ SERVER_ERRORS = range(1000, 2000)
 
 
 async def ask_ports(server: Server) -> dict[str, Answer]:
-    """What each port of the server does, by its name: `SQL`, `reads`, `writes`. Takes about `ANSWER_SECONDS` at most."""
+    """What each port of the server does, by its name: `SQL`, `reads`, `writes`. Takes about `ANSWER_SECONDS` at most.
+
+    Raises `ClusterError` if it could not even be tried, as when the name is not resolved: that says nothing of the server.
+    """
     found: dict[str, Answer] = {}
 
     async def handlersocket(name: str, port: int, secret: str) -> None:
@@ -38,11 +45,8 @@ async def ask_ports(server: Server) -> dict[str, Answer]:
             return
         found["SQL"] = "is unreachable"
 
-    async with trio.open_nursery() as nursery:
-        for listener, port, secret in server.listeners:
-            nursery.start_soon(handlersocket, f"{listener}s", port, secret)
-        if server.sql_port is not None:
-            nursery.start_soon(sql)
+    calls = [partial(handlersocket, f"{listener}s", port, secret) for listener, port, secret in server.listeners]
+    await run_all(*calls, *([sql] if server.sql_port is not None else []))
     return found
 
 
@@ -53,8 +57,11 @@ def described(server: Server, found: Mapping[str, Answer]) -> str:
 
 
 async def refuses(server: Server) -> bool:
-    """Whether the listener for reads refuses a connection just now."""
-    stream = await _connect(server.host, server.read_port)
+    """Whether the listener for reads refuses a connection just now; False if that could not be tried."""
+    try:
+        stream = await _connect(server.host, server.read_port)
+    except ClusterError:
+        return False
     if isinstance(stream, trio.SocketStream):
         await stream.aclose()
     return stream == "refuses"
@@ -65,9 +72,29 @@ async def _connect(host: str, port: int) -> trio.SocketStream | Answer:
     with trio.move_on_after(ANSWER_SECONDS):
         try:
             stream = await trio.open_tcp_stream(host, port)
-        except OSError:
-            return "refuses"
+        except OSError as error:
+            return _answer_in(error, f"{host}:{port}")
     return stream or "is unreachable"
+
+
+def _answer_in(error: OSError, where: str) -> Answer:
+    """What the failure to connect says of the server. Raises `ClusterError` if it says nothing."""
+    each = list(_leaves(error))
+    if any(isinstance(one, ConnectionError) for one in each):
+        return "refuses"
+    if any(one.errno in UNREACHABLE for one in each):
+        return "is unreachable"
+    raise ClusterError(f"cannot try to connect to {where}: {error}") from error
+
+
+def _leaves(error: BaseException | None) -> Iterator[OSError]:
+    """An error and its causes: trio tries each address of a name, and groups what it gets."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _leaves(one)
+    elif isinstance(error, OSError):
+        yield error
+        yield from _leaves(error.__cause__)
 
 
 async def _ask_handlersocket(host: str, port: int, secret: str) -> Answer:
@@ -95,7 +122,9 @@ def _ask_sql(server: Server) -> Answer:
         cause = getattr(error, "original_exception", None) or error.__context__
         if isinstance(cause, TimeoutError):
             return "is unreachable" if code == CANNOT_CONNECT else "is silent"
+        if code == CANNOT_CONNECT and isinstance(cause, OSError):
+            return _answer_in(cause, server.at(server.sql_port))
         return "refuses"
-    except OSError:
-        return "refuses"
+    except OSError as error:
+        return _answer_in(error, server.at(server.sql_port))
     return "answers"

@@ -130,6 +130,8 @@ class Asking:
         self._connection: Any = None
         self._closed = False
         self._lock = Lock()
+        self._threads = trio.CapacityLimiter(2)
+        """Of its own: abandoned threads that hang, as in a name's resolution, must not hold up questions to other servers."""
 
     async def __call__(self, query: str) -> list[dict[str, Any]]:
         """The query's rows. Raises `ClusterError`; the next query then connects anew. Cancellation takes effect at once."""
@@ -139,7 +141,7 @@ class Asking:
     async def each(self, *queries: str) -> list[list[dict[str, Any]]]:
         """The rows of each query; one query of many may see what another one does not. Raises as a call does."""
         with as_cluster_errors(self._server):
-            return await trio.to_thread.run_sync(self._ask, queries, abandon_on_cancel=True)
+            return await trio.to_thread.run_sync(self._ask, queries, abandon_on_cancel=True, limiter=self._threads)
 
     def _ask(self, queries: tuple[str, ...]) -> list[list[dict[str, Any]]]:
         # The connection belongs to this thread meanwhile. If the thread is abandoned, nobody else reads its answer.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ from functools import partial
 import pytest
 import trio
 
-from hs_drill._cluster import Server
+from hs_drill._cluster import ClusterError, Server
 from hs_drill.servers import _ports
 from hs_drill.servers._ports import ask_ports, described, refuses
 
@@ -77,6 +78,34 @@ async def test_what_a_port_for_sql_does(
     async with listening(handler or close) as port, listening(answer) as hs:
         server = Server("writer", "127.0.0.1", hs, unused, "", "", sql_port=port if handler else unused)
         assert await ask_ports(server) == {"reads": "answers", "writes": "refuses", "SQL": seen}
+
+
+@pytest.mark.parametrize(
+    "error, seen",
+    [
+        (ConnectionRefusedError(), "refuses"),
+        (ConnectionResetError(), "refuses"),
+        (OSError(errno.EHOSTUNREACH, "no route"), "is unreachable"),
+        (OSError(errno.EMFILE, "too many open files"), None),
+        (socket.gaierror(socket.EAI_AGAIN, "no resolver"), None),
+    ],
+)
+@pytest.mark.parametrize("addresses", [1, 2])
+async def test_what_says_nothing_of_the_server_is_no_refusal(
+    error: OSError, seen: str | None, addresses: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(host: str, port: int) -> trio.SocketStream:
+        cause = error if addresses == 1 else ExceptionGroup("all attempts failed", [error, error])
+        raise OSError("all attempts failed") from cause
+
+    monkeypatch.setattr(trio, "open_tcp_stream", fail)
+    server = Server("writer", "db1", 1, 2, "", "")
+    if seen is None:
+        with pytest.raises(ClusterError, match=r"^cannot try to connect to db1:[12]: "):
+            await ask_ports(server)
+    else:
+        assert await ask_ports(server) == {"reads": seen, "writes": seen}
+    assert await refuses(server) is (seen == "refuses")
 
 
 async def test_whether_a_connection_is_refused_just_now(unused: int) -> None:
