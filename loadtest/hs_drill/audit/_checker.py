@@ -71,7 +71,7 @@ class Check:
     """One line."""
     count: int = 0
     """How many writes, rows or reads certainly violate the check. In `unexpected`, reads that saw the same in a row count once,
-    together with the row if it ended like that. In `split_brain`, how many times two servers took writes at once."""
+    together with the row if it ended like that. In `split_brain`, how many times two servers were open for writes at once."""
     possible: int = 0
     """How many more may violate it: missing data could explain them."""
     findings: tuple[Finding, ...] = ()
@@ -111,7 +111,7 @@ class Context:
     takeover: Takeover | None = None
     primaries: Primaries = field(default_factory=Primaries)
     two_primaries: Sequence[TwoPrimaries] = ()
-    """When two servers took writes at once."""
+    """When two servers were open for writes at once."""
     reads_primary: bool = False
     """Every read came from the server that takes the writes."""
     earliest_start: int = 0

@@ -21,25 +21,25 @@ from ._row_history import RowHistory
 __all__ = ["SplitBrain", "split_brain_line"]
 
 MOST_TOLD = 3
-"""Of the times at which two servers took writes at once."""
+"""Of the times at which two servers were open for writes at once."""
 
 
 def split_brain_line(at_once: Sequence[TwoPrimaries], origin: int) -> str:
-    """From when to when two servers took writes at once, in one line. Times count from `origin`."""
+    """From when to when two servers were open for writes at once, in one line. Times count from `origin`."""
     return _together([_when(one, origin) for one in at_once])
 
 
 def _when(one: TwoPrimaries, origin: int) -> str:
     since = f"{(one.first - origin) / 1e9:.3f}"
     until = " s until the end of the run" if one.last is None else f" to {(one.last - origin) / 1e9:.3f} s"
-    return f"{one.old} and {one.new} both took writes from {since}{until}"
+    return f"{one.old} and {one.new} were both open for writes from {since}{until}"
 
 
 def _together(told: Sequence[str]) -> str:
     if len(told) == 1:
         return told[0]
     more = [f"and {counted(len(told) - MOST_TOLD, 'more time', 'more times')}"] if len(told) > MOST_TOLD else []
-    return f"{len(told):,} times two servers took writes at once: {'; '.join([*told[:MOST_TOLD], *more])}"
+    return f"{len(told):,} times two servers were open for writes at once: {'; '.join([*told[:MOST_TOLD], *more])}"
 
 
 class SplitBrain(Checker):
@@ -89,9 +89,11 @@ class SplitBrain(Checker):
     def findings(self) -> tuple[Finding, ...]:
         """The first write of each server, then the second ones, and so on."""
         at_once = self.context.two_primaries
+        # Where only the new primary acknowledged writes, none of these is evidence of anything.
+        shown = {place for place, one in enumerate(at_once) if set(self.acknowledged[place]) - {one.new}}
         order = [(place, server) for place, one in enumerate(at_once) for server in (one.old, one.new)]
         order += [place for place in self._earliest if place not in order]
-        tiers = zip_longest(*(self._earliest.get(place, ()) for place in order))
+        tiers = zip_longest(*(self._earliest.get((place, server), ()) for place, server in order if place in shown))
         found = [one for one in chain.from_iterable(tiers) if one is not None]
         return tuple(self.context.finding(key, line, end) for end, key, line in found[:MAX_FINDINGS])
 
@@ -118,7 +120,7 @@ class SplitBrain(Checker):
         return ""
 
     def crashed(self, error: Exception) -> Check:
-        """Two servers took writes at once, whatever is known about their writes."""
+        """Two servers were open for writes at once, whatever is known about their writes."""
         when = split_brain_line(self.context.two_primaries, self.context.origin)
         return self._found(f"{when}; {super().crashed(error).explanation}")
 
@@ -129,9 +131,9 @@ class SplitBrain(Checker):
 
 def _by(server: str, one: TwoPrimaries) -> str:
     if not server:
-        return f"while {one.old} and {one.new} both took writes"
+        return f"while {one.old} and {one.new} were both open for writes"
     others = [other for other in (one.old, one.new) if other != server]
-    return f"by {server}, while {' and '.join(others)} took writes too"
+    return f"by {server}, while {' and '.join(others)} {'was' if len(others) == 1 else 'were'} open for writes too"
 
 
 def _in_order(writes: Iterable[str], one: TwoPrimaries) -> list[str]:

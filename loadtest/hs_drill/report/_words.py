@@ -33,7 +33,7 @@ EXIT_CODES: dict[int, str] = {
     ExitCode.INCONCLUSIVE: "something could not be judged",
     ExitCode.ENDED_EARLY: "SIGTERM, SIGHUP or Ctrl-C ended the run before its time",
 }
-SPLIT_BRAIN = "two servers took writes at once"
+SPLIT_BRAIN = "two servers were open for writes at once"
 RESULTS = {
     "pass": ("✓", "pass"),
     "miss": ("✗", "miss"),

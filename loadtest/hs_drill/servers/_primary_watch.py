@@ -28,6 +28,8 @@ LOOK_SECONDS = 1.0
 EVERY_SECONDS = 0.25
 MOST_SECONDS = 1.0
 """Between two looks by SQL, however seldom the owner wants them: `GAP_SECONDS` apart, none would show two primaries."""
+OWNER_FAILS_SECONDS = 10.0
+"""For how long the owner's command may fail while the load runs: what it asks may be failing over, too."""
 COMPARE_SECONDS = 2.0
 """Between two looks at the transactions of all servers."""
 
@@ -116,8 +118,8 @@ class PrimaryWatch:
         for _ in range(2):
             await run_all(*(partial(self._look_once, server) for server in servers))
             servers = [server for server in servers if self._primacy.role(server.name) is not Role.UNKNOWN]
-            if self._ask_owner is not None:
-                await self._hear_owner(self._ask_owner)
+            if self._ask_owner is not None and (trouble := await self._hear_owner(self._ask_owner)):
+                self._doubt(trouble)
 
     async def _look_once(self, server: Server) -> None:
         async with asking(server) as ask:
@@ -170,7 +172,9 @@ class PrimaryWatch:
         if not any((one.old, one.new, one.since) == (two.old, two.new, two.since) for one in self._told):
             self._told.append(two)
             seconds = two.since - self._primacy.begun
-            self._control.on_notice(f"two primaries: {two.old} and {two.new} both take writes (seen at {seconds:.1f} s)")
+            self._control.on_notice(
+                f"two primaries: {two.old} and {two.new} are both open for writes (seen at {seconds:.1f} s)"
+            )
 
     def end(self) -> None:
         """Report the two primaries that there still are."""
@@ -181,18 +185,23 @@ class PrimaryWatch:
 
     async def _watch_owner(self) -> None:
         assert self._ask_owner is not None
+        heard = trio.current_time()
         while not self._primacy.doubt:
             begun = trio.current_time()
-            await self._hear_owner(self._ask_owner)
+            trouble = await self._hear_owner(self._ask_owner)
+            if not trouble:
+                heard = begun
+            elif begun - heard > OWNER_FAILS_SECONDS:
+                self._doubt(trouble)
             await trio.sleep_until(begun + self._every)
 
-    async def _hear_owner(self, ask: WhoIsPrimary) -> None:
+    async def _hear_owner(self, ask: WhoIsPrimary) -> str:
+        """Returns why the command has failed; "" if it has not."""
         asked = self._clock()
         try:
             name = await ask()
         except ClusterError as error:
-            self._doubt(str(error))
-            return
+            return str(error)
         name = "writer" if name in self._control.aliases else name
         if name and name not in (server.name for server in self._servers):
             names = ", ".join(server.name for server in self._servers)
@@ -201,6 +210,7 @@ class PrimaryWatch:
             self._primacy.told(name, self._clock(), self._last_owner)
             self._last_owner = asked
             self._report()
+        return ""
 
     def _doubt(self, reason: str) -> None:
         if not self._primacy.doubt:

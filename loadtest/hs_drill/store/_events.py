@@ -113,8 +113,8 @@ class TwoPrimaries(NamedTuple):
 
 
 def primaries_at_once(events: Iterable[Event]) -> list[TwoPrimaries]:
-    """When two servers took writes at once, by the first moment. A later event about the same pair and moment replaces an
-    earlier one, which did not know the end yet."""
+    """When two servers were open for writes at once, by the first moment. A later event about the same pair and moment
+    replaces an earlier one, which did not know the end yet."""
     found = {}
     for event in sorted(events, key=lambda event: event.time):
         if event.kind == TWO_PRIMARIES:

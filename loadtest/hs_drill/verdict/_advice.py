@@ -33,7 +33,7 @@ def advice(scenario: Scenario, judged: Sequence[Judged], primary: str, audit: Au
         if not given or (audit is not None and audit["lost"].measured.get("before_promotion", 0)):
             given.append(_about_lost(scenario, primary, audit))
     if SPLIT_BRAIN in missed and not any(FENCE in line for line in given):
-        given.append(f"Two servers took writes at once, and what one of them acknowledged the other may lack. {FENCE}")
+        given.append(f"Two servers were open for writes at once, and what one of them acknowledged the other may lack. {FENCE}")
     if missed & {"staleness", "replicas_agree"} and _unlogged(scenario):
         given.append(f"Writes straight to InnoDB never reach a reader on stock MariaDB. {WRITE_THROUGH}")
     if unknown:

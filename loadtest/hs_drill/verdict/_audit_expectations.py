@@ -79,7 +79,7 @@ def judge_audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:
 
 
 def split_brain(times: int, line: str) -> Judged:
-    """Two servers took writes at once. No scenario allows that, so no key is about it."""
+    """Two servers were open for writes at once. No scenario allows that, so no key is about it."""
     return Judged(SPLIT_BRAIN, Result.MISS, times, 0, line, audit=True)
 
 

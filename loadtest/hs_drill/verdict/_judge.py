@@ -84,7 +84,7 @@ class Judgement:
             case 1:
                 return f"fail: {count[Result.MISS]} of {total} expectations missed"
             case 3 if all(judged.name == SPLIT_BRAIN for judged in missed if judged.audit):
-                return f"fail: two servers took writes at once; {count[Result.MISS]} of {total} missed"
+                return f"fail: two servers were open for writes at once; {count[Result.MISS]} of {total} missed"
             case 3:
                 return f"fail: the audit found writes that are not as acknowledged; {count[Result.MISS]} of {total} missed"
             case 5:

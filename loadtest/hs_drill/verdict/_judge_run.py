@@ -191,7 +191,7 @@ def _faults(histories: Sequence[History], found: Audit | None) -> Sequence[Fault
 
 
 def _split_brain(histories: Sequence[History]) -> Iterator[Judged]:
-    """Two servers that took writes at once, in a run without an audit."""
+    """Two servers that were open for writes at once, in a run without an audit."""
     at_once = primaries_at_once(event for history in histories for event in history.events)
     if at_once:
         origin = min(history.header.monotonic_ns for history in histories)

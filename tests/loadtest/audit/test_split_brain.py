@@ -47,18 +47,25 @@ def test_it_says_when_and_which_server_acknowledged_what(tmp_path: Path) -> None
     by_writer = f"writer 1 write (the first: key {NEW + 11} at 11.500 s)"
     by_standby = f"standby 2 writes (the first: key {NEW + 8} at 8.500 s)"
     assert check.explanation == (
-        f"writer and standby both took writes from 8.000 to 12.000 s, and acknowledged in that time: {by_writer}, {by_standby}"
-        "; of 1 more it is not known which server acknowledged them"
+        f"writer and standby were both open for writes from 8.000 to 12.000 s, and acknowledged in that time: "
+        f"{by_writer}, {by_standby}; of 1 more it is not known which server acknowledged them"
     )
     assert [(finding.key - NEW, finding.time) for finding in check.findings] == [(11, 11.5), (8, 8.5), (10, 10.5), (9, 9.5)]
-    assert "was acknowledged by writer, while standby took writes too" in check.findings[0].line
-    assert "was acknowledged by standby, while writer took writes too" in check.findings[1].line
-    assert "was acknowledged while writer and standby both took writes" in check.findings[2].line
+    assert "was acknowledged by writer, while standby was open for writes too" in check.findings[0].line
+    assert "was acknowledged by standby, while writer was open for writes too" in check.findings[1].line
+    assert "was acknowledged while writer and standby were both open for writes" in check.findings[2].line
     assert check.findings[0].after == "5.500 s after standby was seen as the primary"
 
 
+def test_writes_of_the_new_primary_alone_are_no_evidence(tmp_path: Path) -> None:
+    ops = [insert(NEW + second, NEW + second, *times(second, second + 0.5)) for second in range(7, 12)]
+    check = split_brain(tmp_path, ops, [*AT_6, answered("standby", 6, 20)])
+    assert (check.verdict, check.findings) == (Validity.FALSE, ())
+    assert "acknowledged in that time: writer 0 writes, standby 4 writes" in check.explanation
+
+
 def test_every_kind_of_acknowledged_write_counts_and_nothing_else(tmp_path: Path) -> None:
-    since, until = times(8.5, 9)
+    since, until = times(10.7, 11)
     ops = [
         insert(NEW, NEW, since, until),
         update(1, 5, since, until),
@@ -73,7 +80,7 @@ def test_every_kind_of_acknowledged_write_counts_and_nothing_else(tmp_path: Path
         update(3, 9, *times(11, 12.1)),
     ]
     check = split_brain(tmp_path, ops, EACH, loaded=3)
-    assert check.measured == {"writes": 5, "by_standby": 5}
+    assert check.measured == {"writes": 5, "by_writer": 5}
     lines = sorted(finding.line.partition(" was")[0].partition(" of ")[0] for finding in check.findings)
     assert lines == ["a decrement", "a delete", "an increment", "the insert", "the update"]
 
@@ -87,7 +94,7 @@ def test_a_time_without_a_write_is_a_split_brain_too(tmp_path: Path) -> None:
     check = split_brain(tmp_path, [], [seen("standby", 6), at_once(8, None)])
     assert (check.verdict, check.count, check.findings) == (Validity.FALSE, 1, ())
     assert check.explanation == (
-        "writer and standby both took writes from 8.000 s until the end of the run, and acknowledged in that time: "
+        "writer and standby were both open for writes from 8.000 s until the end of the run, and acknowledged in that time: "
         "writer 0 writes, standby 0 writes"
     )
 
@@ -110,7 +117,7 @@ def test_a_checker_that_crashes_still_knows_when(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("hs_drill.audit._split_brain.SplitBrain._add", lambda *_: 1 / 0)
     check = split_brain(tmp_path, [insert(NEW, NEW, *times(8.5, 9))], EACH)
     assert (check.verdict, check.count) == (Validity.FALSE, 1)
-    when = "writer and standby both took writes from 8.000 to 12.000 s"
+    when = "writer and standby were both open for writes from 8.000 to 12.000 s"
     assert check.explanation == f"{when}; the checker failed: ZeroDivisionError: division by zero"
 
 
@@ -128,7 +135,7 @@ def test_several_times_are_told_one_by_one(tmp_path: Path) -> None:
     check = split_brain(tmp_path, [insert(NEW, NEW, *times(12.5, 12.6))], events)
     assert check.count == 5
     assert check.explanation.startswith(
-        "5 times two servers took writes at once: writer and standby both took writes from 10.0"
+        "5 times two servers were open for writes at once: writer and standby were both open for writes from 10.0"
     )
     assert f"from 12.000 to 13.000 s, and acknowledged in that time: writer 1 write (the first: key {NEW} " in check.explanation
     assert check.explanation.endswith("; and 2 more times")
@@ -150,7 +157,10 @@ def test_a_later_event_tells_the_end_of_a_time() -> None:
     ]
     assert [found[0].holds(second * 10**9) for second in (7, 8, 12, 13)] == [False, True, True, False]
     assert found[1].holds(10**12)
-    assert split_brain_line(found[1:], 10**9) == "writer and standby both took writes from 19.000 s until the end of the run"
+    assert (
+        split_brain_line(found[1:], 10**9)
+        == "writer and standby were both open for writes from 19.000 s until the end of the run"
+    )
 
 
 def test_a_checker_of_rows_that_crashes_leaves_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +174,7 @@ def test_clocks_that_cannot_be_compared_leave_open_which_writes(tmp_path: Path) 
     object.__setattr__(history.header, "clock", "another boot")
     check = audit([history, write_history(tmp_path, -1, [], events=AT_6)], None, loaded=0)["split_brain"]
     assert (check.verdict, check.measured, check.findings) == (Validity.FALSE, {"writes": 0}, ())
-    when = "writer and standby both took writes from 8.000 to 12.000 s"
+    when = "writer and standby were both open for writes from 8.000 to 12.000 s"
     assert check.explanation.startswith(
         f"{when} (which writes is not fully known: the histories come from machines whose clocks"
     )

@@ -17,7 +17,7 @@ from hs_drill.servers._control import Promotion
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._sql import execute_sql
 from tests.loadtest.support.external import all_applied, external, source_sql
-from tests.support.patience import patience
+from tests.support.patience import patience, until
 
 pytestmark = pytest.mark.mariadb
 
@@ -87,7 +87,9 @@ async def test_a_switch_over_and_back_and_two_primaries(temporary: Path) -> None
             assert control.promotions[-1].seen <= since <= until
             await control.end_watch()
             assert len(twos) == 1
-            assert lines == [line for line in lines if line.startswith("two primaries: reader-1 and writer both take writes")]
+            assert lines == [
+                line for line in lines if line.startswith("two primaries: reader-1 and writer are both open for writes")
+            ]
 
 
 async def _append(found: list[Any], coming: Any) -> None:
@@ -139,7 +141,7 @@ async def test_a_promotion_is_seen_while_another_server_hangs_and_what_hangs_is_
         ("echo Warning: known hosts >&2; echo; echo writer", ""),
         ("", ""),
         ("echo nobody", "cluster.primary.command printed 'nobody', which is no server of the scenario (writer, reader-1)"),
-        ("echo no lease; exit 3", "cluster.primary.command: {script}: exit code 3: no lease"),
+        ("echo no lease; exit 3", "cluster.primary.command: {script}: exit status 3: no lease"),
         ("exec sleep 60", "cluster.primary.command: {script}: did not end within 0.5 s, and was killed (it printed nothing)"),
     ],
 )
@@ -159,6 +161,27 @@ async def test_the_owner_s_command(
         assert await control.why_primary_unknown() == why
         assert lines == [why] * bool(why)
         assert control.promotions == []
+
+
+@pytest.mark.parametrize("allowed, why", [(60.0, ""), (0.0, "cluster.primary.command: {script}: exit status 3: no leader")])
+async def test_the_owner_s_command_may_fail_for_a_while(
+    cluster: Cluster, tmp_path: Path, allowed: float, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_primary_watch, "OWNER_FAILS_SECONDS", allowed)
+    program, electing, asked = tmp_path / "who", tmp_path / "electing", tmp_path / "asked"
+    program.write_text(f"#!/bin/sh\necho >>{asked}\n[ -e {electing} ] && {{ echo no leader; exit 3; }}\necho writer\n")
+    program.chmod(0o755)
+    electing.touch()
+    async with external(cluster) as control:
+        lines: list[str] = []
+        control.on_notice = lines.append
+        watch_as_told(control, [str(program)], 0.05)
+        async with watched(control):
+            await until(lambda: bool(lines) if why else asked.exists() and asked.stat().st_size >= 3)
+            electing.unlink()
+        why = why.format(script=program)
+        assert await control.why_primary_unknown() == why
+        assert lines == [why] * bool(why)
 
 
 async def test_the_owner_s_command_names_another_primary_than_sql_shows(cluster: Cluster, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A run in which two servers took writes at once: its verdict, and what terminal, report and JUnit file show of it."""
+"""A run in which two servers were open for writes at once: its verdict, and what terminal, report and JUnit file show of it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EVENTS: list[tuple[float, str, str, dict[str, Any]]] = [
     ),
 ]
 SPLIT = HandMade(events=EVENTS)
-WHEN = "writer and standby both took writes from 9.000 to 12.000 s"
+WHEN = "writer and standby were both open for writes from 9.000 to 12.000 s"
 UNKNOWN_BY = "writer 0 writes, standby 0 writes; of 30 more it is not known which server acknowledged them"
 LINE = f"{WHEN}, and acknowledged in that time: {UNKNOWN_BY}"
 
@@ -54,7 +54,7 @@ def of_split_brain(result: dict[str, Any]) -> dict[str, Any]:
 def test_the_run_fails_although_no_write_is_lost(tmp_path: Path) -> None:
     _, result = kept(SPLIT, tmp_path)
     assert result["exit_code"] == 3
-    assert result["verdict"] == "fail: two servers took writes at once; 1 of 7 missed"
+    assert result["verdict"] == "fail: two servers were open for writes at once; 1 of 7 missed"
     assert of_split_brain(result) == {
         "name": "split_brain",
         "result": "miss",
@@ -64,7 +64,7 @@ def test_the_run_fails_although_no_write_is_lost(tmp_path: Path) -> None:
         "audit": True,
     }
     assert result["advice"][0].startswith(
-        "Two servers took writes at once, and what one of them acknowledged the other may lack."
+        "Two servers were open for writes at once, and what one of them acknowledged the other may lack."
     )
     assert "Fence the old primary" in result["advice"][0]
 
@@ -106,14 +106,17 @@ def test_the_terminal_shows_it_with_the_first_writes(tmp_path: Path) -> None:
 def test_the_report_shows_it(tmp_path: Path) -> None:
     directory, _ = kept(SPLIT, tmp_path)
     page = Page(report_of(directory))
-    assert "Exit code 3: two servers took writes at once." in page.text
+    assert "Exit code 3: two servers were open for writes at once." in page.text
     assert f"✗ split_brain: {LINE}" in page.text
     assert page.row("✗ violated")[1:4] == ["split_brain", "1", "0"]
     assert "split brain1" in page.text, "a tile"
     assert "promotion standby, 8.00 s" in page.text
     assert "two primaries standby, 9.00 s" in page.text, "when it was first seen, not when that was noted"
     both = Page(report_of(replace(SPLIT, lost=[100]).keep(tmp_path / "both")))
-    assert "Exit code 3: the audit found writes that are not as acknowledged, and two servers took writes at once." in both.text
+    assert (
+        "Exit code 3: the audit found writes that are not as acknowledged, and two servers were open for writes at once."
+        in both.text
+    )
 
 
 def test_a_time_that_is_noted_twice_is_marked_once(tmp_path: Path) -> None:
@@ -144,4 +147,6 @@ def test_the_advice_to_fence_is_given_once() -> None:
     missed = [Judged(name, Result.MISS, 1, 0, "", audit=True) for name in ("lost", "split_brain")]
     measured = {"split_brain": 1.0, "perhaps_split_brain": 1.0}
     audit = Audit({"lost": Check("lost", Validity.FALSE, "", 1, measured=measured)}, (), (), 0)
-    assert [line.partition(":")[0] for line in advice(scenario, missed, "writer", audit)][-1].startswith("Two servers took")
+    assert [line.partition(":")[0] for line in advice(scenario, missed, "writer", audit)][-1].startswith(
+        "Two servers were open"
+    )
