@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from hs_drill._cluster import Server
 from hs_drill.nemesis import command_name
-from hs_drill.scenario import NetworkFault, Scenario, faults
+from hs_drill.scenario import NetworkFault, Scenario
 from hs_drill.servers import (
     Command,
     Control,
@@ -109,7 +109,6 @@ def _commands_of(scenario: Scenario) -> dict[str, Command]:
     commands = scenario.cluster.commands
     found = {}
     for number, fault in enumerate(scenario.faults):
-        spec = fault if isinstance(fault, faults.Command) else commands.get(fault.name)
-        if spec is not None:
+        if (spec := fault.command_of(commands)) is not None:
             found[command_name(fault, number)] = Command(tuple(spec.run), tuple(spec.heal or ()), spec.timeout)
     return found

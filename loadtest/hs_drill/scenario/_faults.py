@@ -6,13 +6,14 @@ run ends. Some faults happen at once and have nothing to heal. `every` repeats a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self, TypeAlias, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from ._base import Model, Seconds, SecondsOrZero, refuse
-from ._commands import Argv, Timeout, unknown_here
+from ._commands import Argv, CommandSpec, Timeout, unknown_here
 
 __all__ = ["BY_COMMAND", "FAULTS", "AnyFault", "Fault", "NetworkFault", "kind_of"]
 
@@ -78,6 +79,10 @@ class Fault(Model):
     def subject(self) -> str:
         """What it is shown with beside its name: its target, or if it has none, what is done."""
         return self.target
+
+    def command_of(self, commands: Mapping[str, CommandSpec]) -> CommandSpec | None:
+        """The command that injects it on external servers, out of those for each kind of fault; None if there is none."""
+        return commands.get(self.name)
 
     def __str__(self) -> str:
         return f"{self.name} {self.subject}"
@@ -350,6 +355,9 @@ class Command(Fault):
     @property
     def subject(self) -> str:
         return self.name_
+
+    def command_of(self, commands: Mapping[str, CommandSpec]) -> CommandSpec:
+        return CommandSpec.model_construct(run=self.run, heal=self.heal, timeout=self.timeout)
 
 
 class External(Fault):
