@@ -10,7 +10,9 @@ The owner writes a JSON object in each line:
     {"add": ID, "argv": [...], "what": TEXT, "timeout": SECONDS, "output": FILE or null}: before a fault's command is started,
         and again if what heals has changed, because another server is the primary
     {"done": ID}: its fault has healed
-    {"started": MARK}, {"ended": MARK}: a command with this mark in its environment runs, and has ended
+    {"started": MARK}: a command with this mark in its environment is about to be started
+    {"pid": [MARK, PID]}: it is this process, which leads a process group
+    {"ended": MARK}: it has ended
 
 When its standard input ends, because the owner closed it or was killed, it kills the commands that still run, runs the commands
 that are left, the last one first, and ends. What they print is appended to FILE.
@@ -43,7 +45,7 @@ def main() -> bool:
     for number in IGNORED:  # systemd sends SIGTERM to every process of a service at once
         signal.signal(number, signal.SIG_IGN)
     left: dict[str, dict[str, Any]] = {}
-    running: set[str] = set()
+    running: dict[str, int | None] = {}
     secrets: list[str] = []
     for line in sys.stdin.buffer:
         try:
@@ -54,8 +56,10 @@ def main() -> bool:
             left[message["add"]] = message
         left.pop(message.get("done", ""), None)
         if "started" in message:
-            running.add(message["started"])
-        running.discard(message.get("ended", ""))
+            running[message["started"]] = None
+        if "pid" in message:
+            mark, running[mark] = message["pid"]
+        running.pop(message.get("ended", ""), None)
         secrets = message.get("secrets", secrets)
     if running:
         end_commands(running)
@@ -63,23 +67,40 @@ def main() -> bool:
     return all(healed)
 
 
-def end_commands(marks: set[str]) -> None:
-    """Kill the commands that still run, so that none does its work after it was healed."""
-    marked = {f"{MARK_VARIABLE}={mark}".encode() for mark in marks}
+def end_commands(running: dict[str, int | None]) -> None:
+    """Kill the commands that still run, so that none does its work after it was healed. By mark, with the process, if known.
+
+    Of a command whose process is known, only its process group is killed, as when it takes too long: a server that it has
+    started in a session of its own stays. If that process is gone, the command has ended, and what it has left stays too.
+    """
+    commands = [(mark, pid) for mark, pid in running.items() if pid is None or pid in _processes(mark)]
     deadline = time.monotonic() + END_SECONDS
-    while (left := list(_processes(marked))) and time.monotonic() < deadline:
-        for pid in left:
+    while (left := {target for mark, pid in commands for target in _targets(mark, pid)}) and time.monotonic() < deadline:
+        for target in left:
             with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(target, signal.SIGKILL)
         time.sleep(0.02)  # one that is being killed may still have started another
 
 
-def _processes(marked: set[bytes]) -> Iterator[int]:
+def _targets(mark: str, group: int | None) -> Iterator[int]:
+    """What to kill of a command: its process group, as a negative number, while a marked process is in it; or without a
+    group, each marked process."""
+    for pid in _processes(mark):
+        if group is None:
+            yield pid
+        else:
+            with suppress(ProcessLookupError):
+                if os.getpgid(pid) == group:
+                    yield -group
+
+
+def _processes(mark: str) -> Iterator[int]:
+    marked = f"{MARK_VARIABLE}={mark}".encode()
     for entry in os.listdir("/proc"):
         if entry.isdigit() and int(entry) != os.getpid():
             try:
                 with open(f"/proc/{entry}/environ", "rb") as file:
-                    if marked & set(file.read().split(b"\0")):
+                    if marked in file.read().split(b"\0"):
                         yield int(entry)
             except OSError:  # it is gone, or belongs to another user
                 pass

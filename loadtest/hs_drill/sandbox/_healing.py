@@ -6,7 +6,7 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -66,12 +66,21 @@ class Healer:
             self._tell(done=one)
 
     @contextmanager
-    def running(self, mark: str) -> Iterator[None]:
-        """While a command with this mark in its environment runs. If we end meanwhile, it is killed before anything heals."""
+    def running(self, mark: str) -> Iterator[Callable[[int], None]]:
+        """While a command with this mark in its environment runs. If we end meanwhile, it is killed before anything heals.
+
+        The value is to be called with the command's process id, as soon as it is known: then only its process group is killed,
+        otherwise each process with the mark.
+        """
+
+        def started(pid: int) -> None:
+            with suppress(OSError):
+                self._tell(pid=[mark, pid])
+
         with suppress(OSError):
             self._tell(started=mark)
         try:
-            yield
+            yield started
         finally:
             with suppress(OSError):
                 self._tell(ended=mark)

@@ -120,8 +120,8 @@ class ByCommand:
             await trio.lowlevel.checkpoint_if_cancelled()
             return
         assert self._healer is not None
-        with self._healer.running(mark):
-            await run(argv, timeout, self.output, what, mark)
+        with self._healer.running(mark) as started:
+            await run(argv, timeout, self.output, what, mark, started)
 
     async def promote(self, name: str, step: Callable[[], Awaitable[None]]) -> str:
         """Take a step that makes the server the primary, and wait a moment until that is noted. Returns a note for the user."""

@@ -14,7 +14,7 @@ import re
 import signal
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +108,13 @@ class Output:
                 file.write(data if len(data) <= room else data[:room] + NOT_KEPT)
 
 
-async def run(argv: Sequence[str], timeout: float, output: Output, what: str, mark: str = "") -> str:
+Started = Callable[[int], None]
+"""Called with the process id of a command right after its start."""
+
+
+async def run(
+    argv: Sequence[str], timeout: float, output: Output, what: str, mark: str = "", started: Started = lambda pid: None
+) -> str:
     """Run a command until it ends, and append what it printed to `output`, under the heading `what`. Returns that.
 
     `mark` becomes its `MARK_VARIABLE`. Raises `ClusterError` with one line for the user: it cannot be started, takes more
@@ -118,7 +124,7 @@ async def run(argv: Sequence[str], timeout: float, output: Output, what: str, ma
     with tempfile.TemporaryFile() as file:
         ending = "cancelled"
         try:
-            ending = await _run(argv, timeout, file, mark)
+            ending = await _run(argv, timeout, file, mark, started)
         finally:
             file.seek(0)
             printed = output.hide(file.read(2 * MOST_BYTES).decode(errors="replace")).strip()
@@ -130,7 +136,7 @@ async def run(argv: Sequence[str], timeout: float, output: Output, what: str, ma
     return printed
 
 
-async def _run(argv: Sequence[str], timeout: float, file: IO[bytes], mark: str) -> str:
+async def _run(argv: Sequence[str], timeout: float, file: IO[bytes], mark: str, started: Started) -> str:
     """How the command ended, in words; "" if its exit code was 0."""
     try:
         pid = _spawn(argv, file.fileno(), mark)
@@ -139,6 +145,7 @@ async def _run(argv: Sequence[str], timeout: float, file: IO[bytes], mark: str) 
     code: int | None = None
     ending = ""
     try:
+        started(pid)
         with trio.move_on_after(timeout) as scope:
             code = await _ended(pid, file)
         if scope.cancelled_caught:

@@ -20,10 +20,11 @@ from tests.support.patience import patience, wait_until
 pytestmark = pytest.mark.process
 
 OWNER = """
-import os, sys, trio
+import sys, trio
 from pathlib import Path
 from hs_drill.sandbox import open_healer
-from hs_drill.servers._commands import Output, run
+from hs_drill.servers import ByCommand
+from hs_drill.servers._commands import Output
 
 async def main(place):
     async with open_healer(["s3cret"]) as healer:
@@ -32,10 +33,9 @@ async def main(place):
         add("first")
         healer.done(add("done"))
         add("last")
-        mark = f"{os.getpid()}-1"
-        with healer.running(mark):
-            script = f"setsid sh -c 'echo $$ > {place}/pid; while :; do sleep 0.05; done' & wait"
-            await run(["sh", "-c", script], 600, Output(), "kill", mark)
+        server = f"setsid sh -c 'echo $$ > {place}/server; exec sleep 600' &"
+        script = f"{server} sleep 600 & echo $$ $! > {place}/command; wait"
+        await ByCommand(None, {}, healer, Output()).run(["sh", "-c", script], 600, "kill", heals=True)
 
 trio.run(main, Path(sys.argv[1]))
 """
@@ -43,8 +43,9 @@ trio.run(main, Path(sys.argv[1]))
 
 def test_when_the_owner_is_killed_what_is_left_is_healed_the_last_first(tmp_path: Path) -> None:
     owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], process_group=0)
-    pid = tmp_path / "pid"
-    wait_until(lambda: pid.exists() and pid.read_text().endswith("\n"), "the command did not start")
+    pids = [tmp_path / "command", tmp_path / "server"]
+    wait_until(lambda: all(file.exists() and file.read_text().endswith("\n") for file in pids), "the command did not start")
+    command, (server,) = (list(map(int, file.read_text().split())) for file in pids)
     os.killpg(owner.pid, signal.SIGKILL)
     owner.wait(patience(10))
     healed = tmp_path / "healed.txt"
@@ -54,8 +55,9 @@ def test_when_the_owner_is_killed_what_is_left_is_healed_the_last_first(tmp_path
     assert text.startswith("== last: sh -c ")
     assert "healed (hidden)" in text
     assert "s3cret" not in text
-    command = int(pid.read_text())
-    assert gone(command), "a command that was running when we were killed would strike after its healing"
+    assert all(map(gone, command)), "a command that was running when we were killed would strike after its healing"
+    assert not gone(server), "a server that it had started in a session of its own stays, as at the command's time limit"
+    os.kill(server, signal.SIGKILL)
 
 
 def ignores(status: str) -> bool:
@@ -117,10 +119,13 @@ def test_without_anything_left_the_healer_runs_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "touched").exists()
 
 
+def marked(mark: str, group: int | None = None) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["sleep", "600"], env={**os.environ, MARK_VARIABLE: mark}, process_group=group)
+
+
 def test_a_command_that_has_ended_keeps_what_it_left_in_the_background() -> None:
     """As a server that a command has started."""
-    sleeper = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK_VARIABLE: "x-1"})
-    other = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK_VARIABLE: "x-2"})
+    sleeper, other = marked("x-1"), marked("x-2")
     try:
         talk = Talk()
         talk.say(started="x-1")
@@ -131,6 +136,25 @@ def test_a_command_that_has_ended_keeps_what_it_left_in_the_background() -> None
         assert sleeper.poll() is None
     finally:
         for process in (sleeper, other):
+            process.kill()
+            process.wait()
+
+
+def test_of_a_command_that_runs_only_its_process_group_is_killed() -> None:
+    command, server, unmarked = marked("x-1", 0), marked("x-1", 0), subprocess.Popen(["sleep", "600"], process_group=0)
+    child, ended = marked("x-1", command.pid), marked("x-2", unmarked.pid)
+    processes = (command, server, unmarked, child, ended)
+    try:
+        talk = Talk()
+        for mark, pid in (("x-1", command.pid), ("x-2", unmarked.pid)):
+            talk.say(started=mark)
+            talk.say(pid=[mark, pid])
+        assert talk.end() == 0
+        assert [process.wait(patience(20)) for process in (command, child)] == [-signal.SIGKILL] * 2
+        assert server.poll() is None, "it has a process group of its own"
+        assert unmarked.poll() is ended.poll() is None, "the second command has ended, and its process id was used again"
+    finally:
+        for process in processes:
             process.kill()
             process.wait()
 
