@@ -110,8 +110,9 @@ class ByCommand:
     async def run(self, argv: list[str], timeout: float, what: str, *, heals: bool) -> None:
         """Run a command. Raises `ClusterError`.
 
-        `heals`: something heals what it does, so it is killed when we are cancelled or killed. Any other goes on until its end,
-        within its time: half a promotion, or a restart that has only stopped the server, would stay.
+        `heals`: something heals what it does, or it is what heals, so it is killed when we are killed, or cancelled and not
+        shielded. Any other goes on until its end, within its time: half a promotion, or a restart that has only stopped the
+        server, would stay.
         """
         mark = f"{self._marked}-{next(self._marks)}"
         if not heals:
@@ -193,11 +194,16 @@ class Injection:
 
     async def heal(self) -> None:
         """Run the command that heals, unless the fault was never begun, and wait until it is seen to have healed. It may be
-        called again if it fails. Raises `ClusterError` with one line for the user."""
+        called again if it fails. Raises `ClusterError` with one line for the user.
+
+        Cancellation does not end it: a command that restores data must not be killed half way and run again. It takes about
+        its time limit at most.
+        """
         if not self._begun:
             return
-        if self._effect is None or not await self._effect.moot():
-            await self._heal(self._effect)
+        with trio.CancelScope(shield=True):
+            if self._effect is None or not await self._effect.moot():
+                await self._heal(self._effect)
         self._begun = False
         if self._entry is not None:
             self._by.done(self._entry)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -11,10 +12,13 @@ import trio
 import trio.testing
 
 from hs_drill._cluster import ClusterError
+from hs_drill.nemesis import _nemesis
 from hs_drill.nemesis._nemesis import HEAL_ONE_SECONDS, HEAL_SECONDS
-from hs_drill.servers import ByCommand
+from hs_drill.servers import ByCommand, open_commands
 from hs_drill.servers._control import Promotion
+from tests.loadtest.support.commands import effects_as_files, shell
 from tests.loadtest.support.nemesis import Drill, cancelled_after, fault
+from tests.support.patience import patience, until
 
 COMMANDS: dict[str, Any] = {
     "kill": {"run": ["true"], "heal": ["true"]},
@@ -195,3 +199,27 @@ async def test_a_cancelled_run_heals_its_commands(after: float, autojump_clock: 
     done = [what for _, what in drill.log]
     for what in ("kill writer", "command drop the lease"):
         assert (what in done) is (f"heal {what}" in done) is (after > 1)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("healing", [True, False], ids=["while it heals", "before it heals, which takes too long"])
+async def test_a_command_that_heals_runs_once_and_until_its_end(
+    healing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is cancelled. In real time, with commands that run."""
+    effects_as_files(tmp_path, monkeypatch)
+    monkeypatch.setattr(ByCommand, "limit", lambda by_command, key: 0.0)
+    monkeypatch.setattr(_nemesis, "HEAL_SECONDS", 0.2)
+    monkeypatch.setattr(_nemesis, "HEAL_ONE_SECONDS", 0.1)
+    drill = Drill(fault("kill", "writer", 0.1, 0.1 if healing else 500), commands=COMMANDS)
+    heal = f"echo begun >> {tmp_path}/healing; sleep 0.6; rm {tmp_path}/$1; echo ended >> {tmp_path}/healing"
+    with trio.fail_after(patience(30)):
+        async with open_commands(drill.control, {"kill": shell(f"touch {tmp_path}/$1", heal)}), trio.open_nursery() as nursery:
+            nursery.start_soon(drill.nemesis.run, 1000)
+            await until(lambda: any(strike.struck is not None for strike in drill.nemesis.strikes))
+            if healing:
+                await until((tmp_path / "healing").exists)
+            nursery.cancel_scope.cancel()
+    assert (tmp_path / "healing").read_text().split() == ["begun", "ended"]
+    assert drill.errors() == []
+    assert drill.nemesis.strikes[0].end is not None

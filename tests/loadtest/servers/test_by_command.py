@@ -127,6 +127,34 @@ async def test_what_nothing_heals_goes_on_until_its_end(place: Path) -> None:
     assert "== exit status 0, after" in (place / "commands.txt").read_text()
 
 
+async def test_a_healing_under_way_goes_on_until_its_effect_is_seen(place: Path) -> None:
+    """One that restores data must not be killed half way, and then run again."""
+    kill = shell(f"touch {place}/$1", f"echo begun >> {place}/healing; sleep 0.3; (sleep 0.3; rm {place}/$1) &")
+    with trio.CancelScope() as scope:
+        async with commands({"kill": kill}, place) as (_, by_command), trio.open_nursery() as nursery:
+            injection = by_command.injection("kill", "kill writer", "writer")
+            await injection.strike()
+            nursery.start_soon(injection.heal)
+            await until((place / "healing").exists)
+            scope.cancel()
+    assert not (place / "writer").exists()
+    assert (place / "healing").read_text().split() == ["begun"]
+    assert not (place / "healed.txt").exists(), "it had healed"
+    assert "== exit status 0, after" in (place / "commands.txt").read_text().rpartition("== heal kill writer")[2]
+
+
+async def test_a_healing_under_way_has_no_more_than_its_time(place: Path) -> None:
+    kill = shell(f"touch {place}/$1", f"touch {place}/healing; exec sleep 60", 0.5)
+    with trio.CancelScope() as scope:
+        async with commands({"kill": kill}, place) as (_, by_command):
+            injection = by_command.injection("kill", "kill writer", "writer")
+            await injection.strike()
+            scope.cancel()
+            with pytest.raises(ClusterError, match=r"^sh: did not end within 0\.5 s, and was killed"):
+                await injection.heal()
+    assert (place / "healing").exists()
+
+
 async def test_what_is_left_is_healed_for_the_primary_of_then(place: Path) -> None:
     heal = ("sh", "-c", f"echo $1 $2 >> {place}/follow", "sh", "{server}", "{primary}")
     kill = Command(("sh", "-c", f"touch {place}/$1", "sh", "{server}"), heal)
