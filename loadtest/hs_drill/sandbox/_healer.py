@@ -15,7 +15,8 @@ The owner writes a JSON object in each line:
     {"ended": MARK}: it has ended
 
 When its standard input ends, because the owner closed it or was killed, it kills the commands that still run, runs the commands
-that are left, the last one first, and ends. What they print is appended to FILE.
+that are left, the last one first, and ends. What they print is appended to FILE. How each ended goes to standard output, as a
+JSON object in each line, `{"id": ID, "ending": TEXT}`. Whether that healed the fault is unknown: nobody looks for it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def main() -> bool:
-    """Wait until the owner ends, then heal what is left. False if something could not be healed."""
+    """Wait until the owner ends, then run what is left. False if one of the commands failed."""
     for number in IGNORED:  # systemd sends SIGTERM to every process of a service at once
         signal.signal(number, signal.SIG_IGN)
     left: dict[str, dict[str, Any]] = {}
@@ -63,8 +64,8 @@ def main() -> bool:
         secrets = message.get("secrets", secrets)
     if running:
         end_commands(running)
-    healed = [heal(one, secrets) for one in reversed(left.values())]  # all of them, also after one that failed
-    return all(healed)
+    succeeded = [heal(one, secrets) for one in reversed(left.values())]  # all of them, also after one that failed
+    return all(succeeded)
 
 
 def end_commands(running: dict[str, int | None]) -> None:
@@ -107,20 +108,22 @@ def _processes(mark: str) -> Iterator[int]:
 
 
 def heal(one: dict[str, Any], secrets: list[str]) -> bool:
-    """Run a command that heals, and append what became of it to its file. False if it failed."""
+    """Run a command that heals, append what became of it to its file, and report it. False if it failed."""
     begin = time.monotonic()
     with tempfile.TemporaryFile() as file:  # not a pipe: it may leave a server in the background
         ending = _run(one, file)
         file.seek(0)
         printed = file.read(2 * KEPT).decode(errors="replace").strip()
-    command = " ".join(one["argv"])
+    command, became = " ".join(one["argv"]), ending or "exit status 0"
     for secret in secrets:  # before it is cut, or a part of one would stay
-        printed, command = printed.replace(secret, "(hidden)"), command.replace(secret, "(hidden)")
+        printed, command, became = (text.replace(secret, "(hidden)") for text in (printed, command, became))
     seconds = time.monotonic() - begin
-    text = f"== {one['what']}: {command}\n{printed[:KEPT]}\n== {ending or 'exit status 0'}, after {seconds:.1f} s\n\n"
+    text = f"== {one['what']}: {command}\n{printed[:KEPT]}\n== {became}, after {seconds:.1f} s\n\n"
     if one["output"] is not None:
         with suppress(OSError), open(one["output"], "a", encoding="utf-8") as kept:
             kept.write(text)
+    with suppress(OSError):  # the owner is gone
+        os.write(1, json.dumps({"id": one["add"], "ending": became}).encode() + b"\n")
     return not ending
 
 

@@ -10,12 +10,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import trio
 
 from hs_drill._cluster import ClusterError
-from hs_drill._counted import counted
 
 from . import _healer
 from ._sandbox import until_ended
@@ -25,7 +24,9 @@ __all__ = ["Healer", "open_healer"]
 logger = logging.getLogger("hs_drill.run")
 
 CLOSE_SECONDS = 20.0
-"""How long to wait at the end for what the healer still heals. It goes on after that."""
+"""How long to wait at the end for the commands that the healer still runs. It goes on after that."""
+UNKNOWN = "unknown: the process that runs it was killed"
+"""How a command ended that the healer has not reported."""
 
 
 class Healer:
@@ -39,7 +40,7 @@ class Healer:
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", _healer.__file__],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -60,7 +61,7 @@ class Healer:
         return one
 
     def done(self, one: str) -> None:
-        """What was added has healed."""
+        """The fault of what was added was seen to have healed."""
         self._left.pop(one, None)
         with suppress(OSError):
             self._tell(done=one)
@@ -91,27 +92,32 @@ class Healer:
         self._process.stdin.flush()
 
     async def close(self) -> None:
-        """Have it heal what is left, and wait for that, at most `CLOSE_SECONDS`. Shielded."""
+        """Have it run what is left, and wait for that, at most `CLOSE_SECONDS`. Shielded."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         with suppress(OSError):
             self._process.stdin.close()
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
             await until_ended(self._process)
+        with self._process.stdout:
+            if self._left:
+                self._warn(self._process.stdout)
+
+    def _warn(self, reported: IO[bytes]) -> None:
+        """Say what became of the commands that were left. Nobody has looked whether they have healed."""
         if self._process.returncode is None:
-            logger.warning(
-                "process %s still heals %s: %s",
-                self._process.pid,
-                counted(len(self._left), "fault"),
-                ", ".join(self._left.values()),
-            )
-        elif self._process.returncode != 0 or self._left:
-            became = "has healed at the end" if self._process.returncode == 0 else "could not heal all of"
-            logger.warning("%s: %s (see healed.txt in the run's directory)", became, ", ".join(self._left.values()))
+            did, left = f"process {self._process.pid} still runs what is left, and does", list(self._left.values())
+        else:
+            messages = [json.loads(line) for line in reported if line.endswith(b"\n")]
+            endings = {message["id"]: message["ending"] for message in messages}
+            did = "ran at the end, and did"
+            left = [f"{what} ({endings.get(one, UNKNOWN)})" for one, what in reversed(self._left.items())]
+        logger.warning("%s not look whether that healed: %s; see healed.txt in the run's directory", did, ", ".join(left))
 
 
 @asynccontextmanager
 async def open_healer(secrets: Sequence[str]) -> AsyncIterator[Healer]:
-    """A `Healer`, which heals what is left when the block ends, however it ends."""
+    """A `Healer`, which runs what is left when the block ends, however it ends."""
     healer = Healer(secrets)
     try:
         yield healer

@@ -11,7 +11,7 @@ writing            of a run that may write to a table that existed: it has begun
 primary            the name of the server that took the writes at the end
 deaths             of a run without a verdict: which processes of the harness died
 environment.json   the machine, and versions
-commands.txt       what commands of the user's own printed; healed.txt: those that healed after the run's process had died
+commands.txt       what commands of the user's own printed; healed.txt: the `heal`s that ran when the run's process had died
 latencies.csv      how long operations took, by second and in total
 result.json        the verdict
 report.html        the verdict for people, with charts

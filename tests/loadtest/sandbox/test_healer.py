@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hs_drill._cluster import ClusterError
-from hs_drill.sandbox import MARK_VARIABLE, _healer, open_healer
+from hs_drill.sandbox import MARK_VARIABLE, _healer, _healing, open_healer
 from tests.loadtest.support.processes import gone
 from tests.support.patience import patience, wait_until
 
@@ -163,7 +163,45 @@ async def test_at_an_orderly_end_what_is_left_is_healed_too(tmp_path: Path, capl
     async with open_healer([]) as healer:
         healer.add(["touch", str(tmp_path / "healed")], "heal kill writer", 60, None)
     assert (tmp_path / "healed").exists()
-    assert "has healed at the end: heal kill writer" in caplog.text
+    assert "heal kill writer (exit status 0)" in caplog.text
+
+
+async def test_for_what_was_left_the_user_is_told_how_each_command_ended_and_not_that_it_healed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with open_healer(["s3cret"]) as healer:
+        healer.add(["false"], "heal kill writer", 60, None)
+        healer.done(healer.add(["true"], "heal kill reader-1", 60, None))
+        healer.add(["true"], "heal pause writer", 60, None)
+        healer.add(["/no/s3cret"], "heal stop reader-1", 60, None)
+    assert caplog.messages == [
+        "ran at the end, and did not look whether that healed: "
+        "heal stop reader-1 (cannot be started: [Errno 2] No such file or directory: '/no/(hidden)'), "
+        "heal pause writer (exit status 0), heal kill writer (exit status 1); see healed.txt in the run's directory"
+    ]
+
+
+async def test_a_command_that_takes_longer_is_left_to_the_healer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_healing, "CLOSE_SECONDS", 0.2)
+    healed, go = tmp_path / "healed.txt", tmp_path / "go"
+    async with open_healer([]) as healer:
+        healer.add(["sh", "-c", f"while ! test -e {go}; do sleep 0.05; done"], "heal kill writer", 60, healed)
+    assert caplog.messages == [
+        f"process {healer._process.pid} still runs what is left, and does not look whether that healed: "
+        "heal kill writer; see healed.txt in the run's directory"
+    ]
+    go.touch()
+    assert healer._process.wait(patience(20)) == 0, "that nobody hears it any more is no failure"
+    assert "exit status 0" in healed.read_text()
+
+
+async def test_what_a_healer_that_was_killed_has_run_is_unknown(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_healer([]) as healer:
+        healer.add(["true"], "heal kill writer", 60, None)
+        healer._process.kill()
+    assert "heal kill writer (unknown: the process that runs it was killed)" in caplog.text
 
 
 async def test_nothing_is_begun_when_the_healer_is_gone() -> None:
