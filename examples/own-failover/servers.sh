@@ -9,6 +9,7 @@ here=$(dirname "$(readlink -f "$0")")
 mkdir -p "$MY_SERVERS" && chmod 755 "$MY_SERVERS" && cd "$MY_SERVERS" || exit
 [ -e servers.conf ] || cp "$here/servers.conf" .
 . "$here/common.sh"
+[ ! -e client.cnf ] || fail "$MY_SERVERS has servers already: remove it before you start others there"
 PATH=$PATH:/usr/sbin
 echo "${1:-semisync}" >replication
 secret() { od -An -N12 -tx1 /dev/urandom | tr -d ' \n'; }
