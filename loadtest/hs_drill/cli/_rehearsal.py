@@ -282,7 +282,8 @@ def _roles(scenario: Scenario, answers: Sequence[Answers]) -> Iterator[str]:
         if one is writer or not one.asked or same_server_as(one, writer):
             continue
         if one.takes_writes and (one.name == "standby" or one.server.write_port or one.sources == {}):
-            yield f"{one.name} takes writes beside writer: run SET GLOBAL read_only=1 there, until it is promoted"
+            otherwise = "run SET GLOBAL read_only=1 there, until it is promoted"
+            yield f"{one.name} takes writes: if it is the primary now, name it `writer`; else {otherwise}"
         if one.sources == {}:
             yield f"{one.name} replicates from no server: if the servers do not replicate, set cluster.replication: none"
         for source in (one.sources or {}).values():

@@ -102,7 +102,7 @@ async def _require_read_only(server: Server, progress: Callable[[str], None]) ->
         progress(f"not checked without the sql_port of {server.name}: whether it is read-only, as it must be")
     elif await takes_writes(server):
         raise ClusterError(
-            f"{server.name} takes writes although it is not the primary, and the load would write there when it loses the "
-            f"writer: SET GLOBAL read_only=1 on {server.name} until it is promoted, or leave its write_port out. Nothing was "
-            "written"
+            f"{server.name} takes writes although it is not the primary in this scenario, and the load would write there when "
+            f"it loses the writer. If it is the primary now, name it `writer`; else SET GLOBAL read_only=1 on {server.name} "
+            "until it is promoted, or leave its write_port out. Nothing was written"
         )

@@ -85,8 +85,9 @@ async def require_standby(server: Server) -> None:
     would write there, and then the server could not replicate from that writer any more."""
     if await takes_writes(server):
         raise ClusterError(
-            f"{server.name} takes writes although it is not the primary, and the load would write there when it loses the "
-            f"writer: SET GLOBAL read_only=1 on {server.name} until it is promoted. Nothing was written"
+            f"{server.name} takes writes although it is not the primary in this scenario, and the load would write there when "
+            f"it loses the writer. If it is the primary now, name it `writer`; else SET GLOBAL read_only=1 on {server.name} "
+            "until it is promoted. Nothing was written"
         )
 
 

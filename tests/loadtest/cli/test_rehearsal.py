@@ -267,7 +267,7 @@ def test_semi_sync_of_servers_that_could_not_be_asked_is_not_known() -> None:
         (answers(1, {"read_only": "ON"}), "writer is read-only, so it is not the primary: name the primary `writer`"),
         (answers(1, sources={"": FROM_WRITER}), "writer replicates from another server, so it is not the primary: name the"),
         (answers(1, {"log_bin": "OFF"}), "writer has no binary log (log_bin is off): nothing replicates from it"),
-        (answers(2, OPEN), "standby takes writes beside writer: run SET GLOBAL read_only=1 there, until it is promoted"),
+        (answers(2, OPEN), "standby takes writes: if it is the primary now, name it `writer`; else run SET GLOBAL"),
         (answers(3, sources={}), "reader-1 replicates from no server: if the servers do not replicate, set"),
         (
             answers(3, sources={"": SeenSource("db1:3306", "Yes", "No", 1, "Slave_Pos", None, "SQL thread No; error 1032")}),

@@ -111,8 +111,9 @@ def test_a_reader_that_takes_writes_is_refused_and_one_that_cannot_be_asked_is_r
     with pytest.raises(ClusterError) as refused:
         found(PLAIN)
     assert str(refused.value) == (
-        "reader-1 takes writes although it is not the primary, and the load would write there when it loses the writer: SET "
-        "GLOBAL read_only=1 on reader-1 until it is promoted, or leave its write_port out. Nothing was written"
+        "reader-1 takes writes although it is not the primary in this scenario, and the load would write there when it loses "
+        "the writer. If it is the primary now, name it `writer`; else SET GLOBAL read_only=1 on reader-1 until it is promoted, "
+        "or leave its write_port out. Nothing was written"
     )
     cluster = found([WRITER, server("reader-1", sql_port=None), server("reader-2", write_port=0), STANDBY])
     assert cluster.followers == ("standby", "reader-1")
