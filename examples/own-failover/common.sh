@@ -18,8 +18,11 @@ sql() { client "$1" --batch --skip-column-names --execute="$2"; }
 # replica NAME FIELD: a field of SHOW SLAVE STATUS; empty on a server that is no replica
 replica() { client "$1" --execute='SHOW SLAVE STATUS\G' | sed -n "s/^ *$2: //p"; }
 
-# alive NAME: whether its process runs
-alive() { kill -0 "$(cat "$MY_SERVERS/$1/pid" 2>/dev/null)" 2>/dev/null; }
+# alive NAME: whether its process runs. Another one may have got its number since.
+alive() {
+    pid=$(cat "$MY_SERVERS/$1/pid" 2>/dev/null) || return 1
+    tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF "$MY_SERVERS/$1/my.cnf "
+}
 
 # within SECONDS COMMAND...: repeat the command until it succeeds
 within() {
