@@ -160,7 +160,7 @@ class Owner(ABC):
         """Report that a process of the harness died, or that a run cannot begin, and end the run as failed."""
         logger.error(line)
         self._deaths.append(line)
-        self._environment.process_exit_code = ExitCode.RUN_FAILED
+        self._environment.process_exit_code = gravest([self._environment.process_exit_code or 0, ExitCode.RUN_FAILED])
         if self._options.headless:
             self._runner.quit()
         else:

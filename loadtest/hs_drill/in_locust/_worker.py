@@ -12,7 +12,7 @@ import gevent
 from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, WorkerRunner
 
-from hs_drill._exit_codes import ExitCode
+from hs_drill._exit_codes import ExitCode, gravest
 from hs_drill.metrics import Batch
 
 from ._engine_link import EngineLink, RunStart, history_path
@@ -148,5 +148,5 @@ class WorkerSession:
 
     def _on_death(self, line: str) -> None:
         logger.error(line)
-        self._environment.process_exit_code = ExitCode.RUN_FAILED
+        self._environment.process_exit_code = gravest([self._environment.process_exit_code or 0, ExitCode.RUN_FAILED])
         self._runner.send_message(DIED, {"line": line})

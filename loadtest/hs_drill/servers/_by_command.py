@@ -6,6 +6,7 @@ process of its own, from before the command is started until its healing was see
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -130,6 +131,10 @@ class ByCommand:
         self._promoting.add(name)
         try:
             await step()
+            if (
+                trio.current_effective_deadline() == -math.inf
+            ):  # the watch ends with us, and looks once more when all has healed
+                return ""
             with trio.move_on_after(NOTED_SECONDS):
                 while True:
                     promotion = await self._control.wait_promotion(known)
@@ -178,7 +183,14 @@ class Injection:
         self._entry = self._by.add(command, self._server, self._what)
         self._begun = True
         deadline = trio.current_time() + command.timeout
-        trouble: ClusterError | None = None
+        # What nothing heals goes on until its end, within its time, and so does the look for its effect.
+        with trio.CancelScope(shield=not command.heal):
+            trouble = await self._run(argv, deadline, effect)
+        if trouble is not None:
+            raise trouble
+
+    async def _run(self, argv: list[str], deadline: float, effect: Effect | None) -> ClusterError | None:
+        command, trouble = self._command, None
         async with trio.open_nursery() as nursery:
             if effect is not None:
                 nursery.start_soon(effect.watch)
@@ -189,8 +201,7 @@ class Injection:
             except ClusterError as error:
                 trouble = error
             nursery.cancel_scope.cancel()
-        if trouble is not None:
-            raise trouble
+        return trouble
 
     async def heal(self) -> None:
         """Run the command that heals, unless the fault was never begun, and wait until it is seen to have healed. It may be

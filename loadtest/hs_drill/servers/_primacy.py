@@ -139,6 +139,8 @@ class Primacy:
         self.finished: list[TwoPrimaries] = []
         """Those that are over; whoever reports them takes them out."""
         self._ever = {self.primary}
+        self._opened: set[str] = set()
+        """Those that looks saw become open for writes, where it is the owner's command that names the primary."""
         first = self.before[self.primary]
         self._origins = {first.server_id} if first else set[int]()
         self._both: dict[frozenset[str], _Both] = {}
@@ -217,8 +219,11 @@ class Primacy:
             self._end_span(name)
         known.span = (look.answered if known.span is None else known.span[0], look.asked)
         another = known.server_id != self._known[self.primary].server_id or not known.server_id  # one server may have two names
-        if was not in (Role.PRIMARY, Role.UNKNOWN) and known.was_read_only and another and not self.owner_says:
-            self._promote(name, look.answered, known.otherwise)
+        if was not in (Role.PRIMARY, Role.UNKNOWN) and known.was_read_only and another:
+            if self.owner_says:
+                self._opened.add(name)
+            else:
+                self._promote(name, look.answered, known.otherwise)
         self._count_both(name)
 
     def _promote(self, name: str, seen: float, otherwise: float) -> None:
@@ -275,7 +280,7 @@ class Primacy:
         """Only servers that have been the primary count: a replica that was only detached is none."""
         one = self._known[name]
         for other, known in self._known.items():
-            if other == name or not {name, other} <= self._ever or one.server_id == known.server_id:
+            if other == name or not {name, other} <= self._ever | self._opened or one.server_id == known.server_id:
                 continue
             if one.span is None or known.span is None:
                 continue
@@ -291,7 +296,8 @@ class Primacy:
 
     def _described(self, pair: frozenset[str], since: float, until: float | None) -> TwoPrimaries:
         order = [*(promotion.server for promotion in self.promotions)]
-        old, new = sorted(pair, key=lambda name: max((n for n, server in enumerate(order) if server == name), default=-1))
+        last = {name: number for number, name in enumerate(order)}
+        old, new = sorted(pair, key=lambda name: (last.get(name, -1), name not in self._ever))
         return TwoPrimaries(old, new, since, until)
 
     @property

@@ -150,8 +150,12 @@ def test_a_later_run_that_cannot_begin_has_no_users(controller: Controller) -> N
     gevent.sleep(0)  # what it has left to do elsewhere
     assert (runner.user_count, runner.state, engine.runs) == (0, "stopped", ["runs/1/history-0.bin"])
     assert runner.environment.process_exit_code == 1
+    runner.environment.process_exit_code = 3  # of an audit
+    controller.begins[3] = refuse
+    start(runner).join(patience(20))
+    assert runner.environment.process_exit_code == 3, "the gravest"
     run_once(runner)
-    assert engine.runs[1:] == ["runs/3/history-0.bin"]
+    assert engine.runs[1:] == ["runs/4/history-0.bin"]
 
 
 def test_a_controller_that_dies_as_the_run_begins_leaves_no_load_either(controller: Controller) -> None:

@@ -223,3 +223,22 @@ async def test_a_command_that_heals_runs_once_and_until_its_end(
     assert (tmp_path / "healing").read_text().split() == ["begun", "ended"]
     assert drill.errors() == []
     assert drill.nemesis.strikes[0].end is not None
+
+
+@pytest.mark.process
+async def test_a_promotion_under_way_when_the_load_ends_is_finished_and_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    effects_as_files(tmp_path, monkeypatch)
+    drill = Drill(fault("promote", "standby", 0.1))
+    promote = f"touch {tmp_path}/begun; sleep 0.6; (sleep 0.3; touch {tmp_path}/$1) &"
+    with trio.fail_after(patience(30)):
+        async with open_commands(drill.control, {"promote": shell(promote)}), trio.open_nursery() as nursery:
+            nursery.start_soon(drill.nemesis.run, 1000)
+            await until((tmp_path / "begun").exists)
+            nursery.cancel_scope.cancel()
+    assert (tmp_path / "standby").exists()
+    assert drill.errors() == []
+    (strike,) = drill.nemesis.strikes
+    assert strike.struck is not None
+    assert strike.end == strike.struck

@@ -283,3 +283,12 @@ def test_of_two_that_take_writes_the_owner_s_command_knows_the_primary() -> None
     looks.see()
     assert looks.promoted == ["a", "writer"]
     assert looks.twos == [("a", "writer")]
+
+
+def test_two_that_take_writes_are_seen_though_the_owner_s_command_never_names_one_of_them() -> None:
+    looks = Looks(owner_says=True)
+    looks.see(a="writes")
+    looks.see(a="writes")
+    looks.see(a="writer")
+    assert looks.promoted == []
+    assert looks.twos == [("writer", "a")]
