@@ -91,7 +91,8 @@ def change(before: Replication, now: Replication, *, watching: bool = False) -> 
             return f"does not replicate from {source.address} any more"
         if then.server_id and source.server_id and then.server_id != source.server_id:
             return f"replicates from the server with id {then.server_id} now, and from {source.server_id} when the run began"
-        if then.address != source.address and not (then.server_id and source.server_id):
+        # Until a server has answered at a new address, SHOW ALL SLAVES STATUS keeps the id of the former one (seen on 10.11).
+        if then.address != source.address and not (then.server_id and source.server_id and then.io == "Yes"):
             return f"replicates from {then.address} now, and from {source.address} when the run began"
         if now.takes_writes and name in before.links:
             if then.stopped and not source.stopped:

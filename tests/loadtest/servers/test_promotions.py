@@ -73,6 +73,10 @@ def test_the_address_of_a_proxy_does_not_hide_another_source_and_another_name_is
         "replicates from the server with id 2 now, and from 1 when the run began"
     )
     assert change(follows(source("w:3306", 1)), follows(source("w.example:3306", 1))) == ""
+    for io in ("No", "Preparing", "Connecting"):  # it still has the id of the former one
+        assert change(follows(source("w:3306", 1)), follows(Source("r:3306", io, "Yes", 1))) == (
+            "replicates from r:3306 now, and from w:3306 when the run began"
+        )
 
 
 @pytest.mark.parametrize("io, sql", [("No", "Yes"), ("Yes", "No"), ("Connecting", "Yes"), ("Preparing", "Yes")])
