@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from hs_drill.store import RunDirectory
+from tests.support.ending import ENDS_WITH_ITS_STARTER
 from tests.support.patience import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -71,7 +72,7 @@ class Locust:
         self.environment = environment
         with self.out.open("w") as out, self.err.open("w") as err:
             self.process = subprocess.Popen(
-                [*wrapper, sys.executable, "-m", "locust", "-f", ",".join(locustfiles), *arguments],
+                [*ENDS_WITH_ITS_STARTER, *wrapper, sys.executable, "-m", "locust", "-f", ",".join(locustfiles), *arguments],
                 cwd=self.directory,  # where it keeps its runs
                 env=environment,
                 stdin=subprocess.DEVNULL,
