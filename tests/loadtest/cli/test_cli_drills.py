@@ -24,7 +24,7 @@ QUICK = """\
 name: quick
 cluster: {readers: 1, kind: embedded}
 table: {rows: 100}
-load: {users: 2, duration: 1s}
+load: {users: 2, duration: 1s, think_time: 2ms}
 mix: {get: 1}
 expect: {availability: 100%}
 """

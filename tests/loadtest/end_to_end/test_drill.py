@@ -135,7 +135,7 @@ UNSTATED = """\
 name: unstated
 cluster: {kind: embedded, readers: 1}
 table: {rows: 500, value_size: 30}
-load: {users: 8}
+load: {users: 8, think_time: 5ms}
 mix: {get: 60, insert: 40}
 faults: [{fault: kill, target: writer, at: 500ms, for: 2s}]  # longer than the client tries
 """

@@ -57,7 +57,7 @@ SLOW_READER = """\
 name: slow-reader
 cluster: {readers: 1}
 table: {rows: 500}
-load: {users: 8, duration: 9s}
+load: {users: 8, duration: 9s, think_time: 5ms}
 mix: {get: 1}
 audit: {enabled: true, reads: 1}
 faults:
@@ -137,7 +137,7 @@ YOUNGEST = """\
 name: youngest
 cluster: {kind: embedded, readers: 1, topology: write-through}
 table: {rows: 500, value_size: {min: 20, max: 60}}
-load: {users: 8, duration: 2s, warm_up: 500ms}
+load: {users: 8, duration: 2s, warm_up: 500ms, think_time: 2ms}
 keys: zipfian
 mix:
   get: {weight: 50, keys: latest}
@@ -244,7 +244,7 @@ NO_FAULT = """\
 name: no fault
 cluster: {readers: 1}
 table: {rows: 500}
-load: {users: 4, duration: 4s}
+load: {users: 4, duration: 4s, think_time: 5ms}
 mix: {get: 60, insert: 10}
 expect: {availability: 1%}
 """
@@ -278,7 +278,7 @@ NO_EFFECT = """\
 name: no effect
 cluster: {kind: embedded, readers: 1, standby: true}
 table: {rows: 500}
-load: {users: 4, duration: 3s}
+load: {users: 4, duration: 3s, think_time: 5ms}
 mix: {get: 60, insert: 10}
 faults:
   - {fault: drop-replies, target: writer, at: 1s, for: 1s, after: 100000000}

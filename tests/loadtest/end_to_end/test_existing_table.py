@@ -27,7 +27,7 @@ ROWS = 23_000
 READS = """\
 name: mine
 table: {existing: true, database: mine, name: t}
-load: {users: 16, duration: 10m}
+load: {users: 16, duration: 10m, think_time: 10ms}
 mix:
   get: 50
   title: {do: get, columns: [title, doc], weight: 20}
@@ -38,7 +38,7 @@ WRITES = yaml.safe_dump(
     {
         "name": "mine",
         "table": {"existing": True, "writes": "allowed", "database": "mine", "name": "t", "columns": VALUES},
-        "load": {"users": 16, "duration": "10m"},
+        "load": {"users": 16, "duration": "10m", "think_time": "10ms"},
         "mix": {
             "get": 20,
             "change": {"do": "update", "set": WRITTEN, "weight": 40},

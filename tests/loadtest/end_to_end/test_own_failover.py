@@ -81,7 +81,7 @@ def scenario(owner: Owner, faults: list[dict[str, Any]], **cluster: Any) -> str:
             **cluster,
         },
         "table": {"rows": 300, "value_size": 40},
-        "load": {"users": 8, "duration": "10m"},
+        "load": {"users": 8, "duration": "10m", "think_time": "5ms"},
         "mix": {"get": 30, "insert": 40, "incr": 15, "update": 15},
         "faults": faults,
         "expect": {"lost": 0, "applied_twice": 0, "unexpected": 0},

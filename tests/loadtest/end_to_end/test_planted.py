@@ -46,7 +46,7 @@ def test_a_server_that_forgets_spoils_counts_twice_and_lags_is_found_out(tmp_pat
 name: planted
 cluster: {readers: 1, topology: write-through}
 table: {rows: 300, value_size: 20}
-load: {users: 2, duration: 7s}
+load: {users: 2, duration: 7s, think_time: 2ms}
 mix: {get: 40, insert: 20, incr: 20, update: 20}
 audit: {reads: 1.0}
 faults:
@@ -88,7 +88,7 @@ def test_a_client_that_repeats_increments_is_found_out(tmp_path: Path) -> None:
 name: planted
 cluster: {readers: 1}
 table: {rows: 300, value_size: 20}
-load: {users: 4, duration: 4s}
+load: {users: 4, duration: 4s, think_time: 2ms}
 mix: {get: 50, incr: 50}
 faults:
   - {fault: drop-replies, target: writer, listener: write, after: 20, at: 500ms, for: 3s}
@@ -108,7 +108,7 @@ def test_what_a_new_primary_forgets_while_the_old_one_is_cut_off_is_no_split_bra
 name: cut off
 cluster: {readers: 1, standby: true, topology: write-through}
 table: {rows: 300, value_size: 20}
-load: {users: 6, duration: 14s}
+load: {users: 6, duration: 14s, think_time: 5ms}
 mix: {get: 20, insert: 80}
 faults:
   - {fault: partition, target: writer, at: 1s}

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.mariadb, pytest.mark.process]
 COUNTS = """\
 name: mine
 table: {existing: true, writes: allowed, database: mine, name: t}
-load: {users: 4, duration: 10m}
+load: {users: 4, duration: 10m, think_time: 5ms}
 mix: {count: {do: incr, column: count, weight: 1}}
 """
 

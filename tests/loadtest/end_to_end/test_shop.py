@@ -23,10 +23,10 @@ SEMISYNC = {"standby": True, "topology": "write-through", "replication": "semisy
 
 
 def shop(**changes: Any) -> str:
-    """The scenario with few rows and users."""
+    """The scenario with few rows and users, who think."""
     scenario: dict[str, Any] = yaml.safe_load(path_of("shop").read_text())
     scenario["table"]["rows"] = 500
-    scenario["load"]["users"] = 16
+    scenario["load"] |= {"users": 16, "think_time": "10ms"}
     cluster = scenario["cluster"] | changes.pop("cluster", {})
     return yaml.safe_dump({**scenario, **changes, "cluster": cluster})
 

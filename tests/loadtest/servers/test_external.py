@@ -216,7 +216,7 @@ def test_network_faults_run_on_external_servers_and_no_secret_is_kept(cluster: C
         "name": "external",
         "cluster": {"kind": "external", "servers": servers_yaml(cluster), "create_table": True},
         "table": {"rows": 200},
-        "load": {"users": 4, "duration": 4},
+        "load": {"users": 4, "duration": 4, "think_time": 0.005},
         "mix": {"get": 60, "insert": 20, "incr": 10, "update": 10},
         "faults": [{"fault": "latency", "target": "reader-1", "at": 1, "for": 1, "delay": "20ms"}],
         "expect": {"lost": 0, "applied_twice": 0, "availability": "100%"},
@@ -242,7 +242,7 @@ def test_sql_accepts_only_an_account_to_which_read_only_applies(cluster: Cluster
             "cluster": {"kind": "external", "servers": servers_yaml(cluster), "create_table": True},
             "table": {"rows": 200},
             "driver": "sql",
-            "load": {"users": 2, "duration": 2},
+            "load": {"users": 2, "duration": 2, "think_time": 0.005},
             "mix": {"get": 60, "insert": 20, "incr": 20},
             "expect": {"lost": 0, "errors": 0},
         }

@@ -268,7 +268,7 @@ def test_a_killed_controller_s_last_words_are_what_it_leaves(cluster: Cluster) -
         "name": "external",
         "cluster": {"kind": "external", "servers": servers_yaml(cluster), "create_table": True},
         "table": {"rows": 100},
-        "load": {"users": 2, "duration": 300},
+        "load": {"users": 2, "duration": 300, "think_time": 0.005},
         "mix": {"get": 50, "insert": 50},
     }
     environment = secrets_in_environment(cluster)
@@ -291,7 +291,7 @@ def test_the_controller_of_a_killed_locust_drops_what_it_created(cluster: Cluste
         "name": "external",
         "cluster": {"kind": "external", "servers": servers_yaml(cluster), "create_table": True},
         "table": {"rows": 100},
-        "load": {"users": 2, "duration": 300},
+        "load": {"users": 2, "duration": 300, "think_time": 0.005},
         "mix": {"get": 50, "insert": 50},
     }
     environment = secrets_in_environment(cluster)
@@ -360,7 +360,7 @@ def test_a_sigterm_to_every_process_of_a_run_drops_what_it_created(cluster: Clus
         "name": "external",
         "cluster": {"kind": "external", "servers": servers_yaml(cluster), "create_table": True},
         "table": {"rows": 100},
-        "load": {"users": 2, "duration": 300},
+        "load": {"users": 2, "duration": 300, "think_time": 0.005},
         "mix": {"get": 50, "insert": 50},
         "expect": {"lost": 0},
     }

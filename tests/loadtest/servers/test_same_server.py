@@ -47,7 +47,7 @@ def test_a_reader_that_is_the_writer_does_not_count_as_agreeing(cluster: Cluster
         "name": "external",
         "cluster": {"kind": "external", "servers": servers_yaml(alone), "create_table": True},
         "table": {"rows": 100},
-        "load": {"users": 2, "duration": 2},
+        "load": {"users": 2, "duration": 2, "think_time": 0.005},
         "mix": {"get": 50, "insert": 50},
         "expect": {"replicas_agree": True},
     }

@@ -280,7 +280,7 @@ def test_after_a_promotion_by_the_user_nothing_is_called_lost(temporary: Path, n
                 "name": "external",
                 "cluster": {"kind": "external", "topology": "write-through", "servers": servers},
                 "table": {"rows": 100},
-                "load": {"users": 4, "duration": 300},
+                "load": {"users": 4, "duration": 300, "think_time": 0.005},
                 "mix": {"get": 20, "insert": 60, "update": 20},
                 "expect": {"lost": 0},
             }

@@ -30,10 +30,11 @@ def stated_exit_code(drill: str) -> int:
 
 
 def shortened(drill: str, factor: float) -> str:
-    """The same drill in a fraction of its time, with fewer rows, and as many users: how fast it is steady again is measured by
-    what they did before, and a few users on an idle machine do more than the same few beside a server that starts."""
+    """The same drill in a fraction of its time, with fewer rows, and as many users, who think: how fast it is steady again is
+    measured by what they did before, and users who never wait do more on an idle machine than beside a server that starts."""
     scenario: dict[str, Any] = yaml.safe_load(path_of(drill).read_text())
     scenario["load"]["duration"] = seconds(scenario["load"]["duration"]) * factor  # type: ignore[operator]
+    scenario["load"].setdefault("think_time", "20ms")
     scenario["table"] = {"rows": 500}
     for fault in scenario["faults"]:
         for key in ("at", "for"):
@@ -46,7 +47,7 @@ PAUSED = """\
 name: paused
 cluster: {readers: 2, kind: embedded}
 table: {rows: 500}
-load: {users: 8, duration: 10m}
+load: {users: 8, duration: 10m, think_time: 5ms}
 mix: {get: 60, insert: 20, incr: 20}
 faults:
   - {fault: pause, target: reader-1, at: 1s}
