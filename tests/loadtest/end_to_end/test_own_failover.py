@@ -99,11 +99,12 @@ def locust(owner: Owner, text: str) -> Iterator[Locust]:
 
 @contextmanager
 def example(owner: Owner, name: str) -> Iterator[Locust]:
-    """A run, without end, of a scenario of the example. How soon one fault follows the other is stretched like patience is."""
+    """A run, without end, of a scenario of the example, in half its time, with users who think. How soon one fault follows the
+    other is stretched like patience is."""
     path = owner.scripts / f"{name}.yaml"
     given = yaml.safe_load(path.read_text())
-    given["load"]["duration"] = "10m"
-    stretched = min(slowness(), 5.0)
+    given["load"] |= {"duration": "10m", "think_time": "5ms"}
+    stretched = min(slowness(), 5.0) / 2
     for fault in given["faults"]:
         fault |= {key: seconds(fault[key]) * stretched for key in ("at", "for") if key in fault}  # type: ignore[operator]
     (stretched_path := path.with_name(f"{name}-stretched.yaml")).write_text(yaml.safe_dump(given, sort_keys=False))

@@ -63,6 +63,7 @@ async def test_reads_through_two_readers_never_fail_whatever_disturbs_one(proxie
                 number = (number * 7 + 1) % ROWS
                 assert await handle.get(number) == [("id", str(number)), ("n", str(number))]
                 reads += 1
+                await trio.sleep(0.002)
 
         async def both_serve() -> None:
             goals = [(proxy, proxy.statistics().downstream_bytes + 1000) for proxy in (healthy, disturbed)]
