@@ -6,7 +6,7 @@ value names the write that left it (`workload`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -24,7 +24,8 @@ from hs_drill.store import (
 
 from ._checker import Check, Checker, Context, Validity
 from ._counters import AppliedTwice, Counters
-from ._primaries import primaries_of
+from ._linearizable import Linearizable
+from ._primaries import Primaries, primaries_of
 from ._reads import MonotonicReads, StaleReads
 from ._replicas import check_replicas
 from ._row_histories import LeftOut, rows_of
@@ -36,7 +37,16 @@ from ._writes import Lost, Recovered, Unexpected
 
 __all__ = ["Audit", "Check", "Validity", "audit"]
 
-CHECKERS: tuple[type[Checker], ...] = (Lost, Recovered, Unexpected, AppliedTwice, Counters, StaleReads, MonotonicReads)
+CHECKERS: tuple[type[Checker], ...] = (
+    Lost,
+    Recovered,
+    Unexpected,
+    AppliedTwice,
+    Counters,
+    StaleReads,
+    MonotonicReads,
+    Linearizable,
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +54,8 @@ class Audit:
     """The results of all checkers."""
 
     checks: Mapping[str, Check]
-    """`lost`, `recovered`, `unexpected`, `applied_twice`, `counters`, `stale_reads`, `monotonic_reads`, `replicas`, and
-    `split_brain` if two servers were seen to take writes at once."""
+    """`lost`, `recovered`, `unexpected`, `applied_twice`, `counters`, `stale_reads`, `monotonic_reads`, `linearizable`,
+    `replicas`, and `split_brain` if two servers were seen to take writes at once."""
     events: Sequence[Event]
     """Of all histories, by time."""
     faults: Sequence[HistoryFaultWindow]
@@ -140,6 +150,13 @@ def _promoted(event: Event) -> str:
     return f"{event.name} was seen as the primary" if "seen_within" in event.details else f"the promotion of {event.name}"
 
 
+def _promotions(primaries: Primaries, faults: Sequence[HistoryFaultWindow]) -> Iterator[tuple[int, int]]:
+    """See `Context.promotions`. A promotion of the run's own is over when its event is written; its fault began before."""
+    for one in primaries.promotions:
+        asked = [fault.start for fault in faults if kind_of(fault.name).promotes and fault.start <= one.latest]
+        yield one.earliest if one.seen else max(asked, default=one.earliest), one.latest
+
+
 def _mere_promotion(fault: str) -> bool:
     """Whether a fault ends with the event of a promotion, so that its end is no landmark of its own."""
     kind = kind_of(fault)
@@ -200,7 +217,8 @@ def _context(
         sampled=sampled,
         landmarks=_landmarks(events, faults),
         takeover=takeover_of(events, final.server, complete=not missing) if final is not None and one_clock else None,
-        primaries=primaries_of(events, complete=not missing),
+        primaries=(primaries := primaries_of(events, complete=not missing)),
+        promotions=list(_promotions(primaries, faults)),
         two_primaries=primaries_at_once(events),
         reads_primary=bool(workers_headers) and all(header.reads_primary for header in workers_headers),
         earliest_start=min((header.monotonic_ns for header in workers_headers), default=0),

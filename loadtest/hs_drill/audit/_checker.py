@@ -77,6 +77,8 @@ class Check:
     findings: tuple[Finding, ...] = ()
     """The first ones, at most `MAX_FINDINGS`. A row's second one comes after the first ones of all others."""
     measured: dict[str, float] = field(default_factory=dict)
+    elsewhere: int = 0
+    """How many more violate it because of what another check found. They are no findings of this one."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -110,6 +112,8 @@ class Context:
     """Promotions and ends of faults, by time, in words."""
     takeover: Takeover | None = None
     primaries: Primaries = field(default_factory=Primaries)
+    promotions: Sequence[tuple[int, int]] = ()
+    """When servers were promoted: from when on each may have been the primary, and from when on it was."""
     two_primaries: Sequence[TwoPrimaries] = ()
     """When two servers were open for writes at once."""
     reads_primary: bool = False

@@ -14,7 +14,7 @@ from ._checker import Check, Checker, Context, Validity
 from ._register import ENDLESS, Read
 from ._row_history import RowCounter, RowHistory
 
-__all__ = ["MonotonicReads", "StaleReads"]
+__all__ = ["MonotonicReads", "ReadChecker", "StaleReads", "sample_words", "user_words"]
 
 
 class ReadChecker(Checker):
@@ -47,8 +47,7 @@ class ReadChecker(Checker):
         )
 
     def _examined(self) -> str:
-        sample = f", a sample of {self.context.sampled * 100:.3g} %" if self.context.sampled < 1 else ""
-        return f"{counted(self.reads, 'read was', 'reads were')} examined{sample}"
+        return f"{counted(self.reads, 'read was', 'reads were')} examined{sample_words(self.context)}"
 
 
 class StaleReads(ReadChecker):
@@ -140,15 +139,20 @@ class MonotonicReads(ReadChecker):
 
     def _counted_back(self, row: RowHistory, counter: RowCounter, read: Read, counted: int) -> None:
         """The counter went down, although there was no decrement."""
-        line = f"{_user(read)} saw the counter {counter.column} at {counted} and then at {read.n}, which is older"
+        line = f"{user_words(read.user_id)} saw the counter {counter.column} at {counted} and then at {read.n}, which is older"
         self.add_finding(row.key, line, read.start, certain=self.context.counters_complete, columns=[counter.column])
 
     def _back(self, row: RowHistory, read: Read, state: int) -> None:
         seen, now = self.context.table.describe(state), self.context.table.describe(read.state)
-        line = f"{_user(read)} saw {seen} and then {now}, which is older"
+        line = f"{user_words(read.user_id)} saw {seen} and then {now}, which is older"
         certain = self.context.one_clock and not (ABSENT in (state, read.state) and self.context.may_be_missing(row.key))
         self.add_finding(row.key, line, read.start, certain=certain)
 
 
-def _user(read: Read) -> str:
-    return f"user {read.user_id & 0xFFFFFFFF} of worker {read.user_id >> 32}"
+def user_words(user_id: int) -> str:
+    return f"user {user_id & 0xFFFFFFFF} of worker {user_id >> 32}"
+
+
+def sample_words(context: Context) -> str:
+    """What share of the reads was kept, in words that follow their number; "" if all were."""
+    return f", a sample of {context.sampled * 100:.3g} %" if context.sampled < 1 else ""

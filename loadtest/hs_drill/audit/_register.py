@@ -24,6 +24,8 @@ class Write(NamedTuple):
     """What it leaves: its version, or `ABSENT`."""
     operation: MixOperation
     outcome: Outcome
+    user_id: int = 0
+    """See `Read`."""
 
     def sets(self, column: str) -> bool:
         """Whether it leaves a value of its own in this column."""
@@ -59,6 +61,7 @@ class Register:
     """
 
     def __init__(self, before: int, writes: Iterable[Write]) -> None:
+        self.before = before
         self.sources = {before: _Source(-ENDLESS, -ENDLESS)}
         self.failed: set[int] = set()
         self._acknowledged: list[Write] = []

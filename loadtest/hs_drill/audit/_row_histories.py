@@ -277,6 +277,6 @@ class _Regrouped:
                     counter.step_times.extend((step * value, start, end if outcome is Outcome.OK else ENDLESS))
             else:
                 until = ENDLESS if outcome is Outcome.INFO else end
-                row.writes.append(Write(start, until, ABSENT if removes else value, operation, outcome))
+                row.writes.append(Write(start, until, ABSENT if removes else value, operation, outcome, user_id))
         row.set_counters()
         return row

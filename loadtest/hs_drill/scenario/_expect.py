@@ -111,6 +111,9 @@ class Expect(Model):
     """No read lags behind an acknowledged write by more than this."""
     monotonic_reads: bool = False
     """No user sees a row go back in time."""
+    linearizable: bool | None = None
+    """Reads of the primary show what an order of the writes explains. `true`: they must, also where writes were lost, and there
+    must be such reads. `false`: they need not. If not given, they must where no lost write explains it."""
     replicas_agree: bool = False
     """At the end every other server holds the same rows as the primary."""
 
@@ -132,6 +135,7 @@ class Expect(Model):
             "unexpected": self.unexpected is not None,
             "staleness": self.staleness is not None,
             "monotonic_reads": self.monotonic_reads,
+            "linearizable": self.linearizable is True,
             "replicas_agree": self.replicas_agree,
         }
         return [name for name, wanted in asked.items() if wanted]

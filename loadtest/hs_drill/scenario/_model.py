@@ -248,7 +248,7 @@ class Scenario(Model):
             wrong = "is about reads, but none is kept: audit.reads must be more than 0"
         else:
             return
-        for name in ("staleness", "monotonic_reads"):
+        for name in ("staleness", "monotonic_reads", "linearizable"):
             if name in self.expect.needing_audit():
                 raise PlacedError(("expect", name), wrong)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from hs_drill._counted import counted
 from hs_drill.audit import Audit, Check, Validity
@@ -12,7 +13,9 @@ from ._judged import Judged, Result, unknown
 
 __all__ = ["SPLIT_BRAIN", "audit_expectations", "judge_audit", "split_brain"]
 
-SPLIT_BRAIN = "split_brain"
+LINEARIZABLE, SPLIT_BRAIN = "linearizable", "split_brain"
+NOT_OF_WRITES = ("staleness", "monotonic_reads")
+"""What a reader may miss although every write is as it was acknowledged: that is an expectation missed, and no failed audit."""
 
 
 def audit_expectations(expect: Expect) -> Iterator[tuple[str, str]]:
@@ -35,6 +38,8 @@ def audit_expectations(expect: Expect) -> Iterator[tuple[str, str]]:
         yield "staleness", f"no read lags behind an acknowledged write by more than {expect.staleness:g} s"
     if expect.monotonic_reads:
         yield "monotonic_reads", "no user sees a row go back in time"
+    if expect.linearizable:
+        yield LINEARIZABLE, "an order of the writes explains what the primary showed of every row"
     if expect.replicas_agree:
         yield "replicas_agree", "at the end every other server holds what the primary holds"
 
@@ -49,7 +54,7 @@ def judge_audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:
     """Compare them with what the audit found; None leaves them unknown."""
     if audit is None:
         for name in dict.fromkeys(["lost", "applied_twice", "unexpected", "counters", *expect.needing_audit()]):
-            yield unknown(name, None, "there is no audit of this run", audit=name not in ("staleness", "monotonic_reads"))
+            yield unknown(name, None, "there is no audit of this run", audit=name not in NOT_OF_WRITES)
         return
     limits = {"lost": expect.lost, "applied_twice": expect.applied_twice, "unexpected": expect.unexpected}
     allowed = {name: None if limit == "any" else limit or 0 for name, limit in limits.items()}
@@ -74,6 +79,8 @@ def judge_audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:
             yield Judged("staleness", result, longest, expect.staleness, line)
     if expect.monotonic_reads:
         yield _true("monotonic_reads", audit["monotonic_reads"])
+    if LINEARIZABLE in audit.checks and expect.linearizable is not False:
+        yield from _linearizable(audit[LINEARIZABLE], stated=expect.linearizable is True)
     if expect.replicas_agree:
         yield _true("replicas_agree", audit["replicas"], audit=True)
 
@@ -81,6 +88,14 @@ def judge_audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:
 def split_brain(times: int, line: str) -> Judged:
     """Two servers were open for writes at once. No scenario allows that, so no key is about it."""
     return Judged(SPLIT_BRAIN, Result.MISS, times, 0, line, audit=True)
+
+
+def _linearizable(check: Check, *, stated: bool) -> Iterator[Judged]:
+    """If nothing is stated, what other checks found is theirs to judge."""
+    if stated:
+        yield replace(_true(LINEARIZABLE, check, audit=True), measured=check.count + check.elsewhere)
+    elif check.verdict is not Validity.NOT_APPLICABLE and (check.count or not check.elsewhere):
+        yield _counted(check, 0, stated=False)
 
 
 _RESULTS = {Validity.TRUE: Result.PASS, Validity.FALSE: Result.MISS, Validity.UNKNOWN: Result.UNKNOWN}

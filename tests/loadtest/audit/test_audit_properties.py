@@ -19,7 +19,17 @@ from hs_drill.workload import ABSENT, first_insert_key
 from tests.loadtest.support.histories import Op, Store, audit_of, folder
 from tests.support.amount import amount
 
-ALL = {"lost", "recovered", "unexpected", "applied_twice", "counters", "stale_reads", "monotonic_reads", "replicas"}
+ALL = {
+    "lost",
+    "recovered",
+    "unexpected",
+    "applied_twice",
+    "counters",
+    "stale_reads",
+    "monotonic_reads",
+    "linearizable",
+    "replicas",
+}
 LOADED = 4
 randoms = st.randoms(use_true_random=False)
 
@@ -89,6 +99,9 @@ def test_a_correct_store_passes_whatever_its_users_did(rng: random.Random, steps
     result = audited(store, reads_primary=primary)
     assert_right(store, result, *ALL)
     assert result["stale_reads"].measured["stale"] == 0
+    written = {op.key for op in store.ops if op.operation in ("insert", "update", "delete") and op.outcome != "fail"}
+    read = primary and any(op.operation == "get" and op.key in written for op in store.ops)
+    assert result["linearizable"].verdict is (Validity.TRUE if read else Validity.NOT_APPLICABLE)
 
 
 @given(randoms, st.integers(0, 300))
@@ -149,8 +162,15 @@ def test_what_is_applied_twice_is_found(rng: random.Random, before: int, after: 
     assert result["applied_twice"].count == again
 
 
-@given(randoms, st.integers(0, 100), st.integers(0, 100), st.sampled_from(["update", "delete"]), st.integers(1, 5000))
-def test_a_stale_read_is_found(rng: random.Random, before: int, after: int, operation: str, lag: int) -> None:
+@given(
+    randoms,
+    st.integers(0, 100),
+    st.integers(0, 100),
+    st.sampled_from(["update", "delete"]),
+    st.integers(1, 5000),
+    st.booleans(),
+)
+def test_a_stale_read_is_found(rng: random.Random, before: int, after: int, operation: str, lag: int, primary: bool) -> None:
     store = Store(rng, LOADED)
     key = first_insert_key(9, 0) if operation == "delete" else 3
     store.run(before, spare=key)
@@ -163,8 +183,9 @@ def test_a_stale_read_is_found(rng: random.Random, before: int, after: int, oper
     store.ops[-1] = replace(read, value=old)
     store.run(after, spare=key)
     behind = read.start - write.end
-    result = audited(store)
-    assert false(result) == {"stale_reads"}
+    result = audited(store, reads_primary=primary)
+    assert false(result) == ({"stale_reads", "linearizable"} if primary else {"stale_reads"})
+    assert [finding.key for finding in result["linearizable"].findings] == ([key] if primary else [])
     assert [finding.key for finding in result["stale_reads"].findings] == [key]
     assert result["stale_reads"].measured["max_seconds"] == pytest.approx(behind / 1e6)
     assert audited(store, staleness=behind / 1e6)["stale_reads"].verdict is Validity.TRUE

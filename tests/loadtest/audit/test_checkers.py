@@ -219,6 +219,55 @@ CASES: dict[str, list[tuple[str, list[Op], Rows | None, dict[str, Any], str, int
          {1: (0, 0)}, ONE, NOTHING, 0),
         ("cut", [get(1, 0, 4, 5)], {1: (0, 0)}, {**ONE, "cut": [0]}, UNKNOWN, 0),
     ],
+    "linearizable": [
+        ("fresh", [update(1, 5, 0, 9), get(1, 5, 10, 11)], {1: (5, 0)}, PRIMARY, TRUE, 0),
+        ("stale", [update(1, 5, 0, 9), get(1, 0, 10, 11)], {1: (5, 0)}, PRIMARY, FALSE, 1),
+        ("stale twice", [update(1, 5, 0, 9), get(1, 0, 10, 11), get(1, 0, 12, 13)], {1: (5, 0)}, PRIMARY, FALSE, 1),
+        ("stale on a reader", [update(1, 5, 0, 9), get(1, 0, 10, 11)], {1: (5, 0)}, ONE, NOTHING, 0),
+        ("not yet acknowledged", [update(1, 5, 0, 9), get(1, 0, 9, 11)], {1: (5, 0)}, PRIMARY, TRUE, 0),
+        ("seen, and then not, by another user: no single read is stale",
+         [update(1, 5, 0, 9), get(1, 5, 1, 2), get(1, 0, 3, 4, user=1)],
+         {1: (5, 0)}, PRIMARY, FALSE, 1),
+        ("seen so while another read is under way",
+         [update(1, 5, 0, 9), get(1, 5, 1, 3), get(1, 0, 3, 4, user=1)],
+         {1: (5, 0)}, PRIMARY, TRUE, 0),
+        ("two users see two writes in other orders",
+         [update(1, 5, 0, 9), update(1, 6, 0, 9), get(1, 5, 1, 2), get(1, 6, 3, 4), get(1, 5, 5, 6, user=1)],
+         {1: (5, 0)}, PRIMARY, FALSE, 1),
+        ("an unknown write that nobody saw", [update(1, 5, 0, 1, "info"), get(1, 0, 9, 10)], {1: (0, 0)}, PRIMARY, TRUE, 0),
+        ("an unknown write that comes late",
+         [update(1, 5, 0, 1, "info"), update(1, 6, 2, 3), get(1, 6, 4, 5), get(1, 5, 9, 10)],
+         {1: (5, 0)}, PRIMARY, TRUE, 0),
+        ("an unknown write that comes and goes",
+         [update(1, 5, 0, 1, "info"), get(1, 5, 4, 5), get(1, 0, 9, 10)],
+         {1: (5, 0)}, PRIMARY, FALSE, 1),
+        ("inserted and deleted", [insert(NEW, 7, 0, 1), get(NEW, 7, 2, 3), delete(NEW, 4, 5), get(NEW, ABSENT, 6, 7, "fail")],
+         {}, PRIMARY, TRUE, 0),
+        ("not there before, and not after",
+         [get(NEW, ABSENT, 0, 1, "fail"), insert(NEW, 7, 2, 3), delete(NEW, 4, 5), get(NEW, ABSENT, 6, 7, "fail")],
+         {}, PRIMARY, TRUE, 0),
+        ("back after its delete", [insert(NEW, 7, 0, 1), delete(NEW, 2, 3), get(NEW, 7, 4, 5)], {}, PRIMARY, FALSE, 1),
+        ("gone without a delete", [insert(NEW, 7, 0, 1), get(NEW, ABSENT, 2, 3, "fail")], {NEW: (7, 0)}, PRIMARY, FALSE, 1),
+        ("gone before its delete",
+         [insert(NEW, 7, 0, 1), get(NEW, ABSENT, 2, 3, "fail"), delete(NEW, 4, 5)],
+         {}, PRIMARY, FALSE, 1),
+        ("deleted twice, and never seen so",
+         [insert(NEW, 7, 0, 1), delete(NEW, 2, 3), insert(NEW, 8, 4, 5), get(NEW, 8, 6, 7), delete(NEW, 8, 9)],
+         {}, PRIMARY, TRUE, 0),
+        ("deleted twice, and seen so",
+         [insert(NEW, 7, 0, 1), delete(NEW, 2, 3), get(NEW, ABSENT, 3, 4), insert(NEW, 8, 4, 5), delete(NEW, 8, 9)],
+         {}, PRIMARY, UNKNOWN, 0),
+        ("it is lost, and never was there", [update(1, 5, 0, 9), get(1, 0, 10, 11)], {1: (0, 0)}, PRIMARY, FALSE, 0),
+        ("of a write that failed", [update(1, 5, 0, 9, "fail"), update(1, 6, 0, 9), get(1, 5, 20, 21)],
+         {1: (6, 0)}, PRIMARY, FALSE, 0),
+        ("of a write that had not begun", [update(1, 5, 5, 9), get(1, 5, 0, 1)], {1: (5, 0)}, PRIMARY, FALSE, 0),
+        ("nobody wrote", [get(1, 0, 0, 1)], {1: (0, 0)}, PRIMARY, NOTHING, 0),
+        ("nobody read", [update(1, 5, 0, 9)], {1: (5, 0)}, PRIMARY, NOTHING, 0),
+        ("not read back", [update(1, 5, 0, 9), get(1, 0, 10, 11)], None, PRIMARY, FALSE, 1),
+        ("a history is missing", [update(1, 5, 0, 9), get(1, 5, 10, 11)], {1: (5, 0)}, {**PRIMARY, "cut": [1]}, UNKNOWN, 0),
+        ("which explains nothing", [update(1, 5, 0, 9), get(1, 0, 10, 11)], {1: (5, 0)}, {**PRIMARY, "cut": [1]}, FALSE, 1),
+        ("but a row that is gone", [insert(NEW, 7, 0, 1), get(NEW, ABSENT, 2, 3)], {}, {**PRIMARY, "cut": [0]}, UNKNOWN, 0),
+    ],
 }  # fmt: skip
 
 
@@ -240,6 +289,7 @@ def test_by_hand(tmp_path: Path, checker: str, case: tuple[str, list[Op], Rows |
     touched = {op.key for op in ops} | set(final or ()) | {1, *more.get("before", ())}
     assert {finding.key for finding in check.findings} <= touched
     assert bool(check.findings) == bool(check.count or check.possible)
+    assert (check.verdict.value == FALSE) == bool(check.count or check.elsewhere)
 
 
 def test_every_checker_has_all_verdicts() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,17 @@ def test_faults_of_the_history_are_converted_to_unix_time(tmp_path: Path) -> Non
 
 
 def audit_with(**changed: Check) -> Audit:
-    names = ["lost", "recovered", "unexpected", "applied_twice", "counters", "stale_reads", "monotonic_reads", "replicas"]
+    names = [
+        "lost",
+        "recovered",
+        "unexpected",
+        "applied_twice",
+        "counters",
+        "stale_reads",
+        "monotonic_reads",
+        "replicas",
+        "linearizable",
+    ]
     checks = {name: Check(name, Validity.TRUE, "fine") for name in names}
     return Audit({**checks, **changed}, (), (), 0)
 
@@ -125,7 +136,8 @@ def verdict(expect: dict[str, Any], audit: Audit | None) -> tuple[int, dict[str,
 def test_an_audit_without_a_finding_passes() -> None:
     code, results = verdict({"staleness": 0.0, "monotonic_reads": True, "replicas_agree": True}, audit_with())
     assert code == 0
-    assert set(results) == {"lost", "applied_twice", "unexpected", "counters", "staleness", "monotonic_reads", "replicas_agree"}
+    always = {"lost", "applied_twice", "unexpected", "counters", "linearizable"}
+    assert set(results) == always | {"staleness", "monotonic_reads", "replicas_agree"}
 
 
 @pytest.mark.parametrize(
@@ -153,6 +165,14 @@ def test_an_audit_without_a_finding_passes() -> None:
         ({"staleness": "2s"}, check("stale_reads", verdict="unknown", max_seconds=1.5), 4),
         ({}, check("monotonic_reads", 1), 0),
         ({"monotonic_reads": True}, check("monotonic_reads", 1), 1),
+        ({}, check("linearizable", 1), 3),
+        ({}, check("linearizable", possible=1), 4),
+        ({"linearizable": False}, check("linearizable", 1), 0),
+        ({"linearizable": True}, check("linearizable", 1), 3),
+        ({}, replace(check("linearizable", verdict="false"), elsewhere=2), 0),
+        ({}, replace(check("linearizable", 1), elsewhere=2), 3),
+        ({"linearizable": True}, replace(check("linearizable", verdict="false"), elsewhere=2), 3),
+        ({}, check("linearizable", verdict="not applicable"), 0),
         ({}, check("replicas", 1), 0),
         ({"replicas_agree": True}, check("replicas", 1), 3),
         ({"replicas_agree": True}, check("replicas", verdict="unknown"), 4),
@@ -179,6 +199,8 @@ def test_what_the_audit_found_decides_the_exit_code(expect: dict[str, Any], foun
         ({"staleness": "2s"}, "stale_reads", "staleness", True),
         ({"errors": 40}, "stale_reads", "staleness", False),
         ({"monotonic_reads": True}, "monotonic_reads", "monotonic_reads", True),
+        ({"linearizable": True}, "linearizable", "linearizable", True),
+        ({"errors": 40}, "linearizable", "linearizable", False),
         ({"replicas_agree": True}, "replicas", "replicas_agree", True),
     ],
 )
@@ -198,7 +220,7 @@ def test_a_default_expectation_about_a_check_that_is_not_applicable_counts_for_n
     nothing = {name: check(name, verdict="not applicable") for name in ("applied_twice", "counters")}
     result = judge(Expect(lost=0), RUN, KILL, audit_with(**nothing), audited=True)
     assert {one.name for one in result.judged if one.result is Result.NOT_APPLICABLE} == {"applied_twice", "counters"}
-    assert result.verdict == "pass: all 2 expectations hold"
+    assert result.verdict == "pass: all 3 expectations hold"
 
 
 def test_an_audited_run_without_an_audit_is_inconclusive() -> None:

@@ -1,0 +1,138 @@
+"""The checker of linearizability: reads that went to the primary, and the writes, could have happened one after the other.
+
+A read of a replica that follows asynchronously need not show the latest write, so such reads are left out. (M. Herlihy and
+J. Wing, "Linearizability: A Correctness Condition for Concurrent Objects", ACM TOPLAS 12, 1990. As it is a property of each
+object by itself, each row is examined alone.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from hs_drill._counted import counted
+from hs_drill.store import Outcome
+from hs_drill.workload import ABSENT
+
+from ._checker import Check, Checker, Context, Validity
+from ._reads import sample_words, user_words
+from ._register import ENDLESS, Read, Write
+from ._row_history import RowHistory
+from ._zones import Contradiction, examine
+
+__all__ = ["Linearizable"]
+
+
+class Linearizable(Checker):
+    """What the primary showed of a row fits some order of its operations, each at a moment between its start and its end."""
+
+    name = "linearizable"
+    needs_final = False
+    good = "an order of its writes explains what the primary showed of every row"
+    bad = ("row shows what no order of its writes explains", "rows show what no order of their writes explains")
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.rows = 0
+        self.reads = 0
+        self.of_primary = 0
+        self.unknown_writes = 0
+        self.elsewhere = dict.fromkeys(("unexpected", "lost"), 0)
+        """Rows that are not linearizable because of what another check finds."""
+
+    def check_row(self, row: RowHistory) -> None:
+        reads = self._of_primary(row)
+        self.of_primary += len(reads)
+        if not reads or not any(write.outcome is not Outcome.FAIL for write in row.writes):
+            return
+        self.rows += 1
+        self.reads += len(reads)
+        self.unknown_writes += sum(write.outcome is Outcome.INFO for write in row.writes)
+        sources = row.register.sources
+        known = [read for read in reads if read.state in sources and sources[read.state].earliest <= read.end]
+        before = row.register.before
+        found = examine(before, row.writes, known)
+        if found.undecided:
+            deletes = sum(write.state == ABSENT and write.outcome is not Outcome.FAIL for write in row.writes)
+            line = f"of {deletes:,} deletes it is not known which one a read saw"
+            self.add_finding(row.key, line, None, certain=False)
+        elif found.contradiction is None:
+            self._told_elsewhere("unexpected", len(known) < len(reads))
+        elif self._losses_explain(row, known):
+            self._told_elsewhere("lost", True)
+        else:
+            self._contradicts(row, found.contradiction)
+
+    def _told_elsewhere(self, check: str, found: bool) -> None:
+        self.elsewhere[check] += found and not self.context.missing
+
+    def _of_primary(self, row: RowHistory) -> Sequence[Read]:
+        return row.reads if self.context.reads_primary else ()
+
+    def _losses_explain(self, row: RowHistory, reads: Sequence[Read]) -> bool:
+        """Whether the row is linearizable but for writes that were lost: those that are not there at the end, and those that
+        a server lacked when it was promoted. From then on the row may hold any state that it has had."""
+        before, writes, promotions = row.register.before, _without_lost(row, self.context), self.context.promotions
+        begins = [(-ENDLESS, -ENDLESS), *promotions, (ENDLESS, ENDLESS)]
+        for (_, since), (until, _) in pairwise(begins):
+            some = [read for read in reads if since < read.start and read.end < until]
+            seen = {read.state for read in some}
+            if examine(before, [write for write in writes if write.start > since or write.state in seen], some).contradiction:
+                return False
+        return True
+
+    def _contradicts(self, row: RowHistory, found: Contradiction) -> None:
+        older, newer, newest, again = found
+        shown = {older.state if older is not None else None, newer.state, again.state}
+        # A missing history may hold a delete. It cannot hold a second write of a version.
+        certain = self.context.one_clock and not (ABSENT in shown and self.context.may_be_missing(row.key))
+        first = f"{self._told(older)} ended before {self._told(newer)} began, and " if older is not None else ""
+        second = f"{'that' if older is not None and newest is newer else self._told(newest)} ended before"
+        line = f"no order explains that {first}{second} {self._told(again)} began"
+        self.add_finding(row.key, line, again.start, certain=certain)
+
+    def _told(self, one: Write | Read) -> str:
+        """An operation in words, with its times."""
+        since = f"{self.context.seconds(one.start):.6f}"
+        times = f"from {since} s on" if one.end == ENDLESS else f"{since} to {self.context.seconds(one.end):.6f} s"
+        by = user_words(one.user_id)
+        if isinstance(one, Read):
+            return f"a read of {self.context.table.describe(one.state)} by {by} ({times})"
+        unknown = ", of unknown outcome" if one.outcome is Outcome.INFO else ""
+        return f"{self.context.describe(one)} by {by} ({times}{unknown})"
+
+    def why_not_applicable(self) -> str:
+        if not self.of_primary:
+            return "no read of the primary was kept"
+        return "" if self.rows else f"{self._examined()}, none of them of a row that was written to"
+
+    def _examined(self) -> str:
+        of_rows = f"{counted(self.rows, 'row')} that {'was' if self.rows == 1 else 'were'} written to"
+        reads = f"{counted(self.reads, 'read')} of the primary{sample_words(self.context)}"
+        return f"examined: {of_rows}, {reads}, {counted(self.unknown_writes, 'write')} of unknown outcome"
+
+    def result(self) -> Check:
+        if not self.context.reads_primary and not self.context.any_worker:
+            why = "no read went to the primary, and a reader need not show the latest write"
+            return self._check(Validity.NOT_APPLICABLE, why)
+        elsewhere = {f"{name}_rows": rows for name, rows in self.elsewhere.items()}
+        self.measured = {"rows": self.rows, "reads": self.reads, "unknown_writes": self.unknown_writes, **elsewhere}
+        check = super().result()
+        if check.verdict is Validity.NOT_APPLICABLE:
+            return check
+        because = [f"{counted(rows, 'row')} because of what `{name}` found" for name, rows in self.elsewhere.items() if rows]
+        if because:
+            told = f"not linearizable: {', '.join(because)}"
+            explanation = f"{check.explanation}; also {told}" if check.count or check.possible else told
+            check = replace(check, verdict=Validity.FALSE, explanation=explanation, elsewhere=sum(self.elsewhere.values()))
+        return replace(check, explanation=f"{check.explanation}; {self._examined()}")
+
+
+def _without_lost(row: RowHistory, context: Context) -> Sequence[Write]:
+    """The writes; those that are lost are of unknown outcome."""
+    state = row.final_version
+    if context.final_unusable or not (state in row.register.sources or state == ABSENT):
+        return row.writes
+    lost = set(row.register.successors(state))
+    return [write._replace(end=ENDLESS, outcome=Outcome.INFO) if write in lost else write for write in row.writes]

@@ -1,0 +1,83 @@
+"""What a row that is not linearizable tells, and what other checks tell already: lost writes, and a promotion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hs_drill.audit._audit import Validity
+from hs_drill.store import Event
+from tests.loadtest.support.audited import ONE, PRIMARY, get, update
+from tests.loadtest.support.histories import Op, audit_of
+
+PROMOTED = [Event(0, "phase", "load"), Event(100, "fault-started", "promote standby"), Event(110, "promotion", "standby")]
+LOST = [update(1, 5, 10, 20), get(1, 5, 30, 40)]
+"""The promoted server lacks it; that somebody had read it is no contradiction."""
+
+
+def test_a_finding_names_the_operations_that_contradict_each_other(tmp_path: Path) -> None:
+    ops = [update(1, 5, 0, 9), update(1, 6, 10, 11, user=3), get(1, 5, 20, 21, user=7, worker=1), get(1, 6, 22, 23)]
+    check = audit_of(tmp_path, ops, {1: (6, 0)}, **PRIMARY, sampled=0.5)["linearizable"]
+    (finding,) = check.findings
+    assert (finding.key, finding.time) == (1, 20e-6)
+    assert finding.line == (
+        "no order explains that the update of version v0000000000000005 by user 0 of worker 0 (0.000000 to 0.000009 s) ended "
+        "before the update of version v0000000000000006 by user 3 of worker 0 (0.000010 to 0.000011 s) began, and that ended "
+        "before a read of version v0000000000000005 by user 7 of worker 1 (0.000020 to 0.000021 s) began"
+    )
+    assert check.explanation == (
+        f"1 row shows what no order of its writes explains: key 1 at 0.000 s: {finding.line}; "
+        "examined: 1 row that was written to, 2 reads of the primary, a sample of 50 %, 0 writes of unknown outcome"
+    )
+
+
+def test_a_write_of_unknown_outcome_is_told_as_one(tmp_path: Path) -> None:
+    ops = [update(1, 5, 0, 1, "info"), get(1, 5, 4, 5), get(1, 0, 9, 10)]
+    check = audit_of(tmp_path, ops, {1: (5, 0)}, **PRIMARY)["linearizable"]
+    assert check.findings[0].line == (
+        "no order explains that a read of version v0000000000000005 by user 0 of worker 0 (0.000004 to 0.000005 s) ended "
+        "before a read of the version from before the run by user 0 of worker 0 (0.000009 to 0.000010 s) began"
+    )
+    assert check.explanation.endswith(", 1 write of unknown outcome")
+
+
+def after_promotion(path: Path, *ops: Op, final: int) -> tuple[Validity, int, int]:
+    check = audit_of(path, [*LOST, *ops], {1: (final, 0)}, events=PROMOTED, primary="standby", **PRIMARY)["linearizable"]
+    return check.verdict, check.count, check.elsewhere
+
+
+def test_what_a_promoted_server_lacks_is_told_as_lost(tmp_path: Path) -> None:
+    assert after_promotion(tmp_path, get(1, 0, 120, 130), final=0) == (Validity.FALSE, 0, 1)
+
+
+def test_also_if_a_later_write_hides_the_loss(tmp_path: Path) -> None:
+    ops = [get(1, 0, 120, 130), update(1, 6, 140, 150), get(1, 6, 160, 170)]
+    assert after_promotion(tmp_path, *ops, final=6) == (Validity.FALSE, 0, 1)
+
+
+def test_a_read_during_the_promotion_may_be_of_either_server(tmp_path: Path) -> None:
+    ops = [get(1, 0, 101, 109), update(1, 6, 140, 150)]
+    assert after_promotion(tmp_path, *ops, final=6) == (Validity.FALSE, 0, 1)
+
+
+def test_an_old_primary_that_answers_after_the_promotion_is_no_loss(tmp_path: Path) -> None:
+    ops = [update(1, 6, 140, 150), get(1, 5, 160, 170)]
+    assert after_promotion(tmp_path, *ops, final=6) == (Validity.FALSE, 1, 0)
+
+
+def test_nor_is_a_row_that_went_back_before_the_promotion(tmp_path: Path) -> None:
+    assert after_promotion(tmp_path, get(1, 0, 50, 60), update(1, 6, 140, 150), final=6) == (Validity.FALSE, 1, 0)
+
+
+def test_rows_that_other_checks_tell_are_counted(tmp_path: Path) -> None:
+    ops = [update(1, 5, 0, 9), get(1, 0, 10, 11), update(2, 6, 0, 9, "fail"), update(2, 7, 0, 9), get(2, 6, 20, 21)]
+    result = audit_of(tmp_path, ops, {1: (0, 0), 2: (7, 0)}, loaded=2, reads_primary=True)
+    assert result["linearizable"].explanation == (
+        "not linearizable: 1 row because of what `unexpected` found, 1 row because of what `lost` found; "
+        "examined: 2 rows that were written to, 2 reads of the primary, 0 writes of unknown outcome"
+    )
+    assert result["lost"].count == result["unexpected"].count == 1
+
+
+def test_reads_of_readers_are_not_judged(tmp_path: Path) -> None:
+    check = audit_of(tmp_path, [update(1, 5, 0, 9), get(1, 0, 10, 11)], {1: (5, 0)}, **ONE)["linearizable"]
+    assert check.explanation == "no read went to the primary, and a reader need not show the latest write"
